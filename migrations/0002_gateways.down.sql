@@ -1,0 +1,2 @@
+DROP TABLE sensors, gateway_credentials, gateways;
+DROP FUNCTION notify_catalog;

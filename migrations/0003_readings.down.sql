@@ -1,0 +1,1 @@
+DROP TABLE purges, rejections, latest, sensor_data;

@@ -1,0 +1,86 @@
+package store
+
+import (
+	"encoding/binary"
+	"math"
+	"time"
+)
+
+// PostgreSQL's binary form of a one-dimensional array: a parameter that the server takes as it is. The connection sends []byte as
+// binary (see connector), so these stand for $n::int[] and the like. Format: array_recv in src/backend/utils/adt/arrayfuncs.c.
+
+// Oids of the element types, from pg_type.
+const (
+	oidInt2        = 21
+	oidInt4        = 23
+	oidFloat8      = 701
+	oidTimestamptz = 1184
+)
+
+// epoch is where PostgreSQL counts microseconds from.
+var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
+
+// array encodes n elements of size bytes; put appends element i, or returns false for NULL.
+func array(oid uint32, n, size int, put func(b []byte, i int) ([]byte, bool)) []byte {
+	b := make([]byte, 0, 20+n*(4+size))
+	if n == 0 {
+		return binary.BigEndian.AppendUint32(append(b, 0, 0, 0, 0, 0, 0, 0, 0), oid)
+	}
+	b = append(b, 0, 0, 0, 1, 0, 0, 0, 1) // one dimension, NULLs are possible
+	b = binary.BigEndian.AppendUint32(b, oid)
+	b = binary.BigEndian.AppendUint32(b, uint32(n))
+	b = append(b, 0, 0, 0, 1) // lower bound
+	for i := range n {
+		at := len(b)
+		b = binary.BigEndian.AppendUint32(b, uint32(size))
+		var ok bool
+		if b, ok = put(b, i); !ok {
+			binary.BigEndian.PutUint32(b[at:], math.MaxUint32)
+		}
+	}
+	return b
+}
+
+// int32s is ids as int[]. One beyond an int4 becomes 0, which is no id.
+func int32s(ids []int64) []byte {
+	return array(oidInt4, len(ids), 4, func(b []byte, i int) ([]byte, bool) {
+		if ids[i] != int64(int32(ids[i])) {
+			return append(b, 0, 0, 0, 0), true
+		}
+		return binary.BigEndian.AppendUint32(b, uint32(ids[i])), true
+	})
+}
+
+func timestamps(n int, at func(i int) time.Time) []byte {
+	return array(oidTimestamptz, n, 8, func(b []byte, i int) ([]byte, bool) {
+		return binary.BigEndian.AppendUint64(b, uint64(at(i).UnixMicro()-epoch)), true
+	})
+}
+
+// float8s encodes NaN as NULL.
+func float8s(n int, value func(i int) float64) []byte {
+	return array(oidFloat8, n, 8, func(b []byte, i int) ([]byte, bool) {
+		v := value(i)
+		if math.IsNaN(v) {
+			return b, false
+		}
+		return binary.BigEndian.AppendUint64(b, math.Float64bits(v)), true
+	})
+}
+
+// statusCodes encodes 0, none given, as NULL.
+func statusCodes(n int, code func(i int) uint32) []byte {
+	return array(oidInt4, n, 4, func(b []byte, i int) ([]byte, bool) {
+		c := code(i)
+		if c == 0 {
+			return b, false
+		}
+		return binary.BigEndian.AppendUint32(b, c), true
+	})
+}
+
+func int16s(n int, value func(i int) int16) []byte {
+	return array(oidInt2, n, 2, func(b []byte, i int) ([]byte, bool) {
+		return binary.BigEndian.AppendUint16(b, uint16(value(i))), true
+	})
+}

@@ -1,0 +1,114 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/lib/pq"
+)
+
+// Ref names a sensor as a topic or payload does: by ids or keys. With an empty Sensor it names the gateway.
+type Ref struct{ Gateway, Sensor string }
+
+// Point is what ingest has to know of a sensor and its gateway.
+type Point struct {
+	GatewayID  int64    `db:"gateway_id"`
+	GatewayKey string   `db:"gateway_key"`
+	OwnerID    int64    `db:"owner_id"`  // the gateway that has the sensor: not GatewayID when an id names another gateway's
+	SensorID   int64    `db:"sensor_id"` // 0: there is no such sensor
+	Active     bool     `db:"active"`    // the gateway and, if there is one, the sensor are in use
+	MinValue   *float64 `db:"min_value"`
+	MaxValue   *float64 `db:"max_value"`
+}
+
+// Points looks refs up. One without a gateway is absent from the result.
+func (s *Store) Points(ctx context.Context, refs []Ref) (map[Ref]Point, error) {
+	var rows []struct {
+		N int `db:"n"`
+		Point
+	}
+	const q = `
+		SELECT r.n, g.id AS gateway_id, g.key AS gateway_key, coalesce(s.gateway_id, 0) AS owner_id, coalesce(s.id, 0) AS sensor_id,
+			g.is_active AND coalesce(s.is_active, true) AS active, s.min_value, s.max_value
+		FROM unnest($1::text[], $2::text[], $3::int[], $4::int[]) WITH ORDINALITY AS r (gateway, sensor, gateway_id, sensor_id, n)
+		JOIN gateways g ON g.key = r.gateway OR g.id = r.gateway_id
+		LEFT JOIN sensors s ON (s.gateway_id = g.id AND s.key = r.sensor) OR s.id = r.sensor_id`
+	gateways, sensors := make([]string, len(refs)), make([]string, len(refs))
+	gatewayIDs, sensorIDs := make([]int64, len(refs)), make([]int64, len(refs))
+	for i, r := range refs {
+		gateways[i], sensors[i], gatewayIDs[i], sensorIDs[i] = r.Gateway, r.Sensor, id(r.Gateway), id(r.Sensor)
+	}
+	if err := s.ingest.SelectContext(ctx, &rows, q, pq.Array(gateways), pq.Array(sensors), int32s(gatewayIDs), int32s(sensorIDs)); err != nil {
+		return nil, explain("catalog", err)
+	}
+	points := make(map[Ref]Point, len(rows))
+	for _, row := range rows {
+		points[refs[row.N-1]] = row.Point
+	}
+	return points, nil
+}
+
+// PointsByID looks sensors up by id; an unknown one is absent from the result.
+func (s *Store) PointsByID(ctx context.Context, ids []int64) (map[int64]Point, error) {
+	var rows []Point
+	const q = `
+		SELECT g.id AS gateway_id, g.key AS gateway_key, g.id AS owner_id, s.id AS sensor_id, g.is_active AND s.is_active AS active,
+			s.min_value, s.max_value
+		FROM sensors s
+		JOIN gateways g ON g.id = s.gateway_id
+		WHERE s.id = ANY ($1::int[])`
+	if err := s.ingest.SelectContext(ctx, &rows, q, int32s(unique(ids))); err != nil {
+		return nil, explain("catalog", err)
+	}
+	points := make(map[int64]Point, len(rows))
+	for _, p := range rows {
+		points[p.SensorID] = p
+	}
+	return points, nil
+}
+
+// Watch calls changed with the id of each gateway that changed, or whose sensors or credentials did, until ctx ends; with 0
+// when changes may have been missed. It calls changed(0) first.
+func (s *Store) Watch(ctx context.Context, changed func(gateway int64)) error {
+	l := pq.NewListener(s.dsn, 100*time.Millisecond, 5*time.Second, func(e pq.ListenerEventType, err error) {
+		if err != nil && ctx.Err() == nil {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "watching for changes is interrupted", slog.Any("error", err))
+		}
+	})
+	defer l.Close()
+	listening := make(chan error, 1)
+	go func() { listening <- l.Listen("catalog") }() // waits for a connection; Close ends it
+	ping := time.NewTicker(30 * time.Second)
+	defer ping.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-listening:
+			if err != nil {
+				return fmt.Errorf("watch for changes: %w", err)
+			}
+			changed(0)
+		case n := <-l.Notify:
+			if n == nil { // connected again
+				changed(0)
+				continue
+			}
+			changed(id(n.Extra))
+		case <-ping.C:
+			go func() { _ = l.Ping() }() // finds a connection that is dead without a word
+		}
+	}
+}
+
+// id is the number that s is, or 0, which is no id.
+func id(s string) int64 {
+	n, err := strconv.ParseInt(s, 10, 32)
+	if err != nil || n < 1 || strconv.FormatInt(n, 10) != s {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,153 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// Gateway is a device that publishes the readings of its sensors.
+type Gateway struct {
+	ID          int64      `db:"id"`
+	Key         string     `db:"key"`
+	Name        string     `db:"name"`
+	Location    string     `db:"location"`
+	IsActive    bool       `db:"is_active"`
+	Status      string     `db:"status"` // online, offline or unknown
+	LastSeenAt  *time.Time `db:"last_seen_at"`
+	ClockSkewMs *int64     `db:"clock_skew_ms"`
+	Metadata    string     `db:"metadata"` // a JSON object
+	Version     int64      `db:"version"`  // counts changes of the description
+	CreatedAt   time.Time  `db:"created_at"`
+	UpdatedAt   time.Time  `db:"updated_at"`
+}
+
+// GatewayFilter selects gateways; nil takes all.
+type GatewayFilter struct {
+	Key, Status *string
+	IsActive    *bool
+}
+
+// GatewayChange holds the new values of a gateway; nil keeps the old one.
+type GatewayChange struct {
+	Key, Name, Location, Metadata *string
+	IsActive                      *bool
+}
+
+// Deletion says what a delete takes along.
+type Deletion struct {
+	Gateways, Sensors int
+	First, Last       *time.Time // of the readings; nil if there are none
+}
+
+const gatewayColumns = `id, key, name, location, is_active, status, last_seen_at, clock_skew_ms, metadata, version, created_at, updated_at`
+
+const gatewayWhere = `
+	WHERE ($1::text IS NULL OR key = $1) AND ($2::text IS NULL OR status = $2) AND ($3::boolean IS NULL OR is_active = $3)`
+
+// Gateways returns at most limit gateways with an id above after, in order of id.
+func (s *Store) Gateways(ctx context.Context, f GatewayFilter, after int64, limit int) ([]Gateway, error) {
+	const q = `SELECT ` + gatewayColumns + ` FROM gateways ` + gatewayWhere + ` AND id > $4 ORDER BY id LIMIT $5`
+	gs := []Gateway{}
+	err := s.api.SelectContext(ctx, &gs, q, f.Key, f.Status, f.IsActive, after, limit)
+	return gs, explain("gateways", err)
+}
+
+// CountGateways returns how many gateways f selects.
+func (s *Store) CountGateways(ctx context.Context, f GatewayFilter) (int64, error) {
+	var n int64
+	err := s.api.GetContext(ctx, &n, `SELECT count(*) FROM gateways `+gatewayWhere, f.Key, f.Status, f.IsActive)
+	return n, explain("gateways", err)
+}
+
+// Gateway returns the gateway id, or ErrNotFound.
+func (s *Store) Gateway(ctx context.Context, id int64) (Gateway, error) {
+	var g Gateway
+	err := s.api.GetContext(ctx, &g, `SELECT `+gatewayColumns+` FROM gateways WHERE id = $1`, id)
+	return g, explain("gateway", err)
+}
+
+// CreateGateway adds g and returns it as stored. A taken key is ErrConflict.
+func (s *Store) CreateGateway(ctx context.Context, g Gateway) (Gateway, error) {
+	const q = `
+		INSERT INTO gateways (key, name, location, is_active, metadata)
+		VALUES ($1, $2, $3, $4, $5)
+		RETURNING ` + gatewayColumns
+	err := s.api.GetContext(ctx, &g, q, g.Key, g.Name, g.Location, g.IsActive, g.Metadata)
+	return g, explain(fmt.Sprintf("gateway %q", g.Key), err)
+}
+
+// UpdateGateway changes the gateway id if it still has version (0: whatever it has), else ErrStale.
+func (s *Store) UpdateGateway(ctx context.Context, id, version int64, c GatewayChange) (Gateway, error) {
+	const q = `
+		UPDATE gateways
+		SET key = coalesce($3, key), name = coalesce($4, name), location = coalesce($5, location),
+			metadata = coalesce($6::jsonb, metadata), is_active = coalesce($7, is_active),
+			version = version + 1, updated_at = now()
+		WHERE id = $1 AND $2 IN (0, version)
+		RETURNING ` + gatewayColumns
+	var g Gateway
+	err := s.api.GetContext(ctx, &g, q, id, version, c.Key, c.Name, c.Location, c.Metadata, c.IsActive)
+	return g, explain("gateway", s.stale(ctx, err, "gateways", id))
+}
+
+// DeleteGateway deletes the gateway id if it still has version (0: whatever it has). Its sensors and their readings go with it
+// when cascade is set; without it a gateway that has sensors is ErrInUse. With dryRun nothing is changed.
+func (s *Store) DeleteGateway(ctx context.Context, id, version int64, cascade, dryRun bool) (Deletion, error) {
+	var d Deletion
+	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
+		var sensors []int64
+		if err := lockVersion(ctx, tx, "gateways", id, version); err != nil {
+			return err
+		}
+		if err := tx.SelectContext(ctx, &sensors, `SELECT id FROM sensors WHERE gateway_id = $1 ORDER BY id FOR UPDATE`, id); err != nil {
+			return err
+		}
+		var err error
+		if d, err = extent(ctx, tx, sensors); err != nil {
+			return err
+		}
+		d.Gateways = 1
+		if len(sensors) > 0 && !cascade && !dryRun {
+			return fmt.Errorf("%w: it has %d sensors; delete them first or use cascade=true", ErrInUse, len(sensors))
+		}
+		if dryRun {
+			return nil
+		}
+		if err := dropSensors(ctx, tx, sensors); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM gateways WHERE id = $1`, id)
+		return err
+	})
+	return d, explain("gateway", err)
+}
+
+// stale tells ErrStale from ErrNotFound when an update of table met no row.
+func (s *Store) stale(ctx context.Context, err error, table string, id int64) error {
+	if sentinel(err) != ErrNotFound {
+		return err
+	}
+	var exists bool
+	if err := s.api.GetContext(ctx, &exists, `SELECT EXISTS (SELECT FROM `+table+` WHERE id = $1)`, id); err != nil {
+		return err
+	}
+	if exists {
+		return ErrStale
+	}
+	return ErrNotFound
+}
+
+// lockVersion locks the row id of table for a delete and checks its version; 0 takes any.
+func lockVersion(ctx context.Context, tx *sqlx.Tx, table string, id, version int64) error {
+	var current int64
+	if err := tx.GetContext(ctx, &current, `SELECT version FROM `+table+` WHERE id = $1 FOR UPDATE`, id); err != nil {
+		return err
+	}
+	if version != 0 && version != current {
+		return ErrStale
+	}
+	return nil
+}

@@ -1,0 +1,182 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// Quality says how far a value can be trusted, as in OPC UA.
+type Quality int16
+
+// The qualities, as they stand in the database.
+const (
+	Good Quality = iota
+	Uncertain
+	Bad
+)
+
+var qualities = [...]string{Good: "good", Uncertain: "uncertain", Bad: "bad"}
+
+// String is the quality as the contract has it.
+func (q Quality) String() string {
+	if q < Good || q > Bad {
+		return fmt.Sprintf("quality(%d)", int16(q))
+	}
+	return qualities[q]
+}
+
+// ParseQuality is the reverse of String.
+func ParseQuality(name string) (Quality, bool) {
+	for q, n := range qualities {
+		if n == name {
+			return Quality(q), true
+		}
+	}
+	return 0, false
+}
+
+// Reading is one measured value.
+type Reading struct {
+	SensorID   int64
+	GatewayID  int64     // known on the way in and in latest readings; not stored with each reading
+	Timestamp  time.Time // the device's clock, UTC, whole microseconds
+	Received   time.Time // our clock; kept for the latest reading only
+	Value      float64   // in the sensor's unit; NaN when the device had none
+	StatusCode uint32    // OPC UA; 0 when none was given
+	Quality    Quality
+}
+
+// ReadingsQuery selects raw readings.
+type ReadingsQuery struct {
+	Sensors    []int64
+	Start, End *time.Time // [Start, End); nil is open
+	Quality    *Quality
+	Ascending  bool    // oldest first; else newest first. Equal times are in order of sensor
+	After      *Cursor // go on behind this reading
+	Limit      int
+}
+
+// Cursor is the place of a reading in the order of a ReadingsQuery.
+type Cursor struct {
+	Timestamp time.Time
+	SensorID  int64
+}
+
+// Readings returns at most q.Limit readings; never nil.
+func (s *Store) Readings(ctx context.Context, q ReadingsQuery) ([]Reading, error) {
+	// A sensor's part begins behind the cursor: at its very instant only for sensors that come later in the order.
+	const descending = `
+		SELECT d.sensor_id, d.timestamp, d.value, d.status_code, d.quality
+		FROM unnest($1::int[]) AS i (id)
+		CROSS JOIN LATERAL (
+			SELECT sensor_id, timestamp, value, status_code, quality
+			FROM sensor_data
+			WHERE sensor_id = i.id
+				AND timestamp >= coalesce($2::timestamptz, '-infinity')
+				AND timestamp < least($3::timestamptz, $5::timestamptz + (CASE WHEN i.id > $6 THEN 1 ELSE 0 END) * interval '1 microsecond', 'infinity')
+				AND ($4::smallint IS NULL OR quality = $4)
+			ORDER BY timestamp DESC
+			LIMIT $7) d
+		ORDER BY d.timestamp DESC, d.sensor_id
+		LIMIT $7`
+	const ascending = `
+		SELECT d.sensor_id, d.timestamp, d.value, d.status_code, d.quality
+		FROM unnest($1::int[]) AS i (id)
+		CROSS JOIN LATERAL (
+			SELECT sensor_id, timestamp, value, status_code, quality
+			FROM sensor_data
+			WHERE sensor_id = i.id
+				AND timestamp >= greatest($2::timestamptz, $5::timestamptz + (CASE WHEN i.id > $6 THEN 0 ELSE 1 END) * interval '1 microsecond', '-infinity')
+				AND timestamp < coalesce($3::timestamptz, 'infinity')
+				AND ($4::smallint IS NULL OR quality = $4)
+			ORDER BY timestamp
+			LIMIT $7) d
+		ORDER BY d.timestamp, d.sensor_id
+		LIMIT $7`
+	query := descending
+	if q.Ascending {
+		query = ascending
+	}
+	var after *time.Time
+	var afterSensor int64
+	if q.After != nil {
+		after, afterSensor = &q.After.Timestamp, q.After.SensorID
+	}
+	rows, err := s.api.QueryxContext(ctx, query, int32s(unique(q.Sensors)), q.Start, q.End, q.Quality, after, afterSensor, q.Limit)
+	if err != nil {
+		return nil, explain("readings", err)
+	}
+	rs, err := scanReadings(rows, func(r *Reading) []any { return nil })
+	return rs, explain("readings", err)
+}
+
+// LatestQuery selects sensors; nil and empty take all.
+type LatestQuery struct {
+	Sensors   []int64
+	GatewayID *int64
+	Type      *string
+	After     int64 // sensors with an id above
+	Limit     int
+}
+
+// Latest returns the newest reading of each sensor that has one, in order of sensor; never nil.
+func (s *Store) Latest(ctx context.Context, q LatestQuery) ([]Reading, error) {
+	const query = `
+		SELECT l.sensor_id, l.timestamp, l.value, l.status_code, l.quality, s.gateway_id, l.received_at
+		FROM latest l
+		JOIN sensors s ON s.id = l.sensor_id
+		WHERE ($1::int[] IS NULL OR s.id = ANY ($1))
+			AND ($2::int IS NULL OR s.gateway_id = $2)
+			AND ($3::text IS NULL OR s.type = $3)
+			AND s.id > $4
+		ORDER BY s.id
+		LIMIT $5`
+	var sensors []byte
+	if len(q.Sensors) > 0 {
+		sensors = int32s(q.Sensors)
+	}
+	rows, err := s.api.QueryxContext(ctx, query, sensors, q.GatewayID, q.Type, q.After, q.Limit)
+	if err != nil {
+		return nil, explain("latest", err)
+	}
+	rs, err := scanReadings(rows, func(r *Reading) []any { return []any{&r.GatewayID, &r.Received} })
+	return rs, explain("latest", err)
+}
+
+// scanReadings reads sensor_id, timestamp, value, status_code, quality and what more names, and closes rows.
+func scanReadings(rows *sqlx.Rows, more func(*Reading) []any) ([]Reading, error) {
+	defer rows.Close()
+	rs := []Reading{}
+	for rows.Next() {
+		var r Reading
+		var value sql.Null[float64]
+		var code sql.Null[int32]
+		if err := rows.Scan(append([]any{&r.SensorID, &r.Timestamp, &value, &code, &r.Quality}, more(&r)...)...); err != nil {
+			return nil, err
+		}
+		r.Value = math.NaN()
+		if value.Valid {
+			r.Value = value.V
+		}
+		r.StatusCode = uint32(code.V)
+		rs = append(rs, r)
+	}
+	return rs, rows.Err()
+}
+
+func unique(ids []int64) []int64 {
+	seen := make(map[int64]bool, len(ids))
+	out := make([]int64, 0, len(ids))
+	for _, id := range ids {
+		if !seen[id] {
+			seen[id] = true
+			out = append(out, id)
+		}
+	}
+	return out
+}

@@ -1,0 +1,162 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// Sensor is a measuring point behind a gateway.
+type Sensor struct {
+	ID        int64     `db:"id"`
+	GatewayID int64     `db:"gateway_id"`
+	Key       string    `db:"key"` // unique in its gateway
+	Name      string    `db:"name"`
+	Type      string    `db:"type"`
+	Unit      string    `db:"unit"`
+	Location  string    `db:"location"`
+	IsActive  bool      `db:"is_active"`
+	MinValue  *float64  `db:"min_value"` // measuring range; nil is open
+	MaxValue  *float64  `db:"max_value"`
+	Tags      string    `db:"tags"` // a JSON object of strings
+	Version   int64     `db:"version"`
+	CreatedAt time.Time `db:"created_at"`
+	UpdatedAt time.Time `db:"updated_at"`
+}
+
+// SensorFilter selects sensors; nil takes all.
+type SensorFilter struct {
+	GatewayID *int64
+	Key, Type *string
+	IsActive  *bool
+}
+
+// SensorChange holds the new values of a sensor; nil keeps the old one.
+type SensorChange struct {
+	Key, Name, Type, Unit, Location, Tags *string
+	IsActive                              *bool
+	MinValue, MaxValue                    *sql.Null[float64] // one that is not Valid opens the range
+}
+
+const sensorColumns = `id, gateway_id, key, name, type, unit, location, is_active, min_value, max_value, tags, version, created_at, updated_at`
+
+const sensorWhere = `
+	WHERE ($1::int IS NULL OR gateway_id = $1) AND ($2::text IS NULL OR key = $2)
+		AND ($3::text IS NULL OR type = $3) AND ($4::boolean IS NULL OR is_active = $4)`
+
+// Sensors returns at most limit sensors with an id above after, in order of id.
+func (s *Store) Sensors(ctx context.Context, f SensorFilter, after int64, limit int) ([]Sensor, error) {
+	const q = `SELECT ` + sensorColumns + ` FROM sensors ` + sensorWhere + ` AND id > $5 ORDER BY id LIMIT $6`
+	list := []Sensor{}
+	err := s.api.SelectContext(ctx, &list, q, f.GatewayID, f.Key, f.Type, f.IsActive, after, limit)
+	return list, explain("sensors", err)
+}
+
+// CountSensors returns how many sensors f selects.
+func (s *Store) CountSensors(ctx context.Context, f SensorFilter) (int64, error) {
+	var n int64
+	err := s.api.GetContext(ctx, &n, `SELECT count(*) FROM sensors `+sensorWhere, f.GatewayID, f.Key, f.Type, f.IsActive)
+	return n, explain("sensors", err)
+}
+
+// Sensor returns the sensor id, or ErrNotFound.
+func (s *Store) Sensor(ctx context.Context, id int64) (Sensor, error) {
+	var sensor Sensor
+	err := s.api.GetContext(ctx, &sensor, `SELECT `+sensorColumns+` FROM sensors WHERE id = $1`, id)
+	return sensor, explain("sensor", err)
+}
+
+// UnknownSensors returns those of ids that are no sensors, in their order.
+func (s *Store) UnknownSensors(ctx context.Context, ids []int64) ([]int64, error) {
+	var unknown []int64
+	const q = `
+		SELECT i.id
+		FROM unnest($1::int[]) WITH ORDINALITY AS i (id, n)
+		WHERE NOT EXISTS (SELECT FROM sensors WHERE sensors.id = i.id)
+		ORDER BY i.n`
+	err := s.api.SelectContext(ctx, &unknown, q, int32s(ids))
+	return unknown, explain("sensors", err)
+}
+
+// CreateSensor adds v and returns it as stored. A key its gateway has already is ErrConflict, an unknown gateway ErrInUse.
+func (s *Store) CreateSensor(ctx context.Context, v Sensor) (Sensor, error) {
+	const q = `
+		INSERT INTO sensors (gateway_id, key, name, type, unit, location, is_active, min_value, max_value, tags)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+		RETURNING ` + sensorColumns
+	err := s.api.GetContext(ctx, &v, q, v.GatewayID, v.Key, v.Name, v.Type, v.Unit, v.Location, v.IsActive, v.MinValue, v.MaxValue, v.Tags)
+	return v, explain(fmt.Sprintf("sensor %q", v.Key), err)
+}
+
+// UpdateSensor changes the sensor id if it still has version (0: whatever it has), else ErrStale. A range whose ends are the
+// wrong way round is ErrInvalid.
+func (s *Store) UpdateSensor(ctx context.Context, id, version int64, c SensorChange) (Sensor, error) {
+	const q = `
+		UPDATE sensors
+		SET key = coalesce($3, key), name = coalesce($4, name), type = coalesce($5, type), unit = coalesce($6, unit),
+			location = coalesce($7, location), tags = coalesce($8::jsonb, tags), is_active = coalesce($9, is_active),
+			min_value = CASE WHEN $10 THEN $11 ELSE min_value END, max_value = CASE WHEN $12 THEN $13 ELSE max_value END,
+			version = version + 1, updated_at = now()
+		WHERE id = $1 AND $2 IN (0, version)
+		RETURNING ` + sensorColumns
+	low, high := orZero(c.MinValue), orZero(c.MaxValue)
+	var v Sensor
+	err := s.api.GetContext(ctx, &v, q, id, version, c.Key, c.Name, c.Type, c.Unit, c.Location, c.Tags, c.IsActive,
+		c.MinValue != nil, low, c.MaxValue != nil, high)
+	return v, explain("sensor", s.stale(ctx, err, "sensors", id))
+}
+
+// DeleteSensor deletes the sensor id if it still has version (0: whatever it has); its readings follow in the background
+// (see Purge). With dryRun nothing is changed.
+func (s *Store) DeleteSensor(ctx context.Context, id, version int64, dryRun bool) (Deletion, error) {
+	var d Deletion
+	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
+		if err := lockVersion(ctx, tx, "sensors", id, version); err != nil {
+			return err
+		}
+		var err error
+		if d, err = extent(ctx, tx, []int64{id}); err != nil || dryRun {
+			return err
+		}
+		return dropSensors(ctx, tx, []int64{id})
+	})
+	return d, explain("sensor", err)
+}
+
+// extent says what deleting these sensors takes along.
+func extent(ctx context.Context, tx *sqlx.Tx, sensors []int64) (Deletion, error) {
+	d := Deletion{Sensors: len(sensors)}
+	const q = `
+		SELECT
+			min((SELECT timestamp FROM sensor_data WHERE sensor_id = i ORDER BY timestamp LIMIT 1)),
+			max((SELECT timestamp FROM sensor_data WHERE sensor_id = i ORDER BY timestamp DESC LIMIT 1))
+		FROM unnest($1::int[]) i`
+	err := tx.QueryRowContext(ctx, q, int32s(sensors)).Scan(&d.First, &d.Last)
+	return d, err
+}
+
+// dropSensors deletes sensors and leaves their readings to Purge.
+func dropSensors(ctx context.Context, tx *sqlx.Tx, sensors []int64) error {
+	var errs []error
+	for _, q := range []string{
+		`INSERT INTO purges (sensor_id) SELECT * FROM unnest($1::int[]) ON CONFLICT DO NOTHING`,
+		`DELETE FROM latest WHERE sensor_id = ANY ($1::int[])`,
+		`DELETE FROM sensors WHERE id = ANY ($1::int[])`,
+	} {
+		_, err := tx.ExecContext(ctx, q, int32s(sensors))
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func orZero[T any](p *T) T {
+	var zero T
+	if p == nil {
+		return zero
+	}
+	return *p
+}

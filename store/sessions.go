@@ -1,0 +1,143 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// ErrReused means that a refresh token was used a second time. Its session has been ended.
+var ErrReused = errors.New("refresh token was used before")
+
+// Session is a login that has not ended, with its user.
+type Session struct {
+	ID string
+	User
+}
+
+// NewSession begins a session of user that lasts ttl at most, with refresh as its first refresh token.
+func (s *Store) NewSession(ctx context.Context, user int64, refresh string, ttl time.Duration) (string, error) {
+	var id string
+	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
+		const q = `
+			INSERT INTO sessions (user_id, expires_at)
+			VALUES ($1, now() + make_interval(secs => $2))
+			RETURNING id::text`
+		if err := tx.GetContext(ctx, &id, q, user, ttl.Seconds()); err != nil {
+			return err
+		}
+		return addRefreshToken(ctx, tx, id, refresh)
+	})
+	return id, explain("session", err)
+}
+
+// Rotate uses up the refresh token used and makes next the session's token, ttl from now its new end. An unknown, expired or
+// ended one, or one of a user who is not active, is ErrNotFound. One that was used before ends its session and is ErrReused;
+// then the session's id is returned too.
+func (s *Store) Rotate(ctx context.Context, used, next string, ttl time.Duration) (Session, error) {
+	var session Session
+	reused := false
+	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
+		var row struct {
+			SessionID string     `db:"session_id"`
+			UsedAt    *time.Time `db:"used_at"`
+			Alive     bool       `db:"alive"`
+			User
+		}
+		const q = `
+			SELECT t.session_id::text AS session_id, t.used_at,
+				s.ended_at IS NULL AND s.expires_at > now() AND u.is_active AS alive,
+				u.id, u.username, u.email, u.password_hash, u.role, u.is_active, u.created_at, u.updated_at
+			FROM refresh_tokens t
+			JOIN sessions s ON s.id = t.session_id
+			JOIN users u ON u.id = s.user_id
+			WHERE t.hash = $1
+			FOR UPDATE OF s, t`
+		if err := tx.GetContext(ctx, &row, q, digest(used)); err != nil {
+			return err
+		}
+		session = Session{ID: row.SessionID, User: row.User}
+		if row.UsedAt != nil { // also when the session has ended: somebody still tries
+			reused = true
+			return endSession(ctx, tx, row.SessionID, "refresh token used twice")
+		}
+		if !row.Alive {
+			return ErrNotFound
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE refresh_tokens SET used_at = now() WHERE hash = $1`, digest(used)); err != nil {
+			return err
+		}
+		const extend = `UPDATE sessions SET expires_at = now() + make_interval(secs => $2) WHERE id = $1`
+		if _, err := tx.ExecContext(ctx, extend, row.SessionID, ttl.Seconds()); err != nil {
+			return err
+		}
+		return addRefreshToken(ctx, tx, row.SessionID, next)
+	})
+	if err == nil && reused {
+		err = ErrReused
+	}
+	return session, explain("refresh token", err)
+}
+
+// Session returns the session id if it has not ended and its user is active, else ErrNotFound.
+func (s *Store) Session(ctx context.Context, id string) (Session, error) {
+	const q = `
+		SELECT ` + userColumns + `
+		FROM users
+		WHERE is_active AND id = (
+			SELECT user_id FROM sessions WHERE id = $1::uuid AND ended_at IS NULL AND expires_at > now())`
+	session := Session{ID: id}
+	err := s.api.GetContext(ctx, &session.User, q, id)
+	return session, explain("session", err)
+}
+
+// EndSession ends the session id; ending it twice is harmless.
+func (s *Store) EndSession(ctx context.Context, id, reason string) error {
+	return explain("session", endSession(ctx, s.api, id, reason))
+}
+
+func endSession(ctx context.Context, db sqlx.ExecerContext, id, reason string) error {
+	_, err := db.ExecContext(ctx, `UPDATE sessions SET ended_at = now(), end_reason = $2 WHERE id = $1::uuid AND ended_at IS NULL`, id, reason)
+	return err
+}
+
+// NewTicket keeps a WebSocket ticket of the session for ttl.
+func (s *Store) NewTicket(ctx context.Context, session, ticket string, ttl time.Duration) error {
+	const q = `INSERT INTO ws_tickets (hash, session_id, expires_at) VALUES ($1, $2::uuid, now() + make_interval(secs => $3))`
+	_, err := s.api.ExecContext(ctx, q, digest(ticket), session, ttl.Seconds())
+	return explain("ticket", err)
+}
+
+// UseTicket uses up the ticket and returns its session. An unknown, used or expired one, or one of an ended session, is ErrNotFound.
+func (s *Store) UseTicket(ctx context.Context, ticket string) (Session, error) {
+	var id string
+	const q = `DELETE FROM ws_tickets WHERE hash = $1 AND expires_at > now() RETURNING session_id::text`
+	if err := s.api.GetContext(ctx, &id, q, digest(ticket)); err != nil {
+		return Session{}, explain("ticket", err)
+	}
+	return s.Session(ctx, id)
+}
+
+// SweepSessions removes tickets that have expired, and sessions a week after they expired or ended.
+func (s *Store) SweepSessions(ctx context.Context) error {
+	if _, err := s.api.ExecContext(ctx, `DELETE FROM ws_tickets WHERE expires_at < now()`); err != nil {
+		return explain("tickets", err)
+	}
+	const q = `DELETE FROM sessions WHERE least(expires_at, ended_at) < now() - interval '7 days'`
+	_, err := s.api.ExecContext(ctx, q)
+	return explain("sessions", err)
+}
+
+func addRefreshToken(ctx context.Context, tx *sqlx.Tx, session, token string) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO refresh_tokens (hash, session_id) VALUES ($1, $2::uuid)`, digest(token), session)
+	return err
+}
+
+// digest is what is kept of a secret of high entropy.
+func digest(secret string) []byte {
+	sum := sha256.Sum256([]byte(secret))
+	return sum[:]
+}

@@ -1,0 +1,173 @@
+// Package store keeps everything OEI-MS knows in PostgreSQL: every SQL statement is here.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+)
+
+// oldestServer is the first server_version_num that has all we use.
+const oldestServer = 130000
+
+// Config says how to use the database; where it is comes from Open's dsn.
+type Config struct {
+	APIConnections    int           `mapstructure:"api_connections"`
+	IngestConnections int           `mapstructure:"ingest_connections"`
+	StatementTimeout  time.Duration `mapstructure:"statement_timeout"` // of the API's statements
+	MaxAge            time.Duration `mapstructure:"max_age"`           // older readings are refused
+}
+
+// DefaultConfig is right for one instance on a small machine.
+func DefaultConfig() Config {
+	return Config{APIConnections: 10, IngestConnections: 4, StatementTimeout: 5 * time.Second, MaxAge: 10 * 365 * 24 * time.Hour}
+}
+
+// Validate reports every setting that cannot work.
+func (c Config) Validate() error {
+	var errs []error
+	if c.APIConnections < 1 {
+		errs = append(errs, fmt.Errorf("store.api_connections: %d is too few; use 1 or more", c.APIConnections))
+	}
+	if c.IngestConnections < 3 {
+		errs = append(errs, fmt.Errorf("store.ingest_connections: %d is too few; use 3 or more", c.IngestConnections))
+	}
+	if c.StatementTimeout < 100*time.Millisecond {
+		errs = append(errs, fmt.Errorf("store.statement_timeout: %v is too short; use 100ms or more", c.StatementTimeout))
+	}
+	if c.MaxAge < 24*time.Hour {
+		errs = append(errs, fmt.Errorf("store.max_age: %v is too short; use 24h or more", c.MaxAge))
+	}
+	return errors.Join(errs...)
+}
+
+// Store is safe for concurrent use. Ingest has connections of its own, so that no query can hold up a reading.
+type Store struct {
+	api        *sqlx.DB
+	ingest     *sqlx.DB
+	dsn        string
+	log        *slog.Logger
+	partitions partitions
+}
+
+// Open connects to the database at dsn, a URL or key=value pairs as libpq takes them. The schema must be there: see Migrate.
+// A server that is too old, or one that acknowledges commits it may lose, is an error.
+func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store, error) {
+	api, err := open(dsn, cfg.APIConnections, map[string]string{
+		"application_name":  "oei-ms api",
+		"statement_timeout": fmt.Sprint(cfg.StatementTimeout.Milliseconds()),
+	})
+	if err != nil {
+		return nil, err
+	}
+	ingest, err := open(dsn, cfg.IngestConnections, map[string]string{
+		"application_name":                    "oei-ms ingest",
+		"statement_timeout":                   "30000",
+		"idle_in_transaction_session_timeout": "30000",
+	})
+	if err != nil {
+		return nil, errors.Join(err, api.Close())
+	}
+	s := &Store{api: api, ingest: ingest, dsn: dsn, log: log}
+	if err := s.checkServer(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func open(dsn string, conns int, params map[string]string) (*sqlx.DB, error) {
+	connector, err := connector(dsn, params)
+	if err != nil {
+		return nil, err
+	}
+	db := sqlx.NewDb(sql.OpenDB(connector), "postgres")
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	return db, nil
+}
+
+// connector turns dsn into a connector whose sessions run in UTC and send []byte as binary. The latter
+// saves a round trip for every statement and lets arrays travel as they are.
+func connector(dsn string, params map[string]string) (*pq.Connector, error) {
+	cfg, err := pq.NewConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("database address: %w", err)
+	}
+	cfg.BinaryParameters = true
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = 5 * time.Second
+	}
+	if cfg.Runtime == nil {
+		cfg.Runtime = map[string]string{}
+	}
+	cfg.Runtime["timezone"] = "UTC"
+	for k, v := range params {
+		if k == "application_name" {
+			cfg.ApplicationName = v
+			continue
+		}
+		cfg.Runtime[k] = v
+	}
+	c, err := pq.NewConnectorConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("database address: %w", err)
+	}
+	return c, nil
+}
+
+func (s *Store) checkServer(ctx context.Context) error {
+	var version int
+	var commit, fsync string
+	const q = `SELECT current_setting('server_version_num')::int, current_setting('synchronous_commit'), current_setting('fsync')`
+	if err := s.ingest.QueryRowContext(ctx, q).Scan(&version, &commit, &fsync); err != nil {
+		return fmt.Errorf("database: %w", explain("server", err))
+	}
+	if version < oldestServer {
+		return fmt.Errorf("database: PostgreSQL %d is too old; use %d or newer", version/10000, oldestServer/10000)
+	}
+	if commit == "off" {
+		return errors.New("database: synchronous_commit is off, so a commit may be lost; set it to on for this database")
+	}
+	if fsync == "off" {
+		s.log.WarnContext(ctx, "database runs with fsync off: a power failure may lose acknowledged readings")
+	}
+	return nil
+}
+
+// Ping checks that the database answers and returns what it is, such as "PostgreSQL 15.18".
+func (s *Store) Ping(ctx context.Context) (string, error) {
+	var version string
+	if err := s.api.GetContext(ctx, &version, `SELECT 'PostgreSQL ' || split_part(current_setting('server_version'), ' ', 1)`); err != nil {
+		return "", explain("database", err)
+	}
+	return version, nil
+}
+
+// Close closes all connections.
+func (s *Store) Close() error { return errors.Join(s.api.Close(), s.ingest.Close()) }
+
+// tx runs f in a transaction of db that commits when f returns nil and is rolled back otherwise.
+func tx(ctx context.Context, db *sqlx.DB, f func(*sqlx.Tx) error) error {
+	t, err := db.BeginTxx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := f(t); err != nil {
+		return errors.Join(err, ignoreDone(t.Rollback()))
+	}
+	return t.Commit()
+}
+
+func ignoreDone(err error) error {
+	if errors.Is(err, sql.ErrTxDone) {
+		return nil
+	}
+	return err
+}

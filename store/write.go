@@ -1,0 +1,215 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+)
+
+// Outcome is what became of a reading.
+type Outcome uint8
+
+// The outcomes of a write; Rejected is given before it comes to one.
+const (
+	Stored    Outcome = iota
+	Duplicate         // the sensor has this value at this instant
+	Conflict          // the sensor has another value at this instant, which stays
+	Rejected
+)
+
+var outcomes = [...]string{Stored: "stored", Duplicate: "duplicate", Conflict: "conflict", Rejected: "rejected"}
+
+// String is the outcome as the contract has it.
+func (o Outcome) String() string { return outcomes[o] }
+
+// Result is what became of one reading that was offered, with the reason when it was refused.
+type Result struct {
+	Outcome Outcome
+	Reason  string // stable, for programs; empty unless Rejected
+	Detail  string // for people
+}
+
+// Also is what is written in the transaction of a batch of readings, besides them.
+type Also struct {
+	Rejections []Rejection
+	Presence   []Presence
+}
+
+// Write stores readings in one transaction, moves latest forward and returns one outcome for each, in order. also is called in
+// the transaction, with the outcomes. A batch that failed may be written again as it is, also when it is not known whether it
+// was committed: what it stored then is Duplicate.
+func (s *Store) Write(ctx context.Context, rs []Reading, also func([]Outcome) Also) ([]Outcome, error) {
+	if err := s.partitions.ensure(ctx, s.ingest, rs); err != nil {
+		return nil, explain("partition", err)
+	}
+	out, err := s.write(ctx, rs, also)
+	if noPartition(err) { // it was dropped since
+		s.partitions.forget()
+		if err := s.partitions.ensure(ctx, s.ingest, rs); err != nil {
+			return nil, explain("partition", err)
+		}
+		out, err = s.write(ctx, rs, also)
+	}
+	return out, explain("write", err)
+}
+
+func (s *Store) write(ctx context.Context, rs []Reading, also func([]Outcome) Also) ([]Outcome, error) {
+	b := newBatch(rs)
+	err := tx(ctx, s.ingest, func(tx *sqlx.Tx) error {
+		if err := b.insert(ctx, tx); err != nil {
+			return err
+		}
+		if err := b.moveLatest(ctx, tx); err != nil {
+			return err
+		}
+		a := also(b.outcomes)
+		if err := addRejections(ctx, tx, a.Rejections); err != nil {
+			return err
+		}
+		return setPresence(ctx, tx, a.Presence)
+	})
+	return b.outcomes, err
+}
+
+// batch is a set of readings on their way. Rows go to the database in order of key, so that two batches never wait for each
+// other in a circle.
+type batch struct {
+	readings []Reading
+	outcomes []Outcome
+	rows     []int // those sent, in order of sensor and time: of several with one key the first to come
+}
+
+func newBatch(rs []Reading) *batch {
+	b := &batch{readings: rs, outcomes: make([]Outcome, len(rs)), rows: make([]int, len(rs))}
+	for i := range rs {
+		b.rows[i] = i
+	}
+	slices.SortFunc(b.rows, func(i, j int) int {
+		return cmp.Or(cmp.Compare(rs[i].SensorID, rs[j].SensorID), rs[i].Timestamp.Compare(rs[j].Timestamp), cmp.Compare(i, j))
+	})
+	first := -1
+	b.rows = slices.DeleteFunc(b.rows, func(i int) bool {
+		if first >= 0 && rs[i].SensorID == rs[first].SensorID && rs[i].Timestamp.Equal(rs[first].Timestamp) {
+			b.outcomes[i] = repeated(rs[first].Value, rs[i].Value)
+			return true
+		}
+		first = i
+		return false
+	})
+	return b
+}
+
+// repeated is the outcome of a reading whose key is taken.
+func repeated(there, came float64) Outcome {
+	if there == came || math.IsNaN(there) && math.IsNaN(came) {
+		return Duplicate
+	}
+	return Conflict
+}
+
+func (b *batch) insert(ctx context.Context, tx *sqlx.Tx) error {
+	if len(b.rows) == 0 {
+		return nil
+	}
+	const q = `
+		INSERT INTO sensor_data (sensor_id, timestamp, value, status_code, quality)
+		SELECT * FROM unnest($1::int[], $2::timestamptz[], $3::float8[], $4::int[], $5::smallint[])
+		ON CONFLICT (sensor_id, timestamp) DO NOTHING`
+	sensors, times := b.keys()
+	n := len(b.rows)
+	res, err := tx.ExecContext(ctx, q, sensors, times,
+		float8s(n, func(i int) float64 { return b.row(i).Value }),
+		statusCodes(n, func(i int) uint32 { return b.row(i).StatusCode }),
+		int16s(n, func(i int) int16 { return int16(b.row(i).Quality) }))
+	if err != nil {
+		return err
+	}
+	if added, err := res.RowsAffected(); err != nil || added == int64(n) {
+		return err
+	}
+	return b.compare(ctx, tx, sensors, times)
+}
+
+// compare finds the rows that were there before: those this transaction has not made.
+func (b *batch) compare(ctx context.Context, tx *sqlx.Tx, sensors, times []byte) error {
+	const q = `
+		SELECT i.n, d.value
+		FROM unnest($1::int[], $2::timestamptz[]) WITH ORDINALITY AS i (sensor_id, timestamp, n)
+		JOIN sensor_data d ON d.sensor_id = i.sensor_id AND d.timestamp = i.timestamp
+		WHERE NOT d.xmin = pg_current_xact_id()::xid`
+	rows, err := tx.QueryContext(ctx, q, sensors, times)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var n int
+		var there sql.Null[float64]
+		if err := rows.Scan(&n, &there); err != nil {
+			return err
+		}
+		if !there.Valid {
+			there.V = math.NaN()
+		}
+		i := b.rows[n-1]
+		b.outcomes[i] = repeated(there.V, b.readings[i].Value)
+	}
+	return rows.Err()
+}
+
+// moveLatest moves latest forward to the newest of the rows that are new.
+func (b *batch) moveLatest(ctx context.Context, tx *sqlx.Tx) error {
+	newest := b.rows[:0:0]
+	for _, i := range b.rows {
+		if b.outcomes[i] != Stored {
+			continue
+		}
+		if n := len(newest); n > 0 && b.readings[newest[n-1]].SensorID == b.readings[i].SensorID {
+			newest = newest[:n-1]
+		}
+		newest = append(newest, i)
+	}
+	if len(newest) == 0 {
+		return nil
+	}
+	const q = `
+		INSERT INTO latest (sensor_id, timestamp, received_at, value, status_code, quality)
+		SELECT * FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[], $4::float8[], $5::int[], $6::smallint[])
+		ON CONFLICT (sensor_id) DO UPDATE
+		SET timestamp = excluded.timestamp, received_at = excluded.received_at, value = excluded.value,
+			status_code = excluded.status_code, quality = excluded.quality
+		WHERE latest.timestamp < excluded.timestamp`
+	l := batch{readings: b.readings, rows: newest}
+	sensors, times := l.keys()
+	n := len(newest)
+	_, err := tx.ExecContext(ctx, q, sensors, times,
+		timestamps(n, func(i int) time.Time { return l.row(i).Received }),
+		float8s(n, func(i int) float64 { return l.row(i).Value }),
+		statusCodes(n, func(i int) uint32 { return l.row(i).StatusCode }),
+		int16s(n, func(i int) int16 { return int16(l.row(i).Quality) }))
+	return err
+}
+
+func (b *batch) row(i int) *Reading { return &b.readings[b.rows[i]] }
+
+// keys encodes the primary keys of the rows.
+func (b *batch) keys() (sensors, times []byte) {
+	ids := make([]int64, len(b.rows))
+	for i := range ids {
+		ids[i] = b.row(i).SensorID
+	}
+	return int32s(ids), timestamps(len(ids), func(i int) time.Time { return b.row(i).Timestamp })
+}
+
+// noPartition reports whether a row fell outside all partitions.
+func noPartition(err error) bool {
+	var pqErr *pq.Error
+	return errors.As(err, &pqErr) && pqErr.Code == "23514" && pqErr.Constraint == ""
+}
