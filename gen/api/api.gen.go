@@ -587,7 +587,7 @@ type Dependency struct {
 	// Detail What it is, or what is wrong, or whose promise an acknowledgement is.
 	Detail string `json:"detail"`
 
-	// Kind Part of this process and its children
+	// Kind Part of this process and its children, or a service of its own.
 	Kind DependencyKind `json:"kind"`
 
 	// LatencyMs How long the check took.
@@ -599,7 +599,7 @@ type Dependency struct {
 	State    DependencyState `json:"state"`
 }
 
-// DependencyKind Part of this process and its children
+// DependencyKind Part of this process and its children, or a service of its own.
 type DependencyKind string
 
 // DependencyName defines model for Dependency.Name.
