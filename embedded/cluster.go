@@ -1,0 +1,246 @@
+//go:build unix
+
+package embedded
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	_ "github.com/lib/pq" // the driver that asks the server whether it answers
+)
+
+// Cluster is a private PostgreSQL server and its data. Nobody but this user (and root) reaches it, over a unix socket. A server
+// that ends by itself is started again until Stop is called. It is safe for concurrent use.
+type Cluster struct {
+	cfg  ClusterConfig
+	log  *slog.Logger
+	dir  *dataDir
+	bin  binaries
+	args []string
+
+	stopOnce sync.Once
+	stopCtx  context.Context // of the first Stop; read after cancel
+	cancel   context.CancelFunc
+	done     chan struct{} // closed when the server has ended for good
+	err      error         // how its end went; read after done
+}
+
+// StartCluster starts a private cluster, makes it first when cfg.DataDir is empty, and returns when it answers.
+// ctx bounds the start only: the cluster runs until Stop. ErrNoPostgres when the programs are missing.
+func StartCluster(ctx context.Context, cfg ClusterConfig, log *slog.Logger) (*Cluster, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	dir, err := openDataDir(cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{cfg: cfg, log: log, dir: dir, done: make(chan struct{})}
+	start := time.Now()
+	p, err := c.open(ctx)
+	if err != nil {
+		dir.close()
+		return nil, err
+	}
+	log.InfoContext(ctx, "private postgres is ready", "version", c.bin.major, "took", time.Since(start).Round(time.Millisecond),
+		"psql", fmt.Sprintf("psql -h %s -U %s %s", dir.socket, Database, Database))
+	ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	go c.supervise(ctx, p)
+	return c, nil
+}
+
+// DSN returns what lib/pq needs to connect to database. It stays the same as long as the cluster lives.
+func (c *Cluster) DSN(database string) string {
+	quote := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
+	return fmt.Sprintf("host='%s' port=5432 user=%s dbname='%s' sslmode=disable binary_parameters=yes",
+		quote.Replace(c.dir.socket), Database, quote.Replace(database))
+}
+
+// Pids returns all processes of the server at this moment, in ascending order; outside Linux only the first of them.
+func (c *Cluster) Pids() []int { return serversOn(c.dir.pgdata()) }
+
+// Stop ends the server and lets go of its directory. Clients are disconnected; nothing committed is lost.
+// When ctx ends first the shutdown is an immediate one, from which the next start recovers. A second call waits for the first.
+func (c *Cluster) Stop(ctx context.Context) error {
+	c.stopOnce.Do(func() {
+		c.stopCtx = ctx
+		c.cancel()
+	})
+	<-c.done
+	return c.err
+}
+
+// open finds the programs, makes the data when there is none, starts the server and makes the database.
+func (c *Cluster) open(ctx context.Context) (*postmaster, error) {
+	major, err := c.dir.major()
+	if err != nil {
+		return nil, err
+	}
+	if c.bin, err = findBinaries(ctx, c.cfg.BinDir, usualPlaces[runtime.GOOS], major, c.dir.server); err != nil {
+		return nil, err
+	}
+	if major == 0 {
+		c.log.InfoContext(ctx, "making the private postgres", "data_dir", c.dir.path, "bin_dir", c.bin.dir, "user", c.dir.server.name)
+		if err := c.dir.create(ctx, c.bin, c.cfg.Ephemeral); err != nil {
+			return nil, err
+		}
+	}
+	base := []string{"-D", c.dir.pgdata()}
+	c.args = append(base, "-k", c.dir.socket, "-p", "5432", "-c", "listen_addresses=", "-c", "unix_socket_permissions=0700")
+	c.args = append(c.args, options(clusterSettings(c.cfg, memory(), c.hasLZ4(ctx)))...)
+	p, err := c.launch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.makeDatabase(ctx); err != nil {
+		_ = p.stop(context.WithoutCancel(ctx)) // the first error is the one to tell
+		return nil, err
+	}
+	return p, nil
+}
+
+// hasLZ4 asks the server's program whether it was built to compress its log with lz4.
+func (c *Cluster) hasLZ4(ctx context.Context) bool {
+	if c.cfg.Ephemeral || c.bin.major < 15 {
+		return false
+	}
+	_, err := run(ctx, c.dir.server, c.bin.postgres(), "-D", c.dir.pgdata(), "-C", "wal_compression", "-c", "wal_compression=lz4")
+	return err == nil
+}
+
+// launch starts the server and returns when it answers. What an earlier one left running on the same data is ended first.
+func (c *Cluster) launch(ctx context.Context) (*postmaster, error) {
+	for patience := time.Now().Add(15 * time.Second); ; {
+		stranger, err := c.dir.endLeftovers(ctx)
+		if err != nil {
+			return nil, err
+		}
+		from := c.dir.log.size()
+		p, err := startPostmaster(c.bin.postgres(), c.args, c.dir.server, c.dir.log, stranger)
+		if err != nil {
+			return nil, err
+		}
+		if c.answers(ctx, p) {
+			return p, nil
+		}
+		if ctx.Err() != nil {
+			_ = p.stop(context.WithoutCancel(ctx)) // it was not up yet
+			return nil, fmt.Errorf("start postgres: %w", context.Cause(ctx))
+		}
+		complaint := c.dir.log.since(from)
+		orphans := strings.Contains(complaint, "pre-existing shared memory block")
+		if !orphans || time.Now().After(patience) {
+			return nil, fmt.Errorf("postgres ended at once (%v): %s; its log is %s", p.cmd.ProcessState, complaint, c.dir.log.Name())
+		}
+		if err := sleep(ctx, 250*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// answers waits until the server takes connections; false when it ends or ctx does.
+func (c *Cluster) answers(ctx context.Context, p *postmaster) bool {
+	db, err := sql.Open("postgres", c.DSN("postgres"))
+	if err != nil {
+		return false // not with the DSN above
+	}
+	defer db.Close()
+	look, tell := time.NewTicker(10*time.Millisecond), time.NewTicker(10*time.Second)
+	defer look.Stop()
+	defer tell.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-p.exited:
+			return false
+		case <-tell.C:
+			c.log.InfoContext(ctx, "postgres is still starting, it may be recovering", "log", c.dir.log.Name())
+		case <-look.C:
+			if c.dir.ready(p.pid()) && ping(ctx, db) == nil {
+				return true
+			}
+		}
+	}
+}
+
+func ping(ctx context.Context, db *sql.DB) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	return db.PingContext(ctx)
+}
+
+// makeDatabase makes Database unless it is there.
+func (c *Cluster) makeDatabase(ctx context.Context) error {
+	db, err := sql.Open("postgres", c.DSN("postgres"))
+	if err != nil {
+		return fmt.Errorf("make database: %w", err)
+	}
+	defer db.Close()
+	var exists bool
+	const q = `SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)`
+	if err := db.QueryRowContext(ctx, q, Database).Scan(&exists); err != nil {
+		return fmt.Errorf("make database: %w", err)
+	}
+	if exists {
+		return nil
+	}
+	if _, err := db.ExecContext(ctx, "CREATE DATABASE "+Database); err != nil {
+		return fmt.Errorf("make database: %w", err)
+	}
+	return nil
+}
+
+// supervise keeps a server running until ctx ends, then stops it.
+func (c *Cluster) supervise(ctx context.Context, p *postmaster) {
+	defer close(c.done)
+	defer c.dir.close()
+	defer c.dir.endLeftovers(context.WithoutCancel(ctx)) // there are some when it was killed
+	bound := time.NewTicker(time.Minute)
+	defer bound.Stop()
+	for pause := firstPause; p != nil; {
+		select {
+		case <-ctx.Done():
+			c.err = p.stop(c.stopCtx)
+			return
+		case <-bound.C:
+			if err := c.dir.log.bound(serverLogLimit); err != nil {
+				c.log.WarnContext(ctx, "the postgres log cannot be cut", "error", err)
+			}
+		case <-p.exited:
+			if time.Since(p.started) > time.Minute {
+				pause = firstPause
+			}
+			c.log.ErrorContext(ctx, "postgres ended by itself and is started again", "state", p.cmd.ProcessState.String(), "log", c.dir.log.Name())
+			p, pause = c.relaunch(ctx, pause)
+		}
+	}
+}
+
+// The pause before a new start doubles from the first to the longest, and is the first again after a good minute.
+const (
+	firstPause   = 100 * time.Millisecond
+	longestPause = 5 * time.Second
+)
+
+// relaunch starts the server again, however often it takes, and returns the pause for the next time; nil when ctx ends first.
+func (c *Cluster) relaunch(ctx context.Context, pause time.Duration) (*postmaster, time.Duration) {
+	for down := time.Now(); sleep(ctx, pause) == nil; {
+		pause = min(2*pause, longestPause)
+		p, err := c.launch(ctx)
+		if err == nil {
+			c.log.InfoContext(ctx, "postgres is back", "down", time.Since(down).Round(time.Millisecond))
+			return p, pause
+		}
+		if ctx.Err() == nil {
+			c.log.ErrorContext(ctx, "postgres does not start", "error", err, "again_in", pause)
+		}
+	}
+	return nil, pause
+}

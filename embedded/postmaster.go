@@ -1,0 +1,137 @@
+//go:build unix
+
+package embedded
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// postmaster is one run of the server process.
+type postmaster struct {
+	cmd     *exec.Cmd
+	started time.Time
+	exited  chan struct{} // closed when it has ended; cmd.ProcessState then says how
+}
+
+// startPostmaster starts program and does not wait for it to answer. A postmaster.pid that names stranger is out of date.
+func startPostmaster(program string, args []string, server account, log *serverLog, stranger int) (*postmaster, error) {
+	p := &postmaster{cmd: exec.Command(program, args...), started: time.Now(), exited: make(chan struct{})}
+	prepare(p.cmd, server)
+	if stranger != 0 {
+		// Made for pg_ctl's sake: the server does not take this pid for a running server, and still checks the shared memory.
+		p.cmd.Env = append(p.cmd.Env, "PG_GRANDPARENT_PID="+strconv.Itoa(stranger))
+	}
+	p.cmd.Stdout, p.cmd.Stderr = log.File, log.File
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // see childAttributes
+		defer runtime.UnlockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = p.cmd.Wait() // ProcessState says it
+			close(p.exited)
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("start %s as %s: %w", program, server.name, err)
+	}
+	return p, nil
+}
+
+func (p *postmaster) pid() int { return p.cmd.Process.Pid }
+
+// stop ends the server by a fast shutdown; when that takes over 15 s or ctx ends, by an immediate one, then by a kill.
+func (p *postmaster) stop(ctx context.Context) error {
+	for _, s := range fastShutdown {
+		_ = p.cmd.Process.Signal(s.signal) // fails only when it has ended
+		patience := time.NewTimer(s.patience)
+		select {
+		case <-p.exited:
+			patience.Stop()
+			if s.signal == syscall.SIGINT || p.cmd.ProcessState.Success() {
+				return nil
+			}
+			return fmt.Errorf("postgres did not shut down in time and was ended by %v; it will recover at the next start", s.signal)
+		case <-ctx.Done():
+			patience.Stop()
+			ctx = context.WithoutCancel(ctx) // hurries once
+		case <-patience.C:
+		}
+	}
+	return fmt.Errorf("postgres (pid %d) does not end, not even when killed", p.pid())
+}
+
+// shutdownStep is a signal and how long it may take.
+type shutdownStep struct {
+	signal   syscall.Signal
+	patience time.Duration
+}
+
+var (
+	fastShutdown = []shutdownStep{{syscall.SIGINT, 15 * time.Second}, {syscall.SIGQUIT, 3 * time.Second}, {syscall.SIGKILL, 3 * time.Second}}
+	immediate    = fastShutdown[1:]
+)
+
+// endLeftovers ends what an earlier server left running on the data: itself when this program was killed and it has not
+// noticed yet, or its children when it was killed and they are still busy. The stranger it returns is a process that got the
+// pid in postmaster.pid since then, 0 if there is none.
+func (d *dataDir) endLeftovers(ctx context.Context) (stranger int, err error) {
+	old := d.recordedPid()
+	postmaster := func() []int {
+		if slices.Contains(serversOn(d.pgdata()), old) {
+			return []int{old}
+		}
+		return nil
+	}
+	if err := end(ctx, postmaster, fastShutdown); err != nil {
+		return 0, err
+	}
+	if err := end(ctx, func() []int { return serversOn(d.pgdata()) }, immediate); err != nil {
+		return 0, err
+	}
+	if old != 0 && syscall.Kill(old, 0) == nil {
+		return old, nil
+	}
+	return 0, nil // a postmaster.pid of the dead stays: the server finds orphans by it
+}
+
+// end goes through steps until running returns no pid.
+func end(ctx context.Context, running func() []int, steps []shutdownStep) error {
+	for _, s := range steps {
+		for _, pid := range running() {
+			_ = syscall.Kill(pid, s.signal)
+		}
+		for deadline := time.Now().Add(s.patience); time.Now().Before(deadline); {
+			if len(running()) == 0 {
+				return nil
+			}
+			if err := sleep(ctx, 20*time.Millisecond); err != nil {
+				return err
+			}
+		}
+	}
+	if pids := running(); len(pids) > 0 {
+		return fmt.Errorf("PostgreSQL processes %v of an earlier run do not end, not even when killed", pids)
+	}
+	return nil
+}
+
+// sleep waits for d, or fails when ctx ends first.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
