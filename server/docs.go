@@ -20,9 +20,9 @@ import (
 //go:embed docs
 var docsFiles embed.FS
 
-// docsPolicy lets the pages load from this server only. Swagger UI writes style attributes, Redoc searches in a worker of its own making.
+// docsPolicy lets the pages load from this server only. Swagger UI writes style attributes.
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
-	"font-src 'self' data:; connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	"font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // docsFile is one file as it is sent. When zipped, body is gzip.
 type docsFile struct {

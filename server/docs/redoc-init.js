@@ -2,7 +2,4 @@ import { init } from './redoc-3.0.1.js';
 
 // Redoc is given the document, not its address: with an address it offers to hand it to chat services.
 const answer = await fetch('openapi.json');
-init(await answer.json(), {
-  disableTelemetry: true,
-  downloadUrls: [{ title: 'openapi.json', url: new URL('openapi.json', document.baseURI).href }],
-}, document.querySelector('redoc'));
+init(await answer.json(), { disableTelemetry: true }, document.querySelector('redoc'));

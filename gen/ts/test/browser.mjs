@@ -1,0 +1,44 @@
+// A headless Chromium that may speak to one server only, and tells what it tried beside that.
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+
+const { chromium } = createRequire(new URL('../../../tools/package.json', import.meta.url))('playwright-core');
+
+const executablePath = [
+  process.env.CHROME_PATH,
+  '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome',
+  '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+].find((path) => path && existsSync(path));
+
+/**
+ * Opens a browser. `open` makes a page of its own with `faults` in it: requests to other servers, violations of the content
+ * security policy, errors of scripts. An answer of the server with an error status is none.
+ */
+export async function startBrowser(origin) {
+  if (!executablePath) throw new Error('Chromium is missing; run tools/setup.sh');
+  const browser = await chromium.launch({
+    executablePath,
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync'],
+  });
+  const open = async () => {
+    const context = await browser.newContext({ baseURL: origin });
+    const faults = [];
+    await context.route((url) => url.origin !== origin && !['data:', 'blob:'].includes(url.protocol), (route) => {
+      faults.push(`asked for ${route.request().url()}`);
+      return route.abort();
+    });
+    await context.exposeBinding('violated', (_, text) => faults.push(text));
+    await context.addInitScript(() => document.addEventListener('securitypolicyviolation', (e) => {
+      window.violated(`policy ${e.violatedDirective} stopped ${e.blockedURI}`);
+    }));
+    const page = await context.newPage();
+    page.on('pageerror', (err) => faults.push(`error ${err.message}`));
+    page.on('console', (m) => {
+      if (m.type() === 'error' && !m.text().startsWith('Failed to load resource: the server responded')) faults.push(m.text());
+    });
+    page.setDefaultTimeout(20_000);
+    return { page, faults };
+  };
+  return { open, close: () => browser.close() };
+}

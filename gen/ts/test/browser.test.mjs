@@ -1,0 +1,103 @@
+// What people see in a browser: the documentation pages, and the client in a page.
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { after, before, test } from 'node:test';
+import { createGateway, createSensor, writeData } from '@oei-ms/client';
+import { startBrowser } from './browser.mjs';
+import { admin, logIn, startServer } from './server.mjs';
+
+let server, browser, contract;
+before(async () => {
+  server = await startServer();
+  browser = await startBrowser(server.origin);
+  contract = await (await fetch(`${server.origin}/openapi.json`)).json();
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+const methods = ['get', 'put', 'post', 'delete', 'patch'];
+const operations = () => Object.values(contract.paths).flatMap((item) => methods.filter((m) => item[m]).map((m) => item[m]));
+
+test('/docs shows every operation, logs in and tries one out, with nothing from elsewhere', async () => {
+  const { page, faults } = await browser.open();
+  await page.goto('/docs');
+  await page.locator('.opblock').first().waitFor();
+  assert.equal(await page.locator('.opblock').count(), operations().length);
+
+  await page.locator('.btn.authorize').first().click();
+  const dialog = page.locator('.auth-container').first(); // oauth2
+  await dialog.locator('#oauth_username').fill(admin.username);
+  await dialog.locator('#oauth_password').fill(admin.password);
+  await dialog.getByText('select all').click();
+  await dialog.locator('button.authorize').click();
+  await dialog.getByText('Logout').waitFor();
+  await page.locator('.btn-done').first().click();
+
+  const me = page.locator('#operations-auth-getMe');
+  await me.locator('.opblock-summary').click();
+  await me.getByRole('button', { name: 'Try it out' }).click();
+  await me.getByRole('button', { name: 'Execute' }).click();
+  const answer = me.locator('.live-responses-table');
+  await answer.waitFor();
+  assert.match(await answer.innerText(), /200/);
+  assert.match(await answer.innerText(), /"username": "admin"/);
+
+  await page.reload();
+  await page.locator('.btn.authorize.unlocked').first().waitFor(); // the login is not kept
+  assert.deepEqual(faults, []);
+});
+
+test('/redoc shows the contract, with nothing from elsewhere', async () => {
+  const { page, faults } = await browser.open();
+  await page.goto('/redoc');
+  await page.getByRole('heading', { name: contract.info.title }).first().waitFor();
+  for (const { name } of contract.tags) await page.locator('.menu-content').getByText(name, { exact: true }).waitFor();
+  await page.getByText('Search').first().click();
+  await page.keyboard.type('ticket');
+  await page.getByTestId('search-dialog').getByText('A ticket for one WebSocket').first().waitFor();
+  await page.keyboard.press('Escape');
+  await page.waitForLoadState('networkidle');
+  assert.equal(await page.getByTestId('page-actions').first().locator('button').count(), 1); // copy, and no chat service
+  assert.deepEqual(faults, []);
+});
+
+test('a page logs in, subscribes, and sees a reading', async () => {
+  await logIn(server.origin);
+  const gateway = (await createGateway({ body: { key: 'page', name: 'Page' }, throwOnError: true })).data;
+  const sensor = (await createSensor({
+    body: { key: 't1', name: 'T1', type: 'temperature', gateway_id: gateway.id }, throwOnError: true,
+  })).data;
+
+  const { page, faults } = await browser.open();
+  await page.route('**/client/**', async (route) => {
+    const file = new URL(`../dist/${new URL(route.request().url()).pathname.split('/client/')[1]}`, import.meta.url);
+    await route.fulfill({ contentType: 'text/javascript', body: await readFile(file) });
+  });
+  await page.route('**/page.html', (route) => route.fulfill({
+    contentType: 'text/html', body: '<!doctype html><link rel="icon" href="data:,"><p id="value">none</p>',
+  }));
+  await page.goto('/page.html');
+  await page.evaluate(async ({ admin, topic }) => {
+    const { client, login } = await import('/client/index.js');
+    const { Live } = await import('/client/live.js');
+    const { data } = await login({ body: admin, throwOnError: true });
+    client.setConfig({ auth: data.access_token });
+    const value = document.querySelector('#value');
+    const live = new Live({
+      url: '/ws',
+      token: () => data.access_token,
+      onMessage: (m) => {
+        if (m.type === 'subscribed') value.textContent = 'subscribed';
+        if (m.type === 'sensor_data') value.textContent = `${m.sensor_id}: ${m.data.value} ${m.data.quality}`;
+      },
+    });
+    live.subscribe(topic);
+  }, { admin, topic: `sensors/${sensor.id}` });
+
+  await page.getByText('subscribed').waitFor();
+  await writeData({ body: { readings: [{ sensor_id: sensor.id, value: 21.5 }] }, throwOnError: true });
+  await page.getByText(`${sensor.id}: 21.5 good`).waitFor();
+  assert.deepEqual(faults, []);
+});

@@ -1,0 +1,216 @@
+// The published client against the real server: what a UI team does first.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import {
+  createCredential, createGateway, createSensor, createTicket, deleteGateway, getGateway, getHealth, getMe, listData,
+  listGateways, listLatest, listSensors, login, logout, Quality, refresh, updateGateway, updateSensor, writeData,
+} from '@oei-ms/client';
+import { Live } from '@oei-ms/client/live';
+import { admin, logIn, startServer } from './server.mjs';
+
+let server, tokens, gateway, sensor;
+before(async () => {
+  server = await startServer();
+  tokens = await logIn(server.origin);
+  gateway = (await createGateway({ body: { key: 'ts-gateway', name: 'Gateway' }, throwOnError: true })).data;
+  sensor = (await createSensor({
+    body: { key: 't1', name: 'Temperature', type: 'temperature', unit: 'Cel', gateway_id: gateway.id },
+    throwOnError: true,
+  })).data;
+});
+after(() => server?.stop());
+
+const problem = (error, status, type) => {
+  assert.equal(error?.status, status);
+  assert.equal(error.type, type);
+  assert.ok(error.title && error.instance, 'a problem has a title and an instance');
+};
+
+test('the health needs no login and names what it depends on', async () => {
+  const { data } = await getHealth({ auth: undefined, throwOnError: true });
+  assert.equal(data.status, 'ok');
+  assert.ok(data.dependencies.some((d) => d.name === 'database' && d.state === 'up'));
+});
+
+test('me is who logged in', async () => {
+  const { data } = await getMe({ throwOnError: true });
+  assert.equal(data.username, admin.username);
+  assert.equal(data.role, 'admin');
+});
+
+test('readings are written once and read back', async () => {
+  const readings = [
+    { sensor_id: sensor.id, timestamp: '2026-01-02T03:04:05.678Z', value: 21.5 },
+    { sensor_id: sensor.id, timestamp: '2026-01-02T03:04:06.678Z', value: null, quality: Quality.BAD },
+    { sensor_id: 2_000_000_000, timestamp: '2026-01-02T03:04:05Z', value: 1 },
+  ].map((r) => ({ ...r, timestamp: recently(r.timestamp) }));
+  const first = (await writeData({ body: { readings }, throwOnError: true })).data;
+  assert.deepEqual(first.results.map((r) => r.status), ['stored', 'stored', 'rejected']);
+  assert.equal(first.results[2].reason, 'unknown_sensor');
+  const again = (await writeData({ body: { readings }, throwOnError: true })).data;
+  assert.deepEqual(again.results.map((r) => r.status), ['duplicate', 'duplicate', 'rejected']);
+
+  const { data } = await listData({ query: { sensor_id: [sensor.id], order: 'asc' }, throwOnError: true });
+  assert.deepEqual(data.map((r) => [r.value, r.quality]), [[21.5, 'good'], [null, 'bad']]);
+  assert.equal(Date.parse(data[0].timestamp), Date.parse(readings[0].timestamp));
+  const latest = (await listLatest({ query: { sensor_id: [sensor.id] }, throwOnError: true })).data;
+  assert.deepEqual(latest.map((r) => [r.sensor_id, r.gateway_id, r.value]), [[sensor.id, gateway.id, null]]);
+});
+
+test('several values of one parameter arrive as several', async () => {
+  const other = (await createSensor({
+    body: { key: 't2', name: 'Other', type: 'temperature', gateway_id: gateway.id }, throwOnError: true,
+  })).data;
+  await writeData({ body: { readings: [{ sensor_id: other.id, value: 1 }, { sensor_id: sensor.id, value: 2 }] }, throwOnError: true });
+  const { data } = await listLatest({ query: { sensor_id: [sensor.id, other.id] }, throwOnError: true });
+  assert.deepEqual(data.map((r) => r.sensor_id), [sensor.id, other.id]);
+});
+
+test('pages are followed by the Link header', async () => {
+  for (const key of ['p1', 'p2', 'p3']) {
+    await createSensor({ body: { key, name: key, type: 'page', gateway_id: gateway.id }, throwOnError: true });
+  }
+  const first = await listSensors({ query: { type: 'page', limit: 2, count: true }, throwOnError: true });
+  assert.equal(first.response.headers.get('X-Total-Count'), '3');
+  const next = /<([^>]+)>; rel="next"/.exec(first.response.headers.get('Link'))[1];
+  const cursor = new URL(next, server.origin).searchParams.get('cursor');
+  const second = await listSensors({ query: { type: 'page', limit: 2, cursor }, throwOnError: true });
+  assert.deepEqual([...first.data, ...second.data].map((s) => s.key), ['p1', 'p2', 'p3']);
+  assert.equal(second.response.headers.get('Link'), null);
+});
+
+test('an error is a problem that names the field', async () => {
+  const { error, response } = await createSensor({ body: { key: 'x'.repeat(65), name: 'X', type: 't', gateway_id: gateway.id } });
+  assert.match(response.headers.get('Content-Type'), /^application\/problem\+json/);
+  problem(error, 400, '/problems/invalid-request');
+  assert.deepEqual(error.errors.map((e) => e.field), ['key']);
+});
+
+test('what is not there, taken, or not allowed has its own status', async () => {
+  assert.equal((await getGateway({ path: { id: 2_000_000_000 } })).error?.status, 404);
+  assert.equal((await createGateway({ body: { key: 'ts-gateway', name: 'Again' } })).error?.status, 409);
+  assert.equal((await getMe({ auth: undefined })).error?.status, 401);
+  assert.equal((await login({ body: { username: admin.username, password: 'wrong' } })).error?.status, 401);
+});
+
+test('a change on an old version is refused', async () => {
+  const { response } = await getGateway({ path: { id: gateway.id }, throwOnError: true });
+  const etag = response.headers.get('ETag');
+  await updateGateway({ path: { id: gateway.id }, headers: { 'If-Match': etag }, body: { location: 'Hall 3' }, throwOnError: true });
+  const late = await updateGateway({ path: { id: gateway.id }, headers: { 'If-Match': etag }, body: { location: 'Hall 4' } });
+  assert.equal(late.error?.status, 412);
+});
+
+test('null clears a limit, absence keeps it', async () => {
+  const path = { id: sensor.id };
+  await updateSensor({ path, body: { min_value: -40, max_value: 200 }, throwOnError: true });
+  const { data } = await updateSensor({ path, body: { max_value: null }, throwOnError: true });
+  assert.deepEqual([data.min_value, data.max_value], [-40, null]);
+});
+
+test('a credential is shown once', async () => {
+  const { data } = await createCredential({ path: { id: gateway.id }, throwOnError: true });
+  assert.equal(data.username, 'ts-gateway');
+  assert.ok(data.secret.length > 20);
+});
+
+test('a refresh token is good for one use, and a second use ends the session', async () => {
+  const { data: mine } = await login({ body: admin, throwOnError: true });
+  const { data: renewed } = await refresh({ body: { refresh_token: mine.refresh_token }, throwOnError: true });
+  assert.equal((await getMe({ auth: renewed.access_token })).data?.username, admin.username);
+  assert.equal((await refresh({ body: { refresh_token: mine.refresh_token } })).error?.status, 401);
+  assert.equal((await getMe({ auth: renewed.access_token })).error?.status, 401);
+});
+
+test('logout ends the session', async () => {
+  const { data: mine } = await login({ body: admin, throwOnError: true });
+  await logout({ auth: mine.access_token, throwOnError: true });
+  assert.equal((await getMe({ auth: mine.access_token })).error?.status, 401);
+});
+
+test('a stored reading arrives on the live socket', async () => {
+  const frames = listen({ url: `${server.origin}/ws`, token: () => tokens.access_token });
+  try {
+    frames.live.subscribe(`sensors/${sensor.id}`);
+    await frames.next((m) => m.type === 'subscribed');
+    await writeData({ body: { readings: [{ sensor_id: sensor.id, timestamp: recently(), value: 42 }] }, throwOnError: true });
+    const frame = await frames.next((m) => m.type === 'sensor_data');
+    assert.equal(frame.sensor_id, sensor.id);
+    assert.equal(frame.data.value, 42);
+    assert.equal(frame.data.quality, 'good');
+  } finally {
+    frames.live.close();
+  }
+});
+
+test('in batches when asked for, and by gateway', async () => {
+  const frames = listen({ url: `${server.origin}/ws`, token: () => tokens.access_token, batch: true });
+  try {
+    frames.live.subscribe(`gateways/${gateway.id}`);
+    await frames.next((m) => m.type === 'subscribed');
+    await writeData({ body: { readings: [{ sensor_id: sensor.id, timestamp: recently(), value: 43 }] }, throwOnError: true });
+    const frame = await frames.next((m) => m.type === 'sensor_data_batch');
+    assert.deepEqual(frame.items.map((i) => [i.sensor_id, i.data.value]), [[sensor.id, 43]]);
+  } finally {
+    frames.live.close();
+  }
+});
+
+test('a ticket opens one socket, and only one', async () => {
+  const { data } = await createTicket({ throwOnError: true });
+  const address = `${server.origin.replace('http', 'ws')}/ws/sensors/${sensor.id}?ticket=${data.ticket}`;
+  const opened = () => new Promise((resolve) => {
+    const socket = new WebSocket(address);
+    socket.onopen = () => { socket.close(); resolve(true); };
+    socket.onerror = () => resolve(false);
+  });
+  assert.equal(await opened(), true);
+  assert.equal(await opened(), false);
+});
+
+test('a socket whose token is no good is closed for good', async () => {
+  const states = [];
+  const live = new Live({
+    url: `${server.origin}/ws`, token: () => 'no token', onMessage: () => {}, onState: (s) => states.push(s),
+  });
+  await until(() => states.at(-1)?.state === 'waiting' || states.at(-1)?.state === 'closed');
+  live.close();
+  assert.equal(states.find((s) => 'code' in s).code, 4401);
+});
+
+test('a gateway goes with its sensors only when that is said', async () => {
+  assert.equal((await deleteGateway({ path: { id: gateway.id } })).error?.status, 409);
+  const dry = (await deleteGateway({ path: { id: gateway.id }, query: { cascade: true, dry_run: true }, throwOnError: true })).data;
+  assert.equal(dry.dry_run, true);
+  assert.ok(dry.sensors >= 2);
+  await deleteGateway({ path: { id: gateway.id }, query: { cascade: true }, throwOnError: true });
+  const { data } = await listGateways({ query: { key: 'ts-gateway' }, throwOnError: true });
+  assert.deepEqual(data, []);
+});
+
+// recently moves a time into this hour, so that it is inside any retention; without one it is now.
+function recently(timestamp) {
+  if (!timestamp) return new Date().toISOString();
+  const hour = 3_600_000;
+  return new Date(Math.floor(Date.now() / hour) * hour - hour + (Date.parse(timestamp) % hour)).toISOString();
+}
+
+// listen opens a live client whose messages can be waited for.
+function listen(options) {
+  const messages = [];
+  const live = new Live({ ...options, onMessage: (m) => messages.push(m) });
+  return {
+    live,
+    async next(wanted) {
+      await until(() => messages.some(wanted));
+      return messages.find(wanted);
+    },
+  };
+}
+
+async function until(holds) {
+  for (let tries = 0; !holds(); tries++) {
+    assert.ok(tries < 500, `waited 10 s for ${holds}`);
+    await new Promise((r) => setTimeout(r, 20));
+  }
+}

@@ -1,0 +1,12 @@
+#!/bin/sh
+# Makes gen/ anew and fails when it differs from what was there. What was made stays, ready to be committed.
+set -eu
+cd "$(dirname "$0")/.."
+before=$(mktemp -d)
+trap 'rm -rf "$before"' EXIT
+cp -R gen "$before/gen"
+./task gen
+if ! diff -r --brief --exclude=dist --exclude=node_modules "$before/gen" gen; then
+	echo 'gen/ is not what openapi.yaml gives. Run this and commit the result: ./task gen' >&2
+	exit 1
+fi
