@@ -21,12 +21,11 @@ type Config struct {
 	APIConnections    int           `mapstructure:"api_connections"`
 	IngestConnections int           `mapstructure:"ingest_connections"`
 	StatementTimeout  time.Duration `mapstructure:"statement_timeout"` // of the API's statements
-	MaxAge            time.Duration `mapstructure:"max_age"`           // older readings are refused
 }
 
 // DefaultConfig is right for one instance on a small machine.
 func DefaultConfig() Config {
-	return Config{APIConnections: 10, IngestConnections: 4, StatementTimeout: 5 * time.Second, MaxAge: 10 * 365 * 24 * time.Hour}
+	return Config{APIConnections: 10, IngestConnections: 4, StatementTimeout: 5 * time.Second}
 }
 
 // Validate reports every setting that cannot work.
@@ -40,9 +39,6 @@ func (c Config) Validate() error {
 	}
 	if c.StatementTimeout < 100*time.Millisecond {
 		errs = append(errs, fmt.Errorf("store.statement_timeout: %v is too short; use 100ms or more", c.StatementTimeout))
-	}
-	if c.MaxAge < 24*time.Hour {
-		errs = append(errs, fmt.Errorf("store.max_age: %v is too short; use 24h or more", c.MaxAge))
 	}
 	return errors.Join(errs...)
 }

@@ -1,0 +1,204 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/oei-ms/oei-ms/store"
+)
+
+const (
+	attemptTimeout = 30 * time.Second // of one transaction
+	firstBackoff   = 50 * time.Millisecond
+	lastBackoff    = 5 * time.Second
+)
+
+// commitLane commits what comes through lane until the pipeline stops and the lane is empty, or ctx ends.
+func (p *Pipeline) commitLane(ctx context.Context, lane <-chan *job) {
+	for {
+		select {
+		case j := <-lane:
+			p.commit(ctx, p.gather(lane, j))
+		case <-p.stopped:
+			for {
+				select {
+				case j := <-lane:
+					p.commit(ctx, p.gather(lane, j))
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+// gather adds to first what comes within the linger time, up to a batch. Under load a batch is full before that.
+func (p *Pipeline) gather(lane <-chan *job, first *job) []*job {
+	jobs, rows := []*job{first}, len(first.samples)
+	linger := time.NewTimer(p.cfg.Linger)
+	defer linger.Stop()
+	for rows < p.cfg.BatchRows && len(jobs) < p.cfg.BatchRows {
+		select {
+		case j := <-lane:
+			jobs, rows = append(jobs, j), rows+len(j.samples)
+			continue
+		default:
+		}
+		select {
+		case j := <-lane:
+			jobs, rows = append(jobs, j), rows+len(j.samples)
+		case <-linger.C:
+			return jobs
+		case <-p.stopped:
+			return jobs
+		}
+	}
+	return jobs
+}
+
+// commit writes jobs, again and again while the database cannot take them: nothing is acknowledged until it has. It gives up
+// only when ctx ends.
+func (p *Pipeline) commit(ctx context.Context, jobs []*job) {
+	backoff := firstBackoff
+	for attempt := 0; ; attempt++ {
+		err := p.write(ctx, jobs, attempt > 0)
+		switch {
+		case err == nil:
+			return
+		case ctx.Err() != nil:
+			p.drop(jobs)
+			return
+		case errors.Is(err, store.ErrInvalid) && len(jobs) > 1: // something in it is not to be stored: close in on it
+			p.commit(ctx, jobs[:len(jobs)/2])
+			p.commit(ctx, jobs[len(jobs)/2:])
+			return
+		case errors.Is(err, store.ErrInvalid) && jobs[0].reason == "":
+			p.log.ErrorContext(ctx, "the database refuses a message that passed every check", "topic", jobs[0].message.Topic, "error", err)
+			jobs[0].refuseForDatabase()
+			continue
+		}
+		p.metrics.retries.Inc()
+		if attempt == 0 || backoff == lastBackoff {
+			p.log.WarnContext(ctx, "readings wait for the database", "messages", len(jobs), "attempt", attempt+1, "error", err)
+		}
+		select {
+		case <-time.After(backoff/2 + rand.N(backoff)):
+		case <-ctx.Done():
+		}
+		backoff = min(2*backoff, lastBackoff)
+	}
+}
+
+// write brings jobs to a commit and tells everybody. again says that an earlier attempt may have been committed.
+func (p *Pipeline) write(ctx context.Context, jobs []*job, again bool) error {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	begin := time.Now()
+	b, err := p.assemble(ctx, jobs)
+	if err != nil {
+		return err
+	}
+	outcomes, err := p.store.Write(ctx, b.readings, b.also)
+	if err != nil {
+		return err
+	}
+	p.metrics.committed(len(outcomes), time.Since(begin))
+	p.seen.learn(b.presence)
+	for _, j := range jobs {
+		p.metrics.count(j)
+		if j.message.Done != nil {
+			j.message.Done(j.receipt())
+		}
+		p.room.Release(j.size)
+	}
+	c := Committed{Readings: b.readings[:0], Presence: b.changes}
+	for i, o := range outcomes {
+		if o == store.Stored || again && o == store.Duplicate { // then it is ours, from the attempt before
+			c.Readings = append(c.Readings, b.readings[i])
+		}
+	}
+	p.notify(c)
+	return nil
+}
+
+// drop lets go of jobs that were not committed. Their publishers were told nothing and will send them again.
+func (p *Pipeline) drop(jobs []*job) {
+	for _, j := range jobs {
+		p.room.Release(j.size)
+	}
+}
+
+// transaction is what jobs come to.
+type transaction struct {
+	jobs     []*job
+	readings []store.Reading
+	origins  []origin         // of the readings
+	presence []store.Presence // of every gateway that was heard of
+	changes  []store.Presence // those that say something new
+	status   map[int64]string // of every gateway that was heard of
+}
+
+// origin is the place of a reading's result.
+type origin struct {
+	job    *job
+	sample int
+}
+
+// assemble looks up the sensors and decides on every sample.
+func (p *Pipeline) assemble(ctx context.Context, jobs []*job) (*transaction, error) {
+	b := &transaction{jobs: jobs, status: map[int64]string{}}
+	var refs []store.Ref
+	for _, j := range jobs {
+		refs = j.refs(refs)
+	}
+	points, err := p.catalog.lookUp(ctx, refs)
+	if err != nil {
+		return nil, err
+	}
+	b.readings, b.origins = make([]store.Reading, 0, len(refs)), make([]origin, 0, len(refs))
+	for _, j := range jobs {
+		j.resolve(points)
+		for i := range j.samples {
+			if r, ok := j.check(i, p.cfg); ok {
+				b.readings = append(b.readings, r)
+				b.origins = append(b.origins, origin{j, i})
+			}
+		}
+		if heard, ok := j.heard(points); ok {
+			b.presence = append(b.presence, heard)
+			if p.seen.changes(heard, b.status) {
+				b.changes = append(b.changes, heard)
+			}
+			b.status[heard.GatewayID] = heard.Status
+		}
+	}
+	return b, nil
+}
+
+// also takes the outcomes and returns what the transaction writes besides the readings.
+func (b *transaction) also(outcomes []store.Outcome) store.Also {
+	for i, o := range outcomes {
+		res := &b.origins[i].job.results[b.origins[i].sample]
+		*res = store.Result{Outcome: o}
+		if o == store.Conflict {
+			res.Reason, res.Detail = conflict, "another value is stored for this instant"
+		}
+	}
+	a := store.Also{Presence: b.changes}
+	for _, j := range b.jobs {
+		a.Rejections = j.rejections(a.Rejections)
+	}
+	return a
+}
+
+// refuseForDatabase is the last resort for what the database will not have.
+func (j *job) refuseForDatabase() {
+	for i := range j.results {
+		j.results[i] = store.Result{Outcome: store.Rejected, Reason: databaseRefused, Detail: "the database refuses it"}
+	}
+	results := j.results
+	j.refuse(databaseRefused, "the database refuses it")
+	j.results = results
+}

@@ -1,0 +1,60 @@
+// Package ingest takes readings from an MQTT message to a commit: decode, batch, commit, acknowledge.
+package ingest
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Config says how readings are gathered into transactions.
+type Config struct {
+	Committers int           `mapstructure:"committers"`  // transactions at a time; a gateway's messages stay in order
+	BatchRows  int           `mapstructure:"batch_rows"`  // readings in a transaction, but for a single message that has more
+	Linger     time.Duration `mapstructure:"linger"`      // how long a transaction waits for more
+	MaxBytes   int64         `mapstructure:"max_bytes"`   // memory for messages not yet committed; then publishers wait
+	MaxPayload int           `mapstructure:"max_payload"` // bytes of a message; a larger one is refused
+	MaxAge     time.Duration `mapstructure:"max_age"`     // older readings are refused
+	MaxAhead   time.Duration `mapstructure:"max_ahead"`   // readings further in the future are refused
+}
+
+// DefaultConfig is right for one instance on a small machine.
+func DefaultConfig() Config {
+	return Config{
+		Committers: 2,
+		BatchRows:  5000,
+		Linger:     2 * time.Millisecond,
+		MaxBytes:   32 << 20,
+		MaxPayload: 1 << 20,
+		MaxAge:     10 * 365 * 24 * time.Hour,
+		MaxAhead:   5 * time.Minute,
+	}
+}
+
+// Validate reports every setting that cannot work.
+func (c Config) Validate() error {
+	var errs []error
+	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.Committers < 1 || c.Committers > 64 {
+		fault("ingest.committers: %d is out of range; use 1 to 64", c.Committers)
+	}
+	if c.BatchRows < 1 || c.BatchRows > 100_000 {
+		fault("ingest.batch_rows: %d is out of range; use 1 to 100000", c.BatchRows)
+	}
+	if c.Linger < 0 || c.Linger > time.Second {
+		fault("ingest.linger: %v is out of range; use 0s to 1s", c.Linger)
+	}
+	if c.MaxPayload < 1<<10 || c.MaxPayload > 16<<20 {
+		fault("ingest.max_payload: %d is out of range; use 1024 to 16777216 bytes", c.MaxPayload)
+	}
+	if c.MaxBytes < 4*cost(c.MaxPayload) {
+		fault("ingest.max_bytes: %d holds too little; use at least %d, four of the largest messages", c.MaxBytes, 4*cost(c.MaxPayload))
+	}
+	if c.MaxAge < 24*time.Hour {
+		fault("ingest.max_age: %v is too short; use 24h or more", c.MaxAge)
+	}
+	if c.MaxAhead < 0 {
+		fault("ingest.max_ahead: %v is negative; use 0s or more", c.MaxAhead)
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,347 @@
+package ingest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// The reasons for which a payload or a sample is refused. They are stable and made for programs.
+const (
+	badTopic        = "unknown_topic"
+	badPayload      = "malformed" // not strict JSON of the known shape: nothing of it is taken
+	tooLarge        = "too_large" // over Config.MaxPayload
+	unknownGateway  = "unknown_gateway"
+	unknownSensor   = "unknown_sensor"
+	notOwner        = "not_owner" // another gateway's topic or sensor
+	inactive        = "inactive"  // the gateway or sensor is not in use
+	badValue        = "invalid_value"
+	badTimestamp    = "invalid_timestamp"
+	badQuality      = "invalid_quality"
+	badSensor       = "invalid_sensor"
+	futureTimestamp = "future_timestamp"
+	tooOld          = "too_old"
+	conflict        = "conflict"         // another value is stored for this instant
+	databaseRefused = "database_refused" // the database will not have it, whatever is tried
+)
+
+// sample is one reading as it was sent, or the reason why it is none.
+type sample struct {
+	sensor     string    // id or key; from the topic or from the sample
+	timestamp  time.Time // zero: none was sent
+	value      float64   // NaN: the device had none
+	quality    store.Quality
+	statusCode uint32
+	raw        []byte // the sample's own bytes
+	reason     string // not empty: refused
+	detail     string
+
+	point store.Point // the sensor it is of, once looked up
+	known bool        // there is such a gateway
+}
+
+// newSample is a reading that came by HTTP.
+func newSample(r store.Reading) sample {
+	s := sample{timestamp: r.Timestamp.UTC().Truncate(time.Microsecond), value: r.Value, quality: r.Quality, statusCode: r.StatusCode}
+	if math.IsInf(s.value, 0) {
+		s.refuse(badValue, "value is not a finite number or null")
+	}
+	s.settleQuality(s.statusCode != 0, true)
+	return s
+}
+
+// refuse gives the sample a reason; the first one stays.
+func (s *sample) refuse(reason, format string, args ...any) {
+	if s.reason == "" {
+		s.reason, s.detail = reason, fmt.Sprintf(format, args...)
+	}
+}
+
+// decodeSamples reads one sample or an array of them. An error means that the whole payload is refused: it is not JSON as
+// RFC 8259 has it, names a member twice or in the wrong case, or goes on behind its end.
+func decodeSamples(payload []byte, t Topic) ([]sample, error) {
+	d := jsontext.NewDecoder(bytes.NewBuffer(payload)) // refuses duplicate names and invalid UTF-8
+	var samples []sample
+	switch d.PeekKind() {
+	case '{':
+		s, err := decodeSample(d, payload, t)
+		if err != nil {
+			return nil, err
+		}
+		samples = append(samples, s)
+	case '[':
+		if _, err := d.ReadToken(); err != nil {
+			return nil, err
+		}
+		for d.PeekKind() != ']' {
+			s, err := decodeSample(d, payload, t)
+			if err != nil {
+				return nil, err
+			}
+			samples = append(samples, s)
+		}
+		if _, err := d.ReadToken(); err != nil {
+			return nil, err
+		}
+		if len(samples) == 0 {
+			return nil, errors.New("the array is empty")
+		}
+	default:
+		if _, err := d.ReadToken(); err != nil {
+			return nil, err
+		}
+		return nil, errors.New("it is neither an object nor an array of objects")
+	}
+	return samples, end(d)
+}
+
+// decodeSample reads one element. What is wrong with its members refuses it alone.
+func decodeSample(d *jsontext.Decoder, payload []byte, t Topic) (sample, error) {
+	s := sample{sensor: t.Sensor}
+	if kind := d.PeekKind(); kind != '{' && kind != jsontext.KindInvalid {
+		raw, err := d.ReadValue()
+		s.raw = bytes.Clone(raw)
+		s.refuse(badValue, "the sample is not an object")
+		return s, err
+	}
+	var value, quality, code bool
+	raw, err := members(d, payload, func(name string) error {
+		switch name {
+		case "value":
+			value = true
+			return s.decodeValue(d)
+		case "timestamp":
+			return s.decodeTimestamp(d)
+		case "quality":
+			quality = true
+			return s.decodeQuality(d)
+		case "status_code":
+			code = true
+			return s.decodeStatusCode(d)
+		case "sensor":
+			if t.Kind == GatewayData {
+				return s.decodeSensor(d)
+			}
+			return d.SkipValue()
+		}
+		return unknownMember(d, name, "value", "timestamp", "quality", "status_code", "sensor")
+	})
+	if err != nil {
+		return s, err
+	}
+	s.raw = raw
+	if t.Kind == GatewayData && s.sensor == "" {
+		s.refuse(badSensor, "sensor is missing")
+	}
+	if !value {
+		s.refuse(badValue, "value is missing")
+	}
+	s.settleQuality(code, quality)
+	return s, nil
+}
+
+// settleQuality brings status code and quality together; hasCode and hasQuality tell which were sent. No value is always bad.
+func (s *sample) settleQuality(hasCode, hasQuality bool) {
+	implied := codeQuality(s.statusCode)
+	switch {
+	case hasCode && !hasQuality:
+		s.quality = implied
+	case hasCode && implied != s.quality:
+		s.refuse(badQuality, "status_code %#08x means %v but quality is %v", s.statusCode, implied, s.quality)
+	}
+	if math.IsNaN(s.value) {
+		s.quality = store.Bad
+	}
+}
+
+// members calls each for the name of every member, which has to read the value, and returns the object's bytes.
+func members(d *jsontext.Decoder, payload []byte, each func(name string) error) ([]byte, error) {
+	if tok, err := d.ReadToken(); err != nil {
+		return nil, err
+	} else if tok.Kind() != '{' {
+		return nil, errors.New("it is not an object")
+	}
+	start := d.InputOffset() - 1
+	for d.PeekKind() != '}' {
+		name, err := d.ReadToken()
+		if err != nil {
+			return nil, err
+		}
+		if err := each(name.String()); err != nil {
+			return nil, err
+		}
+	}
+	_, err := d.ReadToken()
+	return payload[start:d.InputOffset()], err
+}
+
+// unknownMember passes over a member we do not know, unless it is one we know in the wrong case.
+func unknownMember(d *jsontext.Decoder, name string, known ...string) error {
+	for _, k := range known {
+		if strings.EqualFold(name, k) {
+			return fmt.Errorf("member %q must be written %q", name, k)
+		}
+	}
+	return d.SkipValue()
+}
+
+func (s *sample) decodeValue(d *jsontext.Decoder) error {
+	kind, text, err := scalar(d)
+	if err != nil {
+		return err
+	}
+	switch {
+	case kind == 'n' || kind == '"' && text == "NaN":
+		s.value = math.NaN()
+	case kind == '0':
+		if s.value, err = strconv.ParseFloat(text, 64); err != nil {
+			s.refuse(badValue, "value %.40s is beyond a 64-bit float", text)
+		}
+	default:
+		s.refuse(badValue, "value is not a finite number or null")
+	}
+	return nil
+}
+
+func (s *sample) decodeTimestamp(d *jsontext.Decoder) error {
+	kind, text, err := scalar(d)
+	if err != nil {
+		return err
+	}
+	if s.timestamp, err = parseTime(kind, text); err != nil {
+		s.refuse(badTimestamp, "timestamp %v", err)
+	}
+	return nil
+}
+
+// parseTime reads RFC 3339 or whole milliseconds since 1970 and cuts it to microseconds. Null stands for none.
+func parseTime(kind jsontext.Kind, text string) (time.Time, error) {
+	switch kind {
+	case 'n':
+		return time.Time{}, nil
+	case '"':
+		t, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			return t, fmt.Errorf("%.40q is not RFC 3339", text)
+		}
+		return t.UTC().Truncate(time.Microsecond), nil
+	case '0':
+		ms, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || ms < 0 || ms > 253402300799999 { // the end of the year 9999
+			return time.Time{}, fmt.Errorf("%.40s is not whole milliseconds since 1970", text)
+		}
+		return time.UnixMilli(ms).UTC(), nil
+	}
+	return time.Time{}, errors.New("is neither RFC 3339 nor whole milliseconds since 1970")
+}
+
+func (s *sample) decodeQuality(d *jsontext.Decoder) error {
+	kind, text, err := scalar(d)
+	if err != nil {
+		return err
+	}
+	q, ok := store.ParseQuality(text)
+	if kind != '"' || !ok {
+		s.refuse(badQuality, "quality is not good, uncertain or bad")
+	}
+	s.quality = q
+	return nil
+}
+
+func (s *sample) decodeStatusCode(d *jsontext.Decoder) error {
+	kind, text, err := scalar(d)
+	if err != nil {
+		return err
+	}
+	code, err := strconv.ParseUint(text, 10, 32)
+	if kind != '0' || err != nil {
+		s.refuse(badQuality, "status_code is not a whole number of 32 bits")
+	}
+	s.statusCode = uint32(code)
+	return nil
+}
+
+func (s *sample) decodeSensor(d *jsontext.Decoder) error {
+	kind, text, err := scalar(d)
+	if err != nil {
+		return err
+	}
+	if s.sensor = text; kind != '"' && kind != '0' || !validKey(text) {
+		s.refuse(badSensor, "sensor is not a key or id")
+	}
+	return nil
+}
+
+// codeQuality is the severity of an OPC UA status code (Part 4, 7.39): its two highest bits.
+func codeQuality(code uint32) store.Quality {
+	return min(store.Quality(code>>30), store.Bad)
+}
+
+// status is what a status message says.
+type status struct {
+	state     string    // online or offline
+	timestamp time.Time // the device's clock now; zero: none was sent
+}
+
+// decodeStatus reads a status message.
+func decodeStatus(payload []byte) (status, error) {
+	d := jsontext.NewDecoder(bytes.NewBuffer(payload))
+	var s status
+	_, err := members(d, payload, func(name string) error {
+		if name != "status" && name != "timestamp" {
+			return unknownMember(d, name, "status", "timestamp")
+		}
+		kind, text, err := scalar(d)
+		switch {
+		case err != nil:
+			return err
+		case name == "timestamp":
+			s.timestamp, err = parseTime(kind, text)
+		case kind != '"' || text != "online" && text != "offline":
+			err = errors.New("status is neither online nor offline")
+		default:
+			s.state = text
+		}
+		return err
+	})
+	if err == nil && s.state == "" {
+		err = errors.New("status is missing")
+	}
+	if err != nil {
+		return status{}, err
+	}
+	return s, end(d)
+}
+
+// scalar reads a value. An object or array is passed over; its kind tells.
+func scalar(d *jsontext.Decoder) (jsontext.Kind, string, error) {
+	kind := d.PeekKind()
+	if kind == '{' || kind == '[' {
+		return kind, "", d.SkipValue()
+	}
+	tok, err := d.ReadToken()
+	if err != nil {
+		return kind, "", err
+	}
+	return kind, tok.String(), nil
+}
+
+// end checks that nothing follows.
+func end(d *jsontext.Decoder) error {
+	switch _, err := d.ReadToken(); {
+	case errors.Is(err, io.EOF):
+		return nil
+	case err != nil:
+		return err
+	}
+	return errors.New("something follows the end")
+}

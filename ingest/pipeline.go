@@ -1,0 +1,162 @@
+package ingest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// ErrStopped means that the pipeline no longer takes anything.
+var ErrStopped = errors.New("ingest has stopped")
+
+// Message is one publish as it arrived.
+type Message struct {
+	Topic    string
+	Payload  []byte // not changed by anybody from here on
+	Gateway  string // key of the authenticated publisher; "" when an external broker vouches for it
+	Received time.Time
+	// Done is called once, after the COMMIT that stored or recorded all of the message. It must not block. A message whose fate
+	// is not known, such as one that was on its way when the pipeline stopped, is never done: it was not acknowledged.
+	Done func(Receipt)
+}
+
+// Receipt says what became of a message.
+type Receipt struct {
+	Code       byte   // reason code of an MQTT v5 PUBACK
+	Text       string // reason string; empty when there is nothing to say
+	Accepted   int
+	Duplicates int
+	Refused    int
+}
+
+// Committed is what a transaction brought.
+type Committed struct {
+	Readings []store.Reading // those that are new
+	Presence []store.Presence
+}
+
+// Pipeline turns messages into commits. It is safe for concurrent use.
+type Pipeline struct {
+	cfg     Config
+	store   *store.Store
+	log     *slog.Logger
+	notify  func(Committed) // after the commit; must not block
+	catalog *catalog
+	seen    *presence
+	metrics *metrics
+	room    *semaphore.Weighted // bytes of what is not yet committed
+	lanes   []chan *job         // one for each committer
+	seed    maphash.Seed
+	stopped chan struct{}
+}
+
+// New makes a pipeline that works while Run does. notify is told of every commit; it must not block.
+func New(cfg Config, s *store.Store, notify func(Committed), log *slog.Logger, reg prometheus.Registerer) *Pipeline {
+	p := &Pipeline{
+		cfg:     cfg,
+		store:   s,
+		log:     log,
+		notify:  notify,
+		catalog: newCatalog(s),
+		seen:    newPresence(),
+		metrics: newMetrics(reg),
+		room:    semaphore.NewWeighted(cfg.MaxBytes),
+		lanes:   make([]chan *job, cfg.Committers),
+		seed:    maphash.MakeSeed(),
+		stopped: make(chan struct{}),
+	}
+	for i := range p.lanes {
+		p.lanes[i] = make(chan *job, 1024)
+	}
+	return p
+}
+
+// Run commits until ctx ends. What has been submitted by then is committed first, for at most grace.
+func (p *Pipeline) Run(ctx context.Context, grace time.Duration) error {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		close(p.stopped)
+		time.AfterFunc(grace, cancel)
+	})
+	defer stop()
+	var g errgroup.Group
+	for _, lane := range p.lanes {
+		g.Go(func() error { p.commitLane(work, lane); return nil })
+	}
+	g.Go(func() error { return p.store.Watch(ctx, p.catalog.forget) })
+	g.Go(func() error { p.flushSeen(ctx, work); return nil })
+	return g.Wait()
+}
+
+// Submit takes m in and returns; m.Done tells the rest. It waits while there is too much to commit, and so slows the publisher
+// down. An error means that m was not taken.
+func (p *Pipeline) Submit(ctx context.Context, m Message) error {
+	j := newJob(m, p.cfg)
+	return p.enqueue(ctx, j, maphash.String(p.seed, cmp.Or(m.Gateway, j.topic.Gateway)))
+}
+
+// Write stores readings that came by HTTP, and returns one result for each, in order, after the commit. Their sensors may be of
+// any gateways; a zero Timestamp means now. An error means that it is not known whether they were stored.
+func (p *Pipeline) Write(ctx context.Context, rs []store.Reading) ([]store.Result, error) {
+	ids := make([]int64, len(rs))
+	for i := range rs {
+		ids[i] = rs[i].SensorID
+	}
+	points, err := p.store.PointsByID(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	done := make(chan struct{})
+	j := &job{
+		size:    cost(64 * len(rs)),
+		byHTTP:  true,
+		samples: make([]sample, len(rs)),
+		results: make([]store.Result, len(rs)),
+	}
+	j.message = Message{Received: time.Now(), Done: func(Receipt) { close(done) }}
+	for i, r := range rs {
+		j.samples[i] = newSample(r)
+		j.samples[i].point, j.samples[i].known = points[r.SensorID]
+	}
+	if err := p.enqueue(ctx, j, uint64(rs[0].SensorID)); err != nil {
+		return nil, fmt.Errorf("write: %w: %w", store.ErrUnavailable, err)
+	}
+	select {
+	case <-done:
+		return j.results, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("write: %w: %w", store.ErrUnavailable, ctx.Err())
+	}
+}
+
+func (p *Pipeline) enqueue(ctx context.Context, j *job, lane uint64) error {
+	select {
+	case <-p.stopped:
+		return ErrStopped
+	default:
+	}
+	if err := p.room.Acquire(ctx, j.size); err != nil {
+		return err
+	}
+	select {
+	case p.lanes[lane%uint64(len(p.lanes))] <- j:
+		return nil
+	case <-ctx.Done():
+		p.room.Release(j.size)
+		return ctx.Err()
+	case <-p.stopped:
+		p.room.Release(j.size)
+		return ErrStopped
+	}
+}
