@@ -86,11 +86,15 @@ func TestDocsAnswers(t *testing.T) {
 			http.MethodGet, "/docs", http.Header{"If-None-Match": {tag}}, http.StatusNotModified, nil,
 		},
 		"a client that takes gzip gets the file as it is": {
-			http.MethodGet, script, http.Header{"Accept-Encoding": {"br;q=1.0, gzip;q=0.8"}}, http.StatusOK,
+			http.MethodGet, script,
+			http.Header{"Accept-Encoding": {"br;q=1.0, gzip;q=0.8"}},
+			http.StatusOK,
 			http.Header{"Content-Encoding": {"gzip"}, "Vary": {"Accept-Encoding"}, "Cache-Control": {"public, max-age=31536000, immutable"}},
 		},
 		"a client that refuses gzip gets it unzipped": {
-			http.MethodGet, script, http.Header{"Accept-Encoding": {"gzip;q=0, *"}}, http.StatusOK,
+			http.MethodGet, script,
+			http.Header{"Accept-Encoding": {"gzip;q=0, *"}},
+			http.StatusOK,
 			http.Header{"Content-Encoding": nil, "Vary": {"Accept-Encoding"}, "Content-Type": {"text/javascript; charset=utf-8"}},
 		},
 		"HEAD answers as GET, without a body": {http.MethodHead, "/redoc", nil, http.StatusOK, nil},
