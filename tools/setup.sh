@@ -16,9 +16,10 @@ say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
 
-have_postgres() {
+have_postgres() { # where the program looks, too
 	for initdb in "$(command -v initdb || true)" /usr/lib/postgresql/*/bin/initdb /usr/pgsql-*/bin/initdb /usr/local/pgsql*/bin/initdb \
-		/opt/homebrew/opt/postgresql@*/bin/initdb /usr/local/opt/postgresql@*/bin/initdb \
+		/usr/libexec/postgresql*/initdb /home/linuxbrew/.linuxbrew/opt/postgresql*/bin/initdb \
+		/opt/homebrew/opt/postgresql*/bin/initdb /usr/local/opt/postgresql*/bin/initdb \
 		/Applications/Postgres.app/Contents/Versions/*/bin/initdb; do
 		[ -x "$initdb" ] && return 0
 	done
