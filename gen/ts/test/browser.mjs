@@ -18,7 +18,7 @@ export async function startBrowser(origin) {
   if (!executablePath) throw new Error('Chromium is missing; run tools/setup.sh');
   const browser = await chromium.launch({
     executablePath,
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-quic', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync'],
   });
   const open = async () => {
