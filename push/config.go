@@ -1,0 +1,64 @@
+package push
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+)
+
+// Config bounds what clients may take. Every limit is at least 1.
+type Config struct {
+	AllowedOrigins           []string `mapstructure:"allowed_origins"`             // beside the server's own, as https://host[:port]
+	MaxConnections           int      `mapstructure:"max_connections"`             // of the whole hub
+	MaxConnectionsPerUser    int      `mapstructure:"max_connections_per_user"`    // once authenticated
+	MaxConnectionsPerAddress int      `mapstructure:"max_connections_per_address"` // by the host of the request's RemoteAddr
+	MaxTopics                int      `mapstructure:"max_topics"`                  // of one connection
+	MaxFrameBytes            int      `mapstructure:"max_frame_bytes"`             // of one message from a client
+	FramesPerSecond          int      `mapstructure:"frames_per_second"`           // from one client, in the long run
+	FrameBurst               int      `mapstructure:"frame_burst"`                 // from one client, at once
+	QueueSize                int      `mapstructure:"queue_size"`                  // readings waiting for one client before they conflate
+}
+
+// DefaultConfig suits one instance with some thousands of clients.
+func DefaultConfig() Config {
+	return Config{
+		MaxConnections:           20_000,
+		MaxConnectionsPerUser:    100,
+		MaxConnectionsPerAddress: 2_000,
+		MaxTopics:                1_000,
+		MaxFrameBytes:            64 << 10,
+		FramesPerSecond:          20,
+		FrameBurst:               100,
+		QueueSize:                1_024,
+	}
+}
+
+// Validate returns every fault at once, each with the setting's name and what would be right.
+func (c Config) Validate() error {
+	var faults []error
+	for _, s := range []struct {
+		name       string
+		value      int
+		least, top int
+	}{
+		{"OEI_PUSH_MAX_CONNECTIONS", c.MaxConnections, 1, 1_000_000},
+		{"OEI_PUSH_MAX_CONNECTIONS_PER_USER", c.MaxConnectionsPerUser, 1, 1_000_000},
+		{"OEI_PUSH_MAX_CONNECTIONS_PER_ADDRESS", c.MaxConnectionsPerAddress, 1, 1_000_000},
+		{"OEI_PUSH_MAX_TOPICS", c.MaxTopics, 1, 100_000},
+		{"OEI_PUSH_MAX_FRAME_BYTES", c.MaxFrameBytes, 1 << 10, 1 << 20},
+		{"OEI_PUSH_FRAMES_PER_SECOND", c.FramesPerSecond, 1, 10_000},
+		{"OEI_PUSH_FRAME_BURST", c.FrameBurst, 1, 10_000},
+		{"OEI_PUSH_QUEUE_SIZE", c.QueueSize, 1, 100_000},
+	} {
+		if s.value < s.least || s.value > s.top {
+			faults = append(faults, fmt.Errorf("%s: %d is out of range; use %d to %d", s.name, s.value, s.least, s.top))
+		}
+	}
+	for _, origin := range c.AllowedOrigins {
+		u, err := url.Parse(origin)
+		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.Scheme+"://"+u.Host != origin {
+			faults = append(faults, fmt.Errorf("OEI_PUSH_ALLOWED_ORIGINS: %q is not an origin; use the form https://host or https://host:port", origin))
+		}
+	}
+	return errors.Join(faults...)
+}

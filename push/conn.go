@@ -1,0 +1,193 @@
+package push
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"golang.org/x/time/rate"
+)
+
+const (
+	authWithin  = 5 * time.Second  // for the auth frame to come
+	pingEvery   = 6 * time.Second  // WebSocket pings: is the client there
+	silentFor   = 12 * time.Second // without a sign of life, then it is not
+	beatEvery   = 30 * time.Second // ping frames: what a script in a browser can see
+	partWithin  = 2 * time.Second  // from our close frame to the end of the connection
+	maxRefusals = 20               // of frames over the rate, in a row
+)
+
+// conn is one client. One goroutine reads, one writes; anybody may offer updates to its lane, or end it.
+type conn struct {
+	hub    *Hub
+	ws     *websocket.Conn
+	wire   *wire
+	number uint64 // the higher, the younger
+	addr   string
+	lane   *lane
+
+	identity atomic.Pointer[Identity] // nil until authenticated
+	batch    atomic.Bool              // readings go out as sensor_data_batch
+	heard    atomic.Int64             // the last sign of life, in time since the hub began
+	writing  atomic.Bool              // to a client that may be slow to take it
+
+	topics map[Topic]struct{} // guarded by hub.mu
+
+	preset    []string // to listen to from the start; this and the next three are the reader's
+	limiter   *rate.Limiter
+	refusals  int
+	badFrames int
+
+	authBy, pingAt, beatAt time.Time // the hub's sweep's
+
+	ending sync.Once
+	ended  chan struct{} // closed when code, reason and kill are set
+	code   int
+	reason string
+	kill   *time.Timer
+}
+
+func newConn(h *Hub, ws *websocket.Conn, number uint64, addr string, preset []string) *conn {
+	now := time.Now()
+	c := &conn{
+		hub: h, ws: ws, wire: ws.NetConn().(*wire), number: number, addr: addr, lane: newLane(h.cfg.QueueSize), preset: preset,
+		limiter: rate.NewLimiter(rate.Limit(h.cfg.FramesPerSecond), h.cfg.FrameBurst),
+		authBy:  now.Add(authWithin), pingAt: now.Add(pingEvery), beatAt: now.Add(beatEvery),
+		ended: make(chan struct{}),
+	}
+	c.hear()
+	ws.SetPongHandler(func(string) error { c.hear(); return nil })
+	ws.SetPingHandler(func(payload string) error {
+		c.hear()
+		if c.allowed() {
+			c.lane.givePong(payload)
+		}
+		return nil
+	})
+	ws.SetCloseHandler(func(int, string) error { return nil }) // the writer answers it
+	return c
+}
+
+// run serves the client until the connection is closed. With an identity the preset topics are already allowed;
+// without one an auth frame has to come first.
+func (c *conn) run(id *Identity) {
+	var writer sync.WaitGroup
+	writer.Go(c.write)
+	if id != nil {
+		c.welcome("", *id, true)
+	}
+	c.read()
+	writer.Wait()
+	c.kill.Stop()
+	c.ws.Close()
+}
+
+// end tells the client why and closes the connection within partWithin; the first reason stands. It does not wait for
+// the client. The caller must not hold hub.mu.
+func (c *conn) end(code int, reason string) {
+	c.ending.Do(func() {
+		c.code, c.reason = code, reason
+		c.kill = time.AfterFunc(partWithin, func() { c.ws.Close() })
+		c.hub.forget(c)
+		close(c.ended)
+		c.hub.log.DebugContext(c.hub.ctx, "live connection ended", "code", code, "reason", reason, "remote", c.addr)
+	})
+}
+
+func (c *conn) hasEnded() bool {
+	select {
+	case <-c.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+func (c *conn) hear() { c.heard.Store(int64(time.Since(c.hub.began))) }
+
+// read handles what the client sends. After the connection has ended it goes on to take, and throw away, what still
+// comes: closing a socket on unread bytes could cost the client the close frame.
+func (c *conn) read() {
+	limit := c.hub.cfg.MaxFrameBytes
+	for {
+		kind, r, err := c.ws.NextReader()
+		if err != nil {
+			c.lost(err)
+			return
+		}
+		if c.hasEnded() {
+			continue
+		}
+		c.hear()
+		if kind != websocket.TextMessage {
+			c.end(CloseProtocol, "only text messages are understood")
+			continue
+		}
+		body, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
+		switch {
+		case err != nil:
+			c.lost(err)
+			return
+		case len(body) > limit:
+			c.end(CloseTooBig, "the message is too big")
+		case c.allowed():
+			c.handle(body)
+		}
+	}
+}
+
+// lost ends the connection when nothing more can be read of it.
+func (c *conn) lost(err error) {
+	if closed, ok := errors.AsType[*websocket.CloseError](err); ok {
+		c.end(closed.Code, "closed by the client") // also when it just went away
+		return
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		c.end(websocket.CloseAbnormalClosure, "the connection broke")
+		return
+	}
+	c.end(websocket.CloseProtocolError, "not WebSocket") // the library has said so to the client
+	_, _ = io.Copy(io.Discard, c.wire)
+}
+
+// allowed reports whether the client may send a frame now.
+func (c *conn) allowed() bool {
+	if c.limiter.Allow() {
+		c.refusals = 0
+		return true
+	}
+	c.refusals++
+	c.refuse("", codeRateLimited, "too many frames; this one was not read", nil)
+	if c.refusals >= maxRefusals {
+		c.end(CloseOverLimit, "too many frames")
+	}
+	return false
+}
+
+// tend does what is due by now: the hub's sweep calls it, and nobody else.
+func (c *conn) tend(now time.Time) {
+	id := c.identity.Load()
+	switch {
+	case id == nil && !now.Before(c.authBy):
+		c.end(CloseAuthTimeout, "no auth frame came in time")
+		return
+	case id != nil && !now.Before(id.Expires):
+		c.end(CloseNotAuthenticated, "the token has expired")
+		return
+	case !c.writing.Load() && time.Since(c.hub.began)-time.Duration(c.heard.Load()) >= silentFor:
+		c.end(CloseTryLater, "no answer to pings")
+		return
+	}
+	if !now.Before(c.pingAt) {
+		c.pingAt = now.Add(pingEvery)
+		c.lane.askPing()
+	}
+	if !now.Before(c.beatAt) {
+		c.beatAt = now.Add(beatEvery)
+		c.answer(pingFrame{Type: "ping", Time: formatTime(now)})
+	}
+}

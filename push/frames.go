@@ -1,0 +1,173 @@
+package push
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+)
+
+// maxRequestID is how many characters a client's id of a request may have.
+const maxRequestID = 64
+
+// Codes of error frames.
+const (
+	codeUnknownTopic     = "unknown_topic"
+	codeBadMessage       = "bad_message"
+	codeNotAuthenticated = "not_authenticated"
+	codeTooManyTopics    = "too_many_topics"
+	codeRateLimited      = "rate_limited"
+	codeForbidden        = "forbidden"
+)
+
+// head is what every frame of a client may have. ID, when given, comes back in the answer.
+type head struct {
+	Type string `json:"type"`
+	ID   string `json:"id"`
+}
+
+type authRequest struct {
+	head
+	Token string `json:"token"`
+}
+
+type subscribeRequest struct {
+	head
+	Topics []string `json:"topics"`
+	Batch  *bool    `json:"batch"` // nil leaves the connection as it is
+}
+
+type unsubscribeRequest struct {
+	head
+	Topics []string `json:"topics"`
+}
+
+// parseRequest returns a pointer to one of the three requests, or what is wrong with body, in words for its sender.
+// The head is what could be read of it, so that also a refusal names the request.
+func parseRequest(body []byte) (any, head, error) {
+	var h head
+	if err := json.Unmarshal(body, &h); err != nil {
+		return nil, head{}, errors.New("not a JSON object with a type, without duplicate names, in UTF-8")
+	}
+	if utf8.RuneCountInString(h.ID) > maxRequestID {
+		return nil, head{}, fmt.Errorf("id has more than %d characters", maxRequestID)
+	}
+	switch h.Type {
+	case "auth":
+		req := new(authRequest)
+		if json.Unmarshal(body, req, json.RejectUnknownMembers(true)) != nil || req.Token == "" {
+			return nil, h, errors.New("an auth frame has a type, a token, and may have an id")
+		}
+		return req, h, nil
+	case "subscribe":
+		req := new(subscribeRequest)
+		if json.Unmarshal(body, req, json.RejectUnknownMembers(true)) != nil || len(req.Topics) == 0 {
+			return nil, h, errors.New("a subscribe frame has a type, one or more topics, and may have batch and an id")
+		}
+		return req, h, nil
+	case "unsubscribe":
+		req := new(unsubscribeRequest)
+		if json.Unmarshal(body, req, json.RejectUnknownMembers(true)) != nil || len(req.Topics) == 0 {
+			return nil, h, errors.New("an unsubscribe frame has a type, one or more topics, and may have an id")
+		}
+		return req, h, nil
+	}
+	return nil, h, errors.New("type is none of auth, subscribe, unsubscribe")
+}
+
+type authenticatedFrame struct {
+	Type      string `json:"type"`
+	ID        string `json:"id,omitzero"`
+	UserID    int64  `json:"user_id"`
+	ExpiresAt string `json:"expires_at"`
+}
+
+// topicsFrame is the answer "subscribed" or "unsubscribed".
+type topicsFrame struct {
+	Type   string   `json:"type"`
+	ID     string   `json:"id,omitzero"`
+	Topics []string `json:"topics"`
+}
+
+type laggedFrame struct {
+	Type    string `json:"type"`
+	Dropped int    `json:"dropped"`
+}
+
+type pingFrame struct {
+	Type string `json:"type"`
+	Time string `json:"time"`
+}
+
+type errorFrame struct {
+	Type   string   `json:"type"`
+	ID     string   `json:"id,omitzero"`
+	Code   string   `json:"code"`
+	Detail string   `json:"detail"`
+	Topics []string `json:"topics,omitzero"`
+}
+
+const timeLayout = "2006-01-02T15:04:05.000000Z"
+
+func formatTime(t time.Time) string { return t.UTC().Format(timeLayout) }
+
+// readingStart begins a reading's frame; what follows it, after an opening brace, is the reading's item in a batch.
+const readingStart = `{"type":"sensor_data",`
+
+func appendReading(b []byte, r Reading) []byte {
+	b = append(b, readingStart+`"sensor_id":`...)
+	b = strconv.AppendInt(b, r.SensorID, 10)
+	b = append(b, `,"data":{"value":`...)
+	b = appendValue(b, r.Value)
+	b = append(b, `,"timestamp":"`...)
+	b = r.Timestamp.UTC().AppendFormat(b, timeLayout)
+	b = append(b, `","quality":`...)
+	b = appendString(b, r.Quality)
+	return append(b, "}}"...)
+}
+
+func appendStatus(b []byte, s Status) []byte {
+	b = append(b, `{"type":"gateway_status","gateway_id":`...)
+	b = strconv.AppendInt(b, s.GatewayID, 10)
+	b = append(b, `,"status":`...)
+	b = appendString(b, s.Status)
+	b = append(b, `,"timestamp":"`...)
+	b = s.At.UTC().AppendFormat(b, timeLayout)
+	return append(b, `"}`...)
+}
+
+// appendBatch makes one frame of the readings among us; the caller sees to it that there is nothing else.
+func appendBatch(b []byte, us []*update) []byte {
+	b = append(b, `{"type":"sensor_data_batch","items":[`...)
+	for i, u := range us {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, '{')
+		b = append(b, u.json[len(readingStart):]...)
+	}
+	return append(b, "]}"...)
+}
+
+func appendValue(b []byte, v float64) []byte {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return append(b, "null"...)
+	}
+	format := byte('f')
+	if abs := math.Abs(v); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
+		format = 'e'
+	}
+	return strconv.AppendFloat(b, v, format, -1, 64)
+}
+
+func appendString(b []byte, s string) []byte {
+	quoted, err := json.Marshal(s)
+	if err != nil { // not UTF-8
+		return append(b, "null"...)
+	}
+	return append(b, quoted...)
+}

@@ -1,0 +1,268 @@
+// Package push takes committed changes to the clients that listen on live connections.
+package push
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// What the functions of Auth refuse with, wrapped or not. Any other error means that they could not find out.
+var (
+	ErrNotAuthenticated = errors.New("not authenticated")
+	ErrForbidden        = errors.New("forbidden")
+	ErrUnknownTopic     = errors.New("unknown topic")
+)
+
+// Identity is who stands behind a connection, until Expires.
+type Identity struct {
+	UserID    int64
+	SessionID string
+	Expires   time.Time
+}
+
+// Auth is asked who clients are and what they may listen to. Its functions are called by many goroutines at once.
+type Auth struct {
+	// Authenticate returns whose token it is: ErrNotAuthenticated closes the connection with 4401 (or leaves an
+	// authenticated one as it is), ErrForbidden with 4403, any other error with 1013.
+	Authenticate func(ctx context.Context, token string) (Identity, error)
+	// Allow returns one verdict for each topic, in order: nil, ErrUnknownTopic or ErrForbidden. A nil slice allows all.
+	// Any other error closes the connection with 1013.
+	Allow func(ctx context.Context, id Identity, topics []string) []error
+	// Check returns ErrNotAuthenticated when the session has ended or its user may not listen any more. On any other
+	// error the connections stay until the next sweep, and at most until their tokens expire.
+	Check func(ctx context.Context, id Identity) error
+}
+
+// Hub knows every live connection of this process and what it listens to.
+type Hub struct {
+	// Refuse answers a request that does not become a WebSocket. Set it before the first Serve; nil answers in plain text.
+	Refuse func(w http.ResponseWriter, r *http.Request, status int, reason error)
+
+	cfg      Config
+	auth     Auth
+	log      *slog.Logger
+	metrics  metrics
+	upgrader websocket.Upgrader
+	began    time.Time
+
+	ctx    context.Context // of what readers ask; ends with Run
+	cancel context.CancelFunc
+	pumps  sync.WaitGroup
+
+	mu      sync.RWMutex
+	stopped bool
+	serial  uint64
+	conns   map[*conn]struct{}
+	users   map[int64]int  // connections of each
+	addrs   map[string]int // connections from each
+	topics  index
+}
+
+// NewHub returns a hub that serves while Run runs. A nil registerer keeps the metrics to itself.
+func NewHub(cfg Config, auth Auth, log *slog.Logger, reg prometheus.Registerer) *Hub {
+	h := &Hub{
+		cfg: cfg, auth: auth, log: log, metrics: newMetrics(reg), began: time.Now(),
+		conns: make(map[*conn]struct{}), users: make(map[int64]int), addrs: make(map[string]int), topics: make(index),
+	}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.upgrader = websocket.Upgrader{
+		HandshakeTimeout: authWithin,
+		ReadBufferSize:   1 << 10,
+		WriteBufferSize:  1 << 10,
+		WriteBufferPool:  new(sync.Pool),
+		CheckOrigin:      h.originAllowed,
+		Error: func(w http.ResponseWriter, r *http.Request, status int, reason error) {
+			if h.Refuse == nil {
+				http.Error(w, http.StatusText(status), status)
+				return
+			}
+			h.Refuse(w, r, status, reason)
+		},
+	}
+	return h
+}
+
+// originAllowed keeps other sites' pages out. Programs, which send no Origin, it leaves to their tokens.
+func (h *Hub) originAllowed(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return true
+	}
+	u, err := url.Parse(origin)
+	if err != nil {
+		return false
+	}
+	return strings.EqualFold(u.Host, r.Host) ||
+		slices.ContainsFunc(h.cfg.AllowedOrigins, func(o string) bool { return strings.EqualFold(o, origin) })
+}
+
+// Serve makes r a live connection and returns when it is one, or has been refused; the hub owns it from then on.
+// id is who the handshake authenticated, nil when the client has to send an auth frame. The connection listens to topics
+// from the start: with an id the caller has allowed them, without one Allow is asked after the auth frame.
+func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, id *Identity, topics []string) {
+	ws, err := h.upgrader.Upgrade(hijacker{w}, r, nil)
+	if err != nil {
+		return // answered by the upgrader
+	}
+	addr, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		addr = r.RemoteAddr
+	}
+	c, code, reason := h.admit(ws, addr, topics)
+	if c == nil {
+		h.turnAway(ws, code, reason)
+		return
+	}
+	go func() {
+		defer h.pumps.Done()
+		c.run(id)
+	}()
+}
+
+// admit returns a connection, whose end has to be reported to pumps, or why there is no place for one.
+func (h *Hub) admit(ws *websocket.Conn, addr string, topics []string) (c *conn, code int, reason string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.stopped:
+		return nil, CloseGoingAway, "the server is stopping"
+	case len(h.conns) >= h.cfg.MaxConnections:
+		return nil, CloseOverLimit, "too many connections"
+	case h.addrs[addr] >= h.cfg.MaxConnectionsPerAddress:
+		return nil, CloseOverLimit, "too many connections from this address"
+	}
+	h.serial++
+	c = newConn(h, ws, h.serial, addr, topics)
+	h.conns[c] = struct{}{}
+	h.addrs[addr]++
+	h.pumps.Add(1)
+	h.metrics.connections.Inc()
+	return c, 0, ""
+}
+
+// turnAway says why, and waits a little for the client to have read it.
+func (h *Hub) turnAway(ws *websocket.Conn, code int, reason string) {
+	h.metrics.end(code)
+	deadline := time.Now().Add(partWithin)
+	_ = ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), deadline)
+	_ = ws.SetReadDeadline(deadline)
+	for {
+		if _, _, err := ws.NextReader(); err != nil {
+			ws.Close()
+			return
+		}
+	}
+}
+
+// enroll makes c a connection of id's user, unless there are too many of them.
+func (h *Hub) enroll(c *conn, id *Identity) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, in := h.conns[c]; !in {
+		return true // it has ended meanwhile
+	}
+	if h.users[id.UserID] >= h.cfg.MaxConnectionsPerUser {
+		return false
+	}
+	h.users[id.UserID]++
+	c.identity.Store(id)
+	return true
+}
+
+// forget takes c, which has ended, out of everything.
+func (h *Hub) forget(c *conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.conns, c)
+	drop(h.addrs, c.addr)
+	if id := c.identity.Load(); id != nil {
+		drop(h.users, id.UserID)
+	}
+	for t := range c.topics {
+		h.topics.remove(t, c)
+	}
+	c.topics = nil
+	h.metrics.connections.Dec()
+	h.metrics.end(c.code)
+}
+
+func drop[K comparable](counts map[K]int, key K) {
+	if counts[key]--; counts[key] == 0 {
+		delete(counts, key)
+	}
+}
+
+// subscribe returns which topics c listens to now, and which were too many.
+func (h *Hub) subscribe(c *conn, topics []Topic) (taken, over []Topic) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, in := h.conns[c]; !in {
+		return nil, nil
+	}
+	if c.topics == nil {
+		c.topics = make(map[Topic]struct{}, len(topics))
+	}
+	for _, t := range topics {
+		if _, had := c.topics[t]; !had {
+			if len(c.topics) >= h.cfg.MaxTopics {
+				over = append(over, t)
+				continue
+			}
+			c.topics[t] = struct{}{}
+			h.topics.add(t, c)
+		}
+		taken = append(taken, t)
+	}
+	return taken, over
+}
+
+func (h *Hub) unsubscribe(c *conn, topics []Topic) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, t := range topics {
+		if _, had := c.topics[t]; had {
+			delete(c.topics, t)
+			h.topics.remove(t, c)
+		}
+	}
+}
+
+// EndSession closes the session's connections with 4401.
+func (h *Hub) EndSession(sessionID string) {
+	h.endWhere(func(id Identity) bool { return id.SessionID == sessionID }, "the session has ended")
+}
+
+// EndUser closes the user's connections with 4401.
+func (h *Hub) EndUser(userID int64) {
+	h.endWhere(func(id Identity) bool { return id.UserID == userID }, "the user's sessions have ended")
+}
+
+func (h *Hub) endWhere(match func(Identity) bool, reason string) {
+	for _, c := range h.all() {
+		if id := c.identity.Load(); id != nil && match(*id) {
+			c.end(CloseNotAuthenticated, reason)
+		}
+	}
+}
+
+// all returns the connections of this moment.
+func (h *Hub) all() []*conn {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	cs := make([]*conn, 0, len(h.conns))
+	for c := range h.conns {
+		cs = append(cs, c)
+	}
+	return cs
+}

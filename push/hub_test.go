@@ -1,0 +1,312 @@
+package push
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+func TestConversation(t *testing.T) {
+	const ann = `{"type":"authenticated","user_id":1,"expires_at":"2000-01-01T01:00:00.000000Z"}` // a bubble begins in 2000
+	type step struct {
+		send string
+		want []string
+	}
+	tests := map[string][]step{
+		"an auth frame is answered with the user and the token's end": {
+			{`{"type":"auth","token":"ann"}`, []string{ann}},
+		},
+		"an id comes back in every answer": {
+			{`{"type":"auth","token":"ann","id":"a"}`, []string{`{"type":"authenticated","id":"a","user_id":1,"expires_at":"2000-01-01T01:00:00.000000Z"}`}},
+			{`{"type":"subscribe","topics":["sensors/12"],"id":"b"}`, []string{`{"type":"subscribed","id":"b","topics":["sensors/12"]}`}},
+			{`{"type":"unsubscribe","topics":["sensors/12"],"id":"c"}`, []string{`{"type":"unsubscribed","id":"c","topics":["sensors/12"]}`}},
+			{`{"type":"subscribe","topics":["x"],"id":"d"}`, []string{`{"type":"error","id":"d","code":"unknown_topic","detail":"there is no such topic","topics":["x"]}`}},
+			{`{"type":"nonsense","id":"e"}`, []string{`{"type":"error","id":"e","code":"bad_message","detail":"type is none of auth, subscribe, unsubscribe"}`}},
+		},
+		"nothing can be subscribed to before authentication": {
+			{`{"type":"subscribe","topics":["sensors/12"]}`, []string{`{"type":"error","code":"not_authenticated","detail":"send an auth frame first","topics":["sensors/12"]}`}},
+			{`{"type":"auth","token":"ann"}`, []string{ann}},
+		},
+		"each topic is answered for, the good ones are subscribed to": {
+			{`{"type":"auth","token":"ann"}`, []string{ann}},
+			{`{"type":"subscribe","topics":["sensors/1","sensors/404","gateways/403","gateways/2","rooms/3","sensors/1"]}`, []string{
+				`{"type":"subscribed","topics":["sensors/1","gateways/2"]}`,
+				`{"type":"error","code":"unknown_topic","detail":"there is no such topic","topics":["rooms/3","sensors/404"]}`,
+				`{"type":"error","code":"forbidden","detail":"the user may not listen to this","topics":["gateways/403"]}`,
+			}},
+		},
+		"topics over the limit are refused, those there already are not": {
+			{`{"type":"auth","token":"ann"}`, []string{ann}},
+			{`{"type":"subscribe","topics":["sensors/1","sensors/2"]}`, []string{`{"type":"subscribed","topics":["sensors/1","sensors/2"]}`}},
+			{`{"type":"subscribe","topics":["sensors/2","sensors/3","sensors/4"]}`, []string{
+				`{"type":"subscribed","topics":["sensors/2","sensors/3"]}`,
+				`{"type":"error","code":"too_many_topics","detail":"a connection may have 3 topics","topics":["sensors/4"]}`,
+			}},
+			{`{"type":"subscribe","topics":["gateways/1","gateways/2","gateways/3","gateways/4"]}`, []string{
+				`{"type":"error","code":"too_many_topics","detail":"a connection may have 3 topics","topics":["gateways/1","gateways/2","gateways/3","gateways/4"]}`,
+			}},
+			{`{"type":"unsubscribe","topics":["sensors/1"]}`, []string{`{"type":"unsubscribed","topics":["sensors/1"]}`}},
+			{`{"type":"subscribe","topics":["sensors/4"]}`, []string{`{"type":"subscribed","topics":["sensors/4"]}`}},
+		},
+		"a new token of the same user renews the connection": {
+			{`{"type":"auth","token":"ann"}`, []string{ann}},
+			{`{"type":"auth","token":"ann"}`, []string{ann}},
+		},
+		"another user's token is refused, and so is a bad one, while the first stands": {
+			{`{"type":"auth","token":"ann"}`, []string{ann}},
+			{`{"type":"auth","token":"bob"}`, []string{`{"type":"error","code":"forbidden","detail":"a connection keeps its user; open another one"}`}},
+			{`{"type":"auth","token":"forged"}`, []string{`{"type":"error","code":"not_authenticated","detail":"the token is not valid; the one before it stands"}`}},
+			{`{"type":"auth","token":"stale"}`, []string{`{"type":"error","code":"not_authenticated","detail":"the token is not valid; the one before it stands"}`}},
+			{`{"type":"subscribe","topics":["sensors/1"]}`, []string{`{"type":"subscribed","topics":["sensors/1"]}`}},
+		},
+	}
+	for name, steps := range tests {
+		t.Run(name, func(t *testing.T) {
+			cfg := DefaultConfig()
+			cfg.MaxTopics = 3
+			inBubble(t, cfg, func(t *testing.T, w *world) {
+				c := w.connect("")
+				for _, s := range steps {
+					c.send(s.send)
+					c.want(s.want...)
+				}
+			})
+		})
+	}
+}
+
+func TestPublish(t *testing.T) {
+	const data12 = `{"type":"sensor_data","sensor_id":12,"data":{"value":21.5,"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"}}`
+	late := reading(12, 3, math.NaN())
+	late.Quality = "bad"
+	tests := map[string]struct {
+		topics []string
+		batch  bool
+		do     func(h *Hub)
+		want   []string
+	}{
+		"a sensor's topic brings its readings only": {
+			topics: []string{"sensors/12"},
+			do:     func(h *Hub) { h.Publish([]Reading{reading(13, 3, 1), reading(12, 3, 21.5)}) },
+			want:   []string{data12},
+		},
+		"a gateway's topic brings the readings of its sensors and its status": {
+			topics: []string{"gateways/3"},
+			do: func(h *Hub) {
+				h.Publish([]Reading{reading(12, 3, 21.5), reading(12, 4, 1)})
+				h.PublishStatus(Status{GatewayID: 3, Status: "offline", At: t0})
+				h.PublishStatus(Status{GatewayID: 4, Status: "online", At: t0})
+			},
+			want: []string{data12, `{"type":"gateway_status","gateway_id":3,"status":"offline","timestamp":"2026-01-02T03:04:05.678000Z"}`},
+		},
+		"a reading under both topics comes once": {
+			topics: []string{"gateways/3", "sensors/12"},
+			do:     func(h *Hub) { h.Publish([]Reading{reading(12, 3, 21.5)}) },
+			want:   []string{data12},
+		},
+		"no value is null": {
+			topics: []string{"sensors/12"},
+			do:     func(h *Hub) { h.Publish([]Reading{late}) },
+			want:   []string{`{"type":"sensor_data","sensor_id":12,"data":{"value":null,"timestamp":"2026-01-02T03:04:05.678000Z","quality":"bad"}}`},
+		},
+		"a batch client gets what comes together as one frame, and a status in its place": {
+			topics: []string{"gateways/3"},
+			batch:  true,
+			do: func(h *Hub) {
+				h.Publish([]Reading{reading(1, 3, 1)}) // goes at once; the others gather behind it
+				synctest.Wait()
+				h.Publish([]Reading{reading(12, 3, 21.5), reading(13, 3, 2)})
+				h.PublishStatus(Status{GatewayID: 3, Status: "online", At: t0})
+				h.Publish([]Reading{reading(12, 3, 3)})
+			},
+			want: []string{
+				`{"type":"sensor_data_batch","items":[{"sensor_id":1,"data":{"value":1,"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"}}]}`,
+				`{"type":"sensor_data_batch","items":[{"sensor_id":12,"data":{"value":21.5,"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"}},{"sensor_id":13,"data":{"value":2,"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"}}]}`,
+				`{"type":"gateway_status","gateway_id":3,"status":"online","timestamp":"2026-01-02T03:04:05.678000Z"}`,
+				`{"type":"sensor_data_batch","items":[{"sensor_id":12,"data":{"value":3,"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"}}]}`,
+			},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
+				c := w.listener("ann")
+				c.send(fmt.Sprintf(`{"type":"subscribe","topics":["%s"],"batch":%t}`, strings.Join(tt.topics, `","`), tt.batch))
+				c.skip("subscribed")
+				frames := c.collect()
+				tt.do(w.hub)
+				time.Sleep(time.Second)
+				for _, want := range tt.want {
+					if got := <-frames; got != want {
+						t.Errorf("\n got %s\nwant %s", got, want)
+					}
+				}
+				if len(frames) != 0 {
+					t.Errorf("got also %s", <-frames)
+				}
+			})
+		})
+	}
+}
+
+func TestABatchClientGetsAllOfABurstWithoutWaiting(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
+		c := w.listener("ann")
+		c.send(`{"type":"subscribe","topics":["gateways/1"],"batch":true}`)
+		c.skip("subscribed")
+		frames := c.collect()
+		begin := time.Now()
+		for i := range 100 * chunk {
+			w.hub.Publish([]Reading{reading(1, 1, float64(i))})
+			if i%chunk == 0 {
+				synctest.Wait()
+			}
+		}
+		synctest.Wait()
+		items, n := 0, len(frames)
+		for range n {
+			frame := <-frames
+			if strings.Contains(frame, "lagged") {
+				t.Fatalf("got %s", frame)
+			}
+			items += strings.Count(frame, `"sensor_id"`)
+		}
+		if took := time.Since(begin); items < 99*chunk || took != 0 {
+			t.Errorf("%d of %d readings in %d frames after %v, want all but the last few at once", items, 100*chunk, n, took)
+		}
+		if n > items/16 {
+			t.Errorf("%d readings came in %d frames, want far fewer", items, n)
+		}
+		c.send(`{"type":"unsubscribe","topics":["gateways/1"]}`) // an answer does not wait for a batch
+		for frame := range frames {
+			if strings.Contains(frame, "unsubscribed") {
+				break
+			}
+		}
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("the answer came after %v, want at once", took)
+		}
+	})
+}
+
+func TestUnsubscribedTopicsBringNothing(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
+		c := w.listener("ann", "sensors/1", "sensors/2")
+		c.send(`{"type":"unsubscribe","topics":["sensors/1"]}`)
+		c.skip("unsubscribed")
+		w.hub.Publish([]Reading{reading(1, 9, 1), reading(2, 9, 2)})
+		if got := values(t, c.skip("sensor_data")); got[0] != 2 {
+			t.Errorf("got value %v, want 2", got)
+		}
+	})
+}
+
+func TestPresetTopics(t *testing.T) {
+	tests := map[string]struct {
+		token, auth string
+		topics      []string
+		want        []string
+		code        int
+	}{
+		"are subscribed to at once after an authenticated handshake": {
+			token: "ann", topics: []string{"sensors/1"}, want: []string{"authenticated", "subscribed"},
+		},
+		"wait for the auth frame without one": {
+			auth: "ann", topics: []string{"sensors/1"}, want: []string{"authenticated", "subscribed"},
+		},
+		"that are forbidden close the connection": {auth: "ann", topics: []string{"sensors/403"}, code: CloseForbidden},
+		"that do not exist close the connection":  {auth: "ann", topics: []string{"sensors/404"}, code: CloseForbidden},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
+				c := w.connect(tt.token, tt.topics...)
+				if tt.auth != "" {
+					c.send(`{"type":"auth","token":"` + tt.auth + `"}`)
+				}
+				for _, kind := range tt.want {
+					c.skip(kind)
+				}
+				if tt.code != 0 {
+					c.wantClose(tt.code)
+				}
+			})
+		})
+	}
+}
+
+func TestOrigin(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.AllowedOrigins = []string{"https://hmi.example"}
+	w := overTCP(t, cfg)
+	w.hub.Refuse = func(rw http.ResponseWriter, _ *http.Request, status int, _ error) {
+		rw.Header().Set("Content-Type", "application/problem+json")
+		rw.WriteHeader(status)
+	}
+	tests := map[string]struct {
+		origin string
+		status int
+	}{
+		"a program sends none and is let in":       {"", http.StatusSwitchingProtocols},
+		"the server's own page is let in":          {"http" + strings.TrimPrefix(w.url, "ws"), http.StatusSwitchingProtocols},
+		"a page of the list is let in":             {"https://hmi.example", http.StatusSwitchingProtocols},
+		"another site is kept out":                 {"https://evil.example", http.StatusForbidden},
+		"another scheme of the list is kept out":   {"http://hmi.example", http.StatusForbidden},
+		"a site whose name begins the same is out": {"https://hmi.example.evil.example", http.StatusForbidden},
+		"a page without an origin is kept out":     {"null", http.StatusForbidden},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			header := http.Header{}
+			if tt.origin != "" {
+				header.Set("Origin", tt.origin)
+			}
+			ws, res, err := websocket.DefaultDialer.Dial(w.url, header)
+			if err == nil {
+				ws.Close()
+			}
+			if res == nil || res.StatusCode != tt.status {
+				t.Fatalf("got %v, error %v; want status %d", res, err, tt.status)
+			}
+			if tt.status == http.StatusForbidden && res.Header.Get("Content-Type") != "application/problem+json" {
+				t.Errorf("refused with %q, want the answer of Refuse", res.Header.Get("Content-Type"))
+			}
+		})
+	}
+}
+
+func TestShutdownTellsEveryone(t *testing.T) {
+	w := overTCP(t, DefaultConfig())
+	var clients []*client
+	for range 20 {
+		clients = append(clients, w.listener("ann", "sensors/1"), w.connect(""))
+	}
+	stalled := w.listener("bob", "sensors/1") // reads no more: it must not hold up the end
+	begin := time.Now()
+	w.stop()
+	for _, c := range clients {
+		c.wantClose(CloseGoingAway)
+		c.ws.Close()
+	}
+	<-w.ran
+	if took := time.Since(begin); took > partWithin+3*time.Second {
+		t.Errorf("Run returned after %v, want within about %v", took, partWithin)
+	}
+	_ = stalled
+	w.connect("ann").wantClose(CloseGoingAway)
+	if open := w.metric("oei_ws_connections", ""); open != 0 {
+		t.Errorf("oei_ws_connections = %v, want 0", open)
+	}
+	if closed := w.metric("oei_ws_closed_total", "1001"); closed != 42 {
+		t.Errorf("oei_ws_closed_total{1001} = %v, want 42", closed)
+	}
+	if n := len(w.hub.topics) + len(w.hub.users) + len(w.hub.addrs); n != 0 {
+		t.Errorf("the hub still counts %d topics, users or addresses, want 0", n)
+	}
+}

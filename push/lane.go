@@ -1,0 +1,176 @@
+package push
+
+import "sync"
+
+// maxReplies bounds the answers that wait for one connection; a client may well send a burst before it reads.
+const maxReplies = 128
+
+// lane holds what waits to be written to one connection. Putting something in never blocks.
+//
+// Updates leave in the order they came while no more than size wait. When they are more, later ones conflate: of each
+// sensor (and each gateway's status) only the newest is kept, one slot for each the client listens to, until the queue
+// has drained and they become the queue. What was lost by it is counted and handed out with them.
+// Answers and pings have their own room and go first.
+type lane struct {
+	size int
+	wake chan struct{} // has a token when there may be something to take
+
+	mu      sync.Mutex
+	replies [][]byte
+	pong    *string // the payload of the client's latest ping
+	ping    bool
+	held    bool
+	patient bool // the writer lets updates gather until there are chunk of them
+	queue   []*update // waiting from head on
+	head    int
+	late    []*update // conflated, in the order of their first
+	at      map[Topic]int
+	dropped int
+}
+
+// load is what the writer takes out at once.
+type load struct {
+	replies [][]byte
+	pong    *string
+	ping    bool
+	dropped int // updates that will never be sent, before these
+	updates []*update
+}
+
+func (l load) empty() bool {
+	return len(l.replies) == 0 && l.pong == nil && !l.ping && l.dropped == 0 && len(l.updates) == 0
+}
+
+func newLane(size int) *lane { return &lane{size: size, wake: make(chan struct{}, 1)} }
+
+// offer puts u in and reports whether an update was lost by it.
+func (l *lane) offer(u *update) (lost bool) {
+	l.mu.Lock()
+	if len(l.late) == 0 && len(l.queue)-l.head < l.size {
+		if l.head > 0 && len(l.queue) == cap(l.queue) {
+			l.compact()
+		}
+		l.queue = append(l.queue, u)
+	} else {
+		lost = l.conflate(u)
+	}
+	enough := !l.patient || len(l.queue)-l.head >= chunk
+	l.mu.Unlock()
+	if enough {
+		l.rouse()
+	}
+	return lost
+}
+
+// gather has wake stay silent until there is a chunk of updates, or an answer. The writer sets it while it waits, and
+// takes what there is afterwards.
+func (l *lane) gather(patient bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.patient = patient
+	if patient && len(l.replies) == 0 && l.pong == nil && !l.ping && len(l.queue)-l.head < chunk {
+		select {
+		case <-l.wake: // of updates that may go on waiting
+		default:
+		}
+	}
+}
+
+// compact moves what waits to the front, so that a queue that is never empty does not grow.
+func (l *lane) compact() {
+	n := copy(l.queue, l.queue[l.head:])
+	clear(l.queue[n:])
+	l.queue, l.head = l.queue[:n], 0
+}
+
+func (l *lane) conflate(u *update) (lost bool) {
+	i, ok := l.at[u.about]
+	if !ok {
+		if l.at == nil {
+			l.at = make(map[Topic]int)
+		}
+		l.at[u.about] = len(l.late)
+		l.late = append(l.late, u)
+		return false
+	}
+	l.dropped++
+	if !u.at.Before(l.late[i].at) { // a reading that came late does not hide a newer one
+		l.late[i] = u
+	}
+	return true
+}
+
+// reply puts an answer in and reports whether there was room.
+func (l *lane) reply(frame []byte) bool {
+	l.mu.Lock()
+	room := len(l.replies) < maxReplies
+	if room {
+		l.replies = append(l.replies, frame)
+	}
+	l.mu.Unlock()
+	l.rouse()
+	return room
+}
+
+// askPing has the client pinged; givePong answers its ping, the latest only.
+func (l *lane) askPing() {
+	l.mu.Lock()
+	l.ping = true
+	l.mu.Unlock()
+	l.rouse()
+}
+
+func (l *lane) givePong(payload string) {
+	l.mu.Lock()
+	l.pong = &payload
+	l.mu.Unlock()
+	l.rouse()
+}
+
+// hold keeps updates in until release, while answers still leave: what a subscription is answered with comes before its
+// first update.
+func (l *lane) hold() {
+	l.mu.Lock()
+	l.held = true
+	l.mu.Unlock()
+}
+
+func (l *lane) release() {
+	l.mu.Lock()
+	l.held = false
+	l.mu.Unlock()
+	l.rouse()
+}
+
+// take fills room with the next updates and returns them with everything else that waits.
+func (l *lane) take(room []*update) load {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := load{replies: l.replies, pong: l.pong, ping: l.ping}
+	l.replies, l.pong, l.ping = nil, nil, false
+	if l.held {
+		return out
+	}
+	if l.head == len(l.queue) && len(l.late) > 0 {
+		l.queue, l.head, l.late, l.at = l.late, 0, nil, nil
+		out.dropped, l.dropped = l.dropped, 0
+	}
+	n := copy(room, l.queue[l.head:])
+	clear(l.queue[l.head : l.head+n])
+	l.head += n
+	if l.head == len(l.queue) {
+		l.queue, l.head = l.queue[:0], 0
+		if cap(l.queue) > len(room) {
+			l.queue = nil // an idle connection keeps little
+		}
+	}
+	out.updates = room[:n]
+	return out
+}
+
+func (l *lane) rouse() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,141 @@
+package push
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestLane plays scripts of words: a number followed by a letter and a minute offers that sensor's reading, such as 1a0;
+// ? takes up to two updates; < holds and > releases. What was taken is written as the updates, after -n when n were lost.
+func TestLane(t *testing.T) {
+	tests := map[string]struct{ script, want string }{
+		"what fits leaves in order":                            {"1a0 2a0 1b1 ? ?", "1a0 2a0|1b1"},
+		"a full lane keeps the newest of each sensor":          {"1a0 1b1 1c2 1d3 1e4 2a0 1f5 ? ? ?", "1a0 1b1|1c2|-2 1f5 2a0"},
+		"what only had to wait is not called lost":             {"1a0 1b1 1c2 1d3 2a0 ? ? ?", "1a0 1b1|1c2|1d3 2a0"},
+		"while some are late all that follows is":              {"1a0 1b1 1c2 1d3 ? 1e4 ? ?", "1a0 1b1|1c2|-1 1e4"},
+		"once caught up it goes on as before":                  {"1a0 1b1 1c2 1d3 1e4 ? ? ? 1f5 1g6 ?", "1a0 1b1|1c2|-1 1e4|1f5 1g6"},
+		"an older reading does not hide a newer":               {"1a0 1b1 1c2 1d9 1e3 ? ? ?", "1a0 1b1|1c2|-1 1d9"},
+		"of the same instant the later one stands":             {"1a0 1b1 1c2 1d3 1e3 ? ? ?", "1a0 1b1|1c2|-1 1e3"},
+		"more late sensors than there is room leave in pieces": {"1a0 1b1 1c2 2a0 3a0 4a0 5a0 5b1 ? ? ? 1d3 ? ?", "1a0 1b1|1c2|-1 2a0 3a0|4a0 5b1|1d3"},
+		"what is held waits and then leaves":                   {"< 1a0 ? 1b1 > ?", "|1a0 1b1"},
+		"what is held conflates too":                           {"< 1a0 1b1 1c2 1d3 1e4 ? > ? ? ?", "|1a0 1b1|1c2|-1 1e4"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			l := newLane(3)
+			room := make([]*update, 2)
+			var taken []string
+			for _, word := range strings.Fields(tt.script) {
+				switch word {
+				case "?":
+					out := l.take(room)
+					var words []string
+					if out.dropped > 0 {
+						words = append(words, fmt.Sprintf("-%d", out.dropped))
+					}
+					for _, u := range out.updates {
+						words = append(words, string(u.json))
+					}
+					taken = append(taken, strings.Join(words, " "))
+				case "<":
+					l.hold()
+				case ">":
+					l.release()
+				default:
+					l.offer(&update{about: Topic{Sensors, int64(word[0])}, at: t0.Add(time.Duration(word[2]) * time.Minute), json: []byte(word)})
+				}
+			}
+			if got := strings.Join(taken, "|"); got != tt.want {
+				t.Errorf("%s\n got %s\nwant %s", tt.script, got, tt.want)
+			}
+		})
+	}
+}
+
+func TestALaneThatIsNeverEmptyDoesNotGrow(t *testing.T) {
+	l := newLane(256)
+	room := make([]*update, 1)
+	l.offer(&update{})
+	for range 10_000 {
+		l.offer(&update{})
+		l.take(room)
+	}
+	if cap(l.queue) > 512 {
+		t.Errorf("the queue of 1 has grown to %d", cap(l.queue))
+	}
+}
+
+func TestALaneTakesOnlySoManyAnswers(t *testing.T) {
+	l := newLane(1)
+	for i := range maxReplies {
+		if !l.reply(nil) {
+			t.Fatalf("no room for answer %d", i)
+		}
+	}
+	if l.reply(nil) {
+		t.Errorf("room for more than %d answers", maxReplies)
+	}
+	if got := len(l.take(nil).replies); got != maxReplies {
+		t.Errorf("%d answers came out, want %d", got, maxReplies)
+	}
+	if !l.reply(nil) {
+		t.Error("no room after all were taken")
+	}
+}
+
+// TestIndex compares the index with plain sets, and holds old lists to see that they stay as they were.
+func TestIndex(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	cs := make([]*conn, 20)
+	for i := range cs {
+		cs[i] = &conn{number: uint64(i)}
+	}
+	type held struct{ list, copied []*conn }
+	var old []held
+	x, sets := make(index), map[Topic]map[*conn]bool{}
+	topics := []Topic{{Sensors, 1}, {Sensors, 2}, {Gateways, 1}}
+	for range 5000 {
+		topic, c := topics[r.IntN(3)], cs[r.IntN(len(cs))]
+		if sets[topic] == nil {
+			sets[topic] = make(map[*conn]bool)
+		}
+		if r.IntN(2) == 0 {
+			x.add(topic, c)
+			sets[topic][c] = true
+		} else {
+			x.remove(topic, c)
+			delete(sets[topic], c)
+		}
+		old = append(old, held{x[topic], slices.Clone(x[topic])})
+
+		a, b := x[topics[0]], x[topics[2]]
+		seen := make(map[*conn]int)
+		each(a, b, func(c *conn) { seen[c]++ })
+		for _, c := range cs {
+			want := 0
+			if sets[topics[0]][c] || sets[topics[2]][c] {
+				want = 1
+			}
+			if seen[c] != want {
+				t.Fatalf("connection %d was visited %d times, want %d", c.number, seen[c], want)
+			}
+		}
+	}
+	for _, h := range old {
+		if !slices.Equal(h.list, h.copied) {
+			t.Fatal("a list changed while somebody held it")
+		}
+	}
+	for _, topic := range topics {
+		for _, c := range cs {
+			x.remove(topic, c)
+		}
+	}
+	if len(x) != 0 {
+		t.Errorf("%d topics are left without listeners", len(x))
+	}
+}

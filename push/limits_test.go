@@ -1,0 +1,199 @@
+package push
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+func TestConnectionsOverALimitAreTurnedAway(t *testing.T) {
+	tests := map[string]struct {
+		limit func(*Config)
+		third string // the token of the one too many; the two before are ann's
+		after string // the token of one that may still come
+	}{
+		"of the hub":     {limit: func(c *Config) { c.MaxConnections = 2 }, third: "bob"},
+		"of an address":  {limit: func(c *Config) { c.MaxConnectionsPerAddress = 2 }, third: "bob"},
+		"of one user":    {limit: func(c *Config) { c.MaxConnectionsPerUser = 2 }, third: "ann", after: "bob"},
+		"of an auth one": {limit: func(c *Config) { c.MaxConnectionsPerUser = 2 }, third: "", after: "bob"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			cfg := DefaultConfig()
+			tt.limit(&cfg)
+			inBubble(t, cfg, func(t *testing.T, w *world) {
+				first := w.listener("ann")
+				w.listener("ann")
+				third := w.connect(tt.third)
+				if tt.third == "" {
+					third.send(`{"type":"auth","token":"ann"}`)
+				}
+				third.wantClose(CloseOverLimit)
+				third.ws.Close()
+				if tt.after != "" {
+					w.listener(tt.after)
+				}
+				first.ws.Close()
+				synctest.Wait()
+				w.listener("ann") // there is room again
+			})
+		})
+	}
+}
+
+func TestBadClients(t *testing.T) {
+	text := func(c *client, s string) error { return c.ws.WriteMessage(websocket.TextMessage, []byte(s)) }
+	tests := map[string]struct {
+		do   func(c *client) error
+		code int
+	}{
+		"20 bad messages are a protocol error": {func(c *client) error {
+			for i := range maxBadFrames {
+				if err := text(c, fmt.Sprintf(`{"type":"auth","tokens":%d}`, i)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, CloseProtocol},
+		"a binary message is a protocol error": {func(c *client) error {
+			return c.ws.WriteMessage(websocket.BinaryMessage, []byte(`{"type":"auth","token":"ann"}`))
+		}, CloseProtocol},
+		"1,000 messages in a moment are over the limit": {func(c *client) error {
+			for range 1000 {
+				if err := text(c, `{"type":"unsubscribe","topics":["sensors/1"]}`); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, CloseOverLimit},
+		"1,000 pings in a moment are over the limit": {func(c *client) error {
+			for range 1000 {
+				if err := c.ws.WriteControl(websocket.PingMessage, []byte("x"), time.Now().Add(time.Second)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, CloseOverLimit},
+		"a message of 64 KiB and a byte is too big": {func(c *client) error {
+			return text(c, strings.Repeat("x", 64<<10+1))
+		}, CloseTooBig},
+		"a message of 10 MB is too big": {func(c *client) error {
+			return text(c, strings.Repeat("x", 10<<20))
+		}, CloseTooBig},
+		"a message too big in small parts is too big": {func(c *client) error {
+			mw, err := c.ws.NextWriter(websocket.TextMessage)
+			for i := 0; i < 3000 && err == nil; i++ {
+				_, err = mw.Write([]byte(strings.Repeat("x", 4<<10)))
+			}
+			return err
+		}, CloseTooBig},
+		"what is not WebSocket is answered by the library": {func(c *client) error {
+			_, err := c.ws.NetConn().Write([]byte("GET / HTTP/1.1\r\nHost: pipe\r\n\r\n"))
+			return err
+		}, websocket.CloseProtocolError},
+		"a forged token is not authenticated": {func(c *client) error {
+			return text(c, `{"type":"auth","token":"forged"}`)
+		}, CloseNotAuthenticated},
+		"an expired token is not authenticated": {func(c *client) error {
+			return text(c, `{"type":"auth","token":"stale"}`)
+		}, CloseNotAuthenticated},
+		"a user who may not listen is forbidden": {func(c *client) error {
+			return text(c, `{"type":"auth","token":"gate"}`)
+		}, CloseForbidden},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			check := func(t *testing.T, w *world) {
+				c := w.connect("")
+				sent := make(chan error, 1)
+				go func() { sent <- tt.do(c) }()
+				c.wantClose(tt.code)
+				c.ws.Close()
+				<-sent // an error of the writer who was cut off is no matter
+				bystander := w.listener("bob", "sensors/1")
+				w.hub.Publish([]Reading{reading(1, 1, 7)})
+				bystander.skip("sensor_data")
+			}
+			t.Run("over a pipe", func(t *testing.T) { inBubble(t, DefaultConfig(), check) })
+			t.Run("over TCP", func(t *testing.T) { check(t, overTCP(t, DefaultConfig())) })
+		})
+	}
+}
+
+func TestAMessageOf64KiBIsRead(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
+		c := w.connect("")
+		frame := `{"type":"auth","token":"ann"}`
+		c.send(frame + strings.Repeat(" ", 64<<10-len(frame)))
+		c.skip("authenticated")
+	})
+}
+
+func TestFramesOverTheRateAreRefused(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.FramesPerSecond, cfg.FrameBurst = 10, 2
+	inBubble(t, cfg, func(t *testing.T, w *world) {
+		c := w.connect("ann")
+		c.skip("authenticated")
+		const frame = `{"type":"unsubscribe","topics":["sensors/1"]}`
+		for range 100 { // far more than maxRefusals, but not in a row
+			for range 3 {
+				c.send(frame)
+			}
+			c.skip("unsubscribed")
+			c.skip("unsubscribed")
+			c.want(`{"type":"error","code":"rate_limited","detail":"too many frames; this one was not read"}`)
+			time.Sleep(200 * time.Millisecond)
+		}
+	})
+}
+
+func TestWhatCannotBeCheckedClosesForLater(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
+		in := w.listener("ann")
+		out := w.connect("")
+		w.door.set(func() { w.door.down = errors.New("database is down") })
+		in.send(`{"type":"subscribe","topics":["sensors/1"]}`)
+		in.wantClose(CloseTryLater)
+		out.send(`{"type":"auth","token":"ann"}`)
+		out.wantClose(CloseTryLater)
+	})
+}
+
+func TestAPingIsAnsweredWithItsPayload(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
+		c := w.listener("ann")
+		pong := make(chan string, 1)
+		c.ws.SetPongHandler(func(payload string) error { pong <- payload; return nil })
+		frames := c.collect()
+		if err := c.ws.WriteControl(websocket.PingMessage, []byte("hello"), time.Now().Add(time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-pong; got != "hello" {
+			t.Errorf("pong %q, want hello", got)
+		}
+		c.ws.Close()
+		for range frames {
+		}
+	})
+}
+
+func TestACloseOfTheClientIsAnswered(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
+		c := w.listener("ann", "sensors/1")
+		bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "bye")
+		if err := c.ws.WriteControl(websocket.CloseMessage, bye, time.Now().Add(time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		c.wantClose(websocket.CloseNormalClosure)
+		synctest.Wait()
+		if open := w.metric("oei_ws_connections", ""); open != 0 {
+			t.Errorf("oei_ws_connections = %v, want 0", open)
+		}
+	})
+}
