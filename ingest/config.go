@@ -36,25 +36,25 @@ func (c Config) Validate() error {
 	var errs []error
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if c.Committers < 1 || c.Committers > 64 {
-		fault("ingest.committers: %d is out of range; use 1 to 64", c.Committers)
+		fault("OEI_INGEST_COMMITTERS: %d is out of range; use 1 to 64", c.Committers)
 	}
 	if c.BatchRows < 1 || c.BatchRows > 100_000 {
-		fault("ingest.batch_rows: %d is out of range; use 1 to 100000", c.BatchRows)
+		fault("OEI_INGEST_BATCH_ROWS: %d is out of range; use 1 to 100000", c.BatchRows)
 	}
 	if c.Linger < 0 || c.Linger > time.Second {
-		fault("ingest.linger: %v is out of range; use 0s to 1s", c.Linger)
+		fault("OEI_INGEST_LINGER: %v is out of range; use 0s to 1s", c.Linger)
 	}
 	if c.MaxPayload < 1<<10 || c.MaxPayload > 16<<20 {
-		fault("ingest.max_payload: %d is out of range; use 1024 to 16777216 bytes", c.MaxPayload)
+		fault("OEI_INGEST_MAX_PAYLOAD: %d is out of range; use 1024 to 16777216 bytes", c.MaxPayload)
 	}
 	if c.MaxBytes < 4*cost(c.MaxPayload) {
-		fault("ingest.max_bytes: %d holds too little; use at least %d, four of the largest messages", c.MaxBytes, 4*cost(c.MaxPayload))
+		fault("OEI_INGEST_MAX_BYTES: %d holds too little; use at least %d, four of the largest messages", c.MaxBytes, 4*cost(c.MaxPayload))
 	}
 	if c.MaxAge < 24*time.Hour {
-		fault("ingest.max_age: %v is too short; use 24h or more", c.MaxAge)
+		fault("OEI_INGEST_MAX_AGE: %v is too short; use 24h or more", c.MaxAge)
 	}
 	if c.MaxAhead < 0 {
-		fault("ingest.max_ahead: %v is negative; use 0s or more", c.MaxAhead)
+		fault("OEI_INGEST_MAX_AHEAD: %v is negative; use 0s or more", c.MaxAhead)
 	}
 	return errors.Join(errs...)
 }

@@ -95,20 +95,23 @@ func (s *Store) Login(ctx context.Context, key, secret string) (gateway, credent
 	return 0, 0, explain("credential", ErrNotFound)
 }
 
-// InForce returns which of the credentials with these ids still let their gateway in.
-func (s *Store) InForce(ctx context.Context, ids []int64) (map[int64]bool, error) {
-	var alive []int64
+// InForce returns those of the credentials with these ids that still let their gateway in, with its key as it is now.
+func (s *Store) InForce(ctx context.Context, ids []int64) (map[int64]string, error) {
+	var rows []struct {
+		ID  int64  `db:"id"`
+		Key string `db:"key"`
+	}
 	const q = `
-		SELECT c.id
+		SELECT c.id, g.key
 		FROM gateway_credentials c
 		JOIN gateways g ON g.id = c.gateway_id
-		WHERE c.id = ANY ($1) AND g.is_active`
-	if err := s.ingest.SelectContext(ctx, &alive, q, int32s(ids)); err != nil {
+		WHERE c.id = ANY ($1::int[]) AND g.is_active`
+	if err := s.ingest.SelectContext(ctx, &rows, q, int32s(ids)); err != nil {
 		return nil, explain("credentials", err)
 	}
-	in := make(map[int64]bool, len(alive))
-	for _, id := range alive {
-		in[id] = true
+	keys := make(map[int64]string, len(rows))
+	for _, r := range rows {
+		keys[r.ID] = r.Key
 	}
-	return in, nil
+	return keys, nil
 }

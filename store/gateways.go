@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -127,7 +128,7 @@ func (s *Store) DeleteGateway(ctx context.Context, id, version int64, cascade, d
 
 // stale tells ErrStale from ErrNotFound when an update of table met no row.
 func (s *Store) stale(ctx context.Context, err error, table string, id int64) error {
-	if sentinel(err) != ErrNotFound {
+	if !errors.Is(explain(table, err), ErrNotFound) {
 		return err
 	}
 	var exists bool

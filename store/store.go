@@ -32,13 +32,13 @@ func DefaultConfig() Config {
 func (c Config) Validate() error {
 	var errs []error
 	if c.APIConnections < 1 {
-		errs = append(errs, fmt.Errorf("store.api_connections: %d is too few; use 1 or more", c.APIConnections))
+		errs = append(errs, fmt.Errorf("OEI_STORE_API_CONNECTIONS: %d is too few; use 1 or more", c.APIConnections))
 	}
 	if c.IngestConnections < 3 {
-		errs = append(errs, fmt.Errorf("store.ingest_connections: %d is too few; use 3 or more", c.IngestConnections))
+		errs = append(errs, fmt.Errorf("OEI_STORE_INGEST_CONNECTIONS: %d is too few; use 3 or more", c.IngestConnections))
 	}
 	if c.StatementTimeout < 100*time.Millisecond {
-		errs = append(errs, fmt.Errorf("store.statement_timeout: %v is too short; use 100ms or more", c.StatementTimeout))
+		errs = append(errs, fmt.Errorf("OEI_STORE_STATEMENT_TIMEOUT: %v is too short; use 100ms or more", c.StatementTimeout))
 	}
 	return errors.Join(errs...)
 }

@@ -1,0 +1,202 @@
+package embedded
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/oei-ms/oei-ms/ingest"
+)
+
+// revocationInterval is how often open connections are checked for credentials that no longer hold.
+const revocationInterval = 3 * time.Second
+
+// Access decides who may connect. Both are called from many goroutines.
+type Access struct {
+	// Login returns the id of the credential that the secret of the gateway with this key belongs to, and whether there is one.
+	Login func(ctx context.Context, key, secret string) (credential int64, ok bool, err error)
+	// InForce returns those of the credentials that still hold, with their gateway's key.
+	InForce func(ctx context.Context, credentials []int64) (map[int64]string, error)
+}
+
+// Broker is the MQTT v5 broker of one machine. It routes nothing between clients: what a gateway publishes goes to the pipeline,
+// and is acknowledged when the pipeline says so.
+type Broker struct {
+	cfg      BrokerConfig
+	access   Access
+	submit   func(context.Context, ingest.Message) error
+	log      *slog.Logger
+	server   *mqtt.Server
+	listener *listener
+	metrics  *brokerMetrics
+
+	ctx    context.Context // of Submit; ends when the broker stops
+	cancel context.CancelFunc
+
+	mu       sync.Mutex
+	sessions map[*mqtt.Client]*session
+}
+
+// NewBroker makes a broker that serves l while Run does.
+func NewBroker(cfg BrokerConfig, l net.Listener, access Access, submit func(context.Context, ingest.Message) error,
+	log *slog.Logger, reg prometheus.Registerer,
+) (*Broker, error) {
+	caps := mqtt.NewDefaultServerCapabilities()
+	caps.MaximumClients = int64(cfg.MaxConnections)
+	caps.MaximumPacketSize = uint32(cfg.MaxPacket)
+	caps.ReceiveMaximum = uint16(cfg.ReceiveMaximum)
+	caps.MaximumQos = 1
+	caps.TopicAliasMaximum = 0
+	caps.RetainAvailable = 0
+	caps.SharedSubAvailable = 0
+	caps.WildcardSubAvailable = 0
+	caps.MaximumSessionExpiryInterval = 7 * 24 * 3600
+	b := &Broker{
+		cfg:      cfg,
+		access:   access,
+		submit:   submit,
+		log:      log,
+		server:   mqtt.New(&mqtt.Options{Capabilities: caps, Logger: slog.New(slog.DiscardHandler)}), // we log what matters
+		sessions: map[*mqtt.Client]*session{},
+	}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	b.metrics = newBrokerMetrics(reg, b.connected)
+	b.listener = newListener(l, cfg, log)
+	if err := b.server.AddHook(&gate{b: b}, nil); err != nil {
+		return nil, fmt.Errorf("mqtt broker: %w", err)
+	}
+	if err := b.server.AddListener(b.listener); err != nil {
+		return nil, fmt.Errorf("mqtt broker: %w", err)
+	}
+	return b, nil
+}
+
+// Run serves until ctx ends; then it disconnects everybody. Stop the pipeline first, so that what was committed is acknowledged.
+func (b *Broker) Run(ctx context.Context) error {
+	defer b.cancel()
+	if err := b.server.Serve(); err != nil {
+		return fmt.Errorf("mqtt broker: %w", err)
+	}
+	tick := time.NewTicker(revocationInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			b.revoke(ctx)
+		case <-ctx.Done():
+			b.cancel() // a publisher that waits for room must not hold up the end
+			err := b.server.Close()
+			b.listener.wait()
+			return err
+		}
+	}
+}
+
+// connected is how many clients are logged in.
+func (b *Broker) connected() float64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return float64(len(b.sessions))
+}
+
+// revoke disconnects clients whose credential was revoked or whose gateway was renamed, deleted or put out of use.
+func (b *Broker) revoke(ctx context.Context) {
+	b.mu.Lock()
+	open := make(map[*mqtt.Client]*session, len(b.sessions))
+	ids := make([]int64, 0, len(b.sessions))
+	for cl, s := range b.sessions {
+		if cl.Closed() { // it ended in a way that told nobody
+			delete(b.sessions, cl)
+			s.close()
+			continue
+		}
+		open[cl] = s
+		ids = append(ids, s.credential)
+	}
+	b.mu.Unlock()
+	if len(ids) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, revocationInterval)
+	defer cancel()
+	keys, err := b.access.InForce(ctx, ids)
+	if err != nil {
+		if ctx.Err() == nil {
+			b.log.WarnContext(ctx, "cannot check credentials of open connections", "error", err)
+		}
+		return
+	}
+	for cl, s := range open {
+		if keys[s.credential] != s.gateway {
+			b.log.InfoContext(ctx, "gateway is disconnected: its credential no longer holds", "gateway", s.gateway)
+			_ = b.server.DisconnectClient(cl, packets.ErrNotAuthorized)
+		}
+	}
+}
+
+// add keeps the session of a client that logged in.
+func (b *Broker) add(cl *mqtt.Client, s *session) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sessions[cl] = s
+}
+
+func (b *Broker) session(cl *mqtt.Client) *session {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.sessions[cl]
+}
+
+// remove forgets a client's session and reports whether it was its gateway's last one. Nil when it never logged in.
+func (b *Broker) remove(cl *mqtt.Client) (s *session, last bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s = b.sessions[cl]
+	if s == nil {
+		return nil, false
+	}
+	delete(b.sessions, cl)
+	return s, !b.hasOther(cl, s.gateway)
+}
+
+// replaced reports whether a gateway has another connection than cl.
+func (b *Broker) replaced(cl *mqtt.Client, gateway string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.hasOther(cl, gateway)
+}
+
+func (b *Broker) hasOther(cl *mqtt.Client, gateway string) bool {
+	for other, s := range b.sessions {
+		if other != cl && s.gateway == gateway {
+			return true
+		}
+	}
+	return false
+}
+
+type brokerMetrics struct {
+	refused *prometheus.CounterVec
+	dropped prometheus.Counter
+}
+
+func newBrokerMetrics(reg prometheus.Registerer, connected func() float64) *brokerMetrics {
+	m := &brokerMetrics{
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "oei_mqtt_refused_connections_total", Help: "MQTT connections refused, by reason.",
+		}, []string{"reason"}),
+		dropped: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "oei_mqtt_qos0_dropped_total", Help: "QoS 0 messages that were not taken because the service stopped.",
+		}),
+	}
+	gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "oei_mqtt_connections", Help: "Gateways connected to the embedded broker."}, connected)
+	reg.MustRegister(m.refused, m.dropped, gauge)
+	return m
+}

@@ -1,0 +1,52 @@
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// BrokerConfig says what the broker lets in.
+type BrokerConfig struct {
+	MaxConnections           int           `mapstructure:"max_connections"`
+	MaxConnectionsPerAddress int           `mapstructure:"max_connections_per_address"`
+	ConnectTimeout           time.Duration `mapstructure:"connect_timeout"` // from the connection to its CONNECT packet
+	WriteTimeout             time.Duration `mapstructure:"write_timeout"`   // for a client that does not read
+	ReceiveMaximum           int           `mapstructure:"receive_maximum"` // publishes of a client that are not yet acknowledged
+	MaxPacket                int           `mapstructure:"max_packet"`      // bytes
+}
+
+// DefaultBrokerConfig is right for some thousand gateways.
+func DefaultBrokerConfig() BrokerConfig {
+	return BrokerConfig{
+		MaxConnections:           10_000,
+		MaxConnectionsPerAddress: 10_000,
+		ConnectTimeout:           10 * time.Second,
+		WriteTimeout:             30 * time.Second,
+		ReceiveMaximum:           1024,
+		MaxPacket:                1<<20 + 1<<10,
+	}
+}
+
+// Validate reports every setting that cannot work.
+func (c BrokerConfig) Validate() error {
+	var errs []error
+	atLeast := func(name string, value, least int) {
+		if value < least {
+			errs = append(errs, fmt.Errorf("%s: %d is too small; use %d or more", name, value, least))
+		}
+	}
+	atLeast("OEI_BROKER_MAX_CONNECTIONS", c.MaxConnections, 1)
+	atLeast("OEI_BROKER_MAX_CONNECTIONS_PER_ADDRESS", c.MaxConnectionsPerAddress, 1)
+	atLeast("OEI_BROKER_MAX_PACKET", c.MaxPacket, 1<<10)
+	if c.MaxPacket > 1<<28 {
+		errs = append(errs, fmt.Errorf("OEI_BROKER_MAX_PACKET: %d is more than MQTT can carry; use 268435456 or less", c.MaxPacket))
+	}
+	if c.ReceiveMaximum < 1 || c.ReceiveMaximum > 65535 {
+		errs = append(errs, fmt.Errorf("OEI_BROKER_RECEIVE_MAXIMUM: %d is out of range; use 1 to 65535", c.ReceiveMaximum))
+	}
+	if c.ConnectTimeout < time.Second || c.WriteTimeout < time.Second {
+		errs = append(errs, errors.New("OEI_BROKER_CONNECT_TIMEOUT and OEI_BROKER_WRITE_TIMEOUT: too short; use 1s or more"))
+	}
+	return errors.Join(errs...)
+}

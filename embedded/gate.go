@@ -1,0 +1,169 @@
+package embedded
+
+import (
+	"runtime/debug"
+	"strings"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/oei-ms/oei-ms/ingest"
+)
+
+// gate is the hook through which every publish leaves the broker, and through which its PUBACK comes back after the commit.
+//
+// What it relies on in mochi-mqtt is pinned by tests: ErrRejectPacket from OnPublish means no PUBACK and no routing, any other
+// error a PUBACK of success; wills pass neither OnACLCheck nor OnPublish; no hook is protected against a panic.
+type gate struct {
+	mqtt.HookBase
+	b *Broker
+}
+
+// ID names the hook.
+func (g *gate) ID() string { return "oei-ms" }
+
+// Provides lists the hooks below.
+func (g *gate) Provides(b byte) bool {
+	switch b {
+	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablished, mqtt.OnDisconnect,
+		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnWill, mqtt.OnWillSent:
+		return true
+	}
+	return false
+}
+
+// OnConnect checks who connects, and answers itself where the broker would not say why.
+func (g *gate) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
+	key, _, _ := strings.Cut(cl.ID, ":")
+	if key != string(pk.Connect.Username) {
+		return g.turnAway(cl, "client_id", packets.ErrClientIdentifierNotValid)
+	}
+	credential, ok, err := g.b.access.Login(g.b.ctx, key, string(pk.Connect.Password))
+	switch {
+	case err != nil:
+		g.b.log.WarnContext(g.b.ctx, "cannot check a gateway's credential", "gateway", key, "error", err)
+		return g.turnAway(cl, "unavailable", packets.ErrServerUnavailable)
+	case !ok:
+		return g.turnAway(cl, "credential", packets.ErrBadUsernameOrPassword)
+	}
+	g.b.add(cl, newSession(key, credential, cl, g.b.cfg))
+	return nil
+}
+
+func (g *gate) turnAway(cl *mqtt.Client, reason string, code packets.Code) error {
+	g.b.metrics.refused.WithLabelValues(reason).Inc()
+	if err := g.b.server.SendConnack(cl, code, false, nil); err != nil {
+		return err
+	}
+	return code
+}
+
+// OnConnectAuthenticate lets in whom OnConnect did.
+func (g *gate) OnConnectAuthenticate(cl *mqtt.Client, _ packets.Packet) bool {
+	return g.b.session(cl) != nil
+}
+
+// OnACLCheck lets a gateway publish anywhere, since nothing is routed and the pipeline decides and records, and subscribe
+// to what is addressed to it.
+func (g *gate) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
+	s := g.b.session(cl)
+	if s == nil {
+		return false
+	}
+	return write || strings.HasPrefix(topic, "gateways/"+s.gateway+"/commands") && !strings.ContainsAny(topic, "+#")
+}
+
+// OnPacketRead refuses QoS 2, which the broker would take and answer as QoS 1.
+func (g *gate) OnPacketRead(_ *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	if pk.FixedHeader.Type == packets.Publish && pk.FixedHeader.Qos > 1 {
+		return pk, packets.ErrQosNotSupported
+	}
+	return pk, nil
+}
+
+// OnPacketEncode tells a client that connects what it need not try.
+func (g *gate) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	if pk.FixedHeader.Type == packets.Connack && cl.Properties.ProtocolVersion == 5 && pk.ReasonCode == packets.CodeSuccess.Code {
+		p := &pk.Properties
+		p.RetainAvailableFlag, p.WildcardSubAvailableFlag, p.SharedSubAvailableFlag = true, true, true
+		p.MaximumPacketSize = uint32(g.b.cfg.MaxPacket)
+	}
+	return pk
+}
+
+// OnSessionEstablished makes the gateway known as online.
+func (g *gate) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
+	if s := g.b.session(cl); s != nil {
+		go s.acknowledge()
+		g.report(s, `{"status":"online"}`)
+	}
+}
+
+// OnDisconnect makes the gateway known as offline when it was its last connection.
+func (g *gate) OnDisconnect(cl *mqtt.Client, _ error, _ bool) {
+	s, last := g.b.remove(cl)
+	if s == nil {
+		return
+	}
+	s.close()
+	if last {
+		g.report(s, `{"status":"offline"}`)
+	}
+}
+
+// report submits a status on behalf of a gateway. When the pipeline has stopped there is nobody to tell.
+func (g *gate) report(s *session, payload string) {
+	_ = g.b.submit(g.b.ctx, ingest.Message{
+		Topic: "gateways/" + s.gateway + "/status", Payload: []byte(payload), Gateway: s.gateway, Received: time.Now(),
+	})
+}
+
+// OnPublish hands the message to the pipeline and keeps the broker from acknowledging and routing it. It waits while the pipeline
+// is full, and so stops reading from this client. A panic ends this client's connection, with the message not acknowledged.
+func (g *gate) OnPublish(cl *mqtt.Client, pk packets.Packet) (_ packets.Packet, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			g.b.log.ErrorContext(g.b.ctx, "a message broke the pipeline", "topic", pk.TopicName, "panic", r, "stack", string(debug.Stack()))
+			cl.Stop(packets.ErrImplementationSpecificError)
+			err = packets.ErrRejectPacket
+		}
+	}()
+	s := g.b.session(cl)
+	if s == nil {
+		return pk, packets.ErrRejectPacket
+	}
+	m := ingest.Message{Topic: pk.TopicName, Payload: pk.Payload, Gateway: s.gateway, Received: time.Now()}
+	if pk.FixedHeader.Qos > 0 {
+		a := s.expect(g.b.ctx, pk.PacketID)
+		if a == nil {
+			_ = g.b.server.DisconnectClient(cl, packets.ErrReceiveMaximum)
+			return pk, packets.ErrRejectPacket
+		}
+		m.Done = a.done
+	}
+	if err := g.b.submit(g.b.ctx, m); err != nil && pk.FixedHeader.Qos == 0 {
+		g.b.metrics.dropped.Inc()
+	}
+	return pk, packets.ErrRejectPacket
+}
+
+// OnWill lets only wills pass that go to the pipeline; any other could reach a client it is not meant for. A gateway that has
+// connected anew is not gone, whatever the will of its old connection says.
+func (g *gate) OnWill(cl *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
+	kind := ingest.ParseTopic(will.TopicName).Kind
+	if kind == ingest.None || kind == ingest.StatusReport && g.b.replaced(cl, string(cl.Properties.Username)) {
+		return mqtt.Will{}, nil
+	}
+	return will, nil
+}
+
+// OnWillSent hands the will to the pipeline, which checks that its topic is the gateway's own.
+func (g *gate) OnWillSent(cl *mqtt.Client, pk packets.Packet) {
+	if pk.TopicName == "" {
+		return
+	}
+	_ = g.b.submit(g.b.ctx, ingest.Message{
+		Topic: pk.TopicName, Payload: pk.Payload, Gateway: string(cl.Properties.Username), Received: time.Now(),
+	})
+}

@@ -1,0 +1,160 @@
+package embedded
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/oei-ms/oei-ms/ingest"
+)
+
+// session is a gateway's connection: the publishes it waits for an acknowledgement of, in their order.
+type session struct {
+	gateway    string
+	credential int64
+	client     *mqtt.Client
+	timeout    time.Duration
+	room       chan struct{} // one for each publish on its way; its size is Receive Maximum
+	wake       chan struct{}
+	ended      chan struct{}
+	end        sync.Once
+
+	mu      sync.Mutex
+	pending []*ack
+}
+
+// ack is a publish that waits for its acknowledgement.
+type ack struct {
+	s       *session
+	id      uint16
+	settled bool // the receipt is there
+	receipt ingest.Receipt
+}
+
+func newSession(gateway string, credential int64, cl *mqtt.Client, cfg BrokerConfig) *session {
+	return &session{
+		gateway:    gateway,
+		credential: credential,
+		client:     cl,
+		timeout:    cfg.WriteTimeout,
+		room:       make(chan struct{}, cfg.ReceiveMaximum),
+		wake:       make(chan struct{}, 1),
+		ended:      make(chan struct{}),
+	}
+}
+
+// expect notes a publish that is to be acknowledged. A v5 client with more of them than it was allowed gets nil; an older one,
+// which was told no number, waits.
+func (s *session) expect(ctx context.Context, id uint16) *ack {
+	select {
+	case s.room <- struct{}{}:
+	default:
+		if s.client.Properties.ProtocolVersion == 5 {
+			return nil
+		}
+		select {
+		case s.room <- struct{}{}:
+		case <-s.ended:
+		case <-ctx.Done():
+		}
+	}
+	a := &ack{s: s, id: id}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pending = append(s.pending, a)
+	return a
+}
+
+// done takes the receipt of a committed message. It never blocks.
+func (a *ack) done(r ingest.Receipt) {
+	a.s.mu.Lock()
+	a.receipt, a.settled = r, true
+	first := a.s.pending[0] == a
+	a.s.mu.Unlock()
+	if first {
+		select {
+		case a.s.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// acknowledge writes acknowledgements, in the order of the publishes, until the connection ends. All that are ready go out in one
+// write. It has a goroutine of its own: a gateway that stops reading must not hold up the others.
+func (s *session) acknowledge() {
+	var buf bytes.Buffer
+	for {
+		select {
+		case <-s.wake:
+		case <-s.ended:
+			return
+		}
+		for _, a := range s.ready() {
+			s.encode(&buf, a)
+			<-s.room
+		}
+		if err := s.write(&buf); err != nil {
+			s.client.Stop(err)
+			return
+		}
+	}
+}
+
+// ready takes the publishes from the front that are settled.
+func (s *session) ready() []*ack {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for n < len(s.pending) && s.pending[n].settled {
+		n++
+	}
+	ready := s.pending[:n:n]
+	s.pending = s.pending[n:]
+	return ready
+}
+
+// encode appends a PUBACK; one with a reason string only to a client that wants it and can take it.
+func (s *session) encode(buf *bytes.Buffer, a *ack) {
+	props := &s.client.Properties
+	pk := packets.Packet{
+		FixedHeader:     packets.FixedHeader{Type: packets.Puback},
+		ProtocolVersion: props.ProtocolVersion,
+		PacketID:        a.id,
+	}
+	if props.ProtocolVersion == 5 {
+		pk.ReasonCode = a.receipt.Code
+		pk.Properties.ReasonString = a.receipt.Text
+		pk.Mods.DisallowProblemInfo = props.Props.RequestProblemInfoFlag && props.Props.RequestProblemInfo == 0
+	}
+	at := buf.Len()
+	err := pk.PubackEncode(buf)
+	if limit := int(props.Props.MaximumPacketSize); err == nil && limit > 0 && buf.Len()-at > limit {
+		buf.Truncate(at)
+		pk.Properties.ReasonString = ""
+		err = pk.PubackEncode(buf)
+	}
+	if err != nil { // the encoder only fails on what is not set here
+		buf.Truncate(at)
+	}
+}
+
+// write sends what is in buf. The client's lock keeps it apart from what the broker writes.
+func (s *session) write(buf *bytes.Buffer) error {
+	if buf.Len() == 0 {
+		return nil
+	}
+	s.client.Lock()
+	defer s.client.Unlock()
+	if err := s.client.Net.Conn.SetWriteDeadline(time.Now().Add(s.timeout)); err != nil {
+		return err
+	}
+	_, err := buf.WriteTo(s.client.Net.Conn)
+	return err
+}
+
+// close ends acknowledge. What is still pending was not acknowledged.
+func (s *session) close() { s.end.Do(func() { close(s.ended) }) }

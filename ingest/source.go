@@ -1,0 +1,206 @@
+package ingest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/eclipse/paho.golang/autopaho"
+	"github.com/eclipse/paho.golang/paho"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// SourceConfig says where the external broker is. The broker keeps a session for this client while it is away, so its id has
+// to stay the same and be its own.
+type SourceConfig struct {
+	Host           string        `mapstructure:"host"` // empty: there is no external broker
+	Port           int           `mapstructure:"port"`
+	Username       string        `mapstructure:"username"`
+	Password       string        `mapstructure:"password"`
+	TLS            bool          `mapstructure:"tls"`
+	ClientID       string        `mapstructure:"client_id"` // empty: made of the machine's name
+	ShareGroup     string        `mapstructure:"share_group"`
+	ReceiveMaximum int           `mapstructure:"receive_maximum"` // messages on their way to a commit; the broker holds back more
+	SessionExpiry  time.Duration `mapstructure:"session_expiry"`
+}
+
+// DefaultSourceConfig is right for one instance or several that share the work.
+func DefaultSourceConfig() SourceConfig {
+	return SourceConfig{Port: 1883, ShareGroup: "oei-ms", ReceiveMaximum: 4096, SessionExpiry: 7 * 24 * time.Hour}
+}
+
+// Validate reports every setting that cannot work.
+func (c SourceConfig) Validate() error {
+	var errs []error
+	if c.Port < 1 || c.Port > 65535 {
+		errs = append(errs, fmt.Errorf("MQTT_PORT: %d is not a port; use 1 to 65535", c.Port))
+	}
+	if c.ReceiveMaximum < 1 || c.ReceiveMaximum > 65535 {
+		errs = append(errs, fmt.Errorf("OEI_MQTT_RECEIVE_MAXIMUM: %d is out of range; use 1 to 65535", c.ReceiveMaximum))
+	}
+	if c.SessionExpiry < 24*time.Hour {
+		errs = append(errs, fmt.Errorf("OEI_MQTT_SESSION_EXPIRY: %v is too short to outlast an outage; use 24h or more", c.SessionExpiry))
+	}
+	if !validKey(c.ShareGroup) {
+		errs = append(errs, fmt.Errorf("OEI_MQTT_SHARE_GROUP: %q is not a name; use letters, digits, dots, dashes and underscores", c.ShareGroup))
+	}
+	return errors.Join(errs...)
+}
+
+// Source takes messages from an external broker. It acknowledges them to the broker after the commit; what the publisher was
+// promised before that is between it and the broker.
+type Source struct {
+	cfg       SourceConfig
+	submit    func(context.Context, Message) error
+	log       *slog.Logger
+	queue     chan paho.PublishReceived
+	dropped   prometheus.Counter
+	connected atomic.Bool
+}
+
+// NewSource makes a source that feeds submit while Run does.
+func NewSource(cfg SourceConfig, submit func(context.Context, Message) error, log *slog.Logger, reg prometheus.Registerer) *Source {
+	if cfg.ClientID == "" {
+		host, _ := os.Hostname() // without a name the id is still stable
+		cfg.ClientID = "oei-ms-" + host
+	}
+	s := &Source{cfg: cfg, submit: submit, log: log, queue: make(chan paho.PublishReceived, 2*cfg.ReceiveMaximum)}
+	s.dropped = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "oei_mqtt_dropped_total", Help: "Messages from the external broker that were not taken: QoS 0 beyond what can be held.",
+	})
+	reg.MustRegister(s.dropped)
+	return s
+}
+
+// Check reports whether the broker is there, and what an acknowledgement is worth with it.
+func (s *Source) Check(context.Context) (string, error) {
+	addr := net.JoinHostPort(s.cfg.Host, strconv.Itoa(s.cfg.Port))
+	if !s.connected.Load() {
+		return "", fmt.Errorf("not connected to the broker at %s", addr)
+	}
+	return addr + "; a gateway's PUBACK is this broker's promise, ours to the broker follows the commit", nil
+}
+
+// Run keeps a connection to the broker until ctx ends. Then it stays connected for as long as drained takes to return, so that
+// what was committed is acknowledged.
+func (s *Source) Run(ctx context.Context, drained func()) error {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	cm, err := autopaho.NewConnection(work, s.clientConfig(work))
+	if err != nil {
+		return fmt.Errorf("mqtt: %w", err)
+	}
+	forwarded := make(chan struct{})
+	go func() { defer close(forwarded); s.forward(ctx) }()
+	<-ctx.Done()
+	drained()
+	<-forwarded
+	select {
+	case <-time.After(4 * acksInterval): // paho drops what it has not sent by then
+	case <-cm.Done():
+	}
+	bye, cancelBye := context.WithTimeout(work, 2*time.Second)
+	defer cancelBye()
+	_ = cm.Disconnect(bye) // the session stays with the broker either way
+	return nil
+}
+
+// acksInterval is how often acknowledgements are sent.
+const acksInterval = 5 * time.Millisecond
+
+func (s *Source) clientConfig(ctx context.Context) autopaho.ClientConfig {
+	u := &url.URL{Scheme: "mqtt", Host: net.JoinHostPort(s.cfg.Host, strconv.Itoa(s.cfg.Port))}
+	cfg := autopaho.ClientConfig{
+		ServerUrls:            []*url.URL{u},
+		KeepAlive:             20,
+		SessionExpiryInterval: uint32(s.cfg.SessionExpiry / time.Second),
+		ConnectTimeout:        10 * time.Second,
+		ReconnectBackoff: func(attempt int) time.Duration {
+			limit := min(100*time.Millisecond<<min(attempt, 7), 10*time.Second)
+			return limit/2 + rand.N(limit/2)
+		},
+		ConnectUsername: s.cfg.Username,
+		ConnectPassword: []byte(s.cfg.Password),
+		ConnectPacketBuilder: func(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
+			window := uint16(s.cfg.ReceiveMaximum)
+			c.Properties.ReceiveMaximum = &window
+			return c, nil
+		},
+		OnConnectionUp: func(cm *autopaho.ConnectionManager, ack *paho.Connack) {
+			s.log.InfoContext(ctx, "connected to the mqtt broker", "broker", u.Host, "session_present", ack.SessionPresent)
+			go s.subscribe(ctx, cm)
+		},
+		OnConnectionDown: func() bool {
+			s.connected.Store(false)
+			s.log.WarnContext(ctx, "lost the mqtt broker", "broker", u.Host)
+			return true
+		},
+		OnConnectError: func(err error) {
+			s.log.WarnContext(ctx, "cannot connect to the mqtt broker", "broker", u.Host, "error", err)
+		},
+		ClientConfig: paho.ClientConfig{
+			ClientID:                   s.cfg.ClientID,
+			EnableManualAcknowledgment: true,
+			SendAcksInterval:           acksInterval,
+			OnPublishReceived:          []func(paho.PublishReceived) (bool, error){s.receive},
+		},
+	}
+	if s.cfg.TLS {
+		u.Scheme = "mqtts"
+		cfg.TlsCfg = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.cfg.Host}
+	}
+	return cfg
+}
+
+// receive queues p. It must not block, that would stall the keep-alive. The queue has room for twice what the broker may have on its
+// way, since what came on a connection that was lost comes again; of QoS 0, which knows no such bound, the rest is dropped.
+func (s *Source) receive(p paho.PublishReceived) (bool, error) {
+	select {
+	case s.queue <- p:
+	default:
+		s.dropped.Inc()
+	}
+	return true, nil
+}
+
+// subscribe asks for everything we understand, on every connection: that is harmless when the session has it already.
+func (s *Source) subscribe(ctx context.Context, cm *autopaho.ConnectionManager) {
+	sub := &paho.Subscribe{}
+	for _, f := range Filters {
+		sub.Subscriptions = append(sub.Subscriptions, paho.SubscribeOptions{Topic: "$share/" + s.cfg.ShareGroup + "/" + f, QoS: 1})
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if _, err := cm.Subscribe(ctx, sub); err != nil {
+		s.log.ErrorContext(ctx, "the mqtt broker refuses the subscription; let this user read sensors/# and gateways/#", "error", err)
+		return
+	}
+	s.connected.Store(true)
+}
+
+// forward submits what came, in order, until ctx ends. What is in the queue then was not acknowledged and comes again.
+func (s *Source) forward(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case p := <-s.queue:
+			m := Message{Topic: p.Packet.Topic, Payload: p.Packet.Payload, Received: time.Now()}
+			m.Done = func(Receipt) {
+				_ = p.Client.Ack(p.Packet) // fails when the connection is gone; then it comes again, and is a duplicate
+			}
+			if err := s.submit(ctx, m); err != nil {
+				return
+			}
+		}
+	}
+}
