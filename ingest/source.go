@@ -90,20 +90,16 @@ func (s *Source) Check(context.Context) (string, error) {
 	return addr + "; a gateway's PUBACK is this broker's promise, ours to the broker follows the commit", nil
 }
 
-// Run keeps a connection to the broker until ctx ends. Then it stays connected for as long as drained takes to return, so that
-// what was committed is acknowledged.
-func (s *Source) Run(ctx context.Context, drained func()) error {
+// Run keeps a connection to the broker until ctx ends. Stop the pipeline first, so that what was committed is acknowledged.
+func (s *Source) Run(ctx context.Context) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	cm, err := autopaho.NewConnection(work, s.clientConfig(work))
 	if err != nil {
 		return fmt.Errorf("mqtt: %w", err)
 	}
-	forwarded := make(chan struct{})
-	go func() { defer close(forwarded); s.forward(ctx) }()
+	s.forward(ctx)
 	<-ctx.Done()
-	drained()
-	<-forwarded
 	select {
 	case <-time.After(4 * acksInterval): // paho drops what it has not sent by then
 	case <-cm.Done():
