@@ -1,0 +1,124 @@
+// Package server turns the contract into calls: strict handlers, login, validation and problems.
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Config says where the API listens, who may log in and how much a client may take.
+type Config struct {
+	Host           string        `mapstructure:"host"`
+	Port           int           `mapstructure:"port"` // 0: any free one
+	SecretKey      string        `mapstructure:"secret_key"`
+	AccessTTL      time.Duration `mapstructure:"access_ttl"`
+	RefreshTTL     time.Duration `mapstructure:"refresh_ttl"` // from the last refresh
+	AdminUsername  string        `mapstructure:"admin_username"`
+	AdminPassword  string        `mapstructure:"admin_password"`  // empty: one is made at the first start
+	RedisURL       string        `mapstructure:"redis_url"`       // empty: failed logins are counted in this process
+	AllowedOrigins []string      `mapstructure:"allowed_origins"` // whose pages may call the API, as https://host[:port]
+	TrustedProxies []string      `mapstructure:"trusted_proxies"` // addresses and networks whose X-Forwarded-For is believed
+	BodyLimit      int64         `mapstructure:"body_limit"`      // bytes
+
+	RequestTimeout    time.Duration `mapstructure:"request_timeout"` // for an answer, from the head of the request
+	ReadHeaderTimeout time.Duration `mapstructure:"read_header_timeout"`
+	ReadTimeout       time.Duration `mapstructure:"read_timeout"`
+	WriteTimeout      time.Duration `mapstructure:"write_timeout"`
+	IdleTimeout       time.Duration `mapstructure:"idle_timeout"`
+	DrainTimeout      time.Duration `mapstructure:"drain_timeout"` // for running requests when the server stops
+}
+
+// DefaultConfig lacks a secret key.
+func DefaultConfig() Config {
+	return Config{
+		Host:              "0.0.0.0",
+		Port:              8000,
+		AccessTTL:         30 * time.Minute,
+		RefreshTTL:        7 * 24 * time.Hour,
+		AdminUsername:     "admin",
+		BodyLimit:         2 << 20,
+		RequestTimeout:    6 * time.Second,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		DrainTimeout:      8 * time.Second,
+	}
+}
+
+// Validate reports every setting that cannot work. It never shows a secret.
+func (c Config) Validate() error {
+	var errs []error
+	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.Port < 0 || c.Port > 65535 {
+		fault("PORT: %d is not a port; use 1 to 65535", c.Port)
+	}
+	if len(c.SecretKey) < 32 {
+		fault("SECRET_KEY: it has %d characters; use 32 random ones or more", len(c.SecretKey))
+	}
+	if n := len(c.AdminUsername); n < 1 || n > 50 {
+		fault("ADMIN_USERNAME: it has %d characters; use 1 to 50", n)
+	}
+	if c.AdminPassword != "" {
+		if err := checkPassword(c.AdminPassword); err != nil {
+			fault("ADMIN_PASSWORD: %w", err)
+		}
+	}
+	if u, err := url.Parse(c.RedisURL); c.RedisURL != "" && (err != nil || u.Scheme != "redis" && u.Scheme != "rediss" && u.Scheme != "unix") {
+		fault("REDIS_URL: it is not an address of Redis; use redis://[user:password@]host[:port][/db] or rediss:// for TLS")
+	}
+	if c.BodyLimit < 1<<10 || c.BodyLimit > 64<<20 {
+		fault("OEI_SERVER_BODY_LIMIT: %d is out of range; use 1024 to 67108864 bytes", c.BodyLimit)
+	}
+	for _, origin := range c.AllowedOrigins {
+		u, err := url.Parse(origin)
+		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.Scheme+"://"+u.Host != origin {
+			fault("OEI_SERVER_ALLOWED_ORIGINS: %q is not an origin; use the form https://host or https://host:port", origin)
+		}
+	}
+	if _, err := c.proxies(); err != nil {
+		errs = append(errs, err)
+	}
+	for _, d := range []struct {
+		name       string
+		value      time.Duration
+		least, top time.Duration
+	}{
+		{"ACCESS_TOKEN_EXPIRE_MINUTES", c.AccessTTL, time.Second, 24 * time.Hour},
+		{"OEI_SERVER_REFRESH_TTL", c.RefreshTTL, c.AccessTTL, 365 * 24 * time.Hour},
+		{"OEI_SERVER_REQUEST_TIMEOUT", c.RequestTimeout, 100 * time.Millisecond, 5 * time.Minute},
+		{"OEI_SERVER_READ_HEADER_TIMEOUT", c.ReadHeaderTimeout, 100 * time.Millisecond, 5 * time.Minute},
+		{"OEI_SERVER_READ_TIMEOUT", c.ReadTimeout, 100 * time.Millisecond, 5 * time.Minute},
+		{"OEI_SERVER_WRITE_TIMEOUT", c.WriteTimeout, c.RequestTimeout, time.Hour},
+		{"OEI_SERVER_IDLE_TIMEOUT", c.IdleTimeout, time.Second, time.Hour},
+		{"OEI_SERVER_DRAIN_TIMEOUT", c.DrainTimeout, 0, 5 * time.Minute},
+	} {
+		if d.value < d.least || d.value > d.top {
+			fault("%s: %v is out of range; use %v to %v", d.name, d.value, d.least, d.top)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// proxies returns the networks of TrustedProxies.
+func (c Config) proxies() ([]netip.Prefix, error) {
+	var networks []netip.Prefix
+	for _, s := range c.TrustedProxies {
+		network, err := netip.ParsePrefix(s)
+		if !strings.Contains(s, "/") {
+			var addr netip.Addr
+			if addr, err = netip.ParseAddr(s); err == nil {
+				network = netip.PrefixFrom(addr, addr.BitLen())
+			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("OEI_SERVER_TRUSTED_PROXIES: %q is not a network; use the form 10.0.0.0/8 or 10.0.0.1", s)
+		}
+		networks = append(networks, network.Masked())
+	}
+	return networks, nil
+}

@@ -1,0 +1,222 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/labstack/echo/v4"
+
+	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// contract is openapi.yaml made ready to look things up in. Every request passes through it; what it does not know is refused.
+type contract struct {
+	operations map[string]*operation // by method and path as Echo writes it
+	methods    map[string][]string   // of each such path
+}
+
+// operation is one operation of the contract.
+type operation struct {
+	id    string
+	told  bool // worth a line in the log at info: somebody configures, or comes and goes
+	route *routers.Route
+	access
+	query map[string]bool // its parameters; true for one that may repeat
+	body  openapi3.Content
+}
+
+// access says who may call an operation.
+type access struct {
+	role      store.Role // the least that is needed; empty when everyone may call
+	ticket    bool       // a ticket does instead of a token
+	anonymous bool       // so does nothing at all: the login comes later
+}
+
+var inBraces = regexp.MustCompile(`\{([^}]+)\}`)
+
+// readContract fails on an operation that does not say who may call it.
+func readContract() (*contract, error) {
+	doc, err := api.GetSpec()
+	if err != nil {
+		return nil, fmt.Errorf("contract: %w", err)
+	}
+	if err := doc.Validate(context.Background()); err != nil {
+		return nil, fmt.Errorf("contract: %w", err)
+	}
+	return newContract(doc)
+}
+
+func newContract(doc *openapi3.T) (*contract, error) {
+	c := &contract{operations: make(map[string]*operation), methods: make(map[string][]string)}
+	var errs []error
+	for path, item := range doc.Paths.Map() {
+		at := inBraces.ReplaceAllString(path, ":$1")
+		for method, op := range item.Operations() {
+			access, err := accessOf(op.Security)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("contract: %s: %w", op.OperationID, err))
+				continue
+			}
+			checked := *op
+			checked.Security = openapi3.NewSecurityRequirements() // done here, before the body is read
+			o := &operation{
+				id: op.OperationID, access: access, query: make(map[string]bool),
+				told:  method != http.MethodGet && !slices.Contains(op.Tags, "data") && !slices.Contains(op.Tags, "live"),
+				route: &routers.Route{Spec: doc, Path: path, PathItem: item, Method: method, Operation: &checked},
+			}
+			for _, p := range slices.Concat(item.Parameters, op.Parameters) {
+				if p.Value.In == openapi3.ParameterInQuery {
+					o.query[p.Value.Name] = p.Value.Schema.Value.Type.Is(openapi3.TypeArray)
+				}
+			}
+			if access.ticket {
+				o.query["ticket"] = false
+			}
+			if op.RequestBody != nil {
+				o.body = op.RequestBody.Value.Content
+			}
+			c.operations[method+" "+at] = o
+			c.methods[at] = append(c.methods[at], method)
+		}
+		if slices.Contains(c.methods[at], http.MethodGet) {
+			c.methods[at] = append(c.methods[at], http.MethodHead)
+		}
+		slices.Sort(c.methods[at])
+	}
+	return c, errors.Join(errs...)
+}
+
+// accessOf understands `security: []`, one role, and beside the role a ticket or nothing.
+func accessOf(security *openapi3.SecurityRequirements) (access, error) {
+	if security == nil {
+		return access{}, errors.New("it has no security; give it a role or an explicit `security: []`")
+	}
+	var a access
+	for _, alternative := range *security {
+		role, isRole := alternative["oauth2"]
+		_, isTicket := alternative["ticket"]
+		switch {
+		case len(alternative) == 0:
+			a.anonymous = true
+		case len(alternative) == 1 && isTicket:
+			a.ticket = true
+		case len(alternative) == 1 && isRole && len(role) == 1 && store.Role(role[0]).Valid():
+			a.role = store.Role(role[0])
+		default:
+			return access{}, fmt.Errorf("its security %v is not one role", alternative)
+		}
+	}
+	if a.role == "" && len(*security) > 0 {
+		return access{}, errors.New("its security names no role")
+	}
+	return a, nil
+}
+
+// covers fails unless routes are exactly the operations of the contract.
+func (c *contract) covers(routes []*echo.Route) error {
+	var errs []error
+	routed := make(map[string]bool, len(routes))
+	for _, r := range routes {
+		key := r.Method + " " + r.Path
+		routed[key] = true
+		if c.operations[key] == nil {
+			errs = append(errs, fmt.Errorf("route %s is not in the contract", key))
+		}
+	}
+	for key, op := range c.operations {
+		if !routed[key] {
+			errs = append(errs, fmt.Errorf("operation %s has no route %s", op.id, key))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// find returns the operation Echo has routed c to, or the problem with its address: for those only who may know.
+func (c *contract) find(ctx echo.Context) (*operation, *problem) {
+	at := ctx.Path()
+	for _, v := range ctx.ParamValues() {
+		if strings.Contains(v, "/") { // Echo's last parameter takes the rest of the path
+			at = ""
+		}
+	}
+	if op := c.operations[ctx.Request().Method+" "+at]; op != nil {
+		return op, nil
+	}
+	methods := c.methods[at]
+	if len(methods) == 0 {
+		return &operation{id: "none", access: access{role: store.Viewer}},
+			&problem{status: http.StatusNotFound, detail: "There is nothing at this address."}
+	}
+	gone := &operation{id: "none"}
+	for _, m := range methods {
+		if op := c.operations[m+" "+at]; op != nil && op.role != "" {
+			gone.access = access{role: store.Viewer}
+		}
+	}
+	allow := strings.Join(methods, ", ")
+	return gone, &problem{status: http.StatusMethodNotAllowed, detail: "Use one of " + allow + " here.", header: map[string]string{"Allow": allow}}
+}
+
+// enforce lets a request through that the contract allows: its caller's role first, then its form.
+func (s *Server) enforce(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		op, nowhere := s.contract.find(c)
+		call := callOf(c.Request().Context())
+		call.operation, call.told = op.id, op.told
+		var err error
+		if call.principal, err = s.admit(c.Request(), op); err != nil {
+			return err
+		}
+		if nowhere != nil {
+			return nowhere
+		}
+		if err := s.validate(c, op); err != nil {
+			return err
+		}
+		return next(c)
+	}
+}
+
+// admit returns who calls op, nil when it does not matter, or a *problem: 401, or 403 when their role does not suffice.
+func (s *Server) admit(r *http.Request, op *operation) (*Principal, error) {
+	if op.role == "" {
+		return nil, nil
+	}
+	var p *Principal
+	var err error
+	headers, tickets := r.Header.Values("Authorization"), r.URL.Query()["ticket"]
+	switch {
+	case len(headers) > 0:
+		p, err = s.auth.Authenticate(r.Context(), bearer(headers))
+	case op.ticket && len(tickets) > 0:
+		p, err = s.auth.useTicket(r.Context(), tickets[0])
+	case op.anonymous:
+		return nil, nil
+	default:
+		return nil, unauthorized("Send an access token: Authorization: Bearer ….", false)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !p.User.Role.Includes(op.role) {
+		return nil, &problem{status: http.StatusForbidden, detail: fmt.Sprintf("This needs the role %s.", op.role)}
+	}
+	return p, nil
+}
+
+// bearer returns the token of the one Authorization header, or "".
+func bearer(headers []string) string {
+	scheme, token, _ := strings.Cut(headers[0], " ")
+	if len(headers) > 1 || !strings.EqualFold(scheme, "bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}

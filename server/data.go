@@ -1,0 +1,135 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/oapi-codegen/nullable"
+
+	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// ListData answers GET /api/data.
+func (s *Server) ListData(ctx context.Context, req api.ListDataRequestObject) (api.ListDataResponseObject, error) {
+	p := req.Params
+	after, err := readingCursor(p.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	if p.Start != nil && p.End != nil && p.End.Before(*p.Start) {
+		return nil, invalid("end", "is before start")
+	}
+	if err := s.checkSensors(ctx, p.SensorID); err != nil {
+		return nil, err
+	}
+	q := store.ReadingsQuery{
+		Sensors: p.SensorID, Start: p.Start, End: p.End, Ascending: *p.Order == api.ListDataParamsOrderAsc, After: after, Limit: *p.Limit + 1}
+	if p.Quality != nil {
+		quality, _ := store.ParseQuality(string(*p.Quality)) // the contract has checked it
+		q.Quality = &quality
+	}
+	list, err := s.store.Readings(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	list, link := page(ctx, list, *p.Limit, encodeReading)
+	return api.ListData200JSONResponse{Body: each(list, readingJSON), Headers: api.ListData200ResponseHeaders{Link: link}}, nil
+}
+
+// ListLatest answers GET /api/data/latest.
+func (s *Server) ListLatest(ctx context.Context, req api.ListLatestRequestObject) (api.ListLatestResponseObject, error) {
+	p := req.Params
+	after, err := idCursor(p.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkSensors(ctx, p.SensorID); err != nil {
+		return nil, err
+	}
+	list, err := s.store.Latest(ctx, store.LatestQuery{
+		Sensors: p.SensorID, GatewayID: p.GatewayID, Type: p.Type, After: after, Limit: *p.Limit + 1})
+	if err != nil {
+		return nil, err
+	}
+	list, link := page(ctx, list, *p.Limit, func(r store.Reading) string { return encodeID(r.SensorID) })
+	return api.ListLatest200JSONResponse{Body: each(list, latestJSON), Headers: api.ListLatest200ResponseHeaders{Link: link}}, nil
+}
+
+// checkSensors is a 400 when one of ids is no sensor.
+func (s *Server) checkSensors(ctx context.Context, ids []int64) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	unknown, err := s.store.UnknownSensors(ctx, ids)
+	if err != nil || len(unknown) == 0 {
+		return err
+	}
+	return invalid("sensor_id", fmt.Sprintf("there is no sensor %d", unknown[0]))
+}
+
+// WriteData answers POST /api/data.
+func (s *Server) WriteData(ctx context.Context, req api.WriteDataRequestObject) (api.WriteDataResponseObject, error) {
+	now := time.Now()
+	results, err := s.write(ctx, each(req.Body.Readings, func(r api.ReadingWrite) store.Reading { return readingOf(r, now) }))
+	if err != nil {
+		return nil, err
+	}
+	out := api.WriteData200JSONResponse{Results: make([]api.WriteResult, len(results))}
+	counts := map[store.Outcome]*int{
+		store.Stored: &out.Stored, store.Duplicate: &out.Duplicates, store.Conflict: &out.Conflicts, store.Rejected: &out.Rejected}
+	for i, r := range results {
+		*counts[r.Outcome]++
+		out.Results[i].Status = api.WriteResultStatus(r.Outcome.String())
+		if r.Outcome == store.Rejected {
+			out.Results[i].Reason = new(api.RejectReason(r.Reason))
+			out.Results[i].Detail = &r.Detail
+		}
+	}
+	return out, nil
+}
+
+// readingOf is the reading a client has sent; what it has left out is now, good, and no status code.
+func readingOf(r api.ReadingWrite, now time.Time) store.Reading {
+	out := store.Reading{
+		SensorID: r.SensorID, Timestamp: now, Received: now, Value: math.NaN(), Quality: store.Bad, StatusCode: uint32(orZero(r.StatusCode))}
+	if r.Timestamp != nil {
+		out.Timestamp = *r.Timestamp
+	}
+	out.Timestamp = out.Timestamp.UTC().Truncate(time.Microsecond)
+	if v := pointer(r.Value); v != nil {
+		out.Value = *v
+		out.Quality, _ = store.ParseQuality(string(orZero(r.Quality))) // good when absent
+	}
+	return out
+}
+
+func readingJSON(r store.Reading) api.Reading {
+	return api.Reading{
+		SensorID: r.SensorID, Timestamp: r.Timestamp.UTC(), Value: valueJSON(r.Value), Quality: api.Quality(r.Quality.String()),
+		StatusCode: statusCodeJSON(r.StatusCode),
+	}
+}
+
+func latestJSON(r store.Reading) api.LatestReading {
+	return api.LatestReading{
+		SensorID: r.SensorID, GatewayID: r.GatewayID, Timestamp: r.Timestamp.UTC(), Value: valueJSON(r.Value),
+		Quality: api.Quality(r.Quality.String()), StatusCode: statusCodeJSON(r.StatusCode), ReceivedAt: r.Received.UTC(),
+	}
+}
+
+func valueJSON(v float64) nullable.Nullable[float64] {
+	if math.IsNaN(v) {
+		return nullable.NewNullNullable[float64]()
+	}
+	return nullable.NewNullableWithValue(v)
+}
+
+func statusCodeJSON(code uint32) *api.StatusCode {
+	if code == 0 {
+		return nil
+	}
+	return new(int64(code))
+}

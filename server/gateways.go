@@ -1,0 +1,126 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// ListGateways answers GET /api/gateways.
+func (s *Server) ListGateways(ctx context.Context, req api.ListGatewaysRequestObject) (api.ListGatewaysResponseObject, error) {
+	p := req.Params
+	after, err := idCursor(p.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	f := store.GatewayFilter{Key: p.Key, Status: (*string)(p.Status), IsActive: p.IsActive}
+	list, err := s.store.Gateways(ctx, f, after, *p.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	list, link := page(ctx, list, *p.Limit, func(g store.Gateway) string { return encodeID(g.ID) })
+	res := api.ListGateways200JSONResponse{Body: each(list, gatewayJSON)}
+	res.Headers.Link = link
+	if *p.Count {
+		n, err := s.store.CountGateways(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		res.Headers.XTotalCount = &n
+	}
+	return res, nil
+}
+
+// CreateGateway answers POST /api/gateways.
+func (s *Server) CreateGateway(ctx context.Context, req api.CreateGatewayRequestObject) (api.CreateGatewayResponseObject, error) {
+	b := req.Body
+	metadata, err := object("metadata", orZero(b.Metadata))
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.store.CreateGateway(ctx, store.Gateway{
+		Key: b.Key, Name: b.Name, Location: orZero(b.Location), IsActive: *b.IsActive, Metadata: metadata})
+	if errors.Is(err, store.ErrConflict) {
+		return nil, taken("key", b.Key)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return api.CreateGateway201JSONResponse{
+		Body:    gatewayJSON(g),
+		Headers: api.CreateGateway201ResponseHeaders{ETag: etag(g.Version), Location: fmt.Sprintf("/api/gateways/%d", g.ID)},
+	}, nil
+}
+
+// GetGateway answers GET /api/gateways/{id}.
+func (s *Server) GetGateway(ctx context.Context, req api.GetGatewayRequestObject) (api.GetGatewayResponseObject, error) {
+	g, err := s.store.Gateway(ctx, req.ID)
+	if err != nil {
+		return nil, err
+	}
+	return api.GetGateway200JSONResponse{TheGatewayJSONResponse: theGateway(g)}, nil
+}
+
+// UpdateGateway answers PUT /api/gateways/{id}.
+func (s *Server) UpdateGateway(ctx context.Context, req api.UpdateGatewayRequestObject) (api.UpdateGatewayResponseObject, error) {
+	b := req.Body
+	version, err := ifMatch(req.Params.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	change := store.GatewayChange{Key: b.Key, Name: b.Name, Location: b.Location, IsActive: b.IsActive}
+	if b.Metadata != nil {
+		metadata, err := object("metadata", *b.Metadata)
+		if err != nil {
+			return nil, err
+		}
+		change.Metadata = &metadata
+	}
+	g, err := s.store.UpdateGateway(ctx, req.ID, version, change)
+	if errors.Is(err, store.ErrConflict) {
+		return nil, taken("key", orZero(b.Key))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return api.UpdateGateway200JSONResponse{TheGatewayJSONResponse: theGateway(g)}, nil
+}
+
+// DeleteGateway answers DELETE /api/gateways/{id}.
+func (s *Server) DeleteGateway(ctx context.Context, req api.DeleteGatewayRequestObject) (api.DeleteGatewayResponseObject, error) {
+	p := req.Params
+	version, err := ifMatch(p.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.store.DeleteGateway(ctx, req.ID, version, *p.Cascade, *p.DryRun)
+	if errors.Is(err, store.ErrInUse) {
+		return nil, &problem{status: 409, detail: "The gateway has sensors; delete them first, or use cascade=true."}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return api.DeleteGateway200JSONResponse{WhatGoesJSONResponse: whatGoes(d, *p.DryRun)}, nil
+}
+
+func theGateway(g store.Gateway) api.TheGatewayJSONResponse {
+	return api.TheGatewayJSONResponse{Body: gatewayJSON(g), Headers: api.TheGatewayResponseHeaders{ETag: etag(g.Version)}}
+}
+
+func gatewayJSON(g store.Gateway) api.Gateway {
+	return api.Gateway{
+		ID: g.ID, Key: g.Key, Name: g.Name, Location: g.Location, IsActive: g.IsActive, Status: api.GatewayStatus(g.Status),
+		LastSeenAt: timeOrNull(g.LastSeenAt), ClockSkewMs: orNull(g.ClockSkewMs), Metadata: members[api.Metadata](g.Metadata),
+		CreatedAt: g.CreatedAt.UTC(), UpdatedAt: g.UpdatedAt.UTC(),
+	}
+}
+
+func whatGoes(d store.Deletion, dryRun bool) api.WhatGoesJSONResponse {
+	return api.WhatGoesJSONResponse{
+		DryRun: dryRun, Gateways: d.Gateways, Sensors: d.Sensors,
+		FirstReadingAt: timeOrNull(d.First), LastReadingAt: timeOrNull(d.Last),
+	}
+}

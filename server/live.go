@@ -1,0 +1,49 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/push"
+)
+
+// stream answers GET /ws.
+func (s *Server) stream(c echo.Context) error {
+	s.serveLive(c, nil)
+	return nil
+}
+
+// streamSensor answers GET /ws/sensors/{id}.
+func (s *Server) streamSensor(c echo.Context) error {
+	id, err := strconv.ParseInt(c.Param("id"), 10, 64)
+	if err != nil {
+		return invalid("id", "is not an id")
+	}
+	if _, err := s.store.Sensor(c.Request().Context(), id); err != nil {
+		return err
+	}
+	s.serveLive(c, []string{fmt.Sprintf("sensors/%d", id)})
+	return nil
+}
+
+// serveLive hands the connection to the hub, which asks for an auth message when the handshake had no login.
+func (s *Server) serveLive(c echo.Context, topics []string) {
+	var id *push.Identity
+	if p := callOf(c.Request().Context()).principal; p != nil {
+		id = new(p.identity())
+	}
+	s.hub.Serve(c.Response(), c.Request(), id, topics)
+}
+
+// CreateTicket answers POST /api/ws/ticket.
+func (s *Server) CreateTicket(ctx context.Context, _ api.CreateTicketRequestObject) (api.CreateTicketResponseObject, error) {
+	ticket, err := s.auth.ticket(ctx, callOf(ctx).principal)
+	if err != nil {
+		return nil, err
+	}
+	return api.CreateTicket201JSONResponse{Ticket: ticket, ExpiresIn: int(ticketTTL.Seconds())}, nil
+}

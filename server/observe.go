@@ -1,0 +1,174 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// call is what is known of a request on its way through the server.
+type call struct {
+	id        string // for the log and for who asks about it
+	addr      string // the client's, without port
+	url       url.URL
+	operation string // of the contract, or none
+	told      bool
+	principal *Principal // nil for a public operation
+}
+
+type callKey struct{}
+
+// callOf returns an empty call outside of a request.
+func callOf(ctx context.Context) *call {
+	if c, ok := ctx.Value(callKey{}).(*call); ok {
+		return c
+	}
+	return &call{}
+}
+
+type httpMetrics struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+}
+
+func newHTTPMetrics(reg prometheus.Registerer) httpMetrics {
+	f := promauto.With(reg)
+	return httpMetrics{
+		requests: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "oei_http_requests_total", Help: "Requests answered, by operation and status; 499 when the client had gone."}, []string{"operation", "code"}),
+		seconds: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "oei_http_request_seconds", Help: "Time to answer a request, by operation.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}}, []string{"operation"}),
+	}
+}
+
+// front is what every request meets before it is routed: the client's address behind proxies, and HEAD as the GET it stands
+// for, whose body net/http leaves out.
+func (s *Server) front(next http.Handler) (http.Handler, error) {
+	proxies, err := s.cfg.proxies()
+	if err != nil {
+		return nil, err
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r2 := *r
+		r2.RemoteAddr = clientAddr(r, proxies)
+		if r.Method == http.MethodHead && r.Header.Get("Upgrade") == "" {
+			r2.Method = http.MethodGet
+		}
+		next.ServeHTTP(w, &r2)
+	}), nil
+}
+
+// clientAddr walks X-Forwarded-For back from the connection as far as the addresses are trusted proxies.
+func clientAddr(r *http.Request, proxies []netip.Prefix) string {
+	at, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || len(proxies) == 0 {
+		return r.RemoteAddr
+	}
+	addr := at.Addr().Unmap()
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0 && within(addr, proxies); i-- {
+		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		addr = hop.Unmap()
+	}
+	return netip.AddrPortFrom(addr, at.Port()).String()
+}
+
+func within(addr netip.Addr, networks []netip.Prefix) bool {
+	for _, n := range networks {
+		if n.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// observe gives a request its id, headers and time limit, and answers, counts and logs what comes of it.
+func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		started := time.Now()
+		r := c.Request()
+		addr, _, splitErr := net.SplitHostPort(r.RemoteAddr)
+		if splitErr != nil {
+			addr = r.RemoteAddr
+		}
+		call := &call{id: requestID(r), addr: addr, url: *r.URL, operation: "none"}
+		base := context.WithValue(r.Context(), callKey{}, call)
+		ctx, cancel := context.WithTimeout(base, s.cfg.RequestTimeout)
+		defer cancel()
+		c.SetRequest(r.WithContext(ctx))
+		setHeaders(c.Response().Header(), call.id)
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			}
+			if err != nil {
+				s.fail(c.Response(), c.Request(), err)
+				err = nil
+			}
+			s.record(base, c, call, time.Since(started))
+		}()
+		return next(c)
+	}
+}
+
+var saneID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// requestID takes the id a proxy or client has given, if it is one to put into a log.
+func requestID(r *http.Request) string {
+	if id := r.Header.Get("X-Request-ID"); saneID.MatchString(id) {
+		return id
+	}
+	return rand.Text()
+}
+
+// setHeaders sets what every answer has unless its handler knows better.
+func setHeaders(h http.Header, id string) {
+	h.Set("X-Request-ID", id)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	h.Set("Cache-Control", "no-store")
+}
+
+func (s *Server) record(ctx context.Context, c echo.Context, call *call, took time.Duration) {
+	status := c.Response().Status
+	if !c.Response().Committed && status == http.StatusOK {
+		status = http.StatusSwitchingProtocols // the hub has taken the connection
+	}
+	s.metrics.requests.WithLabelValues(call.operation, strconv.Itoa(status)).Inc()
+	s.metrics.seconds.WithLabelValues(call.operation).Observe(took.Seconds())
+	level := slog.LevelDebug
+	if call.told {
+		level = slog.LevelInfo
+	}
+	if !s.log.Enabled(ctx, level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("request_id", call.id), slog.String("method", c.Request().Method), slog.String("path", call.url.Path),
+		slog.String("operation", call.operation), slog.Int("status", status), slog.Duration("took", took), slog.String("remote", call.addr),
+	}
+	if call.principal != nil {
+		attrs = append(attrs, slog.Int64("user_id", call.principal.User.ID))
+	}
+	s.log.LogAttrs(ctx, level, "request", attrs...)
+}

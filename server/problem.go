@@ -1,0 +1,167 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// problem is an error that knows how it is answered.
+type problem struct {
+	status int
+	detail string // for people; shows nothing of the inside
+	errors []api.FieldError
+	header map[string]string
+}
+
+func (p *problem) Error() string { return p.detail }
+
+// kinds names each status: the end of the problem's type, and its title.
+var kinds = map[int]struct{ name, title string }{
+	http.StatusBadRequest:            {"invalid-request", "The request is not valid"},
+	http.StatusUnauthorized:          {"not-authenticated", "Not authenticated"},
+	http.StatusForbidden:             {"forbidden", "Not allowed"},
+	http.StatusNotFound:              {"not-found", "Not found"},
+	http.StatusMethodNotAllowed:      {"method-not-allowed", "Method not allowed"},
+	http.StatusConflict:              {"conflict", "In conflict with what is there"},
+	http.StatusPreconditionFailed:    {"changed", "Changed by somebody else"},
+	http.StatusRequestEntityTooLarge: {"too-large", "The request is too large"},
+	http.StatusUnsupportedMediaType:  {"unsupported-media-type", "The content type is not supported"},
+	http.StatusUpgradeRequired:       {"upgrade-required", "This is a WebSocket"},
+	http.StatusTooManyRequests:       {"too-many-requests", "Too many requests"},
+	http.StatusInternalServerError:   {"internal", "Something went wrong here"},
+	http.StatusServiceUnavailable:    {"unavailable", "Not available just now"},
+}
+
+// sentinels gives each error its answer; the first match wins, anything absent is a 500.
+var sentinels = []struct {
+	err    error
+	status int
+	detail string
+}{
+	{store.ErrReused, http.StatusUnauthorized, "The refresh token was used before; its session has been ended."},
+	{store.ErrNotFound, http.StatusNotFound, "There is no such thing."},
+	{store.ErrConflict, http.StatusConflict, "There is one like it already."},
+	{store.ErrInUse, http.StatusConflict, "It is in use."},
+	{store.ErrStale, http.StatusPreconditionFailed, "It was changed since; read it again."},
+	{store.ErrInvalid, http.StatusBadRequest, "The database does not take these values."},
+	{store.ErrUnavailable, http.StatusServiceUnavailable, "The database does not answer; try again."},
+	{context.DeadlineExceeded, http.StatusServiceUnavailable, "There was no answer in time; try again."},
+}
+
+// invalid is a 400 that names one field.
+func invalid(field, reason string) *problem {
+	return invalidFields([]api.FieldError{{Field: field, Reason: reason}})
+}
+
+func invalidFields(errs []api.FieldError) *problem {
+	detail := fmt.Sprintf("%s: %s", errs[0].Field, errs[0].Reason)
+	if len(errs) > 1 {
+		detail = fmt.Sprintf("%d fields are not valid.", len(errs))
+	}
+	return &problem{status: http.StatusBadRequest, detail: detail, errors: errs}
+}
+
+// taken is a 409 for a key that another one has.
+func taken(field, value string) *problem {
+	return &problem{status: http.StatusConflict, detail: fmt.Sprintf("The %s %q is taken.", field, value),
+		errors: []api.FieldError{{Field: field, Reason: "is taken"}}}
+}
+
+// unauthorized is a 401; presented says that there was a token.
+func unauthorized(detail string, presented bool) *problem {
+	challenge := `Bearer realm="oei-ms"`
+	if presented {
+		challenge += `, error="invalid_token"`
+	}
+	return &problem{status: http.StatusUnauthorized, detail: detail, header: map[string]string{"WWW-Authenticate": challenge}}
+}
+
+func tooMany(wait time.Duration) *problem {
+	seconds := strconv.Itoa(int(wait.Seconds()) + 1)
+	return &problem{status: http.StatusTooManyRequests, detail: "Too many failed tries; wait " + seconds + " seconds.",
+		header: map[string]string{"Retry-After": seconds}}
+}
+
+// asProblem says how err is answered; nil when it shows the inside and so is a 500.
+func asProblem(err error) *problem {
+	if p, ok := errors.AsType[*problem](err); ok {
+		return p
+	}
+	for _, s := range sentinels {
+		if errors.Is(err, s.err) {
+			p := &problem{status: s.status, detail: s.detail}
+			switch s.status {
+			case http.StatusServiceUnavailable:
+				p.header = map[string]string{"Retry-After": "2"}
+			case http.StatusUnauthorized:
+				return unauthorized(s.detail, false)
+			}
+			return p
+		}
+	}
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok { // a value the contract lets pass and Go does not
+		return invalid(e.Field, "is not a value of this type")
+	}
+	if e, ok := errors.AsType[*echo.HTTPError](err); ok && e.Code < http.StatusInternalServerError {
+		return &problem{status: e.Code, detail: http.StatusText(e.Code) + "."}
+	}
+	return nil
+}
+
+// fail answers err, and logs it when it is ours. A client that went away is told nothing, and neither is the log.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	ctx := r.Context()
+	if errors.Is(context.Cause(ctx), context.Canceled) {
+		if res, ok := w.(*echo.Response); ok && !res.Committed {
+			res.Status = statusClientGone
+		}
+		return
+	}
+	p := asProblem(err)
+	switch {
+	case p == nil:
+		s.log.LogAttrs(ctx, slog.LevelError, "request failed", slog.String("request_id", callOf(ctx).id),
+			slog.String("operation", callOf(ctx).operation), slog.Any("error", err))
+		p = &problem{status: http.StatusInternalServerError, detail: "The request failed for a reason that is in the server's log."}
+	case p.status == http.StatusServiceUnavailable:
+		s.log.LogAttrs(ctx, slog.LevelWarn, "request not answered", slog.String("request_id", callOf(ctx).id),
+			slog.String("operation", callOf(ctx).operation), slog.Any("error", err))
+	}
+	if res, ok := w.(*echo.Response); ok && res.Committed {
+		return
+	}
+	p.write(w, callOf(ctx).id)
+}
+
+// statusClientGone is in logs and metrics only: nobody is there to read it.
+const statusClientGone = 499
+
+func (p *problem) write(w http.ResponseWriter, instance string) {
+	kind, ok := kinds[p.status]
+	if !ok {
+		kind.name, kind.title = strconv.Itoa(p.status), http.StatusText(p.status)
+	}
+	h := w.Header()
+	for k, v := range p.header {
+		h.Set(k, v)
+	}
+	h.Set("Content-Type", "application/problem+json")
+	h.Del("Content-Length")
+	h.Del("ETag")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(p.status)
+	_ = json.NewEncoder(w).Encode(api.Problem{ // the client has gone if it fails
+		Type: "/problems/" + kind.name, Title: kind.title, Status: p.status, Detail: p.detail, Instance: instance, Errors: p.errors,
+	})
+}

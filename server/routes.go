@@ -1,0 +1,48 @@
+package server
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/oei-ms/oei-ms/gen/api"
+)
+
+// registerOthers registers the operations whose answers are not of the contract's types, so that no code is generated for them.
+func (s *Server) registerOthers(e *echo.Echo, reg *prometheus.Registry) error {
+	docs, err := docsHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w, r, &problem{status: http.StatusNotFound, detail: "There is no such page."})
+	}))
+	if err != nil {
+		return err
+	}
+	spec, err := api.GetSpecJSON()
+	if err != nil {
+		return fmt.Errorf("contract: %w", err)
+	}
+	sum := sha256.Sum256(spec)
+	etag := `"` + hex.EncodeToString(sum[:8]) + `"`
+
+	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg})))
+	e.GET("/openapi.json", func(c echo.Context) error {
+		h := c.Response().Header()
+		h.Set("Content-Type", "application/json")
+		h.Set("Cache-Control", "no-cache")
+		h.Set("ETag", etag)
+		http.ServeContent(c.Response(), c.Request(), "", time.Time{}, bytes.NewReader(spec))
+		return nil
+	})
+	e.GET("/docs", echo.WrapHandler(docs))
+	e.GET("/docs/assets/:file", echo.WrapHandler(docs))
+	e.GET("/redoc", echo.WrapHandler(docs))
+	e.GET("/ws", s.stream)
+	e.GET("/ws/sensors/:id", s.streamSensor)
+	return nil
+}

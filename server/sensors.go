@@ -1,0 +1,140 @@
+package server
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/oapi-codegen/nullable"
+
+	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// ListSensors answers GET /api/sensors.
+func (s *Server) ListSensors(ctx context.Context, req api.ListSensorsRequestObject) (api.ListSensorsResponseObject, error) {
+	p := req.Params
+	after, err := idCursor(p.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	f := store.SensorFilter{GatewayID: p.GatewayID, Key: p.Key, Type: p.Type, IsActive: p.IsActive}
+	list, err := s.store.Sensors(ctx, f, after, *p.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	list, link := page(ctx, list, *p.Limit, func(v store.Sensor) string { return encodeID(v.ID) })
+	res := api.ListSensors200JSONResponse{Body: each(list, sensorJSON)}
+	res.Headers.Link = link
+	if *p.Count {
+		n, err := s.store.CountSensors(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		res.Headers.XTotalCount = &n
+	}
+	return res, nil
+}
+
+// CreateSensor answers POST /api/sensors.
+func (s *Server) CreateSensor(ctx context.Context, req api.CreateSensorRequestObject) (api.CreateSensorResponseObject, error) {
+	b := req.Body
+	tags, err := object("tags", orZero(b.Tags))
+	if err != nil {
+		return nil, err
+	}
+	v, err := s.store.CreateSensor(ctx, store.Sensor{
+		GatewayID: b.GatewayID, Key: b.Key, Name: b.Name, Type: b.Type, Unit: orZero(b.Unit), Location: orZero(b.Location),
+		IsActive: *b.IsActive, MinValue: pointer(b.MinValue), MaxValue: pointer(b.MaxValue), Tags: tags})
+	if errors.Is(err, store.ErrInUse) {
+		return nil, invalid("gateway_id", "there is no such gateway")
+	}
+	if err != nil {
+		return nil, sensorFault(err, b.Key, b.MinValue.IsSpecified())
+	}
+	return api.CreateSensor201JSONResponse{
+		Body:    sensorJSON(v),
+		Headers: api.CreateSensor201ResponseHeaders{ETag: etag(v.Version), Location: fmt.Sprintf("/api/sensors/%d", v.ID)},
+	}, nil
+}
+
+// GetSensor answers GET /api/sensors/{id}.
+func (s *Server) GetSensor(ctx context.Context, req api.GetSensorRequestObject) (api.GetSensorResponseObject, error) {
+	v, err := s.store.Sensor(ctx, req.ID)
+	if err != nil {
+		return nil, err
+	}
+	return api.GetSensor200JSONResponse{TheSensorJSONResponse: theSensor(v)}, nil
+}
+
+// UpdateSensor answers PUT /api/sensors/{id}.
+func (s *Server) UpdateSensor(ctx context.Context, req api.UpdateSensorRequestObject) (api.UpdateSensorResponseObject, error) {
+	b := req.Body
+	version, err := ifMatch(req.Params.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	change := store.SensorChange{
+		Key: b.Key, Name: b.Name, Type: b.Type, Unit: b.Unit, Location: b.Location, IsActive: b.IsActive,
+		MinValue: changed(b.MinValue), MaxValue: changed(b.MaxValue)}
+	if b.Tags != nil {
+		tags, err := object("tags", *b.Tags)
+		if err != nil {
+			return nil, err
+		}
+		change.Tags = &tags
+	}
+	v, err := s.store.UpdateSensor(ctx, req.ID, version, change)
+	if err != nil {
+		return nil, sensorFault(err, orZero(b.Key), b.MinValue.IsSpecified())
+	}
+	return api.UpdateSensor200JSONResponse{TheSensorJSONResponse: theSensor(v)}, nil
+}
+
+// DeleteSensor answers DELETE /api/sensors/{id}.
+func (s *Server) DeleteSensor(ctx context.Context, req api.DeleteSensorRequestObject) (api.DeleteSensorResponseObject, error) {
+	version, err := ifMatch(req.Params.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.store.DeleteSensor(ctx, req.ID, version, *req.Params.DryRun)
+	if err != nil {
+		return nil, err
+	}
+	return api.DeleteSensor200JSONResponse{WhatGoesJSONResponse: whatGoes(d, *req.Params.DryRun)}, nil
+}
+
+// sensorFault names the member that the database refuses.
+func sensorFault(err error, key string, minGiven bool) error {
+	switch {
+	case errors.Is(err, store.ErrConflict):
+		return taken("key", key)
+	case errors.Is(err, store.ErrInvalid) && minGiven:
+		return invalid("min_value", "is above max_value")
+	case errors.Is(err, store.ErrInvalid):
+		return invalid("max_value", "is below min_value")
+	}
+	return err
+}
+
+// changed is nil for a member that is absent and not Valid for null.
+func changed(v nullable.Nullable[float64]) *sql.Null[float64] {
+	if !v.IsSpecified() {
+		return nil
+	}
+	value, err := v.Get()
+	return &sql.Null[float64]{V: value, Valid: err == nil}
+}
+
+func theSensor(v store.Sensor) api.TheSensorJSONResponse {
+	return api.TheSensorJSONResponse{Body: sensorJSON(v), Headers: api.TheSensorResponseHeaders{ETag: etag(v.Version)}}
+}
+
+func sensorJSON(v store.Sensor) api.Sensor {
+	return api.Sensor{
+		ID: v.ID, Key: v.Key, Name: v.Name, Type: v.Type, Unit: v.Unit, GatewayID: v.GatewayID, Location: v.Location, IsActive: v.IsActive,
+		MinValue: orNull(v.MinValue), MaxValue: orNull(v.MaxValue), Tags: members[api.Tags](v.Tags),
+		CreatedAt: v.CreatedAt.UTC(), UpdatedAt: v.UpdatedAt.UTC(),
+	}
+}

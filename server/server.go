@@ -1,0 +1,142 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/push"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// maxHeaderBytes leaves room for the longest token.
+const maxHeaderBytes = 32 << 10
+
+// Deps is what the server works with; all of it is needed.
+type Deps struct {
+	Store *store.Store
+	Auth  *Auth
+	Hub   *push.Hub
+	// Write stores readings as a publish over MQTT would, and returns one result for each, in order, after the commit.
+	Write    func(ctx context.Context, rs []store.Reading) ([]store.Result, error)
+	Checks   []Check
+	Version  string
+	Commit   string // the program was built from; may be empty
+	Log      *slog.Logger
+	Registry *prometheus.Registry // is served at /metrics
+}
+
+// Server answers the contract.
+type Server struct {
+	cfg      Config
+	store    *store.Store
+	auth     *Auth
+	hub      *push.Hub
+	write    func(context.Context, []store.Reading) ([]store.Result, error)
+	health   *health
+	version  api.Version
+	log      *slog.Logger
+	contract *contract
+	metrics  httpMetrics
+	handler  http.Handler
+	draining atomic.Bool
+}
+
+var _ api.StrictServerInterface = (*Server)(nil)
+
+// New fails when contract and code do not fit together: an operation that says not who may call it, or has no route.
+func New(cfg Config, d Deps) (*Server, error) {
+	contract, err := readContract()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, store: d.Store, auth: d.Auth, hub: d.Hub, write: d.Write, log: d.Log, contract: contract,
+		health:  newHealth(d.Checks),
+		version: versionOf(d),
+		metrics: newHTTPMetrics(d.Registry),
+	}
+	d.Registry.MustRegister(d.Auth.passwords.checks)
+	d.Auth.ended = d.Hub.EndSession
+	d.Hub.Refuse = func(w http.ResponseWriter, r *http.Request, status int, reason error) {
+		s.fail(w, r, &problem{status: status, detail: reason.Error()})
+	}
+	e := echo.New()
+	e.Use(s.observe)
+	if len(cfg.AllowedOrigins) > 0 {
+		e.Use(middleware.CORSWithConfig(middleware.CORSConfig{
+			AllowOrigins:  cfg.AllowedOrigins,
+			AllowMethods:  []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete},
+			AllowHeaders:  []string{"Authorization", "Content-Type", "If-Match", "X-Request-ID"},
+			ExposeHeaders: []string{"ETag", "Link", "Location", "Retry-After", "X-Request-ID", "X-Total-Count"},
+			MaxAge:        600,
+		}))
+	}
+	e.Use(s.enforce)
+	api.RegisterHandlers(e, api.NewStrictHandler(s, []api.StrictMiddlewareFunc{refuseNothing}))
+	if err := s.registerOthers(e, d.Registry); err != nil {
+		return nil, err
+	}
+	if err := contract.covers(e.Routes()); err != nil {
+		return nil, err
+	}
+	if s.handler, err = s.front(e); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// refuseNothing makes a handler's nil answer an error: the generated code would send 200.
+func refuseNothing(next api.StrictHandlerFunc, operation string) api.StrictHandlerFunc {
+	return func(c echo.Context, req any) (any, error) {
+		res, err := next(c, req)
+		if err == nil && res == nil {
+			return nil, fmt.Errorf("%s answered nothing", operation)
+		}
+		return res, err
+	}
+}
+
+// Handler serves the whole contract.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Run serves on ln until ctx ends, then lets running requests end within DrainTimeout. It closes ln.
+func (s *Server) Run(ctx context.Context, ln net.Listener) error {
+	srv := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: s.cfg.ReadHeaderTimeout,
+		ReadTimeout:       s.cfg.ReadTimeout,
+		WriteTimeout:      s.cfg.WriteTimeout,
+		IdleTimeout:       s.cfg.IdleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }() // goes on by itself when there were no file descriptors
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	s.draining.Store(true)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.DrainTimeout)
+	defer cancel()
+	err := srv.Shutdown(drain)
+	if err != nil {
+		s.log.WarnContext(ctx, "requests were cut off by the stop", slog.Any("error", err))
+		err = srv.Close()
+	}
+	if e := <-served; !errors.Is(e, http.ErrServerClosed) {
+		return errors.Join(err, e)
+	}
+	return err
+}

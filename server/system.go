@@ -1,0 +1,133 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/oei-ms/oei-ms/gen/api"
+)
+
+const (
+	checkWithin = 2 * time.Second // for a dependency to answer
+	checkFresh  = time.Second     // anybody may ask for health, so the dependencies are not asked each time
+)
+
+// Check asks a dependency how it is. Name is database, mqtt or redis, Kind embedded or external.
+type Check struct {
+	Name, Kind string
+	Required   bool // whether the service is of use without it
+	Func       func(ctx context.Context) (detail string, err error)
+}
+
+// health remembers for a moment how the dependencies are.
+type health struct {
+	checks  []Check
+	started time.Time
+
+	mu    sync.Mutex
+	asked time.Time
+	found []api.Dependency
+}
+
+func newHealth(checks []Check) *health { return &health{checks: checks, started: time.Now()} }
+
+// dependencies asks all at once, and not more often than every checkFresh.
+func (h *health) dependencies(ctx context.Context) []api.Dependency {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.found != nil && time.Since(h.asked) < checkFresh {
+		return h.found
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkWithin) // the answer is for others too
+	defer cancel()
+	found := make([]api.Dependency, len(h.checks))
+	var asking sync.WaitGroup
+	for i, c := range h.checks {
+		asking.Go(func() { found[i] = c.ask(ctx) })
+	}
+	asking.Wait()
+	h.asked, h.found = time.Now(), found
+	return found
+}
+
+// ask returns when ctx ends, even if the check does not.
+func (c Check) ask(ctx context.Context) api.Dependency {
+	d := api.Dependency{Name: api.DependencyName(c.Name), Kind: api.DependencyKind(c.Kind), Required: c.Required, State: api.DependencyStateUp}
+	type answer struct {
+		detail string
+		err    error
+	}
+	answered := make(chan answer, 1)
+	started := time.Now()
+	go func() {
+		detail, err := c.Func(ctx)
+		answered <- answer{detail, err}
+	}()
+	var a answer
+	select {
+	case a = <-answered:
+	case <-ctx.Done():
+		a.err = ctx.Err()
+	}
+	d.LatencyMs = float64(time.Since(started).Microseconds()) / 1000
+	d.Detail = a.detail
+	if a.err != nil {
+		d.State, d.Detail = api.DependencyStateDown, "does not answer as it should"
+		if errors.Is(a.err, context.DeadlineExceeded) {
+			d.Detail = "does not answer"
+		}
+	}
+	return d
+}
+
+// GetHealth answers GET /health.
+func (s *Server) GetHealth(ctx context.Context, _ api.GetHealthRequestObject) (api.GetHealthResponseObject, error) {
+	h := api.Health{
+		Status: api.HealthStatusOk, Version: s.version.Version, UptimeSeconds: int64(time.Since(s.health.started).Seconds()),
+		Dependencies: s.health.dependencies(ctx)}
+	for _, d := range h.Dependencies {
+		switch {
+		case d.State == api.DependencyStateDown && d.Required:
+			h.Status = api.HealthStatusDown
+		case d.State == api.DependencyStateDown && h.Status == api.HealthStatusOk:
+			h.Status = api.HealthStatusDegraded
+		}
+	}
+	if s.draining.Load() {
+		h.Status = api.HealthStatusDown
+	}
+	if h.Status == api.HealthStatusDown {
+		return api.GetHealth503JSONResponse(h), nil
+	}
+	return api.GetHealth200JSONResponse(h), nil
+}
+
+// GetLive answers GET /health/live.
+func (s *Server) GetLive(context.Context, api.GetLiveRequestObject) (api.GetLiveResponseObject, error) {
+	return api.GetLive200JSONResponse{Status: api.LivenessStatusAlive}, nil
+}
+
+// GetReady answers GET /health/ready.
+func (s *Server) GetReady(ctx context.Context, _ api.GetReadyRequestObject) (api.GetReadyResponseObject, error) {
+	if s.draining.Load() {
+		return api.GetReady503JSONResponse{Status: api.ReadinessStatusNotReady, Detail: "The server is stopping."}, nil
+	}
+	for _, d := range s.health.dependencies(ctx) {
+		if d.Required && d.State == api.DependencyStateDown {
+			return api.GetReady503JSONResponse{Status: api.ReadinessStatusNotReady, Detail: "Waits for " + string(d.Name) + "."}, nil
+		}
+	}
+	return api.GetReady200JSONResponse{Status: api.ReadinessStatusReady}, nil
+}
+
+// GetVersion answers GET /version.
+func (s *Server) GetVersion(context.Context, api.GetVersionRequestObject) (api.GetVersionResponseObject, error) {
+	return api.GetVersion200JSONResponse(s.version), nil
+}
+
+func versionOf(d Deps) api.Version {
+	return api.Version{Version: d.Version, Commit: d.Commit, Go: runtime.Version()}
+}

@@ -1,0 +1,168 @@
+package server
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lestrrat-go/jwx/v2/jwa"
+	"github.com/lestrrat-go/jwx/v2/jwk"
+	"github.com/lestrrat-go/jwx/v2/jwt"
+)
+
+const (
+	tokenParty    = "oei-ms" // issuer and audience
+	tokenType     = "access"
+	longestToken  = 8 << 10
+	mostVerified  = 10_000 // tokens remembered
+)
+
+// tokenSkew is how far the clocks of two instances may be apart.
+const tokenSkew = 10 * time.Second
+
+var errBadToken = errors.New("token is not valid")
+
+// claims is what an access token says.
+type claims struct {
+	UserID  int64
+	Session string
+	Expires time.Time
+}
+
+// tokens makes and verifies access tokens. Safe for concurrent use.
+type tokens struct {
+	key jwk.Key
+	set jwk.Set
+	ttl time.Duration
+
+	mu       sync.Mutex
+	verified map[[sha256.Size]byte]claims // by the hash of the token: verifying costs 80 µs
+}
+
+func newTokens(secret string, ttl time.Duration) (*tokens, error) {
+	key, err := jwk.FromRaw([]byte(secret))
+	if err != nil {
+		return nil, fmt.Errorf("secret key: %w", err)
+	}
+	kid := sha256.Sum256([]byte("kid of " + secret))
+	set := jwk.NewSet()
+	if err := errors.Join(
+		key.Set(jwk.AlgorithmKey, jwa.HS256),
+		key.Set(jwk.KeyIDKey, hex.EncodeToString(kid[:8])),
+		set.AddKey(key),
+	); err != nil {
+		return nil, fmt.Errorf("secret key: %w", err)
+	}
+	return &tokens{key: key, set: set, ttl: ttl, verified: make(map[[sha256.Size]byte]claims)}, nil
+}
+
+// issue makes an access token for the session of user.
+func (t *tokens) issue(user int64, session string) (string, error) {
+	now := time.Now()
+	token, err := jwt.NewBuilder().
+		Issuer(tokenParty).Audience([]string{tokenParty}).Claim("typ", tokenType).JwtID(rand.Text()).
+		IssuedAt(now).Expiration(now.Add(t.ttl)).
+		Subject(strconv.FormatInt(user, 10)).Claim("sid", session).Build()
+	if err != nil {
+		return "", fmt.Errorf("issue token: %w", err)
+	}
+	signed, err := jwt.Sign(token, jwt.WithKey(jwa.HS256, t.key))
+	if err != nil {
+		return "", fmt.Errorf("issue token: %w", err)
+	}
+	return string(signed), nil
+}
+
+// verify returns what token says if this system has signed it and it has not expired, else errBadToken.
+func (t *tokens) verify(token string) (claims, error) {
+	if len(token) > longestToken {
+		return claims{}, errBadToken
+	}
+	sum := sha256.Sum256([]byte(token))
+	t.mu.Lock()
+	c, known := t.verified[sum]
+	t.mu.Unlock()
+	if !known {
+		var err error
+		if c, err = t.parse(token); err != nil {
+			return claims{}, err
+		}
+		t.remember(sum, c)
+	}
+	if !time.Now().Before(c.Expires) {
+		return claims{}, errBadToken
+	}
+	return c, nil
+}
+
+func (t *tokens) parse(token string) (claims, error) {
+	if !compact(token) {
+		return claims{}, errBadToken
+	}
+	// A key set binds the algorithm and the id of the key; keys that a token brings or points at are not looked at.
+	parsed, err := jwt.Parse([]byte(token), jwt.WithKeySet(t.set),
+		jwt.WithIssuer(tokenParty), jwt.WithAudience(tokenParty), jwt.WithClaimValue("typ", tokenType),
+		jwt.WithRequiredClaim(jwt.ExpirationKey), jwt.WithRequiredClaim(jwt.IssuedAtKey), jwt.WithRequiredClaim(jwt.JwtIDKey),
+		jwt.WithRequiredClaim(jwt.SubjectKey), jwt.WithRequiredClaim("sid"), jwt.WithAcceptableSkew(tokenSkew))
+	if err != nil {
+		return claims{}, errBadToken
+	}
+	user, err := strconv.ParseInt(parsed.Subject(), 10, 64)
+	sid, _ := parsed.Get("sid")
+	session, _ := sid.(string)
+	if err != nil || !isUUID(session) || parsed.JwtID() == "" || parsed.Expiration().Sub(parsed.IssuedAt()) > t.ttl {
+		return claims{}, errBadToken
+	}
+	return claims{UserID: user, Session: session, Expires: parsed.Expiration()}, nil
+}
+
+// compact reports whether token is a JWS in its one canonical spelling.
+func compact(token string) bool {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 || strings.ContainsAny(token, "\r\n") { // which the decoder would skip
+		return false
+	}
+	for _, p := range parts {
+		if _, err := base64.RawURLEncoding.Strict().DecodeString(p); err != nil || p == "" {
+			return false
+		}
+	}
+	return true
+}
+
+func (t *tokens) remember(sum [sha256.Size]byte, c claims) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.verified) >= mostVerified {
+		clear(t.verified)
+	}
+	t.verified[sum] = c
+}
+
+// secret returns 256 random bits after prefix.
+func secret(prefix string) string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails
+	return prefix + base64.RawURLEncoding.EncodeToString(b)
+}
+
+// isUUID keeps what cannot be a session's id from the database.
+func isUUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i, c := range []byte(s) {
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		if dash != (c == '-') || !dash && !strings.ContainsRune("0123456789abcdef", rune(c)) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,96 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/oapi-codegen/nullable"
+)
+
+// mostMembers is how large a free object may be, in bytes of JSON.
+const mostMembers = 16 << 10
+
+// object encodes the free object of field; nil is the empty one.
+func object[M ~map[string]V, V any](field string, m M) (string, error) {
+	if m == nil {
+		return "{}", nil
+	}
+	b, err := json.Marshal(m)
+	if err != nil {
+		return "", fmt.Errorf("encode %s: %w", field, err)
+	}
+	if len(b) > mostMembers {
+		return "", invalid(field, fmt.Sprintf("has more than %d bytes of JSON", mostMembers))
+	}
+	return string(b), nil
+}
+
+// members is the reverse of object for what the database keeps.
+func members[M ~map[string]V, V any](text string) M {
+	m := M{}
+	_ = json.Unmarshal([]byte(text), &m) // the database has checked that it is an object
+	return m
+}
+
+func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
+
+var entityTag = regexp.MustCompile(`^(W/)?"([\x21\x23-\x7e]*)"$`)
+
+// ifMatch returns the version that If-Match asks for: 0 for any, -1, which nothing has, for a tag that is not one of ours.
+func ifMatch(header *string) (int64, error) {
+	if header == nil || *header == "*" {
+		return 0, nil
+	}
+	tag := entityTag.FindStringSubmatch(*header)
+	if tag == nil {
+		return 0, invalid("If-Match", `is not one entity tag, such as "3", nor *`)
+	}
+	version, err := strconv.ParseInt(tag[2], 10, 32)
+	if err != nil || version < 1 || etag(version) != *header {
+		return -1, nil
+	}
+	return version, nil
+}
+
+// each returns f of every row; never nil.
+func each[R, J any](rows []R, f func(R) J) []J {
+	out := make([]J, len(rows))
+	for i, r := range rows {
+		out[i] = f(r)
+	}
+	return out
+}
+
+func orZero[T any](p *T) T {
+	var zero T
+	if p == nil {
+		return zero
+	}
+	return *p
+}
+
+func orNull[T any](p *T) nullable.Nullable[T] {
+	if p == nil {
+		return nullable.NewNullNullable[T]()
+	}
+	return nullable.NewNullableWithValue(*p)
+}
+
+func timeOrNull(t *time.Time) nullable.Nullable[time.Time] {
+	if t == nil {
+		return nullable.NewNullNullable[time.Time]()
+	}
+	return nullable.NewNullableWithValue(t.UTC())
+}
+
+// pointer is nil for null and for a member that is absent.
+func pointer[T any](n nullable.Nullable[T]) *T {
+	v, err := n.Get()
+	if err != nil {
+		return nil
+	}
+	return &v
+}
