@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -74,7 +73,7 @@ func (a *Auth) FirstAdmin(ctx context.Context) (created bool, password string, e
 	}
 	chosen := a.cfg.AdminPassword
 	if chosen == "" {
-		password = rand.Text() // 26 characters, 130 bits
+		password = NewPassword()
 		chosen = password
 	}
 	hash, err := HashPassword(chosen)

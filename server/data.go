@@ -91,17 +91,21 @@ func (s *Server) WriteData(ctx context.Context, req api.WriteDataRequestObject) 
 	return out, nil
 }
 
-// readingOf is the reading a client has sent; what it has left out is now, good, and no status code.
+// readingOf is the reading a client has sent. Left out, its time is now and its quality what the status code implies: the
+// severity in its two highest bits (OPC UA part 4, 7.39), good without one.
 func readingOf(r api.ReadingWrite, now time.Time) store.Reading {
+	code := uint32(orZero(r.StatusCode))
 	out := store.Reading{
-		SensorID: r.SensorID, Timestamp: now, Received: now, Value: math.NaN(), Quality: store.Bad, StatusCode: uint32(orZero(r.StatusCode))}
+		SensorID: r.SensorID, Timestamp: now, Received: now, Value: math.NaN(), Quality: store.Bad, StatusCode: code}
 	if r.Timestamp != nil {
 		out.Timestamp = *r.Timestamp
 	}
 	out.Timestamp = out.Timestamp.UTC().Truncate(time.Microsecond)
 	if v := pointer(r.Value); v != nil {
-		out.Value = *v
-		out.Quality, _ = store.ParseQuality(string(orZero(r.Quality))) // good when absent
+		out.Value, out.Quality = *v, min(store.Quality(code>>30), store.Bad)
+		if r.Quality != nil {
+			out.Quality, _ = store.ParseQuality(string(*r.Quality)) // the contract has checked it
+		}
 	}
 	return out
 }

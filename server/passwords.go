@@ -29,6 +29,9 @@ type argonParams struct {
 	threads      uint8
 }
 
+// NewPassword makes a password of 26 characters, 130 random bits.
+func NewPassword() string { return rand.Text() }
+
 // HashPassword returns the argon2id hash of password as a PHC string. A password that is too short or too long is an error.
 func HashPassword(password string) (string, error) {
 	if err := checkPassword(password); err != nil {

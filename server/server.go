@@ -29,11 +29,13 @@ type Deps struct {
 	// Write stores readings as a publish over MQTT would, and returns one result for each, in order, after the commit.
 	Write    func(ctx context.Context, rs []store.Reading) ([]store.Result, error)
 	Checks   []Check
-	Version  string
-	Commit   string // the program was built from; may be empty
+	Version  Version
 	Log      *slog.Logger
 	Registry *prometheus.Registry // is served at /metrics
 }
+
+// Version says what runs here; Commit is empty when it is not known.
+type Version struct{ Commit, Go, Version string }
 
 // Server answers the contract.
 type Server struct {
@@ -62,7 +64,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 	s := &Server{
 		cfg: cfg, store: d.Store, auth: d.Auth, hub: d.Hub, write: d.Write, log: d.Log, contract: contract,
 		health:  newHealth(d.Checks),
-		version: versionOf(d),
+		version: api.Version(d.Version),
 		metrics: newHTTPMetrics(d.Registry),
 	}
 	d.Registry.MustRegister(d.Auth.passwords.checks)

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync"
 	"time"
 
@@ -126,8 +125,4 @@ func (s *Server) GetReady(ctx context.Context, _ api.GetReadyRequestObject) (api
 // GetVersion answers GET /version.
 func (s *Server) GetVersion(context.Context, api.GetVersionRequestObject) (api.GetVersionResponseObject, error) {
 	return api.GetVersion200JSONResponse(s.version), nil
-}
-
-func versionOf(d Deps) api.Version {
-	return api.Version{Version: d.Version, Commit: d.Commit, Go: runtime.Version()}
 }

@@ -18,10 +18,10 @@ import (
 )
 
 const (
-	tokenParty    = "oei-ms" // issuer and audience
-	tokenType     = "access"
-	longestToken  = 8 << 10
-	mostVerified  = 10_000 // tokens remembered
+	tokenParty   = "oei-ms" // issuer and audience
+	tokenType    = "access"
+	longestToken = 8 << 10
+	mostVerified = 10_000 // tokens remembered
 )
 
 // tokenSkew is how far the clocks of two instances may be apart.
