@@ -99,6 +99,11 @@ func (b *Broker) Run(ctx context.Context) error {
 	}
 }
 
+// Check says how many gateways are connected, and what an acknowledgement is worth.
+func (b *Broker) Check(context.Context) (string, error) {
+	return fmt.Sprintf("%.0f gateways connected; a PUBACK follows the commit", b.connected()), nil
+}
+
 // connected is how many clients are logged in.
 func (b *Broker) connected() float64 {
 	b.mu.Lock()

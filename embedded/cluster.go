@@ -56,10 +56,12 @@ func StartCluster(ctx context.Context, cfg ClusterConfig, log *slog.Logger) (*Cl
 }
 
 // DSN returns what lib/pq needs to connect to database. It stays the same as long as the cluster lives.
-func (c *Cluster) DSN(database string) string {
+func (c *Cluster) DSN(database string) string { return socketDSN(c.dir.socket, database) }
+
+func socketDSN(dir, database string) string {
 	quote := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 	return fmt.Sprintf("host='%s' port=5432 user=%s dbname='%s' sslmode=disable binary_parameters=yes",
-		quote.Replace(c.dir.socket), Database, quote.Replace(database))
+		quote.Replace(dir), Database, quote.Replace(database))
 }
 
 // Pids returns all processes of the server at this moment, in ascending order; outside Linux only the first of them.

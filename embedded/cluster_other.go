@@ -26,3 +26,6 @@ func (c *Cluster) Pids() []int { return nil }
 
 // Stop does nothing.
 func (c *Cluster) Stop(context.Context) error { return nil }
+
+// RunningDSN returns "".
+func RunningDSN(string) string { return "" }
