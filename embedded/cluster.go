@@ -4,15 +4,12 @@ package embedded
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"log/slog"
 	"runtime"
 	"strings"
 	"sync"
 	"time"
-
-	_ "github.com/lib/pq" // the driver that asks the server whether it answers
 )
 
 // Cluster is a private PostgreSQL server and its data. Nobody but this user (and root) reaches it, over a unix socket. A server
@@ -58,6 +55,7 @@ func StartCluster(ctx context.Context, cfg ClusterConfig, log *slog.Logger) (*Cl
 // DSN returns what lib/pq needs to connect to database. It stays the same as long as the cluster lives.
 func (c *Cluster) DSN(database string) string { return socketDSN(c.dir.socket, database) }
 
+// socketDSN is the DSN of database on the server whose unix socket is in dir.
 func socketDSN(dir, database string) string {
 	quote := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 	return fmt.Sprintf("host='%s' port=5432 user=%s dbname='%s' sslmode=disable binary_parameters=yes",
@@ -132,7 +130,8 @@ func (c *Cluster) launch(ctx context.Context) (*postmaster, error) {
 			return p, nil
 		}
 		if ctx.Err() != nil {
-			_ = p.stop(context.WithoutCancel(ctx)) // it was not up yet
+			_ = p.stop(ctx) // at once: it was not up yet
+			_, _ = c.dir.endLeftovers(context.WithoutCancel(ctx))
 			return nil, fmt.Errorf("start postgres: %w", context.Cause(ctx))
 		}
 		complaint := c.dir.log.since(from)
@@ -148,9 +147,9 @@ func (c *Cluster) launch(ctx context.Context) (*postmaster, error) {
 
 // answers waits until the server takes connections; false when it ends or ctx does.
 func (c *Cluster) answers(ctx context.Context, p *postmaster) bool {
-	db, err := sql.Open("postgres", c.DSN("postgres"))
+	db, err := c.connect(2 * time.Second)
 	if err != nil {
-		return false // not with the DSN above
+		return false // not with our own DSN
 	}
 	defer db.Close()
 	look, tell := time.NewTicker(10*time.Millisecond), time.NewTicker(10*time.Second)
@@ -165,22 +164,16 @@ func (c *Cluster) answers(ctx context.Context, p *postmaster) bool {
 		case <-tell.C:
 			c.log.InfoContext(ctx, "postgres is still starting, it may be recovering", "log", c.dir.log.Name())
 		case <-look.C:
-			if c.dir.ready(p.pid()) && ping(ctx, db) == nil {
+			if c.dir.ready(p.pid()) && db.PingContext(ctx) == nil {
 				return true
 			}
 		}
 	}
 }
 
-func ping(ctx context.Context, db *sql.DB) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	return db.PingContext(ctx)
-}
-
 // makeDatabase makes Database unless it is there.
 func (c *Cluster) makeDatabase(ctx context.Context) error {
-	db, err := sql.Open("postgres", c.DSN("postgres"))
+	db, err := c.connect(time.Minute)
 	if err != nil {
 		return fmt.Errorf("make database: %w", err)
 	}

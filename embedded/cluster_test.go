@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -178,7 +179,7 @@ func TestClusterHealsItself(t *testing.T) {
 			if err := <-broken; err == nil {
 				t.Error("the query of the killed child: got no error")
 			}
-			waitFor(t, 10*time.Second, "an answer", func() bool { return ping(t.Context(), busy) == nil })
+			waitFor(t, 10*time.Second, "an answer", func() bool { return busy.PingContext(t.Context()) == nil })
 			t.Logf("back after %v", time.Since(began).Round(time.Millisecond))
 			if c.DSN(Database) != dsn {
 				t.Errorf("DSN: got %s, want %s", c.DSN(Database), dsn)
@@ -280,17 +281,19 @@ func TestClusterStartsWhenAStrangerHasItsPid(t *testing.T) {
 	number(t, startCluster(t, ClusterConfig{DataDir: dir}), "SELECT 1")
 }
 
-func TestClusterTakesALongPath(t *testing.T) {
+func TestClusterTakesAnyPath(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(clusterDir(t), strings.Repeat("long", 30))
-	c := startCluster(t, ClusterConfig{DataDir: dir, Ephemeral: true})
-	number(t, c, "SELECT 1")
-	socket := c.dir.socket
-	if err := c.Stop(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if _, err := os.Stat(socket); !os.IsNotExist(err) {
-		t.Errorf("%s after the stop: got %v, want it gone", socket, err)
+	for name, dir := range map[string]string{"too long for a socket": strings.Repeat("long", 30), "with odd letters": `it's \ "odd" ü`} {
+		t.Run(name, func(t *testing.T) {
+			c := startCluster(t, ClusterConfig{DataDir: filepath.Join(clusterDir(t), dir), Ephemeral: true})
+			number(t, c, "SELECT 1")
+			if err := c.Stop(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if _, err := os.Stat(c.dir.socket); c.dir.temporary && !os.IsNotExist(err) {
+				t.Errorf("%s after the stop: got %v, want it gone", c.dir.socket, err)
+			}
+		})
 	}
 }
 
@@ -311,6 +314,61 @@ func TestClusterStartEndsWithItsContext(t *testing.T) {
 		}
 	}
 	number(t, startCluster(t, ClusterConfig{DataDir: dir, Ephemeral: true}), "SELECT 1")
+}
+
+func TestClusterStartEndsWithItsContextThoughTheServerHangs(t *testing.T) {
+	t.Parallel()
+	dir := clusterDir(t)
+	if err := startCluster(t, ClusterConfig{DataDir: dir}).Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	pgdata := filepath.Join(dir, "pgdata")
+	hang := make(chan struct{})
+	go func() {
+		defer close(hang)
+		for ctx.Err() == nil {
+			for _, pid := range serversOn(pgdata) {
+				_ = syscall.Kill(pid, syscall.SIGSTOP)
+			}
+		}
+	}()
+	began := time.Now()
+	c, err := StartCluster(ctx, ClusterConfig{DataDir: dir}, slog.New(slog.DiscardHandler))
+	<-hang
+	if err == nil {
+		t.Errorf("got a cluster, want an error: %v", c.Stop(t.Context()))
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("gave up after %v, want 10 s at most", took)
+	}
+	if pids := serversOn(pgdata); len(pids) > 0 {
+		t.Errorf("processes: got %v, want none", pids)
+	}
+}
+
+func TestConnectDoesNotWaitForAServerThatHangs(t *testing.T) {
+	dir, err := os.MkdirTemp("", "oei-ms-") // t.TempDir is too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	silent, err := net.Listen("unix", filepath.Join(dir, ".s.PGSQL.5432"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	c := &Cluster{dir: &dataDir{socket: dir}}
+	db, err := c.connect(200 * time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	began := time.Now()
+	if err := db.PingContext(t.Context()); err == nil || time.Since(began) > 5*time.Second {
+		t.Errorf("ping: got %v after %v, want an error within a second", err, time.Since(began))
+	}
 }
 
 // TestClusterAsOrdinaryUser runs the tests of the cluster once more as somebody who is not root.
