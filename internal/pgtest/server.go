@@ -1,0 +1,112 @@
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/oei-ms/oei-ms/embedded"
+)
+
+// Instance is a durable PostgreSQL server that belongs to one test, to be killed and stopped.
+// Its methods fail the test when they fail; call them from the test's goroutine.
+type Instance struct {
+	t       testing.TB
+	cfg     embedded.ClusterConfig
+	cluster *embedded.Cluster // nil while stopped
+	dsn     string
+}
+
+// Server starts an Instance with the schema of Template, which ends with the test.
+func Server(t testing.TB) *Instance {
+	t.Helper()
+	s := &Instance{t: t, cfg: embedded.ClusterConfig{DataDir: Dir(t)}}
+	s.Start()
+	t.Cleanup(s.Stop)
+	if shared.prepare != nil {
+		if err := shared.prepare(s.dsn); err != nil {
+			t.Fatalf("pgtest: prepare the server: %v", err)
+		}
+	}
+	return s
+}
+
+// DSN returns the server's database; it stays the same over Kill, Stop and Start.
+func (s *Instance) DSN() string { return s.dsn }
+
+// Start starts the server after Stop, and returns when it answers.
+func (s *Instance) Start() {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cluster, err := embedded.StartCluster(ctx, s.cfg, slog.New(slog.NewTextHandler(s.t.Output(), nil)))
+	if err != nil {
+		s.t.Fatalf("pgtest: this test needs PostgreSQL: %v", err)
+	}
+	s.cluster, s.dsn = cluster, cluster.DSN(embedded.Database)
+}
+
+// Stop shuts the server down, so that nothing answers until Start. A paused one is resumed for it.
+func (s *Instance) Stop() {
+	s.t.Helper()
+	if s.cluster == nil {
+		return
+	}
+	s.Resume()
+	if err := s.cluster.Stop(context.Background()); err != nil {
+		s.t.Errorf("pgtest: stop: %v", err)
+	}
+	s.cluster = nil
+}
+
+// Pids returns the server's processes; outside Linux only the first of them.
+func (s *Instance) Pids() []int {
+	if s.cluster == nil {
+		return nil
+	}
+	return s.cluster.Pids()
+}
+
+// Kill kills all the server's processes at once, as a kill -9 does. The cluster's supervision starts it again.
+func (s *Instance) Kill() {
+	s.t.Helper()
+	s.signal(s.Pids(), os.Kill)
+}
+
+// Pause stops all the server's processes where they are: connections stay open and nothing answers, until Resume.
+func (s *Instance) Pause() {
+	s.t.Helper()
+	var paused []int
+	for {
+		running := slices.DeleteFunc(s.Pids(), func(pid int) bool { return slices.Contains(paused, pid) })
+		if len(running) == 0 {
+			return
+		}
+		s.signal(running, pause) // a process that is not yet paused may have made another since
+		paused = append(paused, running...)
+	}
+}
+
+// Resume lets the processes go on.
+func (s *Instance) Resume() {
+	s.t.Helper()
+	s.signal(s.Pids(), resume)
+}
+
+// signal sends sig to each of pids that is still there.
+func (s *Instance) signal(pids []int, sig os.Signal) {
+	s.t.Helper()
+	for _, pid := range pids {
+		p, err := os.FindProcess(pid)
+		if err == nil {
+			err = errors.Join(p.Signal(sig), p.Release())
+		}
+		if err != nil && !errors.Is(err, os.ErrProcessDone) {
+			s.t.Errorf("pgtest: %v to %d: %v", sig, pid, err)
+		}
+	}
+}
