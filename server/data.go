@@ -96,16 +96,18 @@ func (s *Server) WriteData(ctx context.Context, req api.WriteDataRequestObject) 
 func readingOf(r api.ReadingWrite, now time.Time) store.Reading {
 	code := uint32(orZero(r.StatusCode))
 	out := store.Reading{
-		SensorID: r.SensorID, Timestamp: now, Received: now, Value: math.NaN(), Quality: store.Bad, StatusCode: code}
+		SensorID: r.SensorID, Timestamp: now, Received: now, Value: math.NaN(), Quality: min(store.Quality(code>>30), store.Bad), StatusCode: code}
 	if r.Timestamp != nil {
 		out.Timestamp = *r.Timestamp
 	}
 	out.Timestamp = out.Timestamp.UTC().Truncate(time.Microsecond)
+	if r.Quality != nil {
+		out.Quality, _ = store.ParseQuality(string(*r.Quality)) // the contract has checked it
+	}
 	if v := pointer(r.Value); v != nil {
-		out.Value, out.Quality = *v, min(store.Quality(code>>30), store.Bad)
-		if r.Quality != nil {
-			out.Quality, _ = store.ParseQuality(string(*r.Quality)) // the contract has checked it
-		}
+		out.Value = *v
+	} else if code == 0 {
+		out.Quality = store.Bad
 	}
 	return out
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
 	"github.com/lestrrat-go/jwx/v2/jwk"
+	"github.com/lestrrat-go/jwx/v2/jws"
 	"github.com/lestrrat-go/jwx/v2/jwt"
 )
 
@@ -103,10 +104,10 @@ func (t *tokens) verify(token string) (claims, error) {
 }
 
 func (t *tokens) parse(token string) (claims, error) {
-	if !compact(token) {
+	if !compact(token) || !signedWith(token, jwa.HS256) {
 		return claims{}, errBadToken
 	}
-	// A key set binds the algorithm and the id of the key; keys that a token brings or points at are not looked at.
+	// The key is the set's, by its id; keys that a token brings or points at are not looked at.
 	parsed, err := jwt.Parse([]byte(token), jwt.WithKeySet(t.set),
 		jwt.WithIssuer(tokenParty), jwt.WithAudience(tokenParty), jwt.WithClaimValue("typ", tokenType),
 		jwt.WithRequiredClaim(jwt.ExpirationKey), jwt.WithRequiredClaim(jwt.IssuedAtKey), jwt.WithRequiredClaim(jwt.JwtIDKey),
@@ -135,6 +136,12 @@ func compact(token string) bool {
 		}
 	}
 	return true
+}
+
+// signedWith reports whether token says so: for the library the key's algorithm is enough.
+func signedWith(token string, alg jwa.SignatureAlgorithm) bool {
+	message, err := jws.ParseString(token)
+	return err == nil && len(message.Signatures()) == 1 && message.Signatures()[0].ProtectedHeaders().Algorithm() == alg
 }
 
 func (t *tokens) remember(sum [sha256.Size]byte, c claims) {

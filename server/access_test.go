@@ -1,0 +1,223 @@
+package server_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/oei-ms/oei-ms/store"
+)
+
+const (
+	public    = store.Role("everyone")
+	anonymous = store.Role("everyone, or who the token says")
+)
+
+// row is an operation as it must be: who may call it, a good call, and its status.
+type row struct {
+	least  store.Role
+	path   func(s *system) string
+	body   string
+	status int
+}
+
+func at(path string) func(*system) string { return func(*system) string { return path } }
+
+func atGateway(rest string) func(*system) string {
+	return func(s *system) string { return fmt.Sprintf("/api/gateways/%d%s", s.addGateway().ID, rest) }
+}
+
+func atSensor(path string) func(*system) string {
+	return func(s *system) string { return fmt.Sprintf(path, s.addSensor(s.addGateway().ID).ID) }
+}
+
+// rows has one for each operation of the contract, made by hand: it is what the contract's own security is held against.
+// NEW in a body is something new each time.
+var rows = map[string]row{
+	"login":            {public, at("/api/auth/login"), `{"username":"viewer","password":"` + password + `"}`, 200},
+	"refresh":          {public, at("/api/auth/refresh"), `{"refresh_token":"rt_unknown"}`, 401},
+	"logout":           {store.Viewer, at("/api/auth/logout"), "", 204},
+	"getMe":            {store.Viewer, at("/api/auth/me"), "", 200},
+	"changePassword":   {store.Viewer, at("/api/auth/me/password"), `{"current_password":"` + password + `","new_password":"` + password + `"}`, 204},
+	"listGateways":     {store.Viewer, at("/api/gateways"), "", 200},
+	"createGateway":    {store.Engineer, at("/api/gateways"), `{"key":"NEW","name":"x"}`, 201},
+	"getGateway":       {store.Viewer, atGateway(""), "", 200},
+	"updateGateway":    {store.Engineer, atGateway(""), `{"name":"y"}`, 200},
+	"deleteGateway":    {store.Engineer, atGateway(""), "", 200},
+	"listCredentials":  {store.Engineer, atGateway("/credentials"), "", 200},
+	"createCredential": {store.Engineer, atGateway("/credentials"), "", 201},
+	"revokeCredential": {store.Engineer, func(s *system) string {
+		g := s.addGateway()
+		c, _, _, err := s.store.AddCredential(s.t.Context(), g.ID, "secret")
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return fmt.Sprintf("/api/gateways/%d/credentials/%d", g.ID, c.ID)
+	}, "", 204},
+	"listSensors":  {store.Viewer, at("/api/sensors"), "", 200},
+	"createSensor": {store.Engineer, at("/api/sensors"), `{"key":"NEW","name":"x","type":"temperature","gateway_id":1}`, 201},
+	"getSensor":    {store.Viewer, atSensor("/api/sensors/%d"), "", 200},
+	"updateSensor": {store.Engineer, atSensor("/api/sensors/%d"), `{"name":"y"}`, 200},
+	"deleteSensor": {store.Engineer, atSensor("/api/sensors/%d"), "", 200},
+	"listData":     {store.Viewer, atSensor("/api/data?sensor_id=%d"), "", 200},
+	"writeData":    {store.Engineer, at("/api/data"), `{"readings":[{"sensor_id":1,"value":1}]}`, 200},
+	"listLatest":   {store.Viewer, at("/api/data/latest"), "", 200},
+	"createTicket": {store.Viewer, at("/api/ws/ticket"), "", 201},
+	"stream":       {anonymous, at("/ws"), "", 400}, // let in, and then found not to be a WebSocket
+	"streamSensor": {anonymous, atSensor("/ws/sensors/%d"), "", 400},
+	"getHealth":    {public, at("/health"), "", 200},
+	"getLive":      {public, at("/health/live"), "", 200},
+	"getReady":     {public, at("/health/ready"), "", 200},
+	"getMetrics":   {public, at("/metrics"), "", 200},
+	"getVersion":   {public, at("/version"), "", 200},
+	"getOpenAPI":   {public, at("/openapi.json"), "", 200},
+	"getDocs":      {public, at("/docs"), "", 200},
+	"getDocsAsset": {public, at("/docs/assets/swagger-init.js"), "", 200},
+	"getRedoc":     {public, at("/redoc"), "", 200},
+}
+
+// call makes the good call of the row.
+func (s *system) call(method string, r row, token string) answer {
+	s.t.Helper()
+	s.made++
+	return s.send(method, r.path(s), token, strings.ReplaceAll(r.body, "NEW", fmt.Sprintf("new-%d", s.made)))
+}
+
+// eachOperation calls f for each operation of the contract.
+func eachOperation(t *testing.T, f func(path, method string, item *openapi3.PathItem, op *openapi3.Operation)) {
+	t.Helper()
+	for path, item := range contract(t).Paths.Map() {
+		for method, op := range item.Operations() {
+			f(path, method, item, op)
+		}
+	}
+}
+
+func TestEveryOperationLetsInWhomItShould(t *testing.T) {
+	s := start(t)
+	s.addSensor(s.addGateway().ID) // sensor 1 of gateway 1
+	disabled := s.addUser("disabled", store.Admin, false)
+	callers := map[string]func() (token string, role store.Role){
+		"nobody":            func() (string, store.Role) { return "", "" },
+		"a disabled admin":  func() (string, store.Role) { return s.token(disabled), "refused" },
+		"a logged-out user": func() (string, store.Role) { return s.loggedOut(), "refused" },
+		"a garbage token":   func() (string, store.Role) { return "garbage", "refused" },
+	}
+	for role, user := range s.users {
+		callers[string(role)] = func() (string, store.Role) { return s.token(user), role }
+	}
+	seen := 0
+	eachOperation(t, func(path, method string, _ *openapi3.PathItem, op *openapi3.Operation) {
+		r, ok := rows[op.OperationID]
+		if !ok {
+			t.Errorf("operation %s has no row in this test: say who may call it", op.OperationID)
+			return
+		}
+		seen++
+		for name, caller := range callers {
+			token, role := caller()
+			if got, want := s.call(method, r, token), r.wanted(role); got.StatusCode != want {
+				t.Errorf("%s as %s: got %d, want %d: %s", op.OperationID, name, got.StatusCode, want, got.body)
+			}
+		}
+	})
+	if seen != len(rows) {
+		t.Errorf("rows: got %d operations, want %d", seen, len(rows))
+	}
+}
+
+// wanted is the status for a caller with role, which is empty for nobody.
+func (r row) wanted(role store.Role) int {
+	switch {
+	case r.least == public, r.least == anonymous && role == "":
+		return r.status
+	case !role.Valid():
+		return http.StatusUnauthorized
+	case r.least == anonymous, role.Includes(r.least):
+		return r.status
+	}
+	return http.StatusForbidden
+}
+
+// loggedOut returns the token of a session that has ended.
+func (s *system) loggedOut() string {
+	s.t.Helper()
+	token := s.token(s.users[store.Admin])
+	if res := s.send("POST", "/api/auth/logout", token, ""); res.StatusCode != http.StatusNoContent {
+		s.t.Fatalf("logout: got %d: %s", res.StatusCode, res.body)
+	}
+	return token
+}
+
+func TestPathTricksReachNoHandler(t *testing.T) {
+	s := start(t)
+	s.addSensor(s.addGateway().ID)
+	tricks := []string{
+		"//api/gateways", "/api//gateways", "/api/./gateways", "/api/../api/gateways", "/api/gateways/", "/api/gateways/.", "/API/gateways",
+		"/api/Gateways", "/api%2Fgateways", "/api/gateways%2F1", "/api/gateways/1/", "/api/gateways/1%2Fcredentials", "/api/gateways/1;x=1",
+		"/api/gateways/1/credentials/1/x", "/api/sensors/1/2", "/api/sensors/1%2F2", "/health/../api/gateways", "/docs/../api/gateways",
+		"/docs/assets/../../api/gateways", "/docs/assets/..%2F..%2Fapi%2Fgateways", "/metrics/../api/gateways", "/api/auth/login/../me",
+		"/api/auth/me%00", "/api/auth/me%20", "/api/auth/me.json", "/api/gateways%3Flimit=1", "/%61pi/gateways", "/api/gateways#", "/", "/api", "/ws/", "/ws/x",
+		"/debug/pprof/", "/.git/config", "/api/users",
+	}
+	for _, path := range tricks {
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get"} {
+			got := s.raw(method, path, "")
+			if got < 400 || got >= 500 {
+				t.Errorf("%s %s without a token: got %d, want 4xx", method, path, got)
+			}
+		}
+	}
+	viewer := s.token(s.users[store.Viewer])
+	tests := []struct {
+		name, method, path, token string
+		want                      int
+		allow                     string
+	}{
+		{"an unknown address tells nobody anything", "GET", "/api/nothing", "", 401, ""},
+		{"an unknown address is 404 with a token", "GET", "/api/nothing", viewer, 404, ""},
+		{"the rest of a path is not an id", "GET", "/api/sensors/1/2", viewer, 404, ""},
+		{"another method needs a token first", "PATCH", "/api/gateways", "", 401, ""},
+		{"another method is 405 with what is allowed", "PATCH", "/api/gateways", viewer, 405, "GET, HEAD, POST"},
+		{"another method at a public address", "POST", "/health", "", 405, "GET, HEAD"},
+		{"a public address beside it", "DELETE", "/api/auth/login", "", 405, "POST"},
+		{"HEAD stands for GET", "HEAD", "/health", "", 200, ""},
+		{"HEAD needs the token GET needs", "HEAD", "/api/gateways", "", 401, ""},
+		{"an escaped id is the same id", "GET", "/api/sensors/%31", viewer, 200, ""},
+		{"a longer path of the pages", "GET", "/docs/assets/a/b", viewer, 404, ""},
+		{"an unknown page", "GET", "/docs/assets/unknown.js", "", 404, ""},
+	}
+	for _, test := range tests {
+		res := s.send(test.method, test.path, test.token, "")
+		if res.StatusCode != test.want || res.Header.Get("Allow") != test.allow {
+			t.Errorf("%s: got %d, Allow %q, want %d, %q", test.name, res.StatusCode, res.Header.Get("Allow"), test.want, test.allow)
+		}
+	}
+}
+
+func TestContractThatSaysNotWhoMayCallIsRefused(t *testing.T) {
+	harm := map[string]func(op *openapi3.Operation){
+		"without security":     func(op *openapi3.Operation) { op.Security = nil },
+		"without a role":       func(op *openapi3.Operation) { *op.Security = openapi3.SecurityRequirements{{"oauth2": {}}} },
+		"with an unknown role": func(op *openapi3.Operation) { *op.Security = openapi3.SecurityRequirements{{"oauth2": {"root"}}} },
+		"with two roles": func(op *openapi3.Operation) {
+			*op.Security = openapi3.SecurityRequirements{{"oauth2": {"viewer", "admin"}}}
+		},
+		"with an unknown scheme": func(op *openapi3.Operation) { *op.Security = openapi3.SecurityRequirements{{"basic": {}}} },
+		"with a ticket alone":    func(op *openapi3.Operation) { *op.Security = openapi3.SecurityRequirements{{"ticket": {}}} },
+		"with nothing to choose": func(op *openapi3.Operation) { *op.Security = openapi3.SecurityRequirements{{}} },
+	}
+	for name, f := range harm {
+		doc := contractOf(t)
+		f(doc.Paths.Find("/api/gateways").Get)
+		if err := newContract(doc); err == nil || !strings.Contains(err.Error(), "listGateways") {
+			t.Errorf("an operation %s: got %v, want an error that names it", name, err)
+		}
+	}
+	if err := newContract(contractOf(t)); err != nil {
+		t.Errorf("the contract as it is: %v", err)
+	}
+}

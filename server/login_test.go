@@ -1,0 +1,370 @@
+package server_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/oei-ms/oei-ms/gen/client"
+	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/server"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// tryLogin returns the answer to username and password.
+func (s *system) tryLogin(username, password string, header ...string) answer {
+	s.t.Helper()
+	return s.send("POST", "/api/auth/login", "", fmt.Sprintf(`{"username":%q,"password":%q}`, username, password), header...)
+}
+
+// login logs username in, whose password is the one of all.
+func (s *system) login(username string) client.Tokens {
+	s.t.Helper()
+	res, err := s.client("").LoginWithResponse(s.t.Context(), client.LoginRequest{Username: username, Password: password})
+	if err != nil || res.JSON200 == nil {
+		s.t.Fatalf("login as %s: got %v, %v", username, res, err)
+	}
+	return *res.JSON200
+}
+
+// refresh returns the new pair and the status.
+func (s *system) refresh(token string) (client.Tokens, int) {
+	s.t.Helper()
+	res, err := s.client("").RefreshWithResponse(s.t.Context(), client.RefreshRequest{RefreshToken: token})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if res.JSON200 == nil {
+		return client.Tokens{}, res.StatusCode()
+	}
+	return *res.JSON200, res.StatusCode()
+}
+
+// me is the status of GET /api/auth/me.
+func (s *system) me(token string) int {
+	s.t.Helper()
+	return s.send("GET", "/api/auth/me", token, "").StatusCode
+}
+
+func TestSessionFromLoginToLogout(t *testing.T) {
+	s := start(t)
+	tokens := s.login("operator")
+	if tokens.TokenType != "bearer" || tokens.ExpiresIn != 1800 || !strings.HasPrefix(tokens.RefreshToken, "rt_") {
+		t.Errorf("tokens: got %+v", tokens)
+	}
+	me, err := s.client(tokens.AccessToken).GetMeWithResponse(t.Context())
+	if err != nil || me.JSON200 == nil || me.JSON200.Username != "operator" || me.JSON200.IsSuperuser {
+		t.Errorf("me: got %s, %v", me.Body, err)
+	}
+	next, status := s.refresh(tokens.RefreshToken)
+	if status != http.StatusOK || s.me(next.AccessToken) != http.StatusOK || s.me(tokens.AccessToken) != http.StatusOK {
+		t.Errorf("refresh: got %d", status)
+	}
+	if res := s.send("POST", "/api/auth/logout", next.AccessToken, ""); res.StatusCode != http.StatusNoContent {
+		t.Errorf("logout: got %d", res.StatusCode)
+	}
+	if a, b := s.me(next.AccessToken), s.me(tokens.AccessToken); a != 401 || b != 401 {
+		t.Errorf("after logout: got %d and %d, want 401", a, b)
+	}
+	if _, status := s.refresh(next.RefreshToken); status != 401 {
+		t.Errorf("refresh after logout: got %d, want 401", status)
+	}
+}
+
+func TestLoginByForm(t *testing.T) {
+	s := start(t)
+	const form = "application/x-www-form-urlencoded"
+	tests := map[string]struct {
+		kind, body string
+		want       int
+		field      string
+	}{
+		"as an OAuth2 client sends it":         {form, "grant_type=password&username=viewer&password=a+password+of+tests&scope=viewer&client_id=x&client_secret=", 200, ""},
+		"with a charset":                       {form + "; charset=UTF-8", "username=viewer&password=a+password+of+tests", 200, ""},
+		"in capitals":                          {"Application/X-WWW-Form-Urlencoded", "username=viewer&password=a+password+of+tests", 200, ""},
+		"with a wrong password":                {form, "username=viewer&password=wrong", 401, ""},
+		"without a password":                   {form, "username=viewer", 400, "password"},
+		"with another grant":                   {form, "grant_type=implicit&username=viewer&password=x", 400, "grant_type"},
+		"with an unknown member":               {form, "username=viewer&password=x&admin=1", 400, "admin"},
+		"with a member twice":                  {form, "username=viewer&username=admin&password=x", 400, "username"},
+		"with NUL":                             {form, "username=view%00er&password=x", 400, "username"},
+		"with bytes that are no text":          {form, "username=%ff&password=x", 400, "username"},
+		"badly escaped":                        {form, "username=%zz", 400, "body"},
+		"empty":                                {form, "", 400, "body"},
+		"JSON that says it is a form":          {form, `{"username":"viewer"}`, 400, ""},
+		"a form that says it is JSON":          {"application/json", "username=viewer&password=x", 400, "body"},
+		"JSON of a kind nobody asked for":      {"application/json-seq", "{}", 415, ""},
+		"text":                                 {"text/plain", "username=viewer&password=x", 415, ""},
+		"without saying what it is":            {"", "username=viewer&password=x", 415, ""},
+		"JSON in capitals":                     {"APPLICATION/JSON", `{"username":"viewer","password":"a password of tests"}`, 200, ""},
+		"JSON with members in capitals":        {"application/json", `{"USERNAME":"viewer","PASSWORD":"a password of tests"}`, 400, "USERNAME"},
+		"parts, which no operation here takes": {"multipart/form-data; boundary=x", "--x--", 415, ""},
+	}
+	for name, test := range tests {
+		res := s.send("POST", "/api/auth/login", "", test.body, "Content-Type", test.kind)
+		if res.StatusCode != test.want || test.field != "" && !names(res, test.field) {
+			t.Errorf("a form %s: got %d, want %d and %q named: %s", name, res.StatusCode, test.want, test.field, res.body)
+		}
+	}
+}
+
+// names reports whether the problem names field.
+func names(res answer, field string) bool {
+	return slices.ContainsFunc(res.problem().Errors, func(e client.FieldError) bool {
+		return e.Field == field || strings.HasPrefix(e.Field, field+".")
+	})
+}
+
+func TestOneOfManyRefreshesAtOnceWinsAndTheReplayEndsTheSession(t *testing.T) {
+	s := start(t)
+	first := s.login("viewer")
+	var mu sync.Mutex
+	var won []client.Tokens
+	statuses := map[int]int{}
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			pair, status := s.refresh(first.RefreshToken)
+			mu.Lock()
+			defer mu.Unlock()
+			statuses[status]++
+			if status == http.StatusOK {
+				won = append(won, pair)
+			}
+		})
+	}
+	all.Wait()
+	if statuses[200] != 1 || statuses[401] != 49 {
+		t.Errorf("50 refreshes with one token: got %v, want one 200 and 49 401", statuses)
+	}
+	for _, pair := range won {
+		if got := s.me(pair.AccessToken); got != 401 {
+			t.Errorf("the winner's access token: got %d, want 401: the session has ended", got)
+		}
+		if _, got := s.refresh(pair.RefreshToken); got != 401 {
+			t.Errorf("the winner's refresh token: got %d, want 401", got)
+		}
+	}
+	if got := s.me(first.AccessToken); got != 401 {
+		t.Errorf("the first access token: got %d, want 401", got)
+	}
+	if !strings.Contains(s.log.String(), "refresh token was used twice") {
+		t.Error("the log says nothing of the replay")
+	}
+}
+
+func TestUnknownUserIsNotToldFromWrongPassword(t *testing.T) {
+	s := start(t)
+	s.addUser("disabled", store.Viewer, false)
+	var bodies []string
+	for _, username := range []string{"viewer", "nobody", "disabled", "admin' --", "viewer "} {
+		before := s.auth.PasswordChecks()
+		res := s.tryLogin(username, "wrong password", "X-Request-ID", "same")
+		if username == "disabled" {
+			res = s.tryLogin(username, password, "X-Request-ID", "same")
+			before++
+		}
+		if res.StatusCode != 401 {
+			t.Errorf("%s: got %d", username, res.StatusCode)
+		}
+		if got := s.auth.PasswordChecks() - before; got != 1 {
+			t.Errorf("%s: got %v passwords checked, want 1", username, got)
+		}
+		bodies = append(bodies, string(res.body))
+	}
+	for _, body := range bodies {
+		if body != bodies[0] {
+			t.Errorf("the answers differ: %s and %s", body, bodies[0])
+		}
+	}
+}
+
+func TestTooManyFailedLoginsHaveToWait(t *testing.T) {
+	s := start(t)
+	for i := range 10 {
+		if got := s.tryLogin("viewer", "wrong", "X-Forwarded-For", fmt.Sprintf("10.0.0.%d", i)).StatusCode; got != 401 {
+			t.Fatalf("failure %d: got %d, want 401", i+1, got)
+		}
+	}
+	res := s.tryLogin("viewer", password, "X-Forwarded-For", "10.0.0.99")
+	if res.StatusCode != 429 || res.Header.Get("Retry-After") == "" {
+		t.Errorf("the right password after 10 failures: got %d, Retry-After %q, want 429", res.StatusCode, res.Header.Get("Retry-After"))
+	}
+	if got := s.tryLogin("operator", password).StatusCode; got != 200 {
+		t.Errorf("another user from the same address: got %d, want 200", got)
+	}
+	for i := range 90 {
+		s.tryLogin(fmt.Sprintf("user-%d", i), "wrong")
+	}
+	if got := s.tryLogin("operator", password).StatusCode; got != 429 {
+		t.Errorf("any user after 100 failures from one address: got %d, want 429", got)
+	}
+}
+
+func TestTriesAtOnceAreCountedBeforeTheyAreMade(t *testing.T) {
+	s := start(t)
+	var mu sync.Mutex
+	statuses := map[int]int{}
+	var all sync.WaitGroup
+	for range 40 {
+		all.Go(func() {
+			got := s.tryLogin("viewer", "wrong").StatusCode
+			mu.Lock()
+			statuses[got]++
+			mu.Unlock()
+		})
+	}
+	all.Wait()
+	if statuses[401] != 10 || statuses[429] != 30 {
+		t.Errorf("40 tries at once: got %v, want 10 401 and 30 429", statuses)
+	}
+}
+
+func TestSuccessForgetsTheFailuresOfTheUser(t *testing.T) {
+	s := start(t)
+	for range 3 {
+		for range 9 {
+			s.tryLogin("viewer", "wrong")
+		}
+		if got := s.tryLogin("viewer", password).StatusCode; got != 200 {
+			t.Fatalf("after 9 failures: got %d, want 200", got)
+		}
+	}
+}
+
+func TestTrustedProxySaysWhoAsks(t *testing.T) {
+	s := start(t, func(c *server.Config, _ *server.Deps) { c.TrustedProxies = []string{"127.0.0.1", "10.0.0.0/8"} })
+	fail := func(forwarded string) int {
+		return s.tryLogin("viewer", "wrong", "X-Forwarded-For", forwarded).StatusCode
+	}
+	for range 10 {
+		fail("192.0.2.1, 10.1.1.1")
+	}
+	for forwarded, want := range map[string]int{
+		"192.0.2.1":                     429,
+		"192.0.2.1, 10.2.2.2, 10.3.3.3": 429,
+		"198.51.100.7, 192.0.2.1":       429, // what the client itself has put in front counts for nothing
+		"192.0.2.2":                     401,
+		"garbage":                       401,
+	} {
+		if got := fail(forwarded); got != want {
+			t.Errorf("for %s: got %d, want %d", forwarded, got, want)
+		}
+	}
+}
+
+func TestPasswordOfTheOldSystemIsTakenAndHashedAnew(t *testing.T) {
+	s := start(t)
+	old, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, prefix := range map[string]string{"a": "$2a$", "b": "$2b$"} {
+		u := store.User{Username: name, Email: name, PasswordHash: prefix + string(old[4:]), Role: store.Viewer, IsActive: true}
+		if _, err := s.store.CreateUser(t.Context(), u); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.tryLogin(name, "wrong password").StatusCode; got != 401 {
+			t.Errorf("%s with a wrong password: got %d", prefix, got)
+		}
+		for range 2 {
+			if got := s.tryLogin(name, password).StatusCode; got != 200 {
+				t.Errorf("%s: got %d", prefix, got)
+			}
+		}
+		if u, err = s.store.UserByName(t.Context(), name); err != nil || !strings.HasPrefix(u.PasswordHash, "$argon2id$v=19$m=19456,t=2,p=1$") {
+			t.Errorf("%s after a login: got %.30s, %v", prefix, u.PasswordHash, err)
+		}
+	}
+}
+
+func TestChangeOfPasswordEndsTheOtherSessions(t *testing.T) {
+	s := start(t)
+	mine, other, stranger := s.login("viewer"), s.login("viewer"), s.login("operator")
+	change := func(current, next string) answer {
+		return s.send("PUT", "/api/auth/me/password", mine.AccessToken, fmt.Sprintf(`{"current_password":%q,"new_password":%q}`, current, next))
+	}
+	if res := change("wrong password", "another password"); res.StatusCode != 400 || !names(res, "current_password") {
+		t.Errorf("with a wrong password: got %d: %s", res.StatusCode, res.body)
+	}
+	if res := change(password, "short"); res.StatusCode != 400 || !names(res, "new_password") {
+		t.Errorf("to a short one: got %d: %s", res.StatusCode, res.body)
+	}
+	if got := s.me(other.AccessToken); got != 200 {
+		t.Errorf("before: got %d", got)
+	}
+	if res := change(password, "another password"); res.StatusCode != 204 {
+		t.Errorf("got %d: %s", res.StatusCode, res.body)
+	}
+	if a, b, c := s.me(mine.AccessToken), s.me(other.AccessToken), s.me(stranger.AccessToken); a != 200 || b != 401 || c != 200 {
+		t.Errorf("this session, the other one, another user's: got %d, %d, %d, want 200, 401, 200", a, b, c)
+	}
+	if _, got := s.refresh(other.RefreshToken); got != 401 {
+		t.Errorf("the other session's refresh: got %d, want 401", got)
+	}
+	if _, got := s.refresh(mine.RefreshToken); got != 200 {
+		t.Errorf("this session's refresh: got %d, want 200", got)
+	}
+	for range 10 {
+		change("wrong password", "another password")
+	}
+	if res := change("another password", password); res.StatusCode != 429 {
+		t.Errorf("after 10 wrong ones: got %d, want 429", res.StatusCode)
+	}
+}
+
+func TestLogoutIsSeenByTheOtherInstanceWithinASecond(t *testing.T) {
+	dsn := pgtest.DSN(t) + " synchronous_commit=on"
+	a, b := startOn(t, dsn), startOn(t, dsn)
+	tokens := a.login("engineer")
+	if got := b.me(tokens.AccessToken); got != 200 {
+		t.Fatalf("before: got %d", got)
+	}
+	a.send("POST", "/api/auth/logout", tokens.AccessToken, "")
+	within(t, 1200*time.Millisecond, "the other instance refuses the token", func() bool { return b.me(tokens.AccessToken) == 401 })
+}
+
+// within waits until what comes true.
+func within(t *testing.T, d time.Duration, what string, true func() bool) {
+	t.Helper()
+	for end := time.Now().Add(d); !true(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", d, what)
+		}
+	}
+}
+
+func TestFirstAdminIsMadeOnce(t *testing.T) {
+	dsn := pgtest.DSN(t) + " synchronous_commit=on"
+	st, err := store.Open(t.Context(), dsn, store.DefaultConfig(), quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	cfg := server.DefaultConfig()
+	cfg.SecretKey = strings.Repeat("x", 32)
+	auth, err := server.NewAuth(cfg, st, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	created, made, err := auth.FirstAdmin(t.Context())
+	if err != nil || !created || len(made) < 20 {
+		t.Fatalf("at the first start: got %v, %d characters, %v", created, len(made), err)
+	}
+	if created, again, err := auth.FirstAdmin(t.Context()); err != nil || created || again != "" {
+		t.Errorf("at the second: got %v, %q, %v", created, again, err)
+	}
+	s := startOn(t, dsn)
+	if res := s.tryLogin("admin", made); res.StatusCode != 200 {
+		t.Errorf("login: got %d: %s", res.StatusCode, res.body)
+	}
+	if strings.Contains(s.log.String(), made) {
+		t.Error("the password is in the log")
+	}
+}

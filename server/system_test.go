@@ -1,0 +1,277 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/oei-ms/oei-ms/gen/client"
+	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/push"
+	"github.com/oei-ms/oei-ms/server"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+const password = "a password of tests"
+
+var passwordHash = sync.OnceValue(func() string {
+	hash, err := server.HashPassword(password)
+	if err != nil {
+		panic(err)
+	}
+	return hash
+})
+
+// system is a server with everything behind it, on a port of its own.
+type system struct {
+	t     *testing.T
+	cfg   server.Config
+	store *store.Store
+	auth  *server.Auth
+	hub   *push.Hub
+	url   string
+	http  *http.Client
+	log   *syncBuffer
+	stop  func() // waits until the server has stopped
+	users map[store.Role]store.User
+	made  int
+}
+
+type option func(*server.Config, *server.Deps)
+
+// start starts a server on a fresh database with a user of each role.
+func start(t *testing.T, options ...option) *system {
+	t.Helper()
+	return startOn(t, pgtest.DSN(t)+" synchronous_commit=on", options...) // the store insists on it
+}
+
+// startOn is start on a database that may have users.
+func startOn(t *testing.T, dsn string, options ...option) *system {
+	t.Helper()
+	s := &system{t: t, log: &syncBuffer{}, users: map[store.Role]store.User{}}
+	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	var err error
+	if s.store, err = store.Open(t.Context(), dsn, store.DefaultConfig(), log); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.store.Close() })
+	s.cfg = server.DefaultConfig()
+	s.cfg.SecretKey = strings.Repeat("secret of tests ", 4)
+	deps := server.Deps{
+		Store: s.store, Log: log, Registry: prometheus.NewRegistry(), Write: s.write,
+		Version: server.Version{Version: "0.0.1", Go: "go1"},
+		Checks:  []server.Check{{Name: "database", Kind: "external", Required: true, Func: s.store.Ping}},
+	}
+	for _, o := range options {
+		o(&s.cfg, &deps)
+	}
+	if err := s.cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	if s.auth, err = server.NewAuth(s.cfg, s.store, log); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.auth.Close)
+	s.hub = push.NewHub(push.DefaultConfig(), s.auth.Push(), log, deps.Registry)
+	deps.Auth, deps.Hub = s.auth, s.hub
+	srv, err := server.New(s.cfg, deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.run(srv)
+	s.addUsers()
+	return s
+}
+
+func (s *system) run(srv *server.Server) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.url = "http://" + ln.Addr().String()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(s.t.Context()))
+	var running sync.WaitGroup
+	running.Go(func() { _ = s.hub.Run(ctx) })
+	running.Go(func() {
+		if err := srv.Run(ctx, ln); err != nil {
+			s.t.Errorf("run: %v", err)
+		}
+	})
+	s.stop = func() { cancel(); running.Wait() }
+	transport := &http.Transport{MaxIdleConnsPerHost: 64}
+	s.http = &http.Client{Transport: checked(s.t, transport)}
+	s.t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		s.stop()
+	})
+}
+
+func (s *system) addUsers() {
+	for _, role := range []store.Role{store.Viewer, store.Operator, store.Engineer, store.Admin} {
+		u, err := s.store.UserByName(s.t.Context(), string(role))
+		if err != nil {
+			u = s.addUser(string(role), role, true)
+		}
+		s.users[role] = u
+	}
+}
+
+func (s *system) addUser(name string, role store.Role, active bool) store.User {
+	s.t.Helper()
+	u, err := s.store.CreateUser(s.t.Context(), store.User{
+		Username: name, Email: name + "@localhost", PasswordHash: passwordHash(), Role: role, IsActive: active})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return u
+}
+
+// write does what ingest does, without its checks.
+func (s *system) write(ctx context.Context, rs []store.Reading) ([]store.Result, error) {
+	outcomes, err := s.store.Write(ctx, rs, func([]store.Outcome) store.Also { return store.Also{} })
+	results := make([]store.Result, len(outcomes))
+	for i, o := range outcomes {
+		results[i].Outcome = o
+	}
+	return results, err
+}
+
+// token begins a session of u.
+func (s *system) token(u store.User) string {
+	s.t.Helper()
+	token, err := s.auth.Token(s.t.Context(), u.ID)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return token
+}
+
+// client returns the generated client, logged in with token unless that is empty.
+func (s *system) client(token string) *client.ClientWithResponses {
+	s.t.Helper()
+	c, err := client.NewClientWithResponses(s.url, client.WithHTTPClient(s.http), client.WithRequestEditorFn(
+		func(_ context.Context, r *http.Request) error {
+			if token != "" {
+				r.Header.Set("Authorization", "Bearer "+token)
+			}
+			return nil
+		}))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return c
+}
+
+// as returns the generated client of a new session of the user with this role.
+func (s *system) as(role store.Role) *client.ClientWithResponses {
+	s.t.Helper()
+	return s.client(s.token(s.users[role]))
+}
+
+// answer is a response read to its end.
+type answer struct {
+	*http.Response
+	body []byte
+}
+
+func (a answer) problem() (p client.Problem) {
+	_ = json.Unmarshal(a.body, &p)
+	return p
+}
+
+// send sends a request as it is; header is pairs of name and value. A body that begins with a brace or bracket is JSON.
+func (s *system) send(method, path, token, body string, header ...string) answer {
+	s.t.Helper()
+	var r io.Reader
+	if body != "" {
+		r = strings.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := s.http.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return answer{res, b}
+}
+
+// addGateway and addSensor add one with a key of its own.
+func (s *system) addGateway() store.Gateway {
+	s.t.Helper()
+	s.made++
+	g, err := s.store.CreateGateway(s.t.Context(), store.Gateway{Key: fmt.Sprintf("g-%d", s.made), Name: "Gateway", IsActive: true, Metadata: "{}"})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return g
+}
+
+func (s *system) addSensor(gateway int64) store.Sensor {
+	s.t.Helper()
+	s.made++
+	v, err := s.store.CreateSensor(s.t.Context(), store.Sensor{
+		GatewayID: gateway, Key: fmt.Sprintf("s-%d", s.made), Name: "Sensor", Type: "temperature", IsActive: true, Tags: "{}"})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return v
+}
+
+// addReadings stores n readings of sensor, a second apart, the last of them at end.
+func (s *system) addReadings(sensor int64, n int, end time.Time) {
+	s.t.Helper()
+	rs := make([]store.Reading, n)
+	for i := range rs {
+		rs[i] = store.Reading{SensorID: sensor, Timestamp: end.Add(time.Duration(i-n+1) * time.Second), Received: end, Value: float64(i)}
+	}
+	if _, err := s.write(s.t.Context(), rs); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// syncBuffer keeps the log.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
