@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+
+	"github.com/oei-ms/oei-ms/configs"
+	"github.com/oei-ms/oei-ms/embedded"
+	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/push"
+	"github.com/oei-ms/oei-ms/server"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// drainTime is how long committing may go on after a stop was asked for.
+const drainTime = 4 * time.Second
+
+func (p *program) serveCommand() *cobra.Command {
+	var demo bool
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the server; without settings with a PostgreSQL and an MQTT broker of its own",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, log, err := p.load()
+			switch {
+			case err != nil:
+				return err
+			case demo:
+				return p.demo(cmd.Context(), cfg)
+			}
+			return p.serve(cmd.Context(), cfg, log, p.greet)
+		},
+	}
+	cmd.Flags().BoolVar(&demo, "demo", false, "also run a simulated plant, in a data directory of its own")
+	return cmd
+}
+
+// running is what a started server tells.
+type running struct {
+	api, mqtt     net.Addr // mqtt is nil with an external broker
+	adminPassword string   // set only when it was made just now
+	store         *store.Store
+}
+
+// serve runs the server until ctx ends or a part of it fails. ready is called when it takes work.
+func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logger, ready func(context.Context, *configs.Config, running) error) (err error) {
+	l := newLife(ctx)
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	if path, made, err := cfg.KeepSecretKey(); err != nil {
+		return err
+	} else if made {
+		log.InfoContext(ctx, "a secret key is made and kept", "file", path)
+	}
+	api, err := listen("PORT", cfg.Server.Host, cfg.Server.Port)
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	dsn, closeDatabase, err := openDatabase(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeDatabase()) }()
+	if err := migrate(ctx, dsn, log); err != nil {
+		return err
+	}
+	st, err := store.Open(ctx, dsn, cfg.Store, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	if err := st.EnsurePartitions(ctx); err != nil {
+		return err
+	}
+	defer l.start("housekeeping", func(ctx context.Context) error { return keepHouse(ctx, st, log) })()
+
+	auth, err := server.NewAuth(cfg.Server, st, log)
+	if err != nil {
+		return err
+	}
+	defer auth.Close()
+	info := running{api: api.Addr(), store: st}
+	if _, info.adminPassword, err = auth.FirstAdmin(ctx); err != nil {
+		return err
+	}
+	hub := push.NewHub(cfg.Push, auth.Push(), log, reg)
+	defer l.start("push", hub.Run)()
+
+	pipeline := ingest.New(cfg.Ingest, st, announce(hub), log, reg)
+	checks := databaseCheck(st, cfg)
+	if !cfg.OwnBroker() {
+		source := ingest.NewSource(cfg.MQTT, pipeline.Submit, log, reg)
+		checks = append(checks, server.Check{Name: "mqtt", Kind: "external", Required: true, Func: source.Check})
+		defer l.start("mqtt source", source.Run)()
+	} else {
+		mqtt, err := listen("MQTT_PORT", cfg.Server.Host, cfg.MQTT.Port)
+		if err != nil {
+			return err
+		}
+		if err := st.ResetPresence(ctx); err != nil {
+			return errors.Join(err, mqtt.Close())
+		}
+		broker, err := embedded.NewBroker(cfg.Broker, mqtt, access(st), pipeline.Submit, log, reg)
+		if err != nil {
+			return errors.Join(err, mqtt.Close())
+		}
+		info.mqtt = mqtt.Addr()
+		checks = append(checks, server.Check{Name: "mqtt", Kind: "embedded", Required: true, Func: broker.Check})
+		defer l.start("mqtt broker", broker.Run)()
+	}
+	defer l.start("ingest", func(ctx context.Context) error { return pipeline.Run(ctx, drainTime) })()
+	if cfg.Server.RedisURL != "" {
+		checks = append(checks, server.Check{Name: "redis", Kind: "external", Func: auth.CheckRedis})
+	}
+
+	srv, err := server.New(cfg.Server, server.Deps{
+		Store: st, Auth: auth, Hub: hub, Write: pipeline.Write, Checks: checks, Log: log, Registry: reg,
+		Version: server.Version{Version: version, Commit: commit(), Go: goVersion()},
+	})
+	if err != nil {
+		return err
+	}
+	stop := l.start("api", func(ctx context.Context) error { return srv.Run(ctx, api) })
+	if err := ready(l.ctx, cfg, info); err != nil {
+		l.fail(err)
+	}
+	<-l.ctx.Done()
+	log.InfoContext(ctx, "stopping")
+	stop()
+	return l.err()
+}
+
+// openDatabase returns the address of the database: the one of the settings, else of a private cluster that it starts.
+func openDatabase(ctx context.Context, cfg *configs.Config, log *slog.Logger) (dsn string, stop func() error, err error) {
+	if !cfg.PrivateDatabase() {
+		return cfg.Database.URL, func() error { return nil }, nil
+	}
+	c, err := embedded.StartCluster(ctx, cfg.Cluster, log)
+	if err != nil {
+		return "", nil, err
+	}
+	return c.DSN(embedded.Database), func() error { return c.Stop(context.WithoutCancel(ctx)) }, nil
+}
+
+// listen opens a port; setting is the name of what chose it.
+func listen(setting, host string, port int) (net.Listener, error) {
+	addr := net.JoinHostPort(host, strconv.Itoa(port))
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%s: cannot listen on %s (%w); stop what uses it or choose another %s", setting, addr, err, setting)
+	}
+	return l, nil
+}
+
+// announce tells the hub of every commit.
+func announce(hub *push.Hub) func(ingest.Committed) {
+	return func(c ingest.Committed) {
+		rs := make([]push.Reading, len(c.Readings))
+		for i, r := range c.Readings {
+			rs[i] = push.Reading{SensorID: r.SensorID, GatewayID: r.GatewayID, Timestamp: r.Timestamp, Value: r.Value, Quality: r.Quality.String()}
+		}
+		hub.Publish(rs)
+		for _, s := range c.Presence {
+			hub.PublishStatus(push.Status{GatewayID: s.GatewayID, Status: s.Status, At: s.At})
+		}
+	}
+}
+
+// access lets the embedded broker ask the store who may connect.
+func access(st *store.Store) embedded.Access {
+	return embedded.Access{
+		Login: func(ctx context.Context, key, secret string) (int64, bool, error) {
+			_, credential, err := st.Login(ctx, key, secret)
+			if errors.Is(err, store.ErrNotFound) {
+				return 0, false, nil
+			}
+			return credential, err == nil, err
+		},
+		InForce: st.InForce,
+	}
+}
+
+func databaseCheck(st *store.Store, cfg *configs.Config) []server.Check {
+	kind := "external"
+	if cfg.PrivateDatabase() {
+		kind = "embedded"
+	}
+	return []server.Check{{Name: "database", Kind: kind, Required: true, Func: st.Ping}}
+}
+
+// keepHouse does what has to be done now and then: partitions ahead of time, readings of deleted sensors, old sessions.
+func keepHouse(ctx context.Context, st *store.Store, log *slog.Logger) error {
+	often, seldom := time.NewTicker(10*time.Second), time.NewTicker(time.Hour)
+	defer often.Stop()
+	defer seldom.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-often.C:
+			err = st.Purge(ctx)
+		case <-seldom.C:
+			err = errors.Join(st.EnsurePartitions(ctx), st.SweepSessions(ctx))
+		}
+		if err != nil && ctx.Err() == nil {
+			log.WarnContext(ctx, "housekeeping failed, it is tried again", "error", err)
+		}
+	}
+}
+
+// greet prints where to look and, once, how to log in.
+func (p *program) greet(_ context.Context, cfg *configs.Config, r running) error {
+	fmt.Fprintf(p.out, "\n  API        %s/docs\n", localURL(r.api))
+	if r.mqtt != nil {
+		fmt.Fprintf(p.out, "  MQTT v5    %s\n", local(r.mqtt))
+	} else {
+		fmt.Fprintf(p.out, "  MQTT v5    by the broker at %s\n", net.JoinHostPort(cfg.MQTT.Host, strconv.Itoa(cfg.MQTT.Port)))
+	}
+	if r.adminPassword != "" {
+		fmt.Fprintf(p.out, "  log in     %s / %s   (shown this once; change it with `oei-ms user passwd %[1]s`)\n", cfg.Server.AdminUsername, r.adminPassword)
+	}
+	_, err := fmt.Fprintln(p.out)
+	return err
+}
+
+// local is an address as one on this machine would use it.
+func local(a net.Addr) string {
+	host, port, _ := net.SplitHostPort(a.String()) // it is one
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+func localURL(a net.Addr) string { return "http://" + local(a) }
