@@ -1,0 +1,106 @@
+// Package mosquitto gives tests a real MQTT broker of another make.
+package mosquitto
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// Broker is a mosquitto that listens on loopback and keeps sessions and messages over a restart.
+type Broker struct {
+	t    testing.TB
+	path string
+	conf string
+	port int
+	cmd  *exec.Cmd
+}
+
+// Start starts a broker for the time of the test, with lines added to its configuration. A machine without mosquitto fails the test.
+func Start(t testing.TB, lines ...string) *Broker {
+	t.Helper()
+	path, err := exec.LookPath("mosquitto")
+	if err != nil {
+		path = "/usr/sbin/mosquitto" // Debian has it there, which is not on everybody's PATH
+		if _, err := os.Stat(path); err != nil {
+			t.Fatal("mosquitto: this test needs it: apt-get install mosquitto, or ./task setup")
+		}
+	}
+	b := &Broker{t: t, path: path, conf: filepath.Join(t.TempDir(), "mosquitto.conf"), port: freePort(t)}
+	conf := fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location %s/\n"+
+		"max_queued_messages 0\nmax_inflight_messages 0\nset_tcp_nodelay true\n", b.port, filepath.Dir(b.conf))
+	if os.Geteuid() == 0 {
+		conf += "user root\n" // else it becomes a user who may not enter the test's directory
+	}
+	for _, line := range lines {
+		conf += line + "\n"
+	}
+	if err := os.WriteFile(b.conf, []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.Run()
+	t.Cleanup(b.Kill)
+	return b
+}
+
+// Addr is where the broker listens, as host:port.
+func (b *Broker) Addr() string { return net.JoinHostPort(b.Host(), strconv.Itoa(b.port)) }
+
+// Host is the host of Addr.
+func (b *Broker) Host() string { return "127.0.0.1" }
+
+// Port is the port of Addr.
+func (b *Broker) Port() int { return b.port }
+
+// Run starts the broker, for the first time or after Stop or Kill, and waits until it answers.
+func (b *Broker) Run() {
+	b.t.Helper()
+	b.cmd = exec.Command(b.path, "-c", b.conf)
+	b.cmd.Stderr = os.Stderr
+	if err := b.cmd.Start(); err != nil {
+		b.t.Fatalf("mosquitto: %v", err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		conn, err := net.Dial("tcp", b.Addr())
+		if err == nil {
+			_ = conn.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			b.t.Fatalf("mosquitto: it does not answer: %v", err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// Stop ends the broker, which saves what it keeps.
+func (b *Broker) Stop() { b.end(os.Interrupt) }
+
+// Kill ends the broker as a crash would. It is harmless when it has ended.
+func (b *Broker) Kill() { b.end(os.Kill) }
+
+func (b *Broker) end(sig os.Signal) {
+	if b.cmd.ProcessState != nil {
+		return
+	}
+	if err := b.cmd.Process.Signal(sig); err != nil {
+		b.t.Errorf("mosquitto: %v", err)
+	}
+	_ = b.cmd.Wait() // it was signalled
+}
+
+// freePort is a port that was free a moment ago.
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
