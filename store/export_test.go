@@ -1,0 +1,16 @@
+package store
+
+// What tests need of the inside.
+var (
+	Int32s      = int32s
+	Timestamps  = timestamps
+	Float8s     = float8s
+	StatusCodes = statusCodes
+	Int16s      = int16s
+	Explain     = explain
+	DayOf       = dayOf
+	ID          = id
+)
+
+// Connector is connector without parameters.
+var Connector = connector

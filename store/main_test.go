@@ -1,0 +1,158 @@
+package store_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+func TestMain(m *testing.M) {
+	pgtest.Template(func(dsn string) error {
+		_, _, err := store.Migrate(context.Background(), dsn)
+		return err
+	})
+	pgtest.Main(m)
+}
+
+// durable makes a test's database one that the store trusts.
+const durable = " synchronous_commit=on"
+
+// open opens a store on a fresh database.
+func open(t testing.TB) *store.Store {
+	t.Helper()
+	s, _ := openRaw(t)
+	return s
+}
+
+// openRaw is open with a connection beside the store, to look and meddle.
+func openRaw(t testing.TB) (*store.Store, *sql.DB) {
+	t.Helper()
+	dsn := pgtest.DSN(t) + durable
+	db, err := sql.Open("postgres", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return openAt(t, dsn), db
+}
+
+func openAt(t testing.TB, dsn string) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), dsn, store.DefaultConfig(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return s
+}
+
+// addGateway adds a gateway in use.
+func addGateway(t testing.TB, s *store.Store, key string) store.Gateway {
+	t.Helper()
+	g, err := s.CreateGateway(t.Context(), store.Gateway{Key: key, Name: key, IsActive: true, Metadata: "{}"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// addSensor adds a sensor in use.
+func addSensor(t testing.TB, s *store.Store, gateway int64, key string) store.Sensor {
+	t.Helper()
+	v, err := s.CreateSensor(t.Context(), store.Sensor{GatewayID: gateway, Key: key, Name: key, Type: "temperature", IsActive: true, Tags: "{}"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// noon is an instant that all readings of these tests are near.
+var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
+
+// reading is a good one, minute minutes after noon.
+func reading(sensor int64, minute int, value float64) store.Reading {
+	at := noon.Add(time.Duration(minute) * time.Minute)
+	return store.Reading{SensorID: sensor, Timestamp: at, Received: at.Add(time.Second), Value: value}
+}
+
+func nothing([]store.Outcome) store.Also { return store.Also{} }
+
+// write writes rs and returns the outcomes as one word.
+func write(t testing.TB, s *store.Store, rs ...store.Reading) string {
+	t.Helper()
+	out, err := s.Write(t.Context(), rs, nothing)
+	if err != nil {
+		t.Fatalf("write: %v", err)
+	}
+	return fmt.Sprint(out)
+}
+
+// all returns every reading of the sensors, oldest first.
+func all(t testing.TB, s *store.Store, sensors ...int64) []store.Reading {
+	t.Helper()
+	rs, err := s.Readings(t.Context(), store.ReadingsQuery{Sensors: sensors, Ascending: true, Limit: 1e6})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rs
+}
+
+// line is what a test compares of a reading.
+func line(r store.Reading) string {
+	return fmt.Sprintf("%d %s %v %v %#x", r.SensorID, r.Timestamp.UTC().Format(time.RFC3339Nano), r.Value, r.Quality, r.StatusCode)
+}
+
+func lines(rs []store.Reading) []string {
+	out := make([]string, len(rs))
+	for i, r := range rs {
+		out[i] = line(r)
+	}
+	return out
+}
+
+// isError fails the test when err is not want; nil wants none.
+func isError(t testing.TB, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("error: got %v, want %v", err, want)
+	}
+}
+
+func ok(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// scan reads one value past the store.
+func scan[T any](t testing.TB, db *sql.DB, q string, args ...any) (v T) {
+	t.Helper()
+	if err := db.QueryRowContext(t.Context(), q, args...).Scan(&v); err != nil {
+		t.Fatalf("%s: %v", q, err)
+	}
+	return v
+}
+
+func run(t testing.TB, db *sql.DB, q string, args ...any) {
+	t.Helper()
+	if _, err := db.ExecContext(t.Context(), q, args...); err != nil {
+		t.Fatalf("%s: %v", q, err)
+	}
+}
+
+func same(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }
