@@ -4,6 +4,7 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -196,7 +197,11 @@ func (c *Cluster) makeDatabase(ctx context.Context) error {
 func (c *Cluster) supervise(ctx context.Context, p *postmaster) {
 	defer close(c.done)
 	defer c.dir.close()
-	defer c.dir.endLeftovers(context.WithoutCancel(ctx)) // there are some when it was killed
+	defer func() { // there are leftovers when it was killed
+		if _, err := c.dir.endLeftovers(context.WithoutCancel(ctx)); err != nil {
+			c.err = errors.Join(c.err, err)
+		}
+	}()
 	bound := time.NewTicker(time.Minute)
 	defer bound.Stop()
 	for pause := firstPause; p != nil; {

@@ -22,7 +22,8 @@ type postmaster struct {
 
 // startPostmaster starts program and does not wait for it to answer. A postmaster.pid that names stranger is out of date.
 func startPostmaster(program string, args []string, server account, log *serverLog, stranger int) (*postmaster, error) {
-	p := &postmaster{cmd: exec.Command(program, args...), started: time.Now(), exited: make(chan struct{})}
+	cmd := exec.CommandContext(context.Background(), program, args...) // ended by stop alone
+	p := &postmaster{cmd: cmd, started: time.Now(), exited: make(chan struct{})}
 	prepare(p.cmd, server)
 	if stranger != 0 {
 		// Made for pg_ctl's sake: the server does not take this pid for a running server, and still checks the shared memory.
