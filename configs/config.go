@@ -1,0 +1,135 @@
+// Package configs gathers the settings of every room from flags, the environment, .env, a file and the defaults, and checks them.
+package configs
+
+import (
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/oei-ms/oei-ms/embedded"
+	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/push"
+	"github.com/oei-ms/oei-ms/server"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// Config is every setting of the program. It is what default.yaml describes, key by key. Printing or logging it shows no secret;
+// printing one of its sections does.
+type Config struct {
+	Environment    string `mapstructure:"environment"` // Development or Production
+	Debug          bool   `mapstructure:"debug"`
+	DataDir        string `mapstructure:"data_dir"` // absolute once loaded; empty when there is no usual place for it
+	AllowPlaintext bool   `mapstructure:"allow_plaintext"`
+
+	Log      Log                    `mapstructure:"log"`
+	Database Database               `mapstructure:"database"`
+	Store    store.Config           `mapstructure:"store"`
+	Server   server.Config          `mapstructure:"server"`
+	MQTT     ingest.SourceConfig    `mapstructure:"mqtt"` // Port is also where the broker in the process listens
+	Ingest   ingest.Config          `mapstructure:"ingest"`
+	Broker   embedded.BrokerConfig  `mapstructure:"broker"`
+	Cluster  embedded.ClusterConfig `mapstructure:"cluster"`
+	Push     push.Config            `mapstructure:"push"`
+
+	origins map[string]string // where the value of a key is from; absent means the defaults
+}
+
+// The environments. Production refuses what is only fit for trying out.
+const (
+	Development = "development"
+	Production  = "production"
+)
+
+// Log says what is logged and how.
+type Log struct {
+	Level  string `mapstructure:"level"`  // debug, info, warn or error
+	Format string `mapstructure:"format"` // text or json
+}
+
+// Database says where the database is.
+type Database struct {
+	URL string `mapstructure:"url"` // empty: a private PostgreSQL cluster in the data directory
+}
+
+// PrivateDatabase reports whether the database is a private cluster, made and run by this program.
+func (c *Config) PrivateDatabase() bool { return c.Database.URL == "" }
+
+// OwnBroker reports whether gateways connect to a broker in this process, and not to one of its own.
+func (c *Config) OwnBroker() bool { return c.MQTT.Host == "" }
+
+// HTTPAddress is where the API listens, as net.Listen takes it.
+func (c *Config) HTTPAddress() string {
+	return net.JoinHostPort(c.Server.Host, strconv.Itoa(c.Server.Port))
+}
+
+// MQTTAddress is where the broker in this process listens.
+func (c *Config) MQTTAddress() string {
+	return net.JoinHostPort(c.Server.Host, strconv.Itoa(c.MQTT.Port))
+}
+
+// levels are the names of log levels, with the ones that other systems use.
+var levels = map[string]slog.Level{
+	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "warning": slog.LevelWarn,
+	"error": slog.LevelError, "critical": slog.LevelError,
+}
+
+// Logger makes the program's logger, which writes to w.
+func (c *Config) Logger(w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: levels[strings.ToLower(c.Log.Level)]}
+	if c.Debug {
+		options.Level = slog.LevelDebug
+	}
+	if c.Log.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// complete fills in what follows from other settings.
+func (c *Config) complete(lookup func(string) string) {
+	if c.DataDir == "" {
+		c.DataDir = defaultDataDir(runtime.GOOS, os.Geteuid() == 0, lookup)
+	}
+	if abs, err := filepath.Abs(c.DataDir); err == nil && c.DataDir != "" && !strings.HasPrefix(c.DataDir, "~") {
+		c.DataDir = abs
+	}
+	if c.DataDir != "" {
+		c.Cluster.DataDir = filepath.Join(c.DataDir, "postgres")
+	}
+	c.Database.URL = withoutDriver(c.Database.URL)
+}
+
+// withoutDriver turns the form postgresql+asyncpg://…, which the system before this one took, into postgresql://….
+func withoutDriver(dsn string) string {
+	scheme, rest, ok := strings.Cut(dsn, "://")
+	if name, _, driver := strings.Cut(scheme, "+"); ok && driver && (name == "postgresql" || name == "postgres") {
+		return name + "://" + rest
+	}
+	return dsn
+}
+
+// defaultDataDir is the usual place for data on a system; "" when the environment does not tell.
+func defaultDataDir(system string, root bool, lookup func(string) string) string {
+	under := func(base string, rest ...string) string {
+		if base == "" {
+			return ""
+		}
+		return filepath.Join(append([]string{base}, rest...)...)
+	}
+	switch {
+	case system == "windows":
+		return under(lookup("LOCALAPPDATA"), "oei-ms")
+	case root:
+		return "/var/lib/oei-ms"
+	case system == "darwin":
+		return under(lookup("HOME"), "Library", "Application Support", "oei-ms")
+	case filepath.IsAbs(lookup("XDG_DATA_HOME")):
+		return under(lookup("XDG_DATA_HOME"), "oei-ms")
+	}
+	return under(lookup("HOME"), ".local", "share", "oei-ms")
+}

@@ -1,0 +1,93 @@
+package configs
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// keyBytes is how long a secret key is at least, and how much chance is in one made here.
+const keyBytes = 32
+
+// KeepSecretKey gives the configuration the secret key of the data directory when none is set, making both where they are
+// missing. path is where the key is; "" when it was set. made reports whether it is new.
+func (c *Config) KeepSecretKey() (path string, made bool, err error) {
+	if c.Server.SecretKey != "" {
+		return "", false, nil
+	}
+	mode := fs.FileMode(0o700)
+	if os.Geteuid() == 0 {
+		mode = 0o755 // the private PostgreSQL cluster inside belongs to another user
+	}
+	if err := os.MkdirAll(c.DataDir, mode); err != nil {
+		return "", false, fmt.Errorf("DATA_DIR: %w; name a directory that can be written", err)
+	}
+	path = filepath.Join(c.DataDir, "secret.key")
+	key, err := readKey(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		made = true
+		key, err = makeKey(path)
+		if errors.Is(err, fs.ErrExist) { // another process was quicker
+			made = false
+			key, err = readKey(path)
+		}
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("secret key: %w", err)
+	}
+	c.Server.SecretKey = key
+	if c.origins == nil {
+		c.origins = map[string]string{}
+	}
+	c.origins["server.secret_key"] = "file " + path
+	return path, made, nil
+}
+
+func readKey(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("%s can be read by others; run chmod 600 %s", path, path)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	key := strings.TrimSpace(string(text))
+	if len(key) < keyBytes {
+		return "", fmt.Errorf("%s holds no key; remove it and a new one is made, with which everybody has to log in again", path)
+	}
+	return key, nil
+}
+
+// makeKey writes a new key to path, which must not exist.
+func makeKey(path string) (string, error) {
+	random := make([]byte, keyBytes)
+	_, _ = rand.Read(random) // never fails
+	key := base64.StdEncoding.EncodeToString(random)
+	f, err := os.CreateTemp(filepath.Dir(path), ".secret-*") // with mode 0600
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	_, err = f.WriteString(key + "\n")
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return "", err
+	}
+	err = os.Link(f.Name(), path) // fails when it exists: nobody ever sees half a key, nor another one later
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		err = os.Rename(f.Name(), path) // a file system without links
+	}
+	return key, err
+}

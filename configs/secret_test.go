@@ -1,0 +1,91 @@
+package configs
+
+import (
+	"encoding/base64"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func inDir(dir string) *Config { return &Config{DataDir: dir} }
+
+func TestASecretKeyIsMadeOnceAndKept(t *testing.T) {
+	c := inDir(filepath.Join(t.TempDir(), "new", "data"))
+	path, made, err := c.KeepSecretKey()
+	if err != nil || !made {
+		t.Fatalf("got made %v, %v, want a new key", made, err)
+	}
+	if random, err := base64.StdEncoding.DecodeString(c.Server.SecretKey); err != nil || len(random) != 32 {
+		t.Errorf("got a key of %d bytes, %v, want 32", len(random), err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("got mode %v, %v, want 0600", info.Mode(), err)
+	}
+	again := inDir(c.DataDir)
+	if _, made, err := again.KeepSecretKey(); err != nil || made || again.Server.SecretKey != c.Server.SecretKey {
+		t.Errorf("got made %v, %v, the same key %v, want the kept one", made, err, again.Server.SecretKey == c.Server.SecretKey)
+	}
+}
+
+func TestASecretKeyThatIsSetIsTaken(t *testing.T) {
+	c := inDir(filepath.Join(t.TempDir(), "data"))
+	c.Server.SecretKey = "set"
+	if _, _, err := c.KeepSecretKey(); err != nil || c.Server.SecretKey != "set" {
+		t.Errorf("got %q, %v, want the one set", c.Server.SecretKey, err)
+	}
+	if _, err := os.Stat(c.DataDir); !os.IsNotExist(err) {
+		t.Errorf("got a data directory, want none")
+	}
+}
+
+func TestProcessesThatStartTogetherGetTheSameKey(t *testing.T) {
+	dir := t.TempDir()
+	keys := make([]string, 8)
+	var group sync.WaitGroup
+	for i := range keys {
+		group.Go(func() {
+			c := inDir(dir)
+			if _, _, err := c.KeepSecretKey(); err != nil {
+				t.Error(err)
+			}
+			keys[i] = c.Server.SecretKey
+		})
+	}
+	group.Wait()
+	for _, key := range keys {
+		if key != keys[0] {
+			t.Fatalf("got different keys")
+		}
+	}
+}
+
+func TestASecretKeyThatCannotBeUsedIsExplained(t *testing.T) {
+	tests := map[string]struct {
+		text string
+		mode os.FileMode
+		want string
+	}{
+		"others can read it": {strings.Repeat("k", 44), 0o644, "can be read by others; run chmod 600"},
+		"it is empty":        {"", 0o600, "holds no key; remove it"},
+		"it is cut":          {"abc\n", 0o600, "holds no key; remove it"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "secret.key")
+			if err := os.WriteFile(path, []byte(test.text), test.mode); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(path, test.mode); err != nil {
+				t.Fatal(err)
+			}
+			_, _, err := inDir(dir).KeepSecretKey()
+			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), path) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+}

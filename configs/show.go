@@ -1,0 +1,102 @@
+package configs
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// Write shows every setting in effect, by the name of its variable, and where it is from. Secrets are masked.
+func (c *Config) Write(w io.Writer) error {
+	table := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(table, "SETTING\tVALUE\tFROM")
+	for _, s := range c.settings() {
+		from := c.origins[s.key]
+		if from == "" {
+			from = "default"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\n", s.name(), s.shown(), from)
+	}
+	return table.Flush()
+}
+
+// String is one line with the settings that are not the defaults. Secrets are masked.
+func (c Config) String() string {
+	var changed []string
+	for _, s := range c.settings() {
+		if c.origins[s.key] != "" {
+			changed = append(changed, s.name()+"="+s.shown())
+		}
+	}
+	return strings.Join(changed, " ")
+}
+
+// GoString is String, for %#v.
+func (c Config) GoString() string { return c.String() }
+
+// LogValue is String, for slog.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// MarshalJSON shows every setting by the name of its variable. Secrets are masked.
+func (c Config) MarshalJSON() ([]byte, error) {
+	all := map[string]string{}
+	for _, s := range c.settings() {
+		all[s.name()] = s.shown()
+	}
+	return json.Marshal(all)
+}
+
+const mask = "********"
+
+// shown is the value as people may see it.
+func (s setting) shown() string {
+	switch value := s.field.Interface().(type) {
+	case []string:
+		return strings.Join(value, ",")
+	case map[string]string:
+		var pairs []string
+		for _, name := range slices.Sorted(maps.Keys(value)) {
+			pairs = append(pairs, name+"="+value[name])
+		}
+		return strings.Join(pairs, ",")
+	case string:
+		switch {
+		case !s.secret || value == "":
+			return value
+		case strings.HasSuffix(s.key, "url"):
+			return maskedAddress(value)
+		}
+		return mask
+	}
+	return fmt.Sprint(s.field.Interface())
+}
+
+var dsnPassword = regexp.MustCompile(`(?i)\b(\w*password|passfile)\s*=\s*('(?:[^'\\]|\\.)*'|\S*)`)
+
+// maskedAddress hides the password of an address, or all of it unless it is sure where the password is.
+func maskedAddress(address string) string {
+	if u, err := url.Parse(address); err == nil && u.Scheme != "" && u.Host != "" {
+		if _, set := u.User.Password(); set {
+			u.User = url.UserPassword(u.User.Username(), mask)
+		}
+		query := u.Query()
+		for name := range query {
+			if strings.Contains(strings.ToLower(name), "pass") {
+				query.Set(name, mask)
+			}
+		}
+		u.RawQuery = query.Encode()
+		return strings.ReplaceAll(u.String(), url.QueryEscape(mask), mask)
+	}
+	if strings.Contains(address, "host=") && !strings.Contains(address, "://") {
+		return dsnPassword.ReplaceAllString(address, "$1="+mask)
+	}
+	return mask
+}

@@ -1,0 +1,227 @@
+package configs
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/lib/pq"
+)
+
+// Validate reports every setting that cannot work, or that production must not have.
+func (c *Config) Validate() error { return errors.Join(c.faults(nil)...) }
+
+// faults are what Validate reports, but for those of the keys in bad, whose faults are known already.
+func (c *Config) faults(bad map[string]bool) []error {
+	parts := []error{c.Store.Validate(), c.Ingest.Validate(), c.Push.Validate(), c.serverFaults(), c.general(), c.databaseFaults()}
+	if c.OwnBroker() {
+		parts = append(parts, c.Broker.Validate(), c.brokerFaults())
+	} else {
+		parts = append(parts, c.MQTT.Validate())
+	}
+	if c.PrivateDatabase() {
+		parts = append(parts, c.Cluster.Validate())
+	}
+	if c.Environment == Production {
+		parts = append(parts, c.productionFaults())
+	}
+	var faults []error
+	for _, err := range flatten(errors.Join(parts...)) {
+		s, ok := c.about(err)
+		switch {
+		case ok && bad[s.key]:
+			continue
+		case ok:
+			err = c.located(s, err)
+		}
+		if !slices.ContainsFunc(faults, func(f error) bool { return f.Error() == err.Error() }) {
+			faults = append(faults, err)
+		}
+	}
+	return faults
+}
+
+// flatten lists the errors that were joined, and those joined in them.
+func flatten(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		if err == nil {
+			return nil
+		}
+		return []error{err}
+	}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, flatten(e)...)
+	}
+	return all
+}
+
+// about is the setting that a fault begins with.
+func (c *Config) about(err error) (setting, bool) {
+	name, _, _ := strings.Cut(err.Error(), ":")
+	for _, s := range c.settings() {
+		if slices.Contains(s.names, name) {
+			return s, true
+		}
+	}
+	return setting{}, false
+}
+
+func (c *Config) general() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if c.Environment != Development && c.Environment != Production {
+		fault("ENVIRONMENT: %q is not known; use development or production", c.Environment)
+	}
+	if _, ok := levels[strings.ToLower(c.Log.Level)]; !ok {
+		fault("LOG_LEVEL: %q is not known; use debug, info, warn or error", c.Log.Level)
+	}
+	if c.Log.Format != "text" && c.Log.Format != "json" {
+		fault("OEI_LOG_FORMAT: %q is not known; use text or json", c.Log.Format)
+	}
+	if strings.HasPrefix(c.DataDir, "~") {
+		fault("DATA_DIR: %q begins with ~, which only a shell understands; write the whole path", c.DataDir)
+	}
+	if c.DataDir == "" && c.Server.SecretKey == "" {
+		fault("DATA_DIR: is empty; name a directory, for the secret key that is made when SECRET_KEY is not set")
+	}
+	if strings.ContainsAny(c.Server.Host, "/ ") || strings.HasPrefix(c.Server.Host, "[") || isHostPort(c.Server.Host) {
+		fault("HOST: %q is not an address to listen on; use 0.0.0.0, 127.0.0.1, :: or a name, and PORT for the port", c.Server.Host)
+	}
+	return errors.Join(faults...)
+}
+
+// isHostPort reports whether s has a port behind its host; an IPv6 address has several colons.
+func isHostPort(s string) bool { return strings.Count(s, ":") == 1 }
+
+// serverFaults are those of the API's settings. An absent secret key is none: it is made at the start.
+func (c *Config) serverFaults() error {
+	s := c.Server
+	if s.SecretKey == "" {
+		s.SecretKey = strings.Repeat("-", keyBytes)
+	}
+	return s.Validate()
+}
+
+// brokerFaults are those of the settings that the broker in this process shares with others.
+func (c *Config) brokerFaults() error {
+	var faults []error
+	if c.MQTT.Port < 0 || c.MQTT.Port > 65535 {
+		faults = append(faults, fmt.Errorf("MQTT_PORT: %d is not a port; use 1 to 65535", c.MQTT.Port))
+	}
+	if c.MQTT.Port == c.Server.Port && c.MQTT.Port != 0 {
+		faults = append(faults, fmt.Errorf("MQTT_PORT: %d is the API's PORT too; use another", c.MQTT.Port))
+	}
+	if c.Broker.MaxPacket < c.Ingest.MaxPayload {
+		faults = append(faults, fmt.Errorf("OEI_BROKER_MAX_PACKET: %d is less than a message may have by OEI_INGEST_MAX_PAYLOAD; use more than %d",
+			c.Broker.MaxPacket, c.Ingest.MaxPayload))
+	}
+	return errors.Join(faults...)
+}
+
+// databaseFaults says what is wrong with the form of the address, and never shows it: it may hold a password.
+func (c *Config) databaseFaults() error {
+	if c.PrivateDatabase() {
+		return nil
+	}
+	_, err := pq.NewConfig(c.Database.URL)
+	if scheme, _, ok := strings.Cut(c.Database.URL, "://"); err == nil && (!ok || scheme == "postgres" || scheme == "postgresql") {
+		return nil
+	}
+	const right = "is not an address of PostgreSQL; use postgres://user:password@host:5432/database"
+	var malformed *url.Error
+	if errors.As(err, &malformed) {
+		return fmt.Errorf("DATABASE_URL: %s, and write special characters of the password as %%xx", right)
+	}
+	return errors.New("DATABASE_URL: " + right)
+}
+
+// productionFaults are what is fit for trying out only.
+func (c *Config) productionFaults() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if key := c.Server.SecretKey; key != "" && weakKey(key) {
+		fault("SECRET_KEY: it can be guessed; use 32 random bytes or more, as `openssl rand -base64 32` gives, or leave it out and one is made")
+	}
+	if word := c.Server.AdminPassword; word != "" && slices.Contains(knownWords, strings.ToLower(word)) {
+		fault("ADMIN_PASSWORD: everybody knows it; use another, or leave it out and one is made")
+	}
+	if !c.AllowPlaintext && !loopback(c.Server.Host) {
+		what := "HTTP"
+		if c.OwnBroker() {
+			what = "HTTP and MQTT"
+		}
+		fault("HOST: %s takes %s without TLS from beyond this machine; use 127.0.0.1 behind a proxy that speaks TLS, or say ALLOW_PLAINTEXT=true",
+			c.Server.Host, what)
+	}
+	if mode, host := unverified(c.Database.URL); mode != "" {
+		fault("DATABASE_URL: sslmode=%s does not verify that the server at %s is the right one; use sslmode=verify-full", mode, host)
+	}
+	return errors.Join(faults...)
+}
+
+// knownWords are secrets out of examples, in lower case.
+var knownWords = []string{
+	"secret", "secretkey", "secret-key", "secret_key", "changeme", "change-me", "change_me", "changeit", "password", "password1",
+	"password123", "passw0rd", "admin", "admin123", "admin1234", "administrator", "letmein", "1234567890", "12345678", "qwerty", "mysecret",
+	"my-secret-key", "supersecret", "super-secret-key", "your-secret-key", "your-secret-key-here", "dev", "development", "test",
+}
+
+// weakKey reports whether key is too short, out of an example, or of too few different characters to be random.
+func weakKey(key string) bool {
+	lower := strings.ToLower(key)
+	if len(key) < keyBytes || lower == fastAPIExample {
+		return true
+	}
+	for _, word := range []string{"change", "your-", "your_", "secret", "example", "password", "default", "0123456789"} {
+		if strings.Contains(lower, word) {
+			return true
+		}
+	}
+	different := map[rune]bool{}
+	for _, r := range key {
+		different[r] = true
+	}
+	return len(different) < 10
+}
+
+// fastAPIExample stands in the documentation of FastAPI, and so in many a program.
+const fastAPIExample = "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7"
+
+// loopback reports whether only this machine can reach host.
+func loopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}
+
+// unverified is the sslmode and the host of a remote database whose certificate is not checked; "" when there is none.
+func unverified(dsn string) (mode, host string) {
+	if dsn == "" {
+		return "", ""
+	}
+	cfg, err := pq.NewConfig(dsn)
+	if err != nil || strings.HasPrefix(string(cfg.SSLMode), "verify-") {
+		return "", ""
+	}
+	hosts := []string{cfg.Host}
+	if cfg.Hostaddr.IsValid() {
+		hosts[0] = cfg.Hostaddr.String()
+	}
+	for _, other := range cfg.Multi {
+		if other.Hostaddr.IsValid() {
+			other.Host = other.Hostaddr.String()
+		}
+		hosts = append(hosts, other.Host)
+	}
+	for _, host := range hosts {
+		if !loopback(host) && host != "" && !strings.HasPrefix(host, "/") && !strings.HasPrefix(host, "@") {
+			return cmp.Or(string(cfg.SSLMode), "require"), host // what lib/pq does when it is told nothing
+		}
+	}
+	return "", ""
+}
