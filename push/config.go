@@ -16,7 +16,7 @@ type Config struct {
 	MaxFrameBytes            int      `mapstructure:"max_frame_bytes"`             // of one message from a client
 	FramesPerSecond          int      `mapstructure:"frames_per_second"`           // from one client, in the long run
 	FrameBurst               int      `mapstructure:"frame_burst"`                 // from one client, at once
-	QueueSize                int      `mapstructure:"queue_size"`                  // readings waiting for one client before they conflate
+	QueueSize                int      `mapstructure:"queue_size"`                  // updates waiting for one client before they conflate; take more than a commit brings to one
 }
 
 // DefaultConfig suits one instance with some thousands of clients.

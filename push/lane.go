@@ -20,7 +20,7 @@ type lane struct {
 	pong    *string // the payload of the client's latest ping
 	ping    bool
 	held    bool
-	patient bool // the writer lets updates gather until there are chunk of them
+	patient bool      // the writer lets updates gather until there are chunk of them
 	queue   []*update // waiting from head on
 	head    int
 	late    []*update // conflated, in the order of their first

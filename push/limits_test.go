@@ -125,6 +125,30 @@ func TestBadClients(t *testing.T) {
 	}
 }
 
+func TestAClientThatSendsTooMuchBeforeItReadsIsToldToo(t *testing.T) {
+	w := overTCP(t, DefaultConfig())
+	c := w.connect("")
+	c.send(strings.Repeat("x", 10<<20))
+	c.wantClose(CloseTooBig)
+}
+
+func TestEveryBadMessageIsAnsweredBeforeTheClose(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
+		c := w.listener("ann")
+		frames := c.collect()
+		for range maxBadFrames {
+			c.send("?")
+		}
+		answers := 0
+		for frame := range frames {
+			answers += strings.Count(frame, `"code":"bad_message"`)
+		}
+		if answers != maxBadFrames {
+			t.Errorf("%d answers, want %d", answers, maxBadFrames)
+		}
+	})
+}
+
 func TestAMessageOf64KiBIsRead(t *testing.T) {
 	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
 		c := w.connect("")

@@ -131,12 +131,26 @@ func TestStorm(t *testing.T) {
 	clients.Wait()
 	close(stop)
 	publisher.Wait()
+
+	for deadline := time.Now().Add(5 * time.Second); w.metric("oei_ws_connections", "") > 0 && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	w.hub.mu.RLock()
+	defer w.hub.mu.RUnlock()
+	if n := len(w.hub.conns) + len(w.hub.topics) + len(w.hub.users) + len(w.hub.addrs); n != 0 {
+		t.Errorf("with every client gone the hub still counts %d connections, topics, users or addresses", n)
+	}
 }
 
 // visit is one connection's life.
 func visit(t *testing.T, w *world, token string, r *rand.Rand) {
 	c := w.connect(token, "sensors/1", "gateways/1", "gateways/2")
 	defer c.ws.Close()
+	for _, kind := range []string{"authenticated", "subscribed"} { // nothing comes before the answers
+		if frame, err := c.next(); err == nil && !strings.HasPrefix(frame, `{"type":"`+kind) {
+			t.Errorf("got %s, want %s first", frame, kind)
+		}
+	}
 	last := make(map[int64]float64) // of each sensor
 	missing, dropped := 0.0, 0
 	for n := range 50 + r.IntN(200) {

@@ -158,6 +158,18 @@ func TestASlowClientThatTakesALittleStays(t *testing.T) {
 	})
 }
 
+func TestTakingAnythingIsASignOfLife(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
+		c := w.listener("ann", "sensors/1")
+		c.ws.SetPingHandler(func(string) error { return nil })
+		w.hub.Publish([]Reading{reading(1, 1, 7)})
+		time.Sleep(20 * time.Second) // longer than silence may last
+		begin := time.Now()
+		c.skip("sensor_data")
+		wantEnd(t, c, CloseTryLater, begin, silentFor, silentFor+tendEvery)
+	})
+}
+
 func TestAnEndedConnectionWhoseWriterIsStuckGoesAway(t *testing.T) {
 	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
 		c := w.listener("ann", "sensors/1")

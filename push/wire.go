@@ -85,7 +85,11 @@ func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if tcp, ok := conn.(interface{ SetWriteBuffer(int) error }); ok {
+	under := conn
+	if tls, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		under = tls.NetConn()
+	}
+	if tcp, ok := under.(*net.TCPConn); ok {
 		_ = tcp.SetWriteBuffer(sendBuffer)
 	}
 	return &wire{Conn: conn}, buffers, nil
