@@ -82,6 +82,11 @@ func newContract(doc *openapi3.T) (*contract, error) {
 			}
 			if op.RequestBody != nil {
 				o.body = op.RequestBody.Value.Content
+				for _, media := range o.body {
+					for _, member := range media.Schema.Value.Properties {
+						member.Value.Default = nil // kin-openapi would put it in place of null; handlers know it
+					}
+				}
 			}
 			c.operations[method+" "+at] = o
 			c.methods[at] = append(c.methods[at], method)

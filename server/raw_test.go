@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/oei-ms/oei-ms/server"
 )
+
+var inBraces = regexp.MustCompile(`\{[^}]+\}`)
 
 func contractOf(t *testing.T) *openapi3.T { return contract(t) }
 

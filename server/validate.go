@@ -74,11 +74,16 @@ func (s *Server) validate(c echo.Context, op *operation) error {
 	return nil
 }
 
-// checkQuery refuses parameters that are not known, come twice, or are not text.
+// checkQuery refuses parameters that are not known, come twice, are empty (kin-openapi would take the default), or not text.
 func checkQuery(raw string, known map[string]bool) error {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
 		return invalid("query", "is not correctly escaped")
+	}
+	for name, vs := range query {
+		if _, ok := known[name]; ok && slices.Contains(vs, "") {
+			return invalid(name, "is empty")
+		}
 	}
 	return checkValues(query, func(name string) (repeats, ok bool) {
 		repeats, ok = known[name]
@@ -147,13 +152,19 @@ func (s *Server) checkBody(c echo.Context, content openapi3.Content) error {
 func checkJSON(body []byte) error {
 	d := jsontext.NewDecoder(bytes.NewBuffer(body))
 	mayHaveNUL := bytes.Contains(body, []byte(`\u0000`))
-	for {
+	for values := 0; ; {
 		t, err := d.ReadToken()
 		if err == io.EOF && d.StackDepth() == 0 {
 			return nil
 		}
 		if err != nil {
 			return invalidJSON(err)
+		}
+		if values > 0 {
+			return invalid("body", "goes on after its end")
+		}
+		if d.StackDepth() == 0 {
+			values++
 		}
 		fault := ""
 		switch {

@@ -64,6 +64,8 @@ func each[R, J any](rows []R, f func(R) J) []J {
 	return out
 }
 
+func orTrue(p *bool) bool { return p == nil || *p }
+
 func orZero[T any](p *T) T {
 	var zero T
 	if p == nil {
