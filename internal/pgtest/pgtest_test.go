@@ -75,16 +75,15 @@ func TestServerComesBack(t *testing.T) {
 	db, dsn := open(t, s.DSN()), s.DSN()
 	add(t, db)
 	steps := []struct {
-		name     string
-		harm     func()
-		mend     func()
-		stays    bool // away until mended
-		patience time.Duration
+		name  string
+		harm  func()
+		mend  func()
+		stays bool // away until mended
 	}{
-		{"killed", s.Kill, func() {}, false, 10 * time.Second},
-		{"paused", s.Pause, s.Resume, true, time.Second},
-		{"stopped", s.Stop, s.Start, true, time.Second},
-		{"paused, then stopped", func() { s.Pause(); s.Stop() }, s.Start, true, time.Second},
+		{"killed", s.Kill, func() {}, false},
+		{"paused", s.Pause, s.Resume, true},
+		{"stopped", s.Stop, s.Start, true},
+		{"paused, then stopped", func() { s.Pause(); s.Stop() }, s.Start, true},
 	}
 	for i, step := range steps {
 		step.harm()
@@ -100,7 +99,7 @@ func TestServerComesBack(t *testing.T) {
 		}
 		step.mend()
 		<-asked
-		if err := answer(t, db, step.patience); err != nil {
+		if err := answer(t, db, 10*time.Second); err != nil {
 			t.Errorf("%s: no answer: %v", step.name, err)
 		}
 		if got, want := add(t, db), i+2; got != want {
