@@ -19,13 +19,21 @@ func newMetrics(reg prometheus.Registerer) metrics {
 	f := promauto.With(reg)
 	return metrics{
 		connections: f.NewGauge(prometheus.GaugeOpts{
-			Name: "oei_ws_connections", Help: "Live connections now."}),
+			Name: "oei_ws_connections",
+			Help: "Live connections now.",
+		}),
 		frames: f.NewCounter(prometheus.CounterOpts{
-			Name: "oei_ws_frames_total", Help: "Text frames written to live connections."}),
+			Name: "oei_ws_frames_total",
+			Help: "Text frames written to live connections.",
+		}),
 		dropped: f.NewCounter(prometheus.CounterOpts{
-			Name: "oei_ws_dropped_total", Help: "Updates not sent because a newer one replaced them for a slow client."}),
+			Name: "oei_ws_dropped_total",
+			Help: "Updates not sent because a newer one replaced them for a slow client.",
+		}),
 		closed: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "oei_ws_closed_total", Help: "Live connections ended, by close code; 1006 broke, other is a client's own."}, []string{"code"}),
+			Name: "oei_ws_closed_total",
+			Help: "Live connections ended, by close code; 1006 broke, other is a client's own code.",
+		}, []string{"code"}),
 	}
 }
 
