@@ -1,0 +1,163 @@
+package server_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/oei-ms/oei-ms/push"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// dial opens a WebSocket; when the server refuses, the connection is nil and the answer tells why.
+func (s *system) dial(path string, header ...string) (*websocket.Conn, *http.Response) {
+	s.t.Helper()
+	h := http.Header{}
+	for i := 0; i+1 < len(header); i += 2 {
+		h.Set(header[i], header[i+1])
+	}
+	conn, res, err := websocket.DefaultDialer.Dial(strings.Replace(s.url, "http", "ws", 1)+path, h)
+	if err != nil {
+		if res == nil {
+			s.t.Fatal(err)
+		}
+		res.Body.Close()
+		return nil, res
+	}
+	s.t.Cleanup(func() { conn.Close() })
+	return conn, res
+}
+
+// expect reads frames until one of this type comes, and returns it.
+func expect(t *testing.T, conn *websocket.Conn, kind string) members {
+	t.Helper()
+	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	for {
+		frame := members{}
+		if err := conn.ReadJSON(&frame); err != nil {
+			t.Fatalf("no frame %s: %v", kind, err)
+		}
+		if frame["type"] == kind {
+			return frame
+		}
+	}
+}
+
+// expectClose reads until the connection ends with code.
+func expectClose(t *testing.T, conn *websocket.Conn, code int) {
+	t.Helper()
+	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	for {
+		if _, _, err := conn.ReadMessage(); err != nil {
+			if !websocket.IsCloseError(err, code) {
+				t.Errorf("close: got %v, want %d", err, code)
+			}
+			return
+		}
+	}
+}
+
+func (s *system) ticket(token string) string {
+	s.t.Helper()
+	return must(s.client(token).CreateTicketWithResponse(s.t.Context())).JSON201.Ticket
+}
+
+func TestEveryWayIntoALiveConnection(t *testing.T) {
+	s := start(t)
+	v := s.addSensor(s.addGateway().ID)
+	token := s.token(s.users[store.Viewer])
+	topic := fmt.Sprintf("sensors/%d", v.ID)
+	ways := map[string]func() *websocket.Conn{
+		"by header": func() *websocket.Conn { c, _ := s.dial("/ws", "Authorization", "Bearer "+token); return c },
+		"by ticket": func() *websocket.Conn { c, _ := s.dial("/ws?ticket=" + s.ticket(token)); return c },
+		"by auth frame": func() *websocket.Conn {
+			c, _ := s.dial("/ws")
+			_ = c.WriteJSON(members{"type": "auth", "token": token})
+			return c
+		},
+	}
+	for name, dial := range ways {
+		conn := dial()
+		if conn == nil {
+			t.Errorf("%s: refused", name)
+			continue
+		}
+		if got := expect(t, conn, "authenticated")["user_id"]; got != float64(s.users[store.Viewer].ID) {
+			t.Errorf("%s: user: got %v", name, got)
+		}
+		_ = conn.WriteJSON(members{"type": "subscribe", "topics": []string{topic, "sensors/99", "gateways/1", "gateways/99", "sensors/5000000000"}})
+		if got := fmt.Sprint(expect(t, conn, "subscribed")["topics"]); got != fmt.Sprintf("[%s gateways/1]", topic) {
+			t.Errorf("%s: subscribed: got %s", name, got)
+		}
+		if got := fmt.Sprint(expect(t, conn, "error")["topics"]); got != "[sensors/99 gateways/99 sensors/5000000000]" {
+			t.Errorf("%s: unknown: got %s", name, got)
+		}
+		s.hub.Publish([]push.Reading{{SensorID: v.ID, GatewayID: v.GatewayID, Timestamp: time.Now(), Value: 21.5, Quality: "good"}})
+		if got := expect(t, conn, "sensor_data")["sensor_id"]; got != float64(v.ID) {
+			t.Errorf("%s: reading: got %v", name, got)
+		}
+		conn.Close()
+	}
+}
+
+func TestLiveConnectionOfOneSensor(t *testing.T) {
+	s := start(t)
+	v := s.addSensor(s.addGateway().ID)
+	token := s.token(s.users[store.Viewer])
+	conn, _ := s.dial(fmt.Sprintf("/ws/sensors/%d", v.ID), "Authorization", "Bearer "+token)
+	expect(t, conn, "subscribed")
+	s.hub.Publish([]push.Reading{{SensorID: v.ID, Timestamp: time.Now(), Quality: "good"}})
+	expect(t, conn, "sensor_data")
+	for path, want := range map[string]int{"/ws/sensors/99": 404, "/ws/sensors/0": 400, "/ws/sensors/x": 400} {
+		if _, res := s.dial(path, "Authorization", "Bearer "+token); res.StatusCode != want {
+			t.Errorf("%s: got %d, want %d", path, res.StatusCode, want)
+		}
+	}
+}
+
+func TestWhoIsNotLetIntoALiveConnection(t *testing.T) {
+	s := start(t)
+	token := s.token(s.users[store.Viewer])
+	used := s.ticket(token)
+	s.dial("/ws?ticket=" + used)
+	tests := map[string]struct {
+		path   string
+		header []string
+		want   int
+	}{
+		"a garbage token":             {"/ws", []string{"Authorization", "Bearer garbage"}, 401},
+		"a token of an ended session": {"/ws", []string{"Authorization", "Bearer " + s.loggedOut()}, 401},
+		"an unknown ticket":           {"/ws?ticket=wt_x", nil, 401},
+		"a used ticket":               {"/ws?ticket=" + used, nil, 401},
+		"an empty ticket":             {"/ws?ticket=", nil, 401},
+		"a token in the address":      {"/ws?token=" + token, nil, 400},
+		"a page of another site":      {"/ws", []string{"Origin", "https://evil.example", "Authorization", "Bearer " + token}, 403},
+	}
+	for name, test := range tests {
+		conn, res := s.dial(test.path, test.header...)
+		if conn != nil || res.StatusCode != test.want || res.Header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%s: got %d %s, want %d", name, res.StatusCode, res.Header.Get("Content-Type"), test.want)
+		}
+	}
+}
+
+func TestLogoutEndsTheLiveConnectionsOfTheSession(t *testing.T) {
+	s := start(t)
+	token, other := s.token(s.users[store.Viewer]), s.token(s.users[store.Viewer])
+	conn, _ := s.dial("/ws", "Authorization", "Bearer "+token)
+	stays, _ := s.dial("/ws", "Authorization", "Bearer "+other)
+	expect(t, conn, "authenticated")
+	expect(t, stays, "authenticated")
+	unused := s.ticket(token)
+	s.send("POST", "/api/auth/logout", token, "")
+	expectClose(t, conn, push.CloseNotAuthenticated)
+	if _, res := s.dial("/ws?ticket=" + unused); res.StatusCode != 401 {
+		t.Errorf("a ticket of the session: got %d, want 401", res.StatusCode)
+	}
+	_ = stays.WriteJSON(members{"type": "unsubscribe", "topics": []string{"sensors/1"}})
+	expect(t, stays, "unsubscribed")
+}
