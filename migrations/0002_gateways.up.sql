@@ -42,16 +42,20 @@ CREATE TABLE sensors (
 );
 CREATE INDEX sensors_type ON sensors (type);
 
--- Every instance keeps gateways and sensors at hand and forgets a gateway when it is told its id here.
+-- Every instance keeps gateways and sensors at hand and forgets a gateway when it is told its id here, and all of them when it is
+-- told 0: a key that is a number takes that name away from the gateway with this id.
 CREATE FUNCTION notify_catalog() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    changed jsonb := to_jsonb(coalesce(NEW, OLD));
 BEGIN
-    PERFORM pg_notify('catalog', (CASE TG_TABLE_NAME
-        WHEN 'gateways' THEN to_jsonb(coalesce(NEW, OLD)) ->> 'id'
-        ELSE to_jsonb(coalesce(NEW, OLD)) ->> 'gateway_id' END));
+    PERFORM pg_notify('catalog', CASE
+        WHEN TG_TABLE_NAME <> 'gateways' THEN changed ->> 'gateway_id'
+        WHEN changed ->> 'key' ~ '^[0-9]+$' THEN '0'
+        ELSE changed ->> 'id' END);
     RETURN NULL;
 END $$;
 
-CREATE TRIGGER catalog_gateway AFTER UPDATE OF key, is_active OR DELETE ON gateways
+CREATE TRIGGER catalog_gateway AFTER INSERT OR UPDATE OF key, is_active OR DELETE ON gateways
     FOR EACH ROW EXECUTE FUNCTION notify_catalog();
 CREATE TRIGGER catalog_credential AFTER DELETE ON gateway_credentials
     FOR EACH ROW EXECUTE FUNCTION notify_catalog();

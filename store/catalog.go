@@ -24,7 +24,7 @@ type Point struct {
 	MaxValue   *float64 `db:"max_value"`
 }
 
-// Points looks refs up. One without a gateway is absent from the result.
+// Points looks refs up. One without a gateway is absent from the result. What is one's key and another's id is the key.
 func (s *Store) Points(ctx context.Context, refs []Ref) (map[Ref]Point, error) {
 	var rows []struct {
 		N int `db:"n"`
@@ -35,7 +35,8 @@ func (s *Store) Points(ctx context.Context, refs []Ref) (map[Ref]Point, error) {
 			g.is_active AND coalesce(s.is_active, true) AS active, s.min_value, s.max_value
 		FROM unnest($1::text[], $2::text[], $3::int[], $4::int[]) WITH ORDINALITY AS r (gateway, sensor, gateway_id, sensor_id, n)
 		JOIN gateways g ON g.key = r.gateway OR g.id = r.gateway_id
-		LEFT JOIN sensors s ON (s.gateway_id = g.id AND s.key = r.sensor) OR s.id = r.sensor_id`
+		LEFT JOIN sensors s ON (s.gateway_id = g.id AND s.key = r.sensor) OR s.id = r.sensor_id
+		ORDER BY g.key = r.gateway, s.gateway_id = g.id AND s.key = r.sensor` // of several rows for one ref the last counts
 	gateways, sensors := make([]string, len(refs)), make([]string, len(refs))
 	gatewayIDs, sensorIDs := make([]int64, len(refs)), make([]int64, len(refs))
 	for i, r := range refs {

@@ -77,6 +77,9 @@ func (s *Store) Login(ctx context.Context, key, secret string) (gateway, credent
 		GatewayID int64  `db:"gateway_id"`
 		Hash      []byte `db:"hash"`
 	}
+	if key != storable(key) { // nobody's, and the database would not take it
+		return 0, 0, explain("credential", ErrNotFound)
+	}
 	const q = `
 		SELECT c.id, c.gateway_id, c.hash
 		FROM gateway_credentials c

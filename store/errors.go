@@ -60,8 +60,8 @@ func sentinel(err error) error {
 	return nil
 }
 
-// Transient reports whether the same statement may succeed later: the database or the way to it failed, not what was asked.
-// The result of a COMMIT that fails so is unknown.
+// Transient reports whether the same statement may succeed later: the database or the way to it failed, or a partition is missing,
+// not what was asked. The result of a COMMIT that fails so is unknown.
 func Transient(err error) bool {
 	var pqErr *pq.Error
 	if errors.As(err, &pqErr) {
@@ -69,7 +69,8 @@ func Transient(err error) bool {
 		case "08", "40", "53", "55", "57", "58":
 			return true
 		}
-		return pqErr.Code == "25006" || pqErr.Code == "25P03" // read-only after a failover; idle_in_transaction timeout
+		return pqErr.Code == "25006" || pqErr.Code == "25P03" || // read-only after a failover; idle_in_transaction timeout
+			noPartition(err)
 	}
 	var netErr net.Error
 	return errors.Is(err, ErrUnavailable) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||

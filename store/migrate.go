@@ -16,8 +16,13 @@ import (
 	"github.com/oei-ms/oei-ms/migrations"
 )
 
-// migrationLock is how long an instance waits for another one that migrates.
-const migrationLock = 2 * time.Minute
+const (
+	// migrationWait is how long an instance waits for another one that migrates.
+	migrationWait = 2 * time.Minute
+	// migrationLock is held by whoever looks at the schema's version: golang-migrate lets go of its own in between, so that
+	// another instance would take a migration that is under way for one that was cut off.
+	migrationLock = partitionLock + 1
+)
 
 // ErrDirty means that a migration was cut off and somebody has to look.
 var ErrDirty = errors.New("a migration was cut off")
@@ -133,6 +138,13 @@ func migrator(ctx context.Context, dsn string) (*migrate.Migrate, func(), error)
 	if err != nil {
 		return fail(explain("database", err))
 	}
+	const lock = `SELECT set_config('lock_timeout', $2, false), pg_advisory_lock($1)`
+	if _, err := conn.ExecContext(ctx, lock, migrationLock, fmt.Sprint(migrationWait.Milliseconds())); err != nil { // until conn is closed
+		return fail(explain("wait for another instance's migration", err))
+	}
+	if _, err := conn.ExecContext(ctx, `RESET lock_timeout`); err != nil {
+		return fail(explain("database", err))
+	}
 	driver, err := postgres.WithConnection(ctx, conn, &postgres.Config{})
 	if err != nil {
 		return fail(explain("schema", err))
@@ -145,6 +157,6 @@ func migrator(ctx context.Context, dsn string) (*migrate.Migrate, func(), error)
 	if err != nil {
 		return fail(fmt.Errorf("migrations: %w", err))
 	}
-	m.LockTimeout = migrationLock
+	m.LockTimeout = migrationWait
 	return m, func() { _, _ = m.Close(); _ = db.Close() }, nil
 }

@@ -20,6 +20,9 @@ type Presence struct {
 
 // SetPresence records what was heard of gateways; of one that is there twice, the last counts.
 func (s *Store) SetPresence(ctx context.Context, ps []Presence) error {
+	if len(ps) == 0 {
+		return nil
+	}
 	return explain("presence", tx(ctx, s.ingest, func(tx *sqlx.Tx) error { return setPresence(ctx, tx, ps) }))
 }
 

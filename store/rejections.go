@@ -10,8 +10,12 @@ import (
 	"github.com/lib/pq"
 )
 
-// rejectedBytes is how much of a refused payload is kept.
-const rejectedBytes = 4 << 10
+const (
+	// rejectedBytes is how much of a refused payload is kept.
+	rejectedBytes = 4 << 10
+	// rejectedTopic is how much of a topic is kept, which may have 64 KiB and is part of an index.
+	rejectedTopic = 512
+)
 
 // Rejection is a payload, or one sample of it, that was refused.
 type Rejection struct {
@@ -41,7 +45,7 @@ func addRejections(ctx context.Context, tx *sqlx.Tx, rs []Rejection) error {
 		firsts, lasts                   []time.Time
 	)
 	for _, r := range rs {
-		k := rejectionKey{storable(r.Gateway), storable(r.Topic), r.Reason, sha256.Sum256(r.Payload)}
+		k := rejectionKey{storable(r.Gateway), storable(r.Topic[:min(len(r.Topic), rejectedTopic)]), r.Reason, sha256.Sum256(r.Payload)}
 		i, ok := at[k]
 		if !ok {
 			at[k] = len(counts)

@@ -84,7 +84,11 @@ type batch struct {
 	readings []Reading
 	outcomes []Outcome
 	rows     []int // those sent, in order of sensor and time: of several with one key the first to come
+	repeats  []repeat
 }
+
+// repeat is a reading whose key another one of the batch has that came first.
+type repeat struct{ reading, first int }
 
 func newBatch(rs []Reading) *batch {
 	b := &batch{readings: rs, outcomes: make([]Outcome, len(rs)), rows: make([]int, len(rs))}
@@ -97,7 +101,7 @@ func newBatch(rs []Reading) *batch {
 	first := -1
 	b.rows = slices.DeleteFunc(b.rows, func(i int) bool {
 		if first >= 0 && rs[i].SensorID == rs[first].SensorID && rs[i].Timestamp.Equal(rs[first].Timestamp) {
-			b.outcomes[i] = repeated(rs[first].Value, rs[i].Value)
+			b.repeats = append(b.repeats, repeat{i, first})
 			return true
 		}
 		first = i
@@ -131,14 +135,28 @@ func (b *batch) insert(ctx context.Context, tx *sqlx.Tx) error {
 	if err != nil {
 		return err
 	}
-	if added, err := res.RowsAffected(); err != nil || added == int64(n) {
+	added, err := res.RowsAffected()
+	if err != nil {
 		return err
 	}
-	return b.compare(ctx, tx, sensors, times)
+	var there map[int]float64
+	if added < int64(n) {
+		if there, err = b.compare(ctx, tx, sensors, times); err != nil {
+			return err
+		}
+	}
+	for _, r := range b.repeats {
+		value, taken := there[r.first]
+		if !taken {
+			value = b.readings[r.first].Value
+		}
+		b.outcomes[r.reading] = repeated(value, b.readings[r.reading].Value)
+	}
+	return nil
 }
 
-// compare finds the rows that were there before: those this transaction has not made.
-func (b *batch) compare(ctx context.Context, tx *sqlx.Tx, sensors, times []byte) error {
+// compare finds the rows that were there before, those this transaction has not made, and returns their values by reading.
+func (b *batch) compare(ctx context.Context, tx *sqlx.Tx, sensors, times []byte) (map[int]float64, error) {
 	const q = `
 		SELECT i.n, d.value
 		FROM unnest($1::int[], $2::timestamptz[]) WITH ORDINALITY AS i (sensor_id, timestamp, n)
@@ -146,22 +164,24 @@ func (b *batch) compare(ctx context.Context, tx *sqlx.Tx, sensors, times []byte)
 		WHERE NOT d.xmin = pg_current_xact_id()::xid`
 	rows, err := tx.QueryContext(ctx, q, sensors, times)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer rows.Close()
+	found := map[int]float64{}
 	for rows.Next() {
 		var n int
 		var there sql.Null[float64]
 		if err := rows.Scan(&n, &there); err != nil {
-			return err
+			return nil, err
 		}
 		if !there.Valid {
 			there.V = math.NaN()
 		}
 		i := b.rows[n-1]
+		found[i] = there.V
 		b.outcomes[i] = repeated(there.V, b.readings[i].Value)
 	}
-	return rows.Err()
+	return found, rows.Err()
 }
 
 // moveLatest moves latest forward to the newest of the rows that are new.

@@ -1,0 +1,103 @@
+package store_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/oei-ms/oei-ms/store"
+)
+
+func TestCredentials(t *testing.T) {
+	s, db := openRaw(t)
+	g, other := addGateway(t, s, "g"), addGateway(t, s, "other")
+	add := func(secret string) (store.Credential, *int64) {
+		t.Helper()
+		c, key, revoked, err := s.AddCredential(t.Context(), g.ID, secret)
+		if err != nil || key != "g" || c.GatewayID != g.ID || c.LastUsedAt != nil {
+			t.Fatalf("got %+v, %q, %v", c, key, err)
+		}
+		return c, revoked
+	}
+	login := func(key, secret string, want int64) {
+		t.Helper()
+		gateway, credential, err := s.Login(t.Context(), key, secret)
+		if want == 0 {
+			isError(t, err, store.ErrNotFound)
+		} else if err != nil || gateway != g.ID || credential != want {
+			t.Errorf("login %s %s: got %d, %d, %v, want %d", key, secret, gateway, credential, err, want)
+		}
+	}
+	inForce := func(ids ...int64) string {
+		t.Helper()
+		keys, err := s.InForce(t.Context(), ids)
+		ok(t, err)
+		return fmt.Sprint(keys)
+	}
+	login("g", "one", 0)
+	one, revoked := add("one")
+	if revoked != nil {
+		t.Errorf("revoked: got %d", *revoked)
+	}
+	two, revoked := add("two")
+	if revoked != nil {
+		t.Errorf("revoked: got %d", *revoked)
+	}
+	login("g", "one", one.ID)
+	login("g", "two", two.ID)
+	login("G", "two", 0)
+	login("other", "two", 0)
+	login("g", "", 0)
+	login("g\x00", "two", 0)
+	login("g\xff", "two", 0)
+	cs, err := s.Credentials(t.Context(), g.ID)
+	if err != nil || len(cs) != 2 || cs[0].ID != one.ID || cs[0].LastUsedAt == nil || cs[1].ID != two.ID {
+		t.Errorf("got %+v, %v", cs, err)
+	}
+	three, revoked := add("three")
+	if revoked == nil || *revoked != one.ID {
+		t.Errorf("the third revokes: got %v, want %d", revoked, one.ID)
+	}
+	login("g", "one", 0)
+	if got, want := inForce(one.ID, two.ID, three.ID, 999), fmt.Sprintf("map[%d:g %d:g]", two.ID, three.ID); got != want {
+		t.Errorf("in force: got %s, want %s", got, want)
+	}
+	isError(t, s.RevokeCredential(t.Context(), other.ID, two.ID), store.ErrNotFound)
+	ok(t, s.RevokeCredential(t.Context(), g.ID, two.ID))
+	isError(t, s.RevokeCredential(t.Context(), g.ID, two.ID), store.ErrNotFound)
+	login("g", "two", 0)
+
+	_, err = s.UpdateGateway(t.Context(), g.ID, 0, store.GatewayChange{IsActive: ptr(false)})
+	ok(t, err)
+	login("g", "three", 0)
+	if got := inForce(three.ID); got != "map[]" {
+		t.Errorf("of a gateway that is out of use: got %s", got)
+	}
+	_, err = s.UpdateGateway(t.Context(), g.ID, 0, store.GatewayChange{IsActive: ptr(true), Key: ptr("g2")})
+	ok(t, err)
+	if got, want := inForce(three.ID), fmt.Sprintf("map[%d:g2]", three.ID); got != want {
+		t.Errorf("of a renamed gateway: got %s, want %s", got, want)
+	}
+	if n := scan[int](t, db, `SELECT count(*) FROM gateway_credentials WHERE length(hash) <> 32`); n != 0 {
+		t.Error("a secret is kept in clear")
+	}
+	_, _, _, err = s.AddCredential(t.Context(), 999, "x")
+	isError(t, err, store.ErrNotFound)
+	_, err = s.Credentials(t.Context(), 999)
+	isError(t, err, store.ErrNotFound)
+
+	t.Run("many at once leave two", func(t *testing.T) {
+		var wg sync.WaitGroup
+		for i := range 20 {
+			wg.Go(func() {
+				if _, _, _, err := s.AddCredential(t.Context(), other.ID, fmt.Sprint(i)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if cs, _ := s.Credentials(t.Context(), other.ID); len(cs) != 2 {
+			t.Errorf("got %d, want 2", len(cs))
+		}
+	})
+}

@@ -1,0 +1,255 @@
+package store_test
+
+import (
+	"database/sql"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/oei-ms/oei-ms/store"
+)
+
+func TestGateways(t *testing.T) {
+	s := open(t)
+	a := addGateway(t, s, "press-1")
+	b, err := s.CreateGateway(t.Context(), store.Gateway{Key: "press-2", Name: "Press 2", Location: "hall", Metadata: `{"a": [1, null]}`})
+	ok(t, err)
+	if b.ID <= a.ID || b.Version != 1 || b.Status != "unknown" || b.LastSeenAt != nil || b.ClockSkewMs != nil || b.Metadata != `{"a": [1, null]}` {
+		t.Errorf("created: got %+v", b)
+	}
+	t.Run("what is there is found, what is not is not", func(t *testing.T) {
+		got, err := s.Gateway(t.Context(), b.ID)
+		if err != nil || got != b {
+			t.Errorf("got %+v, %v, want %+v", got, err, b)
+		}
+		for _, id := range []int64{0, 9999, 1 << 40} {
+			_, err := s.Gateway(t.Context(), id)
+			if !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrInvalid) {
+				t.Errorf("gateway %d: got %v", id, err)
+			}
+		}
+	})
+	t.Run("filters and pages select", func(t *testing.T) {
+		tests := map[string]struct {
+			filter store.GatewayFilter
+			after  int64
+			limit  int
+			want   string
+			count  int64
+		}{
+			"all":         {store.GatewayFilter{}, 0, 10, "press-1 press-2", 2},
+			"a page":      {store.GatewayFilter{}, 0, 1, "press-1", 2},
+			"the next":    {store.GatewayFilter{}, a.ID, 1, "press-2", 2},
+			"behind all":  {store.GatewayFilter{}, b.ID, 1, "", 2},
+			"a key":       {store.GatewayFilter{Key: ptr("press-2")}, 0, 10, "press-2", 1},
+			"in use":      {store.GatewayFilter{IsActive: ptr(true)}, 0, 10, "press-1", 1},
+			"a status":    {store.GatewayFilter{Status: ptr("online")}, 0, 10, "", 0},
+			"everything":  {store.GatewayFilter{Key: ptr("press-2"), Status: ptr("unknown"), IsActive: ptr(false)}, 0, 10, "press-2", 1},
+			"no such key": {store.GatewayFilter{Key: ptr("' OR true --")}, 0, 10, "", 0},
+		}
+		for name, tt := range tests {
+			gs, err := s.Gateways(t.Context(), tt.filter, tt.after, tt.limit)
+			var keys []string
+			for _, g := range gs {
+				keys = append(keys, g.Key)
+			}
+			if got := strings.Join(keys, " "); err != nil || got != tt.want || gs == nil {
+				t.Errorf("%s: got %q, %v, want %q", name, got, err, tt.want)
+			}
+			if n, err := s.CountGateways(t.Context(), tt.filter); n != tt.count || err != nil {
+				t.Errorf("%s: count: got %d, %v, want %d", name, n, err, tt.count)
+			}
+		}
+	})
+	t.Run("a change keeps what it does not name and counts up the version", func(t *testing.T) {
+		got, err := s.UpdateGateway(t.Context(), b.ID, b.Version, store.GatewayChange{Name: ptr("New"), Location: ptr("")})
+		if err != nil || got.Name != "New" || got.Location != "" || got.Key != b.Key || got.Version != 2 || got.Metadata != b.Metadata || got.UpdatedAt.Before(b.UpdatedAt) {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		got, err = s.UpdateGateway(t.Context(), b.ID, 0, store.GatewayChange{Metadata: ptr(`{}`), IsActive: ptr(true)})
+		if err != nil || got.Version != 3 || got.Metadata != "{}" || !got.IsActive {
+			t.Errorf("got %+v, %v", got, err)
+		}
+	})
+	t.Run("what cannot be is refused with its kind", func(t *testing.T) {
+		update := func(id, version int64, c store.GatewayChange) error {
+			_, err := s.UpdateGateway(t.Context(), id, version, c)
+			return err
+		}
+		isError(t, update(b.ID, 1, store.GatewayChange{Name: ptr("x")}), store.ErrStale)
+		isError(t, update(9999, 1, store.GatewayChange{Name: ptr("x")}), store.ErrNotFound)
+		isError(t, update(9999, 0, store.GatewayChange{Name: ptr("x")}), store.ErrNotFound)
+		isError(t, update(b.ID, 0, store.GatewayChange{Key: ptr("press-1")}), store.ErrConflict)
+		isError(t, update(b.ID, 0, store.GatewayChange{Metadata: ptr("{")}), store.ErrInvalid)
+		isError(t, update(b.ID, 0, store.GatewayChange{Name: ptr(strings.Repeat("x", 101))}), store.ErrInvalid)
+		_, err := s.CreateGateway(t.Context(), store.Gateway{Key: "press-1", Name: "x", Metadata: "{}"})
+		isError(t, err, store.ErrConflict)
+	})
+	t.Run("of many changes of one version one wins", func(t *testing.T) {
+		now, err := s.Gateway(t.Context(), b.ID)
+		ok(t, err)
+		var won atomic.Int32
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				if _, err := s.UpdateGateway(t.Context(), b.ID, now.Version, store.GatewayChange{Name: ptr("race")}); err == nil {
+					won.Add(1)
+				} else {
+					isError(t, err, store.ErrStale)
+				}
+			})
+		}
+		wg.Wait()
+		if n := won.Load(); n != 1 {
+			t.Errorf("won: got %d", n)
+		}
+	})
+}
+
+func TestSensors(t *testing.T) {
+	s := open(t)
+	g, other := addGateway(t, s, "g"), addGateway(t, s, "other")
+	a := addSensor(t, s, g.ID, "t1")
+	b, err := s.CreateSensor(t.Context(), store.Sensor{
+		GatewayID: other.ID, Key: "t1", Name: "Pressure", Type: "pressure", Unit: "bar", MinValue: ptr(-1.5), MaxValue: ptr(1e300), Tags: `{"line": "3"}`,
+	})
+	ok(t, err)
+	if got, err := s.Sensor(t.Context(), b.ID); err != nil || *got.MinValue != -1.5 || *got.MaxValue != 1e300 || got.Tags != `{"line": "3"}` || got.Version != 1 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if a.MinValue != nil || a.MaxValue != nil {
+		t.Errorf("an open range: got %+v", a)
+	}
+	t.Run("filters and pages select", func(t *testing.T) {
+		tests := map[string]struct {
+			filter store.SensorFilter
+			after  int64
+			want   int64 // the first; 0 is none
+			count  int64
+		}{
+			"all":       {store.SensorFilter{}, 0, a.ID, 2},
+			"the next":  {store.SensorFilter{}, a.ID, b.ID, 2},
+			"a gateway": {store.SensorFilter{GatewayID: &other.ID}, 0, b.ID, 1},
+			"a type":    {store.SensorFilter{Type: ptr("pressure")}, 0, b.ID, 1},
+			"in use":    {store.SensorFilter{IsActive: ptr(true)}, 0, a.ID, 1},
+			"a key":     {store.SensorFilter{Key: ptr("t1"), GatewayID: &g.ID}, 0, a.ID, 1},
+			"none":      {store.SensorFilter{Key: ptr("t2")}, 0, 0, 0},
+		}
+		for name, tt := range tests {
+			list, err := s.Sensors(t.Context(), tt.filter, tt.after, 1)
+			var got int64
+			if len(list) > 0 {
+				got = list[0].ID
+			}
+			if err != nil || got != tt.want || list == nil {
+				t.Errorf("%s: got %d, %v, want %d", name, got, err, tt.want)
+			}
+			if n, err := s.CountSensors(t.Context(), tt.filter); n != tt.count || err != nil {
+				t.Errorf("%s: count: got %d, %v, want %d", name, n, err, tt.count)
+			}
+		}
+		unknown, err := s.UnknownSensors(t.Context(), []int64{999, a.ID, 1 << 40, b.ID, 998})
+		if err != nil || len(unknown) != 3 || unknown[0] != 999 || unknown[2] != 998 {
+			t.Errorf("unknown: got %v, %v", unknown, err)
+		}
+	})
+	t.Run("a change can close and open the range", func(t *testing.T) {
+		number := func(v float64) *sql.Null[float64] { return &sql.Null[float64]{V: v, Valid: true} }
+		got, err := s.UpdateSensor(t.Context(), a.ID, 1, store.SensorChange{MinValue: number(1), MaxValue: number(2), Unit: ptr("Cel")})
+		if err != nil || *got.MinValue != 1 || *got.MaxValue != 2 || got.Unit != "Cel" || got.Version != 2 {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		got, err = s.UpdateSensor(t.Context(), a.ID, 2, store.SensorChange{MinValue: &sql.Null[float64]{}})
+		if err != nil || got.MinValue != nil || *got.MaxValue != 2 {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		_, err = s.UpdateSensor(t.Context(), a.ID, 3, store.SensorChange{MinValue: number(3)})
+		isError(t, err, store.ErrInvalid)
+		_, err = s.UpdateSensor(t.Context(), a.ID, 1, store.SensorChange{})
+		isError(t, err, store.ErrStale)
+		_, err = s.UpdateSensor(t.Context(), 999, 1, store.SensorChange{})
+		isError(t, err, store.ErrNotFound)
+	})
+	t.Run("what cannot be is refused with its kind", func(t *testing.T) {
+		v := store.Sensor{GatewayID: g.ID, Key: "t1", Name: "x", Type: "x", Tags: "{}"}
+		_, err := s.CreateSensor(t.Context(), v)
+		isError(t, err, store.ErrConflict)
+		v.GatewayID = 999
+		_, err = s.CreateSensor(t.Context(), v)
+		isError(t, err, store.ErrInUse)
+		v.GatewayID, v.Key, v.MinValue, v.MaxValue = g.ID, "t2", ptr(2.), ptr(1.)
+		_, err = s.CreateSensor(t.Context(), v)
+		isError(t, err, store.ErrInvalid)
+	})
+}
+
+func TestDelete(t *testing.T) {
+	s, db := openRaw(t)
+	g, other := addGateway(t, s, "g"), addGateway(t, s, "other")
+	a, b, stays := addSensor(t, s, g.ID, "a"), addSensor(t, s, g.ID, "b"), addSensor(t, s, other.ID, "c")
+	_, _, _, err := s.AddCredential(t.Context(), g.ID, "secret")
+	ok(t, err)
+	write(t, s, reading(a.ID, 0, 1), reading(a.ID, 3*24*60, 2), reading(b.ID, -24*60, 3), reading(stays.ID, 0, 4))
+	count := func(q string) int { return scan[int](t, db, q) }
+
+	check := func(what string, d store.Deletion, err error, gateways, sensors, first, last int) {
+		t.Helper()
+		ok(t, err)
+		if d.Gateways != gateways || d.Sensors != sensors || d.First == nil || d.Last == nil ||
+			!d.First.Equal(reading(0, first, 0).Timestamp) || !d.Last.Equal(reading(0, last, 0).Timestamp) {
+			t.Errorf("%s: got %+v %v %v", what, d, d.First, d.Last)
+		}
+	}
+	d, err := s.DeleteGateway(t.Context(), g.ID, 0, false, true)
+	check("a dry run tells all", d, err, 1, 2, -24*60, 3*24*60)
+	d, err = s.DeleteSensor(t.Context(), a.ID, a.Version, true)
+	check("a dry run of a sensor", d, err, 0, 1, 0, 3*24*60)
+	if n := count(`SELECT count(*) FROM sensors`) + count(`SELECT count(*) FROM purges`); n != 3 {
+		t.Errorf("a dry run changed something: %d", n)
+	}
+	_, err = s.DeleteGateway(t.Context(), g.ID, 0, false, false)
+	isError(t, err, store.ErrInUse)
+	_, err = s.DeleteGateway(t.Context(), g.ID, 7, true, false)
+	isError(t, err, store.ErrStale)
+	_, err = s.DeleteGateway(t.Context(), 999, 0, true, false)
+	isError(t, err, store.ErrNotFound)
+	_, err = s.DeleteSensor(t.Context(), a.ID, 7, false)
+	isError(t, err, store.ErrStale)
+	_, err = s.DeleteSensor(t.Context(), 999, 0, false)
+	isError(t, err, store.ErrNotFound)
+
+	d, err = s.DeleteGateway(t.Context(), g.ID, g.Version, true, false)
+	check("a cascade", d, err, 1, 2, -24*60, 3*24*60)
+	if n := count(`SELECT count(*) FROM sensors`); n != 1 {
+		t.Errorf("sensors: got %d, want 1", n)
+	}
+	if n := count(`SELECT count(*) FROM gateway_credentials`); n != 0 {
+		t.Errorf("credentials: got %d, want 0", n)
+	}
+	latest, err := s.Latest(t.Context(), store.LatestQuery{Limit: 10})
+	if err != nil || len(latest) != 1 || latest[0].SensorID != stays.ID {
+		t.Errorf("latest: got %v, %v", latest, err)
+	}
+
+	write(t, s, reading(a.ID, 1, 5)) // was on its way
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() { isError(t, s.Purge(t.Context()), nil) })
+	}
+	wg.Wait()
+	ok(t, s.Purge(t.Context()))
+	if n := count(`SELECT count(*) FROM sensor_data`); n != 1 || len(all(t, s, stays.ID)) != 1 {
+		t.Errorf("readings: got %d, want the other gateway's", n)
+	}
+	if n := count(`SELECT count(*) FROM latest`) + count(`SELECT count(*) FROM purges`); n != 1 {
+		t.Errorf("latest and purges: got %d, want 1", n)
+	}
+	d, err = s.DeleteSensor(t.Context(), stays.ID, stays.Version, false)
+	check("a sensor", d, err, 0, 1, 0, 0)
+	d, err = s.DeleteGateway(t.Context(), other.ID, 0, false, false)
+	if err != nil || d.Sensors != 0 || d.First != nil || d.Last != nil {
+		t.Errorf("an empty gateway: got %+v, %v", d, err)
+	}
+}

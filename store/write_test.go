@@ -1,0 +1,432 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oei-ms/oei-ms/store"
+)
+
+func TestWrite(t *testing.T) {
+	nan := math.NaN()
+	bad := func(r store.Reading) store.Reading {
+		r.Quality, r.StatusCode = store.Bad, 0x80000000
+		return r
+	}
+	tests := map[string]struct {
+		before, came []store.Reading
+		outcomes     string
+		stored       []store.Reading
+	}{
+		"nothing":                                     {nil, nil, "[]", nil},
+		"what is new is stored":                       {nil, []store.Reading{reading(1, 0, 1), reading(1, 1, 2)}, "[stored stored]", []store.Reading{reading(1, 0, 1), reading(1, 1, 2)}},
+		"in whatever order it comes":                  {nil, []store.Reading{reading(2, 1, 1), reading(1, 0, 2), reading(1, -1, 3)}, "[stored stored stored]", []store.Reading{reading(1, -1, 3), reading(1, 0, 2), reading(2, 1, 1)}},
+		"the same again is a duplicate":               {[]store.Reading{reading(1, 0, 1)}, []store.Reading{reading(1, 0, 1)}, "[duplicate]", []store.Reading{reading(1, 0, 1)}},
+		"another value conflicts and the first stays": {[]store.Reading{reading(1, 0, 1)}, []store.Reading{reading(1, 0, 2)}, "[conflict]", []store.Reading{reading(1, 0, 1)}},
+		"a duplicate and a conflict among new ones": {
+			[]store.Reading{reading(1, 0, 1), reading(1, 1, 1)},
+			[]store.Reading{reading(1, 2, 9), reading(1, 1, 2), reading(1, -3, 9), reading(1, 0, 1), reading(2, 0, 9)},
+			"[stored conflict stored duplicate stored]",
+			[]store.Reading{reading(1, -3, 9), reading(1, 0, 1), reading(2, 0, 9), reading(1, 1, 1), reading(1, 2, 9)},
+		},
+		"of several in one batch the first counts": {
+			nil, []store.Reading{reading(1, 0, 1), reading(1, 0, 1), reading(1, 0, 2), reading(1, 0, 1)},
+			"[stored duplicate conflict duplicate]", []store.Reading{reading(1, 0, 1)},
+		},
+		"of several in one batch none is new when one is there": {
+			[]store.Reading{reading(1, 0, 2)}, []store.Reading{reading(1, 0, 1), reading(1, 0, 2), reading(1, 0, 1)},
+			"[conflict duplicate conflict]", []store.Reading{reading(1, 0, 2)},
+		},
+		"no value equals no value":                     {[]store.Reading{bad(reading(1, 0, nan))}, []store.Reading{bad(reading(1, 0, nan))}, "[duplicate]", []store.Reading{bad(reading(1, 0, nan))}},
+		"no value is not a value":                      {[]store.Reading{reading(1, 0, nan)}, []store.Reading{reading(1, 0, 0)}, "[conflict]", []store.Reading{reading(1, 0, nan)}},
+		"a value is not no value":                      {[]store.Reading{reading(1, 0, 0)}, []store.Reading{reading(1, 0, nan)}, "[conflict]", []store.Reading{reading(1, 0, 0)}},
+		"no value twice in a batch":                    {nil, []store.Reading{reading(1, 0, nan), reading(1, 0, nan), reading(1, 0, 1)}, "[stored duplicate conflict]", []store.Reading{reading(1, 0, nan)}},
+		"the ends of what a float can be":              {nil, []store.Reading{reading(1, 0, math.MaxFloat64), reading(1, 1, -math.MaxFloat64), reading(1, 2, math.SmallestNonzeroFloat64)}, "[stored stored stored]", []store.Reading{reading(1, 0, math.MaxFloat64), reading(1, 1, -math.MaxFloat64), reading(1, 2, math.SmallestNonzeroFloat64)}},
+		"the same value with another quality is there": {[]store.Reading{reading(1, 0, 1)}, []store.Reading{bad(reading(1, 0, 1))}, "[duplicate]", []store.Reading{reading(1, 0, 1)}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := open(t)
+			if tt.before != nil {
+				write(t, s, tt.before...)
+			}
+			if got := write(t, s, tt.came...); got != tt.outcomes {
+				t.Errorf("outcomes: got %s, want %s", got, tt.outcomes)
+			}
+			if got, want := lines(all(t, s, 1, 2)), lines(tt.stored); !slices.Equal(got, want) {
+				t.Errorf("stored: got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+		})
+	}
+}
+
+func TestLatestOnlyMovesForward(t *testing.T) {
+	s := open(t)
+	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
+	steps := []struct {
+		name  string
+		write []store.Reading
+		want  store.Reading
+	}{
+		{"the first", []store.Reading{reading(v.ID, 0, 1)}, reading(v.ID, 0, 1)},
+		{"a later one", []store.Reading{reading(v.ID, 5, 2)}, reading(v.ID, 5, 2)},
+		{"a late one", []store.Reading{reading(v.ID, 3, 3)}, reading(v.ID, 5, 2)},
+		{"one of years ago", []store.Reading{reading(v.ID, -3*365*24*60, 3)}, reading(v.ID, 5, 2)},
+		{"a conflict", []store.Reading{reading(v.ID, 5, 4)}, reading(v.ID, 5, 2)},
+		{"the newest of a batch, wherever it is", []store.Reading{reading(v.ID, 6, 1), reading(v.ID, 9, 2), reading(v.ID, 7, 3)}, reading(v.ID, 9, 2)},
+		{"a conflict newer than what is new in the batch", []store.Reading{reading(v.ID, 9, 5), reading(v.ID, 8, 3)}, reading(v.ID, 9, 2)},
+		{"one without a value", []store.Reading{reading(v.ID, 10, math.NaN())}, reading(v.ID, 10, math.NaN())},
+		{"and back to one", []store.Reading{reading(v.ID, 11, 7)}, reading(v.ID, 11, 7)},
+	}
+	for _, step := range steps {
+		write(t, s, step.write...)
+		got, err := s.Latest(t.Context(), store.LatestQuery{Sensors: []int64{v.ID}, Limit: 1})
+		if err != nil || len(got) != 1 || line(got[0]) != line(step.want) || !got[0].Received.Equal(step.want.Received) || got[0].GatewayID != v.GatewayID {
+			t.Errorf("%s: got %+v, %v, want %+v", step.name, got, err, step.want)
+		}
+	}
+}
+
+func TestPartitions(t *testing.T) {
+	t.Run("back-filled days get theirs, once for many instances at the same time", func(t *testing.T) {
+		s, db := openRaw(t)
+		others := []*store.Store{s}
+		for range 3 {
+			others = append(others, openAt(t, scan[string](t, db, `SELECT 'host=' || current_setting('unix_socket_directories') || ' port=5432 user=' || current_user || ' sslmode=disable dbname=' || current_database()`)+durable))
+		}
+		var rs []store.Reading
+		for d := range 20 {
+			rs = append(rs, reading(1, -d*24*60*17, float64(d)))
+		}
+		rs = append(rs, store.Reading{SensorID: 1, Timestamp: time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC)},
+			store.Reading{SensorID: 1, Timestamp: time.Date(2026, 3, 3, 23, 59, 59, 999999000, time.UTC)},
+			store.Reading{SensorID: 1, Timestamp: time.Date(1999, 12, 31, 23, 59, 59, 999999000, time.UTC)})
+		var wg sync.WaitGroup
+		for i, s := range others {
+			wg.Go(func() {
+				mine := slices.Clone(rs)
+				for j := range mine {
+					mine[j].SensorID = int64(i + 1)
+				}
+				if out, err := s.Write(t.Context(), mine, nothing); err != nil || slices.ContainsFunc(out, func(o store.Outcome) bool { return o != store.Stored }) {
+					t.Errorf("got %v, %v", out, err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := scan[int](t, db, `SELECT count(*) FROM sensor_data`); n != 4*len(rs) {
+			t.Errorf("rows: got %d, want %d", n, 4*len(rs))
+		}
+		if n := scan[int](t, db, `SELECT count(*) FROM pg_inherits WHERE inhparent = 'sensor_data'::regclass`); n != 22 {
+			t.Errorf("partitions: got %d, want 22", n)
+		}
+		if n := scan[int](t, db, `SELECT count(*) FROM pg_index WHERE indrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'sensor_data'::regclass) AND indisprimary`); n != 22 {
+			t.Errorf("primary keys: got %d, want 22", n)
+		}
+	})
+	t.Run("those of the days to come are made ahead, a second time too", func(t *testing.T) {
+		s, db := openRaw(t)
+		for range 2 {
+			ok(t, s.EnsurePartitions(t.Context()))
+		}
+		tomorrow := time.Now().UTC().AddDate(0, 0, 1).Format("20060102")
+		if !scan[bool](t, db, `SELECT to_regclass('sensor_data_'||$1::text) IS NOT NULL`, tomorrow) {
+			t.Error("there is none for tomorrow")
+		}
+	})
+	t.Run("one that was dropped in between is made again", func(t *testing.T) {
+		s, db := openRaw(t)
+		write(t, s, reading(1, 0, 1))
+		run(t, db, `DROP TABLE sensor_data_20260304`)
+		if got := write(t, s, reading(1, 0, 2), reading(1, 1, 2)); got != "[stored stored]" {
+			t.Errorf("got %s", got)
+		}
+	})
+	t.Run("one that was detached is attached again with what it has", func(t *testing.T) {
+		s, db := openRaw(t)
+		write(t, s, reading(1, 0, 1))
+		run(t, db, `ALTER TABLE sensor_data DETACH PARTITION sensor_data_20260304`)
+		if got := write(t, s, reading(1, 0, 2), reading(1, 1, 2)); got != "[conflict stored]" {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+// TestConcurrentWritesAgree has many writers offer the same keys with different values.
+func TestConcurrentWritesAgree(t *testing.T) {
+	s := open(t)
+	const writers, keys = 6, 60
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	type offer struct {
+		r store.Reading
+		o store.Outcome
+	}
+	offers := make([][]offer, writers)
+	var wg sync.WaitGroup
+	for w := range writers {
+		rnd := rand.New(rand.NewPCG(seed, uint64(w)))
+		wg.Go(func() {
+			for range 8 {
+				rs := make([]store.Reading, 0, keys)
+				for range keys {
+					rs = append(rs, reading(int64(rnd.IntN(6)+1), rnd.IntN(10), float64(rnd.IntN(3))))
+				}
+				out, err := s.Write(t.Context(), rs, nothing)
+				for store.Transient(err) { // a deadlock would be
+					t.Errorf("writer %d: %v", w, err)
+					out, err = s.Write(t.Context(), rs, nothing)
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for i, r := range rs {
+					offers[w] = append(offers[w], offer{r, out[i]})
+				}
+			}
+		})
+	}
+	wg.Wait()
+	type key struct {
+		sensor int64
+		at     int64
+	}
+	value := map[key]float64{}
+	for _, r := range all(t, s, 1, 2, 3, 4, 5, 6) {
+		k := key{r.SensorID, r.Timestamp.UnixMicro()}
+		if _, twice := value[k]; twice {
+			t.Errorf("twice: %s", line(r))
+		}
+		value[k] = r.Value
+	}
+	stored := map[key]int{}
+	for _, o := range slices.Concat(offers...) {
+		k := key{o.r.SensorID, o.r.Timestamp.UnixMicro()}
+		there, known := value[k]
+		want := store.Conflict
+		if there == o.r.Value {
+			want = store.Duplicate
+		}
+		if o.o == store.Stored {
+			stored[k]++
+			want = store.Stored
+			known = known && there == o.r.Value
+		}
+		if !known || o.o != want {
+			t.Errorf("%s: got %v with %v stored", line(o.r), o.o, there)
+		}
+	}
+	for k := range value {
+		if stored[k] != 1 {
+			t.Errorf("%v: %d writers were told that they stored it", k, stored[k])
+		}
+	}
+	for _, l := range must(s.Latest(t.Context(), store.LatestQuery{Limit: 10})) {
+		t.Errorf("latest of a sensor that is not registered: %s", line(l))
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// TestRetryAfterUnknownCommit writes a batch again as ingest does when the answer to COMMIT was lost.
+func TestRetryAfterUnknownCommit(t *testing.T) {
+	s := open(t)
+	rs := []store.Reading{reading(1, 0, 1), reading(1, 1, math.NaN()), reading(2, 0, 3)}
+	if got := write(t, s, rs...); got != "[stored stored stored]" {
+		t.Errorf("got %s", got)
+	}
+	if got := write(t, s, rs...); got != "[duplicate duplicate duplicate]" {
+		t.Errorf("again: got %s", got)
+	}
+}
+
+func TestWriteIsOneTransaction(t *testing.T) {
+	s, db := openRaw(t)
+	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
+	write(t, s, reading(v.ID, 0, 1))
+	g := store.Presence{GatewayID: v.GatewayID, Status: "online", At: noon}
+	out, err := s.Write(t.Context(), []store.Reading{reading(v.ID, 0, 2), reading(v.ID, 1, 2)}, func(out []store.Outcome) store.Also {
+		if fmt.Sprint(out) != "[conflict stored]" {
+			t.Errorf("outcomes in the transaction: got %v", out)
+		}
+		return store.Also{Rejections: []store.Rejection{{Gateway: "g", Topic: "t", Reason: "conflict", At: noon}}, Presence: []store.Presence{g}}
+	})
+	if err != nil || fmt.Sprint(out) != "[conflict stored]" {
+		t.Errorf("got %v, %v", out, err)
+	}
+	if n := scan[int](t, db, `SELECT count(*) FROM rejections`) + scan[int](t, db, `SELECT count(*) FROM gateways WHERE status = 'online'`); n != 2 {
+		t.Errorf("rejections and presence: got %d, want 2", n)
+	}
+
+	g.Status = "broken" // the schema refuses it
+	_, err = s.Write(t.Context(), []store.Reading{reading(v.ID, 2, 2)}, func([]store.Outcome) store.Also {
+		return store.Also{Rejections: []store.Rejection{{Gateway: "g", Topic: "t", Reason: "other", At: noon}}, Presence: []store.Presence{g}}
+	})
+	isError(t, err, store.ErrInvalid)
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err = s.Write(ctx, []store.Reading{reading(v.ID, 3, 2)}, func([]store.Outcome) store.Also { cancel(); return store.Also{} })
+	if err == nil {
+		t.Error("a write that was cancelled succeeded")
+	}
+	if got := len(all(t, s, v.ID)); got != 2 {
+		t.Errorf("readings: got %d, want 2", got)
+	}
+	if n := scan[int](t, db, `SELECT count(*) FROM rejections`); n != 1 {
+		t.Errorf("rejections: got %d, want 1", n)
+	}
+	if l := must(s.Latest(t.Context(), store.LatestQuery{Limit: 1})); len(l) != 1 || !l[0].Timestamp.Equal(reading(0, 1, 0).Timestamp) {
+		t.Errorf("latest: got %v", l)
+	}
+}
+
+func TestPresence(t *testing.T) {
+	s := open(t)
+	a, b := addGateway(t, s, "a"), addGateway(t, s, "b")
+	at := func(seconds int) time.Time { return noon.Add(time.Duration(seconds) * time.Second) }
+	steps := []struct {
+		name string
+		set  []store.Presence
+		want string // of a: status, seconds after noon, skew
+	}{
+		{"nothing", nil, "unknown"},
+		{"online", []store.Presence{{GatewayID: a.ID, Status: "online", At: at(1)}}, "online 1"},
+		{"only seen", []store.Presence{{GatewayID: a.ID, At: at(5)}}, "online 5"},
+		{"seen earlier, by another instance", []store.Presence{{GatewayID: a.ID, At: at(3)}}, "online 5"},
+		{"a skew", []store.Presence{{GatewayID: a.ID, At: at(6), Skew: ptr(-1500 * time.Millisecond)}}, "online 6 -1500"},
+		{"the last of several counts", []store.Presence{
+			{GatewayID: a.ID, Status: "online", At: at(7), Skew: ptr(time.Second)}, {GatewayID: b.ID, At: at(1)},
+			{GatewayID: a.ID, Status: "offline", At: at(8)}, {GatewayID: 999, Status: "online", At: at(1)},
+		}, "offline 8 1000"},
+	}
+	for _, step := range steps {
+		ok(t, s.SetPresence(t.Context(), step.set))
+		g := must(s.Gateway(t.Context(), a.ID))
+		got := g.Status
+		if g.LastSeenAt != nil {
+			got += fmt.Sprint(" ", g.LastSeenAt.Sub(noon).Seconds())
+		}
+		if g.ClockSkewMs != nil {
+			got += fmt.Sprint(" ", *g.ClockSkewMs)
+		}
+		if got != step.want || g.Version != 1 {
+			t.Errorf("%s: got %q version %d, want %q", step.name, got, g.Version, step.want)
+		}
+	}
+	ok(t, s.ResetPresence(t.Context()))
+	if g := must(s.Gateway(t.Context(), a.ID)); g.Status != "unknown" || g.LastSeenAt == nil {
+		t.Errorf("reset: got %+v", g)
+	}
+}
+
+func TestRejections(t *testing.T) {
+	s, db := openRaw(t)
+	record := func(rs ...store.Rejection) {
+		t.Helper()
+		_, err := s.Write(t.Context(), nil, func([]store.Outcome) store.Also { return store.Also{Rejections: rs} })
+		ok(t, err)
+	}
+	rejection := func(payload string, second int) store.Rejection {
+		return store.Rejection{Gateway: "g", Topic: "gateways/g/data", Reason: "malformed", Detail: "d" + fmt.Sprint(second), Payload: []byte(payload), At: noon.Add(time.Duration(second) * time.Second)}
+	}
+	record(rejection("a", 1), rejection("b", 2), rejection("a", 3))
+	record(rejection("a", 9))
+	const q = `SELECT string_agg(format('%s %s %s %s %s', payload, count, extract(second FROM first_at)::int, extract(second FROM last_at)::int, detail), ', ' ORDER BY payload) FROM rejections`
+	if got, want := scan[string](t, db, q), `\x61 3 1 9 d9, \x62 1 2 2 d2`; got != want {
+		t.Errorf("counted: got %q, want %q", got, want)
+	}
+
+	rnd := rand.New(rand.NewPCG(1, 2))
+	noise := make([]byte, 60_000)
+	for i := range noise {
+		noise[i] = byte(rnd.Uint32())
+	}
+	hostile := map[string]store.Rejection{
+		"a NUL":                    {Gateway: "n\x00", Topic: "a\x00b", Reason: "r", Detail: "\x00", Payload: []byte{0}},
+		"bytes that are no UTF-8":  {Gateway: "n\xff", Topic: "a\xc0\xaf", Reason: "r", Detail: "\xed\xa0\x80", Payload: []byte{0xff}},
+		"a long topic":             {Gateway: "n", Topic: string(noise), Reason: "r", Payload: nil},
+		"a long topic of letters":  {Gateway: "n", Topic: strings.Repeat("ä", 30_000), Reason: "r"},
+		"a large payload":          {Gateway: "n", Topic: "t", Reason: "r", Payload: noise},
+		"quotes and braces":        {Gateway: `"{`, Topic: `\"',{}`, Reason: "r", Detail: `NULL`, Payload: []byte(`\x`)},
+		"nothing":                  {},
+		"a payload that is nobody": {Gateway: "n", Topic: "NULL", Reason: "r", Payload: []byte("NULL")},
+	}
+	for name, r := range hostile {
+		t.Run(name, func(t *testing.T) {
+			r.At = noon
+			before := scan[int](t, db, `SELECT count(*) FROM rejections`)
+			record(r)
+			record(r)
+			if n := scan[int](t, db, `SELECT count(*) FROM rejections`); n != before+1 {
+				t.Errorf("rows: got %d more, want 1", n-before)
+			}
+		})
+	}
+	if n := scan[int](t, db, `SELECT max(length(payload)) FROM rejections`); n != 4096 {
+		t.Errorf("kept of a payload: got %d bytes", n)
+	}
+	if n := scan[int](t, db, `SELECT max(payload_size) FROM rejections`); n != len(noise) {
+		t.Errorf("size of a payload: got %d bytes", n)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	s, db := openRaw(t)
+	_ = s
+	raise := func(code string) error {
+		_, err := db.ExecContext(t.Context(), fmt.Sprintf(`DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '%s'; END $$`, code))
+		return err
+	}
+	tests := map[string]struct {
+		codes     []string
+		want      error // nil: none of ours
+		transient bool
+	}{
+		"the connection, the server, its resources and its disks": {[]string{"08006", "40001", "40P01", "53100", "53300", "55P03", "57014", "57P01", "57P03", "58030", "25006", "25P03"}, store.ErrUnavailable, true},
+		"no partition": {[]string{"23514"}, store.ErrUnavailable, true},
+		"a taken key":  {[]string{"23505"}, store.ErrConflict, false},
+		"a reference":  {[]string{"23503"}, store.ErrInUse, false},
+		"the data":     {[]string{"22001", "22003", "22021", "22P02", "23502"}, store.ErrInvalid, false},
+		"our mistakes": {[]string{"42P01", "42501", "XX000", "0A000"}, nil, false},
+	}
+	for name, tt := range tests {
+		for _, code := range tt.codes {
+			raw := raise(code)
+			err := store.Explain("op", raw)
+			if !errors.Is(err, raw) || !strings.HasPrefix(err.Error(), "op: ") {
+				t.Errorf("%s %s: got %v", name, code, err)
+			}
+			if got := store.Transient(err); got != tt.transient {
+				t.Errorf("%s %s: transient: got %v", name, code, got)
+			}
+			for _, kind := range []error{store.ErrNotFound, store.ErrConflict, store.ErrInUse, store.ErrStale, store.ErrInvalid, store.ErrUnavailable} {
+				if got, want := errors.Is(err, kind), kind == tt.want; got != want {
+					t.Errorf("%s %s: is %v: got %v", name, code, kind, got)
+				}
+			}
+		}
+	}
+	if store.Explain("op", nil) != nil {
+		t.Error("nil became an error")
+	}
+	canceled := store.Explain("op", context.Canceled)
+	if store.Transient(canceled) || !errors.Is(canceled, context.Canceled) {
+		t.Errorf("a caller that went away: got %v", canceled)
+	}
+	if late := store.Explain("op", context.DeadlineExceeded); !errors.Is(late, store.ErrUnavailable) {
+		t.Errorf("a deadline: got %v", late)
+	}
+}
