@@ -22,6 +22,7 @@ type counters struct {
 	sent      atomic.Int64
 	acked     atomic.Int64
 	repeated  atomic.Int64
+	trouble   atomic.Value // string: why a gateway was not connected, of late
 
 	mu      sync.Mutex
 	refused map[byte]*refusal
@@ -99,6 +100,9 @@ func (c *counters) line(sendRate, ackRate float64) string {
 	}
 	if total > 0 {
 		text += " · refused " + why
+	}
+	if trouble, ok := c.trouble.Load().(string); ok && c.connected.Load() < int64(c.gateways) {
+		text += " · " + trouble
 	}
 	return text
 }

@@ -40,7 +40,6 @@ type gateway struct {
 	ups     int
 	since   time.Time // of the connection
 	brief   int       // how many connections in a row did not last
-	trouble string    // the last one logged
 	failure error     // what ended the gateway, if not its context
 }
 
@@ -152,7 +151,6 @@ func (g *gateway) connected(drain context.Context, known bool) {
 		g.forget()
 		g.session, g.forget = context.WithCancel(drain)
 	}
-	g.trouble = ""
 	g.mu.Unlock()
 	select {
 	case g.up <- struct{}{}:
@@ -172,15 +170,10 @@ func (g *gateway) disconnected() (again bool) {
 	return true
 }
 
-// troubled logs why the gateway is not connected, once for the same reason.
+// troubled notes why the gateway is not connected.
 func (g *gateway) troubled(err error) {
-	g.mu.Lock()
-	again := g.trouble == err.Error()
-	g.trouble = err.Error()
-	g.mu.Unlock()
-	if !again {
-		g.log.Warn("gateway lost or cannot reach the broker", "error", err)
-	}
+	g.count.trouble.Store(g.key + ": " + err.Error())
+	g.log.Debug("gateway lost or cannot reach the broker", "error", err)
 }
 
 // stream publishes the given sensors at every interval until ctx ends.
@@ -279,12 +272,12 @@ func (g *gateway) leave(ctx context.Context) {
 	wait, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if _, err := g.conn.Publish(wait, &paho.Publish{Topic: g.statusTopic(), Payload: status("offline"), QoS: 1}); err != nil {
-		g.log.Debug("gateway could not say good-bye", "error", err)
+		g.log.DebugContext(ctx, "gateway could not say good-bye", "error", err)
 	}
 	wait, cancel = context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if err := g.conn.Disconnect(wait); err != nil {
-		g.log.Debug("gateway did not disconnect cleanly", "error", err)
+		g.log.DebugContext(ctx, "gateway did not disconnect cleanly", "error", err)
 	}
 }
 
