@@ -68,6 +68,13 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 		return err
 	}
 	defer api.Close()
+	var mqtt net.Listener // stays nil with an external broker
+	if cfg.OwnBroker() {
+		if mqtt, err = listen("MQTT_PORT", cfg.Server.Host, cfg.MQTT.Port); err != nil {
+			return err
+		}
+		defer mqtt.Close()
+	}
 	dsn, closeDatabase, err := openDatabase(ctx, cfg, log)
 	if err != nil {
 		return err
@@ -100,21 +107,17 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 
 	pipeline := ingest.New(cfg.Ingest, st, announce(hub), log, reg)
 	checks := databaseCheck(st, cfg)
-	if !cfg.OwnBroker() {
+	if mqtt == nil {
 		source := ingest.NewSource(cfg.MQTT, pipeline.Submit, log, reg)
 		checks = append(checks, server.Check{Name: "mqtt", Kind: "external", Required: true, Func: source.Check})
 		defer l.start("mqtt source", source.Run)()
 	} else {
-		mqtt, err := listen("MQTT_PORT", cfg.Server.Host, cfg.MQTT.Port)
-		if err != nil {
-			return err
-		}
 		if err := st.ResetPresence(ctx); err != nil {
-			return errors.Join(err, mqtt.Close())
+			return err
 		}
 		broker, err := embedded.NewBroker(cfg.Broker, mqtt, access(st), pipeline.Submit, log, reg)
 		if err != nil {
-			return errors.Join(err, mqtt.Close())
+			return err
 		}
 		info.mqtt = mqtt.Addr()
 		checks = append(checks, server.Check{Name: "mqtt", Kind: "embedded", Required: true, Func: broker.Check})

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.golang/paho"
+	"go.uber.org/goleak"
+
+	"github.com/oei-ms/oei-ms/gen/client"
+	"github.com/oei-ms/oei-ms/internal/pgtest"
+)
+
+// asProgram makes the test binary run as the program itself.
+const asProgram = "OEI_TEST_AS_PROGRAM"
+
+const adminPassword = "correct horse battery"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// process is the program as its users start it.
+type process struct {
+	t         *testing.T
+	cmd       *exec.Cmd
+	dir       string // its data directory
+	api, mqtt string // host:port
+	out       *output
+	ended     chan struct{}
+}
+
+// serve starts `oei-ms serve` with args and these settings on top of a private data directory and free ports, and waits until it
+// is ready.
+func serve(t *testing.T, dir string, settings ...string) *process {
+	t.Helper()
+	p := launch(t, dir, []string{"serve"}, settings...)
+	p.waitReady()
+	return p
+}
+
+// launch starts the program without waiting.
+func launch(t *testing.T, dir string, args []string, settings ...string) *process {
+	t.Helper()
+	p := &process{t: t, dir: dir, out: &output{}, ended: make(chan struct{})}
+	p.cmd = exec.Command(os.Args[0], args...)
+	p.cmd.Dir = t.TempDir() // where there is no .env
+	p.cmd.Env = append([]string{
+		asProgram + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"),
+		"DATA_DIR=" + dir, "HOST=127.0.0.1", "PORT=0", "MQTT_PORT=0", "ADMIN_PASSWORD=" + adminPassword,
+	}, settings...)
+	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.ended)
+		_ = p.cmd.Wait() // the tests look at ProcessState
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("the program said:\n%s", p.out)
+		}
+	})
+	return p
+}
+
+var (
+	apiLine  = regexp.MustCompile(`API +http://(\S+)/docs`)
+	mqttLine = regexp.MustCompile(`MQTT v5 +(?:by the broker at )?(\S+)`)
+)
+
+func (p *process) waitReady() {
+	p.t.Helper()
+	p.eventually(30*time.Second, "it says where it listens", func() bool {
+		api, mqtt := apiLine.FindStringSubmatch(p.out.String()), mqttLine.FindStringSubmatch(p.out.String())
+		if api == nil || mqtt == nil {
+			return false
+		}
+		p.api, p.mqtt = api[1], mqtt[1]
+		return true
+	})
+	p.eventually(30*time.Second, "it is ready", func() bool {
+		res, err := http.Get("http://" + p.api + "/health/ready")
+		if err != nil {
+			return false
+		}
+		defer res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	})
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// eventually waits until ok, and fails when the program ends before that.
+func (p *process) eventually(within time.Duration, what string, ok func() bool) {
+	p.t.Helper()
+	deadline := time.After(within)
+	for !ok() {
+		select {
+		case <-p.ended:
+			p.t.Fatalf("the program ended (%v) before %s", p.cmd.ProcessState, what)
+		case <-deadline:
+			p.t.Fatalf("not within %v: %s", within, what)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// kill ends it with SIGKILL.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // it may have ended
+	<-p.ended
+}
+
+// stop ends it with SIGTERM and returns its exit code.
+func (p *process) stop() int {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatal(err)
+	}
+	select {
+	case <-p.ended:
+	case <-time.After(10 * time.Second):
+		p.t.Fatal("it has not ended 10 s after SIGTERM")
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// login returns a client of the API that is logged in as the admin.
+func (p *process) login() *client.ClientWithResponses {
+	p.t.Helper()
+	base := "http://" + p.api
+	c, err := client.NewClientWithResponses(base)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	res, err := c.LoginWithResponse(p.t.Context(), client.LoginRequest{Username: "admin", Password: adminPassword})
+	if err != nil || res.JSON200 == nil {
+		p.t.Fatalf("login: %v %s", err, body(res))
+	}
+	bearer := "Bearer " + res.JSON200.AccessToken
+	c, err = client.NewClientWithResponses(base, client.WithHTTPClient(&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}),
+		client.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
+			r.Header.Set("Authorization", bearer)
+			return nil
+		}))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return c
+}
+
+func body(res *client.LoginResponse) string {
+	if res == nil {
+		return ""
+	}
+	return string(res.Body)
+}
+
+// device is a gateway that was registered, with a sensor.
+type device struct {
+	key       string
+	secret    string
+	gatewayID int64
+	sensorID  int64
+}
+
+// register makes a gateway with a sensor "t1".
+func (p *process) register(c *client.ClientWithResponses, key string) device {
+	p.t.Helper()
+	ctx := p.t.Context()
+	g, err := c.CreateGatewayWithResponse(ctx, client.GatewayCreate{Key: key, Name: "Gateway " + key})
+	if err != nil || g.JSON201 == nil {
+		p.t.Fatalf("create gateway: %v %s", err, g.Body)
+	}
+	s, err := c.CreateSensorWithResponse(ctx, client.SensorCreate{Key: "t1", Name: "Temperature", Type: "temperature", GatewayID: g.JSON201.ID})
+	if err != nil || s.JSON201 == nil {
+		p.t.Fatalf("create sensor: %v %s", err, s.Body)
+	}
+	cred, err := c.CreateCredentialWithResponse(ctx, g.JSON201.ID)
+	if err != nil || cred.JSON201 == nil {
+		p.t.Fatalf("create credential: %v %s", err, cred.Body)
+	}
+	return device{key: key, secret: cred.JSON201.Secret, gatewayID: g.JSON201.ID, sensorID: s.JSON201.ID}
+}
+
+// connect connects the gateway to the broker at addr with MQTT v5. lost is called when the connection breaks.
+func (d device) connect(ctx context.Context, addr string, lost func()) (*paho.Client, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	c := paho.NewClient(paho.ClientConfig{
+		Conn: conn, OnClientError: func(error) { lost() }, OnServerDisconnect: func(*paho.Disconnect) { lost() },
+	})
+	_, err = c.Connect(ctx, &paho.Connect{
+		ClientID: d.key, CleanStart: true, KeepAlive: 30,
+		Username: d.key, UsernameFlag: true, Password: []byte(d.secret), PasswordFlag: true,
+	})
+	if err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("connect %s: %w", d.key, err)
+	}
+	return c, nil
+}
+
+// dataDir is a data directory that the private cluster's user may enter.
+func dataDir(t *testing.T) string { return pgtest.Dir(t) }
+
+// output gathers what a process prints.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return strings.Clone(o.buf.String())
+}
