@@ -13,8 +13,12 @@ import (
 	"github.com/lib/pq"
 )
 
-// oldestServer is the first server_version_num that has all we use.
-const oldestServer = 130000
+const (
+	// oldestServer is the first server_version_num that has all we use.
+	oldestServer = 130000
+	// ingestTimeout is of the statements of ingest, which are sent again when they fail.
+	ingestTimeout = 30 * time.Second
+)
 
 // Config says how to use the database; where it is comes from Open's dsn.
 type Config struct {
@@ -55,17 +59,13 @@ type Store struct {
 // Open connects to the database at dsn, a URL or key=value pairs as libpq takes them. The schema must be there: see Migrate.
 // A server that is too old, or one that acknowledges commits it may lose, is an error.
 func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store, error) {
-	api, err := open(dsn, cfg.APIConnections, map[string]string{
-		"application_name":  "oei-ms api",
-		"statement_timeout": fmt.Sprint(cfg.StatementTimeout.Milliseconds()),
-	})
+	api, err := open(dsn, cfg.APIConnections, cfg.StatementTimeout, map[string]string{"application_name": "oei-ms api"})
 	if err != nil {
 		return nil, err
 	}
-	ingest, err := open(dsn, cfg.IngestConnections, map[string]string{
+	ingest, err := open(dsn, cfg.IngestConnections, ingestTimeout, map[string]string{
 		"application_name":                    "oei-ms ingest",
-		"statement_timeout":                   "30000",
-		"idle_in_transaction_session_timeout": "30000",
+		"idle_in_transaction_session_timeout": fmt.Sprint(ingestTimeout.Milliseconds()),
 	})
 	if err != nil {
 		return nil, errors.Join(err, api.Close())
@@ -77,11 +77,14 @@ func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store
 	return s, nil
 }
 
-func open(dsn string, conns int, params map[string]string) (*sqlx.DB, error) {
+// open makes a pool whose statements take timeout at most.
+func open(dsn string, conns int, timeout time.Duration, params map[string]string) (*sqlx.DB, error) {
+	params["statement_timeout"] = fmt.Sprint(timeout.Milliseconds())
 	connector, err := connector(dsn, params)
 	if err != nil {
 		return nil, err
 	}
+	connector.Dialer(dialer{limit: timeout + answerMargin})
 	db := sqlx.NewDb(sql.OpenDB(connector), "postgres")
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
