@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/oei-ms/oei-ms/gen/client"
 )
 
@@ -100,28 +98,24 @@ func (r *registrar) logout(ctx context.Context) error {
 	return nil
 }
 
-// register makes each gateway and its sensors known where they are not yet, and gives each gateway a fresh secret.
+// register makes each gateway and its sensors known where they are not yet, and gives each gateway a fresh secret. It goes through
+// them in order, so that an empty server gives them ids in order.
 func (r *registrar) register(ctx context.Context, gateways []*gateway) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(4)
 	for _, g := range gateways {
-		group.Go(func() error {
-			id, err := r.gateway(ctx, g)
-			if err != nil {
-				return err
-			}
-			if err := r.sensors(ctx, id, g); err != nil {
-				return err
-			}
-			resp, err := r.api.CreateCredentialWithResponse(ctx, id)
-			if err != nil || resp.JSON201 == nil {
-				return r.failed("make a secret for gateway "+g.key, resp, err)
-			}
-			g.secret = resp.JSON201.Secret
-			return nil
-		})
+		id, err := r.gateway(ctx, g)
+		if err != nil {
+			return err
+		}
+		if err := r.sensors(ctx, id, g); err != nil {
+			return err
+		}
+		resp, err := r.api.CreateCredentialWithResponse(ctx, id)
+		if err != nil || resp.JSON201 == nil {
+			return r.failed("make a secret for gateway "+g.key, resp, err)
+		}
+		g.secret = resp.JSON201.Secret
 	}
-	return group.Wait()
+	return nil
 }
 
 // gateway answers the id of g, registering it first when nobody has.
