@@ -47,8 +47,8 @@ func (c Config) Validate() error {
 	if c.MaxPayload < 1<<10 || c.MaxPayload > 16<<20 {
 		fault("OEI_INGEST_MAX_PAYLOAD: %d is out of range; use 1024 to 16777216 bytes", c.MaxPayload)
 	}
-	if c.MaxBytes < 4*cost(c.MaxPayload) {
-		fault("OEI_INGEST_MAX_BYTES: %d holds too little; use at least %d, four of the largest messages", c.MaxBytes, 4*cost(c.MaxPayload))
+	if least := 4 * cost(c.MaxPayload, maxSamples); c.MaxBytes < least {
+		fault("OEI_INGEST_MAX_BYTES: %d holds too little; use at least %d, four of the largest messages", c.MaxBytes, least)
 	}
 	if c.MaxAge < 24*time.Hour {
 		fault("OEI_INGEST_MAX_AGE: %v is too short; use 24h or more", c.MaxAge)

@@ -66,6 +66,11 @@ func (s *sample) refuse(reason, format string, args ...any) {
 	}
 }
 
+// maxSamples is how many samples a message may have. A sample takes more memory than the two bytes that it may have in a payload.
+const maxSamples = 10_000
+
+var errTooMany = fmt.Errorf("it has more than %d samples", maxSamples)
+
 // decodeSamples reads one sample or an array of them. An error means that the whole payload is refused: it is not JSON as
 // RFC 8259 has it, names a member twice or in the wrong case, or goes on behind its end.
 func decodeSamples(payload []byte, t Topic) ([]sample, error) {
@@ -83,6 +88,9 @@ func decodeSamples(payload []byte, t Topic) ([]sample, error) {
 			return nil, err
 		}
 		for d.PeekKind() != ']' {
+			if len(samples) == maxSamples {
+				return nil, errTooMany
+			}
 			s, err := decodeSample(d, payload, t)
 			if err != nil {
 				return nil, err
@@ -153,13 +161,12 @@ func decodeSample(d *jsontext.Decoder, payload []byte, t Topic) (sample, error) 
 func (s *sample) settleQuality(hasCode, hasQuality bool) {
 	implied := codeQuality(s.statusCode)
 	switch {
+	case math.IsNaN(s.value):
+		s.quality = store.Bad
 	case hasCode && !hasQuality:
 		s.quality = implied
 	case hasCode && implied != s.quality:
 		s.refuse(badQuality, "status_code %#08x means %v but quality is %v", s.statusCode, implied, s.quality)
-	}
-	if math.IsNaN(s.value) {
-		s.quality = store.Bad
 	}
 }
 
@@ -230,8 +237,8 @@ func parseTime(kind jsontext.Kind, text string) (time.Time, error) {
 		return time.Time{}, nil
 	case '"':
 		t, err := time.Parse(time.RFC3339, text)
-		if err != nil {
-			return t, fmt.Errorf("%.40q is not RFC 3339", text)
+		if err != nil || t.IsZero() {
+			return time.Time{}, fmt.Errorf("%.40q is not RFC 3339", text)
 		}
 		return t.UTC().Truncate(time.Microsecond), nil
 	case '0':
@@ -275,9 +282,11 @@ func (s *sample) decodeSensor(d *jsontext.Decoder) error {
 	if err != nil {
 		return err
 	}
-	if s.sensor = text; kind != '"' && kind != '0' || !validKey(text) {
+	if kind != '"' && (kind != '0' || strings.Trim(text, "0123456789") != "") || !validKey(text) {
 		s.refuse(badSensor, "sensor is not a key or id")
+		return nil
 	}
+	s.sensor = text
 	return nil
 }
 

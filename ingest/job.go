@@ -2,7 +2,9 @@ package ingest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/oei-ms/oei-ms/store"
@@ -35,17 +37,16 @@ type job struct {
 	detail  string
 }
 
-// cost estimates the memory that a payload of n bytes takes until it is committed.
-func cost(n int) int64 { return 512 + 6*int64(n) }
+// cost estimates the memory that a payload of so many bytes and samples takes until it is committed.
+func cost(bytes, samples int) int64 { return 512 + int64(bytes) + 400*int64(samples) }
 
 // newJob decodes m.
 func newJob(m Message, cfg Config) *job {
-	j := &job{message: m, topic: ParseTopic(m.Topic), size: cost(len(m.Payload))}
+	j := &job{message: m, topic: ParseTopic(m.Topic)}
 	var err error
 	switch {
 	case len(m.Payload) > cfg.MaxPayload:
-		j.message.Payload = bytes.Clone(m.Payload[:keptBytes])
-		j.size = cost(keptBytes)
+		j.message.Payload = bytes.Clone(m.Payload[:min(len(m.Payload), keptBytes)])
 		j.refuse(tooLarge, "it has %d bytes; %d are allowed", len(m.Payload), cfg.MaxPayload)
 	case j.topic.Kind == None:
 		j.refuse(badTopic, "%.100q is not a topic for readings or status", m.Topic)
@@ -57,16 +58,25 @@ func newJob(m Message, cfg Config) *job {
 	default:
 		j.samples, err = decodeSamples(m.Payload, j.topic)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, io.EOF):
+		j.refuse(badPayload, "it is empty")
+	case errors.Is(err, errTooMany):
+		j.refuse(tooLarge, "%v", err)
+	case err != nil:
 		j.refuse(badPayload, "%v", err)
 	}
 	j.results = make([]store.Result, len(j.samples))
+	j.size = cost(len(j.message.Payload), len(j.samples))
 	return j
 }
 
+// detailRunes is how much is said of why a payload is refused: an error of the parser may quote what is in it.
+const detailRunes = 300
+
 // refuse refuses the whole of it.
 func (j *job) refuse(reason, format string, args ...any) {
-	j.reason, j.detail = reason, fmt.Sprintf(format, args...)
+	j.reason, j.detail = reason, fmt.Sprintf("%.*s", detailRunes, fmt.Sprintf(format, args...))
 	j.samples, j.results, j.status = nil, nil, nil
 }
 
@@ -157,6 +167,9 @@ func outside(p store.Point, v float64) bool {
 
 // rejections is what has to be recorded of j. Whoever writes by HTTP is told, and sees to it.
 func (j *job) rejections(to []store.Rejection) []store.Rejection {
+	if j.byHTTP {
+		return to
+	}
 	r := store.Rejection{Gateway: j.message.Gateway, Topic: j.message.Topic, At: j.message.Received}
 	if r.Gateway == "" {
 		r.Gateway = j.topic.Gateway
@@ -164,9 +177,6 @@ func (j *job) rejections(to []store.Rejection) []store.Rejection {
 	if j.reason != "" {
 		r.Reason, r.Detail, r.Payload = j.reason, j.detail, j.message.Payload
 		return append(to, r)
-	}
-	if j.byHTTP {
-		return to
 	}
 	for i, res := range j.results {
 		if res.Outcome == store.Rejected || res.Outcome == store.Conflict {

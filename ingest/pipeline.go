@@ -57,7 +57,8 @@ type Pipeline struct {
 	room    *semaphore.Weighted // bytes of what is not yet committed
 	lanes   []chan *job         // one for each committer
 	seed    maphash.Seed
-	stopped chan struct{}
+	stopped chan struct{} // closed when nothing more is taken
+	ended   chan struct{} // closed when nothing more is committed
 }
 
 // New makes a pipeline that works while Run does. notify is told of every commit; it must not block.
@@ -74,6 +75,7 @@ func New(cfg Config, s *store.Store, notify func(Committed), log *slog.Logger, r
 		lanes:   make([]chan *job, cfg.Committers),
 		seed:    maphash.MakeSeed(),
 		stopped: make(chan struct{}),
+		ended:   make(chan struct{}),
 	}
 	for i := range p.lanes {
 		p.lanes[i] = make(chan *job, 1024)
@@ -83,6 +85,7 @@ func New(cfg Config, s *store.Store, notify func(Committed), log *slog.Logger, r
 
 // Run commits until ctx ends. What has been submitted by then is committed first, for at most grace.
 func (p *Pipeline) Run(ctx context.Context, grace time.Duration) error {
+	defer close(p.ended)
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {
@@ -109,6 +112,9 @@ func (p *Pipeline) Submit(ctx context.Context, m Message) error {
 // Write stores readings that came by HTTP, and returns one result for each, in order, after the commit. Their sensors may be of
 // any gateways; a zero Timestamp means now. An error means that it is not known whether they were stored.
 func (p *Pipeline) Write(ctx context.Context, rs []store.Reading) ([]store.Result, error) {
+	if len(rs) == 0 {
+		return []store.Result{}, nil
+	}
 	ids := make([]int64, len(rs))
 	for i := range rs {
 		ids[i] = rs[i].SensorID
@@ -119,7 +125,7 @@ func (p *Pipeline) Write(ctx context.Context, rs []store.Reading) ([]store.Resul
 	}
 	done := make(chan struct{})
 	j := &job{
-		size:    cost(64 * len(rs)),
+		size:    cost(0, len(rs)),
 		byHTTP:  true,
 		samples: make([]sample, len(rs)),
 		results: make([]store.Result, len(rs)),
@@ -135,19 +141,23 @@ func (p *Pipeline) Write(ctx context.Context, rs []store.Reading) ([]store.Resul
 	select {
 	case <-done:
 		return j.results, nil
+	case <-p.ended:
+		return nil, fmt.Errorf("write: %w: %w", store.ErrUnavailable, ErrStopped)
 	case <-ctx.Done():
 		return nil, fmt.Errorf("write: %w: %w", store.ErrUnavailable, ctx.Err())
 	}
 }
 
 func (p *Pipeline) enqueue(ctx context.Context, j *job, lane uint64) error {
-	select {
-	case <-p.stopped:
-		return ErrStopped
-	default:
-	}
+	j.size = min(j.size, p.cfg.MaxBytes) // more would wait for ever
 	if err := p.room.Acquire(ctx, j.size); err != nil {
 		return err
+	}
+	select {
+	case <-p.stopped: // below, either could be chosen
+		p.room.Release(j.size)
+		return ErrStopped
+	default:
 	}
 	select {
 	case p.lanes[lane%uint64(len(p.lanes))] <- j:

@@ -41,7 +41,7 @@ func DefaultSourceConfig() SourceConfig {
 // Validate reports every setting that cannot work.
 func (c SourceConfig) Validate() error {
 	var errs []error
-	if c.Port < 1 || c.Port > 65535 {
+	if c.Port < 0 || c.Port > 65535 || c.Port == 0 && c.Host != "" {
 		errs = append(errs, fmt.Errorf("MQTT_PORT: %d is not a port; use 1 to 65535", c.Port))
 	}
 	if c.ReceiveMaximum < 1 || c.ReceiveMaximum > 65535 {

@@ -13,6 +13,8 @@ import (
 const (
 	// rejectedBytes is how much of a refused payload is kept.
 	rejectedBytes = 4 << 10
+	// keptRejections is how many of one gateway are kept, and for how many days.
+	keptRejections, keptRejectionDays = 1000, 90
 	// rejectedTopic is how much of a topic is kept, which may have 64 KiB and is part of an index.
 	rejectedTopic = 512
 )
@@ -25,6 +27,18 @@ type Rejection struct {
 	Detail  string // for people
 	Payload []byte // of the sample if only it was refused
 	At      time.Time
+}
+
+// TrimRejections removes those of each gateway that are too many or too old. Call it every few minutes.
+func (s *Store) TrimRejections(ctx context.Context) error {
+	const q = `
+		DELETE FROM rejections
+		WHERE last_at < now() - make_interval(days => $2) OR id IN (
+			SELECT id
+			FROM (SELECT id, row_number() OVER (PARTITION BY gateway ORDER BY last_at DESC, id DESC) AS n FROM rejections) r
+			WHERE n > $1)`
+	_, err := s.ingest.ExecContext(ctx, q, keptRejections, keptRejectionDays)
+	return explain("rejections", err)
 }
 
 type rejectionKey struct {

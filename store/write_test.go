@@ -383,6 +383,22 @@ func TestRejections(t *testing.T) {
 	}
 }
 
+func TestTrimRejections(t *testing.T) {
+	s, db := openRaw(t)
+	const add = `
+		INSERT INTO rejections (gateway, topic, reason, detail, payload, payload_size, payload_hash, first_at, last_at)
+		SELECT $1, 't', 'r', '', '', 0, int8send(i), now(), now() - i * interval '1 second' FROM generate_series(1, $2::int) i`
+	run(t, db, add, "loud", 1500)
+	run(t, db, add, "quiet", 3)
+	run(t, db, `UPDATE rejections SET last_at = now() - interval '91 days' WHERE gateway = 'quiet' AND payload_hash = int8send(2)`)
+	ok(t, s.TrimRejections(t.Context()))
+	const q = `SELECT string_agg(format('%s %s %s', gateway, count, oldest), ', ' ORDER BY gateway) FROM (
+		SELECT gateway, count(*), max(encode(payload_hash, 'hex')) AS oldest FROM rejections GROUP BY gateway) r`
+	if got, want := scan[string](t, db, q), `loud 1000 00000000000003e8, quiet 2 0000000000000003`; got != want {
+		t.Errorf("left: got %q, want %q", got, want)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	s, db := openRaw(t)
 	_ = s
