@@ -72,7 +72,7 @@ test('a page logs in, subscribes, and sees a reading', async () => {
 
   const { page, faults } = await browser.open();
   await page.route('**/client/**', async (route) => {
-    const file = new URL(`../dist/${new URL(route.request().url()).pathname.split('/client/')[1]}`, import.meta.url);
+    const file = new URL(`../dist/${new URL(route.request().url()).pathname.slice('/client/'.length)}`, import.meta.url);
     await route.fulfill({ contentType: 'text/javascript', body: await readFile(file) });
   });
   await page.route('**/page.html', (route) => route.fulfill({
