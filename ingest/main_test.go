@@ -219,3 +219,7 @@ func ids(names map[int64]string) (ids []int64) {
 }
 
 func ptr[T any](v T) *T { return &v }
+
+var discard = slog.New(slog.DiscardHandler)
+
+func newRegistry() *prometheus.Registry { return prometheus.NewRegistry() }
