@@ -63,14 +63,14 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 	} else if made {
 		log.InfoContext(ctx, "a secret key is made and kept", "file", path)
 	}
-	api, err := listen("PORT", cfg.Server.Host, cfg.Server.Port)
+	api, err := listen(ctx, "PORT", cfg.Server.Host, cfg.Server.Port)
 	if err != nil {
 		return err
 	}
 	defer api.Close()
 	var mqtt net.Listener // stays nil with an external broker
 	if cfg.OwnBroker() {
-		if mqtt, err = listen("MQTT_PORT", cfg.Server.Host, cfg.MQTT.Port); err != nil {
+		if mqtt, err = listen(ctx, "MQTT_PORT", cfg.Server.Host, cfg.MQTT.Port); err != nil {
 			return err
 		}
 		defer mqtt.Close()
@@ -158,9 +158,9 @@ func openDatabase(ctx context.Context, cfg *configs.Config, log *slog.Logger) (d
 }
 
 // listen opens a port; setting is the name of what chose it.
-func listen(setting, host string, port int) (net.Listener, error) {
+func listen(ctx context.Context, setting, host string, port int) (net.Listener, error) {
 	addr := net.JoinHostPort(host, strconv.Itoa(port))
-	l, err := net.Listen("tcp", addr)
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("%s: cannot listen on %s (%w); stop what uses it or choose another %s", setting, addr, err, setting)
 	}
