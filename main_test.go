@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,8 +15,10 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 	"github.com/gorilla/websocket"
 
+	"github.com/oei-ms/oei-ms/embedded"
 	"github.com/oei-ms/oei-ms/gen/client"
 	"github.com/oei-ms/oei-ms/internal/mosquitto"
+	"github.com/oei-ms/oei-ms/store"
 )
 
 func TestAReadingGoesFromPublishToEverybody(t *testing.T) {
@@ -207,26 +212,117 @@ func TestABadStartEndsAtOnceAndNamesTheRemedy(t *testing.T) {
 		"a data directory that is a file": {[]string{"DATA_DIR=/dev/null"}, []string{"/dev/null"}},
 	}
 	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			p := launch(t, dataDir(t), []string{"serve"}, test.settings...)
-			select {
-			case <-p.ended:
-			case <-time.After(10 * time.Second):
-				t.Fatal("it has not ended")
-			}
-			if code := p.cmd.ProcessState.ExitCode(); code != 1 {
-				t.Errorf("got exit code %d, want 1", code)
-			}
-			for _, want := range test.want {
-				if !strings.Contains(p.out.String(), want) {
-					t.Errorf("it does not say %q:\n%s", want, p.out)
-				}
-			}
-			if strings.Contains(p.out.String(), "u:p@") {
-				t.Errorf("it shows a password:\n%s", p.out)
-			}
-		})
+		t.Run(name, func(t *testing.T) { endsSaying(t, test.settings, test.want...) })
 	}
+}
+
+// endsSaying starts the server and wants it to end at once, with an error that says all of want.
+func endsSaying(t *testing.T, settings []string, want ...string) {
+	t.Helper()
+	p := launch(t, dataDir(t), []string{"serve"}, settings...)
+	select {
+	case <-p.ended:
+	case <-time.After(10 * time.Second):
+		t.Fatal("it has not ended")
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code != 1 {
+		t.Errorf("got exit code %d, want 1", code)
+	}
+	for _, want := range want {
+		if !strings.Contains(p.out.String(), want) {
+			t.Errorf("it does not say %q:\n%s", want, p.out)
+		}
+	}
+	if strings.Contains(p.out.String(), "u:p@") {
+		t.Errorf("it shows a password:\n%s", p.out)
+	}
+}
+
+func TestADatabaseThatWillNotDoEndsTheStartWithTheRemedy(t *testing.T) {
+	other := serve(t, dataDir(t)) // whose cluster stands for a server of somebody else
+	dsn := embedded.RunningDSN(filepath.Join(other.dir, "postgres"))
+	db, err := sql.Open("postgres", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, q := range []string{
+		`CREATE DATABASE newer TEMPLATE template0`,
+		`CREATE DATABASE careless TEMPLATE template0`,
+		`ALTER DATABASE careless SET synchronous_commit = off`,
+	} {
+		if _, err := db.Exec(q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	newer := dsn + " dbname=newer"
+	if _, _, err := store.Migrate(t.Context(), newer); err != nil {
+		t.Fatal(err)
+	}
+	setVersion, err := sql.Open("postgres", newer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := setVersion.Exec(`UPDATE schema_migrations SET version = 9000`); err != nil {
+		t.Fatal(err)
+	}
+	if err := setVersion.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]struct {
+		dsn  string
+		want []string
+	}{
+		"it is missing":                     {dsn + " dbname=nope", []string{"nope", "createdb", "DATABASE_URL"}},
+		"the user is unknown":               {dsn + " user=stranger", []string{"stranger", "user and password", "DATABASE_URL"}},
+		"its schema is newer":               {newer, []string{"9000", "newer program"}},
+		"it may lose what it has committed": {dsn + " dbname=careless", []string{"synchronous_commit", "set it to on"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) { endsSaying(t, []string{"DATABASE_URL=" + test.dsn}, test.want...) })
+	}
+}
+
+// TestAStopLeavesNothingBehind runs the program in this process, where TestMain looks for goroutines afterwards.
+func TestAStopLeavesNothingBehind(t *testing.T) {
+	for name, value := range map[string]string{
+		"DATA_DIR": dataDir(t), "HOST": "127.0.0.1", "PORT": "0", "MQTT_PORT": "0", "ADMIN_PASSWORD": adminPassword,
+	} {
+		t.Setenv(name, value)
+	}
+	t.Chdir(t.TempDir())
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	p := &process{t: t, out: &output{}, ended: make(chan struct{})}
+	ran := make(chan error, 1)
+	go func() {
+		defer close(p.ended)
+		cmd := command(p.out, p.out)
+		cmd.SetArgs([]string{"serve"})
+		ran <- cmd.ExecuteContext(ctx)
+	}()
+	p.waitReady()
+	api := p.login()
+	d := p.register(api, "press-1")
+	live := p.subscribe(api, fmt.Sprintf("gateways/%d", d.gatewayID))
+	gateway, err := d.connect(t.Context(), p.mqtt, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := gateway.Publish(t.Context(), &paho.Publish{Topic: "sensors/press-1/t1/data", QoS: 1, Payload: []byte(`{"value":1}`)}); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	select {
+	case err := <-ran:
+		if err != nil {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it has not ended 10 s after the stop")
+	}
+	live.wantClose(t, websocket.CloseGoingAway)
+	<-gateway.Done()
 }
 
 func TestHealthNamesEachDependency(t *testing.T) {

@@ -136,18 +136,18 @@ func migrator(ctx context.Context, dsn string) (*migrate.Migrate, func(), error)
 	fail := func(err error) (*migrate.Migrate, func(), error) { return nil, nil, errors.Join(err, db.Close()) }
 	conn, err := db.Conn(ctx)
 	if err != nil {
-		return fail(explain("database", err))
+		return fail(connectError(err))
 	}
 	const lock = `SELECT set_config('lock_timeout', $2, false), pg_advisory_lock($1)`
 	if _, err := conn.ExecContext(ctx, lock, migrationLock, fmt.Sprint(migrationWait.Milliseconds())); err != nil { // until conn is closed
 		return fail(explain("wait for another instance's migration", err))
 	}
 	if _, err := conn.ExecContext(ctx, `RESET lock_timeout`); err != nil {
-		return fail(explain("database", err))
+		return fail(connectError(err))
 	}
 	driver, err := postgres.WithConnection(ctx, conn, &postgres.Config{})
 	if err != nil {
-		return fail(explain("schema", err))
+		return fail(connectError(err))
 	}
 	source, err := iofs.New(migrations.FS, ".")
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 )
 
 const (
@@ -77,56 +76,12 @@ func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store
 	return s, nil
 }
 
-// open makes a pool whose statements take timeout at most.
-func open(dsn string, conns int, timeout time.Duration, params map[string]string) (*sqlx.DB, error) {
-	params["statement_timeout"] = fmt.Sprint(timeout.Milliseconds())
-	connector, err := connector(dsn, params)
-	if err != nil {
-		return nil, err
-	}
-	connector.Dialer(dialer{limit: timeout + answerMargin})
-	db := sqlx.NewDb(sql.OpenDB(connector), "postgres")
-	db.SetMaxOpenConns(conns)
-	db.SetMaxIdleConns(conns)
-	db.SetConnMaxIdleTime(5 * time.Minute)
-	return db, nil
-}
-
-// connector turns dsn into a connector whose sessions run in UTC and send []byte as binary. The latter
-// saves a round trip for every statement and lets arrays travel as they are.
-func connector(dsn string, params map[string]string) (*pq.Connector, error) {
-	cfg, err := pq.NewConfig(dsn)
-	if err != nil {
-		return nil, fmt.Errorf("database address: %w", err)
-	}
-	cfg.BinaryParameters = true
-	if cfg.ConnectTimeout == 0 {
-		cfg.ConnectTimeout = 5 * time.Second
-	}
-	if cfg.Runtime == nil {
-		cfg.Runtime = map[string]string{}
-	}
-	cfg.Runtime["timezone"] = "UTC"
-	for k, v := range params {
-		if k == "application_name" {
-			cfg.ApplicationName = v
-			continue
-		}
-		cfg.Runtime[k] = v
-	}
-	c, err := pq.NewConnectorConfig(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("database address: %w", err)
-	}
-	return c, nil
-}
-
 func (s *Store) checkServer(ctx context.Context) error {
 	var version int
 	var commit, fsync string
 	const q = `SELECT current_setting('server_version_num')::int, current_setting('synchronous_commit'), current_setting('fsync')`
 	if err := s.ingest.QueryRowContext(ctx, q).Scan(&version, &commit, &fsync); err != nil {
-		return fmt.Errorf("database: %w", explain("server", err))
+		return connectError(err)
 	}
 	if version < oldestServer {
 		return fmt.Errorf("database: PostgreSQL %d is too old; use %d or newer", version/10000, oldestServer/10000)
