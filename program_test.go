@@ -114,7 +114,7 @@ func (p *process) eventually(within time.Duration, what string, ok func() bool) 
 	for !ok() {
 		select {
 		case <-p.ended:
-			p.t.Fatalf("the program ended (%v) before %s", p.cmd.ProcessState, what)
+			p.t.Fatalf("the program ended before %s:\n%s", what, p.out)
 		case <-deadline:
 			p.t.Fatalf("not within %v: %s", within, what)
 		case <-time.After(20 * time.Millisecond):
