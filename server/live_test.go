@@ -47,10 +47,10 @@ func expect(t *testing.T, conn *websocket.Conn, kind string) members {
 	}
 }
 
-// expectClose reads until the connection ends with code.
+// expectClose reads until the connection ends with code, sooner than the hub would find out by itself.
 func expectClose(t *testing.T, conn *websocket.Conn, code int) {
 	t.Helper()
-	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(time.Second))
 	for {
 		if _, _, err := conn.ReadMessage(); err != nil {
 			if !websocket.IsCloseError(err, code) {
