@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -65,7 +66,18 @@ type Source struct {
 	queue     chan paho.PublishReceived
 	dropped   prometheus.Counter
 	connected atomic.Bool
+	link      atomic.Pointer[link] // to the broker; set before there is anything to read
+
+	subscribing sync.WaitGroup
 }
+
+// link is one connection.
+type link struct {
+	lost chan struct{}
+	once sync.Once
+}
+
+func (l *link) cut() { l.once.Do(func() { close(l.lost) }) }
 
 // NewSource makes a source that feeds submit while Run does.
 func NewSource(cfg SourceConfig, submit func(context.Context, Message) error, log *slog.Logger, reg prometheus.Registerer) *Source {
@@ -93,6 +105,7 @@ func (s *Source) Check(context.Context) (string, error) {
 // Run keeps a connection to the broker until ctx ends. Stop the pipeline first, so that what was committed is acknowledged.
 func (s *Source) Run(ctx context.Context) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer s.subscribing.Wait()
 	defer cancel()
 	cm, err := autopaho.NewConnection(work, s.clientConfig(work))
 	if err != nil {
@@ -103,6 +116,9 @@ func (s *Source) Run(ctx context.Context) error {
 	select {
 	case <-time.After(4 * acksInterval): // paho drops what it has not sent by then
 	case <-cm.Done():
+	}
+	if l := s.link.Load(); l != nil {
+		l.cut()
 	}
 	bye, cancelBye := context.WithTimeout(work, 2*time.Second)
 	defer cancelBye()
@@ -129,14 +145,16 @@ func (s *Source) clientConfig(ctx context.Context) autopaho.ClientConfig {
 		ConnectPacketBuilder: func(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
 			window := uint16(s.cfg.ReceiveMaximum)
 			c.Properties.ReceiveMaximum = &window
+			s.link.Store(&link{lost: make(chan struct{})})
 			return c, nil
 		},
 		OnConnectionUp: func(cm *autopaho.ConnectionManager, ack *paho.Connack) {
 			s.log.InfoContext(ctx, "connected to the mqtt broker", "broker", u.Host, "session_present", ack.SessionPresent)
-			go s.subscribe(ctx, cm)
+			s.subscribing.Go(func() { s.subscribe(ctx, cm) })
 		},
 		OnConnectionDown: func() bool {
 			s.connected.Store(false)
+			s.discard()
 			s.log.WarnContext(ctx, "lost the mqtt broker", "broker", u.Host)
 			return true
 		},
@@ -148,6 +166,8 @@ func (s *Source) clientConfig(ctx context.Context) autopaho.ClientConfig {
 			EnableManualAcknowledgment: true,
 			SendAcksInterval:           acksInterval,
 			OnPublishReceived:          []func(paho.PublishReceived) (bool, error){s.receive},
+			OnClientError:              func(error) { s.link.Load().cut() },
+			OnServerDisconnect:         func(*paho.Disconnect) { s.link.Load().cut() },
 		},
 	}
 	if s.cfg.TLS {
@@ -157,30 +177,64 @@ func (s *Source) clientConfig(ctx context.Context) autopaho.ClientConfig {
 	return cfg
 }
 
-// receive queues p. It must not block, that would stall the keep-alive. The queue has room for twice what the broker may have on its
-// way, since what came on a connection that was lost comes again; of QoS 0, which knows no such bound, the rest is dropped.
+// receive queues p. Half of the queue is for what the broker may have on its way unacknowledged; QoS 0, which knows no such bound,
+// has the other half, and the rest of it is dropped. A broker that sends more than it may, as mosquitto 2.0 does behind a backlog,
+// has to wait: nothing more is read from it.
 func (s *Source) receive(p paho.PublishReceived) (bool, error) {
+	if p.Packet.QoS == 0 && len(s.queue) >= s.cfg.ReceiveMaximum {
+		s.dropped.Inc()
+		return true, nil
+	}
 	select {
 	case s.queue <- p:
+		return true, nil
 	default:
-		s.dropped.Inc()
+	}
+	select {
+	case s.queue <- p:
+	case <-s.link.Load().lost: // it comes again
 	}
 	return true, nil
 }
 
+// discard makes room for what comes again, since its connection was lost. Nobody queues anything meanwhile.
+func (s *Source) discard() {
+	for range len(s.queue) {
+		select {
+		case p := <-s.queue:
+			if p.Packet.QoS == 0 { // this does not
+				s.queue <- p
+			}
+		default:
+			return
+		}
+	}
+}
+
 // subscribe asks for everything we understand, on every connection: that is harmless when the session has it already.
 func (s *Source) subscribe(ctx context.Context, cm *autopaho.ConnectionManager) {
+	const patience, pause = 10 * time.Second, 5 * time.Second
 	sub := &paho.Subscribe{}
 	for _, f := range Filters {
 		sub.Subscriptions = append(sub.Subscriptions, paho.SubscribeOptions{Topic: "$share/" + s.cfg.ShareGroup + "/" + f, QoS: 1})
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	if _, err := cm.Subscribe(ctx, sub); err != nil {
-		s.log.ErrorContext(ctx, "the mqtt broker refuses the subscription; let this user read sensors/# and gateways/#", "error", err)
-		return
+	for {
+		attempt, cancel := context.WithTimeout(ctx, patience)
+		_, err := cm.Subscribe(attempt, sub)
+		cancel()
+		switch {
+		case err == nil:
+			s.connected.Store(true)
+			return
+		case ctx.Err() != nil || errors.Is(err, autopaho.ConnectionDownError):
+			return
+		}
+		s.log.ErrorContext(ctx, "cannot subscribe at the mqtt broker; let this user read sensors/# and gateways/#", "error", err)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
 	}
-	s.connected.Store(true)
 }
 
 // forward submits what came, in order, until ctx ends. What is in the queue then was not acknowledged and comes again.

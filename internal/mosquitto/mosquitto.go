@@ -61,7 +61,7 @@ func (b *Broker) Port() int { return b.port }
 func (b *Broker) Run() {
 	b.t.Helper()
 	b.cmd = exec.Command(b.path, "-c", b.conf)
-	b.cmd.Stderr = os.Stderr
+	b.cmd.Stderr = b.t.Output()
 	if err := b.cmd.Start(); err != nil {
 		b.t.Fatalf("mosquitto: %v", err)
 	}
