@@ -82,7 +82,8 @@ func (a *Auth) FirstAdmin(ctx context.Context) (created bool, password string, e
 	}
 	name := a.cfg.AdminUsername
 	created, err = a.store.CreateFirstUser(ctx, store.User{
-		Username: name, Email: name + "@localhost", PasswordHash: hash, Role: store.Admin, IsActive: true})
+		Username: name, Email: name + "@localhost", PasswordHash: hash, Role: store.Admin, IsActive: true,
+	})
 	if err != nil || !created {
 		return false, "", err
 	}

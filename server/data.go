@@ -26,7 +26,8 @@ func (s *Server) ListData(ctx context.Context, req api.ListDataRequestObject) (a
 		return nil, err
 	}
 	q := store.ReadingsQuery{
-		Sensors: p.SensorID, Start: p.Start, End: p.End, Ascending: *p.Order == api.ListDataParamsOrderAsc, After: after, Limit: *p.Limit + 1}
+		Sensors: p.SensorID, Start: p.Start, End: p.End, Ascending: *p.Order == api.ListDataParamsOrderAsc, After: after, Limit: *p.Limit + 1,
+	}
 	if p.Quality != nil {
 		quality, _ := store.ParseQuality(string(*p.Quality)) // the contract has checked it
 		q.Quality = &quality
@@ -50,7 +51,8 @@ func (s *Server) ListLatest(ctx context.Context, req api.ListLatestRequestObject
 		return nil, err
 	}
 	list, err := s.store.Latest(ctx, store.LatestQuery{
-		Sensors: p.SensorID, GatewayID: p.GatewayID, Type: p.Type, After: after, Limit: *p.Limit + 1})
+		Sensors: p.SensorID, GatewayID: p.GatewayID, Type: p.Type, After: after, Limit: *p.Limit + 1,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +81,8 @@ func (s *Server) WriteData(ctx context.Context, req api.WriteDataRequestObject) 
 	}
 	out := api.WriteData200JSONResponse{Results: make([]api.WriteResult, len(results))}
 	counts := map[store.Outcome]*int{
-		store.Stored: &out.Stored, store.Duplicate: &out.Duplicates, store.Conflict: &out.Conflicts, store.Rejected: &out.Rejected}
+		store.Stored: &out.Stored, store.Duplicate: &out.Duplicates, store.Conflict: &out.Conflicts, store.Rejected: &out.Rejected,
+	}
 	for i, r := range results {
 		*counts[r.Outcome]++
 		out.Results[i].Status = api.WriteResultStatus(r.Outcome.String())
@@ -96,7 +99,8 @@ func (s *Server) WriteData(ctx context.Context, req api.WriteDataRequestObject) 
 func readingOf(r api.ReadingWrite, now time.Time) store.Reading {
 	code := uint32(orZero(r.StatusCode))
 	out := store.Reading{
-		SensorID: r.SensorID, Timestamp: now, Received: now, Value: math.NaN(), Quality: min(store.Quality(code>>30), store.Bad), StatusCode: code}
+		SensorID: r.SensorID, Timestamp: now, Received: now, Value: math.NaN(), Quality: min(store.Quality(code>>30), store.Bad), StatusCode: code,
+	}
 	if r.Timestamp != nil {
 		out.Timestamp = *r.Timestamp
 	}

@@ -42,7 +42,8 @@ func (s *Server) CreateGateway(ctx context.Context, req api.CreateGatewayRequest
 		return nil, err
 	}
 	g, err := s.store.CreateGateway(ctx, store.Gateway{
-		Key: b.Key, Name: b.Name, Location: orZero(b.Location), IsActive: orTrue(b.IsActive), Metadata: metadata})
+		Key: b.Key, Name: b.Name, Location: orZero(b.Location), IsActive: orTrue(b.IsActive), Metadata: metadata,
+	})
 	if errors.Is(err, store.ErrConflict) {
 		return nil, taken("key", b.Key)
 	}

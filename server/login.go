@@ -34,7 +34,8 @@ func (s *Server) Refresh(ctx context.Context, req api.RefreshRequestObject) (api
 func (s *Server) newTokens(p pair) api.NewTokensJSONResponse {
 	return api.NewTokensJSONResponse{
 		Body: api.Tokens{
-			AccessToken: p.access, RefreshToken: p.refresh, TokenType: api.TokensTokenTypeBearer, ExpiresIn: int(s.cfg.AccessTTL.Seconds())},
+			AccessToken: p.access, RefreshToken: p.refresh, TokenType: api.TokensTokenTypeBearer, ExpiresIn: int(s.cfg.AccessTTL.Seconds()),
+		},
 		Headers: api.NewTokensResponseHeaders{CacheControl: "no-store"},
 	}
 }

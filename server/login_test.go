@@ -330,10 +330,10 @@ func TestLogoutIsSeenByTheOtherInstanceWithinASecond(t *testing.T) {
 	within(t, 1200*time.Millisecond, "the other instance refuses the token", func() bool { return b.me(tokens.AccessToken) == 401 })
 }
 
-// within waits until what comes true.
-func within(t *testing.T, d time.Duration, what string, true func() bool) {
+// within waits until what holds.
+func within(t *testing.T, d time.Duration, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(d); !true(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(d); !holds(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("not within %v: %s", d, what)
 		}

@@ -49,10 +49,12 @@ func newHTTPMetrics(reg prometheus.Registerer) httpMetrics {
 	f := promauto.With(reg)
 	return httpMetrics{
 		requests: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "oei_http_requests_total", Help: "Requests answered, by operation and status; 499 when the client had gone."}, []string{"operation", "code"}),
+			Name: "oei_http_requests_total", Help: "Requests answered, by operation and status; 499 when the client had gone.",
+		}, []string{"operation", "code"}),
 		seconds: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "oei_http_request_seconds", Help: "Time to answer a request, by operation.",
-			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}}, []string{"operation"}),
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"operation"}),
 	}
 }
 

@@ -71,7 +71,8 @@ func newPasswords() *passwords {
 		slots:  make(chan struct{}, runtime.NumCPU()),
 		nobody: hashPassword(rand.Text()),
 		checks: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "oei_password_checks_total", Help: "Passwords checked, those for unknown users included."}),
+			Name: "oei_password_checks_total", Help: "Passwords checked, those for unknown users included.",
+		}),
 	}
 }
 

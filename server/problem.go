@@ -74,8 +74,10 @@ func invalidFields(errs []api.FieldError) *problem {
 
 // taken is a 409 for a key that another one has.
 func taken(field, value string) *problem {
-	return &problem{status: http.StatusConflict, detail: fmt.Sprintf("The %s %q is taken.", field, value),
-		errors: []api.FieldError{{Field: field, Reason: "is taken"}}}
+	return &problem{
+		status: http.StatusConflict, detail: fmt.Sprintf("The %s %q is taken.", field, value),
+		errors: []api.FieldError{{Field: field, Reason: "is taken"}},
+	}
 }
 
 // unauthorized is a 401; presented says that there was a token.
@@ -89,8 +91,10 @@ func unauthorized(detail string, presented bool) *problem {
 
 func tooMany(wait time.Duration) *problem {
 	seconds := strconv.Itoa(int(wait.Seconds()) + 1)
-	return &problem{status: http.StatusTooManyRequests, detail: "Too many failed tries; wait " + seconds + " seconds.",
-		header: map[string]string{"Retry-After": seconds}}
+	return &problem{
+		status: http.StatusTooManyRequests, detail: "Too many failed tries; wait " + seconds + " seconds.",
+		header: map[string]string{"Retry-After": seconds},
+	}
 }
 
 // asProblem says how err is answered; nil when it shows the inside and so is a 500.

@@ -46,7 +46,8 @@ func (s *Server) CreateSensor(ctx context.Context, req api.CreateSensorRequestOb
 	}
 	v, err := s.store.CreateSensor(ctx, store.Sensor{
 		GatewayID: b.GatewayID, Key: b.Key, Name: b.Name, Type: b.Type, Unit: orZero(b.Unit), Location: orZero(b.Location),
-		IsActive: orTrue(b.IsActive), MinValue: pointer(b.MinValue), MaxValue: pointer(b.MaxValue), Tags: tags})
+		IsActive: orTrue(b.IsActive), MinValue: pointer(b.MinValue), MaxValue: pointer(b.MaxValue), Tags: tags,
+	})
 	if errors.Is(err, store.ErrInUse) {
 		return nil, invalid("gateway_id", "there is no such gateway")
 	}
@@ -77,7 +78,8 @@ func (s *Server) UpdateSensor(ctx context.Context, req api.UpdateSensorRequestOb
 	}
 	change := store.SensorChange{
 		Key: b.Key, Name: b.Name, Type: b.Type, Unit: b.Unit, Location: b.Location, IsActive: b.IsActive,
-		MinValue: changed(b.MinValue), MaxValue: changed(b.MaxValue)}
+		MinValue: changed(b.MinValue), MaxValue: changed(b.MaxValue),
+	}
 	if b.Tags != nil {
 		tags, err := object("tags", *b.Tags)
 		if err != nil {

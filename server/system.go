@@ -86,7 +86,8 @@ func (c Check) ask(ctx context.Context) api.Dependency {
 func (s *Server) GetHealth(ctx context.Context, _ api.GetHealthRequestObject) (api.GetHealthResponseObject, error) {
 	h := api.Health{
 		Status: api.HealthStatusOk, Version: s.version.Version, UptimeSeconds: int64(time.Since(s.health.started).Seconds()),
-		Dependencies: s.health.dependencies(ctx)}
+		Dependencies: s.health.dependencies(ctx),
+	}
 	for _, d := range h.Dependencies {
 		switch {
 		case d.State == api.DependencyStateDown && d.Required:

@@ -132,7 +132,8 @@ func (s *system) addUsers() {
 func (s *system) addUser(name string, role store.Role, active bool) store.User {
 	s.t.Helper()
 	u, err := s.store.CreateUser(s.t.Context(), store.User{
-		Username: name, Email: name + "@localhost", PasswordHash: passwordHash(), Role: role, IsActive: active})
+		Username: name, Email: name + "@localhost", PasswordHash: passwordHash(), Role: role, IsActive: active,
+	})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -239,7 +240,8 @@ func (s *system) addSensor(gateway int64) store.Sensor {
 	s.t.Helper()
 	s.made++
 	v, err := s.store.CreateSensor(s.t.Context(), store.Sensor{
-		GatewayID: gateway, Key: fmt.Sprintf("s-%d", s.made), Name: "Sensor", Type: "temperature", IsActive: true, Tags: "{}"})
+		GatewayID: gateway, Key: fmt.Sprintf("s-%d", s.made), Name: "Sensor", Type: "temperature", IsActive: true, Tags: "{}",
+	})
 	if err != nil {
 		s.t.Fatal(err)
 	}

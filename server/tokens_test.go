@@ -179,7 +179,8 @@ func TestDamagedTokensAreRefused(t *testing.T) {
 		}
 	}
 	for name, header := range map[string]string{
-		"no scheme": good, "basic": "Basic " + good, "two tokens": "Bearer " + good + " " + good, "a comma": "Bearer " + good + ", Bearer " + good} {
+		"no scheme": good, "basic": "Basic " + good, "two tokens": "Bearer " + good + " " + good, "a comma": "Bearer " + good + ", Bearer " + good,
+	} {
 		if res := s.send("GET", "/api/auth/me", "", "", "Authorization", header); res.StatusCode != http.StatusUnauthorized {
 			t.Errorf("%s: got %d: %s", name, res.StatusCode, res.body)
 		}

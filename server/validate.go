@@ -154,7 +154,7 @@ func checkJSON(body []byte) error {
 	mayHaveNUL := bytes.Contains(body, []byte(`\u0000`))
 	for values := 0; ; {
 		t, err := d.ReadToken()
-		if err == io.EOF && d.StackDepth() == 0 {
+		if errors.Is(err, io.EOF) && d.StackDepth() == 0 {
 			return nil
 		}
 		if err != nil {
@@ -205,7 +205,7 @@ func refusal(err error) *problem {
 	var faults []api.FieldError
 	var walk func(err error, in string)
 	walk = func(err error, in string) {
-		switch e := err.(type) {
+		switch e := err.(type) { //nolint:errorlint // one layer at a time: each adds to the name
 		case openapi3.MultiError:
 			for _, err := range e {
 				walk(err, in)
