@@ -1,14 +1,18 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +22,7 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 	"go.uber.org/goleak"
 
+	"github.com/oei-ms/oei-ms/embedded"
 	"github.com/oei-ms/oei-ms/gen/client"
 	"github.com/oei-ms/oei-ms/internal/pgtest"
 )
@@ -179,6 +184,21 @@ type device struct {
 	secret    string
 	gatewayID int64
 	sensorID  int64
+	keepAlive uint16 // seconds; 0 is 30
+}
+
+// topic is where its sensor's readings go.
+func (d device) topic() string { return "sensors/" + d.key + "/t1/data" }
+
+// registerAll registers n gateways.
+func (p *process) registerAll(n int) []device {
+	p.t.Helper()
+	api := p.login()
+	devices := make([]device, n)
+	for i := range devices {
+		devices[i] = p.register(api, fmt.Sprintf("gateway-%d", i))
+	}
+	return devices
 }
 
 // register makes a gateway with a sensor "t1".
@@ -202,22 +222,92 @@ func (p *process) register(c *client.ClientWithResponses, key string) device {
 
 // connect connects the gateway to the broker at addr with MQTT v5. lost is called when the connection breaks.
 func (d device) connect(ctx context.Context, addr string, lost func()) (*paho.Client, error) {
+	return dial(ctx, addr, d.hello(), paho.ClientConfig{
+		OnClientError: func(error) { lost() }, OnServerDisconnect: func(*paho.Disconnect) { lost() },
+	})
+}
+
+// hello is how the gateway says who it is.
+func (d device) hello() *paho.Connect {
+	return &paho.Connect{
+		ClientID: d.key, CleanStart: true, KeepAlive: cmp.Or(d.keepAlive, 30),
+		Username: d.key, UsernameFlag: true, Password: []byte(d.secret), PasswordFlag: true,
+	}
+}
+
+// dial connects to the broker at addr with hello, for as long as ctx lasts.
+func dial(ctx context.Context, addr string, hello *paho.Connect, cfg paho.ClientConfig) (*paho.Client, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	c := paho.NewClient(paho.ClientConfig{
-		Conn: conn, OnClientError: func(error) { lost() }, OnServerDisconnect: func(*paho.Disconnect) { lost() },
-	})
-	_, err = c.Connect(ctx, &paho.Connect{
-		ClientID: d.key, CleanStart: true, KeepAlive: 30,
-		Username: d.key, UsernameFlag: true, Password: []byte(d.secret), PasswordFlag: true,
-	})
-	if err != nil {
+	cfg.Conn = conn
+	c := paho.NewClient(cfg)
+	if _, err = c.Connect(ctx, hello); err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("connect %s: %w", d.key, err)
+		return nil, fmt.Errorf("connect %s: %w", hello.ClientID, err)
 	}
 	return c, nil
+}
+
+// dsn reaches the private cluster.
+func (p *process) dsn() string {
+	p.t.Helper()
+	dsn := embedded.RunningDSN(filepath.Join(p.dir, "postgres"))
+	if dsn == "" {
+		p.t.Fatal("the private cluster does not run")
+	}
+	return dsn
+}
+
+// status asks for a path that everybody may ask for, and returns the answer's status; 0 when there is none within 8 s.
+func (p *process) status(path string) int {
+	c := http.Client{Timeout: 8 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := c.Get("http://" + p.api + path)
+	if err != nil {
+		return 0
+	}
+	defer res.Body.Close()
+	return res.StatusCode
+}
+
+// metric returns the value of a line of /metrics.
+func (p *process) metric(line string) float64 {
+	p.t.Helper()
+	res, err := http.Get("http://" + p.api + "/metrics")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	defer res.Body.Close()
+	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
+		if rest, ok := strings.CutPrefix(lines.Text(), line+" "); ok {
+			v, err := strconv.ParseFloat(rest, 64)
+			if err != nil {
+				p.t.Fatalf("%s: %v", line, err)
+			}
+			return v
+		}
+	}
+	p.t.Fatalf("/metrics has no %s", line)
+	return 0
+}
+
+// freePorts are settings of ports that stay the same when the program is started again.
+func freePorts(t *testing.T) []string {
+	t.Helper()
+	return []string{"PORT=" + freePort(t), "MQTT_PORT=" + freePort(t)}
+}
+
+// freePort is a port that was free a moment ago.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
 
 // dataDir is a data directory that the private cluster's user may enter.
