@@ -2,9 +2,11 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -39,6 +41,8 @@ type Broker struct {
 
 	ctx    context.Context // of Submit; ends when the broker stops
 	cancel context.CancelFunc
+
+	parting sync.WaitGroup // of those who are being disconnected
 
 	mu       sync.Mutex
 	sessions map[*mqtt.Client]*session
@@ -93,7 +97,8 @@ func (b *Broker) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			b.cancel() // a publisher that waits for room must not hold up the end
 			err := b.server.Close()
-			b.listener.wait()
+			b.listener.serving.Wait()
+			b.parting.Wait()
 			return err
 		}
 	}
@@ -118,8 +123,7 @@ func (b *Broker) revoke(ctx context.Context) {
 	ids := make([]int64, 0, len(b.sessions))
 	for cl, s := range b.sessions {
 		if cl.Closed() { // it ended in a way that told nobody
-			delete(b.sessions, cl)
-			s.close()
+			b.parting.Go(func() { b.leave(cl) })
 			continue
 		}
 		open[cl] = s
@@ -141,8 +145,48 @@ func (b *Broker) revoke(ctx context.Context) {
 	for cl, s := range open {
 		if keys[s.credential] != s.gateway {
 			b.log.InfoContext(ctx, "gateway is disconnected: its credential no longer holds", "gateway", s.gateway)
-			_ = b.server.DisconnectClient(cl, packets.ErrNotAuthorized)
+			b.parting.Go(func() { b.disconnect(cl, packets.ErrNotAuthorized) }) // it may not be listening
 		}
+	}
+}
+
+// disconnect ends a connection and tells the client why, where its version of MQTT has a way to.
+func (b *Broker) disconnect(cl *mqtt.Client, code packets.Code) {
+	if cl.Properties.ProtocolVersion == 5 {
+		_ = b.server.DisconnectClient(cl, code)
+	}
+	cl.Stop(code)
+}
+
+// hand gives m to the pipeline. It waits while that is full. A panic is an error: it must harm one connection only.
+func (b *Broker) hand(m ingest.Message) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			b.log.ErrorContext(b.ctx, "a message broke the pipeline", "topic", m.Topic, "panic", r, "stack", string(debug.Stack()))
+			err = errBroke
+		}
+	}()
+	return b.submit(b.ctx, m)
+}
+
+var errBroke = errors.New("the pipeline broke")
+
+// report submits a status on behalf of a gateway. When the pipeline has stopped there is nobody to tell.
+func (b *Broker) report(s *session, status string) {
+	_ = b.hand(ingest.Message{
+		Topic: "gateways/" + s.gateway + "/status", Payload: []byte(`{"status":"` + status + `"}`), Gateway: s.gateway, Received: time.Now(),
+	})
+}
+
+// leave ends a client's session, and makes its gateway known as offline when it was the last one.
+func (b *Broker) leave(cl *mqtt.Client) {
+	s, last := b.remove(cl)
+	if s == nil {
+		return
+	}
+	s.close()
+	if last {
+		b.report(s, "offline")
 	}
 }
 

@@ -1,7 +1,8 @@
 package embedded
 
 import (
-	"runtime/debug"
+	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -14,7 +15,8 @@ import (
 // gate is the hook through which every publish leaves the broker, and through which its PUBACK comes back after the commit.
 //
 // What it relies on in mochi-mqtt is pinned by tests: ErrRejectPacket from OnPublish means no PUBACK and no routing, any other
-// error a PUBACK of success; wills pass neither OnACLCheck nor OnPublish; no hook is protected against a panic.
+// error a PUBACK of success; wills pass neither OnACLCheck nor OnPublish; no hook is protected against a panic; an error from
+// OnPacketRead other than ErrRejectPacket is ignored; a publish to $SYS is passed over without an acknowledgement.
 type gate struct {
 	mqtt.HookBase
 	b *Broker
@@ -39,7 +41,9 @@ func (g *gate) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	if key != string(pk.Connect.Username) {
 		return g.turnAway(cl, "client_id", packets.ErrClientIdentifierNotValid)
 	}
-	credential, ok, err := g.b.access.Login(g.b.ctx, key, string(pk.Connect.Password))
+	ctx, cancel := context.WithTimeout(g.b.ctx, g.b.cfg.ConnectTimeout)
+	defer cancel()
+	credential, ok, err := g.b.access.Login(ctx, key, string(pk.Connect.Password))
 	switch {
 	case err != nil:
 		g.b.log.WarnContext(g.b.ctx, "cannot check a gateway's credential", "gateway", key, "error", err)
@@ -47,9 +51,15 @@ func (g *gate) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	case !ok:
 		return g.turnAway(cl, "credential", packets.ErrBadUsernameOrPassword)
 	}
+	if cl.State.Keepalive > longestKeepAlive {
+		cl.State.Keepalive, cl.State.ServerKeepalive = longestKeepAlive, true
+	}
 	g.b.add(cl, newSession(key, credential, cl, g.b.cfg))
 	return nil
 }
+
+// longestKeepAlive is in seconds. The broker reckons one and a half times of it in 16 bits, and comes to nothing at all behind these.
+const longestKeepAlive = 12 * 3600
 
 func (g *gate) turnAway(cl *mqtt.Client, reason string, code packets.Code) error {
 	g.b.metrics.refused.WithLabelValues(reason).Inc()
@@ -74,10 +84,18 @@ func (g *gate) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	return write || strings.HasPrefix(topic, "gateways/"+s.gateway+"/commands") && !strings.ContainsAny(topic, "+#")
 }
 
-// OnPacketRead refuses QoS 2, which the broker would take and answer as QoS 1.
-func (g *gate) OnPacketRead(_ *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
-	if pk.FixedHeader.Type == packets.Publish && pk.FixedHeader.Qos > 1 {
-		return pk, packets.ErrQosNotSupported
+// OnPacketRead refuses QoS 2, which the broker would take and answer as QoS 1. A topic that it would pass over in silence, so that
+// the publisher waited for its acknowledgement for ever, is made one that the pipeline refuses and records.
+func (g *gate) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	if pk.FixedHeader.Type != packets.Publish {
+		return pk, nil
+	}
+	if pk.FixedHeader.Qos > 1 {
+		g.b.disconnect(cl, packets.ErrQosNotSupported)
+		return pk, packets.ErrRejectPacket
+	}
+	if strings.HasPrefix(pk.TopicName, "$") {
+		pk.TopicName = "/" + pk.TopicName
 	}
 	return pk, nil
 }
@@ -96,39 +114,16 @@ func (g *gate) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 func (g *gate) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	if s := g.b.session(cl); s != nil {
 		go s.acknowledge()
-		g.report(s, `{"status":"online"}`)
+		g.b.report(s, "online")
 	}
 }
 
-// OnDisconnect makes the gateway known as offline when it was its last connection.
-func (g *gate) OnDisconnect(cl *mqtt.Client, _ error, _ bool) {
-	s, last := g.b.remove(cl)
-	if s == nil {
-		return
-	}
-	s.close()
-	if last {
-		g.report(s, `{"status":"offline"}`)
-	}
-}
-
-// report submits a status on behalf of a gateway. When the pipeline has stopped there is nobody to tell.
-func (g *gate) report(s *session, payload string) {
-	_ = g.b.submit(g.b.ctx, ingest.Message{
-		Topic: "gateways/" + s.gateway + "/status", Payload: []byte(payload), Gateway: s.gateway, Received: time.Now(),
-	})
-}
+// OnDisconnect ends the session.
+func (g *gate) OnDisconnect(cl *mqtt.Client, _ error, _ bool) { g.b.leave(cl) }
 
 // OnPublish hands the message to the pipeline and keeps the broker from acknowledging and routing it. It waits while the pipeline
-// is full, and so stops reading from this client. A panic ends this client's connection, with the message not acknowledged.
-func (g *gate) OnPublish(cl *mqtt.Client, pk packets.Packet) (_ packets.Packet, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			g.b.log.ErrorContext(g.b.ctx, "a message broke the pipeline", "topic", pk.TopicName, "panic", r, "stack", string(debug.Stack()))
-			cl.Stop(packets.ErrImplementationSpecificError)
-			err = packets.ErrRejectPacket
-		}
-	}()
+// is full, and so stops reading from this client. A message that breaks the pipeline ends the connection, not acknowledged.
+func (g *gate) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	s := g.b.session(cl)
 	if s == nil {
 		return pk, packets.ErrRejectPacket
@@ -137,12 +132,15 @@ func (g *gate) OnPublish(cl *mqtt.Client, pk packets.Packet) (_ packets.Packet, 
 	if pk.FixedHeader.Qos > 0 {
 		a := s.expect(g.b.ctx, pk.PacketID)
 		if a == nil {
-			_ = g.b.server.DisconnectClient(cl, packets.ErrReceiveMaximum)
+			g.b.disconnect(cl, packets.ErrReceiveMaximum)
 			return pk, packets.ErrRejectPacket
 		}
 		m.Done = a.done
 	}
-	if err := g.b.submit(g.b.ctx, m); err != nil && pk.FixedHeader.Qos == 0 {
+	switch err := g.b.hand(m); {
+	case errors.Is(err, errBroke):
+		g.b.disconnect(cl, packets.ErrImplementationSpecificError)
+	case err != nil && pk.FixedHeader.Qos == 0:
 		g.b.metrics.dropped.Inc()
 	}
 	return pk, packets.ErrRejectPacket
@@ -163,7 +161,7 @@ func (g *gate) OnWillSent(cl *mqtt.Client, pk packets.Packet) {
 	if pk.TopicName == "" {
 		return
 	}
-	_ = g.b.submit(g.b.ctx, ingest.Message{
+	_ = g.b.hand(ingest.Message{
 		Topic: pk.TopicName, Payload: pk.Payload, Gateway: string(cl.Properties.Username), Received: time.Now(),
 	})
 }

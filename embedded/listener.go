@@ -20,10 +20,14 @@ type listener struct {
 	log     *slog.Logger
 	serving sync.WaitGroup
 
-	mu    sync.Mutex
-	conns map[net.Conn]netip.Addr
-	from  map[netip.Addr]int
+	mu     sync.Mutex
+	conns  map[net.Conn]netip.Addr
+	from   map[netip.Addr]int
+	closed bool
 }
+
+// farewell is how long clients may take to be told that the broker stops.
+const farewell = time.Second
 
 func newListener(l net.Listener, cfg BrokerConfig, log *slog.Logger) *listener {
 	return &listener{Listener: l, cfg: cfg, log: log, conns: map[net.Conn]netip.Addr{}, from: map[netip.Addr]int{}}
@@ -57,7 +61,6 @@ func (l *listener) Serve(establish listeners.EstablishFn) {
 			_ = conn.Close()
 			continue
 		}
-		l.serving.Add(1)
 		go l.serve(establish, conn)
 	}
 }
@@ -75,25 +78,28 @@ func (l *listener) serve(establish listeners.EstablishFn, conn net.Conn) {
 		_ = conn.Close()
 		return
 	}
-	if err := establish(l.ID(), conn); err != nil {
+	if err := establish(l.ID(), patient{conn, l.cfg.WriteTimeout}); err != nil {
 		l.log.Debug("mqtt connection ended", "remote", conn.RemoteAddr(), "error", err)
 	}
 }
 
-// Close stops accepting and disconnects everybody.
+// Close stops accepting and disconnects everybody: those who do not listen, or have not logged in, without a word.
 func (l *listener) Close(closeClients listeners.CloseFn) {
 	_ = l.Listener.Close()
+	impatient := time.AfterFunc(farewell, l.cut)
+	defer impatient.Stop()
 	closeClients(l.ID())
+	l.cut()
 }
 
-// wait returns when every connection has ended. One that has not logged in yet is cut.
-func (l *listener) wait() {
+// cut closes every connection, and those that are still to come.
+func (l *listener) cut() {
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
 	for conn := range l.conns {
 		_ = conn.Close()
 	}
-	l.mu.Unlock()
-	l.serving.Wait()
 }
 
 func (l *listener) admit(conn net.Conn) bool {
@@ -101,11 +107,12 @@ func (l *listener) admit(conn net.Conn) bool {
 	addr := ap.Addr().Unmap()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.conns) >= l.cfg.MaxConnections || l.from[addr] >= l.cfg.MaxConnectionsPerAddress {
+	if l.closed || len(l.conns) >= l.cfg.MaxConnections || l.from[addr] >= l.cfg.MaxConnectionsPerAddress {
 		return false
 	}
 	l.conns[conn] = addr
 	l.from[addr]++
+	l.serving.Add(1)
 	return true
 }
 
@@ -117,4 +124,20 @@ func (l *listener) release(conn net.Conn) {
 	if l.from[addr]--; l.from[addr] == 0 {
 		delete(l.from, addr)
 	}
+}
+
+// patient is a connection whose every write has a deadline of its own, so that a client that does not read holds up nobody for
+// long. The deadline that the broker sets, for its keep-alive, is of reading only.
+type patient struct {
+	net.Conn
+	timeout time.Duration
+}
+
+func (c patient) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
+
+func (c patient) Write(b []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"sync"
-	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -17,7 +16,6 @@ type session struct {
 	gateway    string
 	credential int64
 	client     *mqtt.Client
-	timeout    time.Duration
 	room       chan struct{} // one for each publish on its way; its size is Receive Maximum
 	wake       chan struct{}
 	ended      chan struct{}
@@ -40,7 +38,6 @@ func newSession(gateway string, credential int64, cl *mqtt.Client, cfg BrokerCon
 		gateway:    gateway,
 		credential: credential,
 		client:     cl,
-		timeout:    cfg.WriteTimeout,
 		room:       make(chan struct{}, cfg.ReceiveMaximum),
 		wake:       make(chan struct{}, 1),
 		ended:      make(chan struct{}),
@@ -149,9 +146,6 @@ func (s *session) write(buf *bytes.Buffer) error {
 	}
 	s.client.Lock()
 	defer s.client.Unlock()
-	if err := s.client.Net.Conn.SetWriteDeadline(time.Now().Add(s.timeout)); err != nil {
-		return err
-	}
 	_, err := buf.WriteTo(s.client.Net.Conn)
 	return err
 }
