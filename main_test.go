@@ -158,6 +158,28 @@ func (s *socket) wantStatus(t *testing.T, gateway int64, status string) {
 	})
 }
 
+// values reads until the socket is closed, and returns how often each value of a reading came.
+func (s *socket) values(t *testing.T) map[int64]int {
+	seen := map[int64]int{}
+	if err := s.conn.SetReadDeadline(time.Time{}); err != nil {
+		t.Error(err)
+	}
+	for {
+		var m struct {
+			Type string `json:"type"`
+			Data struct {
+				Value float64 `json:"value"`
+			} `json:"data"`
+		}
+		if err := s.conn.ReadJSON(&m); err != nil {
+			return seen
+		}
+		if m.Type == "sensor_data" {
+			seen[int64(m.Data.Value)]++
+		}
+	}
+}
+
 func (s *socket) wantClose(t *testing.T, code int) {
 	t.Helper()
 	for {
