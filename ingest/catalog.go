@@ -11,55 +11,94 @@ import (
 // maxPoints bounds what the catalog remembers; beyond it starts over.
 const maxPoints = 500_000
 
-// catalog knows the sensors that readings came from. What it does not know it looks up every time, so that a sensor is
-// there for ingest as soon as it is registered.
+// catalog knows the gateways and sensors that messages came from. What it does not know it looks up every time, so that a
+// sensor is there for ingest as soon as it is registered.
 type catalog struct {
 	store *store.Store
 
 	mu         sync.RWMutex
-	points     map[store.Ref]store.Point
-	refs       map[int64][]store.Ref // of each gateway
-	generation int                   // counts changes; a look-up that one overtook is not remembered
+	gateways   map[string]*gateway // by what topics call them: their key or their id
+	names      map[int64][]string  // what topics call a gateway
+	points     int                 // sensors in all
+	generation int                 // counts changes; a look-up that one overtook is not remembered
+}
+
+// gateway is a gateway and those of its sensors that are known, by what messages call them.
+type gateway struct {
+	point   store.Point
+	sensors map[string]*store.Point
 }
 
 func newCatalog(s *store.Store) *catalog {
-	return &catalog{store: s, points: map[store.Ref]store.Point{}, refs: map[int64][]store.Ref{}}
+	return &catalog{store: s, gateways: map[string]*gateway{}, names: map[int64][]string{}}
 }
 
-// lookUp returns the points of refs. A ref with an unknown gateway is absent.
-func (c *catalog) lookUp(ctx context.Context, refs []store.Ref) (map[store.Ref]store.Point, error) {
-	found := make(map[store.Ref]store.Point, len(refs))
-	var missing []store.Ref
+// resolve gives each sample of jobs its sensor, and each status its gateway.
+func (c *catalog) resolve(ctx context.Context, jobs []*job) error {
+	var m missing
 	c.mu.RLock()
 	generation := c.generation
-	for _, r := range refs {
-		if _, seen := found[r]; seen {
-			continue
-		}
-		p, ok := c.points[r]
-		found[r] = p
-		if !ok {
-			missing = append(missing, r)
+	for _, j := range jobs {
+		if !j.byHTTP && j.reason == "" {
+			m.add(j, c.gateways[j.topic.Gateway])
 		}
 	}
 	c.mu.RUnlock()
-	if len(missing) == 0 {
-		return found, nil
+	if len(m.refs) == 0 {
+		return nil
 	}
-	fetched, err := c.store.Points(ctx, missing)
+	found, err := c.store.Points(ctx, m.refs)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for _, r := range missing {
-		p, ok := fetched[r]
-		if !ok {
-			delete(found, r)
-			continue
+	for i, to := range m.targets {
+		*to = nil
+		if p, ok := found[m.wanted[i]]; ok {
+			*to = &p
 		}
-		found[r] = p
 	}
-	c.remember(generation, fetched)
-	return found, nil
+	c.remember(generation, found)
+	return nil
+}
+
+// missing is what the catalog does not know, and where it is wanted.
+type missing struct {
+	refs    []store.Ref // each once
+	wanted  []store.Ref
+	targets []**store.Point
+	seen    map[store.Ref]bool
+}
+
+// add resolves what g knows of j and notes the rest; a nil g knows nothing.
+func (m *missing) add(j *job, g *gateway) {
+	if j.status != nil {
+		if g != nil {
+			j.gateway = &g.point
+			return
+		}
+		m.want(store.Ref{Gateway: j.topic.Gateway}, &j.gateway)
+		return
+	}
+	for i := range j.samples {
+		s := &j.samples[i]
+		if g != nil {
+			if s.point = g.sensors[s.sensor]; s.point != nil {
+				continue
+			}
+		}
+		m.want(store.Ref{Gateway: j.topic.Gateway, Sensor: s.sensor}, &s.point)
+	}
+}
+
+func (m *missing) want(r store.Ref, to **store.Point) {
+	if m.seen == nil {
+		m.seen = map[store.Ref]bool{}
+	}
+	if !m.seen[r] {
+		m.seen[r] = true
+		m.refs = append(m.refs, r)
+	}
+	m.wanted, m.targets = append(m.wanted, r), append(m.targets, to)
 }
 
 func (c *catalog) remember(generation int, points map[store.Ref]store.Point) {
@@ -68,17 +107,21 @@ func (c *catalog) remember(generation int, points map[store.Ref]store.Point) {
 	if c.generation != generation {
 		return
 	}
-	if len(c.points)+len(points) > maxPoints {
-		clear(c.points)
-		clear(c.refs)
+	if c.points+len(points) > maxPoints {
+		c.clear()
 	}
 	for r, p := range points {
-		if r.Sensor != "" && p.SensorID == 0 || p.OwnerID != p.GatewayID && p.SensorID != 0 {
-			continue // may be there the next time
+		g := c.gateways[r.Gateway]
+		if g == nil {
+			name := strings.Clone(r.Gateway) // it is a part of a topic
+			g = &gateway{point: store.Point{GatewayID: p.GatewayID, GatewayKey: p.GatewayKey}, sensors: map[string]*store.Point{}}
+			c.gateways[name] = g
+			c.names[p.GatewayID] = append(c.names[p.GatewayID], name)
 		}
-		r = store.Ref{Gateway: strings.Clone(r.Gateway), Sensor: strings.Clone(r.Sensor)} // they are parts of a payload
-		c.points[r] = p
-		c.refs[p.GatewayID] = append(c.refs[p.GatewayID], r)
+		if p.SensorID != 0 && p.OwnerID == p.GatewayID { // another time it may be there, or be its own
+			g.sensors[strings.Clone(r.Sensor)] = &p
+			c.points++
+		}
 	}
 }
 
@@ -88,12 +131,18 @@ func (c *catalog) forget(gateway int64) {
 	defer c.mu.Unlock()
 	c.generation++
 	if gateway == 0 {
-		clear(c.points)
-		clear(c.refs)
+		c.clear()
 		return
 	}
-	for _, r := range c.refs[gateway] {
-		delete(c.points, r)
+	for _, name := range c.names[gateway] {
+		c.points -= len(c.gateways[name].sensors)
+		delete(c.gateways, name)
 	}
-	delete(c.refs, gateway)
+	delete(c.names, gateway)
+}
+
+func (c *catalog) clear() {
+	clear(c.gateways)
+	clear(c.names)
+	c.points = 0
 }

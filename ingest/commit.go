@@ -74,7 +74,7 @@ func (p *Pipeline) commit(ctx context.Context, jobs []*job) {
 			p.commit(ctx, jobs[:len(jobs)/2])
 			p.commit(ctx, jobs[len(jobs)/2:])
 			return
-		case errors.Is(err, store.ErrInvalid) && jobs[0].reason == "":
+		case errors.Is(err, store.ErrInvalid) && !jobs[0].hopeless:
 			p.log.ErrorContext(ctx, "the database refuses a message that passed every check", "topic", jobs[0].message.Topic, "error", err)
 			jobs[0].refuseForDatabase()
 			continue
@@ -105,9 +105,9 @@ func (p *Pipeline) write(ctx context.Context, jobs []*job, again bool) error {
 		return err
 	}
 	p.metrics.committed(len(outcomes), time.Since(begin))
+	p.metrics.count(jobs)
 	p.seen.learn(b.presence)
 	for _, j := range jobs {
-		p.metrics.count(j)
 		if j.message.Done != nil {
 			j.message.Done(j.receipt())
 		}
@@ -134,39 +134,32 @@ func (p *Pipeline) drop(jobs []*job) {
 type transaction struct {
 	jobs     []*job
 	readings []store.Reading
-	origins  []origin         // of the readings
+	samples  []*sample        // those that the readings are of
 	presence []store.Presence // of every gateway that was heard of
 	changes  []store.Presence // those that say something new
 	status   map[int64]string // of every gateway that was heard of
 }
 
-// origin is the place of a reading's result.
-type origin struct {
-	job    *job
-	sample int
-}
-
 // assemble looks up the sensors and decides on every sample.
 func (p *Pipeline) assemble(ctx context.Context, jobs []*job) (*transaction, error) {
-	b := &transaction{jobs: jobs, status: map[int64]string{}}
-	var refs []store.Ref
-	for _, j := range jobs {
-		refs = j.refs(refs)
-	}
-	points, err := p.catalog.lookUp(ctx, refs)
-	if err != nil {
+	if err := p.catalog.resolve(ctx, jobs); err != nil {
 		return nil, err
 	}
-	b.readings, b.origins = make([]store.Reading, 0, len(refs)), make([]origin, 0, len(refs))
+	n := 0
 	for _, j := range jobs {
-		j.resolve(points)
+		n += len(j.samples)
+	}
+	b := &transaction{jobs: jobs, readings: make([]store.Reading, 0, n), samples: make([]*sample, 0, n), status: map[int64]string{}}
+	for _, j := range jobs {
+		if j.status != nil {
+			j.settleStatus()
+		}
 		for i := range j.samples {
-			if r, ok := j.check(i, p.cfg); ok {
-				b.readings = append(b.readings, r)
-				b.origins = append(b.origins, origin{j, i})
+			if r, ok := j.reading(&j.samples[i], p.cfg); ok {
+				b.readings, b.samples = append(b.readings, r), append(b.samples, &j.samples[i])
 			}
 		}
-		if heard, ok := j.heard(points); ok {
+		if heard, ok := j.heard(); ok {
 			b.presence = append(b.presence, heard)
 			if p.seen.changes(heard, b.status) {
 				b.changes = append(b.changes, heard)
@@ -180,11 +173,7 @@ func (p *Pipeline) assemble(ctx context.Context, jobs []*job) (*transaction, err
 // also takes the outcomes and returns what the transaction writes besides the readings.
 func (b *transaction) also(outcomes []store.Outcome) store.Also {
 	for i, o := range outcomes {
-		res := &b.origins[i].job.results[b.origins[i].sample]
-		*res = store.Result{Outcome: o}
-		if o == store.Conflict {
-			res.Reason, res.Detail = conflict, "another value is stored for this instant"
-		}
+		b.samples[i].settle(o)
 	}
 	a := store.Also{Presence: b.changes}
 	for _, j := range b.jobs {
@@ -195,10 +184,11 @@ func (b *transaction) also(outcomes []store.Outcome) store.Also {
 
 // refuseForDatabase is the last resort for what the database will not have.
 func (j *job) refuseForDatabase() {
-	for i := range j.results {
-		j.results[i] = store.Result{Outcome: store.Rejected, Reason: databaseRefused, Detail: "the database refuses it"}
+	j.hopeless = true
+	for i := range j.samples {
+		j.samples[i].fault = inDatabase
 	}
-	results := j.results
-	j.refuse(databaseRefused, "the database refuses it")
-	j.results = results
+	if !j.byHTTP {
+		j.refuse(databaseRefused, "the database refuses it")
+	}
 }

@@ -16,6 +16,9 @@ type Config struct {
 	MaxPayload int           `mapstructure:"max_payload"` // bytes of a message; a larger one is refused
 	MaxAge     time.Duration `mapstructure:"max_age"`     // older readings are refused
 	MaxAhead   time.Duration `mapstructure:"max_ahead"`   // readings further in the future are refused
+
+	MaxRejections      int           `mapstructure:"max_rejections_per_gateway"` // kept of what was refused, the newest
+	RejectionRetention time.Duration `mapstructure:"rejection_retention"`        // for how long they are kept
 }
 
 // DefaultConfig is right for one instance on a small machine.
@@ -28,6 +31,9 @@ func DefaultConfig() Config {
 		MaxPayload: 1 << 20,
 		MaxAge:     10 * 365 * 24 * time.Hour,
 		MaxAhead:   5 * time.Minute,
+
+		MaxRejections:      10_000,
+		RejectionRetention: 30 * 24 * time.Hour,
 	}
 }
 
@@ -55,6 +61,12 @@ func (c Config) Validate() error {
 	}
 	if c.MaxAhead < 0 {
 		fault("OEI_INGEST_MAX_AHEAD: %v is negative; use 0s or more", c.MaxAhead)
+	}
+	if c.MaxRejections < 1 || c.MaxRejections > 1_000_000 {
+		fault("OEI_INGEST_MAX_REJECTIONS_PER_GATEWAY: %d is out of range; use 1 to 1000000", c.MaxRejections)
+	}
+	if c.RejectionRetention < time.Hour {
+		fault("OEI_INGEST_REJECTION_RETENTION: %v is too short; use 1h or more", c.RejectionRetention)
 	}
 	return errors.Join(errs...)
 }

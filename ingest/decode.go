@@ -34,38 +34,6 @@ const (
 	databaseRefused = "database_refused" // the database will not have it, whatever is tried
 )
 
-// sample is one reading as it was sent, or the reason why it is none.
-type sample struct {
-	sensor     string    // id or key; from the topic or from the sample
-	timestamp  time.Time // zero: none was sent
-	value      float64   // NaN: the device had none
-	quality    store.Quality
-	statusCode uint32
-	raw        []byte // the sample's own bytes
-	reason     string // not empty: refused
-	detail     string
-
-	point store.Point // the sensor it is of, once looked up
-	known bool        // there is such a gateway
-}
-
-// newSample is a reading that came by HTTP.
-func newSample(r store.Reading) sample {
-	s := sample{timestamp: r.Timestamp.UTC().Truncate(time.Microsecond), value: r.Value, quality: r.Quality, statusCode: r.StatusCode}
-	if math.IsInf(s.value, 0) {
-		s.refuse(badValue, "value is not a finite number or null")
-	}
-	s.settleQuality(s.statusCode != 0, true)
-	return s
-}
-
-// refuse gives the sample a reason; the first one stays.
-func (s *sample) refuse(reason, format string, args ...any) {
-	if s.reason == "" {
-		s.reason, s.detail = reason, fmt.Sprintf(format, args...)
-	}
-}
-
 // maxSamples is how many samples a message may have. A sample takes more memory than the two bytes that it may have in a payload.
 const maxSamples = 10_000
 
@@ -118,7 +86,7 @@ func decodeSample(d *jsontext.Decoder, payload []byte, t Topic) (sample, error) 
 	if kind := d.PeekKind(); kind != '{' && kind != jsontext.KindInvalid {
 		raw, err := d.ReadValue()
 		s.raw = bytes.Clone(raw)
-		s.refuse(badValue, "the sample is not an object")
+		s.blame(badValue, "the sample is not an object")
 		return s, err
 	}
 	var value, quality, code bool
@@ -148,26 +116,13 @@ func decodeSample(d *jsontext.Decoder, payload []byte, t Topic) (sample, error) 
 	}
 	s.raw = raw
 	if t.Kind == GatewayData && s.sensor == "" {
-		s.refuse(badSensor, "sensor is missing")
+		s.blame(badSensor, "sensor is missing")
 	}
 	if !value {
-		s.refuse(badValue, "value is missing")
+		s.blame(badValue, "value is missing")
 	}
 	s.settleQuality(code, quality)
 	return s, nil
-}
-
-// settleQuality brings status code and quality together; hasCode and hasQuality tell which were sent. No value is always bad.
-func (s *sample) settleQuality(hasCode, hasQuality bool) {
-	implied := codeQuality(s.statusCode)
-	switch {
-	case math.IsNaN(s.value):
-		s.quality = store.Bad
-	case hasCode && !hasQuality:
-		s.quality = implied
-	case hasCode && implied != s.quality:
-		s.refuse(badQuality, "status_code %#08x means %v but quality is %v", s.statusCode, implied, s.quality)
-	}
 }
 
 // members calls each for the name of every member, which has to read the value, and returns the object's bytes.
@@ -211,10 +166,10 @@ func (s *sample) decodeValue(d *jsontext.Decoder) error {
 		s.value = math.NaN()
 	case kind == '0':
 		if s.value, err = strconv.ParseFloat(text, 64); err != nil {
-			s.refuse(badValue, "value %.40s is beyond a 64-bit float", text)
+			s.blame(badValue, "value %.40s is beyond a 64-bit float", text)
 		}
 	default:
-		s.refuse(badValue, "value is not a finite number or null")
+		s.blame(badValue, "value is not a finite number or null")
 	}
 	return nil
 }
@@ -225,7 +180,7 @@ func (s *sample) decodeTimestamp(d *jsontext.Decoder) error {
 		return err
 	}
 	if s.timestamp, err = parseTime(kind, text); err != nil {
-		s.refuse(badTimestamp, "timestamp %v", err)
+		s.blame(badTimestamp, "timestamp %v", err)
 	}
 	return nil
 }
@@ -258,7 +213,7 @@ func (s *sample) decodeQuality(d *jsontext.Decoder) error {
 	}
 	q, ok := store.ParseQuality(text)
 	if kind != '"' || !ok {
-		s.refuse(badQuality, "quality is not good, uncertain or bad")
+		s.blame(badQuality, "quality is not good, uncertain or bad")
 	}
 	s.quality = q
 	return nil
@@ -271,7 +226,7 @@ func (s *sample) decodeStatusCode(d *jsontext.Decoder) error {
 	}
 	code, err := strconv.ParseUint(text, 10, 32)
 	if kind != '0' || err != nil {
-		s.refuse(badQuality, "status_code is not a whole number of 32 bits")
+		s.blame(badQuality, "status_code is not a whole number of 32 bits")
 	}
 	s.statusCode = uint32(code)
 	return nil
@@ -283,16 +238,11 @@ func (s *sample) decodeSensor(d *jsontext.Decoder) error {
 		return err
 	}
 	if kind != '"' && (kind != '0' || strings.Trim(text, "0123456789") != "") || !validKey(text) {
-		s.refuse(badSensor, "sensor is not a key or id")
+		s.blame(badSensor, "sensor is not a key or id")
 		return nil
 	}
 	s.sensor = text
 	return nil
-}
-
-// codeQuality is the severity of an OPC UA status code (Part 4, 7.39): its two highest bits.
-func codeQuality(code uint32) store.Quality {
-	return min(store.Quality(code>>30), store.Bad)
 }
 
 // status is what a status message says.

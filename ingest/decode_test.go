@@ -34,8 +34,8 @@ func decoded(topic string, payload []byte) string {
 	}
 	for i := range j.samples {
 		s := &j.samples[i]
-		if s.reason != "" {
-			fmt.Fprintf(&b, "refused, %s: %s\n", s.reason, s.detail)
+		if s.fault != nil {
+			fmt.Fprintf(&b, "refused, %s: %s\n", s.fault.reason, s.fault.detail)
 			continue
 		}
 		fmt.Fprintf(&b, "%s = %v %v", s.sensor, s.value, s.quality)
@@ -100,7 +100,7 @@ func TestDecodeBySize(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			j := newJob(Message{Topic: topics["single"], Payload: tt.payload}, DefaultConfig())
-			if j.reason != tt.reason || len(j.samples) != tt.samples || len(j.results) != tt.samples {
+			if j.reason != tt.reason || len(j.samples) != tt.samples {
 				t.Errorf("got %q, %d samples", j.reason, len(j.samples))
 			}
 			if j.size > DefaultConfig().MaxBytes/4 || len(j.message.Payload) > DefaultConfig().MaxPayload {
@@ -219,7 +219,7 @@ func FuzzDecode(f *testing.F) {
 
 // checkSample checks that a sample that was taken means what its own bytes say, and that it says the same when it is sent again.
 func checkSample(t *testing.T, s *sample, topic string) {
-	if s.reason != "" {
+	if s.fault != nil {
 		return
 	}
 	if math.IsInf(s.value, 0) || math.IsNaN(s.value) && s.quality != store.Bad || s.quality < store.Good || s.quality > store.Bad {
@@ -256,7 +256,7 @@ func checkSample(t *testing.T, s *sample, topic string) {
 		t.Fatalf("%s: refused: %s", payload, b.detail)
 	}
 	g := b.samples[0]
-	if g.reason != "" || g.sensor != s.sensor || g.value != s.value && !math.IsNaN(s.value) || g.quality != s.quality ||
+	if g.fault != nil || g.sensor != s.sensor || g.value != s.value && !math.IsNaN(s.value) || g.quality != s.quality ||
 		g.statusCode != s.statusCode || !g.timestamp.Equal(s.timestamp) {
 		t.Fatalf("%s: got %+v, want %+v", payload, g, *s)
 	}

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -29,16 +30,18 @@ type job struct {
 	message Message
 	byHTTP  bool
 	topic   Topic
-	size    int64    // of what it keeps in memory
-	samples []sample // empty for a status and for a payload that is refused as a whole
-	results []store.Result
+	size    int64        // of what it keeps in memory
+	samples []sample     // empty for a status and for a payload that is refused as a whole
+	gateway *store.Point // of a status, once looked up; nil: it is unknown
 	status  *status
 	reason  string // not empty: the whole payload is refused
 	detail  string
+
+	hopeless bool // the database would not have it, and that is being recorded
 }
 
 // cost estimates the memory that a payload of so many bytes and samples takes until it is committed.
-func cost(bytes, samples int) int64 { return 512 + int64(bytes) + 400*int64(samples) }
+func cost(bytes, samples int) int64 { return 512 + int64(bytes) + 250*int64(samples) }
 
 // newJob decodes m.
 func newJob(m Message, cfg Config) *job {
@@ -66,7 +69,6 @@ func newJob(m Message, cfg Config) *job {
 	case err != nil:
 		j.refuse(badPayload, "%v", err)
 	}
-	j.results = make([]store.Result, len(j.samples))
 	j.size = cost(len(j.message.Payload), len(j.samples))
 	return j
 }
@@ -77,72 +79,27 @@ const detailRunes = 300
 // refuse refuses the whole of it.
 func (j *job) refuse(reason, format string, args ...any) {
 	j.reason, j.detail = reason, fmt.Sprintf("%.*s", detailRunes, fmt.Sprintf(format, args...))
-	j.samples, j.results, j.status = nil, nil, nil
+	j.samples, j.status = nil, nil
 }
 
-// refs appends what has to be looked up for j.
-func (j *job) refs(to []store.Ref) []store.Ref {
+// settleStatus refuses a status of somebody else's gateway, or of none.
+func (j *job) settleStatus() {
 	switch {
-	case j.byHTTP || j.reason != "":
-		return to
-	case j.status != nil:
-		return append(to, store.Ref{Gateway: j.topic.Gateway})
-	}
-	for i := range j.samples {
-		to = append(to, store.Ref{Gateway: j.topic.Gateway, Sensor: j.samples[i].sensor})
-	}
-	return to
-}
-
-// resolve gives each sample its sensor. A status of somebody else's gateway, or of none, is refused.
-func (j *job) resolve(points map[store.Ref]store.Point) {
-	if j.byHTTP {
-		return
-	}
-	if j.status != nil {
-		switch p, known := points[store.Ref{Gateway: j.topic.Gateway}]; {
-		case !known:
-			j.refuse(unknownGateway, "there is no gateway %q", j.topic.Gateway)
-		case j.foreign(p):
-			j.refuse(notOwner, "%q published for gateway %q", j.message.Gateway, p.GatewayKey)
-		}
-		return
-	}
-	for i := range j.samples {
-		s := &j.samples[i]
-		s.point, s.known = points[store.Ref{Gateway: j.topic.Gateway, Sensor: s.sensor}]
+	case j.gateway == nil:
+		j.refuse(unknownGateway, "there is no gateway %q", j.topic.Gateway)
+	case j.foreign(j.gateway):
+		j.refuse(notOwner, "%q published for gateway %q", j.message.Gateway, j.gateway.GatewayKey)
 	}
 }
 
-// check decides on sample i: a reading to store, or a result that refuses it.
-func (j *job) check(i int, cfg Config) (store.Reading, bool) {
-	s := &j.samples[i]
+// reading is what s comes to, or false when it is refused.
+func (j *job) reading(s *sample, cfg Config) (store.Reading, bool) {
 	now := j.message.Received
 	if s.timestamp.IsZero() {
 		s.timestamp = now.UTC().Truncate(time.Microsecond)
 	}
-	reason, detail := s.reason, s.detail
-	switch p := s.point; {
-	case !s.known && j.byHTTP:
-		reason, detail = unknownSensor, "there is no such sensor"
-	case !s.known:
-		reason, detail = unknownGateway, fmt.Sprintf("there is no gateway %q", j.topic.Gateway)
-	case j.foreign(p):
-		reason, detail = notOwner, fmt.Sprintf("%q published for gateway %q", j.message.Gateway, p.GatewayKey)
-	case reason != "": // it could not be decoded
-	case p.SensorID == 0:
-		reason, detail = unknownSensor, fmt.Sprintf("gateway %q has no sensor %q", p.GatewayKey, s.sensor)
-	case p.OwnerID != p.GatewayID:
-		reason, detail = notOwner, fmt.Sprintf("sensor %s is another gateway's", s.sensor)
-	case !p.Active:
-		reason, detail = inactive, "the sensor or its gateway is not in use"
-	case s.timestamp.After(now.Add(cfg.MaxAhead)):
-		reason, detail = futureTimestamp, fmt.Sprintf("timestamp is %v ahead", s.timestamp.Sub(now).Round(time.Second))
-	case s.timestamp.Before(now.Add(-cfg.MaxAge)):
-		reason, detail = tooOld, fmt.Sprintf("timestamp %s is older than %v", s.timestamp.Format(time.DateOnly), cfg.MaxAge)
-	}
-	if reason != "" {
-		j.results[i] = store.Result{Outcome: store.Rejected, Reason: reason, Detail: detail}
+	if why := j.objection(s, now, cfg); why != nil {
+		s.reject(why)
 		return store.Reading{}, false
 	}
 	r := store.Reading{
@@ -155,14 +112,47 @@ func (j *job) check(i int, cfg Config) (store.Reading, bool) {
 	return r, true
 }
 
+// objection is why s is not to be stored; nil when it is.
+func (j *job) objection(s *sample, now time.Time, cfg Config) *refusal {
+	switch p := s.point; {
+	case p == nil && j.byHTTP:
+		return noSuchSensor
+	case p == nil:
+		return refuse(unknownGateway, "there is no gateway %q", j.topic.Gateway)
+	case j.foreign(p):
+		return refuse(notOwner, "%q published for gateway %q", j.message.Gateway, p.GatewayKey)
+	case s.fault != nil:
+		return s.fault
+	case p.SensorID == 0:
+		return refuse(unknownSensor, "gateway %q has no sensor %q", p.GatewayKey, s.sensor)
+	case p.OwnerID != p.GatewayID:
+		return refuse(notOwner, "sensor %s is another gateway's", s.sensor)
+	case !p.Active:
+		return notInUse
+	case s.timestamp.After(now.Add(cfg.MaxAhead)):
+		return refuse(futureTimestamp, "timestamp is %v ahead", s.timestamp.Sub(now).Round(time.Second))
+	case s.timestamp.Before(now.Add(-cfg.MaxAge)):
+		return refuse(tooOld, "timestamp %s is older than %v", s.timestamp.Format(time.DateOnly), cfg.MaxAge)
+	}
+	return nil
+}
+
 // foreign reports whether somebody else than p's gateway published this.
-func (j *job) foreign(p store.Point) bool {
+func (j *job) foreign(p *store.Point) bool {
 	return j.message.Gateway != "" && j.message.Gateway != p.GatewayKey
 }
 
-// outside reports whether v is outside the sensor's measuring range.
-func outside(p store.Point, v float64) bool {
-	return p.MinValue != nil && v < *p.MinValue || p.MaxValue != nil && v > *p.MaxValue
+// results are the outcomes of the samples, for whoever wrote them by HTTP.
+func (j *job) results() []store.Result {
+	rs := make([]store.Result, len(j.samples))
+	for i := range j.samples {
+		s := &j.samples[i]
+		rs[i].Outcome = s.outcome
+		if s.refused != nil {
+			rs[i].Reason, rs[i].Detail = s.refused.reason, s.refused.detail
+		}
+	}
+	return rs
 }
 
 // rejections is what has to be recorded of j. Whoever writes by HTTP is told, and sees to it.
@@ -178,9 +168,9 @@ func (j *job) rejections(to []store.Rejection) []store.Rejection {
 		r.Reason, r.Detail, r.Payload = j.reason, j.detail, j.message.Payload
 		return append(to, r)
 	}
-	for i, res := range j.results {
-		if res.Outcome == store.Rejected || res.Outcome == store.Conflict {
-			r.Reason, r.Detail, r.Payload = res.Reason, res.Detail, j.samples[i].raw
+	for i := range j.samples {
+		if why := j.samples[i].refused; why != nil {
+			r.Reason, r.Detail, r.Payload = why.reason, why.detail, j.samples[i].raw
 			to = append(to, r)
 		}
 	}
@@ -193,27 +183,26 @@ func (j *job) receipt() Receipt {
 		return Receipt{Code: reasonCode(j.reason), Text: j.reason + ": " + j.detail, Refused: 1}
 	}
 	var r Receipt
-	var first *store.Result
-	for i := range j.results {
-		switch j.results[i].Outcome {
+	var first *refusal
+	for i := range j.samples {
+		switch s := &j.samples[i]; s.outcome {
 		case store.Stored:
 			r.Accepted++
 		case store.Duplicate:
 			r.Duplicates++
 		default:
-			if r.Refused++; first == nil {
-				first = &j.results[i]
-			}
+			r.Refused++
+			first = cmp.Or(first, s.refused)
 		}
 	}
 	switch {
 	case first == nil:
-	case len(j.results) == 1:
-		r.Code, r.Text = reasonCode(first.Reason), first.Reason+": "+first.Detail
-	case r.Refused == len(j.results):
-		r.Code, r.Text = reasonCode(first.Reason), fmt.Sprintf("all %d refused, the first: %s: %s", r.Refused, first.Reason, first.Detail)
+	case len(j.samples) == 1:
+		r.Code, r.Text = reasonCode(first.reason), first.reason+": "+first.detail
+	case r.Refused == len(j.samples):
+		r.Code, r.Text = reasonCode(first.reason), fmt.Sprintf("all %d refused, the first: %s: %s", r.Refused, first.reason, first.detail)
 	default:
-		r.Text = fmt.Sprintf("%d of %d refused, the first: %s: %s", r.Refused, len(j.results), first.Reason, first.Detail)
+		r.Text = fmt.Sprintf("%d of %d refused, the first: %s: %s", r.Refused, len(j.samples), first.reason, first.detail)
 	}
 	return r
 }

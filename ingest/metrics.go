@@ -18,6 +18,8 @@ type metrics struct {
 	retries  prometheus.Counter
 }
 
+var allOutcomes = [...]store.Outcome{store.Stored, store.Duplicate, store.Conflict, store.Rejected}
+
 func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		messages: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -40,9 +42,6 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}),
 	}
 	reg.MustRegister(m.messages, m.readings, m.refused, m.batch, m.seconds, m.retries)
-	for _, o := range []store.Outcome{store.Stored, store.Duplicate, store.Conflict, store.Rejected} {
-		m.readings.WithLabelValues(o.String())
-	}
 	return m
 }
 
@@ -51,19 +50,30 @@ func (m *metrics) committed(readings int, took time.Duration) {
 	m.seconds.Observe(took.Seconds())
 }
 
-func (m *metrics) count(j *job) {
-	source := "mqtt"
-	if j.byHTTP {
-		source = "http"
-	}
-	m.messages.WithLabelValues(source).Inc()
-	if j.reason != "" {
-		m.refused.WithLabelValues(j.reason).Inc()
-	}
-	for _, r := range j.results {
-		m.readings.WithLabelValues(r.Outcome.String()).Inc()
-		if r.Outcome == store.Rejected || r.Outcome == store.Conflict {
-			m.refused.WithLabelValues(r.Reason).Inc()
+// count counts what became of jobs.
+func (m *metrics) count(jobs []*job) {
+	var mqtt, http float64
+	var outcomes [len(allOutcomes)]float64
+	for _, j := range jobs {
+		if j.byHTTP {
+			http++
+		} else {
+			mqtt++
 		}
+		if j.reason != "" {
+			m.refused.WithLabelValues(j.reason).Inc()
+		}
+		for i := range j.samples {
+			s := &j.samples[i]
+			outcomes[s.outcome]++
+			if s.refused != nil {
+				m.refused.WithLabelValues(s.refused.reason).Inc()
+			}
+		}
+	}
+	m.messages.WithLabelValues("mqtt").Add(mqtt)
+	m.messages.WithLabelValues("http").Add(http)
+	for o, n := range outcomes {
+		m.readings.WithLabelValues(allOutcomes[o].String()).Add(n)
 	}
 }

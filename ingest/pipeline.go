@@ -128,19 +128,21 @@ func (p *Pipeline) Write(ctx context.Context, rs []store.Reading) ([]store.Resul
 		size:    cost(0, len(rs)),
 		byHTTP:  true,
 		samples: make([]sample, len(rs)),
-		results: make([]store.Result, len(rs)),
 	}
 	j.message = Message{Received: time.Now(), Done: func(Receipt) { close(done) }}
 	for i, r := range rs {
-		j.samples[i] = newSample(r)
-		j.samples[i].point, j.samples[i].known = points[r.SensorID]
+		var point *store.Point
+		if p, ok := points[r.SensorID]; ok {
+			point = &p
+		}
+		j.samples[i] = newSample(r, point)
 	}
 	if err := p.enqueue(ctx, j, uint64(rs[0].SensorID)); err != nil {
 		return nil, fmt.Errorf("write: %w: %w", store.ErrUnavailable, err)
 	}
 	select {
 	case <-done:
-		return j.results, nil
+		return j.results(), nil
 	case <-p.ended:
 		return nil, fmt.Errorf("write: %w: %w", store.ErrUnavailable, ErrStopped)
 	case <-ctx.Done():

@@ -25,24 +25,26 @@ func newPresence() *presence {
 }
 
 // heard is what a message says of its gateway: a reading that comes from it means that it is there.
-func (j *job) heard(points map[store.Ref]store.Point) (store.Presence, bool) {
+func (j *job) heard() (store.Presence, bool) {
 	h := store.Presence{Status: online, At: j.message.Received}
-	if j.byHTTP || j.reason != "" {
+	gateway := j.gateway
+	switch {
+	case j.byHTTP || j.reason != "":
 		return h, false
-	}
-	ref := store.Ref{Gateway: j.topic.Gateway}
-	if j.status != nil {
+	case j.status == nil:
+		gateway = j.samples[0].point
+	default:
 		h.Status = j.status.state
 		if !j.status.timestamp.IsZero() {
 			skew := j.status.timestamp.Sub(h.At)
 			h.Skew = &skew
 		}
-	} else {
-		ref.Sensor = j.samples[0].sensor
 	}
-	p, ok := points[ref]
-	h.GatewayID = p.GatewayID
-	return h, ok && !j.foreign(p)
+	if gateway == nil || j.foreign(gateway) {
+		return h, false
+	}
+	h.GatewayID = gateway.GatewayID
+	return h, true
 }
 
 // changes reports whether h says anything new, after what the same transaction says already.
