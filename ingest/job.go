@@ -59,7 +59,10 @@ func newJob(m Message, cfg Config) *job {
 			j.status = &s
 		}
 	default:
-		j.samples, err = decodeSamples(m.Payload, j.topic)
+		var ok bool
+		if j.samples, ok = scanSamples(m.Payload, j.topic); !ok {
+			j.samples, err = decodeSamples(m.Payload, j.topic)
+		}
 	}
 	switch {
 	case errors.Is(err, io.EOF):

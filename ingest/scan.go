@@ -1,0 +1,292 @@
+package ingest
+
+import (
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// scanner reads samples of the shape that nearly every message has, several times faster than the strict decoder: an object, or an
+// array of them, with known members in any order, each once, strings without escapes, RFC 3339 in UTC. It decides nothing:
+// whatever it does not know, or takes for wrong, it leaves to decodeSamples, and what it takes means the same there.
+type scanner struct {
+	text []byte
+	at   int
+}
+
+// scanSamples returns false when payload has to go to decodeSamples.
+func scanSamples(payload []byte, t Topic) ([]sample, bool) {
+	s := scanner{text: payload}
+	s.space()
+	if s.at == len(payload) {
+		return nil, false
+	}
+	if payload[s.at] != '[' {
+		samples := make([]sample, 1)
+		ok := s.sample(&samples[0], t)
+		s.space()
+		return samples, ok && s.at == len(payload)
+	}
+	s.at++
+	samples := make([]sample, 0, min(len(payload)/64+1, maxSamples))
+	for {
+		if len(samples) == maxSamples {
+			return nil, false
+		}
+		samples = append(samples, sample{})
+		s.space()
+		if !s.sample(&samples[len(samples)-1], t) {
+			return nil, false
+		}
+		s.space()
+		if s.take(']') {
+			break
+		}
+		if !s.take(',') {
+			return nil, false
+		}
+	}
+	s.space()
+	return samples, s.at == len(payload)
+}
+
+// The members that were seen, as bits.
+const (
+	hasValue = 1 << iota
+	hasTimestamp
+	hasQuality
+	hasCode
+	hasSensor
+)
+
+// sample reads one object.
+func (s *scanner) sample(out *sample, t Topic) bool {
+	start := s.at
+	if !s.take('{') {
+		return false
+	}
+	out.sensor = t.Sensor
+	seen := 0
+	for {
+		s.space()
+		name, ok := s.string()
+		if !ok {
+			return false
+		}
+		s.space()
+		if !s.take(':') {
+			return false
+		}
+		s.space()
+		bit := 0
+		switch string(name) {
+		case "value":
+			bit, ok = hasValue, s.value(out)
+		case "timestamp":
+			bit, ok = hasTimestamp, s.timestamp(out)
+		case "quality":
+			bit, ok = hasQuality, s.quality(out)
+		case "status_code":
+			bit, ok = hasCode, s.statusCode(out)
+		case "sensor":
+			bit, ok = hasSensor, t.Kind == GatewayData && s.sensor(out)
+		}
+		if !ok || bit == 0 || seen&bit != 0 {
+			return false
+		}
+		seen |= bit
+		s.space()
+		if s.take('}') {
+			break
+		}
+		if !s.take(',') {
+			return false
+		}
+	}
+	if seen&hasValue == 0 || t.Kind == GatewayData && seen&hasSensor == 0 {
+		return false
+	}
+	out.raw = s.text[start:s.at]
+	out.settleQuality(seen&hasCode != 0, seen&hasQuality != 0)
+	return true
+}
+
+func (s *scanner) value(out *sample) bool {
+	if s.literal("null") {
+		out.value = math.NaN()
+		return true
+	}
+	number := s.number()
+	v, err := strconv.ParseFloat(string(number), 64)
+	out.value = v
+	return err == nil && len(number) > 0
+}
+
+// number reads a number as JSON has it; empty when there is none.
+func (s *scanner) number() []byte {
+	start := s.at
+	s.take('-')
+	if !s.take('0') && !s.digits() {
+		return nil
+	}
+	if s.take('.') && !s.digits() {
+		return nil
+	}
+	if s.take('e') || s.take('E') {
+		if !s.take('+') {
+			s.take('-')
+		}
+		if !s.digits() {
+			return nil
+		}
+	}
+	return s.text[start:s.at]
+}
+
+// timestamp reads 2006-01-02T15:04:05[.999999999]Z, or milliseconds.
+func (s *scanner) timestamp(out *sample) bool {
+	if s.at < len(s.text) && s.text[s.at] != '"' {
+		start := s.at
+		if s.take('0') || !s.digits() || s.at-start > 14 { // 0 is left alone; so is what may be beyond the year 9999
+			return false
+		}
+		ms, err := strconv.ParseInt(string(s.text[start:s.at]), 10, 64)
+		out.timestamp = time.UnixMilli(ms).UTC()
+		return err == nil
+	}
+	text, ok := s.string()
+	if !ok || len(text) < len("2006-01-02T15:04:05Z") || text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' ||
+		text[16] != ':' || text[len(text)-1] != 'Z' {
+		return false
+	}
+	nanos, ok := fraction(text[19 : len(text)-1])
+	year, ok1 := decimal(text[0:4])
+	month, ok2 := decimal(text[5:7])
+	day, ok3 := decimal(text[8:10])
+	hour, ok4 := decimal(text[11:13])
+	minute, ok5 := decimal(text[14:16])
+	second, ok6 := decimal(text[17:19])
+	if !ok || !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || hour > 23 || minute > 59 || second > 59 {
+		return false
+	}
+	at := time.Date(year, time.Month(month), day, hour, minute, second, nanos/1000*1000, time.UTC)
+	out.timestamp = at
+	return at.Day() == day && at.Month() == time.Month(month) && year > 1 // the calendar has that day; the first year is the decoder's
+}
+
+// fraction reads what follows the seconds: nothing, or a point and up to nine digits.
+func fraction(text []byte) (nanos int, ok bool) {
+	if len(text) == 0 {
+		return 0, true
+	}
+	if text[0] != '.' || len(text) < 2 || len(text) > 10 {
+		return 0, false
+	}
+	if nanos, ok = decimal(text[1:]); !ok {
+		return 0, false
+	}
+	for range 10 - len(text) {
+		nanos *= 10
+	}
+	return nanos, true
+}
+
+func decimal(text []byte) (n int, ok bool) {
+	for _, c := range text {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = 10*n + int(c-'0')
+	}
+	return n, len(text) > 0
+}
+
+func (s *scanner) quality(out *sample) bool {
+	text, ok := s.string()
+	if !ok {
+		return false
+	}
+	switch string(text) {
+	case "good":
+		out.quality = store.Good
+	case "uncertain":
+		out.quality = store.Uncertain
+	case "bad":
+		out.quality = store.Bad
+	default:
+		return false
+	}
+	return true
+}
+
+func (s *scanner) statusCode(out *sample) bool {
+	start := s.at
+	if !s.take('0') && !s.digits() {
+		return false
+	}
+	code, err := strconv.ParseUint(string(s.text[start:s.at]), 10, 32)
+	out.statusCode = uint32(code)
+	return err == nil
+}
+
+func (s *scanner) sensor(out *sample) bool {
+	text, ok := s.string()
+	out.sensor = string(text)
+	return ok && validKey(out.sensor)
+}
+
+// string reads a string of printable ASCII without escapes.
+func (s *scanner) string() ([]byte, bool) {
+	if !s.take('"') {
+		return nil, false
+	}
+	for start := s.at; s.at < len(s.text); s.at++ {
+		switch c := s.text[s.at]; {
+		case c == '"':
+			s.at++
+			return s.text[start : s.at-1], true
+		case c < ' ' || c == '\\' || c > '~':
+			return nil, false
+		}
+	}
+	return nil, false
+}
+
+// digits reads one digit or more.
+func (s *scanner) digits() bool {
+	start := s.at
+	for s.at < len(s.text) && s.text[s.at] >= '0' && s.text[s.at] <= '9' {
+		s.at++
+	}
+	return s.at > start
+}
+
+func (s *scanner) literal(word string) bool {
+	if len(s.text)-s.at < len(word) || string(s.text[s.at:s.at+len(word)]) != word {
+		return false
+	}
+	s.at += len(word)
+	return true
+}
+
+func (s *scanner) take(c byte) bool {
+	if s.at < len(s.text) && s.text[s.at] == c {
+		s.at++
+		return true
+	}
+	return false
+}
+
+// space passes over white space.
+func (s *scanner) space() {
+	for s.at < len(s.text) {
+		switch s.text[s.at] {
+		case ' ', '\t', '\n', '\r':
+			s.at++
+		default:
+			return
+		}
+	}
+}
