@@ -17,8 +17,12 @@ import (
 	"github.com/oei-ms/oei-ms/ingest"
 )
 
-// revocationInterval is how often open connections are checked for credentials that no longer hold.
-const revocationInterval = 3 * time.Second
+const (
+	// revocationInterval is how often open connections are checked for credentials that no longer hold.
+	revocationInterval = 3 * time.Second
+	// heartbeatInterval is how often clients that are not read from hear that we are there; below any keep-alive.
+	heartbeatInterval = 500 * time.Millisecond
+)
 
 // Access decides who may connect. Both are called from many goroutines.
 type Access struct {
@@ -88,6 +92,9 @@ func (b *Broker) Run(ctx context.Context) error {
 	if err := b.server.Serve(); err != nil {
 		return fmt.Errorf("mqtt broker: %w", err)
 	}
+	var beating sync.WaitGroup
+	beating.Go(func() { b.reassure(ctx) })
+	defer beating.Wait()
 	tick := time.NewTicker(revocationInterval)
 	defer tick.Stop()
 	for {
@@ -187,6 +194,24 @@ func (b *Broker) leave(cl *mqtt.Client) {
 	s.close()
 	if last {
 		b.report(s, "offline")
+	}
+}
+
+// reassure tells clients that are not read from that we are there, until ctx ends.
+func (b *Broker) reassure(ctx context.Context) {
+	tick := time.NewTicker(heartbeatInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		b.mu.Lock()
+		for _, s := range b.sessions {
+			s.reassure()
+		}
+		b.mu.Unlock()
 	}
 }
 

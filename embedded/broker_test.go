@@ -61,6 +61,25 @@ func TestPubacksAreInOrderAndGathered(t *testing.T) {
 	c.pings()
 }
 
+func TestPubacksWaitForTheOnesBefore(t *testing.T) {
+	b := newBench(t, nil)
+	c := b.client("g1")
+	for i := range 5 {
+		c.publish(1, uint16(i+1), topic, "x")
+	}
+	ms := b.next(5)
+	for _, step := range []struct {
+		done int
+		want []string
+	}{
+		{3, nil}, {0, []string{"PUBACK 1 0x00"}}, {2, nil}, {1, []string{"PUBACK 2 0x00", "PUBACK 3 0x00", "PUBACK 4 0x00"}}, {4, []string{"PUBACK 5 0x00"}},
+	} {
+		ms[step.done].Done(ingest.Receipt{})
+		c.reads(step.want...)
+		c.pings()
+	}
+}
+
 func TestReasons(t *testing.T) {
 	refused := ingest.Receipt{Code: 0x99, Text: "malformed: it is empty", Refused: 1}
 	partly := ingest.Receipt{Text: "1 of 2 refused"}
@@ -464,6 +483,24 @@ func TestOneWhoDoesNotReadHoldsUpNobody(t *testing.T) {
 		c.reads(fmt.Sprintf("PUBACK %d 0x00", i+1))
 	}
 	until(t, "it is disconnected", func() bool { return b.connected() == 1 })
+}
+
+func TestOneWhoSendsAndDoesNotReadIsDisconnected(t *testing.T) {
+	b := newBench(t, func(c *BrokerConfig) { c.WriteTimeout = time.Second })
+	deaf := b.client("g1")
+	_ = deaf.conn.(*net.TCPConn).SetReadBuffer(1 << 10)
+	const n = 300
+	for i := range n {
+		deaf.publish(1, uint16(i+1), topic, "x")
+	}
+	for _, m := range b.next(n) {
+		m.Done(ingest.Receipt{Code: 0x83, Text: strings.Repeat("x", 60_000)})
+	}
+	loose := bytesOf(packets.PUBLISH, 0, &packets.Publish{Topic: topic, Properties: &packets.Properties{}})
+	until(t, "it is disconnected", func() bool {
+		_, _ = deaf.conn.Write(loose)
+		return b.connected() == 0
+	})
 }
 
 func TestAnAcknowledgementLeavesNoDeadline(t *testing.T) {

@@ -129,6 +129,8 @@ func (g *gate) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		return pk, packets.ErrRejectPacket
 	}
 	m := ingest.Message{Topic: pk.TopicName, Payload: pk.Payload, Gateway: s.gateway, Received: time.Now()}
+	s.hold(m.Received)
+	defer s.release()
 	if pk.FixedHeader.Qos > 0 {
 		a := s.expect(g.b.ctx, pk.PacketID)
 		if a == nil {

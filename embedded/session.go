@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -20,6 +22,9 @@ type session struct {
 	wake       chan struct{}
 	ended      chan struct{}
 	end        sync.Once
+	held       atomic.Int64 // since when nothing is read from the client; 0: it is read
+	behind     atomic.Bool  // it was held for long
+	beat       atomic.Bool  // it is due an answer to a ping
 
 	mu      sync.Mutex
 	pending []*ack
@@ -41,6 +46,36 @@ func newSession(gateway string, credential int64, cl *mqtt.Client, cfg BrokerCon
 		room:       make(chan struct{}, cfg.ReceiveMaximum),
 		wake:       make(chan struct{}, 1),
 		ended:      make(chan struct{}),
+	}
+}
+
+// hold says that nothing is read from the client until release.
+func (s *session) hold(since time.Time) { s.held.Store(since.UnixNano()) }
+
+func (s *session) release() {
+	if long(s.held.Swap(0)) {
+		s.behind.Store(true)
+	}
+}
+
+// long reports whether the pipeline must have been full, for a message to be held since then.
+func long(since int64) bool {
+	return since != 0 && time.Now().UnixNano()-since > int64(time.Millisecond)
+}
+
+// reassure answers a ping that may be waiting behind what was not read yet. A client whose ping is not answered hangs up, and the
+// longer the database was away, the longer is what stands before the ping.
+func (s *session) reassure() {
+	if behind := s.behind.Swap(false); behind || long(s.held.Load()) {
+		s.beat.Store(true)
+		s.wakeUp()
+	}
+}
+
+func (s *session) wakeUp() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -73,10 +108,7 @@ func (a *ack) done(r ingest.Receipt) {
 	first := a.s.pending[0] == a
 	a.s.mu.Unlock()
 	if first {
-		select {
-		case a.s.wake <- struct{}{}:
-		default:
-		}
+		a.s.wakeUp()
 	}
 }
 
@@ -93,6 +125,9 @@ func (s *session) acknowledge() {
 		for _, a := range s.ready() {
 			s.encode(&buf, a)
 			<-s.room
+		}
+		if s.beat.Swap(false) {
+			buf.Write([]byte{packets.Pingresp << 4, 0})
 		}
 		if err := s.write(&buf); err != nil {
 			s.client.Stop(err)
