@@ -91,7 +91,7 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 	if err := st.EnsurePartitions(ctx); err != nil {
 		return err
 	}
-	defer l.start("housekeeping", func(ctx context.Context) error { return keepHouse(ctx, st, log) })()
+	defer l.start("housekeeping", func(ctx context.Context) error { return keepHouse(ctx, st, cfg.Ingest.RejectionRetention, log) })()
 
 	auth, err := server.NewAuth(cfg.Server, st, log)
 	if err != nil {
@@ -203,8 +203,9 @@ func databaseCheck(st *store.Store, cfg *configs.Config) []server.Check {
 	return []server.Check{{Name: "database", Kind: kind, Required: true, Func: st.Ping}}
 }
 
-// keepHouse does what has to be done now and then: partitions ahead of time, readings of deleted sensors, old sessions.
-func keepHouse(ctx context.Context, st *store.Store, log *slog.Logger) error {
+// keepHouse does what has to be done now and then: partitions ahead of time, readings of deleted sensors, old sessions, old
+// idempotency keys, and what was refused longer than rejections ago.
+func keepHouse(ctx context.Context, st *store.Store, rejections time.Duration, log *slog.Logger) error {
 	often, seldom := time.NewTicker(10*time.Second), time.NewTicker(time.Hour)
 	defer often.Stop()
 	defer seldom.Stop()
@@ -216,7 +217,7 @@ func keepHouse(ctx context.Context, st *store.Store, log *slog.Logger) error {
 		case <-often.C:
 			err = st.Purge(ctx)
 		case <-seldom.C:
-			err = errors.Join(st.EnsurePartitions(ctx), st.SweepSessions(ctx))
+			err = errors.Join(st.EnsurePartitions(ctx), st.SweepSessions(ctx), st.SweepKeys(ctx), st.SweepRejections(ctx, rejections))
 		}
 		if err != nil && ctx.Err() == nil {
 			log.WarnContext(ctx, "housekeeping failed, it is tried again", "error", err)

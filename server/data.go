@@ -19,8 +19,8 @@ func (s *Server) ListData(ctx context.Context, req api.ListDataRequestObject) (a
 	if err != nil {
 		return nil, err
 	}
-	if p.Start != nil && p.End != nil && p.End.Before(*p.Start) {
-		return nil, invalid("end", "is before start")
+	if err := checkSpan(p.Start, p.End); err != nil {
+		return nil, err
 	}
 	if err := s.checkSensors(ctx, p.SensorID); err != nil {
 		return nil, err
@@ -60,6 +60,13 @@ func (s *Server) ListLatest(ctx context.Context, req api.ListLatestRequestObject
 	return api.ListLatest200JSONResponse{Body: each(list, latestJSON), Headers: api.ListLatest200ResponseHeaders{Link: link}}, nil
 }
 
+func checkSpan(start, end *time.Time) error {
+	if start != nil && end != nil && end.Before(*start) {
+		return invalid("end", "is before start")
+	}
+	return nil
+}
+
 // checkSensors is a 400 when one of ids is no sensor.
 func (s *Server) checkSensors(ctx context.Context, ids []int64) error {
 	if len(ids) == 0 {
@@ -74,15 +81,25 @@ func (s *Server) checkSensors(ctx context.Context, ids []int64) error {
 
 // WriteData answers POST /api/data.
 func (s *Server) WriteData(ctx context.Context, req api.WriteDataRequestObject) (api.WriteDataResponseObject, error) {
-	now := time.Now()
-	results, err := s.write(ctx, each(req.Body.Readings, func(r api.ReadingWrite) store.Reading { return readingOf(r, now) }))
+	written, replayed, err := once(ctx, s, req.Params.IdempotencyKey, req.Body, func(ctx context.Context) (api.DataWritten, error) {
+		now := time.Now()
+		results, err := s.write(ctx, each(req.Body.Readings, func(r api.ReadingWrite) store.Reading { return readingOf(r, now) }))
+		return writtenJSON(results), err
+	})
 	if err != nil {
 		return nil, err
 	}
-	out := api.WriteData200JSONResponse{Results: make([]api.WriteResult, len(results))}
-	counts := map[store.Outcome]*int{
-		store.Stored: &out.Stored, store.Duplicate: &out.Duplicates, store.Conflict: &out.Conflicts, store.Rejected: &out.Rejected,
+	res := api.WriteData200JSONResponse{Body: written}
+	if replayed {
+		res.Headers.IdempotencyReplayed = &replayed
 	}
+	return res, nil
+}
+
+func writtenJSON(results []store.Result) api.DataWritten {
+	out := api.DataWritten{Results: make([]api.WriteResult, len(results))}
+	counts := map[store.Outcome]*int{
+		store.Stored: &out.Stored, store.Duplicate: &out.Duplicates, store.Conflict: &out.Conflicts, store.Rejected: &out.Rejected}
 	for i, r := range results {
 		*counts[r.Outcome]++
 		out.Results[i].Status = api.WriteResultStatus(r.Outcome.String())
@@ -91,7 +108,7 @@ func (s *Server) WriteData(ctx context.Context, req api.WriteDataRequestObject) 
 			out.Results[i].Detail = &r.Detail
 		}
 	}
-	return out, nil
+	return out
 }
 
 // readingOf is the reading a client has sent. Left out, its time is now and its quality what the status code implies: the

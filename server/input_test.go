@@ -254,7 +254,7 @@ func TestBadCursorsAndTags(t *testing.T) {
 	g := s.addGateway()
 	v := s.addSensor(g.ID)
 	token := s.token(s.users[store.Admin])
-	for _, path := range []string{"/api/gateways?", "/api/sensors?", fmt.Sprintf("/api/data?sensor_id=%d&", v.ID), "/api/data/latest?"} {
+	for _, path := range []string{"/api/gateways?", "/api/sensors?", fmt.Sprintf("/api/data?sensor_id=%d&", v.ID), "/api/data/latest?", "/api/data/rejections?"} {
 		for _, cursor := range []string{"x", "MA", "LTE", "OTk5OTk5OTk5OTk5", "MS4", "Li4", "MS5NUw", "OTIyMzM3MjAzNjg1NDc3NTgwNy4x", "MQ_", "____"} {
 			if res := s.send("GET", path+"cursor="+cursor, token, ""); res.StatusCode != 400 || !names(res, "cursor") {
 				t.Errorf("%scursor=%s: got %d: %s", path, cursor, res.StatusCode, res.body)

@@ -27,23 +27,34 @@ func idCursor(cursor *string) (int64, error) {
 	return id, nil
 }
 
-func encodeReading(r store.Reading) string {
-	return encode(fmt.Sprintf("%d.%d", r.Timestamp.UnixMicro(), r.SensorID))
-}
+func encodeReading(r store.Reading) string { return encodeInstant(r.Timestamp, r.SensorID) }
 
 // readingCursor returns the place a page begins behind; nil for the first.
 func readingCursor(cursor *string) (*store.Cursor, error) {
-	if cursor == nil {
-		return nil, nil
+	at, sensor, err := instantCursor(cursor, 32)
+	if at == nil {
+		return nil, err
 	}
-	at, sensor, _ := strings.Cut(decode(*cursor), ".")
+	return &store.Cursor{Timestamp: *at, SensorID: sensor}, nil
+}
+
+func encodeInstant(at time.Time, id int64) string {
+	return encode(fmt.Sprintf("%d.%d", at.UnixMicro(), id))
+}
+
+// instantCursor returns the instant and the id, which has so many bits, of the row a page begins behind; nil for the first.
+func instantCursor(cursor *string, bits int) (*time.Time, int64, error) {
+	if cursor == nil {
+		return nil, 0, nil
+	}
+	at, row, _ := strings.Cut(decode(*cursor), ".")
 	micros, err := strconv.ParseInt(at, 10, 64)
-	id, err2 := strconv.ParseInt(sensor, 10, 32)
+	id, err2 := strconv.ParseInt(row, 10, bits)
 	t := time.UnixMicro(micros).UTC()
 	if err != nil || err2 != nil || id < 1 || t.Year() < 0 || t.Year() > 9999 {
-		return nil, errCursor
+		return nil, 0, errCursor
 	}
-	return &store.Cursor{Timestamp: t, SensorID: id}, nil
+	return &t, id, nil
 }
 
 var errCursor = invalid("cursor", "is not from a Link header")

@@ -37,6 +37,7 @@ var kinds = map[int]struct{ name, title string }{
 	http.StatusPreconditionFailed:    {"changed", "Changed by somebody else"},
 	http.StatusRequestEntityTooLarge: {"too-large", "The request is too large"},
 	http.StatusUnsupportedMediaType:  {"unsupported-media-type", "The content type is not supported"},
+	http.StatusUnprocessableEntity:   {"unprocessable", "The request cannot be carried out"},
 	http.StatusUpgradeRequired:       {"upgrade-required", "This is a WebSocket"},
 	http.StatusTooManyRequests:       {"too-many-requests", "Too many requests"},
 	http.StatusInternalServerError:   {"internal", "Something went wrong here"},

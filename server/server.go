@@ -78,8 +78,8 @@ func New(cfg Config, d Deps) (*Server, error) {
 		e.Use(middleware.CORSWithConfig(middleware.CORSConfig{
 			AllowOrigins:  cfg.AllowedOrigins,
 			AllowMethods:  []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete},
-			AllowHeaders:  []string{"Authorization", "Content-Type", "If-Match", "X-Request-ID"},
-			ExposeHeaders: []string{"ETag", "Link", "Location", "Retry-After", "X-Request-ID", "X-Total-Count"},
+			AllowHeaders:  []string{"Authorization", "Content-Type", keyHeader, "If-Match", "X-Request-ID"},
+			ExposeHeaders: []string{"ETag", "Idempotency-Replayed", "Link", "Location", "Retry-After", "X-Request-ID", "X-Total-Count"},
 			MaxAge:        600,
 		}))
 	}

@@ -49,8 +49,10 @@ func (s *Server) validate(c echo.Context, op *operation) error {
 	if err := checkQuery(r.URL.RawQuery, op.query); err != nil {
 		return err
 	}
-	if len(r.Header.Values("If-Match")) > 1 {
-		return invalid("If-Match", "is given twice")
+	for _, name := range []string{"If-Match", keyHeader} {
+		if len(r.Header.Values(name)) > 1 {
+			return invalid(name, "is given twice")
+		}
 	}
 	if op.body != nil {
 		if err := s.checkBody(c, op.body); err != nil {

@@ -13,32 +13,130 @@ import (
 const (
 	// rejectedBytes is how much of a refused payload is kept.
 	rejectedBytes = 4 << 10
-	// keptRejections is how many of one gateway are kept, and for how many days.
-	keptRejections, keptRejectionDays = 1000, 90
 	// rejectedTopic is how much of a topic is kept, which may have 64 KiB and is part of an index.
 	rejectedTopic = 512
+	// sweptRejections is how many are removed in one transaction.
+	sweptRejections = 1000
 )
 
 // Rejection is a payload, or one sample of it, that was refused.
 type Rejection struct {
-	Gateway string // key, as authenticated, else as the topic has it
-	Topic   string
-	Reason  string // stable, for programs
-	Detail  string // for people
-	Payload []byte // of the sample if only it was refused
-	At      time.Time
+	GatewayID int64  // 0: it is not registered
+	Gateway   string // key, as authenticated, else as the topic has it
+	Topic     string
+	Reason    string // stable, for programs
+	Detail    string // for people
+	Payload   []byte // of the sample if only it was refused
+	At        time.Time
 }
 
-// TrimRejections removes those of each gateway that are too many or too old. Call it every few minutes.
-func (s *Store) TrimRejections(ctx context.Context) error {
+// RecordedRejection is a rejection as it is kept: once for each gateway, topic, reason and payload.
+type RecordedRejection struct {
+	ID          int64     `db:"id"`
+	GatewayID   *int64    `db:"gateway_id"` // nil: it was not registered
+	Gateway     string    `db:"gateway"`
+	Topic       string    `db:"topic"`
+	Reason      string    `db:"reason"`
+	Detail      string    `db:"detail"`       // of the last time
+	Payload     []byte    `db:"payload"`      // the beginning
+	PayloadSize int       `db:"payload_size"` // of the whole
+	Count       int64     `db:"count"`
+	FirstAt     time.Time `db:"first_at"`
+	LastAt      time.Time `db:"last_at"`
+}
+
+// RejectionFilter selects what was refused; nil takes all.
+type RejectionFilter struct {
+	Gateway, Reason, Topic *string
+	GatewayID              *int64
+	Start, End             *time.Time // of the last time it came, [Start, End)
+}
+
+const rejectionsWhere = `
+	WHERE ($1::text IS NULL OR gateway = $1) AND ($2::int IS NULL OR gateway_id = $2) AND ($3::text IS NULL OR reason = $3)
+		AND ($4::text IS NULL OR topic = $4)
+		AND last_at >= coalesce($5::timestamptz, '-infinity') AND last_at < coalesce($6::timestamptz, 'infinity')`
+
+func (f RejectionFilter) args() []any {
+	return []any{f.Gateway, f.GatewayID, f.Reason, f.Topic, f.Start, f.End}
+}
+
+// Rejections returns at most limit of what was refused, the one that came last first; never nil. With after the page begins
+// behind the one that came at that time and has the id afterID.
+func (s *Store) Rejections(ctx context.Context, f RejectionFilter, after *time.Time, afterID int64, limit int) ([]RecordedRejection, error) {
 	const q = `
-		DELETE FROM rejections
-		WHERE last_at < now() - make_interval(days => $2) OR id IN (
-			SELECT id
-			FROM (SELECT id, row_number() OVER (PARTITION BY gateway ORDER BY last_at DESC, id DESC) AS n FROM rejections) r
-			WHERE n > $1)`
-	_, err := s.ingest.ExecContext(ctx, q, keptRejections, keptRejectionDays)
+		SELECT id, nullif(gateway_id, 0) AS gateway_id, gateway, topic, reason, detail, payload, payload_size, count, first_at, last_at
+		FROM rejections ` + rejectionsWhere + ` AND ($7::timestamptz IS NULL OR (last_at, id) < ($7, $8::bigint))
+		ORDER BY last_at DESC, id DESC
+		LIMIT $9`
+	rs := []RecordedRejection{}
+	err := s.api.SelectContext(ctx, &rs, q, append(f.args(), after, afterID, limit)...)
+	return rs, explain("rejections", err)
+}
+
+// CountRejections returns how many entries f selects.
+func (s *Store) CountRejections(ctx context.Context, f RejectionFilter) (int64, error) {
+	var n int64
+	err := s.api.GetContext(ctx, &n, `SELECT count(*) FROM rejections `+rejectionsWhere, f.args()...)
+	return n, explain("rejections", err)
+}
+
+// SweepRejections removes those that came last longer than retention ago, and those of gateways that were deleted. Call it every
+// hour or so.
+func (s *Store) SweepRejections(ctx context.Context, retention time.Duration) error {
+	const q = `
+		SELECT c.gateway_id, g.id IS NULL AND c.gateway_id <> 0 AS deleted
+		FROM rejection_counts c
+		LEFT JOIN gateways g ON g.id = c.gateway_id`
+	var gateways []struct {
+		ID      int64 `db:"gateway_id"`
+		Deleted bool  `db:"deleted"`
+	}
+	err := s.ingest.SelectContext(ctx, &gateways, q)
+	for i := 0; i < len(gateways) && err == nil; {
+		oldest := retention
+		if gateways[i].Deleted {
+			oldest = 0
+		}
+		var left bool
+		if left, err = s.sweepRejections(ctx, gateways[i].ID, oldest); !left {
+			i++
+		}
+	}
 	return explain("rejections", err)
+}
+
+// sweepRejections removes some of one gateway's, and reports whether there may be more to remove.
+func (s *Store) sweepRejections(ctx context.Context, gateway int64, retention time.Duration) (left bool, err error) {
+	err = tx(ctx, s.ingest, func(tx *sqlx.Tx) error {
+		const lock = `SELECT FROM rejection_counts WHERE gateway_id = $1 FOR UPDATE` // before the rows, as long as none of them is ours
+		if _, err := tx.ExecContext(ctx, lock, gateway); err != nil {
+			return err
+		}
+		const q = `
+			DELETE FROM rejections
+			WHERE id IN (
+				SELECT id
+				FROM rejections
+				WHERE gateway_id = $1 AND last_at <= now() - make_interval(secs => $2)
+				LIMIT $3
+				FOR UPDATE SKIP LOCKED)`
+		res, err := tx.ExecContext(ctx, q, gateway, retention.Seconds(), sweptRejections)
+		if err != nil {
+			return err
+		}
+		n, err := res.RowsAffected()
+		if err != nil {
+			return err
+		}
+		left = n == sweptRejections
+		if _, err := tx.ExecContext(ctx, `UPDATE rejection_counts SET kept = kept - $2 WHERE gateway_id = $1`, gateway, n); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM rejection_counts WHERE gateway_id = $1 AND kept = 0`, gateway)
+		return err
+	})
+	return left, err
 }
 
 type rejectionKey struct {
@@ -46,8 +144,9 @@ type rejectionKey struct {
 	hash                   [sha256.Size]byte
 }
 
-// addRejections records rs; one that is there already is counted.
-func addRejections(ctx context.Context, tx *sqlx.Tx, rs []Rejection) error {
+// addRejections records rs; one that is there already is counted. Of each gateway the newest most are kept, all of them when most
+// is 0. Whoever adds to a gateway's holds the row of its count until the commit, and takes the rows of counts in their order.
+func addRejections(ctx context.Context, tx *sqlx.Tx, rs []Rejection, most int) error {
 	if len(rs) == 0 {
 		return nil
 	}
@@ -55,7 +154,7 @@ func addRejections(ctx context.Context, tx *sqlx.Tx, rs []Rejection) error {
 		at                              = make(map[rejectionKey]int, len(rs))
 		gateways, topics, reasons, text []string
 		payloads, hashes                [][]byte
-		sizes, counts                   []int64
+		ids, sizes, counts              []int64
 		firsts, lasts                   []time.Time
 	)
 	for _, r := range rs {
@@ -65,24 +164,78 @@ func addRejections(ctx context.Context, tx *sqlx.Tx, rs []Rejection) error {
 			at[k] = len(counts)
 			gateways, topics, reasons, text = append(gateways, k.gateway), append(topics, k.topic), append(reasons, k.reason), append(text, storable(r.Detail))
 			payloads, hashes = append(payloads, r.Payload[:min(len(r.Payload), rejectedBytes)]), append(hashes, k.hash[:])
-			sizes, counts = append(sizes, int64(len(r.Payload))), append(counts, 1)
+			ids, sizes, counts = append(ids, r.GatewayID), append(sizes, int64(len(r.Payload))), append(counts, 1)
 			firsts, lasts = append(firsts, r.At), append(lasts, r.At)
 			continue
 		}
 		counts[i]++
 		lasts[i] = r.At
 	}
+	// xmax is 0 in a row that is new. An entry stays with the gateway it was first of.
 	const q = `
-		INSERT INTO rejections (gateway, topic, reason, detail, payload, payload_hash, payload_size, count, first_at, last_at)
-		SELECT *
-		FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::bytea[], $7::int[], $8::int[],
-			$9::timestamptz[], $10::timestamptz[]) AS r (gateway, topic, reason, detail, payload, hash, size, count, first_at, last_at)
-		ORDER BY gateway, reason, hash, topic
-		ON CONFLICT (gateway, reason, payload_hash, topic) DO UPDATE
-		SET count = rejections.count + excluded.count, last_at = excluded.last_at, detail = excluded.detail`
-	_, err := tx.ExecContext(ctx, q, pq.Array(gateways), pq.Array(topics), pq.Array(reasons), pq.Array(text),
+		WITH written AS (
+			INSERT INTO rejections (gateway_id, gateway, topic, reason, detail, payload, payload_hash, payload_size, count, first_at, last_at)
+			SELECT *
+			FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[], $8::int[], $9::int[],
+				$10::timestamptz[], $11::timestamptz[])
+				AS r (gateway_id, gateway, topic, reason, detail, payload, hash, size, count, first_at, last_at)
+			ORDER BY gateway, reason, hash, topic
+			ON CONFLICT (gateway, reason, payload_hash, topic) DO UPDATE
+			SET count = rejections.count + excluded.count, last_at = excluded.last_at, detail = excluded.detail
+			RETURNING gateway_id, xmax = 0 AS added)
+		INSERT INTO rejection_counts AS c (gateway_id, kept)
+		SELECT gateway_id, count(*)
+		FROM written
+		WHERE added
+		GROUP BY gateway_id
+		ORDER BY gateway_id
+		ON CONFLICT (gateway_id) DO UPDATE
+		SET kept = c.kept + excluded.kept
+		RETURNING gateway_id, kept`
+	var kept []struct {
+		GatewayID int64 `db:"gateway_id"`
+		Kept      int   `db:"kept"`
+	}
+	err := tx.SelectContext(ctx, &kept, q, int32s(ids), pq.Array(gateways), pq.Array(topics), pq.Array(reasons), pq.Array(text),
 		pq.Array(payloads), pq.Array(hashes), int32s(sizes), int32s(counts),
 		timestamps(len(firsts), func(i int) time.Time { return firsts[i] }), timestamps(len(lasts), func(i int) time.Time { return lasts[i] }))
+	if err != nil || most == 0 {
+		return err
+	}
+	var full, over []int64
+	for _, k := range kept {
+		if k.Kept > most {
+			full, over = append(full, k.GatewayID), append(over, int64(k.Kept-most))
+		}
+	}
+	return dropOldest(ctx, tx, full, over)
+}
+
+// dropOldest removes the oldest rejections of gateways, of each as many as over says; their counts are ours. It waits for nobody:
+// those that another transaction is at are left to the next.
+func dropOldest(ctx context.Context, tx *sqlx.Tx, gateways, over []int64) error {
+	if len(gateways) == 0 {
+		return nil
+	}
+	const q = `
+		WITH gone AS (
+			DELETE FROM rejections
+			WHERE id IN (
+				SELECT oldest.id
+				FROM unnest($1::int[], $2::int[]) AS g (gateway_id, n)
+				CROSS JOIN LATERAL (
+					SELECT id
+					FROM rejections
+					WHERE gateway_id = g.gateway_id
+					ORDER BY last_at, id
+					LIMIT g.n
+					FOR UPDATE SKIP LOCKED) oldest)
+			RETURNING gateway_id)
+		UPDATE rejection_counts c
+		SET kept = c.kept - g.n
+		FROM (SELECT gateway_id, count(*) AS n FROM gone GROUP BY gateway_id) g
+		WHERE c.gateway_id = g.gateway_id`
+	_, err := tx.ExecContext(ctx, q, int32s(gateways), int32s(over))
 	return err
 }
 

@@ -38,8 +38,9 @@ type Result struct {
 
 // Also is what is written in the transaction of a batch of readings, besides them.
 type Also struct {
-	Rejections []Rejection
-	Presence   []Presence
+	Rejections     []Rejection
+	MostRejections int // of one gateway that are kept, the newest; 0: all
+	Presence       []Presence
 }
 
 // Write stores readings in one transaction, moves latest forward and returns one outcome for each, in order. also is called in
@@ -70,7 +71,7 @@ func (s *Store) write(ctx context.Context, rs []Reading, also func([]Outcome) Al
 			return err
 		}
 		a := also(b.outcomes)
-		if err := addRejections(ctx, tx, a.Rejections); err != nil {
+		if err := addRejections(ctx, tx, a.Rejections, a.MostRejections); err != nil {
 			return err
 		}
 		return setPresence(ctx, tx, a.Presence)

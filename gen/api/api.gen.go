@@ -189,6 +189,7 @@ func (e ReadinessStatus) Valid() bool {
 
 // Defines values for RejectReason.
 const (
+	RejectReasonDatabaseRefused RejectReason = "database_refused"
 	RejectReasonFutureTimestamp RejectReason = "future_timestamp"
 	RejectReasonInactive        RejectReason = "inactive"
 	RejectReasonInvalidQuality  RejectReason = "invalid_quality"
@@ -200,6 +201,8 @@ const (
 // Valid indicates whether the value is a known member of the RejectReason enum.
 func (e RejectReason) Valid() bool {
 	switch e {
+	case RejectReasonDatabaseRefused:
+		return true
 	case RejectReasonFutureTimestamp:
 		return true
 	case RejectReasonInactive:
@@ -211,6 +214,81 @@ func (e RejectReason) Valid() bool {
 	case RejectReasonTooOld:
 		return true
 	case RejectReasonUnknownSensor:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RejectionPayloadEncoding.
+const (
+	RejectionPayloadEncodingBase64 RejectionPayloadEncoding = "base64"
+	RejectionPayloadEncodingText   RejectionPayloadEncoding = "text"
+)
+
+// Valid indicates whether the value is a known member of the RejectionPayloadEncoding enum.
+func (e RejectionPayloadEncoding) Valid() bool {
+	switch e {
+	case RejectionPayloadEncodingBase64:
+		return true
+	case RejectionPayloadEncodingText:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RejectionReason.
+const (
+	RejectionReasonConflict         RejectionReason = "conflict"
+	RejectionReasonDatabaseRefused  RejectionReason = "database_refused"
+	RejectionReasonFutureTimestamp  RejectionReason = "future_timestamp"
+	RejectionReasonInactive         RejectionReason = "inactive"
+	RejectionReasonInvalidQuality   RejectionReason = "invalid_quality"
+	RejectionReasonInvalidSensor    RejectionReason = "invalid_sensor"
+	RejectionReasonInvalidTimestamp RejectionReason = "invalid_timestamp"
+	RejectionReasonInvalidValue     RejectionReason = "invalid_value"
+	RejectionReasonMalformed        RejectionReason = "malformed"
+	RejectionReasonNotOwner         RejectionReason = "not_owner"
+	RejectionReasonTooLarge         RejectionReason = "too_large"
+	RejectionReasonTooOld           RejectionReason = "too_old"
+	RejectionReasonUnknownGateway   RejectionReason = "unknown_gateway"
+	RejectionReasonUnknownSensor    RejectionReason = "unknown_sensor"
+	RejectionReasonUnknownTopic     RejectionReason = "unknown_topic"
+)
+
+// Valid indicates whether the value is a known member of the RejectionReason enum.
+func (e RejectionReason) Valid() bool {
+	switch e {
+	case RejectionReasonConflict:
+		return true
+	case RejectionReasonDatabaseRefused:
+		return true
+	case RejectionReasonFutureTimestamp:
+		return true
+	case RejectionReasonInactive:
+		return true
+	case RejectionReasonInvalidQuality:
+		return true
+	case RejectionReasonInvalidSensor:
+		return true
+	case RejectionReasonInvalidTimestamp:
+		return true
+	case RejectionReasonInvalidValue:
+		return true
+	case RejectionReasonMalformed:
+		return true
+	case RejectionReasonNotOwner:
+		return true
+	case RejectionReasonTooLarge:
+		return true
+	case RejectionReasonTooOld:
+		return true
+	case RejectionReasonUnknownGateway:
+		return true
+	case RejectionReasonUnknownSensor:
+		return true
+	case RejectionReasonUnknownTopic:
 		return true
 	default:
 		return false
@@ -853,8 +931,57 @@ type RefreshRequest struct {
 }
 
 // RejectReason Why a reading is refused: no such sensor, or it or its gateway is not in use; more than 5 min ahead of our clock; older
-// than the server keeps; not a finite number; quality and status code say different things.
+// than the server keeps; not a finite number; quality and status code say different things; the database will not have it.
 type RejectReason string
+
+// Rejection Example: {"count":3,"detail":"member \"Value\" must be written \"value\"","first_at":"2026-01-02T03:04:05.678900Z","gateway":"press-line-1","gateway_id":1,"id":7,"last_at":"2026-01-02T03:05:05.678900Z","payload":"{\"Value\": 21.5}","payload_encoding":"text","payload_size":15,"reason":"malformed","topic":"sensors/press-line-1/t1/data"}
+type Rejection struct {
+	// Count How often it came.
+	Count int64 `json:"count"`
+
+	// Detail The same for people, as said the last time.
+	Detail string `json:"detail"`
+
+	// FirstAt When it came first.
+	FirstAt time.Time `json:"first_at"`
+
+	// Gateway Key of the gateway that sent it; when it is not registered what the topic says, which may be nothing.
+	Gateway string `json:"gateway"`
+
+	// GatewayID The gateway; null when it was not registered.
+	GatewayID nullable.Nullable[int64] `json:"gateway_id"`
+	ID        int64                    `json:"id"`
+
+	// LastAt When it came last.
+	LastAt time.Time `json:"last_at"`
+
+	// Payload What was refused, the sample alone if its neighbours were not: its first 4 KiB, at most.
+	Payload string `json:"payload"`
+
+	// PayloadEncoding `base64` when the payload is not UTF-8 or has control characters.
+	PayloadEncoding RejectionPayloadEncoding `json:"payload_encoding"`
+
+	// PayloadSize How many bytes there were.
+	PayloadSize int `json:"payload_size"`
+
+	// Reason Why something is refused. Of the whole payload: not a topic for readings or status; not strict JSON of the known shape; over
+	// the size. Of what it names: a gateway or sensor that is not registered, that is another gateway's, or that is not in use.
+	// Of a sample: its value, timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value is
+	// stored for its instant; the database will not have it.
+	Reason RejectionReason `json:"reason"`
+
+	// Topic Its first 512 bytes, at most.
+	Topic string `json:"topic"`
+}
+
+// RejectionPayloadEncoding `base64` when the payload is not UTF-8 or has control characters.
+type RejectionPayloadEncoding string
+
+// RejectionReason Why something is refused. Of the whole payload: not a topic for readings or status; not strict JSON of the known shape; over
+// the size. Of what it names: a gateway or sensor that is not registered, that is another gateway's, or that is not in use.
+// Of a sample: its value, timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value is
+// stored for its instant; the database will not have it.
+type RejectionReason string
 
 // Role What a user may do; each role includes the ones before it.
 type Role string
@@ -1049,7 +1176,7 @@ type WriteResult struct {
 	Detail *string `json:"detail,omitempty"`
 
 	// Reason Why a reading is refused: no such sensor, or it or its gateway is not in use; more than 5 min ahead of our clock; older
-	// than the server keeps; not a finite number; quality and status code say different things.
+	// than the server keeps; not a finite number; quality and status code say different things; the database will not have it.
 	Reason *RejectReason     `json:"reason,omitempty"`
 	Status WriteResultStatus `json:"status"`
 }
@@ -1267,6 +1394,12 @@ type Conflict = Problem
 // Forbidden An error, after RFC 9457.
 type Forbidden = Problem
 
+// InProgress An error, after RFC 9457.
+type InProgress = Problem
+
+// KeyReused An error, after RFC 9457.
+type KeyReused = Problem
+
 // NewTokens Example: {"access_token":"eyJhbGciOiJIUzI1NiJ9…","expires_in":1800,"refresh_token":"rt_…","token_type":"bearer"}
 type NewTokens = Tokens
 
@@ -1330,6 +1463,12 @@ type ListDataParams struct {
 // ListDataParamsOrder defines parameters for ListData.
 type ListDataParamsOrder string
 
+// WriteDataParams defines parameters for WriteData.
+type WriteDataParams struct {
+	// IdempotencyKey Names this write among those of the user; visible ASCII, best something random such as a UUID.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
 // ListLatestParams defines parameters for ListLatest.
 type ListLatestParams struct {
 	// SensorID Only these sensors (`sensor_id=1&sensor_id=2`).
@@ -1346,6 +1485,36 @@ type ListLatestParams struct {
 
 	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListRejectionsParams defines parameters for ListRejections.
+type ListRejectionsParams struct {
+	// Gateway Only those of the gateway with this key, or of what a topic named so.
+	Gateway *string `form:"gateway,omitempty" json:"gateway,omitempty"`
+
+	// GatewayID Only those of this gateway.
+	GatewayID *ID `form:"gateway_id,omitempty" json:"gateway_id,omitempty"`
+
+	// Reason Only those refused for this reason.
+	Reason *RejectionReason `form:"reason,omitempty" json:"reason,omitempty"`
+
+	// Topic Only those on exactly this topic.
+	Topic *string `form:"topic,omitempty" json:"topic,omitempty"`
+
+	// Start Only those that came last at this instant or later.
+	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
+
+	// End Only those that came last before this instant.
+	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
+
+	// Limit How many at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Count Also send `X-Total-Count`.
+	Count *Count `form:"count,omitempty" json:"count,omitempty"`
 }
 
 // ListGatewaysParams defines parameters for ListGateways.
@@ -1965,10 +2134,13 @@ type ServerInterface interface {
 	ListData(ctx echo.Context, params ListDataParams) error
 	// WriteData Write readings
 	// (POST /api/data)
-	WriteData(ctx echo.Context) error
+	WriteData(ctx echo.Context, params WriteDataParams) error
 	// ListLatest Newest readings
 	// (GET /api/data/latest)
 	ListLatest(ctx echo.Context, params ListLatestParams) error
+	// ListRejections What was refused
+	// (GET /api/data/rejections)
+	ListRejections(ctx echo.Context, params ListRejectionsParams) error
 	// ListGateways List gateways
 	// (GET /api/gateways)
 	ListGateways(ctx echo.Context, params ListGatewaysParams) error
@@ -2139,8 +2311,28 @@ func (w *ServerInterfaceWrapper) ListData(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) WriteData(ctx echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params WriteDataParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey string
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.WriteData(ctx)
+	err = w.Handler.WriteData(ctx, params)
 	return err
 }
 
@@ -2187,6 +2379,80 @@ func (w *ServerInterfaceWrapper) ListLatest(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListLatest(ctx, params)
+	return err
+}
+
+// ListRejections converts echo context to params.
+func (w *ServerInterfaceWrapper) ListRejections(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListRejectionsParams
+	// ------------- Optional query parameter "gateway" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "gateway", ctx.QueryParams(), &params.Gateway, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter gateway: %s", err))
+	}
+
+	// ------------- Optional query parameter "gateway_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "gateway_id", ctx.QueryParams(), &params.GatewayID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter gateway_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "reason" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "reason", ctx.QueryParams(), &params.Reason, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter reason: %s", err))
+	}
+
+	// ------------- Optional query parameter "topic" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "topic", ctx.QueryParams(), &params.Topic, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter topic: %s", err))
+	}
+
+	// ------------- Optional query parameter "start" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "start", ctx.QueryParams(), &params.Start, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter start: %s", err))
+	}
+
+	// ------------- Optional query parameter "end" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "end", ctx.QueryParams(), &params.End, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter end: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "count" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "count", ctx.QueryParams(), &params.Count, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter count: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListRejections(ctx, params)
 	return err
 }
 
@@ -2685,6 +2951,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/data", wrapper.ListData, options.OperationMiddlewares["listData"]...)
 	router.POST(options.BaseURL+"/api/data", wrapper.WriteData, options.OperationMiddlewares["writeData"]...)
 	router.GET(options.BaseURL+"/api/data/latest", wrapper.ListLatest, options.OperationMiddlewares["listLatest"]...)
+	router.GET(options.BaseURL+"/api/data/rejections", wrapper.ListRejections, options.OperationMiddlewares["listRejections"]...)
 	router.POST(options.BaseURL+"/api/ws/ticket", wrapper.CreateTicket, options.OperationMiddlewares["createTicket"]...)
 	router.GET(options.BaseURL+"/health", wrapper.GetHealth, options.OperationMiddlewares["getHealth"]...)
 	router.GET(options.BaseURL+"/health/live", wrapper.GetLive, options.OperationMiddlewares["getLive"]...)
@@ -2698,6 +2965,17 @@ type BadRequestApplicationProblemPlusJSONResponse Problem
 type ConflictApplicationProblemPlusJSONResponse Problem
 
 type ForbiddenApplicationProblemPlusJSONResponse Problem
+
+type InProgressResponseHeaders struct {
+	RetryAfter *int
+}
+type InProgressApplicationProblemPlusJSONResponse struct {
+	Body Problem
+
+	Headers InProgressResponseHeaders
+}
+
+type KeyReusedApplicationProblemPlusJSONResponse Problem
 
 type NewTokensResponseHeaders struct {
 	CacheControl string
@@ -3272,22 +3550,33 @@ func (response ListDatadefaultApplicationProblemPlusJSONResponse) VisitListDataR
 }
 
 type WriteDataRequestObject struct {
-	Body *WriteDataJSONRequestBody
+	Params WriteDataParams
+	Body   *WriteDataJSONRequestBody
 }
 
 type WriteDataResponseObject interface {
 	VisitWriteDataResponse(w http.ResponseWriter) error
 }
 
-type WriteData200JSONResponse DataWritten
+type WriteData200ResponseHeaders struct {
+	IdempotencyReplayed *bool
+}
+
+type WriteData200JSONResponse struct {
+	Body    DataWritten
+	Headers WriteData200ResponseHeaders
+}
 
 func (response WriteData200JSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -3344,6 +3633,25 @@ func (response WriteData403ApplicationProblemPlusJSONResponse) VisitWriteDataRes
 	return err
 }
 
+type WriteData409ApplicationProblemPlusJSONResponse struct {
+	InProgressApplicationProblemPlusJSONResponse
+}
+
+func (response WriteData409ApplicationProblemPlusJSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type WriteData413ApplicationProblemPlusJSONResponse struct {
 	TooLargeApplicationProblemPlusJSONResponse
 }
@@ -3372,6 +3680,22 @@ func (response WriteData415ApplicationProblemPlusJSONResponse) VisitWriteDataRes
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WriteData422ApplicationProblemPlusJSONResponse struct {
+	KeyReusedApplicationProblemPlusJSONResponse
+}
+
+func (response WriteData422ApplicationProblemPlusJSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -3485,6 +3809,110 @@ type ListLatestdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListLatestdefaultApplicationProblemPlusJSONResponse) VisitListLatestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRejectionsRequestObject struct {
+	Params ListRejectionsParams
+}
+
+type ListRejectionsResponseObject interface {
+	VisitListRejectionsResponse(w http.ResponseWriter) error
+}
+
+type ListRejections200ResponseHeaders struct {
+	Link        *string
+	XTotalCount *int64
+}
+
+type ListRejections200JSONResponse struct {
+	Body    []Rejection
+	Headers ListRejections200ResponseHeaders
+}
+
+func (response ListRejections200JSONResponse) VisitListRejectionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.Link != nil {
+		w.Header().Set("Link", fmt.Sprint(*response.Headers.Link))
+	}
+	if response.Headers.XTotalCount != nil {
+		w.Header().Set("X-Total-Count", fmt.Sprint(*response.Headers.XTotalCount))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRejections400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListRejections400ApplicationProblemPlusJSONResponse) VisitListRejectionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRejections401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListRejections401ApplicationProblemPlusJSONResponse) VisitListRejectionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRejections403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListRejections403ApplicationProblemPlusJSONResponse) VisitListRejectionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRejectionsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListRejectionsdefaultApplicationProblemPlusJSONResponse) VisitListRejectionsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5270,6 +5698,9 @@ type StrictServerInterface interface {
 	// ListLatest Newest readings
 	// (GET /api/data/latest)
 	ListLatest(ctx context.Context, request ListLatestRequestObject) (ListLatestResponseObject, error)
+	// ListRejections What was refused
+	// (GET /api/data/rejections)
+	ListRejections(ctx context.Context, request ListRejectionsRequestObject) (ListRejectionsResponseObject, error)
 	// ListGateways List gateways
 	// (GET /api/gateways)
 	ListGateways(ctx context.Context, request ListGatewaysRequestObject) (ListGatewaysResponseObject, error)
@@ -5562,8 +5993,10 @@ func (sh *strictHandler) ListData(ctx echo.Context, params ListDataParams) error
 }
 
 // WriteData operation middleware
-func (sh *strictHandler) WriteData(ctx echo.Context) error {
+func (sh *strictHandler) WriteData(ctx echo.Context, params WriteDataParams) error {
 	var request WriteDataRequestObject
+
+	request.Params = params
 
 	var body WriteDataJSONRequestBody
 	var err error
@@ -5626,6 +6059,31 @@ func (sh *strictHandler) ListLatest(ctx echo.Context, params ListLatestParams) e
 		return err
 	} else if validResponse, ok := response.(ListLatestResponseObject); ok {
 		return validResponse.VisitListLatestResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListRejections operation middleware
+func (sh *strictHandler) ListRejections(ctx echo.Context, params ListRejectionsParams) error {
+	var request ListRejectionsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListRejections(ctx.Request().Context(), request.(ListRejectionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListRejections")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListRejectionsResponseObject); ok {
+		return validResponse.VisitListRejectionsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -189,6 +189,7 @@ func (e ReadinessStatus) Valid() bool {
 
 // Defines values for RejectReason.
 const (
+	RejectReasonDatabaseRefused RejectReason = "database_refused"
 	RejectReasonFutureTimestamp RejectReason = "future_timestamp"
 	RejectReasonInactive        RejectReason = "inactive"
 	RejectReasonInvalidQuality  RejectReason = "invalid_quality"
@@ -200,6 +201,8 @@ const (
 // Valid indicates whether the value is a known member of the RejectReason enum.
 func (e RejectReason) Valid() bool {
 	switch e {
+	case RejectReasonDatabaseRefused:
+		return true
 	case RejectReasonFutureTimestamp:
 		return true
 	case RejectReasonInactive:
@@ -211,6 +214,81 @@ func (e RejectReason) Valid() bool {
 	case RejectReasonTooOld:
 		return true
 	case RejectReasonUnknownSensor:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RejectionPayloadEncoding.
+const (
+	RejectionPayloadEncodingBase64 RejectionPayloadEncoding = "base64"
+	RejectionPayloadEncodingText   RejectionPayloadEncoding = "text"
+)
+
+// Valid indicates whether the value is a known member of the RejectionPayloadEncoding enum.
+func (e RejectionPayloadEncoding) Valid() bool {
+	switch e {
+	case RejectionPayloadEncodingBase64:
+		return true
+	case RejectionPayloadEncodingText:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RejectionReason.
+const (
+	RejectionReasonConflict         RejectionReason = "conflict"
+	RejectionReasonDatabaseRefused  RejectionReason = "database_refused"
+	RejectionReasonFutureTimestamp  RejectionReason = "future_timestamp"
+	RejectionReasonInactive         RejectionReason = "inactive"
+	RejectionReasonInvalidQuality   RejectionReason = "invalid_quality"
+	RejectionReasonInvalidSensor    RejectionReason = "invalid_sensor"
+	RejectionReasonInvalidTimestamp RejectionReason = "invalid_timestamp"
+	RejectionReasonInvalidValue     RejectionReason = "invalid_value"
+	RejectionReasonMalformed        RejectionReason = "malformed"
+	RejectionReasonNotOwner         RejectionReason = "not_owner"
+	RejectionReasonTooLarge         RejectionReason = "too_large"
+	RejectionReasonTooOld           RejectionReason = "too_old"
+	RejectionReasonUnknownGateway   RejectionReason = "unknown_gateway"
+	RejectionReasonUnknownSensor    RejectionReason = "unknown_sensor"
+	RejectionReasonUnknownTopic     RejectionReason = "unknown_topic"
+)
+
+// Valid indicates whether the value is a known member of the RejectionReason enum.
+func (e RejectionReason) Valid() bool {
+	switch e {
+	case RejectionReasonConflict:
+		return true
+	case RejectionReasonDatabaseRefused:
+		return true
+	case RejectionReasonFutureTimestamp:
+		return true
+	case RejectionReasonInactive:
+		return true
+	case RejectionReasonInvalidQuality:
+		return true
+	case RejectionReasonInvalidSensor:
+		return true
+	case RejectionReasonInvalidTimestamp:
+		return true
+	case RejectionReasonInvalidValue:
+		return true
+	case RejectionReasonMalformed:
+		return true
+	case RejectionReasonNotOwner:
+		return true
+	case RejectionReasonTooLarge:
+		return true
+	case RejectionReasonTooOld:
+		return true
+	case RejectionReasonUnknownGateway:
+		return true
+	case RejectionReasonUnknownSensor:
+		return true
+	case RejectionReasonUnknownTopic:
 		return true
 	default:
 		return false
@@ -853,8 +931,57 @@ type RefreshRequest struct {
 }
 
 // RejectReason Why a reading is refused: no such sensor, or it or its gateway is not in use; more than 5 min ahead of our clock; older
-// than the server keeps; not a finite number; quality and status code say different things.
+// than the server keeps; not a finite number; quality and status code say different things; the database will not have it.
 type RejectReason string
+
+// Rejection Example: {"count":3,"detail":"member \"Value\" must be written \"value\"","first_at":"2026-01-02T03:04:05.678900Z","gateway":"press-line-1","gateway_id":1,"id":7,"last_at":"2026-01-02T03:05:05.678900Z","payload":"{\"Value\": 21.5}","payload_encoding":"text","payload_size":15,"reason":"malformed","topic":"sensors/press-line-1/t1/data"}
+type Rejection struct {
+	// Count How often it came.
+	Count int64 `json:"count"`
+
+	// Detail The same for people, as said the last time.
+	Detail string `json:"detail"`
+
+	// FirstAt When it came first.
+	FirstAt time.Time `json:"first_at"`
+
+	// Gateway Key of the gateway that sent it; when it is not registered what the topic says, which may be nothing.
+	Gateway string `json:"gateway"`
+
+	// GatewayID The gateway; null when it was not registered.
+	GatewayID nullable.Nullable[int64] `json:"gateway_id"`
+	ID        int64                    `json:"id"`
+
+	// LastAt When it came last.
+	LastAt time.Time `json:"last_at"`
+
+	// Payload What was refused, the sample alone if its neighbours were not: its first 4 KiB, at most.
+	Payload string `json:"payload"`
+
+	// PayloadEncoding `base64` when the payload is not UTF-8 or has control characters.
+	PayloadEncoding RejectionPayloadEncoding `json:"payload_encoding"`
+
+	// PayloadSize How many bytes there were.
+	PayloadSize int `json:"payload_size"`
+
+	// Reason Why something is refused. Of the whole payload: not a topic for readings or status; not strict JSON of the known shape; over
+	// the size. Of what it names: a gateway or sensor that is not registered, that is another gateway's, or that is not in use.
+	// Of a sample: its value, timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value is
+	// stored for its instant; the database will not have it.
+	Reason RejectionReason `json:"reason"`
+
+	// Topic Its first 512 bytes, at most.
+	Topic string `json:"topic"`
+}
+
+// RejectionPayloadEncoding `base64` when the payload is not UTF-8 or has control characters.
+type RejectionPayloadEncoding string
+
+// RejectionReason Why something is refused. Of the whole payload: not a topic for readings or status; not strict JSON of the known shape; over
+// the size. Of what it names: a gateway or sensor that is not registered, that is another gateway's, or that is not in use.
+// Of a sample: its value, timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value is
+// stored for its instant; the database will not have it.
+type RejectionReason string
 
 // Role What a user may do; each role includes the ones before it.
 type Role string
@@ -1049,7 +1176,7 @@ type WriteResult struct {
 	Detail *string `json:"detail,omitempty"`
 
 	// Reason Why a reading is refused: no such sensor, or it or its gateway is not in use; more than 5 min ahead of our clock; older
-	// than the server keeps; not a finite number; quality and status code say different things.
+	// than the server keeps; not a finite number; quality and status code say different things; the database will not have it.
 	Reason *RejectReason     `json:"reason,omitempty"`
 	Status WriteResultStatus `json:"status"`
 }
@@ -1267,6 +1394,12 @@ type Conflict = Problem
 // Forbidden An error, after RFC 9457.
 type Forbidden = Problem
 
+// InProgress An error, after RFC 9457.
+type InProgress = Problem
+
+// KeyReused An error, after RFC 9457.
+type KeyReused = Problem
+
 // NewTokens Example: {"access_token":"eyJhbGciOiJIUzI1NiJ9…","expires_in":1800,"refresh_token":"rt_…","token_type":"bearer"}
 type NewTokens = Tokens
 
@@ -1330,6 +1463,12 @@ type ListDataParams struct {
 // ListDataParamsOrder defines parameters for ListData.
 type ListDataParamsOrder string
 
+// WriteDataParams defines parameters for WriteData.
+type WriteDataParams struct {
+	// IdempotencyKey Names this write among those of the user; visible ASCII, best something random such as a UUID.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
 // ListLatestParams defines parameters for ListLatest.
 type ListLatestParams struct {
 	// SensorID Only these sensors (`sensor_id=1&sensor_id=2`).
@@ -1346,6 +1485,36 @@ type ListLatestParams struct {
 
 	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListRejectionsParams defines parameters for ListRejections.
+type ListRejectionsParams struct {
+	// Gateway Only those of the gateway with this key, or of what a topic named so.
+	Gateway *string `form:"gateway,omitempty" json:"gateway,omitempty"`
+
+	// GatewayID Only those of this gateway.
+	GatewayID *ID `form:"gateway_id,omitempty" json:"gateway_id,omitempty"`
+
+	// Reason Only those refused for this reason.
+	Reason *RejectionReason `form:"reason,omitempty" json:"reason,omitempty"`
+
+	// Topic Only those on exactly this topic.
+	Topic *string `form:"topic,omitempty" json:"topic,omitempty"`
+
+	// Start Only those that came last at this instant or later.
+	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
+
+	// End Only those that came last before this instant.
+	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
+
+	// Limit How many at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Count Also send `X-Total-Count`.
+	Count *Count `form:"count,omitempty" json:"count,omitempty"`
 }
 
 // ListGatewaysParams defines parameters for ListGateways.
@@ -2114,23 +2283,37 @@ type ClientInterface interface {
 	//
 	// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with one result per reading,
 	// in their order: `stored`; `duplicate` (the sensor already has this value at this instant; nothing changes); `conflict`
-	// (it has another value at this instant; the first stays); `rejected` with a reason. Sending the same body again is harmless.
+	// (it has another value at this instant; the first stays); `rejected` with a reason. A body that is not as described here is
+	// refused as a whole, and nothing of it is stored.
+	//
+	// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
+	// `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
+	// `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
+	// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept; and when the server dies between the commit
+	// and keeping it, the next request with the key is carried out, and finds duplicates.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/data (the `WriteData` operationId).
-	WriteDataWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	WriteDataWithBody(ctx context.Context, params *WriteDataParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// WriteData Write readings
 	//
 	// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with one result per reading,
 	// in their order: `stored`; `duplicate` (the sensor already has this value at this instant; nothing changes); `conflict`
-	// (it has another value at this instant; the first stays); `rejected` with a reason. Sending the same body again is harmless.
+	// (it has another value at this instant; the first stays); `rejected` with a reason. A body that is not as described here is
+	// refused as a whole, and nothing of it is stored.
+	//
+	// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
+	// `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
+	// `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
+	// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept; and when the server dies between the commit
+	// and keeping it, the next request with the key is carried out, and finds duplicates.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/data (the `WriteData` operationId).
-	WriteData(ctx context.Context, body WriteDataJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	WriteData(ctx context.Context, params *WriteDataParams, body WriteDataJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListLatest Newest readings
 	//
@@ -2139,6 +2322,19 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/data/latest (the `ListLatest` operationId).
 	ListLatest(ctx context.Context, params *ListLatestParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListRejections What was refused
+	//
+	// Payloads and single samples that came over MQTT and were refused, newest first by `last_at`. The same refusal of a gateway,
+	// on a topic, for a reason, of the same bytes is one entry, with how often it came; one that comes again moves to the front.
+	// Of each gateway the newest 10,000 are kept, for 30 days, unless the server's settings say otherwise; all gateways that are
+	// not registered share one such place. What was refused of a `POST /api/data` stands in its answer and not here.
+	//
+	// It needs the role engineer, though viewers read data: a refused payload may hold anything, also what was never meant for
+	// this system, and to act on it is to configure gateways and sensors.
+	//
+	// Corresponds with GET /api/data/rejections (the `ListRejections` operationId).
+	ListRejections(ctx context.Context, params *ListRejectionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListGateways List gateways
 	//
@@ -2310,7 +2506,9 @@ type ClientInterface interface {
 
 	// GetMetrics Metrics for Prometheus
 	//
-	// Holds counts and durations only, no names of users, gateways or sensors. Keep it inside your network all the same.
+	// Counts and durations only. Refusals are counted by reason and gateway: a gateway stands there by its id, and only the first
+	// 100 of which anything was refused since the start; the others are `other`, those that are not registered `none`. There are
+	// no names of users, gateways or sensors. It asks for no login, so keep it inside your network all the same.
 	//
 	// Corresponds with GET /metrics (the `GetMetrics` operationId).
 	GetMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2527,13 +2725,20 @@ func (c *Client) ListData(ctx context.Context, params *ListDataParams, reqEditor
 //
 // Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with one result per reading,
 // in their order: `stored`; `duplicate` (the sensor already has this value at this instant; nothing changes); `conflict`
-// (it has another value at this instant; the first stays); `rejected` with a reason. Sending the same body again is harmless.
+// (it has another value at this instant; the first stays); `rejected` with a reason. A body that is not as described here is
+// refused as a whole, and nothing of it is stored.
+//
+// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
+// `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
+// `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
+// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept; and when the server dies between the commit
+// and keeping it, the next request with the key is carried out, and finds duplicates.
 //
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/data (the `WriteData` operationId).
-func (c *Client) WriteDataWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewWriteDataRequestWithBody(c.Server, contentType, body)
+func (c *Client) WriteDataWithBody(ctx context.Context, params *WriteDataParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWriteDataRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2548,13 +2753,20 @@ func (c *Client) WriteDataWithBody(ctx context.Context, contentType string, body
 //
 // Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with one result per reading,
 // in their order: `stored`; `duplicate` (the sensor already has this value at this instant; nothing changes); `conflict`
-// (it has another value at this instant; the first stays); `rejected` with a reason. Sending the same body again is harmless.
+// (it has another value at this instant; the first stays); `rejected` with a reason. A body that is not as described here is
+// refused as a whole, and nothing of it is stored.
+//
+// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
+// `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
+// `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
+// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept; and when the server dies between the commit
+// and keeping it, the next request with the key is carried out, and finds duplicates.
 //
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/data (the `WriteData` operationId).
-func (c *Client) WriteData(ctx context.Context, body WriteDataJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewWriteDataRequest(c.Server, body)
+func (c *Client) WriteData(ctx context.Context, params *WriteDataParams, body WriteDataJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWriteDataRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2573,6 +2785,29 @@ func (c *Client) WriteData(ctx context.Context, body WriteDataJSONRequestBody, r
 // Corresponds with GET /api/data/latest (the `ListLatest` operationId).
 func (c *Client) ListLatest(ctx context.Context, params *ListLatestParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListLatestRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListRejections What was refused
+//
+// Payloads and single samples that came over MQTT and were refused, newest first by `last_at`. The same refusal of a gateway,
+// on a topic, for a reason, of the same bytes is one entry, with how often it came; one that comes again moves to the front.
+// Of each gateway the newest 10,000 are kept, for 30 days, unless the server's settings say otherwise; all gateways that are
+// not registered share one such place. What was refused of a `POST /api/data` stands in its answer and not here.
+//
+// It needs the role engineer, though viewers read data: a refused payload may hold anything, also what was never meant for
+// this system, and to act on it is to configure gateways and sensors.
+//
+// Corresponds with GET /api/data/rejections (the `ListRejections` operationId).
+func (c *Client) ListRejections(ctx context.Context, params *ListRejectionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListRejectionsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2963,7 +3198,9 @@ func (c *Client) GetReady(ctx context.Context, reqEditors ...RequestEditorFn) (*
 
 // GetMetrics Metrics for Prometheus
 //
-// Holds counts and durations only, no names of users, gateways or sensors. Keep it inside your network all the same.
+// Counts and durations only. Refusals are counted by reason and gateway: a gateway stands there by its id, and only the first
+// 100 of which anything was refused since the start; the others are `other`, those that are not registered `none`. There are
+// no names of users, gateways or sensors. It asks for no login, so keep it inside your network all the same.
 //
 // Corresponds with GET /metrics (the `GetMetrics` operationId).
 func (c *Client) GetMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3324,18 +3561,18 @@ func NewListDataRequest(server string, params *ListDataParams) (*http.Request, e
 }
 
 // NewWriteDataRequest calls the generic WriteData builder with application/json body
-func NewWriteDataRequest(server string, body WriteDataJSONRequestBody) (*http.Request, error) {
+func NewWriteDataRequest(server string, params *WriteDataParams, body WriteDataJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewWriteDataRequestWithBody(server, "application/json", bodyReader)
+	return NewWriteDataRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewWriteDataRequestWithBody constructs an http.Request for the WriteData method, with any body, and a specified content type
-func NewWriteDataRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewWriteDataRequestWithBody(server string, params *WriteDataParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -3359,6 +3596,21 @@ func NewWriteDataRequestWithBody(server string, contentType string, body io.Read
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
 
 	return req, nil
 }
@@ -3442,6 +3694,156 @@ func NewListLatestRequest(server string, params *ListLatestParams) (*http.Reques
 		if params.Cursor != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListRejectionsRequest constructs an http.Request for the ListRejections method
+func NewListRejectionsRequest(server string, params *ListRejectionsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/data/rejections")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Gateway != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "gateway", *params.Gateway, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.GatewayID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "gateway_id", *params.GatewayID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Reason != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "reason", *params.Reason, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Topic != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "topic", *params.Topic, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Start != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "start", *params.Start, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.End != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "end", *params.End, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Count != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "count", *params.Count, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -4586,23 +4988,37 @@ type ClientWithResponsesInterface interface {
 	//
 	// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with one result per reading,
 	// in their order: `stored`; `duplicate` (the sensor already has this value at this instant; nothing changes); `conflict`
-	// (it has another value at this instant; the first stays); `rejected` with a reason. Sending the same body again is harmless.
+	// (it has another value at this instant; the first stays); `rejected` with a reason. A body that is not as described here is
+	// refused as a whole, and nothing of it is stored.
+	//
+	// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
+	// `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
+	// `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
+	// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept; and when the server dies between the commit
+	// and keeping it, the next request with the key is carried out, and finds duplicates.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/data (the `WriteData` operationId).
-	WriteDataWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WriteDataResponse, error)
+	WriteDataWithBodyWithResponse(ctx context.Context, params *WriteDataParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WriteDataResponse, error)
 
 	// WriteDataWithResponse Write readings
 	//
 	// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with one result per reading,
 	// in their order: `stored`; `duplicate` (the sensor already has this value at this instant; nothing changes); `conflict`
-	// (it has another value at this instant; the first stays); `rejected` with a reason. Sending the same body again is harmless.
+	// (it has another value at this instant; the first stays); `rejected` with a reason. A body that is not as described here is
+	// refused as a whole, and nothing of it is stored.
+	//
+	// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
+	// `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
+	// `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
+	// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept; and when the server dies between the commit
+	// and keeping it, the next request with the key is carried out, and finds duplicates.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/data (the `WriteData` operationId).
-	WriteDataWithResponse(ctx context.Context, body WriteDataJSONRequestBody, reqEditors ...RequestEditorFn) (*WriteDataResponse, error)
+	WriteDataWithResponse(ctx context.Context, params *WriteDataParams, body WriteDataJSONRequestBody, reqEditors ...RequestEditorFn) (*WriteDataResponse, error)
 
 	// ListLatestWithResponse Newest readings
 	//
@@ -4613,6 +5029,21 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/data/latest (the `ListLatest` operationId).
 	ListLatestWithResponse(ctx context.Context, params *ListLatestParams, reqEditors ...RequestEditorFn) (*ListLatestResponse, error)
+
+	// ListRejectionsWithResponse What was refused
+	//
+	// Payloads and single samples that came over MQTT and were refused, newest first by `last_at`. The same refusal of a gateway,
+	// on a topic, for a reason, of the same bytes is one entry, with how often it came; one that comes again moves to the front.
+	// Of each gateway the newest 10,000 are kept, for 30 days, unless the server's settings say otherwise; all gateways that are
+	// not registered share one such place. What was refused of a `POST /api/data` stands in its answer and not here.
+	//
+	// It needs the role engineer, though viewers read data: a refused payload may hold anything, also what was never meant for
+	// this system, and to act on it is to configure gateways and sensors.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/data/rejections (the `ListRejections` operationId).
+	ListRejectionsWithResponse(ctx context.Context, params *ListRejectionsParams, reqEditors ...RequestEditorFn) (*ListRejectionsResponse, error)
 
 	// ListGatewaysWithResponse List gateways
 	//
@@ -4810,7 +5241,9 @@ type ClientWithResponsesInterface interface {
 
 	// GetMetricsWithResponse Metrics for Prometheus
 	//
-	// Holds counts and durations only, no names of users, gateways or sensors. Keep it inside your network all the same.
+	// Counts and durations only. Refusals are counted by reason and gateway: a gateway stands there by its id, and only the first
+	// 100 of which anything was refused since the start; the others are `other`, those that are not registered `none`. There are
+	// no names of users, gateways or sensors. It asks for no login, so keep it inside your network all the same.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5292,9 +5725,19 @@ func (r ListDataResponse) ContentType() string {
 	return ""
 }
 
+// WriteDataResponse200Headers the declared response headers of an HTTP 200 response for WriteData
+type WriteDataResponse200Headers struct {
+	IdempotencyReplayed *bool
+}
+
 // WriteDataResponse401Headers the declared response headers of an HTTP 401 response for WriteData
 type WriteDataResponse401Headers struct {
 	WWWAuthenticate *string
+}
+
+// WriteDataResponse409Headers the declared response headers of an HTTP 409 response for WriteData
+type WriteDataResponse409Headers struct {
+	RetryAfter *int
 }
 
 // WriteDataResponse503Headers the declared response headers of an HTTP 503 response for WriteData
@@ -5313,16 +5756,24 @@ type WriteDataResponse struct {
 	ApplicationProblemJSON401 *Unauthorized
 	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
 	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *InProgress
 	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
 	ApplicationProblemJSON413 *TooLarge
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *KeyReused
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationProblemJSON503 *Unavailable
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *OtherError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *WriteDataResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *WriteDataResponse401Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *WriteDataResponse409Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *WriteDataResponse503Headers
 }
@@ -5347,6 +5798,11 @@ func (r WriteDataResponse) GetApplicationProblemJSON403() *Forbidden {
 	return r.ApplicationProblemJSON403
 }
 
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r WriteDataResponse) GetApplicationProblemJSON409() *InProgress {
+	return r.ApplicationProblemJSON409
+}
+
 // GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
 func (r WriteDataResponse) GetApplicationProblemJSON413() *TooLarge {
 	return r.ApplicationProblemJSON413
@@ -5355,6 +5811,11 @@ func (r WriteDataResponse) GetApplicationProblemJSON413() *TooLarge {
 // GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
 func (r WriteDataResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r WriteDataResponse) GetApplicationProblemJSON422() *KeyReused {
+	return r.ApplicationProblemJSON422
 }
 
 // GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
@@ -5466,6 +5927,90 @@ func (r ListLatestResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListLatestResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListRejectionsResponse200Headers the declared response headers of an HTTP 200 response for ListRejections
+type ListRejectionsResponse200Headers struct {
+	Link        *string
+	XTotalCount *int64
+}
+
+// ListRejectionsResponse401Headers the declared response headers of an HTTP 401 response for ListRejections
+type ListRejectionsResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type ListRejectionsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *[]Rejection
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ListRejectionsResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListRejectionsResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListRejectionsResponse) GetJSON200() *[]Rejection {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListRejectionsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListRejectionsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ListRejectionsResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListRejectionsResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListRejectionsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListRejectionsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListRejectionsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListRejectionsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -7159,13 +7704,20 @@ func (c *ClientWithResponses) ListDataWithResponse(ctx context.Context, params *
 //
 // Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with one result per reading,
 // in their order: `stored`; `duplicate` (the sensor already has this value at this instant; nothing changes); `conflict`
-// (it has another value at this instant; the first stays); `rejected` with a reason. Sending the same body again is harmless.
+// (it has another value at this instant; the first stays); `rejected` with a reason. A body that is not as described here is
+// refused as a whole, and nothing of it is stored.
+//
+// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
+// `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
+// `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
+// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept; and when the server dies between the commit
+// and keeping it, the next request with the key is carried out, and finds duplicates.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/data (the `WriteData` operationId).
-func (c *ClientWithResponses) WriteDataWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WriteDataResponse, error) {
-	rsp, err := c.WriteDataWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) WriteDataWithBodyWithResponse(ctx context.Context, params *WriteDataParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WriteDataResponse, error) {
+	rsp, err := c.WriteDataWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -7176,13 +7728,20 @@ func (c *ClientWithResponses) WriteDataWithBodyWithResponse(ctx context.Context,
 //
 // Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with one result per reading,
 // in their order: `stored`; `duplicate` (the sensor already has this value at this instant; nothing changes); `conflict`
-// (it has another value at this instant; the first stays); `rejected` with a reason. Sending the same body again is harmless.
+// (it has another value at this instant; the first stays); `rejected` with a reason. A body that is not as described here is
+// refused as a whole, and nothing of it is stored.
+//
+// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
+// `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
+// `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
+// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept; and when the server dies between the commit
+// and keeping it, the next request with the key is carried out, and finds duplicates.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/data (the `WriteData` operationId).
-func (c *ClientWithResponses) WriteDataWithResponse(ctx context.Context, body WriteDataJSONRequestBody, reqEditors ...RequestEditorFn) (*WriteDataResponse, error) {
-	rsp, err := c.WriteData(ctx, body, reqEditors...)
+func (c *ClientWithResponses) WriteDataWithResponse(ctx context.Context, params *WriteDataParams, body WriteDataJSONRequestBody, reqEditors ...RequestEditorFn) (*WriteDataResponse, error) {
+	rsp, err := c.WriteData(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -7203,6 +7762,27 @@ func (c *ClientWithResponses) ListLatestWithResponse(ctx context.Context, params
 		return nil, err
 	}
 	return ParseListLatestResponse(rsp)
+}
+
+// ListRejectionsWithResponse What was refused
+//
+// Payloads and single samples that came over MQTT and were refused, newest first by `last_at`. The same refusal of a gateway,
+// on a topic, for a reason, of the same bytes is one entry, with how often it came; one that comes again moves to the front.
+// Of each gateway the newest 10,000 are kept, for 30 days, unless the server's settings say otherwise; all gateways that are
+// not registered share one such place. What was refused of a `POST /api/data` stands in its answer and not here.
+//
+// It needs the role engineer, though viewers read data: a refused payload may hold anything, also what was never meant for
+// this system, and to act on it is to configure gateways and sensors.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/data/rejections (the `ListRejections` operationId).
+func (c *ClientWithResponses) ListRejectionsWithResponse(ctx context.Context, params *ListRejectionsParams, reqEditors ...RequestEditorFn) (*ListRejectionsResponse, error) {
+	rsp, err := c.ListRejections(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListRejectionsResponse(rsp)
 }
 
 // ListGatewaysWithResponse List gateways
@@ -7527,7 +8107,9 @@ func (c *ClientWithResponses) GetReadyWithResponse(ctx context.Context, reqEdito
 
 // GetMetricsWithResponse Metrics for Prometheus
 //
-// Holds counts and durations only, no names of users, gateways or sensors. Keep it inside your network all the same.
+// Counts and durations only. Refusals are counted by reason and gateway: a gateway stands there by its id, and only the first
+// 100 of which anything was refused since the start; the others are `other`, those that are not registered `none`. There are
+// no names of users, gateways or sensors. It asks for no login, so keep it inside your network all the same.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -8035,6 +8617,13 @@ func ParseWriteDataResponse(rsp *http.Response) (*WriteDataResponse, error) {
 		}
 		response.ApplicationProblemJSON403 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest InProgress
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
 		var dest TooLarge
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -8048,6 +8637,13 @@ func ParseWriteDataResponse(rsp *http.Response) (*WriteDataResponse, error) {
 			return nil, err
 		}
 		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest KeyReused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
 		var dest Unavailable
@@ -8066,6 +8662,16 @@ func ParseWriteDataResponse(rsp *http.Response) (*WriteDataResponse, error) {
 	}
 
 	switch {
+	case rsp.StatusCode == 200:
+		var headers WriteDataResponse200Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value bool
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = &value
+		}
+		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
 		var headers WriteDataResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
@@ -8076,6 +8682,16 @@ func ParseWriteDataResponse(rsp *http.Response) (*WriteDataResponse, error) {
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 409:
+		var headers WriteDataResponse409Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers409 = &headers
 	case rsp.StatusCode == 503:
 		var headers WriteDataResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -8148,6 +8764,90 @@ func ParseListLatestResponse(rsp *http.Response) (*ListLatestResponse, error) {
 		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
 		var headers ListLatestResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListRejectionsResponse parses an HTTP response from a ListRejectionsWithResponse call
+func ParseListRejectionsResponse(rsp *http.Response) (*ListRejectionsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListRejectionsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest []Rejection
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ListRejectionsResponse200Headers
+		if values := rsp.Header.Values("Link"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Link", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Link = &value
+		}
+		if values := rsp.Header.Values("X-Total-Count"); len(values) > 0 {
+			var value int64
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Total-Count", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			}
+			headers.XTotalCount = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers ListRejectionsResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.js';
 import type { Client, Options as Options2, TDataShape } from './client/index.js';
-import type { ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CreateCredentialData, CreateCredentialErrors, CreateCredentialResponses, CreateGatewayData, CreateGatewayErrors, CreateGatewayResponses, CreateSensorData, CreateSensorErrors, CreateSensorResponses, CreateTicketData, CreateTicketErrors, CreateTicketResponses, DeleteGatewayData, DeleteGatewayErrors, DeleteGatewayResponses, DeleteSensorData, DeleteSensorErrors, DeleteSensorResponses, GetGatewayData, GetGatewayErrors, GetGatewayResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetLiveData, GetLiveErrors, GetLiveResponses, GetMeData, GetMeErrors, GetMeResponses, GetMetricsData, GetMetricsErrors, GetMetricsResponses, GetOpenApiData, GetOpenApiErrors, GetOpenApiResponses, GetReadyData, GetReadyErrors, GetReadyResponses, GetSensorData, GetSensorErrors, GetSensorResponses, GetVersionData, GetVersionErrors, GetVersionResponses, ListCredentialsData, ListCredentialsErrors, ListCredentialsResponses, ListDataData, ListDataErrors, ListDataResponses, ListGatewaysData, ListGatewaysErrors, ListGatewaysResponses, ListLatestData, ListLatestErrors, ListLatestResponses, ListSensorsData, ListSensorsErrors, ListSensorsResponses, LoginData, LoginErrors, LoginResponses, LogoutData, LogoutErrors, LogoutResponses, RefreshData, RefreshErrors, RefreshResponses, RevokeCredentialData, RevokeCredentialErrors, RevokeCredentialResponses, UpdateGatewayData, UpdateGatewayErrors, UpdateGatewayResponses, UpdateSensorData, UpdateSensorErrors, UpdateSensorResponses, WriteDataData, WriteDataErrors, WriteDataResponses } from './types.gen.js';
+import type { ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CreateCredentialData, CreateCredentialErrors, CreateCredentialResponses, CreateGatewayData, CreateGatewayErrors, CreateGatewayResponses, CreateSensorData, CreateSensorErrors, CreateSensorResponses, CreateTicketData, CreateTicketErrors, CreateTicketResponses, DeleteGatewayData, DeleteGatewayErrors, DeleteGatewayResponses, DeleteSensorData, DeleteSensorErrors, DeleteSensorResponses, GetGatewayData, GetGatewayErrors, GetGatewayResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetLiveData, GetLiveErrors, GetLiveResponses, GetMeData, GetMeErrors, GetMeResponses, GetMetricsData, GetMetricsErrors, GetMetricsResponses, GetOpenApiData, GetOpenApiErrors, GetOpenApiResponses, GetReadyData, GetReadyErrors, GetReadyResponses, GetSensorData, GetSensorErrors, GetSensorResponses, GetVersionData, GetVersionErrors, GetVersionResponses, ListCredentialsData, ListCredentialsErrors, ListCredentialsResponses, ListDataData, ListDataErrors, ListDataResponses, ListGatewaysData, ListGatewaysErrors, ListGatewaysResponses, ListLatestData, ListLatestErrors, ListLatestResponses, ListRejectionsData, ListRejectionsErrors, ListRejectionsResponses, ListSensorsData, ListSensorsErrors, ListSensorsResponses, LoginData, LoginErrors, LoginResponses, LogoutData, LogoutErrors, LogoutResponses, RefreshData, RefreshErrors, RefreshResponses, RevokeCredentialData, RevokeCredentialErrors, RevokeCredentialResponses, UpdateGatewayData, UpdateGatewayErrors, UpdateGatewayResponses, UpdateSensorData, UpdateSensorErrors, UpdateSensorResponses, WriteDataData, WriteDataErrors, WriteDataResponses } from './types.gen.js';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -273,7 +273,14 @@ export const listData = <ThrowOnError extends boolean = false>(options: Options<
  *
  * Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with one result per reading,
  * in their order: `stored`; `duplicate` (the sensor already has this value at this instant; nothing changes); `conflict`
- * (it has another value at this instant; the first stays); `rejected` with a reason. Sending the same body again is harmless.
+ * (it has another value at this instant; the first stays); `rejected` with a reason. A body that is not as described here is
+ * refused as a whole, and nothing of it is stored.
+ *
+ * Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
+ * `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
+ * `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
+ * at work it is 409 with `Retry-After`. Only an answer with status 200 is kept; and when the server dies between the commit
+ * and keeping it, the next request with the key is carried out, and finds duplicates.
  *
  */
 export const writeData = <ThrowOnError extends boolean = false>(options: Options<WriteDataData, ThrowOnError>) => (options.client ?? client).post<WriteDataResponses, WriteDataErrors, ThrowOnError>({
@@ -296,6 +303,24 @@ export const writeData = <ThrowOnError extends boolean = false>(options: Options
 export const listLatest = <ThrowOnError extends boolean = false>(options?: Options<ListLatestData, ThrowOnError>) => (options?.client ?? client).get<ListLatestResponses, ListLatestErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/data/latest',
+    ...options
+});
+
+/**
+ * What was refused
+ *
+ * Payloads and single samples that came over MQTT and were refused, newest first by `last_at`. The same refusal of a gateway,
+ * on a topic, for a reason, of the same bytes is one entry, with how often it came; one that comes again moves to the front.
+ * Of each gateway the newest 10,000 are kept, for 30 days, unless the server's settings say otherwise; all gateways that are
+ * not registered share one such place. What was refused of a `POST /api/data` stands in its answer and not here.
+ *
+ * It needs the role engineer, though viewers read data: a refused payload may hold anything, also what was never meant for
+ * this system, and to act on it is to configure gateways and sensors.
+ *
+ */
+export const listRejections = <ThrowOnError extends boolean = false>(options?: Options<ListRejectionsData, ThrowOnError>) => (options?.client ?? client).get<ListRejectionsResponses, ListRejectionsErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/data/rejections',
     ...options
 });
 
@@ -334,7 +359,10 @@ export const getReady = <ThrowOnError extends boolean = false>(options?: Options
 /**
  * Metrics for Prometheus
  *
- * Holds counts and durations only, no names of users, gateways or sensors. Keep it inside your network all the same.
+ * Counts and durations only. Refusals are counted by reason and gateway: a gateway stands there by its id, and only the first
+ * 100 of which anything was refused since the start; the others are `other`, those that are not registered `none`. There are
+ * no names of users, gateways or sensors. It asks for no login, so keep it inside your network all the same.
+ *
  */
 export const getMetrics = <ThrowOnError extends boolean = false>(options?: Options<GetMetricsData, ThrowOnError>) => (options?.client ?? client).get<GetMetricsResponses, GetMetricsErrors, ThrowOnError>({ url: '/metrics', ...options });
 

@@ -382,7 +382,7 @@ export type WriteResult = {
 
 /**
  * Why a reading is refused: no such sensor, or it or its gateway is not in use; more than 5 min ahead of our clock; older
- * than the server keeps; not a finite number; quality and status code say different things.
+ * than the server keeps; not a finite number; quality and status code say different things; the database will not have it.
  *
  */
 export const RejectReason = {
@@ -391,15 +391,95 @@ export const RejectReason = {
     FUTURE_TIMESTAMP: 'future_timestamp',
     TOO_OLD: 'too_old',
     INVALID_VALUE: 'invalid_value',
-    INVALID_QUALITY: 'invalid_quality'
+    INVALID_QUALITY: 'invalid_quality',
+    DATABASE_REFUSED: 'database_refused'
 } as const;
 
 /**
  * Why a reading is refused: no such sensor, or it or its gateway is not in use; more than 5 min ahead of our clock; older
- * than the server keeps; not a finite number; quality and status code say different things.
+ * than the server keeps; not a finite number; quality and status code say different things; the database will not have it.
  *
  */
 export type RejectReason = typeof RejectReason[keyof typeof RejectReason];
+
+export type Rejection = {
+    id: number;
+    /**
+     * Key of the gateway that sent it; when it is not registered what the topic says, which may be nothing.
+     */
+    gateway: string;
+    /**
+     * The gateway; null when it was not registered.
+     */
+    gateway_id: number | null;
+    /**
+     * Its first 512 bytes, at most.
+     */
+    topic: string;
+    reason: RejectionReason;
+    /**
+     * The same for people, as said the last time.
+     */
+    detail: string;
+    /**
+     * What was refused, the sample alone if its neighbours were not: its first 4 KiB, at most.
+     */
+    payload: string;
+    /**
+     * `base64` when the payload is not UTF-8 or has control characters.
+     */
+    payload_encoding: 'text' | 'base64';
+    /**
+     * How many bytes there were.
+     */
+    payload_size: number;
+    /**
+     * How often it came.
+     */
+    count: number;
+    /**
+     * When it came first.
+     */
+    first_at: string;
+    /**
+     * When it came last.
+     */
+    last_at: string;
+};
+
+/**
+ * Why something is refused. Of the whole payload: not a topic for readings or status; not strict JSON of the known shape; over
+ * the size. Of what it names: a gateway or sensor that is not registered, that is another gateway's, or that is not in use.
+ * Of a sample: its value, timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value is
+ * stored for its instant; the database will not have it.
+ *
+ */
+export const RejectionReason = {
+    UNKNOWN_TOPIC: 'unknown_topic',
+    MALFORMED: 'malformed',
+    TOO_LARGE: 'too_large',
+    UNKNOWN_GATEWAY: 'unknown_gateway',
+    UNKNOWN_SENSOR: 'unknown_sensor',
+    NOT_OWNER: 'not_owner',
+    INACTIVE: 'inactive',
+    INVALID_VALUE: 'invalid_value',
+    INVALID_TIMESTAMP: 'invalid_timestamp',
+    INVALID_QUALITY: 'invalid_quality',
+    INVALID_SENSOR: 'invalid_sensor',
+    FUTURE_TIMESTAMP: 'future_timestamp',
+    TOO_OLD: 'too_old',
+    CONFLICT: 'conflict',
+    DATABASE_REFUSED: 'database_refused'
+} as const;
+
+/**
+ * Why something is refused. Of the whole payload: not a topic for readings or status; not strict JSON of the known shape; over
+ * the size. Of what it names: a gateway or sensor that is not registered, that is another gateway's, or that is not in use.
+ * Of a sample: its value, timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value is
+ * stored for its instant; the database will not have it.
+ *
+ */
+export type RejectionReason = typeof RejectionReason[keyof typeof RejectionReason];
 
 export type Ticket = {
     ticket: string;
@@ -1624,6 +1704,12 @@ export type ListDataResponse = ListDataResponses[keyof ListDataResponses];
 
 export type WriteDataData = {
     body: DataWrite;
+    headers?: {
+        /**
+         * Names this write among those of the user; visible ASCII, best something random such as a UUID.
+         */
+        'Idempotency-Key'?: string;
+    };
     path?: never;
     query?: never;
     url: '/api/data';
@@ -1643,6 +1729,10 @@ export type WriteDataErrors = {
      */
     403: Problem;
     /**
+     * A request with this `Idempotency-Key` is at work; try again after `Retry-After` seconds.
+     */
+    409: Problem;
+    /**
      * The body is larger than 2 MiB.
      */
     413: Problem;
@@ -1650,6 +1740,10 @@ export type WriteDataErrors = {
      * The `Content-Type` is not one the operation takes.
      */
     415: Problem;
+    /**
+     * The `Idempotency-Key` was used with another body.
+     */
+    422: Problem;
     /**
      * The database does not answer, or the service is stopping. Nothing was promised; try again.
      */
@@ -1724,6 +1818,80 @@ export type ListLatestResponses = {
 };
 
 export type ListLatestResponse = ListLatestResponses[keyof ListLatestResponses];
+
+export type ListRejectionsData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * Only those of the gateway with this key, or of what a topic named so.
+         */
+        gateway?: string;
+        /**
+         * Only those of this gateway.
+         */
+        gateway_id?: Id;
+        /**
+         * Only those refused for this reason.
+         */
+        reason?: RejectionReason;
+        /**
+         * Only those on exactly this topic.
+         */
+        topic?: string;
+        /**
+         * Only those that came last at this instant or later.
+         */
+        start?: string;
+        /**
+         * Only those that came last before this instant.
+         */
+        end?: string;
+        /**
+         * How many at most.
+         */
+        limit?: number;
+        /**
+         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         */
+        cursor?: string;
+        /**
+         * Also send `X-Total-Count`.
+         */
+        count?: boolean;
+    };
+    url: '/api/data/rejections';
+};
+
+export type ListRejectionsErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type ListRejectionsError = ListRejectionsErrors[keyof ListRejectionsErrors];
+
+export type ListRejectionsResponses = {
+    /**
+     * A page of refusals.
+     */
+    200: Array<Rejection>;
+};
+
+export type ListRejectionsResponse = ListRejectionsResponses[keyof ListRejectionsResponses];
 
 export type CreateTicketData = {
     body?: never;

@@ -1,0 +1,77 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// keepWithin is how long keeping an answer may take.
+const keepWithin = 2 * time.Second
+
+const keyHeader = "Idempotency-Key"
+
+var (
+	errKeyInUse = &problem{status: http.StatusConflict, detail: "A request with this Idempotency-Key is at work; try again.",
+		header: map[string]string{"Retry-After": "1"}}
+	errKeyReused = &problem{status: http.StatusUnprocessableEntity, detail: "The Idempotency-Key was used with another body; take a new one.",
+		errors: []api.FieldError{{Field: keyHeader, Reason: "was used with another body"}}}
+)
+
+// once does the request that its user has named key, unless that was done before: then it returns the answer of that time, and
+// replayed is true. Without a key it is always done. A client that goes away does not stop one with a key: it will come again and
+// ask for the answer. An error is not kept.
+func once[A any](ctx context.Context, s *Server, key *string, body any, do func(context.Context) (A, error)) (answer A, replayed bool, err error) {
+	if key == nil {
+		answer, err = do(ctx)
+		return answer, false, err
+	}
+	call := callOf(ctx)
+	user := call.principal.User.ID
+	request, err := json.Marshal(body)
+	if err != nil {
+		return answer, false, fmt.Errorf("encode request: %w", err)
+	}
+	lease := s.cfg.RequestTimeout + keepWithin // longer than anything below
+	kept, err := s.store.ClaimKey(ctx, user, *key, sha256.Sum256(append(request, call.operation...)), lease)
+	switch {
+	case errors.Is(err, store.ErrInUse):
+		return answer, false, errKeyInUse
+	case errors.Is(err, store.ErrConflict):
+		return answer, false, errKeyReused
+	case err != nil:
+		return answer, false, err
+	case kept != nil:
+		return answer, true, json.Unmarshal(kept, &answer)
+	}
+	deadline, _ := ctx.Deadline()
+	work, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	defer cancel()
+	answer, err = do(work)
+	if keepErr := s.keep(context.WithoutCancel(ctx), user, *key, answer, err); keepErr != nil { // the next one will do it again, which is harmless
+		s.log.LogAttrs(ctx, slog.LevelWarn, "an answer was not kept", slog.String("request_id", call.id), slog.Any("error", keepErr))
+	}
+	return answer, false, err
+}
+
+// keep keeps the answer to the request named key, or gives the key back when there is none.
+func (s *Server) keep(ctx context.Context, user int64, key string, answer any, failed error) error {
+	ctx, cancel := context.WithTimeout(ctx, keepWithin)
+	defer cancel()
+	if failed != nil {
+		return s.store.ReleaseKey(ctx, user, key)
+	}
+	kept, err := json.Marshal(answer)
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	return s.store.AnswerKey(ctx, user, key, kept)
+}

@@ -1,0 +1,223 @@
+package store_test
+
+import (
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// record records rs as a batch does, keeping most of each gateway.
+func record(t testing.TB, s *store.Store, most int, rs ...store.Rejection) {
+	t.Helper()
+	_, err := s.Write(t.Context(), nil, func([]store.Outcome) store.Also { return store.Also{Rejections: rs, MostRejections: most} })
+	ok(t, err)
+}
+
+// refusal is a rejection of gateway id, at so many seconds after noon.
+func refusal(gateway int64, payload string, second int) store.Rejection {
+	return store.Rejection{
+		GatewayID: gateway, Gateway: fmt.Sprint("g", gateway), Topic: fmt.Sprintf("gateways/g%d/data", gateway), Reason: "malformed", Detail: "d",
+		Payload: []byte(payload), At: noon.Add(time.Duration(second) * time.Second),
+	}
+}
+
+func TestRejections(t *testing.T) {
+	s, db := openRaw(t)
+	record := func(rs ...store.Rejection) { t.Helper(); record(t, s, 0, rs...) }
+	rejection := func(payload string, second int) store.Rejection {
+		return store.Rejection{Gateway: "g", Topic: "gateways/g/data", Reason: "malformed", Detail: "d" + fmt.Sprint(second), Payload: []byte(payload), At: noon.Add(time.Duration(second) * time.Second)}
+	}
+	record(rejection("a", 1), rejection("b", 2), rejection("a", 3))
+	record(rejection("a", 9))
+	const q = `SELECT string_agg(format('%s %s %s %s %s', payload, count, extract(second FROM first_at)::int, extract(second FROM last_at)::int, detail), ', ' ORDER BY payload) FROM rejections`
+	if got, want := scan[string](t, db, q), `\x61 3 1 9 d9, \x62 1 2 2 d2`; got != want {
+		t.Errorf("counted: got %q, want %q", got, want)
+	}
+
+	rnd := rand.New(rand.NewPCG(1, 2))
+	noise := make([]byte, 60_000)
+	for i := range noise {
+		noise[i] = byte(rnd.Uint32())
+	}
+	hostile := map[string]store.Rejection{
+		"a NUL":                    {Gateway: "n\x00", Topic: "a\x00b", Reason: "r", Detail: "\x00", Payload: []byte{0}},
+		"bytes that are no UTF-8":  {Gateway: "n\xff", Topic: "a\xc0\xaf", Reason: "r", Detail: "\xed\xa0\x80", Payload: []byte{0xff}},
+		"a long topic":             {Gateway: "n", Topic: string(noise), Reason: "r", Payload: nil},
+		"a long topic of letters":  {Gateway: "n", Topic: strings.Repeat("ä", 30_000), Reason: "r"},
+		"a large payload":          {Gateway: "n", Topic: "t", Reason: "r", Payload: noise},
+		"quotes and braces":        {Gateway: `"{`, Topic: `\"',{}`, Reason: "r", Detail: `NULL`, Payload: []byte(`\x`)},
+		"nothing":                  {},
+		"a payload that is nobody": {Gateway: "n", Topic: "NULL", Reason: "r", Payload: []byte("NULL")},
+	}
+	for name, r := range hostile {
+		t.Run(name, func(t *testing.T) {
+			r.At = noon
+			before := scan[int](t, db, `SELECT count(*) FROM rejections`)
+			record(r)
+			record(r)
+			if n := scan[int](t, db, `SELECT count(*) FROM rejections`); n != before+1 {
+				t.Errorf("rows: got %d more, want 1", n-before)
+			}
+		})
+	}
+	if n := scan[int](t, db, `SELECT max(length(payload)) FROM rejections`); n != 4096 {
+		t.Errorf("kept of a payload: got %d bytes", n)
+	}
+	if n := scan[int](t, db, `SELECT max(payload_size) FROM rejections`); n != len(noise) {
+		t.Errorf("size of a payload: got %d bytes", n)
+	}
+}
+
+// kept is the payloads that are kept, by gateway, oldest first. It fails the test when the counts say otherwise.
+func kept(t testing.TB, db *sql.DB) string {
+	t.Helper()
+	const miscounted = `
+		SELECT count(*)
+		FROM (SELECT gateway_id, count(*) AS n FROM rejections GROUP BY gateway_id) r
+		FULL JOIN rejection_counts c ON c.gateway_id = r.gateway_id
+		WHERE c.kept IS DISTINCT FROM r.n`
+	if n := scan[int](t, db, miscounted); n != 0 {
+		t.Errorf("the counts of %d gateways are wrong", n)
+	}
+	return scan[string](t, db, `
+		SELECT coalesce(string_agg(gateway_id || ' ' || payloads, ', ' ORDER BY gateway_id), '')
+		FROM (SELECT gateway_id, string_agg(convert_from(payload, 'utf8'), '' ORDER BY last_at, id) AS payloads FROM rejections GROUP BY gateway_id) r`)
+}
+
+func TestOfEachGatewayTheNewestRejectionsAreKept(t *testing.T) {
+	s, db := openRaw(t)
+	steps := []struct {
+		name string
+		came []store.Rejection
+		want string
+	}{
+		{"up to the most", []store.Rejection{refusal(1, "a", 1), refusal(1, "b", 2), refusal(1, "c", 3)}, "1 abc"},
+		{"the oldest gives way", []store.Rejection{refusal(1, "d", 4)}, "1 bcd"},
+		{"one that comes again is no longer the oldest", []store.Rejection{refusal(1, "b", 5), refusal(1, "e", 6)}, "1 dbe"},
+		{"one that comes again takes nobody's place", []store.Rejection{refusal(1, "d", 7), refusal(1, "d", 8)}, "1 bed"},
+		{"another gateway has a place of its own", []store.Rejection{refusal(2, "x", 1), refusal(1, "f", 9), refusal(2, "y", 2)}, "1 edf, 2 xy"},
+		{"all that are not registered share one", []store.Rejection{
+			{Gateway: "p", Payload: []byte("p"), At: noon}, {Gateway: "q", Payload: []byte("q"), At: noon}, {Payload: []byte("r"), At: noon.Add(time.Millisecond)},
+			{Gateway: "s", Payload: []byte("s"), At: noon.Add(time.Second)}, {Gateway: "t", Payload: []byte("t"), At: noon.Add(2 * time.Second)},
+		}, "0 rst, 1 edf, 2 xy"},
+		{"more at once than are kept", []store.Rejection{refusal(2, "1", 11), refusal(2, "2", 12), refusal(2, "3", 13), refusal(2, "4", 14), refusal(2, "5", 15)}, "0 rst, 1 edf, 2 345"},
+		{"one that is late is the oldest", []store.Rejection{refusal(1, "l", 0)}, "0 rst, 1 edf, 2 345"},
+	}
+	for _, step := range steps {
+		record(t, s, 3, step.came...)
+		if got := kept(t, db); got != step.want {
+			t.Errorf("%s: got %s, want %s", step.name, got, step.want)
+		}
+	}
+	record(t, s, 1, refusal(1, "n", 20))
+	if got, want := kept(t, db), "0 rst, 1 n, 2 345"; got != want {
+		t.Errorf("with a lower setting: got %s, want %s", got, want)
+	}
+}
+
+func TestConcurrentRejectionsKeepTheMostAndWaitForNobodyForEver(t *testing.T) {
+	s, db := openRaw(t)
+	const writers, rounds, most = 6, 15, 20
+	var wg sync.WaitGroup
+	for w := range writers {
+		rnd := rand.New(rand.NewPCG(7, uint64(w)))
+		wg.Go(func() {
+			for round := range rounds {
+				var rs []store.Rejection
+				for range 30 {
+					rs = append(rs, refusal(int64(rnd.IntN(4)), fmt.Sprint(rnd.IntN(60)), round))
+				}
+				_, err := s.Write(t.Context(), nil, func([]store.Outcome) store.Also { return store.Also{Rejections: rs, MostRejections: most} })
+				if err != nil { // a deadlock would be
+					t.Errorf("writer %d: %v", w, err)
+				}
+			}
+		})
+	}
+	wg.Go(func() {
+		for range rounds {
+			if err := s.SweepRejections(t.Context(), time.Hour); err != nil {
+				t.Errorf("sweep: %v", err)
+			}
+		}
+	})
+	wg.Wait()
+	record(t, s, most, refusal(0, "z", 99), refusal(1, "z", 99), refusal(2, "z", 99), refusal(3, "z", 99)) // what two at once left to the next
+	kept(t, db)
+	if n := scan[int](t, db, `SELECT coalesce(max(kept), 0) FROM rejection_counts`); n > most {
+		t.Errorf("kept of one gateway: got %d, want at most %d", n, most)
+	}
+}
+
+func TestSweepRejections(t *testing.T) {
+	s, db := openRaw(t)
+	g, gone := addGateway(t, s, "g"), addGateway(t, s, "gone")
+	for _, id := range []int64{0, g.ID, gone.ID} {
+		record(t, s, 0, refusal(id, "a", 0), refusal(id, "b", 1), refusal(id, "c", 2))
+	}
+	run(t, db, `UPDATE rejections SET last_at = now() - CASE convert_from(payload, 'utf8') WHEN 'c' THEN interval '29 days' ELSE interval '31 days' END`)
+	must(s.DeleteGateway(t.Context(), gone.ID, 0, true, false))
+	ok(t, s.SweepRejections(t.Context(), 30*24*time.Hour))
+	if got, want := kept(t, db), fmt.Sprintf("0 c, %d c", g.ID); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	run(t, db, `INSERT INTO rejections (gateway_id, gateway, topic, reason, detail, payload, payload_size, payload_hash, first_at, last_at)
+		SELECT $1, 'g', 't', 'r', '', '', 0, int8send(i), now(), now() - interval '2 hours' FROM generate_series(1, 2500) i`, g.ID)
+	run(t, db, `UPDATE rejection_counts SET kept = kept + 2500 WHERE gateway_id = $1`, g.ID)
+	ok(t, s.SweepRejections(t.Context(), time.Hour))
+	if got := kept(t, db); got != "" {
+		t.Errorf("several thousand: got %s, want none left", got)
+	}
+	ok(t, s.SweepRejections(t.Context(), time.Hour))
+}
+
+func TestRejectionsAreListedNewestFirst(t *testing.T) {
+	s := open(t)
+	a, b := refusal(1, "a", 1), refusal(1, "b", 2)
+	other := store.Rejection{Gateway: "g1", Topic: "elsewhere", Reason: "unknown_topic", Payload: []byte("c"), At: noon.Add(2 * time.Second)}
+	record(t, s, 0, a, b, other)
+	record(t, s, 0, refusal(2, "d", 3))
+	at := func(second int) *time.Time { return ptr(noon.Add(time.Duration(second) * time.Second)) }
+	tests := map[string]struct {
+		f    store.RejectionFilter
+		want string
+	}{
+		"all":                      {store.RejectionFilter{}, "dcba"},
+		"by the gateway's key":     {store.RejectionFilter{Gateway: ptr("g1")}, "cba"},
+		"by the gateway's id":      {store.RejectionFilter{GatewayID: ptr[int64](1)}, "ba"},
+		"by reason":                {store.RejectionFilter{Reason: ptr("malformed")}, "dba"},
+		"by topic":                 {store.RejectionFilter{Topic: ptr("elsewhere")}, "c"},
+		"by time, without the end": {store.RejectionFilter{Start: at(2), End: at(3)}, "cb"},
+		"by everything":            {store.RejectionFilter{Gateway: ptr("g2"), GatewayID: ptr[int64](2), Reason: ptr("malformed"), Topic: ptr("gateways/g2/data"), Start: at(3), End: at(4)}, "d"},
+		"by what there is not":     {store.RejectionFilter{Gateway: ptr("g1"), GatewayID: ptr[int64](2)}, ""},
+	}
+	for name, tt := range tests {
+		for limit := 1; limit < 6; limit++ {
+			got := ""
+			var after *time.Time
+			var afterID int64
+			for {
+				page := must(s.Rejections(t.Context(), tt.f, after, afterID, limit))
+				for _, r := range page {
+					got += string(r.Payload)
+					after, afterID = &r.LastAt, r.ID
+				}
+				if len(page) < limit {
+					break
+				}
+			}
+			if n := must(s.CountRejections(t.Context(), tt.f)); got != tt.want || n != int64(len(tt.want)) {
+				t.Errorf("%s, %d on a page: got %q and a count of %d, want %q", name, limit, got, n, tt.want)
+			}
+		}
+	}
+	if rs := must(s.Rejections(t.Context(), store.RejectionFilter{Topic: ptr("elsewhere")}, nil, 0, 1)); rs[0].GatewayID != nil || rs[0].Gateway != "g1" {
+		t.Errorf("a gateway that is not registered: got %+v", rs[0])
+	}
+}
