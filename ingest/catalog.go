@@ -33,13 +33,19 @@ func newCatalog(s *store.Store) *catalog {
 	return &catalog{store: s, gateways: map[string]*gateway{}, names: map[int64][]string{}}
 }
 
-// resolve gives each sample of jobs its sensor, and each status its gateway.
+// resolve gives each sample of jobs its sensor, each status its gateway, and to what these leave open who published it.
 func (c *catalog) resolve(ctx context.Context, jobs []*job) error {
 	var m missing
 	c.mu.RLock()
 	generation := c.generation
 	for _, j := range jobs {
-		if !j.byHTTP && j.reason == "" {
+		if j.byHTTP {
+			continue
+		}
+		if by := j.sender(); by != "" && (j.reason != "" || by != j.topic.Gateway) {
+			m.gateway(by, c.gateways[by], &j.from)
+		}
+		if j.reason == "" {
 			m.add(j, c.gateways[j.topic.Gateway])
 		}
 	}
@@ -72,11 +78,7 @@ type missing struct {
 // add resolves what g knows of j and notes the rest; a nil g knows nothing.
 func (m *missing) add(j *job, g *gateway) {
 	if j.status != nil {
-		if g != nil {
-			j.gateway = &g.point
-			return
-		}
-		m.want(store.Ref{Gateway: j.topic.Gateway}, &j.gateway)
+		m.gateway(j.topic.Gateway, g, &j.gateway)
 		return
 	}
 	for i := range j.samples {
@@ -88,6 +90,15 @@ func (m *missing) add(j *job, g *gateway) {
 		}
 		m.want(store.Ref{Gateway: j.topic.Gateway, Sensor: s.sensor}, &s.point)
 	}
+}
+
+// gateway resolves the gateway that is called name, or notes it when g is nil.
+func (m *missing) gateway(name string, g *gateway, to **store.Point) {
+	if g != nil {
+		*to = &g.point
+		return
+	}
+	m.want(store.Ref{Gateway: name}, to)
 }
 
 func (m *missing) want(r store.Ref, to **store.Point) {

@@ -138,6 +138,8 @@ type transaction struct {
 	presence []store.Presence // of every gateway that was heard of
 	changes  []store.Presence // those that say something new
 	status   map[int64]string // of every gateway that was heard of
+
+	mostRejections int // of one gateway that are kept
 }
 
 // assemble looks up the sensors and decides on every sample.
@@ -149,7 +151,10 @@ func (p *Pipeline) assemble(ctx context.Context, jobs []*job) (*transaction, err
 	for _, j := range jobs {
 		n += len(j.samples)
 	}
-	b := &transaction{jobs: jobs, readings: make([]store.Reading, 0, n), samples: make([]*sample, 0, n), status: map[int64]string{}}
+	b := &transaction{
+		jobs: jobs, readings: make([]store.Reading, 0, n), samples: make([]*sample, 0, n), status: map[int64]string{},
+		mostRejections: p.cfg.MaxRejections,
+	}
 	for _, j := range jobs {
 		if j.status != nil {
 			j.settleStatus()
@@ -175,7 +180,7 @@ func (b *transaction) also(outcomes []store.Outcome) store.Also {
 	for i, o := range outcomes {
 		b.samples[i].settle(o)
 	}
-	a := store.Also{Presence: b.changes}
+	a := store.Also{Presence: b.changes, MostRejections: b.mostRejections}
 	for _, j := range b.jobs {
 		a.Rejections = j.rejections(a.Rejections)
 	}

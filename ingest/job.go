@@ -33,6 +33,7 @@ type job struct {
 	size    int64        // of what it keeps in memory
 	samples []sample     // empty for a status and for a payload that is refused as a whole
 	gateway *store.Point // of a status, once looked up; nil: it is unknown
+	from    *store.Point // who published it, looked up when the samples do not say so; nil: it is not registered
 	status  *status
 	reason  string // not empty: the whole payload is refused
 	detail  string
@@ -145,6 +146,21 @@ func (j *job) foreign(p *store.Point) bool {
 	return j.message.Gateway != "" && j.message.Gateway != p.GatewayKey
 }
 
+// sender names the gateway that published this: the one that was authenticated, else the topic's, which may be nothing.
+func (j *job) sender() string { return cmp.Or(j.message.Gateway, j.topic.Gateway) }
+
+// publisher returns the gateway that published s, or the whole of it when s is nil. The id is 0 when it is not registered.
+func (j *job) publisher(s *sample) (id int64, key string) {
+	p := j.from
+	if s != nil && s.point != nil && !j.foreign(s.point) {
+		p = s.point
+	}
+	if p == nil {
+		return 0, j.sender()
+	}
+	return p.GatewayID, p.GatewayKey
+}
+
 // results are the outcomes of the samples, for whoever wrote them by HTTP.
 func (j *job) results() []store.Result {
 	rs := make([]store.Result, len(j.samples))
@@ -163,17 +179,17 @@ func (j *job) rejections(to []store.Rejection) []store.Rejection {
 	if j.byHTTP {
 		return to
 	}
-	r := store.Rejection{Gateway: j.message.Gateway, Topic: j.message.Topic, At: j.message.Received}
-	if r.Gateway == "" {
-		r.Gateway = j.topic.Gateway
-	}
+	r := store.Rejection{Topic: j.message.Topic, At: j.message.Received}
 	if j.reason != "" {
+		r.GatewayID, r.Gateway = j.publisher(nil)
 		r.Reason, r.Detail, r.Payload = j.reason, j.detail, j.message.Payload
 		return append(to, r)
 	}
 	for i := range j.samples {
-		if why := j.samples[i].refused; why != nil {
-			r.Reason, r.Detail, r.Payload = why.reason, why.detail, j.samples[i].raw
+		s := &j.samples[i]
+		if why := s.refused; why != nil {
+			r.GatewayID, r.Gateway = j.publisher(s)
+			r.Reason, r.Detail, r.Payload = why.reason, why.detail, s.raw
 			to = append(to, r)
 		}
 	}

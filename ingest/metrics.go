@@ -1,6 +1,8 @@
 package ingest
 
 import (
+	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,7 +14,8 @@ import (
 type metrics struct {
 	messages *prometheus.CounterVec // by source
 	readings *prometheus.CounterVec // by outcome
-	refused  *prometheus.CounterVec // by reason
+	refused  *prometheus.CounterVec // by reason and gateway
+	gateways gatewayLabels
 	batch    prometheus.Histogram
 	seconds  prometheus.Histogram
 	retries  prometheus.Counter
@@ -29,8 +32,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "oei_ingest_readings_total", Help: "Readings by outcome: stored, duplicate, conflict or rejected.",
 		}, []string{"outcome"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "oei_ingest_refused_total", Help: "Payloads and samples refused and recorded, by reason.",
-		}, []string{"reason"}),
+			Name: "oei_ingest_refused_total", Help: "Payloads and samples refused, by reason and gateway: its id, of the first 100, else other; none when it is not registered.",
+		}, []string{"reason", "gateway"}),
 		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "oei_ingest_batch_readings", Help: "Readings of one transaction.", Buckets: prometheus.ExponentialBuckets(1, 4, 8),
 		}),
@@ -61,13 +64,15 @@ func (m *metrics) count(jobs []*job) {
 			mqtt++
 		}
 		if j.reason != "" {
-			m.refused.WithLabelValues(j.reason).Inc()
+			by, _ := j.publisher(nil)
+			m.refused.WithLabelValues(j.reason, m.gateways.of(by)).Inc()
 		}
 		for i := range j.samples {
 			s := &j.samples[i]
 			outcomes[s.outcome]++
 			if s.refused != nil {
-				m.refused.WithLabelValues(s.refused.reason).Inc()
+				by, _ := j.publisher(s)
+				m.refused.WithLabelValues(s.refused.reason, m.gateways.of(by)).Inc()
 			}
 		}
 	}
@@ -76,4 +81,34 @@ func (m *metrics) count(jobs []*job) {
 	for o, n := range outcomes {
 		m.readings.WithLabelValues(allOutcomes[o].String()).Add(n)
 	}
+}
+
+// labelledGateways is how many gateways are counted apart.
+const labelledGateways = 100
+
+// gatewayLabels names gateways in metrics, which anybody may read: by id, never by key, and only the first that come.
+type gatewayLabels struct {
+	mu     sync.Mutex
+	labels map[int64]string
+}
+
+// of returns the label of the gateway id; 0 is one that is not registered. It is safe for concurrent use.
+func (g *gatewayLabels) of(id int64) string {
+	if id == 0 {
+		return "none"
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	label, known := g.labels[id]
+	switch {
+	case known:
+		return label
+	case len(g.labels) == labelledGateways:
+		return "other"
+	case g.labels == nil:
+		g.labels = map[int64]string{}
+	}
+	label = strconv.FormatInt(id, 10)
+	g.labels[id] = label
+	return label
 }
