@@ -27,7 +27,7 @@ func DefaultConfig() Config {
 		Committers: 2,
 		BatchRows:  5000,
 		Linger:     2 * time.Millisecond,
-		MaxBytes:   32 << 20,
+		MaxBytes:   20 << 20,
 		MaxPayload: 1 << 20,
 		MaxAge:     10 * 365 * 24 * time.Hour,
 		MaxAhead:   5 * time.Minute,

@@ -1,0 +1,44 @@
+// Command bench measures OEI-MS beside the limits of the machine it runs on. What matters are the ratios within one run.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// options say how long and how much is measured.
+type options struct {
+	gateways int
+	points   int           // readings in a message of the batch scenario
+	window   int           // messages of a gateway that wait for their PUBACK
+	duration time.Duration // of each scenario
+	rate     int           // messages a second of the paced scenario
+	only     string        // one scenario
+}
+
+func run(ctx context.Context) error {
+	var o options
+	flag.IntVar(&o.gateways, "gateways", 100, "gateways that publish")
+	flag.IntVar(&o.points, "points", 100, "readings in a message, where it is not one")
+	flag.IntVar(&o.window, "window", 200, "messages of a gateway that may wait for their PUBACK")
+	flag.DurationVar(&o.duration, "duration", 8*time.Second, "of each scenario")
+	flag.IntVar(&o.rate, "rate", 1000, "messages a second of the paced scenario")
+	flag.StringVar(&o.only, "only", "", "only this scenario: single, batch, paced, external, relay or copy")
+	flag.Parse()
+	fmt.Printf("%s, %s, %d cores, %s\n\n", time.Now().UTC().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS)
+	return ingest(ctx, o)
+}

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// fleet publishes as many gateways at once, as cheaply as can be: it shares the machine with what it measures.
+type fleet struct {
+	addr    string
+	o       options
+	points  int // readings in a message
+	rate    int // messages a second of all together; 0: as fast as it goes
+	version int // of the run: its timestamps begin where the one before ended
+
+	sent, acked, refused atomic.Int64
+	latencies            []*histogram
+	reason               string // of the first refusal
+	inTime               int64  // acknowledged within the duration
+}
+
+// run publishes for the duration, then waits for the acknowledgements still due.
+func (f *fleet) run(ctx context.Context, keys []string, secrets []string) error {
+	ctx, cancel := context.WithTimeout(ctx, f.o.duration)
+	defer cancel()
+	var wg sync.WaitGroup
+	errs := make([]error, len(keys))
+	f.latencies = make([]*histogram, len(keys))
+	for i, key := range keys {
+		f.latencies[i] = &histogram{}
+		wg.Go(func() { errs[i] = f.publish(ctx, i, key, secrets[i]) })
+	}
+	<-ctx.Done()
+	f.inTime = f.acked.Load()
+	wg.Wait()
+	return cmp.Or(errs...)
+}
+
+// publish is one gateway.
+func (f *fleet) publish(ctx context.Context, n int, key, secret string) error {
+	conn, err := dialMQTT(f.addr, key, secret, uint16(f.o.window))
+	if err != nil {
+		return fmt.Errorf("gateway %s: %w", key, err)
+	}
+	defer conn.Close()
+	slots := make(chan struct{}, max(f.o.window/f.points, 10))
+	sentAt := make([]int64, 1<<16)
+	read := make(chan error, 1)
+	go func() { read <- f.acknowledged(conn, slots, sentAt, f.latencies[n]) }()
+
+	m := newMessage(key, f.points, f.version)
+	out := bufio.NewWriterSize(conn, 64<<10)
+	var tick <-chan time.Time
+	if f.rate > 0 {
+		t := time.NewTicker(time.Duration(len(f.latencies)) * time.Second / time.Duration(f.rate))
+		defer t.Stop()
+		tick = t.C
+	}
+	id := uint16(0)
+	for ctx.Err() == nil {
+		if tick != nil {
+			select {
+			case <-tick:
+			case <-ctx.Done():
+				continue
+			}
+		}
+		select {
+		case slots <- struct{}{}:
+		default: // what is written has to be acknowledged first
+			if err := out.Flush(); err != nil {
+				return err
+			}
+			select {
+			case slots <- struct{}{}:
+			case <-ctx.Done():
+				continue
+			}
+		}
+		if id++; id == 0 {
+			id = 1
+		}
+		sentAt[id] = time.Now().UnixNano()
+		if _, err := out.Write(m.next(id)); err != nil {
+			return err
+		}
+		f.sent.Add(1)
+		if tick != nil {
+			if err := out.Flush(); err != nil {
+				return err
+			}
+		}
+	}
+	if err := out.Flush(); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(20 * time.Second); len(slots) > 0 && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	_ = conn.Close()
+	if err := <-read; len(slots) > 0 {
+		return fmt.Errorf("gateway %s: %d messages were not acknowledged: %w", key, len(slots), err)
+	}
+	return nil
+}
+
+// acknowledged reads PUBACKs until the connection ends.
+func (f *fleet) acknowledged(conn net.Conn, slots <-chan struct{}, sentAt []int64, h *histogram) error {
+	in := bufio.NewReaderSize(conn, 16<<10)
+	for {
+		kind, body, err := readPacket(in)
+		if err != nil {
+			return err
+		}
+		if kind>>4 != 4 || len(body) < 2 {
+			continue
+		}
+		h.add(time.Duration(time.Now().UnixNano() - sentAt[binary.BigEndian.Uint16(body)]))
+		if len(body) > 2 && body[2] != 0 {
+			if f.refused.Add(1) == 1 {
+				f.reason = fmt.Sprintf("%#x %q", body[2], body[3:])
+			}
+		} else {
+			f.acked.Add(1)
+		}
+		<-slots
+	}
+}
+
+// message is a PUBLISH that is changed in place from one reading to the next.
+type message struct {
+	packet []byte
+	id     int   // where the packet id stands
+	stamps []int // where the timestamps stand
+	at     time.Time
+}
+
+const stampLayout = "2006-01-02T15:04:05.000Z"
+
+// newMessage is a PUBLISH at QoS 1 of one reading to the sensor's topic, or of points readings, each of another sensor, to the
+// gateway's.
+func newMessage(key string, points, version int) *message {
+	m := &message{at: time.Now().UTC().Truncate(24 * time.Hour).Add(time.Duration(version) * time.Hour)}
+	topic, payload := "sensors/"+key+"/s1/data", []byte{}
+	reading := func(sensor string) {
+		payload = append(payload, '{')
+		payload = append(payload, sensor...)
+		payload = append(payload, `"value":21.5,"timestamp":"`...)
+		m.stamps = append(m.stamps, len(payload))
+		payload = append(payload, stampLayout...)
+		payload = append(payload, `","quality":"good"}`...)
+	}
+	if points == 1 {
+		reading("")
+	} else {
+		topic = "gateways/" + key + "/data"
+		for i := range points {
+			payload = append(payload, "[,"[min(i, 1)])
+			reading(fmt.Sprintf(`"sensor":"s%d",`, i+1))
+		}
+		payload = append(payload, ']')
+	}
+	body := binary.BigEndian.AppendUint16(nil, uint16(len(topic)))
+	body = append(body, topic...)
+	id := len(body)
+	body = append(body, 0, 0, 0) // packet id, no properties
+	head := binary.AppendUvarint([]byte{0x32}, uint64(len(body)+len(payload)))
+	m.id = len(head) + id
+	for i := range m.stamps {
+		m.stamps[i] += len(head) + len(body)
+	}
+	m.packet = append(append(head, body...), payload...)
+	return m
+}
+
+// next is the packet with this id and the next instant.
+func (m *message) next(id uint16) []byte {
+	binary.BigEndian.PutUint16(m.packet[m.id:], id)
+	m.at = m.at.Add(time.Millisecond)
+	var buf [40]byte // formatting needs more room than its result
+	stamp := m.at.AppendFormat(buf[:0], stampLayout)
+	for _, at := range m.stamps {
+		copy(m.packet[at:], stamp)
+	}
+	return m.packet
+}
+
+// dialMQTT connects with MQTT v5; receiveMaximum is how many messages the broker may send that are not acknowledged.
+func dialMQTT(addr, key, secret string, receiveMaximum uint16) (net.Conn, error) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	text := func(b []byte, s string) []byte {
+		return append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
+	}
+	body := text(nil, "MQTT")
+	body = append(body, 5, 0xC2, 0, 60) // version, user name and password and clean start, keep alive
+	body = append(body, 3, 0x21)        // properties: receive maximum
+	body = binary.BigEndian.AppendUint16(body, receiveMaximum)
+	body = text(text(text(body, key), key), secret)
+	if _, err := conn.Write(append(binary.AppendUvarint([]byte{0x10}, uint64(len(body))), body...)); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	kind, ack, err := readPacket(bufio.NewReaderSize(conn, 16)) // nothing follows a CONNACK before we send more
+	if err == nil && (kind>>4 != 2 || len(ack) < 2 || ack[1] != 0) {
+		err = fmt.Errorf("it was refused: % x", ack)
+	}
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+// readPacket reads one MQTT packet.
+func readPacket(in *bufio.Reader) (kind byte, body []byte, err error) {
+	if kind, err = in.ReadByte(); err != nil {
+		return 0, nil, err
+	}
+	n, err := binary.ReadUvarint(in)
+	if err != nil {
+		return 0, nil, err
+	}
+	if body, err = in.Peek(int(n)); err == nil { // small ones need no copy: they are used at once
+		_, err = in.Discard(int(n))
+		return kind, body, err
+	}
+	body = make([]byte, n)
+	_, err = io.ReadFull(in, body)
+	return kind, body, err
+}
