@@ -24,12 +24,20 @@ const (
 	heartbeatInterval = 500 * time.Millisecond
 )
 
-// Access decides who may connect. Both are called from many goroutines.
+// longestSession is in seconds.
+const longestSession = 7 * 24 * 3600
+
+// Access decides who may connect. All are called from many goroutines.
 type Access struct {
 	// Login returns the id of the credential that the secret of the gateway with this key belongs to, and whether there is one.
 	Login func(ctx context.Context, key, secret string) (credential int64, ok bool, err error)
 	// InForce returns those of the credentials that still hold, with their gateway's key.
 	InForce func(ctx context.Context, credentials []int64) (map[int64]string, error)
+	// Resume reports whether a client has a session from before; clean means that it does not want it, keep that the one that
+	// begins now outlasts the connection. Suspend says for how long it does, when that is over. Without them no session outlasts
+	// the broker, and gateways whose client honours Session Present lose what they hold unacknowledged when it starts anew.
+	Resume  func(ctx context.Context, client string, credential int64, clean, keep bool) (present bool, err error)
+	Suspend func(ctx context.Context, client string, while time.Duration) error
 }
 
 // Broker is the MQTT v5 broker of one machine. It routes nothing between clients: what a gateway publishes goes to the pipeline,
@@ -65,7 +73,7 @@ func NewBroker(cfg BrokerConfig, l net.Listener, access Access, submit func(cont
 	caps.RetainAvailable = 0
 	caps.SharedSubAvailable = 0
 	caps.WildcardSubAvailable = 0
-	caps.MaximumSessionExpiryInterval = 7 * 24 * 3600
+	caps.MaximumSessionExpiryInterval = longestSession
 	b := &Broker{
 		cfg:      cfg,
 		access:   access,
@@ -195,6 +203,7 @@ func (b *Broker) leave(cl *mqtt.Client) {
 	if last {
 		b.report(s, "offline")
 	}
+	b.suspend(cl)
 }
 
 // reassure tells clients that are not read from that we are there, until ctx ends.
@@ -213,6 +222,47 @@ func (b *Broker) reassure(ctx context.Context) {
 		}
 		b.mu.Unlock()
 	}
+}
+
+// resume finds out whether a client that logged in has a session from before, also when the broker was another one then.
+func (b *Broker) resume(ctx context.Context, cl *mqtt.Client, s *session, clean bool) (err error) {
+	if b.access.Resume != nil {
+		s.present, err = b.access.Resume(ctx, cl.ID, s.credential, clean, lasts(cl) > 0)
+	}
+	return err
+}
+
+// suspend keeps the session of a client that is gone, unless it has come back already. When the broker stops, it is kept anyway.
+func (b *Broker) suspend(cl *mqtt.Client) {
+	if b.access.Suspend == nil || b.ctx.Err() != nil || b.returned(cl) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(b.ctx, b.cfg.ConnectTimeout)
+	defer cancel()
+	if err := b.access.Suspend(ctx, cl.ID, lasts(cl)); err != nil && b.ctx.Err() == nil {
+		b.log.WarnContext(ctx, "cannot record the end of an mqtt connection", "client", cl.ID, "error", err)
+	}
+}
+
+// lasts is how long a client's session outlasts its connection.
+func lasts(cl *mqtt.Client) time.Duration {
+	seconds := cl.Properties.Props.SessionExpiryInterval
+	if cl.Properties.ProtocolVersion < 5 && !cl.Properties.Clean {
+		seconds = longestSession
+	}
+	return time.Duration(min(seconds, longestSession)) * time.Second
+}
+
+// returned reports whether a client has another connection than cl.
+func (b *Broker) returned(cl *mqtt.Client) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for other := range b.sessions {
+		if other != cl && other.ID == cl.ID {
+			return true
+		}
+	}
+	return false
 }
 
 // add keeps the session of a client that logged in.

@@ -426,6 +426,67 @@ func TestTakeoverLeavesWhatIsUnacknowledged(t *testing.T) {
 	second.reads("PUBACK 1 0x00")
 }
 
+func TestSessionPresent(t *testing.T) {
+	kept := map[string]time.Duration{}
+	start := func() *bench {
+		b := newBench(t, nil)
+		b.set(func() { b.kept = &kept })
+		return b
+	}
+	lasting := func(c *packets.Connect) { c.CleanStart, c.Properties.SessionExpiryInterval = false, ptr(uint32(3600)) }
+	brief := func(c *packets.Connect) { c.CleanStart = false }
+	clean := func(c *packets.Connect) { c.Properties.SessionExpiryInterval = ptr(uint32(3600)) }
+	b := start()
+	restart := func() { b.stop(); b = start() }
+	connect := func(name, want string, change func(*packets.Connect)) *client {
+		t.Helper()
+		c := b.dial()
+		if got := c.login("g1", change); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+		c.pings()
+		return c
+	}
+	const fresh, present = "CONNACK 0x00", "CONNACK 0x00 session present"
+	connect("the first time", fresh, lasting).close()
+	c := connect("again", present, lasting)
+	restart()
+	c = connect("after a restart while it was connected", present, lasting)
+	c.publish(1, 9, topic, "x")
+	b.next(1)[0].Done(ingest.Receipt{})
+	c.reads("PUBACK 9 0x00")
+	c.leave()
+	until(t, "it is suspended", func() bool { b.mu.Lock(); defer b.mu.Unlock(); return kept["g1"] == time.Hour })
+	restart()
+	connect("after a restart while it was away", present, lasting)
+	connect("taking over from itself", present, lasting)
+	until(t, "the other one is gone", func() bool { return b.connected() == 1 })
+	b.set(func() {
+		if kept["g1"] != forEver {
+			t.Errorf("the end of the one that was taken over counts: %v", kept["g1"])
+		}
+	})
+	restart()
+	connect("a clean start", fresh, clean)
+	restart()
+	connect("one that ends with its connection", present, brief)
+	restart()
+	connect("and then it is gone", fresh, lasting)
+
+	older := func(want ...byte) old {
+		t.Helper()
+		c := old{b.dial()}
+		connect := c.connect("g2", "secret")
+		connect[9] &^= 2 // clean session
+		c.write(connect...)
+		c.gets(want...)
+		return c
+	}
+	older(0x20, 2, 0, 0)
+	restart()
+	older(0x20, 2, 1, 0)
+}
+
 func TestRevocation(t *testing.T) {
 	b := newBench(t, nil)
 	c, stays := b.client("g1"), b.client("g2")

@@ -35,7 +35,33 @@ type bench struct {
 	statuses []string                                    // gateway and status, in order
 	secrets  map[string]string                           // of the gateways, by key
 	revoked  map[int64]bool
-	down     bool // the database is not there
+	down     bool                      // the database is not there
+	kept     *map[string]time.Duration // MQTT sessions by client; those of connected ones last for ever
+}
+
+const forEver = time.Duration(1<<63 - 1)
+
+func (b *bench) resume(_ context.Context, client string, _ int64, clean, keep bool) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, present := (*b.kept)[client]
+	if keep {
+		(*b.kept)[client] = forEver
+	} else {
+		delete(*b.kept, client)
+	}
+	return present && !clean, nil
+}
+
+func (b *bench) suspend(_ context.Context, client string, while time.Duration) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, there := (*b.kept)[client]; there && while > 0 {
+		(*b.kept)[client] = while
+	} else {
+		delete(*b.kept, client)
+	}
+	return nil
 }
 
 // newBench starts a broker with the gateways g1, g2 and g3, whose secrets are "secret".
@@ -51,9 +77,9 @@ func newBench(t testing.TB, change func(*BrokerConfig)) *bench {
 	}
 	b := &bench{
 		t: t, addr: l.Addr().String(), got: make(chan ingest.Message, 100_000), revoked: map[int64]bool{},
-		secrets: map[string]string{"g1": "secret", "g2": "secret", "g3": "secret"},
+		secrets: map[string]string{"g1": "secret", "g2": "secret", "g3": "secret"}, kept: &map[string]time.Duration{},
 	}
-	b.Broker, err = NewBroker(cfg, l, Access{Login: b.login, InForce: b.inForce}, b.take, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	b.Broker, err = NewBroker(cfg, l, Access{Login: b.login, InForce: b.inForce, Resume: b.resume, Suspend: b.suspend}, b.take, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

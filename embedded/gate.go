@@ -54,7 +54,13 @@ func (g *gate) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	if cl.State.Keepalive > longestKeepAlive {
 		cl.State.Keepalive, cl.State.ServerKeepalive = longestKeepAlive, true
 	}
-	g.b.add(cl, newSession(key, credential, cl, g.b.cfg))
+	s := newSession(key, credential, cl, g.b.cfg)
+	g.b.add(cl, s) // before the session is looked up: the end of an earlier connection must not end it
+	if err := g.b.resume(ctx, cl, s, pk.Connect.Clean); err != nil {
+		g.b.remove(cl)
+		g.b.log.WarnContext(ctx, "cannot look up an mqtt session", "gateway", key, "error", err)
+		return g.turnAway(cl, "unavailable", packets.ErrServerUnavailable)
+	}
 	return nil
 }
 
@@ -69,9 +75,17 @@ func (g *gate) turnAway(cl *mqtt.Client, reason string, code packets.Code) error
 	return code
 }
 
-// OnConnectAuthenticate lets in whom OnConnect did.
+// OnConnectAuthenticate lets in whom OnConnect did. For one with a session of which the broker knows nothing, since it started
+// after it, there is a stand-in to take over from: then it says that the session is present.
 func (g *gate) OnConnectAuthenticate(cl *mqtt.Client, _ packets.Packet) bool {
-	return g.b.session(cl) != nil
+	s := g.b.session(cl)
+	if s == nil {
+		return false
+	}
+	if _, known := g.b.server.Clients.Get(cl.ID); s.present && !known {
+		g.b.server.Clients.Add(g.b.server.NewClient(nil, cl.Net.Listener, cl.ID, false))
+	}
+	return true
 }
 
 // OnACLCheck lets a gateway publish anywhere, since nothing is routed and the pipeline decides and records, and subscribe

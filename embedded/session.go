@@ -18,6 +18,7 @@ type session struct {
 	gateway    string
 	credential int64
 	client     *mqtt.Client
+	present    bool          // there is a session from before
 	room       chan struct{} // one for each publish on its way; its size is Receive Maximum
 	wake       chan struct{}
 	ended      chan struct{}

@@ -1,2 +1,2 @@
-DROP TABLE sensors, gateway_credentials, gateways;
+DROP TABLE sensors, mqtt_sessions, gateway_credentials, gateways;
 DROP FUNCTION notify_catalog;

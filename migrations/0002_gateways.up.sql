@@ -22,6 +22,14 @@ CREATE TABLE gateway_credentials (
 );
 CREATE INDEX gateway_credentials_gateway_id ON gateway_credentials (gateway_id);
 
+-- MQTT sessions that outlast their connection: a client that is told there is none gives up what it holds unacknowledged.
+CREATE TABLE mqtt_sessions (
+    client_id  text        NOT NULL PRIMARY KEY,
+    gateway_id integer     NOT NULL REFERENCES gateways ON DELETE CASCADE,
+    expires_at timestamptz -- NULL: it is connected, or was when the service was killed
+);
+CREATE INDEX mqtt_sessions_gateway_id ON mqtt_sessions (gateway_id);
+
 CREATE TABLE sensors (
     id         integer      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     gateway_id integer      NOT NULL REFERENCES gateways,

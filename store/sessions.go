@@ -121,8 +121,11 @@ func (s *Store) UseTicket(ctx context.Context, ticket string) (Session, error) {
 	return s.Session(ctx, id)
 }
 
-// SweepSessions removes tickets that have expired, and sessions a week after they expired or ended.
+// SweepSessions removes tickets and MQTT sessions that have expired, and sessions a week after they expired or ended.
 func (s *Store) SweepSessions(ctx context.Context) error {
+	if _, err := s.api.ExecContext(ctx, `DELETE FROM mqtt_sessions WHERE expires_at < now()`); err != nil {
+		return explain("mqtt sessions", err)
+	}
 	if _, err := s.api.ExecContext(ctx, `DELETE FROM ws_tickets WHERE expires_at < now()`); err != nil {
 		return explain("tickets", err)
 	}

@@ -1,0 +1,41 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+)
+
+// ResumeSession begins the MQTT session of a client that logged in with a credential, or goes on with the one it has, and reports
+// whether there was one. With clean the earlier one counts for nothing; without keep the session ends with the connection.
+func (s *Store) ResumeSession(ctx context.Context, client string, credential int64, clean, keep bool) (present bool, err error) {
+	const begin = `
+		WITH before AS (
+			SELECT coalesce(expires_at > now(), true) AS alive FROM mqtt_sessions WHERE client_id = $1)
+		INSERT INTO mqtt_sessions (client_id, gateway_id)
+		SELECT $1, gateway_id FROM gateway_credentials WHERE id = $2
+		ON CONFLICT (client_id) DO UPDATE
+		SET gateway_id = excluded.gateway_id, expires_at = NULL
+		RETURNING coalesce((SELECT alive FROM before), false)`
+	const drop = `
+		DELETE FROM mqtt_sessions
+		WHERE client_id = $1 AND $2::int IS NOT NULL
+		RETURNING coalesce(expires_at > now(), true)`
+	q := drop
+	if keep {
+		q = begin
+	}
+	err = s.ingest.GetContext(ctx, &present, q, storable(client), credential)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return present && !clean, explain("mqtt session", err)
+}
+
+// SuspendSession keeps the MQTT session of a client that is gone for a while; for no time at all it is removed.
+func (s *Store) SuspendSession(ctx context.Context, client string, while time.Duration) error {
+	const q = `UPDATE mqtt_sessions SET expires_at = now() + make_interval(secs => $2) WHERE client_id = $1`
+	_, err := s.ingest.ExecContext(ctx, q, storable(client), while.Seconds())
+	return explain("mqtt session", err)
+}

@@ -1,0 +1,58 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+)
+
+func TestMQTTSessions(t *testing.T) {
+	s, db := openRaw(t)
+	g := addGateway(t, s, "g")
+	c, _, _, err := s.AddCredential(t.Context(), g.ID, "x")
+	ok(t, err)
+	suspend := func(while time.Duration) func() error {
+		return func() error { return s.SuspendSession(t.Context(), "g:1", while) }
+	}
+	steps := []struct {
+		name        string
+		before      func() error
+		clean, keep bool
+		present     bool
+	}{
+		{"there is none at first", nil, false, true, false},
+		{"killed while it was connected, it is there", nil, false, true, true},
+		{"disconnected for less than it lasts", suspend(time.Hour), false, true, true},
+		{"disconnected for longer", suspend(-time.Second), false, true, false},
+		{"a clean start wants none", nil, true, true, false},
+		{"but begins one", nil, false, true, true},
+		{"one that does not want to keep it still has it", nil, false, false, true},
+		{"and then not any more", nil, false, false, false},
+		{"nor with keeping", nil, false, true, false},
+		{"an end without a session is harmless", func() error { return s.SuspendSession(t.Context(), "other\x00\xff", time.Hour) }, false, true, true},
+	}
+	for _, step := range steps {
+		if step.before != nil {
+			ok(t, step.before())
+		}
+		present, err := s.ResumeSession(t.Context(), "g:1", c.ID, step.clean, step.keep)
+		if err != nil || present != step.present {
+			t.Errorf("%s: got %v, %v", step.name, present, err)
+		}
+	}
+	_, err = s.ResumeSession(t.Context(), "g:\x00\xff", c.ID, false, true)
+	ok(t, err)
+	ok(t, s.SuspendSession(t.Context(), "g:1", -time.Second))
+	ok(t, s.SweepSessions(t.Context()))
+	if n := scan[int](t, db, `SELECT count(*) FROM mqtt_sessions`); n != 1 {
+		t.Errorf("after a sweep: got %d, want 1", n)
+	}
+	_, err = s.DeleteGateway(t.Context(), g.ID, 0, false, false)
+	ok(t, err)
+	if n := scan[int](t, db, `SELECT count(*) FROM mqtt_sessions`); n != 0 {
+		t.Errorf("of a gateway that is deleted: got %d", n)
+	}
+	present, err := s.ResumeSession(t.Context(), "g:1", c.ID, false, true)
+	if present || err != nil {
+		t.Errorf("with a credential that is gone: got %v, %v", present, err)
+	}
+}
