@@ -35,6 +35,7 @@ type bench struct {
 	dsn   string
 	db    *sql.DB // beside the store
 	store *store.Store
+	reg   *prometheus.Registry
 	stop  func() // stops the pipeline and waits for it
 
 	mu        sync.Mutex
@@ -52,7 +53,7 @@ func newBench(t testing.TB, cfg ingest.Config) *bench {
 
 func newBenchAt(t testing.TB, cfg ingest.Config, dsn string) *bench {
 	t.Helper()
-	b := &bench{t: t, dsn: dsn, names: map[int64]string{}}
+	b := &bench{t: t, dsn: dsn, names: map[int64]string{}, reg: newRegistry()}
 	var err error
 	if b.db, err = sql.Open("postgres", dsn); err != nil {
 		t.Fatal(err)
@@ -76,7 +77,7 @@ func newBenchAt(t testing.TB, cfg ingest.Config, dsn string) *bench {
 		defer b.mu.Unlock()
 		b.committed = append(b.committed, ingest.Committed{Readings: append([]store.Reading(nil), c.Readings...), Presence: c.Presence})
 	}
-	b.Pipeline = ingest.New(cfg, b.store, notify, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	b.Pipeline = ingest.New(cfg, b.store, notify, discard, b.reg)
 	b.start(10 * time.Second)
 	return b
 }
