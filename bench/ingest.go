@@ -68,7 +68,12 @@ func ingest(ctx context.Context, o options) (err error) {
 		}
 	}
 	if o.only == "" || o.only == "relay" {
-		return relayPeer(ctx, dir, o, keys)
+		if err := relayPeer(ctx, dir, o, keys); err != nil {
+			return err
+		}
+	}
+	if o.only == "" || o.only == "external" {
+		return external(ctx, dir, o)
 	}
 	return nil
 }

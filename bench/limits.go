@@ -87,6 +87,48 @@ func relayPeer(ctx context.Context, dir string, o options, keys []string) error 
 	return nil
 }
 
+// external is the service behind a Mosquitto: what it stores of what the same publishers send there.
+func external(ctx context.Context, dir string, o options) (err error) {
+	addr, stop, err := startMosquitto(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	host, port, _ := net.SplitHostPort(addr)
+	s, err := startService(ctx, dir, "DATA_DIR="+filepath.Join(dir, "external"), "MQTT_HOST="+host, "MQTT_PORT="+port)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.stop()) }()
+	db, err := sql.Open("postgres", embedded.RunningDSN(filepath.Join(dir, "external", "postgres")))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	keys, err := register(ctx, db, o)
+	if err != nil {
+		return err
+	}
+	stored := make(chan int64, 2)
+	count := func() {
+		n, _ := s.stored() // 0 when it does not answer, which shows
+		stored <- n
+	}
+	time.AfterFunc(o.duration/2, count)
+	time.AfterFunc(o.duration, count)
+	f := &fleet{addr: addr, o: o, points: 1}
+	used := s.usage()
+	if err := f.run(ctx, keys, make([]string, len(keys))); err != nil {
+		return err
+	}
+	half := <-stored
+	rate := float64(<-stored-half) / (o.duration / 2).Seconds()
+	end := s.usage()
+	fmt.Printf("%-44s %10.0f %10.0f   (its publishers were acknowledged %.0f/s) %d MiB, %.1f s CPU\n", "Mosquitto to the service, stored",
+		rate, rate, float64(f.inTime)/o.duration.Seconds(), end.peak>>20, (end.service - used.service).Seconds())
+	return nil
+}
+
 // relay subscribes to everything and acknowledges it, all that has come in one write.
 func relay(conn net.Conn, received *atomic.Int64) error {
 	filter := "sensors/#"

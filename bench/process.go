@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -63,6 +64,27 @@ func startService(ctx context.Context, dir string, settings ...string) (*service
 			return nil, errors.Join(fmt.Errorf("the service does not become ready:\n%s", s.out.String()), s.stop())
 		}
 	}
+}
+
+var storedMetric = regexp.MustCompile(`oei_ingest_readings_total\{outcome="stored"\} (\S+)`)
+
+// stored is how many readings the service has stored.
+func (s *service) stored() (int64, error) {
+	res, err := http.Get("http://" + s.api + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		return 0, err
+	}
+	m := storedMetric.FindSubmatch(text)
+	if m == nil {
+		return 0, errors.New("the service does not say what it has stored")
+	}
+	n, err := strconv.ParseFloat(string(m[1]), 64)
+	return int64(n), err
 }
 
 func (s *service) stop() error {

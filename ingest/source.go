@@ -140,8 +140,9 @@ func (s *Source) clientConfig(ctx context.Context) autopaho.ClientConfig {
 			limit := min(100*time.Millisecond<<min(attempt, 7), 10*time.Second)
 			return limit/2 + rand.N(limit/2)
 		},
-		ConnectUsername: s.cfg.Username,
-		ConnectPassword: []byte(s.cfg.Password),
+		AttemptConnection: s.dial,
+		ConnectUsername:   s.cfg.Username,
+		ConnectPassword:   []byte(s.cfg.Password),
 		ConnectPacketBuilder: func(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
 			window := uint16(s.cfg.ReceiveMaximum)
 			c.Properties.ReceiveMaximum = &window
@@ -170,11 +171,23 @@ func (s *Source) clientConfig(ctx context.Context) autopaho.ClientConfig {
 			OnServerDisconnect:         func(*paho.Disconnect) { s.link.Load().cut() },
 		},
 	}
-	if s.cfg.TLS {
-		u.Scheme = "mqtts"
-		cfg.TlsCfg = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.cfg.Host}
-	}
 	return cfg
+}
+
+// dial connects to the broker.
+func (s *Source) dial(ctx context.Context, _ autopaho.ClientConfig, u *url.URL) (net.Conn, error) {
+	var conn net.Conn
+	var err error
+	if s.cfg.TLS {
+		d := tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.cfg.Host}}
+		conn, err = d.DialContext(ctx, "tcp", u.Host)
+	} else {
+		conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", u.Host)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return gather(conn), nil
 }
 
 // receive queues p. Half of the queue is for what the broker may have on its way unacknowledged; QoS 0, which knows no such bound,
