@@ -449,9 +449,9 @@ func TestSessionPresent(t *testing.T) {
 	}
 	const fresh, present = "CONNACK 0x00", "CONNACK 0x00 session present"
 	connect("the first time", fresh, lasting).close()
-	c := connect("again", present, lasting)
+	connect("again", present, lasting)
 	restart()
-	c = connect("after a restart while it was connected", present, lasting)
+	c := connect("after a restart while it was connected", present, lasting)
 	c.publish(1, 9, topic, "x")
 	b.next(1)[0].Done(ingest.Receipt{})
 	c.reads("PUBACK 9 0x00")

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"testing"
 	"time"
 
@@ -96,7 +95,16 @@ func write(t testing.TB, s *store.Store, rs ...store.Reading) string {
 	if err != nil {
 		t.Fatalf("write: %v", err)
 	}
-	return fmt.Sprint(out)
+	return words(out)
+}
+
+// words is outcomes as a text, such as "[stored duplicate]".
+func words(out []store.Outcome) string {
+	list := make([]string, len(out))
+	for i, o := range out {
+		list[i] = o.String()
+	}
+	return fmt.Sprint(list)
 }
 
 // all returns every reading of the sensors, oldest first.
@@ -154,5 +162,3 @@ func run(t testing.TB, db *sql.DB, q string, args ...any) {
 		t.Fatalf("%s: %v", q, err)
 	}
 }
-
-func same(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }

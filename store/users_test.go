@@ -146,10 +146,9 @@ func TestSessions(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 50 {
 			wg.Go(func() {
-				switch _, err := s.Rotate(t.Context(), "c0", "c"+strings.Repeat("x", i+1), time.Hour); {
-				case err == nil:
+				if _, err := s.Rotate(t.Context(), "c0", "c"+strings.Repeat("x", i+1), time.Hour); err == nil {
 					won.Add(1)
-				default:
+				} else {
 					isError(t, err, store.ErrReused)
 					reused.Add(1)
 				}

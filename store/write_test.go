@@ -38,12 +38,16 @@ func TestWrite(t *testing.T) {
 			[]store.Reading{reading(1, -3, 9), reading(1, 0, 1), reading(2, 0, 9), reading(1, 1, 1), reading(1, 2, 9)},
 		},
 		"of several in one batch the first counts": {
-			nil, []store.Reading{reading(1, 0, 1), reading(1, 0, 1), reading(1, 0, 2), reading(1, 0, 1)},
-			"[stored duplicate conflict duplicate]", []store.Reading{reading(1, 0, 1)},
+			nil,
+			[]store.Reading{reading(1, 0, 1), reading(1, 0, 1), reading(1, 0, 2), reading(1, 0, 1)},
+			"[stored duplicate conflict duplicate]",
+			[]store.Reading{reading(1, 0, 1)},
 		},
 		"of several in one batch none is new when one is there": {
-			[]store.Reading{reading(1, 0, 2)}, []store.Reading{reading(1, 0, 1), reading(1, 0, 2), reading(1, 0, 1)},
-			"[conflict duplicate conflict]", []store.Reading{reading(1, 0, 2)},
+			[]store.Reading{reading(1, 0, 2)},
+			[]store.Reading{reading(1, 0, 1), reading(1, 0, 2), reading(1, 0, 1)},
+			"[conflict duplicate conflict]",
+			[]store.Reading{reading(1, 0, 2)},
 		},
 		"no value equals no value":                     {[]store.Reading{bad(reading(1, 0, nan))}, []store.Reading{bad(reading(1, 0, nan))}, "[duplicate]", []store.Reading{bad(reading(1, 0, nan))}},
 		"no value is not a value":                      {[]store.Reading{reading(1, 0, nan)}, []store.Reading{reading(1, 0, 0)}, "[conflict]", []store.Reading{reading(1, 0, nan)}},
@@ -260,12 +264,12 @@ func TestWriteIsOneTransaction(t *testing.T) {
 	write(t, s, reading(v.ID, 0, 1))
 	g := store.Presence{GatewayID: v.GatewayID, Status: "online", At: noon}
 	out, err := s.Write(t.Context(), []store.Reading{reading(v.ID, 0, 2), reading(v.ID, 1, 2)}, func(out []store.Outcome) store.Also {
-		if fmt.Sprint(out) != "[conflict stored]" {
+		if words(out) != "[conflict stored]" {
 			t.Errorf("outcomes in the transaction: got %v", out)
 		}
 		return store.Also{Rejections: []store.Rejection{{Gateway: "g", Topic: "t", Reason: "conflict", At: noon}}, Presence: []store.Presence{g}}
 	})
-	if err != nil || fmt.Sprint(out) != "[conflict stored]" {
+	if err != nil || words(out) != "[conflict stored]" {
 		t.Errorf("got %v, %v", out, err)
 	}
 	if n := scan[int](t, db, `SELECT count(*) FROM rejections`) + scan[int](t, db, `SELECT count(*) FROM gateways WHERE status = 'online'`); n != 2 {
@@ -308,8 +312,10 @@ func TestPresence(t *testing.T) {
 		{"seen earlier, by another instance", []store.Presence{{GatewayID: a.ID, At: at(3)}}, "online 5"},
 		{"a skew", []store.Presence{{GatewayID: a.ID, At: at(6), Skew: ptr(-1500 * time.Millisecond)}}, "online 6 -1500"},
 		{"the last of several counts", []store.Presence{
-			{GatewayID: a.ID, Status: "online", At: at(7), Skew: ptr(time.Second)}, {GatewayID: b.ID, At: at(1)},
-			{GatewayID: a.ID, Status: "offline", At: at(8)}, {GatewayID: 999, Status: "online", At: at(1)},
+			{GatewayID: a.ID, Status: "online", At: at(7), Skew: ptr(time.Second)},
+			{GatewayID: b.ID, At: at(1)},
+			{GatewayID: a.ID, Status: "offline", At: at(8)},
+			{GatewayID: 999, Status: "online", At: at(1)},
 		}, "offline 8 1000"},
 	}
 	for _, step := range steps {
@@ -362,7 +368,7 @@ func TestErrors(t *testing.T) {
 				t.Errorf("%s %s: transient: got %v", name, code, got)
 			}
 			for _, kind := range []error{store.ErrNotFound, store.ErrConflict, store.ErrInUse, store.ErrStale, store.ErrInvalid, store.ErrUnavailable} {
-				if got, want := errors.Is(err, kind), kind == tt.want; got != want {
+				if got, want := errors.Is(err, kind), errors.Is(tt.want, kind); got != want {
 					t.Errorf("%s %s: is %v: got %v", name, code, kind, got)
 				}
 			}
