@@ -66,10 +66,10 @@ func TestFaultDatabaseThatHangsAndThenIsGone(t *testing.T) {
 	p := serve(t, dataDir(t), "DATABASE_URL="+db.DSN())
 	devices := p.registerAll(20)
 	for i := range devices {
-		devices[i].keepAlive = 2 // so that pings fall into the outage
+		devices[i].keepAlive = 4 // so that pings fall into the outage
 	}
 	l := newLedger(devices)
-	stop := l.run(t, p.mqtt, load{senders: 64, samples: 100, qos: 1, pause: 10 * time.Millisecond}) // more than there is room for
+	stop := l.run(t, p.mqtt, load{senders: 16, samples: 500, qos: 1, pause: 3 * time.Second}) // soon more than there is room for
 	l.flows(p, 1000, 20*time.Second)
 	before, most := p.memory(), 0
 	watch := watching(func() { most = max(most, p.memory()) })
@@ -93,7 +93,7 @@ func TestFaultDatabaseThatHangsAndThenIsGone(t *testing.T) {
 	}
 	db.Start()
 	p.eventually(10*time.Second, "it is ready", func() bool { return p.status("/health/ready") == http.StatusOK })
-	l.flows(p, 200_000, 60*time.Second) // more than were on their way
+	l.flows(p, 16*len(devices)*500+1, 60*time.Second) // more than were on their way
 	watch()
 	stop()
 	l.check(t, db.DSN())
@@ -199,7 +199,11 @@ func TestFaultConnectionCutAroundACommit(t *testing.T) {
 		t.Errorf("%d connections of gateways broke", n)
 	}
 	p.stop()
-	for n, times := range <-told {
+	pushed := <-told
+	if len(pushed) == 0 {
+		t.Error("nothing was pushed")
+	}
+	for n, times := range pushed {
 		if times > 1 {
 			t.Errorf("reading %d was pushed %d times", n, times)
 		}

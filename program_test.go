@@ -241,7 +241,7 @@ func dial(ctx context.Context, addr string, hello *paho.Connect, cfg paho.Client
 	if err != nil {
 		return nil, err
 	}
-	cfg.Conn = conn
+	cfg.Conn, cfg.PacketTimeout = conn, time.Hour // an acknowledgement may have to wait for the database
 	c := paho.NewClient(cfg)
 	if _, err = c.Connect(ctx, hello); err != nil {
 		_ = conn.Close()
