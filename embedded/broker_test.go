@@ -526,35 +526,47 @@ func (c *client) stuff() {
 }
 
 func TestOneWhoDoesNotReadHoldsUpNobody(t *testing.T) {
-	b := newBench(t, func(c *BrokerConfig) { c.WriteTimeout = time.Second })
+	b := newBench(t, func(c *BrokerConfig) { c.WriteTimeout = 2 * time.Second })
 	deaf, c := b.client("g1"), b.client("g2")
-	deaf.publish(1, 1, topic, "x")
-	m := b.next(1)[0]
-	deaf.stuff()
+	ms := b.unread(deaf)
 	done := make(chan struct{})
-	go func() { m.Done(ingest.Receipt{Text: strings.Repeat("x", 1000)}); close(done) }()
+	go func() {
+		defer close(done)
+		for _, m := range ms {
+			m.Done(ingest.Receipt{Code: 0x83, Text: strings.Repeat("x", 60_000)})
+		}
+	}()
 	select {
 	case <-done:
 	case <-time.After(limit):
-		t.Fatal("the receipt waits for the client")
+		t.Fatal("the receipts wait for the client")
 	}
 	for i := range 20 {
 		c.publish(1, uint16(i+1), "sensors/g2/s/data", "x")
 		b.next(1)[0].Done(ingest.Receipt{})
 		c.reads(fmt.Sprintf("PUBACK %d 0x00", i+1))
 	}
+	if b.connected() != 2 {
+		t.Error("the deaf one was not there all the time")
+	}
 	until(t, "it is disconnected", func() bool { return b.connected() == 1 })
+}
+
+// unread has a client publish so much that it must not leave the answers unread, and returns the messages.
+func (b *bench) unread(c *client) []ingest.Message {
+	b.t.Helper()
+	_ = c.conn.(*net.TCPConn).SetReadBuffer(1 << 10)
+	const n = 300
+	for i := range n {
+		c.publish(1, uint16(i+1), topic, "x")
+	}
+	return b.next(n)
 }
 
 func TestOneWhoSendsAndDoesNotReadIsDisconnected(t *testing.T) {
 	b := newBench(t, func(c *BrokerConfig) { c.WriteTimeout = time.Second })
 	deaf := b.client("g1")
-	_ = deaf.conn.(*net.TCPConn).SetReadBuffer(1 << 10)
-	const n = 300
-	for i := range n {
-		deaf.publish(1, uint16(i+1), topic, "x")
-	}
-	for _, m := range b.next(n) {
+	for _, m := range b.unread(deaf) {
 		m.Done(ingest.Receipt{Code: 0x83, Text: strings.Repeat("x", 60_000)})
 	}
 	loose := bytesOf(packets.PUBLISH, 0, &packets.Publish{Topic: topic, Properties: &packets.Properties{}})
