@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -21,9 +22,18 @@ import (
 // version is set by the linker in a release.
 var version = "0.1.0-dev"
 
+// stopTime is how long a stop may take; a database that hangs could hold it up for longer.
+const stopTime = 9 * time.Second
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	context.AfterFunc(ctx, func() {
+		stop() // a second signal ends the process at once
+		time.AfterFunc(stopTime, func() {
+			fmt.Fprintln(os.Stderr, "oei-ms: something does not end, so it is cut off; what was not committed was not acknowledged")
+			os.Exit(1)
+		})
+	})
 	if err := command(os.Stdout, os.Stderr).ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "oei-ms:", err)
 		os.Exit(1)

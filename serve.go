@@ -192,6 +192,8 @@ func access(st *store.Store) embedded.Access {
 			return credential, err == nil, err
 		},
 		InForce: st.InForce,
+		Resume:  st.ResumeSession,
+		Suspend: st.SuspendSession,
 	}
 }
 
