@@ -89,7 +89,7 @@ func decodeSample(d *jsontext.Decoder, payload []byte, t Topic) (sample, error) 
 		s.blame(badValue, "the sample is not an object")
 		return s, err
 	}
-	var value, quality, code bool
+	var value, quality bool
 	raw, err := members(d, payload, func(name string) error {
 		switch name {
 		case "value":
@@ -101,7 +101,6 @@ func decodeSample(d *jsontext.Decoder, payload []byte, t Topic) (sample, error) 
 			quality = true
 			return s.decodeQuality(d)
 		case "status_code":
-			code = true
 			return s.decodeStatusCode(d)
 		case "sensor":
 			if t.Kind == GatewayData {
@@ -121,7 +120,7 @@ func decodeSample(d *jsontext.Decoder, payload []byte, t Topic) (sample, error) 
 	if !value {
 		s.blame(badValue, "value is missing")
 	}
-	s.settleQuality(code, quality)
+	s.settleQuality(quality)
 	return s, nil
 }
 
@@ -192,10 +191,11 @@ func parseTime(kind jsontext.Kind, text string) (time.Time, error) {
 		return time.Time{}, nil
 	case '"':
 		t, err := time.Parse(time.RFC3339, text)
+		t = t.UTC().Truncate(time.Microsecond)
 		if err != nil || t.IsZero() {
 			return time.Time{}, fmt.Errorf("%.40q is not RFC 3339", text)
 		}
-		return t.UTC().Truncate(time.Microsecond), nil
+		return t, nil
 	case '0':
 		ms, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || ms < 0 || ms > 253402300799999 { // the end of the year 9999

@@ -44,7 +44,7 @@ func newSample(r store.Reading, point *store.Point) sample {
 	if math.IsInf(s.value, 0) {
 		s.blame(badValue, "value is not a finite number or null")
 	}
-	s.settleQuality(s.statusCode != 0, true)
+	s.settleQuality(true)
 	return s
 }
 
@@ -55,15 +55,17 @@ func (s *sample) blame(reason, format string, args ...any) {
 	}
 }
 
-// settleQuality brings status code and quality together; hasCode and hasQuality tell which were sent. No value is always bad.
-func (s *sample) settleQuality(hasCode, hasQuality bool) {
+// settleQuality brings status code and quality together; given tells that a quality was sent. No value is always bad, and the
+// status code 0 says no more than none.
+func (s *sample) settleQuality(given bool) {
 	implied := codeQuality(s.statusCode)
 	switch {
 	case math.IsNaN(s.value):
 		s.quality = store.Bad
-	case hasCode && !hasQuality:
+	case s.statusCode == 0:
+	case !given:
 		s.quality = implied
-	case hasCode && implied != s.quality:
+	case implied != s.quality:
 		s.blame(badQuality, "status_code %#08x means %v but quality is %v", s.statusCode, implied, s.quality)
 	}
 }

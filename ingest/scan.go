@@ -109,7 +109,7 @@ func (s *scanner) sample(out *sample, t Topic) bool {
 		return false
 	}
 	out.raw = s.text[start:s.at]
-	out.settleQuality(seen&hasCode != 0, seen&hasQuality != 0)
+	out.settleQuality(seen&hasQuality != 0)
 	return true
 }
 
