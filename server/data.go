@@ -122,6 +122,9 @@ func readingOf(r api.ReadingWrite, now time.Time) store.Reading {
 		out.Timestamp = *r.Timestamp
 	}
 	out.Timestamp = out.Timestamp.UTC().Truncate(time.Microsecond)
+	if out.Timestamp.IsZero() { // which stands for none
+		out.Timestamp = out.Timestamp.Add(time.Microsecond)
+	}
 	if r.Quality != nil {
 		out.Quality, _ = store.ParseQuality(string(*r.Quality)) // the contract has checked it
 	}
