@@ -2,6 +2,8 @@ module github.com/oei-ms/oei-ms
 
 go 1.26.0
 
+ignore ./tools/node_modules
+
 require (
 	github.com/eclipse/paho.golang v0.23.0
 	github.com/getkin/kin-openapi v0.152.0
