@@ -36,7 +36,7 @@ type SourceConfig struct {
 
 // DefaultSourceConfig is right for one instance or several that share the work.
 func DefaultSourceConfig() SourceConfig {
-	return SourceConfig{Port: 1883, ShareGroup: "oei-ms", ReceiveMaximum: 4096, SessionExpiry: 7 * 24 * time.Hour}
+	return SourceConfig{Port: 1883, ShareGroup: "oei-ms", ReceiveMaximum: 1000, SessionExpiry: 7 * 24 * time.Hour}
 }
 
 // Validate reports every setting that cannot work.
