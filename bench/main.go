@@ -37,7 +37,7 @@ func run(ctx context.Context) error {
 	flag.IntVar(&o.window, "window", 200, "messages of a gateway that may wait for their PUBACK")
 	flag.DurationVar(&o.duration, "duration", 8*time.Second, "of each scenario")
 	flag.IntVar(&o.rate, "rate", 1000, "messages a second of the paced scenario")
-	flag.StringVar(&o.only, "only", "", "only this scenario: single, batch, paced, external, relay or copy")
+	flag.StringVar(&o.only, "only", "", "only this scenario: single, poison, batch, paced, copy, relay or external")
 	flag.Parse()
 	fmt.Printf("%s, %s, %d cores, %s\n\n", time.Now().UTC().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS)
 	return ingest(ctx, o)

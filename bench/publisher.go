@@ -21,6 +21,7 @@ type fleet struct {
 	points  int // readings in a message
 	rate    int // messages a second of all together; 0: as fast as it goes
 	version int // of the run: its timestamps begin where the one before ended
+	poison  int // one message in so many is malformed; 0: none
 
 	sent, acked, refused atomic.Int64
 	latencies            []*histogram
@@ -90,6 +91,7 @@ func (f *fleet) publish(ctx context.Context, n int, key, secret string) error {
 			id = 1
 		}
 		sentAt[id] = time.Now().UnixNano()
+		m.spoil(f.poison > 0 && int(id)%f.poison == 0)
 		if _, err := out.Write(m.next(id)); err != nil {
 			return err
 		}
@@ -142,6 +144,16 @@ type message struct {
 	id     int   // where the packet id stands
 	stamps []int // where the timestamps stand
 	at     time.Time
+}
+
+// spoil makes the message malformed, or well-formed again: the name of its last value gets the wrong case.
+func (m *message) spoil(yes bool) {
+	const value = `"value":21.5,"timestamp":"`
+	at := m.stamps[len(m.stamps)-1] - len(value) + 1
+	m.packet[at] = 'v'
+	if yes {
+		m.packet[at] = 'V'
+	}
 }
 
 const stampLayout = "2006-01-02T15:04:05.000Z"
