@@ -191,7 +191,7 @@ func TestFaultConnectionCutAroundACommit(t *testing.T) {
 	l.flows(p, 100, 20*time.Second)
 	stop()
 	stored := l.check(t, db.DSN())
-	if got := p.metric(`oei_ingest_readings_total{outcome="conflict"}`); got != 0 {
+	if got := p.metric("oei_ingest_readings_total", `outcome="conflict"`); got != 0 {
 		t.Errorf("%v readings conflict with themselves", got)
 	}
 	t.Logf("%d connections were cut, %d readings are stored", w.struck(), stored)

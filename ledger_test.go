@@ -19,6 +19,7 @@ type ledger struct {
 	base     time.Time
 	devices  []device
 	sent     atomic.Int64 // readings 1 to this were sent
+	unsent   atomic.Int64 // but for so many of QoS 0 that may have failed
 	inFlight atomic.Int64 // messages that wait for their acknowledgement
 	breaks   atomic.Int64 // connections that broke
 
@@ -49,7 +50,7 @@ type load struct {
 var steady = load{senders: 16, samples: 1, qos: 1}
 
 // run publishes from every device to the broker, as how says, until stop is called.
-func (l *ledger) run(t *testing.T, broker string, how load) (stop func()) {
+func (l *ledger) run(t testing.TB, broker string, how load) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var publishers sync.WaitGroup
 	for _, d := range l.devices {
@@ -63,8 +64,10 @@ func (l *ledger) run(t *testing.T, broker string, how load) (stop func()) {
 // publish sends readings of d until ctx ends, connecting anew whenever the connection is lost.
 func (l *ledger) publish(ctx context.Context, d device, broker string, how load) {
 	for ctx.Err() == nil {
-		connected, lost := context.WithCancel(ctx) // paho would wait for acknowledgements that cannot come any more
+		connected, lost := context.WithCancel(context.WithoutCancel(ctx))
+		stopped := context.AfterFunc(ctx, lost)
 		c, err := d.connect(connected, broker, lost)
+		stopped()
 		if err != nil {
 			lost()
 			select {
@@ -73,20 +76,31 @@ func (l *ledger) publish(ctx context.Context, d device, broker string, how load)
 			}
 			continue
 		}
-		var senders sync.WaitGroup
-		for range how.senders {
-			senders.Go(func() {
-				for l.send(connected, d, c, how) {
-					time.Sleep(how.pause)
-				}
-			})
-		}
-		senders.Wait()
+		l.publishWith(ctx, connected, d, c, how)
 		if ctx.Err() == nil {
 			l.breaks.Add(1)
 		}
 		lost()
 		_ = c.Disconnect(&paho.Disconnect{}) // fails on a connection that was cut
+	}
+}
+
+// publishWith sends readings of d until ctx or the connection ends.
+func (l *ledger) publishWith(ctx, connected context.Context, d device, c *paho.Client, how load) {
+	sending, end := context.WithCancel(connected) // paho would wait for acknowledgements that cannot come any more
+	defer end()
+	defer context.AfterFunc(ctx, end)()
+	var senders sync.WaitGroup
+	for range how.senders {
+		senders.Go(func() {
+			for l.send(sending, d, c, how) {
+				time.Sleep(how.pause)
+			}
+		})
+	}
+	senders.Wait()
+	if how.qos == 0 {
+		l.send(connected, d, c, load{samples: how.samples, qos: 1}) // what came before it has been read when it is acknowledged
 	}
 }
 
@@ -105,6 +119,9 @@ func (l *ledger) send(ctx context.Context, d device, c *paho.Client, how load) b
 	l.inFlight.Add(1)
 	res, err := c.Publish(ctx, &paho.Publish{Topic: d.topic(), QoS: how.qos, Payload: payload})
 	l.inFlight.Add(-1)
+	if err != nil && how.qos == 0 {
+		l.unsent.Add(int64(how.samples))
+	}
 	if res == nil || how.qos == 0 {
 		return err == nil
 	}

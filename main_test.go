@@ -122,7 +122,7 @@ func (p *process) subscribe(api *client.ClientWithResponses, topics ...string) *
 }
 
 // find reads until a frame matches, or finds it among those before.
-func (s *socket) find(t *testing.T, match func(string) bool) {
+func (s *socket) find(t testing.TB, match func(string) bool) {
 	t.Helper()
 	for i := 0; ; i++ {
 		if i == len(s.frames) {

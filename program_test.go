@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 
 // process is the program as its users start it.
 type process struct {
-	t         *testing.T
+	t         testing.TB
 	cmd       *exec.Cmd
 	dir       string // its data directory
 	api, mqtt string // host:port
@@ -52,7 +52,7 @@ type process struct {
 
 // serve starts `oei-ms serve` with args and these settings on top of a private data directory and free ports, and waits until it
 // is ready.
-func serve(t *testing.T, dir string, settings ...string) *process {
+func serve(t testing.TB, dir string, settings ...string) *process {
 	t.Helper()
 	p := launch(t, dir, []string{"serve"}, settings...)
 	p.waitReady()
@@ -60,7 +60,7 @@ func serve(t *testing.T, dir string, settings ...string) *process {
 }
 
 // launch starts the program without waiting.
-func launch(t *testing.T, dir string, args []string, settings ...string) *process {
+func launch(t testing.TB, dir string, args []string, settings ...string) *process {
 	t.Helper()
 	p := &process{t: t, dir: dir, out: &output{}, ended: make(chan struct{})}
 	p.cmd = exec.Command(os.Args[0], args...)
@@ -271,8 +271,8 @@ func (p *process) status(path string) int {
 	return res.StatusCode
 }
 
-// metric returns the value of a line of /metrics.
-func (p *process) metric(line string) float64 {
+// metric sums up the lines of /metrics of this name that have all of labels.
+func (p *process) metric(name string, labels ...string) (sum float64) {
 	p.t.Helper()
 	res, err := http.Get("http://" + p.api + "/metrics")
 	if err != nil {
@@ -280,17 +280,29 @@ func (p *process) metric(line string) float64 {
 	}
 	defer http.DefaultClient.CloseIdleConnections()
 	defer res.Body.Close()
+	found := false
+lines:
 	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
-		if rest, ok := strings.CutPrefix(lines.Text(), line+" "); ok {
-			v, err := strconv.ParseFloat(rest, 64)
-			if err != nil {
-				p.t.Fatalf("%s: %v", line, err)
-			}
-			return v
+		rest, ok := strings.CutPrefix(lines.Text(), name)
+		if !ok || rest[0] != ' ' && rest[0] != '{' {
+			continue
 		}
+		found = true // it may have no such labels yet
+		for _, label := range labels {
+			if !strings.Contains(rest, label) {
+				continue lines
+			}
+		}
+		v, err := strconv.ParseFloat(rest[strings.LastIndex(rest, " ")+1:], 64)
+		if err != nil {
+			p.t.Fatalf("%s: %v", lines.Text(), err)
+		}
+		sum += v
 	}
-	p.t.Fatalf("/metrics has no %s", line)
-	return 0
+	if !found {
+		p.t.Fatalf("/metrics has no %s", name)
+	}
+	return sum
 }
 
 // freePorts are settings of ports that stay the same when the program is started again.
@@ -311,7 +323,7 @@ func freePort(t *testing.T) string {
 }
 
 // dataDir is a data directory that the private cluster's user may enter.
-func dataDir(t *testing.T) string { return pgtest.Dir(t) }
+func dataDir(t testing.TB) string { return pgtest.Dir(t) }
 
 // output gathers what a process prints.
 type output struct {
