@@ -20,18 +20,28 @@ func (p *Pipeline) commitLane(ctx context.Context, lane <-chan *job) {
 	for {
 		select {
 		case j := <-lane:
-			p.commit(ctx, p.gather(lane, j))
+			p.begin(ctx, p.gather(lane, j))
 		case <-p.stopped:
 			for {
 				select {
 				case j := <-lane:
-					p.commit(ctx, p.gather(lane, j))
+					p.begin(ctx, p.gather(lane, j))
 				default:
 					return
 				}
 			}
 		}
 	}
+}
+
+// begin commits jobs whose turn has come. Those that have expired by now are not stored; those that expire while the database is
+// tried again are, since an earlier attempt may have stored them.
+func (p *Pipeline) begin(ctx context.Context, jobs []*job) {
+	now := time.Now()
+	for _, j := range jobs {
+		j.expire(now)
+	}
+	p.commit(ctx, jobs)
 }
 
 // gather adds to first what comes within the linger time, up to a batch. Under load a batch is full before that.

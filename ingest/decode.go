@@ -30,6 +30,7 @@ const (
 	badSensor       = "invalid_sensor"
 	futureTimestamp = "future_timestamp"
 	tooOld          = "too_old"
+	expired         = "expired"          // its message expiry interval was over before it could be stored
 	conflict        = "conflict"         // another value is stored for this instant
 	databaseRefused = "database_refused" // the database will not have it, whatever is tried
 )

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/oei-ms/oei-ms/store"
 )
@@ -54,6 +57,10 @@ func newJob(m Message, cfg Config) *job {
 		j.refuse(tooLarge, "it has %d bytes; %d are allowed", len(m.Payload), cfg.MaxPayload)
 	case j.topic.Kind == None:
 		j.refuse(badTopic, "%.100q is not a topic for readings or status", m.Topic)
+	case !isJSON(m.ContentType):
+		j.refuse(badPayload, "content type %.100q is not application/json", m.ContentType)
+	case m.Text && !utf8.Valid(m.Payload):
+		j.refuse(badPayload, "its payload format indicator says UTF-8, and it is not")
 	case j.topic.Kind == StatusReport:
 		var s status
 		if s, err = decodeStatus(m.Payload); err == nil {
@@ -75,6 +82,23 @@ func newJob(m Message, cfg Config) *job {
 	}
 	j.size = cost(len(j.message.Payload), len(j.samples))
 	return j
+}
+
+// isJSON reports whether a content type is that of JSON, which one that says nothing is.
+func isJSON(contentType string) bool {
+	if contentType == "" || contentType == "application/json" {
+		return true
+	}
+	kind, params, err := mime.ParseMediaType(contentType)
+	charset, given := params["charset"]
+	return err == nil && kind == "application/json" && (!given || strings.EqualFold(charset, "utf-8"))
+}
+
+// expire refuses a message that was only of use until now. Whoever calls it has not tried to store it yet.
+func (j *job) expire(now time.Time) {
+	if e := j.message.Expiry; e > 0 && now.Sub(j.message.Received) >= e && j.reason == "" {
+		j.refuse(expired, "it was to be used within %v, and could not be stored by then", e)
+	}
 }
 
 // detailRunes is how much is said of why a payload is refused: an error of the parser may quote what is in it.
@@ -199,9 +223,16 @@ func (j *job) rejections(to []store.Rejection) []store.Rejection {
 // receipt sums up the results. A message of which anything was taken is a success.
 func (j *job) receipt() Receipt {
 	if j.reason != "" {
-		return Receipt{Code: reasonCode(j.reason), Text: j.reason + ": " + j.detail, Refused: 1}
+		r := Receipt{Code: reasonCode(j.reason), Text: j.reason + ": " + j.detail, Refused: 1}
+		if j.message.Itemized {
+			r.Rejected = []Rejected{{Index: -1, Reason: j.reason}}
+		}
+		return r
 	}
 	var r Receipt
+	if j.status != nil {
+		r.Accepted = 1
+	}
 	var first *refusal
 	for i := range j.samples {
 		switch s := &j.samples[i]; s.outcome {
@@ -212,6 +243,9 @@ func (j *job) receipt() Receipt {
 		default:
 			r.Refused++
 			first = cmp.Or(first, s.refused)
+			if j.message.Itemized && r.Refused <= mostRejected {
+				r.Rejected = append(r.Rejected, Rejected{i, s.refused.reason})
+			}
 		}
 	}
 	switch {

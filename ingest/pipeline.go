@@ -27,16 +27,12 @@ type Message struct {
 	Received time.Time
 	// Done is called once, after the COMMIT that stored or recorded all of the message. It must not block. A message whose fate
 	// is not known, such as one that was on its way when the pipeline stopped, is never done: it was not acknowledged.
-	Done func(Receipt)
-}
+	Done     func(Receipt)
+	Itemized bool // Done wants to know which samples were refused
 
-// Receipt says what became of a message.
-type Receipt struct {
-	Code       byte   // reason code of an MQTT v5 PUBACK
-	Text       string // reason string; empty when there is nothing to say
-	Accepted   int
-	Duplicates int
-	Refused    int
+	Expiry      time.Duration // after Received, if its turn has not come by then, it is refused; 0: it keeps
+	ContentType string        // as MQTT v5 has it; "": JSON
+	Text        bool          // its payload format indicator says that it is UTF-8
 }
 
 // Committed is what a transaction brought.

@@ -63,12 +63,19 @@ type Source struct {
 	cfg       SourceConfig
 	submit    func(context.Context, Message) error
 	log       *slog.Logger
-	queue     chan paho.PublishReceived
+	queue     chan arrival
+	replies   *replies
 	dropped   prometheus.Counter
 	connected atomic.Bool
 	link      atomic.Pointer[link] // to the broker; set before there is anything to read
 
-	subscribing sync.WaitGroup
+	aside sync.WaitGroup // what runs beside Run
+}
+
+// arrival is a message and when it came.
+type arrival struct {
+	paho.PublishReceived
+	at time.Time
 }
 
 // link is one connection.
@@ -85,7 +92,7 @@ func NewSource(cfg SourceConfig, submit func(context.Context, Message) error, lo
 		host, _ := os.Hostname() // without a name the id is still stable
 		cfg.ClientID = "oei-ms-" + host
 	}
-	s := &Source{cfg: cfg, submit: submit, log: log, queue: make(chan paho.PublishReceived, 2*cfg.ReceiveMaximum)}
+	s := &Source{cfg: cfg, submit: submit, log: log, queue: make(chan arrival, 2*cfg.ReceiveMaximum), replies: newReplies(reg)}
 	s.dropped = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "oei_mqtt_dropped_total", Help: "Messages from the external broker that were not taken: QoS 0 beyond what can be held.",
 	})
@@ -105,8 +112,9 @@ func (s *Source) Check(context.Context) (string, error) {
 // Run keeps a connection to the broker until ctx ends. Stop the pipeline first, so that what was committed is acknowledged.
 func (s *Source) Run(ctx context.Context) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer s.subscribing.Wait()
+	defer s.aside.Wait()
 	defer cancel()
+	s.aside.Go(func() { s.replies.run(work) })
 	cm, err := autopaho.NewConnection(work, s.clientConfig(work))
 	if err != nil {
 		return fmt.Errorf("mqtt: %w", err)
@@ -151,7 +159,7 @@ func (s *Source) clientConfig(ctx context.Context) autopaho.ClientConfig {
 		},
 		OnConnectionUp: func(cm *autopaho.ConnectionManager, ack *paho.Connack) {
 			s.log.InfoContext(ctx, "connected to the mqtt broker", "broker", u.Host, "session_present", ack.SessionPresent)
-			s.subscribing.Go(func() { s.subscribe(ctx, cm) })
+			s.aside.Go(func() { s.subscribe(ctx, cm) })
 		},
 		OnConnectionDown: func() bool {
 			s.connected.Store(false)
@@ -198,13 +206,14 @@ func (s *Source) receive(p paho.PublishReceived) (bool, error) {
 		s.dropped.Inc()
 		return true, nil
 	}
+	a := arrival{p, time.Now()}
 	select {
-	case s.queue <- p:
+	case s.queue <- a:
 		return true, nil
 	default:
 	}
 	select {
-	case s.queue <- p:
+	case s.queue <- a:
 	case <-s.link.Load().lost: // it comes again
 	}
 	return true, nil
@@ -256,14 +265,31 @@ func (s *Source) forward(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case p := <-s.queue:
-			m := Message{Topic: p.Packet.Topic, Payload: p.Packet.Payload, Received: time.Now()}
-			m.Done = func(Receipt) {
-				_ = p.Client.Ack(p.Packet) // fails when the connection is gone; then it comes again, and is a duplicate
-			}
+		case a := <-s.queue:
+			m := s.message(a)
 			if err := s.submit(ctx, m); err != nil {
 				return
 			}
 		}
 	}
+}
+
+// message is what came, as the pipeline takes it.
+func (s *Source) message(a arrival) Message {
+	m := Message{Topic: a.Packet.Topic, Payload: a.Packet.Payload, Received: a.at}
+	if p := a.Packet.Properties; p != nil {
+		m.ContentType, m.Text = p.ContentType, p.PayloadFormat != nil && *p.PayloadFormat == 1
+		if p.MessageExpiry != nil {
+			m.Expiry = time.Duration(*p.MessageExpiry) * time.Second
+		}
+	}
+	answered := s.replies.wanted(a.PublishReceived)
+	m.Itemized = answered
+	m.Done = func(r Receipt) {
+		_ = a.Client.Ack(a.Packet) // fails when the connection is gone; then it comes again, and is a duplicate
+		if answered {
+			s.replies.add(a.PublishReceived, r)
+		}
+	}
+	return m
 }

@@ -242,6 +242,7 @@ func (e RejectionPayloadEncoding) Valid() bool {
 const (
 	RejectionReasonConflict         RejectionReason = "conflict"
 	RejectionReasonDatabaseRefused  RejectionReason = "database_refused"
+	RejectionReasonExpired          RejectionReason = "expired"
 	RejectionReasonFutureTimestamp  RejectionReason = "future_timestamp"
 	RejectionReasonInactive         RejectionReason = "inactive"
 	RejectionReasonInvalidQuality   RejectionReason = "invalid_quality"
@@ -263,6 +264,8 @@ func (e RejectionReason) Valid() bool {
 	case RejectionReasonConflict:
 		return true
 	case RejectionReasonDatabaseRefused:
+		return true
+	case RejectionReasonExpired:
 		return true
 	case RejectionReasonFutureTimestamp:
 		return true

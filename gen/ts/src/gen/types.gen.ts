@@ -468,6 +468,7 @@ export const RejectionReason = {
     INVALID_SENSOR: 'invalid_sensor',
     FUTURE_TIMESTAMP: 'future_timestamp',
     TOO_OLD: 'too_old',
+    EXPIRED: 'expired',
     CONFLICT: 'conflict',
     DATABASE_REFUSED: 'database_refused'
 } as const;
