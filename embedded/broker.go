@@ -8,6 +8,7 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -55,6 +56,7 @@ type Broker struct {
 	cancel context.CancelFunc
 
 	parting sync.WaitGroup // of those who are being disconnected
+	letters atomic.Int64   // receipts that have a place
 
 	mu       sync.Mutex
 	sessions map[*mqtt.Client]*session
@@ -304,23 +306,4 @@ func (b *Broker) hasOther(cl *mqtt.Client, gateway string) bool {
 		}
 	}
 	return false
-}
-
-type brokerMetrics struct {
-	refused *prometheus.CounterVec
-	dropped prometheus.Counter
-}
-
-func newBrokerMetrics(reg prometheus.Registerer, connected func() float64) *brokerMetrics {
-	m := &brokerMetrics{
-		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "oei_mqtt_refused_connections_total", Help: "MQTT connections refused, by reason.",
-		}, []string{"reason"}),
-		dropped: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "oei_mqtt_qos0_dropped_total", Help: "QoS 0 messages that were not taken because the service stopped.",
-		}),
-	}
-	gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "oei_mqtt_connections", Help: "Gateways connected to the embedded broker."}, connected)
-	reg.MustRegister(m.refused, m.dropped, gauge)
-	return m
 }

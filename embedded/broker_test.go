@@ -244,10 +244,11 @@ func TestSubscriptions(t *testing.T) {
 	b := newBench(t, nil)
 	c := b.client("g1")
 	tests := map[string]string{
-		"gateways/g1/commands": "0x01", "gateways/g1/commands/restart": "0x01",
-		"#": "0x87", "+/+/commands": "0x87", "gateways/g1/commands/#": "0x87", "gateways/g1/commands/+": "0x87", "gateways/g2/commands": "0x87",
-		"gateways/g1/data": "0x87", "sensors/g1/s/data": "0x87", "$SYS/#": "0x87", "$SYS/broker/version": "0x87",
-		"$share/x/gateways/g1/commands": "0x87", "$share/x/#": "0x87", "/": "0x87", "gateways/g1": "0x87", "gateways/g11/commands": "0x87",
+		"gateways/g1/commands": "0x01", "gateways/g1/commands/restart": "0x01", "gateways/g1/receipts": "0x01", "gateways/g1/receipts/a/b": "0x01",
+		"#": "0xa2", "+/+/commands": "0xa2", "gateways/g1/commands/#": "0xa2", "gateways/g1/commands/+": "0xa2", "$SYS/#": "0xa2",
+		"$share/x/gateways/g1/commands": "0x9e", "$share/x/#": "0x9e", "gateways/#/commands": "0x8f",
+		"gateways/g1/data": "0x87", "sensors/g1/s/data": "0x87", "gateways/g2/commands": "0x87", "gateways/g2/receipts": "0x87",
+		"$SYS/broker/version": "0x87", "/": "0x87", "gateways/g1": "0x87", "gateways/g11/commands": "0x87", "gateways/g1/commandsx": "0x87",
 	}
 	id := uint16(0)
 	for filter, want := range tests {
@@ -326,6 +327,18 @@ func TestRetainedIsNotRetained(t *testing.T) {
 	c.write(append([]byte{0x33, byte(2 + len(topic) + 2 + 1 + 1)}, append(mqttText(topic), 0, 1, 0, 'x')...)...)
 	b.next(1)[0].Done(ingest.Receipt{})
 	c.reads("PUBACK 1 0x00")
+	if n := b.counted("oei_mqtt_retain_ignored_total", ""); n != 1 {
+		t.Errorf("counted: %d", n)
+	}
+	older := old{b.dial()} // it was not told that nothing is retained
+	connect := append(mqttText("MQTT"), 4, 0xe6, 0, 60)
+	for _, s := range []string{"g2", "gateways/g2/status", `{"status":"offline","why":"will"}`, "g2", "secret"} {
+		connect = append(connect, mqttText(s)...)
+	}
+	older.write(append([]byte{0x10, byte(len(connect))}, connect...)...)
+	older.gets(0x20, 2, 0, 0)
+	older.close()
+	until(t, "the will came", func() bool { return strings.Contains(b.said(), `g2 by g2 {"status":"offline","why":"will"}`) }, b.said)
 	if n := len(b.server.Topics.Retained.GetAll()); n != 0 {
 		for topic := range b.server.Topics.Retained.GetAll() {
 			if !strings.HasPrefix(topic, "$SYS") {

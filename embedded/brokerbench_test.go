@@ -27,6 +27,7 @@ type bench struct {
 	*Broker
 	t    testing.TB
 	addr string
+	reg  *prometheus.Registry
 	got  chan ingest.Message // what was submitted, but for status reports
 	stop func()              // stops the broker and waits for it
 
@@ -76,10 +77,10 @@ func newBench(t testing.TB, change func(*BrokerConfig)) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{
-		t: t, addr: l.Addr().String(), got: make(chan ingest.Message, 100_000), revoked: map[int64]bool{},
+		t: t, addr: l.Addr().String(), reg: prometheus.NewRegistry(), got: make(chan ingest.Message, 100_000), revoked: map[int64]bool{},
 		secrets: map[string]string{"g1": "secret", "g2": "secret", "g3": "secret"}, kept: &map[string]time.Duration{},
 	}
-	b.Broker, err = NewBroker(cfg, l, Access{Login: b.login, InForce: b.inForce, Resume: b.resume, Suspend: b.suspend}, b.take, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	b.Broker, err = NewBroker(cfg, l, Access{Login: b.login, InForce: b.inForce, Resume: b.resume, Suspend: b.suspend}, b.take, slog.New(slog.DiscardHandler), b.reg)
 	if err != nil {
 		t.Fatal(err)
 	}

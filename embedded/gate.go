@@ -29,7 +29,7 @@ func (g *gate) ID() string { return "oei-ms" }
 func (g *gate) Provides(b byte) bool {
 	switch b {
 	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablished, mqtt.OnDisconnect,
-		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnWill, mqtt.OnWillSent:
+		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnSubscribed, mqtt.OnWill, mqtt.OnWillSent:
 		return true
 	}
 	return false
@@ -54,7 +54,7 @@ func (g *gate) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	if cl.State.Keepalive > longestKeepAlive {
 		cl.State.Keepalive, cl.State.ServerKeepalive = longestKeepAlive, true
 	}
-	s := newSession(key, credential, cl, g.b.cfg)
+	s := g.b.newSession(key, credential, cl)
 	g.b.add(cl, s) // before the session is looked up: the end of an earlier connection must not end it
 	if err := g.b.resume(ctx, cl, s, pk.Connect.Clean); err != nil {
 		g.b.remove(cl)
@@ -95,13 +95,48 @@ func (g *gate) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	if s == nil {
 		return false
 	}
-	return write || strings.HasPrefix(topic, "gateways/"+s.gateway+"/commands") && !strings.ContainsAny(topic, "+#")
+	return write || !strings.ContainsAny(topic, "+#") && (s.owns(topic, "commands") || s.owns(topic, "receipts"))
 }
 
-// OnPacketRead refuses QoS 2, which the broker would take and answer as QoS 1. A topic that it would pass over in silence, so that
+// owns reports whether topic is gateways/{gateway}/{branch} or below it.
+func (s *session) owns(topic, branch string) bool {
+	rest, ok := strings.CutPrefix(topic, "gateways/"+s.gateway+"/"+branch)
+	return ok && (rest == "" || rest[0] == '/')
+}
+
+// OnSubscribed says why a subscription is refused, where the broker only says that it is. The codes are those of the SUBACK, which
+// is still to be sent.
+func (g *gate) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
+	if cl.Properties.ProtocolVersion < 5 {
+		return
+	}
+	for i, f := range pk.Filters {
+		switch {
+		case codes[i] < packets.ErrUnspecifiedError.Code:
+		case mqtt.IsSharedFilter(f.Filter):
+			codes[i] = packets.ErrSharedSubscriptionsNotSupported.Code
+		case codes[i] == packets.ErrNotAuthorized.Code && strings.ContainsAny(f.Filter, "+#"):
+			codes[i] = packets.ErrWildcardSubscriptionsNotSupported.Code
+		}
+	}
+}
+
+// OnPacketRead takes acknowledgements of receipts, and refuses QoS 2, which the broker would take and answer as QoS 1. A topic that it would pass over in silence, so that
 // the publisher waited for its acknowledgement for ever, is made one that the pipeline refuses and records.
 func (g *gate) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
-	if pk.FixedHeader.Type != packets.Publish {
+	switch pk.FixedHeader.Type {
+	case packets.Publish:
+	case packets.Connect:
+		if pk.ProtocolVersion < 5 { // there was no way to tell it, and it means no harm
+			pk.Connect.WillRetain = false
+		}
+		return pk, nil
+	case packets.Puback:
+		if s := g.b.session(cl); s != nil {
+			s.confirm(pk.PacketID)
+		}
+		return pk, nil
+	default:
 		return pk, nil
 	}
 	if pk.FixedHeader.Qos > 1 {
@@ -142,16 +177,25 @@ func (g *gate) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	if s == nil {
 		return pk, packets.ErrRejectPacket
 	}
-	m := ingest.Message{Topic: pk.TopicName, Payload: pk.Payload, Gateway: s.gateway, Received: time.Now()}
+	m := ingest.Message{
+		Topic: pk.TopicName, Payload: pk.Payload, Gateway: s.gateway, Received: time.Now(),
+		Expiry:      time.Duration(pk.Properties.MessageExpiryInterval) * time.Second,
+		ContentType: pk.Properties.ContentType,
+		Text:        pk.Properties.PayloadFormatFlag && pk.Properties.PayloadFormat == 1,
+	}
+	if pk.FixedHeader.Retain {
+		g.b.metrics.retained.Inc()
+	}
 	s.hold(m.Received)
 	defer s.release()
-	if pk.FixedHeader.Qos > 0 {
-		a := s.expect(g.b.ctx, pk.PacketID)
+	reply := g.b.reply(s, &pk)
+	if pk.FixedHeader.Qos > 0 || reply != nil {
+		a := s.expect(g.b.ctx, &ack{s: s, id: pk.PacketID, reply: reply})
 		if a == nil {
 			g.b.disconnect(cl, packets.ErrReceiveMaximum)
 			return pk, packets.ErrRejectPacket
 		}
-		m.Done = a.done
+		m.Done, m.Itemized = a.done, reply != nil
 	}
 	switch err := g.b.hand(m); {
 	case errors.Is(err, errBroke):

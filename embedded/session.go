@@ -15,6 +15,7 @@ import (
 
 // session is a gateway's connection: the publishes it waits for an acknowledgement of, in their order.
 type session struct {
+	b          *Broker
 	gateway    string
 	credential int64
 	client     *mqtt.Client
@@ -27,26 +28,34 @@ type session struct {
 	behind     atomic.Bool  // it was held for long
 	beat       atomic.Bool  // it is due an answer to a ping
 
-	mu      sync.Mutex
-	pending []*ack
+	mu          sync.Mutex
+	pending     []*ack
+	closed      bool
+	reserved    int      // places for receipts
+	outbox      []letter // receipts to be sent to this client
+	unconfirmed map[uint16]struct{}
+	lastID      uint16 // of a receipt
 }
 
 // ack is a publish that waits for its acknowledgement.
 type ack struct {
 	s       *session
-	id      uint16
-	settled bool // the receipt is there
+	id      uint16 // 0: of QoS 0, which only wants its receipt
+	settled bool   // the receipt is there
 	receipt ingest.Receipt
+	reply   *reply // where it is to go; nil: nowhere
 }
 
-func newSession(gateway string, credential int64, cl *mqtt.Client, cfg BrokerConfig) *session {
+func (b *Broker) newSession(gateway string, credential int64, cl *mqtt.Client) *session {
 	return &session{
-		gateway:    gateway,
-		credential: credential,
-		client:     cl,
-		room:       make(chan struct{}, cfg.ReceiveMaximum),
-		wake:       make(chan struct{}, 1),
-		ended:      make(chan struct{}),
+		b:           b,
+		gateway:     gateway,
+		credential:  credential,
+		client:      cl,
+		room:        make(chan struct{}, b.cfg.ReceiveMaximum),
+		wake:        make(chan struct{}, 1),
+		ended:       make(chan struct{}),
+		unconfirmed: map[uint16]struct{}{},
 	}
 }
 
@@ -80,26 +89,33 @@ func (s *session) wakeUp() {
 	}
 }
 
-// expect notes a publish that is to be acknowledged. A v5 client with more of them than it was allowed gets nil; an older one,
-// which was told no number, waits.
-func (s *session) expect(ctx context.Context, id uint16) *ack {
-	select {
-	case s.room <- struct{}{}:
-	default:
-		if s.client.Properties.ProtocolVersion == 5 {
-			return nil
-		}
-		select {
-		case s.room <- struct{}{}:
-		case <-s.ended:
-		case <-ctx.Done():
-		}
+// expect notes a publish that is to be acknowledged or answered. A v5 client with more to be acknowledged than it was allowed gets
+// nil; an older one, which was told no number, waits.
+func (s *session) expect(ctx context.Context, a *ack) *ack {
+	if a.id != 0 && !s.makeRoom(ctx) {
+		return nil
 	}
-	a := &ack{s: s, id: id}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pending = append(s.pending, a)
 	return a
+}
+
+func (s *session) makeRoom(ctx context.Context) bool {
+	select {
+	case s.room <- struct{}{}:
+		return true
+	default:
+	}
+	if s.client.Properties.ProtocolVersion == 5 {
+		return false
+	}
+	select {
+	case s.room <- struct{}{}:
+	case <-s.ended:
+	case <-ctx.Done():
+	}
+	return true
 }
 
 // done takes the receipt of a committed message. It never blocks.
@@ -124,9 +140,15 @@ func (s *session) acknowledge() {
 			return
 		}
 		for _, a := range s.ready() {
-			s.encode(&buf, a)
-			<-s.room
+			if a.id != 0 {
+				s.encode(&buf, a)
+				<-s.room
+			}
+			if a.reply != nil {
+				s.b.answer(a)
+			}
 		}
+		s.deliver(&buf)
 		if s.beat.Swap(false) {
 			buf.Write([]byte{packets.Pingresp << 4, 0})
 		}
@@ -187,4 +209,12 @@ func (s *session) write(buf *bytes.Buffer) error {
 }
 
 // close ends acknowledge. What is still pending was not acknowledged.
-func (s *session) close() { s.end.Do(func() { close(s.ended) }) }
+func (s *session) close() {
+	s.end.Do(func() {
+		close(s.ended)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.closed = true
+		s.b.letters.Add(-int64(s.reserved))
+	})
+}
