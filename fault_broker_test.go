@@ -59,6 +59,11 @@ func TestFaultRedeliveryStorm(t *testing.T) {
 	other := serve(t, dataDir(t), "DATABASE_URL="+db.DSN())
 	l := newLedger(one.registerAll(4))
 	each := int64(50 * rounds(t, 5)) // messages of every gateway
+	told := make(chan map[int64]int, 2)
+	for _, p := range []*process{one, other} {
+		live := p.subscribe(p.login(), fmt.Sprintf("sensors/%d", l.devices[0].sensorID))
+		go func() { told <- live.values(t) }()
+	}
 	var brokers sync.WaitGroup
 	for _, broker := range []string{one.mqtt, other.mqtt} {
 		for i, d := range l.devices {
@@ -95,6 +100,20 @@ func TestFaultRedeliveryStorm(t *testing.T) {
 	}
 	if got := query[int](t, db.DSN(), `SELECT count(*) FROM latest`); got != len(l.devices) {
 		t.Errorf("latest: got %d rows, want %d", got, len(l.devices))
+	}
+	one.stop()
+	other.stop()
+	pushed := <-told
+	for n, times := range <-told {
+		pushed[n] += times
+	}
+	if len(pushed) == 0 {
+		t.Error("nothing was pushed")
+	}
+	for n, times := range pushed {
+		if times > 1 {
+			t.Errorf("reading %d was pushed %d times", n, times)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"sync/atomic"
@@ -112,7 +113,7 @@ func (in *intruder) hear() packets.Packet {
 		in.t.Fatal(err)
 	}
 	cp, err := packets.ReadPacket(in.conn)
-	if ne, ok := err.(net.Error); ok && ne.Timeout() {
+	if ne := net.Error(nil); errors.As(err, &ne) && ne.Timeout() {
 		in.t.Fatal("no answer within 10 s")
 	}
 	if err != nil {

@@ -39,41 +39,6 @@ func TestFaultPoisonAmongGoodMessages(t *testing.T) {
 	}
 }
 
-// BenchmarkPoison prints what one poison message in ten costs: messages answered, next to those without poison.
-func BenchmarkPoison(b *testing.B) {
-	p := serve(b, dataDir(b))
-	devices := p.registerAll(4)
-	era := time.Duration(0)
-	rate := func(poison bool) float64 { // messages a second
-		l := newLedger(devices)
-		era += time.Hour // its readings are no other's
-		l.base = l.base.Add(-era)
-		answered := func() int {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			n := len(l.acked)
-			for _, refused := range l.refused {
-				n += refused
-			}
-			return n
-		}
-		stop := l.run(b, p.mqtt, load{senders: 64, samples: 1, qos: 1, poison: poison})
-		defer stop()
-		time.Sleep(time.Second)
-		from, began := answered(), time.Now()
-		time.Sleep(3 * time.Second)
-		return float64(answered()-from) / time.Since(began).Seconds()
-	}
-	var clean, poisoned float64
-	for b.Loop() {
-		clean += rate(false)
-		poisoned += rate(true)
-	}
-	b.ReportMetric(clean/float64(b.N), "clean/s")
-	b.ReportMetric(poisoned/float64(b.N), "poisoned/s")
-	b.ReportMetric(poisoned/clean, "ratio")
-}
-
 func TestFaultClocks(t *testing.T) {
 	p := serve(t, dataDir(t))
 	d := p.register(p.login(), "press-1")

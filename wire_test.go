@@ -104,10 +104,10 @@ func (w *wire) carry(to, from net.Conn, lost chan struct{}, up bool) {
 		if up && bytes.Contains(buf[:n], []byte("COMMIT\x00")) { // lib/pq sends it in one write
 			cut = w.strike()
 		}
-		switch {
-		case cut == beforeCommit:
+		switch cut {
+		case beforeCommit:
 			return
-		case cut == afterCommit:
+		case afterCommit:
 			close(lost)
 		}
 		select {

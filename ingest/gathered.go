@@ -93,7 +93,7 @@ func (g *gathered) send() {
 func (g *gathered) Close() error {
 	var err error
 	g.end.Do(func() {
-		err = g.Conn.SetWriteDeadline(time.Now().Add(closeTimeout))
+		err = g.SetWriteDeadline(time.Now().Add(closeTimeout))
 		close(g.ended)
 		g.flushed.Wait()
 		g.send()

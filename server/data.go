@@ -99,7 +99,8 @@ func (s *Server) WriteData(ctx context.Context, req api.WriteDataRequestObject) 
 func writtenJSON(results []store.Result) api.DataWritten {
 	out := api.DataWritten{Results: make([]api.WriteResult, len(results))}
 	counts := map[store.Outcome]*int{
-		store.Stored: &out.Stored, store.Duplicate: &out.Duplicates, store.Conflict: &out.Conflicts, store.Rejected: &out.Rejected}
+		store.Stored: &out.Stored, store.Duplicate: &out.Duplicates, store.Conflict: &out.Conflicts, store.Rejected: &out.Rejected,
+	}
 	for i, r := range results {
 		*counts[r.Outcome]++
 		out.Results[i].Status = api.WriteResultStatus(r.Outcome.String())

@@ -20,10 +20,14 @@ const keepWithin = 2 * time.Second
 const keyHeader = "Idempotency-Key"
 
 var (
-	errKeyInUse = &problem{status: http.StatusConflict, detail: "A request with this Idempotency-Key is at work; try again.",
-		header: map[string]string{"Retry-After": "1"}}
-	errKeyReused = &problem{status: http.StatusUnprocessableEntity, detail: "The Idempotency-Key was used with another body; take a new one.",
-		errors: []api.FieldError{{Field: keyHeader, Reason: "was used with another body"}}}
+	errKeyInUse = &problem{
+		status: http.StatusConflict, detail: "A request with this Idempotency-Key is at work; try again.",
+		header: map[string]string{"Retry-After": "1"},
+	}
+	errKeyReused = &problem{
+		status: http.StatusUnprocessableEntity, detail: "The Idempotency-Key was used with another body; take a new one.",
+		errors: []api.FieldError{{Field: keyHeader, Reason: "was used with another body"}},
+	}
 )
 
 // once does the request that its user has named key, unless that was done before: then it returns the answer of that time, and

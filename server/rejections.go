@@ -22,7 +22,8 @@ func (s *Server) ListRejections(ctx context.Context, req api.ListRejectionsReque
 		return nil, err
 	}
 	f := store.RejectionFilter{
-		Gateway: p.Gateway, GatewayID: p.GatewayID, Reason: (*string)(p.Reason), Topic: p.Topic, Start: p.Start, End: p.End}
+		Gateway: p.Gateway, GatewayID: p.GatewayID, Reason: (*string)(p.Reason), Topic: p.Topic, Start: p.Start, End: p.End,
+	}
 	list, err := s.store.Rejections(ctx, f, at, id, *p.Limit+1)
 	if err != nil {
 		return nil, err

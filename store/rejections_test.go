@@ -103,8 +103,11 @@ func TestOfEachGatewayTheNewestRejectionsAreKept(t *testing.T) {
 		{"one that comes again takes nobody's place", []store.Rejection{refusal(1, "d", 7), refusal(1, "d", 8)}, "1 bed"},
 		{"another gateway has a place of its own", []store.Rejection{refusal(2, "x", 1), refusal(1, "f", 9), refusal(2, "y", 2)}, "1 edf, 2 xy"},
 		{"all that are not registered share one", []store.Rejection{
-			{Gateway: "p", Payload: []byte("p"), At: noon}, {Gateway: "q", Payload: []byte("q"), At: noon}, {Payload: []byte("r"), At: noon.Add(time.Millisecond)},
-			{Gateway: "s", Payload: []byte("s"), At: noon.Add(time.Second)}, {Gateway: "t", Payload: []byte("t"), At: noon.Add(2 * time.Second)},
+			{Gateway: "p", Payload: []byte("p"), At: noon},
+			{Gateway: "q", Payload: []byte("q"), At: noon},
+			{Payload: []byte("r"), At: noon.Add(time.Millisecond)},
+			{Gateway: "s", Payload: []byte("s"), At: noon.Add(time.Second)},
+			{Gateway: "t", Payload: []byte("t"), At: noon.Add(2 * time.Second)},
 		}, "0 rst, 1 edf, 2 xy"},
 		{"more at once than are kept", []store.Rejection{refusal(2, "1", 11), refusal(2, "2", 12), refusal(2, "3", 13), refusal(2, "4", 14), refusal(2, "5", 15)}, "0 rst, 1 edf, 2 345"},
 		{"one that is late is the oldest", []store.Rejection{refusal(1, "l", 0)}, "0 rst, 1 edf, 2 345"},
