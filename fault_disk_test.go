@@ -28,7 +28,9 @@ func TestFaultDiskFull(t *testing.T) {
 		p := serve(t, dataDir(t), "DATABASE_URL="+db.DSN())
 		exec := func(q string) func() {
 			return func() {
-				if _, err := database(t, db.DSN()).Exec(q); err != nil {
+				conn := database(t, db.DSN())
+				defer conn.Close()
+				if _, err := conn.Exec(q); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -191,7 +191,9 @@ func (l *ledger) stored(t *testing.T, dsn string) map[int64]bool {
 	for _, d := range l.devices {
 		sensors = append(sensors, d.sensorID)
 	}
-	rows, err := database(t, dsn).Query(`SELECT timestamp, value FROM sensor_data WHERE sensor_id = ANY ($1)`, pq.Array(sensors))
+	db := database(t, dsn)
+	defer db.Close()
+	rows, err := db.Query(`SELECT timestamp, value FROM sensor_data WHERE sensor_id = ANY ($1)`, pq.Array(sensors))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,22 +222,23 @@ func (l *ledger) stored(t *testing.T, dsn string) map[int64]bool {
 	return stored
 }
 
-// database opens the database at dsn for the time of the test.
+// database opens the database at dsn. The caller closes it.
 func database(t *testing.T, dsn string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("postgres", dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = db.Close() })
 	return db
 }
 
 // query returns the one value that q selects.
 func query[T any](t *testing.T, dsn, q string, args ...any) T {
 	t.Helper()
+	db := database(t, dsn)
+	defer db.Close()
 	var v T
-	if err := database(t, dsn).QueryRow(q, args...).Scan(&v); err != nil {
+	if err := db.QueryRow(q, args...).Scan(&v); err != nil {
 		t.Fatalf("%s: %v", q, err)
 	}
 	return v
