@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/oei-ms/oei-ms/internal/pgtest"
 )
 
 // rounds is how often a fault is tried, or for how many seconds it lasts; OEI_FAULT_ROUNDS overrides it.
@@ -43,7 +45,7 @@ func TestFaultKillNineLosesNothingThatWasAcknowledged(t *testing.T) {
 	p := serve(t, dir, ports...)
 	l := newLedger(p.registerAll(4))
 	stop := l.run(t, p.mqtt, steady)
-	n, busy := rounds(t, 8), 0
+	n, busy := rounds(t, 5), 0
 	for range n {
 		l.flows(p, 100, 20*time.Second)
 		upTo(random, 200*time.Millisecond)
@@ -59,6 +61,26 @@ func TestFaultKillNineLosesNothingThatWasAcknowledged(t *testing.T) {
 		t.Errorf("messages were in flight in %d of %d rounds, want 80 %%", busy, n)
 	}
 	l.check(t, p.dsn())
+}
+
+func TestFaultKillNineAroundACommit(t *testing.T) {
+	random := chance(t)
+	db := pgtest.Server(t)
+	w := newWire(t, db.DSN())
+	dir, settings := dataDir(t), append(freePorts(t), "DATABASE_URL="+w.dsn())
+	p := serve(t, dir, settings...)
+	l := newLedger(p.registerAll(4))
+	stop := l.run(t, p.mqtt, steady)
+	for i := range rounds(t, 5) {
+		l.flows(p, 100, 20*time.Second)
+		w.cutNext(1 + cutPoint(random.IntN(int(cutPoints)-1)))
+		p.eventually(10*time.Second, "a connection is cut", func() bool { return w.struck() > i })
+		p.kill()
+		p = serve(t, dir, settings...)
+	}
+	l.flows(p, 100, 20*time.Second)
+	stop()
+	l.check(t, db.DSN())
 }
 
 func TestFaultStopUnderLoadLosesNothingThatWasAcknowledged(t *testing.T) {
