@@ -115,12 +115,12 @@ func (s *Store) sweepRejections(ctx context.Context, gateway int64, retention ti
 		}
 		const q = `
 			DELETE FROM rejections
-			WHERE id IN (
+			WHERE id = ANY (ARRAY(
 				SELECT id
 				FROM rejections
 				WHERE gateway_id = $1 AND last_at <= now() - make_interval(secs => $2)
 				LIMIT $3
-				FOR UPDATE SKIP LOCKED)`
+				FOR UPDATE SKIP LOCKED))`
 		res, err := tx.ExecContext(ctx, q, gateway, retention.Seconds(), sweptRejections)
 		if err != nil {
 			return err
@@ -220,16 +220,16 @@ func dropOldest(ctx context.Context, tx *sqlx.Tx, gateways, over []int64) error 
 	const q = `
 		WITH gone AS (
 			DELETE FROM rejections
-			WHERE id IN (
+			WHERE id = ANY (ARRAY(
 				SELECT oldest.id
 				FROM unnest($1::int[], $2::int[]) AS g (gateway_id, n)
 				CROSS JOIN LATERAL (
 					SELECT id
 					FROM rejections
 					WHERE gateway_id = g.gateway_id
-					ORDER BY last_at, id
+					ORDER BY last_at
 					LIMIT g.n
-					FOR UPDATE SKIP LOCKED) oldest)
+					FOR UPDATE SKIP LOCKED) oldest))
 			RETURNING gateway_id)
 		UPDATE rejection_counts c
 		SET kept = c.kept - g.n

@@ -224,3 +224,37 @@ func TestRejectionsAreListedNewestFirst(t *testing.T) {
 		t.Errorf("a gateway that is not registered: got %+v", rs[0])
 	}
 }
+
+// BenchmarkRejections writes transactions of 1,000 readings of 100 gateways beside which 100 samples are refused, each another one.
+func BenchmarkRejections(b *testing.B) {
+	const gateways, most = 100, 1000
+	for name, full := range map[string]bool{"none": false, "below the most": false, "the oldest give way": true} {
+		b.Run(name, func(b *testing.B) {
+			s, db := openRaw(b)
+			if full {
+				run(b, db, `
+					INSERT INTO rejections (gateway_id, gateway, topic, reason, detail, payload, payload_size, payload_hash, first_at, last_at)
+					SELECT g, 'g' || g, 'gateways/g' || g || '/data', 'malformed', 'd', '', 0, int8send(i), $3, $3::timestamptz - i * interval '1 second'
+					FROM generate_series(1, $1::int) g, generate_series(1, $2::int) i`, gateways, most, noon)
+				run(b, db, `INSERT INTO rejection_counts SELECT g, $2 FROM generate_series(1, $1::int) g`, gateways, most)
+				run(b, db, `VACUUM ANALYZE rejections`)
+			}
+			minute := 0
+			for b.Loop() {
+				minute++
+				var rs []store.Reading
+				var refused []store.Rejection
+				for i := range 1000 {
+					rs = append(rs, reading(int64(i), minute, 1))
+				}
+				for i := range gateways {
+					if name != "none" {
+						refused = append(refused, refusal(int64(i+1), fmt.Sprintf(`{"Value": 21.5, "timestamp": %d}`, minute), minute))
+					}
+				}
+				_, err := s.Write(b.Context(), rs, func([]store.Outcome) store.Also { return store.Also{Rejections: refused, MostRejections: most} })
+				ok(b, err)
+			}
+		})
+	}
+}
