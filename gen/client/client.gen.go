@@ -2292,8 +2292,8 @@ type ClientInterface interface {
 	// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
 	// `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
 	// `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
-	// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept; and when the server dies between the commit
-	// and keeping it, the next request with the key is carried out, and finds duplicates.
+	// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or when the server died between
+	// the commit and keeping the answer, the next request with the key is carried out, and what was stored is a `duplicate`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2310,8 +2310,8 @@ type ClientInterface interface {
 	// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
 	// `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
 	// `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
-	// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept; and when the server dies between the commit
-	// and keeping it, the next request with the key is carried out, and finds duplicates.
+	// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or when the server died between
+	// the commit and keeping the answer, the next request with the key is carried out, and what was stored is a `duplicate`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2734,8 +2734,8 @@ func (c *Client) ListData(ctx context.Context, params *ListDataParams, reqEditor
 // Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
 // `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
 // `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
-// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept; and when the server dies between the commit
-// and keeping it, the next request with the key is carried out, and finds duplicates.
+// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or when the server died between
+// the commit and keeping the answer, the next request with the key is carried out, and what was stored is a `duplicate`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2762,8 +2762,8 @@ func (c *Client) WriteDataWithBody(ctx context.Context, params *WriteDataParams,
 // Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
 // `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
 // `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
-// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept; and when the server dies between the commit
-// and keeping it, the next request with the key is carried out, and finds duplicates.
+// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or when the server died between
+// the commit and keeping the answer, the next request with the key is carried out, and what was stored is a `duplicate`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4997,8 +4997,8 @@ type ClientWithResponsesInterface interface {
 	// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
 	// `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
 	// `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
-	// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept; and when the server dies between the commit
-	// and keeping it, the next request with the key is carried out, and finds duplicates.
+	// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or when the server died between
+	// the commit and keeping the answer, the next request with the key is carried out, and what was stored is a `duplicate`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5015,8 +5015,8 @@ type ClientWithResponsesInterface interface {
 	// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
 	// `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
 	// `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
-	// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept; and when the server dies between the commit
-	// and keeping it, the next request with the key is carried out, and finds duplicates.
+	// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or when the server died between
+	// the commit and keeping the answer, the next request with the key is carried out, and what was stored is a `duplicate`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -7713,8 +7713,8 @@ func (c *ClientWithResponses) ListDataWithResponse(ctx context.Context, params *
 // Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
 // `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
 // `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
-// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept; and when the server dies between the commit
-// and keeping it, the next request with the key is carried out, and finds duplicates.
+// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or when the server died between
+// the commit and keeping the answer, the next request with the key is carried out, and what was stored is a `duplicate`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -7737,8 +7737,8 @@ func (c *ClientWithResponses) WriteDataWithBodyWithResponse(ctx context.Context,
 // Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
 // `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
 // `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
-// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept; and when the server dies between the commit
-// and keeping it, the next request with the key is carried out, and finds duplicates.
+// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or when the server died between
+// the commit and keeping the answer, the next request with the key is carried out, and what was stored is a `duplicate`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

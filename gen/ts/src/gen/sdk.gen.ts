@@ -279,8 +279,8 @@ export const listData = <ThrowOnError extends boolean = false>(options: Options<
  * Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
  * `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
  * `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
- * at work it is 409 with `Retry-After`. Only an answer with status 200 is kept; and when the server dies between the commit
- * and keeping it, the next request with the key is carried out, and finds duplicates.
+ * at work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or when the server died between
+ * the commit and keeping the answer, the next request with the key is carried out, and what was stored is a `duplicate`.
  *
  */
 export const writeData = <ThrowOnError extends boolean = false>(options: Options<WriteDataData, ThrowOnError>) => (options.client ?? client).post<WriteDataResponses, WriteDataErrors, ThrowOnError>({
