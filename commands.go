@@ -226,6 +226,7 @@ func (p *program) demo(ctx context.Context, cfg *configs.Config) error {
 	}
 	log := cfg.Logger(p.errOut)
 	cfg.DataDir = filepath.Join(cfg.DataDir, "demo")
+	cfg.Broker.Plain = true // for the plant
 	cfg.Cluster.DataDir = filepath.Join(cfg.DataDir, "postgres")
 	return p.serve(ctx, cfg, log, func(ctx context.Context, cfg *configs.Config, r running) error {
 		password, err := demoUser(ctx, r.store)
@@ -239,8 +240,8 @@ func (p *program) demo(ctx context.Context, cfg *configs.Config) error {
 		c := plant.DefaultConfig()
 		c.API, c.Username, c.Password, c.Out = localURL(r.api), demoName, password, p.out
 		c.MQTT = "mqtt://" + cfg.MQTT.Host + ":" + strconv.Itoa(cfg.MQTT.Port)
-		if r.mqtt != nil {
-			c.MQTT = "mqtt://" + local(r.mqtt)
+		if r.mqtt.Plain != nil {
+			c.MQTT = "mqtt://" + local(r.mqtt.Plain.Addr())
 		}
 		return plant.Run(ctx, c, log)
 	})

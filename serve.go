@@ -47,8 +47,9 @@ func (p *program) serveCommand() *cobra.Command {
 
 // running is what a started server tells.
 type running struct {
-	api, mqtt     net.Addr // mqtt is nil with an external broker
-	adminPassword string   // set only when it was made just now
+	api           net.Addr
+	mqtt          embedded.Listeners // none with an external broker
+	adminPassword string             // set only when it was made just now
 	store         *store.Store
 }
 
@@ -68,13 +69,11 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 		return err
 	}
 	defer api.Close()
-	var mqtt net.Listener // stays nil with an external broker
-	if cfg.OwnBroker() {
-		if mqtt, err = listen(ctx, "MQTT_PORT", cfg.Server.Host, cfg.MQTT.Port); err != nil {
-			return err
-		}
-		defer mqtt.Close()
+	mqtt, err := listenMQTT(ctx, cfg)
+	if err != nil {
+		return err
 	}
+	defer mqtt.Close()
 	dsn, closeDatabase, err := openDatabase(ctx, cfg, log)
 	if err != nil {
 		return err
@@ -107,7 +106,7 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 
 	pipeline := ingest.New(cfg.Ingest, st, announce(hub), log, reg)
 	checks := databaseCheck(st, cfg)
-	if mqtt == nil {
+	if !cfg.OwnBroker() {
 		source := ingest.NewSource(cfg.MQTT, pipeline.Submit, log, reg)
 		checks = append(checks, server.Check{Name: "mqtt", Kind: "external", Required: true, Func: source.Check})
 		defer l.start("mqtt source", source.Run)()
@@ -119,7 +118,7 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 		if err != nil {
 			return err
 		}
-		info.mqtt = mqtt.Addr()
+		info.mqtt = mqtt
 		checks = append(checks, server.Check{Name: "mqtt", Kind: "embedded", Required: true, Func: broker.Check})
 		defer l.start("mqtt broker", broker.Run)()
 	}
@@ -157,16 +156,6 @@ func openDatabase(ctx context.Context, cfg *configs.Config, log *slog.Logger) (d
 	return c.DSN(embedded.Database), func() error { return c.Stop(context.WithoutCancel(ctx)) }, nil
 }
 
-// listen opens a port; setting is the name of what chose it.
-func listen(ctx context.Context, setting, host string, port int) (net.Listener, error) {
-	addr := net.JoinHostPort(host, strconv.Itoa(port))
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("%s: cannot listen on %s (%w); stop what uses it or choose another %s", setting, addr, err, setting)
-	}
-	return l, nil
-}
-
 // announce tells the hub of every commit.
 func announce(hub *push.Hub) func(ingest.Committed) {
 	return func(c ingest.Committed) {
@@ -186,6 +175,13 @@ func access(st *store.Store) embedded.Access {
 	return embedded.Access{
 		Login: func(ctx context.Context, key, secret string) (int64, bool, error) {
 			_, credential, err := st.Login(ctx, key, secret)
+			if errors.Is(err, store.ErrNotFound) {
+				return 0, false, nil
+			}
+			return credential, err == nil, err
+		},
+		Certified: func(ctx context.Context, key string) (int64, bool, error) {
+			credential, err := st.Certified(ctx, key)
 			if errors.Is(err, store.ErrNotFound) {
 				return 0, false, nil
 			}
@@ -230,9 +226,8 @@ func keepHouse(ctx context.Context, st *store.Store, rejections time.Duration, l
 // greet prints where to look and, once, how to log in.
 func (p *program) greet(_ context.Context, cfg *configs.Config, r running) error {
 	fmt.Fprintf(p.out, "\n  API        %s/docs\n", localURL(r.api))
-	if r.mqtt != nil {
-		fmt.Fprintf(p.out, "  MQTT v5    %s\n", local(r.mqtt))
-	} else {
+	p.greetMQTT(cfg, r.mqtt)
+	if !cfg.OwnBroker() {
 		fmt.Fprintf(p.out, "  MQTT v5    by the broker at %s\n", net.JoinHostPort(cfg.MQTT.Host, strconv.Itoa(cfg.MQTT.Port)))
 	}
 	if r.adminPassword != "" {

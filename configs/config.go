@@ -2,6 +2,7 @@
 package configs
 
 import (
+	"cmp"
 	"io"
 	"log/slog"
 	"net"
@@ -67,9 +68,12 @@ func (c *Config) HTTPAddress() string {
 	return net.JoinHostPort(c.Server.Host, strconv.Itoa(c.Server.Port))
 }
 
-// MQTTAddress is where the broker in this process listens.
+// BrokerHost is the address on which the broker in this process listens.
+func (c *Config) BrokerHost() string { return cmp.Or(c.Broker.Host, c.Server.Host) }
+
+// MQTTAddress is where the broker in this process listens for MQTT without TLS.
 func (c *Config) MQTTAddress() string {
-	return net.JoinHostPort(c.Server.Host, strconv.Itoa(c.MQTT.Port))
+	return net.JoinHostPort(c.BrokerHost(), strconv.Itoa(c.MQTT.Port))
 }
 
 // levels are the names of log levels, with the ones that other systems use.

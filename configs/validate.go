@@ -90,10 +90,15 @@ func (c *Config) general() error {
 	if c.DataDir == "" && c.Server.SecretKey == "" {
 		fault("DATA_DIR: is empty; name a directory, for the secret key that is made when SECRET_KEY is not set")
 	}
-	if strings.ContainsAny(c.Server.Host, "/ ") || strings.HasPrefix(c.Server.Host, "[") || isHostPort(c.Server.Host) {
+	if !listenable(c.Server.Host) {
 		fault("HOST: %q is not an address to listen on; use 0.0.0.0, 127.0.0.1, :: or a name, and PORT for the port", c.Server.Host)
 	}
 	return errors.Join(faults...)
+}
+
+// listenable reports whether host can be an address to listen on.
+func listenable(host string) bool {
+	return !strings.ContainsAny(host, "/ ") && !strings.HasPrefix(host, "[") && !isHostPort(host)
 }
 
 // isHostPort reports whether s has a port behind its host; an IPv6 address has several colons.
@@ -114,14 +119,37 @@ func (c *Config) brokerFaults() error {
 	if c.MQTT.Port < 0 || c.MQTT.Port > 65535 {
 		faults = append(faults, fmt.Errorf("MQTT_PORT: %d is not a port; use 1 to 65535", c.MQTT.Port))
 	}
-	if c.MQTT.Port == c.Server.Port && c.MQTT.Port != 0 {
-		faults = append(faults, fmt.Errorf("MQTT_PORT: %d is the API's PORT too; use another", c.MQTT.Port))
+	if !listenable(c.Broker.Host) {
+		faults = append(faults, fmt.Errorf("OEI_BROKER_HOST: %q is not an address to listen on; use 0.0.0.0, 127.0.0.1, :: or a name", c.Broker.Host))
+	}
+	taken := map[int]string{c.Server.Port: "the API's PORT"}
+	for _, p := range []struct {
+		name string
+		port int
+	}{{"MQTT_PORT", c.plainPort()}, {"OEI_BROKER_TLS_PORT", c.Broker.TLSPort}, {"OEI_BROKER_WEBSOCKET_PORT", c.Broker.WebSocketPort}} {
+		if by := taken[p.port]; by != "" && p.port > 0 {
+			faults = append(faults, fmt.Errorf("%s: %d is %s too; use another", p.name, p.port, by))
+		}
+		taken[p.port] = p.name
 	}
 	if c.Broker.MaxPacket < c.Ingest.MaxPayload {
 		faults = append(faults, fmt.Errorf("OEI_BROKER_MAX_PACKET: %d is less than a message may have by OEI_INGEST_MAX_PAYLOAD; use more than %d",
 			c.Broker.MaxPacket, c.Ingest.MaxPayload))
 	}
 	return errors.Join(faults...)
+}
+
+// plainPort is the port for MQTT without TLS; 0 when there is none, or any.
+func (c *Config) plainPort() int {
+	if c.Broker.Plain {
+		return c.MQTT.Port
+	}
+	return 0
+}
+
+// takesPlainMQTT reports whether the broker in this process takes MQTT without TLS, by WebSocket or not.
+func (c *Config) takesPlainMQTT() bool {
+	return c.OwnBroker() && (c.Broker.Plain || c.Broker.WebSocketPort != 0 && c.Broker.TLSCertificate == "")
 }
 
 // databaseFaults says what is wrong with the form of the address, and never shows it: it may hold a password.
@@ -151,13 +179,18 @@ func (c *Config) productionFaults() error {
 	if word := c.Server.AdminPassword; word != "" && slices.Contains(knownWords, strings.ToLower(word)) {
 		fault("ADMIN_PASSWORD: everybody knows it; use another, or leave it out and one is made")
 	}
+	plainMQTT := c.takesPlainMQTT() && !loopback(c.BrokerHost())
 	if !c.AllowPlaintext && !loopback(c.Server.Host) {
 		what := "HTTP"
-		if c.OwnBroker() {
+		if plainMQTT && c.Broker.Host == "" {
 			what = "HTTP and MQTT"
 		}
 		fault("HOST: %s takes %s without TLS from beyond this machine; use 127.0.0.1 behind a proxy that speaks TLS, or say ALLOW_PLAINTEXT=true",
 			c.Server.Host, what)
+	}
+	if !c.AllowPlaintext && plainMQTT && c.Broker.Host != "" {
+		fault("OEI_BROKER_HOST: %s takes MQTT without TLS from beyond this machine; use OEI_BROKER_PLAIN=false with OEI_BROKER_TLS_PORT and a certificate, "+
+			"or say ALLOW_PLAINTEXT=true", c.Broker.Host)
 	}
 	if mode, host := unverified(c.Database.URL); mode != "" {
 		fault("DATABASE_URL: sslmode=%s does not verify that the server at %s is the right one; use sslmode=verify-full", mode, host)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"runtime/debug"
 	"sync"
@@ -32,6 +33,8 @@ const longestSession = 7 * 24 * 3600
 type Access struct {
 	// Login returns the id of the credential that the secret of the gateway with this key belongs to, and whether there is one.
 	Login func(ctx context.Context, key, secret string) (credential int64, ok bool, err error)
+	// Certified returns what stands for the credential of a gateway that has shown a certificate instead; it may be nil.
+	Certified func(ctx context.Context, key string) (credential int64, ok bool, err error)
 	// InForce returns those of the credentials that still hold, with their gateway's key.
 	InForce func(ctx context.Context, credentials []int64) (map[int64]string, error)
 	// Resume reports whether a client has a session from before; clean means that it does not want it, keep that the one that
@@ -44,13 +47,14 @@ type Access struct {
 // Broker is the MQTT v5 broker of one machine. It routes nothing between clients: what a gateway publishes goes to the pipeline,
 // and is acknowledged when the pipeline says so.
 type Broker struct {
-	cfg      BrokerConfig
-	access   Access
-	submit   func(context.Context, ingest.Message) error
-	log      *slog.Logger
-	server   *mqtt.Server
-	listener *listener
-	metrics  *brokerMetrics
+	cfg     BrokerConfig
+	access  Access
+	submit  func(context.Context, ingest.Message) error
+	log     *slog.Logger
+	server  *mqtt.Server
+	metrics *brokerMetrics
+
+	listeners []*listener
 
 	ctx    context.Context // of Submit; ends when the broker stops
 	cancel context.CancelFunc
@@ -62,12 +66,12 @@ type Broker struct {
 	sessions map[*mqtt.Client]*session
 }
 
-// NewBroker makes a broker that serves l while Run does.
-func NewBroker(cfg BrokerConfig, l net.Listener, access Access, submit func(context.Context, ingest.Message) error,
+// NewBroker makes a broker that serves ls while Run does.
+func NewBroker(cfg BrokerConfig, ls Listeners, access Access, submit func(context.Context, ingest.Message) error,
 	log *slog.Logger, reg prometheus.Registerer,
 ) (*Broker, error) {
 	caps := mqtt.NewDefaultServerCapabilities()
-	caps.MaximumClients = int64(cfg.MaxConnections)
+	caps.MaximumClients = math.MaxInt64 // the listeners see to it
 	caps.MaximumPacketSize = uint32(cfg.MaxPacket)
 	caps.ReceiveMaximum = uint16(cfg.ReceiveMaximum)
 	caps.MaximumQos = 1
@@ -86,14 +90,38 @@ func NewBroker(cfg BrokerConfig, l net.Listener, access Access, submit func(cont
 	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.metrics = newBrokerMetrics(reg, b.connected)
-	b.listener = newListener(l, cfg, log)
 	if err := b.server.AddHook(&gate{b: b}, nil); err != nil {
 		return nil, fmt.Errorf("mqtt broker: %w", err)
 	}
-	if err := b.server.AddListener(b.listener); err != nil {
-		return nil, fmt.Errorf("mqtt broker: %w", err)
+	return b, b.listen(ls)
+}
+
+// listen adds the listeners that there are.
+func (b *Broker) listen(ls Listeners) error {
+	secure := opener(plain) // for WebSocket, which goes without TLS when there is no certificate
+	if b.cfg.TLSCertificate != "" {
+		c, err := newCertificates(b.cfg, b.log)
+		if err != nil {
+			return err
+		}
+		secure = c.open
 	}
-	return b, nil
+	crowd := newCrowd(b.cfg)
+	for _, l := range []struct {
+		id string
+		net.Listener
+		open opener
+	}{{"mqtt", ls.Plain, plain}, {"mqtts", ls.TLS, secure}, {"ws", ls.WebSocket, overWebSocket(secure, b.cfg.AllowedOrigins)}} {
+		if l.Listener == nil {
+			continue
+		}
+		l := newListener(l.id, l.Listener, l.open, crowd, b.log)
+		if err := b.server.AddListener(l); err != nil {
+			return fmt.Errorf("mqtt broker: %w", err)
+		}
+		b.listeners = append(b.listeners, l)
+	}
+	return nil
 }
 
 // Run serves until ctx ends; then it disconnects everybody. Stop the pipeline first, so that what was committed is acknowledged.
@@ -114,7 +142,9 @@ func (b *Broker) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			b.cancel() // a publisher that waits for room must not hold up the end
 			err := b.server.Close()
-			b.listener.serving.Wait()
+			for _, l := range b.listeners {
+				l.serving.Wait()
+			}
 			b.parting.Wait()
 			return err
 		}
@@ -195,19 +225,6 @@ func (b *Broker) report(s *session, status string) {
 	})
 }
 
-// leave ends a client's session, and makes its gateway known as offline when it was the last one.
-func (b *Broker) leave(cl *mqtt.Client) {
-	s, last := b.remove(cl)
-	if s == nil {
-		return
-	}
-	s.close()
-	if last {
-		b.report(s, "offline")
-	}
-	b.suspend(cl)
-}
-
 // reassure tells clients that are not read from that we are there, until ctx ends.
 func (b *Broker) reassure(ctx context.Context) {
 	tick := time.NewTicker(heartbeatInterval)
@@ -224,86 +241,4 @@ func (b *Broker) reassure(ctx context.Context) {
 		}
 		b.mu.Unlock()
 	}
-}
-
-// resume finds out whether a client that logged in has a session from before, also when the broker was another one then.
-func (b *Broker) resume(ctx context.Context, cl *mqtt.Client, s *session, clean bool) (err error) {
-	if b.access.Resume != nil {
-		s.present, err = b.access.Resume(ctx, cl.ID, s.credential, clean, lasts(cl) > 0)
-	}
-	return err
-}
-
-// suspend keeps the session of a client that is gone, unless it has come back already. When the broker stops, it is kept anyway.
-func (b *Broker) suspend(cl *mqtt.Client) {
-	if b.access.Suspend == nil || b.ctx.Err() != nil || b.returned(cl) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(b.ctx, b.cfg.ConnectTimeout)
-	defer cancel()
-	if err := b.access.Suspend(ctx, cl.ID, lasts(cl)); err != nil && b.ctx.Err() == nil {
-		b.log.WarnContext(ctx, "cannot record the end of an mqtt connection", "client", cl.ID, "error", err)
-	}
-}
-
-// lasts is how long a client's session outlasts its connection.
-func lasts(cl *mqtt.Client) time.Duration {
-	seconds := cl.Properties.Props.SessionExpiryInterval
-	if cl.Properties.ProtocolVersion < 5 && !cl.Properties.Clean {
-		seconds = longestSession
-	}
-	return time.Duration(min(seconds, longestSession)) * time.Second
-}
-
-// returned reports whether a client has another connection than cl.
-func (b *Broker) returned(cl *mqtt.Client) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for other := range b.sessions {
-		if other != cl && other.ID == cl.ID {
-			return true
-		}
-	}
-	return false
-}
-
-// add keeps the session of a client that logged in.
-func (b *Broker) add(cl *mqtt.Client, s *session) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.sessions[cl] = s
-}
-
-func (b *Broker) session(cl *mqtt.Client) *session {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.sessions[cl]
-}
-
-// remove forgets a client's session and reports whether it was its gateway's last one. Nil when it never logged in.
-func (b *Broker) remove(cl *mqtt.Client) (s *session, last bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s = b.sessions[cl]
-	if s == nil {
-		return nil, false
-	}
-	delete(b.sessions, cl)
-	return s, !b.hasOther(cl, s.gateway)
-}
-
-// replaced reports whether a gateway has another connection than cl.
-func (b *Broker) replaced(cl *mqtt.Client, gateway string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.hasOther(cl, gateway)
-}
-
-func (b *Broker) hasOther(cl *mqtt.Client, gateway string) bool {
-	for other, s := range b.sessions {
-		if other != cl && s.gateway == gateway {
-			return true
-		}
-	}
-	return false
 }

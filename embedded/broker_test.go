@@ -154,6 +154,10 @@ func TestLogin(t *testing.T) {
 		"a keep-alive of 43691 s":              {set(func(c *packets.Connect) { c.KeepAlive = 43691 }), false, "CONNACK 0x00"},
 		"the longest keep-alive that there is": {set(func(c *packets.Connect) { c.KeepAlive = 65535 }), false, "CONNACK 0x00"},
 	}
+	reasons := map[string]string{
+		"CONNACK 0x85": "the client id must be the user name", "CONNACK 0x86": "no gateway in use has this key with this secret",
+		"CONNACK 0x88": "the database is away; try again later",
+	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			b.set(func() { b.down = tt.down })
@@ -161,6 +165,9 @@ func TestLogin(t *testing.T) {
 			c := b.dial()
 			if got := c.login("g1", tt.connect); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			if why := reasons[tt.want]; !strings.Contains(c.why, why) || tt.want == "CONNACK 0x00" && c.why != "" {
+				t.Errorf("got the reason %q, want %q", c.why, why)
 			}
 			if tt.want == "CONNACK 0x00" {
 				c.pings()
@@ -639,6 +646,19 @@ func TestCaps(t *testing.T) {
 			first := b.client("g1")
 			b.client("g2")
 			b.dial().ends(limit)
+			surplus := b.dial()
+			if got := surplus.login("g3"); got != "CONNACK 0x97" || !strings.Contains(surplus.why, "as many connections as are allowed") {
+				t.Errorf("one too many: got %q, %q", got, surplus.why)
+			}
+			surplus.ends(limit)
+			older := old{b.dial()}
+			older.write(older.connect("g3", "secret")...)
+			older.gets(0x20, 2, 0, 3)
+			older.ends(limit)
+			for range mostSurplus { // who say nothing
+				b.dial()
+			}
+			b.dial().ends(surplusTime / 2)
 			first.pings()
 			silent.close()
 			until(t, "there is room", func() bool { return strings.HasPrefix(b.dial().login("g3"), "CONNACK 0x00") })

@@ -27,6 +27,8 @@ type bench struct {
 	*Broker
 	t    testing.TB
 	addr string
+	tls  string // addresses too, when the settings ask for them
+	ws   string
 	reg  *prometheus.Registry
 	got  chan ingest.Message // what was submitted, but for status reports
 	stop func()              // stops the broker and waits for it
@@ -80,7 +82,14 @@ func newBench(t testing.TB, change func(*BrokerConfig)) *bench {
 		t: t, addr: l.Addr().String(), reg: prometheus.NewRegistry(), got: make(chan ingest.Message, 100_000), revoked: map[int64]bool{},
 		secrets: map[string]string{"g1": "secret", "g2": "secret", "g3": "secret"}, kept: &map[string]time.Duration{},
 	}
-	b.Broker, err = NewBroker(cfg, l, Access{Login: b.login, InForce: b.inForce, Resume: b.resume, Suspend: b.suspend}, b.take, slog.New(slog.DiscardHandler), b.reg)
+	ls := Listeners{Plain: l}
+	if cfg.TLSPort != 0 {
+		ls.TLS, b.tls = b.listen()
+	}
+	if cfg.WebSocketPort != 0 {
+		ls.WebSocket, b.ws = b.listen()
+	}
+	b.Broker, err = NewBroker(cfg, ls, Access{Login: b.login, Certified: b.certified, InForce: b.inForce, Resume: b.resume, Suspend: b.suspend}, b.take, slog.New(slog.DiscardHandler), b.reg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,6 +109,27 @@ func newBench(t testing.TB, change func(*BrokerConfig)) *bench {
 	})
 	t.Cleanup(b.stop)
 	return b
+}
+
+func (b *bench) listen() (net.Listener, string) {
+	b.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return l, l.Addr().String()
+}
+
+// certified knows the gateways that have a secret; what stands for their credentials is 9000 and more.
+func (b *bench) certified(_ context.Context, key string) (int64, bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.down {
+		return 0, false, errors.New("the database is away")
+	}
+	_, known := b.secrets[key]
+	id := 9000 + int64(key[len(key)-1])
+	return id, known && !b.revoked[id], nil
 }
 
 func (b *bench) login(_ context.Context, key, secret string) (int64, bool, error) {
@@ -205,6 +235,7 @@ func until(t testing.TB, what string, holds func() bool, state ...func() string)
 type client struct {
 	t    testing.TB
 	conn net.Conn
+	why  string // reason string of the last CONNACK
 }
 
 func (b *bench) dial() *client {
@@ -213,7 +244,12 @@ func (b *bench) dial() *client {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	c := &client{b.t, conn}
+	return b.over(conn)
+}
+
+// over returns a client that speaks over conn.
+func (b *bench) over(conn net.Conn) *client {
+	c := &client{t: b.t, conn: conn}
 	b.t.Cleanup(c.close)
 	return c
 }
@@ -291,6 +327,7 @@ func (c *client) read() string {
 	}
 	switch p := pk.Content.(type) {
 	case *packets.Connack:
+		c.why = strings.TrimSpace(text(p.Properties))
 		return fmt.Sprintf("CONNACK %#02x%s", p.ReasonCode, map[bool]string{true: " session present"}[p.SessionPresent])
 	case *packets.Puback:
 		return fmt.Sprintf("PUBACK %d %#02x%s", p.PacketID, p.ReasonCode, text(p.Properties))

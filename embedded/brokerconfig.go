@@ -3,11 +3,21 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 )
 
 // BrokerConfig says what the broker lets in.
 type BrokerConfig struct {
+	Host           string   `mapstructure:"host"`            // address to listen on; empty: that of the API
+	Plain          bool     `mapstructure:"plain"`           // listen without TLS
+	TLSPort        int      `mapstructure:"tls_port"`        // 0: none; AnyPort
+	TLSCertificate string   `mapstructure:"tls_certificate"` // file
+	TLSKey         string   `mapstructure:"tls_key"`         // file
+	TLSClientCA    string   `mapstructure:"tls_client_ca"`   // file; a certificate that one of these signed does for a password
+	WebSocketPort  int      `mapstructure:"websocket_port"`  // 0: none; AnyPort. With a certificate it is TLS too
+	AllowedOrigins []string `mapstructure:"allowed_origins"` // besides that of the WebSocket itself
+
 	MaxConnections           int           `mapstructure:"max_connections"`
 	MaxConnectionsPerAddress int           `mapstructure:"max_connections_per_address"`
 	ConnectTimeout           time.Duration `mapstructure:"connect_timeout"` // from the connection to its CONNECT packet
@@ -16,9 +26,13 @@ type BrokerConfig struct {
 	MaxPacket                int           `mapstructure:"max_packet"`      // bytes
 }
 
+// AnyPort stands for a port that is free.
+const AnyPort = -1
+
 // DefaultBrokerConfig is right for some thousand gateways.
 func DefaultBrokerConfig() BrokerConfig {
 	return BrokerConfig{
+		Plain:                    true,
 		MaxConnections:           10_000,
 		MaxConnectionsPerAddress: 10_000,
 		ConnectTimeout:           10 * time.Second,
@@ -48,5 +62,22 @@ func (c BrokerConfig) Validate() error {
 	if c.ConnectTimeout < time.Second || c.WriteTimeout < time.Second {
 		errs = append(errs, errors.New("OEI_BROKER_CONNECT_TIMEOUT and OEI_BROKER_WRITE_TIMEOUT: too short; use 1s or more"))
 	}
+	port := func(name string, port int) {
+		if port < AnyPort || port > 65535 {
+			errs = append(errs, fmt.Errorf("%s: %d is not a port; use 1 to 65535, or 0 for none", name, port))
+		}
+	}
+	port("OEI_BROKER_TLS_PORT", c.TLSPort)
+	port("OEI_BROKER_WEBSOCKET_PORT", c.WebSocketPort)
+	if !c.Plain && c.TLSPort == 0 && c.WebSocketPort == 0 {
+		errs = append(errs, errors.New("OEI_BROKER_PLAIN: false leaves no way to the broker; set OEI_BROKER_TLS_PORT or OEI_BROKER_WEBSOCKET_PORT"))
+	}
+	for _, origin := range c.AllowedOrigins {
+		u, err := url.Parse(origin)
+		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.Scheme+"://"+u.Host != origin {
+			errs = append(errs, fmt.Errorf("OEI_BROKER_ALLOWED_ORIGINS: %q is not an origin; use the form https://host or https://host:port", origin))
+		}
+	}
+	errs = append(errs, c.tlsFaults())
 	return errors.Join(errs...)
 }

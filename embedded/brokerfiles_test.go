@@ -46,7 +46,7 @@ func shortOfFiles() int {
 		InForce: func(context.Context, []int64) (map[int64]string, error) { return map[int64]string{1: "g1"}, nil },
 	}
 	submit := func(context.Context, ingest.Message) error { return nil }
-	b, err := NewBroker(DefaultBrokerConfig(), l, access, submit, slog.New(slog.NewTextHandler(os.Stdout, nil)), prometheus.NewRegistry())
+	b, err := NewBroker(DefaultBrokerConfig(), Listeners{Plain: l}, access, submit, slog.New(slog.NewTextHandler(os.Stdout, nil)), prometheus.NewRegistry())
 	if err != nil {
 		return fail("broker: %v", err)
 	}

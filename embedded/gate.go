@@ -37,19 +37,26 @@ func (g *gate) Provides(b byte) bool {
 
 // OnConnect checks who connects, and answers itself where the broker would not say why.
 func (g *gate) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
+	p, _ := cl.Net.Conn.(patient)
+	if p.surplus {
+		return g.turnAway(cl, "full", packets.ErrQuotaExceeded, "there are as many connections as are allowed, in all or from this address")
+	}
 	key, _, _ := strings.Cut(cl.ID, ":")
-	if key != string(pk.Connect.Username) {
-		return g.turnAway(cl, "client_id", packets.ErrClientIdentifierNotValid)
+	if p.certified != "" && len(pk.Connect.Username) == 0 {
+		cl.Properties.Username = []byte(p.certified)
+	}
+	if key != string(cl.Properties.Username) {
+		return g.turnAway(cl, "client_id", packets.ErrClientIdentifierNotValid, "the client id must be the user name, the gateway's key, alone or with a colon and more behind it")
 	}
 	ctx, cancel := context.WithTimeout(g.b.ctx, g.b.cfg.ConnectTimeout)
 	defer cancel()
-	credential, ok, err := g.b.access.Login(ctx, key, string(pk.Connect.Password))
+	credential, ok, err := g.b.login(ctx, key, p.certified, string(pk.Connect.Password))
 	switch {
 	case err != nil:
 		g.b.log.WarnContext(g.b.ctx, "cannot check a gateway's credential", "gateway", key, "error", err)
-		return g.turnAway(cl, "unavailable", packets.ErrServerUnavailable)
+		return g.turnAway(cl, "unavailable", packets.ErrServerUnavailable, notNow)
 	case !ok:
-		return g.turnAway(cl, "credential", packets.ErrBadUsernameOrPassword)
+		return g.turnAway(cl, "credential", packets.ErrBadUsernameOrPassword, "no gateway in use has this key with this secret or certificate")
 	}
 	if cl.State.Keepalive > longestKeepAlive {
 		cl.State.Keepalive, cl.State.ServerKeepalive = longestKeepAlive, true
@@ -59,16 +66,36 @@ func (g *gate) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	if err := g.b.resume(ctx, cl, s, pk.Connect.Clean); err != nil {
 		g.b.remove(cl)
 		g.b.log.WarnContext(ctx, "cannot look up an mqtt session", "gateway", key, "error", err)
-		return g.turnAway(cl, "unavailable", packets.ErrServerUnavailable)
+		return g.turnAway(cl, "unavailable", packets.ErrServerUnavailable, notNow)
 	}
 	return nil
+}
+
+const notNow = "the database is away; try again later"
+
+// login returns the credential of who connects. A certificate is the gateway's own or no good; one does without a secret.
+func (b *Broker) login(ctx context.Context, key, certified, secret string) (credential int64, ok bool, err error) {
+	switch {
+	case certified != "" && certified != key:
+		return 0, false, nil
+	case certified != "" && secret == "" && b.access.Certified != nil:
+		return b.access.Certified(ctx, key)
+	}
+	return b.access.Login(ctx, key, secret)
 }
 
 // longestKeepAlive is in seconds. The broker reckons one and a half times of it in 16 bits, and comes to nothing at all behind these.
 const longestKeepAlive = 12 * 3600
 
-func (g *gate) turnAway(cl *mqtt.Client, reason string, code packets.Code) error {
+// turnAway refuses who connects, and says why where its version of MQTT has a way to.
+func (g *gate) turnAway(cl *mqtt.Client, reason string, code packets.Code, why string) error {
 	g.b.metrics.refused.WithLabelValues(reason).Inc()
+	switch {
+	case cl.Properties.ProtocolVersion == 5:
+		code.Reason = why
+	case code == packets.ErrQuotaExceeded:
+		code = packets.ErrServerUnavailable
+	}
 	if err := g.b.server.SendConnack(cl, code, false, nil); err != nil {
 		return err
 	}

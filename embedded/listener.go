@@ -4,7 +4,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/netip"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -12,29 +11,50 @@ import (
 	"github.com/mochi-mqtt/server/v2/listeners"
 )
 
+// Listeners are where a broker can be reached. Those that are nil are not there.
+type Listeners struct{ Plain, TLS, WebSocket net.Listener }
+
+// Close closes all of them. It is for those that no broker has been given, and harmless for others.
+func (ls Listeners) Close() {
+	for _, l := range []net.Listener{ls.Plain, ls.TLS, ls.WebSocket} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+}
+
 // listener accepts connections for the broker. It outlives a lack of file descriptors, bounds connections in all and from one
 // address, gives each a deadline for its CONNECT, and keeps a panic in one connection from ending the process.
 type listener struct {
 	net.Listener
+	id      string
+	open    opener
 	cfg     BrokerConfig
+	crowd   *crowd
 	log     *slog.Logger
 	serving sync.WaitGroup
 
 	mu     sync.Mutex
-	conns  map[net.Conn]netip.Addr
-	from   map[netip.Addr]int
+	conns  map[net.Conn]*visit
 	closed bool
 }
+
+// opener does what comes before MQTT on a connection: a TLS handshake, becoming a WebSocket. certified is the name in the client's
+// certificate, "" when it has shown none. What it returns may have lost its deadline.
+type opener func(net.Conn) (conn net.Conn, certified string, err error)
 
 // farewell is how long clients may take to be told that the broker stops.
 const farewell = time.Second
 
-func newListener(l net.Listener, cfg BrokerConfig, log *slog.Logger) *listener {
-	return &listener{Listener: l, cfg: cfg, log: log, conns: map[net.Conn]netip.Addr{}, from: map[netip.Addr]int{}}
+// surplusTime is how long one that is too many may take to say who it is, in order to be told.
+const surplusTime = time.Second
+
+func newListener(id string, l net.Listener, open opener, crowd *crowd, log *slog.Logger) *listener {
+	return &listener{Listener: l, id: id, open: open, cfg: crowd.cfg, crowd: crowd, log: log, conns: map[net.Conn]*visit{}}
 }
 
 // ID, Address, Protocol and Init are what the broker asks of a listener.
-func (l *listener) ID() string              { return "mqtt" }
+func (l *listener) ID() string              { return l.id }
 func (l *listener) Address() string         { return l.Addr().String() }
 func (l *listener) Protocol() string        { return l.Addr().Network() }
 func (l *listener) Init(*slog.Logger) error { return nil }
@@ -57,28 +77,41 @@ func (l *listener) Serve(establish listeners.EstablishFn) {
 			continue
 		}
 		pause = firstPause
-		if !l.admit(conn) {
+		v := l.admit(conn)
+		if v == nil {
 			_ = conn.Close()
 			continue
 		}
-		go l.serve(establish, conn)
+		go l.serve(establish, conn, v)
 	}
 }
 
-func (l *listener) serve(establish listeners.EstablishFn, conn net.Conn) {
+func (l *listener) serve(establish listeners.EstablishFn, conn net.Conn, v *visit) {
 	defer l.serving.Done()
-	defer l.release(conn)
+	defer l.release(conn, v)
+	defer conn.Close()
 	defer func() {
 		if r := recover(); r != nil {
 			l.log.Error("an mqtt connection broke", "panic", r, "stack", string(debug.Stack()))
-			_ = conn.Close()
 		}
 	}()
-	if err := conn.SetDeadline(time.Now().Add(l.cfg.ConnectTimeout)); err != nil { // lifted when the client is logged in
-		_ = conn.Close()
-		return
+	timeout := l.cfg.ConnectTimeout
+	if v.surplus {
+		timeout = min(timeout, surplusTime)
 	}
-	if err := establish(l.ID(), patient{conn, l.cfg.WriteTimeout}); err != nil {
+	deadline := time.Now().Add(timeout) // lifted when the client is logged in
+	err := conn.SetDeadline(deadline)
+	p := patient{Conn: conn, timeout: l.cfg.WriteTimeout, surplus: v.surplus}
+	if err == nil {
+		p.Conn, p.certified, err = l.open(conn)
+	}
+	if err == nil {
+		err = p.Conn.SetDeadline(deadline)
+	}
+	if err == nil {
+		err = establish(l.ID(), p)
+	}
+	if err != nil {
 		l.log.Debug("mqtt connection ended", "remote", conn.RemoteAddr(), "error", err)
 	}
 }
@@ -102,35 +135,35 @@ func (l *listener) cut() {
 	}
 }
 
-func (l *listener) admit(conn net.Conn) bool {
-	ap, _ := netip.ParseAddrPort(conn.RemoteAddr().String()) // the zero address for what has none
-	addr := ap.Addr().Unmap()
+// admit lets a connection in, or returns nil.
+func (l *listener) admit(conn net.Conn) *visit {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || len(l.conns) >= l.cfg.MaxConnections || l.from[addr] >= l.cfg.MaxConnectionsPerAddress {
-		return false
+	if l.closed {
+		return nil
 	}
-	l.conns[conn] = addr
-	l.from[addr]++
-	l.serving.Add(1)
-	return true
+	v := l.crowd.enter(conn.RemoteAddr())
+	if v != nil {
+		l.conns[conn] = v
+		l.serving.Add(1)
+	}
+	return v
 }
 
-func (l *listener) release(conn net.Conn) {
+func (l *listener) release(conn net.Conn, v *visit) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	addr := l.conns[conn]
 	delete(l.conns, conn)
-	if l.from[addr]--; l.from[addr] == 0 {
-		delete(l.from, addr)
-	}
+	l.crowd.leave(v)
 }
 
 // patient is a connection whose every write has a deadline of its own, so that a client that does not read holds up nobody for
 // long. The deadline that the broker sets, for its keep-alive, is of reading only.
 type patient struct {
 	net.Conn
-	timeout time.Duration
+	timeout   time.Duration
+	certified string // by the client's certificate
+	surplus   bool   // it is too many, and is only to be told so
 }
 
 func (c patient) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
@@ -141,3 +174,6 @@ func (c patient) Write(b []byte) (int, error) {
 	}
 	return c.Conn.Write(b)
 }
+
+// plain opens a connection that begins with MQTT.
+func plain(conn net.Conn) (net.Conn, string, error) { return conn, "", nil }

@@ -98,6 +98,16 @@ func (s *Store) Login(ctx context.Context, key, secret string) (gateway, credent
 	return 0, 0, explain("credential", ErrNotFound)
 }
 
+// Certified returns what stands for a credential of the gateway with this key when it has shown a certificate: its own id, negated.
+// Without such a gateway, or one that is not active, it is ErrNotFound.
+func (s *Store) Certified(ctx context.Context, key string) (credential int64, err error) {
+	err = ErrNotFound
+	if key == storable(key) {
+		err = s.ingest.GetContext(ctx, &credential, `SELECT -id FROM gateways WHERE key = $1 AND is_active`, key)
+	}
+	return credential, explain("gateway", err)
+}
+
 // InForce returns those of the credentials with these ids that still let their gateway in, with its key as it is now.
 func (s *Store) InForce(ctx context.Context, ids []int64) (map[int64]string, error) {
 	var rows []struct {
@@ -108,7 +118,11 @@ func (s *Store) InForce(ctx context.Context, ids []int64) (map[int64]string, err
 		SELECT c.id, g.key
 		FROM gateway_credentials c
 		JOIN gateways g ON g.id = c.gateway_id
-		WHERE c.id = ANY ($1::int[]) AND g.is_active`
+		WHERE c.id = ANY ($1::int[]) AND g.is_active
+		UNION ALL
+		SELECT -id, key
+		FROM gateways
+		WHERE id IN (SELECT -unnest($1::int[])) AND is_active`
 	if err := s.ingest.SelectContext(ctx, &rows, q, int32s(ids)); err != nil {
 		return nil, explain("credentials", err)
 	}

@@ -101,3 +101,38 @@ func TestCredentials(t *testing.T) {
 		}
 	})
 }
+
+func TestCertified(t *testing.T) {
+	s, db := openRaw(t)
+	g, idle := addGateway(t, s, "g"), addGateway(t, s, "idle")
+	_, err := db.ExecContext(t.Context(), `UPDATE gateways SET is_active = false WHERE id = $1`, idle.ID)
+	ok(t, err)
+	for _, key := range []string{"idle", "none", "G", "g\x00", "g\xff", ""} {
+		_, err := s.Certified(t.Context(), key)
+		isError(t, err, store.ErrNotFound)
+	}
+	id, err := s.Certified(t.Context(), "g")
+	if err != nil || id != -g.ID {
+		t.Fatalf("got %d, %v", id, err)
+	}
+	c, _, _, err := s.AddCredential(t.Context(), g.ID, "x")
+	ok(t, err)
+	inForce := func(want string) {
+		t.Helper()
+		keys, err := s.InForce(t.Context(), []int64{id, c.ID, -idle.ID, -999})
+		ok(t, err)
+		if got := fmt.Sprint(keys); got != want {
+			t.Errorf("in force: got %s, want %s", got, want)
+		}
+	}
+	inForce(fmt.Sprintf("map[%d:g %d:g]", id, c.ID))
+	for i, want := range []bool{false, true} {
+		present, err := s.ResumeSession(t.Context(), "g", id, false, true)
+		if err != nil || present != want {
+			t.Errorf("session %d: got %v, %v", i, present, err)
+		}
+	}
+	_, err = db.ExecContext(t.Context(), `UPDATE gateways SET is_active = false`)
+	ok(t, err)
+	inForce("map[]")
+}

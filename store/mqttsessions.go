@@ -15,6 +15,8 @@ func (s *Store) ResumeSession(ctx context.Context, client string, credential int
 			SELECT coalesce(expires_at > now(), true) AS alive FROM mqtt_sessions WHERE client_id = $1)
 		INSERT INTO mqtt_sessions (client_id, gateway_id)
 		SELECT $1, gateway_id FROM gateway_credentials WHERE id = $2
+		UNION ALL
+		SELECT $1, id FROM gateways WHERE id = -$2::int
 		ON CONFLICT (client_id) DO UPDATE
 		SET gateway_id = excluded.gateway_id, expires_at = NULL
 		RETURNING coalesce((SELECT alive FROM before), false)`

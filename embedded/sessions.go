@@ -1,0 +1,103 @@
+package embedded
+
+import (
+	"context"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+)
+
+// leave ends a client's session, and makes its gateway known as offline when it was the last one.
+func (b *Broker) leave(cl *mqtt.Client) {
+	s, last := b.remove(cl)
+	if s == nil {
+		return
+	}
+	s.close()
+	if last {
+		b.report(s, "offline")
+	}
+	b.suspend(cl)
+}
+
+// resume finds out whether a client that logged in has a session from before, also when the broker was another one then.
+func (b *Broker) resume(ctx context.Context, cl *mqtt.Client, s *session, clean bool) (err error) {
+	if b.access.Resume != nil {
+		s.present, err = b.access.Resume(ctx, cl.ID, s.credential, clean, lasts(cl) > 0)
+	}
+	return err
+}
+
+// suspend keeps the session of a client that is gone, unless it has come back already. When the broker stops, it is kept anyway.
+func (b *Broker) suspend(cl *mqtt.Client) {
+	if b.access.Suspend == nil || b.ctx.Err() != nil || b.returned(cl) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(b.ctx, b.cfg.ConnectTimeout)
+	defer cancel()
+	if err := b.access.Suspend(ctx, cl.ID, lasts(cl)); err != nil && b.ctx.Err() == nil {
+		b.log.WarnContext(ctx, "cannot record the end of an mqtt connection", "client", cl.ID, "error", err)
+	}
+}
+
+// lasts is how long a client's session outlasts its connection.
+func lasts(cl *mqtt.Client) time.Duration {
+	seconds := cl.Properties.Props.SessionExpiryInterval
+	if cl.Properties.ProtocolVersion < 5 && !cl.Properties.Clean {
+		seconds = longestSession
+	}
+	return time.Duration(min(seconds, longestSession)) * time.Second
+}
+
+// returned reports whether a client has another connection than cl.
+func (b *Broker) returned(cl *mqtt.Client) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for other := range b.sessions {
+		if other != cl && other.ID == cl.ID {
+			return true
+		}
+	}
+	return false
+}
+
+// add keeps the session of a client that logged in.
+func (b *Broker) add(cl *mqtt.Client, s *session) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sessions[cl] = s
+}
+
+func (b *Broker) session(cl *mqtt.Client) *session {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.sessions[cl]
+}
+
+// remove forgets a client's session and reports whether it was its gateway's last one. Nil when it never logged in.
+func (b *Broker) remove(cl *mqtt.Client) (s *session, last bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s = b.sessions[cl]
+	if s == nil {
+		return nil, false
+	}
+	delete(b.sessions, cl)
+	return s, !b.hasOther(cl, s.gateway)
+}
+
+// replaced reports whether a gateway has another connection than cl.
+func (b *Broker) replaced(cl *mqtt.Client, gateway string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.hasOther(cl, gateway)
+}
+
+func (b *Broker) hasOther(cl *mqtt.Client, gateway string) bool {
+	for other, s := range b.sessions {
+		if other != cl && s.gateway == gateway {
+			return true
+		}
+	}
+	return false
+}
