@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import {
   createCredential, createGateway, createSensor, createTicket, deleteGateway, getGateway, getHealth, getMe, listData,
-  listGateways, listLatest, listSensors, login, logout, Quality, refresh, updateGateway, updateSensor, writeData,
+  listGateways, listLatest, listRejections, listSensors, login, logout, Quality, refresh, updateGateway, updateSensor, writeData,
 } from '@oei-ms/client';
 import { Live } from '@oei-ms/client/live';
 import { admin, logIn, startServer } from './server.mjs';
@@ -55,6 +55,22 @@ test('readings are written once and read back', async () => {
   assert.equal(Date.parse(data[0].timestamp), Date.parse(readings[0].timestamp));
   const latest = (await listLatest({ query: { sensor_id: [sensor.id] }, throwOnError: true })).data;
   assert.deepEqual(latest.map((r) => [r.sensor_id, r.gateway_id, r.value]), [[sensor.id, gateway.id, null]]);
+});
+
+test('a write that is sent again with its key is answered as the first time', async () => {
+  const send = (value) => writeData({
+    headers: { 'Idempotency-Key': 'ts-write-1' }, body: { readings: [{ sensor_id: sensor.id, timestamp: recently('2026-01-02T03:09:00Z'), value }] },
+  });
+  const first = await send(5);
+  assert.deepEqual([first.data.stored, first.response.headers.get('Idempotency-Replayed')], [1, null]);
+  const again = await send(5);
+  assert.deepEqual([again.data, again.response.headers.get('Idempotency-Replayed')], [first.data, 'true']);
+  problem((await send(6)).error, 422, '/problems/unprocessable');
+});
+
+test('what was refused is a list to page through', async () => {
+  const { data, response } = await listRejections({ query: { gateway_id: gateway.id, reason: 'malformed', count: true }, throwOnError: true });
+  assert.deepEqual([data, response.headers.get('X-Total-Count')], [[], '0']);
 });
 
 test('several values of one parameter arrive as several', async () => {
