@@ -1,9 +1,19 @@
 package configs
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 const goodKey = "SECRET_KEY=R3aq0JrX1sVdTq8mY6nZpWc4uBhKfLgE5xOiN7tDyPs="
@@ -32,6 +42,9 @@ func TestEachBadSettingIsNamedWithItsRemedy(t *testing.T) {
 		"a tilde no shell has seen":  {env("DATA_DIR=~/data"), `DATA_DIR: "~/data" begins with ~, which only a shell understands; write the whole path`},
 		"a host with its port":       {env("HOST=0.0.0.0:80"), `HOST: "0.0.0.0:80" is not an address to listen on; use 0.0.0.0, 127.0.0.1, :: or a name, and PORT for the port`},
 		"one port for two things":    {env("MQTT_PORT=8000"), `MQTT_PORT: 8000 is the API's PORT too; use another`},
+		"one port for MQTT twice":    {env("OEI_BROKER_WEBSOCKET_PORT=1883"), `OEI_BROKER_WEBSOCKET_PORT: 1883 is MQTT_PORT too; use another`},
+		"a broker's host and port":   {env("OEI_BROKER_HOST=0.0.0.0:1883"), `OEI_BROKER_HOST: "0.0.0.0:1883" is not an address to listen on; use 0.0.0.0, 127.0.0.1, :: or a name`},
+		"TLS without a certificate":  {env("OEI_BROKER_TLS_PORT=8883"), `OEI_BROKER_TLS_CERTIFICATE: is empty; name the file with the certificate for OEI_BROKER_TLS_PORT, and its key by OEI_BROKER_TLS_KEY`},
 		"a port of the own broker":   {env("MQTT_PORT=-1"), `MQTT_PORT: -1 is not a port; use 1 to 65535`},
 		"a port of another broker":   {env("MQTT_HOST=b", "MQTT_PORT=0"), `MQTT_PORT: 0 is not a port; use 1 to 65535`},
 		"a packet below its message": {env("OEI_BROKER_MAX_PACKET=1000000"), `OEI_BROKER_MAX_PACKET: 1000000 is less than a message may have by OEI_INGEST_MAX_PAYLOAD; use more than 1048576`},
@@ -93,6 +106,8 @@ func TestWhatProductionRefuses(t *testing.T) {
 		guessed   = "SECRET_KEY: it can be guessed"
 	)
 	local := []string{"ENVIRONMENT=production", "HOST=127.0.0.1"}
+	cert, key := certificate(t)
+	secured := slices.Concat([]string{"OEI_BROKER_PLAIN=false", "OEI_BROKER_TLS_PORT=8883", "OEI_BROKER_TLS_CERTIFICATE=" + cert, "OEI_BROKER_TLS_KEY=" + key}, local)
 	database := func(dsn string) []string { return append([]string{"DATABASE_URL=" + dsn}, local...) }
 	tests := map[string]struct {
 		env  []string
@@ -100,6 +115,14 @@ func TestWhatProductionRefuses(t *testing.T) {
 	}{
 		"plain listeners":                      {[]string{"ENVIRONMENT=production"}, plaintext},
 		"a plain API beside another broker":    {[]string{"ENVIRONMENT=production", "MQTT_HOST=b"}, "HOST: 0.0.0.0 takes HTTP without TLS"},
+		"a plain broker beside a local API":    {append([]string{"OEI_BROKER_HOST=0.0.0.0"}, local...), "OEI_BROKER_HOST: 0.0.0.0 takes MQTT without TLS from beyond this machine"},
+		"a broker with TLS beside a local API": {slices.Concat(secured, []string{"OEI_BROKER_HOST=0.0.0.0"}), ""},
+		"a WebSocket with TLS":                 {slices.Concat(secured, []string{"OEI_BROKER_HOST=0.0.0.0", "OEI_BROKER_WEBSOCKET_PORT=8884"}), ""},
+		"a local plain broker, a remote API":   {[]string{"ENVIRONMENT=production", "OEI_BROKER_HOST=127.0.0.1"}, "HOST: 0.0.0.0 takes HTTP without TLS"},
+		"a WebSocket without TLS": {
+			append([]string{"OEI_BROKER_HOST=0.0.0.0", "OEI_BROKER_PLAIN=false", "OEI_BROKER_WEBSOCKET_PORT=8083"}, local...),
+			"OEI_BROKER_HOST: 0.0.0.0 takes MQTT without TLS",
+		},
 		"but not on loopback":                  {local, ""},
 		"nor on IPv6 loopback":                 {[]string{"ENVIRONMENT=production", "HOST=::1"}, ""},
 		"nor when it is said":                  {[]string{"ENVIRONMENT=production", "ALLOW_PLAINTEXT=true"}, ""},
@@ -129,6 +152,32 @@ func TestWhatProductionRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// certificate makes files with a certificate that signed itself and its key.
+func certificate(t *testing.T) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := func(name, kind string, der []byte) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	return file("cert.pem", "CERTIFICATE", der), file("key.pem", "PRIVATE KEY", secret)
 }
 
 func TestTheSameIsAcceptedInDevelopment(t *testing.T) {
