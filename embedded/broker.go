@@ -106,7 +106,7 @@ func (b *Broker) listen(ls Listeners) error {
 		}
 		secure = c.open
 	}
-	crowd := newCrowd(b.cfg)
+	crowd := newCrowd(b.cfg, &b.server.Listeners.ClientsWg)
 	for _, l := range []struct {
 		id string
 		net.Listener

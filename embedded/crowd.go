@@ -11,7 +11,8 @@ const mostSurplus = 32
 
 // crowd counts the connections of all listeners. It is safe for concurrent use.
 type crowd struct {
-	cfg BrokerConfig
+	cfg     BrokerConfig
+	clients *sync.WaitGroup // the broker's
 
 	mu      sync.Mutex
 	in      int
@@ -25,7 +26,9 @@ type visit struct {
 	surplus bool
 }
 
-func newCrowd(cfg BrokerConfig) *crowd { return &crowd{cfg: cfg, from: map[netip.Addr]int{}} }
+func newCrowd(cfg BrokerConfig, clients *sync.WaitGroup) *crowd {
+	return &crowd{cfg: cfg, clients: clients, from: map[netip.Addr]int{}}
+}
 
 // enter counts a connection from addr; nil when it must not come in.
 func (c *crowd) enter(addr net.Addr) *visit {

@@ -108,7 +108,8 @@ func (l *listener) serve(establish listeners.EstablishFn, conn net.Conn, v *visi
 	if err == nil {
 		err = p.Conn.SetDeadline(deadline)
 	}
-	if err == nil {
+	if err == nil && l.begin() {
+		defer l.crowd.clients.Done()
 		err = establish(l.ID(), p)
 	}
 	if err != nil {
@@ -148,6 +149,16 @@ func (l *listener) admit(conn net.Conn) *visit {
 		l.serving.Add(1)
 	}
 	return v
+}
+
+// begin counts a client for the broker to wait for, unless the broker has begun to wait, which it would not notice.
+func (l *listener) begin() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.crowd.clients.Add(1)
+	}
+	return !l.closed
 }
 
 func (l *listener) release(conn net.Conn, v *visit) {

@@ -81,7 +81,7 @@ func bare(t *testing.T, p *mochiProbe) (b *bench, logged func() string) {
 	}
 	var log lockedBuffer
 	server := mqtt.New(&mqtt.Options{Capabilities: mqtt.NewDefaultServerCapabilities(), Logger: slog.New(slog.DiscardHandler)})
-	ours := newListener("mqtt", l, plain, newCrowd(DefaultBrokerConfig()), slog.New(slog.NewTextHandler(&log, nil)))
+	ours := newListener("mqtt", l, plain, newCrowd(DefaultBrokerConfig(), &server.Listeners.ClientsWg), slog.New(slog.NewTextHandler(&log, nil)))
 	for _, err := range []error{server.AddHook(p, nil), server.AddListener(ours), server.Serve()} {
 		if err != nil {
 			t.Fatal(err)
