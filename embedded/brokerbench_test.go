@@ -40,6 +40,7 @@ type bench struct {
 	revoked  map[int64]bool
 	down     bool                      // the database is not there
 	kept     *map[string]time.Duration // MQTT sessions by client; those of connected ones last for ever
+	full     chan struct{}             // not nil: nothing is taken until it is closed
 }
 
 const forEver = time.Duration(1<<63 - 1)
@@ -159,7 +160,16 @@ func (b *bench) inForce(_ context.Context, ids []int64) (map[int64]string, error
 
 func (b *bench) take(ctx context.Context, m ingest.Message) error {
 	b.mu.Lock()
-	submit := b.submit
+	submit, full := b.submit, b.full
+	b.mu.Unlock()
+	if full != nil {
+		select {
+		case <-full:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	b.mu.Lock()
 	if strings.HasSuffix(m.Topic, "/status") {
 		b.statuses = append(b.statuses, m.Topic[:len(m.Topic)-len("/status")]+" by "+m.Gateway+" "+string(m.Payload))
 		b.mu.Unlock()

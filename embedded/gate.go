@@ -190,6 +190,8 @@ func (g *gate) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 func (g *gate) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	if s := g.b.session(cl); s != nil {
 		go s.acknowledge()
+		s.hold(time.Now())
+		defer s.release()
 		g.b.report(s, "online")
 	}
 }
