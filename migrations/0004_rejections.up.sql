@@ -3,6 +3,11 @@ ALTER TABLE rejections ADD COLUMN gateway_id integer NOT NULL DEFAULT 0;
 UPDATE rejections r SET gateway_id = g.id FROM gateways g WHERE g.key = r.gateway;
 CREATE INDEX rejections_gateway_id ON rejections (gateway_id, last_at);
 
+-- One hash tells them apart, so that adding one costs little. Those there are get one that nothing else has.
+ALTER TABLE rejections ADD COLUMN hash bytea; -- SHA-256 of gateway, reason and topic, each with a NUL behind it, and payload
+UPDATE rejections SET hash = sha256(int8send(id));
+ALTER TABLE rejections DROP COLUMN payload_hash, DROP CONSTRAINT rejections_pkey, ADD PRIMARY KEY (hash);
+
 -- How many of each gateway there are, counted in the transaction that adds them.
 CREATE TABLE rejection_counts (
     gateway_id integer NOT NULL PRIMARY KEY,

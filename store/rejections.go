@@ -52,8 +52,10 @@ type RejectionFilter struct {
 	Start, End             *time.Time // of the last time it came, [Start, End)
 }
 
+// A gateway's are those that have its id, whatever its key was, and those that came before it was registered.
 const rejectionsWhere = `
-	WHERE ($1::text IS NULL OR gateway = $1) AND ($2::int IS NULL OR gateway_id = $2) AND ($3::text IS NULL OR reason = $3)
+	WHERE ($1::text IS NULL OR gateway_id = ANY (ARRAY(SELECT id FROM gateways WHERE key = $1) || 0) AND (gateway_id <> 0 OR gateway = $1))
+		AND ($2::int IS NULL OR gateway_id = $2) AND ($3::text IS NULL OR reason = $3)
 		AND ($4::text IS NULL OR topic = $4)
 		AND last_at >= coalesce($5::timestamptz, '-infinity') AND last_at < coalesce($6::timestamptz, 'infinity')`
 
@@ -115,8 +117,8 @@ func (s *Store) sweepRejections(ctx context.Context, gateway int64, retention ti
 		}
 		const q = `
 			DELETE FROM rejections
-			WHERE id = ANY (ARRAY(
-				SELECT id
+			WHERE ctid = ANY (ARRAY(
+				SELECT ctid
 				FROM rejections
 				WHERE gateway_id = $1 AND last_at <= now() - make_interval(secs => $2)
 				LIMIT $3
@@ -139,9 +141,13 @@ func (s *Store) sweepRejections(ctx context.Context, gateway int64, retention ti
 	return left, err
 }
 
-type rejectionKey struct {
-	gateway, topic, reason string
-	hash                   [sha256.Size]byte
+// rejectionHash tells what is counted together.
+func rejectionHash(gateway, reason, topic string, payload []byte) [sha256.Size]byte {
+	b := make([]byte, 0, len(gateway)+len(reason)+len(topic)+len(payload)+3)
+	for _, s := range []string{gateway, reason, topic} {
+		b = append(append(b, s...), 0)
+	}
+	return sha256.Sum256(append(b, payload...))
 }
 
 // addRejections records rs; one that is there already is counted. Of each gateway the newest most are kept, all of them when most
@@ -151,19 +157,20 @@ func addRejections(ctx context.Context, tx *sqlx.Tx, rs []Rejection, most int) e
 		return nil
 	}
 	var (
-		at                              = make(map[rejectionKey]int, len(rs))
+		at                              = make(map[[sha256.Size]byte]int, len(rs))
 		gateways, topics, reasons, text []string
 		payloads, hashes                [][]byte
 		ids, sizes, counts              []int64
 		firsts, lasts                   []time.Time
 	)
 	for _, r := range rs {
-		k := rejectionKey{storable(r.Gateway), storable(r.Topic[:min(len(r.Topic), rejectedTopic)]), r.Reason, sha256.Sum256(r.Payload)}
-		i, ok := at[k]
+		gateway, topic := storable(r.Gateway), storable(r.Topic[:min(len(r.Topic), rejectedTopic)])
+		hash := rejectionHash(gateway, r.Reason, topic, r.Payload)
+		i, ok := at[hash]
 		if !ok {
-			at[k] = len(counts)
-			gateways, topics, reasons, text = append(gateways, k.gateway), append(topics, k.topic), append(reasons, k.reason), append(text, storable(r.Detail))
-			payloads, hashes = append(payloads, r.Payload[:min(len(r.Payload), rejectedBytes)]), append(hashes, k.hash[:])
+			at[hash] = len(counts)
+			gateways, topics, reasons, text = append(gateways, gateway), append(topics, topic), append(reasons, r.Reason), append(text, storable(r.Detail))
+			payloads, hashes = append(payloads, r.Payload[:min(len(r.Payload), rejectedBytes)]), append(hashes, hash[:])
 			ids, sizes, counts = append(ids, r.GatewayID), append(sizes, int64(len(r.Payload))), append(counts, 1)
 			firsts, lasts = append(firsts, r.At), append(lasts, r.At)
 			continue
@@ -174,13 +181,13 @@ func addRejections(ctx context.Context, tx *sqlx.Tx, rs []Rejection, most int) e
 	// xmax is 0 in a row that is new. An entry stays with the gateway it was first of.
 	const q = `
 		WITH written AS (
-			INSERT INTO rejections (gateway_id, gateway, topic, reason, detail, payload, payload_hash, payload_size, count, first_at, last_at)
+			INSERT INTO rejections (gateway_id, gateway, topic, reason, detail, payload, hash, payload_size, count, first_at, last_at)
 			SELECT *
 			FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[], $8::int[], $9::int[],
 				$10::timestamptz[], $11::timestamptz[])
 				AS r (gateway_id, gateway, topic, reason, detail, payload, hash, size, count, first_at, last_at)
-			ORDER BY gateway, reason, hash, topic
-			ON CONFLICT (gateway, reason, payload_hash, topic) DO UPDATE
+			ORDER BY gateway, reason, hash
+			ON CONFLICT (hash) DO UPDATE
 			SET count = rejections.count + excluded.count, last_at = excluded.last_at, detail = excluded.detail
 			RETURNING gateway_id, xmax = 0 AS added)
 		INSERT INTO rejection_counts AS c (gateway_id, kept)
@@ -220,11 +227,11 @@ func dropOldest(ctx context.Context, tx *sqlx.Tx, gateways, over []int64) error 
 	const q = `
 		WITH gone AS (
 			DELETE FROM rejections
-			WHERE id = ANY (ARRAY(
-				SELECT oldest.id
+			WHERE ctid = ANY (ARRAY(
+				SELECT oldest.ctid
 				FROM unnest($1::int[], $2::int[]) AS g (gateway_id, n)
 				CROSS JOIN LATERAL (
-					SELECT id
+					SELECT ctid
 					FROM rejections
 					WHERE gateway_id = g.gateway_id
 					ORDER BY last_at

@@ -170,7 +170,7 @@ func TestSweepRejections(t *testing.T) {
 	if got, want := kept(t, db), fmt.Sprintf("0 c, %d c", g.ID); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	run(t, db, `INSERT INTO rejections (gateway_id, gateway, topic, reason, detail, payload, payload_size, payload_hash, first_at, last_at)
+	run(t, db, `INSERT INTO rejections (gateway_id, gateway, topic, reason, detail, payload, payload_size, hash, first_at, last_at)
 		SELECT $1, 'g', 't', 'r', '', '', 0, int8send(i), now(), now() - interval '2 hours' FROM generate_series(1, 2500) i`, g.ID)
 	run(t, db, `UPDATE rejection_counts SET kept = kept + 2500 WHERE gateway_id = $1`, g.ID)
 	ok(t, s.SweepRejections(t.Context(), time.Hour))
@@ -182,20 +182,23 @@ func TestSweepRejections(t *testing.T) {
 
 func TestRejectionsAreListedNewestFirst(t *testing.T) {
 	s := open(t)
-	a, b := refusal(1, "a", 1), refusal(1, "b", 2)
-	other := store.Rejection{Gateway: "g1", Topic: "elsewhere", Reason: "unknown_topic", Payload: []byte("c"), At: noon.Add(2 * time.Second)}
-	record(t, s, 0, a, b, other)
+	addGateway(t, s, "g1")
+	addGateway(t, s, "g2")
+	record(t, s, 0, refusal(1, "a", 1), refusal(1, "b", 2)) // and before it was registered:
+	record(t, s, 0, store.Rejection{Gateway: "g1", Topic: "elsewhere", Reason: "unknown_topic", Payload: []byte("c"), At: noon.Add(2 * time.Second)})
 	record(t, s, 0, refusal(2, "d", 3))
+	record(t, s, 0, store.Rejection{Gateway: "g3", Topic: "elsewhere", Reason: "unknown_gateway", Payload: []byte("e"), At: noon.Add(4 * time.Second)})
 	at := func(second int) *time.Time { return ptr(noon.Add(time.Duration(second) * time.Second)) }
 	tests := map[string]struct {
 		f    store.RejectionFilter
 		want string
 	}{
-		"all":                      {store.RejectionFilter{}, "dcba"},
+		"all":                      {store.RejectionFilter{}, "edcba"},
 		"by the gateway's key":     {store.RejectionFilter{Gateway: ptr("g1")}, "cba"},
+		"by what a topic said":     {store.RejectionFilter{Gateway: ptr("g3")}, "e"},
 		"by the gateway's id":      {store.RejectionFilter{GatewayID: ptr[int64](1)}, "ba"},
 		"by reason":                {store.RejectionFilter{Reason: ptr("malformed")}, "dba"},
-		"by topic":                 {store.RejectionFilter{Topic: ptr("elsewhere")}, "c"},
+		"by topic":                 {store.RejectionFilter{Topic: ptr("elsewhere")}, "ec"},
 		"by time, without the end": {store.RejectionFilter{Start: at(2), End: at(3)}, "cb"},
 		"by everything":            {store.RejectionFilter{Gateway: ptr("g2"), GatewayID: ptr[int64](2), Reason: ptr("malformed"), Topic: ptr("gateways/g2/data"), Start: at(3), End: at(4)}, "d"},
 		"by what there is not":     {store.RejectionFilter{Gateway: ptr("g1"), GatewayID: ptr[int64](2)}, ""},
@@ -220,8 +223,12 @@ func TestRejectionsAreListedNewestFirst(t *testing.T) {
 			}
 		}
 	}
-	if rs := must(s.Rejections(t.Context(), store.RejectionFilter{Topic: ptr("elsewhere")}, nil, 0, 1)); rs[0].GatewayID != nil || rs[0].Gateway != "g1" {
+	if rs := must(s.Rejections(t.Context(), store.RejectionFilter{Topic: ptr("elsewhere")}, nil, 0, 1)); rs[0].GatewayID != nil || rs[0].Gateway != "g3" {
 		t.Errorf("a gateway that is not registered: got %+v", rs[0])
+	}
+	must(s.UpdateGateway(t.Context(), 1, 0, store.GatewayChange{Key: ptr("new")}))
+	if rs := must(s.Rejections(t.Context(), store.RejectionFilter{Gateway: ptr("new")}, nil, 0, 10)); len(rs) != 2 {
+		t.Errorf("a gateway with a new key: got %+v, want those of its old one", rs)
 	}
 }
 
@@ -233,8 +240,8 @@ func BenchmarkRejections(b *testing.B) {
 			s, db := openRaw(b)
 			if full {
 				run(b, db, `
-					INSERT INTO rejections (gateway_id, gateway, topic, reason, detail, payload, payload_size, payload_hash, first_at, last_at)
-					SELECT g, 'g' || g, 'gateways/g' || g || '/data', 'malformed', 'd', '', 0, int8send(i), $3, $3::timestamptz - i * interval '1 second'
+					INSERT INTO rejections (gateway_id, gateway, topic, reason, detail, payload, payload_size, hash, first_at, last_at)
+					SELECT g, 'g' || g, 'gateways/g' || g || '/data', 'malformed', 'd', '', 0, sha256(int8send(i * 1000000000::bigint + g)), $3, $3::timestamptz - i * interval '1 second'
 					FROM generate_series(1, $1::int) g, generate_series(1, $2::int) i`, gateways, most, noon)
 				run(b, db, `INSERT INTO rejection_counts SELECT g, $2 FROM generate_series(1, $1::int) g`, gateways, most)
 				run(b, db, `VACUUM ANALYZE rejections`)
