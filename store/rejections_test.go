@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oei-ms/oei-ms/internal/pgtest"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -229,6 +230,30 @@ func TestRejectionsAreListedNewestFirst(t *testing.T) {
 	must(s.UpdateGateway(t.Context(), 1, 0, store.GatewayChange{Key: ptr("new")}))
 	if rs := must(s.Rejections(t.Context(), store.RejectionFilter{Gateway: ptr("new")}, nil, 0, 10)); len(rs) != 2 {
 		t.Errorf("a gateway with a new key: got %+v, want those of its old one", rs)
+	}
+}
+
+func TestMigrationKeepsRejections(t *testing.T) {
+	dsn := pgtest.DSN(t) + durable
+	db := must(sql.Open("postgres", dsn))
+	defer db.Close()
+	ok(t, store.MigrateTo(t.Context(), dsn, 3))
+	run(t, db, `INSERT INTO gateways (key, name) VALUES ('g1', 'known')`)
+	run(t, db, `
+		INSERT INTO rejections (gateway, topic, reason, detail, payload, payload_size, payload_hash, first_at, last_at)
+		SELECT 'g' || i % 3, 't', 'r', '', convert_to(i::text, 'utf8'), 1, sha256(int8send(i)), $1, $1::timestamptz + i * interval '1 second'
+		FROM generate_series(1, 6) i`, noon)
+	ok(t, store.MigrateTo(t.Context(), dsn, store.Newest()))
+	if got, want := kept(t, db), "0 2356, 1 14"; got != want {
+		t.Errorf("up: got %s, want %s", got, want)
+	}
+	record(t, openAt(t, dsn), 2, refusal(1, "7", 7), refusal(0, "8", 8))
+	if got, want := kept(t, db), "0 68, 1 47"; got != want {
+		t.Errorf("up, and more: got %s, want %s", got, want)
+	}
+	ok(t, store.MigrateTo(t.Context(), dsn, 3))
+	if n := scan[int](t, db, `SELECT count(*) FROM rejections`); n != 4 {
+		t.Errorf("down: got %d, want 4", n)
 	}
 }
 
