@@ -19,7 +19,7 @@ func TestFaultKillNineBehindAnotherBrokerLosesNothingThatItAcknowledged(t *testi
 	dir := dataDir(t)
 	p := serve(t, dir, settings...)
 	l := newLedger(p.registerAll(4))
-	stop := l.run(t, m.Addr(), load{senders: 16, samples: 1, qos: 1, pause: 5 * time.Millisecond})
+	stop := l.run(t, m.Addr(), load{senders: 16, samples: 1, qos: 1, pause: 20 * time.Millisecond})
 	for range rounds(t, 5) {
 		l.flows(p, 100, 20*time.Second)
 		upTo(random, 200*time.Millisecond)
@@ -40,7 +40,7 @@ func TestFaultKillNineOfAnotherBroker(t *testing.T) {
 	m := mosquitto.Start(t)
 	p := serve(t, dataDir(t), "MQTT_HOST="+m.Host(), fmt.Sprintf("MQTT_PORT=%d", m.Port()))
 	l := newLedger(p.registerAll(4))
-	l.run(t, m.Addr(), load{senders: 16, samples: 1, qos: 1, pause: 5 * time.Millisecond})
+	l.run(t, m.Addr(), load{senders: 16, samples: 1, qos: 1, pause: 20 * time.Millisecond})
 	stored := func() int { return query[int](t, p.dsn(), `SELECT count(*) FROM sensor_data`) }
 	for range rounds(t, 3) {
 		l.flows(p, 100, 20*time.Second)

@@ -63,7 +63,7 @@ func postgresOf(t *testing.T, program int) (pids []int) {
 func TestFaultDatabaseThatHangsAndThenIsGone(t *testing.T) {
 	db := pgtest.Server(t)
 	p := serve(t, dataDir(t), "DATABASE_URL="+db.DSN())
-	devices := p.registerAll(20)
+	devices := p.registerAll(18)
 	for i := range devices {
 		devices[i].keepAlive = 4 // so that pings fall into the outage
 	}
@@ -78,7 +78,7 @@ func TestFaultDatabaseThatHangsAndThenIsGone(t *testing.T) {
 	db.Pause()
 	p.eventually(10*time.Second, "it is not ready", func() bool { return p.status("/health/ready") == http.StatusServiceUnavailable })
 	acked := l.count()
-	for range rounds(t, 5) {
+	for range rounds(t, 4) {
 		time.Sleep(time.Second)
 		if got := p.status("/health/live"); got != http.StatusOK {
 			t.Errorf("/health/live: got %d, want 200", got)

@@ -55,7 +55,7 @@ func survivesAFullDisk(t *testing.T, p *process, dsn func() string, fill, empty 
 		fill()
 		p.eventually(60*time.Second, "nothing is acknowledged any more", func() bool {
 			before := l.count()
-			time.Sleep(2 * time.Second)
+			time.Sleep(time.Second)
 			return l.count() == before
 		})
 		if l.inFlight.Load() == 0 {

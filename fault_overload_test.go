@@ -16,7 +16,7 @@ func TestFaultOverload(t *testing.T) {
 	db := pgtest.Server(t)
 	w := newWire(t, db.DSN())
 	p := serve(t, dataDir(t), "DATABASE_URL="+w.dsn())
-	devices := p.registerAll(8)
+	devices := p.registerAll(6)
 	sure, unsure := newLedger(devices[:4]), newLedger(devices[4:])
 	w.slow(20*time.Millisecond, 200<<10) // so that any machine publishes more than the database takes
 	stopSure := sure.run(t, p.mqtt, load{senders: 64, samples: 10, qos: 1})
