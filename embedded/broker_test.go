@@ -699,7 +699,7 @@ func TestPanicHarmsOneConnection(t *testing.T) {
 	c.reads("DISCONNECT 0x83", "closed")
 	b.client("g1", will(topic, "bomb")).close() // in a will
 	until(t, "the will came", func() bool { return bombs.Load() == 2 })
-	b.client("g1", func(c *packets.Connect) {   // in a will that comes later
+	b.client("g1", func(c *packets.Connect) { // in a will that comes later
 		will(topic, "bomb")(c)
 		c.WillProperties.WillDelayInterval, c.Properties.SessionExpiryInterval = ptr(uint32(1)), ptr(uint32(100))
 	}).close()
