@@ -1,8 +1,10 @@
 package main
 
 import (
+	"database/sql"
 	"net/http"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oei-ms/oei-ms/embedded"
 	"github.com/oei-ms/oei-ms/gen/client"
 	"github.com/oei-ms/oei-ms/internal/pgtest"
 )
@@ -28,13 +31,24 @@ func TestFaultKillNineOfPostgresLosesNothingThatWasAcknowledged(t *testing.T) {
 		for _, pid := range pids {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended since
 		}
-		l.flows(p, 1000, 10*time.Second) // more than were on their way; fails also when the program has ended
+		p.eventually(20*time.Second, "PostgreSQL is back", p.hasDatabase) // it takes the longer, the more often it is killed
+		l.flows(p, 1000, 10*time.Second)                                  // more than were on their way
 	}
 	stop()
 	l.check(t, p.dsn())
 	if n := l.breaks.Load(); n > 0 {
 		t.Errorf("%d gateways were disconnected", n)
 	}
+}
+
+// hasDatabase reports whether the private cluster answers.
+func (p *process) hasDatabase() bool {
+	db, err := sql.Open("postgres", embedded.RunningDSN(filepath.Join(p.dir, "postgres"))+" connect_timeout=1")
+	if err != nil {
+		return false
+	}
+	defer db.Close()
+	return db.Ping() == nil
 }
 
 // postgresOf returns the processes of the cluster that the program with this pid has, the first of them first.
