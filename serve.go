@@ -204,7 +204,7 @@ func databaseCheck(st *store.Store, cfg *configs.Config) []server.Check {
 // keepHouse does what has to be done now and then: partitions ahead of time, readings of deleted sensors, old sessions, old
 // idempotency keys, and what was refused longer than rejections ago.
 func keepHouse(ctx context.Context, st *store.Store, rejections time.Duration, log *slog.Logger) error {
-	often, seldom := time.NewTicker(10*time.Second), time.NewTicker(time.Hour)
+	often, seldom := time.NewTicker(10*time.Second), time.NewTimer(time.Minute) // soon: one that never runs for an hour has to sweep too
 	defer often.Stop()
 	defer seldom.Stop()
 	for {
@@ -215,6 +215,7 @@ func keepHouse(ctx context.Context, st *store.Store, rejections time.Duration, l
 		case <-often.C:
 			err = st.Purge(ctx)
 		case <-seldom.C:
+			seldom.Reset(time.Hour)
 			err = errors.Join(st.EnsurePartitions(ctx), st.SweepSessions(ctx), st.SweepKeys(ctx), st.SweepRejections(ctx, rejections))
 		}
 		if err != nil && ctx.Err() == nil {

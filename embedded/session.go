@@ -175,16 +175,18 @@ func (s *session) ready() []*ack {
 // encode appends a PUBACK; one with a reason string only to a client that wants it and can take it.
 func (s *session) encode(buf *bytes.Buffer, a *ack) {
 	props := &s.client.Properties
+	if props.ProtocolVersion < 5 || a.receipt.Code == 0 && a.receipt.Text == "" { // nearly all; both versions write it so
+		buf.Write([]byte{packets.Puback << 4, 2, byte(a.id >> 8), byte(a.id)})
+		return
+	}
 	pk := packets.Packet{
 		FixedHeader:     packets.FixedHeader{Type: packets.Puback},
 		ProtocolVersion: props.ProtocolVersion,
 		PacketID:        a.id,
+		ReasonCode:      a.receipt.Code,
+		Properties:      packets.Properties{ReasonString: a.receipt.Text},
 	}
-	if props.ProtocolVersion == 5 {
-		pk.ReasonCode = a.receipt.Code
-		pk.Properties.ReasonString = a.receipt.Text
-		pk.Mods.DisallowProblemInfo = props.Props.RequestProblemInfoFlag && props.Props.RequestProblemInfo == 0
-	}
+	pk.Mods.DisallowProblemInfo = props.Props.RequestProblemInfoFlag && props.Props.RequestProblemInfo == 0
 	at := buf.Len()
 	err := pk.PubackEncode(buf)
 	if limit := int(props.Props.MaximumPacketSize); err == nil && limit > 0 && buf.Len()-at > limit {
