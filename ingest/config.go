@@ -25,9 +25,9 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Committers: 2,
-		BatchRows:  5000,
+		BatchRows:  20_000,
 		Linger:     2 * time.Millisecond,
-		MaxBytes:   20 << 20,
+		MaxBytes:   16 << 20,
 		MaxPayload: 1 << 20,
 		MaxAge:     10 * 365 * 24 * time.Hour,
 		MaxAhead:   5 * time.Minute,
