@@ -120,7 +120,7 @@ func measure(ctx context.Context, title string, f *fleet, s *service, db *sql.DB
 	if err := f.run(ctx, keys, secrets); err != nil {
 		return err
 	}
-	rate := float64(f.inTime) / f.o.duration.Seconds()
+	seconds := f.o.duration.Seconds()
 	end := s.usage()
 	if err := db.QueryRowContext(ctx, count).Scan(&after); err != nil {
 		return err
@@ -132,7 +132,7 @@ func measure(ctx context.Context, title string, f *fleet, s *service, db *sql.DB
 	}
 	perReading := func(d time.Duration) float64 { return float64(d.Microseconds()) / float64(max(readings, 1)) }
 	fmt.Printf("%-44s %10.0f %10.0f %8s %8s  %6.2f + %5.2f database %5d MiB\n", title,
-		rate, rate*float64(f.points),
+		float64(f.inTime)/seconds, float64(f.stored*int64(f.points))/seconds,
 		quantile(f.latencies, 0.5).Round(10*time.Microsecond), quantile(f.latencies, 0.99).Round(10*time.Microsecond),
 		perReading(end.service-used.service), perReading(end.database-used.database), end.peak>>20)
 	return nil

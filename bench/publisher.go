@@ -26,7 +26,8 @@ type fleet struct {
 	sent, acked, refused atomic.Int64
 	latencies            []*histogram
 	reason               string // of the first refusal
-	inTime               int64  // acknowledged within the duration
+	inTime               int64  // acknowledged within the duration, refused ones too
+	stored               int64  // those of them that were not refused
 }
 
 // run publishes for the duration, then waits for the acknowledgements still due.
@@ -41,7 +42,8 @@ func (f *fleet) run(ctx context.Context, keys []string, secrets []string) error 
 		wg.Go(func() { errs[i] = f.publish(ctx, i, key, secrets[i]) })
 	}
 	<-ctx.Done()
-	f.inTime = f.acked.Load()
+	f.inTime = f.acked.Load() + f.refused.Load()
+	f.stored = f.acked.Load()
 	wg.Wait()
 	return cmp.Or(errs...)
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -43,7 +44,8 @@ var errTooMany = fmt.Errorf("it has more than %d samples", maxSamples)
 // decodeSamples reads one sample or an array of them. An error means that the whole payload is refused: it is not JSON as
 // RFC 8259 has it, names a member twice or in the wrong case, or goes on behind its end.
 func decodeSamples(payload []byte, t Topic) ([]sample, error) {
-	d := jsontext.NewDecoder(bytes.NewBuffer(payload)) // refuses duplicate names and invalid UTF-8
+	d := decoder(payload)
+	defer decoders.Put(d)
 	var samples []sample
 	switch d.PeekKind() {
 	case '{':
@@ -79,6 +81,16 @@ func decodeSamples(payload []byte, t Topic) ([]sample, error) {
 		return nil, errors.New("it is neither an object nor an array of objects")
 	}
 	return samples, end(d)
+}
+
+// decoders are those that nobody is using, so that a flood of faulty messages costs little memory.
+var decoders = sync.Pool{New: func() any { return new(jsontext.Decoder) }}
+
+// decoder reads payload; it refuses duplicate names and invalid UTF-8. Put it back into decoders.
+func decoder(payload []byte) *jsontext.Decoder {
+	d := decoders.Get().(*jsontext.Decoder)
+	d.Reset(bytes.NewBuffer(payload))
+	return d
 }
 
 // decodeSample reads one element. What is wrong with its members refuses it alone.
@@ -254,7 +266,8 @@ type status struct {
 
 // decodeStatus reads a status message.
 func decodeStatus(payload []byte) (status, error) {
-	d := jsontext.NewDecoder(bytes.NewBuffer(payload))
+	d := decoder(payload)
+	defer decoders.Put(d)
 	var s status
 	_, err := members(d, payload, func(name string) error {
 		if name != "status" && name != "timestamp" {

@@ -106,7 +106,10 @@ const detailRunes = 300
 
 // refuse refuses the whole of it.
 func (j *job) refuse(reason, format string, args ...any) {
-	j.reason, j.detail = reason, fmt.Sprintf("%.*s", detailRunes, fmt.Sprintf(format, args...))
+	j.reason, j.detail = reason, fmt.Sprintf(format, args...)
+	if len(j.detail) > detailRunes {
+		j.detail = fmt.Sprintf("%.*s", detailRunes, j.detail)
+	}
 	j.samples, j.status = nil, nil
 }
 

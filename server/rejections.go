@@ -44,7 +44,7 @@ func (s *Server) ListRejections(ctx context.Context, req api.ListRejectionsReque
 func rejectionJSON(r store.RecordedRejection) api.Rejection {
 	out := api.Rejection{
 		ID: r.ID, Gateway: r.Gateway, GatewayID: orNull(r.GatewayID), Topic: r.Topic, Reason: api.RejectionReason(r.Reason), Detail: r.Detail,
-		PayloadSize: r.PayloadSize, Count: r.Count, FirstAt: r.FirstAt.UTC(), LastAt: r.LastAt.UTC(),
+		PayloadSize: r.PayloadSize, Folded: r.Folded, Count: r.Count, FirstAt: r.FirstAt.UTC(), LastAt: r.LastAt.UTC(),
 	}
 	var isText bool
 	if out.Payload, isText = readable(r.Payload, r.PayloadSize); isText {

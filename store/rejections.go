@@ -1,8 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +19,9 @@ const (
 	rejectedTopic = 512
 	// sweptRejections is how many are removed in one transaction.
 	sweptRejections = 1000
+	// foldAbove is how many refusals a transaction records each by itself. When there are more, gateways are flooding us: of
+	// those of one gateway, topic and reason the first is recorded and the others are counted in one entry.
+	foldAbove = 32
 )
 
 // Rejection is a payload, or one sample of it, that was refused.
@@ -40,6 +45,7 @@ type RecordedRejection struct {
 	Detail      string    `db:"detail"`       // of the last time
 	Payload     []byte    `db:"payload"`      // the beginning
 	PayloadSize int       `db:"payload_size"` // of the whole
+	Folded      bool      `db:"folded"`       // it counts refusals that came too fast to keep each; payload and detail are of one of them
 	Count       int64     `db:"count"`
 	FirstAt     time.Time `db:"first_at"`
 	LastAt      time.Time `db:"last_at"`
@@ -67,7 +73,7 @@ func (f RejectionFilter) args() []any {
 // behind the one that came at that time and has the id afterID.
 func (s *Store) Rejections(ctx context.Context, f RejectionFilter, after *time.Time, afterID int64, limit int) ([]RecordedRejection, error) {
 	const q = `
-		SELECT id, nullif(gateway_id, 0) AS gateway_id, gateway, topic, reason, detail, payload, payload_size, count, first_at, last_at
+		SELECT id, nullif(gateway_id, 0) AS gateway_id, gateway, topic, reason, detail, payload, payload_size, folded, count, first_at, last_at
 		FROM rejections ` + rejectionsWhere + ` AND ($7::timestamptz IS NULL OR (last_at, id) < ($7, $8::bigint))
 		ORDER BY last_at DESC, id DESC
 		LIMIT $9`
@@ -141,13 +147,76 @@ func (s *Store) sweepRejections(ctx context.Context, gateway int64, retention ti
 	return left, err
 }
 
-// rejectionHash tells what is counted together.
-func rejectionHash(gateway, reason, topic string, payload []byte) [sha256.Size]byte {
-	b := make([]byte, 0, len(gateway)+len(reason)+len(topic)+len(payload)+3)
-	for _, s := range []string{gateway, reason, topic} {
+// rejectionHash tells what is counted together: the same payload, or all that are folded.
+func rejectionHash(e *rejectionEntry) []byte {
+	b := make([]byte, 0, len(e.Gateway)+len(e.Reason)+len(e.Topic)+len(e.Payload)+4)
+	if e.folded {
+		b = append(b, 0xFF) // no gateway begins with it
+	}
+	for _, s := range []string{e.Gateway, e.Reason, e.Topic} {
 		b = append(append(b, s...), 0)
 	}
-	return sha256.Sum256(append(b, payload...))
+	if !e.folded {
+		b = append(b, e.Payload...)
+	}
+	sum := sha256.Sum256(b)
+	return sum[:]
+}
+
+// rejectionEntry is what one transaction adds to an entry: At is the first time, last the last.
+type rejectionEntry struct {
+	Rejection
+	folded bool
+	count  int64
+	last   time.Time
+}
+
+// rejectionEntries counts together what belongs together. Each entry has a hash of its own.
+func rejectionEntries(rs []Rejection) []*rejectionEntry {
+	type kind struct{ gateway, reason, topic string }
+	type group struct {
+		each []*rejectionEntry
+		rest *rejectionEntry
+	}
+	most := len(rs) // of a kind, each by itself
+	if most > foldAbove {
+		most = 1
+	}
+	groups := make(map[kind]*group)
+	entries := make([]*rejectionEntry, 0, min(len(rs), foldAbove))
+	add := func(r Rejection, folded bool) *rejectionEntry {
+		r.Detail = storable(r.Detail)
+		e := &rejectionEntry{Rejection: r, folded: folded, count: 1, last: r.At}
+		entries = append(entries, e)
+		return e
+	}
+	for _, r := range rs {
+		r.Gateway, r.Topic = storable(r.Gateway), storable(r.Topic[:min(len(r.Topic), rejectedTopic)])
+		k := kind{r.Gateway, r.Reason, r.Topic}
+		g := groups[k]
+		if g == nil {
+			g = &group{}
+			groups[k] = g
+		}
+		same := slices.IndexFunc(g.each, func(e *rejectionEntry) bool { return bytes.Equal(e.Payload, r.Payload) })
+		switch {
+		case same >= 0:
+			g.each[same].again(r)
+		case len(g.each) < most:
+			g.each = append(g.each, add(r, false))
+		case g.rest == nil:
+			g.rest = add(r, true)
+		default:
+			g.rest.again(r)
+		}
+	}
+	return entries
+}
+
+// again counts r, which came later.
+func (e *rejectionEntry) again(r Rejection) {
+	e.count++
+	e.last = r.At
 }
 
 // addRejections records rs; one that is there already is counted. Of each gateway the newest most are kept, all of them when most
@@ -157,35 +226,25 @@ func addRejections(ctx context.Context, tx *sqlx.Tx, rs []Rejection, most int) e
 		return nil
 	}
 	var (
-		at                              = make(map[[sha256.Size]byte]int, len(rs))
-		gateways, topics, reasons, text []string
-		payloads, hashes                [][]byte
-		ids, sizes, counts              []int64
-		firsts, lasts                   []time.Time
+		entries                         = rejectionEntries(rs)
+		gateways, topics, reasons, text = make([]string, len(entries)), make([]string, len(entries)), make([]string, len(entries)), make([]string, len(entries))
+		payloads, hashes                = make([][]byte, len(entries)), make([][]byte, len(entries))
+		ids, sizes, counts              = make([]int64, len(entries)), make([]int64, len(entries)), make([]int64, len(entries))
+		folded                          = make([]bool, len(entries))
 	)
-	for _, r := range rs {
-		gateway, topic := storable(r.Gateway), storable(r.Topic[:min(len(r.Topic), rejectedTopic)])
-		hash := rejectionHash(gateway, r.Reason, topic, r.Payload)
-		i, ok := at[hash]
-		if !ok {
-			at[hash] = len(counts)
-			gateways, topics, reasons, text = append(gateways, gateway), append(topics, topic), append(reasons, r.Reason), append(text, storable(r.Detail))
-			payloads, hashes = append(payloads, r.Payload[:min(len(r.Payload), rejectedBytes)]), append(hashes, hash[:])
-			ids, sizes, counts = append(ids, r.GatewayID), append(sizes, int64(len(r.Payload))), append(counts, 1)
-			firsts, lasts = append(firsts, r.At), append(lasts, r.At)
-			continue
-		}
-		counts[i]++
-		lasts[i] = r.At
+	for i, e := range entries {
+		gateways[i], topics[i], reasons[i], text[i] = e.Gateway, e.Topic, e.Reason, e.Detail
+		payloads[i], hashes[i] = e.Payload[:min(len(e.Payload), rejectedBytes)], rejectionHash(e)
+		ids[i], sizes[i], counts[i], folded[i] = e.GatewayID, int64(len(e.Payload)), e.count, e.folded
 	}
 	// xmax is 0 in a row that is new. An entry stays with the gateway it was first of.
 	const q = `
 		WITH written AS (
-			INSERT INTO rejections (gateway_id, gateway, topic, reason, detail, payload, hash, payload_size, count, first_at, last_at)
+			INSERT INTO rejections (gateway_id, gateway, topic, reason, detail, payload, hash, payload_size, count, first_at, last_at, folded)
 			SELECT *
 			FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[], $8::int[], $9::int[],
-				$10::timestamptz[], $11::timestamptz[])
-				AS r (gateway_id, gateway, topic, reason, detail, payload, hash, size, count, first_at, last_at)
+				$10::timestamptz[], $11::timestamptz[], $12::boolean[])
+				AS r (gateway_id, gateway, topic, reason, detail, payload, hash, size, count, first_at, last_at, folded)
 			ORDER BY gateway, reason, hash
 			ON CONFLICT (hash) DO UPDATE
 			SET count = rejections.count + excluded.count, last_at = excluded.last_at, detail = excluded.detail
@@ -205,7 +264,8 @@ func addRejections(ctx context.Context, tx *sqlx.Tx, rs []Rejection, most int) e
 	}
 	err := tx.SelectContext(ctx, &kept, q, int32s(ids), pq.Array(gateways), pq.Array(topics), pq.Array(reasons), pq.Array(text),
 		pq.Array(payloads), pq.Array(hashes), int32s(sizes), int32s(counts),
-		timestamps(len(firsts), func(i int) time.Time { return firsts[i] }), timestamps(len(lasts), func(i int) time.Time { return lasts[i] }))
+		timestamps(len(entries), func(i int) time.Time { return entries[i].At }), timestamps(len(entries), func(i int) time.Time { return entries[i].last }),
+		pq.Array(folded))
 	if err != nil || most == 0 {
 		return err
 	}

@@ -28,6 +28,51 @@ func refusal(gateway int64, payload string, second int) store.Rejection {
 	}
 }
 
+// A flood keeps one payload of each kind and counts every refusal; what is no flood keeps each.
+func TestAFloodOfRejectionsIsFolded(t *testing.T) {
+	tests := map[string]struct {
+		each int // refusals of each of two gateways, every payload another, in one transaction
+		want string
+	}{
+		"no flood keeps each payload": {16, "g1 16 entries 16 in all 0 folded, g2 16 entries 16 in all 0 folded"},
+		"a flood keeps one of a kind": {17, "g1 2 entries 17 in all 16 folded, g2 2 entries 17 in all 16 folded"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s, db := openRaw(t)
+			var rs []store.Rejection
+			for i := range tt.each {
+				rs = append(rs, refusal(1, fmt.Sprint("x", i), i), refusal(2, fmt.Sprint("y", i), i))
+			}
+			record(t, s, 0, rs...)
+			const q = `
+				SELECT string_agg(format('%s %s entries %s in all %s folded', gateway, n, total, folded), ', ' ORDER BY gateway)
+				FROM (SELECT gateway, count(*) AS n, sum(count) AS total, coalesce(sum(count) FILTER (WHERE folded), 0) AS folded FROM rejections GROUP BY 1) r`
+			if got := scan[string](t, db, q); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			record(t, s, 0, rs...) // the same kinds again go to the same entries
+			if got, want := scan[int](t, db, `SELECT sum(count) FROM rejections`), 4*tt.each; got != want {
+				t.Errorf("counted: got %d, want %d", got, want)
+			}
+			if got, want := scan[int](t, db, `SELECT count(*) FROM rejections WHERE folded`), len(rs)/34*2; got != want {
+				t.Errorf("folded entries: got %d, want %d", got, want)
+			}
+		})
+	}
+}
+
+// What differs only in bytes that text cannot hold, or in the gateway's id, is one entry also within a transaction.
+func TestRejectionsOfOneEntryInOneTransaction(t *testing.T) {
+	s, db := openRaw(t)
+	a, b := refusal(1, "a", 1), refusal(1, "a", 2)
+	a.Topic, b.Topic, b.GatewayID = "t\xff", "t\xfe", 2
+	record(t, s, 0, a, b)
+	if got := scan[int](t, db, `SELECT count FROM rejections`); got != 2 {
+		t.Errorf("counted: got %d, want 2", got)
+	}
+}
+
 func TestRejections(t *testing.T) {
 	s, db := openRaw(t)
 	record := func(rs ...store.Rejection) { t.Helper(); record(t, s, 0, rs...) }

@@ -937,9 +937,9 @@ type RefreshRequest struct {
 // than the server keeps; not a finite number; quality and status code say different things; the database will not have it.
 type RejectReason string
 
-// Rejection Example: {"count":3,"detail":"member \"Value\" must be written \"value\"","first_at":"2026-01-02T03:04:05.678900Z","gateway":"press-line-1","gateway_id":1,"id":7,"last_at":"2026-01-02T03:05:05.678900Z","payload":"{\"Value\": 21.5}","payload_encoding":"text","payload_size":15,"reason":"malformed","topic":"sensors/press-line-1/t1/data"}
+// Rejection Example: {"count":3,"detail":"member \"Value\" must be written \"value\"","first_at":"2026-01-02T03:04:05.678900Z","folded":false,"gateway":"press-line-1","gateway_id":1,"id":7,"last_at":"2026-01-02T03:05:05.678900Z","payload":"{\"Value\": 21.5}","payload_encoding":"text","payload_size":15,"reason":"malformed","topic":"sensors/press-line-1/t1/data"}
 type Rejection struct {
-	// Count How often it came.
+	// Count How often it came; of a folded entry how many refusals it stands for.
 	Count int64 `json:"count"`
 
 	// Detail The same for people, as said the last time.
@@ -947,6 +947,9 @@ type Rejection struct {
 
 	// FirstAt When it came first.
 	FirstAt time.Time `json:"first_at"`
+
+	// Folded It stands for different payloads, refused for one reason, that came too fast to keep each; payload and detail are of one of them.
+	Folded bool `json:"folded"`
 
 	// Gateway Key of the gateway that sent it; when it is not registered what the topic says, which may be nothing.
 	Gateway string `json:"gateway"`

@@ -937,9 +937,9 @@ type RefreshRequest struct {
 // than the server keeps; not a finite number; quality and status code say different things; the database will not have it.
 type RejectReason string
 
-// Rejection Example: {"count":3,"detail":"member \"Value\" must be written \"value\"","first_at":"2026-01-02T03:04:05.678900Z","gateway":"press-line-1","gateway_id":1,"id":7,"last_at":"2026-01-02T03:05:05.678900Z","payload":"{\"Value\": 21.5}","payload_encoding":"text","payload_size":15,"reason":"malformed","topic":"sensors/press-line-1/t1/data"}
+// Rejection Example: {"count":3,"detail":"member \"Value\" must be written \"value\"","first_at":"2026-01-02T03:04:05.678900Z","folded":false,"gateway":"press-line-1","gateway_id":1,"id":7,"last_at":"2026-01-02T03:05:05.678900Z","payload":"{\"Value\": 21.5}","payload_encoding":"text","payload_size":15,"reason":"malformed","topic":"sensors/press-line-1/t1/data"}
 type Rejection struct {
-	// Count How often it came.
+	// Count How often it came; of a folded entry how many refusals it stands for.
 	Count int64 `json:"count"`
 
 	// Detail The same for people, as said the last time.
@@ -947,6 +947,9 @@ type Rejection struct {
 
 	// FirstAt When it came first.
 	FirstAt time.Time `json:"first_at"`
+
+	// Folded It stands for different payloads, refused for one reason, that came too fast to keep each; payload and detail are of one of them.
+	Folded bool `json:"folded"`
 
 	// Gateway Key of the gateway that sent it; when it is not registered what the topic says, which may be nothing.
 	Gateway string `json:"gateway"`
@@ -2330,6 +2333,8 @@ type ClientInterface interface {
 	//
 	// Payloads and single samples that came over MQTT and were refused, newest first by `last_at`. The same refusal of a gateway,
 	// on a topic, for a reason, of the same bytes is one entry, with how often it came; one that comes again moves to the front.
+	// When refusals flood in, more than 32 to one transaction, then of each gateway, topic and reason the first of the transaction
+	// is kept, and the others are counted together in one entry that is `folded`: no refusal goes uncounted.
 	// Of each gateway the newest 10,000 are kept, for 30 days, unless the server's settings say otherwise; all gateways that are
 	// not registered share one such place. What was refused of a `POST /api/data` stands in its answer and not here.
 	//
@@ -2802,6 +2807,8 @@ func (c *Client) ListLatest(ctx context.Context, params *ListLatestParams, reqEd
 //
 // Payloads and single samples that came over MQTT and were refused, newest first by `last_at`. The same refusal of a gateway,
 // on a topic, for a reason, of the same bytes is one entry, with how often it came; one that comes again moves to the front.
+// When refusals flood in, more than 32 to one transaction, then of each gateway, topic and reason the first of the transaction
+// is kept, and the others are counted together in one entry that is `folded`: no refusal goes uncounted.
 // Of each gateway the newest 10,000 are kept, for 30 days, unless the server's settings say otherwise; all gateways that are
 // not registered share one such place. What was refused of a `POST /api/data` stands in its answer and not here.
 //
@@ -5037,6 +5044,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Payloads and single samples that came over MQTT and were refused, newest first by `last_at`. The same refusal of a gateway,
 	// on a topic, for a reason, of the same bytes is one entry, with how often it came; one that comes again moves to the front.
+	// When refusals flood in, more than 32 to one transaction, then of each gateway, topic and reason the first of the transaction
+	// is kept, and the others are counted together in one entry that is `folded`: no refusal goes uncounted.
 	// Of each gateway the newest 10,000 are kept, for 30 days, unless the server's settings say otherwise; all gateways that are
 	// not registered share one such place. What was refused of a `POST /api/data` stands in its answer and not here.
 	//
@@ -7771,6 +7780,8 @@ func (c *ClientWithResponses) ListLatestWithResponse(ctx context.Context, params
 //
 // Payloads and single samples that came over MQTT and were refused, newest first by `last_at`. The same refusal of a gateway,
 // on a topic, for a reason, of the same bytes is one entry, with how often it came; one that comes again moves to the front.
+// When refusals flood in, more than 32 to one transaction, then of each gateway, topic and reason the first of the transaction
+// is kept, and the others are counted together in one entry that is `folded`: no refusal goes uncounted.
 // Of each gateway the newest 10,000 are kept, for 30 days, unless the server's settings say otherwise; all gateways that are
 // not registered share one such place. What was refused of a `POST /api/data` stands in its answer and not here.
 //

@@ -311,6 +311,8 @@ export const listLatest = <ThrowOnError extends boolean = false>(options?: Optio
  *
  * Payloads and single samples that came over MQTT and were refused, newest first by `last_at`. The same refusal of a gateway,
  * on a topic, for a reason, of the same bytes is one entry, with how often it came; one that comes again moves to the front.
+ * When refusals flood in, more than 32 to one transaction, then of each gateway, topic and reason the first of the transaction
+ * is kept, and the others are counted together in one entry that is `folded`: no refusal goes uncounted.
  * Of each gateway the newest 10,000 are kept, for 30 days, unless the server's settings say otherwise; all gateways that are
  * not registered share one such place. What was refused of a `POST /api/data` stands in its answer and not here.
  *

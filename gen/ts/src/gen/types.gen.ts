@@ -434,7 +434,11 @@ export type Rejection = {
      */
     payload_size: number;
     /**
-     * How often it came.
+     * It stands for different payloads, refused for one reason, that came too fast to keep each; payload and detail are of one of them.
+     */
+    folded: boolean;
+    /**
+     * How often it came; of a folded entry how many refusals it stands for.
      */
     count: number;
     /**
