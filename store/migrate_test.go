@@ -2,12 +2,15 @@ package store_test
 
 import (
 	"database/sql"
+	"io/fs"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/migrations"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -27,6 +30,19 @@ func schema(t *testing.T, dsn string) string {
 				FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
 				WHERE relnamespace = 'public'::regnamespace AND attnum > 0 AND NOT attisdropped) n
 		WHERE name NOT LIKE 'schema_migrations%'`)
+}
+
+// versions are those of the migrations, in order.
+func versions(t *testing.T) (vs []uint) {
+	t.Helper()
+	files, err := fs.Glob(migrations.FS, "*.up.sql")
+	ok(t, err)
+	for _, f := range files {
+		n, err := strconv.ParseUint(f[:4], 10, 32)
+		ok(t, err)
+		vs = append(vs, uint(n))
+	}
+	return vs
 }
 
 func TestMigrate(t *testing.T) {
@@ -55,15 +71,17 @@ func TestMigrate(t *testing.T) {
 		if left := schema(t, dsn); left != "" {
 			t.Errorf("left over:\n%s", left)
 		}
-		for v := range newest { // one at a time
-			ok(t, store.MigrateTo(t.Context(), dsn, v+1))
+		versions := versions(t)
+		for _, v := range versions { // one at a time
+			ok(t, store.MigrateTo(t.Context(), dsn, v))
 		}
 		if again := schema(t, dsn); again != first {
 			t.Errorf("got\n%s\nwant\n%s", again, first)
 		}
-		for v := newest; v > 0; v-- {
-			ok(t, store.MigrateTo(t.Context(), dsn, v-1))
+		for i := range versions {
+			ok(t, store.MigrateTo(t.Context(), dsn, versions[len(versions)-1-i]))
 		}
+		ok(t, store.MigrateTo(t.Context(), dsn, 0))
 		if left := schema(t, dsn); left != "" {
 			t.Errorf("left over:\n%s", left)
 		}

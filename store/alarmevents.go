@@ -1,0 +1,137 @@
+package store
+
+import (
+	"context"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+)
+
+// AlarmEvent is one thing that happened to an alarm. It stays when the alarm is deleted.
+type AlarmEvent struct {
+	Epoch       string    `db:"epoch"`  // of the database
+	Offset      int64     `db:"offset"` // from 1, without gaps, in order of commit
+	At          time.Time `db:"at"`     // event time
+	RecordedAt  time.Time `db:"recorded_at"`
+	AlarmID     int64     `db:"alarm_id"`
+	SensorID    int64     `db:"sensor_id"`
+	GatewayID   int64     `db:"gateway_id"`
+	Occurrence  int64     `db:"occurrence"` // of the alarm, from 1; 0: before the first
+	Version     int64     `db:"version"`    // of the alarm's state after it
+	RuleVersion int64     `db:"rule_version"`
+	Kind        string    `db:"kind"`     // raised, escalated, cleared, acknowledged, …
+	Before      string    `db:"before"`   // state, such as active_unacknowledged
+	After       string    `db:"after"`    // state
+	Level       string    `db:"level"`    // the limit, such as high_high; empty when there is none
+	Severity    string    `db:"severity"` // critical, major, minor or warning
+	Value       *float64  `db:"value"`    // nil: there is none
+	Message     string    `db:"message"`
+	User        string    `db:"username"` // empty when nobody did it
+	Comment     string    `db:"comment"`
+	Quiet       bool      `db:"quiet"` // for the journal only: the alarm is shelved, suppressed or out of service
+}
+
+// AlarmEventFilter selects events; nil takes all.
+type AlarmEventFilter struct {
+	AlarmID, SensorID, GatewayID *int64
+	Kind, Severity               *string
+	From, To                     *time.Time // event time of [From, To)
+}
+
+const eventColumns = `l.epoch, e."offset", e.at, e.recorded_at, e.alarm_id, e.sensor_id, e.gateway_id, e.occurrence, e.version, e.rule_version,
+	e.kind, e.before, e.after, e.level, e.severity, e.value, e.message, e.username, e.comment, e.quiet`
+
+// AlarmEvents returns at most limit events with an offset above after, in order. Every one of them is committed, and none will
+// come later with a lower offset.
+func (s *Store) AlarmEvents(ctx context.Context, after int64, limit int) ([]AlarmEvent, error) {
+	return s.FilterAlarmEvents(ctx, AlarmEventFilter{}, after, limit)
+}
+
+// FilterAlarmEvents is AlarmEvents for those that f selects.
+func (s *Store) FilterAlarmEvents(ctx context.Context, f AlarmEventFilter, after int64, limit int) ([]AlarmEvent, error) {
+	const q = `
+		SELECT ` + eventColumns + `
+		FROM alarm_events e CROSS JOIN alarm_log l
+		WHERE e."offset" > $1 AND ($2::int IS NULL OR e.alarm_id = $2) AND ($3::int IS NULL OR e.sensor_id = $3)
+			AND ($4::int IS NULL OR e.gateway_id = $4) AND ($5::text IS NULL OR e.kind = $5) AND ($6::text IS NULL OR e.severity = $6)
+			AND ($7::timestamptz IS NULL OR e.at >= $7) AND ($8::timestamptz IS NULL OR e.at < $8)
+		ORDER BY e."offset"
+		LIMIT $9`
+	es := []AlarmEvent{}
+	err := s.api.SelectContext(ctx, &es, q, after, f.AlarmID, f.SensorID, f.GatewayID, f.Kind, f.Severity, f.From, f.To, limit)
+	return es, explain("alarm events", err)
+}
+
+// AlarmLog returns the epoch of the database and the offset of its last alarm event, 0 if there is none.
+func (s *Store) AlarmLog(ctx context.Context) (epoch string, last int64, err error) {
+	err = s.api.QueryRowContext(ctx, `SELECT epoch, last FROM alarm_log`).Scan(&epoch, &last)
+	return epoch, last, explain("alarm log", err)
+}
+
+// addAlarmEvents gives events their epoch, offsets and time of record and stores them. It has to be the last that is locked in
+// the transaction.
+func addAlarmEvents(ctx context.Context, tx *sqlx.Tx, es []AlarmEvent) error {
+	if len(es) == 0 {
+		return nil
+	}
+	const count = `UPDATE alarm_log SET last = last + $1 RETURNING epoch, last - $1, clock_timestamp()`
+	var epoch string
+	var before int64
+	var now time.Time
+	if err := tx.QueryRowContext(ctx, count, len(es)).Scan(&epoch, &before, &now); err != nil {
+		return err
+	}
+	n := len(es)
+	texts := func(of func(*AlarmEvent) string) any {
+		list := make([]string, n)
+		for i := range es {
+			list[i] = of(&es[i])
+		}
+		return pq.Array(list)
+	}
+	numbers := func(of func(*AlarmEvent) int64) any {
+		list := make([]int64, n)
+		for i := range es {
+			list[i] = of(&es[i])
+		}
+		return pq.Array(list)
+	}
+	quiet := make([]bool, n)
+	for i := range es {
+		quiet[i] = es[i].Quiet
+		es[i].Epoch, es[i].Offset, es[i].RecordedAt = epoch, before+int64(i)+1, now.UTC()
+	}
+	const q = `
+		INSERT INTO alarm_events ("offset", at, recorded_at, alarm_id, sensor_id, gateway_id, occurrence, rule_version,
+			kind, before, after, severity, value, message, username, comment, quiet, version, level)
+		SELECT o, at, $3, alarm_id, sensor_id, gateway_id, occurrence, rule_version, kind, before, after, severity, value, message,
+			username, comment, quiet, version, level
+		FROM unnest($1::bigint[], $2::timestamptz[], $4::int[], $5::int[], $6::int[], $7::bigint[], $8::int[], $9::text[], $10::text[],
+			$11::text[], $12::text[], $13::float8[], $14::text[], $15::text[], $16::text[], $17::boolean[], $18::bigint[], $19::text[])
+			AS e (o, at, alarm_id, sensor_id, gateway_id, occurrence, rule_version, kind, before, after, severity, value, message,
+				username, comment, quiet, version, level)`
+	_, err := tx.ExecContext(ctx, q,
+		numbers(func(e *AlarmEvent) int64 { return e.Offset }), timestamps(n, func(i int) time.Time { return es[i].At }), now,
+		numbers(func(e *AlarmEvent) int64 { return e.AlarmID }), numbers(func(e *AlarmEvent) int64 { return e.SensorID }),
+		numbers(func(e *AlarmEvent) int64 { return e.GatewayID }), numbers(func(e *AlarmEvent) int64 { return e.Occurrence }),
+		numbers(func(e *AlarmEvent) int64 { return e.RuleVersion }), texts(func(e *AlarmEvent) string { return e.Kind }),
+		texts(func(e *AlarmEvent) string { return e.Before }), texts(func(e *AlarmEvent) string { return e.After }),
+		texts(func(e *AlarmEvent) string { return e.Severity }),
+		float8s(n, func(i int) float64 {
+			if es[i].Value == nil {
+				return math.NaN()
+			}
+			return *es[i].Value
+		}),
+		texts(func(e *AlarmEvent) string { return e.Message }), texts(func(e *AlarmEvent) string { return e.User }),
+		texts(func(e *AlarmEvent) string { return e.Comment }), pq.Array(quiet),
+		numbers(func(e *AlarmEvent) int64 { return e.Version }), texts(func(e *AlarmEvent) string { return e.Level }))
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `SELECT pg_notify('alarm_events', $1)`, strconv.FormatInt(es[n-1].Offset, 10))
+	return err
+}
