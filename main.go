@@ -25,7 +25,13 @@ var version = "0.1.0-dev"
 // stopTime is how long a stop may take; a database that hangs could hold it up for longer.
 const stopTime = 9 * time.Second
 
+// gcPercent keeps the heap smaller than Go does by itself, for a few per cent of processor time at full speed. GOGC overrides it.
+const gcPercent = 75
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, func() {
 		stop() // a second signal ends the process at once
