@@ -1,0 +1,188 @@
+package alarm
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// What Apply refuses with, wrapped.
+var (
+	ErrStale      = errors.New("stale")       // the alarm has changed since it was seen
+	ErrNotAllowed = errors.New("not allowed") // not in the state that the alarm is in
+	ErrInvalid    = errors.New("invalid")     // the command itself makes no sense
+)
+
+// CommandKind is what somebody wants of an alarm.
+type CommandKind string
+
+// The commands. The last four are not of people but of what owns the alarms.
+const (
+	Acknowledge     CommandKind = "acknowledge" // Occurrence and Version
+	Shelve          CommandKind = "shelve"      // Until, OneShot, Comment
+	Unshelve        CommandKind = "unshelve"
+	ResetLatch      CommandKind = "reset"
+	TakeOut         CommandKind = "out_of_service" // Comment
+	ReturnToService CommandKind = "return_to_service"
+	Remark          CommandKind = "comment"      // Comment
+	Suppress        CommandKind = "suppress"     // Cause
+	Unsuppress      CommandKind = "unsuppress"   // Cause
+	FollowRule      CommandKind = "rule_changed" // the rule passed to Apply is another version
+	MarkFaulted     CommandKind = "fault"        // Comment
+)
+
+// LongestShelf is how long an alarm may be shelved.
+const LongestShelf = 8 * time.Hour
+
+// Command is what somebody wants of an alarm, and what they saw when they wanted it.
+type Command struct {
+	Kind       CommandKind
+	User       string
+	Comment    string    // at most 1000 characters
+	Occurrence int64     // Acknowledge: the one that was seen
+	Version    int64     // State.Version that was seen: required by Acknowledge, else 0 is any
+	Until      time.Time // Shelve: at most LongestShelf from now; zero with OneShot: that
+	OneShot    bool      // Shelve: until the alarm clears, but not beyond Until
+	Cause      int64     // Suppress, Unsuppress: the alarm that is or was the cause
+}
+
+// Apply is the state after a command at now, and what happened. Timers that end by now end before it. On an error, which
+// wraps ErrStale, ErrNotAllowed or ErrInvalid, nothing has changed.
+func Apply(r *Rule, s State, c Command, now time.Time) (State, []Event, error) {
+	j := journal{r: r, s: s}
+	if c.Kind != FollowRule { // its timers are the old rule's
+		if err := j.advance(now); err != nil {
+			return s, nil, err
+		}
+	}
+	if err := j.apply(c, now); err != nil {
+		return s, nil, err
+	}
+	return j.s, j.events, nil
+}
+
+func (j *journal) apply(c Command, now time.Time) error {
+	s := &j.s
+	if c.Version != 0 && c.Version != s.Version {
+		return fmt.Errorf("%w: the alarm is at version %d, not %d", ErrStale, s.Version, c.Version)
+	}
+	if utf8.RuneCountInString(c.Comment) > 1000 || strings.ContainsRune(c.Comment, 0) || !utf8.ValidString(c.Comment) {
+		return fmt.Errorf("%w: the comment must be text of at most 1000 characters", ErrInvalid)
+	}
+	e := Event{At: now, Before: s.Phase(), User: c.User, Comment: c.Comment}
+	switch c.Kind {
+	case Acknowledge:
+		if c.Version == 0 || c.Occurrence != s.Occurrence {
+			return fmt.Errorf("%w: the newest occurrence is %d at version %d", ErrStale, s.Occurrence, s.Version)
+		}
+		if !s.Unacked {
+			return fmt.Errorf("%w: there is nothing to acknowledge", ErrNotAllowed)
+		}
+		s.Unacked, s.AckedAt, e.Kind = false, now, Acknowledged
+	case Shelve:
+		return j.shelve(c, now)
+	case Unshelve:
+		if s.Shelf.Until.IsZero() {
+			return fmt.Errorf("%w: the alarm is not shelved", ErrNotAllowed)
+		}
+		j.unshelve(now, c.User, c.Comment)
+		return nil
+	case ResetLatch:
+		if !s.Latched {
+			return fmt.Errorf("%w: only an alarm whose trouble is over, and which is latched, can be reset", ErrNotAllowed)
+		}
+		s.Latched, e.Kind = false, Reset
+	case TakeOut:
+		if s.OutOfService {
+			return fmt.Errorf("%w: the alarm is out of service", ErrNotAllowed)
+		}
+		if strings.TrimSpace(c.Comment) == "" {
+			return fmt.Errorf("%w: taking an alarm out of service needs a reason", ErrInvalid)
+		}
+		s.OutOfService, e.Kind = true, TakenOut
+	case ReturnToService:
+		if !s.OutOfService {
+			return fmt.Errorf("%w: the alarm is in service", ErrNotAllowed)
+		}
+		s.OutOfService, e.Kind = false, ReturnedToService
+	case Remark:
+		if strings.TrimSpace(c.Comment) == "" {
+			return fmt.Errorf("%w: the comment must not be empty", ErrInvalid)
+		}
+		e.Kind = Commented
+	case Suppress, Unsuppress:
+		j.cause(c, now)
+		return nil
+	case FollowRule:
+		j.follow(now)
+		e.Kind = RuleChanged
+	case MarkFaulted:
+		if s.Fault != "" {
+			return nil
+		}
+		s.Fault, e.Kind = c.Comment, Faulted
+		if s.Fault == "" {
+			s.Fault = "unknown"
+		}
+	default:
+		return fmt.Errorf("%w: no such command: %.40q", ErrInvalid, c.Kind)
+	}
+	j.add(e, none)
+	return nil
+}
+
+func (j *journal) shelve(c Command, now time.Time) error {
+	s := &j.s
+	until := c.Until
+	if until.IsZero() && c.OneShot {
+		until = now.Add(LongestShelf)
+	}
+	switch {
+	case s.OutOfService:
+		return fmt.Errorf("%w: the alarm is out of service", ErrNotAllowed)
+	case strings.TrimSpace(c.Comment) == "":
+		return fmt.Errorf("%w: shelving needs a reason", ErrInvalid)
+	case !until.After(now):
+		return fmt.Errorf("%w: an alarm is shelved until an instant to come", ErrInvalid)
+	case until.Sub(now) > LongestShelf:
+		return fmt.Errorf("%w: an alarm is shelved for at most %s", ErrInvalid, LongestShelf)
+	case c.OneShot && !s.Active:
+		return fmt.Errorf("%w: only an active alarm is shelved until it clears", ErrNotAllowed)
+	}
+	before := s.Phase()
+	s.Shelf = Shelf{Until: until, OneShot: c.OneShot, By: c.User, Reason: c.Comment}
+	j.add(Event{At: now, Kind: ShelvedEvent, Before: before, User: c.User, Comment: c.Comment}, none)
+	return nil
+}
+
+// cause takes an alarm into those that suppress this one, or out of them.
+func (j *journal) cause(c Command, now time.Time) {
+	s := &j.s
+	before := s.Phase()
+	have := slices.Contains(s.Causes, c.Cause)
+	e := Event{At: now, Before: before, Comment: fmt.Sprintf("alarm %d", c.Cause)}
+	switch {
+	case c.Kind == Suppress && !have:
+		s.Causes = append(slices.Clone(s.Causes), c.Cause)
+		e.Kind = SuppressedEvent
+	case c.Kind == Unsuppress && have:
+		s.Causes = slices.DeleteFunc(slices.Clone(s.Causes), func(id int64) bool { return id == c.Cause })
+		e.Kind = Unsuppressed
+	default:
+		return
+	}
+	j.add(e, none)
+}
+
+// follow begins anew with the rule's definition; what stands keeps standing until a reading is compared.
+func (j *journal) follow(now time.Time) {
+	r, s := j.r, &j.s
+	s.RuleVersion, s.Began, s.Clock = r.Version, now, now
+	s.Rise, s.Fall, s.Window, s.Fault = [2]Wait{}, [2]Wait{}, nil, ""
+	s.OffSchedule = r.Schedule != nil && !r.Schedule.on(r.location(), now)
+	s.Causes = slices.DeleteFunc(slices.Clone(s.Causes), func(id int64) bool { return !slices.Contains(r.SuppressedBy, id) })
+	s.Others = slices.DeleteFunc(slices.Clone(s.Others), func(x Sample) bool { return !r.reads(x.SensorID) })
+}

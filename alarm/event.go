@@ -1,0 +1,46 @@
+package alarm
+
+import "time"
+
+// EventKind is what happened to an alarm.
+type EventKind string
+
+// What can happen.
+const (
+	Raised            EventKind = "raised"      // a new occurrence, which closes the one before
+	Escalated         EventKind = "escalated"   // to a further limit; unacknowledged again
+	Deescalated       EventKind = "deescalated" // to a nearer limit
+	Cleared           EventKind = "cleared"     // the trouble is over
+	LatchedEvent      EventKind = "latched"     // the trouble is over, and the alarm stays until it is reset
+	Reraised          EventKind = "reraised"    // still there long after it was acknowledged; unacknowledged again
+	Acknowledged      EventKind = "acknowledged"
+	Reset             EventKind = "reset"
+	ShelvedEvent      EventKind = "shelved"
+	Unshelved         EventKind = "unshelved"
+	SuppressedEvent   EventKind = "suppressed"
+	Unsuppressed      EventKind = "unsuppressed"
+	TakenOut          EventKind = "out_of_service"
+	ReturnedToService EventKind = "returned_to_service"
+	Commented         EventKind = "commented"
+	RuleChanged       EventKind = "rule_changed"
+	Faulted           EventKind = "faulted"   // the rule cannot be evaluated
+	Recovered         EventKind = "recovered" // it can again
+)
+
+// Event is one entry of an alarm's journal.
+type Event struct {
+	At          time.Time `json:"at"` // of the reading, or when the timer ended, or of the command
+	Kind        EventKind `json:"kind"`
+	Occurrence  int64     `json:"occurrence"` // 0: before the first
+	Version     int64     `json:"version"`    // of the state after it
+	RuleVersion int64     `json:"rule_version"`
+	Before      Phase     `json:"before"`
+	After       Phase     `json:"after"`
+	Level       Level     `json:"level,omitempty"`
+	Severity    Severity  `json:"severity"`
+	Value       *float64  `json:"value,omitempty"` // that made it so; nil when no reading did
+	Message     string    `json:"message,omitempty"`
+	User        string    `json:"user,omitempty"`
+	Comment     string    `json:"comment,omitempty"` // of the user, or the reason
+	Quiet       bool      `json:"quiet,omitempty"`   // journal only: the alarm is shelved, suppressed or out of service
+}

@@ -1,0 +1,120 @@
+package alarm
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// longestMessage is how many characters a message has at most.
+const longestMessage = 1000
+
+// Render fills in the rule's template: {name} {sensor} {gateway} {value} {unit} {limit} {level} {severity} {time} {label.NAME}.
+// Nothing else in it means anything, and what is filled in is never read as a template. At most longestMessage characters.
+func (r *Rule) Render(l Level, v *float64, at time.Time) string {
+	t := r.Message
+	if t == "" {
+		t = "{name}: {level}"
+		if v != nil {
+			t = "{name}: {level} at {value} {unit}"
+		}
+	}
+	var b strings.Builder
+	for t != "" {
+		i := strings.IndexByte(t, '{')
+		if i < 0 {
+			b.WriteString(t)
+			break
+		}
+		b.WriteString(t[:i])
+		end := strings.IndexByte(t[i:], '}')
+		if end < 0 {
+			b.WriteString(t[i:])
+			break
+		}
+		s, _ := r.placeholder(t[i+1:i+end], l, v, at)
+		b.WriteString(s)
+		t = t[i+end+1:]
+	}
+	return cut(strings.TrimSpace(strings.Map(func(c rune) rune {
+		if c < ' ' && c != '\n' && c != '\t' || c == 0x7f {
+			return ' '
+		}
+		return c
+	}, b.String())), longestMessage)
+}
+
+func (r *Rule) placeholder(name string, l Level, v *float64, at time.Time) (string, bool) {
+	switch name {
+	case "name":
+		return r.Name, true
+	case "sensor":
+		return r.Sensor, true
+	case "gateway":
+		return r.Gateway, true
+	case "unit":
+		return r.Unit, true
+	case "level":
+		if l == Breach {
+			return strings.ReplaceAll(string(r.Kind), "_", " "), true
+		}
+		return strings.ReplaceAll(string(l), "_", " "), true
+	case "severity":
+		return string(r.severity(l)), true
+	case "time":
+		return at.UTC().Format(time.RFC3339), true
+	case "value":
+		if v == nil {
+			return "no value", true
+		}
+		return number(*v), true
+	case "limit":
+		return r.limitText(l), true
+	}
+	key, ok := strings.CutPrefix(name, "label.")
+	return r.Labels[key], ok && isName(key)
+}
+
+// limitText is the limit in words.
+func (r *Rule) limitText(l Level) string {
+	switch {
+	case r.limit(l) != nil:
+		return number(r.limit(l).Value)
+	case r.Range != nil:
+		return number(r.Range.Low) + " to " + number(r.Range.High)
+	case r.Rate != nil:
+		return number(r.Rate.Limit) + " per " + r.Rate.Per
+	case r.Deviation != nil:
+		return number(r.Deviation.Limit)
+	case r.Kind == NoData:
+		return fmt.Sprint(time.Duration(r.NoDataAfter))
+	}
+	return ""
+}
+
+// unknownPlaceholder returns the first {…} of a template that Render would not fill in.
+func unknownPlaceholder(t string) (name string, ok bool) {
+	for {
+		_, rest, found := strings.Cut(t, "{")
+		if !found {
+			return "", true
+		}
+		name, after, closed := strings.Cut(rest, "}")
+		if _, known := (&Rule{}).placeholder(name, None, nil, time.Time{}); !closed || !known {
+			return "{" + name, false
+		}
+		t = after
+	}
+}
+
+func number(v float64) string { return strconv.FormatFloat(v, 'g', 6, 64) }
+
+// cut shortens s to n characters.
+func cut(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:n-1]) + "…"
+}

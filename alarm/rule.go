@@ -1,0 +1,193 @@
+// Package alarm decides when readings mean trouble: rules, and the life cycle of ISA-18.2, as pure functions of a rule, a
+// state and a time. It has no clock, does no I/O and keeps nothing.
+package alarm
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/expr-lang/expr/vm"
+)
+
+// Kind is what a rule watches for.
+type Kind string
+
+// The kinds of rules; each but BadQuality has a part of Rule that belongs to it.
+const (
+	Threshold    Kind = "threshold"     // Limits
+	OutsideRange Kind = "outside_range" // Range
+	InsideRange  Kind = "inside_range"  // Range
+	RateOfChange Kind = "rate"          // Rate
+	Deviates     Kind = "deviation"     // Deviation
+	NoData       Kind = "no_data"       // NoDataAfter
+	BadQuality   Kind = "bad_quality"
+	Expressed    Kind = "expression" // Expression
+)
+
+// Rule is the definition of one alarm. What has a JSON name is the definition as it is kept; the rest is what its owner
+// knows besides, and fills in before Compile. A compiled Rule is not changed any more and may be used by many goroutines.
+type Rule struct {
+	ID       int64 `json:"-"`
+	Version  int64 `json:"-"` // of the definition
+	SensorID int64 `json:"-"` // whose readings are compared
+
+	Sensor  string  `json:"-"` // name of the sensor, for messages
+	Gateway string  `json:"-"` // name of its gateway, for messages
+	Unit    string  `json:"-"` // of the sensor's values, for messages
+	Span    float64 `json:"-"` // max_value - min_value of the sensor; 0: not known
+
+	Name        string      `json:"name"`
+	Kind        Kind        `json:"kind"`
+	Severity    Severity    `json:"severity"`
+	Limits      *Limits     `json:"limits,omitempty"`
+	Range       *Range      `json:"range,omitempty"`
+	Rate        *Rate       `json:"rate,omitempty"`
+	Deviation   *Deviation  `json:"deviation,omitempty"`
+	NoDataAfter Duration    `json:"no_data_after_ms,omitempty"` // NoData: silence this long is the alarm
+	Expression  *Expression `json:"expression,omitempty"`
+
+	Deadband        *Deadband `json:"deadband,omitempty"`
+	OnDelay         Duration  `json:"on_delay_ms,omitempty"`      // trouble lasts this long before it is an alarm
+	OffDelay        Duration  `json:"off_delay_ms,omitempty"`     // and its end this long before the alarm clears
+	MinSamples      int       `json:"min_samples,omitempty"`      // and is seen in so many readings in a row; 0 is 1
+	IgnoreUncertain bool      `json:"ignore_uncertain,omitempty"` // readings of uncertain quality are not compared
+	Latching        bool      `json:"latching,omitempty"`         // stays after the trouble has ended until it is reset
+	RealarmAfter    Duration  `json:"realarm_after_ms,omitempty"` // acknowledged and still there so long: unacknowledged again; 0: never
+	Schedule        *Schedule `json:"schedule,omitempty"`         // outside of it the alarm is suppressed
+	SuppressedBy    []int64   `json:"suppressed_by,omitempty"`    // alarms that are the cause: while one of them stands, this is suppressed
+
+	Labels            map[string]string `json:"labels,omitempty"`
+	Message           string            `json:"message,omitempty"` // template, see Render
+	DocumentationURL  string            `json:"documentation_url,omitempty"`
+	RecommendedAction string            `json:"recommended_action,omitempty"`
+
+	program *vm.Program
+	zone    *time.Location
+}
+
+// Limits of a Threshold rule: one alarm, whose level is the outermost limit that the value is beyond.
+type Limits struct {
+	HighHigh *Limit `json:"high_high,omitempty"`
+	High     *Limit `json:"high,omitempty"`
+	Low      *Limit `json:"low,omitempty"`
+	LowLow   *Limit `json:"low_low,omitempty"`
+}
+
+// Limit is breached by a value beyond it, not by one equal to it.
+type Limit struct {
+	Value    float64  `json:"value"`
+	Severity Severity `json:"severity,omitempty"` // empty: the rule's
+}
+
+// Range is low…high, both ends inside.
+type Range struct {
+	Low  float64 `json:"low"`
+	High float64 `json:"high"`
+}
+
+// Direction is which way a change or a deviation counts; empty is either.
+type Direction string
+
+// The directions.
+const (
+	Either Direction = ""
+	Up     Direction = "up"
+	Down   Direction = "down"
+)
+
+// Rate is breached when the value moves by more than Limit per Per, from the newest reading that is at least Window older.
+type Rate struct {
+	Limit     float64   `json:"limit"`
+	Per       string    `json:"per"` // second, minute, hour
+	Window    Duration  `json:"window_ms"`
+	Direction Direction `json:"direction,omitempty"`
+}
+
+// Deviation is breached when the value is further than Limit from Setpoint, or from the newest value of SensorID.
+type Deviation struct {
+	Setpoint  *float64  `json:"setpoint,omitempty"`
+	SensorID  int64     `json:"sensor_id,omitempty"`
+	Limit     float64   `json:"limit"`
+	Direction Direction `json:"direction,omitempty"`
+	MaxAge    Duration  `json:"max_age_ms,omitempty"` // the other value may be this much older than the newest; 0: any
+}
+
+// Expression is breached when Text is true. Inputs gives the sensor behind each name in it.
+type Expression struct {
+	Text   string           `json:"text"`
+	Inputs map[string]int64 `json:"inputs"`
+	MaxAge Duration         `json:"max_age_ms,omitempty"` // no input may be this much older than the newest; 0: any
+}
+
+// Deadband is how far inside a limit a value must be before that limit counts as left.
+type Deadband struct {
+	Value float64 `json:"value"`
+	Unit  string  `json:"unit,omitempty"` // absolute (or empty), percent of the sensor's span
+}
+
+// Duration is whole milliseconds in JSON.
+type Duration time.Duration
+
+// MarshalJSON writes milliseconds.
+func (d Duration) MarshalJSON() ([]byte, error) {
+	return json.Marshal(time.Duration(d).Milliseconds())
+}
+
+// UnmarshalJSON reads milliseconds.
+func (d *Duration) UnmarshalJSON(b []byte) error {
+	var ms int64
+	if err := json.Unmarshal(b, &ms); err != nil {
+		return err
+	}
+	const most = int64(1<<63-1) / int64(time.Millisecond)
+	*d = Duration(min(max(ms, -most), most) * int64(time.Millisecond))
+	return nil
+}
+
+// Sensors are those whose readings the rule needs, each once, its own first.
+func (r *Rule) Sensors() []int64 {
+	out := []int64{r.SensorID}
+	add := func(id int64) {
+		for _, have := range out {
+			if have == id {
+				return
+			}
+		}
+		out = append(out, id)
+	}
+	if r.Deviation != nil && r.Deviation.SensorID != 0 {
+		add(r.Deviation.SensorID)
+	}
+	if r.Expression != nil {
+		for _, name := range r.Expression.names() {
+			add(r.Expression.Inputs[name])
+		}
+	}
+	return out
+}
+
+// severity at a level.
+func (r *Rule) severity(l Level) Severity {
+	if lim := r.limit(l); lim != nil && lim.Severity != "" {
+		return lim.Severity
+	}
+	return r.Severity
+}
+
+// limit that belongs to a level; nil when there is none.
+func (r *Rule) limit(l Level) *Limit {
+	if r.Limits == nil {
+		return nil
+	}
+	switch l {
+	case HighHigh:
+		return r.Limits.HighHigh
+	case High:
+		return r.Limits.High
+	case Low:
+		return r.Limits.Low
+	case LowLow:
+		return r.Limits.LowLow
+	}
+	return nil
+}

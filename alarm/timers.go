@@ -1,0 +1,107 @@
+package alarm
+
+import "time"
+
+// timer is what ends by itself at an instant.
+type timer uint8
+
+const (
+	noTimer timer = iota
+	fallTimer
+	riseTimer
+	silence
+	shelfEnds
+	realarm
+	scheduleTurns
+)
+
+// next is the timer that ends first; those that end together do so in the order of the constants.
+func (j *journal) next() (timer, time.Time) {
+	r, s := j.r, &j.s
+	which, at := noTimer, time.Time{}
+	offer := func(t timer, due time.Time) {
+		if !due.IsZero() && (which == noTimer || due.Before(at)) {
+			which, at = t, due
+		}
+	}
+	for i := range s.Fall {
+		offer(fallTimer, j.falls(i))
+	}
+	for i := range s.Rise {
+		offer(riseTimer, j.rises(i))
+	}
+	if r.Kind == NoData && !s.Active {
+		offer(silence, s.heard().Add(time.Duration(r.NoDataAfter)))
+	}
+	offer(shelfEnds, s.Shelf.Until)
+	if s.Active && !s.Unacked && r.RealarmAfter > 0 && !s.AckedAt.IsZero() {
+		offer(realarm, s.AckedAt.Add(time.Duration(r.RealarmAfter)))
+	}
+	if r.Schedule != nil {
+		offer(scheduleTurns, r.Schedule.next(r.location(), s.Clock))
+	}
+	return which, at
+}
+
+// heard is since when there is silence.
+func (s *State) heard() time.Time {
+	if s.Last.At.After(s.Began) {
+		return s.Last.At
+	}
+	return s.Began
+}
+
+// Due is when Tick has something to do; zero when only a reading or a command can change the alarm. For NoData it moves with
+// every reading: one that was kept before is early, never late.
+func (s State) Due(r *Rule) time.Time {
+	j := journal{r: r, s: s}
+	_, at := j.next()
+	return at
+}
+
+// idle says at a glance that no timer runs.
+func (j *journal) idle() bool {
+	s := &j.s
+	return s.Fall[0].Level == None && s.Fall[1].Level == None && s.Rise[0].Level == None && s.Rise[1].Level == None &&
+		j.r.Kind != NoData && j.r.Schedule == nil && s.Shelf.Until.IsZero() && j.r.RealarmAfter == 0
+}
+
+// advance ends timers in order until to.
+func (j *journal) advance(to time.Time) error {
+	if j.idle() {
+		return nil
+	}
+	for range 100_000 {
+		which, at := j.next()
+		if which == noTimer || at.After(to) {
+			return nil
+		}
+		j.end(which, at)
+	}
+	return errRunaway
+}
+
+func (j *journal) end(which timer, at time.Time) {
+	s := &j.s
+	switch which {
+	case fallTimer, riseTimer:
+		j.fire(at, none)
+	case silence:
+		j.raise(Wait{Level: Breach}, at, none)
+	case shelfEnds:
+		j.unshelve(at, "", "its time is over")
+	case realarm:
+		before := s.Phase()
+		s.Unacked = true
+		j.add(Event{At: at, Kind: Reraised, Before: before}, none)
+	case scheduleTurns:
+		before := s.Phase()
+		s.Clock = at
+		s.OffSchedule = !s.OffSchedule
+		kind := Unsuppressed
+		if s.OffSchedule {
+			kind = SuppressedEvent
+		}
+		j.add(Event{At: at, Kind: kind, Before: before, Comment: "schedule"}, none)
+	}
+}
