@@ -16,7 +16,6 @@ import (
 	"github.com/oei-ms/oei-ms/configs"
 	"github.com/oei-ms/oei-ms/embedded"
 	"github.com/oei-ms/oei-ms/ingest"
-	"github.com/oei-ms/oei-ms/push"
 	"github.com/oei-ms/oei-ms/server"
 	"github.com/oei-ms/oei-ms/store"
 )
@@ -101,7 +100,10 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 	if _, info.adminPassword, err = auth.FirstAdmin(ctx); err != nil {
 		return err
 	}
-	hub := push.NewHub(cfg.Push, auth.Push(), log, reg)
+	hub, err := newHub(cfg, auth, st, log, reg)
+	if err != nil {
+		return err
+	}
 	defer l.start("push", hub.Run)()
 
 	pipeline := ingest.New(cfg.Ingest, st, announce(hub), log, reg)
@@ -154,20 +156,6 @@ func openDatabase(ctx context.Context, cfg *configs.Config, log *slog.Logger) (d
 		return "", nil, err
 	}
 	return c.DSN(embedded.Database), func() error { return c.Stop(context.WithoutCancel(ctx)) }, nil
-}
-
-// announce tells the hub of every commit.
-func announce(hub *push.Hub) func(ingest.Committed) {
-	return func(c ingest.Committed) {
-		rs := make([]push.Reading, len(c.Readings))
-		for i, r := range c.Readings {
-			rs[i] = push.Reading{SensorID: r.SensorID, GatewayID: r.GatewayID, Timestamp: r.Timestamp, Value: r.Value, Quality: r.Quality.String()}
-		}
-		hub.Publish(rs)
-		for _, s := range c.Presence {
-			hub.PublishStatus(push.Status{GatewayID: s.GatewayID, Status: s.Status, At: s.At})
-		}
-	}
 }
 
 // access lets the embedded broker ask the store who may connect.

@@ -134,7 +134,7 @@ func (j *job) reading(s *sample, cfg Config) (store.Reading, bool) {
 		return store.Reading{}, false
 	}
 	r := store.Reading{
-		SensorID: s.point.SensorID, GatewayID: s.point.GatewayID, Timestamp: s.timestamp, Received: now,
+		SensorID: s.point.SensorID, GatewayID: s.point.GatewayID, SensorType: s.point.Type, Timestamp: s.timestamp, Received: now,
 		Value: s.value, Quality: s.quality, StatusCode: s.statusCode,
 	}
 	if r.Quality == store.Good && outside(s.point, r.Value) {

@@ -16,6 +16,8 @@ const (
 	CloseForbidden = 4403
 	// CloseAuthTimeout: no auth frame came in time. Reconnect and authenticate at once.
 	CloseAuthTimeout = 4408
+	// CloseBehind: alarm events came faster than the client took them. Reconnect at once and resume from the last offset.
+	CloseBehind = 4413
 	// CloseOverLimit: too many connections or too many frames. Reconnect later.
 	CloseOverLimit = 4429
 )

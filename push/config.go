@@ -12,11 +12,15 @@ type Config struct {
 	MaxConnections           int      `mapstructure:"max_connections"`             // of the whole hub
 	MaxConnectionsPerUser    int      `mapstructure:"max_connections_per_user"`    // once authenticated
 	MaxConnectionsPerAddress int      `mapstructure:"max_connections_per_address"` // by the host of the request's RemoteAddr
+	HandshakesPerSecond      int      `mapstructure:"handshakes_per_second"`       // of the whole hub, in the long run
+	HandshakeBurst           int      `mapstructure:"handshake_burst"`             // of the whole hub, at once
 	MaxTopics                int      `mapstructure:"max_topics"`                  // of one connection
 	MaxFrameBytes            int      `mapstructure:"max_frame_bytes"`             // of one message from a client
 	FramesPerSecond          int      `mapstructure:"frames_per_second"`           // from one client, in the long run
 	FrameBurst               int      `mapstructure:"frame_burst"`                 // from one client, at once
 	QueueSize                int      `mapstructure:"queue_size"`                  // updates waiting for one client before they conflate; take more than a commit brings to one
+	AlarmQueueSize           int      `mapstructure:"alarm_queue_size"`            // alarm events waiting for one client before it is closed
+	ShardedRelay             bool     `mapstructure:"sharded_relay"`               // Redis Cluster 7 or newer: spread what instances tell each other over its shards
 }
 
 // DefaultConfig suits one instance with some thousands of clients.
@@ -25,11 +29,14 @@ func DefaultConfig() Config {
 		MaxConnections:           20_000,
 		MaxConnectionsPerUser:    100,
 		MaxConnectionsPerAddress: 2_000,
+		HandshakesPerSecond:      500,
+		HandshakeBurst:           2_000,
 		MaxTopics:                1_000,
 		MaxFrameBytes:            64 << 10,
 		FramesPerSecond:          20,
 		FrameBurst:               100,
 		QueueSize:                1_024,
+		AlarmQueueSize:           1_024,
 	}
 }
 
@@ -44,11 +51,14 @@ func (c Config) Validate() error {
 		{"OEI_PUSH_MAX_CONNECTIONS", c.MaxConnections, 1, 1_000_000},
 		{"OEI_PUSH_MAX_CONNECTIONS_PER_USER", c.MaxConnectionsPerUser, 1, 1_000_000},
 		{"OEI_PUSH_MAX_CONNECTIONS_PER_ADDRESS", c.MaxConnectionsPerAddress, 1, 1_000_000},
+		{"OEI_PUSH_HANDSHAKES_PER_SECOND", c.HandshakesPerSecond, 1, 100_000},
+		{"OEI_PUSH_HANDSHAKE_BURST", c.HandshakeBurst, 1, 100_000},
 		{"OEI_PUSH_MAX_TOPICS", c.MaxTopics, 1, 100_000},
 		{"OEI_PUSH_MAX_FRAME_BYTES", c.MaxFrameBytes, 1 << 10, 1 << 20},
 		{"OEI_PUSH_FRAMES_PER_SECOND", c.FramesPerSecond, 1, 10_000},
 		{"OEI_PUSH_FRAME_BURST", c.FrameBurst, 1, 10_000},
 		{"OEI_PUSH_QUEUE_SIZE", c.QueueSize, 1, 100_000},
+		{"OEI_PUSH_ALARM_QUEUE_SIZE", c.AlarmQueueSize, 1, 100_000},
 	} {
 		if s.value < s.least || s.value > s.top {
 			faults = append(faults, fmt.Errorf("%s: %d is out of range; use %d to %d", s.name, s.value, s.least, s.top))

@@ -54,7 +54,7 @@ type conn struct {
 func newConn(h *Hub, ws *websocket.Conn, number uint64, addr string, preset []string) *conn {
 	now := time.Now()
 	c := &conn{
-		hub: h, ws: ws, wire: ws.NetConn().(*wire), number: number, addr: addr, lane: newLane(h.cfg.QueueSize), preset: preset,
+		hub: h, ws: ws, wire: ws.NetConn().(*wire), number: number, addr: addr, lane: newLane(h.cfg.QueueSize, h.cfg.AlarmQueueSize), preset: preset,
 		limiter: rate.NewLimiter(rate.Limit(h.cfg.FramesPerSecond), h.cfg.FrameBurst),
 		authBy:  now.Add(authWithin), pingAt: now.Add(pingEvery), beatAt: now.Add(beatEvery),
 		ended: make(chan struct{}),
@@ -83,6 +83,7 @@ func (c *conn) run(id *Identity) {
 	c.read()
 	writer.Wait()
 	c.kill.Stop()
+	c.lane.stop()
 	c.ws.Close()
 }
 
@@ -189,5 +190,6 @@ func (c *conn) tend(now time.Time) {
 	if !now.Before(c.beatAt) {
 		c.beatAt = now.Add(beatEvery)
 		c.answer(pingFrame{Type: "ping", Time: formatTime(now)})
+		c.lane.forgetTold(now.Add(-toldFor))
 	}
 }

@@ -1,6 +1,7 @@
 package push
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -9,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // maxRequestID is how many characters a client's id of a request may have.
@@ -22,6 +24,8 @@ const (
 	codeTooManyTopics    = "too_many_topics"
 	codeRateLimited      = "rate_limited"
 	codeForbidden        = "forbidden"
+	codeUnavailable      = "unavailable"
+	codeTooLarge         = "snapshot_too_large"
 )
 
 // head is what every frame of a client may have. ID, when given, comes back in the answer.
@@ -37,8 +41,50 @@ type authRequest struct {
 
 type subscribeRequest struct {
 	head
-	Topics []string `json:"topics"`
-	Batch  *bool    `json:"batch"` // nil leaves the connection as it is
+	Topics   []string  `json:"topics"`
+	Batch    *bool     `json:"batch"` // nil leaves the connection as it is
+	Snapshot bool      `json:"snapshot"`
+	Resume   *position `json:"resume"`
+	Policy   string    `json:"policy"`
+	Interval int       `json:"interval_ms"`
+}
+
+// position is a place in an alarm log: behind the event with that offset.
+type position struct {
+	Epoch  string `json:"epoch"`
+	Offset int64  `json:"offset"`
+}
+
+// The least and the greatest interval of the policy conflate, in milliseconds.
+const (
+	leastInterval    = 100
+	greatestInterval = 60_000
+	defaultInterval  = 1_000
+)
+
+// pace is how long after a reading the next of the same sensor may follow.
+func (r *subscribeRequest) pace() time.Duration {
+	if r.Policy != "conflate" {
+		return 0
+	}
+	return time.Duration(cmp.Or(r.Interval, defaultInterval)) * time.Millisecond
+}
+
+// fault says what is wrong with it, in words.
+func (r *subscribeRequest) fault() error {
+	switch {
+	case len(r.Topics) == 0:
+		return errors.New("a subscribe frame has one or more topics")
+	case r.Policy != "" && r.Policy != "every" && r.Policy != "conflate":
+		return errors.New("policy is none of every, conflate")
+	case r.Interval != 0 && r.Policy != "conflate":
+		return errors.New("interval_ms goes with the policy conflate")
+	case r.Interval != 0 && (r.Interval < leastInterval || r.Interval > greatestInterval):
+		return fmt.Errorf("interval_ms is out of range; use %d to %d", leastInterval, greatestInterval)
+	case r.Resume != nil && (r.Resume.Epoch == "" || r.Resume.Offset < 0):
+		return errors.New("resume has the epoch and the offset of the last alarm event, as they came")
+	}
+	return nil
 }
 
 type unsubscribeRequest struct {
@@ -65,8 +111,11 @@ func parseRequest(body []byte) (any, head, error) {
 		return req, h, nil
 	case "subscribe":
 		req := new(subscribeRequest)
-		if json.Unmarshal(body, req, json.RejectUnknownMembers(true)) != nil || len(req.Topics) == 0 {
-			return nil, h, errors.New("a subscribe frame has a type, one or more topics, and may have batch and an id")
+		if json.Unmarshal(body, req, json.RejectUnknownMembers(true)) != nil {
+			return nil, h, errors.New("a subscribe frame has a type, topics, and may have snapshot, resume, policy, interval_ms, batch and an id")
+		}
+		if err := req.fault(); err != nil {
+			return nil, h, err
 		}
 		return req, h, nil
 	case "unsubscribe":
@@ -91,6 +140,27 @@ type topicsFrame struct {
 	Type   string   `json:"type"`
 	ID     string   `json:"id,omitzero"`
 	Topics []string `json:"topics"`
+	Epoch  string   `json:"epoch,omitzero"`  // of the alarm log, with topics of alarms
+	Offset *int64   `json:"offset,omitzero"` // the events that follow are behind it
+}
+
+// resyncFrame says that what the client has of alarms, or of readings, may have a hole.
+type resyncFrame struct {
+	Type   string `json:"type"`
+	Scope  string `json:"scope"`
+	Reason string `json:"reason"`
+}
+
+// rawJSON is JSON that goes into a frame as it is.
+type rawJSON = jsontext.Value
+
+type alarmSnapshotFrame struct {
+	Type   string    `json:"type"`
+	Topics []string  `json:"topics"`
+	Epoch  string    `json:"epoch"`
+	Offset int64     `json:"offset"`
+	Alarms []rawJSON `json:"alarms"`
+	More   bool      `json:"more"`
 }
 
 type laggedFrame struct {
@@ -138,6 +208,33 @@ func appendStatus(b []byte, s Status) []byte {
 	b = append(b, `,"timestamp":"`...)
 	b = s.At.UTC().AppendFormat(b, timeLayout)
 	return append(b, `"}`...)
+}
+
+func appendAlarm(b []byte, epoch string, e AlarmEvent) []byte {
+	b = append(b, `{"type":"alarm","epoch":`...)
+	b = appendString(b, epoch)
+	b = append(b, `,"offset":`...)
+	b = strconv.AppendInt(b, e.Offset, 10)
+	b = append(b, `,"event":`...)
+	b = append(b, e.JSON...)
+	return append(b, '}')
+}
+
+// appendSnapshot makes one frame of rs; more says that another one of the same snapshot follows.
+func appendSnapshot(b []byte, topics []string, rs []Reading, more bool) []byte {
+	b = append(b, `{"type":"snapshot","topics":`...)
+	b = append(b, encode(topics)...)
+	b = append(b, `,"items":[`...)
+	for i, r := range rs {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, '{')
+		b = append(b, appendReading(nil, r)[len(readingStart):]...)
+	}
+	b = append(b, `],"more":`...)
+	b = strconv.AppendBool(b, more)
+	return append(b, '}')
 }
 
 // appendBatch makes one frame of the readings among us; the caller sees to it that there is nothing else.

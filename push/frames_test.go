@@ -128,9 +128,14 @@ func TestFramesAreValidJSON(t *testing.T) {
 
 func TestParseTopic(t *testing.T) {
 	for name, want := range map[string]Topic{
-		"sensors/12":                  {Sensors, 12},
-		"gateways/3":                  {Gateways, 3},
-		"sensors/9223372036854775807": {Sensors, math.MaxInt64},
+		"sensors/12":                  {Kind: Sensors, ID: 12},
+		"gateways/3":                  {Kind: Gateways, ID: 3},
+		"sensors/9223372036854775807": {Kind: Sensors, ID: math.MaxInt64},
+		"sensors?type=temperature":    {Kind: SensorTypes, Name: "temperature"},
+		"sensors?type=Wärme und=mehr": {Kind: SensorTypes, Name: "Wärme und=mehr"},
+		"gateways/status":             {Kind: Statuses},
+		"alarms":                      {Kind: Alarms},
+		"alarms/critical":             {Kind: Alarms, Name: "critical"},
 	} {
 		if got, err := ParseTopic(name); err != nil || got != want || got.String() != name {
 			t.Errorf("ParseTopic(%q) = %v, %v; want %v", name, got, err, want)
@@ -138,7 +143,9 @@ func TestParseTopic(t *testing.T) {
 	}
 	for _, name := range []string{
 		"", "/", "sensors", "sensors/", "sensors/0", "sensors/-1", "sensors/+1", "sensors/01", "sensors/1 ", "sensors/1/", "sensors//1",
-		"Sensors/1", "sensors/0x1", "sensors/1_0", "sensors/١", "sensors/9223372036854775808", "sensors/1.0", "sensors/*", "alarms", "12",
+		"Sensors/1", "sensors/0x1", "sensors/1_0", "sensors/١", "sensors/9223372036854775808", "sensors/1.0", "sensors/*", "12",
+		"alarms/", "alarms/odd", "alarms/1", "sensors?type=", "sensors?type=a&unit=b", "sensors?unit=b", "gateways/Status", "sensors/status",
+		"sensors?type=\n", "sensors?type=" + strings.Repeat("x", 51),
 	} {
 		if got, err := ParseTopic(name); err == nil {
 			t.Errorf("ParseTopic(%q) = %v, want an error", name, got)

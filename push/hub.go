@@ -15,6 +15,7 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 )
 
 // What the functions of Auth refuse with, wrapped or not. Any other error means that they could not find out.
@@ -23,6 +24,8 @@ var (
 	ErrForbidden        = errors.New("forbidden")
 	ErrUnknownTopic     = errors.New("unknown topic")
 )
+
+var errHandshakes = errors.New("too many handshakes just now")
 
 // Identity is who stands behind a connection, until Expires.
 type Identity struct {
@@ -48,6 +51,13 @@ type Auth struct {
 type Hub struct {
 	// Refuse answers a request that does not become a WebSocket. Set it before the first Serve; nil answers in plain text.
 	Refuse func(w http.ResponseWriter, r *http.Request, status int, reason error)
+	// AlarmLog is what alarm topics carry; without it there are none. Set it, and the next two, before Run and the first Serve.
+	AlarmLog *AlarmLog
+	// Latest returns the newest reading of each sensor of the topics, at most limit, in any order; a sensor of several topics may
+	// come several times. Without it there are no snapshots of readings.
+	Latest func(ctx context.Context, topics []Topic, limit int) ([]Reading, error)
+	// Relay takes part in what other instances publish; nil when there are none.
+	Relay *Relay
 
 	cfg      Config
 	auth     Auth
@@ -60,6 +70,10 @@ type Hub struct {
 	cancel context.CancelFunc
 	pumps  sync.WaitGroup
 
+	handshakes *rate.Limiter
+	asking     chan struct{} // has a token for each question to the database under way
+	tail       tail
+
 	mu      sync.RWMutex
 	stopped bool
 	serial  uint64
@@ -67,6 +81,7 @@ type Hub struct {
 	users   map[int64]int  // connections of each
 	addrs   map[string]int // connections from each
 	topics  index
+	types   int // of topics, those of SensorTypes, with as many listeners as they have
 }
 
 // NewHub returns a hub that serves while Run runs. A nil registerer keeps the metrics to itself.
@@ -74,6 +89,8 @@ func NewHub(cfg Config, auth Auth, log *slog.Logger, reg prometheus.Registerer) 
 	h := &Hub{
 		cfg: cfg, auth: auth, log: log, metrics: newMetrics(reg), began: time.Now(),
 		conns: make(map[*conn]struct{}), users: make(map[int64]int), addrs: make(map[string]int), topics: make(index),
+		handshakes: rate.NewLimiter(rate.Limit(cfg.HandshakesPerSecond), cfg.HandshakeBurst),
+		asking:     make(chan struct{}, askers), tail: newTail(),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.upgrader = websocket.Upgrader{
@@ -111,6 +128,11 @@ func (h *Hub) originAllowed(r *http.Request) bool {
 // id is who the handshake authenticated, nil when the client has to send an auth frame. The connection listens to topics
 // from the start: with an id the caller has allowed them, without one Allow is asked after the auth frame.
 func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, id *Identity, topics []string) {
+	if websocket.IsWebSocketUpgrade(r) && !h.handshakes.Allow() {
+		w.Header().Set("Retry-After", "1")
+		h.upgrader.Error(w, r, http.StatusTooManyRequests, errHandshakes)
+		return
+	}
 	ws, err := h.upgrader.Upgrade(hijacker{w}, r, nil)
 	if err != nil {
 		return // answered by the upgrader
@@ -190,8 +212,9 @@ func (h *Hub) forget(c *conn) {
 		drop(h.users, id.UserID)
 	}
 	for t := range c.topics {
-		h.topics.remove(t, c)
+		h.unlist(t, c)
 	}
+	h.topics.remove(Topic{Kind: followers}, c)
 	c.topics = nil
 	h.metrics.connections.Dec()
 	h.metrics.end(c.code)
@@ -203,8 +226,8 @@ func drop[K comparable](counts map[K]int, key K) {
 	}
 }
 
-// subscribe returns which topics c listens to now, and which were too many.
-func (h *Hub) subscribe(c *conn, topics []Topic) (taken, over []Topic) {
+// subscribe returns which topics c listens to now, readings at pace, and which were too many.
+func (h *Hub) subscribe(c *conn, topics []Topic, pace time.Duration) (taken, over []Topic) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if _, in := h.conns[c]; !in {
@@ -214,28 +237,58 @@ func (h *Hub) subscribe(c *conn, topics []Topic) (taken, over []Topic) {
 		c.topics = make(map[Topic]struct{}, len(topics))
 	}
 	for _, t := range topics {
-		if _, had := c.topics[t]; !had {
-			if len(c.topics) >= h.cfg.MaxTopics {
-				over = append(over, t)
-				continue
-			}
+		_, had := c.topics[t]
+		if !had && len(c.topics) >= h.cfg.MaxTopics {
+			over = append(over, t)
+			continue
+		}
+		if !had {
 			c.topics[t] = struct{}{}
-			h.topics.add(t, c)
+			if t.Kind == SensorTypes {
+				h.types++
+			}
+		}
+		h.topics.add(t, c, pace)
+		if t.Kind == Alarms {
+			h.topics.add(Topic{Kind: followers}, c, 0)
 		}
 		taken = append(taken, t)
 	}
 	return taken, over
 }
 
-func (h *Hub) unsubscribe(c *conn, topics []Topic) {
+// unsubscribe returns the severities of alarms that c still listens to.
+func (h *Hub) unsubscribe(c *conn, topics []Topic) (mask uint8) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, t := range topics {
 		if _, had := c.topics[t]; had {
 			delete(c.topics, t)
-			h.topics.remove(t, c)
+			h.unlist(t, c)
 		}
 	}
+	if mask = c.severities(); mask == 0 {
+		h.topics.remove(Topic{Kind: followers}, c)
+	}
+	return mask
+}
+
+func (h *Hub) unlist(t Topic, c *conn) {
+	h.topics.remove(t, c)
+	if t.Kind == SensorTypes {
+		h.types--
+	}
+}
+
+// severities are those of its topics of alarms. The caller holds hub.mu.
+func (c *conn) severities() (mask uint8) {
+	for _, s := range append([]string{""}, severities...) {
+		t := Topic{Kind: Alarms, Name: s}
+		if _, ok := c.topics[t]; ok {
+			mask |= t.severityMask()
+		}
+	}
+	return mask
 }
 
 // EndSession closes the session's connections with 4401.

@@ -1,6 +1,10 @@
 package push
 
-import "sync"
+import (
+	"slices"
+	"sync"
+	"time"
+)
 
 // maxReplies bounds the answers that wait for one connection; a client may well send a burst before it reads.
 const maxReplies = 128
@@ -10,7 +14,7 @@ const maxReplies = 128
 // Updates leave in the order they came while no more than size wait. When they are more, later ones conflate: of each
 // sensor (and each gateway's status) only the newest is kept, one slot for each the client listens to, until the queue
 // has drained and they become the queue. What was lost by it is counted and handed out with them.
-// Answers and pings have their own room and go first.
+// Answers and pings have their own room and go first; so have alarm events (stream.go), which go next.
 type lane struct {
 	size int
 	wake chan struct{} // has a token when there may be something to take
@@ -26,6 +30,10 @@ type lane struct {
 	late    []*update // conflated, in the order of their first
 	at      map[Topic]int
 	dropped int
+	rounds  map[time.Duration]*round
+	told    map[Topic]time.Time // by a snapshot, not to be told again
+	toldAt  time.Time
+	stream  stream
 }
 
 // load is what the writer takes out at once.
@@ -33,27 +41,27 @@ type load struct {
 	replies [][]byte
 	pong    *string
 	ping    bool
+	alarms  []*update
 	dropped int // updates that will never be sent, before these
 	updates []*update
 }
 
 func (l load) empty() bool {
-	return len(l.replies) == 0 && l.pong == nil && !l.ping && l.dropped == 0 && len(l.updates) == 0
+	return len(l.replies) == 0 && l.pong == nil && !l.ping && len(l.alarms) == 0 && l.dropped == 0 && len(l.updates) == 0
 }
 
-func newLane(size int) *lane { return &lane{size: size, wake: make(chan struct{}, 1)} }
+func newLane(size, alarms int) *lane {
+	return &lane{size: size, wake: make(chan struct{}, 1), stream: stream{size: alarms}}
+}
 
-// offer puts u in and reports whether an update was lost by it.
-func (l *lane) offer(u *update) (lost bool) {
+// offer puts u in and reports whether an update was lost by it. With a pace it may have to wait for the end of a round.
+func (l *lane) offer(u *update, pace time.Duration) (lost bool) {
 	l.mu.Lock()
-	if len(l.late) == 0 && len(l.queue)-l.head < l.size {
-		if l.head > 0 && len(l.queue) == cap(l.queue) {
-			l.compact()
-		}
-		l.queue = append(l.queue, u)
-	} else {
-		lost = l.conflate(u)
+	if pace > 0 && !l.begin(u, pace) {
+		l.mu.Unlock()
+		return false
 	}
+	lost = l.put(u)
 	enough := !l.patient || len(l.queue)-l.head >= chunk
 	l.mu.Unlock()
 	if enough {
@@ -62,13 +70,27 @@ func (l *lane) offer(u *update) (lost bool) {
 	return lost
 }
 
+func (l *lane) put(u *update) (lost bool) {
+	if at, ok := l.told[u.about]; ok && u.at.Equal(at) {
+		return false
+	}
+	if len(l.late) > 0 || len(l.queue)-l.head >= l.size {
+		return l.conflate(u)
+	}
+	if l.head > 0 && len(l.queue) == cap(l.queue) {
+		l.compact()
+	}
+	l.queue = append(l.queue, u)
+	return false
+}
+
 // gather has wake stay silent until there is a chunk of updates, or an answer. The writer sets it while it waits, and
 // takes what there is afterwards.
 func (l *lane) gather(patient bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.patient = patient
-	if patient && len(l.replies) == 0 && l.pong == nil && !l.ping && len(l.queue)-l.head < chunk {
+	if patient && len(l.replies) == 0 && len(l.stream.events) == 0 && l.pong == nil && !l.ping && len(l.queue)-l.head < chunk {
 		select {
 		case <-l.wake: // of updates that may go on waiting
 		default:
@@ -151,6 +173,7 @@ func (l *lane) take(room []*update) load {
 	if l.held {
 		return out
 	}
+	out.alarms = l.stream.take()
 	if l.head == len(l.queue) && len(l.late) > 0 {
 		l.queue, l.head, l.late, l.at = l.late, 0, nil, nil
 		out.dropped, l.dropped = l.dropped, 0
@@ -166,6 +189,46 @@ func (l *lane) take(room []*update) load {
 	}
 	out.updates = room[:n]
 	return out
+}
+
+// tell puts the frames of a snapshot in while the lane is held. What waits of the same sensors and is older goes before them,
+// and what they tell already is left out, now and until forgetTold.
+func (l *lane) tell(frames []*update, told map[Topic]time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var before, after []*update
+	for _, u := range l.queue[l.head:] {
+		switch at, ok := told[u.about]; {
+		case !ok || u.at.After(at):
+			after = append(after, u)
+		case u.at.Before(at):
+			before = append(before, u)
+		}
+	}
+	l.queue, l.head = slices.Concat(before, frames, after), 0
+	late := l.late
+	l.late, l.at = nil, nil
+	for _, u := range late {
+		if at, ok := told[u.about]; !ok || u.at.After(at) {
+			l.conflate(u)
+		}
+	}
+	if l.told == nil {
+		l.told = make(map[Topic]time.Time, len(told))
+	}
+	for about, at := range told {
+		l.told[about] = at
+	}
+	l.toldAt = time.Now()
+}
+
+// forgetTold forgets what snapshots told when the last was before that time.
+func (l *lane) forgetTold(before time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.told != nil && l.toldAt.Before(before) {
+		l.told = nil
+	}
 }
 
 func (l *lane) rouse() {

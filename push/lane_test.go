@@ -26,7 +26,7 @@ func TestLane(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			l := newLane(3)
+			l := newLane(3, 3)
 			room := make([]*update, 2)
 			var taken []string
 			for _, word := range strings.Fields(tt.script) {
@@ -46,7 +46,7 @@ func TestLane(t *testing.T) {
 				case ">":
 					l.release()
 				default:
-					l.offer(&update{about: Topic{Sensors, int64(word[0])}, at: t0.Add(time.Duration(word[2]) * time.Minute), json: []byte(word)})
+					l.offer(&update{about: Topic{Kind: Sensors, ID: int64(word[0])}, at: t0.Add(time.Duration(word[2]) * time.Minute), json: []byte(word)}, 0)
 				}
 			}
 			if got := strings.Join(taken, "|"); got != tt.want {
@@ -57,11 +57,11 @@ func TestLane(t *testing.T) {
 }
 
 func TestALaneThatIsNeverEmptyDoesNotGrow(t *testing.T) {
-	l := newLane(256)
+	l := newLane(256, 1)
 	room := make([]*update, 1)
-	l.offer(&update{})
+	l.offer(&update{}, 0)
 	for range 10_000 {
-		l.offer(&update{})
+		l.offer(&update{}, 0)
 		l.take(room)
 	}
 	if cap(l.queue) > 512 {
@@ -70,7 +70,7 @@ func TestALaneThatIsNeverEmptyDoesNotGrow(t *testing.T) {
 }
 
 func TestALaneTakesOnlySoManyAnswers(t *testing.T) {
-	l := newLane(1)
+	l := newLane(1, 1)
 	for i := range maxReplies {
 		if !l.reply(nil) {
 			t.Fatalf("no room for answer %d", i)
@@ -94,17 +94,17 @@ func TestIndex(t *testing.T) {
 	for i := range cs {
 		cs[i] = &conn{number: uint64(i)}
 	}
-	type held struct{ list, copied []*conn }
+	type held struct{ list, copied []listener }
 	var old []held
 	x, sets := make(index), map[Topic]map[*conn]bool{}
-	topics := []Topic{{Sensors, 1}, {Sensors, 2}, {Gateways, 1}}
+	topics := []Topic{{Kind: Sensors, ID: 1}, {Kind: Sensors, ID: 2}, {Kind: Gateways, ID: 1}}
 	for range 5000 {
 		topic, c := topics[r.IntN(3)], cs[r.IntN(len(cs))]
 		if sets[topic] == nil {
 			sets[topic] = make(map[*conn]bool)
 		}
 		if r.IntN(2) == 0 {
-			x.add(topic, c)
+			x.add(topic, c, time.Duration(r.IntN(2)))
 			sets[topic][c] = true
 		} else {
 			x.remove(topic, c)
@@ -114,7 +114,7 @@ func TestIndex(t *testing.T) {
 
 		a, b := x[topics[0]], x[topics[2]]
 		seen := make(map[*conn]int)
-		each(a, b, func(c *conn) { seen[c]++ })
+		audience{a, nil, b}.each(func(c *conn, _ time.Duration) { seen[c]++ })
 		for _, c := range cs {
 			want := 0
 			if sets[topics[0]][c] || sets[topics[2]][c] {

@@ -42,7 +42,7 @@ func (m metrics) end(code int) {
 	label := "other"
 	switch code {
 	case websocket.CloseNormalClosure, websocket.CloseNoStatusReceived, websocket.CloseAbnormalClosure, websocket.CloseProtocolError,
-		CloseGoingAway, CloseTooBig, CloseTryLater, CloseProtocol, CloseNotAuthenticated, CloseForbidden, CloseAuthTimeout, CloseOverLimit:
+		CloseGoingAway, CloseTooBig, CloseTryLater, CloseProtocol, CloseNotAuthenticated, CloseForbidden, CloseAuthTimeout, CloseBehind, CloseOverLimit:
 		label = strconv.Itoa(code)
 	}
 	m.closed.WithLabelValues(label).Inc()

@@ -7,9 +7,11 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// Reading is one committed reading. A Value that is not finite is sent as null. Quality is good, uncertain or bad.
+// Reading is one committed reading. A Value that is not finite is sent as null. Quality is good, uncertain or bad. SensorType may
+// be empty, then those who listen to a type do not get it.
 type Reading struct {
 	SensorID, GatewayID int64
+	SensorType          string
 	Timestamp           time.Time
 	Value               float64
 	Quality             string
@@ -22,12 +24,14 @@ type Status struct {
 	At        time.Time
 }
 
-// update is a reading or a status on its way to whoever listens, encoded once and shared.
+// update is a reading, a status, an alarm event or a part of a snapshot on its way to whoever listens, encoded once and shared.
 type update struct {
-	about  Topic     // what it says something about: conflation keeps the newest for each
-	at     time.Time // when it was so
-	json   []byte    // its text frame
-	single bool      // for one connection only: nothing is gained by preparing it
+	about    Topic     // what it says something about: conflation keeps the newest for each
+	at       time.Time // when it was so
+	offset   int64     // of an alarm event
+	severity uint8     // of an alarm event, its bit
+	json     []byte    // its text frame
+	single   bool      // for one connection only: nothing is gained by preparing it
 
 	once  sync.Once
 	frame *websocket.PreparedMessage
@@ -40,40 +44,58 @@ func (u *update) prepared() (*websocket.PreparedMessage, error) {
 	return u.frame, u.err
 }
 
-// Publish offers readings, in their order, to everyone who listens to their sensors or gateways. It never blocks on a
-// client; one that cannot keep up gets the newest of each sensor. Calls at once have no order among them.
+// Publish offers readings that were committed here, in their order, to everyone who listens to their sensors, gateways or types,
+// and by the relay to the other instances. It never blocks; a client that cannot keep up gets the newest of each sensor. Calls at
+// once have no order among them.
 func (h *Hub) Publish(rs []Reading) {
+	h.deliver(rs)
+	if h.Relay != nil {
+		h.Relay.sendReadings(rs)
+	}
+}
+
+// PublishStatus offers s to everyone who listens to its gateway or to all; like Publish it never blocks.
+func (h *Hub) PublishStatus(s Status) {
+	h.deliverStatus(s)
+	if h.Relay != nil {
+		h.Relay.sendStatus(s)
+	}
+}
+
+// deliver offers rs to this instance's connections.
+func (h *Hub) deliver(rs []Reading) {
 	for i := range rs {
 		r := &rs[i]
-		sensor, gateway := Topic{Sensors, r.SensorID}, Topic{Gateways, r.GatewayID}
+		sensor := Topic{Kind: Sensors, ID: r.SensorID}
 		h.mu.RLock()
-		a, b := h.topics[sensor], h.topics[gateway]
-		h.mu.RUnlock()
-		if len(a)+len(b) == 0 {
-			continue
+		to := audience{h.topics[sensor], h.topics[Topic{Kind: Gateways, ID: r.GatewayID}]}
+		if h.types > 0 {
+			to[2] = h.topics[Topic{Kind: SensorTypes, Name: r.SensorType}]
 		}
-		h.offer(&update{
-			about: sensor, at: r.Timestamp, single: len(a)+len(b) == 1,
-			json: appendReading(make([]byte, 0, 128), *r),
-		}, a, b)
+		h.mu.RUnlock()
+		if n := to.size(); n > 0 {
+			h.offer(&update{about: sensor, at: r.Timestamp, single: n == 1, json: appendReading(make([]byte, 0, 128), *r)}, to)
+		}
 	}
 }
 
-// PublishStatus offers s to everyone who listens to its gateway; like Publish it never blocks.
-func (h *Hub) PublishStatus(s Status) {
-	gateway := Topic{Gateways, s.GatewayID}
+func (h *Hub) deliverStatus(s Status) {
+	gateway := Topic{Kind: Gateways, ID: s.GatewayID}
 	h.mu.RLock()
-	to := h.topics[gateway]
+	to := audience{h.topics[gateway], h.topics[Topic{Kind: Statuses}]}
 	h.mu.RUnlock()
-	if len(to) > 0 {
-		h.offer(&update{about: gateway, at: s.At, single: len(to) == 1, json: appendStatus(nil, s)}, to, nil)
+	if n := to.size(); n > 0 {
+		h.offer(&update{about: gateway, at: s.At, single: n == 1, json: appendStatus(nil, s)}, to)
 	}
 }
 
-func (h *Hub) offer(u *update, a, b []*conn) {
+func (h *Hub) offer(u *update, to audience) {
 	lost := 0
-	each(a, b, func(c *conn) {
-		if c.lane.offer(u) {
+	to.each(func(c *conn, pace time.Duration) {
+		if u.about.Kind != Sensors {
+			pace = 0
+		}
+		if c.lane.offer(u, pace) {
 			lost++
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -74,7 +75,7 @@ func (c *conn) welcome(reqID string, id Identity, allowed bool) {
 	if len(c.preset) == 0 {
 		return
 	}
-	wanted := sift(c.preset)
+	wanted := c.hub.sift(c.preset)
 	if !allowed && !c.allow(id, &wanted) {
 		return
 	}
@@ -82,7 +83,7 @@ func (c *conn) welcome(reqID string, id Identity, allowed bool) {
 		c.end(CloseForbidden, "the topics of this connection are not allowed")
 		return
 	}
-	c.listen("", wanted)
+	c.listen(new(subscribeRequest), wanted)
 }
 
 func (c *conn) subscribe(req *subscribeRequest) {
@@ -91,41 +92,99 @@ func (c *conn) subscribe(req *subscribeRequest) {
 		c.refuse(req.ID, codeNotAuthenticated, "send an auth frame first", req.Topics)
 		return
 	}
-	wanted := sift(req.Topics)
+	wanted := c.hub.sift(req.Topics)
 	if !c.allow(*id, &wanted) {
 		return
 	}
 	if req.Batch != nil {
 		c.batch.Store(*req.Batch)
 	}
-	c.listen(req.ID, wanted)
+	c.listen(req, wanted)
 }
 
 // listen subscribes to what was allowed and answers for every topic. Nothing of a topic leaves before the answer that
-// names it; what else a topic has to begin with, such as a snapshot, belongs between hold and release too.
-func (c *conn) listen(reqID string, w wanted) {
+// names it and its snapshot: the connection listens first and looks then, so that nothing is missed between them.
+func (c *conn) listen(req *subscribeRequest, w wanted) {
 	c.lane.hold()
-	taken, over := c.hub.subscribe(c, w.topics)
+	taken, over := c.hub.subscribe(c, w.topics, req.pace())
+	var unavailable []Topic
 	if len(taken) > 0 {
-		c.answer(topicsFrame{Type: "subscribed", ID: reqID, Topics: names(taken)})
+		unavailable = c.begin(req, taken)
 	}
 	c.lane.release()
+	if len(unavailable) > 0 {
+		c.refuse(req.ID, codeUnavailable, "it cannot be had just now; subscribe again later", names(unavailable))
+	}
 	if len(over) > 0 {
-		c.refuse(reqID, codeTooManyTopics, fmt.Sprintf("a connection may have %d topics", c.hub.cfg.MaxTopics), names(over))
+		c.refuse(req.ID, codeTooManyTopics, fmt.Sprintf("a connection may have %d topics", c.hub.cfg.MaxTopics), names(over))
 	}
 	if len(w.unknown) > 0 {
-		c.refuse(reqID, codeUnknownTopic, "there is no such topic", w.unknown)
+		c.refuse(req.ID, codeUnknownTopic, "there is no such topic", w.unknown)
 	}
 	if len(w.forbidden) > 0 {
-		c.refuse(reqID, codeForbidden, "the user may not listen to this", w.forbidden)
+		c.refuse(req.ID, codeForbidden, "the user may not listen to this", w.forbidden)
 	}
+}
+
+// begin answers for topics that are listened to now, with what they begin with, and returns those that have to be given up.
+func (c *conn) begin(req *subscribeRequest, taken []Topic) (unavailable []Topic) {
+	var alarms, readings []Topic
+	for _, t := range taken {
+		switch t.Kind {
+		case Alarms:
+			alarms = append(alarms, t)
+		case Sensors, Gateways, SensorTypes:
+			readings = append(readings, t)
+		}
+	}
+	var first []any
+	if len(alarms) > 0 {
+		c.hub.mu.RLock()
+		mask := c.severities()
+		c.hub.mu.RUnlock()
+		var err error
+		if first, err = c.join(mask, req, names(alarms)); err != nil {
+			unavailable = c.giveUp(alarms, err)
+			taken = slices.DeleteFunc(slices.Clone(taken), func(t Topic) bool { return t.Kind == Alarms })
+			alarms = nil
+		}
+	}
+	answer := topicsFrame{Type: "subscribed", ID: req.ID, Topics: names(taken)}
+	if len(alarms) > 0 {
+		epoch, cursor, _ := c.lane.position()
+		answer.Epoch, answer.Offset = epoch, &cursor
+		if now, last, _ := c.hub.tail.position(); now == epoch { // else the writer finds out
+			c.lane.learn(last)
+		}
+	}
+	if len(taken) > 0 {
+		c.answer(answer)
+	}
+	for _, frame := range first {
+		c.answer(frame)
+	}
+	if req.Snapshot && len(readings) > 0 && c.hub.Latest != nil {
+		if err := c.tellLatest(req.ID, readings); err != nil {
+			unavailable = append(unavailable, c.giveUp(readings, err)...)
+		}
+	}
+	return unavailable
+}
+
+// giveUp ends the subscription to topics that could not begin as they have to.
+func (c *conn) giveUp(topics []Topic, err error) []Topic {
+	if !c.hasEnded() {
+		c.hub.log.WarnContext(c.hub.ctx, "begin topics of a live connection", "err", err)
+	}
+	c.lane.narrow(c.hub.unsubscribe(c, topics))
+	return topics
 }
 
 // unsubscribe answers with every topic that is not listened to any more, whether it was before or not. Updates that were
 // under way may still follow.
 func (c *conn) unsubscribe(req *unsubscribeRequest) {
-	w := sift(req.Topics)
-	c.hub.unsubscribe(c, w.topics)
+	w := c.hub.sift(req.Topics)
+	c.lane.narrow(c.hub.unsubscribe(c, w.topics))
 	if len(w.topics) > 0 {
 		c.answer(topicsFrame{Type: "unsubscribed", ID: req.ID, Topics: names(w.topics)})
 	}
@@ -140,7 +199,7 @@ type wanted struct {
 	unknown, forbidden []string
 }
 
-func sift(named []string) wanted {
+func (h *Hub) sift(named []string) wanted {
 	var w wanted
 	seen := make(map[string]bool, len(named))
 	for _, name := range named {
@@ -148,7 +207,7 @@ func sift(named []string) wanted {
 			continue
 		}
 		seen[name] = true
-		if t, err := ParseTopic(name); err == nil {
+		if t, err := ParseTopic(name); err == nil && (t.Kind != Alarms || h.AlarmLog != nil) {
 			w.topics = append(w.topics, t)
 		} else {
 			w.unknown = append(w.unknown, name)

@@ -21,7 +21,11 @@ func (h *Hub) Run(ctx context.Context) error {
 	var loops errgroup.Group
 	loops.Go(func() error { return h.tend(ctx) })
 	loops.Go(func() error { return h.recheck(ctx) })
-	_ = loops.Wait() // both end with ctx only
+	loops.Go(func() error { return h.followAlarms(ctx) })
+	if h.Relay != nil {
+		loops.Go(func() error { return h.Relay.run(ctx, h) })
+	}
+	_ = loops.Wait() // they end with ctx only
 
 	h.mu.Lock()
 	h.stopped = true

@@ -4,25 +4,58 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Kind is what a topic is about.
 type Kind byte
 
-// Sensors are topics of one sensor's readings; Gateways of a gateway's status and the readings of all its sensors.
+// The kinds of topics.
 const (
-	Sensors Kind = iota + 1
-	Gateways
+	Sensors     Kind = iota + 1 // sensors/12: one sensor's readings
+	Gateways                    // gateways/3: a gateway's status and the readings of all its sensors
+	SensorTypes                 // sensors?type=temperature: the readings of every sensor of that type
+	Statuses                    // gateways/status: the status of every gateway
+	Alarms                      // alarms, or alarms/critical: the alarm log, or its events of one severity
+	followers                   // whoever listens to any topic of alarms; no client can name it
 )
 
-// Topic names what a client may listen to, such as sensors/12 or gateways/3.
+// Topic names what a client may listen to.
 type Topic struct {
 	Kind Kind
 	ID   int64
+	Name string // the type of SensorTypes; the severity of Alarms, empty for all
 }
 
-// ParseTopic returns ErrUnknownTopic for anything but a kind and a positive id in plain decimal.
+const (
+	typePrefix  = "sensors?type="
+	maxTypeName = 50
+)
+
+// severities are those of alarms, each with its bit in a lane's mask.
+var severities = []string{"critical", "major", "minor", "warning"}
+
+// ParseTopic returns ErrUnknownTopic for anything but the forms above, with a positive id in plain decimal.
 func ParseTopic(s string) (Topic, error) {
+	switch {
+	case s == "gateways/status":
+		return Topic{Kind: Statuses}, nil
+	case s == "alarms":
+		return Topic{Kind: Alarms}, nil
+	}
+	if name, ok := strings.CutPrefix(s, typePrefix); ok {
+		if name == "" || utf8.RuneCountInString(name) > maxTypeName || strings.ContainsFunc(name, func(r rune) bool { return r == '&' || unicode.IsControl(r) }) {
+			return Topic{}, ErrUnknownTopic
+		}
+		return Topic{Kind: SensorTypes, Name: name}, nil
+	}
+	if name, ok := strings.CutPrefix(s, "alarms/"); ok {
+		if !slices.Contains(severities, name) {
+			return Topic{}, ErrUnknownTopic
+		}
+		return Topic{Kind: Alarms, Name: name}, nil
+	}
 	t := Topic{Kind: Sensors}
 	digits, ok := strings.CutPrefix(s, "sensors/")
 	if !ok {
@@ -38,69 +71,36 @@ func ParseTopic(s string) (Topic, error) {
 }
 
 func (t Topic) String() string {
-	if t.Kind == Gateways {
+	switch t.Kind {
+	case Gateways:
 		return "gateways/" + strconv.FormatInt(t.ID, 10)
+	case SensorTypes:
+		return typePrefix + t.Name
+	case Statuses:
+		return "gateways/status"
+	case Alarms:
+		if t.Name == "" {
+			return "alarms"
+		}
+		return "alarms/" + t.Name
 	}
 	return "sensors/" + strconv.FormatInt(t.ID, 10)
 }
 
-// index knows who listens to what. Its lists ascend by connection number and what a reader of one sees never changes,
-// so they may be walked without the lock they were taken under.
-type index map[Topic][]*conn
-
-func byNumber(c *conn, number uint64) int {
-	switch {
-	case c.number < number:
-		return -1
-	case c.number > number:
-		return 1
+// severityMask has a bit for each severity that t is about.
+func (t Topic) severityMask() uint8 {
+	if t.Name == "" {
+		return allSeverities
 	}
-	return 0
+	return severityBit(t.Name)
 }
 
-func (x index) add(t Topic, c *conn) {
-	list := x[t]
-	i, found := slices.BinarySearchFunc(list, c.number, byNumber)
-	switch {
-	case found:
-	case i == len(list):
-		x[t] = append(list, c) // beyond what anybody who holds the shorter list can see
-	default:
-		x[t] = slices.Insert(slices.Clone(list), i, c)
-	}
-}
+// allSeverities also takes in a severity that this program does not know.
+const allSeverities uint8 = 0xff
 
-func (x index) remove(t Topic, c *conn) {
-	list := x[t]
-	i, found := slices.BinarySearchFunc(list, c.number, byNumber)
-	switch {
-	case !found:
-	case len(list) == 1:
-		delete(x, t)
-	default:
-		x[t] = slices.Concat(list[:i], list[i+1:])
+func severityBit(severity string) uint8 {
+	if i := slices.Index(severities, severity); i >= 0 {
+		return 1 << i
 	}
-}
-
-// each calls f once for every connection of either list.
-func each(a, b []*conn, f func(*conn)) {
-	for len(a) > 0 && len(b) > 0 {
-		switch {
-		case a[0].number < b[0].number:
-			f(a[0])
-			a = a[1:]
-		case a[0].number > b[0].number:
-			f(b[0])
-			b = b[1:]
-		default:
-			f(a[0])
-			a, b = a[1:], b[1:]
-		}
-	}
-	for _, c := range a {
-		f(c)
-	}
-	for _, c := range b {
-		f(c)
-	}
+	return 1 << 7
 }

@@ -102,9 +102,13 @@ type world struct {
 	ran  chan struct{} // closed when Run has returned
 }
 
-func newWorld(t testing.TB, cfg Config) (*world, http.Handler) {
+// newWorld starts a hub; prepare, which may be nil, sets what is to be set before that.
+func newWorld(t testing.TB, cfg Config, prepare func(*Hub)) (*world, http.Handler) {
 	d, reg := newDoor(), prometheus.NewRegistry()
 	w := &world{t: t, door: d, reg: reg, hub: NewHub(cfg, d.auth(), slog.New(slog.DiscardHandler), reg), ran: make(chan struct{})}
+	if prepare != nil {
+		prepare(w.hub)
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	w.stop = stop
 	go func() {
@@ -124,9 +128,11 @@ func newWorld(t testing.TB, cfg Config) (*world, http.Handler) {
 }
 
 // overTCP starts a world for a test in real time.
-func overTCP(t testing.TB, cfg Config) *world {
+func overTCP(t testing.TB, cfg Config) *world { t.Helper(); return overTCPWith(t, cfg, nil) }
+
+func overTCPWith(t testing.TB, cfg Config, prepare func(*Hub)) *world {
 	t.Helper()
-	w, handler := newWorld(t, cfg)
+	w, handler := newWorld(t, cfg, prepare)
 	srv := httptest.NewServer(handler)
 	w.url = "ws" + strings.TrimPrefix(srv.URL, "http")
 	t.Cleanup(func() { w.stop(); <-w.ran; srv.Close() })
@@ -136,14 +142,21 @@ func overTCP(t testing.TB, cfg Config) *world {
 // inBubble runs test in a bubble, where time passes only when everybody waits and a pipe takes a byte only when it is read.
 func inBubble(t *testing.T, cfg Config, test func(t *testing.T, w *world)) {
 	t.Helper()
+	inBubbleWith(t, cfg, func(*Hub) any { return nil }, func(t *testing.T, w *world, _ any) { test(t, w) })
+}
+
+// inBubbleWith lets prepare change the hub before it runs, and hands what that returns to test.
+func inBubbleWith(t *testing.T, cfg Config, prepare func(*Hub) any, test func(t *testing.T, w *world, made any)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w, handler := newWorld(t, cfg)
+		var made any
+		w, handler := newWorld(t, cfg, func(h *Hub) { made = prepare(h) })
 		pipes := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 		srv := &http.Server{Handler: handler}
 		go func() { _ = srv.Serve(pipes) }()
 		w.url, w.dial = "ws://pipe", pipes.dial
 		t.Cleanup(func() { w.stop(); <-w.ran; srv.Close() })
-		test(t, w)
+		test(t, w, made)
 	})
 }
 

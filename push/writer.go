@@ -27,6 +27,9 @@ func (c *conn) write() {
 		for !c.hasEnded() {
 			l := c.lane.take(room)
 			if l.empty() {
+				if c.fetch() {
+					continue
+				}
 				break
 			}
 			c.send(l)
@@ -69,7 +72,7 @@ func (c *conn) send(l load) {
 // ship puts the frames of l on the wire, together where there are several.
 func (c *conn) ship(l load, deadline time.Time) (err error) {
 	_ = c.ws.SetWriteDeadline(deadline) // only remembered, for each frame
-	if len(l.replies)+len(l.updates) > 1 {
+	if len(l.replies)+len(l.alarms)+len(l.updates) > 1 {
 		c.wire.gather()
 		defer func() { err = errors.Join(err, c.wire.flush()) }()
 	}
@@ -85,6 +88,11 @@ func (c *conn) ship(l load, deadline time.Time) (err error) {
 	}
 	if l.ping {
 		if err := c.ws.WriteControl(websocket.PingMessage, nil, deadline); err != nil {
+			return err
+		}
+	}
+	for _, event := range l.alarms {
+		if err := c.update(event); err != nil {
 			return err
 		}
 	}

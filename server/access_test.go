@@ -68,6 +68,7 @@ var rows = map[string]row{
 	"listRejections": {store.Engineer, at("/api/data/rejections"), "", 200},
 	"createTicket":   {store.Viewer, at("/api/ws/ticket"), "", 201},
 	"stream":         {anonymous, at("/ws"), "", 400}, // let in, and then found not to be a WebSocket
+	"streamAlarms":   {anonymous, at("/ws/alarms"), "", 400},
 	"streamSensor":   {anonymous, atSensor("/ws/sensors/%d"), "", 400},
 	"getHealth":      {public, at("/health"), "", 200},
 	"getLive":        {public, at("/health/live"), "", 200},

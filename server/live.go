@@ -30,6 +30,12 @@ func (s *Server) streamSensor(c echo.Context) error {
 	return nil
 }
 
+// streamAlarms answers GET /ws/alarms.
+func (s *Server) streamAlarms(c echo.Context) error {
+	s.serveLive(c, []string{"alarms"})
+	return nil
+}
+
 // serveLive hands the connection to the hub, which asks for an auth message when the handshake had no login.
 func (s *Server) serveLive(c echo.Context, topics []string) {
 	var id *push.Identity

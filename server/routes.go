@@ -44,5 +44,6 @@ func (s *Server) registerOthers(e *echo.Echo, reg *prometheus.Registry) error {
 	e.GET("/redoc", echo.WrapHandler(docs))
 	e.GET("/ws", s.stream)
 	e.GET("/ws/sensors/:id", s.streamSensor)
+	e.GET("/ws/alarms", s.streamAlarms)
 	return nil
 }

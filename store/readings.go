@@ -43,6 +43,7 @@ func ParseQuality(name string) (Quality, bool) {
 // Reading is one measured value.
 type Reading struct {
 	SensorID   int64
+	SensorType string    // known on the way in
 	GatewayID  int64     // known on the way in and in latest readings; not stored with each reading
 	Timestamp  time.Time // the device's clock, UTC, whole microseconds
 	Received   time.Time // our clock; kept for the latest reading only

@@ -361,6 +361,36 @@ func (e WriteResultStatus) Valid() bool {
 	}
 }
 
+// Defines values for WsAlarmType.
+const (
+	WsAlarmTypeAlarm WsAlarmType = "alarm"
+)
+
+// Valid indicates whether the value is a known member of the WsAlarmType enum.
+func (e WsAlarmType) Valid() bool {
+	switch e {
+	case WsAlarmTypeAlarm:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WsAlarmSnapshotType.
+const (
+	WsAlarmSnapshotTypeAlarmSnapshot WsAlarmSnapshotType = "alarm_snapshot"
+)
+
+// Valid indicates whether the value is a known member of the WsAlarmSnapshotType enum.
+func (e WsAlarmSnapshotType) Valid() bool {
+	switch e {
+	case WsAlarmSnapshotTypeAlarmSnapshot:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for WsAuthType.
 const (
 	WsAuthTypeAuth WsAuthType = "auth"
@@ -397,6 +427,7 @@ const (
 	WsErrorCodeForbidden        WsErrorCode = "forbidden"
 	WsErrorCodeNotAuthenticated WsErrorCode = "not_authenticated"
 	WsErrorCodeRateLimited      WsErrorCode = "rate_limited"
+	WsErrorCodeSnapshotTooLarge WsErrorCode = "snapshot_too_large"
 	WsErrorCodeTooManyTopics    WsErrorCode = "too_many_topics"
 	WsErrorCodeUnavailable      WsErrorCode = "unavailable"
 	WsErrorCodeUnknownTopic     WsErrorCode = "unknown_topic"
@@ -412,6 +443,8 @@ func (e WsErrorCode) Valid() bool {
 	case WsErrorCodeNotAuthenticated:
 		return true
 	case WsErrorCodeRateLimited:
+		return true
+	case WsErrorCodeSnapshotTooLarge:
 		return true
 	case WsErrorCodeTooManyTopics:
 		return true
@@ -484,6 +517,39 @@ func (e WsPingType) Valid() bool {
 	}
 }
 
+// Defines values for WsResyncScope.
+const (
+	WsResyncScopeAlarms   WsResyncScope = "alarms"
+	WsResyncScopeReadings WsResyncScope = "readings"
+)
+
+// Valid indicates whether the value is a known member of the WsResyncScope enum.
+func (e WsResyncScope) Valid() bool {
+	switch e {
+	case WsResyncScopeAlarms:
+		return true
+	case WsResyncScopeReadings:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WsResyncType.
+const (
+	WsResyncTypeResync WsResyncType = "resync"
+)
+
+// Valid indicates whether the value is a known member of the WsResyncType enum.
+func (e WsResyncType) Valid() bool {
+	switch e {
+	case WsResyncTypeResync:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for WsSensorDataType.
 const (
 	WsSensorDataTypeSensorData WsSensorDataType = "sensor_data"
@@ -508,6 +574,39 @@ const (
 func (e WsSensorDataBatchType) Valid() bool {
 	switch e {
 	case WsSensorDataBatchTypeSensorDataBatch:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WsSnapshotType.
+const (
+	WsSnapshotTypeSnapshot WsSnapshotType = "snapshot"
+)
+
+// Valid indicates whether the value is a known member of the WsSnapshotType enum.
+func (e WsSnapshotType) Valid() bool {
+	switch e {
+	case WsSnapshotTypeSnapshot:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WsSubscribePolicy.
+const (
+	WsSubscribePolicyConflate WsSubscribePolicy = "conflate"
+	WsSubscribePolicyEvery    WsSubscribePolicy = "every"
+)
+
+// Valid indicates whether the value is a known member of the WsSubscribePolicy enum.
+func (e WsSubscribePolicy) Valid() bool {
+	switch e {
+	case WsSubscribePolicyConflate:
+		return true
+	case WsSubscribePolicyEvery:
 		return true
 	default:
 		return false
@@ -1190,6 +1289,34 @@ type WriteResult struct {
 // WriteResultStatus defines model for WriteResult.Status.
 type WriteResultStatus string
 
+// WsAlarm One event of the alarm log.
+type WsAlarm struct {
+	Epoch string `json:"epoch"`
+
+	// Event What happened.
+	Event  map[string]interface{} `json:"event"`
+	Offset int64                  `json:"offset"`
+	Type   WsAlarmType            `json:"type"`
+}
+
+// WsAlarmType defines model for WsAlarm.Type.
+type WsAlarmType string
+
+// WsAlarmSnapshot The alarms that are not normal, as they are after the event with that offset. An event that is not after it is in it already.
+type WsAlarmSnapshot struct {
+	Alarms []map[string]interface{} `json:"alarms"`
+	Epoch  string                   `json:"epoch"`
+
+	// More Another message of the same snapshot follows.
+	More   bool                `json:"more"`
+	Offset int64               `json:"offset"`
+	Topics []WsTopic           `json:"topics"`
+	Type   WsAlarmSnapshotType `json:"type"`
+}
+
+// WsAlarmSnapshotType defines model for WsAlarmSnapshot.Type.
+type WsAlarmSnapshotType string
+
 // WsAuth Log in, or renew the login of an open socket with a newer token of the same user. Answered by `authenticated`.
 type WsAuth struct {
 	// ID Chosen by the client; the answer carries it back.
@@ -1277,6 +1404,13 @@ type WsPing struct {
 // WsPingType defines model for WsPing.Type.
 type WsPingType string
 
+// WsPosition A place in the alarm log, after the event with that offset.
+type WsPosition struct {
+	// Epoch Names the log. Offsets of another one mean nothing.
+	Epoch  string `json:"epoch"`
+	Offset int64  `json:"offset"`
+}
+
 // WsReading defines model for WsReading.
 type WsReading struct {
 	// Quality How far a value can be trusted, as in OPC UA.
@@ -1284,6 +1418,21 @@ type WsReading struct {
 	Timestamp time.Time                  `json:"timestamp"`
 	Value     nullable.Nullable[float64] `json:"value"`
 }
+
+// WsResync What the client has may have a hole. Of alarms, an `alarm_snapshot` follows that replaces it; of readings, read them by `GET /api/data`
+// or subscribe again with `snapshot`.
+type WsResync struct {
+	// Reason In words.
+	Reason string        `json:"reason"`
+	Scope  WsResyncScope `json:"scope"`
+	Type   WsResyncType  `json:"type"`
+}
+
+// WsResyncScope defines model for WsResync.Scope.
+type WsResyncScope string
+
+// WsResyncType defines model for WsResync.Type.
+type WsResyncType string
 
 // WsSensorData One stored reading.
 //
@@ -1321,24 +1470,66 @@ type WsServerMessage struct {
 	union json.RawMessage
 }
 
-// WsSubscribe Add topics. Answered by `subscribed` with the topics that were added.
+// WsSnapshot The newest readings of the sensors of topics just subscribed to.
+type WsSnapshot struct {
+	Items []WsSnapshot_Items `json:"items"`
+
+	// More Another message of the same snapshot follows.
+	More   bool           `json:"more"`
+	Topics []WsTopic      `json:"topics"`
+	Type   WsSnapshotType `json:"type"`
+}
+
+// WsSnapshot_Items defines model for WsSnapshot.Items.
+type WsSnapshot_Items struct {
+	Data WsReading `json:"data"`
+
+	// SensorID An id given by the server.
+	SensorID ID `json:"sensor_id"`
+}
+
+// WsSnapshotType defines model for WsSnapshot.Type.
+type WsSnapshotType string
+
+// WsSubscribe Add topics, or change the policy of those that are there. Answered by `subscribed` with the topics that were taken.
 type WsSubscribe struct {
-	// Batch Send readings of this connection as `sensor_data_batch`.
+	// Batch Send readings of this connection as `sensor_data_batch`; without it that stays as it is.
 	Batch *bool `json:"batch,omitempty"`
 
 	// ID Chosen by the client; the answer carries it back.
-	ID     *WsMessageID    `json:"id,omitempty"`
-	Topics []WsTopic       `json:"topics"`
-	Type   WsSubscribeType `json:"type"`
+	ID *WsMessageID `json:"id,omitempty"`
+
+	// IntervalMs With `conflate`: the least time between two readings of a sensor.
+	IntervalMs *int `json:"interval_ms,omitempty"`
+
+	// Policy Which readings of these topics come. Of several topics that match, the one that sends most counts.
+	Policy *WsSubscribePolicy `json:"policy,omitempty"`
+
+	// Resume A place in the alarm log, after the event with that offset.
+	Resume *WsPosition `json:"resume,omitempty"`
+
+	// Snapshot Begin with the newest readings, and with the alarms that are not normal.
+	Snapshot *bool           `json:"snapshot,omitempty"`
+	Topics   []WsTopic       `json:"topics"`
+	Type     WsSubscribeType `json:"type"`
 }
+
+// WsSubscribePolicy Which readings of these topics come. Of several topics that match, the one that sends most counts.
+type WsSubscribePolicy string
 
 // WsSubscribeType defines model for WsSubscribe.Type.
 type WsSubscribeType string
 
 // WsSubscribed defines model for WsSubscribed.
 type WsSubscribed struct {
+	// Epoch With topics of alarms: the log.
+	Epoch *string `json:"epoch,omitempty"`
+
 	// ID Chosen by the client; the answer carries it back.
-	ID     *WsMessageID     `json:"id,omitempty"`
+	ID *WsMessageID `json:"id,omitempty"`
+
+	// Offset With topics of alarms: what follows is after this event.
+	Offset *int64           `json:"offset,omitempty"`
 	Topics []WsTopic        `json:"topics"`
 	Type   WsSubscribedType `json:"type"`
 }
@@ -1346,7 +1537,7 @@ type WsSubscribed struct {
 // WsSubscribedType defines model for WsSubscribed.Type.
 type WsSubscribedType string
 
-// WsTopic `sensors/{id}` or `gateways/{id}`.
+// WsTopic `sensors/{id}`, `gateways/{id}`, `sensors?type={type}`, `gateways/status`, `alarms` or `alarms/{severity}`.
 //
 // Example: sensors/12
 type WsTopic = string
@@ -1969,6 +2160,142 @@ func (t *WsServerMessage) MergeWsGatewayStatus(v WsGatewayStatus) error {
 	return err
 }
 
+// AsWsAlarm returns the union data inside the WsServerMessage as a WsAlarm
+func (t WsServerMessage) AsWsAlarm() (WsAlarm, error) {
+	var body WsAlarm
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromWsAlarm overwrites any union data inside the WsServerMessage as the provided WsAlarm
+func (t *WsServerMessage) FromWsAlarm(v WsAlarm) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"alarm"}`))
+	t.union = b
+	return err
+}
+
+// MergeWsAlarm performs a merge with any union data inside the WsServerMessage, using the provided WsAlarm
+func (t *WsServerMessage) MergeWsAlarm(v WsAlarm) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"alarm"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsWsSnapshot returns the union data inside the WsServerMessage as a WsSnapshot
+func (t WsServerMessage) AsWsSnapshot() (WsSnapshot, error) {
+	var body WsSnapshot
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromWsSnapshot overwrites any union data inside the WsServerMessage as the provided WsSnapshot
+func (t *WsServerMessage) FromWsSnapshot(v WsSnapshot) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"snapshot"}`))
+	t.union = b
+	return err
+}
+
+// MergeWsSnapshot performs a merge with any union data inside the WsServerMessage, using the provided WsSnapshot
+func (t *WsServerMessage) MergeWsSnapshot(v WsSnapshot) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"snapshot"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsWsAlarmSnapshot returns the union data inside the WsServerMessage as a WsAlarmSnapshot
+func (t WsServerMessage) AsWsAlarmSnapshot() (WsAlarmSnapshot, error) {
+	var body WsAlarmSnapshot
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromWsAlarmSnapshot overwrites any union data inside the WsServerMessage as the provided WsAlarmSnapshot
+func (t *WsServerMessage) FromWsAlarmSnapshot(v WsAlarmSnapshot) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"alarm_snapshot"}`))
+	t.union = b
+	return err
+}
+
+// MergeWsAlarmSnapshot performs a merge with any union data inside the WsServerMessage, using the provided WsAlarmSnapshot
+func (t *WsServerMessage) MergeWsAlarmSnapshot(v WsAlarmSnapshot) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"alarm_snapshot"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsWsResync returns the union data inside the WsServerMessage as a WsResync
+func (t WsServerMessage) AsWsResync() (WsResync, error) {
+	var body WsResync
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromWsResync overwrites any union data inside the WsServerMessage as the provided WsResync
+func (t *WsServerMessage) FromWsResync(v WsResync) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"resync"}`))
+	t.union = b
+	return err
+}
+
+// MergeWsResync performs a merge with any union data inside the WsServerMessage, using the provided WsResync
+func (t *WsServerMessage) MergeWsResync(v WsResync) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"resync"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
 // AsWsLagged returns the union data inside the WsServerMessage as a WsLagged
 func (t WsServerMessage) AsWsLagged() (WsLagged, error) {
 	var body WsLagged
@@ -2085,6 +2412,10 @@ func (t WsServerMessage) ValueByDiscriminator() (interface{}, error) {
 		return nil, err
 	}
 	switch discriminator {
+	case "alarm":
+		return t.AsWsAlarm()
+	case "alarm_snapshot":
+		return t.AsWsAlarmSnapshot()
 	case "authenticated":
 		return t.AsWsAuthenticated()
 	case "error":
@@ -2095,10 +2426,14 @@ func (t WsServerMessage) ValueByDiscriminator() (interface{}, error) {
 		return t.AsWsLagged()
 	case "ping":
 		return t.AsWsPing()
+	case "resync":
+		return t.AsWsResync()
 	case "sensor_data":
 		return t.AsWsSensorData()
 	case "sensor_data_batch":
 		return t.AsWsSensorDataBatch()
+	case "snapshot":
+		return t.AsWsSnapshot()
 	case "subscribed":
 		return t.AsWsSubscribed()
 	case "unsubscribed":

@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.js';
 import type { Client, Options as Options2, TDataShape } from './client/index.js';
-import type { ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CreateCredentialData, CreateCredentialErrors, CreateCredentialResponses, CreateGatewayData, CreateGatewayErrors, CreateGatewayResponses, CreateSensorData, CreateSensorErrors, CreateSensorResponses, CreateTicketData, CreateTicketErrors, CreateTicketResponses, DeleteGatewayData, DeleteGatewayErrors, DeleteGatewayResponses, DeleteSensorData, DeleteSensorErrors, DeleteSensorResponses, GetGatewayData, GetGatewayErrors, GetGatewayResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetLiveData, GetLiveErrors, GetLiveResponses, GetMeData, GetMeErrors, GetMeResponses, GetMetricsData, GetMetricsErrors, GetMetricsResponses, GetOpenApiData, GetOpenApiErrors, GetOpenApiResponses, GetReadyData, GetReadyErrors, GetReadyResponses, GetSensorData, GetSensorErrors, GetSensorResponses, GetVersionData, GetVersionErrors, GetVersionResponses, ListCredentialsData, ListCredentialsErrors, ListCredentialsResponses, ListDataData, ListDataErrors, ListDataResponses, ListGatewaysData, ListGatewaysErrors, ListGatewaysResponses, ListLatestData, ListLatestErrors, ListLatestResponses, ListRejectionsData, ListRejectionsErrors, ListRejectionsResponses, ListSensorsData, ListSensorsErrors, ListSensorsResponses, LoginData, LoginErrors, LoginResponses, LogoutData, LogoutErrors, LogoutResponses, RefreshData, RefreshErrors, RefreshResponses, RevokeCredentialData, RevokeCredentialErrors, RevokeCredentialResponses, UpdateGatewayData, UpdateGatewayErrors, UpdateGatewayResponses, UpdateSensorData, UpdateSensorErrors, UpdateSensorResponses, WriteDataData, WriteDataErrors, WriteDataResponses } from './types.gen.js';
+import type { ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CreateCredentialData, CreateCredentialErrors, CreateCredentialResponses, CreateGatewayData, CreateGatewayErrors, CreateGatewayResponses, CreateSensorData, CreateSensorErrors, CreateSensorResponses, CreateTicketData, CreateTicketErrors, CreateTicketResponses, DeleteGatewayData, DeleteGatewayErrors, DeleteGatewayResponses, DeleteSensorData, DeleteSensorErrors, DeleteSensorResponses, GetGatewayData, GetGatewayErrors, GetGatewayResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetLiveData, GetLiveErrors, GetLiveResponses, GetMeData, GetMeErrors, GetMeResponses, GetMetricsData, GetMetricsErrors, GetMetricsResponses, GetOpenApiData, GetOpenApiErrors, GetOpenApiResponses, GetReadyData, GetReadyErrors, GetReadyResponses, GetSensorData, GetSensorErrors, GetSensorResponses, GetVersionData, GetVersionErrors, GetVersionResponses, ListCredentialsData, ListCredentialsErrors, ListCredentialsResponses, ListDataData, ListDataErrors, ListDataResponses, ListGatewaysData, ListGatewaysErrors, ListGatewaysResponses, ListLatestData, ListLatestErrors, ListLatestResponses, ListRejectionsData, ListRejectionsErrors, ListRejectionsResponses, ListSensorsData, ListSensorsErrors, ListSensorsResponses, LoginData, LoginErrors, LoginResponses, LogoutData, LogoutErrors, LogoutResponses, RefreshData, RefreshErrors, RefreshResponses, RevokeCredentialData, RevokeCredentialErrors, RevokeCredentialResponses, StreamAlarmsData, StreamAlarmsErrors, StreamAlarmsResponses, UpdateGatewayData, UpdateGatewayErrors, UpdateGatewayResponses, UpdateSensorData, UpdateSensorErrors, UpdateSensorResponses, WriteDataData, WriteDataErrors, WriteDataResponses } from './types.gen.js';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -323,6 +323,21 @@ export const listLatest = <ThrowOnError extends boolean = false>(options?: Optio
 export const listRejections = <ThrowOnError extends boolean = false>(options?: Options<ListRejectionsData, ThrowOnError>) => (options?.client ?? client).get<ListRejectionsResponses, ListRejectionsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/data/rejections',
+    ...options
+});
+
+/**
+ * Live alarm events
+ *
+ * As `/ws`, subscribed to `alarms` from now on. To resume, use `/ws` and subscribe with `resume`.
+ */
+export const streamAlarms = <ThrowOnError extends boolean = false>(options?: Options<StreamAlarmsData, ThrowOnError>) => (options?.client ?? client).get<StreamAlarmsResponses, StreamAlarmsErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'query',
+            name: 'ticket',
+            type: 'apiKey'
+        }],
+    url: '/ws/alarms',
     ...options
 });
 

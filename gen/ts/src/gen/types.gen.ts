@@ -495,7 +495,7 @@ export type Ticket = {
 };
 
 /**
- * `sensors/{id}` or `gateways/{id}`.
+ * `sensors/{id}`, `gateways/{id}`, `sensors?type={type}`, `gateways/status`, `alarms` or `alarms/{severity}`.
  */
 export type WsTopic = string;
 
@@ -522,16 +522,40 @@ export type WsAuth = {
 };
 
 /**
- * Add topics. Answered by `subscribed` with the topics that were added.
+ * Add topics, or change the policy of those that are there. Answered by `subscribed` with the topics that were taken.
  */
 export type WsSubscribe = {
     type: 'subscribe';
     topics: Array<WsTopic>;
     /**
-     * Send readings of this connection as `sensor_data_batch`.
+     * Send readings of this connection as `sensor_data_batch`; without it that stays as it is.
      */
     batch?: boolean;
+    /**
+     * Begin with the newest readings, and with the alarms that are not normal.
+     */
+    snapshot?: boolean;
+    resume?: WsPosition;
+    /**
+     * Which readings of these topics come. Of several topics that match, the one that sends most counts.
+     */
+    policy?: 'every' | 'conflate';
+    /**
+     * With `conflate`: the least time between two readings of a sensor.
+     */
+    interval_ms?: number;
     id?: WsMessageId;
+};
+
+/**
+ * A place in the alarm log, after the event with that offset.
+ */
+export type WsPosition = {
+    /**
+     * Names the log. Offsets of another one mean nothing.
+     */
+    epoch: string;
+    offset: number;
 };
 
 /**
@@ -556,6 +580,14 @@ export type WsServerMessage = ({
 } & WsSensorDataBatch) | ({
     type: 'gateway_status';
 } & WsGatewayStatus) | ({
+    type: 'alarm';
+} & WsAlarm) | ({
+    type: 'snapshot';
+} & WsSnapshot) | ({
+    type: 'alarm_snapshot';
+} & WsAlarmSnapshot) | ({
+    type: 'resync';
+} & WsResync) | ({
     type: 'lagged';
 } & WsLagged) | ({
     type: 'ping';
@@ -576,6 +608,14 @@ export type WsAuthenticated = {
 export type WsSubscribed = {
     type: 'subscribed';
     topics: Array<WsTopic>;
+    /**
+     * With topics of alarms: the log.
+     */
+    epoch?: string;
+    /**
+     * With topics of alarms: what follows is after this event.
+     */
+    offset?: number;
     id?: WsMessageId;
 };
 
@@ -622,6 +662,68 @@ export type WsGatewayStatus = {
 };
 
 /**
+ * One event of the alarm log.
+ */
+export type WsAlarm = {
+    type: 'alarm';
+    epoch: string;
+    offset: number;
+    /**
+     * What happened.
+     */
+    event: {
+        [key: string]: unknown;
+    };
+};
+
+/**
+ * The newest readings of the sensors of topics just subscribed to.
+ */
+export type WsSnapshot = {
+    type: 'snapshot';
+    topics: Array<WsTopic>;
+    items: Array<{
+        sensor_id: Id;
+        data: WsReading;
+    }>;
+    /**
+     * Another message of the same snapshot follows.
+     */
+    more: boolean;
+};
+
+/**
+ * The alarms that are not normal, as they are after the event with that offset. An event that is not after it is in it already.
+ */
+export type WsAlarmSnapshot = {
+    type: 'alarm_snapshot';
+    topics: Array<WsTopic>;
+    epoch: string;
+    offset: number;
+    alarms: Array<{
+        [key: string]: unknown;
+    }>;
+    /**
+     * Another message of the same snapshot follows.
+     */
+    more: boolean;
+};
+
+/**
+ * What the client has may have a hole. Of alarms, an `alarm_snapshot` follows that replaces it; of readings, read them by `GET /api/data`
+ * or subscribe again with `snapshot`.
+ *
+ */
+export type WsResync = {
+    type: 'resync';
+    scope: 'alarms' | 'readings';
+    /**
+     * In words.
+     */
+    reason: string;
+};
+
+/**
  * Readings left out because the client reads too slowly.
  */
 export type WsLagged = {
@@ -645,7 +747,7 @@ export type WsPing = {
  */
 export type WsError = {
     type: 'error';
-    code: 'bad_message' | 'not_authenticated' | 'unknown_topic' | 'too_many_topics' | 'rate_limited' | 'forbidden' | 'unavailable';
+    code: 'bad_message' | 'not_authenticated' | 'unknown_topic' | 'too_many_topics' | 'rate_limited' | 'forbidden' | 'unavailable' | 'snapshot_too_large';
     detail: string;
     /**
      * The topics it is about.
@@ -1897,6 +1999,47 @@ export type ListRejectionsResponses = {
 };
 
 export type ListRejectionsResponse = ListRejectionsResponses[keyof ListRejectionsResponses];
+
+export type StreamAlarmsData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/ws/alarms';
+};
+
+export type StreamAlarmsErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type StreamAlarmsError = StreamAlarmsErrors[keyof StreamAlarmsErrors];
+
+export type StreamAlarmsResponses = {
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type StreamAlarmsResponse = StreamAlarmsResponses[keyof StreamAlarmsResponses];
 
 export type CreateTicketData = {
     body?: never;

@@ -1,0 +1,289 @@
+package push
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// alarmTable is an alarm log in memory: what a table with an offset without gaps does.
+type alarmTable struct {
+	mu     sync.Mutex
+	epoch  string
+	first  int64 // the offset of events[0]
+	events []AlarmEvent
+	down   error
+	reads  int
+}
+
+func newAlarmTable() *alarmTable { return &alarmTable{epoch: "e1", first: 1} }
+
+func (a *alarmTable) log() *AlarmLog {
+	return &AlarmLog{
+		Events: func(_ context.Context, after int64, limit int) (string, []AlarmEvent, error) {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.reads++
+			from := min(max(after-a.first+1, 0), int64(len(a.events)))
+			page := a.events[from:]
+			return a.epoch, append([]AlarmEvent(nil), page[:min(limit, len(page))]...), a.down
+		},
+		Active: func(context.Context) (string, int64, []ActiveAlarm, error) {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			last := a.first + int64(len(a.events)) - 1
+			return a.epoch, last, []ActiveAlarm{{"critical", fmt.Appendf(nil, `{"id":1,"at":%d}`, last)}, {"minor", []byte(`{"id":2}`)}}, a.down
+		},
+	}
+}
+
+// add appends n events, minor ones but for every third, and returns the last offset.
+func (a *alarmTable) add(n int) int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for range n {
+		offset := a.first + int64(len(a.events))
+		severity := "minor"
+		if offset%3 == 0 {
+			severity = "critical"
+		}
+		a.events = append(a.events, AlarmEvent{Offset: offset, Severity: severity, JSON: fmt.Appendf(nil, `{"n":%d}`, offset)})
+	}
+	return a.first + int64(len(a.events)) - 1
+}
+
+func (a *alarmTable) set(f func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	f()
+}
+
+// withAlarms runs test in a bubble with a hub that reads table, which it has read already.
+func withAlarms(t *testing.T, cfg Config, test func(t *testing.T, w *world, table *alarmTable)) {
+	t.Helper()
+	inBubbleWith(t, cfg, func(h *Hub) any {
+		table := newAlarmTable()
+		h.AlarmLog = table.log()
+		return table
+	}, func(t *testing.T, w *world, made any) { test(t, w, made.(*alarmTable)) })
+}
+
+func alarmFrame(offset int64) string {
+	return fmt.Sprintf(`{"type":"alarm","epoch":"e1","offset":%d,"event":{"n":%[1]d}}`, offset)
+}
+
+func TestAlarmEventsComeInOrderFromTheSubscriptionOn(t *testing.T) {
+	withAlarms(t, DefaultConfig(), func(t *testing.T, w *world, table *alarmTable) {
+		table.add(5)
+		w.hub.AlarmsChanged()
+		synctest.Wait()
+		c := w.listener("ann")
+		c.send(`{"type":"subscribe","topics":["alarms"]}`)
+		c.want(`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":5}`)
+		table.add(2)
+		w.hub.AlarmsChanged()
+		c.want(alarmFrame(6), alarmFrame(7))
+		table.add(1) // without a hint
+		c.want(alarmFrame(8))
+		c.send(`{"type":"unsubscribe","topics":["alarms"]}`)
+		c.skip("unsubscribed")
+		table.add(1)
+		time.Sleep(2 * followEvery)
+		c.send(`{"type":"subscribe","topics":["alarms/critical"]}`)
+		c.want(`{"type":"subscribed","topics":["alarms/critical"],"epoch":"e1","offset":9}`)
+		table.add(4)
+		c.want(alarmFrame(12))
+	})
+}
+
+func TestResume(t *testing.T) {
+	snapshot := func(offset int64) string {
+		return fmt.Sprintf(`{"type":"alarm_snapshot","topics":["alarms"],"epoch":"e1","offset":%d,"alarms":[{"id":1,"at":%[1]d},{"id":2}],"more":false}`, offset)
+	}
+	gone := func(reason string) string {
+		return fmt.Sprintf(`{"type":"resync","scope":"alarms","reason":"%s"}`, reason)
+	}
+	tests := map[string]struct {
+		resume string
+		before func(w *world, table *alarmTable)
+		want   []string
+	}{
+		"goes on behind the offset": {
+			`{"epoch":"e1","offset":7}`, nil,
+			[]string{`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":7}`, alarmFrame(8), alarmFrame(9), alarmFrame(10), alarmFrame(11)},
+		},
+		"at the end has nothing to catch up": {
+			`{"epoch":"e1","offset":10}`, nil,
+			[]string{`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":10}`, alarmFrame(11)},
+		},
+		"beyond what this instance has read is as good": {
+			`{"epoch":"e1","offset":11}`, func(_ *world, table *alarmTable) { table.add(1) },
+			[]string{`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":11}`, alarmFrame(12)},
+		},
+		"in another log begins anew": {
+			`{"epoch":"e0","offset":7}`, nil,
+			[]string{`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":10}`, gone("the alarm log is another one now"), snapshot(10), alarmFrame(11)},
+		},
+		"beyond the log begins anew": {
+			`{"epoch":"e1","offset":70}`, nil,
+			[]string{`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":10}`, gone("the alarm log does not reach so far"), snapshot(10), alarmFrame(11)},
+		},
+		"before what is kept begins anew": {
+			`{"epoch":"e1","offset":2}`,
+			func(w *world, table *alarmTable) {
+				table.set(func() { table.events, table.first = table.events[6:], table.first+6 })
+				w.hub.tail.reset("e1", 10) // as after a restart
+			},
+			[]string{`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":10}`, gone("the alarm log does not reach back so far"), snapshot(10), alarmFrame(11)},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			withAlarms(t, DefaultConfig(), func(t *testing.T, w *world, table *alarmTable) {
+				table.add(10)
+				w.hub.AlarmsChanged()
+				synctest.Wait()
+				if tt.before != nil {
+					tt.before(w, table)
+				}
+				c := w.listener("ann")
+				c.send(`{"type":"subscribe","topics":["alarms"],"resume":` + tt.resume + `}`)
+				c.want(tt.want[0])
+				table.add(1)
+				c.want(tt.want[1:]...)
+			})
+		})
+	}
+}
+
+// TestAResumingClientMissesNothingWhileEventsCome has clients join at random places of a log that grows under them.
+func TestAResumingClientMissesNothingWhileEventsCome(t *testing.T) {
+	withAlarms(t, DefaultConfig(), func(t *testing.T, w *world, table *alarmTable) {
+		table.add(3 * pageSize)
+		const clients, grow = 20, 200
+		var logs [clients]<-chan string
+		for i := range clients {
+			c := w.connect("ann")
+			logs[i] = c.collect()
+			go func() {
+				time.Sleep(time.Duration(i) * 7 * time.Millisecond)
+				c.send(fmt.Sprintf(`{"type":"subscribe","topics":["alarms"],"resume":{"epoch":"e1","offset":%d}}`, i*50))
+			}()
+		}
+		var last int64
+		for range grow {
+			last = table.add(3)
+			w.hub.AlarmsChanged()
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(5 * time.Second)
+		for i, frames := range logs {
+			wantContiguous(t, frames, int64(i*50), last)
+		}
+	})
+}
+
+// wantContiguous takes what came and checks that it is every event after one offset up to another, once and in order.
+func wantContiguous(t *testing.T, frames <-chan string, after, last int64) {
+	t.Helper()
+	next := after + 1
+	for len(frames) > 0 {
+		var f struct {
+			Type   string
+			Offset int64
+		}
+		if err := json.Unmarshal([]byte(<-frames), &f); err != nil {
+			t.Fatal(err)
+		}
+		if f.Type == "alarm" {
+			if f.Offset != next {
+				t.Fatalf("got event %d, want %d", f.Offset, next)
+			}
+			next++
+		}
+	}
+	if next != last+1 {
+		t.Fatalf("the last event was %d, want %d", next-1, last)
+	}
+}
+
+func TestWhoDoesNotTakeAlarmsIsClosedToComeBack(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.AlarmQueueSize = 10
+	withAlarms(t, cfg, func(t *testing.T, w *world, table *alarmTable) {
+		synctest.Wait()
+		slow, quick := w.listener("ann", "alarms"), w.listener("bob", "alarms")
+		frames := quick.collect()
+		for range 30 {
+			table.add(1)
+			w.hub.AlarmsChanged()
+			synctest.Wait()
+		}
+		wantContiguous(t, frames, 0, 30)
+		slow.wantClose(CloseBehind)
+	})
+}
+
+func TestAnotherLogIsTold(t *testing.T) {
+	withAlarms(t, DefaultConfig(), func(t *testing.T, w *world, table *alarmTable) {
+		table.add(4)
+		w.hub.AlarmsChanged()
+		synctest.Wait()
+		c := w.listener("ann", "alarms")
+		table.set(func() { table.epoch, table.events = "e2", nil })
+		table.add(2)
+		c.skip("resync")
+		if got := c.skip("alarm_snapshot"); !strings.Contains(got, `"epoch":"e2","offset":2`) {
+			t.Errorf("got %s, want epoch e2 and offset 2", got)
+		}
+		table.add(1)
+		c.want(`{"type":"alarm","epoch":"e2","offset":3,"event":{"n":3}}`)
+	})
+}
+
+func TestTheDatabaseBeingAwayDelaysAlarms(t *testing.T) {
+	withAlarms(t, DefaultConfig(), func(t *testing.T, w *world, table *alarmTable) {
+		table.add(4)
+		w.hub.AlarmsChanged()
+		synctest.Wait()
+		c := w.listener("ann", "alarms")
+		table.set(func() { table.down = errors.New("no database") })
+		table.add(2)
+		time.Sleep(5 * time.Second)
+		c.send(`{"type":"subscribe","topics":["alarms"],"snapshot":true}`)
+		if got := c.skip("error"); !strings.Contains(got, `"unavailable"`) {
+			t.Errorf("got %s, want unavailable", got)
+		}
+		table.set(func() { table.down = nil })
+		c.send(`{"type":"subscribe","topics":["alarms"],"resume":{"epoch":"e1","offset":4}}`)
+		c.skip("subscribed")
+		c.want(alarmFrame(5), alarmFrame(6))
+	})
+}
+
+func TestManyWhoResumeDoNotEachReadTheLog(t *testing.T) {
+	cfg := DefaultConfig()
+	withAlarms(t, cfg, func(t *testing.T, w *world, table *alarmTable) {
+		w.hub.AlarmsChanged()
+		synctest.Wait()
+		table.add(100)
+		w.hub.AlarmsChanged()
+		synctest.Wait()
+		reads := table.reads
+		for range 50 {
+			c := w.listener("ann")
+			c.send(`{"type":"subscribe","topics":["alarms"],"resume":{"epoch":"e1","offset":99}}`)
+			c.skip("subscribed")
+			c.want(alarmFrame(100))
+		}
+		if table.reads > reads+1 {
+			t.Errorf("50 clients read the log %d times, want what is remembered", table.reads-reads)
+		}
+	})
+}
