@@ -19,6 +19,12 @@ func newHub(cfg *configs.Config, auth *server.Auth, st *store.Store, log *slog.L
 	hub.Latest = func(ctx context.Context, topics []push.Topic, limit int) ([]push.Reading, error) {
 		return latest(ctx, st, topics, limit)
 	}
+	hub.AlarmLog = &push.AlarmLog{
+		Events: func(ctx context.Context, after int64, limit int) (string, []push.AlarmEvent, error) {
+			return alarmEvents(ctx, st, after, limit)
+		},
+		Active: func(ctx context.Context) (string, int64, []push.ActiveAlarm, error) { return activeAlarms(ctx, st) },
+	}
 	if cfg.Server.RedisURL != "" {
 		if hub.Relay, err = push.NewRelay(cfg.Server.RedisURL, cfg.Push.ShardedRelay, log, reg); err != nil {
 			return nil, err
@@ -75,4 +81,27 @@ func latest(ctx context.Context, st *store.Store, topics []push.Topic, limit int
 		rs = append(rs, pushed(found)...)
 	}
 	return rs, nil
+}
+
+// mostActive is how many alarms a snapshot tells, the worst first.
+const mostActive = 10_000
+
+func alarmEvents(ctx context.Context, st *store.Store, after int64, limit int) (epoch string, events []push.AlarmEvent, err error) {
+	found, err := st.AlarmEvents(ctx, after, limit)
+	if err == nil && len(found) == 0 {
+		epoch, _, err = st.AlarmLog(ctx)
+	}
+	for _, e := range found {
+		epoch = e.Epoch
+		events = append(events, push.AlarmEvent{Offset: e.Offset, Severity: e.Severity, JSON: server.AlarmEventJSON(e)})
+	}
+	return epoch, events, err
+}
+
+func activeAlarms(ctx context.Context, st *store.Store) (epoch string, last int64, alarms []push.ActiveAlarm, err error) {
+	epoch, last, found, err := st.ActiveAlarms(ctx, mostActive)
+	for _, e := range found {
+		alarms = append(alarms, push.ActiveAlarm{Severity: e.Severity, JSON: server.AlarmEventJSON(e)})
+	}
+	return epoch, last, alarms, err
 }

@@ -105,6 +105,7 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 		return err
 	}
 	defer l.start("push", hub.Run)()
+	defer l.start("alarm events", func(ctx context.Context) error { return st.WatchAlarmEvents(ctx, hub.ReadAlarms) })()
 
 	pipeline := ingest.New(cfg.Ingest, st, announce(hub), log, reg)
 	checks := databaseCheck(st, cfg)

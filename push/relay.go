@@ -240,7 +240,7 @@ func (r *Relay) receive(ctx context.Context, h *Hub, message string) {
 	case kindStatus:
 		h.deliverStatus(m.status)
 	case kindAlarms:
-		h.readAlarms()
+		h.ReadAlarms()
 	}
 }
 
@@ -262,7 +262,7 @@ func (s *hearing) begin(channel string) {
 	}
 	s.channels[channel] = true
 	s.gauge()
-	s.hub.readAlarms()
+	s.hub.ReadAlarms()
 	if before {
 		s.relay.log.Info("other instances are heard again")
 		s.hub.tellHole()

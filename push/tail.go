@@ -90,17 +90,16 @@ func (t *tail) after(epoch string, offset int64) ([]*update, bool) {
 	return t.recent[from:min(from+pageSize, len(t.recent))], true
 }
 
-// AlarmsChanged says that the alarm log may have grown, here: it is read and what is new goes to everyone who listens. It never
-// blocks.
+// AlarmsChanged is ReadAlarms here and at the other instances, for whoever has added to the alarm log.
 func (h *Hub) AlarmsChanged() {
-	h.readAlarms()
+	h.ReadAlarms()
 	if h.Relay != nil {
 		h.Relay.sendAlarms()
 	}
 }
 
-// readAlarms has the alarm log read as soon as may be.
-func (h *Hub) readAlarms() {
+// ReadAlarms says that the alarm log may have grown: it is read and what is new goes to everyone who listens. It never blocks.
+func (h *Hub) ReadAlarms() {
 	select {
 	case h.tail.hint <- struct{}{}:
 	default:

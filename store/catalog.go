@@ -2,10 +2,7 @@ package store
 
 import (
 	"context"
-	"fmt"
-	"log/slog"
 	"strconv"
-	"time"
 
 	"github.com/lib/pq"
 )
@@ -75,35 +72,7 @@ func (s *Store) PointsByID(ctx context.Context, ids []int64) (map[int64]Point, e
 // Watch calls changed with the id of each gateway that changed, or whose sensors or credentials did, until ctx ends; with 0
 // when changes may have been missed. It calls changed(0) first.
 func (s *Store) Watch(ctx context.Context, changed func(gateway int64)) error {
-	l := pq.NewListener(s.dsn, 100*time.Millisecond, 5*time.Second, func(e pq.ListenerEventType, err error) {
-		if err != nil && ctx.Err() == nil {
-			s.log.LogAttrs(ctx, slog.LevelWarn, "watching for changes is interrupted", slog.Any("error", err))
-		}
-	})
-	defer l.Close()
-	listening := make(chan error, 1)
-	go func() { listening <- l.Listen("catalog") }() // waits for a connection; Close ends it
-	ping := time.NewTicker(30 * time.Second)
-	defer ping.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case err := <-listening:
-			if err != nil {
-				return fmt.Errorf("watch for changes: %w", err)
-			}
-			changed(0)
-		case n := <-l.Notify:
-			if n == nil { // connected again
-				changed(0)
-				continue
-			}
-			changed(id(n.Extra))
-		case <-ping.C:
-			go func() { _ = l.Ping() }() // finds a connection that is dead without a word
-		}
-	}
+	return s.listen(ctx, "catalog", func(payload string) { changed(id(payload)) })
 }
 
 // id is the number that s is, or 0, which is no id.

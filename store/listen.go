@@ -1,0 +1,44 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/lib/pq"
+)
+
+// listen calls notified with the payload of each notification on channel until ctx ends, and with an empty one first and whenever
+// some may have been missed.
+func (s *Store) listen(ctx context.Context, channel string, notified func(payload string)) error {
+	l := pq.NewListener(s.dsn, 100*time.Millisecond, 5*time.Second, func(e pq.ListenerEventType, err error) {
+		if err != nil && ctx.Err() == nil {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "watching for changes is interrupted", slog.Any("error", err))
+		}
+	})
+	defer l.Close()
+	listening := make(chan error, 1)
+	go func() { listening <- l.Listen(channel) }() // waits for a connection; Close ends it
+	ping := time.NewTicker(30 * time.Second)
+	defer ping.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-listening:
+			if err != nil {
+				return fmt.Errorf("watch for changes: %w", err)
+			}
+			notified("")
+		case n := <-l.Notify:
+			if n == nil { // connected again
+				notified("")
+				continue
+			}
+			notified(n.Extra)
+		case <-ping.C:
+			go func() { _ = l.Ping() }() // finds a connection that is dead without a word
+		}
+	}
+}
