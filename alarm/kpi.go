@@ -1,0 +1,245 @@
+package alarm
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+)
+
+// slot is what EEMUA 191 counts alarms by.
+const slot = 10 * time.Minute
+
+// Target is what EEMUA 191 asks of an alarm system for one operator.
+type Target struct {
+	AveragePer10Min float64 `json:"average_per_10_min"` // at most
+	PeakPer10Min    int     `json:"peak_per_10_min"`    // at most; a flood begins above it
+	FloodEndsBelow  int     `json:"flood_ends_below"`   // in a slot
+	FloodShare      float64 `json:"flood_share"`        // of the time, at most
+	ChatterCount    int     `json:"chatter_count"`      // raised so often …
+	ChatterMs       int64   `json:"chatter_ms"`         // … within this is chattering
+	StaleMs         int64   `json:"stale_ms"`           // standing longer is stale
+	StaleAlarms     int     `json:"stale_alarms"`       // at most
+	TopTenShare     float64 `json:"top_ten_share"`      // of all, at most, by the ten most frequent
+}
+
+// EEMUA191 are the limits of the guide's third edition for steady operation.
+var EEMUA191 = Target{AveragePer10Min: 1, PeakPer10Min: 10, FloodEndsBelow: 5, FloodShare: 0.01, ChatterCount: 3,
+	ChatterMs: time.Minute.Milliseconds(), StaleMs: (24 * time.Hour).Milliseconds(), StaleAlarms: 5, TopTenShare: 0.05}
+
+// KPI measures an alarm system from its events, in order of time. It keeps a number for each ten minutes and a few for each
+// alarm that has events.
+type KPI struct {
+	from, to   time.Time
+	target     Target
+	slots      []int
+	alarms     map[int64]*alarmCount
+	bySeverity map[Severity]int
+	acks       int
+	ackTime    time.Duration
+}
+
+type alarmCount struct {
+	raised  int
+	recent  []time.Time // at most ChatterCount
+	chatter int         // raises that were part of chattering
+	since   time.Time   // active since; zero: is not
+	unacked time.Time   // announced and not acknowledged since; zero: is not
+}
+
+// NewKPI measures from (inclusive) to (exclusive), which is at most 366 days later, against a target.
+func NewKPI(from, to time.Time, target Target) *KPI {
+	if most := from.Add(366 * 24 * time.Hour); to.After(most) {
+		to = most
+	}
+	n := 0
+	if to.After(from) {
+		n = int((to.Sub(from) + slot - 1) / slot)
+	}
+	return &KPI{from: from, to: to, target: target, slots: make([]int, n), alarms: map[int64]*alarmCount{}, bySeverity: map[Severity]int{}}
+}
+
+func (k *KPI) alarm(id int64) *alarmCount {
+	a := k.alarms[id]
+	if a == nil {
+		a = &alarmCount{}
+		k.alarms[id] = a
+	}
+	return a
+}
+
+// Standing tells, before the first Add, of an alarm that was active at from, since when, and since when unacknowledged (zero: it is not).
+func (k *KPI) Standing(id int64, since, unacked time.Time) {
+	a := k.alarm(id)
+	a.since, a.unacked = since, unacked
+}
+
+// Add counts an event of an alarm. Those outside of from…to are not counted.
+func (k *KPI) Add(id int64, e Event) {
+	if e.At.Before(k.from) || !e.At.Before(k.to) {
+		return
+	}
+	a := k.alarm(id)
+	switch e.Kind {
+	case Raised, Escalated, Reraised:
+		if e.Kind == Raised {
+			a.since = e.At
+		}
+		if e.Quiet {
+			return // nobody was told
+		}
+		a.unacked = e.At
+		a.raised++
+		k.bySeverity[e.Severity]++
+		k.slots[e.At.Sub(k.from)/slot]++
+		if a.recent = append(a.recent, e.At); len(a.recent) > k.target.ChatterCount {
+			a.recent = slices.Delete(a.recent, 0, 1)
+		}
+		if len(a.recent) == k.target.ChatterCount && e.At.Sub(a.recent[0]).Milliseconds() <= k.target.ChatterMs {
+			a.chatter++
+		}
+	case Cleared, LatchedEvent:
+		a.since = time.Time{}
+	case Acknowledged:
+		if !a.unacked.IsZero() {
+			k.acks++
+			k.ackTime += e.At.Sub(a.unacked)
+			a.unacked = time.Time{}
+		}
+	}
+}
+
+// KPIResult is what was measured.
+type KPIResult struct {
+	From, To         time.Time
+	Target           Target
+	Alarms           int     // announced: raised, escalated or raised again while neither shelved nor suppressed
+	Per10Min         []int   // of each ten minutes
+	Average          float64 // per ten minutes
+	Peak             int     // of the worst ten minutes
+	Floods           []Flood
+	FloodShare       float64 // of the time
+	Chattering       []Count // the worst ten, by how often they chattered
+	ChatteringAlarms int
+	Stale            []Standing // the oldest ten
+	StaleAlarms      int
+	TopTen           []Count
+	TopTenShare      float64 // of all that was announced
+	BySeverity       map[Severity]int
+	Acknowledged     int
+	MeanTimeToAck    time.Duration // 0 when nothing was acknowledged
+	Missed           []string      // which of the target's members were not met, by their names
+}
+
+// Flood is a time in which more came than an operator can follow.
+type Flood struct {
+	From, To time.Time
+	Alarms   int
+}
+
+// Count is how often one alarm did something.
+type Count struct {
+	AlarmID int64
+	Count   int
+}
+
+// Standing is one alarm that is active.
+type Standing struct {
+	AlarmID int64
+	Since   time.Time
+}
+
+// Result of what has been added.
+func (k *KPI) Result() KPIResult {
+	out := KPIResult{From: k.from, To: k.to, Target: k.target, Per10Min: slices.Clone(k.slots), BySeverity: maps.Clone(k.bySeverity),
+		Floods: []Flood{}, Acknowledged: k.acks}
+	for _, n := range k.slots {
+		out.Alarms += n
+		out.Peak = max(out.Peak, n)
+	}
+	if length := k.to.Sub(k.from); length > 0 {
+		out.Average = float64(out.Alarms) / (float64(length) / float64(slot))
+		out.Floods, out.FloodShare = k.floods()
+	}
+	var raised, chatter []Count
+	var stale []Standing
+	for id, a := range k.alarms {
+		if a.raised > 0 {
+			raised = append(raised, Count{id, a.raised})
+		}
+		if a.chatter > 0 {
+			chatter = append(chatter, Count{id, a.chatter})
+		}
+		if !a.since.IsZero() && k.to.Sub(a.since).Milliseconds() > k.target.StaleMs {
+			stale = append(stale, Standing{id, a.since})
+		}
+	}
+	slices.SortFunc(stale, func(a, b Standing) int { return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.AlarmID, b.AlarmID)) })
+	out.TopTen, out.Chattering = top(raised), top(chatter)
+	out.ChatteringAlarms, out.StaleAlarms, out.Stale = len(chatter), len(stale), stale[:min(10, len(stale))]
+	ten := 0
+	for _, c := range out.TopTen {
+		ten += c.Count
+	}
+	if out.Alarms > 0 {
+		out.TopTenShare = float64(ten) / float64(out.Alarms)
+	}
+	if k.acks > 0 {
+		out.MeanTimeToAck = k.ackTime / time.Duration(k.acks)
+	}
+	out.Missed = out.missed()
+	return out
+}
+
+// top ten by count.
+func top(cs []Count) []Count {
+	slices.SortFunc(cs, func(a, b Count) int { return cmp.Or(b.Count-a.Count, cmp.Compare(a.AlarmID, b.AlarmID)) })
+	return cs[:min(10, len(cs))]
+}
+
+// floods begin with ten minutes above the peak and end with ten minutes below FloodEndsBelow.
+func (k *KPI) floods() (floods []Flood, share float64) {
+	floods = []Flood{}
+	in := false
+	var long time.Duration
+	for i, n := range k.slots {
+		from := k.from.Add(time.Duration(i) * slot)
+		to := from.Add(slot)
+		if to.After(k.to) {
+			to = k.to
+		}
+		switch {
+		case !in && n > k.target.PeakPer10Min:
+			in = true
+			floods = append(floods, Flood{From: from})
+		case in && n < k.target.FloodEndsBelow:
+			in = false
+		}
+		if in {
+			f := &floods[len(floods)-1]
+			f.To, f.Alarms = to, f.Alarms+n
+			long += to.Sub(from)
+		}
+	}
+	return floods, float64(long) / float64(k.to.Sub(k.from))
+}
+
+func (r *KPIResult) missed() []string {
+	out := []string{}
+	for _, m := range []struct {
+		missed bool
+		name   string
+	}{
+		{r.Average > r.Target.AveragePer10Min, "average_per_10_min"},
+		{r.Peak > r.Target.PeakPer10Min, "peak_per_10_min"},
+		{r.FloodShare > r.Target.FloodShare, "flood_share"},
+		{r.ChatteringAlarms > 0, "chattering"},
+		{r.StaleAlarms > r.Target.StaleAlarms, "stale_alarms"},
+		{r.Alarms > 0 && r.TopTenShare > r.Target.TopTenShare, "top_ten_share"},
+	} {
+		if m.missed {
+			out = append(out, m.name)
+		}
+	}
+	return out
+}
