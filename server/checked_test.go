@@ -64,7 +64,8 @@ func (c *checker) check(r *http.Request, res *http.Response, body []byte) {
 	if res.Header.Get("X-Request-ID") == "" {
 		c.t.Errorf("%s %s: the answer has no X-Request-ID", r.Method, r.URL.Path)
 	}
-	isJSON := strings.HasSuffix(res.Header.Get("Content-Type"), "json")
+	kind := res.Header.Get("Content-Type")
+	isJSON := strings.HasSuffix(kind, "json") && kind != "application/x-ndjson"
 	if res.StatusCode >= 400 && !isJSON {
 		c.t.Errorf("%s %s: %d is of type %q", r.Method, r.URL.Path, res.StatusCode, res.Header.Get("Content-Type"))
 	}

@@ -36,8 +36,12 @@ func (s *Server) ListData(ctx context.Context, req api.ListDataRequestObject) (a
 	if err != nil {
 		return nil, err
 	}
-	list, link := page(ctx, list, *p.Limit, encodeReading)
-	return api.ListData200JSONResponse{Body: each(list, readingJSON), Headers: api.ListData200ResponseHeaders{Link: link}}, nil
+	headers := api.ListData200ResponseHeaders{XTruncated: len(list) > *p.Limit}
+	if headers.XTruncated {
+		headers.XNextCursor = new(encodeReading(list[*p.Limit-1]))
+	}
+	list, headers.Link = page(ctx, list, *p.Limit, encodeReading)
+	return api.ListData200JSONResponse{Body: each(list, readingJSON), Headers: headers}, nil
 }
 
 // ListLatest answers GET /api/data/latest.
@@ -57,7 +61,27 @@ func (s *Server) ListLatest(ctx context.Context, req api.ListLatestRequestObject
 		return nil, err
 	}
 	list, link := page(ctx, list, *p.Limit, func(r store.Reading) string { return encodeID(r.SensorID) })
-	return api.ListLatest200JSONResponse{Body: each(list, latestJSON), Headers: api.ListLatest200ResponseHeaders{Link: link}}, nil
+	now, stale := time.Now(), time.Duration(*p.StaleAfter)*time.Second
+	latest := func(r store.Reading) api.LatestReading { return latestJSON(r, now, stale) }
+	return api.ListLatest200JSONResponse{Body: each(list, latest), Headers: api.ListLatest200ResponseHeaders{Link: link}}, nil
+}
+
+// DeleteData answers DELETE /api/data.
+func (s *Server) DeleteData(ctx context.Context, req api.DeleteDataRequestObject) (api.DeleteDataResponseObject, error) {
+	p := req.Params
+	if err := checkSpan(&p.Start, &p.End); err != nil {
+		return nil, err
+	}
+	if err := s.checkSensors(ctx, []int64{p.SensorID}); err != nil {
+		return nil, err
+	}
+	d, err := s.store.DeleteReadings(ctx, p.SensorID, p.Start, p.End, *p.DryRun)
+	if err != nil {
+		return nil, err
+	}
+	return api.DeleteData200JSONResponse{
+		DryRun: *p.DryRun, Readings: d.Readings, FirstReadingAt: timeOrNull(d.First), LastReadingAt: timeOrNull(d.Last),
+	}, nil
 }
 
 func checkSpan(start, end *time.Time) error {
@@ -144,10 +168,13 @@ func readingJSON(r store.Reading) api.Reading {
 	}
 }
 
-func latestJSON(r store.Reading) api.LatestReading {
+// latestJSON says of r how old it is now.
+func latestJSON(r store.Reading, now time.Time, stale time.Duration) api.LatestReading {
+	age := max(now.Sub(r.Timestamp), 0)
 	return api.LatestReading{
 		SensorID: r.SensorID, GatewayID: r.GatewayID, Timestamp: r.Timestamp.UTC(), Value: valueJSON(r.Value),
 		Quality: api.Quality(r.Quality.String()), StatusCode: statusCodeJSON(r.StatusCode), ReceivedAt: r.Received.UTC(),
+		AgeSeconds: float64(age.Microseconds()) / 1e6, IsStale: age > stale,
 	}
 }
 

@@ -28,6 +28,9 @@ type call struct {
 	operation string // of the contract, or none
 	told      bool
 	principal *Principal // nil for a public operation
+
+	whole          context.Context // of the request without its time limit
+	acceptEncoding []string
 }
 
 type callKey struct{}
@@ -111,8 +114,9 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if splitErr != nil {
 			addr = r.RemoteAddr
 		}
-		call := &call{id: requestID(r), addr: addr, url: *r.URL, operation: "none"}
+		call := &call{id: requestID(r), addr: addr, url: *r.URL, operation: "none", acceptEncoding: r.Header.Values("Accept-Encoding")}
 		base := context.WithValue(r.Context(), callKey{}, call)
+		call.whole = base
 		ctx, cancel := context.WithTimeout(base, s.cfg.RequestTimeout)
 		defer cancel()
 		c.SetRequest(r.WithContext(ctx))
@@ -121,11 +125,15 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			if p := recover(); p != nil {
 				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 			}
+			cut := err != nil && c.Response().Committed
 			if err != nil {
 				s.fail(c.Response(), c.Request(), err)
 				err = nil
 			}
 			s.record(base, c, call, time.Since(started))
+			if cut {
+				panic(http.ErrAbortHandler) // the client must see that what it got is not the whole
+			}
 		}()
 		return next(c)
 	}

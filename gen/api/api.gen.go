@@ -691,6 +691,27 @@ func (e ListDataParamsOrder) Valid() bool {
 	}
 }
 
+// Defines values for ExportDataParamsFormat.
+const (
+	ExportDataParamsFormatCsv     ExportDataParamsFormat = "csv"
+	ExportDataParamsFormatNdjson  ExportDataParamsFormat = "ndjson"
+	ExportDataParamsFormatParquet ExportDataParamsFormat = "parquet"
+)
+
+// Valid indicates whether the value is a known member of the ExportDataParamsFormat enum.
+func (e ExportDataParamsFormat) Valid() bool {
+	switch e {
+	case ExportDataParamsFormatCsv:
+		return true
+	case ExportDataParamsFormatNdjson:
+		return true
+	case ExportDataParamsFormatParquet:
+		return true
+	default:
+		return false
+	}
+}
+
 // Credential defines model for Credential.
 type Credential struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -719,6 +740,21 @@ type CredentialCreated struct {
 
 	// Username MQTT user name: the gateway's key.
 	Username string `json:"username"`
+}
+
+// DataDeletion defines model for DataDeletion.
+type DataDeletion struct {
+	// DryRun True when nothing was changed.
+	DryRun bool `json:"dry_run"`
+
+	// FirstReadingAt Time of the oldest that goes; null if there is none.
+	FirstReadingAt nullable.Nullable[time.Time] `json:"first_reading_at"`
+
+	// LastReadingAt Time of the newest.
+	LastReadingAt nullable.Nullable[time.Time] `json:"last_reading_at"`
+
+	// Readings How many readings.
+	Readings int64 `json:"readings"`
 }
 
 // DataWrite defines model for DataWrite.
@@ -891,10 +927,16 @@ type ID = int64
 // Example: press-line-1
 type Key = string
 
-// LatestReading Example: {"gateway_id":1,"quality":"good","received_at":"2026-01-02T03:04:05.690123Z","sensor_id":1,"timestamp":"2026-01-02T03:04:05.678000Z","value":21.5}
+// LatestReading Example: {"age_seconds":1.25,"gateway_id":1,"is_stale":false,"quality":"good","received_at":"2026-01-02T03:04:05.690123Z","sensor_id":1,"timestamp":"2026-01-02T03:04:05.678000Z","value":21.5}
 type LatestReading struct {
+	// AgeSeconds From its timestamp to now, by the server's clock; 0 for one from ahead of it.
+	AgeSeconds float64 `json:"age_seconds"`
+
 	// GatewayID An id given by the server.
 	GatewayID ID `json:"gateway_id"`
+
+	// IsStale Whether it is older than `stale_after`.
+	IsStale bool `json:"is_stale"`
 
 	// Quality How far a value can be trusted, as in OPC UA.
 	Quality Quality `json:"quality"`
@@ -1633,6 +1675,21 @@ type UnsupportedMediaType = Problem
 // WhatGoes defines model for WhatGoes.
 type WhatGoes = Deletion
 
+// DeleteDataParams defines parameters for DeleteData.
+type DeleteDataParams struct {
+	// SensorID The sensor.
+	SensorID ID `form:"sensor_id" json:"sensor_id"`
+
+	// Start Not before this instant.
+	Start time.Time `form:"start" json:"start"`
+
+	// End Before this instant.
+	End time.Time `form:"end" json:"end"`
+
+	// DryRun Answer what would go and change nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+}
+
 // ListDataParams defines parameters for ListData.
 type ListDataParams struct {
 	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
@@ -1666,6 +1723,30 @@ type WriteDataParams struct {
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
+// ExportDataParams defines parameters for ExportData.
+type ExportDataParams struct {
+	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
+	SensorID []ID `form:"sensor_id" json:"sensor_id"`
+
+	// Start Not before this instant.
+	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
+
+	// End Before this instant.
+	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
+
+	// Quality Only readings of this quality.
+	Quality *Quality `form:"quality,omitempty" json:"quality,omitempty"`
+
+	// Format Of the file.
+	Format *ExportDataParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+
+	// After Go on behind this reading, `{sensor_id}@{timestamp}`, the last one there is of an export that was cut off.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+}
+
+// ExportDataParamsFormat defines parameters for ExportData.
+type ExportDataParamsFormat string
+
 // ListLatestParams defines parameters for ListLatest.
 type ListLatestParams struct {
 	// SensorID Only these sensors (`sensor_id=1&sensor_id=2`).
@@ -1676,6 +1757,9 @@ type ListLatestParams struct {
 
 	// Type Only sensors of this type.
 	Type *SensorType `form:"type,omitempty" json:"type,omitempty"`
+
+	// StaleAfter Seconds after which a reading is stale.
+	StaleAfter *int `form:"stale_after,omitempty" json:"stale_after,omitempty"`
 
 	// Limit How many at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -2470,12 +2554,18 @@ type ServerInterface interface {
 	// Refresh Exchange a refresh token for a new pair
 	// (POST /api/auth/refresh)
 	Refresh(ctx echo.Context) error
+	// DeleteData Delete readings
+	// (DELETE /api/data)
+	DeleteData(ctx echo.Context, params DeleteDataParams) error
 	// ListData Raw readings
 	// (GET /api/data)
 	ListData(ctx echo.Context, params ListDataParams) error
 	// WriteData Write readings
 	// (POST /api/data)
 	WriteData(ctx echo.Context, params WriteDataParams) error
+	// ExportData Raw readings as a file
+	// (GET /api/data/export)
+	ExportData(ctx echo.Context, params ExportDataParams) error
 	// ListLatest Newest readings
 	// (GET /api/data/latest)
 	ListLatest(ctx echo.Context, params ListLatestParams) error
@@ -2588,6 +2678,45 @@ func (w *ServerInterfaceWrapper) Refresh(ctx echo.Context) error {
 	return err
 }
 
+// DeleteData converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteData(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteDataParams
+	// ------------- Required query parameter "sensor_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "sensor_id", ctx.QueryParams(), &params.SensorID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sensor_id: %s", err))
+	}
+
+	// ------------- Required query parameter "start" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "start", ctx.QueryParams(), &params.Start, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter start: %s", err))
+	}
+
+	// ------------- Required query parameter "end" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "end", ctx.QueryParams(), &params.End, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter end: %s", err))
+	}
+
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteData(ctx, params)
+	return err
+}
+
 // ListData converts echo context to params.
 func (w *ServerInterfaceWrapper) ListData(ctx echo.Context) error {
 	var err error
@@ -2677,6 +2806,59 @@ func (w *ServerInterfaceWrapper) WriteData(ctx echo.Context) error {
 	return err
 }
 
+// ExportData converts echo context to params.
+func (w *ServerInterfaceWrapper) ExportData(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportDataParams
+	// ------------- Required query parameter "sensor_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "sensor_id", ctx.QueryParams(), &params.SensorID, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sensor_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "start" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "start", ctx.QueryParams(), &params.Start, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter start: %s", err))
+	}
+
+	// ------------- Optional query parameter "end" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "end", ctx.QueryParams(), &params.End, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter end: %s", err))
+	}
+
+	// ------------- Optional query parameter "quality" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "quality", ctx.QueryParams(), &params.Quality, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter quality: %s", err))
+	}
+
+	// ------------- Optional query parameter "format" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "format", ctx.QueryParams(), &params.Format, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter format: %s", err))
+	}
+
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", ctx.QueryParams(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ExportData(ctx, params)
+	return err
+}
+
 // ListLatest converts echo context to params.
 func (w *ServerInterfaceWrapper) ListLatest(ctx echo.Context) error {
 	var err error
@@ -2702,6 +2884,13 @@ func (w *ServerInterfaceWrapper) ListLatest(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "type", ctx.QueryParams(), &params.Type, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter type: %s", err))
+	}
+
+	// ------------- Optional query parameter "stale_after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "stale_after", ctx.QueryParams(), &params.StaleAfter, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter stale_after: %s", err))
 	}
 
 	// ------------- Optional query parameter "limit" -------------
@@ -3289,9 +3478,11 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/api/sensors/:id", wrapper.DeleteSensor, options.OperationMiddlewares["deleteSensor"]...)
 	router.GET(options.BaseURL+"/api/sensors/:id", wrapper.GetSensor, options.OperationMiddlewares["getSensor"]...)
 	router.PUT(options.BaseURL+"/api/sensors/:id", wrapper.UpdateSensor, options.OperationMiddlewares["updateSensor"]...)
+	router.DELETE(options.BaseURL+"/api/data", wrapper.DeleteData, options.OperationMiddlewares["deleteData"]...)
 	router.GET(options.BaseURL+"/api/data", wrapper.ListData, options.OperationMiddlewares["listData"]...)
 	router.POST(options.BaseURL+"/api/data", wrapper.WriteData, options.OperationMiddlewares["writeData"]...)
 	router.GET(options.BaseURL+"/api/data/latest", wrapper.ListLatest, options.OperationMiddlewares["listLatest"]...)
+	router.GET(options.BaseURL+"/api/data/export", wrapper.ExportData, options.OperationMiddlewares["exportData"]...)
 	router.GET(options.BaseURL+"/api/data/rejections", wrapper.ListRejections, options.OperationMiddlewares["listRejections"]...)
 	router.POST(options.BaseURL+"/api/ws/ticket", wrapper.CreateTicket, options.OperationMiddlewares["createTicket"]...)
 	router.GET(options.BaseURL+"/health", wrapper.GetHealth, options.OperationMiddlewares["getHealth"]...)
@@ -3806,6 +3997,115 @@ func (response RefreshdefaultApplicationProblemPlusJSONResponse) VisitRefreshRes
 	return err
 }
 
+type DeleteDataRequestObject struct {
+	Params DeleteDataParams
+}
+
+type DeleteDataResponseObject interface {
+	VisitDeleteDataResponse(w http.ResponseWriter) error
+}
+
+type DeleteData200JSONResponse DataDeletion
+
+func (response DeleteData200JSONResponse) VisitDeleteDataResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteData400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteData400ApplicationProblemPlusJSONResponse) VisitDeleteDataResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteData401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteData401ApplicationProblemPlusJSONResponse) VisitDeleteDataResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteData403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteData403ApplicationProblemPlusJSONResponse) VisitDeleteDataResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteData503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteData503ApplicationProblemPlusJSONResponse) VisitDeleteDataResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteDatadefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteDatadefaultApplicationProblemPlusJSONResponse) VisitDeleteDataResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListDataRequestObject struct {
 	Params ListDataParams
 }
@@ -3815,7 +4115,9 @@ type ListDataResponseObject interface {
 }
 
 type ListData200ResponseHeaders struct {
-	Link *string
+	Link        *string
+	XNextCursor *string
+	XTruncated  bool
 }
 
 type ListData200JSONResponse struct {
@@ -3833,6 +4135,10 @@ func (response ListData200JSONResponse) VisitListDataResponse(w http.ResponseWri
 	if response.Headers.Link != nil {
 		w.Header().Set("Link", fmt.Sprint(*response.Headers.Link))
 	}
+	if response.Headers.XNextCursor != nil {
+		w.Header().Set("X-Next-Cursor", fmt.Sprint(*response.Headers.XNextCursor))
+	}
+	w.Header().Set("X-Truncated", fmt.Sprint(response.Headers.XTruncated))
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4066,6 +4372,184 @@ type WriteDatadefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response WriteDatadefaultApplicationProblemPlusJSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportDataRequestObject struct {
+	Params ExportDataParams
+}
+
+type ExportDataResponseObject interface {
+	VisitExportDataResponse(w http.ResponseWriter) error
+}
+
+type ExportData200ResponseHeaders struct {
+	ContentDisposition *string
+}
+
+type ExportData200ApplicationVndApacheParquetResponse struct {
+	Body          io.Reader
+	Headers       ExportData200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportData200ApplicationVndApacheParquetResponse) VisitExportDataResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/vnd.apache.parquet")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.ContentDisposition != nil {
+		w.Header().Set("Content-Disposition", fmt.Sprint(*response.Headers.ContentDisposition))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ExportData200ApplicationXNdjsonResponse struct {
+	Body          io.Reader
+	Headers       ExportData200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportData200ApplicationXNdjsonResponse) VisitExportDataResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.ContentDisposition != nil {
+		w.Header().Set("Content-Disposition", fmt.Sprint(*response.Headers.ContentDisposition))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type ExportData200TextCsvResponse struct {
+	Body          io.Reader
+	Headers       ExportData200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportData200TextCsvResponse) VisitExportDataResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.ContentDisposition != nil {
+		w.Header().Set("Content-Disposition", fmt.Sprint(*response.Headers.ContentDisposition))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ExportData400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportData400ApplicationProblemPlusJSONResponse) VisitExportDataResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportData401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportData401ApplicationProblemPlusJSONResponse) VisitExportDataResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportData503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ExportData503ApplicationProblemPlusJSONResponse) VisitExportDataResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportDatadefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportDatadefaultApplicationProblemPlusJSONResponse) VisitExportDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6030,12 +6514,18 @@ type StrictServerInterface interface {
 	// Refresh Exchange a refresh token for a new pair
 	// (POST /api/auth/refresh)
 	Refresh(ctx context.Context, request RefreshRequestObject) (RefreshResponseObject, error)
+	// DeleteData Delete readings
+	// (DELETE /api/data)
+	DeleteData(ctx context.Context, request DeleteDataRequestObject) (DeleteDataResponseObject, error)
 	// ListData Raw readings
 	// (GET /api/data)
 	ListData(ctx context.Context, request ListDataRequestObject) (ListDataResponseObject, error)
 	// WriteData Write readings
 	// (POST /api/data)
 	WriteData(ctx context.Context, request WriteDataRequestObject) (WriteDataResponseObject, error)
+	// ExportData Raw readings as a file
+	// (GET /api/data/export)
+	ExportData(ctx context.Context, request ExportDataRequestObject) (ExportDataResponseObject, error)
 	// ListLatest Newest readings
 	// (GET /api/data/latest)
 	ListLatest(ctx context.Context, request ListLatestRequestObject) (ListLatestResponseObject, error)
@@ -6308,6 +6798,31 @@ func (sh *strictHandler) Refresh(ctx echo.Context) error {
 	return nil
 }
 
+// DeleteData operation middleware
+func (sh *strictHandler) DeleteData(ctx echo.Context, params DeleteDataParams) error {
+	var request DeleteDataRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteData(ctx.Request().Context(), request.(DeleteDataRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteData")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteDataResponseObject); ok {
+		return validResponse.VisitDeleteDataResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListData operation middleware
 func (sh *strictHandler) ListData(ctx echo.Context, params ListDataParams) error {
 	var request ListDataRequestObject
@@ -6375,6 +6890,31 @@ func (sh *strictHandler) WriteData(ctx echo.Context, params WriteDataParams) err
 		return err
 	} else if validResponse, ok := response.(WriteDataResponseObject); ok {
 		return validResponse.VisitWriteDataResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ExportData operation middleware
+func (sh *strictHandler) ExportData(ctx echo.Context, params ExportDataParams) error {
+	var request ExportDataRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportData(ctx.Request().Context(), request.(ExportDataRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportData")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ExportDataResponseObject); ok {
+		return validResponse.VisitExportDataResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -691,6 +691,27 @@ func (e ListDataParamsOrder) Valid() bool {
 	}
 }
 
+// Defines values for ExportDataParamsFormat.
+const (
+	ExportDataParamsFormatCsv     ExportDataParamsFormat = "csv"
+	ExportDataParamsFormatNdjson  ExportDataParamsFormat = "ndjson"
+	ExportDataParamsFormatParquet ExportDataParamsFormat = "parquet"
+)
+
+// Valid indicates whether the value is a known member of the ExportDataParamsFormat enum.
+func (e ExportDataParamsFormat) Valid() bool {
+	switch e {
+	case ExportDataParamsFormatCsv:
+		return true
+	case ExportDataParamsFormatNdjson:
+		return true
+	case ExportDataParamsFormatParquet:
+		return true
+	default:
+		return false
+	}
+}
+
 // Credential defines model for Credential.
 type Credential struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -719,6 +740,21 @@ type CredentialCreated struct {
 
 	// Username MQTT user name: the gateway's key.
 	Username string `json:"username"`
+}
+
+// DataDeletion defines model for DataDeletion.
+type DataDeletion struct {
+	// DryRun True when nothing was changed.
+	DryRun bool `json:"dry_run"`
+
+	// FirstReadingAt Time of the oldest that goes; null if there is none.
+	FirstReadingAt nullable.Nullable[time.Time] `json:"first_reading_at"`
+
+	// LastReadingAt Time of the newest.
+	LastReadingAt nullable.Nullable[time.Time] `json:"last_reading_at"`
+
+	// Readings How many readings.
+	Readings int64 `json:"readings"`
 }
 
 // DataWrite defines model for DataWrite.
@@ -891,10 +927,16 @@ type ID = int64
 // Example: press-line-1
 type Key = string
 
-// LatestReading Example: {"gateway_id":1,"quality":"good","received_at":"2026-01-02T03:04:05.690123Z","sensor_id":1,"timestamp":"2026-01-02T03:04:05.678000Z","value":21.5}
+// LatestReading Example: {"age_seconds":1.25,"gateway_id":1,"is_stale":false,"quality":"good","received_at":"2026-01-02T03:04:05.690123Z","sensor_id":1,"timestamp":"2026-01-02T03:04:05.678000Z","value":21.5}
 type LatestReading struct {
+	// AgeSeconds From its timestamp to now, by the server's clock; 0 for one from ahead of it.
+	AgeSeconds float64 `json:"age_seconds"`
+
 	// GatewayID An id given by the server.
 	GatewayID ID `json:"gateway_id"`
+
+	// IsStale Whether it is older than `stale_after`.
+	IsStale bool `json:"is_stale"`
 
 	// Quality How far a value can be trusted, as in OPC UA.
 	Quality Quality `json:"quality"`
@@ -1633,6 +1675,21 @@ type UnsupportedMediaType = Problem
 // WhatGoes defines model for WhatGoes.
 type WhatGoes = Deletion
 
+// DeleteDataParams defines parameters for DeleteData.
+type DeleteDataParams struct {
+	// SensorID The sensor.
+	SensorID ID `form:"sensor_id" json:"sensor_id"`
+
+	// Start Not before this instant.
+	Start time.Time `form:"start" json:"start"`
+
+	// End Before this instant.
+	End time.Time `form:"end" json:"end"`
+
+	// DryRun Answer what would go and change nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+}
+
 // ListDataParams defines parameters for ListData.
 type ListDataParams struct {
 	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
@@ -1666,6 +1723,30 @@ type WriteDataParams struct {
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
+// ExportDataParams defines parameters for ExportData.
+type ExportDataParams struct {
+	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
+	SensorID []ID `form:"sensor_id" json:"sensor_id"`
+
+	// Start Not before this instant.
+	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
+
+	// End Before this instant.
+	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
+
+	// Quality Only readings of this quality.
+	Quality *Quality `form:"quality,omitempty" json:"quality,omitempty"`
+
+	// Format Of the file.
+	Format *ExportDataParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+
+	// After Go on behind this reading, `{sensor_id}@{timestamp}`, the last one there is of an export that was cut off.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+}
+
+// ExportDataParamsFormat defines parameters for ExportData.
+type ExportDataParamsFormat string
+
 // ListLatestParams defines parameters for ListLatest.
 type ListLatestParams struct {
 	// SensorID Only these sensors (`sensor_id=1&sensor_id=2`).
@@ -1676,6 +1757,9 @@ type ListLatestParams struct {
 
 	// Type Only sensors of this type.
 	Type *SensorType `form:"type,omitempty" json:"type,omitempty"`
+
+	// StaleAfter Seconds after which a reading is stale.
+	StaleAfter *int `form:"stale_after,omitempty" json:"stale_after,omitempty"`
 
 	// Limit How many at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -2612,10 +2696,21 @@ type ClientInterface interface {
 	// Corresponds with POST /api/auth/refresh (the `Refresh` operationId).
 	Refresh(ctx context.Context, body RefreshJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// DeleteData Delete readings
+	//
+	// Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading becomes the newest that is left;
+	// its `received_at` is then the reading's own time. With `dry_run=true` nothing is changed, and the answer says what would go.
+	// A large range goes a day at a time: when it is cut off, what was deleted is deleted, and the same request goes on.
+	//
+	// Corresponds with DELETE /api/data (the `DeleteData` operationId).
+	DeleteData(ctx context.Context, params *DeleteDataParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListData Raw readings
 	//
 	// The stored readings of one or more sensors, newest first unless `order=asc`, at full resolution. Readings of equal time
-	// are in order of sensor id. An unknown sensor is 400.
+	// are in order of sensor id. An unknown sensor is 400. Every answer says in `X-Truncated` whether there are more; the next
+	// page is at `Link`, or the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
+	// `GET /api/data/export`.
 	//
 	// Corresponds with GET /api/data (the `ListData` operationId).
 	ListData(ctx context.Context, params *ListDataParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2656,10 +2751,31 @@ type ClientInterface interface {
 	// Corresponds with POST /api/data (the `WriteData` operationId).
 	WriteData(ctx context.Context, params *WriteDataParams, body WriteDataJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ExportData Raw readings as a file
+	//
+	// The stored readings of one or more sensors as one stream of any length, in order of sensor id, then of time. CSV and NDJSON are
+	// compressed when the client accepts gzip; Parquet is compressed in itself.
+	//
+	// | format | columns |
+	// |---|---|
+	// | `csv` | `sensor_id,timestamp,value,quality,status_code`, with a header line; no value and no code are empty. All are numbers, times or words of this list, so no cell can be a formula to a spreadsheet |
+	// | `ndjson` | one `Reading` a line |
+	// | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double or null, `quality` string, `status_code` int64 or null |
+	//
+	// An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a client never takes a part for the whole.
+	// To go on with CSV or NDJSON, send the last whole line's sensor and time as `after`: the answer goes on behind it, without
+	// the header line, and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
+	//
+	// It is read in pieces: readings that arrive meanwhile for a time already passed are not in it.
+	//
+	// Corresponds with GET /api/data/export (the `ExportData` operationId).
+	ExportData(ctx context.Context, params *ExportDataParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListLatest Newest readings
 	//
 	// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
-	// all sensors. Filters are combined. An unknown `sensor_id` is 400.
+	// all sensors. Filters are combined. An unknown `sensor_id` is 400. Each says how old it is by the server's clock, and whether
+	// that is more than `stale_after`: a value that stands still because nothing comes is not a current one.
 	//
 	// Corresponds with GET /api/data/latest (the `ListLatest` operationId).
 	ListLatest(ctx context.Context, params *ListLatestParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3046,10 +3162,31 @@ func (c *Client) Refresh(ctx context.Context, body RefreshJSONRequestBody, reqEd
 	return c.Client.Do(req)
 }
 
+// DeleteData Delete readings
+//
+// Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading becomes the newest that is left;
+// its `received_at` is then the reading's own time. With `dry_run=true` nothing is changed, and the answer says what would go.
+// A large range goes a day at a time: when it is cut off, what was deleted is deleted, and the same request goes on.
+//
+// Corresponds with DELETE /api/data (the `DeleteData` operationId).
+func (c *Client) DeleteData(ctx context.Context, params *DeleteDataParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteDataRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListData Raw readings
 //
 // The stored readings of one or more sensors, newest first unless `order=asc`, at full resolution. Readings of equal time
-// are in order of sensor id. An unknown sensor is 400.
+// are in order of sensor id. An unknown sensor is 400. Every answer says in `X-Truncated` whether there are more; the next
+// page is at `Link`, or the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
+// `GET /api/data/export`.
 //
 // Corresponds with GET /api/data (the `ListData` operationId).
 func (c *Client) ListData(ctx context.Context, params *ListDataParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3120,10 +3257,41 @@ func (c *Client) WriteData(ctx context.Context, params *WriteDataParams, body Wr
 	return c.Client.Do(req)
 }
 
+// ExportData Raw readings as a file
+//
+// The stored readings of one or more sensors as one stream of any length, in order of sensor id, then of time. CSV and NDJSON are
+// compressed when the client accepts gzip; Parquet is compressed in itself.
+//
+// | format | columns |
+// |---|---|
+// | `csv` | `sensor_id,timestamp,value,quality,status_code`, with a header line; no value and no code are empty. All are numbers, times or words of this list, so no cell can be a formula to a spreadsheet |
+// | `ndjson` | one `Reading` a line |
+// | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double or null, `quality` string, `status_code` int64 or null |
+//
+// An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a client never takes a part for the whole.
+// To go on with CSV or NDJSON, send the last whole line's sensor and time as `after`: the answer goes on behind it, without
+// the header line, and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
+//
+// It is read in pieces: readings that arrive meanwhile for a time already passed are not in it.
+//
+// Corresponds with GET /api/data/export (the `ExportData` operationId).
+func (c *Client) ExportData(ctx context.Context, params *ExportDataParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExportDataRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListLatest Newest readings
 //
 // The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
-// all sensors. Filters are combined. An unknown `sensor_id` is 400.
+// all sensors. Filters are combined. An unknown `sensor_id` is 400. Each says how old it is by the server's clock, and whether
+// that is more than `stale_after`: a value that stands still because nothing comes is not a current one.
 //
 // Corresponds with GET /api/data/latest (the `ListLatest` operationId).
 func (c *Client) ListLatest(ctx context.Context, params *ListLatestParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3779,6 +3947,84 @@ func NewRefreshRequestWithBody(server string, contentType string, body io.Reader
 	return req, nil
 }
 
+// NewDeleteDataRequest constructs an http.Request for the DeleteData method
+func NewDeleteDataRequest(server string, params *DeleteDataParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/data")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sensor_id", params.SensorID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "start", params.Start, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "end", params.End, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListDataRequest constructs an http.Request for the ListData method
 func NewListDataRequest(server string, params *ListDataParams) (*http.Request, error) {
 	var err error
@@ -3960,6 +4206,120 @@ func NewWriteDataRequestWithBody(server string, params *WriteDataParams, content
 	return req, nil
 }
 
+// NewExportDataRequest constructs an http.Request for the ExportData method
+func NewExportDataRequest(server string, params *ExportDataParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/data/export")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.SensorID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sensor_id", params.SensorID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Start != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "start", *params.Start, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.End != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "end", *params.End, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Quality != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "quality", *params.Quality, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListLatestRequest constructs an http.Request for the ListLatest method
 func NewListLatestRequest(server string, params *ListLatestParams) (*http.Request, error) {
 	var err error
@@ -4015,6 +4375,18 @@ func NewListLatestRequest(server string, params *ListLatestParams) (*http.Reques
 		if params.Type != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "type", *params.Type, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.StaleAfter != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "stale_after", *params.StaleAfter, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -5319,10 +5691,23 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /api/auth/refresh (the `Refresh` operationId).
 	RefreshWithResponse(ctx context.Context, body RefreshJSONRequestBody, reqEditors ...RequestEditorFn) (*RefreshResponse, error)
 
+	// DeleteDataWithResponse Delete readings
+	//
+	// Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading becomes the newest that is left;
+	// its `received_at` is then the reading's own time. With `dry_run=true` nothing is changed, and the answer says what would go.
+	// A large range goes a day at a time: when it is cut off, what was deleted is deleted, and the same request goes on.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /api/data (the `DeleteData` operationId).
+	DeleteDataWithResponse(ctx context.Context, params *DeleteDataParams, reqEditors ...RequestEditorFn) (*DeleteDataResponse, error)
+
 	// ListDataWithResponse Raw readings
 	//
 	// The stored readings of one or more sensors, newest first unless `order=asc`, at full resolution. Readings of equal time
-	// are in order of sensor id. An unknown sensor is 400.
+	// are in order of sensor id. An unknown sensor is 400. Every answer says in `X-Truncated` whether there are more; the next
+	// page is at `Link`, or the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
+	// `GET /api/data/export`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5365,10 +5750,33 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /api/data (the `WriteData` operationId).
 	WriteDataWithResponse(ctx context.Context, params *WriteDataParams, body WriteDataJSONRequestBody, reqEditors ...RequestEditorFn) (*WriteDataResponse, error)
 
+	// ExportDataWithResponse Raw readings as a file
+	//
+	// The stored readings of one or more sensors as one stream of any length, in order of sensor id, then of time. CSV and NDJSON are
+	// compressed when the client accepts gzip; Parquet is compressed in itself.
+	//
+	// | format | columns |
+	// |---|---|
+	// | `csv` | `sensor_id,timestamp,value,quality,status_code`, with a header line; no value and no code are empty. All are numbers, times or words of this list, so no cell can be a formula to a spreadsheet |
+	// | `ndjson` | one `Reading` a line |
+	// | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double or null, `quality` string, `status_code` int64 or null |
+	//
+	// An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a client never takes a part for the whole.
+	// To go on with CSV or NDJSON, send the last whole line's sensor and time as `after`: the answer goes on behind it, without
+	// the header line, and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
+	//
+	// It is read in pieces: readings that arrive meanwhile for a time already passed are not in it.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/data/export (the `ExportData` operationId).
+	ExportDataWithResponse(ctx context.Context, params *ExportDataParams, reqEditors ...RequestEditorFn) (*ExportDataResponse, error)
+
 	// ListLatestWithResponse Newest readings
 	//
 	// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
-	// all sensors. Filters are combined. An unknown `sensor_id` is 400.
+	// all sensors. Filters are combined. An unknown `sensor_id` is 400. Each says how old it is by the server's clock, and whether
+	// that is more than `stale_after`: a value that stands still because nothing comes is not a current one.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5996,9 +6404,101 @@ func (r RefreshResponse) ContentType() string {
 	return ""
 }
 
+// DeleteDataResponse401Headers the declared response headers of an HTTP 401 response for DeleteData
+type DeleteDataResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// DeleteDataResponse503Headers the declared response headers of an HTTP 503 response for DeleteData
+type DeleteDataResponse503Headers struct {
+	RetryAfter *int
+}
+
+type DeleteDataResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DataDeletion
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *DeleteDataResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *DeleteDataResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DeleteDataResponse) GetJSON200() *DataDeletion {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r DeleteDataResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r DeleteDataResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r DeleteDataResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r DeleteDataResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteDataResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteDataResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteDataResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteDataResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteDataResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListDataResponse200Headers the declared response headers of an HTTP 200 response for ListData
 type ListDataResponse200Headers struct {
-	Link *string
+	Link        *string
+	XNextCursor *string
+	XTruncated  bool
 }
 
 // ListDataResponse401Headers the declared response headers of an HTTP 401 response for ListData
@@ -6198,6 +6698,89 @@ func (r WriteDataResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r WriteDataResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ExportDataResponse200Headers the declared response headers of an HTTP 200 response for ExportData
+type ExportDataResponse200Headers struct {
+	ContentDisposition *string
+}
+
+// ExportDataResponse401Headers the declared response headers of an HTTP 401 response for ExportData
+type ExportDataResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// ExportDataResponse503Headers the declared response headers of an HTTP 503 response for ExportData
+type ExportDataResponse503Headers struct {
+	RetryAfter *int
+}
+
+type ExportDataResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ExportDataResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ExportDataResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ExportDataResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ExportDataResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ExportDataResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ExportDataResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ExportDataResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ExportDataResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExportDataResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExportDataResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExportDataResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -8031,10 +8614,29 @@ func (c *ClientWithResponses) RefreshWithResponse(ctx context.Context, body Refr
 	return ParseRefreshResponse(rsp)
 }
 
+// DeleteDataWithResponse Delete readings
+//
+// Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading becomes the newest that is left;
+// its `received_at` is then the reading's own time. With `dry_run=true` nothing is changed, and the answer says what would go.
+// A large range goes a day at a time: when it is cut off, what was deleted is deleted, and the same request goes on.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /api/data (the `DeleteData` operationId).
+func (c *ClientWithResponses) DeleteDataWithResponse(ctx context.Context, params *DeleteDataParams, reqEditors ...RequestEditorFn) (*DeleteDataResponse, error) {
+	rsp, err := c.DeleteData(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteDataResponse(rsp)
+}
+
 // ListDataWithResponse Raw readings
 //
 // The stored readings of one or more sensors, newest first unless `order=asc`, at full resolution. Readings of equal time
-// are in order of sensor id. An unknown sensor is 400.
+// are in order of sensor id. An unknown sensor is 400. Every answer says in `X-Truncated` whether there are more; the next
+// page is at `Link`, or the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
+// `GET /api/data/export`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -8095,10 +8697,39 @@ func (c *ClientWithResponses) WriteDataWithResponse(ctx context.Context, params 
 	return ParseWriteDataResponse(rsp)
 }
 
+// ExportDataWithResponse Raw readings as a file
+//
+// The stored readings of one or more sensors as one stream of any length, in order of sensor id, then of time. CSV and NDJSON are
+// compressed when the client accepts gzip; Parquet is compressed in itself.
+//
+// | format | columns |
+// |---|---|
+// | `csv` | `sensor_id,timestamp,value,quality,status_code`, with a header line; no value and no code are empty. All are numbers, times or words of this list, so no cell can be a formula to a spreadsheet |
+// | `ndjson` | one `Reading` a line |
+// | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double or null, `quality` string, `status_code` int64 or null |
+//
+// An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a client never takes a part for the whole.
+// To go on with CSV or NDJSON, send the last whole line's sensor and time as `after`: the answer goes on behind it, without
+// the header line, and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
+//
+// It is read in pieces: readings that arrive meanwhile for a time already passed are not in it.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/data/export (the `ExportData` operationId).
+func (c *ClientWithResponses) ExportDataWithResponse(ctx context.Context, params *ExportDataParams, reqEditors ...RequestEditorFn) (*ExportDataResponse, error) {
+	rsp, err := c.ExportData(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExportDataResponse(rsp)
+}
+
 // ListLatestWithResponse Newest readings
 //
 // The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
-// all sensors. Filters are combined. An unknown `sensor_id` is 400.
+// all sensors. Filters are combined. An unknown `sensor_id` is 400. Each says how old it is by the server's clock, and whether
+// that is more than `stale_after`: a value that stands still because nothing comes is not a current one.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -8854,6 +9485,90 @@ func ParseRefreshResponse(rsp *http.Response) (*RefreshResponse, error) {
 	return response, nil
 }
 
+// ParseDeleteDataResponse parses an HTTP response from a DeleteDataWithResponse call
+func ParseDeleteDataResponse(rsp *http.Response) (*DeleteDataResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteDataResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DataDeletion
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers DeleteDataResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers DeleteDataResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseListDataResponse parses an HTTP response from a ListDataWithResponse call
 func ParseListDataResponse(rsp *http.Response) (*ListDataResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -8907,6 +9622,20 @@ func ParseListDataResponse(rsp *http.Response) (*ListDataResponse, error) {
 				return nil, err
 			}
 			headers.Link = &value
+		}
+		if values := rsp.Header.Values("X-Next-Cursor"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Next-Cursor", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XNextCursor = &value
+		}
+		if values := rsp.Header.Values("X-Truncated"); len(values) > 0 {
+			var value bool
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Truncated", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XTruncated = value
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
@@ -9043,6 +9772,86 @@ func ParseWriteDataResponse(rsp *http.Response) (*WriteDataResponse, error) {
 		response.Headers409 = &headers
 	case rsp.StatusCode == 503:
 		var headers WriteDataResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseExportDataResponse parses an HTTP response from a ExportDataWithResponse call
+func ParseExportDataResponse(rsp *http.Response) (*ExportDataResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExportDataResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ExportDataResponse200Headers
+		if values := rsp.Header.Values("Content-Disposition"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Disposition", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentDisposition = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers ExportDataResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers ExportDataResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {

@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.js';
 import type { Client, Options as Options2, TDataShape } from './client/index.js';
-import type { ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CreateCredentialData, CreateCredentialErrors, CreateCredentialResponses, CreateGatewayData, CreateGatewayErrors, CreateGatewayResponses, CreateSensorData, CreateSensorErrors, CreateSensorResponses, CreateTicketData, CreateTicketErrors, CreateTicketResponses, DeleteGatewayData, DeleteGatewayErrors, DeleteGatewayResponses, DeleteSensorData, DeleteSensorErrors, DeleteSensorResponses, GetGatewayData, GetGatewayErrors, GetGatewayResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetLiveData, GetLiveErrors, GetLiveResponses, GetMeData, GetMeErrors, GetMeResponses, GetMetricsData, GetMetricsErrors, GetMetricsResponses, GetOpenApiData, GetOpenApiErrors, GetOpenApiResponses, GetReadyData, GetReadyErrors, GetReadyResponses, GetSensorData, GetSensorErrors, GetSensorResponses, GetVersionData, GetVersionErrors, GetVersionResponses, ListCredentialsData, ListCredentialsErrors, ListCredentialsResponses, ListDataData, ListDataErrors, ListDataResponses, ListGatewaysData, ListGatewaysErrors, ListGatewaysResponses, ListLatestData, ListLatestErrors, ListLatestResponses, ListRejectionsData, ListRejectionsErrors, ListRejectionsResponses, ListSensorsData, ListSensorsErrors, ListSensorsResponses, LoginData, LoginErrors, LoginResponses, LogoutData, LogoutErrors, LogoutResponses, RefreshData, RefreshErrors, RefreshResponses, RevokeCredentialData, RevokeCredentialErrors, RevokeCredentialResponses, StreamAlarmsData, StreamAlarmsErrors, StreamAlarmsResponses, UpdateGatewayData, UpdateGatewayErrors, UpdateGatewayResponses, UpdateSensorData, UpdateSensorErrors, UpdateSensorResponses, WriteDataData, WriteDataErrors, WriteDataResponses } from './types.gen.js';
+import type { ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CreateCredentialData, CreateCredentialErrors, CreateCredentialResponses, CreateGatewayData, CreateGatewayErrors, CreateGatewayResponses, CreateSensorData, CreateSensorErrors, CreateSensorResponses, CreateTicketData, CreateTicketErrors, CreateTicketResponses, DeleteDataData, DeleteDataErrors, DeleteDataResponses, DeleteGatewayData, DeleteGatewayErrors, DeleteGatewayResponses, DeleteSensorData, DeleteSensorErrors, DeleteSensorResponses, ExportDataData, ExportDataErrors, ExportDataResponses, GetGatewayData, GetGatewayErrors, GetGatewayResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetLiveData, GetLiveErrors, GetLiveResponses, GetMeData, GetMeErrors, GetMeResponses, GetMetricsData, GetMetricsErrors, GetMetricsResponses, GetOpenApiData, GetOpenApiErrors, GetOpenApiResponses, GetReadyData, GetReadyErrors, GetReadyResponses, GetSensorData, GetSensorErrors, GetSensorResponses, GetVersionData, GetVersionErrors, GetVersionResponses, ListCredentialsData, ListCredentialsErrors, ListCredentialsResponses, ListDataData, ListDataErrors, ListDataResponses, ListGatewaysData, ListGatewaysErrors, ListGatewaysResponses, ListLatestData, ListLatestErrors, ListLatestResponses, ListRejectionsData, ListRejectionsErrors, ListRejectionsResponses, ListSensorsData, ListSensorsErrors, ListSensorsResponses, LoginData, LoginErrors, LoginResponses, LogoutData, LogoutErrors, LogoutResponses, RefreshData, RefreshErrors, RefreshResponses, RevokeCredentialData, RevokeCredentialErrors, RevokeCredentialResponses, StreamAlarmsData, StreamAlarmsErrors, StreamAlarmsResponses, UpdateGatewayData, UpdateGatewayErrors, UpdateGatewayResponses, UpdateSensorData, UpdateSensorErrors, UpdateSensorResponses, WriteDataData, WriteDataErrors, WriteDataResponses } from './types.gen.js';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -256,10 +256,26 @@ export const updateSensor = <ThrowOnError extends boolean = false>(options: Opti
 });
 
 /**
+ * Delete readings
+ *
+ * Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading becomes the newest that is left;
+ * its `received_at` is then the reading's own time. With `dry_run=true` nothing is changed, and the answer says what would go.
+ * A large range goes a day at a time: when it is cut off, what was deleted is deleted, and the same request goes on.
+ *
+ */
+export const deleteData = <ThrowOnError extends boolean = false>(options: Options<DeleteDataData, ThrowOnError>) => (options.client ?? client).delete<DeleteDataResponses, DeleteDataErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/data',
+    ...options
+});
+
+/**
  * Raw readings
  *
  * The stored readings of one or more sensors, newest first unless `order=asc`, at full resolution. Readings of equal time
- * are in order of sensor id. An unknown sensor is 400.
+ * are in order of sensor id. An unknown sensor is 400. Every answer says in `X-Truncated` whether there are more; the next
+ * page is at `Link`, or the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
+ * `GET /api/data/export`.
  *
  */
 export const listData = <ThrowOnError extends boolean = false>(options: Options<ListDataData, ThrowOnError>) => (options.client ?? client).get<ListDataResponses, ListDataErrors, ThrowOnError>({
@@ -297,12 +313,38 @@ export const writeData = <ThrowOnError extends boolean = false>(options: Options
  * Newest readings
  *
  * The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
- * all sensors. Filters are combined. An unknown `sensor_id` is 400.
+ * all sensors. Filters are combined. An unknown `sensor_id` is 400. Each says how old it is by the server's clock, and whether
+ * that is more than `stale_after`: a value that stands still because nothing comes is not a current one.
  *
  */
 export const listLatest = <ThrowOnError extends boolean = false>(options?: Options<ListLatestData, ThrowOnError>) => (options?.client ?? client).get<ListLatestResponses, ListLatestErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/data/latest',
+    ...options
+});
+
+/**
+ * Raw readings as a file
+ *
+ * The stored readings of one or more sensors as one stream of any length, in order of sensor id, then of time. CSV and NDJSON are
+ * compressed when the client accepts gzip; Parquet is compressed in itself.
+ *
+ * | format | columns |
+ * |---|---|
+ * | `csv` | `sensor_id,timestamp,value,quality,status_code`, with a header line; no value and no code are empty. All are numbers, times or words of this list, so no cell can be a formula to a spreadsheet |
+ * | `ndjson` | one `Reading` a line |
+ * | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double or null, `quality` string, `status_code` int64 or null |
+ *
+ * An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a client never takes a part for the whole.
+ * To go on with CSV or NDJSON, send the last whole line's sensor and time as `after`: the answer goes on behind it, without
+ * the header line, and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
+ *
+ * It is read in pieces: readings that arrive meanwhile for a time already passed are not in it.
+ *
+ */
+export const exportData = <ThrowOnError extends boolean = false>(options: Options<ExportDataData, ThrowOnError>) => (options.client ?? client).get<ExportDataResponses, ExportDataErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/data/export',
     ...options
 });
 

@@ -242,6 +242,25 @@ export type Deletion = {
     last_reading_at: string | null;
 };
 
+export type DataDeletion = {
+    /**
+     * True when nothing was changed.
+     */
+    dry_run: boolean;
+    /**
+     * How many readings.
+     */
+    readings: number;
+    /**
+     * Time of the oldest that goes; null if there is none.
+     */
+    first_reading_at: string | null;
+    /**
+     * Time of the newest.
+     */
+    last_reading_at: string | null;
+};
+
 export type Sensor = {
     id: Id;
     key: Key;
@@ -323,6 +342,14 @@ export type LatestReading = {
      * When it arrived here.
      */
     received_at: string;
+    /**
+     * From its timestamp to now, by the server's clock; 0 for one from ahead of it.
+     */
+    age_seconds: number;
+    /**
+     * Whether it is older than `stale_after`.
+     */
+    is_stale: boolean;
 };
 
 /**
@@ -1747,6 +1774,64 @@ export type UpdateSensorResponses = {
 
 export type UpdateSensorResponse = UpdateSensorResponses[keyof UpdateSensorResponses];
 
+export type DeleteDataData = {
+    body?: never;
+    path?: never;
+    query: {
+        /**
+         * The sensor.
+         */
+        sensor_id: Id;
+        /**
+         * Not before this instant.
+         */
+        start: string;
+        /**
+         * Before this instant.
+         */
+        end: string;
+        /**
+         * Answer what would go and change nothing.
+         */
+        dry_run?: boolean;
+    };
+    url: '/api/data';
+};
+
+export type DeleteDataErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * The database does not answer, or the service is stopping. Nothing was promised; try again.
+     */
+    503: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type DeleteDataError = DeleteDataErrors[keyof DeleteDataErrors];
+
+export type DeleteDataResponses = {
+    /**
+     * What went, or would go.
+     */
+    200: DataDeletion;
+};
+
+export type DeleteDataResponse = DeleteDataResponses[keyof DeleteDataResponses];
+
 export type ListDataData = {
     body?: never;
     path?: never;
@@ -1889,6 +1974,10 @@ export type ListLatestData = {
          */
         type?: SensorType;
         /**
+         * Seconds after which a reading is stale.
+         */
+        stale_after?: number;
+        /**
          * How many at most.
          */
         limit?: number;
@@ -1925,6 +2014,68 @@ export type ListLatestResponses = {
 };
 
 export type ListLatestResponse = ListLatestResponses[keyof ListLatestResponses];
+
+export type ExportDataData = {
+    body?: never;
+    path?: never;
+    query: {
+        /**
+         * One or more sensors (`sensor_id=1&sensor_id=2`).
+         */
+        sensor_id: Array<Id>;
+        /**
+         * Not before this instant.
+         */
+        start?: string;
+        /**
+         * Before this instant.
+         */
+        end?: string;
+        /**
+         * Only readings of this quality.
+         */
+        quality?: Quality;
+        /**
+         * Of the file.
+         */
+        format?: 'csv' | 'ndjson' | 'parquet';
+        /**
+         * Go on behind this reading, `{sensor_id}@{timestamp}`, the last one there is of an export that was cut off.
+         */
+        after?: string;
+    };
+    url: '/api/data/export';
+};
+
+export type ExportDataErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The database does not answer, or the service is stopping. Nothing was promised; try again.
+     */
+    503: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type ExportDataError = ExportDataErrors[keyof ExportDataErrors];
+
+export type ExportDataResponses = {
+    /**
+     * The file.
+     */
+    200: string;
+};
+
+export type ExportDataResponse = ExportDataResponses[keyof ExportDataResponses];
 
 export type ListRejectionsData = {
     body?: never;

@@ -1,0 +1,158 @@
+package server
+
+import (
+	"context"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// VisitExportDataResponse makes it an answer to the export.
+func (f streamed) VisitExportDataResponse(w http.ResponseWriter) error { return f(w) }
+
+// ExportData answers GET /api/data/export.
+func (s *Server) ExportData(ctx context.Context, req api.ExportDataRequestObject) (api.ExportDataResponseObject, error) {
+	p := req.Params
+	if err := checkSpan(p.Start, p.End); err != nil {
+		return nil, err
+	}
+	if err := s.checkSensors(ctx, p.SensorID); err != nil {
+		return nil, err
+	}
+	q := store.ExportQuery{Sensors: p.SensorID, Start: p.Start, End: p.End}
+	if p.Quality != nil {
+		quality, _ := store.ParseQuality(string(*p.Quality)) // the contract has checked it
+		q.Quality = &quality
+	}
+	if p.After != nil {
+		var err error
+		if q.After, err = afterReading(*p.After); err != nil {
+			return nil, err
+		}
+		if *p.Format == api.ExportDataParamsFormatParquet {
+			return nil, invalid("after", "is for csv and ndjson; a Parquet file begins anew")
+		}
+	}
+	zipped := acceptsGzip(callOf(ctx).acceptEncoding)
+	return streamed(func(w http.ResponseWriter) error { return s.export(lasting(ctx), w, q, *p.Format, zipped) }), nil
+}
+
+// export writes the readings of q in format.
+func (s *Server) export(ctx context.Context, w http.ResponseWriter, q store.ExportQuery, format api.ExportDataParamsFormat, zipped bool) error {
+	const name = "oei-ms-readings."
+	var d *download
+	var err error
+	write := func(rs []store.Reading) error { return nil }
+	end := func() error { return nil }
+	var buf []byte
+	lines := func(line func([]byte, *store.Reading) []byte) func([]store.Reading) error {
+		return func(rs []store.Reading) error {
+			buf = buf[:0]
+			for i := range rs {
+				buf = line(buf, &rs[i])
+			}
+			_, err := d.Write(buf)
+			return err
+		}
+	}
+	w.Header().Set("Vary", "Accept-Encoding")
+	switch format {
+	case api.ExportDataParamsFormatParquet:
+		if d, err = s.newDownload(w, "application/vnd.apache.parquet", name+"parquet", false); err != nil {
+			return err
+		}
+		p := newParquet(d)
+		write, end = p.write, p.close
+	case api.ExportDataParamsFormatNdjson:
+		if d, err = s.newDownload(w, "application/x-ndjson", name+"ndjson", zipped); err != nil {
+			return err
+		}
+		write = lines(appendJSONLine)
+	default:
+		if d, err = s.newDownload(w, "text/csv; charset=utf-8", name+"csv", zipped); err != nil {
+			return err
+		}
+		write = lines(appendCSVLine)
+		if q.After == nil {
+			if _, err := io.WriteString(d, csvHead); err != nil {
+				return err
+			}
+		}
+	}
+	if err := s.store.Export(ctx, q, write); err != nil {
+		return err
+	}
+	if err := end(); err != nil {
+		return err
+	}
+	return d.Close()
+}
+
+// afterReading reads {sensor_id}@{timestamp}.
+func afterReading(text string) (*store.Cursor, error) {
+	id, at, _ := strings.Cut(text, "@")
+	sensor, err := strconv.ParseInt(id, 10, 32)
+	t, err2 := time.Parse(time.RFC3339, at)
+	if err != nil || err2 != nil || t.Year() < 0 || t.Year() > 9999 {
+		return nil, invalid("after", "is not {sensor_id}@{timestamp}, such as 1@2026-01-02T03:04:05.678000Z")
+	}
+	return &store.Cursor{SensorID: sensor, Timestamp: t.UTC()}, nil
+}
+
+const csvHead = "sensor_id,timestamp,value,quality,status_code\n"
+
+func appendCSVLine(b []byte, r *store.Reading) []byte {
+	b = strconv.AppendInt(b, r.SensorID, 10)
+	b = append(b, ',')
+	b = appendTime(b, r.Timestamp)
+	b = append(b, ',')
+	if !math.IsNaN(r.Value) {
+		b = strconv.AppendFloat(b, r.Value, 'g', -1, 64)
+	}
+	b = append(b, ',')
+	b = append(b, r.Quality.String()...)
+	b = append(b, ',')
+	if r.StatusCode != 0 {
+		b = strconv.AppendUint(b, uint64(r.StatusCode), 10)
+	}
+	return append(b, '\n')
+}
+
+func appendJSONLine(b []byte, r *store.Reading) []byte {
+	b = append(b, `{"sensor_id":`...)
+	b = strconv.AppendInt(b, r.SensorID, 10)
+	b = append(b, `,"timestamp":"`...)
+	b = appendTime(b, r.Timestamp)
+	b = append(b, `","value":`...)
+	b = appendNumber(b, r.Value)
+	b = append(b, `,"quality":"`...)
+	b = append(b, r.Quality.String()...)
+	b = append(b, '"')
+	if r.StatusCode != 0 {
+		b = append(b, `,"status_code":`...)
+		b = strconv.AppendUint(b, uint64(r.StatusCode), 10)
+	}
+	return append(b, "}\n"...)
+}
+
+// appendNumber writes v as JSON, null for NaN.
+func appendNumber(b []byte, v float64) []byte {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return append(b, "null"...)
+	}
+	if a := math.Abs(v); a != 0 && (a < 1e-6 || a >= 1e21) {
+		return strconv.AppendFloat(b, v, 'e', -1, 64)
+	}
+	return strconv.AppendFloat(b, v, 'f', -1, 64)
+}
+
+// appendTime writes t in UTC as the contract has times, with microseconds.
+func appendTime(b []byte, t time.Time) []byte {
+	return t.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z")
+}

@@ -1,0 +1,75 @@
+package server
+
+import (
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+)
+
+// streamed is an answer that is written as it is made.
+type streamed func(w http.ResponseWriter) error
+
+// lasting returns ctx without the time limit of a request: it ends when the client goes.
+func lasting(ctx context.Context) context.Context {
+	if c := callOf(ctx); c.whole != nil {
+		return c.whole
+	}
+	return ctx
+}
+
+// download writes a file of any length to a client that keeps reading: each write has the time limit of a whole answer.
+type download struct {
+	w    http.ResponseWriter
+	ctl  *http.ResponseController
+	wait time.Duration
+	zip  *gzip.Writer
+}
+
+// newDownload sends the head of the answer when the first byte is written.
+func (s *Server) newDownload(w http.ResponseWriter, kind, name string, zipped bool) (*download, error) {
+	h := w.Header()
+	h.Set("Content-Type", kind)
+	h.Set("Content-Disposition", `attachment; filename="`+name+`"`)
+	d := &download{w: w, ctl: http.NewResponseController(w), wait: s.cfg.WriteTimeout}
+	// The time to read the request would end an answer that takes longer.
+	if err := d.ctl.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return nil, err
+	}
+	if zipped {
+		h.Set("Content-Encoding", "gzip")
+		d.zip, _ = gzip.NewWriterLevel(plain{d}, gzip.BestSpeed) // the level is a good one
+	}
+	return d, nil
+}
+
+func (d *download) Write(b []byte) (int, error) {
+	if d.zip != nil {
+		return d.zip.Write(b)
+	}
+	return d.write(b)
+}
+
+func (d *download) write(b []byte) (int, error) {
+	if err := d.ctl.SetWriteDeadline(time.Now().Add(d.wait)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	return d.w.Write(b)
+}
+
+// Close ends the file, not the answer.
+func (d *download) Close() error {
+	if d.zip != nil {
+		return d.zip.Close()
+	}
+	return nil
+}
+
+// plain writes past gzip.
+type plain struct{ d *download }
+
+func (p plain) Write(b []byte) (int, error) { return p.d.write(b) }
+
+var _ io.WriteCloser = (*download)(nil)
