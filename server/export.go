@@ -47,7 +47,6 @@ func (s *Server) ExportData(ctx context.Context, req api.ExportDataRequestObject
 func (s *Server) export(ctx context.Context, w http.ResponseWriter, q store.ExportQuery, format api.ExportDataParamsFormat, zipped bool) error {
 	const name = "oei-ms-readings."
 	var d *download
-	var err error
 	write := func(rs []store.Reading) error { return nil }
 	end := func() error { return nil }
 	var buf []byte
@@ -64,20 +63,14 @@ func (s *Server) export(ctx context.Context, w http.ResponseWriter, q store.Expo
 	w.Header().Set("Vary", "Accept-Encoding")
 	switch format {
 	case api.ExportDataParamsFormatParquet:
-		if d, err = s.newDownload(w, "application/vnd.apache.parquet", name+"parquet", false); err != nil {
-			return err
-		}
+		d = s.newDownload(w, "application/vnd.apache.parquet", name+"parquet", false)
 		p := newParquet(d)
 		write, end = p.write, p.close
 	case api.ExportDataParamsFormatNdjson:
-		if d, err = s.newDownload(w, "application/x-ndjson", name+"ndjson", zipped); err != nil {
-			return err
-		}
+		d = s.newDownload(w, "application/x-ndjson", name+"ndjson", zipped)
 		write = lines(appendJSONLine)
 	default:
-		if d, err = s.newDownload(w, "text/csv; charset=utf-8", name+"csv", zipped); err != nil {
-			return err
-		}
+		d = s.newDownload(w, "text/csv; charset=utf-8", name+"csv", zipped)
 		write = lines(appendCSVLine)
 		if q.After == nil {
 			if _, err := io.WriteString(d, csvHead); err != nil {

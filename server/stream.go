@@ -6,8 +6,12 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 )
+
+// largestWrite is how many bytes a client has the time of a whole answer for.
+const largestWrite = 32 << 10
 
 // streamed is an answer that is written as it is made.
 type streamed func(w http.ResponseWriter) error
@@ -29,20 +33,16 @@ type download struct {
 }
 
 // newDownload sends the head of the answer when the first byte is written.
-func (s *Server) newDownload(w http.ResponseWriter, kind, name string, zipped bool) (*download, error) {
+func (s *Server) newDownload(w http.ResponseWriter, kind, name string, zipped bool) *download {
 	h := w.Header()
 	h.Set("Content-Type", kind)
 	h.Set("Content-Disposition", `attachment; filename="`+name+`"`)
 	d := &download{w: w, ctl: http.NewResponseController(w), wait: s.cfg.WriteTimeout}
-	// The time to read the request would end an answer that takes longer.
-	if err := d.ctl.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return nil, err
-	}
 	if zipped {
 		h.Set("Content-Encoding", "gzip")
 		d.zip, _ = gzip.NewWriterLevel(plain{d}, gzip.BestSpeed) // the level is a good one
 	}
-	return d, nil
+	return d
 }
 
 func (d *download) Write(b []byte) (int, error) {
@@ -53,10 +53,15 @@ func (d *download) Write(b []byte) (int, error) {
 }
 
 func (d *download) write(b []byte) (int, error) {
-	if err := d.ctl.SetWriteDeadline(time.Now().Add(d.wait)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return 0, err
+	for part := range slices.Chunk(b, largestWrite) {
+		if err := d.ctl.SetWriteDeadline(time.Now().Add(d.wait)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return 0, err
+		}
+		if _, err := d.w.Write(part); err != nil {
+			return 0, err
+		}
 	}
-	return d.w.Write(b)
+	return len(b), nil
 }
 
 // Close ends the file, not the answer.
