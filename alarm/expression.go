@@ -14,6 +14,7 @@ import (
 	"github.com/expr-lang/expr/vm"
 )
 
+// The library is expr rather than CEL: numbers mix as people write them (a * 2 > 80), and it brings no dependencies.
 // The bounds of an expression. There is nothing in it that repeats or allocates, so its nodes are its cost.
 const (
 	longestExpression = 1000
