@@ -107,6 +107,8 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 	defer l.start("push", hub.Run)()
 	defer l.start("alarm events", func(ctx context.Context) error { return st.WatchAlarmEvents(ctx, hub.ReadAlarms) })()
 
+	defer l.start("alarms", func(ctx context.Context) error { return sweepAlarms(ctx, st, log) })()
+
 	pipeline := ingest.New(cfg.Ingest, st, announce(hub), log, reg)
 	checks := databaseCheck(st, cfg)
 	if !cfg.OwnBroker() {
@@ -157,6 +159,28 @@ func openDatabase(ctx context.Context, cfg *configs.Config, log *slog.Logger) (d
 		return "", nil, err
 	}
 	return c.DSN(embedded.Database), func() error { return c.Stop(context.WithoutCancel(ctx)) }, nil
+}
+
+// sweepAlarms fires what alarms wait for, as soon as it is due.
+func sweepAlarms(ctx context.Context, st *store.Store, log *slog.Logger) error {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	failing := false
+	for {
+		_, err := st.SweepAlarms(ctx, time.Now())
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil && !failing {
+			log.WarnContext(ctx, "alarms that wait are not looked at, it is tried again", "error", err)
+		}
+		failing = err != nil
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
 }
 
 // access lets the embedded broker ask the store who may connect.

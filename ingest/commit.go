@@ -110,7 +110,7 @@ func (p *Pipeline) write(ctx context.Context, jobs []*job, again bool) error {
 	if err != nil {
 		return err
 	}
-	outcomes, err := p.store.Write(ctx, b.readings, b.also)
+	outcomes, events, err := p.store.Write(ctx, b.readings, b.also)
 	if err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func (p *Pipeline) write(ctx context.Context, jobs []*job, again bool) error {
 		}
 		p.room.Release(j.size)
 	}
-	c := Committed{Readings: b.readings[:0], Presence: b.changes}
+	c := Committed{Readings: b.readings[:0], Presence: b.changes, Events: events}
 	for i, o := range outcomes {
 		if o == store.Stored || again && o == store.Duplicate { // then it is ours, from the attempt before
 			c.Readings = append(c.Readings, b.readings[i])

@@ -39,6 +39,7 @@ type Message struct {
 type Committed struct {
 	Readings []store.Reading // those that are new
 	Presence []store.Presence
+	Events   []store.AlarmEvent // a hint: an attempt whose result was unknown hands over none
 }
 
 // Pipeline turns messages into commits. It is safe for concurrent use.

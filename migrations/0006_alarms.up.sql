@@ -4,10 +4,10 @@ CREATE TABLE alarms (
     sensor_id  integer      NOT NULL REFERENCES sensors,
     name       varchar(100) NOT NULL,
     severity   text         NOT NULL CHECK (severity IN ('critical', 'major', 'minor', 'warning')),
-    is_active  boolean      NOT NULL DEFAULT true,
     rule       jsonb        NOT NULL,
     labels     jsonb        NOT NULL DEFAULT '{}',
-    version    integer      NOT NULL DEFAULT 1, -- of the description, its rule included
+    version    integer      NOT NULL DEFAULT 1, -- of the rule and of what it needs to know of its sensor
+    generation bigint       NOT NULL,           -- of the last change, see alarm_rules
     created_at timestamptz  NOT NULL DEFAULT now(),
     updated_at timestamptz  NOT NULL DEFAULT now()
 );
@@ -36,8 +36,8 @@ CREATE TABLE alarm_states (
     memory       jsonb       NOT NULL    -- as the alarm room has it
 ) WITH (fillfactor = 50);
 CREATE INDEX alarm_states_due_at ON alarm_states (due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX alarm_states_rank ON alarm_states (rank DESC, alarm_id);
-CREATE INDEX alarm_states_since ON alarm_states (since, alarm_id);
+CREATE INDEX alarm_states_rank ON alarm_states (rank DESC, since DESC, alarm_id DESC);
+CREATE INDEX alarm_states_since ON alarm_states (since DESC, alarm_id DESC);
 
 -- What happened, for good: it outlives its alarm.
 CREATE TABLE alarm_events (
@@ -72,11 +72,38 @@ CREATE TABLE alarm_log (
 ) WITH (fillfactor = 10);
 INSERT INTO alarm_log DEFAULT VALUES;
 
--- Every instance keeps rules at hand and forgets them when one changes.
-CREATE FUNCTION notify_alarms() RETURNS trigger LANGUAGE plpgsql AS $$
+-- One row, for instances that keep rules at hand: those with a higher generation than theirs have changed, and when removed is
+-- higher, some have gone.
+CREATE TABLE alarm_rules (
+    one        boolean NOT NULL PRIMARY KEY DEFAULT true CHECK (one),
+    generation bigint  NOT NULL DEFAULT 1,
+    removed    bigint  NOT NULL DEFAULT 1
+) WITH (fillfactor = 10);
+INSERT INTO alarm_rules DEFAULT VALUES;
+
+CREATE FUNCTION count_alarm_rules() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    g bigint;
 BEGIN
-    PERFORM pg_notify('alarms', '');
+    UPDATE alarm_rules
+    SET generation = generation + 1, removed = CASE TG_OP WHEN 'DELETE' THEN generation + 1 ELSE removed END
+    RETURNING generation INTO g;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    NEW.generation := g;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER alarms_count BEFORE INSERT OR UPDATE OR DELETE ON alarms
+    FOR EACH ROW EXECUTE FUNCTION count_alarm_rules();
+
+-- A rule in percent of its sensor's span is another one when the span is.
+CREATE FUNCTION count_sensor_rules() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE alarms SET version = version + 1 WHERE sensor_id = NEW.id;
     RETURN NULL;
 END $$;
-CREATE TRIGGER alarms_changed AFTER INSERT OR UPDATE OR DELETE ON alarms
-    FOR EACH STATEMENT EXECUTE FUNCTION notify_alarms();
+CREATE TRIGGER alarms_sensor AFTER UPDATE OF name, unit, min_value, max_value ON sensors
+    FOR EACH ROW
+    WHEN ((OLD.name, OLD.unit, OLD.min_value, OLD.max_value) IS DISTINCT FROM (NEW.name, NEW.unit, NEW.min_value, NEW.max_value))
+    EXECUTE FUNCTION count_sensor_rules();

@@ -142,7 +142,7 @@ func (s *system) addUser(name string, role store.Role, active bool) store.User {
 
 // write does what ingest does, without its checks.
 func (s *system) write(ctx context.Context, rs []store.Reading) ([]store.Result, error) {
-	outcomes, err := s.store.Write(ctx, rs, func([]store.Outcome) store.Also { return store.Also{} })
+	outcomes, _, err := s.store.Write(ctx, rs, func([]store.Outcome) store.Also { return store.Also{} })
 	results := make([]store.Result, len(outcomes))
 	for i, o := range outcomes {
 		results[i].Outcome = o

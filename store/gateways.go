@@ -39,8 +39,8 @@ type GatewayChange struct {
 
 // Deletion says what a delete takes along.
 type Deletion struct {
-	Gateways, Sensors int
-	First, Last       *time.Time // of the readings; nil if there are none
+	Gateways, Sensors, Alarms int
+	First, Last               *time.Time // of the readings; nil if there are none
 }
 
 const gatewayColumns = `id, key, name, location, is_active, status, last_seen_at, clock_skew_ms, metadata, version, created_at, updated_at`
@@ -114,14 +114,19 @@ func (s *Store) DeleteGateway(ctx context.Context, id, version int64, cascade, d
 		if len(sensors) > 0 && !cascade && !dryRun {
 			return fmt.Errorf("%w: it has %d sensors; delete them first or use cascade=true", ErrInUse, len(sensors))
 		}
-		if dryRun {
-			return nil
-		}
-		if err := dropSensors(ctx, tx, sensors); err != nil {
+		alarms, err := alarmsOf(ctx, tx, sensors)
+		d.Alarms = len(alarms)
+		if err != nil || dryRun {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `DELETE FROM gateways WHERE id = $1`, id)
-		return err
+		events, err := dropSensors(ctx, tx, sensors, alarms)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM gateways WHERE id = $1`, id); err != nil {
+			return err
+		}
+		return addAlarmEvents(ctx, tx, events)
 	})
 	return d, explain("gateway", err)
 }

@@ -91,7 +91,7 @@ func nothing([]store.Outcome) store.Also { return store.Also{} }
 // write writes rs and returns the outcomes as one word.
 func write(t testing.TB, s *store.Store, rs ...store.Reading) string {
 	t.Helper()
-	out, err := s.Write(t.Context(), rs, nothing)
+	out, _, err := s.Write(t.Context(), rs, nothing)
 	if err != nil {
 		t.Fatalf("write: %v", err)
 	}

@@ -16,7 +16,7 @@ import (
 // record records rs as a batch does, keeping most of each gateway.
 func record(t testing.TB, s *store.Store, most int, rs ...store.Rejection) {
 	t.Helper()
-	_, err := s.Write(t.Context(), nil, func([]store.Outcome) store.Also { return store.Also{Rejections: rs, MostRejections: most} })
+	_, _, err := s.Write(t.Context(), nil, func([]store.Outcome) store.Also { return store.Also{Rejections: rs, MostRejections: most} })
 	ok(t, err)
 }
 
@@ -182,7 +182,7 @@ func TestConcurrentRejectionsKeepTheMostAndWaitForNobodyForEver(t *testing.T) {
 				for range 30 {
 					rs = append(rs, refusal(int64(rnd.IntN(4)), fmt.Sprint(rnd.IntN(60)), round))
 				}
-				_, err := s.Write(t.Context(), nil, func([]store.Outcome) store.Also { return store.Also{Rejections: rs, MostRejections: most} })
+				_, _, err := s.Write(t.Context(), nil, func([]store.Outcome) store.Also { return store.Also{Rejections: rs, MostRejections: most} })
 				if err != nil { // a deadlock would be
 					t.Errorf("writer %d: %v", w, err)
 				}
@@ -329,7 +329,7 @@ func BenchmarkRejections(b *testing.B) {
 						refused = append(refused, refusal(int64(i+1), fmt.Sprintf(`{"Value": 21.5, "timestamp": %d}`, minute), minute))
 					}
 				}
-				_, err := s.Write(b.Context(), rs, func([]store.Outcome) store.Also { return store.Also{Rejections: refused, MostRejections: most} })
+				_, _, err := s.Write(b.Context(), rs, func([]store.Outcome) store.Also { return store.Also{Rejections: refused, MostRejections: most} })
 				ok(b, err)
 			}
 		})

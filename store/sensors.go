@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -111,7 +110,7 @@ func (s *Store) UpdateSensor(ctx context.Context, id, version int64, c SensorCha
 }
 
 // DeleteSensor deletes the sensor id if it still has version (0: whatever it has); its readings follow in the background
-// (see Purge). With dryRun nothing is changed.
+// (see Purge), and its alarms go with it. One that other sensors' alarms look at is ErrInUse. With dryRun nothing is changed.
 func (s *Store) DeleteSensor(ctx context.Context, id, version int64, dryRun bool) (Deletion, error) {
 	var d Deletion
 	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
@@ -119,10 +118,19 @@ func (s *Store) DeleteSensor(ctx context.Context, id, version int64, dryRun bool
 			return err
 		}
 		var err error
-		if d, err = extent(ctx, tx, []int64{id}); err != nil || dryRun {
+		if d, err = extent(ctx, tx, []int64{id}); err != nil {
 			return err
 		}
-		return dropSensors(ctx, tx, []int64{id})
+		alarms, err := alarmsOf(ctx, tx, []int64{id})
+		d.Alarms = len(alarms)
+		if err != nil || dryRun {
+			return err
+		}
+		events, err := dropSensors(ctx, tx, []int64{id}, alarms)
+		if err != nil {
+			return err
+		}
+		return addAlarmEvents(ctx, tx, events)
 	})
 	return d, explain("sensor", err)
 }
@@ -139,18 +147,22 @@ func extent(ctx context.Context, tx *sqlx.Tx, sensors []int64) (Deletion, error)
 	return d, err
 }
 
-// dropSensors deletes sensors and leaves their readings to Purge.
-func dropSensors(ctx context.Context, tx *sqlx.Tx, sensors []int64) error {
-	var errs []error
+// dropSensors deletes sensors with their alarms, whose last events it returns, and leaves their readings to Purge.
+func dropSensors(ctx context.Context, tx *sqlx.Tx, sensors, alarms []int64) ([]AlarmEvent, error) {
+	events, err := dropAlarms(ctx, tx, alarms, "", time.Now())
+	if err != nil {
+		return nil, err
+	}
 	for _, q := range []string{
 		`INSERT INTO purges (sensor_id) SELECT * FROM unnest($1::int[]) ON CONFLICT DO NOTHING`,
 		`DELETE FROM latest WHERE sensor_id = ANY ($1::int[])`,
 		`DELETE FROM sensors WHERE id = ANY ($1::int[])`,
 	} {
-		_, err := tx.ExecContext(ctx, q, int32s(sensors))
-		errs = append(errs, err)
+		if _, err := tx.ExecContext(ctx, q, int32s(sensors)); err != nil {
+			return nil, err
+		}
 	}
-	return errors.Join(errs...)
+	return events, nil
 }
 
 func orZero[T any](p *T) T {

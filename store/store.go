@@ -53,6 +53,7 @@ type Store struct {
 	dsn        string
 	log        *slog.Logger
 	partitions partitions
+	rules      rules
 }
 
 // Open connects to the database at dsn, a URL or key=value pairs as libpq takes them. The schema must be there: see Migrate.

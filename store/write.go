@@ -43,28 +43,34 @@ type Also struct {
 	Presence       []Presence
 }
 
-// Write stores readings in one transaction, moves latest forward and returns one outcome for each, in order. also is called in
-// the transaction, with the outcomes. A batch that failed may be written again as it is, also when it is not known whether it
+// Write stores readings in one transaction, moves latest forward, steps the alarms that look at their sensors, and returns one
+// outcome for each, in order, and what happened to alarms. also is called in the transaction, with the outcomes. A batch that failed may be written again as it is, also when it is not known whether it
 // was committed: what it stored then is Duplicate.
-func (s *Store) Write(ctx context.Context, rs []Reading, also func([]Outcome) Also) ([]Outcome, error) {
+func (s *Store) Write(ctx context.Context, rs []Reading, also func([]Outcome) Also) ([]Outcome, []AlarmEvent, error) {
 	if err := s.partitions.ensure(ctx, s.ingest, rs); err != nil {
-		return nil, explain("partition", err)
+		return nil, nil, explain("partition", err)
 	}
-	out, err := s.write(ctx, rs, also)
+	out, events, err := s.write(ctx, rs, also)
 	if noPartition(err) { // it was dropped since
 		s.partitions.forget()
 		if err := s.partitions.ensure(ctx, s.ingest, rs); err != nil {
-			return nil, explain("partition", err)
+			return nil, nil, explain("partition", err)
 		}
-		out, err = s.write(ctx, rs, also)
+		out, events, err = s.write(ctx, rs, also)
 	}
-	return out, explain("write", err)
+	return out, events, explain("write", err)
 }
 
-func (s *Store) write(ctx context.Context, rs []Reading, also func([]Outcome) Also) ([]Outcome, error) {
+func (s *Store) write(ctx context.Context, rs []Reading, also func([]Outcome) Also) ([]Outcome, []AlarmEvent, error) {
 	b := newBatch(rs)
-	err := tx(ctx, s.ingest, func(tx *sqlx.Tx) error {
+	var events []AlarmEvent
+	err := s.withRules(ctx, s.ingest, func(tx *sqlx.Tx, rules *ruleSet) error {
+		b.reset()
 		if err := b.insert(ctx, tx); err != nil {
+			return err
+		}
+		alarms, err := b.stepAlarms(ctx, tx, rules) // before latest is moved: it tells what is late
+		if err != nil {
 			return err
 		}
 		if err := b.moveLatest(ctx, tx); err != nil {
@@ -74,9 +80,13 @@ func (s *Store) write(ctx context.Context, rs []Reading, also func([]Outcome) Al
 		if err := addRejections(ctx, tx, a.Rejections, a.MostRejections); err != nil {
 			return err
 		}
-		return setPresence(ctx, tx, a.Presence)
+		if err := setPresence(ctx, tx, a.Presence); err != nil || alarms == nil {
+			return err
+		}
+		events = alarms.events
+		return alarms.write(ctx, tx)
 	})
-	return b.outcomes, err
+	return b.outcomes, events, err
 }
 
 // batch is a set of readings on their way. Rows go to the database in order of key, so that two batches never wait for each
@@ -110,6 +120,9 @@ func newBatch(rs []Reading) *batch {
 	})
 	return b
 }
+
+// reset forgets the outcomes of a transaction that was rolled back.
+func (b *batch) reset() { clear(b.outcomes) }
 
 // repeated is the outcome of a reading whose key is taken.
 func repeated(there, came float64) Outcome {

@@ -120,7 +120,7 @@ func TestPartitions(t *testing.T) {
 				for j := range mine {
 					mine[j].SensorID = int64(i + 1)
 				}
-				if out, err := s.Write(t.Context(), mine, nothing); err != nil || slices.ContainsFunc(out, func(o store.Outcome) bool { return o != store.Stored }) {
+				if out, _, err := s.Write(t.Context(), mine, nothing); err != nil || slices.ContainsFunc(out, func(o store.Outcome) bool { return o != store.Stored }) {
 					t.Errorf("got %v, %v", out, err)
 				}
 			})
@@ -184,10 +184,10 @@ func TestConcurrentWritesAgree(t *testing.T) {
 				for range keys {
 					rs = append(rs, reading(int64(rnd.IntN(6)+1), rnd.IntN(10), float64(rnd.IntN(3))))
 				}
-				out, err := s.Write(t.Context(), rs, nothing)
+				out, _, err := s.Write(t.Context(), rs, nothing)
 				for store.Transient(err) { // a deadlock would be
 					t.Errorf("writer %d: %v", w, err)
-					out, err = s.Write(t.Context(), rs, nothing)
+					out, _, err = s.Write(t.Context(), rs, nothing)
 				}
 				if err != nil {
 					t.Error(err)
@@ -263,7 +263,7 @@ func TestWriteIsOneTransaction(t *testing.T) {
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	write(t, s, reading(v.ID, 0, 1))
 	g := store.Presence{GatewayID: v.GatewayID, Status: "online", At: noon}
-	out, err := s.Write(t.Context(), []store.Reading{reading(v.ID, 0, 2), reading(v.ID, 1, 2)}, func(out []store.Outcome) store.Also {
+	out, _, err := s.Write(t.Context(), []store.Reading{reading(v.ID, 0, 2), reading(v.ID, 1, 2)}, func(out []store.Outcome) store.Also {
 		if words(out) != "[conflict stored]" {
 			t.Errorf("outcomes in the transaction: got %v", out)
 		}
@@ -277,12 +277,12 @@ func TestWriteIsOneTransaction(t *testing.T) {
 	}
 
 	g.Status = "broken" // the schema refuses it
-	_, err = s.Write(t.Context(), []store.Reading{reading(v.ID, 2, 2)}, func([]store.Outcome) store.Also {
+	_, _, err = s.Write(t.Context(), []store.Reading{reading(v.ID, 2, 2)}, func([]store.Outcome) store.Also {
 		return store.Also{Rejections: []store.Rejection{{Gateway: "g", Topic: "t", Reason: "other", At: noon}}, Presence: []store.Presence{g}}
 	})
 	isError(t, err, store.ErrInvalid)
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err = s.Write(ctx, []store.Reading{reading(v.ID, 3, 2)}, func([]store.Outcome) store.Also { cancel(); return store.Also{} })
+	_, _, err = s.Write(ctx, []store.Reading{reading(v.ID, 3, 2)}, func([]store.Outcome) store.Also { cancel(); return store.Also{} })
 	if err == nil {
 		t.Error("a write that was cancelled succeeded")
 	}

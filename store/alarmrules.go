@@ -1,0 +1,208 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/lib/pq"
+
+	"github.com/oei-ms/oei-ms/alarm"
+)
+
+// rules are the rules of all alarms, kept at hand. The database counts their changes; a set is never changed once it is given out.
+type rules struct {
+	mu      sync.Mutex
+	current *ruleSet // nil: to be loaded
+}
+
+// ruleSet is the rules as they were at a generation.
+type ruleSet struct {
+	generation int64
+	byID       map[int64]*alarm.Rule
+	gateways   map[int64]int64   // of each alarm
+	bySensor   map[int64][]int64 // alarms to be stepped with readings of the sensor
+	suppresses map[int64][]int64 // alarms that name this one as their cause
+}
+
+// ruleSet returns the newest rules that are known here, which it loads the first time.
+func (s *Store) ruleSet(ctx context.Context) (*ruleSet, error) {
+	s.rules.mu.Lock()
+	defer s.rules.mu.Unlock()
+	if s.rules.current == nil {
+		return s.refreshRules(ctx)
+	}
+	return s.rules.current, nil
+}
+
+// newestRules returns the rules as they are in the database now.
+func (s *Store) newestRules(ctx context.Context) (*ruleSet, error) {
+	s.rules.mu.Lock()
+	defer s.rules.mu.Unlock()
+	return s.refreshRules(ctx)
+}
+
+func (s *Store) refreshRules(ctx context.Context) (*ruleSet, error) {
+	var generation, removed int64
+	if err := s.ingest.QueryRowContext(ctx, `SELECT generation, removed FROM alarm_rules`).Scan(&generation, &removed); err != nil {
+		return nil, err
+	}
+	old := s.rules.current
+	if old != nil && old.generation == generation {
+		return old, nil
+	}
+	n := &ruleSet{generation: generation, byID: map[int64]*alarm.Rule{}, gateways: map[int64]int64{}}
+	since := int64(0)
+	if old != nil && removed <= old.generation { // those that have not changed are as they were
+		since = old.generation
+		for id, r := range old.byID {
+			n.byID[id], n.gateways[id] = r, old.gateways[id]
+		}
+	}
+	if err := s.loadRules(ctx, n, since); err != nil {
+		return nil, err
+	}
+	n.index()
+	s.rules.current = n
+	return n, nil
+}
+
+// loadRules adds to n the rules that have changed after the generation since. What was committed after n's generation was read may
+// be among them and is loaded again next time.
+func (s *Store) loadRules(ctx context.Context, n *ruleSet, since int64) error {
+	var rows []struct {
+		ID         int64   `db:"id"`
+		Version    int64   `db:"version"`
+		SensorID   int64   `db:"sensor_id"`
+		GatewayID  int64   `db:"gateway_id"`
+		Sensor     string  `db:"sensor"`
+		Gateway    string  `db:"gateway"`
+		Unit       string  `db:"unit"`
+		Span       float64 `db:"span"`
+		Definition []byte  `db:"rule"`
+	}
+	const q = `
+		SELECT a.id, a.version, a.sensor_id, s.gateway_id, s.name AS sensor, g.name AS gateway, s.unit,
+			coalesce(s.max_value - s.min_value, 0) AS span, a.rule
+		FROM alarms a
+		JOIN sensors s ON s.id = a.sensor_id
+		JOIN gateways g ON g.id = s.gateway_id
+		WHERE a.generation > $1`
+	if err := s.ingest.SelectContext(ctx, &rows, q, since); err != nil {
+		return err
+	}
+	for _, row := range rows {
+		r, err := alarm.ParseRule(row.Definition)
+		if err == nil {
+			r.ID, r.Version, r.SensorID, r.Sensor, r.Gateway, r.Unit, r.Span =
+				row.ID, row.Version, row.SensorID, row.Sensor, row.Gateway, row.Unit, row.Span
+			err = r.Compile()
+		}
+		if err != nil { // of a newer program, or meddled with: readings must not wait for it
+			s.log.LogAttrs(ctx, slog.LevelError, "an alarm's rule cannot be used", slog.Int64("alarm_id", row.ID), slog.Any("error", err))
+			delete(n.byID, row.ID)
+			continue
+		}
+		n.byID[row.ID], n.gateways[row.ID] = &r, row.GatewayID
+	}
+	return nil
+}
+
+func (n *ruleSet) index() {
+	n.bySensor, n.suppresses = map[int64][]int64{}, map[int64][]int64{}
+	for id, r := range n.byID {
+		for _, sensor := range r.Sensors() {
+			n.bySensor[sensor] = append(n.bySensor[sensor], id)
+		}
+		for _, cause := range r.SuppressedBy {
+			n.suppresses[cause] = append(n.suppresses[cause], id)
+		}
+	}
+}
+
+// with returns ids and all alarms that one of them may suppress, through others too, in order.
+func (n *ruleSet) with(ids []int64) []int64 {
+	seen := make(map[int64]bool, len(ids))
+	var add func(id int64)
+	add = func(id int64) {
+		if seen[id] || n.byID[id] == nil {
+			return
+		}
+		seen[id] = true
+		for _, d := range n.suppresses[id] {
+			add(d)
+		}
+	}
+	for _, id := range ids {
+		add(id)
+	}
+	out := make([]int64, 0, len(seen))
+	for id := range seen {
+		out = append(out, id)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// change returns the rules with r in place of what it was.
+func (n *ruleSet) change(r *alarm.Rule, gateway int64) *ruleSet {
+	c := &ruleSet{generation: n.generation, byID: maps.Clone(n.byID), gateways: maps.Clone(n.gateways)}
+	c.byID[r.ID], c.gateways[r.ID] = r, gateway
+	c.index()
+	return c
+}
+
+// sensors are those that the alarms look at, in order.
+func (n *ruleSet) sensors(ids []int64) []int64 {
+	var out []int64
+	for _, id := range ids {
+		out = append(out, n.byID[id].Sensors()...)
+	}
+	return unique(out)
+}
+
+// CheckRule fills in what r has to know of its sensor and reports what is wrong with it by field, with the sensors and alarms it
+// names that are not there.
+func (s *Store) CheckRule(ctx context.Context, r *alarm.Rule) ([]alarm.Fault, error) {
+	const q = `
+		SELECT s.name, g.name, s.unit, coalesce(s.max_value - s.min_value, 0)
+		FROM sensors s JOIN gateways g ON g.id = s.gateway_id
+		WHERE s.id = $1`
+	known, err := s.UnknownSensors(ctx, r.Sensors())
+	if err != nil {
+		return nil, err
+	}
+	var faults []alarm.Fault
+	for _, id := range known {
+		field := "rule"
+		switch {
+		case id == r.SensorID:
+			field = "sensor_id"
+		case r.Deviation != nil && r.Deviation.SensorID == id:
+			field = "rule.deviation.sensor_id"
+		case r.Expression != nil:
+			field = "rule.expression.inputs"
+		}
+		faults = append(faults, alarm.Fault{Field: field, Reason: fmt.Sprintf("there is no sensor %d", id)})
+	}
+	if len(faults) == 0 {
+		if err := s.api.QueryRowContext(ctx, q, r.SensorID).Scan(&r.Sensor, &r.Gateway, &r.Unit, &r.Span); err != nil {
+			return nil, explain("sensor", err)
+		}
+	}
+	for _, f := range r.Validate() {
+		faults = append(faults, alarm.Fault{Field: "rule." + f.Field, Reason: f.Reason})
+	}
+	var missing []int64
+	const causes = `SELECT c FROM unnest($1::bigint[]) c WHERE NOT EXISTS (SELECT FROM alarms WHERE id = c)`
+	if err := s.api.SelectContext(ctx, &missing, causes, pq.Array(r.SuppressedBy)); err != nil {
+		return nil, explain("alarm", err)
+	}
+	for _, id := range missing {
+		faults = append(faults, alarm.Fault{Field: "rule.suppressed_by", Reason: fmt.Sprintf("there is no alarm %d", id)})
+	}
+	return faults, nil
+}

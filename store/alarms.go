@@ -1,0 +1,274 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"github.com/oei-ms/oei-ms/alarm"
+)
+
+// Alarm is a rule on a sensor and where it stands.
+type Alarm struct {
+	ID         int64      `db:"id"`
+	SensorID   int64      `db:"sensor_id"`
+	GatewayID  int64      `db:"gateway_id"`
+	Definition string     `db:"rule"`    // the rule as JSON
+	Version    int64      `db:"version"` // of the rule
+	CreatedAt  time.Time  `db:"created_at"`
+	UpdatedAt  time.Time  `db:"updated_at"`
+	Phase      string     `db:"state"`    // in words
+	Severity   string     `db:"severity"` // of the occurrence, else of the rule
+	Rank       int64      `db:"rank"`     // of severity
+	Since      time.Time  `db:"since"`    // the state is this one
+	DueAt      *time.Time `db:"due_at"`   // when it is looked at without a reading
+	Memory     string     `db:"memory"`   // the state as JSON
+}
+
+// State is where the alarm stands, without the newest readings.
+func (a Alarm) State() (s alarm.State, err error) {
+	err = json.Unmarshal([]byte(a.Memory), &s)
+	return s, err
+}
+
+// AlarmOrder is how alarms are listed.
+type AlarmOrder string
+
+// The orders.
+const (
+	WorstFirst  AlarmOrder = "severity" // of one severity the newest first
+	NewestFirst AlarmOrder = "newest"   // by Since
+	OldestFirst AlarmOrder = "oldest"
+)
+
+// AlarmFilter selects alarms; what is empty takes all.
+type AlarmFilter struct {
+	States, Severities  []string
+	SensorID, GatewayID *int64
+	Labels              map[string]string // it has all of these
+	Text                string            // is in its name or message, in any case
+	From, To            *time.Time        // Since is in [From, To)
+}
+
+// AlarmCursor is the place of an alarm in an order.
+type AlarmCursor struct {
+	Rank  int64
+	Since time.Time
+	ID    int64
+}
+
+const alarmColumns = `a.id, a.sensor_id, s.gateway_id, a.rule, a.version, a.created_at, a.updated_at, t.state, t.severity, t.rank, t.since,
+	t.due_at, t.memory`
+
+const alarmTables = ` FROM alarms a JOIN sensors s ON s.id = a.sensor_id JOIN alarm_states t ON t.alarm_id = a.id`
+
+const alarmWhere = `
+	WHERE (coalesce(cardinality($1::text[]), 0) = 0 OR t.state = ANY ($1)) AND (coalesce(cardinality($2::text[]), 0) = 0 OR t.severity = ANY ($2))
+		AND ($3::int IS NULL OR a.sensor_id = $3) AND ($4::int IS NULL OR s.gateway_id = $4) AND a.labels @> $5::jsonb
+		AND ($6 = '' OR strpos(lower(a.name || ' ' || coalesce(a.rule ->> 'message', '')), $6) > 0)
+		AND ($7::timestamptz IS NULL OR t.since >= $7) AND ($8::timestamptz IS NULL OR t.since < $8)`
+
+func (f AlarmFilter) args() []any {
+	labels, _ := json.Marshal(f.Labels) // strings can be encoded
+	if f.Labels == nil {
+		labels = []byte("{}")
+	}
+	return []any{
+		pq.Array(f.States), pq.Array(f.Severities), f.SensorID, f.GatewayID, string(labels), strings.ToLower(f.Text), f.From, f.To,
+	}
+}
+
+// Alarms returns at most limit alarms behind after, nil for the first, in the order that is asked for.
+func (s *Store) Alarms(ctx context.Context, f AlarmFilter, order AlarmOrder, after *AlarmCursor, limit int) ([]Alarm, error) {
+	var c AlarmCursor
+	if after != nil {
+		c = *after
+	}
+	behind, by := ` AND ($9 OR (t.rank, t.since, a.id) < ($10::smallint, $11::timestamptz, $12::int))`, ` ORDER BY t.rank DESC, t.since DESC, a.id DESC`
+	switch order {
+	case NewestFirst:
+		behind, by = ` AND ($9 OR $10::smallint IS NOT NULL AND (t.since, a.id) < ($11::timestamptz, $12::int))`, ` ORDER BY t.since DESC, a.id DESC`
+	case OldestFirst:
+		behind, by = ` AND ($9 OR $10::smallint IS NOT NULL AND (t.since, a.id) > ($11::timestamptz, $12::int))`, ` ORDER BY t.since, a.id`
+	}
+	list := []Alarm{}
+	q := `SELECT ` + alarmColumns + alarmTables + alarmWhere + behind + by + ` LIMIT $13`
+	err := s.api.SelectContext(ctx, &list, q, append(f.args(), after == nil, c.Rank, c.Since, c.ID, limit)...)
+	return list, explain("alarms", err)
+}
+
+// CountAlarms returns how many alarms f selects.
+func (s *Store) CountAlarms(ctx context.Context, f AlarmFilter) (int64, error) {
+	var n int64
+	err := s.api.GetContext(ctx, &n, `SELECT count(*)`+alarmTables+alarmWhere, f.args()...)
+	return n, explain("alarms", err)
+}
+
+// Alarm returns the alarm id, or ErrNotFound.
+func (s *Store) Alarm(ctx context.Context, id int64) (Alarm, error) {
+	var a Alarm
+	err := s.api.GetContext(ctx, &a, `SELECT `+alarmColumns+alarmTables+` WHERE a.id = $1`, id)
+	return a, explain("alarm", err)
+}
+
+// CreateAlarm adds an alarm by a rule that CheckRule has found sound.
+func (s *Store) CreateAlarm(ctx context.Context, r *alarm.Rule, now time.Time) (Alarm, []AlarmEvent, error) {
+	var events []AlarmEvent
+	now = now.UTC().Truncate(time.Microsecond)
+	err := s.withRules(ctx, s.api, func(tx *sqlx.Tx, rules *ruleSet) error {
+		definition, labels, err := encodeRule(r)
+		if err != nil {
+			return err
+		}
+		const q = `
+			INSERT INTO alarms (sensor_id, name, severity, rule, labels)
+			VALUES ($1, $2, $3, $4, $5)
+			RETURNING id, version, (SELECT gateway_id FROM sensors WHERE id = sensor_id)`
+		var gateway int64
+		if err := tx.QueryRowContext(ctx, q, r.SensorID, r.Name, r.Severity, definition, labels).Scan(&r.ID, &r.Version, &gateway); err != nil {
+			return err
+		}
+		if err := r.Compile(); err != nil {
+			return err
+		}
+		if err := setInputs(ctx, tx, r); err != nil {
+			return err
+		}
+		row, err := stateOf(r, alarm.New(r, now))
+		if err != nil {
+			return err
+		}
+		const state = `
+			INSERT INTO alarm_states (due_at, since, alarm_id, rule_version, rank, state, severity, memory)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
+		if _, err := tx.ExecContext(ctx, state, row.due, now, r.ID, r.Version, row.rank, row.state, row.severity, row.memory); err != nil {
+			return err
+		}
+		if len(r.SuppressedBy) == 0 {
+			return nil
+		}
+		events, err = followCauses(ctx, tx, rules.change(r, gateway), r, "", now)
+		return err
+	})
+	if err != nil {
+		return Alarm{}, nil, explain("alarm", err)
+	}
+	if _, err := s.newestRules(ctx); err != nil {
+		return Alarm{}, events, explain("alarm", err)
+	}
+	a, err := s.Alarm(ctx, r.ID)
+	return a, events, err
+}
+
+// UpdateAlarm gives the alarm r.ID the rule r, which CheckRule has found sound, if it still has version (0: whatever it has), else
+// ErrStale. An alarm stays with its sensor.
+func (s *Store) UpdateAlarm(ctx context.Context, r *alarm.Rule, version int64, user string, now time.Time) (Alarm, []AlarmEvent, error) {
+	var events []AlarmEvent
+	err := s.withRules(ctx, s.api, func(tx *sqlx.Tx, rules *ruleSet) error {
+		if err := lockVersion(ctx, tx, "alarms", r.ID, version); err != nil {
+			return err
+		}
+		definition, labels, err := encodeRule(r)
+		if err != nil {
+			return err
+		}
+		const q = `
+			UPDATE alarms
+			SET name = $2, severity = $3, rule = $4, labels = $5, version = version + 1, updated_at = now()
+			WHERE id = $1
+			RETURNING version, (SELECT gateway_id FROM sensors WHERE id = sensor_id)`
+		var gateway int64
+		if err := tx.QueryRowContext(ctx, q, r.ID, r.Name, r.Severity, definition, labels).Scan(&r.Version, &gateway); err != nil {
+			return err
+		}
+		if err := r.Compile(); err != nil {
+			return err
+		}
+		if err := setInputs(ctx, tx, r); err != nil {
+			return err
+		}
+		events, err = followCauses(ctx, tx, rules.change(r, gateway), r, user, now)
+		return err
+	})
+	if err != nil {
+		return Alarm{}, nil, explain("alarm", err)
+	}
+	if _, err := s.newestRules(ctx); err != nil {
+		return Alarm{}, events, explain("alarm", err)
+	}
+	a, err := s.Alarm(ctx, r.ID)
+	return a, events, err
+}
+
+func encodeRule(r *alarm.Rule) (definition, labels string, err error) {
+	d, err := json.Marshal(r)
+	if err != nil {
+		return "", "", err
+	}
+	if r.Labels == nil {
+		return string(d), "{}", nil
+	}
+	l, err := json.Marshal(r.Labels)
+	return string(d), string(l), err
+}
+
+func setInputs(ctx context.Context, tx *sqlx.Tx, r *alarm.Rule) error {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM alarm_inputs WHERE alarm_id = $1`, r.ID); err != nil {
+		return err
+	}
+	const q = `INSERT INTO alarm_inputs (sensor_id, alarm_id) SELECT i, $2 FROM unnest($1::int[]) i`
+	_, err := tx.ExecContext(ctx, q, int32s(r.Sensors()), r.ID)
+	return err
+}
+
+// followCauses brings an alarm with a new rule up to it, and to the causes that stand by now.
+func followCauses(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, r *alarm.Rule, user string, now time.Time) ([]AlarmEvent, error) {
+	m, err := lockAlarms(ctx, tx, rules, rules.with(append(slices.Clone(r.SuppressedBy), r.ID)), false, now)
+	if err != nil {
+		return nil, err
+	}
+	own := m.alarms[r.ID]
+	if own == nil {
+		return nil, ErrNotFound
+	}
+	for _, cause := range r.SuppressedBy {
+		c := m.alarms[cause]
+		if c == nil || !c.state.IsCause() || slices.Contains(own.state.Causes, cause) {
+			continue
+		}
+		if err := m.apply(r.ID, alarm.Command{Kind: alarm.Suppress, Cause: cause}, now); err != nil {
+			return nil, err
+		}
+	}
+	for i := range m.events {
+		if m.events[i].Kind == string(alarm.RuleChanged) {
+			m.events[i].User = user
+		}
+	}
+	return m.events, m.write(ctx, tx)
+}
+
+// DeleteAlarm deletes the alarm id if it still has version (0: whatever it has). Its events stay. One that suppresses others is
+// ErrInUse. With dryRun nothing is changed.
+func (s *Store) DeleteAlarm(ctx context.Context, id, version int64, user string, dryRun bool, now time.Time) (Deletion, []AlarmEvent, error) {
+	var events []AlarmEvent
+	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
+		if err := lockVersion(ctx, tx, "alarms", id, version); err != nil {
+			return err
+		}
+		err := checkDrop(ctx, tx, []int64{id})
+		if err != nil || dryRun {
+			return err
+		}
+		if events, err = dropAlarms(ctx, tx, []int64{id}, user, now); err != nil {
+			return err
+		}
+		return addAlarmEvents(ctx, tx, events)
+	})
+	return Deletion{Alarms: 1}, events, explain("alarm", err)
+}
