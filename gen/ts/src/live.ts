@@ -1,16 +1,25 @@
 // Live readings: a WebSocket that logs in, subscribes, renews its login, and comes back by itself after a lost connection.
-import type { WsClientMessage, WsServerMessage, WsTopic } from './gen/types.gen.js';
+import type { WsClientMessage, WsPosition, WsServerMessage, WsSubscribe, WsTopic } from './gen/types.gen.js';
 
-export type { WsServerMessage, WsTopic } from './gen/types.gen.js';
+export type { WsPosition, WsServerMessage, WsTopic } from './gen/types.gen.js';
+
+/** What a subscription asks for; see `WsSubscribe`. */
+export type LiveTopics = Pick<WsSubscribe, 'policy' | 'interval_ms' | 'snapshot'>;
 
 export interface LiveOptions {
   /** Address of `/ws`; http is taken for ws. In a page of the same server `/ws` is enough. */
   url: string | URL;
   /** The access token. Asked for at every connection and before the login expires: refresh the session in here. */
   token: () => string | Promise<string>;
-  /** Every message but `ping`, in order. Readings missed between `waiting` and `subscribed` are read by `listData`. */
+  /**
+   * Every message but `ping`, in order. Alarm events come complete, each once, across reconnections; after `resync` the
+   * `alarm_snapshot` replaces what was known. Readings missed between `waiting` and `subscribed`, or before a `resync` of readings, are
+   * read by `listData`; topics with `snapshot` tell the newest again.
+   */
   onMessage: (message: WsServerMessage) => void;
   onState?: (state: LiveState) => void;
+  /** Where the alarm log goes on: the `position` of an earlier `Live`, kept by the page. Without it, from now. */
+  resume?: WsPosition;
   /** Ask for readings in batches, `sensor_data_batch`. */
   batch?: boolean;
   /** Stands in for the global WebSocket where there is none. */
@@ -27,34 +36,49 @@ export type LiveState =
 
 const final = new Set([1009, 4400, 4403]); // close codes that say not to come back
 const later = new Set([1013, 4429]); // and those that say not at once
+const behind = 4413; // alarms came too fast: back at once
 const silence = 75_000; // the server pings every 30 s
 const chunk = 1000; // topics in one message
 
 export class Live {
   readonly #options: LiveOptions;
-  readonly #topics = new Set<WsTopic>();
+  readonly #topics = new Map<WsTopic, LiveTopics>();
+  #position: WsPosition | undefined; // in the alarm log
   #socket: WebSocket | undefined;
   #open = false;
   #closed = false;
+  #resync = false; // the snapshot of alarms that follows begins anew
   #tries = 0; // connections lost since the last login
   #refusals = 0; // of them, with a token that was not taken
-  #timers: { watch?: Timer; renew?: Timer; retry?: Timer } = {};
+  #timers: { watch?: Timer; renew?: Timer; retry?: Timer; again?: Timer } = {};
 
   constructor(options: LiveOptions) {
     this.#options = options;
+    this.#position = options.resume;
     void this.#connect();
+  }
+
+  /** The place in the alarm log behind the last event, to `resume` at; undefined before alarms were subscribed to. */
+  get position(): WsPosition | undefined {
+    return this.#position;
   }
 
   /** Adds topics, now and after every reconnection. */
   subscribe(...topics: WsTopic[]): void {
-    const added = topics.filter((t) => !this.#topics.has(t));
-    for (const t of added) this.#topics.add(t);
-    if (this.#open) this.#sendTopics('subscribe', added);
+    this.subscribeWith({}, ...topics);
+  }
+
+  /** As `subscribe`, with a policy or a snapshot; topics that are there already take them on. */
+  subscribeWith(how: LiveTopics, ...topics: WsTopic[]): void {
+    const added = topics.filter((t, i) => topics.indexOf(t) === i && !same(this.#topics.get(t), how));
+    for (const t of added) this.#topics.set(t, how);
+    if (this.#open) this.#subscribe(added);
   }
 
   unsubscribe(...topics: WsTopic[]): void {
     const removed = topics.filter((t) => this.#topics.delete(t));
-    if (this.#open) this.#sendTopics('unsubscribe', removed);
+    if (removed.length > 0 && ![...this.#topics.keys()].some(ofAlarms)) this.#position = undefined;
+    if (this.#open) this.#sendTopics({ type: 'unsubscribe' }, removed);
   }
 
   close(): void {
@@ -90,8 +114,23 @@ export class Live {
           this.#open = true;
           this.#tries = this.#refusals = 0;
           this.#options.onState?.({ state: 'open' });
-          this.#sendTopics('subscribe', [...this.#topics]);
+          this.#subscribe([...this.#topics.keys()]);
         }
+        break;
+      case 'alarm':
+        if (this.#position?.epoch === message.epoch && message.offset <= this.#position.offset) return; // it was told
+        this.#position = { epoch: message.epoch, offset: message.offset };
+        break;
+      case 'alarm_snapshot':
+        if (this.#position?.epoch !== message.epoch || this.#resync) this.#position = { epoch: message.epoch, offset: message.offset };
+        this.#resync &&= message.more;
+        break;
+      case 'subscribed':
+        if (message.epoch !== undefined && message.offset !== undefined) this.#position ??= { epoch: message.epoch, offset: message.offset };
+        break;
+      case 'resync':
+        if (message.scope === 'alarms') this.#resync = true;
+        else this.#askAgain();
         break;
       case 'error':
         if (message.code === 'unknown_topic' || message.code === 'forbidden') {
@@ -126,7 +165,7 @@ export class Live {
       return;
     }
     const ceiling = Math.min(30_000, 500 * 2 ** this.#tries);
-    const delay = Math.round((later.has(code) ? 5_000 : 100) + Math.random() * ceiling);
+    const delay = Math.round((later.has(code) ? 5_000 : 100) + Math.random() * (code === behind && this.#tries === 1 ? 0 : ceiling));
     this.#options.onState?.({ state: 'waiting', delay, code, reason });
     this.#timers.retry = setTimeout(() => void this.#connect(), delay);
   }
@@ -148,15 +187,42 @@ export class Live {
     socket.close();
   }
 
-  #sendTopics(type: 'subscribe' | 'unsubscribe', topics: WsTopic[]): void {
-    const batch = type === 'subscribe' && this.#options.batch ? { batch: true } : {};
-    for (let i = 0; i < topics.length; i += chunk) this.#send({ type, topics: topics.slice(i, i + chunk), ...batch });
+  // Subscribes to topics, those that are had in the same way together, alarms from where they were.
+  #subscribe(topics: WsTopic[]): void {
+    const ways = new Map<string, { how: LiveTopics; topics: WsTopic[] }>();
+    for (const t of topics) {
+      const how = this.#topics.get(t) ?? {};
+      const key = JSON.stringify([how.policy, how.interval_ms, how.snapshot]);
+      if (!ways.has(key)) ways.set(key, { how, topics: [] });
+      ways.get(key)!.topics.push(t);
+    }
+    for (const { how, topics: some } of ways.values()) {
+      const resume = some.some(ofAlarms) && this.#position ? { resume: this.#position } : {};
+      this.#sendTopics({ type: 'subscribe', ...how, ...(this.#options.batch ? { batch: true } : {}), ...resume }, some);
+    }
+  }
+
+  // After readings may have been missed: the newest again, a little later, since everyone else asks too.
+  #askAgain(): void {
+    clearTimeout(this.#timers.again);
+    this.#timers.again = setTimeout(() => {
+      this.#subscribe([...this.#topics].filter(([t, how]) => how.snapshot && !ofAlarms(t)).map(([t]) => t));
+    }, Math.random() * 2_000);
+  }
+
+  #sendTopics(message: Omit<WsSubscribe, 'topics'> | { type: 'unsubscribe' }, topics: WsTopic[]): void {
+    for (let i = 0; i < topics.length; i += chunk) this.#send({ ...message, topics: topics.slice(i, i + chunk) });
   }
 
   #send(message: WsClientMessage): void {
     this.#socket?.send(JSON.stringify(message));
   }
 }
+
+const ofAlarms = (t: WsTopic): boolean => t.startsWith('alarms');
+
+const same = (a: LiveTopics | undefined, b: LiveTopics): boolean =>
+  a !== undefined && a.policy === b.policy && a.interval_ms === b.interval_ms && a.snapshot === b.snapshot;
 
 type Timer = ReturnType<typeof setTimeout>;
 

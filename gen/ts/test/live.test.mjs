@@ -167,3 +167,88 @@ test('is closed for good by close', async () => {
   assert.deepEqual(states.map((s) => s.state), ['connecting', 'open', 'closed']);
   assert.equal(sockets[0].hungUp, true);
 });
+
+const event = (offset, epoch = 'e1') => ({ type: 'alarm', epoch, offset, event: { n: offset } });
+const subscribes = (socket) => socket.sent.filter((m) => m.type === 'subscribe');
+
+test('resumes alarms behind the last event, and tells none twice', async () => {
+  const { live, seen, states } = await start();
+  live.subscribe('alarms', 'sensors/1');
+  sockets[0].login();
+  assert.deepEqual(subscribes(sockets[0]), [{ type: 'subscribe', topics: ['alarms', 'sensors/1'] }]);
+  sockets[0].receive({ type: 'subscribed', topics: ['alarms', 'sensors/1'], epoch: 'e1', offset: 6 });
+  assert.deepEqual(live.position, { epoch: 'e1', offset: 6 });
+  sockets[0].receive(event(7));
+  sockets[0].drop(1006);
+  await pass(states.at(-1).delay);
+  sockets[1].login();
+  assert.deepEqual(subscribes(sockets[1]), [{ type: 'subscribe', topics: ['alarms', 'sensors/1'], resume: { epoch: 'e1', offset: 7 } }]);
+  sockets[1].receive({ type: 'subscribed', topics: ['alarms', 'sensors/1'], epoch: 'e1', offset: 7 });
+  for (const n of [7, 8, 8, 9]) sockets[1].receive(event(n));
+  assert.deepEqual(seen.filter((m) => m.type === 'alarm').map((m) => m.offset), [7, 8, 9]);
+});
+
+test('resumes where the last page was', async () => {
+  const { live } = await start({ resume: { epoch: 'e1', offset: 41 } });
+  live.subscribe('alarms/critical');
+  sockets[0].login();
+  assert.deepEqual(subscribes(sockets[0])[0].resume, { epoch: 'e1', offset: 41 });
+});
+
+test('begins anew after a resync', async () => {
+  const { live, seen } = await start({ resume: { epoch: 'e0', offset: 70 } });
+  live.subscribe('alarms');
+  sockets[0].login();
+  sockets[0].receive({ type: 'subscribed', topics: ['alarms'], epoch: 'e1', offset: 5 });
+  sockets[0].receive({ type: 'resync', scope: 'alarms', reason: 'the alarm log is another one now' });
+  sockets[0].receive({ type: 'alarm_snapshot', topics: ['alarms'], epoch: 'e1', offset: 5, alarms: [], more: false });
+  assert.deepEqual(live.position, { epoch: 'e1', offset: 5 });
+  sockets[0].receive(event(6));
+  assert.deepEqual(seen.map((m) => m.type), ['authenticated', 'subscribed', 'resync', 'alarm_snapshot', 'alarm']);
+});
+
+test('forgets the place in the log when alarms are no longer wanted', async () => {
+  const { live } = await start();
+  live.subscribe('alarms');
+  sockets[0].login();
+  sockets[0].receive(event(7));
+  live.unsubscribe('alarms');
+  assert.equal(live.position, undefined);
+});
+
+test('asks for each topic in its way, again when that changes, and after every reconnection', async () => {
+  const { live, states } = await start();
+  sockets[0].login();
+  live.subscribeWith({ policy: 'conflate', interval_ms: 500 }, 'sensors/1', 'sensors/2');
+  live.subscribeWith({ snapshot: true }, 'gateways/1');
+  live.subscribeWith({ snapshot: true }, 'gateways/1', 'sensors/2');
+  const asked = [
+    { type: 'subscribe', policy: 'conflate', interval_ms: 500, topics: ['sensors/1', 'sensors/2'] },
+    { type: 'subscribe', snapshot: true, topics: ['gateways/1'] },
+    { type: 'subscribe', snapshot: true, topics: ['sensors/2'] },
+  ];
+  assert.deepEqual(subscribes(sockets[0]), asked);
+  sockets[0].drop(1006);
+  await pass(states.at(-1).delay);
+  sockets[1].login();
+  assert.deepEqual(subscribes(sockets[1]), [{ ...asked[0], topics: ['sensors/1'] }, { ...asked[1], topics: ['sensors/2', 'gateways/1'] }]);
+});
+
+test('takes the newest again when readings may have been missed, and passes on what was left out', async () => {
+  const { live, seen } = await start();
+  live.subscribeWith({ snapshot: true }, 'sensors/1', 'alarms');
+  live.subscribe('sensors/2');
+  sockets[0].login();
+  sockets[0].receive({ type: 'lagged', dropped: 12 });
+  sockets[0].receive({ type: 'resync', scope: 'readings', reason: 'some may be missing' });
+  await pass(2_000);
+  assert.deepEqual(sockets[0].sent.at(-1), { type: 'subscribe', snapshot: true, topics: ['sensors/1'] });
+  assert.deepEqual(seen.map((m) => m.type), ['authenticated', 'lagged', 'resync']);
+});
+
+test('comes back at once after alarms came too fast', async () => {
+  const { states } = await start();
+  sockets[0].login();
+  sockets[0].drop(4413);
+  assert.equal(states.at(-1).delay, 100);
+});
