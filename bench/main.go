@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"time"
 )
 
@@ -37,8 +38,19 @@ func run(ctx context.Context) error {
 	flag.IntVar(&o.window, "window", 200, "messages of a gateway that may wait for their PUBACK")
 	flag.DurationVar(&o.duration, "duration", 8*time.Second, "of each scenario")
 	flag.IntVar(&o.rate, "rate", 1000, "messages a second of the paced scenario")
-	flag.StringVar(&o.only, "only", "", "only this scenario: single, poison, batch, paced, copy, relay or external")
+	flag.StringVar(&o.only, "only", "", "only this scenario: single, poison, batch, paced, copy, relay or external; of push: fanout, slow, frames, memory or storm")
+	what := "ingest"
+	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
+		what = os.Args[1]
+		os.Args = append(os.Args[:1], os.Args[2:]...)
+	}
 	flag.Parse()
 	fmt.Printf("%s, %s, %d cores, %s\n\n", time.Now().UTC().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS)
-	return ingest(ctx, o)
+	switch what {
+	case "ingest":
+		return ingest(ctx, o)
+	case "push":
+		return livePush(ctx, o)
+	}
+	return fmt.Errorf("%q is none of ingest, push", what)
 }

@@ -136,9 +136,19 @@ func (c *conn) read() {
 		case len(body) > limit:
 			c.end(CloseTooBig, "the message is too big")
 		case c.allowed():
-			c.handle(body)
+			apart(func() { c.handle(body) })
 		}
 	}
+}
+
+// apart runs f on a stack that ends with it: one that has asked a database once would stay as large for as long as the client does.
+func apart(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	<-done
 }
 
 // lost ends the connection when nothing more can be read of it.

@@ -27,7 +27,11 @@ func (c *conn) write() {
 		for !c.hasEnded() {
 			l := c.lane.take(room)
 			if l.empty() {
-				if c.fetch() {
+				if _, lacking := c.lane.missing(); !lacking {
+					break
+				}
+				found := false
+				if apart(func() { found = c.fetch() }); found {
 					continue
 				}
 				break
