@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -16,6 +17,7 @@ import (
 type Broker struct {
 	t    testing.TB
 	path string
+	dir  string
 	conf string
 	port int
 	cmd  *exec.Cmd
@@ -24,6 +26,30 @@ type Broker struct {
 // Start starts a broker for the time of the test, with lines added to its configuration. A machine without mosquitto fails the test.
 func Start(t testing.TB, lines ...string) *Broker {
 	t.Helper()
+	b := newBroker(t)
+	b.start("allow_anonymous true", "persistence true", "persistence_location "+b.dir+"/",
+		"max_queued_messages 0", "max_inflight_messages 0", "set_tcp_nodelay true", strings.Join(lines, "\n"))
+	return b
+}
+
+// StartAs starts a broker for the time of the test as conf and acl say, a configuration and an access control list that are meant
+// for /etc/mosquitto, with users whose passwords are their names.
+func StartAs(t testing.TB, conf, acl string, users ...string) *Broker {
+	t.Helper()
+	b := newBroker(t)
+	b.write("acl", acl)
+	b.write("passwords", "")
+	for _, user := range users {
+		if out, err := exec.Command("mosquitto_passwd", "-b", filepath.Join(b.dir, "passwords"), user, user).CombinedOutput(); err != nil {
+			t.Fatalf("mosquitto_passwd: %v: %s", err, out)
+		}
+	}
+	b.start(strings.NewReplacer("listener 1883\n", "", "/etc/mosquitto/", b.dir+"/", "/var/lib/mosquitto/", b.dir+"/").Replace(conf))
+	return b
+}
+
+func newBroker(t testing.TB) *Broker {
+	t.Helper()
 	path, err := exec.LookPath("mosquitto")
 	if err != nil {
 		path = "/usr/sbin/mosquitto" // Debian has it there, which is not on everybody's PATH
@@ -31,21 +57,27 @@ func Start(t testing.TB, lines ...string) *Broker {
 			t.Fatal("mosquitto: this test needs it: apt-get install mosquitto, or ./task setup")
 		}
 	}
-	b := &Broker{t: t, path: path, conf: filepath.Join(t.TempDir(), "mosquitto.conf"), port: freePort(t)}
-	conf := fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location %s/\n"+
-		"max_queued_messages 0\nmax_inflight_messages 0\nset_tcp_nodelay true\n", b.port, filepath.Dir(b.conf))
+	dir := t.TempDir()
+	return &Broker{t: t, path: path, dir: dir, conf: filepath.Join(dir, "mosquitto.conf"), port: freePort(t)}
+}
+
+// start runs the broker with these lines behind a listener on loopback.
+func (b *Broker) start(lines ...string) {
+	b.t.Helper()
+	conf := fmt.Sprintf("listener %d 127.0.0.1\n", b.port) + strings.Join(lines, "\n") + "\n"
 	if os.Geteuid() == 0 {
 		conf += "user root\n" // else it becomes a user who may not enter the test's directory
 	}
-	for _, line := range lines {
-		conf += line + "\n"
-	}
-	if err := os.WriteFile(b.conf, []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	b.write(filepath.Base(b.conf), conf)
 	b.Run()
-	t.Cleanup(b.Kill)
-	return b
+	b.t.Cleanup(b.Kill)
+}
+
+func (b *Broker) write(name, content string) {
+	b.t.Helper()
+	if err := os.WriteFile(filepath.Join(b.dir, name), []byte(content), 0o600); err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // Addr is where the broker listens, as host:port.
