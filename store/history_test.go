@@ -1,0 +1,259 @@
+package store_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/oei-ms/oei-ms/store"
+)
+
+func zone(t testing.TB, name string) *time.Location {
+	t.Helper()
+	z, err := store.Zone(name)
+	ok(t, err)
+	return z
+}
+
+func interval(t testing.TB, name string) store.Interval {
+	t.Helper()
+	i, known := store.ParseInterval(name)
+	if !known {
+		t.Fatalf("interval %s is not known", name)
+	}
+	return i
+}
+
+func instant(t testing.TB, text string) time.Time {
+	t.Helper()
+	at, err := time.Parse(time.RFC3339, text)
+	ok(t, err)
+	return at.UTC()
+}
+
+func TestDaysAreAsLongAsTheClockMakesThem(t *testing.T) {
+	tests := map[string]struct {
+		zone, start, end, interval string
+		hours                      []float64
+	}{
+		"spring in Berlin":                   {"Europe/Berlin", "2026-03-28T00:00:00+01:00", "2026-03-31T00:00:00+02:00", "1d", []float64{24, 23, 24}},
+		"autumn in Berlin":                   {"Europe/Berlin", "2026-10-24T00:00:00+02:00", "2026-10-27T00:00:00+01:00", "1d", []float64{24, 25, 24}},
+		"spring in New York":                 {"America/New_York", "2026-03-08T00:00:00-05:00", "2026-03-09T00:00:00-04:00", "1d", []float64{23}},
+		"autumn in New York":                 {"America/New_York", "2026-11-01T00:00:00-04:00", "2026-11-02T00:00:00-05:00", "1d", []float64{25}},
+		"quarters of a day in spring":        {"Europe/Berlin", "2026-03-29T00:00:00+01:00", "2026-03-30T00:00:00+02:00", "6h", []float64{5, 6, 6, 6}},
+		"quarters of a day in autumn":        {"Europe/Berlin", "2026-10-25T00:00:00+02:00", "2026-10-26T00:00:00+01:00", "6h", []float64{7, 6, 6, 6}},
+		"weeks":                              {"Europe/Berlin", "2026-03-25T00:00:00Z", "2026-03-31T00:00:00Z", "1w", []float64{7*24 - 1, 7 * 24}},
+		"months":                             {"America/New_York", "2026-02-10T00:00:00Z", "2026-03-10T00:00:00Z", "1mo", []float64{28 * 24, 31*24 - 1}},
+		"hours of a zone between hours":      {"Asia/Kolkata", "2026-03-01T00:00:00Z", "2026-03-01T01:00:00Z", "1h", []float64{1, 1}},
+		"a clock that goes half an hour":     {"Australia/Lord_Howe", "2026-10-04T00:00:00+10:30", "2026-10-05T00:00:00+11:00", "1d", []float64{23.5}},
+		"hours when it does":                 {"Australia/Lord_Howe", "2026-10-03T14:30:00Z", "2026-10-03T17:00:00Z", "1h", []float64{1, 0.5, 1}},
+		"a day whose midnight is skipped":    {"Africa/Cairo", "2026-04-24T10:00:00Z", "2026-04-24T11:00:00Z", "1d", []float64{23}},
+		"a day that follows a skipped one":   {"Africa/Cairo", "2026-04-23T10:00:00Z", "2026-04-24T11:00:00Z", "1d", []float64{24, 23}},
+		"an empty range is in one bucket":    {"UTC", "2026-03-01T00:10:00Z", "2026-03-01T00:10:00Z", "1h", []float64{1}},
+		"a range that ends where one begins": {"UTC", "2026-03-01T00:10:00Z", "2026-03-01T02:00:00Z", "1h", []float64{1, 1}},
+	}
+	for name, tt := range tests {
+		bounds := interval(t, tt.interval).Bounds(instant(t, tt.start), instant(t, tt.end), zone(t, tt.zone))
+		var hours []float64
+		for i := 1; i < len(bounds); i++ {
+			hours = append(hours, bounds[i].Sub(bounds[i-1]).Hours())
+		}
+		if !slices.Equal(hours, tt.hours) {
+			t.Errorf("%s: got %v, want %v (%v)", name, hours, tt.hours, bounds)
+		}
+	}
+}
+
+// TestBucketsAreThoseOfDateTrunc compares with PostgreSQL's own arithmetic on the raw data.
+func TestBucketsAreThoseOfDateTrunc(t *testing.T) {
+	s, db := openRaw(t)
+	sensor := addSensor(t, s, addGateway(t, s, "g").ID, "s").ID
+	start, end := instant(t, "2026-02-20T11:17:31Z"), instant(t, "2026-11-20T03:00:00Z")
+	r := rand.New(rand.NewPCG(1, 2))
+	var rs []store.Reading
+	for range 4000 {
+		at := start.Add(time.Duration(r.Int64N(int64(end.Sub(start)))))
+		if r.IntN(2) == 0 { // near the changes of the clocks
+			change := instant(t, []string{"2026-03-08T07:00:00Z", "2026-03-29T01:00:00Z", "2026-10-25T01:00:00Z", "2026-11-01T06:00:00Z", "2026-10-03T15:30:00Z"}[r.IntN(5)])
+			at = change.Add(time.Duration(r.Int64N(int64(48*time.Hour))) - 24*time.Hour)
+		}
+		rs = append(rs, store.Reading{SensorID: sensor, Timestamp: at.Truncate(time.Microsecond), Value: r.Float64()})
+	}
+	write(t, s, rs...)
+	for _, name := range []string{"UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe", "America/St_Johns"} {
+		for width, unit := range map[string]string{"1m": "minute", "1h": "hour", "1d": "day", "1w": "week", "1mo": "month"} {
+			if name == "Australia/Lord_Howe" && width == "1h" {
+				continue // PostgreSQL has hours there that overlap when the clock goes half an hour; ours end when it does
+			}
+			q := store.HistoryQuery{Sensors: []int64{sensor}, Start: start, End: end, Bounds: interval(t, width).Bounds(start, end, zone(t, name)), Now: end}
+			found, err := s.History(t.Context(), q)
+			ok(t, err)
+			var got, want []string
+			for _, b := range found[sensor] {
+				got = append(got, fmt.Sprintf("%s %d %.9f", b.Start.UTC().Format(time.RFC3339), b.Readings, b.Sum))
+			}
+			rows, err := db.QueryContext(t.Context(), `
+				SELECT date_trunc($2, timestamp, $3) AS bucket, count(*), sum(value)
+				FROM sensor_data
+				WHERE sensor_id = $1 AND timestamp >= $4 AND timestamp < $5
+				GROUP BY bucket
+				ORDER BY bucket`, sensor, unit, name, start, end)
+			ok(t, err)
+			for rows.Next() {
+				var at time.Time
+				var n int
+				var sum float64
+				ok(t, rows.Scan(&at, &n, &sum))
+				want = append(want, fmt.Sprintf("%s %d %.9f", at.UTC().Format(time.RFC3339), n, sum))
+			}
+			ok(t, rows.Err())
+			rows.Close()
+			if !slices.Equal(got, want) {
+				for i := range min(len(got), len(want)) {
+					if got[i] != want[i] {
+						t.Errorf("%s in %s, bucket %d: got %s, want %s", width, name, i, got[i], want[i])
+						break
+					}
+				}
+				t.Errorf("%s in %s: got %d buckets, want %d", width, name, len(got), len(want))
+			}
+		}
+	}
+}
+
+// TestHistoryIsWhatTheReadingsAmountTo compares with plain arithmetic over the readings.
+func TestHistoryIsWhatTheReadingsAmountTo(t *testing.T) {
+	for seed := range uint64(6) {
+		s := open(t)
+		g := addGateway(t, s, "g").ID
+		sensors := []int64{addSensor(t, s, g, "a").ID, addSensor(t, s, g, "b").ID}
+		r := rand.New(rand.NewPCG(seed, 7))
+		var rs []store.Reading
+		for _, id := range sensors {
+			for range 300 {
+				v := store.Reading{SensorID: id, Timestamp: noon.Add(time.Duration(r.Int64N(int64(5*time.Hour))) - 2*time.Hour).Truncate(time.Second), Value: 1e6 + r.NormFloat64()}
+				switch r.IntN(10) {
+				case 0:
+					v.Quality, v.Value = store.Bad, math.NaN()
+				case 1:
+					v.Quality = store.Bad
+				case 2:
+					v.Quality = store.Uncertain
+				}
+				if v.Timestamp.Before(noon.Add(2*time.Hour - time.Minute)) { // what comes behind now is held by nothing
+					rs = append(rs, v)
+				}
+			}
+		}
+		write(t, s, rs...)
+		start, end := noon.Add(-3*time.Minute), noon.Add(2*time.Hour+17*time.Second)
+		for _, width := range []string{"1m", "15m", "1h", "1d"} {
+			q := store.HistoryQuery{
+				Sensors: sensors, Start: start, End: end, Ends: true, Percentiles: []float64{0.5}, Gap: 30 * time.Second, Now: end.Add(-time.Minute),
+				Bounds: interval(t, width).Bounds(start, end, time.UTC),
+			}
+			found, err := s.History(t.Context(), q)
+			ok(t, err)
+			for _, id := range sensors {
+				want := plainly(all(t, s, id), q)
+				if len(found[id]) != len(want) {
+					t.Fatalf("seed %d, %s: got %d buckets, want %d", seed, width, len(found[id]), len(want))
+				}
+				for i, b := range found[id] {
+					if g, w := figures(b), figures(want[i]); g != w {
+						t.Errorf("seed %d, %s, bucket %d: got\n%s, want\n%s", seed, width, i, g, w)
+					}
+				}
+			}
+		}
+	}
+}
+
+// figures is a bucket as a text, to nine digits.
+func figures(b store.Bucket) string {
+	return fmt.Sprintf("%v %d %d %d sum %.9g avg %.9g min %.9g max %.9g stddev %.6f first %.9g last %.9g %v %v twa %.4f p50 %.9f gaps %d %v good %.6f",
+		b.Start.UTC(), b.Readings, b.Good, b.Usable, b.Sum, b.Avg(), b.Min, b.Max, b.Stddev(), b.First, b.Last, b.FirstAt.UTC(), b.LastAt.UTC(),
+		b.TimeWeighted, orNaN(b.Percentiles), b.Gaps, b.LongestGap, b.PercentGood())
+}
+
+func orNaN(percentiles []float64) float64 {
+	if len(percentiles) == 0 {
+		return math.NaN()
+	}
+	return percentiles[0]
+}
+
+// plainly is History by loops over rs, which are of one sensor and in order of time.
+func plainly(rs []store.Reading, q store.HistoryQuery) []store.Bucket {
+	var out []store.Bucket
+	limit := q.End
+	if q.Now.Before(limit) {
+		limit = q.Now
+	}
+	for n := range len(q.Bounds) - 1 {
+		b := store.Bucket{Start: q.Bounds[n], End: q.Bounds[n+1], Sum: math.NaN(), Min: math.NaN(), Max: math.NaN(), First: math.NaN(), Last: math.NaN(), M2: math.NaN()}
+		var values []float64
+		var before *store.Reading
+		for i, v := range rs {
+			if v.Timestamp.Before(q.Start) || !v.Timestamp.Before(q.End) || v.Timestamp.Before(b.Start) || !v.Timestamp.Before(b.End) {
+				if !v.Timestamp.Before(q.Start) && v.Timestamp.Before(q.End) {
+					before = &rs[i]
+				}
+				continue
+			}
+			b.Readings++
+			if v.Quality == store.Good {
+				b.Good++
+			}
+			if before != nil && v.Timestamp.Sub(before.Timestamp) > q.Gap {
+				b.Gaps++
+				b.LongestGap = max(b.LongestGap, v.Timestamp.Sub(before.Timestamp))
+			}
+			before = &rs[i]
+			if v.Quality == store.Bad || math.IsNaN(v.Value) {
+				continue
+			}
+			if b.Usable++; b.Usable == 1 {
+				b.First, b.FirstAt, b.Sum, b.Min, b.Max = v.Value, v.Timestamp, 0, v.Value, v.Value
+			}
+			b.Last, b.LastAt = v.Value, v.Timestamp
+			b.Sum += v.Value
+			b.Min, b.Max = min(b.Min, v.Value), max(b.Max, v.Value)
+			values = append(values, v.Value)
+		}
+		if b.Readings == 0 {
+			continue
+		}
+		if b.Usable > 0 {
+			b.M2 = 0
+			for _, v := range values {
+				b.M2 += (v - b.Avg()) * (v - b.Avg())
+			}
+			slices.Sort(values)
+			at := 0.5 * float64(len(values)-1)
+			low := int(at)
+			b.Percentiles = []float64{values[low] + (at-float64(low))*(values[min(low+1, len(values)-1)]-values[low])}
+		}
+		// second by second: all readings of this test are at whole ones
+		held, integral, seconds := math.NaN(), 0.0, 0.0
+		i := 0
+		for at := q.Start.Add(-24 * time.Hour); at.Before(b.End) && at.Before(limit); at = at.Add(time.Second) {
+			for i < len(rs) && !rs[i].Timestamp.After(at) {
+				if rs[i].Quality != store.Bad && !math.IsNaN(rs[i].Value) {
+					held = rs[i].Value
+				}
+				i++
+			}
+			if !at.Before(b.Start) && !at.Before(q.Start) && !math.IsNaN(held) {
+				integral += held
+				seconds++
+			}
+		}
+		b.TimeWeighted = integral / seconds
+		out = append(out, b)
+	}
+	return out
+}
