@@ -138,7 +138,7 @@ func frames(ctx context.Context, s *service, token string, o options) error {
 	var next atomic.Int64
 	var publishers sync.WaitGroup
 	begin := time.Now()
-	for _, key := range keys {
+	for i, key := range keys {
 		conn, err := net.Dial("tcp", s.mqtt)
 		if err != nil {
 			return err
@@ -153,7 +153,7 @@ func frames(ctx context.Context, s *service, token string, o options) error {
 			var under sync.WaitGroup
 			defer func() { under.Wait(); _ = c.Disconnect(&paho.Disconnect{}) }()
 			for n := 0; time.Since(begin) < o.duration; n++ {
-				time.Sleep(time.Until(begin.Add(time.Duration(n) * time.Second * gateways / rate)))
+				time.Sleep(time.Until(begin.Add(time.Duration(n*gateways+i) * time.Second / rate)))
 				v := next.Add(1) - 1
 				topic := fmt.Sprintf("sensors/%s/s%d/data", key, n%sensors+1)
 				under.Go(func() {

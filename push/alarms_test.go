@@ -287,3 +287,28 @@ func TestManyWhoResumeDoNotEachReadTheLog(t *testing.T) {
 		}
 	})
 }
+
+func TestAStreamKeepsItsPlace(t *testing.T) {
+	l := newLane(1, 10)
+	l.follow(allSeverities, "e1", 0)
+	for _, offset := range []int64{1, 2, 1, 2, 3, 1} {
+		l.offerAlarm(&update{offset: offset, severity: 1})
+	}
+	if _, lacking := l.missing(); lacking {
+		t.Error("something is missing after events that were known already")
+	}
+	if got := len(l.take(nil).alarms); got != 3 || l.stream.known != 3 || l.stream.cursor != 3 {
+		t.Errorf("got %d events, known %d, cursor %d; want 3 of each", got, l.stream.known, l.stream.cursor)
+	}
+	l.offerAlarm(&update{offset: 5, severity: 1})
+	if g, lacking := l.missing(); !lacking || g.after != 3 {
+		t.Errorf("after a gap: got %v, %t; want what follows 3 to be missing", g, lacking)
+	}
+	l.fill(gap{number: streamOf(l) - 1, after: 3}, []*update{{offset: 4, severity: 1}}) // of a stream before
+	l.fill(gap{number: streamOf(l), after: 3}, []*update{{offset: 4, severity: 1}, {offset: 5, severity: 1}})
+	if got := len(l.take(nil).alarms); got != 2 {
+		t.Errorf("got %d events, want 2", got)
+	}
+}
+
+func streamOf(l *lane) uint64 { return l.stream.number }
