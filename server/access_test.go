@@ -34,6 +34,15 @@ func atSensor(path string) func(*system) string {
 	return func(s *system) string { return fmt.Sprintf(path, s.addSensor(s.addGateway().ID).ID) }
 }
 
+// hot is a rule.
+const hot = `"rule":{"name":"hot","kind":"threshold","severity":"major","limits":{"high":{"value":80}}}`
+
+func atAlarm(rest string) func(*system) string {
+	return func(s *system) string {
+		return fmt.Sprintf("/api/alarms/%d%s", s.addAlarm(s.addSensor(s.addGateway().ID).ID), rest)
+	}
+}
+
 // rows has one for each operation of the contract, made by hand: it is what the contract's own security is held against.
 // NEW in a body is something new each time.
 var rows = map[string]row{
@@ -57,30 +66,49 @@ var rows = map[string]row{
 		}
 		return fmt.Sprintf("/api/gateways/%d/credentials/%d", g.ID, c.ID)
 	}, "", 204},
-	"listSensors":    {store.Viewer, at("/api/sensors"), "", 200},
-	"createSensor":   {store.Engineer, at("/api/sensors"), `{"key":"NEW","name":"x","type":"temperature","gateway_id":1}`, 201},
-	"getSensor":      {store.Viewer, atSensor("/api/sensors/%d"), "", 200},
-	"updateSensor":   {store.Engineer, atSensor("/api/sensors/%d"), `{"name":"y"}`, 200},
-	"deleteSensor":   {store.Engineer, atSensor("/api/sensors/%d"), "", 200},
-	"listData":       {store.Viewer, atSensor("/api/data?sensor_id=%d"), "", 200},
-	"writeData":      {store.Engineer, at("/api/data"), `{"readings":[{"sensor_id":1,"value":1}]}`, 200},
-	"deleteData":     {store.Admin, atSensor("/api/data?sensor_id=%d&start=2026-01-01T00:00:00Z&end=2026-01-02T00:00:00Z"), "", 200},
-	"exportData":     {store.Viewer, atSensor("/api/data/export?sensor_id=%d"), "", 200},
-	"listLatest":     {store.Viewer, at("/api/data/latest"), "", 200},
-	"listRejections": {store.Engineer, at("/api/data/rejections"), "", 200},
-	"createTicket":   {store.Viewer, at("/api/ws/ticket"), "", 201},
-	"stream":         {anonymous, at("/ws"), "", 400}, // let in, and then found not to be a WebSocket
-	"streamAlarms":   {anonymous, at("/ws/alarms"), "", 400},
-	"streamSensor":   {anonymous, atSensor("/ws/sensors/%d"), "", 400},
-	"getHealth":      {public, at("/health"), "", 200},
-	"getLive":        {public, at("/health/live"), "", 200},
-	"getReady":       {public, at("/health/ready"), "", 200},
-	"getMetrics":     {public, at("/metrics"), "", 200},
-	"getVersion":     {public, at("/version"), "", 200},
-	"getOpenAPI":     {public, at("/openapi.json"), "", 200},
-	"getDocs":        {public, at("/docs"), "", 200},
-	"getDocsAsset":   {public, at("/docs/assets/swagger-init.js"), "", 200},
-	"getRedoc":       {public, at("/redoc"), "", 200},
+	"listSensors":     {store.Viewer, at("/api/sensors"), "", 200},
+	"createSensor":    {store.Engineer, at("/api/sensors"), `{"key":"NEW","name":"x","type":"temperature","gateway_id":1}`, 201},
+	"getSensor":       {store.Viewer, atSensor("/api/sensors/%d"), "", 200},
+	"updateSensor":    {store.Engineer, atSensor("/api/sensors/%d"), `{"name":"y"}`, 200},
+	"deleteSensor":    {store.Engineer, atSensor("/api/sensors/%d"), "", 200},
+	"listData":        {store.Viewer, atSensor("/api/data?sensor_id=%d"), "", 200},
+	"writeData":       {store.Engineer, at("/api/data"), `{"readings":[{"sensor_id":1,"value":1}]}`, 200},
+	"deleteData":      {store.Admin, atSensor("/api/data?sensor_id=%d&start=2026-01-01T00:00:00Z&end=2026-01-02T00:00:00Z"), "", 200},
+	"exportData":      {store.Viewer, atSensor("/api/data/export?sensor_id=%d"), "", 200},
+	"listLatest":      {store.Viewer, at("/api/data/latest"), "", 200},
+	"listRejections":  {store.Engineer, at("/api/data/rejections"), "", 200},
+	"listAlarms":      {store.Viewer, at("/api/alarms"), "", 200},
+	"createAlarm":     {store.Engineer, at("/api/alarms"), `{"sensor_id":1,` + hot + `}`, 201},
+	"ackAlarms":       {store.Operator, at("/api/alarms/ack"), `{"alarms":[{"id":999,"occurrence":1,"version":1}]}`, 200},
+	"listAlarmEvents": {store.Viewer, at("/api/alarms/events"), "", 200},
+	"simulateAlarm": {store.Engineer, at("/api/alarms/simulate"),
+		`{"sensor_id":1,"start":"2026-01-01T00:00:00Z","end":"2026-01-02T00:00:00Z",` + hot + `}`, 200},
+	"getAlarmKPI":       {store.Viewer, at("/api/alarms/kpi"), "", 200},
+	"getAlarm":          {store.Viewer, atAlarm(""), "", 200},
+	"updateAlarm":       {store.Engineer, atAlarm(""), `{` + hot + `}`, 200},
+	"deleteAlarm":       {store.Engineer, atAlarm(""), "", 200},
+	"ackAlarm":          {store.Operator, atAlarm("/ack"), `{"occurrence":1,"version":1}`, 409}, // there is nothing to acknowledge
+	"shelveAlarm":       {store.Operator, atAlarm("/shelve"), `{"minutes":5,"comment":"x"}`, 200},
+	"unshelveAlarm":     {store.Operator, atAlarm("/unshelve"), `{}`, 409},
+	"resetAlarm":        {store.Operator, atAlarm("/reset"), `{}`, 409},
+	"takeAlarmOut":      {store.Admin, atAlarm("/out-of-service"), `{"comment":"x"}`, 200},
+	"returnAlarm":       {store.Admin, atAlarm("/return-to-service"), `{}`, 409},
+	"commentAlarm":      {store.Operator, atAlarm("/comments"), `{"comment":"x"}`, 200},
+	"listEventsOfAlarm": {store.Viewer, atAlarm("/events"), "", 200},
+	"explainAlarm":      {store.Viewer, atAlarm("/explain"), "", 200},
+	"createTicket":      {store.Viewer, at("/api/ws/ticket"), "", 201},
+	"stream":            {anonymous, at("/ws"), "", 400}, // let in, and then found not to be a WebSocket
+	"streamAlarms":      {anonymous, at("/ws/alarms"), "", 400},
+	"streamSensor":      {anonymous, atSensor("/ws/sensors/%d"), "", 400},
+	"getHealth":         {public, at("/health"), "", 200},
+	"getLive":           {public, at("/health/live"), "", 200},
+	"getReady":          {public, at("/health/ready"), "", 200},
+	"getMetrics":        {public, at("/metrics"), "", 200},
+	"getVersion":        {public, at("/version"), "", 200},
+	"getOpenAPI":        {public, at("/openapi.json"), "", 200},
+	"getDocs":           {public, at("/docs"), "", 200},
+	"getDocsAsset":      {public, at("/docs/assets/swagger-init.js"), "", 200},
+	"getRedoc":          {public, at("/redoc"), "", 200},
 }
 
 // call makes the good call of the row.

@@ -121,7 +121,7 @@ func gatewayJSON(g store.Gateway) api.Gateway {
 
 func whatGoes(d store.Deletion, dryRun bool) api.WhatGoesJSONResponse {
 	return api.WhatGoesJSONResponse{
-		DryRun: dryRun, Gateways: d.Gateways, Sensors: d.Sensors,
+		DryRun: dryRun, Gateways: d.Gateways, Sensors: d.Sensors, Alarms: d.Alarms,
 		FirstReadingAt: timeOrNull(d.First), LastReadingAt: timeOrNull(d.Last),
 	}
 }

@@ -83,3 +83,15 @@ func page[T any](ctx context.Context, rows []T, limit int, cursor func(T) string
 	link := fmt.Sprintf("<%s?%s>; rel=\"next\"", u.EscapedPath(), q.Encode())
 	return rows, &link
 }
+
+// offsetCursor returns the offset a page begins behind; 0 for the first.
+func offsetCursor(cursor *string) (int64, error) {
+	if cursor == nil {
+		return 0, nil
+	}
+	offset, err := strconv.ParseInt(decode(*cursor), 10, 64)
+	if err != nil || offset < 1 {
+		return 0, errCursor
+	}
+	return offset, nil
+}

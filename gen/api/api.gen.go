@@ -19,6 +19,213 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AckResultStatus.
+const (
+	AckResultStatusAcknowledged AckResultStatus = "acknowledged"
+	AckResultStatusNotAllowed   AckResultStatus = "not_allowed"
+	AckResultStatusNotFound     AckResultStatus = "not_found"
+	AckResultStatusStale        AckResultStatus = "stale"
+)
+
+// Valid indicates whether the value is a known member of the AckResultStatus enum.
+func (e AckResultStatus) Valid() bool {
+	switch e {
+	case AckResultStatusAcknowledged:
+		return true
+	case AckResultStatusNotAllowed:
+		return true
+	case AckResultStatusNotFound:
+		return true
+	case AckResultStatusStale:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmPhase.
+const (
+	AlarmPhaseActiveAcknowledged     AlarmPhase = "active_acknowledged"
+	AlarmPhaseActiveUnacknowledged   AlarmPhase = "active_unacknowledged"
+	AlarmPhaseLatchedAcknowledged    AlarmPhase = "latched_acknowledged"
+	AlarmPhaseLatchedUnacknowledged  AlarmPhase = "latched_unacknowledged"
+	AlarmPhaseNormal                 AlarmPhase = "normal"
+	AlarmPhaseOutOfService           AlarmPhase = "out_of_service"
+	AlarmPhaseReturnedUnacknowledged AlarmPhase = "returned_unacknowledged"
+	AlarmPhaseShelved                AlarmPhase = "shelved"
+	AlarmPhaseSuppressed             AlarmPhase = "suppressed"
+)
+
+// Valid indicates whether the value is a known member of the AlarmPhase enum.
+func (e AlarmPhase) Valid() bool {
+	switch e {
+	case AlarmPhaseActiveAcknowledged:
+		return true
+	case AlarmPhaseActiveUnacknowledged:
+		return true
+	case AlarmPhaseLatchedAcknowledged:
+		return true
+	case AlarmPhaseLatchedUnacknowledged:
+		return true
+	case AlarmPhaseNormal:
+		return true
+	case AlarmPhaseOutOfService:
+		return true
+	case AlarmPhaseReturnedUnacknowledged:
+		return true
+	case AlarmPhaseShelved:
+		return true
+	case AlarmPhaseSuppressed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmRuleDeadbandUnit.
+const (
+	AlarmRuleDeadbandUnitAbsolute AlarmRuleDeadbandUnit = "absolute"
+	AlarmRuleDeadbandUnitPercent  AlarmRuleDeadbandUnit = "percent"
+)
+
+// Valid indicates whether the value is a known member of the AlarmRuleDeadbandUnit enum.
+func (e AlarmRuleDeadbandUnit) Valid() bool {
+	switch e {
+	case AlarmRuleDeadbandUnitAbsolute:
+		return true
+	case AlarmRuleDeadbandUnitPercent:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmRuleDeviationDirection.
+const (
+	AlarmRuleDeviationDirectionDown AlarmRuleDeviationDirection = "down"
+	AlarmRuleDeviationDirectionUp   AlarmRuleDeviationDirection = "up"
+)
+
+// Valid indicates whether the value is a known member of the AlarmRuleDeviationDirection enum.
+func (e AlarmRuleDeviationDirection) Valid() bool {
+	switch e {
+	case AlarmRuleDeviationDirectionDown:
+		return true
+	case AlarmRuleDeviationDirectionUp:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmRuleKind.
+const (
+	AlarmRuleKindBadQuality   AlarmRuleKind = "bad_quality"
+	AlarmRuleKindDeviation    AlarmRuleKind = "deviation"
+	AlarmRuleKindExpression   AlarmRuleKind = "expression"
+	AlarmRuleKindInsideRange  AlarmRuleKind = "inside_range"
+	AlarmRuleKindNoData       AlarmRuleKind = "no_data"
+	AlarmRuleKindOutsideRange AlarmRuleKind = "outside_range"
+	AlarmRuleKindRate         AlarmRuleKind = "rate"
+	AlarmRuleKindThreshold    AlarmRuleKind = "threshold"
+)
+
+// Valid indicates whether the value is a known member of the AlarmRuleKind enum.
+func (e AlarmRuleKind) Valid() bool {
+	switch e {
+	case AlarmRuleKindBadQuality:
+		return true
+	case AlarmRuleKindDeviation:
+		return true
+	case AlarmRuleKindExpression:
+		return true
+	case AlarmRuleKindInsideRange:
+		return true
+	case AlarmRuleKindNoData:
+		return true
+	case AlarmRuleKindOutsideRange:
+		return true
+	case AlarmRuleKindRate:
+		return true
+	case AlarmRuleKindThreshold:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmRuleRateDirection.
+const (
+	AlarmRuleRateDirectionDown AlarmRuleRateDirection = "down"
+	AlarmRuleRateDirectionUp   AlarmRuleRateDirection = "up"
+)
+
+// Valid indicates whether the value is a known member of the AlarmRuleRateDirection enum.
+func (e AlarmRuleRateDirection) Valid() bool {
+	switch e {
+	case AlarmRuleRateDirectionDown:
+		return true
+	case AlarmRuleRateDirectionUp:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmRuleRatePer.
+const (
+	AlarmRuleRatePerHour   AlarmRuleRatePer = "hour"
+	AlarmRuleRatePerMinute AlarmRuleRatePer = "minute"
+	AlarmRuleRatePerSecond AlarmRuleRatePer = "second"
+)
+
+// Valid indicates whether the value is a known member of the AlarmRuleRatePer enum.
+func (e AlarmRuleRatePer) Valid() bool {
+	switch e {
+	case AlarmRuleRatePerHour:
+		return true
+	case AlarmRuleRatePerMinute:
+		return true
+	case AlarmRuleRatePerSecond:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmRuleScheduleDays.
+const (
+	AlarmRuleScheduleDaysFri AlarmRuleScheduleDays = "fri"
+	AlarmRuleScheduleDaysMon AlarmRuleScheduleDays = "mon"
+	AlarmRuleScheduleDaysSat AlarmRuleScheduleDays = "sat"
+	AlarmRuleScheduleDaysSun AlarmRuleScheduleDays = "sun"
+	AlarmRuleScheduleDaysThu AlarmRuleScheduleDays = "thu"
+	AlarmRuleScheduleDaysTue AlarmRuleScheduleDays = "tue"
+	AlarmRuleScheduleDaysWed AlarmRuleScheduleDays = "wed"
+)
+
+// Valid indicates whether the value is a known member of the AlarmRuleScheduleDays enum.
+func (e AlarmRuleScheduleDays) Valid() bool {
+	switch e {
+	case AlarmRuleScheduleDaysFri:
+		return true
+	case AlarmRuleScheduleDaysMon:
+		return true
+	case AlarmRuleScheduleDaysSat:
+		return true
+	case AlarmRuleScheduleDaysSun:
+		return true
+	case AlarmRuleScheduleDaysThu:
+		return true
+	case AlarmRuleScheduleDaysTue:
+		return true
+	case AlarmRuleScheduleDaysWed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DependencyKind.
 const (
 	DependencyKindEmbedded DependencyKind = "embedded"
@@ -316,6 +523,30 @@ func (e Role) Valid() bool {
 	case RoleOperator:
 		return true
 	case RoleViewer:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Severity.
+const (
+	SeverityCritical Severity = "critical"
+	SeverityMajor    Severity = "major"
+	SeverityMinor    Severity = "minor"
+	SeverityWarning  Severity = "warning"
+)
+
+// Valid indicates whether the value is a known member of the Severity enum.
+func (e Severity) Valid() bool {
+	switch e {
+	case SeverityCritical:
+		return true
+	case SeverityMajor:
+		return true
+	case SeverityMinor:
+		return true
+	case SeverityWarning:
 		return true
 	default:
 		return false
@@ -673,6 +904,27 @@ func (e WsUnsubscribedType) Valid() bool {
 	}
 }
 
+// Defines values for ListAlarmsParamsSort.
+const (
+	ListAlarmsParamsSortNewest   ListAlarmsParamsSort = "newest"
+	ListAlarmsParamsSortOldest   ListAlarmsParamsSort = "oldest"
+	ListAlarmsParamsSortSeverity ListAlarmsParamsSort = "severity"
+)
+
+// Valid indicates whether the value is a known member of the ListAlarmsParamsSort enum.
+func (e ListAlarmsParamsSort) Valid() bool {
+	switch e {
+	case ListAlarmsParamsSortNewest:
+		return true
+	case ListAlarmsParamsSortOldest:
+		return true
+	case ListAlarmsParamsSortSeverity:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListDataParamsOrder.
 const (
 	ListDataParamsOrderAsc  ListDataParamsOrder = "asc"
@@ -710,6 +962,424 @@ func (e ExportDataParamsFormat) Valid() bool {
 	default:
 		return false
 	}
+}
+
+// AckResult defines model for AckResult.
+type AckResult struct {
+	// ID An id given by the server.
+	ID ID `json:"id"`
+
+	// Reason For people; empty when it is acknowledged.
+	Reason string          `json:"reason"`
+	Status AckResultStatus `json:"status"`
+}
+
+// AckResultStatus defines model for AckResult.Status.
+type AckResultStatus string
+
+// Alarm defines model for Alarm.
+type Alarm struct {
+	AcknowledgedAt nullable.Nullable[time.Time] `json:"acknowledged_at"`
+	ClearedAt      nullable.Nullable[time.Time] `json:"cleared_at"`
+	CreatedAt      time.Time                    `json:"created_at"`
+
+	// DueAt When it will be looked at without a reading.
+	DueAt nullable.Nullable[time.Time] `json:"due_at"`
+
+	// Fault Why its rule cannot be evaluated; empty when it can.
+	Fault string `json:"fault"`
+
+	// GatewayID An id given by the server.
+	GatewayID ID `json:"gateway_id"`
+
+	// ID An id given by the server.
+	ID ID `json:"id"`
+
+	// Occurrence The newest one; 0 when there was none.
+	Occurrence int64                        `json:"occurrence"`
+	RaisedAt   nullable.Nullable[time.Time] `json:"raised_at"`
+	Rule       AlarmRule                    `json:"rule"`
+
+	// RuleVersion Counts changes of the rule, as the ETag.
+	RuleVersion int64 `json:"rule_version"`
+
+	// SensorID An id given by the server.
+	SensorID ID `json:"sensor_id"`
+
+	// Severity How bad it is.
+	Severity     Severity                     `json:"severity"`
+	ShelvedUntil nullable.Nullable[time.Time] `json:"shelved_until"`
+	Since        time.Time                    `json:"since"`
+
+	// State The state of an alarm by ISA-18.2.
+	State     AlarmPhase `json:"state"`
+	UpdatedAt time.Time  `json:"updated_at"`
+
+	// Version Counts changes of the state; commands name it.
+	Version int64 `json:"version"`
+}
+
+// AlarmAck defines model for AlarmAck.
+type AlarmAck struct {
+	// Comment Goes into the journal.
+	Comment *string `json:"comment,omitempty"`
+
+	// Occurrence The occurrence that was seen.
+	Occurrence int64 `json:"occurrence"`
+
+	// Version The version that was seen; 409 when it is another now.
+	Version int64 `json:"version"`
+}
+
+// AlarmAcks defines model for AlarmAcks.
+type AlarmAcks struct {
+	Alarms []AlarmAcks_Alarms `json:"alarms"`
+
+	// Comment Goes into the journal.
+	Comment *string `json:"comment,omitempty"`
+}
+
+// AlarmAcks_Alarms defines model for AlarmAcks.Alarms.
+type AlarmAcks_Alarms struct {
+	// ID An id given by the server.
+	ID ID `json:"id"`
+
+	// Occurrence The occurrence that was seen.
+	Occurrence int64 `json:"occurrence"`
+
+	// Version The version that was seen; 409 when it is another now.
+	Version int64 `json:"version"`
+}
+
+// AlarmCommand defines model for AlarmCommand.
+type AlarmCommand struct {
+	// Comment Goes into the journal.
+	Comment *string `json:"comment,omitempty"`
+
+	// Version The version that was seen; 409 when it is another now.
+	Version *int64 `json:"version,omitempty"`
+}
+
+// AlarmComment defines model for AlarmComment.
+type AlarmComment struct {
+	Comment string `json:"comment"`
+}
+
+// AlarmCount defines model for AlarmCount.
+type AlarmCount struct {
+	// AlarmID An id given by the server.
+	AlarmID ID  `json:"alarm_id"`
+	Count   int `json:"count"`
+}
+
+// AlarmCreate defines model for AlarmCreate.
+type AlarmCreate struct {
+	Rule AlarmRule `json:"rule"`
+
+	// SensorID An id given by the server.
+	SensorID ID `json:"sensor_id"`
+}
+
+// AlarmEvent defines model for AlarmEvent.
+type AlarmEvent struct {
+	// After The state of an alarm by ISA-18.2.
+	After AlarmPhase `json:"after"`
+
+	// AlarmID An id given by the server.
+	AlarmID ID        `json:"alarm_id"`
+	At      time.Time `json:"at"`
+
+	// Before The state of an alarm by ISA-18.2.
+	Before  AlarmPhase `json:"before"`
+	Comment string     `json:"comment"`
+
+	// Epoch Of the database; offsets of another mean nothing here.
+	Epoch string `json:"epoch"`
+
+	// GatewayID An id given by the server.
+	GatewayID ID `json:"gateway_id"`
+
+	// Kind What happened: raised, escalated, cleared, acknowledged, …
+	Kind string `json:"kind"`
+
+	// Level The limit, such as high_high; empty when there is none.
+	Level      string `json:"level"`
+	Message    string `json:"message"`
+	Occurrence int64  `json:"occurrence"`
+	Offset     int64  `json:"offset"`
+
+	// Quiet For the journal only: the alarm is shelved, suppressed or out of service.
+	Quiet       bool      `json:"quiet"`
+	RecordedAt  time.Time `json:"recorded_at"`
+	RuleVersion int64     `json:"rule_version"`
+
+	// SensorID An id given by the server.
+	SensorID ID `json:"sensor_id"`
+
+	// Severity How bad it is.
+	Severity Severity `json:"severity"`
+
+	// User Empty when nobody did it.
+	User    string                     `json:"user"`
+	Value   nullable.Nullable[float64] `json:"value"`
+	Version int64                      `json:"version"`
+}
+
+// AlarmExplanation defines model for AlarmExplanation.
+type AlarmExplanation struct {
+	At         time.Time                 `json:"at"`
+	Inputs     []AlarmExplanation_Inputs `json:"inputs"`
+	Level      string                    `json:"level"`
+	Occurrence int64                     `json:"occurrence"`
+
+	// Process The state of an alarm by ISA-18.2.
+	Process     AlarmPhase `json:"process"`
+	RuleVersion int64      `json:"rule_version"`
+
+	// Severity How bad it is.
+	Severity Severity `json:"severity"`
+
+	// State The state of an alarm by ISA-18.2.
+	State  AlarmPhase                `json:"state"`
+	Timers []AlarmExplanation_Timers `json:"timers"`
+	Why    []string                  `json:"why"`
+}
+
+// AlarmExplanation_Inputs defines model for AlarmExplanation.Inputs.
+type AlarmExplanation_Inputs struct {
+	At       nullable.Nullable[time.Time] `json:"at"`
+	Compared bool                         `json:"compared"`
+
+	// Quality How far a value can be trusted, as in OPC UA.
+	Quality Quality `json:"quality"`
+
+	// SensorID An id given by the server.
+	SensorID ID                         `json:"sensor_id"`
+	Value    nullable.Nullable[float64] `json:"value"`
+}
+
+// AlarmExplanation_Timers defines model for AlarmExplanation.Timers.
+type AlarmExplanation_Timers struct {
+	Due     nullable.Nullable[time.Time] `json:"due"`
+	Level   string                       `json:"level"`
+	Name    string                       `json:"name"`
+	Samples int                          `json:"samples"`
+	Since   nullable.Nullable[time.Time] `json:"since"`
+}
+
+// AlarmKPI defines model for AlarmKPI.
+type AlarmKPI struct {
+	Acknowledged int `json:"acknowledged"`
+
+	// Alarms How many were announced.
+	Alarms           int               `json:"alarms"`
+	AveragePer10Min  float64           `json:"average_per_10_min"`
+	BySeverity       map[string]int    `json:"by_severity"`
+	Chattering       []AlarmCount      `json:"chattering"`
+	ChatteringAlarms int               `json:"chattering_alarms"`
+	End              time.Time         `json:"end"`
+	FloodShare       float64           `json:"flood_share"`
+	Floods           []AlarmKPI_Floods `json:"floods"`
+
+	// MeanTimeToAcknowledgeMs 0 when nothing was acknowledged.
+	MeanTimeToAcknowledgeMs int64 `json:"mean_time_to_acknowledge_ms"`
+
+	// Missed Limits of EEMUA 191 that were not met.
+	Missed       []string         `json:"missed"`
+	PeakPer10Min int              `json:"peak_per_10_min"`
+	Per10Min     []int            `json:"per_10_min"`
+	Stale        []AlarmKPI_Stale `json:"stale"`
+	StaleAlarms  int              `json:"stale_alarms"`
+	Start        time.Time        `json:"start"`
+	TopTen       []AlarmCount     `json:"top_ten"`
+	TopTenShare  float64          `json:"top_ten_share"`
+}
+
+// AlarmKPI_Floods defines model for AlarmKPI.Floods.
+type AlarmKPI_Floods struct {
+	Alarms int       `json:"alarms"`
+	End    time.Time `json:"end"`
+	Start  time.Time `json:"start"`
+}
+
+// AlarmKPI_Stale defines model for AlarmKPI.Stale.
+type AlarmKPI_Stale struct {
+	// AlarmID An id given by the server.
+	AlarmID ID        `json:"alarm_id"`
+	Since   time.Time `json:"since"`
+}
+
+// AlarmLimit defines model for AlarmLimit.
+type AlarmLimit struct {
+	// Severity How bad it is.
+	Severity *Severity `json:"severity,omitempty"`
+	Value    float64   `json:"value"`
+}
+
+// AlarmPhase The state of an alarm by ISA-18.2.
+type AlarmPhase string
+
+// AlarmRule defines model for AlarmRule.
+type AlarmRule struct {
+	// Deadband How far inside a limit a value must be before the limit counts as left.
+	Deadband *AlarmRule_Deadband `json:"deadband,omitempty"`
+
+	// Deviation deviation: from a setpoint or from another sensor.
+	Deviation        *AlarmRule_Deviation `json:"deviation,omitempty"`
+	DocumentationURL *string              `json:"documentation_url,omitempty"`
+
+	// Expression expression: breached when text is true; inputs gives the sensor behind each name.
+	Expression      *AlarmRule_Expression `json:"expression,omitempty"`
+	IgnoreUncertain *bool                 `json:"ignore_uncertain,omitempty"`
+
+	// Kind What it watches for; each but bad_quality has a member of its own.
+	Kind     AlarmRuleKind     `json:"kind"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Latching *bool             `json:"latching,omitempty"`
+
+	// Limits threshold: one alarm, whose level is the outermost limit that the value is beyond.
+	Limits     *AlarmRule_Limits `json:"limits,omitempty"`
+	Message    *string           `json:"message,omitempty"`
+	MinSamples *int              `json:"min_samples,omitempty"`
+
+	// Name A name for people.
+	Name          Name   `json:"name"`
+	NoDataAfterMs *int64 `json:"no_data_after_ms,omitempty"`
+	OffDelayMs    *int64 `json:"off_delay_ms,omitempty"`
+	OnDelayMs     *int64 `json:"on_delay_ms,omitempty"`
+
+	// Range outside_range, inside_range: both ends are inside.
+	Range *AlarmRule_Range `json:"range,omitempty"`
+
+	// Rate rate: how far the value may move.
+	Rate              *AlarmRule_Rate `json:"rate,omitempty"`
+	RealarmAfterMs    *int64          `json:"realarm_after_ms,omitempty"`
+	RecommendedAction *string         `json:"recommended_action,omitempty"`
+
+	// Schedule Outside of it the alarm is suppressed.
+	Schedule *AlarmRule_Schedule `json:"schedule,omitempty"`
+
+	// Severity How bad it is.
+	Severity Severity `json:"severity"`
+
+	// SuppressedBy Alarms that are the cause: while one of them stands, this is suppressed.
+	SuppressedBy []ID `json:"suppressed_by,omitempty"`
+}
+
+// AlarmRuleDeadbandUnit defines model for AlarmRule.Deadband.Unit.
+type AlarmRuleDeadbandUnit string
+
+// AlarmRule_Deadband How far inside a limit a value must be before the limit counts as left.
+type AlarmRule_Deadband struct {
+	Unit  *AlarmRuleDeadbandUnit `json:"unit,omitempty"`
+	Value float64                `json:"value"`
+}
+
+// AlarmRuleDeviationDirection defines model for AlarmRule.Deviation.Direction.
+type AlarmRuleDeviationDirection string
+
+// AlarmRule_Deviation deviation: from a setpoint or from another sensor.
+type AlarmRule_Deviation struct {
+	Direction *AlarmRuleDeviationDirection `json:"direction,omitempty"`
+	Limit     float64                      `json:"limit"`
+	MaxAgeMs  *int64                       `json:"max_age_ms,omitempty"`
+
+	// SensorID An id given by the server.
+	SensorID *ID      `json:"sensor_id,omitempty"`
+	Setpoint *float64 `json:"setpoint,omitempty"`
+}
+
+// AlarmRule_Expression expression: breached when text is true; inputs gives the sensor behind each name.
+type AlarmRule_Expression struct {
+	Inputs   map[string]ID `json:"inputs"`
+	MaxAgeMs *int64        `json:"max_age_ms,omitempty"`
+	Text     string        `json:"text"`
+}
+
+// AlarmRuleKind What it watches for; each but bad_quality has a member of its own.
+type AlarmRuleKind string
+
+// AlarmRule_Limits threshold: one alarm, whose level is the outermost limit that the value is beyond.
+type AlarmRule_Limits struct {
+	High     *AlarmLimit `json:"high,omitempty"`
+	HighHigh *AlarmLimit `json:"high_high,omitempty"`
+	Low      *AlarmLimit `json:"low,omitempty"`
+	LowLow   *AlarmLimit `json:"low_low,omitempty"`
+}
+
+// AlarmRule_Range outside_range, inside_range: both ends are inside.
+type AlarmRule_Range struct {
+	High float64 `json:"high"`
+	Low  float64 `json:"low"`
+}
+
+// AlarmRuleRateDirection defines model for AlarmRule.Rate.Direction.
+type AlarmRuleRateDirection string
+
+// AlarmRuleRatePer defines model for AlarmRule.Rate.Per.
+type AlarmRuleRatePer string
+
+// AlarmRule_Rate rate: how far the value may move.
+type AlarmRule_Rate struct {
+	Direction *AlarmRuleRateDirection `json:"direction,omitempty"`
+	Limit     float64                 `json:"limit"`
+	Per       AlarmRuleRatePer        `json:"per"`
+	WindowMs  int64                   `json:"window_ms"`
+}
+
+// AlarmRuleScheduleDays defines model for AlarmRule.Schedule.Days.
+type AlarmRuleScheduleDays string
+
+// AlarmRule_Schedule Outside of it the alarm is suppressed.
+type AlarmRule_Schedule struct {
+	Days []AlarmRuleScheduleDays `json:"days,omitempty"`
+	From string                  `json:"from"`
+	To   string                  `json:"to"`
+	Zone string                  `json:"zone"`
+}
+
+// AlarmShelve defines model for AlarmShelve.
+type AlarmShelve struct {
+	// Comment Goes into the journal.
+	Comment string `json:"comment"`
+
+	// Minutes How long; may be left out with one_shot.
+	Minutes *int `json:"minutes,omitempty"`
+
+	// OneShot Also ends when the alarm clears.
+	OneShot *bool `json:"one_shot,omitempty"`
+
+	// Version The version that was seen; 409 when it is another now.
+	Version *int64 `json:"version,omitempty"`
+}
+
+// AlarmSimulate defines model for AlarmSimulate.
+type AlarmSimulate struct {
+	End  time.Time `json:"end"`
+	Rule AlarmRule `json:"rule"`
+
+	// SensorID An id given by the server.
+	SensorID ID        `json:"sensor_id"`
+	Start    time.Time `json:"start"`
+}
+
+// AlarmSimulated defines model for AlarmSimulated.
+type AlarmSimulated struct {
+	Events []SimulatedEvent `json:"events"`
+
+	// Readings How many were looked at.
+	Readings int `json:"readings"`
+
+	// State The state of an alarm by ISA-18.2.
+	State AlarmPhase `json:"state"`
+
+	// Truncated There were more than 10,000 events; the first are here.
+	Truncated bool `json:"truncated"`
+}
+
+// AlarmUpdate defines model for AlarmUpdate.
+type AlarmUpdate struct {
+	Rule AlarmRule `json:"rule"`
 }
 
 // Credential defines model for Credential.
@@ -782,6 +1452,9 @@ type DataWritten struct {
 
 // Deletion defines model for Deletion.
 type Deletion struct {
+	// Alarms How many alarms.
+	Alarms int `json:"alarms"`
+
 	// DryRun True when nothing was changed.
 	DryRun bool `json:"dry_run"`
 
@@ -1253,6 +1926,38 @@ type SensorUpdate struct {
 	Unit *Unit `json:"unit,omitempty"`
 }
 
+// Severity How bad it is.
+type Severity string
+
+// SimulatedEvent defines model for SimulatedEvent.
+type SimulatedEvent struct {
+	// After The state of an alarm by ISA-18.2.
+	After AlarmPhase `json:"after"`
+	At    time.Time  `json:"at"`
+
+	// Before The state of an alarm by ISA-18.2.
+	Before  AlarmPhase `json:"before"`
+	Comment string     `json:"comment"`
+
+	// Kind What happened: raised, escalated, cleared, acknowledged, …
+	Kind string `json:"kind"`
+
+	// Level The limit, such as high_high; empty when there is none.
+	Level   string `json:"level"`
+	Message string `json:"message"`
+
+	// Notice People would have been told.
+	Notice     bool  `json:"notice"`
+	Occurrence int64 `json:"occurrence"`
+
+	// Quiet For the journal only: the alarm is shelved, suppressed or out of service.
+	Quiet bool `json:"quiet"`
+
+	// Severity How bad it is.
+	Severity Severity                   `json:"severity"`
+	Value    nullable.Nullable[float64] `json:"value"`
+}
+
 // StatusCode The OPC UA status code, when the device gave one or a check here set one.
 type StatusCode = int64
 
@@ -1651,6 +2356,9 @@ type OtherError = Problem
 // PreconditionFailed An error, after RFC 9457.
 type PreconditionFailed = Problem
 
+// TheAlarm defines model for TheAlarm.
+type TheAlarm = Alarm
+
 // TheGateway Example: {"clock_skew_ms":-12,"created_at":"2026-01-01T00:00:00.000000Z","id":1,"is_active":true,"key":"press-line-1","last_seen_at":"2026-01-02T03:04:05.678900Z","location":"Hall 2","metadata":{},"name":"Press line 1","status":"online","updated_at":"2026-01-01T00:00:00.000000Z"}
 type TheGateway = Gateway
 
@@ -1674,6 +2382,126 @@ type UnsupportedMediaType = Problem
 
 // WhatGoes defines model for WhatGoes.
 type WhatGoes = Deletion
+
+// ListAlarmsParams defines parameters for ListAlarms.
+type ListAlarmsParams struct {
+	// State Only alarms in one of these states.
+	State []AlarmPhase `form:"state,omitempty" json:"state,omitempty"`
+
+	// Severity Only alarms of one of these severities.
+	Severity []Severity `form:"severity,omitempty" json:"severity,omitempty"`
+
+	// SensorID Only alarms of this sensor.
+	SensorID *ID `form:"sensor_id,omitempty" json:"sensor_id,omitempty"`
+
+	// GatewayID Only alarms of this gateway's sensors.
+	GatewayID *ID `form:"gateway_id,omitempty" json:"gateway_id,omitempty"`
+
+	// Label Only alarms that have all of these labels, each as `name=value`.
+	Label []string `form:"label,omitempty" json:"label,omitempty"`
+
+	// Text Only alarms with this in their name or message, in upper or lower case.
+	Text *string `form:"text,omitempty" json:"text,omitempty"`
+
+	// Start Only alarms in their state since this instant or later.
+	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
+
+	// End Only alarms in their state since before this instant.
+	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
+
+	// Sort By severity, of one severity the newest first; or by age of the state.
+	Sort *ListAlarmsParamsSort `form:"sort,omitempty" json:"sort,omitempty"`
+
+	// Limit How many at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Count Also send `X-Total-Count`.
+	Count *Count `form:"count,omitempty" json:"count,omitempty"`
+}
+
+// ListAlarmsParamsSort defines parameters for ListAlarms.
+type ListAlarmsParamsSort string
+
+// ListAlarmEventsParams defines parameters for ListAlarmEvents.
+type ListAlarmEventsParams struct {
+	// SensorID Only alarms of this sensor.
+	SensorID *ID `form:"sensor_id,omitempty" json:"sensor_id,omitempty"`
+
+	// GatewayID Only alarms of this gateway.
+	GatewayID *ID `form:"gateway_id,omitempty" json:"gateway_id,omitempty"`
+
+	// Kind Only events of this kind.
+	Kind *string `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// Severity Only of this severity.
+	Severity *Severity `form:"severity,omitempty" json:"severity,omitempty"`
+
+	// Start Only those that happened at this instant or later.
+	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
+
+	// End Only those that happened before this instant.
+	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
+
+	// After Only those with a higher offset.
+	After *int64 `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit How many at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// GetAlarmKPIParams defines parameters for GetAlarmKPI.
+type GetAlarmKPIParams struct {
+	// Start From this instant.
+	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
+
+	// End Until before this instant.
+	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
+}
+
+// DeleteAlarmParams defines parameters for DeleteAlarm.
+type DeleteAlarmParams struct {
+	// DryRun Answer what would go and change nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IfMatch The `ETag` that the change is based on; 412 when it is no longer the current one.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateAlarmParams defines parameters for UpdateAlarm.
+type UpdateAlarmParams struct {
+	// IfMatch The `ETag` that the change is based on; 412 when it is no longer the current one.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ListEventsOfAlarmParams defines parameters for ListEventsOfAlarm.
+type ListEventsOfAlarmParams struct {
+	// Kind Only events of this kind.
+	Kind *string `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// Severity Only of this severity.
+	Severity *Severity `form:"severity,omitempty" json:"severity,omitempty"`
+
+	// Start Only those that happened at this instant or later.
+	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
+
+	// End Only those that happened before this instant.
+	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
+
+	// After Only those with a higher offset.
+	After *int64 `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit How many at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
 
 // DeleteDataParams defines parameters for DeleteData.
 type DeleteDataParams struct {
@@ -1875,6 +2703,39 @@ type UpdateSensorParams struct {
 	// IfMatch The `ETag` that the change is based on; 412 when it is no longer the current one.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
+
+// CreateAlarmJSONRequestBody defines body for CreateAlarm for application/json ContentType.
+type CreateAlarmJSONRequestBody = AlarmCreate
+
+// AckAlarmsJSONRequestBody defines body for AckAlarms for application/json ContentType.
+type AckAlarmsJSONRequestBody = AlarmAcks
+
+// SimulateAlarmJSONRequestBody defines body for SimulateAlarm for application/json ContentType.
+type SimulateAlarmJSONRequestBody = AlarmSimulate
+
+// UpdateAlarmJSONRequestBody defines body for UpdateAlarm for application/json ContentType.
+type UpdateAlarmJSONRequestBody = AlarmUpdate
+
+// AckAlarmJSONRequestBody defines body for AckAlarm for application/json ContentType.
+type AckAlarmJSONRequestBody = AlarmAck
+
+// CommentAlarmJSONRequestBody defines body for CommentAlarm for application/json ContentType.
+type CommentAlarmJSONRequestBody = AlarmComment
+
+// TakeAlarmOutJSONRequestBody defines body for TakeAlarmOut for application/json ContentType.
+type TakeAlarmOutJSONRequestBody = AlarmCommand
+
+// ResetAlarmJSONRequestBody defines body for ResetAlarm for application/json ContentType.
+type ResetAlarmJSONRequestBody = AlarmCommand
+
+// ReturnAlarmJSONRequestBody defines body for ReturnAlarm for application/json ContentType.
+type ReturnAlarmJSONRequestBody = AlarmCommand
+
+// ShelveAlarmJSONRequestBody defines body for ShelveAlarm for application/json ContentType.
+type ShelveAlarmJSONRequestBody = AlarmShelve
+
+// UnshelveAlarmJSONRequestBody defines body for UnshelveAlarm for application/json ContentType.
+type UnshelveAlarmJSONRequestBody = AlarmCommand
 
 // LoginJSONRequestBody defines body for Login for application/json ContentType.
 type LoginJSONRequestBody = LoginRequest
@@ -2539,6 +3400,60 @@ func (t *WsServerMessage) UnmarshalJSON(b []byte) error {
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// ListAlarms List alarms
+	// (GET /api/alarms)
+	ListAlarms(ctx echo.Context, params ListAlarmsParams) error
+	// CreateAlarm Make an alarm
+	// (POST /api/alarms)
+	CreateAlarm(ctx echo.Context) error
+	// AckAlarms Acknowledge several alarms
+	// (POST /api/alarms/ack)
+	AckAlarms(ctx echo.Context) error
+	// ListAlarmEvents What happened to alarms
+	// (GET /api/alarms/events)
+	ListAlarmEvents(ctx echo.Context, params ListAlarmEventsParams) error
+	// GetAlarmKPI How good the alarm system is
+	// (GET /api/alarms/kpi)
+	GetAlarmKPI(ctx echo.Context, params GetAlarmKPIParams) error
+	// SimulateAlarm Try a rule on stored readings
+	// (POST /api/alarms/simulate)
+	SimulateAlarm(ctx echo.Context) error
+	// DeleteAlarm Delete an alarm
+	// (DELETE /api/alarms/{id})
+	DeleteAlarm(ctx echo.Context, id IDParameter, params DeleteAlarmParams) error
+	// GetAlarm One alarm
+	// (GET /api/alarms/{id})
+	GetAlarm(ctx echo.Context, id IDParameter) error
+	// UpdateAlarm Change an alarm's rule
+	// (PUT /api/alarms/{id})
+	UpdateAlarm(ctx echo.Context, id IDParameter, params UpdateAlarmParams) error
+	// AckAlarm Acknowledge an alarm
+	// (POST /api/alarms/{id}/ack)
+	AckAlarm(ctx echo.Context, id IDParameter) error
+	// CommentAlarm Comment on an alarm
+	// (POST /api/alarms/{id}/comments)
+	CommentAlarm(ctx echo.Context, id IDParameter) error
+	// ListEventsOfAlarm What happened to one alarm
+	// (GET /api/alarms/{id}/events)
+	ListEventsOfAlarm(ctx echo.Context, id IDParameter, params ListEventsOfAlarmParams) error
+	// ExplainAlarm Why an alarm is as it is
+	// (GET /api/alarms/{id}/explain)
+	ExplainAlarm(ctx echo.Context, id IDParameter) error
+	// TakeAlarmOut Take an alarm out of service
+	// (POST /api/alarms/{id}/out-of-service)
+	TakeAlarmOut(ctx echo.Context, id IDParameter) error
+	// ResetAlarm Reset a latched alarm
+	// (POST /api/alarms/{id}/reset)
+	ResetAlarm(ctx echo.Context, id IDParameter) error
+	// ReturnAlarm Return an alarm to service
+	// (POST /api/alarms/{id}/return-to-service)
+	ReturnAlarm(ctx echo.Context, id IDParameter) error
+	// ShelveAlarm Shelve an alarm
+	// (POST /api/alarms/{id}/shelve)
+	ShelveAlarm(ctx echo.Context, id IDParameter) error
+	// UnshelveAlarm Take an alarm off the shelf
+	// (POST /api/alarms/{id}/unshelve)
+	UnshelveAlarm(ctx echo.Context, id IDParameter) error
 	// Login Begin a session
 	// (POST /api/auth/login)
 	Login(ctx echo.Context) error
@@ -2631,6 +3546,516 @@ type ServerInterface interface {
 // ServerInterfaceWrapper converts echo contexts to parameters.
 type ServerInterfaceWrapper struct {
 	Handler ServerInterface
+}
+
+// ListAlarms converts echo context to params.
+func (w *ServerInterfaceWrapper) ListAlarms(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAlarmsParams
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter state: %s", err))
+	}
+
+	// ------------- Optional query parameter "severity" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "severity", ctx.QueryParams(), &params.Severity, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter severity: %s", err))
+	}
+
+	// ------------- Optional query parameter "sensor_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sensor_id", ctx.QueryParams(), &params.SensorID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sensor_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "gateway_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "gateway_id", ctx.QueryParams(), &params.GatewayID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter gateway_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "label" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "label", ctx.QueryParams(), &params.Label, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter label: %s", err))
+	}
+
+	// ------------- Optional query parameter "text" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "text", ctx.QueryParams(), &params.Text, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter text: %s", err))
+	}
+
+	// ------------- Optional query parameter "start" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "start", ctx.QueryParams(), &params.Start, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter start: %s", err))
+	}
+
+	// ------------- Optional query parameter "end" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "end", ctx.QueryParams(), &params.End, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter end: %s", err))
+	}
+
+	// ------------- Optional query parameter "sort" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sort", ctx.QueryParams(), &params.Sort, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sort: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "count" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "count", ctx.QueryParams(), &params.Count, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter count: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListAlarms(ctx, params)
+	return err
+}
+
+// CreateAlarm converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateAlarm(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateAlarm(ctx)
+	return err
+}
+
+// AckAlarms converts echo context to params.
+func (w *ServerInterfaceWrapper) AckAlarms(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AckAlarms(ctx)
+	return err
+}
+
+// ListAlarmEvents converts echo context to params.
+func (w *ServerInterfaceWrapper) ListAlarmEvents(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAlarmEventsParams
+	// ------------- Optional query parameter "sensor_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sensor_id", ctx.QueryParams(), &params.SensorID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sensor_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "gateway_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "gateway_id", ctx.QueryParams(), &params.GatewayID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter gateway_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "kind" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", ctx.QueryParams(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter kind: %s", err))
+	}
+
+	// ------------- Optional query parameter "severity" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "severity", ctx.QueryParams(), &params.Severity, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter severity: %s", err))
+	}
+
+	// ------------- Optional query parameter "start" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "start", ctx.QueryParams(), &params.Start, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter start: %s", err))
+	}
+
+	// ------------- Optional query parameter "end" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "end", ctx.QueryParams(), &params.End, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter end: %s", err))
+	}
+
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", ctx.QueryParams(), &params.After, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListAlarmEvents(ctx, params)
+	return err
+}
+
+// GetAlarmKPI converts echo context to params.
+func (w *ServerInterfaceWrapper) GetAlarmKPI(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetAlarmKPIParams
+	// ------------- Optional query parameter "start" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "start", ctx.QueryParams(), &params.Start, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter start: %s", err))
+	}
+
+	// ------------- Optional query parameter "end" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "end", ctx.QueryParams(), &params.End, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter end: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetAlarmKPI(ctx, params)
+	return err
+}
+
+// SimulateAlarm converts echo context to params.
+func (w *ServerInterfaceWrapper) SimulateAlarm(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SimulateAlarm(ctx)
+	return err
+}
+
+// DeleteAlarm converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteAlarm(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id IDParameter
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteAlarmParams
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dry_run: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteAlarm(ctx, id, params)
+	return err
+}
+
+// GetAlarm converts echo context to params.
+func (w *ServerInterfaceWrapper) GetAlarm(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id IDParameter
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetAlarm(ctx, id)
+	return err
+}
+
+// UpdateAlarm converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateAlarm(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id IDParameter
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateAlarmParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateAlarm(ctx, id, params)
+	return err
+}
+
+// AckAlarm converts echo context to params.
+func (w *ServerInterfaceWrapper) AckAlarm(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id IDParameter
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AckAlarm(ctx, id)
+	return err
+}
+
+// CommentAlarm converts echo context to params.
+func (w *ServerInterfaceWrapper) CommentAlarm(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id IDParameter
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CommentAlarm(ctx, id)
+	return err
+}
+
+// ListEventsOfAlarm converts echo context to params.
+func (w *ServerInterfaceWrapper) ListEventsOfAlarm(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id IDParameter
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListEventsOfAlarmParams
+	// ------------- Optional query parameter "kind" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", ctx.QueryParams(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter kind: %s", err))
+	}
+
+	// ------------- Optional query parameter "severity" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "severity", ctx.QueryParams(), &params.Severity, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter severity: %s", err))
+	}
+
+	// ------------- Optional query parameter "start" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "start", ctx.QueryParams(), &params.Start, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter start: %s", err))
+	}
+
+	// ------------- Optional query parameter "end" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "end", ctx.QueryParams(), &params.End, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter end: %s", err))
+	}
+
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", ctx.QueryParams(), &params.After, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListEventsOfAlarm(ctx, id, params)
+	return err
+}
+
+// ExplainAlarm converts echo context to params.
+func (w *ServerInterfaceWrapper) ExplainAlarm(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id IDParameter
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ExplainAlarm(ctx, id)
+	return err
+}
+
+// TakeAlarmOut converts echo context to params.
+func (w *ServerInterfaceWrapper) TakeAlarmOut(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id IDParameter
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.TakeAlarmOut(ctx, id)
+	return err
+}
+
+// ResetAlarm converts echo context to params.
+func (w *ServerInterfaceWrapper) ResetAlarm(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id IDParameter
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResetAlarm(ctx, id)
+	return err
+}
+
+// ReturnAlarm converts echo context to params.
+func (w *ServerInterfaceWrapper) ReturnAlarm(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id IDParameter
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReturnAlarm(ctx, id)
+	return err
+}
+
+// ShelveAlarm converts echo context to params.
+func (w *ServerInterfaceWrapper) ShelveAlarm(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id IDParameter
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ShelveAlarm(ctx, id)
+	return err
+}
+
+// UnshelveAlarm converts echo context to params.
+func (w *ServerInterfaceWrapper) UnshelveAlarm(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id IDParameter
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UnshelveAlarm(ctx, id)
+	return err
 }
 
 // Login converts echo context to params.
@@ -3484,6 +4909,24 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/data/latest", wrapper.ListLatest, options.OperationMiddlewares["listLatest"]...)
 	router.GET(options.BaseURL+"/api/data/export", wrapper.ExportData, options.OperationMiddlewares["exportData"]...)
 	router.GET(options.BaseURL+"/api/data/rejections", wrapper.ListRejections, options.OperationMiddlewares["listRejections"]...)
+	router.GET(options.BaseURL+"/api/alarms", wrapper.ListAlarms, options.OperationMiddlewares["listAlarms"]...)
+	router.POST(options.BaseURL+"/api/alarms", wrapper.CreateAlarm, options.OperationMiddlewares["createAlarm"]...)
+	router.POST(options.BaseURL+"/api/alarms/ack", wrapper.AckAlarms, options.OperationMiddlewares["ackAlarms"]...)
+	router.GET(options.BaseURL+"/api/alarms/events", wrapper.ListAlarmEvents, options.OperationMiddlewares["listAlarmEvents"]...)
+	router.POST(options.BaseURL+"/api/alarms/simulate", wrapper.SimulateAlarm, options.OperationMiddlewares["simulateAlarm"]...)
+	router.GET(options.BaseURL+"/api/alarms/kpi", wrapper.GetAlarmKPI, options.OperationMiddlewares["getAlarmKPI"]...)
+	router.DELETE(options.BaseURL+"/api/alarms/:id", wrapper.DeleteAlarm, options.OperationMiddlewares["deleteAlarm"]...)
+	router.GET(options.BaseURL+"/api/alarms/:id", wrapper.GetAlarm, options.OperationMiddlewares["getAlarm"]...)
+	router.PUT(options.BaseURL+"/api/alarms/:id", wrapper.UpdateAlarm, options.OperationMiddlewares["updateAlarm"]...)
+	router.POST(options.BaseURL+"/api/alarms/:id/ack", wrapper.AckAlarm, options.OperationMiddlewares["ackAlarm"]...)
+	router.POST(options.BaseURL+"/api/alarms/:id/shelve", wrapper.ShelveAlarm, options.OperationMiddlewares["shelveAlarm"]...)
+	router.POST(options.BaseURL+"/api/alarms/:id/unshelve", wrapper.UnshelveAlarm, options.OperationMiddlewares["unshelveAlarm"]...)
+	router.POST(options.BaseURL+"/api/alarms/:id/reset", wrapper.ResetAlarm, options.OperationMiddlewares["resetAlarm"]...)
+	router.POST(options.BaseURL+"/api/alarms/:id/out-of-service", wrapper.TakeAlarmOut, options.OperationMiddlewares["takeAlarmOut"]...)
+	router.POST(options.BaseURL+"/api/alarms/:id/return-to-service", wrapper.ReturnAlarm, options.OperationMiddlewares["returnAlarm"]...)
+	router.POST(options.BaseURL+"/api/alarms/:id/comments", wrapper.CommentAlarm, options.OperationMiddlewares["commentAlarm"]...)
+	router.GET(options.BaseURL+"/api/alarms/:id/events", wrapper.ListEventsOfAlarm, options.OperationMiddlewares["listEventsOfAlarm"]...)
+	router.GET(options.BaseURL+"/api/alarms/:id/explain", wrapper.ExplainAlarm, options.OperationMiddlewares["explainAlarm"]...)
 	router.POST(options.BaseURL+"/api/ws/ticket", wrapper.CreateTicket, options.OperationMiddlewares["createTicket"]...)
 	router.GET(options.BaseURL+"/health", wrapper.GetHealth, options.OperationMiddlewares["getHealth"]...)
 	router.GET(options.BaseURL+"/health/live", wrapper.GetLive, options.OperationMiddlewares["getLive"]...)
@@ -3531,6 +4974,15 @@ type PageTextHTMLResponse struct {
 type PreconditionFailedApplicationProblemPlusJSONResponse Problem
 
 type SwitchingProtocolsResponse struct {
+}
+
+type TheAlarmResponseHeaders struct {
+	ETag string
+}
+type TheAlarmJSONResponse struct {
+	Body Alarm
+
+	Headers TheAlarmResponseHeaders
 }
 
 type TheGatewayResponseHeaders struct {
@@ -3583,6 +5035,2106 @@ type UnavailableApplicationProblemPlusJSONResponse struct {
 type UnsupportedMediaTypeApplicationProblemPlusJSONResponse Problem
 
 type WhatGoesJSONResponse Deletion
+
+type ListAlarmsRequestObject struct {
+	Params ListAlarmsParams
+}
+
+type ListAlarmsResponseObject interface {
+	VisitListAlarmsResponse(w http.ResponseWriter) error
+}
+
+type ListAlarms200ResponseHeaders struct {
+	Link        *string
+	XTotalCount *int64
+}
+
+type ListAlarms200JSONResponse struct {
+	Body    []Alarm
+	Headers ListAlarms200ResponseHeaders
+}
+
+func (response ListAlarms200JSONResponse) VisitListAlarmsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.Link != nil {
+		w.Header().Set("Link", fmt.Sprint(*response.Headers.Link))
+	}
+	if response.Headers.XTotalCount != nil {
+		w.Header().Set("X-Total-Count", fmt.Sprint(*response.Headers.XTotalCount))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAlarms400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListAlarms400ApplicationProblemPlusJSONResponse) VisitListAlarmsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAlarms401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListAlarms401ApplicationProblemPlusJSONResponse) VisitListAlarmsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAlarmsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListAlarmsdefaultApplicationProblemPlusJSONResponse) VisitListAlarmsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateAlarmRequestObject struct {
+	Body *CreateAlarmJSONRequestBody
+}
+
+type CreateAlarmResponseObject interface {
+	VisitCreateAlarmResponse(w http.ResponseWriter) error
+}
+
+type CreateAlarm201ResponseHeaders struct {
+	ETag     string
+	Location string
+}
+
+type CreateAlarm201JSONResponse struct {
+	Body    Alarm
+	Headers CreateAlarm201ResponseHeaders
+}
+
+func (response CreateAlarm201JSONResponse) VisitCreateAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateAlarm400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CreateAlarm400ApplicationProblemPlusJSONResponse) VisitCreateAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateAlarm401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CreateAlarm401ApplicationProblemPlusJSONResponse) VisitCreateAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateAlarm403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response CreateAlarm403ApplicationProblemPlusJSONResponse) VisitCreateAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateAlarm415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateAlarm415ApplicationProblemPlusJSONResponse) VisitCreateAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateAlarmdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateAlarmdefaultApplicationProblemPlusJSONResponse) VisitCreateAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AckAlarmsRequestObject struct {
+	Body *AckAlarmsJSONRequestBody
+}
+
+type AckAlarmsResponseObject interface {
+	VisitAckAlarmsResponse(w http.ResponseWriter) error
+}
+
+type AckAlarms200JSONResponse []AckResult
+
+func (response AckAlarms200JSONResponse) VisitAckAlarmsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AckAlarms400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response AckAlarms400ApplicationProblemPlusJSONResponse) VisitAckAlarmsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AckAlarms401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response AckAlarms401ApplicationProblemPlusJSONResponse) VisitAckAlarmsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AckAlarms403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response AckAlarms403ApplicationProblemPlusJSONResponse) VisitAckAlarmsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AckAlarms415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response AckAlarms415ApplicationProblemPlusJSONResponse) VisitAckAlarmsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AckAlarmsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AckAlarmsdefaultApplicationProblemPlusJSONResponse) VisitAckAlarmsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAlarmEventsRequestObject struct {
+	Params ListAlarmEventsParams
+}
+
+type ListAlarmEventsResponseObject interface {
+	VisitListAlarmEventsResponse(w http.ResponseWriter) error
+}
+
+type ListAlarmEvents200ResponseHeaders struct {
+	Link *string
+}
+
+type ListAlarmEvents200JSONResponse struct {
+	Body    []AlarmEvent
+	Headers ListAlarmEvents200ResponseHeaders
+}
+
+func (response ListAlarmEvents200JSONResponse) VisitListAlarmEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.Link != nil {
+		w.Header().Set("Link", fmt.Sprint(*response.Headers.Link))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAlarmEvents400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListAlarmEvents400ApplicationProblemPlusJSONResponse) VisitListAlarmEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAlarmEvents401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListAlarmEvents401ApplicationProblemPlusJSONResponse) VisitListAlarmEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAlarmEventsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListAlarmEventsdefaultApplicationProblemPlusJSONResponse) VisitListAlarmEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAlarmKPIRequestObject struct {
+	Params GetAlarmKPIParams
+}
+
+type GetAlarmKPIResponseObject interface {
+	VisitGetAlarmKPIResponse(w http.ResponseWriter) error
+}
+
+type GetAlarmKPI200JSONResponse AlarmKPI
+
+func (response GetAlarmKPI200JSONResponse) VisitGetAlarmKPIResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAlarmKPI400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetAlarmKPI400ApplicationProblemPlusJSONResponse) VisitGetAlarmKPIResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAlarmKPI401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetAlarmKPI401ApplicationProblemPlusJSONResponse) VisitGetAlarmKPIResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAlarmKPIdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetAlarmKPIdefaultApplicationProblemPlusJSONResponse) VisitGetAlarmKPIResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SimulateAlarmRequestObject struct {
+	Body *SimulateAlarmJSONRequestBody
+}
+
+type SimulateAlarmResponseObject interface {
+	VisitSimulateAlarmResponse(w http.ResponseWriter) error
+}
+
+type SimulateAlarm200JSONResponse AlarmSimulated
+
+func (response SimulateAlarm200JSONResponse) VisitSimulateAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SimulateAlarm400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response SimulateAlarm400ApplicationProblemPlusJSONResponse) VisitSimulateAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SimulateAlarm401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response SimulateAlarm401ApplicationProblemPlusJSONResponse) VisitSimulateAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SimulateAlarm403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response SimulateAlarm403ApplicationProblemPlusJSONResponse) VisitSimulateAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SimulateAlarm415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response SimulateAlarm415ApplicationProblemPlusJSONResponse) VisitSimulateAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SimulateAlarmdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SimulateAlarmdefaultApplicationProblemPlusJSONResponse) VisitSimulateAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteAlarmRequestObject struct {
+	ID     IDParameter `json:"id"`
+	Params DeleteAlarmParams
+}
+
+type DeleteAlarmResponseObject interface {
+	VisitDeleteAlarmResponse(w http.ResponseWriter) error
+}
+
+type DeleteAlarm200JSONResponse struct{ WhatGoesJSONResponse }
+
+func (response DeleteAlarm200JSONResponse) VisitDeleteAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteAlarm400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteAlarm400ApplicationProblemPlusJSONResponse) VisitDeleteAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteAlarm401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteAlarm401ApplicationProblemPlusJSONResponse) VisitDeleteAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteAlarm403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteAlarm403ApplicationProblemPlusJSONResponse) VisitDeleteAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteAlarm404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteAlarm404ApplicationProblemPlusJSONResponse) VisitDeleteAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteAlarm409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteAlarm409ApplicationProblemPlusJSONResponse) VisitDeleteAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteAlarm412ApplicationProblemPlusJSONResponse struct {
+	PreconditionFailedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteAlarm412ApplicationProblemPlusJSONResponse) VisitDeleteAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(412)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteAlarmdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteAlarmdefaultApplicationProblemPlusJSONResponse) VisitDeleteAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAlarmRequestObject struct {
+	ID IDParameter `json:"id"`
+}
+
+type GetAlarmResponseObject interface {
+	VisitGetAlarmResponse(w http.ResponseWriter) error
+}
+
+type GetAlarm200JSONResponse struct{ TheAlarmJSONResponse }
+
+func (response GetAlarm200JSONResponse) VisitGetAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAlarm400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetAlarm400ApplicationProblemPlusJSONResponse) VisitGetAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAlarm401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetAlarm401ApplicationProblemPlusJSONResponse) VisitGetAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAlarm404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetAlarm404ApplicationProblemPlusJSONResponse) VisitGetAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAlarmdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetAlarmdefaultApplicationProblemPlusJSONResponse) VisitGetAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateAlarmRequestObject struct {
+	ID     IDParameter `json:"id"`
+	Params UpdateAlarmParams
+	Body   *UpdateAlarmJSONRequestBody
+}
+
+type UpdateAlarmResponseObject interface {
+	VisitUpdateAlarmResponse(w http.ResponseWriter) error
+}
+
+type UpdateAlarm200JSONResponse struct{ TheAlarmJSONResponse }
+
+func (response UpdateAlarm200JSONResponse) VisitUpdateAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateAlarm400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateAlarm400ApplicationProblemPlusJSONResponse) VisitUpdateAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateAlarm401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateAlarm401ApplicationProblemPlusJSONResponse) VisitUpdateAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateAlarm403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateAlarm403ApplicationProblemPlusJSONResponse) VisitUpdateAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateAlarm404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateAlarm404ApplicationProblemPlusJSONResponse) VisitUpdateAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateAlarm412ApplicationProblemPlusJSONResponse struct {
+	PreconditionFailedApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateAlarm412ApplicationProblemPlusJSONResponse) VisitUpdateAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(412)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateAlarm415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateAlarm415ApplicationProblemPlusJSONResponse) VisitUpdateAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateAlarmdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateAlarmdefaultApplicationProblemPlusJSONResponse) VisitUpdateAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AckAlarmRequestObject struct {
+	ID   IDParameter `json:"id"`
+	Body *AckAlarmJSONRequestBody
+}
+
+type AckAlarmResponseObject interface {
+	VisitAckAlarmResponse(w http.ResponseWriter) error
+}
+
+type AckAlarm200JSONResponse struct{ TheAlarmJSONResponse }
+
+func (response AckAlarm200JSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AckAlarm400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response AckAlarm400ApplicationProblemPlusJSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AckAlarm401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response AckAlarm401ApplicationProblemPlusJSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AckAlarm403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response AckAlarm403ApplicationProblemPlusJSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AckAlarm404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response AckAlarm404ApplicationProblemPlusJSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AckAlarm409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response AckAlarm409ApplicationProblemPlusJSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AckAlarm415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response AckAlarm415ApplicationProblemPlusJSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AckAlarmdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AckAlarmdefaultApplicationProblemPlusJSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CommentAlarmRequestObject struct {
+	ID   IDParameter `json:"id"`
+	Body *CommentAlarmJSONRequestBody
+}
+
+type CommentAlarmResponseObject interface {
+	VisitCommentAlarmResponse(w http.ResponseWriter) error
+}
+
+type CommentAlarm200JSONResponse struct{ TheAlarmJSONResponse }
+
+func (response CommentAlarm200JSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CommentAlarm400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CommentAlarm400ApplicationProblemPlusJSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CommentAlarm401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CommentAlarm401ApplicationProblemPlusJSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CommentAlarm403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response CommentAlarm403ApplicationProblemPlusJSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CommentAlarm404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response CommentAlarm404ApplicationProblemPlusJSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CommentAlarm409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response CommentAlarm409ApplicationProblemPlusJSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CommentAlarm415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response CommentAlarm415ApplicationProblemPlusJSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CommentAlarmdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CommentAlarmdefaultApplicationProblemPlusJSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEventsOfAlarmRequestObject struct {
+	ID     IDParameter `json:"id"`
+	Params ListEventsOfAlarmParams
+}
+
+type ListEventsOfAlarmResponseObject interface {
+	VisitListEventsOfAlarmResponse(w http.ResponseWriter) error
+}
+
+type ListEventsOfAlarm200ResponseHeaders struct {
+	Link *string
+}
+
+type ListEventsOfAlarm200JSONResponse struct {
+	Body    []AlarmEvent
+	Headers ListEventsOfAlarm200ResponseHeaders
+}
+
+func (response ListEventsOfAlarm200JSONResponse) VisitListEventsOfAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.Link != nil {
+		w.Header().Set("Link", fmt.Sprint(*response.Headers.Link))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEventsOfAlarm400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListEventsOfAlarm400ApplicationProblemPlusJSONResponse) VisitListEventsOfAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEventsOfAlarm401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListEventsOfAlarm401ApplicationProblemPlusJSONResponse) VisitListEventsOfAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEventsOfAlarmdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListEventsOfAlarmdefaultApplicationProblemPlusJSONResponse) VisitListEventsOfAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExplainAlarmRequestObject struct {
+	ID IDParameter `json:"id"`
+}
+
+type ExplainAlarmResponseObject interface {
+	VisitExplainAlarmResponse(w http.ResponseWriter) error
+}
+
+type ExplainAlarm200JSONResponse AlarmExplanation
+
+func (response ExplainAlarm200JSONResponse) VisitExplainAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExplainAlarm400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExplainAlarm400ApplicationProblemPlusJSONResponse) VisitExplainAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExplainAlarm401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExplainAlarm401ApplicationProblemPlusJSONResponse) VisitExplainAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExplainAlarm404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ExplainAlarm404ApplicationProblemPlusJSONResponse) VisitExplainAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExplainAlarmdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExplainAlarmdefaultApplicationProblemPlusJSONResponse) VisitExplainAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TakeAlarmOutRequestObject struct {
+	ID   IDParameter `json:"id"`
+	Body *TakeAlarmOutJSONRequestBody
+}
+
+type TakeAlarmOutResponseObject interface {
+	VisitTakeAlarmOutResponse(w http.ResponseWriter) error
+}
+
+type TakeAlarmOut200JSONResponse struct{ TheAlarmJSONResponse }
+
+func (response TakeAlarmOut200JSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TakeAlarmOut400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response TakeAlarmOut400ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TakeAlarmOut401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response TakeAlarmOut401ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TakeAlarmOut403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response TakeAlarmOut403ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TakeAlarmOut404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response TakeAlarmOut404ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TakeAlarmOut409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response TakeAlarmOut409ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TakeAlarmOut415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response TakeAlarmOut415ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TakeAlarmOutdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response TakeAlarmOutdefaultApplicationProblemPlusJSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAlarmRequestObject struct {
+	ID   IDParameter `json:"id"`
+	Body *ResetAlarmJSONRequestBody
+}
+
+type ResetAlarmResponseObject interface {
+	VisitResetAlarmResponse(w http.ResponseWriter) error
+}
+
+type ResetAlarm200JSONResponse struct{ TheAlarmJSONResponse }
+
+func (response ResetAlarm200JSONResponse) VisitResetAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAlarm400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ResetAlarm400ApplicationProblemPlusJSONResponse) VisitResetAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAlarm401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ResetAlarm401ApplicationProblemPlusJSONResponse) VisitResetAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAlarm403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ResetAlarm403ApplicationProblemPlusJSONResponse) VisitResetAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAlarm404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ResetAlarm404ApplicationProblemPlusJSONResponse) VisitResetAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAlarm409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ResetAlarm409ApplicationProblemPlusJSONResponse) VisitResetAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAlarm415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response ResetAlarm415ApplicationProblemPlusJSONResponse) VisitResetAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAlarmdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ResetAlarmdefaultApplicationProblemPlusJSONResponse) VisitResetAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReturnAlarmRequestObject struct {
+	ID   IDParameter `json:"id"`
+	Body *ReturnAlarmJSONRequestBody
+}
+
+type ReturnAlarmResponseObject interface {
+	VisitReturnAlarmResponse(w http.ResponseWriter) error
+}
+
+type ReturnAlarm200JSONResponse struct{ TheAlarmJSONResponse }
+
+func (response ReturnAlarm200JSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReturnAlarm400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ReturnAlarm400ApplicationProblemPlusJSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReturnAlarm401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ReturnAlarm401ApplicationProblemPlusJSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReturnAlarm403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ReturnAlarm403ApplicationProblemPlusJSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReturnAlarm404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ReturnAlarm404ApplicationProblemPlusJSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReturnAlarm409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ReturnAlarm409ApplicationProblemPlusJSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReturnAlarm415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response ReturnAlarm415ApplicationProblemPlusJSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReturnAlarmdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReturnAlarmdefaultApplicationProblemPlusJSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShelveAlarmRequestObject struct {
+	ID   IDParameter `json:"id"`
+	Body *ShelveAlarmJSONRequestBody
+}
+
+type ShelveAlarmResponseObject interface {
+	VisitShelveAlarmResponse(w http.ResponseWriter) error
+}
+
+type ShelveAlarm200JSONResponse struct{ TheAlarmJSONResponse }
+
+func (response ShelveAlarm200JSONResponse) VisitShelveAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShelveAlarm400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ShelveAlarm400ApplicationProblemPlusJSONResponse) VisitShelveAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShelveAlarm401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ShelveAlarm401ApplicationProblemPlusJSONResponse) VisitShelveAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShelveAlarm403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ShelveAlarm403ApplicationProblemPlusJSONResponse) VisitShelveAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShelveAlarm404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ShelveAlarm404ApplicationProblemPlusJSONResponse) VisitShelveAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShelveAlarm409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ShelveAlarm409ApplicationProblemPlusJSONResponse) VisitShelveAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShelveAlarm415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response ShelveAlarm415ApplicationProblemPlusJSONResponse) VisitShelveAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShelveAlarmdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ShelveAlarmdefaultApplicationProblemPlusJSONResponse) VisitShelveAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnshelveAlarmRequestObject struct {
+	ID   IDParameter `json:"id"`
+	Body *UnshelveAlarmJSONRequestBody
+}
+
+type UnshelveAlarmResponseObject interface {
+	VisitUnshelveAlarmResponse(w http.ResponseWriter) error
+}
+
+type UnshelveAlarm200JSONResponse struct{ TheAlarmJSONResponse }
+
+func (response UnshelveAlarm200JSONResponse) VisitUnshelveAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnshelveAlarm400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response UnshelveAlarm400ApplicationProblemPlusJSONResponse) VisitUnshelveAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnshelveAlarm401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response UnshelveAlarm401ApplicationProblemPlusJSONResponse) VisitUnshelveAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnshelveAlarm403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response UnshelveAlarm403ApplicationProblemPlusJSONResponse) VisitUnshelveAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnshelveAlarm404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response UnshelveAlarm404ApplicationProblemPlusJSONResponse) VisitUnshelveAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnshelveAlarm409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response UnshelveAlarm409ApplicationProblemPlusJSONResponse) VisitUnshelveAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnshelveAlarm415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response UnshelveAlarm415ApplicationProblemPlusJSONResponse) VisitUnshelveAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnshelveAlarmdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UnshelveAlarmdefaultApplicationProblemPlusJSONResponse) VisitUnshelveAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
 
 type LoginRequestObject struct {
 	JSONBody     *LoginJSONRequestBody
@@ -5979,6 +9531,22 @@ func (response DeleteSensor404ApplicationProblemPlusJSONResponse) VisitDeleteSen
 	return err
 }
 
+type DeleteSensor409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteSensor409ApplicationProblemPlusJSONResponse) VisitDeleteSensorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type DeleteSensor412ApplicationProblemPlusJSONResponse struct {
 	PreconditionFailedApplicationProblemPlusJSONResponse
 }
@@ -6499,6 +10067,60 @@ func (response GetVersiondefaultApplicationProblemPlusJSONResponse) VisitGetVers
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// ListAlarms List alarms
+	// (GET /api/alarms)
+	ListAlarms(ctx context.Context, request ListAlarmsRequestObject) (ListAlarmsResponseObject, error)
+	// CreateAlarm Make an alarm
+	// (POST /api/alarms)
+	CreateAlarm(ctx context.Context, request CreateAlarmRequestObject) (CreateAlarmResponseObject, error)
+	// AckAlarms Acknowledge several alarms
+	// (POST /api/alarms/ack)
+	AckAlarms(ctx context.Context, request AckAlarmsRequestObject) (AckAlarmsResponseObject, error)
+	// ListAlarmEvents What happened to alarms
+	// (GET /api/alarms/events)
+	ListAlarmEvents(ctx context.Context, request ListAlarmEventsRequestObject) (ListAlarmEventsResponseObject, error)
+	// GetAlarmKPI How good the alarm system is
+	// (GET /api/alarms/kpi)
+	GetAlarmKPI(ctx context.Context, request GetAlarmKPIRequestObject) (GetAlarmKPIResponseObject, error)
+	// SimulateAlarm Try a rule on stored readings
+	// (POST /api/alarms/simulate)
+	SimulateAlarm(ctx context.Context, request SimulateAlarmRequestObject) (SimulateAlarmResponseObject, error)
+	// DeleteAlarm Delete an alarm
+	// (DELETE /api/alarms/{id})
+	DeleteAlarm(ctx context.Context, request DeleteAlarmRequestObject) (DeleteAlarmResponseObject, error)
+	// GetAlarm One alarm
+	// (GET /api/alarms/{id})
+	GetAlarm(ctx context.Context, request GetAlarmRequestObject) (GetAlarmResponseObject, error)
+	// UpdateAlarm Change an alarm's rule
+	// (PUT /api/alarms/{id})
+	UpdateAlarm(ctx context.Context, request UpdateAlarmRequestObject) (UpdateAlarmResponseObject, error)
+	// AckAlarm Acknowledge an alarm
+	// (POST /api/alarms/{id}/ack)
+	AckAlarm(ctx context.Context, request AckAlarmRequestObject) (AckAlarmResponseObject, error)
+	// CommentAlarm Comment on an alarm
+	// (POST /api/alarms/{id}/comments)
+	CommentAlarm(ctx context.Context, request CommentAlarmRequestObject) (CommentAlarmResponseObject, error)
+	// ListEventsOfAlarm What happened to one alarm
+	// (GET /api/alarms/{id}/events)
+	ListEventsOfAlarm(ctx context.Context, request ListEventsOfAlarmRequestObject) (ListEventsOfAlarmResponseObject, error)
+	// ExplainAlarm Why an alarm is as it is
+	// (GET /api/alarms/{id}/explain)
+	ExplainAlarm(ctx context.Context, request ExplainAlarmRequestObject) (ExplainAlarmResponseObject, error)
+	// TakeAlarmOut Take an alarm out of service
+	// (POST /api/alarms/{id}/out-of-service)
+	TakeAlarmOut(ctx context.Context, request TakeAlarmOutRequestObject) (TakeAlarmOutResponseObject, error)
+	// ResetAlarm Reset a latched alarm
+	// (POST /api/alarms/{id}/reset)
+	ResetAlarm(ctx context.Context, request ResetAlarmRequestObject) (ResetAlarmResponseObject, error)
+	// ReturnAlarm Return an alarm to service
+	// (POST /api/alarms/{id}/return-to-service)
+	ReturnAlarm(ctx context.Context, request ReturnAlarmRequestObject) (ReturnAlarmResponseObject, error)
+	// ShelveAlarm Shelve an alarm
+	// (POST /api/alarms/{id}/shelve)
+	ShelveAlarm(ctx context.Context, request ShelveAlarmRequestObject) (ShelveAlarmResponseObject, error)
+	// UnshelveAlarm Take an alarm off the shelf
+	// (POST /api/alarms/{id}/unshelve)
+	UnshelveAlarm(ctx context.Context, request UnshelveAlarmRequestObject) (UnshelveAlarmResponseObject, error)
 	// Login Begin a session
 	// (POST /api/auth/login)
 	Login(ctx context.Context, request LoginRequestObject) (LoginResponseObject, error)
@@ -6598,6 +10220,706 @@ func NewStrictHandler(ssi StrictServerInterface, middlewares []StrictMiddlewareF
 type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
+}
+
+// ListAlarms operation middleware
+func (sh *strictHandler) ListAlarms(ctx echo.Context, params ListAlarmsParams) error {
+	var request ListAlarmsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAlarms(ctx.Request().Context(), request.(ListAlarmsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAlarms")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListAlarmsResponseObject); ok {
+		return validResponse.VisitListAlarmsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateAlarm operation middleware
+func (sh *strictHandler) CreateAlarm(ctx echo.Context) error {
+	var request CreateAlarmRequestObject
+
+	var body CreateAlarmJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateAlarm(ctx.Request().Context(), request.(CreateAlarmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateAlarm")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateAlarmResponseObject); ok {
+		return validResponse.VisitCreateAlarmResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AckAlarms operation middleware
+func (sh *strictHandler) AckAlarms(ctx echo.Context) error {
+	var request AckAlarmsRequestObject
+
+	var body AckAlarmsJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AckAlarms(ctx.Request().Context(), request.(AckAlarmsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AckAlarms")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AckAlarmsResponseObject); ok {
+		return validResponse.VisitAckAlarmsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListAlarmEvents operation middleware
+func (sh *strictHandler) ListAlarmEvents(ctx echo.Context, params ListAlarmEventsParams) error {
+	var request ListAlarmEventsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAlarmEvents(ctx.Request().Context(), request.(ListAlarmEventsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAlarmEvents")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListAlarmEventsResponseObject); ok {
+		return validResponse.VisitListAlarmEventsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetAlarmKPI operation middleware
+func (sh *strictHandler) GetAlarmKPI(ctx echo.Context, params GetAlarmKPIParams) error {
+	var request GetAlarmKPIRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAlarmKPI(ctx.Request().Context(), request.(GetAlarmKPIRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAlarmKPI")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetAlarmKPIResponseObject); ok {
+		return validResponse.VisitGetAlarmKPIResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SimulateAlarm operation middleware
+func (sh *strictHandler) SimulateAlarm(ctx echo.Context) error {
+	var request SimulateAlarmRequestObject
+
+	var body SimulateAlarmJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SimulateAlarm(ctx.Request().Context(), request.(SimulateAlarmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SimulateAlarm")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SimulateAlarmResponseObject); ok {
+		return validResponse.VisitSimulateAlarmResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteAlarm operation middleware
+func (sh *strictHandler) DeleteAlarm(ctx echo.Context, id IDParameter, params DeleteAlarmParams) error {
+	var request DeleteAlarmRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteAlarm(ctx.Request().Context(), request.(DeleteAlarmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteAlarm")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteAlarmResponseObject); ok {
+		return validResponse.VisitDeleteAlarmResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetAlarm operation middleware
+func (sh *strictHandler) GetAlarm(ctx echo.Context, id IDParameter) error {
+	var request GetAlarmRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAlarm(ctx.Request().Context(), request.(GetAlarmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAlarm")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetAlarmResponseObject); ok {
+		return validResponse.VisitGetAlarmResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UpdateAlarm operation middleware
+func (sh *strictHandler) UpdateAlarm(ctx echo.Context, id IDParameter, params UpdateAlarmParams) error {
+	var request UpdateAlarmRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body UpdateAlarmJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateAlarm(ctx.Request().Context(), request.(UpdateAlarmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateAlarm")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UpdateAlarmResponseObject); ok {
+		return validResponse.VisitUpdateAlarmResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AckAlarm operation middleware
+func (sh *strictHandler) AckAlarm(ctx echo.Context, id IDParameter) error {
+	var request AckAlarmRequestObject
+
+	request.ID = id
+
+	var body AckAlarmJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AckAlarm(ctx.Request().Context(), request.(AckAlarmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AckAlarm")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AckAlarmResponseObject); ok {
+		return validResponse.VisitAckAlarmResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CommentAlarm operation middleware
+func (sh *strictHandler) CommentAlarm(ctx echo.Context, id IDParameter) error {
+	var request CommentAlarmRequestObject
+
+	request.ID = id
+
+	var body CommentAlarmJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CommentAlarm(ctx.Request().Context(), request.(CommentAlarmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CommentAlarm")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CommentAlarmResponseObject); ok {
+		return validResponse.VisitCommentAlarmResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListEventsOfAlarm operation middleware
+func (sh *strictHandler) ListEventsOfAlarm(ctx echo.Context, id IDParameter, params ListEventsOfAlarmParams) error {
+	var request ListEventsOfAlarmRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListEventsOfAlarm(ctx.Request().Context(), request.(ListEventsOfAlarmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListEventsOfAlarm")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListEventsOfAlarmResponseObject); ok {
+		return validResponse.VisitListEventsOfAlarmResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ExplainAlarm operation middleware
+func (sh *strictHandler) ExplainAlarm(ctx echo.Context, id IDParameter) error {
+	var request ExplainAlarmRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExplainAlarm(ctx.Request().Context(), request.(ExplainAlarmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExplainAlarm")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ExplainAlarmResponseObject); ok {
+		return validResponse.VisitExplainAlarmResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// TakeAlarmOut operation middleware
+func (sh *strictHandler) TakeAlarmOut(ctx echo.Context, id IDParameter) error {
+	var request TakeAlarmOutRequestObject
+
+	request.ID = id
+
+	var body TakeAlarmOutJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.TakeAlarmOut(ctx.Request().Context(), request.(TakeAlarmOutRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TakeAlarmOut")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(TakeAlarmOutResponseObject); ok {
+		return validResponse.VisitTakeAlarmOutResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResetAlarm operation middleware
+func (sh *strictHandler) ResetAlarm(ctx echo.Context, id IDParameter) error {
+	var request ResetAlarmRequestObject
+
+	request.ID = id
+
+	var body ResetAlarmJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResetAlarm(ctx.Request().Context(), request.(ResetAlarmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResetAlarm")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResetAlarmResponseObject); ok {
+		return validResponse.VisitResetAlarmResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReturnAlarm operation middleware
+func (sh *strictHandler) ReturnAlarm(ctx echo.Context, id IDParameter) error {
+	var request ReturnAlarmRequestObject
+
+	request.ID = id
+
+	var body ReturnAlarmJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReturnAlarm(ctx.Request().Context(), request.(ReturnAlarmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReturnAlarm")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReturnAlarmResponseObject); ok {
+		return validResponse.VisitReturnAlarmResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ShelveAlarm operation middleware
+func (sh *strictHandler) ShelveAlarm(ctx echo.Context, id IDParameter) error {
+	var request ShelveAlarmRequestObject
+
+	request.ID = id
+
+	var body ShelveAlarmJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ShelveAlarm(ctx.Request().Context(), request.(ShelveAlarmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ShelveAlarm")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ShelveAlarmResponseObject); ok {
+		return validResponse.VisitShelveAlarmResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UnshelveAlarm operation middleware
+func (sh *strictHandler) UnshelveAlarm(ctx echo.Context, id IDParameter) error {
+	var request UnshelveAlarmRequestObject
+
+	request.ID = id
+
+	var body UnshelveAlarmJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UnshelveAlarm(ctx.Request().Context(), request.(UnshelveAlarmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UnshelveAlarm")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UnshelveAlarmResponseObject); ok {
+		return validResponse.VisitUnshelveAlarmResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
 }
 
 // Login operation middleware

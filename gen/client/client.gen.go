@@ -19,6 +19,213 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AckResultStatus.
+const (
+	AckResultStatusAcknowledged AckResultStatus = "acknowledged"
+	AckResultStatusNotAllowed   AckResultStatus = "not_allowed"
+	AckResultStatusNotFound     AckResultStatus = "not_found"
+	AckResultStatusStale        AckResultStatus = "stale"
+)
+
+// Valid indicates whether the value is a known member of the AckResultStatus enum.
+func (e AckResultStatus) Valid() bool {
+	switch e {
+	case AckResultStatusAcknowledged:
+		return true
+	case AckResultStatusNotAllowed:
+		return true
+	case AckResultStatusNotFound:
+		return true
+	case AckResultStatusStale:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmPhase.
+const (
+	AlarmPhaseActiveAcknowledged     AlarmPhase = "active_acknowledged"
+	AlarmPhaseActiveUnacknowledged   AlarmPhase = "active_unacknowledged"
+	AlarmPhaseLatchedAcknowledged    AlarmPhase = "latched_acknowledged"
+	AlarmPhaseLatchedUnacknowledged  AlarmPhase = "latched_unacknowledged"
+	AlarmPhaseNormal                 AlarmPhase = "normal"
+	AlarmPhaseOutOfService           AlarmPhase = "out_of_service"
+	AlarmPhaseReturnedUnacknowledged AlarmPhase = "returned_unacknowledged"
+	AlarmPhaseShelved                AlarmPhase = "shelved"
+	AlarmPhaseSuppressed             AlarmPhase = "suppressed"
+)
+
+// Valid indicates whether the value is a known member of the AlarmPhase enum.
+func (e AlarmPhase) Valid() bool {
+	switch e {
+	case AlarmPhaseActiveAcknowledged:
+		return true
+	case AlarmPhaseActiveUnacknowledged:
+		return true
+	case AlarmPhaseLatchedAcknowledged:
+		return true
+	case AlarmPhaseLatchedUnacknowledged:
+		return true
+	case AlarmPhaseNormal:
+		return true
+	case AlarmPhaseOutOfService:
+		return true
+	case AlarmPhaseReturnedUnacknowledged:
+		return true
+	case AlarmPhaseShelved:
+		return true
+	case AlarmPhaseSuppressed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmRuleDeadbandUnit.
+const (
+	AlarmRuleDeadbandUnitAbsolute AlarmRuleDeadbandUnit = "absolute"
+	AlarmRuleDeadbandUnitPercent  AlarmRuleDeadbandUnit = "percent"
+)
+
+// Valid indicates whether the value is a known member of the AlarmRuleDeadbandUnit enum.
+func (e AlarmRuleDeadbandUnit) Valid() bool {
+	switch e {
+	case AlarmRuleDeadbandUnitAbsolute:
+		return true
+	case AlarmRuleDeadbandUnitPercent:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmRuleDeviationDirection.
+const (
+	AlarmRuleDeviationDirectionDown AlarmRuleDeviationDirection = "down"
+	AlarmRuleDeviationDirectionUp   AlarmRuleDeviationDirection = "up"
+)
+
+// Valid indicates whether the value is a known member of the AlarmRuleDeviationDirection enum.
+func (e AlarmRuleDeviationDirection) Valid() bool {
+	switch e {
+	case AlarmRuleDeviationDirectionDown:
+		return true
+	case AlarmRuleDeviationDirectionUp:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmRuleKind.
+const (
+	AlarmRuleKindBadQuality   AlarmRuleKind = "bad_quality"
+	AlarmRuleKindDeviation    AlarmRuleKind = "deviation"
+	AlarmRuleKindExpression   AlarmRuleKind = "expression"
+	AlarmRuleKindInsideRange  AlarmRuleKind = "inside_range"
+	AlarmRuleKindNoData       AlarmRuleKind = "no_data"
+	AlarmRuleKindOutsideRange AlarmRuleKind = "outside_range"
+	AlarmRuleKindRate         AlarmRuleKind = "rate"
+	AlarmRuleKindThreshold    AlarmRuleKind = "threshold"
+)
+
+// Valid indicates whether the value is a known member of the AlarmRuleKind enum.
+func (e AlarmRuleKind) Valid() bool {
+	switch e {
+	case AlarmRuleKindBadQuality:
+		return true
+	case AlarmRuleKindDeviation:
+		return true
+	case AlarmRuleKindExpression:
+		return true
+	case AlarmRuleKindInsideRange:
+		return true
+	case AlarmRuleKindNoData:
+		return true
+	case AlarmRuleKindOutsideRange:
+		return true
+	case AlarmRuleKindRate:
+		return true
+	case AlarmRuleKindThreshold:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmRuleRateDirection.
+const (
+	AlarmRuleRateDirectionDown AlarmRuleRateDirection = "down"
+	AlarmRuleRateDirectionUp   AlarmRuleRateDirection = "up"
+)
+
+// Valid indicates whether the value is a known member of the AlarmRuleRateDirection enum.
+func (e AlarmRuleRateDirection) Valid() bool {
+	switch e {
+	case AlarmRuleRateDirectionDown:
+		return true
+	case AlarmRuleRateDirectionUp:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmRuleRatePer.
+const (
+	AlarmRuleRatePerHour   AlarmRuleRatePer = "hour"
+	AlarmRuleRatePerMinute AlarmRuleRatePer = "minute"
+	AlarmRuleRatePerSecond AlarmRuleRatePer = "second"
+)
+
+// Valid indicates whether the value is a known member of the AlarmRuleRatePer enum.
+func (e AlarmRuleRatePer) Valid() bool {
+	switch e {
+	case AlarmRuleRatePerHour:
+		return true
+	case AlarmRuleRatePerMinute:
+		return true
+	case AlarmRuleRatePerSecond:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmRuleScheduleDays.
+const (
+	AlarmRuleScheduleDaysFri AlarmRuleScheduleDays = "fri"
+	AlarmRuleScheduleDaysMon AlarmRuleScheduleDays = "mon"
+	AlarmRuleScheduleDaysSat AlarmRuleScheduleDays = "sat"
+	AlarmRuleScheduleDaysSun AlarmRuleScheduleDays = "sun"
+	AlarmRuleScheduleDaysThu AlarmRuleScheduleDays = "thu"
+	AlarmRuleScheduleDaysTue AlarmRuleScheduleDays = "tue"
+	AlarmRuleScheduleDaysWed AlarmRuleScheduleDays = "wed"
+)
+
+// Valid indicates whether the value is a known member of the AlarmRuleScheduleDays enum.
+func (e AlarmRuleScheduleDays) Valid() bool {
+	switch e {
+	case AlarmRuleScheduleDaysFri:
+		return true
+	case AlarmRuleScheduleDaysMon:
+		return true
+	case AlarmRuleScheduleDaysSat:
+		return true
+	case AlarmRuleScheduleDaysSun:
+		return true
+	case AlarmRuleScheduleDaysThu:
+		return true
+	case AlarmRuleScheduleDaysTue:
+		return true
+	case AlarmRuleScheduleDaysWed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DependencyKind.
 const (
 	DependencyKindEmbedded DependencyKind = "embedded"
@@ -316,6 +523,30 @@ func (e Role) Valid() bool {
 	case RoleOperator:
 		return true
 	case RoleViewer:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Severity.
+const (
+	SeverityCritical Severity = "critical"
+	SeverityMajor    Severity = "major"
+	SeverityMinor    Severity = "minor"
+	SeverityWarning  Severity = "warning"
+)
+
+// Valid indicates whether the value is a known member of the Severity enum.
+func (e Severity) Valid() bool {
+	switch e {
+	case SeverityCritical:
+		return true
+	case SeverityMajor:
+		return true
+	case SeverityMinor:
+		return true
+	case SeverityWarning:
 		return true
 	default:
 		return false
@@ -673,6 +904,27 @@ func (e WsUnsubscribedType) Valid() bool {
 	}
 }
 
+// Defines values for ListAlarmsParamsSort.
+const (
+	ListAlarmsParamsSortNewest   ListAlarmsParamsSort = "newest"
+	ListAlarmsParamsSortOldest   ListAlarmsParamsSort = "oldest"
+	ListAlarmsParamsSortSeverity ListAlarmsParamsSort = "severity"
+)
+
+// Valid indicates whether the value is a known member of the ListAlarmsParamsSort enum.
+func (e ListAlarmsParamsSort) Valid() bool {
+	switch e {
+	case ListAlarmsParamsSortNewest:
+		return true
+	case ListAlarmsParamsSortOldest:
+		return true
+	case ListAlarmsParamsSortSeverity:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListDataParamsOrder.
 const (
 	ListDataParamsOrderAsc  ListDataParamsOrder = "asc"
@@ -710,6 +962,424 @@ func (e ExportDataParamsFormat) Valid() bool {
 	default:
 		return false
 	}
+}
+
+// AckResult defines model for AckResult.
+type AckResult struct {
+	// ID An id given by the server.
+	ID ID `json:"id"`
+
+	// Reason For people; empty when it is acknowledged.
+	Reason string          `json:"reason"`
+	Status AckResultStatus `json:"status"`
+}
+
+// AckResultStatus defines model for AckResult.Status.
+type AckResultStatus string
+
+// Alarm defines model for Alarm.
+type Alarm struct {
+	AcknowledgedAt nullable.Nullable[time.Time] `json:"acknowledged_at"`
+	ClearedAt      nullable.Nullable[time.Time] `json:"cleared_at"`
+	CreatedAt      time.Time                    `json:"created_at"`
+
+	// DueAt When it will be looked at without a reading.
+	DueAt nullable.Nullable[time.Time] `json:"due_at"`
+
+	// Fault Why its rule cannot be evaluated; empty when it can.
+	Fault string `json:"fault"`
+
+	// GatewayID An id given by the server.
+	GatewayID ID `json:"gateway_id"`
+
+	// ID An id given by the server.
+	ID ID `json:"id"`
+
+	// Occurrence The newest one; 0 when there was none.
+	Occurrence int64                        `json:"occurrence"`
+	RaisedAt   nullable.Nullable[time.Time] `json:"raised_at"`
+	Rule       AlarmRule                    `json:"rule"`
+
+	// RuleVersion Counts changes of the rule, as the ETag.
+	RuleVersion int64 `json:"rule_version"`
+
+	// SensorID An id given by the server.
+	SensorID ID `json:"sensor_id"`
+
+	// Severity How bad it is.
+	Severity     Severity                     `json:"severity"`
+	ShelvedUntil nullable.Nullable[time.Time] `json:"shelved_until"`
+	Since        time.Time                    `json:"since"`
+
+	// State The state of an alarm by ISA-18.2.
+	State     AlarmPhase `json:"state"`
+	UpdatedAt time.Time  `json:"updated_at"`
+
+	// Version Counts changes of the state; commands name it.
+	Version int64 `json:"version"`
+}
+
+// AlarmAck defines model for AlarmAck.
+type AlarmAck struct {
+	// Comment Goes into the journal.
+	Comment *string `json:"comment,omitempty"`
+
+	// Occurrence The occurrence that was seen.
+	Occurrence int64 `json:"occurrence"`
+
+	// Version The version that was seen; 409 when it is another now.
+	Version int64 `json:"version"`
+}
+
+// AlarmAcks defines model for AlarmAcks.
+type AlarmAcks struct {
+	Alarms []AlarmAcks_Alarms `json:"alarms"`
+
+	// Comment Goes into the journal.
+	Comment *string `json:"comment,omitempty"`
+}
+
+// AlarmAcks_Alarms defines model for AlarmAcks.Alarms.
+type AlarmAcks_Alarms struct {
+	// ID An id given by the server.
+	ID ID `json:"id"`
+
+	// Occurrence The occurrence that was seen.
+	Occurrence int64 `json:"occurrence"`
+
+	// Version The version that was seen; 409 when it is another now.
+	Version int64 `json:"version"`
+}
+
+// AlarmCommand defines model for AlarmCommand.
+type AlarmCommand struct {
+	// Comment Goes into the journal.
+	Comment *string `json:"comment,omitempty"`
+
+	// Version The version that was seen; 409 when it is another now.
+	Version *int64 `json:"version,omitempty"`
+}
+
+// AlarmComment defines model for AlarmComment.
+type AlarmComment struct {
+	Comment string `json:"comment"`
+}
+
+// AlarmCount defines model for AlarmCount.
+type AlarmCount struct {
+	// AlarmID An id given by the server.
+	AlarmID ID  `json:"alarm_id"`
+	Count   int `json:"count"`
+}
+
+// AlarmCreate defines model for AlarmCreate.
+type AlarmCreate struct {
+	Rule AlarmRule `json:"rule"`
+
+	// SensorID An id given by the server.
+	SensorID ID `json:"sensor_id"`
+}
+
+// AlarmEvent defines model for AlarmEvent.
+type AlarmEvent struct {
+	// After The state of an alarm by ISA-18.2.
+	After AlarmPhase `json:"after"`
+
+	// AlarmID An id given by the server.
+	AlarmID ID        `json:"alarm_id"`
+	At      time.Time `json:"at"`
+
+	// Before The state of an alarm by ISA-18.2.
+	Before  AlarmPhase `json:"before"`
+	Comment string     `json:"comment"`
+
+	// Epoch Of the database; offsets of another mean nothing here.
+	Epoch string `json:"epoch"`
+
+	// GatewayID An id given by the server.
+	GatewayID ID `json:"gateway_id"`
+
+	// Kind What happened: raised, escalated, cleared, acknowledged, …
+	Kind string `json:"kind"`
+
+	// Level The limit, such as high_high; empty when there is none.
+	Level      string `json:"level"`
+	Message    string `json:"message"`
+	Occurrence int64  `json:"occurrence"`
+	Offset     int64  `json:"offset"`
+
+	// Quiet For the journal only: the alarm is shelved, suppressed or out of service.
+	Quiet       bool      `json:"quiet"`
+	RecordedAt  time.Time `json:"recorded_at"`
+	RuleVersion int64     `json:"rule_version"`
+
+	// SensorID An id given by the server.
+	SensorID ID `json:"sensor_id"`
+
+	// Severity How bad it is.
+	Severity Severity `json:"severity"`
+
+	// User Empty when nobody did it.
+	User    string                     `json:"user"`
+	Value   nullable.Nullable[float64] `json:"value"`
+	Version int64                      `json:"version"`
+}
+
+// AlarmExplanation defines model for AlarmExplanation.
+type AlarmExplanation struct {
+	At         time.Time                 `json:"at"`
+	Inputs     []AlarmExplanation_Inputs `json:"inputs"`
+	Level      string                    `json:"level"`
+	Occurrence int64                     `json:"occurrence"`
+
+	// Process The state of an alarm by ISA-18.2.
+	Process     AlarmPhase `json:"process"`
+	RuleVersion int64      `json:"rule_version"`
+
+	// Severity How bad it is.
+	Severity Severity `json:"severity"`
+
+	// State The state of an alarm by ISA-18.2.
+	State  AlarmPhase                `json:"state"`
+	Timers []AlarmExplanation_Timers `json:"timers"`
+	Why    []string                  `json:"why"`
+}
+
+// AlarmExplanation_Inputs defines model for AlarmExplanation.Inputs.
+type AlarmExplanation_Inputs struct {
+	At       nullable.Nullable[time.Time] `json:"at"`
+	Compared bool                         `json:"compared"`
+
+	// Quality How far a value can be trusted, as in OPC UA.
+	Quality Quality `json:"quality"`
+
+	// SensorID An id given by the server.
+	SensorID ID                         `json:"sensor_id"`
+	Value    nullable.Nullable[float64] `json:"value"`
+}
+
+// AlarmExplanation_Timers defines model for AlarmExplanation.Timers.
+type AlarmExplanation_Timers struct {
+	Due     nullable.Nullable[time.Time] `json:"due"`
+	Level   string                       `json:"level"`
+	Name    string                       `json:"name"`
+	Samples int                          `json:"samples"`
+	Since   nullable.Nullable[time.Time] `json:"since"`
+}
+
+// AlarmKPI defines model for AlarmKPI.
+type AlarmKPI struct {
+	Acknowledged int `json:"acknowledged"`
+
+	// Alarms How many were announced.
+	Alarms           int               `json:"alarms"`
+	AveragePer10Min  float64           `json:"average_per_10_min"`
+	BySeverity       map[string]int    `json:"by_severity"`
+	Chattering       []AlarmCount      `json:"chattering"`
+	ChatteringAlarms int               `json:"chattering_alarms"`
+	End              time.Time         `json:"end"`
+	FloodShare       float64           `json:"flood_share"`
+	Floods           []AlarmKPI_Floods `json:"floods"`
+
+	// MeanTimeToAcknowledgeMs 0 when nothing was acknowledged.
+	MeanTimeToAcknowledgeMs int64 `json:"mean_time_to_acknowledge_ms"`
+
+	// Missed Limits of EEMUA 191 that were not met.
+	Missed       []string         `json:"missed"`
+	PeakPer10Min int              `json:"peak_per_10_min"`
+	Per10Min     []int            `json:"per_10_min"`
+	Stale        []AlarmKPI_Stale `json:"stale"`
+	StaleAlarms  int              `json:"stale_alarms"`
+	Start        time.Time        `json:"start"`
+	TopTen       []AlarmCount     `json:"top_ten"`
+	TopTenShare  float64          `json:"top_ten_share"`
+}
+
+// AlarmKPI_Floods defines model for AlarmKPI.Floods.
+type AlarmKPI_Floods struct {
+	Alarms int       `json:"alarms"`
+	End    time.Time `json:"end"`
+	Start  time.Time `json:"start"`
+}
+
+// AlarmKPI_Stale defines model for AlarmKPI.Stale.
+type AlarmKPI_Stale struct {
+	// AlarmID An id given by the server.
+	AlarmID ID        `json:"alarm_id"`
+	Since   time.Time `json:"since"`
+}
+
+// AlarmLimit defines model for AlarmLimit.
+type AlarmLimit struct {
+	// Severity How bad it is.
+	Severity *Severity `json:"severity,omitempty"`
+	Value    float64   `json:"value"`
+}
+
+// AlarmPhase The state of an alarm by ISA-18.2.
+type AlarmPhase string
+
+// AlarmRule defines model for AlarmRule.
+type AlarmRule struct {
+	// Deadband How far inside a limit a value must be before the limit counts as left.
+	Deadband *AlarmRule_Deadband `json:"deadband,omitempty"`
+
+	// Deviation deviation: from a setpoint or from another sensor.
+	Deviation        *AlarmRule_Deviation `json:"deviation,omitempty"`
+	DocumentationURL *string              `json:"documentation_url,omitempty"`
+
+	// Expression expression: breached when text is true; inputs gives the sensor behind each name.
+	Expression      *AlarmRule_Expression `json:"expression,omitempty"`
+	IgnoreUncertain *bool                 `json:"ignore_uncertain,omitempty"`
+
+	// Kind What it watches for; each but bad_quality has a member of its own.
+	Kind     AlarmRuleKind     `json:"kind"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Latching *bool             `json:"latching,omitempty"`
+
+	// Limits threshold: one alarm, whose level is the outermost limit that the value is beyond.
+	Limits     *AlarmRule_Limits `json:"limits,omitempty"`
+	Message    *string           `json:"message,omitempty"`
+	MinSamples *int              `json:"min_samples,omitempty"`
+
+	// Name A name for people.
+	Name          Name   `json:"name"`
+	NoDataAfterMs *int64 `json:"no_data_after_ms,omitempty"`
+	OffDelayMs    *int64 `json:"off_delay_ms,omitempty"`
+	OnDelayMs     *int64 `json:"on_delay_ms,omitempty"`
+
+	// Range outside_range, inside_range: both ends are inside.
+	Range *AlarmRule_Range `json:"range,omitempty"`
+
+	// Rate rate: how far the value may move.
+	Rate              *AlarmRule_Rate `json:"rate,omitempty"`
+	RealarmAfterMs    *int64          `json:"realarm_after_ms,omitempty"`
+	RecommendedAction *string         `json:"recommended_action,omitempty"`
+
+	// Schedule Outside of it the alarm is suppressed.
+	Schedule *AlarmRule_Schedule `json:"schedule,omitempty"`
+
+	// Severity How bad it is.
+	Severity Severity `json:"severity"`
+
+	// SuppressedBy Alarms that are the cause: while one of them stands, this is suppressed.
+	SuppressedBy []ID `json:"suppressed_by,omitempty"`
+}
+
+// AlarmRuleDeadbandUnit defines model for AlarmRule.Deadband.Unit.
+type AlarmRuleDeadbandUnit string
+
+// AlarmRule_Deadband How far inside a limit a value must be before the limit counts as left.
+type AlarmRule_Deadband struct {
+	Unit  *AlarmRuleDeadbandUnit `json:"unit,omitempty"`
+	Value float64                `json:"value"`
+}
+
+// AlarmRuleDeviationDirection defines model for AlarmRule.Deviation.Direction.
+type AlarmRuleDeviationDirection string
+
+// AlarmRule_Deviation deviation: from a setpoint or from another sensor.
+type AlarmRule_Deviation struct {
+	Direction *AlarmRuleDeviationDirection `json:"direction,omitempty"`
+	Limit     float64                      `json:"limit"`
+	MaxAgeMs  *int64                       `json:"max_age_ms,omitempty"`
+
+	// SensorID An id given by the server.
+	SensorID *ID      `json:"sensor_id,omitempty"`
+	Setpoint *float64 `json:"setpoint,omitempty"`
+}
+
+// AlarmRule_Expression expression: breached when text is true; inputs gives the sensor behind each name.
+type AlarmRule_Expression struct {
+	Inputs   map[string]ID `json:"inputs"`
+	MaxAgeMs *int64        `json:"max_age_ms,omitempty"`
+	Text     string        `json:"text"`
+}
+
+// AlarmRuleKind What it watches for; each but bad_quality has a member of its own.
+type AlarmRuleKind string
+
+// AlarmRule_Limits threshold: one alarm, whose level is the outermost limit that the value is beyond.
+type AlarmRule_Limits struct {
+	High     *AlarmLimit `json:"high,omitempty"`
+	HighHigh *AlarmLimit `json:"high_high,omitempty"`
+	Low      *AlarmLimit `json:"low,omitempty"`
+	LowLow   *AlarmLimit `json:"low_low,omitempty"`
+}
+
+// AlarmRule_Range outside_range, inside_range: both ends are inside.
+type AlarmRule_Range struct {
+	High float64 `json:"high"`
+	Low  float64 `json:"low"`
+}
+
+// AlarmRuleRateDirection defines model for AlarmRule.Rate.Direction.
+type AlarmRuleRateDirection string
+
+// AlarmRuleRatePer defines model for AlarmRule.Rate.Per.
+type AlarmRuleRatePer string
+
+// AlarmRule_Rate rate: how far the value may move.
+type AlarmRule_Rate struct {
+	Direction *AlarmRuleRateDirection `json:"direction,omitempty"`
+	Limit     float64                 `json:"limit"`
+	Per       AlarmRuleRatePer        `json:"per"`
+	WindowMs  int64                   `json:"window_ms"`
+}
+
+// AlarmRuleScheduleDays defines model for AlarmRule.Schedule.Days.
+type AlarmRuleScheduleDays string
+
+// AlarmRule_Schedule Outside of it the alarm is suppressed.
+type AlarmRule_Schedule struct {
+	Days []AlarmRuleScheduleDays `json:"days,omitempty"`
+	From string                  `json:"from"`
+	To   string                  `json:"to"`
+	Zone string                  `json:"zone"`
+}
+
+// AlarmShelve defines model for AlarmShelve.
+type AlarmShelve struct {
+	// Comment Goes into the journal.
+	Comment string `json:"comment"`
+
+	// Minutes How long; may be left out with one_shot.
+	Minutes *int `json:"minutes,omitempty"`
+
+	// OneShot Also ends when the alarm clears.
+	OneShot *bool `json:"one_shot,omitempty"`
+
+	// Version The version that was seen; 409 when it is another now.
+	Version *int64 `json:"version,omitempty"`
+}
+
+// AlarmSimulate defines model for AlarmSimulate.
+type AlarmSimulate struct {
+	End  time.Time `json:"end"`
+	Rule AlarmRule `json:"rule"`
+
+	// SensorID An id given by the server.
+	SensorID ID        `json:"sensor_id"`
+	Start    time.Time `json:"start"`
+}
+
+// AlarmSimulated defines model for AlarmSimulated.
+type AlarmSimulated struct {
+	Events []SimulatedEvent `json:"events"`
+
+	// Readings How many were looked at.
+	Readings int `json:"readings"`
+
+	// State The state of an alarm by ISA-18.2.
+	State AlarmPhase `json:"state"`
+
+	// Truncated There were more than 10,000 events; the first are here.
+	Truncated bool `json:"truncated"`
+}
+
+// AlarmUpdate defines model for AlarmUpdate.
+type AlarmUpdate struct {
+	Rule AlarmRule `json:"rule"`
 }
 
 // Credential defines model for Credential.
@@ -782,6 +1452,9 @@ type DataWritten struct {
 
 // Deletion defines model for Deletion.
 type Deletion struct {
+	// Alarms How many alarms.
+	Alarms int `json:"alarms"`
+
 	// DryRun True when nothing was changed.
 	DryRun bool `json:"dry_run"`
 
@@ -1253,6 +1926,38 @@ type SensorUpdate struct {
 	Unit *Unit `json:"unit,omitempty"`
 }
 
+// Severity How bad it is.
+type Severity string
+
+// SimulatedEvent defines model for SimulatedEvent.
+type SimulatedEvent struct {
+	// After The state of an alarm by ISA-18.2.
+	After AlarmPhase `json:"after"`
+	At    time.Time  `json:"at"`
+
+	// Before The state of an alarm by ISA-18.2.
+	Before  AlarmPhase `json:"before"`
+	Comment string     `json:"comment"`
+
+	// Kind What happened: raised, escalated, cleared, acknowledged, …
+	Kind string `json:"kind"`
+
+	// Level The limit, such as high_high; empty when there is none.
+	Level   string `json:"level"`
+	Message string `json:"message"`
+
+	// Notice People would have been told.
+	Notice     bool  `json:"notice"`
+	Occurrence int64 `json:"occurrence"`
+
+	// Quiet For the journal only: the alarm is shelved, suppressed or out of service.
+	Quiet bool `json:"quiet"`
+
+	// Severity How bad it is.
+	Severity Severity                   `json:"severity"`
+	Value    nullable.Nullable[float64] `json:"value"`
+}
+
 // StatusCode The OPC UA status code, when the device gave one or a check here set one.
 type StatusCode = int64
 
@@ -1651,6 +2356,9 @@ type OtherError = Problem
 // PreconditionFailed An error, after RFC 9457.
 type PreconditionFailed = Problem
 
+// TheAlarm defines model for TheAlarm.
+type TheAlarm = Alarm
+
 // TheGateway Example: {"clock_skew_ms":-12,"created_at":"2026-01-01T00:00:00.000000Z","id":1,"is_active":true,"key":"press-line-1","last_seen_at":"2026-01-02T03:04:05.678900Z","location":"Hall 2","metadata":{},"name":"Press line 1","status":"online","updated_at":"2026-01-01T00:00:00.000000Z"}
 type TheGateway = Gateway
 
@@ -1674,6 +2382,126 @@ type UnsupportedMediaType = Problem
 
 // WhatGoes defines model for WhatGoes.
 type WhatGoes = Deletion
+
+// ListAlarmsParams defines parameters for ListAlarms.
+type ListAlarmsParams struct {
+	// State Only alarms in one of these states.
+	State []AlarmPhase `form:"state,omitempty" json:"state,omitempty"`
+
+	// Severity Only alarms of one of these severities.
+	Severity []Severity `form:"severity,omitempty" json:"severity,omitempty"`
+
+	// SensorID Only alarms of this sensor.
+	SensorID *ID `form:"sensor_id,omitempty" json:"sensor_id,omitempty"`
+
+	// GatewayID Only alarms of this gateway's sensors.
+	GatewayID *ID `form:"gateway_id,omitempty" json:"gateway_id,omitempty"`
+
+	// Label Only alarms that have all of these labels, each as `name=value`.
+	Label []string `form:"label,omitempty" json:"label,omitempty"`
+
+	// Text Only alarms with this in their name or message, in upper or lower case.
+	Text *string `form:"text,omitempty" json:"text,omitempty"`
+
+	// Start Only alarms in their state since this instant or later.
+	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
+
+	// End Only alarms in their state since before this instant.
+	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
+
+	// Sort By severity, of one severity the newest first; or by age of the state.
+	Sort *ListAlarmsParamsSort `form:"sort,omitempty" json:"sort,omitempty"`
+
+	// Limit How many at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Count Also send `X-Total-Count`.
+	Count *Count `form:"count,omitempty" json:"count,omitempty"`
+}
+
+// ListAlarmsParamsSort defines parameters for ListAlarms.
+type ListAlarmsParamsSort string
+
+// ListAlarmEventsParams defines parameters for ListAlarmEvents.
+type ListAlarmEventsParams struct {
+	// SensorID Only alarms of this sensor.
+	SensorID *ID `form:"sensor_id,omitempty" json:"sensor_id,omitempty"`
+
+	// GatewayID Only alarms of this gateway.
+	GatewayID *ID `form:"gateway_id,omitempty" json:"gateway_id,omitempty"`
+
+	// Kind Only events of this kind.
+	Kind *string `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// Severity Only of this severity.
+	Severity *Severity `form:"severity,omitempty" json:"severity,omitempty"`
+
+	// Start Only those that happened at this instant or later.
+	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
+
+	// End Only those that happened before this instant.
+	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
+
+	// After Only those with a higher offset.
+	After *int64 `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit How many at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// GetAlarmKPIParams defines parameters for GetAlarmKPI.
+type GetAlarmKPIParams struct {
+	// Start From this instant.
+	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
+
+	// End Until before this instant.
+	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
+}
+
+// DeleteAlarmParams defines parameters for DeleteAlarm.
+type DeleteAlarmParams struct {
+	// DryRun Answer what would go and change nothing.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IfMatch The `ETag` that the change is based on; 412 when it is no longer the current one.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateAlarmParams defines parameters for UpdateAlarm.
+type UpdateAlarmParams struct {
+	// IfMatch The `ETag` that the change is based on; 412 when it is no longer the current one.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ListEventsOfAlarmParams defines parameters for ListEventsOfAlarm.
+type ListEventsOfAlarmParams struct {
+	// Kind Only events of this kind.
+	Kind *string `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// Severity Only of this severity.
+	Severity *Severity `form:"severity,omitempty" json:"severity,omitempty"`
+
+	// Start Only those that happened at this instant or later.
+	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
+
+	// End Only those that happened before this instant.
+	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
+
+	// After Only those with a higher offset.
+	After *int64 `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit How many at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
 
 // DeleteDataParams defines parameters for DeleteData.
 type DeleteDataParams struct {
@@ -1875,6 +2703,39 @@ type UpdateSensorParams struct {
 	// IfMatch The `ETag` that the change is based on; 412 when it is no longer the current one.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
+
+// CreateAlarmJSONRequestBody defines body for CreateAlarm for application/json ContentType.
+type CreateAlarmJSONRequestBody = AlarmCreate
+
+// AckAlarmsJSONRequestBody defines body for AckAlarms for application/json ContentType.
+type AckAlarmsJSONRequestBody = AlarmAcks
+
+// SimulateAlarmJSONRequestBody defines body for SimulateAlarm for application/json ContentType.
+type SimulateAlarmJSONRequestBody = AlarmSimulate
+
+// UpdateAlarmJSONRequestBody defines body for UpdateAlarm for application/json ContentType.
+type UpdateAlarmJSONRequestBody = AlarmUpdate
+
+// AckAlarmJSONRequestBody defines body for AckAlarm for application/json ContentType.
+type AckAlarmJSONRequestBody = AlarmAck
+
+// CommentAlarmJSONRequestBody defines body for CommentAlarm for application/json ContentType.
+type CommentAlarmJSONRequestBody = AlarmComment
+
+// TakeAlarmOutJSONRequestBody defines body for TakeAlarmOut for application/json ContentType.
+type TakeAlarmOutJSONRequestBody = AlarmCommand
+
+// ResetAlarmJSONRequestBody defines body for ResetAlarm for application/json ContentType.
+type ResetAlarmJSONRequestBody = AlarmCommand
+
+// ReturnAlarmJSONRequestBody defines body for ReturnAlarm for application/json ContentType.
+type ReturnAlarmJSONRequestBody = AlarmCommand
+
+// ShelveAlarmJSONRequestBody defines body for ShelveAlarm for application/json ContentType.
+type ShelveAlarmJSONRequestBody = AlarmShelve
+
+// UnshelveAlarmJSONRequestBody defines body for UnshelveAlarm for application/json ContentType.
+type UnshelveAlarmJSONRequestBody = AlarmCommand
 
 // LoginJSONRequestBody defines body for Login for application/json ContentType.
 type LoginJSONRequestBody = LoginRequest
@@ -2611,6 +3472,253 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// ListAlarms List alarms
+	//
+	// With where each stands; the worst first, unless another order is asked for.
+	//
+	// Corresponds with GET /api/alarms (the `ListAlarms` operationId).
+	ListAlarms(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateAlarmWithBody Make an alarm
+	//
+	// A rule on a sensor. It is normal until readings, or their absence, say otherwise.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/alarms (the `CreateAlarm` operationId).
+	CreateAlarmWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateAlarm Make an alarm
+	//
+	// A rule on a sensor. It is normal until readings, or their absence, say otherwise.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/alarms (the `CreateAlarm` operationId).
+	CreateAlarm(ctx context.Context, body CreateAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AckAlarmsWithBody Acknowledge several alarms
+	//
+	// Each as by itself; one that is refused does not hold up the others.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/alarms/ack (the `AckAlarms` operationId).
+	AckAlarmsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AckAlarms Acknowledge several alarms
+	//
+	// Each as by itself; one that is refused does not hold up the others.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/alarms/ack (the `AckAlarms` operationId).
+	AckAlarms(ctx context.Context, body AckAlarmsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListAlarmEvents What happened to alarms
+	//
+	// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted.
+	//
+	// Corresponds with GET /api/alarms/events (the `ListAlarmEvents` operationId).
+	ListAlarmEvents(ctx context.Context, params *ListAlarmEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetAlarmKPI How good the alarm system is
+	//
+	// Against the limits of EEMUA 191, for at most 31 days; the last 24 hours unless said otherwise.
+	//
+	// Corresponds with GET /api/alarms/kpi (the `GetAlarmKPI` operationId).
+	GetAlarmKPI(ctx context.Context, params *GetAlarmKPIParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SimulateAlarmWithBody Try a rule on stored readings
+	//
+	// What the rule would have done from start to end, by the code that runs live. Nothing is changed.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/alarms/simulate (the `SimulateAlarm` operationId).
+	SimulateAlarmWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SimulateAlarm Try a rule on stored readings
+	//
+	// What the rule would have done from start to end, by the code that runs live. Nothing is changed.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/alarms/simulate (the `SimulateAlarm` operationId).
+	SimulateAlarm(ctx context.Context, body SimulateAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteAlarm Delete an alarm
+	//
+	// Its events stay in the journal. One that suppresses others is not deleted before their rules are changed. To silence it, take it out of service.
+	//
+	// Corresponds with DELETE /api/alarms/{id} (the `DeleteAlarm` operationId).
+	DeleteAlarm(ctx context.Context, id IDParameter, params *DeleteAlarmParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetAlarm One alarm
+	//
+	// Its rule and where it stands. The `ETag` is of the rule.
+	//
+	// Corresponds with GET /api/alarms/{id} (the `GetAlarm` operationId).
+	GetAlarm(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateAlarmWithBody Change an alarm's rule
+	//
+	// The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /api/alarms/{id} (the `UpdateAlarm` operationId).
+	UpdateAlarmWithBody(ctx context.Context, id IDParameter, params *UpdateAlarmParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateAlarm Change an alarm's rule
+	//
+	// The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /api/alarms/{id} (the `UpdateAlarm` operationId).
+	UpdateAlarm(ctx context.Context, id IDParameter, params *UpdateAlarmParams, body UpdateAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AckAlarmWithBody Acknowledge an alarm
+	//
+	// Names the occurrence and version that were seen; when it has changed since, 409, and nothing is acknowledged.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/alarms/{id}/ack (the `AckAlarm` operationId).
+	AckAlarmWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AckAlarm Acknowledge an alarm
+	//
+	// Names the occurrence and version that were seen; when it has changed since, 409, and nothing is acknowledged.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/alarms/{id}/ack (the `AckAlarm` operationId).
+	AckAlarm(ctx context.Context, id IDParameter, body AckAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CommentAlarmWithBody Comment on an alarm
+	//
+	// Goes into its journal.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/alarms/{id}/comments (the `CommentAlarm` operationId).
+	CommentAlarmWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CommentAlarm Comment on an alarm
+	//
+	// Goes into its journal.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/alarms/{id}/comments (the `CommentAlarm` operationId).
+	CommentAlarm(ctx context.Context, id IDParameter, body CommentAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListEventsOfAlarm What happened to one alarm
+	//
+	// Its journal, oldest first; also of one that is deleted.
+	//
+	// Corresponds with GET /api/alarms/{id}/events (the `ListEventsOfAlarm` operationId).
+	ListEventsOfAlarm(ctx context.Context, id IDParameter, params *ListEventsOfAlarmParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ExplainAlarm Why an alarm is as it is
+	//
+	// What it looks at, what it waits for, and the reasons in sentences.
+	//
+	// Corresponds with GET /api/alarms/{id}/explain (the `ExplainAlarm` operationId).
+	ExplainAlarm(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// TakeAlarmOutWithBody Take an alarm out of service
+	//
+	// Until it is returned; needs a reason.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOut` operationId).
+	TakeAlarmOutWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// TakeAlarmOut Take an alarm out of service
+	//
+	// Until it is returned; needs a reason.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOut` operationId).
+	TakeAlarmOut(ctx context.Context, id IDParameter, body TakeAlarmOutJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ResetAlarmWithBody Reset a latched alarm
+	//
+	// Once its trouble is over.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/alarms/{id}/reset (the `ResetAlarm` operationId).
+	ResetAlarmWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ResetAlarm Reset a latched alarm
+	//
+	// Once its trouble is over.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/alarms/{id}/reset (the `ResetAlarm` operationId).
+	ResetAlarm(ctx context.Context, id IDParameter, body ResetAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReturnAlarmWithBody Return an alarm to service
+	//
+	// It is then what its readings say.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarm` operationId).
+	ReturnAlarmWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReturnAlarm Return an alarm to service
+	//
+	// It is then what its readings say.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarm` operationId).
+	ReturnAlarm(ctx context.Context, id IDParameter, body ReturnAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ShelveAlarmWithBody Shelve an alarm
+	//
+	// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by itself.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/alarms/{id}/shelve (the `ShelveAlarm` operationId).
+	ShelveAlarmWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ShelveAlarm Shelve an alarm
+	//
+	// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by itself.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/alarms/{id}/shelve (the `ShelveAlarm` operationId).
+	ShelveAlarm(ctx context.Context, id IDParameter, body ShelveAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnshelveAlarmWithBody Take an alarm off the shelf
+	//
+	// Before its time.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/alarms/{id}/unshelve (the `UnshelveAlarm` operationId).
+	UnshelveAlarmWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnshelveAlarm Take an alarm off the shelf
+	//
+	// Before its time.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/alarms/{id}/unshelve (the `UnshelveAlarm` operationId).
+	UnshelveAlarm(ctx context.Context, id IDParameter, body UnshelveAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// LoginWithBody Begin a session
 	//
 	// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2 password-grant form. An unknown
@@ -2904,7 +4012,7 @@ type ClientInterface interface {
 
 	// DeleteSensor Delete a sensor
 	//
-	// Its readings go with it; they are removed in the background. `dry_run=true` answers what would go and changes nothing.
+	// Its alarms and readings go with it; readings are removed in the background. While an alarm of another sensor looks at it, 409. `dry_run=true` answers what would go and changes nothing.
 	// To stop a sensor and keep its history, set `is_active` to false.
 	//
 	// Corresponds with DELETE /api/sensors/{id} (the `DeleteSensor` operationId).
@@ -2985,6 +4093,543 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /version (the `GetVersion` operationId).
 	GetVersion(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+}
+
+// ListAlarms List alarms
+//
+// With where each stands; the worst first, unless another order is asked for.
+//
+// Corresponds with GET /api/alarms (the `ListAlarms` operationId).
+func (c *Client) ListAlarms(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAlarmsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateAlarmWithBody Make an alarm
+//
+// A rule on a sensor. It is normal until readings, or their absence, say otherwise.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/alarms (the `CreateAlarm` operationId).
+func (c *Client) CreateAlarmWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateAlarmRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateAlarm Make an alarm
+//
+// A rule on a sensor. It is normal until readings, or their absence, say otherwise.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/alarms (the `CreateAlarm` operationId).
+func (c *Client) CreateAlarm(ctx context.Context, body CreateAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateAlarmRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AckAlarmsWithBody Acknowledge several alarms
+//
+// Each as by itself; one that is refused does not hold up the others.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/alarms/ack (the `AckAlarms` operationId).
+func (c *Client) AckAlarmsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAckAlarmsRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AckAlarms Acknowledge several alarms
+//
+// Each as by itself; one that is refused does not hold up the others.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/alarms/ack (the `AckAlarms` operationId).
+func (c *Client) AckAlarms(ctx context.Context, body AckAlarmsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAckAlarmsRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListAlarmEvents What happened to alarms
+//
+// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted.
+//
+// Corresponds with GET /api/alarms/events (the `ListAlarmEvents` operationId).
+func (c *Client) ListAlarmEvents(ctx context.Context, params *ListAlarmEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAlarmEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetAlarmKPI How good the alarm system is
+//
+// Against the limits of EEMUA 191, for at most 31 days; the last 24 hours unless said otherwise.
+//
+// Corresponds with GET /api/alarms/kpi (the `GetAlarmKPI` operationId).
+func (c *Client) GetAlarmKPI(ctx context.Context, params *GetAlarmKPIParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetAlarmKPIRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SimulateAlarmWithBody Try a rule on stored readings
+//
+// What the rule would have done from start to end, by the code that runs live. Nothing is changed.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/alarms/simulate (the `SimulateAlarm` operationId).
+func (c *Client) SimulateAlarmWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSimulateAlarmRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SimulateAlarm Try a rule on stored readings
+//
+// What the rule would have done from start to end, by the code that runs live. Nothing is changed.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/alarms/simulate (the `SimulateAlarm` operationId).
+func (c *Client) SimulateAlarm(ctx context.Context, body SimulateAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSimulateAlarmRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteAlarm Delete an alarm
+//
+// Its events stay in the journal. One that suppresses others is not deleted before their rules are changed. To silence it, take it out of service.
+//
+// Corresponds with DELETE /api/alarms/{id} (the `DeleteAlarm` operationId).
+func (c *Client) DeleteAlarm(ctx context.Context, id IDParameter, params *DeleteAlarmParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteAlarmRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetAlarm One alarm
+//
+// Its rule and where it stands. The `ETag` is of the rule.
+//
+// Corresponds with GET /api/alarms/{id} (the `GetAlarm` operationId).
+func (c *Client) GetAlarm(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetAlarmRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateAlarmWithBody Change an alarm's rule
+//
+// The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /api/alarms/{id} (the `UpdateAlarm` operationId).
+func (c *Client) UpdateAlarmWithBody(ctx context.Context, id IDParameter, params *UpdateAlarmParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateAlarmRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateAlarm Change an alarm's rule
+//
+// The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /api/alarms/{id} (the `UpdateAlarm` operationId).
+func (c *Client) UpdateAlarm(ctx context.Context, id IDParameter, params *UpdateAlarmParams, body UpdateAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateAlarmRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AckAlarmWithBody Acknowledge an alarm
+//
+// Names the occurrence and version that were seen; when it has changed since, 409, and nothing is acknowledged.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/alarms/{id}/ack (the `AckAlarm` operationId).
+func (c *Client) AckAlarmWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAckAlarmRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AckAlarm Acknowledge an alarm
+//
+// Names the occurrence and version that were seen; when it has changed since, 409, and nothing is acknowledged.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/alarms/{id}/ack (the `AckAlarm` operationId).
+func (c *Client) AckAlarm(ctx context.Context, id IDParameter, body AckAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAckAlarmRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CommentAlarmWithBody Comment on an alarm
+//
+// Goes into its journal.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/alarms/{id}/comments (the `CommentAlarm` operationId).
+func (c *Client) CommentAlarmWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCommentAlarmRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CommentAlarm Comment on an alarm
+//
+// Goes into its journal.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/alarms/{id}/comments (the `CommentAlarm` operationId).
+func (c *Client) CommentAlarm(ctx context.Context, id IDParameter, body CommentAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCommentAlarmRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListEventsOfAlarm What happened to one alarm
+//
+// Its journal, oldest first; also of one that is deleted.
+//
+// Corresponds with GET /api/alarms/{id}/events (the `ListEventsOfAlarm` operationId).
+func (c *Client) ListEventsOfAlarm(ctx context.Context, id IDParameter, params *ListEventsOfAlarmParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListEventsOfAlarmRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ExplainAlarm Why an alarm is as it is
+//
+// What it looks at, what it waits for, and the reasons in sentences.
+//
+// Corresponds with GET /api/alarms/{id}/explain (the `ExplainAlarm` operationId).
+func (c *Client) ExplainAlarm(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExplainAlarmRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TakeAlarmOutWithBody Take an alarm out of service
+//
+// Until it is returned; needs a reason.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOut` operationId).
+func (c *Client) TakeAlarmOutWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTakeAlarmOutRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TakeAlarmOut Take an alarm out of service
+//
+// Until it is returned; needs a reason.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOut` operationId).
+func (c *Client) TakeAlarmOut(ctx context.Context, id IDParameter, body TakeAlarmOutJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTakeAlarmOutRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResetAlarmWithBody Reset a latched alarm
+//
+// Once its trouble is over.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/alarms/{id}/reset (the `ResetAlarm` operationId).
+func (c *Client) ResetAlarmWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResetAlarmRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResetAlarm Reset a latched alarm
+//
+// Once its trouble is over.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/alarms/{id}/reset (the `ResetAlarm` operationId).
+func (c *Client) ResetAlarm(ctx context.Context, id IDParameter, body ResetAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResetAlarmRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReturnAlarmWithBody Return an alarm to service
+//
+// It is then what its readings say.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarm` operationId).
+func (c *Client) ReturnAlarmWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReturnAlarmRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReturnAlarm Return an alarm to service
+//
+// It is then what its readings say.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarm` operationId).
+func (c *Client) ReturnAlarm(ctx context.Context, id IDParameter, body ReturnAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReturnAlarmRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ShelveAlarmWithBody Shelve an alarm
+//
+// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by itself.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/alarms/{id}/shelve (the `ShelveAlarm` operationId).
+func (c *Client) ShelveAlarmWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewShelveAlarmRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ShelveAlarm Shelve an alarm
+//
+// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by itself.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/alarms/{id}/shelve (the `ShelveAlarm` operationId).
+func (c *Client) ShelveAlarm(ctx context.Context, id IDParameter, body ShelveAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewShelveAlarmRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnshelveAlarmWithBody Take an alarm off the shelf
+//
+// Before its time.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/alarms/{id}/unshelve (the `UnshelveAlarm` operationId).
+func (c *Client) UnshelveAlarmWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnshelveAlarmRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnshelveAlarm Take an alarm off the shelf
+//
+// Before its time.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/alarms/{id}/unshelve (the `UnshelveAlarm` operationId).
+func (c *Client) UnshelveAlarm(ctx context.Context, id IDParameter, body UnshelveAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnshelveAlarmRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
 }
 
 // LoginWithBody Begin a session
@@ -3570,7 +5215,7 @@ func (c *Client) CreateSensor(ctx context.Context, body CreateSensorJSONRequestB
 
 // DeleteSensor Delete a sensor
 //
-// Its readings go with it; they are removed in the background. `dry_run=true` answers what would go and changes nothing.
+// Its alarms and readings go with it; readings are removed in the background. While an alarm of another sensor looks at it, 409. `dry_run=true` answers what would go and changes nothing.
 // To stop a sensor and keep its history, set `is_active` to false.
 //
 // Corresponds with DELETE /api/sensors/{id} (the `DeleteSensor` operationId).
@@ -3760,6 +5405,1196 @@ func (c *Client) GetVersion(ctx context.Context, reqEditors ...RequestEditorFn) 
 		return nil, err
 	}
 	return c.Client.Do(req)
+}
+
+// NewListAlarmsRequest constructs an http.Request for the ListAlarms method
+func NewListAlarmsRequest(server string, params *ListAlarmsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/alarms")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.State != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Severity != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "severity", params.Severity, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SensorID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sensor_id", *params.SensorID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.GatewayID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "gateway_id", *params.GatewayID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Label != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "label", params.Label, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Text != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "text", *params.Text, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Start != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "start", *params.Start, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.End != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "end", *params.End, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Sort != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sort", *params.Sort, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Count != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "count", *params.Count, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateAlarmRequest calls the generic CreateAlarm builder with application/json body
+func NewCreateAlarmRequest(server string, body CreateAlarmJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateAlarmRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewCreateAlarmRequestWithBody constructs an http.Request for the CreateAlarm method, with any body, and a specified content type
+func NewCreateAlarmRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/alarms")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewAckAlarmsRequest calls the generic AckAlarms builder with application/json body
+func NewAckAlarmsRequest(server string, body AckAlarmsJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAckAlarmsRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewAckAlarmsRequestWithBody constructs an http.Request for the AckAlarms method, with any body, and a specified content type
+func NewAckAlarmsRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/alarms/ack")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListAlarmEventsRequest constructs an http.Request for the ListAlarmEvents method
+func NewListAlarmEventsRequest(server string, params *ListAlarmEventsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/alarms/events")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.SensorID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sensor_id", *params.SensorID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.GatewayID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "gateway_id", *params.GatewayID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Kind != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "kind", *params.Kind, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Severity != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "severity", *params.Severity, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Start != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "start", *params.Start, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.End != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "end", *params.End, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetAlarmKPIRequest constructs an http.Request for the GetAlarmKPI method
+func NewGetAlarmKPIRequest(server string, params *GetAlarmKPIParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/alarms/kpi")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Start != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "start", *params.Start, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.End != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "end", *params.End, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSimulateAlarmRequest calls the generic SimulateAlarm builder with application/json body
+func NewSimulateAlarmRequest(server string, body SimulateAlarmJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSimulateAlarmRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewSimulateAlarmRequestWithBody constructs an http.Request for the SimulateAlarm method, with any body, and a specified content type
+func NewSimulateAlarmRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/alarms/simulate")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewDeleteAlarmRequest constructs an http.Request for the DeleteAlarm method
+func NewDeleteAlarmRequest(server string, id IDParameter, params *DeleteAlarmParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/alarms/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetAlarmRequest constructs an http.Request for the GetAlarm method
+func NewGetAlarmRequest(server string, id IDParameter) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/alarms/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUpdateAlarmRequest calls the generic UpdateAlarm builder with application/json body
+func NewUpdateAlarmRequest(server string, id IDParameter, params *UpdateAlarmParams, body UpdateAlarmJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateAlarmRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewUpdateAlarmRequestWithBody constructs an http.Request for the UpdateAlarm method, with any body, and a specified content type
+func NewUpdateAlarmRequestWithBody(server string, id IDParameter, params *UpdateAlarmParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/alarms/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewAckAlarmRequest calls the generic AckAlarm builder with application/json body
+func NewAckAlarmRequest(server string, id IDParameter, body AckAlarmJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAckAlarmRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewAckAlarmRequestWithBody constructs an http.Request for the AckAlarm method, with any body, and a specified content type
+func NewAckAlarmRequestWithBody(server string, id IDParameter, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/alarms/%s/ack", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewCommentAlarmRequest calls the generic CommentAlarm builder with application/json body
+func NewCommentAlarmRequest(server string, id IDParameter, body CommentAlarmJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCommentAlarmRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewCommentAlarmRequestWithBody constructs an http.Request for the CommentAlarm method, with any body, and a specified content type
+func NewCommentAlarmRequestWithBody(server string, id IDParameter, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/alarms/%s/comments", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListEventsOfAlarmRequest constructs an http.Request for the ListEventsOfAlarm method
+func NewListEventsOfAlarmRequest(server string, id IDParameter, params *ListEventsOfAlarmParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/alarms/%s/events", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Kind != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "kind", *params.Kind, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Severity != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "severity", *params.Severity, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Start != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "start", *params.Start, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.End != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "end", *params.End, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewExplainAlarmRequest constructs an http.Request for the ExplainAlarm method
+func NewExplainAlarmRequest(server string, id IDParameter) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/alarms/%s/explain", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewTakeAlarmOutRequest calls the generic TakeAlarmOut builder with application/json body
+func NewTakeAlarmOutRequest(server string, id IDParameter, body TakeAlarmOutJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewTakeAlarmOutRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewTakeAlarmOutRequestWithBody constructs an http.Request for the TakeAlarmOut method, with any body, and a specified content type
+func NewTakeAlarmOutRequestWithBody(server string, id IDParameter, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/alarms/%s/out-of-service", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewResetAlarmRequest calls the generic ResetAlarm builder with application/json body
+func NewResetAlarmRequest(server string, id IDParameter, body ResetAlarmJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewResetAlarmRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewResetAlarmRequestWithBody constructs an http.Request for the ResetAlarm method, with any body, and a specified content type
+func NewResetAlarmRequestWithBody(server string, id IDParameter, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/alarms/%s/reset", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewReturnAlarmRequest calls the generic ReturnAlarm builder with application/json body
+func NewReturnAlarmRequest(server string, id IDParameter, body ReturnAlarmJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReturnAlarmRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewReturnAlarmRequestWithBody constructs an http.Request for the ReturnAlarm method, with any body, and a specified content type
+func NewReturnAlarmRequestWithBody(server string, id IDParameter, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/alarms/%s/return-to-service", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewShelveAlarmRequest calls the generic ShelveAlarm builder with application/json body
+func NewShelveAlarmRequest(server string, id IDParameter, body ShelveAlarmJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewShelveAlarmRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewShelveAlarmRequestWithBody constructs an http.Request for the ShelveAlarm method, with any body, and a specified content type
+func NewShelveAlarmRequestWithBody(server string, id IDParameter, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/alarms/%s/shelve", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewUnshelveAlarmRequest calls the generic UnshelveAlarm builder with application/json body
+func NewUnshelveAlarmRequest(server string, id IDParameter, body UnshelveAlarmJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUnshelveAlarmRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewUnshelveAlarmRequestWithBody constructs an http.Request for the UnshelveAlarm method, with any body, and a specified content type
+func NewUnshelveAlarmRequestWithBody(server string, id IDParameter, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/alarms/%s/unshelve", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
 }
 
 // NewLoginRequest calls the generic Login builder with application/json body
@@ -5602,6 +8437,267 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// ListAlarmsWithResponse List alarms
+	//
+	// With where each stands; the worst first, unless another order is asked for.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/alarms (the `ListAlarms` operationId).
+	ListAlarmsWithResponse(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*ListAlarmsResponse, error)
+
+	// CreateAlarmWithBodyWithResponse Make an alarm
+	//
+	// A rule on a sensor. It is normal until readings, or their absence, say otherwise.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/alarms (the `CreateAlarm` operationId).
+	CreateAlarmWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateAlarmResponse, error)
+
+	// CreateAlarmWithResponse Make an alarm
+	//
+	// A rule on a sensor. It is normal until readings, or their absence, say otherwise.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/alarms (the `CreateAlarm` operationId).
+	CreateAlarmWithResponse(ctx context.Context, body CreateAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateAlarmResponse, error)
+
+	// AckAlarmsWithBodyWithResponse Acknowledge several alarms
+	//
+	// Each as by itself; one that is refused does not hold up the others.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/alarms/ack (the `AckAlarms` operationId).
+	AckAlarmsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AckAlarmsResponse, error)
+
+	// AckAlarmsWithResponse Acknowledge several alarms
+	//
+	// Each as by itself; one that is refused does not hold up the others.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/alarms/ack (the `AckAlarms` operationId).
+	AckAlarmsWithResponse(ctx context.Context, body AckAlarmsJSONRequestBody, reqEditors ...RequestEditorFn) (*AckAlarmsResponse, error)
+
+	// ListAlarmEventsWithResponse What happened to alarms
+	//
+	// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/alarms/events (the `ListAlarmEvents` operationId).
+	ListAlarmEventsWithResponse(ctx context.Context, params *ListAlarmEventsParams, reqEditors ...RequestEditorFn) (*ListAlarmEventsResponse, error)
+
+	// GetAlarmKPIWithResponse How good the alarm system is
+	//
+	// Against the limits of EEMUA 191, for at most 31 days; the last 24 hours unless said otherwise.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/alarms/kpi (the `GetAlarmKPI` operationId).
+	GetAlarmKPIWithResponse(ctx context.Context, params *GetAlarmKPIParams, reqEditors ...RequestEditorFn) (*GetAlarmKPIResponse, error)
+
+	// SimulateAlarmWithBodyWithResponse Try a rule on stored readings
+	//
+	// What the rule would have done from start to end, by the code that runs live. Nothing is changed.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/alarms/simulate (the `SimulateAlarm` operationId).
+	SimulateAlarmWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SimulateAlarmResponse, error)
+
+	// SimulateAlarmWithResponse Try a rule on stored readings
+	//
+	// What the rule would have done from start to end, by the code that runs live. Nothing is changed.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/alarms/simulate (the `SimulateAlarm` operationId).
+	SimulateAlarmWithResponse(ctx context.Context, body SimulateAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*SimulateAlarmResponse, error)
+
+	// DeleteAlarmWithResponse Delete an alarm
+	//
+	// Its events stay in the journal. One that suppresses others is not deleted before their rules are changed. To silence it, take it out of service.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /api/alarms/{id} (the `DeleteAlarm` operationId).
+	DeleteAlarmWithResponse(ctx context.Context, id IDParameter, params *DeleteAlarmParams, reqEditors ...RequestEditorFn) (*DeleteAlarmResponse, error)
+
+	// GetAlarmWithResponse One alarm
+	//
+	// Its rule and where it stands. The `ETag` is of the rule.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/alarms/{id} (the `GetAlarm` operationId).
+	GetAlarmWithResponse(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*GetAlarmResponse, error)
+
+	// UpdateAlarmWithBodyWithResponse Change an alarm's rule
+	//
+	// The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /api/alarms/{id} (the `UpdateAlarm` operationId).
+	UpdateAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, params *UpdateAlarmParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateAlarmResponse, error)
+
+	// UpdateAlarmWithResponse Change an alarm's rule
+	//
+	// The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /api/alarms/{id} (the `UpdateAlarm` operationId).
+	UpdateAlarmWithResponse(ctx context.Context, id IDParameter, params *UpdateAlarmParams, body UpdateAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateAlarmResponse, error)
+
+	// AckAlarmWithBodyWithResponse Acknowledge an alarm
+	//
+	// Names the occurrence and version that were seen; when it has changed since, 409, and nothing is acknowledged.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/alarms/{id}/ack (the `AckAlarm` operationId).
+	AckAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AckAlarmResponse, error)
+
+	// AckAlarmWithResponse Acknowledge an alarm
+	//
+	// Names the occurrence and version that were seen; when it has changed since, 409, and nothing is acknowledged.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/alarms/{id}/ack (the `AckAlarm` operationId).
+	AckAlarmWithResponse(ctx context.Context, id IDParameter, body AckAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*AckAlarmResponse, error)
+
+	// CommentAlarmWithBodyWithResponse Comment on an alarm
+	//
+	// Goes into its journal.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/alarms/{id}/comments (the `CommentAlarm` operationId).
+	CommentAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CommentAlarmResponse, error)
+
+	// CommentAlarmWithResponse Comment on an alarm
+	//
+	// Goes into its journal.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/alarms/{id}/comments (the `CommentAlarm` operationId).
+	CommentAlarmWithResponse(ctx context.Context, id IDParameter, body CommentAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*CommentAlarmResponse, error)
+
+	// ListEventsOfAlarmWithResponse What happened to one alarm
+	//
+	// Its journal, oldest first; also of one that is deleted.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/alarms/{id}/events (the `ListEventsOfAlarm` operationId).
+	ListEventsOfAlarmWithResponse(ctx context.Context, id IDParameter, params *ListEventsOfAlarmParams, reqEditors ...RequestEditorFn) (*ListEventsOfAlarmResponse, error)
+
+	// ExplainAlarmWithResponse Why an alarm is as it is
+	//
+	// What it looks at, what it waits for, and the reasons in sentences.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/alarms/{id}/explain (the `ExplainAlarm` operationId).
+	ExplainAlarmWithResponse(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*ExplainAlarmResponse, error)
+
+	// TakeAlarmOutWithBodyWithResponse Take an alarm out of service
+	//
+	// Until it is returned; needs a reason.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOut` operationId).
+	TakeAlarmOutWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TakeAlarmOutResponse, error)
+
+	// TakeAlarmOutWithResponse Take an alarm out of service
+	//
+	// Until it is returned; needs a reason.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOut` operationId).
+	TakeAlarmOutWithResponse(ctx context.Context, id IDParameter, body TakeAlarmOutJSONRequestBody, reqEditors ...RequestEditorFn) (*TakeAlarmOutResponse, error)
+
+	// ResetAlarmWithBodyWithResponse Reset a latched alarm
+	//
+	// Once its trouble is over.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/alarms/{id}/reset (the `ResetAlarm` operationId).
+	ResetAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ResetAlarmResponse, error)
+
+	// ResetAlarmWithResponse Reset a latched alarm
+	//
+	// Once its trouble is over.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/alarms/{id}/reset (the `ResetAlarm` operationId).
+	ResetAlarmWithResponse(ctx context.Context, id IDParameter, body ResetAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*ResetAlarmResponse, error)
+
+	// ReturnAlarmWithBodyWithResponse Return an alarm to service
+	//
+	// It is then what its readings say.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarm` operationId).
+	ReturnAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReturnAlarmResponse, error)
+
+	// ReturnAlarmWithResponse Return an alarm to service
+	//
+	// It is then what its readings say.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarm` operationId).
+	ReturnAlarmWithResponse(ctx context.Context, id IDParameter, body ReturnAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*ReturnAlarmResponse, error)
+
+	// ShelveAlarmWithBodyWithResponse Shelve an alarm
+	//
+	// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by itself.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/alarms/{id}/shelve (the `ShelveAlarm` operationId).
+	ShelveAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ShelveAlarmResponse, error)
+
+	// ShelveAlarmWithResponse Shelve an alarm
+	//
+	// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by itself.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/alarms/{id}/shelve (the `ShelveAlarm` operationId).
+	ShelveAlarmWithResponse(ctx context.Context, id IDParameter, body ShelveAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*ShelveAlarmResponse, error)
+
+	// UnshelveAlarmWithBodyWithResponse Take an alarm off the shelf
+	//
+	// Before its time.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/alarms/{id}/unshelve (the `UnshelveAlarm` operationId).
+	UnshelveAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UnshelveAlarmResponse, error)
+
+	// UnshelveAlarmWithResponse Take an alarm off the shelf
+	//
+	// Before its time.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/alarms/{id}/unshelve (the `UnshelveAlarm` operationId).
+	UnshelveAlarmWithResponse(ctx context.Context, id IDParameter, body UnshelveAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*UnshelveAlarmResponse, error)
+
 	// LoginWithBodyWithResponse Begin a session
 	//
 	// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2 password-grant form. An unknown
@@ -5923,7 +9019,7 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteSensorWithResponse Delete a sensor
 	//
-	// Its readings go with it; they are removed in the background. `dry_run=true` answers what would go and changes nothing.
+	// Its alarms and readings go with it; readings are removed in the background. While an alarm of another sensor looks at it, 409. `dry_run=true` answers what would go and changes nothing.
 	// To stop a sensor and keep its history, set `is_active` to false.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -6022,6 +9118,1649 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /version (the `GetVersion` operationId).
 	GetVersionWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetVersionResponse, error)
+}
+
+// ListAlarmsResponse200Headers the declared response headers of an HTTP 200 response for ListAlarms
+type ListAlarmsResponse200Headers struct {
+	Link        *string
+	XTotalCount *int64
+}
+
+// ListAlarmsResponse401Headers the declared response headers of an HTTP 401 response for ListAlarms
+type ListAlarmsResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type ListAlarmsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *[]Alarm
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ListAlarmsResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListAlarmsResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAlarmsResponse) GetJSON200() *[]Alarm {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListAlarmsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListAlarmsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAlarmsResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAlarmsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAlarmsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAlarmsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAlarmsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateAlarmResponse201Headers the declared response headers of an HTTP 201 response for CreateAlarm
+type CreateAlarmResponse201Headers struct {
+	ETag     string
+	Location string
+}
+
+// CreateAlarmResponse401Headers the declared response headers of an HTTP 401 response for CreateAlarm
+type CreateAlarmResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type CreateAlarmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Alarm
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *CreateAlarmResponse201Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *CreateAlarmResponse401Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateAlarmResponse) GetJSON201() *Alarm {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r CreateAlarmResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r CreateAlarmResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r CreateAlarmResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r CreateAlarmResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateAlarmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateAlarmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateAlarmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateAlarmResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// AckAlarmsResponse401Headers the declared response headers of an HTTP 401 response for AckAlarms
+type AckAlarmsResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type AckAlarmsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *[]AckResult
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *AckAlarmsResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r AckAlarmsResponse) GetJSON200() *[]AckResult {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r AckAlarmsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r AckAlarmsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r AckAlarmsResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r AckAlarmsResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AckAlarmsResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AckAlarmsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AckAlarmsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AckAlarmsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AckAlarmsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListAlarmEventsResponse200Headers the declared response headers of an HTTP 200 response for ListAlarmEvents
+type ListAlarmEventsResponse200Headers struct {
+	Link *string
+}
+
+// ListAlarmEventsResponse401Headers the declared response headers of an HTTP 401 response for ListAlarmEvents
+type ListAlarmEventsResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type ListAlarmEventsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *[]AlarmEvent
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ListAlarmEventsResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListAlarmEventsResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAlarmEventsResponse) GetJSON200() *[]AlarmEvent {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListAlarmEventsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListAlarmEventsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAlarmEventsResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAlarmEventsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAlarmEventsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAlarmEventsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAlarmEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetAlarmKPIResponse401Headers the declared response headers of an HTTP 401 response for GetAlarmKPI
+type GetAlarmKPIResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type GetAlarmKPIResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AlarmKPI
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetAlarmKPIResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetAlarmKPIResponse) GetJSON200() *AlarmKPI {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetAlarmKPIResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetAlarmKPIResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetAlarmKPIResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetAlarmKPIResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetAlarmKPIResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetAlarmKPIResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetAlarmKPIResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// SimulateAlarmResponse401Headers the declared response headers of an HTTP 401 response for SimulateAlarm
+type SimulateAlarmResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type SimulateAlarmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AlarmSimulated
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *SimulateAlarmResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SimulateAlarmResponse) GetJSON200() *AlarmSimulated {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r SimulateAlarmResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r SimulateAlarmResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r SimulateAlarmResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r SimulateAlarmResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SimulateAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SimulateAlarmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SimulateAlarmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SimulateAlarmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SimulateAlarmResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DeleteAlarmResponse401Headers the declared response headers of an HTTP 401 response for DeleteAlarm
+type DeleteAlarmResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type DeleteAlarmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *WhatGoes
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON412 the response for an HTTP 412 `application/problem+json` response
+	ApplicationProblemJSON412 *PreconditionFailed
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *DeleteAlarmResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DeleteAlarmResponse) GetJSON200() *WhatGoes {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r DeleteAlarmResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r DeleteAlarmResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r DeleteAlarmResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r DeleteAlarmResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r DeleteAlarmResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
+func (r DeleteAlarmResponse) GetApplicationProblemJSON412() *PreconditionFailed {
+	return r.ApplicationProblemJSON412
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteAlarmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteAlarmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteAlarmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteAlarmResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetAlarmResponse200Headers the declared response headers of an HTTP 200 response for GetAlarm
+type GetAlarmResponse200Headers struct {
+	ETag string
+}
+
+// GetAlarmResponse401Headers the declared response headers of an HTTP 401 response for GetAlarm
+type GetAlarmResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type GetAlarmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TheAlarm
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetAlarmResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetAlarmResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetAlarmResponse) GetJSON200() *TheAlarm {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetAlarmResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetAlarmResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetAlarmResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetAlarmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetAlarmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetAlarmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetAlarmResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UpdateAlarmResponse200Headers the declared response headers of an HTTP 200 response for UpdateAlarm
+type UpdateAlarmResponse200Headers struct {
+	ETag string
+}
+
+// UpdateAlarmResponse401Headers the declared response headers of an HTTP 401 response for UpdateAlarm
+type UpdateAlarmResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type UpdateAlarmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TheAlarm
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON412 the response for an HTTP 412 `application/problem+json` response
+	ApplicationProblemJSON412 *PreconditionFailed
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *UpdateAlarmResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *UpdateAlarmResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateAlarmResponse) GetJSON200() *TheAlarm {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r UpdateAlarmResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r UpdateAlarmResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r UpdateAlarmResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r UpdateAlarmResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
+func (r UpdateAlarmResponse) GetApplicationProblemJSON412() *PreconditionFailed {
+	return r.ApplicationProblemJSON412
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r UpdateAlarmResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UpdateAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateAlarmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateAlarmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateAlarmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateAlarmResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// AckAlarmResponse200Headers the declared response headers of an HTTP 200 response for AckAlarm
+type AckAlarmResponse200Headers struct {
+	ETag string
+}
+
+// AckAlarmResponse401Headers the declared response headers of an HTTP 401 response for AckAlarm
+type AckAlarmResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type AckAlarmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TheAlarm
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *AckAlarmResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *AckAlarmResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r AckAlarmResponse) GetJSON200() *TheAlarm {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r AckAlarmResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r AckAlarmResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r AckAlarmResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r AckAlarmResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r AckAlarmResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r AckAlarmResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AckAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AckAlarmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AckAlarmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AckAlarmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AckAlarmResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CommentAlarmResponse200Headers the declared response headers of an HTTP 200 response for CommentAlarm
+type CommentAlarmResponse200Headers struct {
+	ETag string
+}
+
+// CommentAlarmResponse401Headers the declared response headers of an HTTP 401 response for CommentAlarm
+type CommentAlarmResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type CommentAlarmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TheAlarm
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *CommentAlarmResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *CommentAlarmResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CommentAlarmResponse) GetJSON200() *TheAlarm {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r CommentAlarmResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r CommentAlarmResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r CommentAlarmResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r CommentAlarmResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r CommentAlarmResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r CommentAlarmResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CommentAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CommentAlarmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CommentAlarmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CommentAlarmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CommentAlarmResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListEventsOfAlarmResponse200Headers the declared response headers of an HTTP 200 response for ListEventsOfAlarm
+type ListEventsOfAlarmResponse200Headers struct {
+	Link *string
+}
+
+// ListEventsOfAlarmResponse401Headers the declared response headers of an HTTP 401 response for ListEventsOfAlarm
+type ListEventsOfAlarmResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type ListEventsOfAlarmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *[]AlarmEvent
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ListEventsOfAlarmResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListEventsOfAlarmResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListEventsOfAlarmResponse) GetJSON200() *[]AlarmEvent {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListEventsOfAlarmResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListEventsOfAlarmResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListEventsOfAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListEventsOfAlarmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListEventsOfAlarmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListEventsOfAlarmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListEventsOfAlarmResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ExplainAlarmResponse401Headers the declared response headers of an HTTP 401 response for ExplainAlarm
+type ExplainAlarmResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type ExplainAlarmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AlarmExplanation
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ExplainAlarmResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ExplainAlarmResponse) GetJSON200() *AlarmExplanation {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ExplainAlarmResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ExplainAlarmResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ExplainAlarmResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ExplainAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ExplainAlarmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExplainAlarmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExplainAlarmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExplainAlarmResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// TakeAlarmOutResponse200Headers the declared response headers of an HTTP 200 response for TakeAlarmOut
+type TakeAlarmOutResponse200Headers struct {
+	ETag string
+}
+
+// TakeAlarmOutResponse401Headers the declared response headers of an HTTP 401 response for TakeAlarmOut
+type TakeAlarmOutResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type TakeAlarmOutResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TheAlarm
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *TakeAlarmOutResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *TakeAlarmOutResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r TakeAlarmOutResponse) GetJSON200() *TheAlarm {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r TakeAlarmOutResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r TakeAlarmOutResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r TakeAlarmOutResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r TakeAlarmOutResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r TakeAlarmOutResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r TakeAlarmOutResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r TakeAlarmOutResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r TakeAlarmOutResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r TakeAlarmOutResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r TakeAlarmOutResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r TakeAlarmOutResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ResetAlarmResponse200Headers the declared response headers of an HTTP 200 response for ResetAlarm
+type ResetAlarmResponse200Headers struct {
+	ETag string
+}
+
+// ResetAlarmResponse401Headers the declared response headers of an HTTP 401 response for ResetAlarm
+type ResetAlarmResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type ResetAlarmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TheAlarm
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ResetAlarmResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ResetAlarmResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ResetAlarmResponse) GetJSON200() *TheAlarm {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ResetAlarmResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ResetAlarmResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ResetAlarmResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ResetAlarmResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r ResetAlarmResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r ResetAlarmResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ResetAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ResetAlarmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ResetAlarmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ResetAlarmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ResetAlarmResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ReturnAlarmResponse200Headers the declared response headers of an HTTP 200 response for ReturnAlarm
+type ReturnAlarmResponse200Headers struct {
+	ETag string
+}
+
+// ReturnAlarmResponse401Headers the declared response headers of an HTTP 401 response for ReturnAlarm
+type ReturnAlarmResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type ReturnAlarmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TheAlarm
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ReturnAlarmResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ReturnAlarmResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReturnAlarmResponse) GetJSON200() *TheAlarm {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ReturnAlarmResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ReturnAlarmResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ReturnAlarmResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ReturnAlarmResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r ReturnAlarmResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r ReturnAlarmResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ReturnAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ReturnAlarmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReturnAlarmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReturnAlarmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReturnAlarmResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ShelveAlarmResponse200Headers the declared response headers of an HTTP 200 response for ShelveAlarm
+type ShelveAlarmResponse200Headers struct {
+	ETag string
+}
+
+// ShelveAlarmResponse401Headers the declared response headers of an HTTP 401 response for ShelveAlarm
+type ShelveAlarmResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type ShelveAlarmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TheAlarm
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ShelveAlarmResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ShelveAlarmResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ShelveAlarmResponse) GetJSON200() *TheAlarm {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ShelveAlarmResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ShelveAlarmResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ShelveAlarmResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ShelveAlarmResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r ShelveAlarmResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r ShelveAlarmResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ShelveAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ShelveAlarmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ShelveAlarmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ShelveAlarmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ShelveAlarmResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UnshelveAlarmResponse200Headers the declared response headers of an HTTP 200 response for UnshelveAlarm
+type UnshelveAlarmResponse200Headers struct {
+	ETag string
+}
+
+// UnshelveAlarmResponse401Headers the declared response headers of an HTTP 401 response for UnshelveAlarm
+type UnshelveAlarmResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type UnshelveAlarmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TheAlarm
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *UnshelveAlarmResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *UnshelveAlarmResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UnshelveAlarmResponse) GetJSON200() *TheAlarm {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r UnshelveAlarmResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r UnshelveAlarmResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r UnshelveAlarmResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r UnshelveAlarmResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r UnshelveAlarmResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r UnshelveAlarmResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UnshelveAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UnshelveAlarmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UnshelveAlarmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UnshelveAlarmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UnshelveAlarmResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
 }
 
 // LoginResponse200Headers the declared response headers of an HTTP 200 response for Login
@@ -7848,6 +12587,8 @@ type DeleteSensorResponse struct {
 	ApplicationProblemJSON403 *Forbidden
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
 	// ApplicationProblemJSON412 the response for an HTTP 412 `application/problem+json` response
 	ApplicationProblemJSON412 *PreconditionFailed
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
@@ -7879,6 +12620,11 @@ func (r DeleteSensorResponse) GetApplicationProblemJSON403() *Forbidden {
 // GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
 func (r DeleteSensorResponse) GetApplicationProblemJSON404() *NotFound {
 	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r DeleteSensorResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
 }
 
 // GetApplicationProblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
@@ -8471,6 +13217,441 @@ func (r GetVersionResponse) ContentType() string {
 	return ""
 }
 
+// ListAlarmsWithResponse List alarms
+//
+// With where each stands; the worst first, unless another order is asked for.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/alarms (the `ListAlarms` operationId).
+func (c *ClientWithResponses) ListAlarmsWithResponse(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*ListAlarmsResponse, error) {
+	rsp, err := c.ListAlarms(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAlarmsResponse(rsp)
+}
+
+// CreateAlarmWithBodyWithResponse Make an alarm
+//
+// A rule on a sensor. It is normal until readings, or their absence, say otherwise.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/alarms (the `CreateAlarm` operationId).
+func (c *ClientWithResponses) CreateAlarmWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateAlarmResponse, error) {
+	rsp, err := c.CreateAlarmWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateAlarmResponse(rsp)
+}
+
+// CreateAlarmWithResponse Make an alarm
+//
+// A rule on a sensor. It is normal until readings, or their absence, say otherwise.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/alarms (the `CreateAlarm` operationId).
+func (c *ClientWithResponses) CreateAlarmWithResponse(ctx context.Context, body CreateAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateAlarmResponse, error) {
+	rsp, err := c.CreateAlarm(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateAlarmResponse(rsp)
+}
+
+// AckAlarmsWithBodyWithResponse Acknowledge several alarms
+//
+// Each as by itself; one that is refused does not hold up the others.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/alarms/ack (the `AckAlarms` operationId).
+func (c *ClientWithResponses) AckAlarmsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AckAlarmsResponse, error) {
+	rsp, err := c.AckAlarmsWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAckAlarmsResponse(rsp)
+}
+
+// AckAlarmsWithResponse Acknowledge several alarms
+//
+// Each as by itself; one that is refused does not hold up the others.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/alarms/ack (the `AckAlarms` operationId).
+func (c *ClientWithResponses) AckAlarmsWithResponse(ctx context.Context, body AckAlarmsJSONRequestBody, reqEditors ...RequestEditorFn) (*AckAlarmsResponse, error) {
+	rsp, err := c.AckAlarms(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAckAlarmsResponse(rsp)
+}
+
+// ListAlarmEventsWithResponse What happened to alarms
+//
+// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/alarms/events (the `ListAlarmEvents` operationId).
+func (c *ClientWithResponses) ListAlarmEventsWithResponse(ctx context.Context, params *ListAlarmEventsParams, reqEditors ...RequestEditorFn) (*ListAlarmEventsResponse, error) {
+	rsp, err := c.ListAlarmEvents(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAlarmEventsResponse(rsp)
+}
+
+// GetAlarmKPIWithResponse How good the alarm system is
+//
+// Against the limits of EEMUA 191, for at most 31 days; the last 24 hours unless said otherwise.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/alarms/kpi (the `GetAlarmKPI` operationId).
+func (c *ClientWithResponses) GetAlarmKPIWithResponse(ctx context.Context, params *GetAlarmKPIParams, reqEditors ...RequestEditorFn) (*GetAlarmKPIResponse, error) {
+	rsp, err := c.GetAlarmKPI(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetAlarmKPIResponse(rsp)
+}
+
+// SimulateAlarmWithBodyWithResponse Try a rule on stored readings
+//
+// What the rule would have done from start to end, by the code that runs live. Nothing is changed.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/alarms/simulate (the `SimulateAlarm` operationId).
+func (c *ClientWithResponses) SimulateAlarmWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SimulateAlarmResponse, error) {
+	rsp, err := c.SimulateAlarmWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSimulateAlarmResponse(rsp)
+}
+
+// SimulateAlarmWithResponse Try a rule on stored readings
+//
+// What the rule would have done from start to end, by the code that runs live. Nothing is changed.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/alarms/simulate (the `SimulateAlarm` operationId).
+func (c *ClientWithResponses) SimulateAlarmWithResponse(ctx context.Context, body SimulateAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*SimulateAlarmResponse, error) {
+	rsp, err := c.SimulateAlarm(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSimulateAlarmResponse(rsp)
+}
+
+// DeleteAlarmWithResponse Delete an alarm
+//
+// Its events stay in the journal. One that suppresses others is not deleted before their rules are changed. To silence it, take it out of service.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /api/alarms/{id} (the `DeleteAlarm` operationId).
+func (c *ClientWithResponses) DeleteAlarmWithResponse(ctx context.Context, id IDParameter, params *DeleteAlarmParams, reqEditors ...RequestEditorFn) (*DeleteAlarmResponse, error) {
+	rsp, err := c.DeleteAlarm(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteAlarmResponse(rsp)
+}
+
+// GetAlarmWithResponse One alarm
+//
+// Its rule and where it stands. The `ETag` is of the rule.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/alarms/{id} (the `GetAlarm` operationId).
+func (c *ClientWithResponses) GetAlarmWithResponse(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*GetAlarmResponse, error) {
+	rsp, err := c.GetAlarm(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetAlarmResponse(rsp)
+}
+
+// UpdateAlarmWithBodyWithResponse Change an alarm's rule
+//
+// The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /api/alarms/{id} (the `UpdateAlarm` operationId).
+func (c *ClientWithResponses) UpdateAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, params *UpdateAlarmParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateAlarmResponse, error) {
+	rsp, err := c.UpdateAlarmWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateAlarmResponse(rsp)
+}
+
+// UpdateAlarmWithResponse Change an alarm's rule
+//
+// The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /api/alarms/{id} (the `UpdateAlarm` operationId).
+func (c *ClientWithResponses) UpdateAlarmWithResponse(ctx context.Context, id IDParameter, params *UpdateAlarmParams, body UpdateAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateAlarmResponse, error) {
+	rsp, err := c.UpdateAlarm(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateAlarmResponse(rsp)
+}
+
+// AckAlarmWithBodyWithResponse Acknowledge an alarm
+//
+// Names the occurrence and version that were seen; when it has changed since, 409, and nothing is acknowledged.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/alarms/{id}/ack (the `AckAlarm` operationId).
+func (c *ClientWithResponses) AckAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AckAlarmResponse, error) {
+	rsp, err := c.AckAlarmWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAckAlarmResponse(rsp)
+}
+
+// AckAlarmWithResponse Acknowledge an alarm
+//
+// Names the occurrence and version that were seen; when it has changed since, 409, and nothing is acknowledged.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/alarms/{id}/ack (the `AckAlarm` operationId).
+func (c *ClientWithResponses) AckAlarmWithResponse(ctx context.Context, id IDParameter, body AckAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*AckAlarmResponse, error) {
+	rsp, err := c.AckAlarm(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAckAlarmResponse(rsp)
+}
+
+// CommentAlarmWithBodyWithResponse Comment on an alarm
+//
+// Goes into its journal.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/alarms/{id}/comments (the `CommentAlarm` operationId).
+func (c *ClientWithResponses) CommentAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CommentAlarmResponse, error) {
+	rsp, err := c.CommentAlarmWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCommentAlarmResponse(rsp)
+}
+
+// CommentAlarmWithResponse Comment on an alarm
+//
+// Goes into its journal.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/alarms/{id}/comments (the `CommentAlarm` operationId).
+func (c *ClientWithResponses) CommentAlarmWithResponse(ctx context.Context, id IDParameter, body CommentAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*CommentAlarmResponse, error) {
+	rsp, err := c.CommentAlarm(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCommentAlarmResponse(rsp)
+}
+
+// ListEventsOfAlarmWithResponse What happened to one alarm
+//
+// Its journal, oldest first; also of one that is deleted.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/alarms/{id}/events (the `ListEventsOfAlarm` operationId).
+func (c *ClientWithResponses) ListEventsOfAlarmWithResponse(ctx context.Context, id IDParameter, params *ListEventsOfAlarmParams, reqEditors ...RequestEditorFn) (*ListEventsOfAlarmResponse, error) {
+	rsp, err := c.ListEventsOfAlarm(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListEventsOfAlarmResponse(rsp)
+}
+
+// ExplainAlarmWithResponse Why an alarm is as it is
+//
+// What it looks at, what it waits for, and the reasons in sentences.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/alarms/{id}/explain (the `ExplainAlarm` operationId).
+func (c *ClientWithResponses) ExplainAlarmWithResponse(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*ExplainAlarmResponse, error) {
+	rsp, err := c.ExplainAlarm(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExplainAlarmResponse(rsp)
+}
+
+// TakeAlarmOutWithBodyWithResponse Take an alarm out of service
+//
+// Until it is returned; needs a reason.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOut` operationId).
+func (c *ClientWithResponses) TakeAlarmOutWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TakeAlarmOutResponse, error) {
+	rsp, err := c.TakeAlarmOutWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseTakeAlarmOutResponse(rsp)
+}
+
+// TakeAlarmOutWithResponse Take an alarm out of service
+//
+// Until it is returned; needs a reason.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOut` operationId).
+func (c *ClientWithResponses) TakeAlarmOutWithResponse(ctx context.Context, id IDParameter, body TakeAlarmOutJSONRequestBody, reqEditors ...RequestEditorFn) (*TakeAlarmOutResponse, error) {
+	rsp, err := c.TakeAlarmOut(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseTakeAlarmOutResponse(rsp)
+}
+
+// ResetAlarmWithBodyWithResponse Reset a latched alarm
+//
+// Once its trouble is over.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/alarms/{id}/reset (the `ResetAlarm` operationId).
+func (c *ClientWithResponses) ResetAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ResetAlarmResponse, error) {
+	rsp, err := c.ResetAlarmWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseResetAlarmResponse(rsp)
+}
+
+// ResetAlarmWithResponse Reset a latched alarm
+//
+// Once its trouble is over.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/alarms/{id}/reset (the `ResetAlarm` operationId).
+func (c *ClientWithResponses) ResetAlarmWithResponse(ctx context.Context, id IDParameter, body ResetAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*ResetAlarmResponse, error) {
+	rsp, err := c.ResetAlarm(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseResetAlarmResponse(rsp)
+}
+
+// ReturnAlarmWithBodyWithResponse Return an alarm to service
+//
+// It is then what its readings say.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarm` operationId).
+func (c *ClientWithResponses) ReturnAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReturnAlarmResponse, error) {
+	rsp, err := c.ReturnAlarmWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReturnAlarmResponse(rsp)
+}
+
+// ReturnAlarmWithResponse Return an alarm to service
+//
+// It is then what its readings say.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarm` operationId).
+func (c *ClientWithResponses) ReturnAlarmWithResponse(ctx context.Context, id IDParameter, body ReturnAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*ReturnAlarmResponse, error) {
+	rsp, err := c.ReturnAlarm(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReturnAlarmResponse(rsp)
+}
+
+// ShelveAlarmWithBodyWithResponse Shelve an alarm
+//
+// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by itself.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/alarms/{id}/shelve (the `ShelveAlarm` operationId).
+func (c *ClientWithResponses) ShelveAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ShelveAlarmResponse, error) {
+	rsp, err := c.ShelveAlarmWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseShelveAlarmResponse(rsp)
+}
+
+// ShelveAlarmWithResponse Shelve an alarm
+//
+// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by itself.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/alarms/{id}/shelve (the `ShelveAlarm` operationId).
+func (c *ClientWithResponses) ShelveAlarmWithResponse(ctx context.Context, id IDParameter, body ShelveAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*ShelveAlarmResponse, error) {
+	rsp, err := c.ShelveAlarm(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseShelveAlarmResponse(rsp)
+}
+
+// UnshelveAlarmWithBodyWithResponse Take an alarm off the shelf
+//
+// Before its time.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/alarms/{id}/unshelve (the `UnshelveAlarm` operationId).
+func (c *ClientWithResponses) UnshelveAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UnshelveAlarmResponse, error) {
+	rsp, err := c.UnshelveAlarmWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUnshelveAlarmResponse(rsp)
+}
+
+// UnshelveAlarmWithResponse Take an alarm off the shelf
+//
+// Before its time.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/alarms/{id}/unshelve (the `UnshelveAlarm` operationId).
+func (c *ClientWithResponses) UnshelveAlarmWithResponse(ctx context.Context, id IDParameter, body UnshelveAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*UnshelveAlarmResponse, error) {
+	rsp, err := c.UnshelveAlarm(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUnshelveAlarmResponse(rsp)
+}
+
 // LoginWithBodyWithResponse Begin a session
 //
 // Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2 password-grant form. An unknown
@@ -8966,7 +14147,7 @@ func (c *ClientWithResponses) CreateSensorWithResponse(ctx context.Context, body
 
 // DeleteSensorWithResponse Delete a sensor
 //
-// Its readings go with it; they are removed in the background. `dry_run=true` answers what would go and changes nothing.
+// Its alarms and readings go with it; readings are removed in the background. While an alarm of another sensor looks at it, 409. `dry_run=true` answers what would go and changes nothing.
 // To stop a sensor and keep its history, set `is_active` to false.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -9130,6 +14311,1538 @@ func (c *ClientWithResponses) GetVersionWithResponse(ctx context.Context, reqEdi
 		return nil, err
 	}
 	return ParseGetVersionResponse(rsp)
+}
+
+// ParseListAlarmsResponse parses an HTTP response from a ListAlarmsWithResponse call
+func ParseListAlarmsResponse(rsp *http.Response) (*ListAlarmsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAlarmsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest []Alarm
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ListAlarmsResponse200Headers
+		if values := rsp.Header.Values("Link"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Link", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Link = &value
+		}
+		if values := rsp.Header.Values("X-Total-Count"); len(values) > 0 {
+			var value int64
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Total-Count", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			}
+			headers.XTotalCount = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers ListAlarmsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCreateAlarmResponse parses an HTTP response from a CreateAlarmWithResponse call
+func ParseCreateAlarmResponse(rsp *http.Response) (*CreateAlarmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateAlarmResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Alarm
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers CreateAlarmResponse201Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	case rsp.StatusCode == 401:
+		var headers CreateAlarmResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseAckAlarmsResponse parses an HTTP response from a AckAlarmsWithResponse call
+func ParseAckAlarmsResponse(rsp *http.Response) (*AckAlarmsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AckAlarmsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest []AckResult
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers AckAlarmsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListAlarmEventsResponse parses an HTTP response from a ListAlarmEventsWithResponse call
+func ParseListAlarmEventsResponse(rsp *http.Response) (*ListAlarmEventsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAlarmEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest []AlarmEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ListAlarmEventsResponse200Headers
+		if values := rsp.Header.Values("Link"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Link", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Link = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers ListAlarmEventsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetAlarmKPIResponse parses an HTTP response from a GetAlarmKPIWithResponse call
+func ParseGetAlarmKPIResponse(rsp *http.Response) (*GetAlarmKPIResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetAlarmKPIResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AlarmKPI
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetAlarmKPIResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseSimulateAlarmResponse parses an HTTP response from a SimulateAlarmWithResponse call
+func ParseSimulateAlarmResponse(rsp *http.Response) (*SimulateAlarmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SimulateAlarmResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AlarmSimulated
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers SimulateAlarmResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteAlarmResponse parses an HTTP response from a DeleteAlarmWithResponse call
+func ParseDeleteAlarmResponse(rsp *http.Response) (*DeleteAlarmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteAlarmResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest WhatGoes
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
+		var dest PreconditionFailed
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON412 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers DeleteAlarmResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetAlarmResponse parses an HTTP response from a GetAlarmWithResponse call
+func ParseGetAlarmResponse(rsp *http.Response) (*GetAlarmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetAlarmResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TheAlarm
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetAlarmResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers GetAlarmResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUpdateAlarmResponse parses an HTTP response from a UpdateAlarmWithResponse call
+func ParseUpdateAlarmResponse(rsp *http.Response) (*UpdateAlarmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateAlarmResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TheAlarm
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
+		var dest PreconditionFailed
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON412 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers UpdateAlarmResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers UpdateAlarmResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseAckAlarmResponse parses an HTTP response from a AckAlarmWithResponse call
+func ParseAckAlarmResponse(rsp *http.Response) (*AckAlarmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AckAlarmResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TheAlarm
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers AckAlarmResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers AckAlarmResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCommentAlarmResponse parses an HTTP response from a CommentAlarmWithResponse call
+func ParseCommentAlarmResponse(rsp *http.Response) (*CommentAlarmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CommentAlarmResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TheAlarm
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers CommentAlarmResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers CommentAlarmResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListEventsOfAlarmResponse parses an HTTP response from a ListEventsOfAlarmWithResponse call
+func ParseListEventsOfAlarmResponse(rsp *http.Response) (*ListEventsOfAlarmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListEventsOfAlarmResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest []AlarmEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ListEventsOfAlarmResponse200Headers
+		if values := rsp.Header.Values("Link"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Link", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Link = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers ListEventsOfAlarmResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseExplainAlarmResponse parses an HTTP response from a ExplainAlarmWithResponse call
+func ParseExplainAlarmResponse(rsp *http.Response) (*ExplainAlarmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExplainAlarmResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AlarmExplanation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ExplainAlarmResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseTakeAlarmOutResponse parses an HTTP response from a TakeAlarmOutWithResponse call
+func ParseTakeAlarmOutResponse(rsp *http.Response) (*TakeAlarmOutResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &TakeAlarmOutResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TheAlarm
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers TakeAlarmOutResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers TakeAlarmOutResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseResetAlarmResponse parses an HTTP response from a ResetAlarmWithResponse call
+func ParseResetAlarmResponse(rsp *http.Response) (*ResetAlarmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ResetAlarmResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TheAlarm
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ResetAlarmResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers ResetAlarmResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseReturnAlarmResponse parses an HTTP response from a ReturnAlarmWithResponse call
+func ParseReturnAlarmResponse(rsp *http.Response) (*ReturnAlarmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReturnAlarmResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TheAlarm
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ReturnAlarmResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers ReturnAlarmResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseShelveAlarmResponse parses an HTTP response from a ShelveAlarmWithResponse call
+func ParseShelveAlarmResponse(rsp *http.Response) (*ShelveAlarmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ShelveAlarmResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TheAlarm
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ShelveAlarmResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers ShelveAlarmResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUnshelveAlarmResponse parses an HTTP response from a UnshelveAlarmWithResponse call
+func ParseUnshelveAlarmResponse(rsp *http.Response) (*UnshelveAlarmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UnshelveAlarmResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TheAlarm
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers UnshelveAlarmResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers UnshelveAlarmResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
 }
 
 // ParseLoginResponse parses an HTTP response from a LoginWithResponse call
@@ -10905,6 +17618,13 @@ func ParseDeleteSensorResponse(rsp *http.Response) (*DeleteSensorResponse, error
 			return nil, err
 		}
 		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
 		var dest PreconditionFailed

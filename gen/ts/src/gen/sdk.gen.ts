@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.js';
 import type { Client, Options as Options2, TDataShape } from './client/index.js';
-import type { ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CreateCredentialData, CreateCredentialErrors, CreateCredentialResponses, CreateGatewayData, CreateGatewayErrors, CreateGatewayResponses, CreateSensorData, CreateSensorErrors, CreateSensorResponses, CreateTicketData, CreateTicketErrors, CreateTicketResponses, DeleteDataData, DeleteDataErrors, DeleteDataResponses, DeleteGatewayData, DeleteGatewayErrors, DeleteGatewayResponses, DeleteSensorData, DeleteSensorErrors, DeleteSensorResponses, ExportDataData, ExportDataErrors, ExportDataResponses, GetGatewayData, GetGatewayErrors, GetGatewayResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetLiveData, GetLiveErrors, GetLiveResponses, GetMeData, GetMeErrors, GetMeResponses, GetMetricsData, GetMetricsErrors, GetMetricsResponses, GetOpenApiData, GetOpenApiErrors, GetOpenApiResponses, GetReadyData, GetReadyErrors, GetReadyResponses, GetSensorData, GetSensorErrors, GetSensorResponses, GetVersionData, GetVersionErrors, GetVersionResponses, ListCredentialsData, ListCredentialsErrors, ListCredentialsResponses, ListDataData, ListDataErrors, ListDataResponses, ListGatewaysData, ListGatewaysErrors, ListGatewaysResponses, ListLatestData, ListLatestErrors, ListLatestResponses, ListRejectionsData, ListRejectionsErrors, ListRejectionsResponses, ListSensorsData, ListSensorsErrors, ListSensorsResponses, LoginData, LoginErrors, LoginResponses, LogoutData, LogoutErrors, LogoutResponses, RefreshData, RefreshErrors, RefreshResponses, RevokeCredentialData, RevokeCredentialErrors, RevokeCredentialResponses, StreamAlarmsData, StreamAlarmsErrors, StreamAlarmsResponses, UpdateGatewayData, UpdateGatewayErrors, UpdateGatewayResponses, UpdateSensorData, UpdateSensorErrors, UpdateSensorResponses, WriteDataData, WriteDataErrors, WriteDataResponses } from './types.gen.js';
+import type { AckAlarmData, AckAlarmErrors, AckAlarmResponses, AckAlarmsData, AckAlarmsErrors, AckAlarmsResponses, ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CommentAlarmData, CommentAlarmErrors, CommentAlarmResponses, CreateAlarmData, CreateAlarmErrors, CreateAlarmResponses, CreateCredentialData, CreateCredentialErrors, CreateCredentialResponses, CreateGatewayData, CreateGatewayErrors, CreateGatewayResponses, CreateSensorData, CreateSensorErrors, CreateSensorResponses, CreateTicketData, CreateTicketErrors, CreateTicketResponses, DeleteAlarmData, DeleteAlarmErrors, DeleteAlarmResponses, DeleteDataData, DeleteDataErrors, DeleteDataResponses, DeleteGatewayData, DeleteGatewayErrors, DeleteGatewayResponses, DeleteSensorData, DeleteSensorErrors, DeleteSensorResponses, ExplainAlarmData, ExplainAlarmErrors, ExplainAlarmResponses, ExportDataData, ExportDataErrors, ExportDataResponses, GetAlarmData, GetAlarmErrors, GetAlarmKpiData, GetAlarmKpiErrors, GetAlarmKpiResponses, GetAlarmResponses, GetGatewayData, GetGatewayErrors, GetGatewayResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetLiveData, GetLiveErrors, GetLiveResponses, GetMeData, GetMeErrors, GetMeResponses, GetMetricsData, GetMetricsErrors, GetMetricsResponses, GetOpenApiData, GetOpenApiErrors, GetOpenApiResponses, GetReadyData, GetReadyErrors, GetReadyResponses, GetSensorData, GetSensorErrors, GetSensorResponses, GetVersionData, GetVersionErrors, GetVersionResponses, ListAlarmEventsData, ListAlarmEventsErrors, ListAlarmEventsResponses, ListAlarmsData, ListAlarmsErrors, ListAlarmsResponses, ListCredentialsData, ListCredentialsErrors, ListCredentialsResponses, ListDataData, ListDataErrors, ListDataResponses, ListEventsOfAlarmData, ListEventsOfAlarmErrors, ListEventsOfAlarmResponses, ListGatewaysData, ListGatewaysErrors, ListGatewaysResponses, ListLatestData, ListLatestErrors, ListLatestResponses, ListRejectionsData, ListRejectionsErrors, ListRejectionsResponses, ListSensorsData, ListSensorsErrors, ListSensorsResponses, LoginData, LoginErrors, LoginResponses, LogoutData, LogoutErrors, LogoutResponses, RefreshData, RefreshErrors, RefreshResponses, ResetAlarmData, ResetAlarmErrors, ResetAlarmResponses, ReturnAlarmData, ReturnAlarmErrors, ReturnAlarmResponses, RevokeCredentialData, RevokeCredentialErrors, RevokeCredentialResponses, ShelveAlarmData, ShelveAlarmErrors, ShelveAlarmResponses, SimulateAlarmData, SimulateAlarmErrors, SimulateAlarmResponses, StreamAlarmsData, StreamAlarmsErrors, StreamAlarmsResponses, TakeAlarmOutData, TakeAlarmOutErrors, TakeAlarmOutResponses, UnshelveAlarmData, UnshelveAlarmErrors, UnshelveAlarmResponses, UpdateAlarmData, UpdateAlarmErrors, UpdateAlarmResponses, UpdateGatewayData, UpdateGatewayErrors, UpdateGatewayResponses, UpdateSensorData, UpdateSensorErrors, UpdateSensorResponses, WriteDataData, WriteDataErrors, WriteDataResponses } from './types.gen.js';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -219,7 +219,7 @@ export const createSensor = <ThrowOnError extends boolean = false>(options: Opti
 /**
  * Delete a sensor
  *
- * Its readings go with it; they are removed in the background. `dry_run=true` answers what would go and changes nothing.
+ * Its alarms and readings go with it; readings are removed in the background. While an alarm of another sensor looks at it, 409. `dry_run=true` answers what would go and changes nothing.
  * To stop a sensor and keep its history, set `is_active` to false.
  *
  */
@@ -380,6 +380,248 @@ export const streamAlarms = <ThrowOnError extends boolean = false>(options?: Opt
             type: 'apiKey'
         }],
     url: '/ws/alarms',
+    ...options
+});
+
+/**
+ * List alarms
+ *
+ * With where each stands; the worst first, unless another order is asked for.
+ */
+export const listAlarms = <ThrowOnError extends boolean = false>(options?: Options<ListAlarmsData, ThrowOnError>) => (options?.client ?? client).get<ListAlarmsResponses, ListAlarmsErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/alarms',
+    ...options
+});
+
+/**
+ * Make an alarm
+ *
+ * A rule on a sensor. It is normal until readings, or their absence, say otherwise.
+ */
+export const createAlarm = <ThrowOnError extends boolean = false>(options: Options<CreateAlarmData, ThrowOnError>) => (options.client ?? client).post<CreateAlarmResponses, CreateAlarmErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/alarms',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Acknowledge several alarms
+ *
+ * Each as by itself; one that is refused does not hold up the others.
+ */
+export const ackAlarms = <ThrowOnError extends boolean = false>(options: Options<AckAlarmsData, ThrowOnError>) => (options.client ?? client).post<AckAlarmsResponses, AckAlarmsErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/alarms/ack',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * What happened to alarms
+ *
+ * The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted.
+ */
+export const listAlarmEvents = <ThrowOnError extends boolean = false>(options?: Options<ListAlarmEventsData, ThrowOnError>) => (options?.client ?? client).get<ListAlarmEventsResponses, ListAlarmEventsErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/alarms/events',
+    ...options
+});
+
+/**
+ * Try a rule on stored readings
+ *
+ * What the rule would have done from start to end, by the code that runs live. Nothing is changed.
+ */
+export const simulateAlarm = <ThrowOnError extends boolean = false>(options: Options<SimulateAlarmData, ThrowOnError>) => (options.client ?? client).post<SimulateAlarmResponses, SimulateAlarmErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/alarms/simulate',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * How good the alarm system is
+ *
+ * Against the limits of EEMUA 191, for at most 31 days; the last 24 hours unless said otherwise.
+ */
+export const getAlarmKpi = <ThrowOnError extends boolean = false>(options?: Options<GetAlarmKpiData, ThrowOnError>) => (options?.client ?? client).get<GetAlarmKpiResponses, GetAlarmKpiErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/alarms/kpi',
+    ...options
+});
+
+/**
+ * Delete an alarm
+ *
+ * Its events stay in the journal. One that suppresses others is not deleted before their rules are changed. To silence it, take it out of service.
+ */
+export const deleteAlarm = <ThrowOnError extends boolean = false>(options: Options<DeleteAlarmData, ThrowOnError>) => (options.client ?? client).delete<DeleteAlarmResponses, DeleteAlarmErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/alarms/{id}',
+    ...options
+});
+
+/**
+ * One alarm
+ *
+ * Its rule and where it stands. The `ETag` is of the rule.
+ */
+export const getAlarm = <ThrowOnError extends boolean = false>(options: Options<GetAlarmData, ThrowOnError>) => (options.client ?? client).get<GetAlarmResponses, GetAlarmErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/alarms/{id}',
+    ...options
+});
+
+/**
+ * Change an alarm's rule
+ *
+ * The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+ */
+export const updateAlarm = <ThrowOnError extends boolean = false>(options: Options<UpdateAlarmData, ThrowOnError>) => (options.client ?? client).put<UpdateAlarmResponses, UpdateAlarmErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/alarms/{id}',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Acknowledge an alarm
+ *
+ * Names the occurrence and version that were seen; when it has changed since, 409, and nothing is acknowledged.
+ */
+export const ackAlarm = <ThrowOnError extends boolean = false>(options: Options<AckAlarmData, ThrowOnError>) => (options.client ?? client).post<AckAlarmResponses, AckAlarmErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/alarms/{id}/ack',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Shelve an alarm
+ *
+ * For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by itself.
+ */
+export const shelveAlarm = <ThrowOnError extends boolean = false>(options: Options<ShelveAlarmData, ThrowOnError>) => (options.client ?? client).post<ShelveAlarmResponses, ShelveAlarmErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/alarms/{id}/shelve',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Take an alarm off the shelf
+ *
+ * Before its time.
+ */
+export const unshelveAlarm = <ThrowOnError extends boolean = false>(options: Options<UnshelveAlarmData, ThrowOnError>) => (options.client ?? client).post<UnshelveAlarmResponses, UnshelveAlarmErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/alarms/{id}/unshelve',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Reset a latched alarm
+ *
+ * Once its trouble is over.
+ */
+export const resetAlarm = <ThrowOnError extends boolean = false>(options: Options<ResetAlarmData, ThrowOnError>) => (options.client ?? client).post<ResetAlarmResponses, ResetAlarmErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/alarms/{id}/reset',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Take an alarm out of service
+ *
+ * Until it is returned; needs a reason.
+ */
+export const takeAlarmOut = <ThrowOnError extends boolean = false>(options: Options<TakeAlarmOutData, ThrowOnError>) => (options.client ?? client).post<TakeAlarmOutResponses, TakeAlarmOutErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/alarms/{id}/out-of-service',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Return an alarm to service
+ *
+ * It is then what its readings say.
+ */
+export const returnAlarm = <ThrowOnError extends boolean = false>(options: Options<ReturnAlarmData, ThrowOnError>) => (options.client ?? client).post<ReturnAlarmResponses, ReturnAlarmErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/alarms/{id}/return-to-service',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Comment on an alarm
+ *
+ * Goes into its journal.
+ */
+export const commentAlarm = <ThrowOnError extends boolean = false>(options: Options<CommentAlarmData, ThrowOnError>) => (options.client ?? client).post<CommentAlarmResponses, CommentAlarmErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/alarms/{id}/comments',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * What happened to one alarm
+ *
+ * Its journal, oldest first; also of one that is deleted.
+ */
+export const listEventsOfAlarm = <ThrowOnError extends boolean = false>(options: Options<ListEventsOfAlarmData, ThrowOnError>) => (options.client ?? client).get<ListEventsOfAlarmResponses, ListEventsOfAlarmErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/alarms/{id}/events',
+    ...options
+});
+
+/**
+ * Why an alarm is as it is
+ *
+ * What it looks at, what it waits for, and the reasons in sentences.
+ */
+export const explainAlarm = <ThrowOnError extends boolean = false>(options: Options<ExplainAlarmData, ThrowOnError>) => (options.client ?? client).get<ExplainAlarmResponses, ExplainAlarmErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/alarms/{id}/explain',
     ...options
 });
 

@@ -233,6 +233,10 @@ export type Deletion = {
      */
     sensors: number;
     /**
+     * How many alarms.
+     */
+    alarms: number;
+    /**
      * Time of the oldest reading that goes; null if there is none.
      */
     first_reading_at: string | null;
@@ -512,6 +516,408 @@ export const RejectionReason = {
  *
  */
 export type RejectionReason = typeof RejectionReason[keyof typeof RejectionReason];
+
+/**
+ * How bad it is.
+ */
+export const Severity = {
+    CRITICAL: 'critical',
+    MAJOR: 'major',
+    MINOR: 'minor',
+    WARNING: 'warning'
+} as const;
+
+/**
+ * How bad it is.
+ */
+export type Severity = typeof Severity[keyof typeof Severity];
+
+/**
+ * The state of an alarm by ISA-18.2.
+ */
+export const AlarmPhase = {
+    NORMAL: 'normal',
+    ACTIVE_UNACKNOWLEDGED: 'active_unacknowledged',
+    ACTIVE_ACKNOWLEDGED: 'active_acknowledged',
+    RETURNED_UNACKNOWLEDGED: 'returned_unacknowledged',
+    LATCHED_UNACKNOWLEDGED: 'latched_unacknowledged',
+    LATCHED_ACKNOWLEDGED: 'latched_acknowledged',
+    SHELVED: 'shelved',
+    SUPPRESSED: 'suppressed',
+    OUT_OF_SERVICE: 'out_of_service'
+} as const;
+
+/**
+ * The state of an alarm by ISA-18.2.
+ */
+export type AlarmPhase = typeof AlarmPhase[keyof typeof AlarmPhase];
+
+export type AlarmLimit = {
+    value: number;
+    severity?: Severity;
+};
+
+export type AlarmRule = {
+    name: Name;
+    /**
+     * What it watches for; each but bad_quality has a member of its own.
+     */
+    kind: 'threshold' | 'outside_range' | 'inside_range' | 'rate' | 'deviation' | 'no_data' | 'bad_quality' | 'expression';
+    severity: Severity;
+    /**
+     * threshold: one alarm, whose level is the outermost limit that the value is beyond.
+     */
+    limits?: {
+        high_high?: AlarmLimit;
+        high?: AlarmLimit;
+        low?: AlarmLimit;
+        low_low?: AlarmLimit;
+    };
+    /**
+     * outside_range, inside_range: both ends are inside.
+     */
+    range?: {
+        low: number;
+        high: number;
+    };
+    /**
+     * rate: how far the value may move.
+     */
+    rate?: {
+        limit: number;
+        per: 'second' | 'minute' | 'hour';
+        window_ms: number;
+        direction?: 'up' | 'down';
+    };
+    /**
+     * deviation: from a setpoint or from another sensor.
+     */
+    deviation?: {
+        setpoint?: number;
+        sensor_id?: Id;
+        limit: number;
+        direction?: 'up' | 'down';
+        max_age_ms?: number;
+    };
+    no_data_after_ms?: number;
+    /**
+     * expression: breached when text is true; inputs gives the sensor behind each name.
+     */
+    expression?: {
+        text: string;
+        inputs: {
+            [key: string]: Id;
+        };
+        max_age_ms?: number;
+    };
+    /**
+     * How far inside a limit a value must be before the limit counts as left.
+     */
+    deadband?: {
+        value: number;
+        unit?: 'absolute' | 'percent';
+    };
+    on_delay_ms?: number;
+    off_delay_ms?: number;
+    min_samples?: number;
+    ignore_uncertain?: boolean;
+    latching?: boolean;
+    realarm_after_ms?: number;
+    /**
+     * Outside of it the alarm is suppressed.
+     */
+    schedule?: {
+        zone: string;
+        days?: Array<'mon' | 'tue' | 'wed' | 'thu' | 'fri' | 'sat' | 'sun'>;
+        from: string;
+        to: string;
+    };
+    /**
+     * Alarms that are the cause: while one of them stands, this is suppressed.
+     */
+    suppressed_by?: Array<Id>;
+    labels?: {
+        [key: string]: string;
+    };
+    message?: string;
+    documentation_url?: string;
+    recommended_action?: string;
+};
+
+export type AlarmCreate = {
+    sensor_id: Id;
+    rule: AlarmRule;
+};
+
+export type AlarmUpdate = {
+    rule: AlarmRule;
+};
+
+export type AlarmSimulate = {
+    sensor_id: Id;
+    rule: AlarmRule;
+    start: string;
+    end: string;
+};
+
+export type Alarm = {
+    id: Id;
+    sensor_id: Id;
+    gateway_id: Id;
+    rule: AlarmRule;
+    /**
+     * Counts changes of the rule, as the ETag.
+     */
+    rule_version: number;
+    state: AlarmPhase;
+    severity: Severity;
+    /**
+     * The newest one; 0 when there was none.
+     */
+    occurrence: number;
+    /**
+     * Counts changes of the state; commands name it.
+     */
+    version: number;
+    since: string;
+    raised_at: string | null;
+    cleared_at: string | null;
+    acknowledged_at: string | null;
+    shelved_until: string | null;
+    /**
+     * Why its rule cannot be evaluated; empty when it can.
+     */
+    fault: string;
+    /**
+     * When it will be looked at without a reading.
+     */
+    due_at: string | null;
+    created_at: string;
+    updated_at: string;
+};
+
+export type AlarmAck = {
+    /**
+     * The occurrence that was seen.
+     */
+    occurrence: number;
+    /**
+     * The version that was seen; 409 when it is another now.
+     */
+    version: number;
+    /**
+     * Goes into the journal.
+     */
+    comment?: string;
+};
+
+export type AlarmAcks = {
+    alarms: Array<{
+        id: Id;
+        /**
+         * The occurrence that was seen.
+         */
+        occurrence: number;
+        /**
+         * The version that was seen; 409 when it is another now.
+         */
+        version: number;
+    }>;
+    /**
+     * Goes into the journal.
+     */
+    comment?: string;
+};
+
+export type AckResult = {
+    id: Id;
+    status: 'acknowledged' | 'stale' | 'not_allowed' | 'not_found';
+    /**
+     * For people; empty when it is acknowledged.
+     */
+    reason: string;
+};
+
+export type AlarmShelve = {
+    /**
+     * How long; may be left out with one_shot.
+     */
+    minutes?: number;
+    /**
+     * Also ends when the alarm clears.
+     */
+    one_shot?: boolean;
+    /**
+     * The version that was seen; 409 when it is another now.
+     */
+    version?: number;
+    /**
+     * Goes into the journal.
+     */
+    comment: string;
+};
+
+export type AlarmCommand = {
+    /**
+     * The version that was seen; 409 when it is another now.
+     */
+    version?: number;
+    /**
+     * Goes into the journal.
+     */
+    comment?: string;
+};
+
+export type AlarmComment = {
+    comment: string;
+};
+
+export type AlarmEvent = {
+    /**
+     * Of the database; offsets of another mean nothing here.
+     */
+    epoch: string;
+    offset: number;
+    at: string;
+    recorded_at: string;
+    alarm_id: Id;
+    sensor_id: Id;
+    gateway_id: Id;
+    occurrence: number;
+    version: number;
+    rule_version: number;
+    /**
+     * What happened: raised, escalated, cleared, acknowledged, …
+     */
+    kind: string;
+    before: AlarmPhase;
+    after: AlarmPhase;
+    /**
+     * The limit, such as high_high; empty when there is none.
+     */
+    level: string;
+    severity: Severity;
+    value: number | null;
+    message: string;
+    /**
+     * Empty when nobody did it.
+     */
+    user: string;
+    comment: string;
+    /**
+     * For the journal only: the alarm is shelved, suppressed or out of service.
+     */
+    quiet: boolean;
+};
+
+export type SimulatedEvent = {
+    at: string;
+    /**
+     * What happened: raised, escalated, cleared, acknowledged, …
+     */
+    kind: string;
+    occurrence: number;
+    before: AlarmPhase;
+    after: AlarmPhase;
+    /**
+     * The limit, such as high_high; empty when there is none.
+     */
+    level: string;
+    severity: Severity;
+    value: number | null;
+    message: string;
+    comment: string;
+    /**
+     * For the journal only: the alarm is shelved, suppressed or out of service.
+     */
+    quiet: boolean;
+    /**
+     * People would have been told.
+     */
+    notice: boolean;
+};
+
+export type AlarmSimulated = {
+    /**
+     * How many were looked at.
+     */
+    readings: number;
+    events: Array<SimulatedEvent>;
+    /**
+     * There were more than 10,000 events; the first are here.
+     */
+    truncated: boolean;
+    state: AlarmPhase;
+};
+
+export type AlarmExplanation = {
+    at: string;
+    rule_version: number;
+    state: AlarmPhase;
+    process: AlarmPhase;
+    occurrence: number;
+    level: string;
+    severity: Severity;
+    inputs: Array<{
+        sensor_id: Id;
+        at: string | null;
+        value: number | null;
+        quality: Quality;
+        compared: boolean;
+    }>;
+    timers: Array<{
+        name: string;
+        level: string;
+        since: string | null;
+        due: string | null;
+        samples: number;
+    }>;
+    why: Array<string>;
+};
+
+export type AlarmCount = {
+    alarm_id: Id;
+    count: number;
+};
+
+export type AlarmKpi = {
+    start: string;
+    end: string;
+    /**
+     * How many were announced.
+     */
+    alarms: number;
+    per_10_min: Array<number>;
+    average_per_10_min: number;
+    peak_per_10_min: number;
+    floods: Array<{
+        start: string;
+        end: string;
+        alarms: number;
+    }>;
+    flood_share: number;
+    chattering: Array<AlarmCount>;
+    chattering_alarms: number;
+    stale: Array<{
+        alarm_id: Id;
+        since: string;
+    }>;
+    stale_alarms: number;
+    top_ten: Array<AlarmCount>;
+    top_ten_share: number;
+    by_severity: {
+        [key: string]: number;
+    };
+    acknowledged: number;
+    /**
+     * 0 when nothing was acknowledged.
+     */
+    mean_time_to_acknowledge_ms: number;
+    /**
+     * Limits of EEMUA 191 that were not met.
+     */
+    missed: Array<string>;
+};
 
 export type Ticket = {
     ticket: string;
@@ -1648,6 +2054,10 @@ export type DeleteSensorErrors = {
      */
     404: Problem;
     /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
      * Somebody has changed it since the `ETag` was read.
      */
     412: Problem;
@@ -2191,6 +2601,977 @@ export type StreamAlarmsResponses = {
 };
 
 export type StreamAlarmsResponse = StreamAlarmsResponses[keyof StreamAlarmsResponses];
+
+export type ListAlarmsData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * Only alarms in one of these states.
+         */
+        state?: Array<AlarmPhase>;
+        /**
+         * Only alarms of one of these severities.
+         */
+        severity?: Array<Severity>;
+        /**
+         * Only alarms of this sensor.
+         */
+        sensor_id?: Id;
+        /**
+         * Only alarms of this gateway's sensors.
+         */
+        gateway_id?: Id;
+        /**
+         * Only alarms that have all of these labels, each as `name=value`.
+         */
+        label?: Array<string>;
+        /**
+         * Only alarms with this in their name or message, in upper or lower case.
+         */
+        text?: string;
+        /**
+         * Only alarms in their state since this instant or later.
+         */
+        start?: string;
+        /**
+         * Only alarms in their state since before this instant.
+         */
+        end?: string;
+        /**
+         * By severity, of one severity the newest first; or by age of the state.
+         */
+        sort?: 'severity' | 'newest' | 'oldest';
+        /**
+         * How many at most.
+         */
+        limit?: number;
+        /**
+         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         */
+        cursor?: string;
+        /**
+         * Also send `X-Total-Count`.
+         */
+        count?: boolean;
+    };
+    url: '/api/alarms';
+};
+
+export type ListAlarmsErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type ListAlarmsError = ListAlarmsErrors[keyof ListAlarmsErrors];
+
+export type ListAlarmsResponses = {
+    /**
+     * A page of alarms.
+     */
+    200: Array<Alarm>;
+};
+
+export type ListAlarmsResponse = ListAlarmsResponses[keyof ListAlarmsResponses];
+
+export type CreateAlarmData = {
+    body: AlarmCreate;
+    path?: never;
+    query?: never;
+    url: '/api/alarms';
+};
+
+export type CreateAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * The `Content-Type` is not one the operation takes.
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type CreateAlarmError = CreateAlarmErrors[keyof CreateAlarmErrors];
+
+export type CreateAlarmResponses = {
+    /**
+     * The new alarm.
+     */
+    201: Alarm;
+};
+
+export type CreateAlarmResponse = CreateAlarmResponses[keyof CreateAlarmResponses];
+
+export type AckAlarmsData = {
+    body: AlarmAcks;
+    path?: never;
+    query?: never;
+    url: '/api/alarms/ack';
+};
+
+export type AckAlarmsErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * The `Content-Type` is not one the operation takes.
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type AckAlarmsError = AckAlarmsErrors[keyof AckAlarmsErrors];
+
+export type AckAlarmsResponses = {
+    /**
+     * What became of each, in order.
+     */
+    200: Array<AckResult>;
+};
+
+export type AckAlarmsResponse = AckAlarmsResponses[keyof AckAlarmsResponses];
+
+export type ListAlarmEventsData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * Only alarms of this sensor.
+         */
+        sensor_id?: Id;
+        /**
+         * Only alarms of this gateway.
+         */
+        gateway_id?: Id;
+        /**
+         * Only events of this kind.
+         */
+        kind?: string;
+        /**
+         * Only of this severity.
+         */
+        severity?: Severity;
+        /**
+         * Only those that happened at this instant or later.
+         */
+        start?: string;
+        /**
+         * Only those that happened before this instant.
+         */
+        end?: string;
+        /**
+         * Only those with a higher offset.
+         */
+        after?: number;
+        /**
+         * How many at most.
+         */
+        limit?: number;
+        /**
+         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         */
+        cursor?: string;
+    };
+    url: '/api/alarms/events';
+};
+
+export type ListAlarmEventsErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type ListAlarmEventsError = ListAlarmEventsErrors[keyof ListAlarmEventsErrors];
+
+export type ListAlarmEventsResponses = {
+    /**
+     * A page of events.
+     */
+    200: Array<AlarmEvent>;
+};
+
+export type ListAlarmEventsResponse = ListAlarmEventsResponses[keyof ListAlarmEventsResponses];
+
+export type SimulateAlarmData = {
+    body: AlarmSimulate;
+    path?: never;
+    query?: never;
+    url: '/api/alarms/simulate';
+};
+
+export type SimulateAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * The `Content-Type` is not one the operation takes.
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type SimulateAlarmError = SimulateAlarmErrors[keyof SimulateAlarmErrors];
+
+export type SimulateAlarmResponses = {
+    /**
+     * What it would have done.
+     */
+    200: AlarmSimulated;
+};
+
+export type SimulateAlarmResponse = SimulateAlarmResponses[keyof SimulateAlarmResponses];
+
+export type GetAlarmKpiData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * From this instant.
+         */
+        start?: string;
+        /**
+         * Until before this instant.
+         */
+        end?: string;
+    };
+    url: '/api/alarms/kpi';
+};
+
+export type GetAlarmKpiErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type GetAlarmKpiError = GetAlarmKpiErrors[keyof GetAlarmKpiErrors];
+
+export type GetAlarmKpiResponses = {
+    /**
+     * The figures.
+     */
+    200: AlarmKpi;
+};
+
+export type GetAlarmKpiResponse = GetAlarmKpiResponses[keyof GetAlarmKpiResponses];
+
+export type DeleteAlarmData = {
+    body?: never;
+    headers?: {
+        /**
+         * The `ETag` that the change is based on; 412 when it is no longer the current one.
+         */
+        'If-Match'?: string;
+    };
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: {
+        /**
+         * Answer what would go and change nothing.
+         */
+        dry_run?: boolean;
+    };
+    url: '/api/alarms/{id}';
+};
+
+export type DeleteAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * Somebody has changed it since the `ETag` was read.
+     */
+    412: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type DeleteAlarmError = DeleteAlarmErrors[keyof DeleteAlarmErrors];
+
+export type DeleteAlarmResponses = {
+    /**
+     * What went, or would go.
+     */
+    200: Deletion;
+};
+
+export type DeleteAlarmResponse = DeleteAlarmResponses[keyof DeleteAlarmResponses];
+
+export type GetAlarmData = {
+    body?: never;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/alarms/{id}';
+};
+
+export type GetAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type GetAlarmError = GetAlarmErrors[keyof GetAlarmErrors];
+
+export type GetAlarmResponses = {
+    /**
+     * The alarm.
+     */
+    200: Alarm;
+};
+
+export type GetAlarmResponse = GetAlarmResponses[keyof GetAlarmResponses];
+
+export type UpdateAlarmData = {
+    body: AlarmUpdate;
+    headers?: {
+        /**
+         * The `ETag` that the change is based on; 412 when it is no longer the current one.
+         */
+        'If-Match'?: string;
+    };
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/alarms/{id}';
+};
+
+export type UpdateAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * Somebody has changed it since the `ETag` was read.
+     */
+    412: Problem;
+    /**
+     * The `Content-Type` is not one the operation takes.
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type UpdateAlarmError = UpdateAlarmErrors[keyof UpdateAlarmErrors];
+
+export type UpdateAlarmResponses = {
+    /**
+     * The alarm.
+     */
+    200: Alarm;
+};
+
+export type UpdateAlarmResponse = UpdateAlarmResponses[keyof UpdateAlarmResponses];
+
+export type AckAlarmData = {
+    body: AlarmAck;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/alarms/{id}/ack';
+};
+
+export type AckAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * The `Content-Type` is not one the operation takes.
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type AckAlarmError = AckAlarmErrors[keyof AckAlarmErrors];
+
+export type AckAlarmResponses = {
+    /**
+     * The alarm.
+     */
+    200: Alarm;
+};
+
+export type AckAlarmResponse = AckAlarmResponses[keyof AckAlarmResponses];
+
+export type ShelveAlarmData = {
+    body: AlarmShelve;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/alarms/{id}/shelve';
+};
+
+export type ShelveAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * The `Content-Type` is not one the operation takes.
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type ShelveAlarmError = ShelveAlarmErrors[keyof ShelveAlarmErrors];
+
+export type ShelveAlarmResponses = {
+    /**
+     * The alarm.
+     */
+    200: Alarm;
+};
+
+export type ShelveAlarmResponse = ShelveAlarmResponses[keyof ShelveAlarmResponses];
+
+export type UnshelveAlarmData = {
+    body: AlarmCommand;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/alarms/{id}/unshelve';
+};
+
+export type UnshelveAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * The `Content-Type` is not one the operation takes.
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type UnshelveAlarmError = UnshelveAlarmErrors[keyof UnshelveAlarmErrors];
+
+export type UnshelveAlarmResponses = {
+    /**
+     * The alarm.
+     */
+    200: Alarm;
+};
+
+export type UnshelveAlarmResponse = UnshelveAlarmResponses[keyof UnshelveAlarmResponses];
+
+export type ResetAlarmData = {
+    body: AlarmCommand;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/alarms/{id}/reset';
+};
+
+export type ResetAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * The `Content-Type` is not one the operation takes.
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type ResetAlarmError = ResetAlarmErrors[keyof ResetAlarmErrors];
+
+export type ResetAlarmResponses = {
+    /**
+     * The alarm.
+     */
+    200: Alarm;
+};
+
+export type ResetAlarmResponse = ResetAlarmResponses[keyof ResetAlarmResponses];
+
+export type TakeAlarmOutData = {
+    body: AlarmCommand;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/alarms/{id}/out-of-service';
+};
+
+export type TakeAlarmOutErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * The `Content-Type` is not one the operation takes.
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type TakeAlarmOutError = TakeAlarmOutErrors[keyof TakeAlarmOutErrors];
+
+export type TakeAlarmOutResponses = {
+    /**
+     * The alarm.
+     */
+    200: Alarm;
+};
+
+export type TakeAlarmOutResponse = TakeAlarmOutResponses[keyof TakeAlarmOutResponses];
+
+export type ReturnAlarmData = {
+    body: AlarmCommand;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/alarms/{id}/return-to-service';
+};
+
+export type ReturnAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * The `Content-Type` is not one the operation takes.
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type ReturnAlarmError = ReturnAlarmErrors[keyof ReturnAlarmErrors];
+
+export type ReturnAlarmResponses = {
+    /**
+     * The alarm.
+     */
+    200: Alarm;
+};
+
+export type ReturnAlarmResponse = ReturnAlarmResponses[keyof ReturnAlarmResponses];
+
+export type CommentAlarmData = {
+    body: AlarmComment;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/alarms/{id}/comments';
+};
+
+export type CommentAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * The `Content-Type` is not one the operation takes.
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type CommentAlarmError = CommentAlarmErrors[keyof CommentAlarmErrors];
+
+export type CommentAlarmResponses = {
+    /**
+     * The alarm.
+     */
+    200: Alarm;
+};
+
+export type CommentAlarmResponse = CommentAlarmResponses[keyof CommentAlarmResponses];
+
+export type ListEventsOfAlarmData = {
+    body?: never;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: {
+        /**
+         * Only events of this kind.
+         */
+        kind?: string;
+        /**
+         * Only of this severity.
+         */
+        severity?: Severity;
+        /**
+         * Only those that happened at this instant or later.
+         */
+        start?: string;
+        /**
+         * Only those that happened before this instant.
+         */
+        end?: string;
+        /**
+         * Only those with a higher offset.
+         */
+        after?: number;
+        /**
+         * How many at most.
+         */
+        limit?: number;
+        /**
+         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         */
+        cursor?: string;
+    };
+    url: '/api/alarms/{id}/events';
+};
+
+export type ListEventsOfAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type ListEventsOfAlarmError = ListEventsOfAlarmErrors[keyof ListEventsOfAlarmErrors];
+
+export type ListEventsOfAlarmResponses = {
+    /**
+     * A page of events.
+     */
+    200: Array<AlarmEvent>;
+};
+
+export type ListEventsOfAlarmResponse = ListEventsOfAlarmResponses[keyof ListEventsOfAlarmResponses];
+
+export type ExplainAlarmData = {
+    body?: never;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/alarms/{id}/explain';
+};
+
+export type ExplainAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type ExplainAlarmError = ExplainAlarmErrors[keyof ExplainAlarmErrors];
+
+export type ExplainAlarmResponses = {
+    /**
+     * The reasons.
+     */
+    200: AlarmExplanation;
+};
+
+export type ExplainAlarmResponse = ExplainAlarmResponses[keyof ExplainAlarmResponses];
 
 export type CreateTicketData = {
     body?: never;

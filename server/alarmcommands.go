@@ -1,0 +1,120 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/oei-ms/oei-ms/alarm"
+	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// command carries c out in the name of the caller.
+func (s *Server) command(ctx context.Context, id int64, c alarm.Command) (api.TheAlarmJSONResponse, error) {
+	c.User = callOf(ctx).principal.User.Username
+	a, _, err := s.store.CommandAlarm(ctx, id, c, time.Now())
+	if err != nil {
+		return api.TheAlarmJSONResponse{}, commandFault(err)
+	}
+	return theAlarm(a)
+}
+
+// commandFault says why a command was refused, which is for people to read.
+func commandFault(err error) error {
+	switch {
+	case errors.Is(err, alarm.ErrStale):
+		return &problem{status: http.StatusConflict, detail: "The alarm has changed since it was seen; read it again."}
+	case errors.Is(err, alarm.ErrNotAllowed):
+		return &problem{status: http.StatusConflict, detail: "The alarm is not in a state in which this can be done."}
+	case errors.Is(err, alarm.ErrInvalid):
+		return invalid("comment", "or another member is not valid: "+err.Error())
+	}
+	return err
+}
+
+// AckAlarm answers POST /api/alarms/{id}/ack.
+func (s *Server) AckAlarm(ctx context.Context, req api.AckAlarmRequestObject) (api.AckAlarmResponseObject, error) {
+	b := req.Body
+	res, err := s.command(ctx, req.ID, alarm.Command{Kind: alarm.Acknowledge, Occurrence: b.Occurrence, Version: b.Version, Comment: orZero(b.Comment)})
+	return api.AckAlarm200JSONResponse{TheAlarmJSONResponse: res}, err
+}
+
+// AckAlarms answers POST /api/alarms/ack.
+func (s *Server) AckAlarms(ctx context.Context, req api.AckAlarmsRequestObject) (api.AckAlarmsResponseObject, error) {
+	acks := each(req.Body.Alarms, func(a api.AlarmAcks_Alarms) store.Ack {
+		return store.Ack{AlarmID: a.ID, Occurrence: a.Occurrence, Version: a.Version}
+	})
+	errs, _, err := s.store.AcknowledgeAlarms(ctx, acks, callOf(ctx).principal.User.Username, orZero(req.Body.Comment), time.Now())
+	if err != nil {
+		return nil, err
+	}
+	out := make(api.AckAlarms200JSONResponse, len(acks))
+	for i, e := range errs {
+		out[i] = api.AckResult{ID: acks[i].AlarmID, Status: api.AckResultStatusAcknowledged}
+		switch {
+		case e == nil:
+			continue
+		case errors.Is(e, store.ErrNotFound):
+			out[i].Status = api.AckResultStatusNotFound
+		case errors.Is(e, alarm.ErrStale):
+			out[i].Status = api.AckResultStatusStale
+		case errors.Is(e, alarm.ErrNotAllowed):
+			out[i].Status = api.AckResultStatusNotAllowed
+		default:
+			return nil, commandFault(e)
+		}
+		out[i].Reason = asProblem(commandFault(e)).detail
+	}
+	return out, nil
+}
+
+// ShelveAlarm answers POST /api/alarms/{id}/shelve.
+func (s *Server) ShelveAlarm(ctx context.Context, req api.ShelveAlarmRequestObject) (api.ShelveAlarmResponseObject, error) {
+	b := req.Body
+	c := alarm.Command{Kind: alarm.Shelve, Comment: b.Comment, OneShot: orZero(b.OneShot), Version: orZero(b.Version)}
+	switch {
+	case b.Minutes != nil:
+		c.Until = time.Now().Add(time.Duration(*b.Minutes) * time.Minute).UTC().Truncate(time.Microsecond)
+	case !c.OneShot:
+		return nil, invalid("minutes", "is needed unless one_shot is set")
+	}
+	res, err := s.command(ctx, req.ID, c)
+	return api.ShelveAlarm200JSONResponse{TheAlarmJSONResponse: res}, err
+}
+
+// simple is a command that says no more than AlarmCommand does.
+func (s *Server) simple(ctx context.Context, id int64, kind alarm.CommandKind, b *api.AlarmCommand) (api.TheAlarmJSONResponse, error) {
+	return s.command(ctx, id, alarm.Command{Kind: kind, Comment: orZero(b.Comment), Version: orZero(b.Version)})
+}
+
+// UnshelveAlarm answers POST /api/alarms/{id}/unshelve.
+func (s *Server) UnshelveAlarm(ctx context.Context, req api.UnshelveAlarmRequestObject) (api.UnshelveAlarmResponseObject, error) {
+	res, err := s.simple(ctx, req.ID, alarm.Unshelve, req.Body)
+	return api.UnshelveAlarm200JSONResponse{TheAlarmJSONResponse: res}, err
+}
+
+// ResetAlarm answers POST /api/alarms/{id}/reset.
+func (s *Server) ResetAlarm(ctx context.Context, req api.ResetAlarmRequestObject) (api.ResetAlarmResponseObject, error) {
+	res, err := s.simple(ctx, req.ID, alarm.ResetLatch, req.Body)
+	return api.ResetAlarm200JSONResponse{TheAlarmJSONResponse: res}, err
+}
+
+// TakeAlarmOut answers POST /api/alarms/{id}/out-of-service.
+func (s *Server) TakeAlarmOut(ctx context.Context, req api.TakeAlarmOutRequestObject) (api.TakeAlarmOutResponseObject, error) {
+	res, err := s.simple(ctx, req.ID, alarm.TakeOut, req.Body)
+	return api.TakeAlarmOut200JSONResponse{TheAlarmJSONResponse: res}, err
+}
+
+// ReturnAlarm answers POST /api/alarms/{id}/return-to-service.
+func (s *Server) ReturnAlarm(ctx context.Context, req api.ReturnAlarmRequestObject) (api.ReturnAlarmResponseObject, error) {
+	res, err := s.simple(ctx, req.ID, alarm.ReturnToService, req.Body)
+	return api.ReturnAlarm200JSONResponse{TheAlarmJSONResponse: res}, err
+}
+
+// CommentAlarm answers POST /api/alarms/{id}/comments.
+func (s *Server) CommentAlarm(ctx context.Context, req api.CommentAlarmRequestObject) (api.CommentAlarmResponseObject, error) {
+	res, err := s.command(ctx, req.ID, alarm.Command{Kind: alarm.Remark, Comment: req.Body.Comment})
+	return api.CommentAlarm200JSONResponse{TheAlarmJSONResponse: res}, err
+}

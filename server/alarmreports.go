@@ -1,0 +1,151 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/oei-ms/oei-ms/alarm"
+	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+const (
+	mostSimulated = 10_000 // events of a simulation
+	longestReport = 31 * 24 * time.Hour
+)
+
+// ListAlarmEvents answers GET /api/alarms/events.
+func (s *Server) ListAlarmEvents(ctx context.Context, req api.ListAlarmEventsRequestObject) (api.ListAlarmEventsResponseObject, error) {
+	p := req.Params
+	f := store.AlarmEventFilter{
+		SensorID: p.SensorID, GatewayID: p.GatewayID, Kind: p.Kind, Severity: (*string)(p.Severity), From: p.Start, To: p.End,
+	}
+	list, link, err := s.alarmEvents(ctx, f, p.After, p.Cursor, *p.Limit)
+	return api.ListAlarmEvents200JSONResponse{Body: list, Headers: api.ListAlarmEvents200ResponseHeaders{Link: link}}, err
+}
+
+// ListEventsOfAlarm answers GET /api/alarms/{id}/events.
+func (s *Server) ListEventsOfAlarm(ctx context.Context, req api.ListEventsOfAlarmRequestObject) (api.ListEventsOfAlarmResponseObject, error) {
+	p := req.Params
+	f := store.AlarmEventFilter{AlarmID: &req.ID, Kind: p.Kind, Severity: (*string)(p.Severity), From: p.Start, To: p.End}
+	list, link, err := s.alarmEvents(ctx, f, p.After, p.Cursor, *p.Limit)
+	return api.ListEventsOfAlarm200JSONResponse{Body: list, Headers: api.ListEventsOfAlarm200ResponseHeaders{Link: link}}, err
+}
+
+func (s *Server) alarmEvents(ctx context.Context, f store.AlarmEventFilter, after *int64, cursor *string, limit int) ([]api.AlarmEvent, *string, error) {
+	if err := checkSpan(f.From, f.To); err != nil {
+		return nil, nil, err
+	}
+	behind, err := offsetCursor(cursor)
+	if err != nil {
+		return nil, nil, err
+	}
+	list, err := s.store.FilterAlarmEvents(ctx, f, max(behind, orZero(after)), limit+1)
+	if err != nil {
+		return nil, nil, err
+	}
+	list, link := page(ctx, list, limit, func(e store.AlarmEvent) string { return encodeID(e.Offset) })
+	return each(list, alarmEventJSON), link, nil
+}
+
+func alarmEventJSON(e store.AlarmEvent) api.AlarmEvent {
+	return api.AlarmEvent{
+		Epoch: e.Epoch, Offset: e.Offset, At: e.At.UTC(), RecordedAt: e.RecordedAt.UTC(), AlarmID: e.AlarmID, SensorID: e.SensorID,
+		GatewayID: e.GatewayID, Occurrence: e.Occurrence, Version: e.Version, RuleVersion: e.RuleVersion, Kind: e.Kind,
+		Before: api.AlarmPhase(e.Before), After: api.AlarmPhase(e.After), Level: e.Level, Severity: api.Severity(e.Severity),
+		Value: orNull(e.Value), Message: e.Message, User: e.User, Comment: e.Comment, Quiet: e.Quiet,
+	}
+}
+
+// SimulateAlarm answers POST /api/alarms/simulate.
+func (s *Server) SimulateAlarm(ctx context.Context, req api.SimulateAlarmRequestObject) (api.SimulateAlarmResponseObject, error) {
+	b := req.Body
+	if !b.End.After(b.Start) {
+		return nil, invalid("end", "is not after start")
+	}
+	if b.End.Sub(b.Start) > longestReport {
+		return nil, invalid("end", "is more than 31 days after start")
+	}
+	r, err := s.rule(ctx, 0, b.SensorID, b.Rule)
+	if err != nil {
+		return nil, err
+	}
+	out := api.AlarmSimulated{Events: []api.SimulatedEvent{}}
+	state, n, err := s.store.Simulate(ctx, &r, b.Start, b.End, func(e alarm.Event) bool {
+		if out.Truncated = len(out.Events) == mostSimulated; !out.Truncated {
+			out.Events = append(out.Events, simulatedJSON(e))
+		}
+		return !out.Truncated
+	})
+	out.Readings, out.State = n, api.AlarmPhase(state.Phase().Name())
+	return api.SimulateAlarm200JSONResponse(out), err
+}
+
+func simulatedJSON(e alarm.Event) api.SimulatedEvent {
+	return api.SimulatedEvent{
+		At: e.At.UTC(), Kind: string(e.Kind), Occurrence: e.Occurrence, Before: api.AlarmPhase(e.Before.Name()), After: api.AlarmPhase(e.After.Name()),
+		Level: string(e.Level), Severity: api.Severity(e.Severity), Value: orNull(e.Value), Message: e.Message, Comment: e.Comment, Quiet: e.Quiet,
+		Notice: e.Notice(),
+	}
+}
+
+// ExplainAlarm answers GET /api/alarms/{id}/explain.
+func (s *Server) ExplainAlarm(ctx context.Context, req api.ExplainAlarmRequestObject) (api.ExplainAlarmResponseObject, error) {
+	e, err := s.store.ExplainAlarm(ctx, req.ID, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	out := api.ExplainAlarm200JSONResponse{
+		At: e.At.UTC(), RuleVersion: e.RuleVersion, State: api.AlarmPhase(e.Phase.Name()), Process: api.AlarmPhase(e.Process.Name()),
+		Occurrence: e.Occurrence, Level: string(e.Level), Severity: api.Severity(e.Severity), Why: e.Why,
+	}
+	out.Inputs = each(e.Inputs, func(i alarm.Input) api.AlarmExplanation_Inputs {
+		return api.AlarmExplanation_Inputs{
+			SensorID: i.SensorID, At: timeOrNull(i.At), Value: orNull(i.Value), Quality: api.Quality(store.Quality(i.Quality).String()), Compared: i.Compared,
+		}
+	})
+	out.Timers = each(e.Timers, func(t alarm.Timer) api.AlarmExplanation_Timers {
+		return api.AlarmExplanation_Timers{Name: t.Name, Level: string(t.Level), Since: timeOrNull(t.Since), Due: timeOrNull(t.Due), Samples: t.Samples}
+	})
+	return out, nil
+}
+
+// GetAlarmKPI answers GET /api/alarms/kpi.
+func (s *Server) GetAlarmKPI(ctx context.Context, req api.GetAlarmKPIRequestObject) (api.GetAlarmKPIResponseObject, error) {
+	to := time.Now().UTC()
+	if req.Params.End != nil {
+		to = req.Params.End.UTC()
+	}
+	from := to.Add(-24 * time.Hour)
+	if req.Params.Start != nil {
+		from = req.Params.Start.UTC()
+	}
+	if !to.After(from) {
+		return nil, invalid("end", "is not after start")
+	}
+	if to.Sub(from) > longestReport {
+		return nil, invalid("start", fmt.Sprintf("is more than %d days before end", longestReport/(24*time.Hour)))
+	}
+	k, err := s.store.AlarmKPI(ctx, from, to)
+	if err != nil {
+		return nil, err
+	}
+	counts := func(c alarm.Count) api.AlarmCount { return api.AlarmCount{AlarmID: c.AlarmID, Count: c.Count} }
+	out := api.GetAlarmKPI200JSONResponse{
+		Start: k.From, End: k.To, Alarms: k.Alarms, Per10Min: k.Per10Min, AveragePer10Min: k.Average, PeakPer10Min: k.Peak,
+		FloodShare: k.FloodShare, Chattering: each(k.Chattering, counts), ChatteringAlarms: k.ChatteringAlarms, StaleAlarms: k.StaleAlarms,
+		TopTen: each(k.TopTen, counts), TopTenShare: k.TopTenShare, BySeverity: map[string]int{}, Acknowledged: k.Acknowledged,
+		MeanTimeToAcknowledgeMs: k.MeanTimeToAck.Milliseconds(), Missed: each(k.Missed, func(m string) string { return m }),
+	}
+	out.Floods = each(k.Floods, func(f alarm.Flood) api.AlarmKPI_Floods {
+		return api.AlarmKPI_Floods{Start: f.From.UTC(), End: f.To.UTC(), Alarms: f.Alarms}
+	})
+	out.Stale = each(k.Stale, func(st alarm.Standing) api.AlarmKPI_Stale {
+		return api.AlarmKPI_Stale{AlarmID: st.AlarmID, Since: st.Since.UTC()}
+	})
+	for severity, n := range k.BySeverity {
+		out.BySeverity[string(severity)] = n
+	}
+	return out, nil
+}

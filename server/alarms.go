@@ -1,0 +1,199 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/oapi-codegen/nullable"
+
+	"github.com/oei-ms/oei-ms/alarm"
+	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// ListAlarms answers GET /api/alarms.
+func (s *Server) ListAlarms(ctx context.Context, req api.ListAlarmsRequestObject) (api.ListAlarmsResponseObject, error) {
+	p := req.Params
+	after, err := alarmCursor(p.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSpan(p.Start, p.End); err != nil {
+		return nil, err
+	}
+	f := store.AlarmFilter{
+		States: texts(p.State), Severities: texts(p.Severity), SensorID: p.SensorID, GatewayID: p.GatewayID, Text: orZero(p.Text),
+		From: p.Start, To: p.End, Labels: map[string]string{},
+	}
+	for _, l := range p.Label {
+		name, value, _ := strings.Cut(l, "=") // the contract has checked that it is there
+		if had, twice := f.Labels[name]; twice && had != value {
+			return nil, invalid("label", fmt.Sprintf("%q cannot have two values", name))
+		}
+		f.Labels[name] = value
+	}
+	list, err := s.store.Alarms(ctx, f, store.AlarmOrder(*p.Sort), after, *p.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	list, link := page(ctx, list, *p.Limit, func(a store.Alarm) string {
+		return encode(fmt.Sprintf("%d.%d.%d", a.Rank, a.Since.UnixMicro(), a.ID))
+	})
+	alarms := make([]api.Alarm, len(list))
+	for i, a := range list {
+		if alarms[i], err = alarmJSON(a); err != nil {
+			return nil, err
+		}
+	}
+	res := api.ListAlarms200JSONResponse{Body: alarms}
+	res.Headers.Link = link
+	if *p.Count {
+		n, err := s.store.CountAlarms(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		res.Headers.XTotalCount = &n
+	}
+	return res, nil
+}
+
+// alarmCursor returns the place a page begins behind; nil for the first.
+func alarmCursor(cursor *string) (*store.AlarmCursor, error) {
+	if cursor == nil {
+		return nil, nil
+	}
+	parts := strings.Split(decode(*cursor), ".")
+	if len(parts) != 3 {
+		return nil, errCursor
+	}
+	rank, err := strconv.ParseInt(parts[0], 10, 16)
+	micros, err2 := strconv.ParseInt(parts[1], 10, 64)
+	id, err3 := strconv.ParseInt(parts[2], 10, 32)
+	since := time.UnixMicro(micros).UTC()
+	if err != nil || err2 != nil || err3 != nil || since.Year() < 0 || since.Year() > 9999 {
+		return nil, errCursor
+	}
+	return &store.AlarmCursor{Rank: rank, Since: since, ID: id}, nil
+}
+
+// CreateAlarm answers POST /api/alarms.
+func (s *Server) CreateAlarm(ctx context.Context, req api.CreateAlarmRequestObject) (api.CreateAlarmResponseObject, error) {
+	r, err := s.rule(ctx, 0, req.Body.SensorID, req.Body.Rule)
+	if err != nil {
+		return nil, err
+	}
+	a, _, err := s.store.CreateAlarm(ctx, &r, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	body, err := alarmJSON(a)
+	return api.CreateAlarm201JSONResponse{
+		Body:    body,
+		Headers: api.CreateAlarm201ResponseHeaders{ETag: etag(a.Version), Location: fmt.Sprintf("/api/alarms/%d", a.ID)},
+	}, err
+}
+
+// GetAlarm answers GET /api/alarms/{id}.
+func (s *Server) GetAlarm(ctx context.Context, req api.GetAlarmRequestObject) (api.GetAlarmResponseObject, error) {
+	a, err := s.store.Alarm(ctx, req.ID)
+	if err != nil {
+		return nil, err
+	}
+	res, err := theAlarm(a)
+	return api.GetAlarm200JSONResponse{TheAlarmJSONResponse: res}, err
+}
+
+// UpdateAlarm answers PUT /api/alarms/{id}.
+func (s *Server) UpdateAlarm(ctx context.Context, req api.UpdateAlarmRequestObject) (api.UpdateAlarmResponseObject, error) {
+	version, err := ifMatch(req.Params.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	was, err := s.store.Alarm(ctx, req.ID)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.rule(ctx, req.ID, was.SensorID, req.Body.Rule)
+	if err != nil {
+		return nil, err
+	}
+	a, _, err := s.store.UpdateAlarm(ctx, &r, version, callOf(ctx).principal.User.Username, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	res, err := theAlarm(a)
+	return api.UpdateAlarm200JSONResponse{TheAlarmJSONResponse: res}, err
+}
+
+// DeleteAlarm answers DELETE /api/alarms/{id}.
+func (s *Server) DeleteAlarm(ctx context.Context, req api.DeleteAlarmRequestObject) (api.DeleteAlarmResponseObject, error) {
+	version, err := ifMatch(req.Params.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	d, _, err := s.store.DeleteAlarm(ctx, req.ID, version, callOf(ctx).principal.User.Username, *req.Params.DryRun, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	return api.DeleteAlarm200JSONResponse{WhatGoesJSONResponse: whatGoes(d, *req.Params.DryRun)}, nil
+}
+
+// rule is the rule that a client has sent for a sensor, compiled, or a 400 that says what is wrong with it.
+func (s *Server) rule(ctx context.Context, id, sensor int64, b api.AlarmRule) (alarm.Rule, error) {
+	definition, err := json.Marshal(b)
+	if err != nil {
+		return alarm.Rule{}, err
+	}
+	r, err := alarm.ParseRule(definition)
+	if err != nil {
+		return r, invalid("rule", err.Error())
+	}
+	r.ID, r.SensorID = id, sensor
+	faults, err := s.store.CheckRule(ctx, &r)
+	if err != nil {
+		return r, err
+	}
+	if len(faults) > 0 {
+		return r, invalidFields(each(faults, func(f alarm.Fault) api.FieldError { return api.FieldError{Field: f.Field, Reason: f.Reason} }))
+	}
+	if err := r.Compile(); err != nil {
+		return r, invalid("rule", err.Error())
+	}
+	return r, nil
+}
+
+func theAlarm(a store.Alarm) (api.TheAlarmJSONResponse, error) {
+	body, err := alarmJSON(a)
+	return api.TheAlarmJSONResponse{Body: body, Headers: api.TheAlarmResponseHeaders{ETag: etag(a.Version)}}, err
+}
+
+func alarmJSON(a store.Alarm) (api.Alarm, error) {
+	state, err := a.State()
+	if err != nil {
+		return api.Alarm{}, err
+	}
+	out := api.Alarm{
+		ID: a.ID, SensorID: a.SensorID, GatewayID: a.GatewayID, RuleVersion: a.Version, State: api.AlarmPhase(a.Phase),
+		Severity: api.Severity(a.Severity), Occurrence: state.Occurrence, Version: state.Version, Since: a.Since.UTC(),
+		RaisedAt: instant(state.RaisedAt), ClearedAt: instant(state.ClearedAt), AcknowledgedAt: instant(state.AckedAt),
+		ShelvedUntil: instant(state.Shelf.Until), Fault: state.Fault, DueAt: timeOrNull(a.DueAt),
+		CreatedAt: a.CreatedAt.UTC(), UpdatedAt: a.UpdatedAt.UTC(),
+	}
+	return out, json.Unmarshal([]byte(a.Definition), &out.Rule)
+}
+
+// instant is null for the zero time.
+func instant(t time.Time) nullable.Nullable[time.Time] {
+	if t.IsZero() {
+		return timeOrNull(nil)
+	}
+	return timeOrNull(&t)
+}
+
+func texts[T ~string](list []T) []string {
+	return each(list, func(v T) string { return string(v) })
+}

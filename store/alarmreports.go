@@ -1,0 +1,140 @@
+package store
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/oei-ms/oei-ms/alarm"
+)
+
+// simulated is how many readings are read at once.
+const simulated = 10_000
+
+// Simulate follows a compiled rule through the stored readings of [from, to), see alarm.Simulate, and returns its state at the end
+// and how many readings it looked at.
+func (s *Store) Simulate(ctx context.Context, r *alarm.Rule, from, to time.Time, each func(alarm.Event) bool) (alarm.State, int, error) {
+	n := 0
+	state, err := alarm.Simulate(r, s.samples(ctx, r.Sensors(), from, to, &n), from, to, each)
+	return state, n, explain("simulate", err)
+}
+
+// samples are the readings of sensors in order of time, beginning with the last of each before from; n counts those from there on.
+func (s *Store) samples(ctx context.Context, sensors []int64, from, to time.Time, n *int) iter.Seq2[alarm.Sample, error] {
+	return func(yield func(alarm.Sample, error) bool) {
+		var before []alarm.Sample
+		for _, sensor := range sensors {
+			rs, err := s.Readings(ctx, ReadingsQuery{Sensors: []int64{sensor}, End: &from, Limit: 1})
+			if err != nil {
+				yield(alarm.Sample{}, err)
+				return
+			}
+			for _, r := range rs {
+				before = append(before, sample(r))
+			}
+		}
+		slices.SortFunc(before, func(a, b alarm.Sample) int { return a.At.Compare(b.At) })
+		for _, x := range before {
+			if !yield(x, nil) {
+				return
+			}
+		}
+		q := ReadingsQuery{Sensors: sensors, Start: &from, End: &to, Ascending: true, Limit: simulated}
+		for {
+			rs, err := s.Readings(ctx, q)
+			if err != nil {
+				yield(alarm.Sample{}, err)
+				return
+			}
+			for _, r := range rs {
+				*n++
+				if !yield(sample(r), nil) {
+					return
+				}
+			}
+			if len(rs) < simulated {
+				return
+			}
+			last := rs[len(rs)-1]
+			q.After = &Cursor{Timestamp: last.Timestamp, SensorID: last.SensorID}
+		}
+	}
+}
+
+// ExplainAlarm says why the alarm id is in its state at now.
+func (s *Store) ExplainAlarm(ctx context.Context, id int64, now time.Time) (alarm.Explanation, error) {
+	a, err := s.Alarm(ctx, id)
+	if err != nil {
+		return alarm.Explanation{}, err
+	}
+	rules, err := s.newestRules(ctx)
+	if err != nil {
+		return alarm.Explanation{}, explain("alarm", err)
+	}
+	r := rules.byID[id]
+	if r == nil {
+		return alarm.Explanation{}, explain("alarm", ErrNotFound)
+	}
+	state, err := a.State()
+	if err != nil {
+		return alarm.Explanation{}, explain("alarm", err)
+	}
+	latest, err := s.Latest(ctx, LatestQuery{Sensors: r.Sensors(), Limit: len(r.Sensors())})
+	if err != nil {
+		return alarm.Explanation{}, err
+	}
+	for _, x := range latest {
+		state = state.Saw(r, sample(x))
+	}
+	return alarm.Explain(r, state, now.UTC()), nil
+}
+
+// AlarmKPI measures the alarm system in [from, to) against EEMUA 191.
+func (s *Store) AlarmKPI(ctx context.Context, from, to time.Time) (alarm.KPIResult, error) {
+	k := alarm.NewKPI(from, to, alarm.EEMUA191)
+	const standing = `
+		SELECT alarm_id, occurrence, at
+		FROM (
+			SELECT DISTINCT ON (alarm_id) alarm_id, occurrence, kind, at
+			FROM alarm_events
+			WHERE kind IN ('raised', 'cleared', 'deleted') AND at < $1
+			ORDER BY alarm_id, "offset" DESC) e
+		WHERE kind = 'raised'`
+	var raised []AlarmEvent
+	if err := s.api.SelectContext(ctx, &raised, standing, from); err != nil {
+		return alarm.KPIResult{}, explain("alarm figures", err)
+	}
+	const acked = `SELECT alarm_id, occurrence FROM alarm_events WHERE kind = 'acknowledged' AND at < $1`
+	var acks []AlarmEvent
+	if err := s.api.SelectContext(ctx, &acks, acked, from); err != nil {
+		return alarm.KPIResult{}, explain("alarm figures", err)
+	}
+	seen := map[[2]int64]bool{}
+	for _, a := range acks {
+		seen[[2]int64{a.AlarmID, a.Occurrence}] = true
+	}
+	for _, e := range raised {
+		unacked := e.At
+		if seen[[2]int64{e.AlarmID, e.Occurrence}] {
+			unacked = time.Time{}
+		}
+		k.Standing(e.AlarmID, e.At, unacked)
+	}
+	var events []AlarmEvent
+	const q = `
+		SELECT at, alarm_id, occurrence, version, rule_version, kind, before, after, level, severity, quiet
+		FROM alarm_events
+		WHERE at >= $1 AND at < $2
+		ORDER BY at, "offset"`
+	if err := s.api.SelectContext(ctx, &events, q, from, to); err != nil {
+		return alarm.KPIResult{}, explain("alarm figures", err)
+	}
+	for _, e := range events {
+		k.Add(e.AlarmID, alarm.Event{
+			At: e.At, Kind: alarm.EventKind(e.Kind), Occurrence: e.Occurrence, Version: e.Version, RuleVersion: e.RuleVersion,
+			Level: alarm.Level(e.Level), Severity: alarm.Severity(e.Severity), Quiet: e.Quiet,
+		})
+	}
+	return k.Result(), nil
+}
