@@ -59,6 +59,8 @@ type Broker struct {
 	ctx    context.Context // of Submit; ends when the broker stops
 	cancel context.CancelFunc
 
+	started time.Time
+	trouble seldom         // with the database
 	parting sync.WaitGroup // of those who are being disconnected
 	letters atomic.Int64   // receipts that have a place
 
@@ -82,6 +84,7 @@ func NewBroker(cfg BrokerConfig, ls Listeners, access Access, submit func(contex
 	caps.MaximumSessionExpiryInterval = longestSession
 	b := &Broker{
 		cfg:      cfg,
+		started:  time.Now(),
 		access:   access,
 		submit:   submit,
 		log:      log,
@@ -184,8 +187,8 @@ func (b *Broker) revoke(ctx context.Context) {
 	defer cancel()
 	keys, err := b.access.InForce(ctx, ids)
 	if err != nil {
-		if ctx.Err() == nil {
-			b.log.WarnContext(ctx, "cannot check credentials of open connections", "error", err)
+		if others, ok := b.trouble.due(); ok && ctx.Err() == nil {
+			b.log.WarnContext(ctx, "cannot check credentials of open connections", "error", err, "others", others)
 		}
 		return
 	}

@@ -53,7 +53,9 @@ func (g *gate) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	credential, ok, err := g.b.login(ctx, key, p.certified, string(pk.Connect.Password))
 	switch {
 	case err != nil:
-		g.b.log.WarnContext(g.b.ctx, "cannot check a gateway's credential", "gateway", key, "error", err)
+		if others, ok := g.b.trouble.due(); ok {
+			g.b.log.WarnContext(g.b.ctx, "cannot check a gateway's credential", "gateway", key, "error", err, "others", others)
+		}
 		return g.turnAway(cl, "unavailable", packets.ErrServerUnavailable, notNow)
 	case !ok:
 		return g.turnAway(cl, "credential", packets.ErrBadUsernameOrPassword, "no gateway in use has this key with this secret or certificate")
@@ -65,7 +67,9 @@ func (g *gate) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	g.b.add(cl, s) // before the session is looked up: the end of an earlier connection must not end it
 	if err := g.b.resume(ctx, cl, s, pk.Connect.Clean); err != nil {
 		g.b.remove(cl)
-		g.b.log.WarnContext(ctx, "cannot look up an mqtt session", "gateway", key, "error", err)
+		if others, ok := g.b.trouble.due(); ok {
+			g.b.log.WarnContext(ctx, "cannot look up an mqtt session", "gateway", key, "error", err, "others", others)
+		}
 		return g.turnAway(cl, "unavailable", packets.ErrServerUnavailable, notNow)
 	}
 	return nil

@@ -108,6 +108,9 @@ func (l *listener) serve(establish listeners.EstablishFn, conn net.Conn, v *visi
 	if err == nil {
 		err = p.Conn.SetDeadline(deadline)
 	}
+	if err == nil {
+		p.Conn, err = connecting(p.Conn, l.cfg.MaxPacket)
+	}
 	if err == nil && l.begin() {
 		defer l.crowd.clients.Done()
 		err = establish(l.ID(), p)

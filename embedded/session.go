@@ -24,7 +24,7 @@ type session struct {
 	wake       chan struct{}
 	ended      chan struct{}
 	end        sync.Once
-	held       atomic.Int64 // since when nothing is read from the client; 0: it is read
+	held       atomic.Int64 // since when nothing is read from the client, from the start of the broker; 0: it is read
 	behind     atomic.Bool  // it was held for long
 	beat       atomic.Bool  // it is due an answer to a ping
 
@@ -60,23 +60,23 @@ func (b *Broker) newSession(gateway string, credential int64, cl *mqtt.Client) *
 }
 
 // hold says that nothing is read from the client until release.
-func (s *session) hold(since time.Time) { s.held.Store(since.UnixNano()) }
+func (s *session) hold(since time.Time) { s.held.Store(max(1, int64(since.Sub(s.b.started)))) }
 
 func (s *session) release() {
-	if long(s.held.Swap(0)) {
+	if s.long(s.held.Swap(0)) {
 		s.behind.Store(true)
 	}
 }
 
 // long reports whether the pipeline must have been full, for a message to be held since then.
-func long(since int64) bool {
-	return since != 0 && time.Now().UnixNano()-since > int64(time.Millisecond)
+func (s *session) long(since int64) bool {
+	return since != 0 && time.Since(s.b.started)-time.Duration(since) > time.Millisecond
 }
 
 // reassure answers a ping that may be waiting behind what was not read yet. A client whose ping is not answered hangs up, and the
 // longer the database was away, the longer is what stands before the ping.
 func (s *session) reassure() {
-	if behind := s.behind.Swap(false); behind || long(s.held.Load()) {
+	if behind := s.behind.Swap(false); behind || s.long(s.held.Load()) {
 		s.beat.Store(true)
 		s.wakeUp()
 	}

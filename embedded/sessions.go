@@ -36,7 +36,9 @@ func (b *Broker) suspend(cl *mqtt.Client) {
 	ctx, cancel := context.WithTimeout(b.ctx, b.cfg.ConnectTimeout)
 	defer cancel()
 	if err := b.access.Suspend(ctx, cl.ID, lasts(cl)); err != nil && b.ctx.Err() == nil {
-		b.log.WarnContext(ctx, "cannot record the end of an mqtt connection", "client", cl.ID, "error", err)
+		if others, ok := b.trouble.due(); ok {
+			b.log.WarnContext(ctx, "cannot record the end of an mqtt connection", "client", cl.ID, "error", err, "others", others)
+		}
 	}
 }
 
