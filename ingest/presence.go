@@ -63,9 +63,7 @@ func (p *presence) learn(heard []store.Presence) {
 	defer p.mu.Unlock()
 	for _, h := range heard {
 		p.status[h.GatewayID] = h.Status
-		if p.seen[h.GatewayID].Before(h.At) {
-			p.seen[h.GatewayID] = h.At
-		}
+		p.seen[h.GatewayID] = h.At // a gateway's messages are committed in order, whatever our clock does
 	}
 }
 

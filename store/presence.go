@@ -58,10 +58,12 @@ func setPresence(ctx context.Context, tx *sqlx.Tx, ps []Presence) error {
 	}
 	const q = `
 		UPDATE gateways g
-		SET status = coalesce(nullif(p.status, ''), g.status), last_seen_at = greatest(g.last_seen_at, p.at),
+		SET status = coalesce(nullif(p.status, ''), g.status),
+			last_seen_at = CASE WHEN g.last_seen_at < now() + interval '1 minute' THEN greatest(g.last_seen_at, p.at) ELSE p.at END,
 			clock_skew_ms = coalesce(p.skew, g.clock_skew_ms)
 		FROM unnest($1::int[], $2::text[], $3::timestamptz[], $4::bigint[]) AS p (id, status, at, skew)
 		WHERE g.id = p.id`
+	// what is still to come was said by a clock of ours that ran ahead
 	_, err := tx.ExecContext(ctx, q, int32s(ids), pq.Array(statuses),
 		timestamps(len(ids), func(i int) time.Time { return merged[ids[i]].At }), pq.Array(skews))
 	return err

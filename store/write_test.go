@@ -332,6 +332,18 @@ func TestPresence(t *testing.T) {
 			t.Errorf("%s: got %q version %d, want %q", step.name, got, g.Version, step.want)
 		}
 	}
+	for _, ahead := range []time.Duration{time.Hour, 0, -time.Hour, time.Second} { // our own clock jumps, and is put right
+		at := time.Now().Add(ahead).Truncate(time.Microsecond)
+		before := must(s.Gateway(t.Context(), a.ID)).LastSeenAt
+		ok(t, s.SetPresence(t.Context(), []store.Presence{{GatewayID: a.ID, At: at}}))
+		want := at
+		if ahead < 0 {
+			want = *before
+		}
+		if got := must(s.Gateway(t.Context(), a.ID)).LastSeenAt; !got.Equal(want) {
+			t.Errorf("a clock %v ahead: got %v, want %v", ahead, got, want)
+		}
+	}
 	ok(t, s.ResetPresence(t.Context()))
 	if g := must(s.Gateway(t.Context(), a.ID)); g.Status != "unknown" || g.LastSeenAt == nil {
 		t.Errorf("reset: got %+v", g)
