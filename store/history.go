@@ -27,7 +27,7 @@ type HistoryQuery struct {
 }
 
 // Bucket is what the readings of a sensor in [Start, End) amount to. A reading of bad quality or without a value is counted and
-// has no value: it is not usable. Without usable ones the values are NaN.
+// has no value, nor has one beyond ±1e140, whose square float8 has no room for: it is not usable. Without usable ones the values are NaN.
 type Bucket struct {
 	Start, End time.Time
 	Readings   int64 // all
@@ -126,7 +126,7 @@ func (q HistoryQuery) statement() string {
 	const pause = `, extract(epoch FROM timestamp - lag(timestamp) OVER (ORDER BY timestamp))::float8 AS pause`
 	const tail = `
 				FROM (
-					SELECT timestamp, quality, CASE WHEN quality < 2 THEN value END AS value,
+					SELECT timestamp, quality, CASE WHEN quality < 2 AND value BETWEEN -1e140 AND 1e140 THEN value END AS value,
 						width_bucket(timestamp, $4::timestamptz[]) AS bucket
 					FROM sensor_data
 					WHERE sensor_id = i.id AND timestamp >= $2 AND timestamp < $3) r) r
@@ -135,7 +135,7 @@ func (q HistoryQuery) statement() string {
 			UNION ALL (
 			SELECT 0, 0, 0, 0, NULL, NULL, NULL, NULL, timestamp, value, timestamp, value, NULL, NULL, 0, 0
 			FROM sensor_data
-			WHERE sensor_id = i.id AND timestamp < $2 AND timestamp >= $2::timestamptz - make_interval(secs => %f) AND quality < 2 AND value IS NOT NULL
+			WHERE sensor_id = i.id AND timestamp < $2 AND timestamp >= $2::timestamptz - make_interval(secs => %f) AND quality < 2 AND value BETWEEN -1e140 AND 1e140
 			ORDER BY timestamp DESC
 			LIMIT 1)`, holdBack.Seconds())
 	const order = `) d (bucket)

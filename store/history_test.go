@@ -257,3 +257,19 @@ func plainly(rs []store.Reading, q store.HistoryQuery) []store.Bucket {
 	}
 	return out
 }
+
+// TestHistoryLeavesOutWhatCannotBeSquared stores a value whose square float8 has no room for.
+func TestHistoryLeavesOutWhatCannotBeSquared(t *testing.T) {
+	s := open(t)
+	write(t, s, reading(1, -1, -1e250), reading(1, 0, 1e200), reading(1, 1, 2), reading(1, 2, 4))
+	got, err := s.History(t.Context(), store.HistoryQuery{
+		Sensors: []int64{1}, Start: noon, End: noon.Add(time.Hour), Bounds: []time.Time{noon, noon.Add(time.Hour)}, Ends: true, Now: noon.Add(3 * time.Minute),
+	})
+	ok(t, err)
+	if len(got[1]) != 1 {
+		t.Fatalf("got %d buckets, want 1", len(got[1]))
+	}
+	if b := got[1][0]; b.Readings != 4-1 || b.Usable != 2 || b.Sum != 6 || b.First != 2 || b.TimeWeighted != 3 {
+		t.Errorf("got %+v, want 3 readings, 2 usable, sum 6, first 2, time-weighted 3", b)
+	}
+}
