@@ -16,6 +16,7 @@ import (
 	"github.com/oei-ms/oei-ms/configs"
 	"github.com/oei-ms/oei-ms/embedded"
 	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/notify"
 	"github.com/oei-ms/oei-ms/server"
 	"github.com/oei-ms/oei-ms/store"
 )
@@ -89,7 +90,7 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 	if err := st.EnsurePartitions(ctx); err != nil {
 		return err
 	}
-	defer l.start("housekeeping", func(ctx context.Context) error { return keepHouse(ctx, st, cfg.Ingest.RejectionRetention, log) })()
+	defer l.start("housekeeping", func(ctx context.Context) error { return keepHouse(ctx, st, cfg, log) })()
 
 	auth, err := server.NewAuth(cfg.Server, st, log)
 	if err != nil {
@@ -105,14 +106,14 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 		return err
 	}
 	defer l.start("push", hub.Run)()
-	defer l.start("alarm events", func(ctx context.Context) error { return st.WatchAlarmEvents(ctx, hub.ReadAlarms) })()
-
 	defer l.start("alarms", func(ctx context.Context) error { return sweepAlarms(ctx, st, log) })()
 
 	pipeline := ingest.New(cfg.Ingest, st, announce(hub), log, reg)
 	checks := databaseCheck(st, cfg)
+	var publish notify.Publish
 	if !cfg.OwnBroker() {
 		source := ingest.NewSource(cfg.MQTT, pipeline.Submit, log, reg)
+		publish = source.Publish
 		checks = append(checks, server.Check{Name: "mqtt", Kind: "external", Required: true, Func: source.Check})
 		defer l.start("mqtt source", source.Run)()
 	} else {
@@ -123,17 +124,25 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 		if err != nil {
 			return err
 		}
-		info.mqtt = mqtt
+		info.mqtt, publish = mqtt, broker.Publish
 		checks = append(checks, server.Check{Name: "mqtt", Kind: "embedded", Required: true, Func: broker.Check})
 		defer l.start("mqtt broker", broker.Run)()
 	}
 	defer l.start("ingest", func(ctx context.Context) error { return pipeline.Run(ctx, drainTime) })()
+	notifier, err := notify.New(cfg.Notify, st, publish, log, reg)
+	if err != nil {
+		return err
+	}
+	defer l.start("notify", notifier.Run)()
+	defer l.start("alarm events", func(ctx context.Context) error {
+		return st.WatchAlarmEvents(ctx, func() { hub.ReadAlarms(); notifier.Wake() })
+	})()
 	if cfg.Server.RedisURL != "" {
 		checks = append(checks, server.Check{Name: "redis", Kind: "external", Func: auth.CheckRedis})
 	}
 
 	srv, err := server.New(cfg.Server, server.Deps{
-		Store: st, Auth: auth, Hub: hub, Write: pipeline.Write, Checks: checks, Log: log, Registry: reg,
+		Store: st, Auth: auth, Hub: hub, Write: pipeline.Write, Notices: notices(notifier), Checks: checks, Log: log, Registry: reg,
 		Version: server.Version{Version: version, Commit: commit(), Go: goVersion()},
 	})
 	if err != nil {
@@ -147,6 +156,11 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 	log.InfoContext(ctx, "stopping")
 	stop()
 	return l.err()
+}
+
+// notices lets the server ask the notifier.
+func notices(n *notify.Notifier) server.Notices {
+	return server.Notices{Try: n.Try, CheckChannel: n.CheckChannel, CheckTemplate: notify.CheckTemplate}
 }
 
 // openDatabase returns the address of the database: the one of the settings, else of a private cluster that it starts.
@@ -215,8 +229,8 @@ func databaseCheck(st *store.Store, cfg *configs.Config) []server.Check {
 }
 
 // keepHouse does what has to be done now and then: partitions ahead of time, readings of deleted sensors, old sessions, old
-// idempotency keys, and what was refused longer than rejections ago.
-func keepHouse(ctx context.Context, st *store.Store, rejections time.Duration, log *slog.Logger) error {
+// idempotency keys, and what was refused or sent longer ago than it is kept.
+func keepHouse(ctx context.Context, st *store.Store, cfg *configs.Config, log *slog.Logger) error {
 	often, seldom := time.NewTicker(10*time.Second), time.NewTimer(time.Minute) // soon: one that never runs for an hour has to sweep too
 	defer often.Stop()
 	defer seldom.Stop()
@@ -229,7 +243,8 @@ func keepHouse(ctx context.Context, st *store.Store, rejections time.Duration, l
 			err = st.Purge(ctx)
 		case <-seldom.C:
 			seldom.Reset(time.Hour)
-			err = errors.Join(st.EnsurePartitions(ctx), st.SweepSessions(ctx), st.SweepKeys(ctx), st.SweepRejections(ctx, rejections))
+			err = errors.Join(st.EnsurePartitions(ctx), st.SweepSessions(ctx), st.SweepKeys(ctx),
+				st.SweepRejections(ctx, cfg.Ingest.RejectionRetention), st.SweepDeliveries(ctx, cfg.Notify.Retention))
 		}
 		if err != nil && ctx.Err() == nil {
 			log.WarnContext(ctx, "housekeeping failed, it is tried again", "error", err)

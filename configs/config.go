@@ -14,6 +14,7 @@ import (
 
 	"github.com/oei-ms/oei-ms/embedded"
 	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/notify"
 	"github.com/oei-ms/oei-ms/push"
 	"github.com/oei-ms/oei-ms/server"
 	"github.com/oei-ms/oei-ms/store"
@@ -36,6 +37,7 @@ type Config struct {
 	Broker   embedded.BrokerConfig  `mapstructure:"broker"`
 	Cluster  embedded.ClusterConfig `mapstructure:"cluster"`
 	Push     push.Config            `mapstructure:"push"`
+	Notify   notify.Config          `mapstructure:"notify"`
 
 	origins map[string]string // where the value of a key is from; absent means the defaults
 }

@@ -44,7 +44,7 @@ var known = map[string]string{
 // minutesName is the one variable whose value is a bare number of minutes.
 const minutesName = "ACCESS_TOKEN_EXPIRE_MINUTES"
 
-var secrets = []string{"database.url", "server.secret_key", "server.admin_password", "server.redis_url", "mqtt.password"}
+var secrets = []string{"database.url", "server.secret_key", "server.admin_password", "server.redis_url", "mqtt.password", "notify.smtp_password"}
 
 // settings lists every setting of c, in the order of its fields.
 func (c *Config) settings() []setting {

@@ -126,13 +126,19 @@ func (g *gate) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	if s == nil {
 		return false
 	}
-	return write || !strings.ContainsAny(topic, "+#") && (s.owns(topic, "commands") || s.owns(topic, "receipts"))
+	return write || !strings.ContainsAny(topic, "+#") && (s.owns(topic, "commands") || s.owns(topic, "receipts") || s.hears(topic))
 }
 
 // owns reports whether topic is gateways/{gateway}/{branch} or below it.
 func (s *session) owns(topic, branch string) bool {
 	rest, ok := strings.CutPrefix(topic, "gateways/"+s.gateway+"/"+branch)
 	return ok && (rest == "" || rest[0] == '/')
+}
+
+// hears reports whether topic has alarms of the gateway's own sensors, alarms/{gateway}/{sensor}.
+func (s *session) hears(topic string) bool {
+	sensor, ok := strings.CutPrefix(topic, "alarms/"+s.gateway+"/")
+	return ok && sensor != "" && !strings.Contains(sensor, "/")
 }
 
 // OnSubscribed says why a subscription is refused, where the broker only says that it is. The codes are those of the SUBACK, which

@@ -2,6 +2,9 @@ package embedded
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -74,6 +77,29 @@ func (b *Broker) answer(a *ack) {
 	if listeners == 0 {
 		b.metrics.unanswered.WithLabelValues(ingest.NoReceiptListener).Inc()
 	}
+}
+
+// Publish sends news of its own to the gateway that topic, alarms/{gateway}/…, is about, if it subscribes to it now. It is an
+// error when there is no room; that nobody listens is none.
+func (b *Broker) Publish(_ context.Context, topic string, payload []byte) error {
+	var errs []error
+	for id, sub := range b.server.Topics.Subscribers(topic).Subscriptions {
+		cl, _ := b.server.Clients.Get(id)
+		to := b.session(cl)
+		if to == nil || !to.hears(topic) {
+			continue
+		}
+		l := letter{reply: reply{topic: topic}, payload: payload, qos: min(sub.Qos, 1)}
+		for _, id := range sub.Identifiers {
+			if id > 0 {
+				l.ids = append(l.ids, id)
+			}
+		}
+		if !to.post(l) {
+			errs = append(errs, fmt.Errorf("gateway %s does not read what it is sent", to.gateway))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // reserve takes a place for a receipt, unless there are too many.

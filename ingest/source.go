@@ -67,6 +67,7 @@ type Source struct {
 	replies   *replies
 	dropped   prometheus.Counter
 	connected atomic.Bool
+	manager   atomic.Pointer[autopaho.ConnectionManager] // set while Run does
 	link      atomic.Pointer[link] // to the broker; set before there is anything to read
 
 	aside sync.WaitGroup // what runs beside Run
@@ -119,6 +120,7 @@ func (s *Source) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("mqtt: %w", err)
 	}
+	s.manager.Store(cm)
 	s.forward(ctx)
 	<-ctx.Done()
 	select {
@@ -132,6 +134,21 @@ func (s *Source) Run(ctx context.Context) error {
 	defer cancelBye()
 	_ = cm.Disconnect(bye) // the session stays with the broker either way
 	return nil
+}
+
+// Publish sends a message by the broker at QoS 1, and returns when the broker has taken it.
+func (s *Source) Publish(ctx context.Context, topic string, payload []byte) error {
+	cm := s.manager.Load()
+	if cm == nil {
+		return autopaho.ConnectionDownError
+	}
+	res, err := cm.Publish(ctx, &paho.Publish{
+		Topic: topic, QoS: 1, Payload: payload, Properties: &paho.PublishProperties{ContentType: "application/json"},
+	})
+	if res != nil && res.ReasonCode >= 0x80 {
+		return fmt.Errorf("the broker refused it with 0x%x", res.ReasonCode)
+	}
+	return err
 }
 
 // acksInterval is how often acknowledgements are sent.

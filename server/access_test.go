@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 
@@ -41,6 +42,55 @@ func atAlarm(rest string) func(*system) string {
 	return func(s *system) string {
 		return fmt.Sprintf("/api/alarms/%d%s", s.addAlarm(s.addSensor(s.addGateway().ID).ID), rest)
 	}
+}
+
+// atChannel, atRoute and the next two are addresses below something that is made for them.
+func atChannel(rest string) func(*system) string {
+	return func(s *system) string {
+		return fmt.Sprintf("/api/notifications/channels/%d%s", s.addChannel().ID, rest)
+	}
+}
+
+func atRoute(s *system) string {
+	s.made++
+	r, err := s.store.CreateRoute(s.t.Context(), store.Route{Name: fmt.Sprintf("route %d", s.made), ChannelID: s.addChannel().ID})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return fmt.Sprintf("/api/notifications/routes/%d", r.ID)
+}
+
+func atSilence(rest string) func(*system) string {
+	return func(s *system) string {
+		v, err := s.store.CreateSilence(s.t.Context(), store.Silence{
+			StartsAt: time.Now(), EndsAt: time.Now().Add(time.Hour), Severities: []string{"minor"}, Reason: "a test", CreatedBy: "operator",
+		})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return fmt.Sprintf("/api/notifications/silences/%d%s", v.ID, rest)
+	}
+}
+
+func atDelivery(s *system) string {
+	d, err := s.store.BeginTrial(s.t.Context(), s.addChannel().ID, time.Minute)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return fmt.Sprintf("/api/notifications/deliveries/%d", d.ID)
+}
+
+// addChannel adds an e-mail channel, for which there is no server.
+func (s *system) addChannel() store.Channel {
+	s.t.Helper()
+	s.made++
+	c, err := s.store.CreateChannel(s.t.Context(), store.Channel{
+		Name: fmt.Sprintf("channel %d", s.made), Kind: store.Email, IsActive: true, Recipients: []string{"a@example.com"},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return c
 }
 
 // rows has one for each operation of the contract, made by hand: it is what the contract's own security is held against.
@@ -109,6 +159,30 @@ var rows = map[string]row{
 	"getDocs":           {public, at("/docs"), "", 200},
 	"getDocsAsset":      {public, at("/docs/assets/swagger-init.js"), "", 200},
 	"getRedoc":          {public, at("/redoc"), "", 200},
+
+	"listNotificationChannels":  {store.Viewer, at("/api/notifications/channels"), "", 200},
+	"createNotificationChannel": {store.Engineer, at("/api/notifications/channels"), `{"name":"NEW","kind":"email","recipients":["a@example.com"]}`, 201},
+	"getNotificationChannel":    {store.Viewer, atChannel(""), "", 200},
+	"updateNotificationChannel": {store.Engineer, atChannel(""), `{"is_active":false}`, 200},
+	"deleteNotificationChannel": {store.Engineer, atChannel(""), "", 204},
+	"testNotificationChannel":   {store.Engineer, atChannel("/test"), "", 200},
+	"listNotificationRoutes":    {store.Viewer, at("/api/notifications/routes"), "", 200},
+	"createNotificationRoute": {store.Engineer, func(s *system) string {
+		if cs, _ := s.store.Channels(s.t.Context(), 0, 1); len(cs) == 0 || cs[0].ID != 1 {
+			s.addChannel()
+		}
+		return "/api/notifications/routes"
+	}, `{"name":"NEW","channel_id":1}`, 201},
+	"getNotificationRoute":    {store.Viewer, atRoute, "", 200},
+	"updateNotificationRoute": {store.Engineer, atRoute, `{"remind_seconds":60}`, 200},
+	"deleteNotificationRoute": {store.Engineer, atRoute, "", 204},
+	"listSilences":            {store.Viewer, at("/api/notifications/silences"), "", 200},
+	"createSilence": {store.Operator, at("/api/notifications/silences"),
+		`{"ends_at":"` + time.Now().Add(time.Hour).UTC().Format(time.RFC3339) + `","severities":["minor"],"reason":"a test"}`, 201},
+	"getSilence":     {store.Viewer, atSilence(""), "", 200},
+	"endSilence":     {store.Operator, atSilence("/end"), "", 200},
+	"listDeliveries": {store.Viewer, at("/api/notifications/deliveries"), "", 200},
+	"getDelivery":    {store.Viewer, atDelivery, "", 200},
 }
 
 // call makes the good call of the row.

@@ -97,7 +97,7 @@ func TestBadMembersOfBodiesAreRefusedByName(t *testing.T) {
 			for kind, value := range bad(prop.Value) {
 				try(name+" "+kind, replaced(good, name, value), fieldWanted(name, kind))
 			}
-			if items := prop.Value.Items; items != nil {
+			if items := prop.Value.Items; items != nil && len(items.Value.Properties) > 0 {
 				reading := members{"sensor_id": 1, "value": 1}
 				for member, p := range items.Value.Properties {
 					for kind, value := range bad(p.Value) {

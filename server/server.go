@@ -28,6 +28,7 @@ type Deps struct {
 	Hub   *push.Hub
 	// Write stores readings as a publish over MQTT would, and returns one result for each, in order, after the commit.
 	Write    func(ctx context.Context, rs []store.Reading) ([]store.Result, error)
+	Notices  Notices
 	Checks   []Check
 	Version  Version
 	Log      *slog.Logger
@@ -44,6 +45,7 @@ type Server struct {
 	auth     *Auth
 	hub      *push.Hub
 	write    func(context.Context, []store.Reading) ([]store.Result, error)
+	notices  Notices
 	health   *health
 	version  api.Version
 	log      *slog.Logger
@@ -62,7 +64,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, store: d.Store, auth: d.Auth, hub: d.Hub, write: d.Write, log: d.Log, contract: contract,
+		cfg: cfg, store: d.Store, auth: d.Auth, hub: d.Hub, write: d.Write, notices: d.Notices, log: d.Log, contract: contract,
 		health:  newHealth(d.Checks),
 		version: api.Version(d.Version),
 		metrics: newHTTPMetrics(d.Registry),

@@ -18,6 +18,7 @@ import (
 
 	"github.com/oei-ms/oei-ms/gen/client"
 	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/notify"
 	"github.com/oei-ms/oei-ms/push"
 	"github.com/oei-ms/oei-ms/server"
 	"github.com/oei-ms/oei-ms/store"
@@ -37,17 +38,18 @@ var passwordHash = sync.OnceValue(func() string {
 
 // system is a server with everything behind it, on a port of its own.
 type system struct {
-	t     *testing.T
-	cfg   server.Config
-	store *store.Store
-	auth  *server.Auth
-	hub   *push.Hub
-	url   string
-	http  *http.Client
-	log   *syncBuffer
-	stop  func() // waits until the server has stopped
-	users map[store.Role]store.User
-	made  int
+	t        *testing.T
+	cfg      server.Config
+	store    *store.Store
+	auth     *server.Auth
+	hub      *push.Hub
+	notifier *notify.Notifier
+	url      string
+	http     *http.Client
+	log      *syncBuffer
+	stop     func() // waits until the server has stopped
+	users    map[store.Role]store.User
+	made     int
 }
 
 type option func(*server.Config, *server.Deps)
@@ -75,6 +77,10 @@ func startOn(t *testing.T, dsn string, options ...option) *system {
 		Version: server.Version{Version: "0.0.1", Go: "go1"},
 		Checks:  []server.Check{{Name: "database", Kind: "external", Required: true, Func: s.store.Ping}},
 	}
+	if s.notifier, err = notify.New(notify.DefaultConfig(), s.store, nil, log, deps.Registry); err != nil {
+		t.Fatal(err)
+	}
+	deps.Notices = server.Notices{Try: s.notifier.Try, CheckChannel: s.notifier.CheckChannel, CheckTemplate: notify.CheckTemplate}
 	for _, o := range options {
 		o(&s.cfg, &deps)
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/oapi-codegen/nullable"
+
+	"github.com/oei-ms/oei-ms/store"
 )
 
 // mostMembers is how large a free object may be, in bytes of JSON.
@@ -62,6 +64,30 @@ func each[R, J any](rows []R, f func(R) J) []J {
 		out[i] = f(r)
 	}
 	return out
+}
+
+// basedOn refuses a change that If-Match has based on another version than what is there.
+func basedOn(header *string, current int64) error {
+	version, err := ifMatch(header)
+	if err == nil && version != 0 && version != current {
+		err = store.ErrStale
+	}
+	return err
+}
+
+// replace sets v to what was given, if it was.
+func replace[T any](v, given *T) {
+	if given != nil {
+		*v = *given
+	}
+}
+
+// listed is list as the contract has it: never null.
+func listed(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
 }
 
 func orTrue(p *bool) bool { return p == nil || *p }

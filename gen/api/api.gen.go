@@ -226,6 +226,57 @@ func (e AlarmRuleScheduleDays) Valid() bool {
 	}
 }
 
+// Defines values for DeliveryKind.
+const (
+	DeliveryKindEscalation DeliveryKind = "escalation"
+	DeliveryKindNotice     DeliveryKind = "notice"
+	DeliveryKindReminder   DeliveryKind = "reminder"
+	DeliveryKindTrial      DeliveryKind = "trial"
+)
+
+// Valid indicates whether the value is a known member of the DeliveryKind enum.
+func (e DeliveryKind) Valid() bool {
+	switch e {
+	case DeliveryKindEscalation:
+		return true
+	case DeliveryKindNotice:
+		return true
+	case DeliveryKindReminder:
+		return true
+	case DeliveryKindTrial:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DeliveryStatus.
+const (
+	DeliveryStatusDelivered DeliveryStatus = "delivered"
+	DeliveryStatusFailed    DeliveryStatus = "failed"
+	DeliveryStatusGathering DeliveryStatus = "gathering"
+	DeliveryStatusSending   DeliveryStatus = "sending"
+	DeliveryStatusWaiting   DeliveryStatus = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the DeliveryStatus enum.
+func (e DeliveryStatus) Valid() bool {
+	switch e {
+	case DeliveryStatusDelivered:
+		return true
+	case DeliveryStatusFailed:
+		return true
+	case DeliveryStatusGathering:
+		return true
+	case DeliveryStatusSending:
+		return true
+	case DeliveryStatusWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DependencyKind.
 const (
 	DependencyKindEmbedded DependencyKind = "embedded"
@@ -349,6 +400,27 @@ const (
 func (e LoginFormGrantType) Valid() bool {
 	switch e {
 	case LoginFormGrantTypePassword:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NotificationChannelKind.
+const (
+	NotificationChannelKindEmail   NotificationChannelKind = "email"
+	NotificationChannelKindMqtt    NotificationChannelKind = "mqtt"
+	NotificationChannelKindWebhook NotificationChannelKind = "webhook"
+)
+
+// Valid indicates whether the value is a known member of the NotificationChannelKind enum.
+func (e NotificationChannelKind) Valid() bool {
+	switch e {
+	case NotificationChannelKindEmail:
+		return true
+	case NotificationChannelKindMqtt:
+		return true
+	case NotificationChannelKindWebhook:
 		return true
 	default:
 		return false
@@ -1471,6 +1543,77 @@ type Deletion struct {
 	Sensors int `json:"sensors"`
 }
 
+// Delivery Example: {"attempts":1,"channel_id":1,"created_at":"2026-01-02T03:04:05.678900Z","detail":"answered 204","due_at":null,"event_count":3,"finished_at":"2026-01-02T03:04:08.678900Z","id":12,"key":"7f8a4b1e-3f0c-4f7e-9d38-0a4a4f1f8f55","kind":"notice","route_id":1,"status":"delivered"}
+type Delivery struct {
+	Attempts int `json:"attempts"`
+
+	// ChannelID An id given by the server.
+	ChannelID ID        `json:"channel_id"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// Detail What the last attempt came to.
+	Detail string `json:"detail"`
+
+	// DueAt When it is tried next; null when it is over.
+	DueAt nullable.Nullable[time.Time] `json:"due_at"`
+
+	// EventCount How many alarm events are in it.
+	EventCount int                          `json:"event_count"`
+	FinishedAt nullable.Nullable[time.Time] `json:"finished_at"`
+	ID         int64                        `json:"id"`
+
+	// Key The same in every attempt: `webhook-id` and `Idempotency-Key`, Message-ID of an e-mail.
+	Key string `json:"key"`
+
+	// Kind Why it is sent.
+	Kind DeliveryKind `json:"kind"`
+
+	// RouteID Null for a trial.
+	RouteID nullable.Nullable[int64] `json:"route_id"`
+
+	// Status Events are gathered for it; it waits, for the first attempt or another; it is being sent; it was delivered; it was given up.
+	Status DeliveryStatus `json:"status"`
+}
+
+// DeliveryKind Why it is sent.
+type DeliveryKind string
+
+// DeliveryStatus Events are gathered for it; it waits, for the first attempt or another; it is being sent; it was delivered; it was given up.
+type DeliveryStatus string
+
+// DeliveryWithEvents defines model for DeliveryWithEvents.
+type DeliveryWithEvents struct {
+	Attempts int `json:"attempts"`
+
+	// ChannelID An id given by the server.
+	ChannelID ID        `json:"channel_id"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// Detail What the last attempt came to.
+	Detail string `json:"detail"`
+
+	// DueAt When it is tried next; null when it is over.
+	DueAt nullable.Nullable[time.Time] `json:"due_at"`
+
+	// EventCount How many alarm events are in it.
+	EventCount int                          `json:"event_count"`
+	Events     []NotifiedEvent              `json:"events"`
+	FinishedAt nullable.Nullable[time.Time] `json:"finished_at"`
+	ID         int64                        `json:"id"`
+
+	// Key The same in every attempt: `webhook-id` and `Idempotency-Key`, Message-ID of an e-mail.
+	Key string `json:"key"`
+
+	// Kind Why it is sent.
+	Kind DeliveryKind `json:"kind"`
+
+	// RouteID Null for a trial.
+	RouteID nullable.Nullable[int64] `json:"route_id"`
+
+	// Status Events are gathered for it; it waits, for the first attempt or another; it is being sent; it was delivered; it was given up.
+	Status DeliveryStatus `json:"status"`
+}
+
 // Dependency defines model for Dependency.
 type Dependency struct {
 	// Detail What it is, or what is wrong, or whose promise an acknowledgement is.
@@ -1666,6 +1809,289 @@ type Metadata map[string]interface{}
 // Name A name for people.
 type Name = string
 
+// NotificationChannel defines model for NotificationChannel.
+type NotificationChannel struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// ID An id given by the server.
+	ID ID `json:"id"`
+
+	// IsActive False sends nothing.
+	IsActive bool `json:"is_active"`
+
+	// Kind By what way it sends.
+	Kind NotificationChannelKind `json:"kind"`
+
+	// Name A name for people.
+	Name Name `json:"name"`
+
+	// Origin Scheme and host of a webhook, else empty.
+	Origin string `json:"origin"`
+
+	// Recipients E-mail addresses.
+	Recipients Recipients `json:"recipients"`
+	UpdatedAt  time.Time  `json:"updated_at"`
+}
+
+// NotificationChannelCreate defines model for NotificationChannelCreate.
+type NotificationChannelCreate struct {
+	IsActive *bool `json:"is_active,omitempty"`
+
+	// Kind By what way it sends.
+	Kind NotificationChannelKind `json:"kind"`
+
+	// Name A name for people.
+	Name Name `json:"name"`
+
+	// Recipients E-mail addresses.
+	Recipients *Recipients `json:"recipients,omitempty"`
+
+	// Secret `whsec_` and 24 to 64 bytes in base64. It is not shown again.
+	Secret *WebhookSecret `json:"secret,omitempty"`
+
+	// URL Where a webhook is posted to. It is not shown again, since it may hold a secret.
+	//
+	// Example: https://hooks.example.com/oei
+	URL *WebhookURL `json:"url,omitempty"`
+}
+
+// NotificationChannelCreated Example: {"created_at":"2026-01-02T03:04:05.678900Z","id":1,"is_active":true,"kind":"webhook","name":"Shift lead","origin":"https://hooks.example.com","recipients":[],"secret":"whsec_…","updated_at":"2026-01-02T03:04:05.678900Z"}
+type NotificationChannelCreated struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// ID An id given by the server.
+	ID ID `json:"id"`
+
+	// IsActive False sends nothing.
+	IsActive bool `json:"is_active"`
+
+	// Kind By what way it sends.
+	Kind NotificationChannelKind `json:"kind"`
+
+	// Name A name for people.
+	Name Name `json:"name"`
+
+	// Origin Scheme and host of a webhook, else empty.
+	Origin string `json:"origin"`
+
+	// Recipients E-mail addresses.
+	Recipients Recipients `json:"recipients"`
+
+	// Secret What the webhook is signed with; null for other kinds.
+	Secret    nullable.Nullable[string] `json:"secret"`
+	UpdatedAt time.Time                 `json:"updated_at"`
+}
+
+// NotificationChannelKind By what way it sends.
+type NotificationChannelKind string
+
+// NotificationChannelUpdate defines model for NotificationChannelUpdate.
+type NotificationChannelUpdate struct {
+	IsActive *bool `json:"is_active,omitempty"`
+
+	// Name A name for people.
+	Name *Name `json:"name,omitempty"`
+
+	// Recipients E-mail addresses.
+	Recipients *Recipients `json:"recipients,omitempty"`
+
+	// Secret `whsec_` and 24 to 64 bytes in base64. It is not shown again.
+	Secret *WebhookSecret `json:"secret,omitempty"`
+
+	// URL Where a webhook is posted to. It is not shown again, since it may hold a secret.
+	//
+	// Example: https://hooks.example.com/oei
+	URL *WebhookURL `json:"url,omitempty"`
+}
+
+// NotificationEvents What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and `faulted`.
+type NotificationEvents = []string
+
+// NotificationLine What an e-mail says of each event, with the same placeholders. Empty is
+// `{at} [{severity}] {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
+type NotificationLine = string
+
+// NotificationRoute defines model for NotificationRoute.
+type NotificationRoute struct {
+	// ChannelID An id given by the server.
+	ChannelID ID        `json:"channel_id"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// EscalateSeconds When to tell the escalation channel; 0 is never.
+	EscalateSeconds int `json:"escalate_seconds"`
+
+	// EscalationChannelID Who is told when nobody acknowledges.
+	EscalationChannelID nullable.Nullable[int64] `json:"escalation_channel_id"`
+
+	// Events What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and `faulted`.
+	Events NotificationEvents `json:"events"`
+
+	// GroupSeconds How long events are gathered into one notice; 0 sends at once. On MQTT nothing is gathered.
+	GroupSeconds int `json:"group_seconds"`
+
+	// ID An id given by the server.
+	ID       ID   `json:"id"`
+	IsActive bool `json:"is_active"`
+
+	// Labels Free labels.
+	//
+	// Example: {"line":"1","motor":"M7"}
+	Labels Tags `json:"labels"`
+
+	// Line What an e-mail says of each event, with the same placeholders. Empty is
+	// `{at} [{severity}] {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
+	Line NotificationLine `json:"line"`
+
+	// Name A name for people.
+	Name Name `json:"name"`
+
+	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never.
+	RemindSeconds int `json:"remind_seconds"`
+
+	// Severities Which severities; empty is all.
+	Severities NotificationSeverities `json:"severities"`
+
+	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{kind}`, `{message}`, `{sensor}`, `{severity}`,
+	// `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there are. Empty is
+	// `[{severity}] {count} × {alarm}: {kind}`.
+	Subject   NotificationSubject `json:"subject"`
+	UpdatedAt time.Time           `json:"updated_at"`
+}
+
+// NotificationRouteCreate defines model for NotificationRouteCreate.
+type NotificationRouteCreate struct {
+	// ChannelID An id given by the server.
+	ChannelID ID `json:"channel_id"`
+
+	// EscalateSeconds When to tell the escalation channel; 0 is never.
+	EscalateSeconds *int `json:"escalate_seconds,omitempty"`
+
+	// EscalationChannelID Who is told when nobody acknowledges.
+	EscalationChannelID nullable.Nullable[int64] `json:"escalation_channel_id,omitempty"`
+
+	// Events What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and `faulted`.
+	Events *NotificationEvents `json:"events,omitempty"`
+
+	// GroupSeconds How long events are gathered into one notice; 0 sends at once. On MQTT nothing is gathered.
+	GroupSeconds *int  `json:"group_seconds,omitempty"`
+	IsActive     *bool `json:"is_active,omitempty"`
+
+	// Labels Free labels.
+	//
+	// Example: {"line":"1","motor":"M7"}
+	Labels *Tags `json:"labels,omitempty"`
+
+	// Line What an e-mail says of each event, with the same placeholders. Empty is
+	// `{at} [{severity}] {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
+	Line *NotificationLine `json:"line,omitempty"`
+
+	// Name A name for people.
+	Name Name `json:"name"`
+
+	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never.
+	RemindSeconds *int `json:"remind_seconds,omitempty"`
+
+	// Severities Which severities; empty is all.
+	Severities *NotificationSeverities `json:"severities,omitempty"`
+
+	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{kind}`, `{message}`, `{sensor}`, `{severity}`,
+	// `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there are. Empty is
+	// `[{severity}] {count} × {alarm}: {kind}`.
+	Subject *NotificationSubject `json:"subject,omitempty"`
+}
+
+// NotificationRouteUpdate defines model for NotificationRouteUpdate.
+type NotificationRouteUpdate struct {
+	// ChannelID An id given by the server.
+	ChannelID *ID `json:"channel_id,omitempty"`
+
+	// EscalateSeconds When to tell the escalation channel; 0 is never.
+	EscalateSeconds *int `json:"escalate_seconds,omitempty"`
+
+	// EscalationChannelID Who is told when nobody acknowledges.
+	EscalationChannelID nullable.Nullable[int64] `json:"escalation_channel_id,omitempty"`
+
+	// Events What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and `faulted`.
+	Events *NotificationEvents `json:"events,omitempty"`
+
+	// GroupSeconds How long events are gathered into one notice; 0 sends at once. On MQTT nothing is gathered.
+	GroupSeconds *int  `json:"group_seconds,omitempty"`
+	IsActive     *bool `json:"is_active,omitempty"`
+
+	// Labels Free labels.
+	//
+	// Example: {"line":"1","motor":"M7"}
+	Labels *Tags `json:"labels,omitempty"`
+
+	// Line What an e-mail says of each event, with the same placeholders. Empty is
+	// `{at} [{severity}] {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
+	Line *NotificationLine `json:"line,omitempty"`
+
+	// Name A name for people.
+	Name *Name `json:"name,omitempty"`
+
+	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never.
+	RemindSeconds *int `json:"remind_seconds,omitempty"`
+
+	// Severities Which severities; empty is all.
+	Severities *NotificationSeverities `json:"severities,omitempty"`
+
+	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{kind}`, `{message}`, `{sensor}`, `{severity}`,
+	// `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there are. Empty is
+	// `[{severity}] {count} × {alarm}: {kind}`.
+	Subject *NotificationSubject `json:"subject,omitempty"`
+}
+
+// NotificationSeverities Which severities; empty is all.
+type NotificationSeverities = []string
+
+// NotificationSubject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{kind}`, `{message}`, `{sensor}`, `{severity}`,
+// `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there are. Empty is
+// `[{severity}] {count} × {alarm}: {kind}`.
+type NotificationSubject = string
+
+// NotifiedEvent An alarm event as a receiver gets it.
+type NotifiedEvent struct {
+	// Alarm Its name.
+	Alarm   string    `json:"alarm"`
+	AlarmID int64     `json:"alarm_id"`
+	At      time.Time `json:"at"`
+	Comment string    `json:"comment"`
+
+	// Epoch Of the database that counts the offsets.
+	Epoch string `json:"epoch"`
+
+	// Gateway Its key.
+	Gateway   string `json:"gateway"`
+	GatewayID int64  `json:"gateway_id"`
+
+	// Kind What happened.
+	Kind string `json:"kind"`
+
+	// Labels Free labels.
+	//
+	// Example: {"line":"1","motor":"M7"}
+	Labels     Tags   `json:"labels"`
+	Level      string `json:"level"`
+	Message    string `json:"message"`
+	Occurrence int64  `json:"occurrence"`
+	Offset     int64  `json:"offset"`
+
+	// Sensor Its key.
+	Sensor   string `json:"sensor"`
+	SensorID int64  `json:"sensor_id"`
+	Severity string `json:"severity"`
+
+	// State Of the alarm after it.
+	State string                     `json:"state"`
+	Unit  string                     `json:"unit"`
+	User  string                     `json:"user"`
+	Value nullable.Nullable[float64] `json:"value"`
+
+	// Version What an acknowledgement has to name.
+	Version int64 `json:"version"`
+}
+
 // PasswordChange defines model for PasswordChange.
 type PasswordChange struct {
 	CurrentPassword string `json:"current_password"`
@@ -1741,6 +2167,9 @@ type ReadingWrite struct {
 	// Value Null means the device had none; its quality is then bad.
 	Value nullable.Nullable[float64] `json:"value"`
 }
+
+// Recipients E-mail addresses.
+type Recipients = []string
 
 // RefreshRequest defines model for RefreshRequest.
 type RefreshRequest struct {
@@ -1929,6 +2358,64 @@ type SensorUpdate struct {
 // Severity How bad it is.
 type Severity string
 
+// Silence defines model for Silence.
+type Silence struct {
+	AlarmID   nullable.Nullable[int64] `json:"alarm_id"`
+	CreatedAt time.Time                `json:"created_at"`
+
+	// CreatedBy Name of the user who wanted it.
+	CreatedBy string `json:"created_by"`
+
+	// EndedBy Name of the user who ended it early; null when nobody did.
+	EndedBy   nullable.Nullable[string] `json:"ended_by"`
+	EndsAt    time.Time                 `json:"ends_at"`
+	GatewayID nullable.Nullable[int64]  `json:"gateway_id"`
+
+	// HeldBack How many events nobody was told of.
+	HeldBack int64 `json:"held_back"`
+
+	// ID An id given by the server.
+	ID ID `json:"id"`
+
+	// Labels Free labels.
+	//
+	// Example: {"line":"1","motor":"M7"}
+	Labels Tags `json:"labels"`
+
+	// Reason Why.
+	Reason   string                   `json:"reason"`
+	SensorID nullable.Nullable[int64] `json:"sensor_id"`
+
+	// Severities Which severities; empty is all.
+	Severities NotificationSeverities `json:"severities"`
+	StartsAt   time.Time              `json:"starts_at"`
+}
+
+// SilenceCreate defines model for SilenceCreate.
+type SilenceCreate struct {
+	// AlarmID An id given by the server.
+	AlarmID *ID       `json:"alarm_id,omitempty"`
+	EndsAt  time.Time `json:"ends_at"`
+
+	// GatewayID An id given by the server.
+	GatewayID *ID `json:"gateway_id,omitempty"`
+
+	// Labels Free labels.
+	//
+	// Example: {"line":"1","motor":"M7"}
+	Labels *Tags `json:"labels,omitempty"`
+
+	// Reason Why.
+	Reason string `json:"reason"`
+
+	// SensorID An id given by the server.
+	SensorID *ID `json:"sensor_id,omitempty"`
+
+	// Severities Which severities; empty is all.
+	Severities *NotificationSeverities `json:"severities,omitempty"`
+	StartsAt   *time.Time              `json:"starts_at,omitempty"`
+}
+
 // SimulatedEvent defines model for SimulatedEvent.
 type SimulatedEvent struct {
 	// After The state of an alarm by ISA-18.2.
@@ -2021,6 +2508,14 @@ type Version struct {
 	Go      string `json:"go"`
 	Version string `json:"version"`
 }
+
+// WebhookSecret `whsec_` and 24 to 64 bytes in base64. It is not shown again.
+type WebhookSecret = string
+
+// WebhookURL Where a webhook is posted to. It is not shown again, since it may hold a secret.
+//
+// Example: https://hooks.example.com/oei
+type WebhookURL = string
 
 // WriteResult defines model for WriteResult.
 type WriteResult struct {
@@ -2665,6 +3160,93 @@ type UpdateGatewayParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
+// ListNotificationChannelsParams defines parameters for ListNotificationChannels.
+type ListNotificationChannelsParams struct {
+	// Limit How many at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// DeleteNotificationChannelParams defines parameters for DeleteNotificationChannel.
+type DeleteNotificationChannelParams struct {
+	// IfMatch The `ETag` that the change is based on; 412 when it is no longer the current one.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateNotificationChannelParams defines parameters for UpdateNotificationChannel.
+type UpdateNotificationChannelParams struct {
+	// IfMatch The `ETag` that the change is based on; 412 when it is no longer the current one.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ListDeliveriesParams defines parameters for ListDeliveries.
+type ListDeliveriesParams struct {
+	// ChannelID Only by this channel.
+	ChannelID *ID `form:"channel_id,omitempty" json:"channel_id,omitempty"`
+
+	// RouteID Only by this route.
+	RouteID *ID `form:"route_id,omitempty" json:"route_id,omitempty"`
+
+	// AlarmID Only those with an event of this alarm among the first 100.
+	AlarmID *ID `form:"alarm_id,omitempty" json:"alarm_id,omitempty"`
+
+	// Kind Only of this kind.
+	Kind *DeliveryKind `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// Status Only in this state.
+	Status *DeliveryStatus `form:"status,omitempty" json:"status,omitempty"`
+
+	// Start Only those made at this instant or later.
+	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
+
+	// End Only those made before this instant.
+	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
+
+	// Limit How many at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Count Also send `X-Total-Count`.
+	Count *Count `form:"count,omitempty" json:"count,omitempty"`
+}
+
+// ListNotificationRoutesParams defines parameters for ListNotificationRoutes.
+type ListNotificationRoutesParams struct {
+	// Limit How many at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// DeleteNotificationRouteParams defines parameters for DeleteNotificationRoute.
+type DeleteNotificationRouteParams struct {
+	// IfMatch The `ETag` that the change is based on; 412 when it is no longer the current one.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateNotificationRouteParams defines parameters for UpdateNotificationRoute.
+type UpdateNotificationRouteParams struct {
+	// IfMatch The `ETag` that the change is based on; 412 when it is no longer the current one.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ListSilencesParams defines parameters for ListSilences.
+type ListSilencesParams struct {
+	// Current Only those that have not ended.
+	Current *bool `form:"current,omitempty" json:"current,omitempty"`
+
+	// Limit How many at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // ListSensorsParams defines parameters for ListSensors.
 type ListSensorsParams struct {
 	// GatewayID Only sensors of this gateway.
@@ -2757,6 +3339,21 @@ type CreateGatewayJSONRequestBody = GatewayCreate
 
 // UpdateGatewayJSONRequestBody defines body for UpdateGateway for application/json ContentType.
 type UpdateGatewayJSONRequestBody = GatewayUpdate
+
+// CreateNotificationChannelJSONRequestBody defines body for CreateNotificationChannel for application/json ContentType.
+type CreateNotificationChannelJSONRequestBody = NotificationChannelCreate
+
+// UpdateNotificationChannelJSONRequestBody defines body for UpdateNotificationChannel for application/json ContentType.
+type UpdateNotificationChannelJSONRequestBody = NotificationChannelUpdate
+
+// CreateNotificationRouteJSONRequestBody defines body for CreateNotificationRoute for application/json ContentType.
+type CreateNotificationRouteJSONRequestBody = NotificationRouteCreate
+
+// UpdateNotificationRouteJSONRequestBody defines body for UpdateNotificationRoute for application/json ContentType.
+type UpdateNotificationRouteJSONRequestBody = NotificationRouteUpdate
+
+// CreateSilenceJSONRequestBody defines body for CreateSilence for application/json ContentType.
+type CreateSilenceJSONRequestBody = SilenceCreate
 
 // CreateSensorJSONRequestBody defines body for CreateSensor for application/json ContentType.
 type CreateSensorJSONRequestBody = SensorCreate
@@ -3511,6 +4108,57 @@ type ServerInterface interface {
 	// RevokeCredential Revoke a credential
 	// (DELETE /api/gateways/{id}/credentials/{credential_id})
 	RevokeCredential(ctx echo.Context, id IDParameter, credentialID ID) error
+	// ListNotificationChannels List channels
+	// (GET /api/notifications/channels)
+	ListNotificationChannels(ctx echo.Context, params ListNotificationChannelsParams) error
+	// CreateNotificationChannel Make a channel
+	// (POST /api/notifications/channels)
+	CreateNotificationChannel(ctx echo.Context) error
+	// DeleteNotificationChannel Delete a channel
+	// (DELETE /api/notifications/channels/{id})
+	DeleteNotificationChannel(ctx echo.Context, id IDParameter, params DeleteNotificationChannelParams) error
+	// GetNotificationChannel One channel
+	// (GET /api/notifications/channels/{id})
+	GetNotificationChannel(ctx echo.Context, id IDParameter) error
+	// UpdateNotificationChannel Change a channel
+	// (PUT /api/notifications/channels/{id})
+	UpdateNotificationChannel(ctx echo.Context, id IDParameter, params UpdateNotificationChannelParams) error
+	// TestNotificationChannel Send a trial
+	// (POST /api/notifications/channels/{id}/test)
+	TestNotificationChannel(ctx echo.Context, id IDParameter) error
+	// ListDeliveries What was sent
+	// (GET /api/notifications/deliveries)
+	ListDeliveries(ctx echo.Context, params ListDeliveriesParams) error
+	// GetDelivery One delivery
+	// (GET /api/notifications/deliveries/{id})
+	GetDelivery(ctx echo.Context, id int64) error
+	// ListNotificationRoutes List routes
+	// (GET /api/notifications/routes)
+	ListNotificationRoutes(ctx echo.Context, params ListNotificationRoutesParams) error
+	// CreateNotificationRoute Make a route
+	// (POST /api/notifications/routes)
+	CreateNotificationRoute(ctx echo.Context) error
+	// DeleteNotificationRoute Delete a route
+	// (DELETE /api/notifications/routes/{id})
+	DeleteNotificationRoute(ctx echo.Context, id IDParameter, params DeleteNotificationRouteParams) error
+	// GetNotificationRoute One route
+	// (GET /api/notifications/routes/{id})
+	GetNotificationRoute(ctx echo.Context, id IDParameter) error
+	// UpdateNotificationRoute Change a route
+	// (PUT /api/notifications/routes/{id})
+	UpdateNotificationRoute(ctx echo.Context, id IDParameter, params UpdateNotificationRouteParams) error
+	// ListSilences List silences
+	// (GET /api/notifications/silences)
+	ListSilences(ctx echo.Context, params ListSilencesParams) error
+	// CreateSilence Begin a silence
+	// (POST /api/notifications/silences)
+	CreateSilence(ctx echo.Context) error
+	// GetSilence One silence
+	// (GET /api/notifications/silences/{id})
+	GetSilence(ctx echo.Context, id IDParameter) error
+	// EndSilence End a silence early
+	// (POST /api/notifications/silences/{id}/end)
+	EndSilence(ctx echo.Context, id IDParameter) error
 	// ListSensors List sensors
 	// (GET /api/sensors)
 	ListSensors(ctx echo.Context, params ListSensorsParams) error
@@ -4630,6 +5278,436 @@ func (w *ServerInterfaceWrapper) RevokeCredential(ctx echo.Context) error {
 	return err
 }
 
+// ListNotificationChannels converts echo context to params.
+func (w *ServerInterfaceWrapper) ListNotificationChannels(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListNotificationChannelsParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListNotificationChannels(ctx, params)
+	return err
+}
+
+// CreateNotificationChannel converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateNotificationChannel(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateNotificationChannel(ctx)
+	return err
+}
+
+// DeleteNotificationChannel converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteNotificationChannel(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id IDParameter
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteNotificationChannelParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteNotificationChannel(ctx, id, params)
+	return err
+}
+
+// GetNotificationChannel converts echo context to params.
+func (w *ServerInterfaceWrapper) GetNotificationChannel(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id IDParameter
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetNotificationChannel(ctx, id)
+	return err
+}
+
+// UpdateNotificationChannel converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateNotificationChannel(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id IDParameter
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateNotificationChannelParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateNotificationChannel(ctx, id, params)
+	return err
+}
+
+// TestNotificationChannel converts echo context to params.
+func (w *ServerInterfaceWrapper) TestNotificationChannel(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id IDParameter
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.TestNotificationChannel(ctx, id)
+	return err
+}
+
+// ListDeliveries converts echo context to params.
+func (w *ServerInterfaceWrapper) ListDeliveries(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDeliveriesParams
+	// ------------- Optional query parameter "channel_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "channel_id", ctx.QueryParams(), &params.ChannelID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter channel_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "route_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "route_id", ctx.QueryParams(), &params.RouteID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter route_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "alarm_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "alarm_id", ctx.QueryParams(), &params.AlarmID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter alarm_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "kind" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", ctx.QueryParams(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter kind: %s", err))
+	}
+
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "start" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "start", ctx.QueryParams(), &params.Start, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter start: %s", err))
+	}
+
+	// ------------- Optional query parameter "end" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "end", ctx.QueryParams(), &params.End, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter end: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "count" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "count", ctx.QueryParams(), &params.Count, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter count: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListDeliveries(ctx, params)
+	return err
+}
+
+// GetDelivery converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDelivery(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id int64
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDelivery(ctx, id)
+	return err
+}
+
+// ListNotificationRoutes converts echo context to params.
+func (w *ServerInterfaceWrapper) ListNotificationRoutes(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListNotificationRoutesParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListNotificationRoutes(ctx, params)
+	return err
+}
+
+// CreateNotificationRoute converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateNotificationRoute(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateNotificationRoute(ctx)
+	return err
+}
+
+// DeleteNotificationRoute converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteNotificationRoute(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id IDParameter
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteNotificationRouteParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteNotificationRoute(ctx, id, params)
+	return err
+}
+
+// GetNotificationRoute converts echo context to params.
+func (w *ServerInterfaceWrapper) GetNotificationRoute(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id IDParameter
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetNotificationRoute(ctx, id)
+	return err
+}
+
+// UpdateNotificationRoute converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateNotificationRoute(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id IDParameter
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateNotificationRouteParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateNotificationRoute(ctx, id, params)
+	return err
+}
+
+// ListSilences converts echo context to params.
+func (w *ServerInterfaceWrapper) ListSilences(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListSilencesParams
+	// ------------- Optional query parameter "current" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "current", ctx.QueryParams(), &params.Current, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter current: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListSilences(ctx, params)
+	return err
+}
+
+// CreateSilence converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateSilence(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateSilence(ctx)
+	return err
+}
+
+// GetSilence converts echo context to params.
+func (w *ServerInterfaceWrapper) GetSilence(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id IDParameter
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetSilence(ctx, id)
+	return err
+}
+
+// EndSilence converts echo context to params.
+func (w *ServerInterfaceWrapper) EndSilence(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id IDParameter
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.EndSilence(ctx, id)
+	return err
+}
+
 // ListSensors converts echo context to params.
 func (w *ServerInterfaceWrapper) ListSensors(ctx echo.Context) error {
 	var err error
@@ -4909,6 +5987,23 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/data/latest", wrapper.ListLatest, options.OperationMiddlewares["listLatest"]...)
 	router.GET(options.BaseURL+"/api/data/export", wrapper.ExportData, options.OperationMiddlewares["exportData"]...)
 	router.GET(options.BaseURL+"/api/data/rejections", wrapper.ListRejections, options.OperationMiddlewares["listRejections"]...)
+	router.GET(options.BaseURL+"/api/notifications/channels", wrapper.ListNotificationChannels, options.OperationMiddlewares["listNotificationChannels"]...)
+	router.POST(options.BaseURL+"/api/notifications/channels", wrapper.CreateNotificationChannel, options.OperationMiddlewares["createNotificationChannel"]...)
+	router.DELETE(options.BaseURL+"/api/notifications/channels/:id", wrapper.DeleteNotificationChannel, options.OperationMiddlewares["deleteNotificationChannel"]...)
+	router.GET(options.BaseURL+"/api/notifications/channels/:id", wrapper.GetNotificationChannel, options.OperationMiddlewares["getNotificationChannel"]...)
+	router.PUT(options.BaseURL+"/api/notifications/channels/:id", wrapper.UpdateNotificationChannel, options.OperationMiddlewares["updateNotificationChannel"]...)
+	router.POST(options.BaseURL+"/api/notifications/channels/:id/test", wrapper.TestNotificationChannel, options.OperationMiddlewares["testNotificationChannel"]...)
+	router.GET(options.BaseURL+"/api/notifications/routes", wrapper.ListNotificationRoutes, options.OperationMiddlewares["listNotificationRoutes"]...)
+	router.POST(options.BaseURL+"/api/notifications/routes", wrapper.CreateNotificationRoute, options.OperationMiddlewares["createNotificationRoute"]...)
+	router.DELETE(options.BaseURL+"/api/notifications/routes/:id", wrapper.DeleteNotificationRoute, options.OperationMiddlewares["deleteNotificationRoute"]...)
+	router.GET(options.BaseURL+"/api/notifications/routes/:id", wrapper.GetNotificationRoute, options.OperationMiddlewares["getNotificationRoute"]...)
+	router.PUT(options.BaseURL+"/api/notifications/routes/:id", wrapper.UpdateNotificationRoute, options.OperationMiddlewares["updateNotificationRoute"]...)
+	router.GET(options.BaseURL+"/api/notifications/silences", wrapper.ListSilences, options.OperationMiddlewares["listSilences"]...)
+	router.POST(options.BaseURL+"/api/notifications/silences", wrapper.CreateSilence, options.OperationMiddlewares["createSilence"]...)
+	router.GET(options.BaseURL+"/api/notifications/silences/:id", wrapper.GetSilence, options.OperationMiddlewares["getSilence"]...)
+	router.POST(options.BaseURL+"/api/notifications/silences/:id/end", wrapper.EndSilence, options.OperationMiddlewares["endSilence"]...)
+	router.GET(options.BaseURL+"/api/notifications/deliveries", wrapper.ListDeliveries, options.OperationMiddlewares["listDeliveries"]...)
+	router.GET(options.BaseURL+"/api/notifications/deliveries/:id", wrapper.GetDelivery, options.OperationMiddlewares["getDelivery"]...)
 	router.GET(options.BaseURL+"/api/alarms", wrapper.ListAlarms, options.OperationMiddlewares["listAlarms"]...)
 	router.POST(options.BaseURL+"/api/alarms", wrapper.CreateAlarm, options.OperationMiddlewares["createAlarm"]...)
 	router.POST(options.BaseURL+"/api/alarms/ack", wrapper.AckAlarms, options.OperationMiddlewares["ackAlarms"]...)
@@ -9221,6 +10316,1906 @@ func (response RevokeCredentialdefaultApplicationProblemPlusJSONResponse) VisitR
 	return err
 }
 
+type ListNotificationChannelsRequestObject struct {
+	Params ListNotificationChannelsParams
+}
+
+type ListNotificationChannelsResponseObject interface {
+	VisitListNotificationChannelsResponse(w http.ResponseWriter) error
+}
+
+type ListNotificationChannels200ResponseHeaders struct {
+	Link *string
+}
+
+type ListNotificationChannels200JSONResponse struct {
+	Body    []NotificationChannel
+	Headers ListNotificationChannels200ResponseHeaders
+}
+
+func (response ListNotificationChannels200JSONResponse) VisitListNotificationChannelsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.Link != nil {
+		w.Header().Set("Link", fmt.Sprint(*response.Headers.Link))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListNotificationChannels400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListNotificationChannels400ApplicationProblemPlusJSONResponse) VisitListNotificationChannelsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListNotificationChannels401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListNotificationChannels401ApplicationProblemPlusJSONResponse) VisitListNotificationChannelsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListNotificationChannelsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListNotificationChannelsdefaultApplicationProblemPlusJSONResponse) VisitListNotificationChannelsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateNotificationChannelRequestObject struct {
+	Body *CreateNotificationChannelJSONRequestBody
+}
+
+type CreateNotificationChannelResponseObject interface {
+	VisitCreateNotificationChannelResponse(w http.ResponseWriter) error
+}
+
+type CreateNotificationChannel201ResponseHeaders struct {
+	ETag     string
+	Location string
+}
+
+type CreateNotificationChannel201JSONResponse struct {
+	Body    NotificationChannelCreated
+	Headers CreateNotificationChannel201ResponseHeaders
+}
+
+func (response CreateNotificationChannel201JSONResponse) VisitCreateNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateNotificationChannel400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CreateNotificationChannel400ApplicationProblemPlusJSONResponse) VisitCreateNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateNotificationChannel401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CreateNotificationChannel401ApplicationProblemPlusJSONResponse) VisitCreateNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateNotificationChannel403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response CreateNotificationChannel403ApplicationProblemPlusJSONResponse) VisitCreateNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateNotificationChannel409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response CreateNotificationChannel409ApplicationProblemPlusJSONResponse) VisitCreateNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateNotificationChannel415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateNotificationChannel415ApplicationProblemPlusJSONResponse) VisitCreateNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateNotificationChanneldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateNotificationChanneldefaultApplicationProblemPlusJSONResponse) VisitCreateNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteNotificationChannelRequestObject struct {
+	ID     IDParameter `json:"id"`
+	Params DeleteNotificationChannelParams
+}
+
+type DeleteNotificationChannelResponseObject interface {
+	VisitDeleteNotificationChannelResponse(w http.ResponseWriter) error
+}
+
+type DeleteNotificationChannel204Response struct {
+}
+
+func (response DeleteNotificationChannel204Response) VisitDeleteNotificationChannelResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteNotificationChannel400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteNotificationChannel400ApplicationProblemPlusJSONResponse) VisitDeleteNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteNotificationChannel401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteNotificationChannel401ApplicationProblemPlusJSONResponse) VisitDeleteNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteNotificationChannel403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteNotificationChannel403ApplicationProblemPlusJSONResponse) VisitDeleteNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteNotificationChannel404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteNotificationChannel404ApplicationProblemPlusJSONResponse) VisitDeleteNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteNotificationChannel409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteNotificationChannel409ApplicationProblemPlusJSONResponse) VisitDeleteNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteNotificationChannel412ApplicationProblemPlusJSONResponse struct {
+	PreconditionFailedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteNotificationChannel412ApplicationProblemPlusJSONResponse) VisitDeleteNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(412)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteNotificationChanneldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteNotificationChanneldefaultApplicationProblemPlusJSONResponse) VisitDeleteNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetNotificationChannelRequestObject struct {
+	ID IDParameter `json:"id"`
+}
+
+type GetNotificationChannelResponseObject interface {
+	VisitGetNotificationChannelResponse(w http.ResponseWriter) error
+}
+
+type GetNotificationChannel200ResponseHeaders struct {
+	ETag string
+}
+
+type GetNotificationChannel200JSONResponse struct {
+	Body    NotificationChannel
+	Headers GetNotificationChannel200ResponseHeaders
+}
+
+func (response GetNotificationChannel200JSONResponse) VisitGetNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetNotificationChannel400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetNotificationChannel400ApplicationProblemPlusJSONResponse) VisitGetNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetNotificationChannel401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetNotificationChannel401ApplicationProblemPlusJSONResponse) VisitGetNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetNotificationChannel404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetNotificationChannel404ApplicationProblemPlusJSONResponse) VisitGetNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetNotificationChanneldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetNotificationChanneldefaultApplicationProblemPlusJSONResponse) VisitGetNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateNotificationChannelRequestObject struct {
+	ID     IDParameter `json:"id"`
+	Params UpdateNotificationChannelParams
+	Body   *UpdateNotificationChannelJSONRequestBody
+}
+
+type UpdateNotificationChannelResponseObject interface {
+	VisitUpdateNotificationChannelResponse(w http.ResponseWriter) error
+}
+
+type UpdateNotificationChannel200ResponseHeaders struct {
+	ETag string
+}
+
+type UpdateNotificationChannel200JSONResponse struct {
+	Body    NotificationChannel
+	Headers UpdateNotificationChannel200ResponseHeaders
+}
+
+func (response UpdateNotificationChannel200JSONResponse) VisitUpdateNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateNotificationChannel400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateNotificationChannel400ApplicationProblemPlusJSONResponse) VisitUpdateNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateNotificationChannel401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateNotificationChannel401ApplicationProblemPlusJSONResponse) VisitUpdateNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateNotificationChannel403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateNotificationChannel403ApplicationProblemPlusJSONResponse) VisitUpdateNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateNotificationChannel404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateNotificationChannel404ApplicationProblemPlusJSONResponse) VisitUpdateNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateNotificationChannel409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateNotificationChannel409ApplicationProblemPlusJSONResponse) VisitUpdateNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateNotificationChannel412ApplicationProblemPlusJSONResponse struct {
+	PreconditionFailedApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateNotificationChannel412ApplicationProblemPlusJSONResponse) VisitUpdateNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(412)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateNotificationChannel415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateNotificationChannel415ApplicationProblemPlusJSONResponse) VisitUpdateNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateNotificationChanneldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateNotificationChanneldefaultApplicationProblemPlusJSONResponse) VisitUpdateNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestNotificationChannelRequestObject struct {
+	ID IDParameter `json:"id"`
+}
+
+type TestNotificationChannelResponseObject interface {
+	VisitTestNotificationChannelResponse(w http.ResponseWriter) error
+}
+
+type TestNotificationChannel200JSONResponse Delivery
+
+func (response TestNotificationChannel200JSONResponse) VisitTestNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestNotificationChannel400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response TestNotificationChannel400ApplicationProblemPlusJSONResponse) VisitTestNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestNotificationChannel401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response TestNotificationChannel401ApplicationProblemPlusJSONResponse) VisitTestNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestNotificationChannel403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response TestNotificationChannel403ApplicationProblemPlusJSONResponse) VisitTestNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestNotificationChannel404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response TestNotificationChannel404ApplicationProblemPlusJSONResponse) VisitTestNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestNotificationChanneldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response TestNotificationChanneldefaultApplicationProblemPlusJSONResponse) VisitTestNotificationChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeliveriesRequestObject struct {
+	Params ListDeliveriesParams
+}
+
+type ListDeliveriesResponseObject interface {
+	VisitListDeliveriesResponse(w http.ResponseWriter) error
+}
+
+type ListDeliveries200ResponseHeaders struct {
+	Link        *string
+	XTotalCount *int64
+}
+
+type ListDeliveries200JSONResponse struct {
+	Body    []Delivery
+	Headers ListDeliveries200ResponseHeaders
+}
+
+func (response ListDeliveries200JSONResponse) VisitListDeliveriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.Link != nil {
+		w.Header().Set("Link", fmt.Sprint(*response.Headers.Link))
+	}
+	if response.Headers.XTotalCount != nil {
+		w.Header().Set("X-Total-Count", fmt.Sprint(*response.Headers.XTotalCount))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeliveries400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListDeliveries400ApplicationProblemPlusJSONResponse) VisitListDeliveriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeliveries401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListDeliveries401ApplicationProblemPlusJSONResponse) VisitListDeliveriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeliveriesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListDeliveriesdefaultApplicationProblemPlusJSONResponse) VisitListDeliveriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDeliveryRequestObject struct {
+	ID int64 `json:"id"`
+}
+
+type GetDeliveryResponseObject interface {
+	VisitGetDeliveryResponse(w http.ResponseWriter) error
+}
+
+type GetDelivery200JSONResponse DeliveryWithEvents
+
+func (response GetDelivery200JSONResponse) VisitGetDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDelivery400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetDelivery400ApplicationProblemPlusJSONResponse) VisitGetDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDelivery401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetDelivery401ApplicationProblemPlusJSONResponse) VisitGetDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDelivery404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetDelivery404ApplicationProblemPlusJSONResponse) VisitGetDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDeliverydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetDeliverydefaultApplicationProblemPlusJSONResponse) VisitGetDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListNotificationRoutesRequestObject struct {
+	Params ListNotificationRoutesParams
+}
+
+type ListNotificationRoutesResponseObject interface {
+	VisitListNotificationRoutesResponse(w http.ResponseWriter) error
+}
+
+type ListNotificationRoutes200ResponseHeaders struct {
+	Link *string
+}
+
+type ListNotificationRoutes200JSONResponse struct {
+	Body    []NotificationRoute
+	Headers ListNotificationRoutes200ResponseHeaders
+}
+
+func (response ListNotificationRoutes200JSONResponse) VisitListNotificationRoutesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.Link != nil {
+		w.Header().Set("Link", fmt.Sprint(*response.Headers.Link))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListNotificationRoutes400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListNotificationRoutes400ApplicationProblemPlusJSONResponse) VisitListNotificationRoutesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListNotificationRoutes401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListNotificationRoutes401ApplicationProblemPlusJSONResponse) VisitListNotificationRoutesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListNotificationRoutesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListNotificationRoutesdefaultApplicationProblemPlusJSONResponse) VisitListNotificationRoutesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateNotificationRouteRequestObject struct {
+	Body *CreateNotificationRouteJSONRequestBody
+}
+
+type CreateNotificationRouteResponseObject interface {
+	VisitCreateNotificationRouteResponse(w http.ResponseWriter) error
+}
+
+type CreateNotificationRoute201ResponseHeaders struct {
+	ETag     string
+	Location string
+}
+
+type CreateNotificationRoute201JSONResponse struct {
+	Body    NotificationRoute
+	Headers CreateNotificationRoute201ResponseHeaders
+}
+
+func (response CreateNotificationRoute201JSONResponse) VisitCreateNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateNotificationRoute400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CreateNotificationRoute400ApplicationProblemPlusJSONResponse) VisitCreateNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateNotificationRoute401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CreateNotificationRoute401ApplicationProblemPlusJSONResponse) VisitCreateNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateNotificationRoute403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response CreateNotificationRoute403ApplicationProblemPlusJSONResponse) VisitCreateNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateNotificationRoute409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response CreateNotificationRoute409ApplicationProblemPlusJSONResponse) VisitCreateNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateNotificationRoute415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateNotificationRoute415ApplicationProblemPlusJSONResponse) VisitCreateNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateNotificationRoutedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateNotificationRoutedefaultApplicationProblemPlusJSONResponse) VisitCreateNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteNotificationRouteRequestObject struct {
+	ID     IDParameter `json:"id"`
+	Params DeleteNotificationRouteParams
+}
+
+type DeleteNotificationRouteResponseObject interface {
+	VisitDeleteNotificationRouteResponse(w http.ResponseWriter) error
+}
+
+type DeleteNotificationRoute204Response struct {
+}
+
+func (response DeleteNotificationRoute204Response) VisitDeleteNotificationRouteResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteNotificationRoute400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteNotificationRoute400ApplicationProblemPlusJSONResponse) VisitDeleteNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteNotificationRoute401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteNotificationRoute401ApplicationProblemPlusJSONResponse) VisitDeleteNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteNotificationRoute403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteNotificationRoute403ApplicationProblemPlusJSONResponse) VisitDeleteNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteNotificationRoute404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteNotificationRoute404ApplicationProblemPlusJSONResponse) VisitDeleteNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteNotificationRoute412ApplicationProblemPlusJSONResponse struct {
+	PreconditionFailedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteNotificationRoute412ApplicationProblemPlusJSONResponse) VisitDeleteNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(412)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteNotificationRoutedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteNotificationRoutedefaultApplicationProblemPlusJSONResponse) VisitDeleteNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetNotificationRouteRequestObject struct {
+	ID IDParameter `json:"id"`
+}
+
+type GetNotificationRouteResponseObject interface {
+	VisitGetNotificationRouteResponse(w http.ResponseWriter) error
+}
+
+type GetNotificationRoute200ResponseHeaders struct {
+	ETag string
+}
+
+type GetNotificationRoute200JSONResponse struct {
+	Body    NotificationRoute
+	Headers GetNotificationRoute200ResponseHeaders
+}
+
+func (response GetNotificationRoute200JSONResponse) VisitGetNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetNotificationRoute400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetNotificationRoute400ApplicationProblemPlusJSONResponse) VisitGetNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetNotificationRoute401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetNotificationRoute401ApplicationProblemPlusJSONResponse) VisitGetNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetNotificationRoute404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetNotificationRoute404ApplicationProblemPlusJSONResponse) VisitGetNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetNotificationRoutedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetNotificationRoutedefaultApplicationProblemPlusJSONResponse) VisitGetNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateNotificationRouteRequestObject struct {
+	ID     IDParameter `json:"id"`
+	Params UpdateNotificationRouteParams
+	Body   *UpdateNotificationRouteJSONRequestBody
+}
+
+type UpdateNotificationRouteResponseObject interface {
+	VisitUpdateNotificationRouteResponse(w http.ResponseWriter) error
+}
+
+type UpdateNotificationRoute200ResponseHeaders struct {
+	ETag string
+}
+
+type UpdateNotificationRoute200JSONResponse struct {
+	Body    NotificationRoute
+	Headers UpdateNotificationRoute200ResponseHeaders
+}
+
+func (response UpdateNotificationRoute200JSONResponse) VisitUpdateNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateNotificationRoute400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateNotificationRoute400ApplicationProblemPlusJSONResponse) VisitUpdateNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateNotificationRoute401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateNotificationRoute401ApplicationProblemPlusJSONResponse) VisitUpdateNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateNotificationRoute403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateNotificationRoute403ApplicationProblemPlusJSONResponse) VisitUpdateNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateNotificationRoute404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateNotificationRoute404ApplicationProblemPlusJSONResponse) VisitUpdateNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateNotificationRoute409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateNotificationRoute409ApplicationProblemPlusJSONResponse) VisitUpdateNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateNotificationRoute412ApplicationProblemPlusJSONResponse struct {
+	PreconditionFailedApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateNotificationRoute412ApplicationProblemPlusJSONResponse) VisitUpdateNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(412)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateNotificationRoute415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateNotificationRoute415ApplicationProblemPlusJSONResponse) VisitUpdateNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateNotificationRoutedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateNotificationRoutedefaultApplicationProblemPlusJSONResponse) VisitUpdateNotificationRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSilencesRequestObject struct {
+	Params ListSilencesParams
+}
+
+type ListSilencesResponseObject interface {
+	VisitListSilencesResponse(w http.ResponseWriter) error
+}
+
+type ListSilences200ResponseHeaders struct {
+	Link *string
+}
+
+type ListSilences200JSONResponse struct {
+	Body    []Silence
+	Headers ListSilences200ResponseHeaders
+}
+
+func (response ListSilences200JSONResponse) VisitListSilencesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.Link != nil {
+		w.Header().Set("Link", fmt.Sprint(*response.Headers.Link))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSilences400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListSilences400ApplicationProblemPlusJSONResponse) VisitListSilencesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSilences401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListSilences401ApplicationProblemPlusJSONResponse) VisitListSilencesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSilencesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListSilencesdefaultApplicationProblemPlusJSONResponse) VisitListSilencesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSilenceRequestObject struct {
+	Body *CreateSilenceJSONRequestBody
+}
+
+type CreateSilenceResponseObject interface {
+	VisitCreateSilenceResponse(w http.ResponseWriter) error
+}
+
+type CreateSilence201ResponseHeaders struct {
+	Location string
+}
+
+type CreateSilence201JSONResponse struct {
+	Body    Silence
+	Headers CreateSilence201ResponseHeaders
+}
+
+func (response CreateSilence201JSONResponse) VisitCreateSilenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSilence400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CreateSilence400ApplicationProblemPlusJSONResponse) VisitCreateSilenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSilence401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CreateSilence401ApplicationProblemPlusJSONResponse) VisitCreateSilenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSilence403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response CreateSilence403ApplicationProblemPlusJSONResponse) VisitCreateSilenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSilence415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateSilence415ApplicationProblemPlusJSONResponse) VisitCreateSilenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSilencedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateSilencedefaultApplicationProblemPlusJSONResponse) VisitCreateSilenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSilenceRequestObject struct {
+	ID IDParameter `json:"id"`
+}
+
+type GetSilenceResponseObject interface {
+	VisitGetSilenceResponse(w http.ResponseWriter) error
+}
+
+type GetSilence200JSONResponse Silence
+
+func (response GetSilence200JSONResponse) VisitGetSilenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSilence400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetSilence400ApplicationProblemPlusJSONResponse) VisitGetSilenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSilence401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetSilence401ApplicationProblemPlusJSONResponse) VisitGetSilenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSilence404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetSilence404ApplicationProblemPlusJSONResponse) VisitGetSilenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSilencedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetSilencedefaultApplicationProblemPlusJSONResponse) VisitGetSilenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndSilenceRequestObject struct {
+	ID IDParameter `json:"id"`
+}
+
+type EndSilenceResponseObject interface {
+	VisitEndSilenceResponse(w http.ResponseWriter) error
+}
+
+type EndSilence200JSONResponse Silence
+
+func (response EndSilence200JSONResponse) VisitEndSilenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndSilence400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response EndSilence400ApplicationProblemPlusJSONResponse) VisitEndSilenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndSilence401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response EndSilence401ApplicationProblemPlusJSONResponse) VisitEndSilenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndSilence403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response EndSilence403ApplicationProblemPlusJSONResponse) VisitEndSilenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndSilence404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response EndSilence404ApplicationProblemPlusJSONResponse) VisitEndSilenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndSilence409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response EndSilence409ApplicationProblemPlusJSONResponse) VisitEndSilenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndSilencedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response EndSilencedefaultApplicationProblemPlusJSONResponse) VisitEndSilenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListSensorsRequestObject struct {
 	Params ListSensorsParams
 }
@@ -10178,6 +13173,57 @@ type StrictServerInterface interface {
 	// RevokeCredential Revoke a credential
 	// (DELETE /api/gateways/{id}/credentials/{credential_id})
 	RevokeCredential(ctx context.Context, request RevokeCredentialRequestObject) (RevokeCredentialResponseObject, error)
+	// ListNotificationChannels List channels
+	// (GET /api/notifications/channels)
+	ListNotificationChannels(ctx context.Context, request ListNotificationChannelsRequestObject) (ListNotificationChannelsResponseObject, error)
+	// CreateNotificationChannel Make a channel
+	// (POST /api/notifications/channels)
+	CreateNotificationChannel(ctx context.Context, request CreateNotificationChannelRequestObject) (CreateNotificationChannelResponseObject, error)
+	// DeleteNotificationChannel Delete a channel
+	// (DELETE /api/notifications/channels/{id})
+	DeleteNotificationChannel(ctx context.Context, request DeleteNotificationChannelRequestObject) (DeleteNotificationChannelResponseObject, error)
+	// GetNotificationChannel One channel
+	// (GET /api/notifications/channels/{id})
+	GetNotificationChannel(ctx context.Context, request GetNotificationChannelRequestObject) (GetNotificationChannelResponseObject, error)
+	// UpdateNotificationChannel Change a channel
+	// (PUT /api/notifications/channels/{id})
+	UpdateNotificationChannel(ctx context.Context, request UpdateNotificationChannelRequestObject) (UpdateNotificationChannelResponseObject, error)
+	// TestNotificationChannel Send a trial
+	// (POST /api/notifications/channels/{id}/test)
+	TestNotificationChannel(ctx context.Context, request TestNotificationChannelRequestObject) (TestNotificationChannelResponseObject, error)
+	// ListDeliveries What was sent
+	// (GET /api/notifications/deliveries)
+	ListDeliveries(ctx context.Context, request ListDeliveriesRequestObject) (ListDeliveriesResponseObject, error)
+	// GetDelivery One delivery
+	// (GET /api/notifications/deliveries/{id})
+	GetDelivery(ctx context.Context, request GetDeliveryRequestObject) (GetDeliveryResponseObject, error)
+	// ListNotificationRoutes List routes
+	// (GET /api/notifications/routes)
+	ListNotificationRoutes(ctx context.Context, request ListNotificationRoutesRequestObject) (ListNotificationRoutesResponseObject, error)
+	// CreateNotificationRoute Make a route
+	// (POST /api/notifications/routes)
+	CreateNotificationRoute(ctx context.Context, request CreateNotificationRouteRequestObject) (CreateNotificationRouteResponseObject, error)
+	// DeleteNotificationRoute Delete a route
+	// (DELETE /api/notifications/routes/{id})
+	DeleteNotificationRoute(ctx context.Context, request DeleteNotificationRouteRequestObject) (DeleteNotificationRouteResponseObject, error)
+	// GetNotificationRoute One route
+	// (GET /api/notifications/routes/{id})
+	GetNotificationRoute(ctx context.Context, request GetNotificationRouteRequestObject) (GetNotificationRouteResponseObject, error)
+	// UpdateNotificationRoute Change a route
+	// (PUT /api/notifications/routes/{id})
+	UpdateNotificationRoute(ctx context.Context, request UpdateNotificationRouteRequestObject) (UpdateNotificationRouteResponseObject, error)
+	// ListSilences List silences
+	// (GET /api/notifications/silences)
+	ListSilences(ctx context.Context, request ListSilencesRequestObject) (ListSilencesResponseObject, error)
+	// CreateSilence Begin a silence
+	// (POST /api/notifications/silences)
+	CreateSilence(ctx context.Context, request CreateSilenceRequestObject) (CreateSilenceResponseObject, error)
+	// GetSilence One silence
+	// (GET /api/notifications/silences/{id})
+	GetSilence(ctx context.Context, request GetSilenceRequestObject) (GetSilenceResponseObject, error)
+	// EndSilence End a silence early
+	// (POST /api/notifications/silences/{id}/end)
+	EndSilence(ctx context.Context, request EndSilenceRequestObject) (EndSilenceResponseObject, error)
 	// ListSensors List sensors
 	// (GET /api/sensors)
 	ListSensors(ctx context.Context, request ListSensorsRequestObject) (ListSensorsResponseObject, error)
@@ -11534,6 +14580,544 @@ func (sh *strictHandler) RevokeCredential(ctx echo.Context, id IDParameter, cred
 		return err
 	} else if validResponse, ok := response.(RevokeCredentialResponseObject); ok {
 		return validResponse.VisitRevokeCredentialResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListNotificationChannels operation middleware
+func (sh *strictHandler) ListNotificationChannels(ctx echo.Context, params ListNotificationChannelsParams) error {
+	var request ListNotificationChannelsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListNotificationChannels(ctx.Request().Context(), request.(ListNotificationChannelsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListNotificationChannels")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListNotificationChannelsResponseObject); ok {
+		return validResponse.VisitListNotificationChannelsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateNotificationChannel operation middleware
+func (sh *strictHandler) CreateNotificationChannel(ctx echo.Context) error {
+	var request CreateNotificationChannelRequestObject
+
+	var body CreateNotificationChannelJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateNotificationChannel(ctx.Request().Context(), request.(CreateNotificationChannelRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateNotificationChannel")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateNotificationChannelResponseObject); ok {
+		return validResponse.VisitCreateNotificationChannelResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteNotificationChannel operation middleware
+func (sh *strictHandler) DeleteNotificationChannel(ctx echo.Context, id IDParameter, params DeleteNotificationChannelParams) error {
+	var request DeleteNotificationChannelRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteNotificationChannel(ctx.Request().Context(), request.(DeleteNotificationChannelRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteNotificationChannel")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteNotificationChannelResponseObject); ok {
+		return validResponse.VisitDeleteNotificationChannelResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetNotificationChannel operation middleware
+func (sh *strictHandler) GetNotificationChannel(ctx echo.Context, id IDParameter) error {
+	var request GetNotificationChannelRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetNotificationChannel(ctx.Request().Context(), request.(GetNotificationChannelRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetNotificationChannel")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetNotificationChannelResponseObject); ok {
+		return validResponse.VisitGetNotificationChannelResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UpdateNotificationChannel operation middleware
+func (sh *strictHandler) UpdateNotificationChannel(ctx echo.Context, id IDParameter, params UpdateNotificationChannelParams) error {
+	var request UpdateNotificationChannelRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body UpdateNotificationChannelJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateNotificationChannel(ctx.Request().Context(), request.(UpdateNotificationChannelRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateNotificationChannel")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UpdateNotificationChannelResponseObject); ok {
+		return validResponse.VisitUpdateNotificationChannelResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// TestNotificationChannel operation middleware
+func (sh *strictHandler) TestNotificationChannel(ctx echo.Context, id IDParameter) error {
+	var request TestNotificationChannelRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.TestNotificationChannel(ctx.Request().Context(), request.(TestNotificationChannelRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TestNotificationChannel")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(TestNotificationChannelResponseObject); ok {
+		return validResponse.VisitTestNotificationChannelResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListDeliveries operation middleware
+func (sh *strictHandler) ListDeliveries(ctx echo.Context, params ListDeliveriesParams) error {
+	var request ListDeliveriesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDeliveries(ctx.Request().Context(), request.(ListDeliveriesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDeliveries")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListDeliveriesResponseObject); ok {
+		return validResponse.VisitListDeliveriesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetDelivery operation middleware
+func (sh *strictHandler) GetDelivery(ctx echo.Context, id int64) error {
+	var request GetDeliveryRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDelivery(ctx.Request().Context(), request.(GetDeliveryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDelivery")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetDeliveryResponseObject); ok {
+		return validResponse.VisitGetDeliveryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListNotificationRoutes operation middleware
+func (sh *strictHandler) ListNotificationRoutes(ctx echo.Context, params ListNotificationRoutesParams) error {
+	var request ListNotificationRoutesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListNotificationRoutes(ctx.Request().Context(), request.(ListNotificationRoutesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListNotificationRoutes")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListNotificationRoutesResponseObject); ok {
+		return validResponse.VisitListNotificationRoutesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateNotificationRoute operation middleware
+func (sh *strictHandler) CreateNotificationRoute(ctx echo.Context) error {
+	var request CreateNotificationRouteRequestObject
+
+	var body CreateNotificationRouteJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateNotificationRoute(ctx.Request().Context(), request.(CreateNotificationRouteRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateNotificationRoute")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateNotificationRouteResponseObject); ok {
+		return validResponse.VisitCreateNotificationRouteResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteNotificationRoute operation middleware
+func (sh *strictHandler) DeleteNotificationRoute(ctx echo.Context, id IDParameter, params DeleteNotificationRouteParams) error {
+	var request DeleteNotificationRouteRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteNotificationRoute(ctx.Request().Context(), request.(DeleteNotificationRouteRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteNotificationRoute")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteNotificationRouteResponseObject); ok {
+		return validResponse.VisitDeleteNotificationRouteResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetNotificationRoute operation middleware
+func (sh *strictHandler) GetNotificationRoute(ctx echo.Context, id IDParameter) error {
+	var request GetNotificationRouteRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetNotificationRoute(ctx.Request().Context(), request.(GetNotificationRouteRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetNotificationRoute")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetNotificationRouteResponseObject); ok {
+		return validResponse.VisitGetNotificationRouteResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UpdateNotificationRoute operation middleware
+func (sh *strictHandler) UpdateNotificationRoute(ctx echo.Context, id IDParameter, params UpdateNotificationRouteParams) error {
+	var request UpdateNotificationRouteRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body UpdateNotificationRouteJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateNotificationRoute(ctx.Request().Context(), request.(UpdateNotificationRouteRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateNotificationRoute")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UpdateNotificationRouteResponseObject); ok {
+		return validResponse.VisitUpdateNotificationRouteResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListSilences operation middleware
+func (sh *strictHandler) ListSilences(ctx echo.Context, params ListSilencesParams) error {
+	var request ListSilencesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSilences(ctx.Request().Context(), request.(ListSilencesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSilences")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListSilencesResponseObject); ok {
+		return validResponse.VisitListSilencesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateSilence operation middleware
+func (sh *strictHandler) CreateSilence(ctx echo.Context) error {
+	var request CreateSilenceRequestObject
+
+	var body CreateSilenceJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateSilence(ctx.Request().Context(), request.(CreateSilenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateSilence")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateSilenceResponseObject); ok {
+		return validResponse.VisitCreateSilenceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetSilence operation middleware
+func (sh *strictHandler) GetSilence(ctx echo.Context, id IDParameter) error {
+	var request GetSilenceRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSilence(ctx.Request().Context(), request.(GetSilenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSilence")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetSilenceResponseObject); ok {
+		return validResponse.VisitGetSilenceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// EndSilence operation middleware
+func (sh *strictHandler) EndSilence(ctx echo.Context, id IDParameter) error {
+	var request EndSilenceRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.EndSilence(ctx.Request().Context(), request.(EndSilenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "EndSilence")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(EndSilenceResponseObject); ok {
+		return validResponse.VisitEndSilenceResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

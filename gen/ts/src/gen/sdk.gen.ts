@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.js';
 import type { Client, Options as Options2, TDataShape } from './client/index.js';
-import type { AckAlarmData, AckAlarmErrors, AckAlarmResponses, AckAlarmsData, AckAlarmsErrors, AckAlarmsResponses, ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CommentAlarmData, CommentAlarmErrors, CommentAlarmResponses, CreateAlarmData, CreateAlarmErrors, CreateAlarmResponses, CreateCredentialData, CreateCredentialErrors, CreateCredentialResponses, CreateGatewayData, CreateGatewayErrors, CreateGatewayResponses, CreateSensorData, CreateSensorErrors, CreateSensorResponses, CreateTicketData, CreateTicketErrors, CreateTicketResponses, DeleteAlarmData, DeleteAlarmErrors, DeleteAlarmResponses, DeleteDataData, DeleteDataErrors, DeleteDataResponses, DeleteGatewayData, DeleteGatewayErrors, DeleteGatewayResponses, DeleteSensorData, DeleteSensorErrors, DeleteSensorResponses, ExplainAlarmData, ExplainAlarmErrors, ExplainAlarmResponses, ExportDataData, ExportDataErrors, ExportDataResponses, GetAlarmData, GetAlarmErrors, GetAlarmKpiData, GetAlarmKpiErrors, GetAlarmKpiResponses, GetAlarmResponses, GetGatewayData, GetGatewayErrors, GetGatewayResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetLiveData, GetLiveErrors, GetLiveResponses, GetMeData, GetMeErrors, GetMeResponses, GetMetricsData, GetMetricsErrors, GetMetricsResponses, GetOpenApiData, GetOpenApiErrors, GetOpenApiResponses, GetReadyData, GetReadyErrors, GetReadyResponses, GetSensorData, GetSensorErrors, GetSensorResponses, GetVersionData, GetVersionErrors, GetVersionResponses, ListAlarmEventsData, ListAlarmEventsErrors, ListAlarmEventsResponses, ListAlarmsData, ListAlarmsErrors, ListAlarmsResponses, ListCredentialsData, ListCredentialsErrors, ListCredentialsResponses, ListDataData, ListDataErrors, ListDataResponses, ListEventsOfAlarmData, ListEventsOfAlarmErrors, ListEventsOfAlarmResponses, ListGatewaysData, ListGatewaysErrors, ListGatewaysResponses, ListLatestData, ListLatestErrors, ListLatestResponses, ListRejectionsData, ListRejectionsErrors, ListRejectionsResponses, ListSensorsData, ListSensorsErrors, ListSensorsResponses, LoginData, LoginErrors, LoginResponses, LogoutData, LogoutErrors, LogoutResponses, RefreshData, RefreshErrors, RefreshResponses, ResetAlarmData, ResetAlarmErrors, ResetAlarmResponses, ReturnAlarmData, ReturnAlarmErrors, ReturnAlarmResponses, RevokeCredentialData, RevokeCredentialErrors, RevokeCredentialResponses, ShelveAlarmData, ShelveAlarmErrors, ShelveAlarmResponses, SimulateAlarmData, SimulateAlarmErrors, SimulateAlarmResponses, StreamAlarmsData, StreamAlarmsErrors, StreamAlarmsResponses, TakeAlarmOutData, TakeAlarmOutErrors, TakeAlarmOutResponses, UnshelveAlarmData, UnshelveAlarmErrors, UnshelveAlarmResponses, UpdateAlarmData, UpdateAlarmErrors, UpdateAlarmResponses, UpdateGatewayData, UpdateGatewayErrors, UpdateGatewayResponses, UpdateSensorData, UpdateSensorErrors, UpdateSensorResponses, WriteDataData, WriteDataErrors, WriteDataResponses } from './types.gen.js';
+import type { AckAlarmData, AckAlarmErrors, AckAlarmResponses, AckAlarmsData, AckAlarmsErrors, AckAlarmsResponses, ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CommentAlarmData, CommentAlarmErrors, CommentAlarmResponses, CreateAlarmData, CreateAlarmErrors, CreateAlarmResponses, CreateCredentialData, CreateCredentialErrors, CreateCredentialResponses, CreateGatewayData, CreateGatewayErrors, CreateGatewayResponses, CreateNotificationChannelData, CreateNotificationChannelErrors, CreateNotificationChannelResponses, CreateNotificationRouteData, CreateNotificationRouteErrors, CreateNotificationRouteResponses, CreateSensorData, CreateSensorErrors, CreateSensorResponses, CreateSilenceData, CreateSilenceErrors, CreateSilenceResponses, CreateTicketData, CreateTicketErrors, CreateTicketResponses, DeleteAlarmData, DeleteAlarmErrors, DeleteAlarmResponses, DeleteDataData, DeleteDataErrors, DeleteDataResponses, DeleteGatewayData, DeleteGatewayErrors, DeleteGatewayResponses, DeleteNotificationChannelData, DeleteNotificationChannelErrors, DeleteNotificationChannelResponses, DeleteNotificationRouteData, DeleteNotificationRouteErrors, DeleteNotificationRouteResponses, DeleteSensorData, DeleteSensorErrors, DeleteSensorResponses, EndSilenceData, EndSilenceErrors, EndSilenceResponses, ExplainAlarmData, ExplainAlarmErrors, ExplainAlarmResponses, ExportDataData, ExportDataErrors, ExportDataResponses, GetAlarmData, GetAlarmErrors, GetAlarmKpiData, GetAlarmKpiErrors, GetAlarmKpiResponses, GetAlarmResponses, GetDeliveryData, GetDeliveryErrors, GetDeliveryResponses, GetGatewayData, GetGatewayErrors, GetGatewayResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetLiveData, GetLiveErrors, GetLiveResponses, GetMeData, GetMeErrors, GetMeResponses, GetMetricsData, GetMetricsErrors, GetMetricsResponses, GetNotificationChannelData, GetNotificationChannelErrors, GetNotificationChannelResponses, GetNotificationRouteData, GetNotificationRouteErrors, GetNotificationRouteResponses, GetOpenApiData, GetOpenApiErrors, GetOpenApiResponses, GetReadyData, GetReadyErrors, GetReadyResponses, GetSensorData, GetSensorErrors, GetSensorResponses, GetSilenceData, GetSilenceErrors, GetSilenceResponses, GetVersionData, GetVersionErrors, GetVersionResponses, ListAlarmEventsData, ListAlarmEventsErrors, ListAlarmEventsResponses, ListAlarmsData, ListAlarmsErrors, ListAlarmsResponses, ListCredentialsData, ListCredentialsErrors, ListCredentialsResponses, ListDataData, ListDataErrors, ListDataResponses, ListDeliveriesData, ListDeliveriesErrors, ListDeliveriesResponses, ListEventsOfAlarmData, ListEventsOfAlarmErrors, ListEventsOfAlarmResponses, ListGatewaysData, ListGatewaysErrors, ListGatewaysResponses, ListLatestData, ListLatestErrors, ListLatestResponses, ListNotificationChannelsData, ListNotificationChannelsErrors, ListNotificationChannelsResponses, ListNotificationRoutesData, ListNotificationRoutesErrors, ListNotificationRoutesResponses, ListRejectionsData, ListRejectionsErrors, ListRejectionsResponses, ListSensorsData, ListSensorsErrors, ListSensorsResponses, ListSilencesData, ListSilencesErrors, ListSilencesResponses, LoginData, LoginErrors, LoginResponses, LogoutData, LogoutErrors, LogoutResponses, RefreshData, RefreshErrors, RefreshResponses, ResetAlarmData, ResetAlarmErrors, ResetAlarmResponses, ReturnAlarmData, ReturnAlarmErrors, ReturnAlarmResponses, RevokeCredentialData, RevokeCredentialErrors, RevokeCredentialResponses, ShelveAlarmData, ShelveAlarmErrors, ShelveAlarmResponses, SimulateAlarmData, SimulateAlarmErrors, SimulateAlarmResponses, StreamAlarmsData, StreamAlarmsErrors, StreamAlarmsResponses, TakeAlarmOutData, TakeAlarmOutErrors, TakeAlarmOutResponses, TestNotificationChannelData, TestNotificationChannelErrors, TestNotificationChannelResponses, UnshelveAlarmData, UnshelveAlarmErrors, UnshelveAlarmResponses, UpdateAlarmData, UpdateAlarmErrors, UpdateAlarmResponses, UpdateGatewayData, UpdateGatewayErrors, UpdateGatewayResponses, UpdateNotificationChannelData, UpdateNotificationChannelErrors, UpdateNotificationChannelResponses, UpdateNotificationRouteData, UpdateNotificationRouteErrors, UpdateNotificationRouteResponses, UpdateSensorData, UpdateSensorErrors, UpdateSensorResponses, WriteDataData, WriteDataErrors, WriteDataResponses } from './types.gen.js';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -365,6 +365,244 @@ export const exportData = <ThrowOnError extends boolean = false>(options: Option
 export const listRejections = <ThrowOnError extends boolean = false>(options?: Options<ListRejectionsData, ThrowOnError>) => (options?.client ?? client).get<ListRejectionsResponses, ListRejectionsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/data/rejections',
+    ...options
+});
+
+/**
+ * List channels
+ *
+ * In order of id. Never the secrets; of a webhook's address, which may hold one, only scheme and host.
+ *
+ */
+export const listNotificationChannels = <ThrowOnError extends boolean = false>(options?: Options<ListNotificationChannelsData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationChannelsResponses, ListNotificationChannelsErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/channels',
+    ...options
+});
+
+/**
+ * Make a channel
+ *
+ * A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on `alarms/{gateway}/{sensor}`.
+ *
+ * **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it: `webhook-signature` is `v1,` and the base64 of
+ * the HMAC-SHA256 of `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in base64. The secret is
+ * made here unless one is given, and stands in this answer and nowhere else. Refuse a timestamp that is more than 5 minutes off, and
+ * drop a `webhook-id` (also `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success; everything else is
+ * tried again for about an hour. Redirects are not followed. Addresses that are private, of this machine or reserved are refused, at
+ * every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
+ *
+ */
+export const createNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<CreateNotificationChannelData, ThrowOnError>) => (options.client ?? client).post<CreateNotificationChannelResponses, CreateNotificationChannelErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/channels',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Delete a channel
+ *
+ * One that a route uses is not deleted: 409. What waits to be sent by it fails.
+ *
+ */
+export const deleteNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<DeleteNotificationChannelData, ThrowOnError>) => (options.client ?? client).delete<DeleteNotificationChannelResponses, DeleteNotificationChannelErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/channels/{id}',
+    ...options
+});
+
+/**
+ * One channel
+ *
+ * Without its secret.
+ *
+ */
+export const getNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<GetNotificationChannelData, ThrowOnError>) => (options.client ?? client).get<GetNotificationChannelResponses, GetNotificationChannelErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/channels/{id}',
+    ...options
+});
+
+/**
+ * Change a channel
+ *
+ * Members that are absent keep their value; the kind stays. What waits to be sent goes by the new values.
+ *
+ */
+export const updateNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<UpdateNotificationChannelData, ThrowOnError>) => (options.client ?? client).put<UpdateNotificationChannelResponses, UpdateNotificationChannelErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/channels/{id}',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Send a trial
+ *
+ * Sends a trial once, also by a channel that is not in use, waits up to 5 s and answers what happened. It stands in the log of deliveries as `trial`.
+ *
+ */
+export const testNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<TestNotificationChannelData, ThrowOnError>) => (options.client ?? client).post<TestNotificationChannelResponses, TestNotificationChannelErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/channels/{id}/test',
+    ...options
+});
+
+/**
+ * List routes
+ *
+ * In order of id.
+ *
+ */
+export const listNotificationRoutes = <ThrowOnError extends boolean = false>(options?: Options<ListNotificationRoutesData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationRoutesResponses, ListNotificationRoutesErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/routes',
+    ...options
+});
+
+/**
+ * Make a route
+ *
+ * An event goes by every route that it matches: by severity, by labels, which the alarm has to have all, and by what happened.
+ * Events of a route are gathered for `group_seconds` into one notice, so that a flood of alarms is a few notices. A shelved or
+ * suppressed alarm sends nothing. There can be 1,000 routes.
+ *
+ * While an alarm stands and nobody has acknowledged it, the channel is reminded every `remind_seconds`, and the escalation channel is
+ * told once, after `escalate_seconds`.
+ *
+ */
+export const createNotificationRoute = <ThrowOnError extends boolean = false>(options: Options<CreateNotificationRouteData, ThrowOnError>) => (options.client ?? client).post<CreateNotificationRouteResponses, CreateNotificationRouteErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/routes',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Delete a route
+ *
+ * What it has gathered is sent still; nobody is reminded any more.
+ *
+ */
+export const deleteNotificationRoute = <ThrowOnError extends boolean = false>(options: Options<DeleteNotificationRouteData, ThrowOnError>) => (options.client ?? client).delete<DeleteNotificationRouteResponses, DeleteNotificationRouteErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/routes/{id}',
+    ...options
+});
+
+/**
+ * One route
+ *
+ * With what it matches and how it tells.
+ *
+ */
+export const getNotificationRoute = <ThrowOnError extends boolean = false>(options: Options<GetNotificationRouteData, ThrowOnError>) => (options.client ?? client).get<GetNotificationRouteResponses, GetNotificationRouteErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/routes/{id}',
+    ...options
+});
+
+/**
+ * Change a route
+ *
+ * Members that are absent keep their value. It holds for events from now on.
+ *
+ */
+export const updateNotificationRoute = <ThrowOnError extends boolean = false>(options: Options<UpdateNotificationRouteData, ThrowOnError>) => (options.client ?? client).put<UpdateNotificationRouteResponses, UpdateNotificationRouteErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/routes/{id}',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * List silences
+ *
+ * Newest first. Those that have ended stay listed for as long as deliveries do.
+ *
+ */
+export const listSilences = <ThrowOnError extends boolean = false>(options?: Options<ListSilencesData, ThrowOnError>) => (options?.client ?? client).get<ListSilencesResponses, ListSilencesErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/silences',
+    ...options
+});
+
+/**
+ * Begin a silence
+ *
+ * Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until `ends_at`, 90 days later at most. What it does not
+ * name it does not ask for; it has to name something. Alarms go on as they do, and reminders and escalations that fall into it come at
+ * its end if the alarm still stands.
+ *
+ */
+export const createSilence = <ThrowOnError extends boolean = false>(options: Options<CreateSilenceData, ThrowOnError>) => (options.client ?? client).post<CreateSilenceResponses, CreateSilenceErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/silences',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * One silence
+ *
+ * With who wanted it, and how many events it held back.
+ *
+ */
+export const getSilence = <ThrowOnError extends boolean = false>(options: Options<GetSilenceData, ThrowOnError>) => (options.client ?? client).get<GetSilenceResponses, GetSilenceErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/silences/{id}',
+    ...options
+});
+
+/**
+ * End a silence early
+ *
+ * It stays listed, with who ended it. One that has ended is 409.
+ *
+ */
+export const endSilence = <ThrowOnError extends boolean = false>(options: Options<EndSilenceData, ThrowOnError>) => (options.client ?? client).post<EndSilenceResponses, EndSilenceErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/silences/{id}/end',
+    ...options
+});
+
+/**
+ * What was sent
+ *
+ * The outbox and its log: what waits, what was delivered and what failed, newest first. What is over is kept for 30 days, unless the server's settings say otherwise.
+ *
+ */
+export const listDeliveries = <ThrowOnError extends boolean = false>(options?: Options<ListDeliveriesData, ThrowOnError>) => (options?.client ?? client).get<ListDeliveriesResponses, ListDeliveriesErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/deliveries',
+    ...options
+});
+
+/**
+ * One delivery
+ *
+ * With the events in it, the first 100.
+ *
+ */
+export const getDelivery = <ThrowOnError extends boolean = false>(options: Options<GetDeliveryData, ThrowOnError>) => (options.client ?? client).get<GetDeliveryResponses, GetDeliveryErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/deliveries/{id}',
     ...options
 });
 

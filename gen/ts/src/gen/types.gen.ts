@@ -919,6 +919,381 @@ export type AlarmKpi = {
     missed: Array<string>;
 };
 
+/**
+ * By what way it sends.
+ */
+export const NotificationChannelKind = {
+    WEBHOOK: 'webhook',
+    EMAIL: 'email',
+    MQTT: 'mqtt'
+} as const;
+
+/**
+ * By what way it sends.
+ */
+export type NotificationChannelKind = typeof NotificationChannelKind[keyof typeof NotificationChannelKind];
+
+/**
+ * E-mail addresses.
+ */
+export type Recipients = Array<string>;
+
+/**
+ * Where a webhook is posted to. It is not shown again, since it may hold a secret.
+ */
+export type WebhookUrl = string;
+
+/**
+ * `whsec_` and 24 to 64 bytes in base64. It is not shown again.
+ */
+export type WebhookSecret = string;
+
+export type NotificationChannel = {
+    id: Id;
+    name: Name;
+    kind: NotificationChannelKind;
+    /**
+     * False sends nothing.
+     */
+    is_active: boolean;
+    /**
+     * Scheme and host of a webhook, else empty.
+     */
+    origin: string;
+    recipients: Recipients;
+    created_at: string;
+    updated_at: string;
+};
+
+export type NotificationChannelCreated = {
+    id: Id;
+    name: Name;
+    kind: NotificationChannelKind;
+    /**
+     * False sends nothing.
+     */
+    is_active: boolean;
+    /**
+     * Scheme and host of a webhook, else empty.
+     */
+    origin: string;
+    recipients: Recipients;
+    created_at: string;
+    updated_at: string;
+    /**
+     * What the webhook is signed with; null for other kinds.
+     */
+    secret: string | null;
+};
+
+export type NotificationChannelCreate = {
+    name: Name;
+    kind: NotificationChannelKind;
+    is_active?: boolean;
+    url?: WebhookUrl;
+    secret?: WebhookSecret;
+    recipients?: Recipients;
+};
+
+export type NotificationChannelUpdate = {
+    name?: Name;
+    is_active?: boolean;
+    url?: WebhookUrl;
+    secret?: WebhookSecret;
+    recipients?: Recipients;
+};
+
+/**
+ * Which severities; empty is all.
+ */
+export type NotificationSeverities = Array<'critical' | 'major' | 'minor' | 'warning'>;
+
+/**
+ * What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and `faulted`.
+ */
+export type NotificationEvents = Array<'raised' | 'escalated' | 'deescalated' | 'reraised' | 'cleared' | 'acknowledged' | 'reset' | 'shelved' | 'unshelved' | 'suppressed' | 'unsuppressed' | 'out_of_service' | 'returned_to_service' | 'commented' | 'rule_changed' | 'faulted' | 'recovered'>;
+
+/**
+ * What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{kind}`, `{message}`, `{sensor}`, `{severity}`,
+ * `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there are. Empty is
+ * `[{severity}] {count} × {alarm}: {kind}`.
+ *
+ */
+export type NotificationSubject = string;
+
+/**
+ * What an e-mail says of each event, with the same placeholders. Empty is
+ * `{at} [{severity}] {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
+ *
+ */
+export type NotificationLine = string;
+
+export type NotificationRoute = {
+    id: Id;
+    name: Name;
+    is_active: boolean;
+    channel_id: Id;
+    severities: NotificationSeverities;
+    events: NotificationEvents;
+    labels: Tags;
+    /**
+     * How long events are gathered into one notice; 0 sends at once. On MQTT nothing is gathered.
+     */
+    group_seconds: number;
+    /**
+     * How often to remind while it stands and is not acknowledged; 0 is never.
+     */
+    remind_seconds: number;
+    /**
+     * When to tell the escalation channel; 0 is never.
+     */
+    escalate_seconds: number;
+    /**
+     * Who is told when nobody acknowledges.
+     */
+    escalation_channel_id: number | null;
+    subject: NotificationSubject;
+    line: NotificationLine;
+    created_at: string;
+    updated_at: string;
+};
+
+export type NotificationRouteCreate = {
+    name: Name;
+    is_active?: boolean;
+    channel_id: Id;
+    severities?: NotificationSeverities;
+    events?: NotificationEvents;
+    labels?: Tags;
+    /**
+     * How long events are gathered into one notice; 0 sends at once. On MQTT nothing is gathered.
+     */
+    group_seconds?: number;
+    /**
+     * How often to remind while it stands and is not acknowledged; 0 is never.
+     */
+    remind_seconds?: number;
+    /**
+     * When to tell the escalation channel; 0 is never.
+     */
+    escalate_seconds?: number;
+    /**
+     * Who is told when nobody acknowledges.
+     */
+    escalation_channel_id?: number | null;
+    subject?: NotificationSubject;
+    line?: NotificationLine;
+};
+
+export type NotificationRouteUpdate = {
+    name?: Name;
+    is_active?: boolean;
+    channel_id?: Id;
+    severities?: NotificationSeverities;
+    events?: NotificationEvents;
+    labels?: Tags;
+    /**
+     * How long events are gathered into one notice; 0 sends at once. On MQTT nothing is gathered.
+     */
+    group_seconds?: number;
+    /**
+     * How often to remind while it stands and is not acknowledged; 0 is never.
+     */
+    remind_seconds?: number;
+    /**
+     * When to tell the escalation channel; 0 is never.
+     */
+    escalate_seconds?: number;
+    /**
+     * Who is told when nobody acknowledges.
+     */
+    escalation_channel_id?: number | null;
+    subject?: NotificationSubject;
+    line?: NotificationLine;
+};
+
+export type Silence = {
+    id: Id;
+    starts_at: string;
+    ends_at: string;
+    alarm_id: number | null;
+    sensor_id: number | null;
+    gateway_id: number | null;
+    severities: NotificationSeverities;
+    labels: Tags;
+    /**
+     * Why.
+     */
+    reason: string;
+    /**
+     * Name of the user who wanted it.
+     */
+    created_by: string;
+    /**
+     * Name of the user who ended it early; null when nobody did.
+     */
+    ended_by: string | null;
+    /**
+     * How many events nobody was told of.
+     */
+    held_back: number;
+    created_at: string;
+};
+
+export type SilenceCreate = {
+    starts_at?: string;
+    ends_at: string;
+    alarm_id?: Id;
+    sensor_id?: Id;
+    gateway_id?: Id;
+    severities?: NotificationSeverities;
+    labels?: Tags;
+    /**
+     * Why.
+     */
+    reason: string;
+};
+
+/**
+ * Why it is sent.
+ */
+export const DeliveryKind = {
+    NOTICE: 'notice',
+    REMINDER: 'reminder',
+    ESCALATION: 'escalation',
+    TRIAL: 'trial'
+} as const;
+
+/**
+ * Why it is sent.
+ */
+export type DeliveryKind = typeof DeliveryKind[keyof typeof DeliveryKind];
+
+/**
+ * Events are gathered for it; it waits, for the first attempt or another; it is being sent; it was delivered; it was given up.
+ */
+export const DeliveryStatus = {
+    GATHERING: 'gathering',
+    WAITING: 'waiting',
+    SENDING: 'sending',
+    DELIVERED: 'delivered',
+    FAILED: 'failed'
+} as const;
+
+/**
+ * Events are gathered for it; it waits, for the first attempt or another; it is being sent; it was delivered; it was given up.
+ */
+export type DeliveryStatus = typeof DeliveryStatus[keyof typeof DeliveryStatus];
+
+export type Delivery = {
+    id: number;
+    /**
+     * The same in every attempt: `webhook-id` and `Idempotency-Key`, Message-ID of an e-mail.
+     */
+    key: string;
+    channel_id: Id;
+    /**
+     * Null for a trial.
+     */
+    route_id: number | null;
+    kind: DeliveryKind;
+    status: DeliveryStatus;
+    /**
+     * How many alarm events are in it.
+     */
+    event_count: number;
+    attempts: number;
+    /**
+     * What the last attempt came to.
+     */
+    detail: string;
+    /**
+     * When it is tried next; null when it is over.
+     */
+    due_at: string | null;
+    created_at: string;
+    finished_at: string | null;
+};
+
+export type DeliveryWithEvents = {
+    id: number;
+    /**
+     * The same in every attempt: `webhook-id` and `Idempotency-Key`, Message-ID of an e-mail.
+     */
+    key: string;
+    channel_id: Id;
+    /**
+     * Null for a trial.
+     */
+    route_id: number | null;
+    kind: DeliveryKind;
+    status: DeliveryStatus;
+    /**
+     * How many alarm events are in it.
+     */
+    event_count: number;
+    attempts: number;
+    /**
+     * What the last attempt came to.
+     */
+    detail: string;
+    /**
+     * When it is tried next; null when it is over.
+     */
+    due_at: string | null;
+    created_at: string;
+    finished_at: string | null;
+    events: Array<NotifiedEvent>;
+};
+
+/**
+ * An alarm event as a receiver gets it.
+ */
+export type NotifiedEvent = {
+    /**
+     * Of the database that counts the offsets.
+     */
+    epoch: string;
+    offset: number;
+    at: string;
+    alarm_id: number;
+    sensor_id: number;
+    gateway_id: number;
+    occurrence: number;
+    /**
+     * What an acknowledgement has to name.
+     */
+    version: number;
+    /**
+     * Its name.
+     */
+    alarm: string;
+    /**
+     * Its key.
+     */
+    sensor: string;
+    /**
+     * Its key.
+     */
+    gateway: string;
+    /**
+     * What happened.
+     */
+    kind: string;
+    /**
+     * Of the alarm after it.
+     */
+    state: string;
+    severity: string;
+    level: string;
+    value: number | null;
+    unit: string;
+    message: string;
+    user: string;
+    comment: string;
+    labels: Tags;
+};
+
 export type Ticket = {
     ticket: string;
     /**
@@ -2560,6 +2935,849 @@ export type ListRejectionsResponses = {
 };
 
 export type ListRejectionsResponse = ListRejectionsResponses[keyof ListRejectionsResponses];
+
+export type ListNotificationChannelsData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * How many at most.
+         */
+        limit?: number;
+        /**
+         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         */
+        cursor?: string;
+    };
+    url: '/api/notifications/channels';
+};
+
+export type ListNotificationChannelsErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type ListNotificationChannelsError = ListNotificationChannelsErrors[keyof ListNotificationChannelsErrors];
+
+export type ListNotificationChannelsResponses = {
+    /**
+     * A page of channels.
+     */
+    200: Array<NotificationChannel>;
+};
+
+export type ListNotificationChannelsResponse = ListNotificationChannelsResponses[keyof ListNotificationChannelsResponses];
+
+export type CreateNotificationChannelData = {
+    body: NotificationChannelCreate;
+    path?: never;
+    query?: never;
+    url: '/api/notifications/channels';
+};
+
+export type CreateNotificationChannelErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * The `Content-Type` is not one the operation takes.
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type CreateNotificationChannelError = CreateNotificationChannelErrors[keyof CreateNotificationChannelErrors];
+
+export type CreateNotificationChannelResponses = {
+    /**
+     * The new channel.
+     */
+    201: NotificationChannelCreated;
+};
+
+export type CreateNotificationChannelResponse = CreateNotificationChannelResponses[keyof CreateNotificationChannelResponses];
+
+export type DeleteNotificationChannelData = {
+    body?: never;
+    headers?: {
+        /**
+         * The `ETag` that the change is based on; 412 when it is no longer the current one.
+         */
+        'If-Match'?: string;
+    };
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/notifications/channels/{id}';
+};
+
+export type DeleteNotificationChannelErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * Somebody has changed it since the `ETag` was read.
+     */
+    412: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type DeleteNotificationChannelError = DeleteNotificationChannelErrors[keyof DeleteNotificationChannelErrors];
+
+export type DeleteNotificationChannelResponses = {
+    /**
+     * It is deleted.
+     */
+    204: void;
+};
+
+export type DeleteNotificationChannelResponse = DeleteNotificationChannelResponses[keyof DeleteNotificationChannelResponses];
+
+export type GetNotificationChannelData = {
+    body?: never;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/notifications/channels/{id}';
+};
+
+export type GetNotificationChannelErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type GetNotificationChannelError = GetNotificationChannelErrors[keyof GetNotificationChannelErrors];
+
+export type GetNotificationChannelResponses = {
+    /**
+     * The channel.
+     */
+    200: NotificationChannel;
+};
+
+export type GetNotificationChannelResponse = GetNotificationChannelResponses[keyof GetNotificationChannelResponses];
+
+export type UpdateNotificationChannelData = {
+    body: NotificationChannelUpdate;
+    headers?: {
+        /**
+         * The `ETag` that the change is based on; 412 when it is no longer the current one.
+         */
+        'If-Match'?: string;
+    };
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/notifications/channels/{id}';
+};
+
+export type UpdateNotificationChannelErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * Somebody has changed it since the `ETag` was read.
+     */
+    412: Problem;
+    /**
+     * The `Content-Type` is not one the operation takes.
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type UpdateNotificationChannelError = UpdateNotificationChannelErrors[keyof UpdateNotificationChannelErrors];
+
+export type UpdateNotificationChannelResponses = {
+    /**
+     * The channel.
+     */
+    200: NotificationChannel;
+};
+
+export type UpdateNotificationChannelResponse = UpdateNotificationChannelResponses[keyof UpdateNotificationChannelResponses];
+
+export type TestNotificationChannelData = {
+    body?: never;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/notifications/channels/{id}/test';
+};
+
+export type TestNotificationChannelErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type TestNotificationChannelError = TestNotificationChannelErrors[keyof TestNotificationChannelErrors];
+
+export type TestNotificationChannelResponses = {
+    /**
+     * What became of it.
+     */
+    200: Delivery;
+};
+
+export type TestNotificationChannelResponse = TestNotificationChannelResponses[keyof TestNotificationChannelResponses];
+
+export type ListNotificationRoutesData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * How many at most.
+         */
+        limit?: number;
+        /**
+         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         */
+        cursor?: string;
+    };
+    url: '/api/notifications/routes';
+};
+
+export type ListNotificationRoutesErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type ListNotificationRoutesError = ListNotificationRoutesErrors[keyof ListNotificationRoutesErrors];
+
+export type ListNotificationRoutesResponses = {
+    /**
+     * A page of routes.
+     */
+    200: Array<NotificationRoute>;
+};
+
+export type ListNotificationRoutesResponse = ListNotificationRoutesResponses[keyof ListNotificationRoutesResponses];
+
+export type CreateNotificationRouteData = {
+    body: NotificationRouteCreate;
+    path?: never;
+    query?: never;
+    url: '/api/notifications/routes';
+};
+
+export type CreateNotificationRouteErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * The `Content-Type` is not one the operation takes.
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type CreateNotificationRouteError = CreateNotificationRouteErrors[keyof CreateNotificationRouteErrors];
+
+export type CreateNotificationRouteResponses = {
+    /**
+     * The new route.
+     */
+    201: NotificationRoute;
+};
+
+export type CreateNotificationRouteResponse = CreateNotificationRouteResponses[keyof CreateNotificationRouteResponses];
+
+export type DeleteNotificationRouteData = {
+    body?: never;
+    headers?: {
+        /**
+         * The `ETag` that the change is based on; 412 when it is no longer the current one.
+         */
+        'If-Match'?: string;
+    };
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/notifications/routes/{id}';
+};
+
+export type DeleteNotificationRouteErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * Somebody has changed it since the `ETag` was read.
+     */
+    412: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type DeleteNotificationRouteError = DeleteNotificationRouteErrors[keyof DeleteNotificationRouteErrors];
+
+export type DeleteNotificationRouteResponses = {
+    /**
+     * It is deleted.
+     */
+    204: void;
+};
+
+export type DeleteNotificationRouteResponse = DeleteNotificationRouteResponses[keyof DeleteNotificationRouteResponses];
+
+export type GetNotificationRouteData = {
+    body?: never;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/notifications/routes/{id}';
+};
+
+export type GetNotificationRouteErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type GetNotificationRouteError = GetNotificationRouteErrors[keyof GetNotificationRouteErrors];
+
+export type GetNotificationRouteResponses = {
+    /**
+     * The route.
+     */
+    200: NotificationRoute;
+};
+
+export type GetNotificationRouteResponse = GetNotificationRouteResponses[keyof GetNotificationRouteResponses];
+
+export type UpdateNotificationRouteData = {
+    body: NotificationRouteUpdate;
+    headers?: {
+        /**
+         * The `ETag` that the change is based on; 412 when it is no longer the current one.
+         */
+        'If-Match'?: string;
+    };
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/notifications/routes/{id}';
+};
+
+export type UpdateNotificationRouteErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * Somebody has changed it since the `ETag` was read.
+     */
+    412: Problem;
+    /**
+     * The `Content-Type` is not one the operation takes.
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type UpdateNotificationRouteError = UpdateNotificationRouteErrors[keyof UpdateNotificationRouteErrors];
+
+export type UpdateNotificationRouteResponses = {
+    /**
+     * The route.
+     */
+    200: NotificationRoute;
+};
+
+export type UpdateNotificationRouteResponse = UpdateNotificationRouteResponses[keyof UpdateNotificationRouteResponses];
+
+export type ListSilencesData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * Only those that have not ended.
+         */
+        current?: boolean;
+        /**
+         * How many at most.
+         */
+        limit?: number;
+        /**
+         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         */
+        cursor?: string;
+    };
+    url: '/api/notifications/silences';
+};
+
+export type ListSilencesErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type ListSilencesError = ListSilencesErrors[keyof ListSilencesErrors];
+
+export type ListSilencesResponses = {
+    /**
+     * A page of silences.
+     */
+    200: Array<Silence>;
+};
+
+export type ListSilencesResponse = ListSilencesResponses[keyof ListSilencesResponses];
+
+export type CreateSilenceData = {
+    body: SilenceCreate;
+    path?: never;
+    query?: never;
+    url: '/api/notifications/silences';
+};
+
+export type CreateSilenceErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * The `Content-Type` is not one the operation takes.
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type CreateSilenceError = CreateSilenceErrors[keyof CreateSilenceErrors];
+
+export type CreateSilenceResponses = {
+    /**
+     * The silence.
+     */
+    201: Silence;
+};
+
+export type CreateSilenceResponse = CreateSilenceResponses[keyof CreateSilenceResponses];
+
+export type GetSilenceData = {
+    body?: never;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/notifications/silences/{id}';
+};
+
+export type GetSilenceErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type GetSilenceError = GetSilenceErrors[keyof GetSilenceErrors];
+
+export type GetSilenceResponses = {
+    /**
+     * The silence.
+     */
+    200: Silence;
+};
+
+export type GetSilenceResponse = GetSilenceResponses[keyof GetSilenceResponses];
+
+export type EndSilenceData = {
+    body?: never;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/notifications/silences/{id}/end';
+};
+
+export type EndSilenceErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type EndSilenceError = EndSilenceErrors[keyof EndSilenceErrors];
+
+export type EndSilenceResponses = {
+    /**
+     * The silence.
+     */
+    200: Silence;
+};
+
+export type EndSilenceResponse = EndSilenceResponses[keyof EndSilenceResponses];
+
+export type ListDeliveriesData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * Only by this channel.
+         */
+        channel_id?: Id;
+        /**
+         * Only by this route.
+         */
+        route_id?: Id;
+        /**
+         * Only those with an event of this alarm among the first 100.
+         */
+        alarm_id?: Id;
+        /**
+         * Only of this kind.
+         */
+        kind?: DeliveryKind;
+        /**
+         * Only in this state.
+         */
+        status?: DeliveryStatus;
+        /**
+         * Only those made at this instant or later.
+         */
+        start?: string;
+        /**
+         * Only those made before this instant.
+         */
+        end?: string;
+        /**
+         * How many at most.
+         */
+        limit?: number;
+        /**
+         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         */
+        cursor?: string;
+        /**
+         * Also send `X-Total-Count`.
+         */
+        count?: boolean;
+    };
+    url: '/api/notifications/deliveries';
+};
+
+export type ListDeliveriesErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type ListDeliveriesError = ListDeliveriesErrors[keyof ListDeliveriesErrors];
+
+export type ListDeliveriesResponses = {
+    /**
+     * A page of deliveries.
+     */
+    200: Array<Delivery>;
+};
+
+export type ListDeliveriesResponse = ListDeliveriesResponses[keyof ListDeliveriesResponses];
+
+export type GetDeliveryData = {
+    body?: never;
+    path: {
+        /**
+         * Its id.
+         */
+        id: number;
+    };
+    query?: never;
+    url: '/api/notifications/deliveries/{id}';
+};
+
+export type GetDeliveryErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type GetDeliveryError = GetDeliveryErrors[keyof GetDeliveryErrors];
+
+export type GetDeliveryResponses = {
+    /**
+     * The delivery.
+     */
+    200: DeliveryWithEvents;
+};
+
+export type GetDeliveryResponse = GetDeliveryResponses[keyof GetDeliveryResponses];
 
 export type StreamAlarmsData = {
     body?: never;

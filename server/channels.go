@@ -1,0 +1,181 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/url"
+
+	"github.com/oapi-codegen/nullable"
+
+	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// Notices is what the server asks of whoever sends them.
+type Notices struct {
+	// Try sends a trial by a channel and returns what became of it.
+	Try func(ctx context.Context, channel int64) (store.Delivery, error)
+	// CheckChannel and CheckTemplate say what is wrong with what is to be kept; a channel's field is empty when nothing is.
+	CheckChannel  func(store.Channel) (field, reason string)
+	CheckTemplate func(string) error
+}
+
+// ListNotificationChannels answers GET /api/notifications/channels.
+func (s *Server) ListNotificationChannels(ctx context.Context, req api.ListNotificationChannelsRequestObject) (api.ListNotificationChannelsResponseObject, error) {
+	after, err := idCursor(req.Params.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.store.Channels(ctx, after, *req.Params.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	list, link := page(ctx, list, *req.Params.Limit, func(c store.Channel) string { return encodeID(c.ID) })
+	res := api.ListNotificationChannels200JSONResponse{Body: each(list, channelJSON)}
+	res.Headers.Link = link
+	return res, nil
+}
+
+// CreateNotificationChannel answers POST /api/notifications/channels.
+func (s *Server) CreateNotificationChannel(ctx context.Context, req api.CreateNotificationChannelRequestObject) (api.CreateNotificationChannelResponseObject, error) {
+	b := req.Body
+	c := store.Channel{
+		Name: b.Name, Kind: store.ChannelKind(b.Kind), IsActive: orTrue(b.IsActive), URL: orZero(b.URL), Secret: orZero(b.Secret), Recipients: orZero(b.Recipients),
+	}
+	if c.Kind == store.Webhook && c.Secret == "" {
+		c.Secret = webhookSecret()
+	}
+	if err := s.checkChannel(c); err != nil {
+		return nil, err
+	}
+	c, err := s.store.CreateChannel(ctx, c)
+	if errors.Is(err, store.ErrConflict) {
+		return nil, taken("name", b.Name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	j := channelJSON(c)
+	created := api.NotificationChannelCreated{
+		ID: j.ID, Name: j.Name, Kind: j.Kind, IsActive: j.IsActive, Origin: j.Origin, Recipients: j.Recipients,
+		CreatedAt: j.CreatedAt, UpdatedAt: j.UpdatedAt, Secret: nullable.NewNullNullable[string](),
+	}
+	if c.Kind == store.Webhook {
+		created.Secret = nullable.NewNullableWithValue(c.Secret)
+	}
+	return api.CreateNotificationChannel201JSONResponse{Body: created, Headers: api.CreateNotificationChannel201ResponseHeaders{
+		ETag: etag(c.Version), Location: fmt.Sprintf("/api/notifications/channels/%d", c.ID),
+	}}, nil
+}
+
+// GetNotificationChannel answers GET /api/notifications/channels/{id}.
+func (s *Server) GetNotificationChannel(ctx context.Context, req api.GetNotificationChannelRequestObject) (api.GetNotificationChannelResponseObject, error) {
+	c, err := s.store.Channel(ctx, req.ID)
+	if err != nil {
+		return nil, err
+	}
+	return api.GetNotificationChannel200JSONResponse{
+		Body: channelJSON(c), Headers: api.GetNotificationChannel200ResponseHeaders{ETag: etag(c.Version)},
+	}, nil
+}
+
+// UpdateNotificationChannel answers PUT /api/notifications/channels/{id}.
+func (s *Server) UpdateNotificationChannel(ctx context.Context, req api.UpdateNotificationChannelRequestObject) (api.UpdateNotificationChannelResponseObject, error) {
+	c, err := s.store.Channel(ctx, req.ID)
+	if err != nil {
+		return nil, err
+	}
+	if err := basedOn(req.Params.IfMatch, c.Version); err != nil {
+		return nil, err
+	}
+	b := req.Body
+	replace(&c.Name, b.Name)
+	replace(&c.IsActive, b.IsActive)
+	replace(&c.URL, b.URL)
+	replace(&c.Secret, b.Secret)
+	if b.Recipients != nil {
+		c.Recipients = *b.Recipients
+	}
+	if err := s.checkChannel(c); err != nil {
+		return nil, err
+	}
+	c, err = s.store.UpdateChannel(ctx, c)
+	if errors.Is(err, store.ErrConflict) {
+		return nil, taken("name", orZero(b.Name))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return api.UpdateNotificationChannel200JSONResponse{
+		Body: channelJSON(c), Headers: api.UpdateNotificationChannel200ResponseHeaders{ETag: etag(c.Version)},
+	}, nil
+}
+
+// DeleteNotificationChannel answers DELETE /api/notifications/channels/{id}.
+func (s *Server) DeleteNotificationChannel(ctx context.Context, req api.DeleteNotificationChannelRequestObject) (api.DeleteNotificationChannelResponseObject, error) {
+	version, err := ifMatch(req.Params.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	err = s.store.DeleteChannel(ctx, req.ID, version)
+	if errors.Is(err, store.ErrInUse) {
+		return nil, &problem{status: 409, detail: "A route uses the channel; change or delete the route first."}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return api.DeleteNotificationChannel204Response{}, nil
+}
+
+// TestNotificationChannel answers POST /api/notifications/channels/{id}/test.
+func (s *Server) TestNotificationChannel(ctx context.Context, req api.TestNotificationChannelRequestObject) (api.TestNotificationChannelResponseObject, error) {
+	d, err := s.notices.Try(ctx, req.ID)
+	if err != nil {
+		return nil, err
+	}
+	return api.TestNotificationChannel200JSONResponse(deliveryJSON(d)), nil
+}
+
+// checkChannel refuses a channel that lacks what its kind needs, or has what belongs to another.
+func (s *Server) checkChannel(c store.Channel) error {
+	for _, f := range []struct {
+		name  string
+		given bool
+		of    store.ChannelKind
+		must  bool
+	}{
+		{"url", c.URL != "", store.Webhook, true}, {"secret", c.Secret != "", store.Webhook, true}, {"recipients", len(c.Recipients) > 0, store.Email, true},
+	} {
+		switch {
+		case f.given && c.Kind != f.of:
+			return invalid(f.name, fmt.Sprintf("belongs to a channel of kind %s", f.of))
+		case !f.given && c.Kind == f.of && f.must:
+			return invalid(f.name, fmt.Sprintf("is needed by a channel of kind %s", f.of))
+		}
+	}
+	if field, reason := s.notices.CheckChannel(c); field != "" {
+		return invalid(field, reason)
+	}
+	return nil
+}
+
+// webhookSecret makes a secret of 256 random bits, in the form of Standard Webhooks.
+func webhookSecret() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails
+	return "whsec_" + base64.StdEncoding.EncodeToString(b)
+}
+
+func channelJSON(c store.Channel) api.NotificationChannel {
+	origin := ""
+	if u, err := url.Parse(c.URL); err == nil && c.URL != "" {
+		origin = u.Scheme + "://" + u.Host
+	}
+	return api.NotificationChannel{
+		ID: c.ID, Name: c.Name, Kind: api.NotificationChannelKind(c.Kind), IsActive: c.IsActive, Origin: origin, Recipients: listed(c.Recipients),
+		CreatedAt: c.CreatedAt.UTC(), UpdatedAt: c.UpdatedAt.UTC(),
+	}
+}

@@ -1,0 +1,160 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// ListNotificationRoutes answers GET /api/notifications/routes.
+func (s *Server) ListNotificationRoutes(ctx context.Context, req api.ListNotificationRoutesRequestObject) (api.ListNotificationRoutesResponseObject, error) {
+	after, err := idCursor(req.Params.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.store.Routes(ctx, after, *req.Params.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	list, link := page(ctx, list, *req.Params.Limit, func(r store.Route) string { return encodeID(r.ID) })
+	res := api.ListNotificationRoutes200JSONResponse{Body: each(list, routeJSON)}
+	res.Headers.Link = link
+	return res, nil
+}
+
+// CreateNotificationRoute answers POST /api/notifications/routes.
+func (s *Server) CreateNotificationRoute(ctx context.Context, req api.CreateNotificationRouteRequestObject) (api.CreateNotificationRouteResponseObject, error) {
+	b := req.Body
+	r := store.Route{
+		Name: b.Name, IsActive: orTrue(b.IsActive), ChannelID: b.ChannelID, EscalationChannelID: pointer(b.EscalationChannelID),
+		Severities: orZero(b.Severities), Events: orZero(b.Events), Labels: store.LabelMap(orZero(b.Labels)), GroupSeconds: 2,
+		RemindSeconds: orZero(b.RemindSeconds), EscalateSeconds: orZero(b.EscalateSeconds), Subject: orZero(b.Subject), Line: orZero(b.Line),
+	}
+	replace(&r.GroupSeconds, b.GroupSeconds)
+	if err := s.checkRoute(ctx, r); err != nil {
+		return nil, err
+	}
+	r, err := s.store.CreateRoute(ctx, r)
+	switch {
+	case errors.Is(err, store.ErrConflict):
+		return nil, taken("name", b.Name)
+	case errors.Is(err, store.ErrNotFound):
+		return nil, &problem{status: 409, detail: fmt.Sprintf("There are %d routes, as many as there can be.", store.MostRoutes)}
+	case err != nil:
+		return nil, err
+	}
+	return api.CreateNotificationRoute201JSONResponse{Body: routeJSON(r), Headers: api.CreateNotificationRoute201ResponseHeaders{
+		ETag: etag(r.Version), Location: fmt.Sprintf("/api/notifications/routes/%d", r.ID),
+	}}, nil
+}
+
+// GetNotificationRoute answers GET /api/notifications/routes/{id}.
+func (s *Server) GetNotificationRoute(ctx context.Context, req api.GetNotificationRouteRequestObject) (api.GetNotificationRouteResponseObject, error) {
+	r, err := s.store.Route(ctx, req.ID)
+	if err != nil {
+		return nil, err
+	}
+	return api.GetNotificationRoute200JSONResponse{Body: routeJSON(r), Headers: api.GetNotificationRoute200ResponseHeaders{ETag: etag(r.Version)}}, nil
+}
+
+// UpdateNotificationRoute answers PUT /api/notifications/routes/{id}.
+func (s *Server) UpdateNotificationRoute(ctx context.Context, req api.UpdateNotificationRouteRequestObject) (api.UpdateNotificationRouteResponseObject, error) {
+	r, err := s.store.Route(ctx, req.ID)
+	if err != nil {
+		return nil, err
+	}
+	if err := basedOn(req.Params.IfMatch, r.Version); err != nil {
+		return nil, err
+	}
+	b := req.Body
+	replace(&r.Name, b.Name)
+	replace(&r.IsActive, b.IsActive)
+	replace(&r.ChannelID, b.ChannelID)
+	replace(&r.GroupSeconds, b.GroupSeconds)
+	replace(&r.RemindSeconds, b.RemindSeconds)
+	replace(&r.EscalateSeconds, b.EscalateSeconds)
+	replace(&r.Subject, b.Subject)
+	replace(&r.Line, b.Line)
+	if b.EscalationChannelID.IsSpecified() {
+		r.EscalationChannelID = pointer(b.EscalationChannelID)
+	}
+	if b.Severities != nil {
+		r.Severities = *b.Severities
+	}
+	if b.Events != nil {
+		r.Events = *b.Events
+	}
+	if b.Labels != nil {
+		r.Labels = store.LabelMap(*b.Labels)
+	}
+	if err := s.checkRoute(ctx, r); err != nil {
+		return nil, err
+	}
+	r, err = s.store.UpdateRoute(ctx, r)
+	if errors.Is(err, store.ErrConflict) {
+		return nil, taken("name", orZero(b.Name))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return api.UpdateNotificationRoute200JSONResponse{Body: routeJSON(r), Headers: api.UpdateNotificationRoute200ResponseHeaders{ETag: etag(r.Version)}}, nil
+}
+
+// DeleteNotificationRoute answers DELETE /api/notifications/routes/{id}.
+func (s *Server) DeleteNotificationRoute(ctx context.Context, req api.DeleteNotificationRouteRequestObject) (api.DeleteNotificationRouteResponseObject, error) {
+	version, err := ifMatch(req.Params.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.store.DeleteRoute(ctx, req.ID, version); err != nil {
+		return nil, err
+	}
+	return api.DeleteNotificationRoute204Response{}, nil
+}
+
+// checkRoute refuses templates that cannot be filled in, channels that are not there, and an escalation to nobody.
+func (s *Server) checkRoute(ctx context.Context, r store.Route) error {
+	for name, template := range map[string]string{"subject": r.Subject, "line": r.Line} {
+		if err := s.notices.CheckTemplate(template); err != nil {
+			return invalid(name, err.Error())
+		}
+	}
+	if r.EscalateSeconds > 0 && r.EscalationChannelID == nil {
+		return invalid("escalation_channel_id", "is needed with escalate_seconds")
+	}
+	if err := s.knowsChannel(ctx, "channel_id", &r.ChannelID); err != nil {
+		return err
+	}
+	return s.knowsChannel(ctx, "escalation_channel_id", r.EscalationChannelID)
+}
+
+// knowsChannel refuses a channel that is not there; nil is none.
+func (s *Server) knowsChannel(ctx context.Context, field string, id *int64) error {
+	if id == nil {
+		return nil
+	}
+	_, err := s.store.Channel(ctx, *id)
+	if errors.Is(err, store.ErrNotFound) {
+		return invalid(field, fmt.Sprintf("there is no channel %d", *id))
+	}
+	return err
+}
+
+func routeJSON(r store.Route) api.NotificationRoute {
+	return api.NotificationRoute{
+		ID: r.ID, Name: r.Name, IsActive: r.IsActive, ChannelID: r.ChannelID, EscalationChannelID: orNull(r.EscalationChannelID),
+		Severities: listed(r.Severities), Events: listed(r.Events), Labels: labelsJSON(r.Labels), GroupSeconds: r.GroupSeconds,
+		RemindSeconds: r.RemindSeconds, EscalateSeconds: r.EscalateSeconds, Subject: r.Subject, Line: r.Line,
+		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
+	}
+}
+
+func labelsJSON(m store.LabelMap) api.Tags {
+	if m == nil {
+		return api.Tags{}
+	}
+	return api.Tags(m)
+}

@@ -1,0 +1,90 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// longestSilence is how long nobody may be told: one without an end would be forgotten.
+const longestSilence = 90 * 24 * time.Hour
+
+// ListSilences answers GET /api/notifications/silences.
+func (s *Server) ListSilences(ctx context.Context, req api.ListSilencesRequestObject) (api.ListSilencesResponseObject, error) {
+	before, err := idCursor(req.Params.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.store.Silences(ctx, *req.Params.Current, before, *req.Params.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	list, link := page(ctx, list, *req.Params.Limit, func(v store.Silence) string { return encodeID(v.ID) })
+	res := api.ListSilences200JSONResponse{Body: each(list, silenceJSON)}
+	res.Headers.Link = link
+	return res, nil
+}
+
+// CreateSilence answers POST /api/notifications/silences.
+func (s *Server) CreateSilence(ctx context.Context, req api.CreateSilenceRequestObject) (api.CreateSilenceResponseObject, error) {
+	b, now := req.Body, time.Now()
+	v := store.Silence{
+		StartsAt: now, EndsAt: b.EndsAt, AlarmID: b.AlarmID, SensorID: b.SensorID, GatewayID: b.GatewayID, Severities: orZero(b.Severities),
+		Labels: store.LabelMap(orZero(b.Labels)), Reason: b.Reason, CreatedBy: callOf(ctx).principal.User.Username,
+	}
+	replace(&v.StartsAt, b.StartsAt)
+	switch {
+	case !v.EndsAt.After(v.StartsAt):
+		return nil, invalid("ends_at", "is not after its start")
+	case !v.EndsAt.After(now):
+		return nil, invalid("ends_at", "is past")
+	case v.EndsAt.Sub(v.StartsAt) > longestSilence:
+		return nil, invalid("ends_at", "is more than 90 days after its start")
+	case v.AlarmID == nil && v.SensorID == nil && v.GatewayID == nil && len(v.Severities) == 0 && len(v.Labels) == 0:
+		return nil, invalid("alarm_id", "or another of what it is about is needed: sensor_id, gateway_id, severities or labels")
+	}
+	v, err := s.store.CreateSilence(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	return api.CreateSilence201JSONResponse{
+		Body: silenceJSON(v), Headers: api.CreateSilence201ResponseHeaders{Location: fmt.Sprintf("/api/notifications/silences/%d", v.ID)},
+	}, nil
+}
+
+// GetSilence answers GET /api/notifications/silences/{id}.
+func (s *Server) GetSilence(ctx context.Context, req api.GetSilenceRequestObject) (api.GetSilenceResponseObject, error) {
+	v, err := s.store.Silence(ctx, req.ID)
+	if err != nil {
+		return nil, err
+	}
+	return api.GetSilence200JSONResponse(silenceJSON(v)), nil
+}
+
+// EndSilence answers POST /api/notifications/silences/{id}/end.
+func (s *Server) EndSilence(ctx context.Context, req api.EndSilenceRequestObject) (api.EndSilenceResponseObject, error) {
+	v, err := s.store.EndSilence(ctx, req.ID, callOf(ctx).principal.User.Username)
+	if errors.Is(err, store.ErrConflict) {
+		return nil, &problem{status: 409, detail: "The silence has ended."}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return api.EndSilence200JSONResponse(silenceJSON(v)), nil
+}
+
+func silenceJSON(v store.Silence) api.Silence {
+	var by *string
+	if v.EndedBy != "" {
+		by = &v.EndedBy
+	}
+	return api.Silence{
+		ID: v.ID, StartsAt: v.StartsAt.UTC(), EndsAt: v.EndsAt.UTC(), AlarmID: orNull(v.AlarmID), SensorID: orNull(v.SensorID), GatewayID: orNull(v.GatewayID),
+		Severities: listed(v.Severities), Labels: labelsJSON(v.Labels), Reason: v.Reason, CreatedBy: v.CreatedBy, EndedBy: orNull(by),
+		HeldBack: v.HeldBack, CreatedAt: v.CreatedAt.UTC(),
+	}
+}

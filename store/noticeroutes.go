@@ -1,0 +1,111 @@
+package store
+
+import (
+	"context"
+	"database/sql/driver"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/lib/pq"
+)
+
+// LabelMap is labels with their values; a JSON object in the database.
+type LabelMap map[string]string
+
+// Scan reads what the database has.
+func (m *LabelMap) Scan(src any) error { return scanJSON(src, m) }
+
+// Value is m for the database.
+func (m LabelMap) Value() (driver.Value, error) {
+	if m == nil {
+		return "{}", nil
+	}
+	b, err := json.Marshal(map[string]string(m))
+	return string(b), err
+}
+
+// scanJSON reads a jsonb column into v.
+func scanJSON(src, v any) error {
+	switch b := src.(type) {
+	case []byte:
+		return json.Unmarshal(b, v)
+	case string:
+		return json.Unmarshal([]byte(b), v)
+	}
+	return fmt.Errorf("%T is not JSON", src)
+}
+
+// Route says which alarm events go to which channel, and how.
+type Route struct {
+	ID                  int64          `db:"id"`
+	Name                string         `db:"name"`
+	IsActive            bool           `db:"is_active"`
+	ChannelID           int64          `db:"channel_id"`
+	EscalationChannelID *int64         `db:"escalation_channel_id"`
+	Severities          pq.StringArray `db:"severities"` // none: all
+	Events              pq.StringArray `db:"events"`     // kinds
+	Labels              LabelMap       `db:"labels"`     // an alarm has to have all of them
+	GroupSeconds        int            `db:"group_seconds"`
+	RemindSeconds       int            `db:"remind_seconds"`   // 0: never
+	EscalateSeconds     int            `db:"escalate_seconds"` // 0: never
+	Subject             string         `db:"subject"`
+	Line                string         `db:"line"` // template of an event in a text
+	Version             int64          `db:"version"`
+	CreatedAt           time.Time      `db:"created_at"`
+	UpdatedAt           time.Time      `db:"updated_at"`
+}
+
+// MostRoutes is how many routes there may be: every event is held against each.
+const MostRoutes = 1000
+
+const routeColumns = `id, name, is_active, channel_id, escalation_channel_id, severities, events, labels, group_seconds, remind_seconds,
+	escalate_seconds, subject, line, version, created_at, updated_at`
+
+// Routes returns at most limit routes with an id above after, in order of id.
+func (s *Store) Routes(ctx context.Context, after int64, limit int) ([]Route, error) {
+	list := []Route{}
+	err := s.api.SelectContext(ctx, &list, `SELECT `+routeColumns+` FROM notification_routes WHERE id > $1 ORDER BY id LIMIT $2`, after, limit)
+	return list, explain("routes", err)
+}
+
+// Route returns the route id, or ErrNotFound.
+func (s *Store) Route(ctx context.Context, id int64) (Route, error) {
+	var r Route
+	err := s.api.GetContext(ctx, &r, `SELECT `+routeColumns+` FROM notification_routes WHERE id = $1`, id)
+	return r, explain("route", err)
+}
+
+// CreateRoute adds r and returns it as stored. A name that is taken is ErrConflict, an unknown channel or one route too many ErrInUse.
+func (s *Store) CreateRoute(ctx context.Context, r Route) (Route, error) {
+	const q = `
+		INSERT INTO notification_routes (name, is_active, channel_id, escalation_channel_id, severities, events, labels, group_seconds,
+			remind_seconds, escalate_seconds, subject, line)
+		SELECT $1, $2, $3, $4, coalesce($5::text[], '{}'), coalesce($6::text[], '{}'), $7, $8, $9, $10, $11, $12
+		WHERE (SELECT count(*) FROM notification_routes) < $13
+		RETURNING ` + routeColumns
+	var out Route
+	err := s.api.GetContext(ctx, &out, q, r.Name, r.IsActive, r.ChannelID, r.EscalationChannelID, r.Severities, r.Events, r.Labels,
+		r.GroupSeconds, r.RemindSeconds, r.EscalateSeconds, r.Subject, r.Line, MostRoutes)
+	return out, explain(fmt.Sprintf("route %q", r.Name), err)
+}
+
+// UpdateRoute writes r if it still has the version that r has, else ErrStale.
+func (s *Store) UpdateRoute(ctx context.Context, r Route) (Route, error) {
+	const q = `
+		UPDATE notification_routes
+		SET name = $3, is_active = $4, channel_id = $5, escalation_channel_id = $6, severities = coalesce($7::text[], '{}'),
+			events = coalesce($8::text[], '{}'), labels = $9, group_seconds = $10, remind_seconds = $11, escalate_seconds = $12,
+			subject = $13, line = $14, version = version + 1, updated_at = now()
+		WHERE id = $1 AND version = $2
+		RETURNING ` + routeColumns
+	var out Route
+	err := s.api.GetContext(ctx, &out, q, r.ID, r.Version, r.Name, r.IsActive, r.ChannelID, r.EscalationChannelID, r.Severities, r.Events,
+		r.Labels, r.GroupSeconds, r.RemindSeconds, r.EscalateSeconds, r.Subject, r.Line)
+	return out, explain("route", s.stale(ctx, err, "notification_routes", r.ID))
+}
+
+// DeleteRoute deletes the route id if it still has version (0: whatever it has). What it has in the outbox is sent still.
+func (s *Store) DeleteRoute(ctx context.Context, id, version int64) error {
+	return explain("route", s.deleteVersion(ctx, "notification_routes", id, version))
+}
