@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Dir returns a directory for the time of the test that any user may enter. t.TempDir is closed to the user
@@ -17,7 +18,11 @@ func Dir(t testing.TB) string {
 		t.Fatalf("pgtest: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
+		err := os.RemoveAll(dir)
+		for patience := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(patience); err = os.RemoveAll(dir) {
+			time.Sleep(50 * time.Millisecond) // the processes of a server whose parent was killed may be at it still
+		}
+		if err != nil {
 			t.Errorf("pgtest: %v", err)
 		}
 	})
