@@ -92,6 +92,12 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 	}
 	defer l.start("housekeeping", func(ctx context.Context) error { return keepHouse(ctx, st, cfg, log) })()
 
+	if on, err := st.KeepRollups(ctx); err != nil {
+		return err
+	} else if on {
+		defer l.start("rollups", func(ctx context.Context) error { return keepRollups(ctx, st, log, reg) })()
+	}
+
 	auth, err := server.NewAuth(cfg.Server, st, log)
 	if err != nil {
 		return err

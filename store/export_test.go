@@ -14,3 +14,6 @@ var (
 
 // Connector is connector without parameters.
 var Connector = connector
+
+// RollUpAtOnce has s gather no changes.
+func RollUpAtOnce(s *Store) { s.rollupRest = 0 }

@@ -37,8 +37,10 @@ func (s *Store) purgeSome(ctx context.Context) (more bool, err error) {
 			return err
 		}
 		if oldest == nil {
-			if _, err := tx.ExecContext(ctx, `DELETE FROM latest WHERE sensor_id = $1`, sensor); err != nil {
-				return err
+			for _, table := range []string{"latest", "rollup_1h", "rollup_1m", "rollup_due"} {
+				if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE sensor_id = $1`, sensor); err != nil {
+					return err
+				}
 			}
 			_, err := tx.ExecContext(ctx, `DELETE FROM purges WHERE sensor_id = $1`, sensor)
 			return err

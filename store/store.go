@@ -24,11 +24,12 @@ type Config struct {
 	APIConnections    int           `mapstructure:"api_connections"`
 	IngestConnections int           `mapstructure:"ingest_connections"`
 	StatementTimeout  time.Duration `mapstructure:"statement_timeout"` // of the API's statements
+	Rollups           bool          `mapstructure:"rollups"`           // the same for all instances; see KeepRollups
 }
 
 // DefaultConfig is right for one instance on a small machine.
 func DefaultConfig() Config {
-	return Config{APIConnections: 10, IngestConnections: 4, StatementTimeout: 5 * time.Second}
+	return Config{APIConnections: 10, IngestConnections: 4, StatementTimeout: 5 * time.Second, Rollups: true}
 }
 
 // Validate reports every setting that cannot work.
@@ -52,6 +53,8 @@ type Store struct {
 	ingest     *sqlx.DB
 	dsn        string
 	log        *slog.Logger
+	rollups    bool
+	rollupRest time.Duration
 	partitions partitions
 	rules      rules
 }
@@ -70,7 +73,7 @@ func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store
 	if err != nil {
 		return nil, errors.Join(err, api.Close())
 	}
-	s := &Store{api: api, ingest: ingest, dsn: dsn, log: log}
+	s := &Store{api: api, ingest: ingest, dsn: dsn, log: log, rollups: cfg.Rollups, rollupRest: rollupRest}
 	if err := s.checkServer(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

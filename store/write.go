@@ -69,6 +69,11 @@ func (s *Store) write(ctx context.Context, rs []Reading, also func([]Outcome) Al
 		if err := b.insert(ctx, tx); err != nil {
 			return err
 		}
+		if s.rollups {
+			if err := b.mark(ctx, tx); err != nil {
+				return err
+			}
+		}
 		alarms, err := b.stepAlarms(ctx, tx, rules) // before latest is moved: it tells what is late
 		if err != nil {
 			return err
