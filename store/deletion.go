@@ -62,6 +62,9 @@ func (s *Store) deleteDay(ctx context.Context, sensor int64, start, end time.Tim
 		if err := tx.QueryRowContext(ctx, remove, sensor, start, end).Scan(&d.Readings, &d.First, &d.Last); err != nil {
 			return err
 		}
+		if err := s.markGone(ctx, tx, sensor, d); err != nil {
+			return err
+		}
 		if latest.Before(start) || !latest.Before(end) {
 			return nil
 		}

@@ -68,6 +68,19 @@ func markHours(ctx context.Context, tx *sqlx.Tx, sensors []int64, hours []time.T
 	return err
 }
 
+// markGone marks the hours of what was deleted, from the first to the last.
+func (s *Store) markGone(ctx context.Context, tx *sqlx.Tx, sensor int64, d DataDeletion) error {
+	if !s.rollups || d.Readings == 0 {
+		return nil
+	}
+	var sensors []int64
+	var hours []time.Time
+	for h := hourOf(*d.First); !h.After(*d.Last); h = h.Add(time.Hour) {
+		sensors, hours = append(sensors, sensor), append(hours, h)
+	}
+	return markHours(ctx, tx, sensors, hours)
+}
+
 // hourOf is the beginning of t's hour in UTC, also before 1970.
 func hourOf(t time.Time) time.Time { return t.UTC().Truncate(time.Hour) }
 

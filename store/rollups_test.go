@@ -227,7 +227,13 @@ func TestRollupsEqualTheReadings(t *testing.T) {
 		writers.Go(func() error {
 			rnd := rand.New(rand.NewPCG(seed, uint64(w)))
 			for range 40 {
-				if _, err := s.Write(t.Context(), randomReadings(rnd, now), also); err != nil {
+				if rnd.IntN(8) == 0 {
+					from := now.Add(-time.Duration(rnd.IntN(100*3600)) * time.Second)
+					if _, err := s.DeleteReadings(t.Context(), 1+rnd.Int64N(4), from, from.Add(time.Duration(rnd.IntN(5*3600))*time.Second), false); err != nil {
+						return err
+					}
+				}
+				if _, _, err := s.Write(t.Context(), randomReadings(rnd, now), also); err != nil {
 					return err
 				}
 			}
@@ -289,7 +295,7 @@ func TestADenseHourKeepsItsMinutes(t *testing.T) {
 	for i := range 60 {
 		rs = append(rs, store.Reading{SensorID: 2, Timestamp: hour.Add(time.Duration(i) * time.Minute), Received: hour, Value: 1})
 	}
-	if _, err := s.Write(t.Context(), rs, func([]store.Outcome) store.Also { return store.Also{} }); err != nil {
+	if _, _, err := s.Write(t.Context(), rs, func([]store.Outcome) store.Also { return store.Also{} }); err != nil {
 		t.Fatal(err)
 	}
 	drainRollups(t, s)
