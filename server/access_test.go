@@ -125,6 +125,8 @@ var rows = map[string]row{
 	"writeData":       {store.Engineer, at("/api/data"), `{"readings":[{"sensor_id":1,"value":1}]}`, 200},
 	"deleteData":      {store.Admin, atSensor("/api/data?sensor_id=%d&start=2026-01-01T00:00:00Z&end=2026-01-02T00:00:00Z"), "", 200},
 	"exportData":      {store.Viewer, atSensor("/api/data/export?sensor_id=%d"), "", 200},
+	"getHistory":      {store.Viewer, atSensor("/api/data/history?sensor_id=%d&start=2026-01-01T00:00:00Z&end=2026-01-02T00:00:00Z"), "", 200},
+	"getStatistics":   {store.Viewer, atSensor("/api/data/statistics?sensor_id=%d&start=2026-01-01T00:00:00Z&end=2026-01-02T00:00:00Z"), "", 200},
 	"listLatest":      {store.Viewer, at("/api/data/latest"), "", 200},
 	"listRejections":  {store.Engineer, at("/api/data/rejections"), "", 200},
 	"listAlarms":      {store.Viewer, at("/api/alarms"), "", 200},

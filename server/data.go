@@ -179,7 +179,7 @@ func latestJSON(r store.Reading, now time.Time, stale time.Duration) api.LatestR
 }
 
 func valueJSON(v float64) nullable.Nullable[float64] {
-	if math.IsNaN(v) {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return nullable.NewNullNullable[float64]()
 	}
 	return nullable.NewNullableWithValue(v)

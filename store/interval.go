@@ -39,13 +39,18 @@ func ParseInterval(name string) (Interval, bool) {
 }
 
 // IntervalFor returns the finest interval that cuts [start, end) into at most so many buckets, if there is one.
-func IntervalFor(start, end time.Time, buckets int) (Interval, bool) {
+func IntervalFor(start, end time.Time, zone *time.Location, buckets int) (Interval, bool) {
 	for _, i := range intervals {
-		if i.Buckets(start, end) <= buckets {
+		if i.Buckets(start, end)-2 <= buckets && len(i.Bounds(start, end, zone))-1 <= buckets {
 			return i, true
 		}
 	}
 	return Interval{}, false
+}
+
+// Upto returns what is at or behind the end of so many buckets from start on, and not far behind it.
+func (i Interval) Upto(start time.Time, buckets int) time.Time {
+	return start.Add(time.Duration(min(int64(buckets+2)*int64(i.width)/28*32, int64(100000*day))))
 }
 
 // String is the interval as the contract has it, such as 15m.

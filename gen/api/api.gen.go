@@ -43,6 +43,51 @@ func (e AckResultStatus) Valid() bool {
 	}
 }
 
+// Defines values for Aggregate.
+const (
+	AggregateAvg             Aggregate = "avg"
+	AggregateCount           Aggregate = "count"
+	AggregateDelta           Aggregate = "delta"
+	AggregateFirst           Aggregate = "first"
+	AggregateLast            Aggregate = "last"
+	AggregateMax             Aggregate = "max"
+	AggregateMin             Aggregate = "min"
+	AggregatePercentGood     Aggregate = "percent_good"
+	AggregateStddev          Aggregate = "stddev"
+	AggregateSum             Aggregate = "sum"
+	AggregateTimeWeightedAvg Aggregate = "time_weighted_avg"
+)
+
+// Valid indicates whether the value is a known member of the Aggregate enum.
+func (e Aggregate) Valid() bool {
+	switch e {
+	case AggregateAvg:
+		return true
+	case AggregateCount:
+		return true
+	case AggregateDelta:
+		return true
+	case AggregateFirst:
+		return true
+	case AggregateLast:
+		return true
+	case AggregateMax:
+		return true
+	case AggregateMin:
+		return true
+	case AggregatePercentGood:
+		return true
+	case AggregateStddev:
+		return true
+	case AggregateSum:
+		return true
+	case AggregateTimeWeightedAvg:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AlarmPhase.
 const (
 	AlarmPhaseActiveAcknowledged     AlarmPhase = "active_acknowledged"
@@ -226,6 +271,27 @@ func (e AlarmRuleScheduleDays) Valid() bool {
 	}
 }
 
+// Defines values for DataSource.
+const (
+	DataSourceN1H DataSource = "1h"
+	DataSourceN1M DataSource = "1m"
+	DataSourceRaw DataSource = "raw"
+)
+
+// Valid indicates whether the value is a known member of the DataSource enum.
+func (e DataSource) Valid() bool {
+	switch e {
+	case DataSourceN1H:
+		return true
+	case DataSourceN1M:
+		return true
+	case DataSourceRaw:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DeliveryKind.
 const (
 	DeliveryKindEscalation DeliveryKind = "escalation"
@@ -370,6 +436,84 @@ func (e HealthStatus) Valid() bool {
 	case HealthStatusDown:
 		return true
 	case HealthStatusOk:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Interval.
+const (
+	IntervalN10M Interval = "10m"
+	IntervalN10S Interval = "10s"
+	IntervalN12H Interval = "12h"
+	IntervalN15M Interval = "15m"
+	IntervalN15S Interval = "15s"
+	IntervalN1D  Interval = "1d"
+	IntervalN1H  Interval = "1h"
+	IntervalN1M  Interval = "1m"
+	IntervalN1Mo Interval = "1mo"
+	IntervalN1S  Interval = "1s"
+	IntervalN1W  Interval = "1w"
+	IntervalN2H  Interval = "2h"
+	IntervalN2M  Interval = "2m"
+	IntervalN2S  Interval = "2s"
+	IntervalN30M Interval = "30m"
+	IntervalN30S Interval = "30s"
+	IntervalN3H  Interval = "3h"
+	IntervalN4H  Interval = "4h"
+	IntervalN5M  Interval = "5m"
+	IntervalN5S  Interval = "5s"
+	IntervalN6H  Interval = "6h"
+	IntervalN8H  Interval = "8h"
+)
+
+// Valid indicates whether the value is a known member of the Interval enum.
+func (e Interval) Valid() bool {
+	switch e {
+	case IntervalN10M:
+		return true
+	case IntervalN10S:
+		return true
+	case IntervalN12H:
+		return true
+	case IntervalN15M:
+		return true
+	case IntervalN15S:
+		return true
+	case IntervalN1D:
+		return true
+	case IntervalN1H:
+		return true
+	case IntervalN1M:
+		return true
+	case IntervalN1Mo:
+		return true
+	case IntervalN1S:
+		return true
+	case IntervalN1W:
+		return true
+	case IntervalN2H:
+		return true
+	case IntervalN2M:
+		return true
+	case IntervalN2S:
+		return true
+	case IntervalN30M:
+		return true
+	case IntervalN30S:
+		return true
+	case IntervalN3H:
+		return true
+	case IntervalN4H:
+		return true
+	case IntervalN5M:
+		return true
+	case IntervalN5S:
+		return true
+	case IntervalN6H:
+		return true
+	case IntervalN8H:
 		return true
 	default:
 		return false
@@ -619,6 +763,24 @@ func (e Severity) Valid() bool {
 	case SeverityMinor:
 		return true
 	case SeverityWarning:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StatisticsAnswerPercentileMethod.
+const (
+	StatisticsAnswerPercentileMethodExact  StatisticsAnswerPercentileMethod = "exact"
+	StatisticsAnswerPercentileMethodSketch StatisticsAnswerPercentileMethod = "sketch"
+)
+
+// Valid indicates whether the value is a known member of the StatisticsAnswerPercentileMethod enum.
+func (e StatisticsAnswerPercentileMethod) Valid() bool {
+	switch e {
+	case StatisticsAnswerPercentileMethodExact:
+		return true
+	case StatisticsAnswerPercentileMethodSketch:
 		return true
 	default:
 		return false
@@ -1036,6 +1198,48 @@ func (e ExportDataParamsFormat) Valid() bool {
 	}
 }
 
+// Defines values for GetHistoryParamsFill.
+const (
+	GetHistoryParamsFillLinear   GetHistoryParamsFill = "linear"
+	GetHistoryParamsFillNone     GetHistoryParamsFill = "none"
+	GetHistoryParamsFillNull     GetHistoryParamsFill = "null"
+	GetHistoryParamsFillPrevious GetHistoryParamsFill = "previous"
+)
+
+// Valid indicates whether the value is a known member of the GetHistoryParamsFill enum.
+func (e GetHistoryParamsFill) Valid() bool {
+	switch e {
+	case GetHistoryParamsFillLinear:
+		return true
+	case GetHistoryParamsFillNone:
+		return true
+	case GetHistoryParamsFillNull:
+		return true
+	case GetHistoryParamsFillPrevious:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetHistoryParamsFormat.
+const (
+	GetHistoryParamsFormatColumns GetHistoryParamsFormat = "columns"
+	GetHistoryParamsFormatRows    GetHistoryParamsFormat = "rows"
+)
+
+// Valid indicates whether the value is a known member of the GetHistoryParamsFormat enum.
+func (e GetHistoryParamsFormat) Valid() bool {
+	switch e {
+	case GetHistoryParamsFormatColumns:
+		return true
+	case GetHistoryParamsFormatRows:
+		return true
+	default:
+		return false
+	}
+}
+
 // AckResult defines model for AckResult.
 type AckResult struct {
 	// ID An id given by the server.
@@ -1048,6 +1252,9 @@ type AckResult struct {
 
 // AckResultStatus defines model for AckResult.Status.
 type AckResultStatus string
+
+// Aggregate What readings of a bucket amount to.
+type Aggregate string
 
 // Alarm defines model for Alarm.
 type Alarm struct {
@@ -1454,6 +1661,12 @@ type AlarmUpdate struct {
 	Rule AlarmRule `json:"rule"`
 }
 
+// Coverage The part of the range that is answered for.
+type Coverage struct {
+	End   time.Time `json:"end"`
+	Start time.Time `json:"start"`
+}
+
 // Credential defines model for Credential.
 type Credential struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -1498,6 +1711,9 @@ type DataDeletion struct {
 	// Readings How many readings.
 	Readings int64 `json:"readings"`
 }
+
+// DataSource The finest of what the answer was computed from, the readings or rollups of them; the figures are the same.
+type DataSource string
 
 // DataWrite defines model for DataWrite.
 type DataWrite struct {
@@ -1735,8 +1951,82 @@ type Health struct {
 // HealthStatus defines model for Health.Status.
 type HealthStatus string
 
+// History Example: {"coverage":{"end":"2026-01-02T01:00:00.000000Z","start":"2026-01-02T00:00:00.000000Z"},"interval":"1h","next":null,"series":[{"points":[{"avg":21.5,"end":"2026-01-02T01:00:00.000000Z","start":"2026-01-02T00:00:00.000000Z"}],"sensor_id":1}],"source":"raw","timezone":"UTC"}
+type History struct {
+	// Coverage The part of the range that is answered for.
+	Coverage Coverage `json:"coverage"`
+
+	// Interval Width of a bucket; a week is the ISO week, and `1mo` the month.
+	Interval Interval `json:"interval"`
+
+	// Next The `start` to go on with; null when the range is covered.
+	Next nullable.Nullable[time.Time] `json:"next"`
+
+	// Series One for each sensor asked for, in order of id.
+	Series []HistorySeries `json:"series"`
+
+	// Source The finest of what the answer was computed from, the readings or rollups of them; the figures are the same.
+	Source   DataSource `json:"source"`
+	Timezone string     `json:"timezone"`
+}
+
+// HistoryColumns With `format=columns`, the members of the points, each a list of the same length.
+type HistoryColumns struct {
+	Avg             []nullable.Nullable[float64] `json:"avg,omitempty"`
+	Count           []nullable.Nullable[float64] `json:"count,omitempty"`
+	Delta           []nullable.Nullable[float64] `json:"delta,omitempty"`
+	End             []time.Time                  `json:"end"`
+	First           []nullable.Nullable[float64] `json:"first,omitempty"`
+	Last            []nullable.Nullable[float64] `json:"last,omitempty"`
+	Max             []nullable.Nullable[float64] `json:"max,omitempty"`
+	Min             []nullable.Nullable[float64] `json:"min,omitempty"`
+	PercentGood     []nullable.Nullable[float64] `json:"percent_good,omitempty"`
+	Start           []time.Time                  `json:"start"`
+	Stddev          []nullable.Nullable[float64] `json:"stddev,omitempty"`
+	Sum             []nullable.Nullable[float64] `json:"sum,omitempty"`
+	TimeWeightedAvg []nullable.Nullable[float64] `json:"time_weighted_avg,omitempty"`
+}
+
+// HistoryPoint A bucket, with what was asked for.
+type HistoryPoint struct {
+	Avg             nullable.Nullable[float64] `json:"avg,omitempty"`
+	Count           nullable.Nullable[float64] `json:"count,omitempty"`
+	Delta           nullable.Nullable[float64] `json:"delta,omitempty"`
+	End             time.Time                  `json:"end"`
+	First           nullable.Nullable[float64] `json:"first,omitempty"`
+	Last            nullable.Nullable[float64] `json:"last,omitempty"`
+	Max             nullable.Nullable[float64] `json:"max,omitempty"`
+	Min             nullable.Nullable[float64] `json:"min,omitempty"`
+	PercentGood     nullable.Nullable[float64] `json:"percent_good,omitempty"`
+	Start           time.Time                  `json:"start"`
+	Stddev          nullable.Nullable[float64] `json:"stddev,omitempty"`
+	Sum             nullable.Nullable[float64] `json:"sum,omitempty"`
+	TimeWeightedAvg nullable.Nullable[float64] `json:"time_weighted_avg,omitempty"`
+}
+
+// HistorySeries defines model for HistorySeries.
+type HistorySeries struct {
+	// Columns With `format=columns`, the members of the points, each a list of the same length.
+	Columns *HistoryColumns `json:"columns,omitempty"`
+
+	// Points With `format=rows`, in order of time.
+	Points []HistoryPoint `json:"points,omitempty"`
+
+	// SensorID An id given by the server.
+	SensorID ID `json:"sensor_id"`
+}
+
 // ID An id given by the server.
 type ID = int64
+
+// Instant A value and when it was measured; null without values.
+type Instant struct {
+	Timestamp time.Time `json:"timestamp"`
+	Value     float64   `json:"value"`
+}
+
+// Interval Width of a bucket; a week is the ISO week, and `1mo` the month.
+type Interval string
 
 // Key Name of a gateway or sensor in MQTT topics. Not all digits, so that it is never taken for an id.
 //
@@ -2317,6 +2607,15 @@ type SensorCreate struct {
 	Unit *Unit `json:"unit,omitempty"`
 }
 
+// SensorStatistics defines model for SensorStatistics.
+type SensorStatistics struct {
+	// Intervals In order of time, those with readings.
+	Intervals []Statistics `json:"intervals"`
+
+	// SensorID An id given by the server.
+	SensorID ID `json:"sensor_id"`
+}
+
 // SensorType What is measured, such as temperature, humidity or pressure.
 //
 // Example: temperature
@@ -2444,6 +2743,66 @@ type SimulatedEvent struct {
 	Severity Severity                   `json:"severity"`
 	Value    nullable.Nullable[float64] `json:"value"`
 }
+
+// Statistics defines model for Statistics.
+type Statistics struct {
+	Avg nullable.Nullable[float64] `json:"avg"`
+
+	// Count All readings.
+	Count int64                      `json:"count"`
+	Delta nullable.Nullable[float64] `json:"delta"`
+	End   time.Time                  `json:"end"`
+
+	// First A value and when it was measured; null without values.
+	First nullable.Nullable[Instant] `json:"first"`
+
+	// Gaps Pauses longer than `gap_seconds`.
+	Gaps int64 `json:"gaps"`
+
+	// Last A value and when it was measured; null without values.
+	Last nullable.Nullable[Instant] `json:"last"`
+
+	// LongestGapSeconds The longest of them; 0 if there is none.
+	LongestGapSeconds float64                    `json:"longest_gap_seconds"`
+	Max               nullable.Nullable[float64] `json:"max"`
+	Min               nullable.Nullable[float64] `json:"min"`
+	PercentGood       float64                    `json:"percent_good"`
+
+	// Percentiles By name, such as `p50`; empty without values.
+	Percentiles map[string]float64 `json:"percentiles"`
+
+	// Rate Readings a second of the part of the range that is in the interval.
+	Rate            float64                    `json:"rate"`
+	Start           time.Time                  `json:"start"`
+	Stddev          nullable.Nullable[float64] `json:"stddev"`
+	Sum             nullable.Nullable[float64] `json:"sum"`
+	TimeWeightedAvg nullable.Nullable[float64] `json:"time_weighted_avg"`
+
+	// Usable Those of good or uncertain quality with a value; the figures are of these.
+	Usable int64 `json:"usable"`
+}
+
+// StatisticsAnswer defines model for StatisticsAnswer.
+type StatisticsAnswer struct {
+	// Interval Null means the whole range.
+	Interval nullable.Nullable[string] `json:"interval"`
+
+	// PercentileError Relative to the percentile's value; 0 when it is exact.
+	PercentileError float64 `json:"percentile_error"`
+
+	// PercentileMethod From all values, or from sketches of them.
+	PercentileMethod StatisticsAnswerPercentileMethod `json:"percentile_method"`
+
+	// Series One for each sensor asked for, in order of id.
+	Series []SensorStatistics `json:"series"`
+
+	// Source The finest of what the answer was computed from, the readings or rollups of them; the figures are the same.
+	Source   DataSource `json:"source"`
+	Timezone string     `json:"timezone"`
+}
+
+// StatisticsAnswerPercentileMethod From all values, or from sketches of them.
+type StatisticsAnswerPercentileMethod string
 
 // StatusCode The OPC UA status code, when the device gave one or a check here set one.
 type StatusCode = int64
@@ -2815,6 +3174,9 @@ type Cursor = string
 // DryRun defines model for DryRun.
 type DryRun = bool
 
+// End defines model for End.
+type End = time.Time
+
 // IDParameter An id given by the server.
 type IDParameter = ID
 
@@ -2823,6 +3185,15 @@ type IfMatch = string
 
 // Limit defines model for Limit.
 type Limit = int
+
+// Sensors defines model for Sensors.
+type Sensors = []ID
+
+// Start defines model for Start.
+type Start = time.Time
+
+// Timezone defines model for Timezone.
+type Timezone = string
 
 // BadRequest An error, after RFC 9457.
 type BadRequest = Problem
@@ -3070,6 +3441,49 @@ type ExportDataParams struct {
 // ExportDataParamsFormat defines parameters for ExportData.
 type ExportDataParamsFormat string
 
+// GetHistoryParams defines parameters for GetHistory.
+type GetHistoryParams struct {
+	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
+	SensorID Sensors `form:"sensor_id" json:"sensor_id"`
+
+	// Start Not before this instant.
+	Start Start `form:"start" json:"start"`
+
+	// End Before this instant.
+	End End `form:"end" json:"end"`
+
+	// Interval Width of a bucket; not together with `points`.
+	Interval *Interval `form:"interval,omitempty" json:"interval,omitempty"`
+
+	// Points Buckets at most, as a chart has pixels; 500 when there is no `interval` either.
+	Points *int `form:"points,omitempty" json:"points,omitempty"`
+
+	// Agg What to compute (`agg=min&agg=max`); `avg` if it is absent.
+	Agg []Aggregate `form:"agg,omitempty" json:"agg,omitempty"`
+
+	// Timezone Whose clock the buckets follow, by its name in the IANA database.
+	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
+
+	// Fill What is in a bucket without readings: `none` leaves it out, `null` has it without values, `previous` repeats the values of the
+	// one before, `linear` lies between its neighbours. `count` is then 0, and `percent_good` null.
+	Fill *GetHistoryParamsFill `form:"fill,omitempty" json:"fill,omitempty"`
+
+	// Format A list of `points` for each sensor, or a list for each of their members, `columns`, which is smaller.
+	Format *GetHistoryParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+
+	// Limit Buckets of a sensor at most.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// IfNoneMatch The `ETag` of an answer the client has; 304 when it is still the answer.
+	IfNoneMatch *string `json:"If-None-Match,omitempty"`
+}
+
+// GetHistoryParamsFill defines parameters for GetHistory.
+type GetHistoryParamsFill string
+
+// GetHistoryParamsFormat defines parameters for GetHistory.
+type GetHistoryParamsFormat string
+
 // ListLatestParams defines parameters for ListLatest.
 type ListLatestParams struct {
 	// SensorID Only these sensors (`sensor_id=1&sensor_id=2`).
@@ -3119,6 +3533,30 @@ type ListRejectionsParams struct {
 
 	// Count Also send `X-Total-Count`.
 	Count *Count `form:"count,omitempty" json:"count,omitempty"`
+}
+
+// GetStatisticsParams defines parameters for GetStatistics.
+type GetStatisticsParams struct {
+	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
+	SensorID Sensors `form:"sensor_id" json:"sensor_id"`
+
+	// Start Not before this instant.
+	Start Start `form:"start" json:"start"`
+
+	// End Before this instant.
+	End End `form:"end" json:"end"`
+
+	// Interval Also cut into buckets; absent means the whole range.
+	Interval *Interval `form:"interval,omitempty" json:"interval,omitempty"`
+
+	// Percentiles Which percentiles (`percentiles=p50&percentiles=p99`); `p05`, `p50` and `p95` if it is absent.
+	Percentiles []string `form:"percentiles,omitempty" json:"percentiles,omitempty"`
+
+	// Timezone Whose clock the buckets follow, by its name in the IANA database.
+	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
+
+	// GapSeconds A longer pause is a gap.
+	GapSeconds *int `form:"gap_seconds,omitempty" json:"gap_seconds,omitempty"`
 }
 
 // ListGatewaysParams defines parameters for ListGateways.
@@ -4078,12 +4516,18 @@ type ServerInterface interface {
 	// ExportData Raw readings as a file
 	// (GET /api/data/export)
 	ExportData(ctx echo.Context, params ExportDataParams) error
+	// GetHistory What readings amount to, in buckets of time
+	// (GET /api/data/history)
+	GetHistory(ctx echo.Context, params GetHistoryParams) error
 	// ListLatest Newest readings
 	// (GET /api/data/latest)
 	ListLatest(ctx echo.Context, params ListLatestParams) error
 	// ListRejections What was refused
 	// (GET /api/data/rejections)
 	ListRejections(ctx echo.Context, params ListRejectionsParams) error
+	// GetStatistics Statistics of readings
+	// (GET /api/data/statistics)
+	GetStatistics(ctx echo.Context, params GetStatisticsParams) error
 	// ListGateways List gateways
 	// (GET /api/gateways)
 	ListGateways(ctx echo.Context, params ListGatewaysParams) error
@@ -4932,6 +5376,104 @@ func (w *ServerInterfaceWrapper) ExportData(ctx echo.Context) error {
 	return err
 }
 
+// GetHistory converts echo context to params.
+func (w *ServerInterfaceWrapper) GetHistory(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetHistoryParams
+	// ------------- Required query parameter "sensor_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "sensor_id", ctx.QueryParams(), &params.SensorID, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sensor_id: %s", err))
+	}
+
+	// ------------- Required query parameter "start" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "start", ctx.QueryParams(), &params.Start, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter start: %s", err))
+	}
+
+	// ------------- Required query parameter "end" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "end", ctx.QueryParams(), &params.End, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter end: %s", err))
+	}
+
+	// ------------- Optional query parameter "interval" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "interval", ctx.QueryParams(), &params.Interval, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter interval: %s", err))
+	}
+
+	// ------------- Optional query parameter "points" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "points", ctx.QueryParams(), &params.Points, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter points: %s", err))
+	}
+
+	// ------------- Optional query parameter "agg" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "agg", ctx.QueryParams(), &params.Agg, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter agg: %s", err))
+	}
+
+	// ------------- Optional query parameter "timezone" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "timezone", ctx.QueryParams(), &params.Timezone, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter timezone: %s", err))
+	}
+
+	// ------------- Optional query parameter "fill" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "fill", ctx.QueryParams(), &params.Fill, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter fill: %s", err))
+	}
+
+	// ------------- Optional query parameter "format" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "format", ctx.QueryParams(), &params.Format, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter format: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch string
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetHistory(ctx, params)
+	return err
+}
+
 // ListLatest converts echo context to params.
 func (w *ServerInterfaceWrapper) ListLatest(ctx echo.Context) error {
 	var err error
@@ -5056,6 +5598,66 @@ func (w *ServerInterfaceWrapper) ListRejections(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListRejections(ctx, params)
+	return err
+}
+
+// GetStatistics converts echo context to params.
+func (w *ServerInterfaceWrapper) GetStatistics(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetStatisticsParams
+	// ------------- Required query parameter "sensor_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "sensor_id", ctx.QueryParams(), &params.SensorID, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sensor_id: %s", err))
+	}
+
+	// ------------- Required query parameter "start" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "start", ctx.QueryParams(), &params.Start, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter start: %s", err))
+	}
+
+	// ------------- Required query parameter "end" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "end", ctx.QueryParams(), &params.End, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter end: %s", err))
+	}
+
+	// ------------- Optional query parameter "interval" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "interval", ctx.QueryParams(), &params.Interval, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter interval: %s", err))
+	}
+
+	// ------------- Optional query parameter "percentiles" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "percentiles", ctx.QueryParams(), &params.Percentiles, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter percentiles: %s", err))
+	}
+
+	// ------------- Optional query parameter "timezone" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "timezone", ctx.QueryParams(), &params.Timezone, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter timezone: %s", err))
+	}
+
+	// ------------- Optional query parameter "gap_seconds" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "gap_seconds", ctx.QueryParams(), &params.GapSeconds, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter gap_seconds: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetStatistics(ctx, params)
 	return err
 }
 
@@ -5985,6 +6587,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/data", wrapper.ListData, options.OperationMiddlewares["listData"]...)
 	router.POST(options.BaseURL+"/api/data", wrapper.WriteData, options.OperationMiddlewares["writeData"]...)
 	router.GET(options.BaseURL+"/api/data/latest", wrapper.ListLatest, options.OperationMiddlewares["listLatest"]...)
+	router.GET(options.BaseURL+"/api/data/history", wrapper.GetHistory, options.OperationMiddlewares["getHistory"]...)
+	router.GET(options.BaseURL+"/api/data/statistics", wrapper.GetStatistics, options.OperationMiddlewares["getStatistics"]...)
 	router.GET(options.BaseURL+"/api/data/export", wrapper.ExportData, options.OperationMiddlewares["exportData"]...)
 	router.GET(options.BaseURL+"/api/data/rejections", wrapper.ListRejections, options.OperationMiddlewares["listRejections"]...)
 	router.GET(options.BaseURL+"/api/notifications/channels", wrapper.ListNotificationChannels, options.OperationMiddlewares["listNotificationChannels"]...)
@@ -9208,6 +9812,117 @@ func (response ExportDatadefaultApplicationProblemPlusJSONResponse) VisitExportD
 	return err
 }
 
+type GetHistoryRequestObject struct {
+	Params GetHistoryParams
+}
+
+type GetHistoryResponseObject interface {
+	VisitGetHistoryResponse(w http.ResponseWriter) error
+}
+
+type GetHistory200ResponseHeaders struct {
+	ETag *string
+}
+
+type GetHistory200JSONResponse struct {
+	Body    History
+	Headers GetHistory200ResponseHeaders
+}
+
+func (response GetHistory200JSONResponse) VisitGetHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetHistory304Response struct {
+}
+
+func (response GetHistory304Response) VisitGetHistoryResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
+}
+
+type GetHistory400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetHistory400ApplicationProblemPlusJSONResponse) VisitGetHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetHistory401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetHistory401ApplicationProblemPlusJSONResponse) VisitGetHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetHistory503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetHistory503ApplicationProblemPlusJSONResponse) VisitGetHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetHistorydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetHistorydefaultApplicationProblemPlusJSONResponse) VisitGetHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListLatestRequestObject struct {
 	Params ListLatestParams
 }
@@ -9385,6 +10100,99 @@ type ListRejectionsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListRejectionsdefaultApplicationProblemPlusJSONResponse) VisitListRejectionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStatisticsRequestObject struct {
+	Params GetStatisticsParams
+}
+
+type GetStatisticsResponseObject interface {
+	VisitGetStatisticsResponse(w http.ResponseWriter) error
+}
+
+type GetStatistics200JSONResponse StatisticsAnswer
+
+func (response GetStatistics200JSONResponse) VisitGetStatisticsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStatistics400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetStatistics400ApplicationProblemPlusJSONResponse) VisitGetStatisticsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStatistics401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetStatistics401ApplicationProblemPlusJSONResponse) VisitGetStatisticsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStatistics503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetStatistics503ApplicationProblemPlusJSONResponse) VisitGetStatisticsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStatisticsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetStatisticsdefaultApplicationProblemPlusJSONResponse) VisitGetStatisticsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -13143,12 +13951,18 @@ type StrictServerInterface interface {
 	// ExportData Raw readings as a file
 	// (GET /api/data/export)
 	ExportData(ctx context.Context, request ExportDataRequestObject) (ExportDataResponseObject, error)
+	// GetHistory What readings amount to, in buckets of time
+	// (GET /api/data/history)
+	GetHistory(ctx context.Context, request GetHistoryRequestObject) (GetHistoryResponseObject, error)
 	// ListLatest Newest readings
 	// (GET /api/data/latest)
 	ListLatest(ctx context.Context, request ListLatestRequestObject) (ListLatestResponseObject, error)
 	// ListRejections What was refused
 	// (GET /api/data/rejections)
 	ListRejections(ctx context.Context, request ListRejectionsRequestObject) (ListRejectionsResponseObject, error)
+	// GetStatistics Statistics of readings
+	// (GET /api/data/statistics)
+	GetStatistics(ctx context.Context, request GetStatisticsRequestObject) (GetStatisticsResponseObject, error)
 	// ListGateways List gateways
 	// (GET /api/gateways)
 	ListGateways(ctx context.Context, request ListGatewaysRequestObject) (ListGatewaysResponseObject, error)
@@ -14289,6 +15103,31 @@ func (sh *strictHandler) ExportData(ctx echo.Context, params ExportDataParams) e
 	return nil
 }
 
+// GetHistory operation middleware
+func (sh *strictHandler) GetHistory(ctx echo.Context, params GetHistoryParams) error {
+	var request GetHistoryRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetHistory(ctx.Request().Context(), request.(GetHistoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetHistory")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetHistoryResponseObject); ok {
+		return validResponse.VisitGetHistoryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListLatest operation middleware
 func (sh *strictHandler) ListLatest(ctx echo.Context, params ListLatestParams) error {
 	var request ListLatestRequestObject
@@ -14333,6 +15172,31 @@ func (sh *strictHandler) ListRejections(ctx echo.Context, params ListRejectionsP
 		return err
 	} else if validResponse, ok := response.(ListRejectionsResponseObject); ok {
 		return validResponse.VisitListRejectionsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetStatistics operation middleware
+func (sh *strictHandler) GetStatistics(ctx echo.Context, params GetStatisticsParams) error {
+	var request GetStatisticsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetStatistics(ctx.Request().Context(), request.(GetStatisticsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetStatistics")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetStatisticsResponseObject); ok {
+		return validResponse.VisitGetStatisticsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

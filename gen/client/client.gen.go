@@ -43,6 +43,51 @@ func (e AckResultStatus) Valid() bool {
 	}
 }
 
+// Defines values for Aggregate.
+const (
+	AggregateAvg             Aggregate = "avg"
+	AggregateCount           Aggregate = "count"
+	AggregateDelta           Aggregate = "delta"
+	AggregateFirst           Aggregate = "first"
+	AggregateLast            Aggregate = "last"
+	AggregateMax             Aggregate = "max"
+	AggregateMin             Aggregate = "min"
+	AggregatePercentGood     Aggregate = "percent_good"
+	AggregateStddev          Aggregate = "stddev"
+	AggregateSum             Aggregate = "sum"
+	AggregateTimeWeightedAvg Aggregate = "time_weighted_avg"
+)
+
+// Valid indicates whether the value is a known member of the Aggregate enum.
+func (e Aggregate) Valid() bool {
+	switch e {
+	case AggregateAvg:
+		return true
+	case AggregateCount:
+		return true
+	case AggregateDelta:
+		return true
+	case AggregateFirst:
+		return true
+	case AggregateLast:
+		return true
+	case AggregateMax:
+		return true
+	case AggregateMin:
+		return true
+	case AggregatePercentGood:
+		return true
+	case AggregateStddev:
+		return true
+	case AggregateSum:
+		return true
+	case AggregateTimeWeightedAvg:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AlarmPhase.
 const (
 	AlarmPhaseActiveAcknowledged     AlarmPhase = "active_acknowledged"
@@ -226,6 +271,27 @@ func (e AlarmRuleScheduleDays) Valid() bool {
 	}
 }
 
+// Defines values for DataSource.
+const (
+	DataSourceN1H DataSource = "1h"
+	DataSourceN1M DataSource = "1m"
+	DataSourceRaw DataSource = "raw"
+)
+
+// Valid indicates whether the value is a known member of the DataSource enum.
+func (e DataSource) Valid() bool {
+	switch e {
+	case DataSourceN1H:
+		return true
+	case DataSourceN1M:
+		return true
+	case DataSourceRaw:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DeliveryKind.
 const (
 	DeliveryKindEscalation DeliveryKind = "escalation"
@@ -370,6 +436,84 @@ func (e HealthStatus) Valid() bool {
 	case HealthStatusDown:
 		return true
 	case HealthStatusOk:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Interval.
+const (
+	IntervalN10M Interval = "10m"
+	IntervalN10S Interval = "10s"
+	IntervalN12H Interval = "12h"
+	IntervalN15M Interval = "15m"
+	IntervalN15S Interval = "15s"
+	IntervalN1D  Interval = "1d"
+	IntervalN1H  Interval = "1h"
+	IntervalN1M  Interval = "1m"
+	IntervalN1Mo Interval = "1mo"
+	IntervalN1S  Interval = "1s"
+	IntervalN1W  Interval = "1w"
+	IntervalN2H  Interval = "2h"
+	IntervalN2M  Interval = "2m"
+	IntervalN2S  Interval = "2s"
+	IntervalN30M Interval = "30m"
+	IntervalN30S Interval = "30s"
+	IntervalN3H  Interval = "3h"
+	IntervalN4H  Interval = "4h"
+	IntervalN5M  Interval = "5m"
+	IntervalN5S  Interval = "5s"
+	IntervalN6H  Interval = "6h"
+	IntervalN8H  Interval = "8h"
+)
+
+// Valid indicates whether the value is a known member of the Interval enum.
+func (e Interval) Valid() bool {
+	switch e {
+	case IntervalN10M:
+		return true
+	case IntervalN10S:
+		return true
+	case IntervalN12H:
+		return true
+	case IntervalN15M:
+		return true
+	case IntervalN15S:
+		return true
+	case IntervalN1D:
+		return true
+	case IntervalN1H:
+		return true
+	case IntervalN1M:
+		return true
+	case IntervalN1Mo:
+		return true
+	case IntervalN1S:
+		return true
+	case IntervalN1W:
+		return true
+	case IntervalN2H:
+		return true
+	case IntervalN2M:
+		return true
+	case IntervalN2S:
+		return true
+	case IntervalN30M:
+		return true
+	case IntervalN30S:
+		return true
+	case IntervalN3H:
+		return true
+	case IntervalN4H:
+		return true
+	case IntervalN5M:
+		return true
+	case IntervalN5S:
+		return true
+	case IntervalN6H:
+		return true
+	case IntervalN8H:
 		return true
 	default:
 		return false
@@ -619,6 +763,24 @@ func (e Severity) Valid() bool {
 	case SeverityMinor:
 		return true
 	case SeverityWarning:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StatisticsAnswerPercentileMethod.
+const (
+	StatisticsAnswerPercentileMethodExact  StatisticsAnswerPercentileMethod = "exact"
+	StatisticsAnswerPercentileMethodSketch StatisticsAnswerPercentileMethod = "sketch"
+)
+
+// Valid indicates whether the value is a known member of the StatisticsAnswerPercentileMethod enum.
+func (e StatisticsAnswerPercentileMethod) Valid() bool {
+	switch e {
+	case StatisticsAnswerPercentileMethodExact:
+		return true
+	case StatisticsAnswerPercentileMethodSketch:
 		return true
 	default:
 		return false
@@ -1036,6 +1198,48 @@ func (e ExportDataParamsFormat) Valid() bool {
 	}
 }
 
+// Defines values for GetHistoryParamsFill.
+const (
+	GetHistoryParamsFillLinear   GetHistoryParamsFill = "linear"
+	GetHistoryParamsFillNone     GetHistoryParamsFill = "none"
+	GetHistoryParamsFillNull     GetHistoryParamsFill = "null"
+	GetHistoryParamsFillPrevious GetHistoryParamsFill = "previous"
+)
+
+// Valid indicates whether the value is a known member of the GetHistoryParamsFill enum.
+func (e GetHistoryParamsFill) Valid() bool {
+	switch e {
+	case GetHistoryParamsFillLinear:
+		return true
+	case GetHistoryParamsFillNone:
+		return true
+	case GetHistoryParamsFillNull:
+		return true
+	case GetHistoryParamsFillPrevious:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetHistoryParamsFormat.
+const (
+	GetHistoryParamsFormatColumns GetHistoryParamsFormat = "columns"
+	GetHistoryParamsFormatRows    GetHistoryParamsFormat = "rows"
+)
+
+// Valid indicates whether the value is a known member of the GetHistoryParamsFormat enum.
+func (e GetHistoryParamsFormat) Valid() bool {
+	switch e {
+	case GetHistoryParamsFormatColumns:
+		return true
+	case GetHistoryParamsFormatRows:
+		return true
+	default:
+		return false
+	}
+}
+
 // AckResult defines model for AckResult.
 type AckResult struct {
 	// ID An id given by the server.
@@ -1048,6 +1252,9 @@ type AckResult struct {
 
 // AckResultStatus defines model for AckResult.Status.
 type AckResultStatus string
+
+// Aggregate What readings of a bucket amount to.
+type Aggregate string
 
 // Alarm defines model for Alarm.
 type Alarm struct {
@@ -1454,6 +1661,12 @@ type AlarmUpdate struct {
 	Rule AlarmRule `json:"rule"`
 }
 
+// Coverage The part of the range that is answered for.
+type Coverage struct {
+	End   time.Time `json:"end"`
+	Start time.Time `json:"start"`
+}
+
 // Credential defines model for Credential.
 type Credential struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -1498,6 +1711,9 @@ type DataDeletion struct {
 	// Readings How many readings.
 	Readings int64 `json:"readings"`
 }
+
+// DataSource The finest of what the answer was computed from, the readings or rollups of them; the figures are the same.
+type DataSource string
 
 // DataWrite defines model for DataWrite.
 type DataWrite struct {
@@ -1735,8 +1951,82 @@ type Health struct {
 // HealthStatus defines model for Health.Status.
 type HealthStatus string
 
+// History Example: {"coverage":{"end":"2026-01-02T01:00:00.000000Z","start":"2026-01-02T00:00:00.000000Z"},"interval":"1h","next":null,"series":[{"points":[{"avg":21.5,"end":"2026-01-02T01:00:00.000000Z","start":"2026-01-02T00:00:00.000000Z"}],"sensor_id":1}],"source":"raw","timezone":"UTC"}
+type History struct {
+	// Coverage The part of the range that is answered for.
+	Coverage Coverage `json:"coverage"`
+
+	// Interval Width of a bucket; a week is the ISO week, and `1mo` the month.
+	Interval Interval `json:"interval"`
+
+	// Next The `start` to go on with; null when the range is covered.
+	Next nullable.Nullable[time.Time] `json:"next"`
+
+	// Series One for each sensor asked for, in order of id.
+	Series []HistorySeries `json:"series"`
+
+	// Source The finest of what the answer was computed from, the readings or rollups of them; the figures are the same.
+	Source   DataSource `json:"source"`
+	Timezone string     `json:"timezone"`
+}
+
+// HistoryColumns With `format=columns`, the members of the points, each a list of the same length.
+type HistoryColumns struct {
+	Avg             []nullable.Nullable[float64] `json:"avg,omitempty"`
+	Count           []nullable.Nullable[float64] `json:"count,omitempty"`
+	Delta           []nullable.Nullable[float64] `json:"delta,omitempty"`
+	End             []time.Time                  `json:"end"`
+	First           []nullable.Nullable[float64] `json:"first,omitempty"`
+	Last            []nullable.Nullable[float64] `json:"last,omitempty"`
+	Max             []nullable.Nullable[float64] `json:"max,omitempty"`
+	Min             []nullable.Nullable[float64] `json:"min,omitempty"`
+	PercentGood     []nullable.Nullable[float64] `json:"percent_good,omitempty"`
+	Start           []time.Time                  `json:"start"`
+	Stddev          []nullable.Nullable[float64] `json:"stddev,omitempty"`
+	Sum             []nullable.Nullable[float64] `json:"sum,omitempty"`
+	TimeWeightedAvg []nullable.Nullable[float64] `json:"time_weighted_avg,omitempty"`
+}
+
+// HistoryPoint A bucket, with what was asked for.
+type HistoryPoint struct {
+	Avg             nullable.Nullable[float64] `json:"avg,omitempty"`
+	Count           nullable.Nullable[float64] `json:"count,omitempty"`
+	Delta           nullable.Nullable[float64] `json:"delta,omitempty"`
+	End             time.Time                  `json:"end"`
+	First           nullable.Nullable[float64] `json:"first,omitempty"`
+	Last            nullable.Nullable[float64] `json:"last,omitempty"`
+	Max             nullable.Nullable[float64] `json:"max,omitempty"`
+	Min             nullable.Nullable[float64] `json:"min,omitempty"`
+	PercentGood     nullable.Nullable[float64] `json:"percent_good,omitempty"`
+	Start           time.Time                  `json:"start"`
+	Stddev          nullable.Nullable[float64] `json:"stddev,omitempty"`
+	Sum             nullable.Nullable[float64] `json:"sum,omitempty"`
+	TimeWeightedAvg nullable.Nullable[float64] `json:"time_weighted_avg,omitempty"`
+}
+
+// HistorySeries defines model for HistorySeries.
+type HistorySeries struct {
+	// Columns With `format=columns`, the members of the points, each a list of the same length.
+	Columns *HistoryColumns `json:"columns,omitempty"`
+
+	// Points With `format=rows`, in order of time.
+	Points []HistoryPoint `json:"points,omitempty"`
+
+	// SensorID An id given by the server.
+	SensorID ID `json:"sensor_id"`
+}
+
 // ID An id given by the server.
 type ID = int64
+
+// Instant A value and when it was measured; null without values.
+type Instant struct {
+	Timestamp time.Time `json:"timestamp"`
+	Value     float64   `json:"value"`
+}
+
+// Interval Width of a bucket; a week is the ISO week, and `1mo` the month.
+type Interval string
 
 // Key Name of a gateway or sensor in MQTT topics. Not all digits, so that it is never taken for an id.
 //
@@ -2317,6 +2607,15 @@ type SensorCreate struct {
 	Unit *Unit `json:"unit,omitempty"`
 }
 
+// SensorStatistics defines model for SensorStatistics.
+type SensorStatistics struct {
+	// Intervals In order of time, those with readings.
+	Intervals []Statistics `json:"intervals"`
+
+	// SensorID An id given by the server.
+	SensorID ID `json:"sensor_id"`
+}
+
 // SensorType What is measured, such as temperature, humidity or pressure.
 //
 // Example: temperature
@@ -2444,6 +2743,66 @@ type SimulatedEvent struct {
 	Severity Severity                   `json:"severity"`
 	Value    nullable.Nullable[float64] `json:"value"`
 }
+
+// Statistics defines model for Statistics.
+type Statistics struct {
+	Avg nullable.Nullable[float64] `json:"avg"`
+
+	// Count All readings.
+	Count int64                      `json:"count"`
+	Delta nullable.Nullable[float64] `json:"delta"`
+	End   time.Time                  `json:"end"`
+
+	// First A value and when it was measured; null without values.
+	First nullable.Nullable[Instant] `json:"first"`
+
+	// Gaps Pauses longer than `gap_seconds`.
+	Gaps int64 `json:"gaps"`
+
+	// Last A value and when it was measured; null without values.
+	Last nullable.Nullable[Instant] `json:"last"`
+
+	// LongestGapSeconds The longest of them; 0 if there is none.
+	LongestGapSeconds float64                    `json:"longest_gap_seconds"`
+	Max               nullable.Nullable[float64] `json:"max"`
+	Min               nullable.Nullable[float64] `json:"min"`
+	PercentGood       float64                    `json:"percent_good"`
+
+	// Percentiles By name, such as `p50`; empty without values.
+	Percentiles map[string]float64 `json:"percentiles"`
+
+	// Rate Readings a second of the part of the range that is in the interval.
+	Rate            float64                    `json:"rate"`
+	Start           time.Time                  `json:"start"`
+	Stddev          nullable.Nullable[float64] `json:"stddev"`
+	Sum             nullable.Nullable[float64] `json:"sum"`
+	TimeWeightedAvg nullable.Nullable[float64] `json:"time_weighted_avg"`
+
+	// Usable Those of good or uncertain quality with a value; the figures are of these.
+	Usable int64 `json:"usable"`
+}
+
+// StatisticsAnswer defines model for StatisticsAnswer.
+type StatisticsAnswer struct {
+	// Interval Null means the whole range.
+	Interval nullable.Nullable[string] `json:"interval"`
+
+	// PercentileError Relative to the percentile's value; 0 when it is exact.
+	PercentileError float64 `json:"percentile_error"`
+
+	// PercentileMethod From all values, or from sketches of them.
+	PercentileMethod StatisticsAnswerPercentileMethod `json:"percentile_method"`
+
+	// Series One for each sensor asked for, in order of id.
+	Series []SensorStatistics `json:"series"`
+
+	// Source The finest of what the answer was computed from, the readings or rollups of them; the figures are the same.
+	Source   DataSource `json:"source"`
+	Timezone string     `json:"timezone"`
+}
+
+// StatisticsAnswerPercentileMethod From all values, or from sketches of them.
+type StatisticsAnswerPercentileMethod string
 
 // StatusCode The OPC UA status code, when the device gave one or a check here set one.
 type StatusCode = int64
@@ -2815,6 +3174,9 @@ type Cursor = string
 // DryRun defines model for DryRun.
 type DryRun = bool
 
+// End defines model for End.
+type End = time.Time
+
 // IDParameter An id given by the server.
 type IDParameter = ID
 
@@ -2823,6 +3185,15 @@ type IfMatch = string
 
 // Limit defines model for Limit.
 type Limit = int
+
+// Sensors defines model for Sensors.
+type Sensors = []ID
+
+// Start defines model for Start.
+type Start = time.Time
+
+// Timezone defines model for Timezone.
+type Timezone = string
 
 // BadRequest An error, after RFC 9457.
 type BadRequest = Problem
@@ -3070,6 +3441,49 @@ type ExportDataParams struct {
 // ExportDataParamsFormat defines parameters for ExportData.
 type ExportDataParamsFormat string
 
+// GetHistoryParams defines parameters for GetHistory.
+type GetHistoryParams struct {
+	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
+	SensorID Sensors `form:"sensor_id" json:"sensor_id"`
+
+	// Start Not before this instant.
+	Start Start `form:"start" json:"start"`
+
+	// End Before this instant.
+	End End `form:"end" json:"end"`
+
+	// Interval Width of a bucket; not together with `points`.
+	Interval *Interval `form:"interval,omitempty" json:"interval,omitempty"`
+
+	// Points Buckets at most, as a chart has pixels; 500 when there is no `interval` either.
+	Points *int `form:"points,omitempty" json:"points,omitempty"`
+
+	// Agg What to compute (`agg=min&agg=max`); `avg` if it is absent.
+	Agg []Aggregate `form:"agg,omitempty" json:"agg,omitempty"`
+
+	// Timezone Whose clock the buckets follow, by its name in the IANA database.
+	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
+
+	// Fill What is in a bucket without readings: `none` leaves it out, `null` has it without values, `previous` repeats the values of the
+	// one before, `linear` lies between its neighbours. `count` is then 0, and `percent_good` null.
+	Fill *GetHistoryParamsFill `form:"fill,omitempty" json:"fill,omitempty"`
+
+	// Format A list of `points` for each sensor, or a list for each of their members, `columns`, which is smaller.
+	Format *GetHistoryParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+
+	// Limit Buckets of a sensor at most.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// IfNoneMatch The `ETag` of an answer the client has; 304 when it is still the answer.
+	IfNoneMatch *string `json:"If-None-Match,omitempty"`
+}
+
+// GetHistoryParamsFill defines parameters for GetHistory.
+type GetHistoryParamsFill string
+
+// GetHistoryParamsFormat defines parameters for GetHistory.
+type GetHistoryParamsFormat string
+
 // ListLatestParams defines parameters for ListLatest.
 type ListLatestParams struct {
 	// SensorID Only these sensors (`sensor_id=1&sensor_id=2`).
@@ -3119,6 +3533,30 @@ type ListRejectionsParams struct {
 
 	// Count Also send `X-Total-Count`.
 	Count *Count `form:"count,omitempty" json:"count,omitempty"`
+}
+
+// GetStatisticsParams defines parameters for GetStatistics.
+type GetStatisticsParams struct {
+	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
+	SensorID Sensors `form:"sensor_id" json:"sensor_id"`
+
+	// Start Not before this instant.
+	Start Start `form:"start" json:"start"`
+
+	// End Before this instant.
+	End End `form:"end" json:"end"`
+
+	// Interval Also cut into buckets; absent means the whole range.
+	Interval *Interval `form:"interval,omitempty" json:"interval,omitempty"`
+
+	// Percentiles Which percentiles (`percentiles=p50&percentiles=p99`); `p05`, `p50` and `p95` if it is absent.
+	Percentiles []string `form:"percentiles,omitempty" json:"percentiles,omitempty"`
+
+	// Timezone Whose clock the buckets follow, by its name in the IANA database.
+	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
+
+	// GapSeconds A longer pause is a gap.
+	GapSeconds *int `form:"gap_seconds,omitempty" json:"gap_seconds,omitempty"`
 }
 
 // ListGatewaysParams defines parameters for ListGateways.
@@ -4476,6 +4914,34 @@ type ClientInterface interface {
 	// Corresponds with GET /api/data/export (the `ExportData` operationId).
 	ExportData(ctx context.Context, params *ExportDataParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetHistory What readings amount to, in buckets of time
+	//
+	// Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that gives at most so many `points`. Buckets
+	// are those of a clock on the wall in `timezone`: up to an hour they begin where the hour does, up to a day at midnight, weeks on
+	// Monday, months on their first; a day on which the clock is changed has 23 or 25 hours. Each is stamped at its start and carries
+	// its end. Only readings of `[start, end)` count, also in the first and the last bucket.
+	//
+	// | `agg` | is | OPC UA Part 13 |
+	// |---|---|---|
+	// | `avg` | mean of the values | Average |
+	// | `min`, `max` | least and greatest value | Minimum, Maximum |
+	// | `sum` | sum of the values | (Total is by time: `time_weighted_avg` times the seconds) |
+	// | `count` | how many readings there are, whatever their quality | Count is of good ones only |
+	// | `first`, `last` | oldest and newest value | Start, End |
+	// | `delta` | `last` less `first` | Delta |
+	// | `stddev` | of the sample; null with fewer than two values | StandardDeviationSample |
+	// | `time_weighted_avg` | mean when each value holds until the next one, the one from before the range, if it is at most a day old, included | TimeAverage, stepped |
+	// | `percent_good` | how many in a hundred readings are of good quality | PercentGood weighs by time |
+	//
+	// Values of bad quality, and readings without a value, count in `count` and `percent_good` and nowhere else; uncertain ones have a
+	// value like good ones (as with TreatUncertainAsBad false).
+	//
+	// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
+	// it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`.
+	//
+	// Corresponds with GET /api/data/history (the `GetHistory` operationId).
+	GetHistory(ctx context.Context, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListLatest Newest readings
 	//
 	// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
@@ -4499,6 +4965,17 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/data/rejections (the `ListRejections` operationId).
 	ListRejections(ctx context.Context, params *ListRejectionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetStatistics Statistics of readings
+	//
+	// All figures of one or more sensors at once, of the whole range or of each `interval` in it; those of `GET /api/data/history` have
+	// the same definitions. Besides, percentiles (interpolated between the two nearest values), gaps (pauses between two readings, whatever
+	// their quality, that are longer than `gap_seconds`; the one before a bucket's first reading belongs to that bucket), and the rate.
+	// `percentile_method` says how percentiles were found, and `percentile_error` by how much of their value they may be off.
+	// An interval without readings is left out.
+	//
+	// Corresponds with GET /api/data/statistics (the `GetStatistics` operationId).
+	GetStatistics(ctx context.Context, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListGateways List gateways
 	//
@@ -5731,6 +6208,44 @@ func (c *Client) ExportData(ctx context.Context, params *ExportDataParams, reqEd
 	return c.Client.Do(req)
 }
 
+// GetHistory What readings amount to, in buckets of time
+//
+// Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that gives at most so many `points`. Buckets
+// are those of a clock on the wall in `timezone`: up to an hour they begin where the hour does, up to a day at midnight, weeks on
+// Monday, months on their first; a day on which the clock is changed has 23 or 25 hours. Each is stamped at its start and carries
+// its end. Only readings of `[start, end)` count, also in the first and the last bucket.
+//
+// | `agg` | is | OPC UA Part 13 |
+// |---|---|---|
+// | `avg` | mean of the values | Average |
+// | `min`, `max` | least and greatest value | Minimum, Maximum |
+// | `sum` | sum of the values | (Total is by time: `time_weighted_avg` times the seconds) |
+// | `count` | how many readings there are, whatever their quality | Count is of good ones only |
+// | `first`, `last` | oldest and newest value | Start, End |
+// | `delta` | `last` less `first` | Delta |
+// | `stddev` | of the sample; null with fewer than two values | StandardDeviationSample |
+// | `time_weighted_avg` | mean when each value holds until the next one, the one from before the range, if it is at most a day old, included | TimeAverage, stepped |
+// | `percent_good` | how many in a hundred readings are of good quality | PercentGood weighs by time |
+//
+// Values of bad quality, and readings without a value, count in `count` and `percent_good` and nowhere else; uncertain ones have a
+// value like good ones (as with TreatUncertainAsBad false).
+//
+// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
+// it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`.
+//
+// Corresponds with GET /api/data/history (the `GetHistory` operationId).
+func (c *Client) GetHistory(ctx context.Context, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetHistoryRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListLatest Newest readings
 //
 // The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
@@ -5765,6 +6280,27 @@ func (c *Client) ListLatest(ctx context.Context, params *ListLatestParams, reqEd
 // Corresponds with GET /api/data/rejections (the `ListRejections` operationId).
 func (c *Client) ListRejections(ctx context.Context, params *ListRejectionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListRejectionsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetStatistics Statistics of readings
+//
+// All figures of one or more sensors at once, of the whole range or of each `interval` in it; those of `GET /api/data/history` have
+// the same definitions. Besides, percentiles (interpolated between the two nearest values), gaps (pauses between two readings, whatever
+// their quality, that are longer than `gap_seconds`; the one before a bucket's first reading belongs to that bucket), and the rate.
+// `percentile_method` says how percentiles were found, and `percentile_error` by how much of their value they may be off.
+// An interval without readings is left out.
+//
+// Corresponds with GET /api/data/statistics (the `GetStatistics` operationId).
+func (c *Client) GetStatistics(ctx context.Context, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetStatisticsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -8376,6 +8912,175 @@ func NewExportDataRequest(server string, params *ExportDataParams) (*http.Reques
 	return req, nil
 }
 
+// NewGetHistoryRequest constructs an http.Request for the GetHistory method
+func NewGetHistoryRequest(server string, params *GetHistoryParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/data/history")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.SensorID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sensor_id", params.SensorID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "start", params.Start, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "end", params.End, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Interval != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "interval", *params.Interval, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Points != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "points", *params.Points, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Agg != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "agg", params.Agg, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Timezone != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timezone", *params.Timezone, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Fill != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fill", *params.Fill, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfNoneMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewListLatestRequest constructs an http.Request for the ListLatest method
 func NewListLatestRequest(server string, params *ListLatestParams) (*http.Request, error) {
 	var err error
@@ -8617,6 +9322,124 @@ func NewListRejectionsRequest(server string, params *ListRejectionsParams) (*htt
 		if params.Count != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "count", *params.Count, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetStatisticsRequest constructs an http.Request for the GetStatistics method
+func NewGetStatisticsRequest(server string, params *GetStatisticsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/data/statistics")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.SensorID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sensor_id", params.SensorID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "start", params.Start, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "end", params.End, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Interval != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "interval", *params.Interval, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Percentiles != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "percentiles", params.Percentiles, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Timezone != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timezone", *params.Timezone, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.GapSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "gap_seconds", *params.GapSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -11007,6 +11830,36 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/data/export (the `ExportData` operationId).
 	ExportDataWithResponse(ctx context.Context, params *ExportDataParams, reqEditors ...RequestEditorFn) (*ExportDataResponse, error)
 
+	// GetHistoryWithResponse What readings amount to, in buckets of time
+	//
+	// Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that gives at most so many `points`. Buckets
+	// are those of a clock on the wall in `timezone`: up to an hour they begin where the hour does, up to a day at midnight, weeks on
+	// Monday, months on their first; a day on which the clock is changed has 23 or 25 hours. Each is stamped at its start and carries
+	// its end. Only readings of `[start, end)` count, also in the first and the last bucket.
+	//
+	// | `agg` | is | OPC UA Part 13 |
+	// |---|---|---|
+	// | `avg` | mean of the values | Average |
+	// | `min`, `max` | least and greatest value | Minimum, Maximum |
+	// | `sum` | sum of the values | (Total is by time: `time_weighted_avg` times the seconds) |
+	// | `count` | how many readings there are, whatever their quality | Count is of good ones only |
+	// | `first`, `last` | oldest and newest value | Start, End |
+	// | `delta` | `last` less `first` | Delta |
+	// | `stddev` | of the sample; null with fewer than two values | StandardDeviationSample |
+	// | `time_weighted_avg` | mean when each value holds until the next one, the one from before the range, if it is at most a day old, included | TimeAverage, stepped |
+	// | `percent_good` | how many in a hundred readings are of good quality | PercentGood weighs by time |
+	//
+	// Values of bad quality, and readings without a value, count in `count` and `percent_good` and nowhere else; uncertain ones have a
+	// value like good ones (as with TreatUncertainAsBad false).
+	//
+	// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
+	// it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/data/history (the `GetHistory` operationId).
+	GetHistoryWithResponse(ctx context.Context, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*GetHistoryResponse, error)
+
 	// ListLatestWithResponse Newest readings
 	//
 	// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
@@ -11034,6 +11887,19 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/data/rejections (the `ListRejections` operationId).
 	ListRejectionsWithResponse(ctx context.Context, params *ListRejectionsParams, reqEditors ...RequestEditorFn) (*ListRejectionsResponse, error)
+
+	// GetStatisticsWithResponse Statistics of readings
+	//
+	// All figures of one or more sensors at once, of the whole range or of each `interval` in it; those of `GET /api/data/history` have
+	// the same definitions. Besides, percentiles (interpolated between the two nearest values), gaps (pauses between two readings, whatever
+	// their quality, that are longer than `gap_seconds`; the one before a bucket's first reading belongs to that bucket), and the rate.
+	// `percentile_method` says how percentiles were found, and `percentile_error` by how much of their value they may be off.
+	// An interval without readings is left out.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/data/statistics (the `GetStatistics` operationId).
+	GetStatisticsWithResponse(ctx context.Context, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*GetStatisticsResponse, error)
 
 	// ListGatewaysWithResponse List gateways
 	//
@@ -13891,6 +14757,96 @@ func (r ExportDataResponse) ContentType() string {
 	return ""
 }
 
+// GetHistoryResponse200Headers the declared response headers of an HTTP 200 response for GetHistory
+type GetHistoryResponse200Headers struct {
+	ETag *string
+}
+
+// GetHistoryResponse401Headers the declared response headers of an HTTP 401 response for GetHistory
+type GetHistoryResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// GetHistoryResponse503Headers the declared response headers of an HTTP 503 response for GetHistory
+type GetHistoryResponse503Headers struct {
+	RetryAfter *int
+}
+
+type GetHistoryResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *History
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetHistoryResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetHistoryResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetHistoryResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetHistoryResponse) GetJSON200() *History {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetHistoryResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetHistoryResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetHistoryResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetHistoryResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetHistoryResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetHistoryResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetHistoryResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetHistoryResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListLatestResponse200Headers the declared response headers of an HTTP 200 response for ListLatest
 type ListLatestResponse200Headers struct {
 	Link *string
@@ -14045,6 +15001,89 @@ func (r ListRejectionsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListRejectionsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetStatisticsResponse401Headers the declared response headers of an HTTP 401 response for GetStatistics
+type GetStatisticsResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// GetStatisticsResponse503Headers the declared response headers of an HTTP 503 response for GetStatistics
+type GetStatisticsResponse503Headers struct {
+	RetryAfter *int
+}
+
+type GetStatisticsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *StatisticsAnswer
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetStatisticsResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetStatisticsResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetStatisticsResponse) GetJSON200() *StatisticsAnswer {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetStatisticsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetStatisticsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetStatisticsResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetStatisticsResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetStatisticsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetStatisticsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetStatisticsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetStatisticsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -17748,6 +18787,42 @@ func (c *ClientWithResponses) ExportDataWithResponse(ctx context.Context, params
 	return ParseExportDataResponse(rsp)
 }
 
+// GetHistoryWithResponse What readings amount to, in buckets of time
+//
+// Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that gives at most so many `points`. Buckets
+// are those of a clock on the wall in `timezone`: up to an hour they begin where the hour does, up to a day at midnight, weeks on
+// Monday, months on their first; a day on which the clock is changed has 23 or 25 hours. Each is stamped at its start and carries
+// its end. Only readings of `[start, end)` count, also in the first and the last bucket.
+//
+// | `agg` | is | OPC UA Part 13 |
+// |---|---|---|
+// | `avg` | mean of the values | Average |
+// | `min`, `max` | least and greatest value | Minimum, Maximum |
+// | `sum` | sum of the values | (Total is by time: `time_weighted_avg` times the seconds) |
+// | `count` | how many readings there are, whatever their quality | Count is of good ones only |
+// | `first`, `last` | oldest and newest value | Start, End |
+// | `delta` | `last` less `first` | Delta |
+// | `stddev` | of the sample; null with fewer than two values | StandardDeviationSample |
+// | `time_weighted_avg` | mean when each value holds until the next one, the one from before the range, if it is at most a day old, included | TimeAverage, stepped |
+// | `percent_good` | how many in a hundred readings are of good quality | PercentGood weighs by time |
+//
+// Values of bad quality, and readings without a value, count in `count` and `percent_good` and nowhere else; uncertain ones have a
+// value like good ones (as with TreatUncertainAsBad false).
+//
+// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
+// it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/data/history (the `GetHistory` operationId).
+func (c *ClientWithResponses) GetHistoryWithResponse(ctx context.Context, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*GetHistoryResponse, error) {
+	rsp, err := c.GetHistory(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetHistoryResponse(rsp)
+}
+
 // ListLatestWithResponse Newest readings
 //
 // The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
@@ -17786,6 +18861,25 @@ func (c *ClientWithResponses) ListRejectionsWithResponse(ctx context.Context, pa
 		return nil, err
 	}
 	return ParseListRejectionsResponse(rsp)
+}
+
+// GetStatisticsWithResponse Statistics of readings
+//
+// All figures of one or more sensors at once, of the whole range or of each `interval` in it; those of `GET /api/data/history` have
+// the same definitions. Besides, percentiles (interpolated between the two nearest values), gaps (pauses between two readings, whatever
+// their quality, that are longer than `gap_seconds`; the one before a bucket's first reading belongs to that bucket), and the rate.
+// `percentile_method` says how percentiles were found, and `percentile_error` by how much of their value they may be off.
+// An interval without readings is left out.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/data/statistics (the `GetStatistics` operationId).
+func (c *ClientWithResponses) GetStatisticsWithResponse(ctx context.Context, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*GetStatisticsResponse, error) {
+	rsp, err := c.GetStatistics(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetStatisticsResponse(rsp)
 }
 
 // ListGatewaysWithResponse List gateways
@@ -20778,6 +21872,96 @@ func ParseExportDataResponse(rsp *http.Response) (*ExportDataResponse, error) {
 	return response, nil
 }
 
+// ParseGetHistoryResponse parses an HTTP response from a GetHistoryWithResponse call
+func ParseGetHistoryResponse(rsp *http.Response) (*GetHistoryResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetHistoryResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest History
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.StatusCode == 304:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetHistoryResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers GetHistoryResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetHistoryResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseListLatestResponse parses an HTTP response from a ListLatestWithResponse call
 func ParseListLatestResponse(rsp *http.Response) (*ListLatestResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -20927,6 +22111,83 @@ func ParseListRejectionsResponse(rsp *http.Response) (*ListRejectionsResponse, e
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetStatisticsResponse parses an HTTP response from a GetStatisticsWithResponse call
+func ParseGetStatisticsResponse(rsp *http.Response) (*GetStatisticsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetStatisticsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest StatisticsAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetStatisticsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetStatisticsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
 	}
 
 	return response, nil

@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.js';
 import type { Client, Options as Options2, TDataShape } from './client/index.js';
-import type { AckAlarmData, AckAlarmErrors, AckAlarmResponses, AckAlarmsData, AckAlarmsErrors, AckAlarmsResponses, ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CommentAlarmData, CommentAlarmErrors, CommentAlarmResponses, CreateAlarmData, CreateAlarmErrors, CreateAlarmResponses, CreateCredentialData, CreateCredentialErrors, CreateCredentialResponses, CreateGatewayData, CreateGatewayErrors, CreateGatewayResponses, CreateNotificationChannelData, CreateNotificationChannelErrors, CreateNotificationChannelResponses, CreateNotificationRouteData, CreateNotificationRouteErrors, CreateNotificationRouteResponses, CreateSensorData, CreateSensorErrors, CreateSensorResponses, CreateSilenceData, CreateSilenceErrors, CreateSilenceResponses, CreateTicketData, CreateTicketErrors, CreateTicketResponses, DeleteAlarmData, DeleteAlarmErrors, DeleteAlarmResponses, DeleteDataData, DeleteDataErrors, DeleteDataResponses, DeleteGatewayData, DeleteGatewayErrors, DeleteGatewayResponses, DeleteNotificationChannelData, DeleteNotificationChannelErrors, DeleteNotificationChannelResponses, DeleteNotificationRouteData, DeleteNotificationRouteErrors, DeleteNotificationRouteResponses, DeleteSensorData, DeleteSensorErrors, DeleteSensorResponses, EndSilenceData, EndSilenceErrors, EndSilenceResponses, ExplainAlarmData, ExplainAlarmErrors, ExplainAlarmResponses, ExportDataData, ExportDataErrors, ExportDataResponses, GetAlarmData, GetAlarmErrors, GetAlarmKpiData, GetAlarmKpiErrors, GetAlarmKpiResponses, GetAlarmResponses, GetDeliveryData, GetDeliveryErrors, GetDeliveryResponses, GetGatewayData, GetGatewayErrors, GetGatewayResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetLiveData, GetLiveErrors, GetLiveResponses, GetMeData, GetMeErrors, GetMeResponses, GetMetricsData, GetMetricsErrors, GetMetricsResponses, GetNotificationChannelData, GetNotificationChannelErrors, GetNotificationChannelResponses, GetNotificationRouteData, GetNotificationRouteErrors, GetNotificationRouteResponses, GetOpenApiData, GetOpenApiErrors, GetOpenApiResponses, GetReadyData, GetReadyErrors, GetReadyResponses, GetSensorData, GetSensorErrors, GetSensorResponses, GetSilenceData, GetSilenceErrors, GetSilenceResponses, GetVersionData, GetVersionErrors, GetVersionResponses, ListAlarmEventsData, ListAlarmEventsErrors, ListAlarmEventsResponses, ListAlarmsData, ListAlarmsErrors, ListAlarmsResponses, ListCredentialsData, ListCredentialsErrors, ListCredentialsResponses, ListDataData, ListDataErrors, ListDataResponses, ListDeliveriesData, ListDeliveriesErrors, ListDeliveriesResponses, ListEventsOfAlarmData, ListEventsOfAlarmErrors, ListEventsOfAlarmResponses, ListGatewaysData, ListGatewaysErrors, ListGatewaysResponses, ListLatestData, ListLatestErrors, ListLatestResponses, ListNotificationChannelsData, ListNotificationChannelsErrors, ListNotificationChannelsResponses, ListNotificationRoutesData, ListNotificationRoutesErrors, ListNotificationRoutesResponses, ListRejectionsData, ListRejectionsErrors, ListRejectionsResponses, ListSensorsData, ListSensorsErrors, ListSensorsResponses, ListSilencesData, ListSilencesErrors, ListSilencesResponses, LoginData, LoginErrors, LoginResponses, LogoutData, LogoutErrors, LogoutResponses, RefreshData, RefreshErrors, RefreshResponses, ResetAlarmData, ResetAlarmErrors, ResetAlarmResponses, ReturnAlarmData, ReturnAlarmErrors, ReturnAlarmResponses, RevokeCredentialData, RevokeCredentialErrors, RevokeCredentialResponses, ShelveAlarmData, ShelveAlarmErrors, ShelveAlarmResponses, SimulateAlarmData, SimulateAlarmErrors, SimulateAlarmResponses, StreamAlarmsData, StreamAlarmsErrors, StreamAlarmsResponses, TakeAlarmOutData, TakeAlarmOutErrors, TakeAlarmOutResponses, TestNotificationChannelData, TestNotificationChannelErrors, TestNotificationChannelResponses, UnshelveAlarmData, UnshelveAlarmErrors, UnshelveAlarmResponses, UpdateAlarmData, UpdateAlarmErrors, UpdateAlarmResponses, UpdateGatewayData, UpdateGatewayErrors, UpdateGatewayResponses, UpdateNotificationChannelData, UpdateNotificationChannelErrors, UpdateNotificationChannelResponses, UpdateNotificationRouteData, UpdateNotificationRouteErrors, UpdateNotificationRouteResponses, UpdateSensorData, UpdateSensorErrors, UpdateSensorResponses, WriteDataData, WriteDataErrors, WriteDataResponses } from './types.gen.js';
+import type { AckAlarmData, AckAlarmErrors, AckAlarmResponses, AckAlarmsData, AckAlarmsErrors, AckAlarmsResponses, ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CommentAlarmData, CommentAlarmErrors, CommentAlarmResponses, CreateAlarmData, CreateAlarmErrors, CreateAlarmResponses, CreateCredentialData, CreateCredentialErrors, CreateCredentialResponses, CreateGatewayData, CreateGatewayErrors, CreateGatewayResponses, CreateNotificationChannelData, CreateNotificationChannelErrors, CreateNotificationChannelResponses, CreateNotificationRouteData, CreateNotificationRouteErrors, CreateNotificationRouteResponses, CreateSensorData, CreateSensorErrors, CreateSensorResponses, CreateSilenceData, CreateSilenceErrors, CreateSilenceResponses, CreateTicketData, CreateTicketErrors, CreateTicketResponses, DeleteAlarmData, DeleteAlarmErrors, DeleteAlarmResponses, DeleteDataData, DeleteDataErrors, DeleteDataResponses, DeleteGatewayData, DeleteGatewayErrors, DeleteGatewayResponses, DeleteNotificationChannelData, DeleteNotificationChannelErrors, DeleteNotificationChannelResponses, DeleteNotificationRouteData, DeleteNotificationRouteErrors, DeleteNotificationRouteResponses, DeleteSensorData, DeleteSensorErrors, DeleteSensorResponses, EndSilenceData, EndSilenceErrors, EndSilenceResponses, ExplainAlarmData, ExplainAlarmErrors, ExplainAlarmResponses, ExportDataData, ExportDataErrors, ExportDataResponses, GetAlarmData, GetAlarmErrors, GetAlarmKpiData, GetAlarmKpiErrors, GetAlarmKpiResponses, GetAlarmResponses, GetDeliveryData, GetDeliveryErrors, GetDeliveryResponses, GetGatewayData, GetGatewayErrors, GetGatewayResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetHistoryData, GetHistoryErrors, GetHistoryResponses, GetLiveData, GetLiveErrors, GetLiveResponses, GetMeData, GetMeErrors, GetMeResponses, GetMetricsData, GetMetricsErrors, GetMetricsResponses, GetNotificationChannelData, GetNotificationChannelErrors, GetNotificationChannelResponses, GetNotificationRouteData, GetNotificationRouteErrors, GetNotificationRouteResponses, GetOpenApiData, GetOpenApiErrors, GetOpenApiResponses, GetReadyData, GetReadyErrors, GetReadyResponses, GetSensorData, GetSensorErrors, GetSensorResponses, GetSilenceData, GetSilenceErrors, GetSilenceResponses, GetStatisticsData, GetStatisticsErrors, GetStatisticsResponses, GetVersionData, GetVersionErrors, GetVersionResponses, ListAlarmEventsData, ListAlarmEventsErrors, ListAlarmEventsResponses, ListAlarmsData, ListAlarmsErrors, ListAlarmsResponses, ListCredentialsData, ListCredentialsErrors, ListCredentialsResponses, ListDataData, ListDataErrors, ListDataResponses, ListDeliveriesData, ListDeliveriesErrors, ListDeliveriesResponses, ListEventsOfAlarmData, ListEventsOfAlarmErrors, ListEventsOfAlarmResponses, ListGatewaysData, ListGatewaysErrors, ListGatewaysResponses, ListLatestData, ListLatestErrors, ListLatestResponses, ListNotificationChannelsData, ListNotificationChannelsErrors, ListNotificationChannelsResponses, ListNotificationRoutesData, ListNotificationRoutesErrors, ListNotificationRoutesResponses, ListRejectionsData, ListRejectionsErrors, ListRejectionsResponses, ListSensorsData, ListSensorsErrors, ListSensorsResponses, ListSilencesData, ListSilencesErrors, ListSilencesResponses, LoginData, LoginErrors, LoginResponses, LogoutData, LogoutErrors, LogoutResponses, RefreshData, RefreshErrors, RefreshResponses, ResetAlarmData, ResetAlarmErrors, ResetAlarmResponses, ReturnAlarmData, ReturnAlarmErrors, ReturnAlarmResponses, RevokeCredentialData, RevokeCredentialErrors, RevokeCredentialResponses, ShelveAlarmData, ShelveAlarmErrors, ShelveAlarmResponses, SimulateAlarmData, SimulateAlarmErrors, SimulateAlarmResponses, StreamAlarmsData, StreamAlarmsErrors, StreamAlarmsResponses, TakeAlarmOutData, TakeAlarmOutErrors, TakeAlarmOutResponses, TestNotificationChannelData, TestNotificationChannelErrors, TestNotificationChannelResponses, UnshelveAlarmData, UnshelveAlarmErrors, UnshelveAlarmResponses, UpdateAlarmData, UpdateAlarmErrors, UpdateAlarmResponses, UpdateGatewayData, UpdateGatewayErrors, UpdateGatewayResponses, UpdateNotificationChannelData, UpdateNotificationChannelErrors, UpdateNotificationChannelResponses, UpdateNotificationRouteData, UpdateNotificationRouteErrors, UpdateNotificationRouteResponses, UpdateSensorData, UpdateSensorErrors, UpdateSensorResponses, WriteDataData, WriteDataErrors, WriteDataResponses } from './types.gen.js';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -320,6 +320,55 @@ export const writeData = <ThrowOnError extends boolean = false>(options: Options
 export const listLatest = <ThrowOnError extends boolean = false>(options?: Options<ListLatestData, ThrowOnError>) => (options?.client ?? client).get<ListLatestResponses, ListLatestErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/data/latest',
+    ...options
+});
+
+/**
+ * What readings amount to, in buckets of time
+ *
+ * Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that gives at most so many `points`. Buckets
+ * are those of a clock on the wall in `timezone`: up to an hour they begin where the hour does, up to a day at midnight, weeks on
+ * Monday, months on their first; a day on which the clock is changed has 23 or 25 hours. Each is stamped at its start and carries
+ * its end. Only readings of `[start, end)` count, also in the first and the last bucket.
+ *
+ * | `agg` | is | OPC UA Part 13 |
+ * |---|---|---|
+ * | `avg` | mean of the values | Average |
+ * | `min`, `max` | least and greatest value | Minimum, Maximum |
+ * | `sum` | sum of the values | (Total is by time: `time_weighted_avg` times the seconds) |
+ * | `count` | how many readings there are, whatever their quality | Count is of good ones only |
+ * | `first`, `last` | oldest and newest value | Start, End |
+ * | `delta` | `last` less `first` | Delta |
+ * | `stddev` | of the sample; null with fewer than two values | StandardDeviationSample |
+ * | `time_weighted_avg` | mean when each value holds until the next one, the one from before the range, if it is at most a day old, included | TimeAverage, stepped |
+ * | `percent_good` | how many in a hundred readings are of good quality | PercentGood weighs by time |
+ *
+ * Values of bad quality, and readings without a value, count in `count` and `percent_good` and nowhere else; uncertain ones have a
+ * value like good ones (as with TreatUncertainAsBad false).
+ *
+ * An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
+ * it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`.
+ *
+ */
+export const getHistory = <ThrowOnError extends boolean = false>(options: Options<GetHistoryData, ThrowOnError>) => (options.client ?? client).get<GetHistoryResponses, GetHistoryErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/data/history',
+    ...options
+});
+
+/**
+ * Statistics of readings
+ *
+ * All figures of one or more sensors at once, of the whole range or of each `interval` in it; those of `GET /api/data/history` have
+ * the same definitions. Besides, percentiles (interpolated between the two nearest values), gaps (pauses between two readings, whatever
+ * their quality, that are longer than `gap_seconds`; the one before a bucket's first reading belongs to that bucket), and the rate.
+ * `percentile_method` says how percentiles were found, and `percentile_error` by how much of their value they may be off.
+ * An interval without readings is left out.
+ *
+ */
+export const getStatistics = <ThrowOnError extends boolean = false>(options: Options<GetStatisticsData, ThrowOnError>) => (options.client ?? client).get<GetStatisticsResponses, GetStatisticsErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/data/statistics',
     ...options
 });
 

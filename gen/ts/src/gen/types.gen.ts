@@ -357,6 +357,223 @@ export type LatestReading = {
 };
 
 /**
+ * Width of a bucket; a week is the ISO week, and `1mo` the month.
+ */
+export const Interval = {
+    '1S': '1s',
+    '2S': '2s',
+    '5S': '5s',
+    '10S': '10s',
+    '15S': '15s',
+    '30S': '30s',
+    '1M': '1m',
+    '2M': '2m',
+    '5M': '5m',
+    '10M': '10m',
+    '15M': '15m',
+    '30M': '30m',
+    '1H': '1h',
+    '2H': '2h',
+    '3H': '3h',
+    '4H': '4h',
+    '6H': '6h',
+    '8H': '8h',
+    '12H': '12h',
+    '1D': '1d',
+    '1W': '1w',
+    '1MO': '1mo'
+} as const;
+
+/**
+ * Width of a bucket; a week is the ISO week, and `1mo` the month.
+ */
+export type Interval = typeof Interval[keyof typeof Interval];
+
+/**
+ * What readings of a bucket amount to.
+ */
+export const Aggregate = {
+    AVG: 'avg',
+    MIN: 'min',
+    MAX: 'max',
+    SUM: 'sum',
+    COUNT: 'count',
+    FIRST: 'first',
+    LAST: 'last',
+    STDDEV: 'stddev',
+    DELTA: 'delta',
+    TIME_WEIGHTED_AVG: 'time_weighted_avg',
+    PERCENT_GOOD: 'percent_good'
+} as const;
+
+/**
+ * What readings of a bucket amount to.
+ */
+export type Aggregate = typeof Aggregate[keyof typeof Aggregate];
+
+/**
+ * The finest of what the answer was computed from, the readings or rollups of them; the figures are the same.
+ */
+export const DataSource = {
+    RAW: 'raw',
+    '1M': '1m',
+    '1H': '1h'
+} as const;
+
+/**
+ * The finest of what the answer was computed from, the readings or rollups of them; the figures are the same.
+ */
+export type DataSource = typeof DataSource[keyof typeof DataSource];
+
+/**
+ * The part of the range that is answered for.
+ */
+export type Coverage = {
+    start: string;
+    end: string;
+};
+
+export type History = {
+    source: DataSource;
+    interval: Interval;
+    timezone: string;
+    coverage: Coverage;
+    /**
+     * The `start` to go on with; null when the range is covered.
+     */
+    next: string | null;
+    /**
+     * One for each sensor asked for, in order of id.
+     */
+    series: Array<HistorySeries>;
+};
+
+export type HistorySeries = {
+    sensor_id: Id;
+    /**
+     * With `format=rows`, in order of time.
+     */
+    points?: Array<HistoryPoint>;
+    columns?: HistoryColumns;
+};
+
+/**
+ * A bucket, with what was asked for.
+ */
+export type HistoryPoint = {
+    start: string;
+    end: string;
+    avg?: number | null;
+    min?: number | null;
+    max?: number | null;
+    sum?: number | null;
+    count?: number | null;
+    first?: number | null;
+    last?: number | null;
+    stddev?: number | null;
+    delta?: number | null;
+    time_weighted_avg?: number | null;
+    percent_good?: number | null;
+};
+
+/**
+ * With `format=columns`, the members of the points, each a list of the same length.
+ */
+export type HistoryColumns = {
+    start: Array<string>;
+    end: Array<string>;
+    avg?: Array<number | null>;
+    min?: Array<number | null>;
+    max?: Array<number | null>;
+    sum?: Array<number | null>;
+    count?: Array<number | null>;
+    first?: Array<number | null>;
+    last?: Array<number | null>;
+    stddev?: Array<number | null>;
+    delta?: Array<number | null>;
+    time_weighted_avg?: Array<number | null>;
+    percent_good?: Array<number | null>;
+};
+
+export type StatisticsAnswer = {
+    source: DataSource;
+    /**
+     * Null means the whole range.
+     */
+    interval: string | null;
+    timezone: string;
+    /**
+     * From all values, or from sketches of them.
+     */
+    percentile_method: 'exact' | 'sketch';
+    /**
+     * Relative to the percentile's value; 0 when it is exact.
+     */
+    percentile_error: number;
+    /**
+     * One for each sensor asked for, in order of id.
+     */
+    series: Array<SensorStatistics>;
+};
+
+export type SensorStatistics = {
+    sensor_id: Id;
+    /**
+     * In order of time, those with readings.
+     */
+    intervals: Array<Statistics>;
+};
+
+export type Statistics = {
+    start: string;
+    end: string;
+    /**
+     * All readings.
+     */
+    count: number;
+    /**
+     * Those of good or uncertain quality with a value; the figures are of these.
+     */
+    usable: number;
+    min: number | null;
+    max: number | null;
+    sum: number | null;
+    avg: number | null;
+    time_weighted_avg: number | null;
+    stddev: number | null;
+    delta: number | null;
+    /**
+     * By name, such as `p50`; empty without values.
+     */
+    percentiles: {
+        [key: string]: number;
+    };
+    first: Instant;
+    last: Instant;
+    percent_good: number;
+    /**
+     * Pauses longer than `gap_seconds`.
+     */
+    gaps: number;
+    /**
+     * The longest of them; 0 if there is none.
+     */
+    longest_gap_seconds: number;
+    /**
+     * Readings a second of the part of the range that is in the interval.
+     */
+    rate: number;
+};
+
+/**
+ * A value and when it was measured; null without values.
+ */
+export type Instant = {
+    timestamp: string;
+    value: number;
+} | null;
+
+/**
  * The OPC UA status code, when the device gave one or a check here set one.
  */
 export type StatusCode = number;
@@ -1660,6 +1877,26 @@ export type FieldError = {
 export type Id2 = Id;
 
 /**
+ * One or more sensors (`sensor_id=1&sensor_id=2`).
+ */
+export type Sensors = Array<Id>;
+
+/**
+ * Not before this instant.
+ */
+export type Start = string;
+
+/**
+ * Before this instant.
+ */
+export type End = string;
+
+/**
+ * Whose clock the buckets follow, by its name in the IANA database.
+ */
+export type Timezone = string;
+
+/**
  * How many at most.
  */
 export type Limit = number;
@@ -2799,6 +3036,158 @@ export type ListLatestResponses = {
 };
 
 export type ListLatestResponse = ListLatestResponses[keyof ListLatestResponses];
+
+export type GetHistoryData = {
+    body?: never;
+    headers?: {
+        /**
+         * The `ETag` of an answer the client has; 304 when it is still the answer.
+         */
+        'If-None-Match'?: string;
+    };
+    path?: never;
+    query: {
+        /**
+         * One or more sensors (`sensor_id=1&sensor_id=2`).
+         */
+        sensor_id: Array<Id>;
+        /**
+         * Not before this instant.
+         */
+        start: string;
+        /**
+         * Before this instant.
+         */
+        end: string;
+        /**
+         * Width of a bucket; not together with `points`.
+         */
+        interval?: Interval;
+        /**
+         * Buckets at most, as a chart has pixels; 500 when there is no `interval` either.
+         */
+        points?: number;
+        /**
+         * What to compute (`agg=min&agg=max`); `avg` if it is absent.
+         */
+        agg?: Array<Aggregate>;
+        /**
+         * Whose clock the buckets follow, by its name in the IANA database.
+         */
+        timezone?: string;
+        /**
+         * What is in a bucket without readings: `none` leaves it out, `null` has it without values, `previous` repeats the values of the
+         * one before, `linear` lies between its neighbours. `count` is then 0, and `percent_good` null.
+         *
+         */
+        fill?: 'none' | 'null' | 'previous' | 'linear';
+        /**
+         * A list of `points` for each sensor, or a list for each of their members, `columns`, which is smaller.
+         */
+        format?: 'rows' | 'columns';
+        /**
+         * Buckets of a sensor at most.
+         */
+        limit?: number;
+    };
+    url: '/api/data/history';
+};
+
+export type GetHistoryErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The database does not answer, or the service is stopping. Nothing was promised; try again.
+     */
+    503: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type GetHistoryError = GetHistoryErrors[keyof GetHistoryErrors];
+
+export type GetHistoryResponses = {
+    /**
+     * The aggregates.
+     */
+    200: History;
+};
+
+export type GetHistoryResponse = GetHistoryResponses[keyof GetHistoryResponses];
+
+export type GetStatisticsData = {
+    body?: never;
+    path?: never;
+    query: {
+        /**
+         * One or more sensors (`sensor_id=1&sensor_id=2`).
+         */
+        sensor_id: Array<Id>;
+        /**
+         * Not before this instant.
+         */
+        start: string;
+        /**
+         * Before this instant.
+         */
+        end: string;
+        /**
+         * Also cut into buckets; absent means the whole range.
+         */
+        interval?: Interval;
+        /**
+         * Which percentiles (`percentiles=p50&percentiles=p99`); `p05`, `p50` and `p95` if it is absent.
+         */
+        percentiles?: Array<string>;
+        /**
+         * Whose clock the buckets follow, by its name in the IANA database.
+         */
+        timezone?: string;
+        /**
+         * A longer pause is a gap.
+         */
+        gap_seconds?: number;
+    };
+    url: '/api/data/statistics';
+};
+
+export type GetStatisticsErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The database does not answer, or the service is stopping. Nothing was promised; try again.
+     */
+    503: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type GetStatisticsError = GetStatisticsErrors[keyof GetStatisticsErrors];
+
+export type GetStatisticsResponses = {
+    /**
+     * The statistics.
+     */
+    200: StatisticsAnswer;
+};
+
+export type GetStatisticsResponse = GetStatisticsResponses[keyof GetStatisticsResponses];
 
 export type ExportDataData = {
     body?: never;

@@ -1,0 +1,201 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+const (
+	mostPoints  = 50000 // of an answer: sensors times buckets
+	chartPoints = 500   // when nobody says how many
+)
+
+// VisitGetHistoryResponse makes it an answer to the history.
+func (f streamed) VisitGetHistoryResponse(w http.ResponseWriter) error { return f(w) }
+
+// historyRequest is a request for history that was found to be answerable.
+type historyRequest struct {
+	sensors  []int64 // in order, each once
+	start    time.Time
+	end      time.Time // where the answer ends
+	next     bool      // the request goes on behind it
+	interval store.Interval
+	bounds   []time.Time
+	zone     *time.Location
+}
+
+// GetHistory answers GET /api/data/history.
+func (s *Server) GetHistory(ctx context.Context, req api.GetHistoryRequestObject) (api.GetHistoryResponseObject, error) {
+	p := req.Params
+	h, err := s.historyRequest(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	aggs := p.Agg
+	if len(aggs) == 0 {
+		aggs = []api.Aggregate{api.AggregateAvg}
+	}
+	now := time.Now()
+	found, err := s.store.History(ctx, store.HistoryQuery{
+		Sensors: h.sensors, Start: h.start, End: h.end, Bounds: h.bounds, Ends: slices.ContainsFunc(aggs, needsEnds), Now: now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	body := h.encode(found, distinct(aggs), *p.Fill, *p.Format == api.GetHistoryParamsFormatColumns)
+	tag := ""
+	if !h.end.After(now) {
+		sum := sha256.Sum256(body)
+		tag = `"` + hex.EncodeToString(sum[:12]) + `"`
+	}
+	return streamed(func(w http.ResponseWriter) error {
+		if tag != "" {
+			w.Header().Set("ETag", tag)
+			w.Header().Set("Cache-Control", "private, max-age=1") // a late reading is seen a second after it came
+			if strings.Contains(orZero(p.IfNoneMatch), tag) {
+				w.WriteHeader(http.StatusNotModified)
+				return nil
+			}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, err := w.Write(body)
+		return err
+	}), nil
+}
+
+// historyRequest is a 400 with what to do instead for what cannot be answered.
+func (s *Server) historyRequest(ctx context.Context, p api.GetHistoryParams) (*historyRequest, error) {
+	h := &historyRequest{sensors: distinct(slices.Sorted(slices.Values(p.SensorID))), start: p.Start.UTC(), end: p.End.UTC()}
+	var err error
+	if h.zone, err = spanAndZone(p.Start, p.End, *p.Timezone); err != nil {
+		return nil, err
+	}
+	most := mostPoints / len(h.sensors)
+	switch {
+	case p.Interval != nil && p.Points != nil:
+		return nil, invalid("points", "cannot be given together with interval; leave one of them out")
+	case orZero(p.Points) > most:
+		return nil, invalid("points", fmt.Sprintf("is too much for %d sensors; use at most %d, or ask for fewer sensors", len(h.sensors), most))
+	case orZero(p.Limit) > most:
+		return nil, invalid("limit", fmt.Sprintf("is too much for %d sensors; use at most %d, or ask for fewer sensors", len(h.sensors), most))
+	}
+	if p.Interval == nil {
+		points := min(chartPoints, most)
+		if p.Points != nil {
+			points = *p.Points
+		}
+		var ok bool
+		if h.interval, ok = store.IntervalFor(h.start, h.end, h.zone, points); !ok {
+			return nil, invalid("points", "is too few for this range even in months; use more, or a shorter range")
+		}
+	} else {
+		h.interval, _ = store.ParseInterval(string(*p.Interval)) // the contract has checked it
+	}
+	if p.Limit != nil {
+		end := h.interval.Upto(h.start, *p.Limit)
+		h.next = end.Before(h.end)
+		h.end = earlier(h.end, end)
+	} else if h.interval.Buckets(h.start, h.end)-2 > most {
+		return nil, tooFine(h.start, h.end, h.zone, len(h.sensors))
+	}
+	h.bounds = h.interval.Bounds(h.start, h.end, h.zone)
+	switch n := len(h.bounds) - 1; {
+	case p.Limit != nil && n > *p.Limit:
+		h.bounds = h.bounds[:*p.Limit+1]
+		h.end, h.next = h.bounds[*p.Limit], true
+	case n > most:
+		return nil, tooFine(h.start, h.end, h.zone, len(h.sensors))
+	}
+	return h, s.checkSensors(ctx, h.sensors)
+}
+
+// tooFine names the finest interval that would do.
+func tooFine(start, end time.Time, zone *time.Location, sensors int) error {
+	reason := fmt.Sprintf("gives more than %d points; ", mostPoints)
+	if i, ok := store.IntervalFor(start, end, zone, mostPoints/sensors); ok {
+		return invalid("interval", reason+"use "+i.String()+" or longer, fewer sensors, a shorter range, or limit")
+	}
+	return invalid("interval", reason+"use a shorter range, or limit")
+}
+
+// spanAndZone checks what every question about a range of time has.
+func spanAndZone(start, end time.Time, timezone string) (*time.Location, error) {
+	if !end.After(start) {
+		return nil, invalid("end", "is not after start")
+	}
+	if start.Year() < 1 || end.Year() > 9999 {
+		return nil, invalid("start", "is not in the years 1 to 9999")
+	}
+	zone, err := store.Zone(timezone)
+	if err != nil {
+		return nil, invalid("timezone", "is not in the IANA database; use a name such as Europe/Berlin, or UTC")
+	}
+	return zone, nil
+}
+
+func needsEnds(a api.Aggregate) bool {
+	switch a {
+	case api.AggregateFirst, api.AggregateLast, api.AggregateDelta, api.AggregateTimeWeightedAvg:
+		return true
+	}
+	return false
+}
+
+// encode writes the answer by hand: it may have very many points.
+func (h *historyRequest) encode(found map[int64][]store.Bucket, aggs []api.Aggregate, fill api.GetHistoryParamsFill, columns bool) []byte {
+	b := fmt.Appendf(nil, `{"source":"raw","interval":%q,"timezone":%q,"coverage":{"start":"`, h.interval, h.zone)
+	b = appendTime(b, h.start)
+	b = append(b, `","end":"`...)
+	b = appendTime(b, h.end)
+	b = append(b, `"},"next":`...)
+	if h.next {
+		b = append(b, '"')
+		b = appendTime(b, h.end)
+		b = append(b, '"')
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, `,"series":[`...)
+	for i, id := range h.sensors {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"sensor_id":`...)
+		b = strconv.AppendInt(b, id, 10)
+		t := newTable(found[id], h.bounds, aggs, fill)
+		if columns {
+			b = t.appendColumns(b)
+		} else {
+			b = t.appendRows(b)
+		}
+		b = append(b, '}')
+	}
+	return append(b, "]}\n"...)
+}
+
+func distinct[T comparable](list []T) []T {
+	var out []T
+	for _, v := range list {
+		if !slices.Contains(out, v) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

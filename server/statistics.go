@@ -1,0 +1,94 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/oapi-codegen/nullable"
+
+	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// mostStatistics of an answer: sensors times intervals.
+const mostStatistics = 5000
+
+// GetStatistics answers GET /api/data/statistics.
+func (s *Server) GetStatistics(ctx context.Context, req api.GetStatisticsRequestObject) (api.GetStatisticsResponseObject, error) {
+	p := req.Params
+	zone, err := spanAndZone(p.Start, p.End, *p.Timezone)
+	if err != nil {
+		return nil, err
+	}
+	sensors := distinct(slices.Sorted(slices.Values(p.SensorID)))
+	var interval store.Interval
+	if p.Interval != nil {
+		interval, _ = store.ParseInterval(string(*p.Interval)) // the contract has checked it
+		if most := mostStatistics / len(sensors); interval.Buckets(p.Start, p.End)-2 > most {
+			reason := fmt.Sprintf("gives more than %d statistics; use ", mostStatistics)
+			if i, ok := store.IntervalFor(p.Start, p.End, zone, most); ok {
+				reason += i.String() + " or longer, "
+			}
+			return nil, invalid("interval", reason+"fewer sensors, or a shorter range")
+		}
+	}
+	if err := s.checkSensors(ctx, sensors); err != nil {
+		return nil, err
+	}
+	names := p.Percentiles
+	if len(names) == 0 {
+		names = []string{"p05", "p50", "p95"}
+	}
+	q := store.HistoryQuery{
+		Sensors: sensors, Start: p.Start, End: p.End, Bounds: interval.Bounds(p.Start, p.End, zone), Ends: true,
+		Gap: time.Duration(*p.GapSeconds) * time.Second, Now: time.Now(),
+	}
+	for _, name := range names {
+		percent, _ := strconv.Atoi(name[1:]) // the contract has checked it
+		q.Percentiles = append(q.Percentiles, float64(percent)/100)
+	}
+	found, err := s.store.History(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	answer := api.StatisticsAnswer{
+		Source: api.DataSourceRaw, Interval: nullable.NewNullNullable[string](), Timezone: zone.String(),
+		PercentileMethod: api.StatisticsAnswerPercentileMethodExact, Series: make([]api.SensorStatistics, len(sensors)),
+	}
+	if p.Interval != nil {
+		answer.Interval = nullable.NewNullableWithValue(interval.String())
+	}
+	for i, id := range sensors {
+		answer.Series[i] = api.SensorStatistics{
+			SensorID:  id,
+			Intervals: each(found[id], func(b store.Bucket) api.Statistics { return statisticsJSON(b, names, q.Start, q.End) }),
+		}
+	}
+	return api.GetStatistics200JSONResponse(answer), nil
+}
+
+// statisticsJSON is b, of which [start, end) was asked for.
+func statisticsJSON(b store.Bucket, names []string, start, end time.Time) api.Statistics {
+	from, to := b.Start, earlier(b.End, end)
+	if from.Before(start) {
+		from = start
+	}
+	out := api.Statistics{
+		Start: b.Start.UTC(), End: b.End.UTC(), Count: b.Readings, Usable: b.Usable, Min: valueJSON(b.Min), Max: valueJSON(b.Max),
+		Sum: valueJSON(b.Sum), Avg: valueJSON(b.Avg()), TimeWeightedAvg: valueJSON(b.TimeWeighted), Stddev: valueJSON(b.Stddev()),
+		Delta: valueJSON(b.Last - b.First), Percentiles: map[string]float64{}, PercentGood: b.PercentGood(), Gaps: b.Gaps,
+		LongestGapSeconds: b.LongestGap.Seconds(), Rate: float64(b.Readings) / to.Sub(from).Seconds(),
+		First: nullable.NewNullNullable[api.Instant](), Last: nullable.NewNullNullable[api.Instant](),
+	}
+	for i, v := range b.Percentiles {
+		out.Percentiles[names[i]] = v
+	}
+	if b.Usable > 0 {
+		out.First = nullable.NewNullableWithValue(api.Instant{Timestamp: b.FirstAt.UTC(), Value: b.First})
+		out.Last = nullable.NewNullableWithValue(api.Instant{Timestamp: b.LastAt.UTC(), Value: b.Last})
+	}
+	return out
+}

@@ -1,0 +1,169 @@
+package server
+
+import (
+	"math"
+	"time"
+
+	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// table is the history of one sensor: a column of values for each aggregate. NaN is none.
+type table struct {
+	aggs    []api.Aggregate
+	starts  []time.Time
+	ends    []time.Time
+	columns [][]float64
+}
+
+// newTable has the buckets in list, those with readings, and by fill the others between bounds.
+func newTable(list []store.Bucket, bounds []time.Time, aggs []api.Aggregate, fill api.GetHistoryParamsFill) *table {
+	t := &table{aggs: aggs, columns: make([][]float64, len(aggs))}
+	add := func(start, end time.Time, b *store.Bucket) {
+		t.starts, t.ends = append(t.starts, start), append(t.ends, end)
+		for c, a := range aggs {
+			t.columns[c] = append(t.columns[c], aggregate(a, b))
+		}
+	}
+	if fill == api.GetHistoryParamsFillNone {
+		for i := range list {
+			add(list[i].Start, list[i].End, &list[i])
+		}
+		return t
+	}
+	var there []bool
+	for n := range len(bounds) - 1 {
+		var b *store.Bucket
+		if len(list) > 0 && list[0].Start.Equal(bounds[n]) {
+			b, list = &list[0], list[1:]
+		}
+		add(bounds[n], bounds[n+1], b)
+		there = append(there, b != nil)
+	}
+	for c, a := range aggs {
+		if a == api.AggregateCount || a == api.AggregatePercentGood {
+			continue
+		}
+		switch fill {
+		case api.GetHistoryParamsFillPrevious:
+			repeat(t.columns[c], there)
+		case api.GetHistoryParamsFillLinear:
+			t.slope(t.columns[c], there)
+		}
+	}
+	return t
+}
+
+// repeat sets what is not there to the value before it.
+func repeat(column []float64, there []bool) {
+	for n := 1; n < len(column); n++ {
+		if !there[n] {
+			column[n] = column[n-1]
+		}
+	}
+}
+
+// slope sets what is not there to what lies between its neighbours, by time.
+func (t *table) slope(column []float64, there []bool) {
+	before := -1
+	for n := range column {
+		if !there[n] || math.IsNaN(column[n]) {
+			continue
+		}
+		for m := before + 1; before >= 0 && m < n; m++ {
+			if !there[m] {
+				part := float64(t.starts[m].Sub(t.starts[before])) / float64(t.starts[n].Sub(t.starts[before]))
+				column[m] = column[before] + part*(column[n]-column[before])
+			}
+		}
+		before = n
+	}
+}
+
+// aggregate is a of b; nil has no readings.
+func aggregate(a api.Aggregate, b *store.Bucket) float64 {
+	switch {
+	case b == nil && a == api.AggregateCount:
+		return 0
+	case b == nil:
+		return math.NaN()
+	}
+	switch a {
+	case api.AggregateMin:
+		return b.Min
+	case api.AggregateMax:
+		return b.Max
+	case api.AggregateSum:
+		return b.Sum
+	case api.AggregateCount:
+		return float64(b.Readings)
+	case api.AggregateFirst:
+		return b.First
+	case api.AggregateLast:
+		return b.Last
+	case api.AggregateStddev:
+		return b.Stddev()
+	case api.AggregateDelta:
+		return b.Last - b.First
+	case api.AggregateTimeWeightedAvg:
+		return b.TimeWeighted
+	case api.AggregatePercentGood:
+		return b.PercentGood()
+	}
+	return b.Avg()
+}
+
+func (t *table) appendRows(b []byte) []byte {
+	b = append(b, `,"points":[`...)
+	for n := range t.starts {
+		if n > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"start":"`...)
+		b = appendTime(b, t.starts[n])
+		b = append(b, `","end":"`...)
+		b = appendTime(b, t.ends[n])
+		b = append(b, '"')
+		for c, a := range t.aggs {
+			b = append(b, `,"`...)
+			b = append(b, a...)
+			b = append(b, `":`...)
+			b = appendNumber(b, t.columns[c][n])
+		}
+		b = append(b, '}')
+	}
+	return append(b, ']')
+}
+
+func (t *table) appendColumns(b []byte) []byte {
+	b = append(b, `,"columns":{"start":[`...)
+	b = appendTimes(b, t.starts)
+	b = append(b, `],"end":[`...)
+	b = appendTimes(b, t.ends)
+	b = append(b, ']')
+	for c, a := range t.aggs {
+		b = append(b, `,"`...)
+		b = append(b, a...)
+		b = append(b, `":[`...)
+		for n, v := range t.columns[c] {
+			if n > 0 {
+				b = append(b, ',')
+			}
+			b = appendNumber(b, v)
+		}
+		b = append(b, ']')
+	}
+	return append(b, '}')
+}
+
+func appendTimes(b []byte, list []time.Time) []byte {
+	for n, at := range list {
+		if n > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, '"')
+		b = appendTime(b, at)
+		b = append(b, '"')
+	}
+	return b
+}
