@@ -256,6 +256,7 @@ func TestSubscriptions(t *testing.T) {
 		"$share/x/gateways/g1/commands": "0x9e", "$share/x/#": "0x9e", "gateways/#/commands": "0x8f",
 		"gateways/g1/data": "0x87", "sensors/g1/s/data": "0x87", "gateways/g2/commands": "0x87", "gateways/g2/receipts": "0x87",
 		"$SYS/broker/version": "0x87", "/": "0x87", "gateways/g1": "0x87", "gateways/g11/commands": "0x87", "gateways/g1/commandsx": "0x87",
+		"alarms/g1/s": "0x01", "alarms/g1/#": "0xa2", "alarms/g1/": "0x87", "alarms/g1/s/x": "0x87", "alarms/g2/s": "0x87", "alarms/g1": "0x87", "alarms/g11/s": "0x87",
 	}
 	id := uint16(0)
 	for filter, want := range tests {

@@ -101,6 +101,28 @@ func TestReceiptFollowsThePuback(t *testing.T) {
 	}
 }
 
+func TestAlarmsReachTheirGatewayAlone(t *testing.T) {
+	b := newBench(t, nil)
+	c, other := b.client("g1"), b.client("g2")
+	c.listen("alarms/g1/s", 1, 7)
+	other.listen("alarms/g2/s", 1, 0)
+	for _, topic := range []string{"alarms/g1/s", "alarms/g1/t", "alarms/g3/s"} { // to the last two nobody listens, which is no error
+		if err := b.Publish(t.Context(), topic, []byte("hot")); err != nil {
+			t.Errorf("%s: %v", topic, err)
+		}
+	}
+	p := c.receipt()
+	if p.Topic != "alarms/g1/s" || p.QoS != 1 || string(p.Payload) != "hot" || *p.Properties.SubscriptionIdentifier != 7 {
+		t.Errorf("got %+v", p)
+	}
+	c.confirm(p.PacketID)
+	c.pings()
+	other.pings()
+	if n := b.letters.Load(); n != 0 {
+		t.Errorf("%d places are taken", n)
+	}
+}
+
 func TestReceiptsForQoS0(t *testing.T) {
 	b := newBench(t, nil)
 	c, other := b.client("g1"), b.client("g1", func(c *packets.Connect) { c.ClientID = "g1:2" })

@@ -56,6 +56,9 @@ func TestWebhooksReachNothingInside(t *testing.T) {
 	if d, err := open.Try(t.Context(), p.webhook(away.URL).ID); err != nil || d.Status != "failed" || !strings.Contains(d.Detail, "redirect") || len(inside.all()) != 0 {
 		t.Errorf("a redirect: got %s %q, %v, and %d requests", d.Status, d.Detail, err, len(inside.all()))
 	}
+	if d, err := open.Try(t.Context(), p.webhook("http://receiver.invalid/").ID); err != nil || d.Status != "failed" || len(inside.all()) != 0 {
+		t.Errorf("with a proxy in the environment: got %s %q, %v, and %d requests", d.Status, d.Detail, err, len(inside.all()))
+	}
 	if d, err := open.Try(t.Context(), p.webhook(inside.URL).ID); err != nil || d.Status != "delivered" || len(inside.all()) != 1 {
 		t.Errorf("an allowed one: got %s %q, %v", d.Status, d.Detail, err)
 	}

@@ -1,0 +1,112 @@
+package notify_test
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.golang/autopaho"
+	"github.com/eclipse/paho.golang/paho"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/internal/mosquitto"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+func TestEveryEventIsPublishedOnItsTopicByMosquitto(t *testing.T) {
+	p, broker := newPlant(t), mosquitto.Start(t)
+	cfg := ingest.DefaultSourceConfig()
+	cfg.Host, cfg.Port, cfg.ClientID = broker.Host(), broker.Port(), "oei-ms-test"
+	source := ingest.NewSource(cfg, func(context.Context, ingest.Message) error { return nil }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	running.Go(func() { _ = source.Run(ctx) })
+
+	heard := make(chan *paho.Publish, 1000)
+	u, _ := url.Parse("mqtt://" + broker.Addr())
+	listener, err := autopaho.NewConnection(ctx, autopaho.ClientConfig{ServerUrls: []*url.URL{u}, ClientConfig: paho.ClientConfig{
+		ClientID: "screen",
+		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(m paho.PublishReceived) (bool, error) {
+			heard <- m.Packet
+			return true, nil
+		}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { stop(); <-listener.Done() }()
+	if err := listener.AwaitConnection(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := listener.Subscribe(t.Context(), &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: "alarms/press-1/#", QoS: 1}}}); err != nil {
+		t.Fatal(err)
+	}
+	p.route(store.Route{ChannelID: p.channel(store.Channel{Kind: store.MQTT}).ID, GroupSeconds: 3600})
+	n := p.notifierBy(source.Publish)
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		if _, err := source.Check(t.Context()); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+
+	const events = 250 // more than one delivery has
+	p.raised(events, 1)
+	p.step(n, noon)
+	seen := map[int64]bool{}
+	for range events {
+		select {
+		case m := <-heard:
+			var e struct {
+				ID, Type, Alarm string
+				Offset          int64
+			}
+			if err := json.Unmarshal(m.Payload, &e); err != nil || m.Topic != "alarms/press-1/t1" || e.Alarm != "Oil too hot" || e.Type != "alarm.notice" || e.ID == "" || seen[e.Offset] {
+				t.Fatalf("got %s on %s, %v", m.Payload, m.Topic, err)
+			}
+			seen[e.Offset] = true
+		case <-time.After(10 * time.Second):
+			t.Fatalf("got %d events, want %d", len(seen), events)
+		}
+	}
+	broker.Kill()
+	p.raised(1, 1)
+	p.step(n, noon.Add(time.Minute))
+	ds := p.deliveries()
+	if last := ds[len(ds)-1]; len(ds) != 4 || last.Status != "waiting" {
+		t.Errorf("while the broker is away: got %d deliveries, the last %s %q", len(ds), last.Status, last.Detail)
+	}
+	broker.Run()
+	if err := listener.AwaitConnection(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 { // until the source is back
+		p.step(n, noon.Add(time.Duration(i+2)*time.Hour))
+		ds = p.deliveries()
+		if last := ds[len(ds)-1]; last.Status != "waiting" {
+			if last.Status != "delivered" {
+				t.Errorf("after it is back: got %s %q", last.Status, last.Detail)
+			}
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Error("it is not sent again")
+}
+
+func TestWithoutABrokerMQTTSaysSo(t *testing.T) {
+	p := newPlant(t)
+	d, err := p.notifier().Try(t.Context(), p.channel(store.Channel{Kind: store.MQTT}).ID)
+	if err != nil || d.Status != "failed" || d.Detail != "there is no MQTT broker to publish by" {
+		t.Errorf("got %s %q, %v", d.Status, d.Detail, err)
+	}
+}
