@@ -1,5 +1,7 @@
 package store
 
+import "context"
+
 // What tests need of the inside.
 var (
 	Int32s      = int32s
@@ -17,3 +19,11 @@ var Connector = connector
 
 // RollUpAtOnce has s gather no changes.
 func RollUpAtOnce(s *Store) { s.rollupRest = 0 }
+
+// HistoryOf has the history made of source, whatever would be chosen.
+func (s *Store) HistoryOf(ctx context.Context, q HistoryQuery, source Source) (map[int64][]Bucket, error) {
+	return s.history(ctx, q, source)
+}
+
+// SourceOf is what the history of q is made of.
+func SourceOf(q HistoryQuery) Source { return q.source() }

@@ -62,10 +62,28 @@ func (b *Bucket) Stddev() float64 {
 // PercentGood is the part of the readings that is of good quality; NaN without readings.
 func (b *Bucket) PercentGood() float64 { return 100 * float64(b.Good) / float64(b.Readings) }
 
-// History returns for each of q.Sensors, in order of id, the buckets that have readings, in order of time. It is one statement.
-func (s *Store) History(ctx context.Context, q HistoryQuery) (map[int64][]Bucket, error) {
-	rows, err := s.api.QueryContext(ctx, q.statement(), int32s(unique(q.Sensors)), q.Start, q.End,
-		timestamps(len(q.Bounds)-1, func(i int) time.Time { return q.Bounds[i] }))
+// History returns for each of q.Sensors, in order of id, the buckets that have readings, in order of time, and what they were made
+// of. It is one statement, and gives what the readings give.
+func (s *Store) History(ctx context.Context, q HistoryQuery) (map[int64][]Bucket, Source, error) {
+	source := q.source()
+	if !s.rollups {
+		source = Raw
+	}
+	found, err := s.history(ctx, q, source)
+	return found, source, err
+}
+
+func (s *Store) history(ctx context.Context, q HistoryQuery, source Source) (map[int64][]Bucket, error) {
+	args := []any{
+		int32s(unique(q.Sensors)), q.Start, q.End,
+		timestamps(len(q.Bounds)-1, func(i int) time.Time { return q.Bounds[i] }),
+	}
+	statement := q.statement()
+	if source != Raw {
+		from, to := q.rolled()
+		args, statement = append(args, from, to), q.rolledStatement(source)
+	}
+	rows, err := s.api.QueryContext(ctx, statement, args...)
 	if err != nil {
 		return nil, explain("history", err)
 	}
@@ -126,7 +144,7 @@ func (q HistoryQuery) statement() string {
 	const pause = `, extract(epoch FROM timestamp - lag(timestamp) OVER (ORDER BY timestamp))::float8 AS pause`
 	const tail = `
 				FROM (
-					SELECT timestamp, quality, CASE WHEN quality < 2 AND value BETWEEN -1e140 AND 1e140 THEN value END AS value,
+					SELECT timestamp, quality, CASE WHEN ` + usable + ` THEN value END AS value,
 						width_bucket(timestamp, $4::timestamptz[]) AS bucket
 					FROM sensor_data
 					WHERE sensor_id = i.id AND timestamp >= $2 AND timestamp < $3) r) r
@@ -135,7 +153,7 @@ func (q HistoryQuery) statement() string {
 			UNION ALL (
 			SELECT 0, 0, 0, 0, NULL, NULL, NULL, NULL, timestamp, value, timestamp, value, NULL, NULL, 0, 0
 			FROM sensor_data
-			WHERE sensor_id = i.id AND timestamp < $2 AND timestamp >= $2::timestamptz - make_interval(secs => %f) AND quality < 2 AND value BETWEEN -1e140 AND 1e140
+			WHERE sensor_id = i.id AND timestamp < $2 AND timestamp >= $2::timestamptz - make_interval(secs => %f) AND `+usable+`
 			ORDER BY timestamp DESC
 			LIMIT 1)`, holdBack.Seconds())
 	const order = `) d (bucket)

@@ -89,7 +89,7 @@ func TestBucketsAreThoseOfDateTrunc(t *testing.T) {
 				continue // PostgreSQL has hours there that overlap when the clock goes half an hour; ours end when it does
 			}
 			q := store.HistoryQuery{Sensors: []int64{sensor}, Start: start, End: end, Bounds: interval(t, width).Bounds(start, end, zone(t, name)), Now: end}
-			found, err := s.History(t.Context(), q)
+			found, _, err := s.History(t.Context(), q)
 			ok(t, err)
 			var got, want []string
 			for _, b := range found[sensor] {
@@ -155,7 +155,7 @@ func TestHistoryIsWhatTheReadingsAmountTo(t *testing.T) {
 				Sensors: sensors, Start: start, End: end, Ends: true, Percentiles: []float64{0.5}, Gap: 30 * time.Second, Now: end.Add(-time.Minute),
 				Bounds: interval(t, width).Bounds(start, end, time.UTC),
 			}
-			found, err := s.History(t.Context(), q)
+			found, _, err := s.History(t.Context(), q)
 			ok(t, err)
 			for _, id := range sensors {
 				want := plainly(all(t, s, id), q)
@@ -262,7 +262,7 @@ func plainly(rs []store.Reading, q store.HistoryQuery) []store.Bucket {
 func TestHistoryLeavesOutWhatCannotBeSquared(t *testing.T) {
 	s := open(t)
 	write(t, s, reading(1, -1, -1e250), reading(1, 0, 1e200), reading(1, 1, 2), reading(1, 2, 4))
-	got, err := s.History(t.Context(), store.HistoryQuery{
+	got, _, err := s.History(t.Context(), store.HistoryQuery{
 		Sensors: []int64{1}, Start: noon, End: noon.Add(time.Hour), Bounds: []time.Time{noon, noon.Add(time.Hour)}, Ends: true, Now: noon.Add(3 * time.Minute),
 	})
 	ok(t, err)

@@ -1,0 +1,127 @@
+package store_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// differs compares two histories of the same question; sums may have been added in another order.
+func differs(got, want map[int64][]store.Bucket) (store.Bucket, store.Bucket, bool) {
+	same := func(a, b, scale float64) bool {
+		return a == b || math.IsNaN(a) && math.IsNaN(b) || math.Abs(a-b) <= 1e-9*math.Max(1, math.Abs(scale))
+	}
+	for sensor := range want {
+		g, w := got[sensor], want[sensor]
+		for i := range max(len(g), len(w)) {
+			var a, b store.Bucket
+			if i < len(g) {
+				a = g[i]
+			}
+			if i < len(w) {
+				b = w[i]
+			}
+			scale := math.Max(math.Abs(b.Max), math.Abs(b.Min)) * float64(b.Usable)
+			if !a.Start.Equal(b.Start) || !a.End.Equal(b.End) || a.Readings != b.Readings || a.Good != b.Good || a.Usable != b.Usable ||
+				!same(a.Min, b.Min, 0) || !same(a.Max, b.Max, 0) || !same(a.First, b.First, 0) || !same(a.Last, b.Last, 0) ||
+				!a.FirstAt.Equal(b.FirstAt) || !a.LastAt.Equal(b.LastAt) || !same(a.Sum, b.Sum, scale) || !same(a.M2, b.M2, scale*scale) ||
+				!same(a.TimeWeighted, b.TimeWeighted, b.Max-b.Min) {
+				return a, b, true
+			}
+		}
+	}
+	return store.Bucket{}, store.Bucket{}, len(got) > len(want)
+}
+
+// A history made of rollups is the one that the readings give: also with hours that are not rolled up yet, late readings, and
+// edges anywhere.
+func TestAHistoryOfRollupsIsThatOfTheReadings(t *testing.T) {
+	s, _ := openRaw(t)
+	store.RollUpAtOnce(s)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	now := time.Now().UTC()
+	also := func([]store.Outcome) store.Also { return store.Also{} }
+	dense := make([]store.Reading, 0, 8000)
+	for i := range cap(dense) { // so that minutes are kept
+		dense = append(dense, store.Reading{
+			SensorID: 1, Timestamp: now.Add(-30*time.Hour + time.Duration(i)*3*time.Second).Truncate(time.Second), Received: now, Value: 1e6 + math.Round(rnd.NormFloat64()*100)/100,
+		})
+	}
+	_, _, err := s.Write(t.Context(), dense, also)
+	ok(t, err)
+	counts := map[store.Source]int{}
+	for round := range 12 {
+		_, _, err := s.Write(t.Context(), randomReadings(rnd, now), also)
+		ok(t, err)
+		switch round % 4 {
+		case 0:
+			drainRollups(t, s)
+		case 2: // some are taken up, and not all of those rolled up
+			_, _, err := s.RollUp(t.Context(), 1+rnd.IntN(20))
+			ok(t, err)
+		}
+		for range 12 {
+			start := now.Add(-time.Duration(rnd.Int64N(int64(120 * time.Hour))))
+			if rnd.IntN(3) == 0 {
+				start = start.Truncate(time.Hour)
+			}
+			end := start.Add(time.Duration(rnd.Int64N(int64(now.Add(time.Hour).Sub(start)))) + time.Microsecond)
+			width := []string{"1m", "15m", "1h", "6h", "1d", "1w"}[rnd.IntN(6)]
+			place := []string{"UTC", "Europe/Berlin", "Asia/Kolkata", "America/St_Johns"}[rnd.IntN(4)]
+			q := store.HistoryQuery{
+				Sensors: []int64{1, 2, 3, 4}, Start: start, End: end, Bounds: interval(t, width).Bounds(start, end, zone(t, place)), Ends: true, Now: now,
+			}
+			got, source, err := s.History(t.Context(), q)
+			ok(t, err)
+			counts[source]++
+			want, err := s.HistoryOf(t.Context(), q, store.Raw)
+			ok(t, err)
+			if a, b, differ := differs(got, want); differ {
+				t.Fatalf("round %d, %s in %s of [%v, %v) by %s:\n got %+v\nwant %+v", round, width, place, start, end, source, a, b)
+			}
+		}
+	}
+	for _, source := range []store.Source{store.Raw, store.ByMinute, store.ByHour} {
+		if counts[source] == 0 {
+			t.Errorf("no question was answered by %s", source)
+		}
+	}
+	t.Logf("answered by %v", counts)
+}
+
+func TestTheSourceIsTheCoarsestThatFits(t *testing.T) {
+	start := instant(t, "2026-03-01T00:30:00Z")
+	tests := map[string]struct {
+		width, zone string
+		hours       int
+		change      func(*store.HistoryQuery)
+		want        store.Source
+	}{
+		"whole hours":                       {"1h", "UTC", 48, nil, store.ByHour},
+		"days of a zone with whole hours":   {"1d", "Europe/Berlin", 480, nil, store.ByHour},
+		"days of a zone with half hours":    {"1d", "Asia/Kolkata", 480, nil, store.ByMinute},
+		"minutes":                           {"1m", "UTC", 48, nil, store.ByMinute},
+		"seconds":                           {"1s", "UTC", 4, nil, store.Raw},
+		"a range that is hardly an hour":    {"1m", "UTC", 2, nil, store.Raw},
+		"percentiles are of readings":       {"1h", "UTC", 48, func(q *store.HistoryQuery) { q.Percentiles = []float64{0.5} }, store.Raw},
+		"gaps are between readings":         {"1h", "UTC", 48, func(q *store.HistoryQuery) { q.Gap = time.Minute }, store.Raw},
+		"one bucket is made of whole hours": {"1mo", "UTC", 48, nil, store.ByHour},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			end := start.Add(time.Duration(tt.hours) * time.Hour)
+			q := store.HistoryQuery{Start: start, End: end, Bounds: interval(t, tt.width).Bounds(start, end, zone(t, tt.zone))}
+			if tt.change != nil {
+				tt.change(&q)
+			}
+			if got := store.SourceOf(q); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
