@@ -46,13 +46,13 @@ func (s *Server) GetHistory(ctx context.Context, req api.GetHistoryRequestObject
 		aggs = []api.Aggregate{api.AggregateAvg}
 	}
 	now := time.Now()
-	found, err := s.store.History(ctx, store.HistoryQuery{
+	found, source, err := s.store.History(ctx, store.HistoryQuery{
 		Sensors: h.sensors, Start: h.start, End: h.end, Bounds: h.bounds, Ends: slices.ContainsFunc(aggs, needsEnds), Now: now,
 	})
 	if err != nil {
 		return nil, err
 	}
-	body := h.encode(found, distinct(aggs), *p.Fill, *p.Format == api.GetHistoryParamsFormatColumns)
+	body := h.encode(found, source, distinct(aggs), *p.Fill, *p.Format == api.GetHistoryParamsFormatColumns)
 	tag := ""
 	if !h.end.After(now) {
 		sum := sha256.Sum256(body)
@@ -152,8 +152,8 @@ func needsEnds(a api.Aggregate) bool {
 }
 
 // encode writes the answer by hand: it may have very many points.
-func (h *historyRequest) encode(found map[int64][]store.Bucket, aggs []api.Aggregate, fill api.GetHistoryParamsFill, columns bool) []byte {
-	b := fmt.Appendf(nil, `{"source":"raw","interval":%q,"timezone":%q,"coverage":{"start":"`, h.interval, h.zone)
+func (h *historyRequest) encode(found map[int64][]store.Bucket, source store.Source, aggs []api.Aggregate, fill api.GetHistoryParamsFill, columns bool) []byte {
+	b := fmt.Appendf(nil, `{"source":%q,"interval":%q,"timezone":%q,"coverage":{"start":"`, source, h.interval, h.zone)
 	b = appendTime(b, h.start)
 	b = append(b, `","end":"`...)
 	b = appendTime(b, h.end)

@@ -50,12 +50,12 @@ func (s *Server) GetStatistics(ctx context.Context, req api.GetStatisticsRequest
 		percent, _ := strconv.Atoi(name[1:]) // the contract has checked it
 		q.Percentiles = append(q.Percentiles, float64(percent)/100)
 	}
-	found, err := s.store.History(ctx, q)
+	found, source, err := s.store.History(ctx, q)
 	if err != nil {
 		return nil, err
 	}
 	answer := api.StatisticsAnswer{
-		Source: api.DataSourceRaw, Interval: nullable.NewNullNullable[string](), Timezone: zone.String(),
+		Source: api.DataSource(source), Interval: nullable.NewNullNullable[string](), Timezone: zone.String(),
 		PercentileMethod: api.StatisticsAnswerPercentileMethodExact, Series: make([]api.SensorStatistics, len(sensors)),
 	}
 	if p.Interval != nil {

@@ -1712,7 +1712,7 @@ type DataDeletion struct {
 	Readings int64 `json:"readings"`
 }
 
-// DataSource The finest of what the answer was computed from, the readings or rollups of them; the figures are the same.
+// DataSource What the answer was computed from: the readings, or rollups of minutes or hours of them, with readings where no rollup is whole yet; the figures are the same.
 type DataSource string
 
 // DataWrite defines model for DataWrite.
@@ -1965,7 +1965,7 @@ type History struct {
 	// Series One for each sensor asked for, in order of id.
 	Series []HistorySeries `json:"series"`
 
-	// Source The finest of what the answer was computed from, the readings or rollups of them; the figures are the same.
+	// Source What the answer was computed from: the readings, or rollups of minutes or hours of them, with readings where no rollup is whole yet; the figures are the same.
 	Source   DataSource `json:"source"`
 	Timezone string     `json:"timezone"`
 }
@@ -2796,7 +2796,7 @@ type StatisticsAnswer struct {
 	// Series One for each sensor asked for, in order of id.
 	Series []SensorStatistics `json:"series"`
 
-	// Source The finest of what the answer was computed from, the readings or rollups of them; the figures are the same.
+	// Source What the answer was computed from: the readings, or rollups of minutes or hours of them, with readings where no rollup is whole yet; the figures are the same.
 	Source   DataSource `json:"source"`
 	Timezone string     `json:"timezone"`
 }

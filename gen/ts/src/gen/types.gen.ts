@@ -412,7 +412,7 @@ export const Aggregate = {
 export type Aggregate = typeof Aggregate[keyof typeof Aggregate];
 
 /**
- * The finest of what the answer was computed from, the readings or rollups of them; the figures are the same.
+ * What the answer was computed from: the readings, or rollups of minutes or hours of them, with readings where no rollup is whole yet; the figures are the same.
  */
 export const DataSource = {
     RAW: 'raw',
@@ -421,7 +421,7 @@ export const DataSource = {
 } as const;
 
 /**
- * The finest of what the answer was computed from, the readings or rollups of them; the figures are the same.
+ * What the answer was computed from: the readings, or rollups of minutes or hours of them, with readings where no rollup is whole yet; the figures are the same.
  */
 export type DataSource = typeof DataSource[keyof typeof DataSource];
 
