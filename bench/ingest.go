@@ -122,6 +122,7 @@ func measure(ctx context.Context, title string, f *fleet, s *service, db *sql.DB
 	}
 	seconds := f.o.duration.Seconds()
 	end := s.usage()
+	f.cpu = end.service - used.service + end.database - used.database
 	if err := db.QueryRowContext(ctx, count).Scan(&after); err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func run(ctx context.Context) error {
 	flag.IntVar(&o.window, "window", 200, "messages of a gateway that may wait for their PUBACK")
 	flag.DurationVar(&o.duration, "duration", 8*time.Second, "of each scenario")
 	flag.IntVar(&o.rate, "rate", 1000, "messages a second of the paced scenario")
-	flag.StringVar(&o.only, "only", "", "only this scenario: single, poison, batch, paced, copy, relay or external; of push: fanout, slow, frames, memory or storm")
+	flag.StringVar(&o.only, "only", "", "only this scenario: single, poison, batch, paced, copy, relay or external; of push: fanout, slow, frames, memory or storm; of alarms: rules or flood")
 	what := "ingest"
 	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
 		what = os.Args[1]
@@ -51,6 +51,8 @@ func run(ctx context.Context) error {
 		return ingest(ctx, o)
 	case "push":
 		return livePush(ctx, o)
+	case "alarms":
+		return alarms(ctx, o)
 	}
-	return fmt.Errorf("%q is none of ingest, push", what)
+	return fmt.Errorf("%q is none of ingest, push, alarms", what)
 }

@@ -20,14 +20,15 @@ type fleet struct {
 	o       options
 	points  int // readings in a message
 	rate    int // messages a second of all together; 0: as fast as it goes
-	version int // of the run: its timestamps begin where the one before ended
+	version int // of the run, below 24: its timestamps begin where the one before ended
 	poison  int // one message in so many is malformed; 0: none
 
 	sent, acked, refused atomic.Int64
 	latencies            []*histogram
-	reason               string // of the first refusal
-	inTime               int64  // acknowledged within the duration, refused ones too
-	stored               int64  // those of them that were not refused
+	reason               string        // of the first refusal
+	inTime               int64         // acknowledged within the duration, refused ones too
+	stored               int64         // those of them that were not refused
+	cpu                  time.Duration // of the service and its database
 }
 
 // run publishes for the duration, then waits for the acknowledgements still due.
@@ -163,7 +164,7 @@ const stampLayout = "2006-01-02T15:04:05.000Z"
 // newMessage is a PUBLISH at QoS 1 of one reading to the sensor's topic, or of points readings, each of another sensor, to the
 // gateway's.
 func newMessage(key string, points, version int) *message {
-	m := &message{at: time.Now().UTC().Truncate(24 * time.Hour).Add(time.Duration(version) * time.Hour)}
+	m := &message{at: time.Now().UTC().Truncate(24 * time.Hour).Add(time.Duration(version-24) * time.Hour)}
 	topic, payload := "sensors/"+key+"/s1/data", []byte{}
 	reading := func(sensor string) {
 		payload = append(payload, '{')
