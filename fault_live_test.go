@@ -233,12 +233,12 @@ func TestFaultCutsLoseNoAlarmEvent(t *testing.T) {
 	})
 	for round := range rounds(t, 20) {
 		upTo(random, 100*time.Millisecond)
-		switch {
-		case round%20 == 7:
+		switch round % 20 {
+		case 7:
 			redis.kill()
 			upTo(random, time.Second)
 			redis.start()
-		case round%20 == 13:
+		case 13:
 			i := random.IntN(2)
 			ps[i].kill()
 			ps[i] = serve(t, dirs[i], all[i]...)

@@ -9,8 +9,10 @@ import (
 // BenchmarkStep is one reading through a rule that stays as it is.
 func BenchmarkStep(b *testing.B) {
 	rules := map[string]Rule{
-		"threshold": {Kind: Threshold, Limits: &Limits{HighHigh: &Limit{Value: 90}, High: &Limit{Value: 80}, Low: &Limit{Value: 5}, LowLow: &Limit{Value: 1}},
-			OnDelay: mins, Deadband: &Deadband{Value: 1}},
+		"threshold": {
+			Kind: Threshold, Limits: &Limits{HighHigh: &Limit{Value: 90}, High: &Limit{Value: 80}, Low: &Limit{Value: 5}, LowLow: &Limit{Value: 1}},
+			OnDelay: mins, Deadband: &Deadband{Value: 1},
+		},
 		"no_data":    {Kind: NoData, NoDataAfter: mins},
 		"rate":       {Kind: RateOfChange, Rate: &Rate{Limit: 1e6, Per: "minute", Window: mins}},
 		"expression": {Kind: Expressed, Expression: &Expression{Text: "a - b > 10 and a > 0", Inputs: map[string]int64{"a": 7, "b": 8}}},
@@ -36,8 +38,10 @@ func BenchmarkStep(b *testing.B) {
 func BenchmarkPlant(b *testing.B) {
 	rules, states := make([]*Rule, 10_000), make([]State, 10_000)
 	for i := range rules {
-		rules[i] = sound(b, Rule{SensorID: int64(i%2000) + 1, Name: fmt.Sprint(i), Kind: Threshold, OnDelay: mins,
-			Limits: &Limits{High: &Limit{Value: 80 + float64(i/2000)}, Low: &Limit{Value: 5}}})
+		rules[i] = sound(b, Rule{
+			SensorID: int64(i%2000) + 1, Name: fmt.Sprint(i), Kind: Threshold, OnDelay: mins,
+			Limits: &Limits{High: &Limit{Value: 80 + float64(i/2000)}, Low: &Limit{Value: 5}},
+		})
 		states[i] = New(rules[i], epoch)
 	}
 	b.ReportAllocs()

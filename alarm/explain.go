@@ -42,8 +42,10 @@ type Timer struct {
 // Explain says why the alarm is in its state at now.
 func Explain(r *Rule, s State, now time.Time) Explanation {
 	j := &journal{r: r, s: s}
-	e := Explanation{At: now, RuleVersion: s.RuleVersion, Phase: s.Phase(), Process: s.Process(), Occurrence: s.Occurrence, Severity: r.Severity,
-		Inputs: []Input{}, Timers: j.timers(), Why: []string{}}
+	e := Explanation{
+		At: now, RuleVersion: s.RuleVersion, Phase: s.Phase(), Process: s.Process(), Occurrence: s.Occurrence, Severity: r.Severity,
+		Inputs: []Input{}, Timers: j.timers(), Why: []string{},
+	}
 	if s.Active || s.Latched || s.Unacked {
 		e.Level, e.Severity = s.Level, s.Severity
 	}

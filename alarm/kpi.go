@@ -24,8 +24,10 @@ type Target struct {
 }
 
 // EEMUA191 are the limits of the guide's third edition for steady operation.
-var EEMUA191 = Target{AveragePer10Min: 1, PeakPer10Min: 10, FloodEndsBelow: 5, FloodShare: 0.01, ChatterCount: 3,
-	ChatterMs: time.Minute.Milliseconds(), StaleMs: (24 * time.Hour).Milliseconds(), StaleAlarms: 5, TopTenShare: 0.05}
+var EEMUA191 = Target{
+	AveragePer10Min: 1, PeakPer10Min: 10, FloodEndsBelow: 5, FloodShare: 0.01, ChatterCount: 3,
+	ChatterMs: time.Minute.Milliseconds(), StaleMs: (24 * time.Hour).Milliseconds(), StaleAlarms: 5, TopTenShare: 0.05,
+}
 
 // KPI measures an alarm system from its events, in order of time. It keeps a number for each ten minutes and a few for each
 // alarm that has events.
@@ -151,8 +153,10 @@ type Standing struct {
 
 // Result of what has been added.
 func (k *KPI) Result() KPIResult {
-	out := KPIResult{From: k.from, To: k.to, Target: k.target, Per10Min: slices.Clone(k.slots), BySeverity: maps.Clone(k.bySeverity),
-		Floods: []Flood{}, Acknowledged: k.acks}
+	out := KPIResult{
+		From: k.from, To: k.to, Target: k.target, Per10Min: slices.Clone(k.slots), BySeverity: maps.Clone(k.bySeverity),
+		Floods: []Flood{}, Acknowledged: k.acks,
+	}
 	for _, n := range k.slots {
 		out.Alarms += n
 		out.Peak = max(out.Peak, n)

@@ -8,18 +8,18 @@ import (
 // plant is the model that Step is held against: each limit is a relay of its own with an on-delay and an off-delay, scanned every
 // second as a PLC would, and the operator's panel is the table of transitions of ISA-18.2. It shares no code with Step.
 type plant struct {
-	limits               []*relay // by side and, on it, from the inside out
-	on, off, min         int      // delays in seconds, readings
-	band                 float64
-	latching             bool
-	realarm              int
-	letter               byte // A…F
-	shown                string
-	occurrence           int
-	raised, acked, shelf int // shelf: until when, 0 is not shelved
-	newest               int // time of the newest reading
-	oneShot              bool
-	log                  []string
+	limits       []*relay // by side and, on it, from the inside out
+	on, off, min int      // delays in seconds, readings
+	band         float64
+	latching     bool
+	realarm      int
+	letter       byte // A…F
+	shown        string
+	occurrence   int
+	acked, shelf int // shelf: until when, 0 is not shelved
+	newest       int // time of the newest reading
+	oneShot      bool
+	log          []string
 }
 
 type relay struct {
@@ -175,8 +175,10 @@ func (p *plant) read(t int, v float64, bad bool) {
 }
 
 func newPlant(r *Rule) *plant {
-	p := &plant{on: seconds(r.OnDelay), off: seconds(r.OffDelay), min: max(r.MinSamples, 1), latching: r.Latching,
-		realarm: seconds(r.RealarmAfter), letter: 'A', newest: -1}
+	p := &plant{
+		on: seconds(r.OnDelay), off: seconds(r.OffDelay), min: max(r.MinSamples, 1), latching: r.Latching,
+		realarm: seconds(r.RealarmAfter), letter: 'A', newest: -1,
+	}
 	if r.Deadband != nil {
 		p.band = r.Deadband.Value
 	}

@@ -30,10 +30,12 @@ func drawRule(t *rapid.T) *Rule {
 		}
 		return nil
 	}
-	r := &Rule{ID: 1, Version: 1, SensorID: 7, Name: "n", Severity: Major, Kind: Threshold,
+	r := &Rule{
+		ID: 1, Version: 1, SensorID: 7, Name: "n", Severity: Major, Kind: Threshold,
 		Limits:  &Limits{HighHigh: lim(9, "hh"), High: lim(7, "h"), Low: lim(3, "l"), LowLow: lim(1, "ll")},
 		OnDelay: delay("on"), OffDelay: delay("off"), MinSamples: rapid.IntRange(0, 3).Draw(t, "min"),
-		Latching: rapid.Bool().Draw(t, "latching"), RealarmAfter: delay("realarm")}
+		Latching: rapid.Bool().Draw(t, "latching"), RealarmAfter: delay("realarm"),
+	}
 	if b := rapid.IntRange(0, 3).Draw(t, "band"); b > 0 {
 		r.Deadband = &Deadband{Value: float64(b)}
 	}

@@ -222,9 +222,11 @@ const (
 	OutOfService   Phase = "I"
 )
 
-var phaseNames = map[Phase]string{Normal: "normal", ActiveUnacked: "active_unacknowledged", ActiveAcked: "active_acknowledged",
+var phaseNames = map[Phase]string{
+	Normal: "normal", ActiveUnacked: "active_unacknowledged", ActiveAcked: "active_acknowledged",
 	Returned: "returned_unacknowledged", LatchedUnacked: "latched_unacknowledged", LatchedAcked: "latched_acknowledged",
-	Shelved: "shelved", Suppressed: "suppressed", OutOfService: "out_of_service"}
+	Shelved: "shelved", Suppressed: "suppressed", OutOfService: "out_of_service",
+}
 
 // Name is the phase in words: normal, active_unacknowledged, …
 func (p Phase) Name() string { return phaseNames[p] }

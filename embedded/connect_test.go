@@ -86,7 +86,7 @@ func TestSeldom(t *testing.T) {
 func TestReconnectsWhileTheDatabaseIsAwayDoNotFloodTheLog(t *testing.T) {
 	b := newBench(t, nil)
 	var log strings.Builder
-	b.Broker.log = slog.New(slog.NewTextHandler(&log, nil))
+	b.log = slog.New(slog.NewTextHandler(&log, nil))
 	b.set(func() { b.down = true })
 	for range 20 {
 		c := b.dial()

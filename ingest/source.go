@@ -68,7 +68,7 @@ type Source struct {
 	dropped   prometheus.Counter
 	connected atomic.Bool
 	manager   atomic.Pointer[autopaho.ConnectionManager] // set while Run does
-	link      atomic.Pointer[link] // to the broker; set before there is anything to read
+	link      atomic.Pointer[link]                       // to the broker; set before there is anything to read
 
 	aside sync.WaitGroup // what runs beside Run
 }

@@ -38,10 +38,10 @@ var severities = []string{"critical", "major", "minor", "warning"}
 
 // ParseTopic returns ErrUnknownTopic for anything but the forms above, with a positive id in plain decimal.
 func ParseTopic(s string) (Topic, error) {
-	switch {
-	case s == "gateways/status":
+	switch s {
+	case "gateways/status":
 		return Topic{Kind: Statuses}, nil
-	case s == "alarms":
+	case "alarms":
 		return Topic{Kind: Alarms}, nil
 	}
 	if name, ok := strings.CutPrefix(s, typePrefix); ok {

@@ -47,7 +47,7 @@ func (s *Server) ExportData(ctx context.Context, req api.ExportDataRequestObject
 func (s *Server) export(ctx context.Context, w http.ResponseWriter, q store.ExportQuery, format api.ExportDataParamsFormat, zipped bool) error {
 	const name = "oei-ms-readings."
 	var d *download
-	write := func(rs []store.Reading) error { return nil }
+	var write func([]store.Reading) error
 	end := func() error { return nil }
 	var buf []byte
 	lines := func(line func([]byte, *store.Reading) []byte) func([]store.Reading) error {

@@ -24,9 +24,12 @@ func startWithHistory(t *testing.T) *system {
 	s.addSensor(g.ID)
 	at := func(second int) time.Time { return at3.Add(time.Duration(second) * time.Second) }
 	must(s.write(t.Context(), []store.Reading{
-		{SensorID: a, Timestamp: at(0), Value: 10}, {SensorID: a, Timestamp: at(30), Value: 20},
-		{SensorID: a, Timestamp: at(60), Value: 30}, {SensorID: a, Timestamp: at(70), Value: 1e6, Quality: store.Bad},
-		{SensorID: a, Timestamp: at(90), Value: math.NaN(), Quality: store.Bad}, {SensorID: a, Timestamp: at(100), Value: 50, Quality: store.Uncertain},
+		{SensorID: a, Timestamp: at(0), Value: 10},
+		{SensorID: a, Timestamp: at(30), Value: 20},
+		{SensorID: a, Timestamp: at(60), Value: 30},
+		{SensorID: a, Timestamp: at(70), Value: 1e6, Quality: store.Bad},
+		{SensorID: a, Timestamp: at(90), Value: math.NaN(), Quality: store.Bad},
+		{SensorID: a, Timestamp: at(100), Value: 50, Quality: store.Uncertain},
 		{SensorID: a, Timestamp: at(240), Value: 60},
 	}))
 	return s

@@ -2,9 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"time"
-
-	"github.com/lib/pq"
 )
 
 // Delivery is a notice in the outbox, and later what became of it.
@@ -61,7 +60,7 @@ func (s *Store) ClaimDeliveries(ctx context.Context, now time.Time, lease time.D
 // FinishDelivery records what became of an attempt at d. With a zero again it is over, delivered or not; else it is tried again
 // then. An attempt that was taken for lost meanwhile is ErrStale, and what somebody else makes of it counts.
 func (s *Store) FinishDelivery(ctx context.Context, d Delivery, delivered bool, detail string, again time.Time) error {
-	status, due := "failed", pq.NullTime{Time: again, Valid: !again.IsZero()}
+	status, due := "failed", sql.NullTime{Time: again, Valid: !again.IsZero()}
 	switch {
 	case delivered:
 		status = "delivered"

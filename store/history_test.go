@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"database/sql"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -91,26 +92,11 @@ func TestBucketsAreThoseOfDateTrunc(t *testing.T) {
 			q := store.HistoryQuery{Sensors: []int64{sensor}, Start: start, End: end, Bounds: interval(t, width).Bounds(start, end, zone(t, name)), Now: end}
 			found, _, err := s.History(t.Context(), q)
 			ok(t, err)
-			var got, want []string
+			var got []string
 			for _, b := range found[sensor] {
 				got = append(got, fmt.Sprintf("%s %d %.9f", b.Start.UTC().Format(time.RFC3339), b.Readings, b.Sum))
 			}
-			rows, err := db.QueryContext(t.Context(), `
-				SELECT date_trunc($2, timestamp, $3) AS bucket, count(*), sum(value)
-				FROM sensor_data
-				WHERE sensor_id = $1 AND timestamp >= $4 AND timestamp < $5
-				GROUP BY bucket
-				ORDER BY bucket`, sensor, unit, name, start, end)
-			ok(t, err)
-			for rows.Next() {
-				var at time.Time
-				var n int
-				var sum float64
-				ok(t, rows.Scan(&at, &n, &sum))
-				want = append(want, fmt.Sprintf("%s %d %.9f", at.UTC().Format(time.RFC3339), n, sum))
-			}
-			ok(t, rows.Err())
-			rows.Close()
+			want := truncated(t, db, sensor, unit, name, start, end)
 			if !slices.Equal(got, want) {
 				for i := range min(len(got), len(want)) {
 					if got[i] != want[i] {
@@ -122,6 +108,29 @@ func TestBucketsAreThoseOfDateTrunc(t *testing.T) {
 			}
 		}
 	}
+}
+
+// truncated returns what date_trunc makes of a sensor's readings of [start, end): each bucket's start, count and sum.
+func truncated(t *testing.T, db *sql.DB, sensor int64, unit, zone string, start, end time.Time) []string {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), `
+		SELECT date_trunc($2, timestamp, $3) AS bucket, count(*), sum(value)
+		FROM sensor_data
+		WHERE sensor_id = $1 AND timestamp >= $4 AND timestamp < $5
+		GROUP BY bucket
+		ORDER BY bucket`, sensor, unit, zone, start, end)
+	ok(t, err)
+	defer rows.Close()
+	var list []string
+	for rows.Next() {
+		var at time.Time
+		var n int
+		var sum float64
+		ok(t, rows.Scan(&at, &n, &sum))
+		list = append(list, fmt.Sprintf("%s %d %.9f", at.UTC().Format(time.RFC3339), n, sum))
+	}
+	ok(t, rows.Err())
+	return list
 }
 
 // TestHistoryIsWhatTheReadingsAmountTo compares with plain arithmetic over the readings.

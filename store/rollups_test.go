@@ -95,6 +95,9 @@ func checkRollups(ctx context.Context, db *sql.DB) (settled, waiting int, err er
 		for rows.Next() && err == nil {
 			err = scan(rows)
 		}
+		if err == nil {
+			err = rows.Err()
+		}
 	}
 	each(`SELECT sensor_id, hour FROM rollup_due UNION SELECT m.sensor_id, m.hour FROM rollup_marks CROSS JOIN unnest(sensors, hours) AS m (sensor_id, hour)`,
 		func(rows *sql.Rows) error {
