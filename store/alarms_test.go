@@ -101,6 +101,22 @@ func TestEightWritersRaiseOnce(t *testing.T) {
 	}
 }
 
+func TestCommandsTellOneInstantEverywhere(t *testing.T) {
+	s := open(t)
+	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
+	a := addAlarm(t, s, highRule(v.ID))
+	write(t, s, reading(v.ID, 1, 90))
+	at := noon.Add(2 * time.Minute)
+	now, events, err := s.CommandAlarm(t.Context(), a.ID, alarm.Command{Kind: alarm.Acknowledge, User: "o", Occurrence: 1, Version: 1},
+		at.Add(999*time.Nanosecond))
+	ok(t, err)
+	state, err := now.State()
+	ok(t, err)
+	if !now.Since.Equal(at) || !state.AckedAt.Equal(at) || len(events) != 1 || !events[0].At.Equal(at) {
+		t.Errorf("got since %v, acknowledged at %v, events %+v, want %v", now.Since, state.AckedAt, events, at)
+	}
+}
+
 func TestAckNeverTouchesWhatItDidNotSee(t *testing.T) {
 	s := open(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")

@@ -225,10 +225,10 @@ func (m *steps) fault(id int64, err error, now time.Time) error {
 	return m.apply(id, alarm.Command{Kind: alarm.MarkFaulted, Comment: reason}, now)
 }
 
-// apply carries out a command.
+// apply carries out a command, at an instant that the columns can keep.
 func (m *steps) apply(id int64, c alarm.Command, now time.Time) error {
 	p := m.alarms[id]
-	next, events, err := alarm.Apply(p.rule, p.state, c, now)
+	next, events, err := alarm.Apply(p.rule, p.state, c, now.UTC().Truncate(time.Microsecond))
 	if err != nil {
 		return err
 	}
