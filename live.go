@@ -36,6 +36,9 @@ func newHub(cfg *configs.Config, auth *server.Auth, st *store.Store, log *slog.L
 // announce tells the hub of every commit.
 func announce(hub *push.Hub) func(ingest.Committed) {
 	return func(c ingest.Committed) {
+		if len(c.Events) > 0 {
+			hub.AlarmsChanged() // at once, also when the database's notification is late
+		}
 		hub.Publish(pushed(c.Readings))
 		for _, s := range c.Presence {
 			hub.PublishStatus(push.Status{GatewayID: s.GatewayID, Status: s.Status, At: s.At})
