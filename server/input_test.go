@@ -98,13 +98,18 @@ func TestBadMembersOfBodiesAreRefusedByName(t *testing.T) {
 				try(name+" "+kind, replaced(good, name, value), fieldWanted(name, kind))
 			}
 			if items := prop.Value.Items; items != nil && len(items.Value.Properties) > 0 {
-				reading := members{"sensor_id": 1, "value": 1}
+				var list []members
+				b, _ := json.Marshal(good[name])
+				if err := json.Unmarshal(b, &list); err != nil || len(list) == 0 {
+					t.Fatalf("%s: the good body has no %s: %v", op.OperationID, name, err)
+				}
+				item := func(member, value string) string { return replaced(good, name, "["+replaced(list[0], member, value)+"]") }
 				for member, p := range items.Value.Properties {
 					for kind, value := range bad(p.Value) {
-						try(name+"."+member+" "+kind, `{"readings":[`+replaced(reading, member, value)+`]}`, fieldWanted(name+".0."+member, kind))
+						try(name+"."+member+" "+kind, item(member, value), fieldWanted(name+".0."+member, kind))
 					}
 				}
-				try("an unknown member of an item", `{"readings":[`+replaced(reading, "extra", "1")+`]}`, "readings.0.extra")
+				try("an unknown member of an item", item("extra", "1"), name+".0.extra")
 			}
 			try(name+" twice", fmt.Sprintf(`{%q:1,%q:2}`, name, name), name)
 		}

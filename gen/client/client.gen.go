@@ -1300,7 +1300,7 @@ type Alarm struct {
 
 // AlarmAck defines model for AlarmAck.
 type AlarmAck struct {
-	// Comment Goes into the journal.
+	// Comment Goes into the journal, on one line.
 	Comment *string `json:"comment,omitempty"`
 
 	// Occurrence The occurrence that was seen.
@@ -1314,7 +1314,7 @@ type AlarmAck struct {
 type AlarmAcks struct {
 	Alarms []AlarmAcks_Alarms `json:"alarms"`
 
-	// Comment Goes into the journal.
+	// Comment Goes into the journal, on one line.
 	Comment *string `json:"comment,omitempty"`
 }
 
@@ -1332,7 +1332,7 @@ type AlarmAcks_Alarms struct {
 
 // AlarmCommand defines model for AlarmCommand.
 type AlarmCommand struct {
-	// Comment Goes into the journal.
+	// Comment Goes into the journal, on one line.
 	Comment *string `json:"comment,omitempty"`
 
 	// Version The version that was seen; 409 when it is another now.
@@ -1341,6 +1341,7 @@ type AlarmCommand struct {
 
 // AlarmComment defines model for AlarmComment.
 type AlarmComment struct {
+	// Comment Goes into the journal, on one line.
 	Comment string `json:"comment"`
 }
 
@@ -1619,7 +1620,7 @@ type AlarmRule_Schedule struct {
 
 // AlarmShelve defines model for AlarmShelve.
 type AlarmShelve struct {
-	// Comment Goes into the journal.
+	// Comment Goes into the journal, on one line.
 	Comment string `json:"comment"`
 
 	// Minutes How long; may be left out with one_shot.

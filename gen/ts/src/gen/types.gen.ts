@@ -923,7 +923,7 @@ export type AlarmAck = {
      */
     version: number;
     /**
-     * Goes into the journal.
+     * Goes into the journal, on one line.
      */
     comment?: string;
 };
@@ -941,7 +941,7 @@ export type AlarmAcks = {
         version: number;
     }>;
     /**
-     * Goes into the journal.
+     * Goes into the journal, on one line.
      */
     comment?: string;
 };
@@ -969,7 +969,7 @@ export type AlarmShelve = {
      */
     version?: number;
     /**
-     * Goes into the journal.
+     * Goes into the journal, on one line.
      */
     comment: string;
 };
@@ -980,12 +980,15 @@ export type AlarmCommand = {
      */
     version?: number;
     /**
-     * Goes into the journal.
+     * Goes into the journal, on one line.
      */
     comment?: string;
 };
 
 export type AlarmComment = {
+    /**
+     * Goes into the journal, on one line.
+     */
     comment: string;
 };
 
