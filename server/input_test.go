@@ -103,7 +103,9 @@ func TestBadMembersOfBodiesAreRefusedByName(t *testing.T) {
 				if err := json.Unmarshal(b, &list); err != nil || len(list) == 0 {
 					t.Fatalf("%s: the good body has no %s: %v", op.OperationID, name, err)
 				}
-				item := func(member, value string) string { return replaced(good, name, "["+replaced(list[0], member, value)+"]") }
+				item := func(member, value string) string {
+					return replaced(good, name, "["+replaced(list[0], member, value)+"]")
+				}
 				for member, p := range items.Value.Properties {
 					for kind, value := range bad(p.Value) {
 						try(name+"."+member+" "+kind, item(member, value), fieldWanted(name+".0."+member, kind))
