@@ -29,6 +29,7 @@ type options struct {
 	duration time.Duration // of each scenario
 	rate     int           // messages a second of the paced scenario
 	only     string        // one scenario
+	days     int           // of readings that series asks about
 }
 
 func run(ctx context.Context) error {
@@ -39,6 +40,7 @@ func run(ctx context.Context) error {
 	flag.DurationVar(&o.duration, "duration", 8*time.Second, "of each scenario")
 	flag.IntVar(&o.rate, "rate", 1000, "messages a second of the paced scenario")
 	flag.StringVar(&o.only, "only", "", "only this scenario: single, poison, batch, paced, copy, relay or external; of push: fanout, slow, frames, memory or storm; of alarms: rules or flood")
+	flag.IntVar(&o.days, "days", 30, "of series: how many days of 10 readings a second are loaded")
 	what := "ingest"
 	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
 		what = os.Args[1]
@@ -53,6 +55,8 @@ func run(ctx context.Context) error {
 		return livePush(ctx, o)
 	case "alarms":
 		return alarms(ctx, o)
+	case "series":
+		return series(ctx, o)
 	}
-	return fmt.Errorf("%q is none of ingest, push, alarms", what)
+	return fmt.Errorf("%q is none of ingest, push, alarms, series", what)
 }
