@@ -80,15 +80,17 @@ func series(ctx context.Context, o options) (err error) {
 	}
 	hour := time.Now().UTC().Hour()
 	fmt.Println("\nnobody asks")
-	if err := coming(hour, func() error { time.Sleep(o.duration); return nil }); err != nil {
+	if err := coming(hour-1, func() error { time.Sleep(o.duration); return nil }); err != nil {
 		return err
 	}
 	fmt.Printf("\n%-46s %9s %9s %9s   %s\n", "question, by HTTP", "first", "p50", "p99", "the same in plain SQL on the readings, once")
-	if err := coming(hour-1, func() error { return s.ask(ctx, db, token, end, o) }); err != nil {
-		return err
-	}
-	fmt.Println("\nexport")
-	return coming(hour-2, func() error { return s.export(ctx, token, end, o.days) })
+	return coming(hour, func() error { // of this hour, as readings are that come in
+		if err := s.ask(ctx, db, token, end, o); err != nil {
+			return err
+		}
+		fmt.Println("export")
+		return s.export(ctx, token, end, o.days)
+	})
 }
 
 // load puts days of readings before end, a second apart, of the first sensors; day by day in order of time, as they would have come.
