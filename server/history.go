@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -50,7 +51,7 @@ func (s *Server) GetHistory(ctx context.Context, req api.GetHistoryRequestObject
 		Sensors: h.sensors, Start: h.start, End: h.end, Bounds: h.bounds, Ends: slices.ContainsFunc(aggs, needsEnds), Now: now,
 	})
 	if err != nil {
-		return nil, err
+		return nil, tooMuch(err)
 	}
 	body := h.encode(found, source, distinct(aggs), *p.Fill, *p.Format == api.GetHistoryParamsFormatColumns)
 	tag := ""
@@ -126,6 +127,14 @@ func tooFine(start, end time.Time, zone *time.Location, sensors int) error {
 		return invalid("interval", reason+"use "+i.String()+" or longer, fewer sensors, a shorter range, or limit")
 	}
 	return invalid("interval", reason+"use a shorter range, or limit")
+}
+
+// tooMuch is a 400 when the readings asked for could not be read in the time a statement has.
+func tooMuch(err error) error {
+	if errors.Is(err, store.ErrTooMuch) {
+		return invalid("end", "leaves too many readings to look at; use a shorter range, fewer sensors, or an interval of whole hours")
+	}
+	return err
 }
 
 // spanAndZone checks what every question about a range of time has.

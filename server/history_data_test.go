@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -12,6 +13,7 @@ import (
 	"github.com/oapi-codegen/nullable"
 
 	"github.com/oei-ms/oei-ms/gen/client"
+	"github.com/oei-ms/oei-ms/internal/pgtest"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -258,5 +260,22 @@ func TestStatisticsOfARange(t *testing.T) {
 	params.Interval = &minute
 	if res := must(s.as(store.Viewer).GetStatisticsWithResponse(t.Context(), params)); res.JSON200 == nil || len(res.JSON200.Series[0].Intervals) != 3 || res.JSON200.Interval.MustGet() != "1m" {
 		t.Errorf("by the minute: got %s", res.Body)
+	}
+}
+
+func TestTooMuchToReadIsSaidSo(t *testing.T) {
+	dsn := pgtest.DSN(t) + " synchronous_commit=on"
+	s := fillReadings(startOn(t, dsn), 1)
+	db := must(sql.Open("postgres", dsn))
+	defer db.Close()
+	lock := must(db.BeginTx(t.Context(), nil))
+	defer func() { _ = lock.Rollback() }()
+	must(lock.ExecContext(t.Context(), `LOCK TABLE sensor_data IN ACCESS EXCLUSIVE MODE`))
+	token := s.token(s.users[store.Viewer])
+	for _, question := range []string{"history?interval=1s&", "statistics?"} {
+		res := s.send("GET", "/api/data/"+question+"sensor_id=1&"+fiveMinutes, token, "")
+		if res.StatusCode != 400 || !names(res, "end") || !strings.Contains(string(res.body), "shorter range") {
+			t.Errorf("%s: got %d: %s", question, res.StatusCode, res.body)
+		}
 	}
 }

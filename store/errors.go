@@ -19,6 +19,7 @@ var (
 	ErrInUse       = errors.New("in use")
 	ErrStale       = errors.New("changed by somebody else")
 	ErrInvalid     = errors.New("not valid")
+	ErrTooMuch     = errors.New("more than can be read in time")
 	ErrUnavailable = errors.New("database is not available")
 )
 
@@ -34,7 +35,7 @@ func explain(op string, err error) error {
 }
 
 func sentinel(err error) error {
-	for _, known := range []error{ErrNotFound, ErrConflict, ErrInUse, ErrStale, ErrInvalid, ErrUnavailable} {
+	for _, known := range []error{ErrNotFound, ErrConflict, ErrInUse, ErrStale, ErrInvalid, ErrTooMuch, ErrUnavailable} {
 		if errors.Is(err, known) {
 			return nil // it says so already
 		}

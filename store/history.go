@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -63,13 +64,17 @@ func (b *Bucket) Stddev() float64 {
 func (b *Bucket) PercentGood() float64 { return 100 * float64(b.Good) / float64(b.Readings) }
 
 // History returns for each of q.Sensors, in order of id, the buckets that have readings, in order of time, and what they were made
-// of. It is one statement, and gives what the readings give.
+// of. It is one statement, and gives what the readings give. What takes longer than a statement may is ErrTooMuch.
 func (s *Store) History(ctx context.Context, q HistoryQuery) (map[int64][]Bucket, Source, error) {
 	source := q.source()
 	if !s.rollups {
 		source = Raw
 	}
 	found, err := s.history(ctx, q, source)
+	var pqErr *pq.Error
+	if errors.As(err, &pqErr) && pqErr.Code == "57014" && ctx.Err() == nil { // query_canceled by statement_timeout
+		err = fmt.Errorf("history: %w", ErrTooMuch)
+	}
 	return found, source, err
 }
 
