@@ -213,8 +213,10 @@ func (s *service) ask(ctx context.Context, db *sql.DB, token string, end time.Ti
 		{fmt.Sprintf("%d days by the day in Berlin", days), "history?sensor_id=1&interval=1d&timezone=Europe/Berlin&" + span(days, some), ""},
 		{fmt.Sprintf("%d days by the hour, time-weighted", days), "history?sensor_id=1&interval=1h&agg=time_weighted_avg&" + span(days, ""), ""},
 		{"1,000 readings", "?sensor_id=1&limit=1000&" + span(1, ""), `SELECT * FROM sensor_data WHERE sensor_id = 1 ORDER BY timestamp DESC LIMIT 1000`},
-		{fmt.Sprintf("statistics of %d days, with percentiles", days), "statistics?sensor_id=1&" + span(days, ""),
-			strings.Replace(aggregates("year", "1", days), "max(value)", "max(value), stddev(value), percentile_cont(ARRAY[0.05, 0.5, 0.95]) WITHIN GROUP (ORDER BY value)", 1)},
+		{
+			fmt.Sprintf("statistics of %d days, with percentiles", days), "statistics?sensor_id=1&" + span(days, ""),
+			strings.Replace(aggregates("year", "1", days), "max(value)", "max(value), stddev(value), percentile_cont(ARRAY[0.05, 0.5, 0.95]) WITHIN GROUP (ORDER BY value)", 1),
+		},
 	} {
 		path := "/api/data/" + q.path
 		if q.path[0] == '?' {
