@@ -168,6 +168,19 @@ func (f *follower) last() int64 {
 	return f.log[len(f.log)-1]
 }
 
+// check wants that it has every event up to last, each once and in order.
+func (f *follower) check(t *testing.T, name string, last int64) {
+	t.Helper()
+	for i, offset := range f.log {
+		if offset != int64(i+1) {
+			t.Fatalf("%s: its event %d has offset %d", name, i+1, offset)
+		}
+	}
+	if int64(len(f.log)) != last || f.resync > 0 {
+		t.Errorf("%s: got %d events and %d resyncs, want %d events", name, len(f.log), f.resync, last)
+	}
+}
+
 // addAlarmEvents appends n events to the log the way the store does, in one transaction.
 func addAlarmEvents(db *sql.DB, n int) error {
 	tx, err := db.Begin()
@@ -258,14 +271,7 @@ func TestFaultCutsLoseNoAlarmEvent(t *testing.T) {
 	stop()
 	running.Wait()
 	for n, f := range followers {
-		for i, offset := range f.log {
-			if offset != int64(i+1) {
-				t.Fatalf("client %d: its event %d has offset %d", n, i+1, offset)
-			}
-		}
-		if int64(len(f.log)) != last || f.resync > 0 {
-			t.Errorf("client %d: got %d events and %d resyncs, want %d events", n, len(f.log), f.resync, last)
-		}
+		f.check(t, fmt.Sprint("client ", n), last)
 	}
 	t.Logf("%d events", last)
 }
