@@ -1379,7 +1379,7 @@ type AlarmEvent struct {
 	// GatewayID An id given by the server.
 	GatewayID ID `json:"gateway_id"`
 
-	// Kind What happened: raised, escalated, cleared, acknowledged, …
+	// Kind What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged, reset, shelved, unshelved, suppressed, unsuppressed, out_of_service, returned_to_service, commented, rule_changed, faulted or recovered; more may come.
 	Kind string `json:"kind"`
 
 	// Level The limit, such as high_high; empty when there is none.
@@ -2726,7 +2726,7 @@ type SimulatedEvent struct {
 	Before  AlarmPhase `json:"before"`
 	Comment string     `json:"comment"`
 
-	// Kind What happened: raised, escalated, cleared, acknowledged, …
+	// Kind What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged, reset, shelved, unshelved, suppressed, unsuppressed, out_of_service, returned_to_service, commented, rule_changed, faulted or recovered; more may come.
 	Kind string `json:"kind"`
 
 	// Level The limit, such as high_high; empty when there is none.
@@ -2892,13 +2892,13 @@ type WriteResult struct {
 type WriteResultStatus string
 
 // WsAlarm One event of the alarm log.
+//
+// Example: {"epoch":"5c1f0a3e","event":{"after":"active_unacknowledged","alarm_id":7,"at":"2026-01-02T03:04:05.678Z","before":"normal","comment":"","epoch":"5c1f0a3e","gateway_id":3,"kind":"raised","level":"high","message":"Bearing hot","occurrence":5,"offset":42,"quiet":false,"recorded_at":"2026-01-02T03:04:05.701Z","rule_version":1,"sensor_id":12,"severity":"major","user":"","value":81.5,"version":19},"offset":42,"type":"alarm"}
 type WsAlarm struct {
-	Epoch string `json:"epoch"`
-
-	// Event What happened.
-	Event  map[string]interface{} `json:"event"`
-	Offset int64                  `json:"offset"`
-	Type   WsAlarmType            `json:"type"`
+	Epoch  string      `json:"epoch"`
+	Event  AlarmEvent  `json:"event"`
+	Offset int64       `json:"offset"`
+	Type   WsAlarmType `json:"type"`
 }
 
 // WsAlarmType defines model for WsAlarm.Type.
@@ -2906,8 +2906,9 @@ type WsAlarmType string
 
 // WsAlarmSnapshot The alarms that are not normal, as they are after the event with that offset. An event that is not after it is in it already.
 type WsAlarmSnapshot struct {
-	Alarms []map[string]interface{} `json:"alarms"`
-	Epoch  string                   `json:"epoch"`
+	// Alarms The last event of each, the worst first, at most 10,000.
+	Alarms []AlarmEvent `json:"alarms"`
+	Epoch  string       `json:"epoch"`
 
 	// More Another message of the same snapshot follows.
 	More   bool                `json:"more"`
@@ -3052,20 +3053,20 @@ type WsSensorDataType string
 
 // WsSensorDataBatch Several stored readings in one frame, in their order.
 type WsSensorDataBatch struct {
-	Items []WsSensorDataBatch_Items `json:"items"`
-	Type  WsSensorDataBatchType     `json:"type"`
+	Items []WsSensorReading     `json:"items"`
+	Type  WsSensorDataBatchType `json:"type"`
 }
 
-// WsSensorDataBatch_Items defines model for WsSensorDataBatch.Items.
-type WsSensorDataBatch_Items struct {
+// WsSensorDataBatchType defines model for WsSensorDataBatch.Type.
+type WsSensorDataBatchType string
+
+// WsSensorReading defines model for WsSensorReading.
+type WsSensorReading struct {
 	Data WsReading `json:"data"`
 
 	// SensorID An id given by the server.
 	SensorID ID `json:"sensor_id"`
 }
-
-// WsSensorDataBatchType defines model for WsSensorDataBatch.Type.
-type WsSensorDataBatchType string
 
 // WsServerMessage defines model for WsServerMessage.
 type WsServerMessage struct {
@@ -3074,20 +3075,12 @@ type WsServerMessage struct {
 
 // WsSnapshot The newest readings of the sensors of topics just subscribed to.
 type WsSnapshot struct {
-	Items []WsSnapshot_Items `json:"items"`
+	Items []WsSensorReading `json:"items"`
 
 	// More Another message of the same snapshot follows.
 	More   bool           `json:"more"`
 	Topics []WsTopic      `json:"topics"`
 	Type   WsSnapshotType `json:"type"`
-}
-
-// WsSnapshot_Items defines model for WsSnapshot.Items.
-type WsSnapshot_Items struct {
-	Data WsReading `json:"data"`
-
-	// SensorID An id given by the server.
-	SensorID ID `json:"sensor_id"`
 }
 
 // WsSnapshotType defines model for WsSnapshot.Type.

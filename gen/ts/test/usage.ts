@@ -44,6 +44,14 @@ export function watch(): Live {
         case 'lagged':
           console.log(message.dropped + 1);
           break;
+        case 'alarm':
+          console.log(message.event.severity, message.event.after, message.event.value?.toFixed(1));
+          // @ts-expect-error: there is no such severity
+          if (message.event.severity === 'fatal') console.log('fatal');
+          break;
+        case 'alarm_snapshot':
+          console.log(message.alarms.map((event) => event.message));
+          break;
         case 'error':
           // @ts-expect-error: an error has no data
           console.log(message.code, message.data);

@@ -1007,7 +1007,7 @@ export type AlarmEvent = {
     version: number;
     rule_version: number;
     /**
-     * What happened: raised, escalated, cleared, acknowledged, …
+     * What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged, reset, shelved, unshelved, suppressed, unsuppressed, out_of_service, returned_to_service, commented, rule_changed, faulted or recovered; more may come.
      */
     kind: string;
     before: AlarmPhase;
@@ -1033,7 +1033,7 @@ export type AlarmEvent = {
 export type SimulatedEvent = {
     at: string;
     /**
-     * What happened: raised, escalated, cleared, acknowledged, …
+     * What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged, reset, shelved, unshelved, suppressed, unsuppressed, out_of_service, returned_to_service, commented, rule_changed, faulted or recovered; more may come.
      */
     kind: string;
     occurrence: number;
@@ -1659,6 +1659,11 @@ export type WsReading = {
     quality: Quality;
 };
 
+export type WsSensorReading = {
+    sensor_id: Id;
+    data: WsReading;
+};
+
 /**
  * One stored reading.
  */
@@ -1673,10 +1678,7 @@ export type WsSensorData = {
  */
 export type WsSensorDataBatch = {
     type: 'sensor_data_batch';
-    items: Array<{
-        sensor_id: Id;
-        data: WsReading;
-    }>;
+    items: Array<WsSensorReading>;
 };
 
 /**
@@ -1696,12 +1698,7 @@ export type WsAlarm = {
     type: 'alarm';
     epoch: string;
     offset: number;
-    /**
-     * What happened.
-     */
-    event: {
-        [key: string]: unknown;
-    };
+    event: AlarmEvent;
 };
 
 /**
@@ -1710,10 +1707,7 @@ export type WsAlarm = {
 export type WsSnapshot = {
     type: 'snapshot';
     topics: Array<WsTopic>;
-    items: Array<{
-        sensor_id: Id;
-        data: WsReading;
-    }>;
+    items: Array<WsSensorReading>;
     /**
      * Another message of the same snapshot follows.
      */
@@ -1728,9 +1722,10 @@ export type WsAlarmSnapshot = {
     topics: Array<WsTopic>;
     epoch: string;
     offset: number;
-    alarms: Array<{
-        [key: string]: unknown;
-    }>;
+    /**
+     * The last event of each, the worst first, at most 10,000.
+     */
+    alarms: Array<AlarmEvent>;
     /**
      * Another message of the same snapshot follows.
      */
