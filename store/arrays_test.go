@@ -74,19 +74,6 @@ func TestArraysAreWhatTheServerReads(t *testing.T) {
 	}
 }
 
-func TestDayOf(t *testing.T) {
-	for at, want := range map[string]int64{
-		"1970-01-01T00:00:00Z": 0, "1969-12-31T23:59:59.999999Z": -1, "1969-12-31T00:00:00Z": -1, "1970-01-01T23:59:59.999999Z": 0,
-		"1969-12-30T23:59:59Z": -2, "2026-03-04T00:30:00+01:00": 20515,
-	} {
-		at, err := time.Parse(time.RFC3339, at)
-		ok(t, err)
-		if got := store.DayOf(at); got != want {
-			t.Errorf("%v: got %d, want %d", at, got, want)
-		}
-	}
-}
-
 func TestID(t *testing.T) {
 	for text, want := range map[string]int64{
 		"1": 1, "2147483647": math.MaxInt32, "2147483648": 0, "0": 0, "-1": 0, "01": 0, "+1": 0, "": 0, "1.0": 0, "x": 0, "１": 0,

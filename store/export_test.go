@@ -1,6 +1,9 @@
 package store
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // What tests need of the inside.
 var (
@@ -10,7 +13,6 @@ var (
 	StatusCodes = statusCodes
 	Int16s      = int16s
 	Explain     = explain
-	DayOf       = dayOf
 	ID          = id
 )
 
@@ -27,3 +29,10 @@ func (s *Store) HistoryOf(ctx context.Context, q HistoryQuery, source Source) (m
 
 // SourceOf is what the history of q is made of.
 func SourceOf(q HistoryQuery) Source { return q.source() }
+
+// Slot is the name and bounds of the partition of a size that an instant would have where there is none yet.
+func Slot(size string, at time.Time) (name string, start, end time.Time) {
+	p := partitions{size: size}
+	gap := p.gap(nil, at)
+	return gap.Name, gap.Start, gap.End
+}

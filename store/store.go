@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -25,11 +26,12 @@ type Config struct {
 	IngestConnections int           `mapstructure:"ingest_connections"`
 	StatementTimeout  time.Duration `mapstructure:"statement_timeout"` // of the API's statements
 	Rollups           bool          `mapstructure:"rollups"`           // the same for all instances; see KeepRollups
+	Partition         string        `mapstructure:"partition"`         // the size of those that are made from now on: hour, day, week or month
 }
 
 // DefaultConfig is right for one instance on a small machine.
 func DefaultConfig() Config {
-	return Config{APIConnections: 10, IngestConnections: 4, StatementTimeout: 5 * time.Second, Rollups: true}
+	return Config{APIConnections: 10, IngestConnections: 4, StatementTimeout: 5 * time.Second, Rollups: true, Partition: daily}
 }
 
 // Validate reports every setting that cannot work.
@@ -43,6 +45,9 @@ func (c Config) Validate() error {
 	}
 	if c.StatementTimeout < 100*time.Millisecond {
 		errs = append(errs, fmt.Errorf("OEI_STORE_STATEMENT_TIMEOUT: %v is too short; use 100ms or more", c.StatementTimeout))
+	}
+	if !slices.Contains([]string{hourly, daily, weekly, monthly}, c.Partition) {
+		errs = append(errs, fmt.Errorf("OEI_STORE_PARTITION: %q is not known; use hour, day, week or month", c.Partition))
 	}
 	return errors.Join(errs...)
 }
@@ -74,6 +79,7 @@ func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store
 		return nil, errors.Join(err, api.Close())
 	}
 	s := &Store{api: api, ingest: ingest, dsn: dsn, log: log, rollups: cfg.Rollups, rollupRest: rollupRest}
+	s.partitions.size = cfg.Partition
 	if err := s.checkServer(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

@@ -1,0 +1,162 @@
+package store_test
+
+import (
+	"database/sql"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+func TestPartitions(t *testing.T) {
+	t.Run("back-filled days get theirs, once for many instances at the same time", func(t *testing.T) {
+		s, db := openRaw(t)
+		others := []*store.Store{s}
+		for range 3 {
+			others = append(others, openAt(t, scan[string](t, db, `SELECT 'host=' || current_setting('unix_socket_directories') || ' port=5432 user=' || current_user || ' sslmode=disable dbname=' || current_database()`)+durable))
+		}
+		var rs []store.Reading
+		for d := range 20 {
+			rs = append(rs, reading(1, -d*24*60*17, float64(d)))
+		}
+		rs = append(rs, store.Reading{SensorID: 1, Timestamp: time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC)},
+			store.Reading{SensorID: 1, Timestamp: time.Date(2026, 3, 3, 23, 59, 59, 999999000, time.UTC)},
+			store.Reading{SensorID: 1, Timestamp: time.Date(1999, 12, 31, 23, 59, 59, 999999000, time.UTC)})
+		var wg sync.WaitGroup
+		for i, s := range others {
+			wg.Go(func() {
+				mine := slices.Clone(rs)
+				for j := range mine {
+					mine[j].SensorID = int64(i + 1)
+				}
+				if out, _, err := s.Write(t.Context(), mine, nothing); err != nil || slices.ContainsFunc(out, func(o store.Outcome) bool { return o != store.Stored }) {
+					t.Errorf("got %v, %v", out, err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := scan[int](t, db, `SELECT count(*) FROM sensor_data`); n != 4*len(rs) {
+			t.Errorf("rows: got %d, want %d", n, 4*len(rs))
+		}
+		if n := scan[int](t, db, `SELECT count(*) FROM pg_inherits WHERE inhparent = 'sensor_data'::regclass`); n != 22 {
+			t.Errorf("partitions: got %d, want 22", n)
+		}
+		if n := scan[int](t, db, `SELECT count(*) FROM pg_index WHERE indrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'sensor_data'::regclass) AND indisprimary`); n != 22 {
+			t.Errorf("primary keys: got %d, want 22", n)
+		}
+	})
+	t.Run("those of the days to come are made ahead, a second time too", func(t *testing.T) {
+		s, db := openRaw(t)
+		for range 2 {
+			ok(t, s.EnsurePartitions(t.Context()))
+		}
+		tomorrow := time.Now().UTC().AddDate(0, 0, 1).Format("20060102")
+		if !scan[bool](t, db, `SELECT to_regclass('sensor_data_'||$1::text) IS NOT NULL`, tomorrow) {
+			t.Error("there is none for tomorrow")
+		}
+	})
+	t.Run("one that was dropped in between is made again", func(t *testing.T) {
+		s, db := openRaw(t)
+		write(t, s, reading(1, 0, 1))
+		run(t, db, `DROP TABLE sensor_data_20260304`)
+		if got := write(t, s, reading(1, 0, 2), reading(1, 1, 2)); got != "[stored stored]" {
+			t.Errorf("got %s", got)
+		}
+	})
+	t.Run("one that was detached is attached again with what it has", func(t *testing.T) {
+		s, db := openRaw(t)
+		write(t, s, reading(1, 0, 1))
+		run(t, db, `ALTER TABLE sensor_data DETACH PARTITION sensor_data_20260304`)
+		if got := write(t, s, reading(1, 0, 2), reading(1, 1, 2)); got != "[conflict stored]" {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+func TestAPartitionIsOfItsSize(t *testing.T) {
+	tests := []struct{ size, at, name, start, end string }{
+		{"day", "2026-03-04T00:30:00+01:00", "sensor_data_20260303", "2026-03-03T00:00:00Z", "2026-03-04T00:00:00Z"},
+		{"day", "1969-12-31T23:59:59.999999Z", "sensor_data_19691231", "1969-12-31T00:00:00Z", "1970-01-01T00:00:00Z"},
+		{"hour", "2026-03-04T23:59:59.999999Z", "sensor_data_2026030423", "2026-03-04T23:00:00Z", "2026-03-05T00:00:00Z"},
+		{"hour", "1969-12-31T22:30:00Z", "sensor_data_1969123122", "1969-12-31T22:00:00Z", "1969-12-31T23:00:00Z"},
+		{"week", "2026-03-01T23:59:59Z", "sensor_data_20260223_20260302", "2026-02-23T00:00:00Z", "2026-03-02T00:00:00Z"},
+		{"week", "2026-03-02T00:00:00Z", "sensor_data_20260302_20260309", "2026-03-02T00:00:00Z", "2026-03-09T00:00:00Z"},
+		{"month", "2024-02-29T12:00:00Z", "sensor_data_20240201_20240301", "2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z"},
+		{"month", "2026-12-31T23:59:59Z", "sensor_data_20261201_20270101", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z"},
+	}
+	for _, tt := range tests {
+		name, start, end := store.Slot(tt.size, must(time.Parse(time.RFC3339, tt.at)))
+		if name != tt.name || start.Format(time.RFC3339) != tt.start || end.Format(time.RFC3339) != tt.end {
+			t.Errorf("%s of %s: got %s from %v to %v, want %s from %s to %s", tt.size, tt.at, name, start, end, tt.name, tt.start, tt.end)
+		}
+	}
+}
+
+// TestPartitionsOfManySizes changes the size again and again, as one who cannot decide, and has two instances disagree as in a
+// rolling restart.
+func TestPartitionsOfManySizes(t *testing.T) {
+	dsn := pgtest.DSN(t) + durable
+	db, err := sql.Open("postgres", dsn)
+	ok(t, err)
+	defer db.Close()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	sizes := []string{"hour", "day", "week", "month"}
+	written := make([]int, 2)
+	for round := range 8 {
+		var wg sync.WaitGroup
+		for w := range written {
+			cfg := store.DefaultConfig()
+			rnd := rand.New(rand.NewPCG(seed, uint64(2*round+w)))
+			cfg.Partition = sizes[(round+w*rnd.IntN(len(sizes)))%len(sizes)]
+			s := must(store.Open(t.Context(), dsn, cfg, slog.New(slog.DiscardHandler)))
+			wg.Go(func() {
+				defer s.Close()
+				for i := range 4 {
+					rs := make([]store.Reading, 0, 20)
+					around := noon.Add(time.Duration(rnd.IntN([]int{60, 3000}[i%2]*24)) * time.Hour) // crowded, or far from all others
+					for range cap(rs) {
+						written[w]++
+						at := around.Add(time.Duration(rnd.IntN(50*3600)) * time.Second)
+						rs = append(rs, store.Reading{SensorID: int64(2*written[w] + w), Timestamp: at, Received: at})
+					}
+					out, _, err := s.Write(t.Context(), rs, nothing)
+					if err != nil || slices.ContainsFunc(out, func(o store.Outcome) bool { return o != store.Stored }) {
+						t.Errorf("%s: got %v, %v", cfg.Partition, out, err)
+					}
+				}
+				if err := s.EnsurePartitions(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	if n := scan[int](t, db, `SELECT count(*) FROM sensor_data`); n != written[0]+written[1] {
+		t.Errorf("rows: got %d, want %d", n, written[0]+written[1])
+	}
+	lengths := map[float64]int{}
+	rows, err := db.QueryContext(t.Context(), `
+		SELECT extract(epoch FROM b.bounds[2]::timestamptz - b.bounds[1]::timestamptz) / 3600
+		FROM pg_inherits i
+		JOIN pg_class c ON c.oid = i.inhrelid
+		CROSS JOIN regexp_match(pg_get_expr(c.relpartbound, c.oid), '\(''(.+)''\) TO \(''(.+)''\)') AS b (bounds)
+		WHERE i.inhparent = 'sensor_data'::regclass`)
+	ok(t, err)
+	defer rows.Close()
+	for rows.Next() {
+		var hours float64
+		ok(t, rows.Scan(&hours))
+		lengths[hours]++
+	}
+	ok(t, rows.Err())
+	if lengths[1] == 0 || lengths[24] == 0 || lengths[24*7] == 0 || lengths[24*30]+lengths[24*31] == 0 {
+		t.Errorf("partitions by their hours: got %v, want some of each size", lengths)
+	}
+	t.Logf("partitions by their hours: %v", lengths)
+}
