@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -33,13 +34,18 @@ func newHub(cfg *configs.Config, auth *server.Auth, st *store.Store, log *slog.L
 	return hub, nil
 }
 
+// publishedAtOnce bounds what pushed makes, of which a transaction may have 20,000.
+const publishedAtOnce = 512
+
 // announce tells the hub of every commit.
 func announce(hub *push.Hub) func(ingest.Committed) {
 	return func(c ingest.Committed) {
 		if len(c.Events) > 0 {
 			hub.AlarmsChanged() // at once, also when the database's notification is late
 		}
-		hub.Publish(pushed(c.Readings))
+		for some := range slices.Chunk(c.Readings, publishedAtOnce) {
+			hub.Publish(pushed(some))
+		}
 		for _, s := range c.Presence {
 			hub.PublishStatus(push.Status{GatewayID: s.GatewayID, Status: s.Status, At: s.At})
 		}

@@ -62,8 +62,8 @@ func (b *batch) stepAlarms(ctx context.Context, tx *sqlx.Tx, rules *ruleSet) (*s
 	var ids []int64
 	var fresh []int
 	last := int64(0)
-	for _, i := range b.rows {
-		sensor := b.readings[i].SensorID
+	for _, r := range b.rows {
+		i, sensor := r.reading, r.sensor
 		if b.outcomes[i] != Stored || len(rules.bySensor[sensor]) == 0 {
 			continue
 		}

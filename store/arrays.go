@@ -42,18 +42,26 @@ func array(oid uint32, n, size int, put func(b []byte, i int) ([]byte, bool)) []
 }
 
 // int32s is ids as int[]. One beyond an int4 becomes 0, which is no id.
-func int32s(ids []int64) []byte {
-	return array(oidInt4, len(ids), 4, func(b []byte, i int) ([]byte, bool) {
-		if ids[i] != int64(int32(ids[i])) {
-			return append(b, 0, 0, 0, 0), true
+func int32s(ids []int64) []byte { return int32sOf(len(ids), func(i int) int64 { return ids[i] }) }
+
+func int32sOf(n int, id func(i int) int64) []byte {
+	return array(oidInt4, n, 4, func(b []byte, i int) ([]byte, bool) {
+		v := id(i)
+		if v != int64(int32(v)) {
+			v = 0
 		}
-		return binary.BigEndian.AppendUint32(b, uint32(ids[i])), true
+		return binary.BigEndian.AppendUint32(b, uint32(v)), true
 	})
 }
 
 func timestamps(n int, at func(i int) time.Time) []byte {
+	return microseconds(n, func(i int) int64 { return at(i).UnixMicro() })
+}
+
+// microseconds are instants as microseconds since 1970.
+func microseconds(n int, at func(i int) int64) []byte {
 	return array(oidTimestamptz, n, 8, func(b []byte, i int) ([]byte, bool) {
-		return binary.BigEndian.AppendUint64(b, uint64(at(i).UnixMicro()-epoch)), true
+		return binary.BigEndian.AppendUint64(b, uint64(at(i)-epoch)), true
 	})
 }
 

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -37,34 +39,30 @@ const usable = `quality < 2 AND value BETWEEN -1e140 AND 1e140`
 
 // mark notes the hours of the rows that are new.
 func (b *batch) mark(ctx context.Context, tx *sqlx.Tx) error {
-	var sensors []int64
-	var hours []time.Time
-	for _, i := range b.rows {
-		if b.outcomes[i] != Stored {
+	const hour = int64(time.Hour / time.Microsecond)
+	hours := b.rows[:0:0] // their first instants
+	for _, r := range b.rows {
+		if b.outcomes[r.reading] != Stored {
 			continue
 		}
-		r, n := &b.readings[i], len(sensors)
-		if n > 0 && sensors[n-1] == r.SensorID && r.Timestamp.Sub(hours[n-1]) < time.Hour { // rows are in order of sensor and time
+		if n := len(hours); n > 0 && hours[n-1].sensor == r.sensor && r.micros-hours[n-1].micros < hour { // rows are in order
 			continue
 		}
-		sensors, hours = append(sensors, r.SensorID), append(hours, hourOf(r.Timestamp))
+		r.micros -= ((r.micros % hour) + hour) % hour
+		hours = append(hours, r)
 	}
-	return markHours(ctx, tx, sensors, hours)
+	return markHours(ctx, tx, hours)
 }
 
 // markHours says that readings of these sensors in these hours have changed.
-func markHours(ctx context.Context, tx *sqlx.Tx, sensors []int64, hours []time.Time) error {
-	if len(sensors) == 0 {
+func markHours(ctx context.Context, tx *sqlx.Tx, hours []row) error {
+	if len(hours) == 0 {
 		return nil
 	}
-	oldest := hours[0]
-	for _, h := range hours {
-		if h.Before(oldest) {
-			oldest = h
-		}
-	}
+	oldest := slices.MinFunc(hours, func(x, y row) int { return cmp.Compare(x.micros, y.micros) })
 	const q = `INSERT INTO rollup_marks (oldest, sensors, hours) VALUES ($1, $2::int[], $3::timestamptz[])`
-	_, err := tx.ExecContext(ctx, q, oldest, int32s(sensors), timestamps(len(hours), func(i int) time.Time { return hours[i] }))
+	sensors, times := (&batch{rows: hours}).keys()
+	_, err := tx.ExecContext(ctx, q, time.UnixMicro(oldest.micros).UTC(), sensors, times)
 	return err
 }
 
@@ -73,12 +71,11 @@ func (s *Store) markGone(ctx context.Context, tx *sqlx.Tx, sensor int64, d DataD
 	if !s.rollups || d.Readings == 0 {
 		return nil
 	}
-	var sensors []int64
-	var hours []time.Time
+	var hours []row
 	for h := hourOf(*d.First); !h.After(*d.Last); h = h.Add(time.Hour) {
-		sensors, hours = append(sensors, sensor), append(hours, h)
+		hours = append(hours, row{sensor: sensor, micros: h.UnixMicro()})
 	}
-	return markHours(ctx, tx, sensors, hours)
+	return markHours(ctx, tx, hours)
 }
 
 // hourOf is the beginning of t's hour in UTC, also before 1970.

@@ -62,6 +62,7 @@ type Store struct {
 	rollupRest time.Duration
 	partitions partitions
 	rules      rules
+	wary       wary
 }
 
 // Open connects to the database at dsn, a URL or key=value pairs as libpq takes them. The schema must be there: see Migrate.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -63,10 +64,17 @@ func (s *Store) Write(ctx context.Context, rs []Reading, also func([]Outcome) Al
 
 func (s *Store) write(ctx context.Context, rs []Reading, also func([]Outcome) Also) ([]Outcome, []AlarmEvent, error) {
 	b := newBatch(rs)
-	var events []AlarmEvent
-	err := s.withRules(ctx, s.ingest, func(tx *sqlx.Tx, rules *ruleSet) error {
+	events, err := s.writeBatch(ctx, b, also, s.wary.is())
+	if errors.Is(err, errThere) {
+		events, err = s.writeBatch(ctx, b, also, true)
+	}
+	return b.outcomes, events, err
+}
+
+func (s *Store) writeBatch(ctx context.Context, b *batch, also func([]Outcome) Also, wary bool) (events []AlarmEvent, err error) {
+	err = s.withRules(ctx, s.ingest, func(tx *sqlx.Tx, rules *ruleSet) error {
 		b.reset()
-		if err := b.insert(ctx, tx); err != nil {
+		if err := b.insert(ctx, tx, wary); err != nil {
 			return err
 		}
 		if s.rollups {
@@ -91,7 +99,31 @@ func (s *Store) write(ctx context.Context, rs []Reading, also func([]Outcome) Al
 		events = alarms.events
 		return alarms.write(ctx, tx)
 	})
-	return b.outcomes, events, err
+	if err == nil && wary {
+		s.wary.learn(b.repeated)
+	}
+	return events, err
+}
+
+// errThere means that a batch that was thought to be new is not.
+var errThere = errors.New("a reading is there already")
+
+// wary counts the batches that are not trusted to be new. Trust pays: ON CONFLICT makes PostgreSQL enter each row twice in its
+// log and costs it half as much again as a plain INSERT, which a key that is there undoes as a whole. What is sent again, after a
+// connection or an instance was lost, comes in a row, so after one such batch the next ones are not trusted.
+type wary struct{ batches atomic.Int32 }
+
+const waryBatches = 32
+
+func (w *wary) is() bool { return w.batches.Load() > 0 }
+
+// learn tells of a batch that was not trusted whether it was right so.
+func (w *wary) learn(repeated bool) {
+	if repeated {
+		w.batches.Store(waryBatches)
+	} else {
+		w.batches.Add(-1)
+	}
 }
 
 // batch is a set of readings on their way. Rows go to the database in order of key, so that two batches never wait for each
@@ -99,58 +131,82 @@ func (s *Store) write(ctx context.Context, rs []Reading, also func([]Outcome) Al
 type batch struct {
 	readings []Reading
 	outcomes []Outcome
-	rows     []int // those sent, in order of sensor and time: of several with one key the first to come
+	rows     []row // those sent, in order of sensor and time: of several with one key the first to come
 	repeats  []repeat
+	repeated bool // one of them was there before
+}
+
+// row is the key of a reading, beside it, so that sorting stays in one place of memory.
+type row struct {
+	sensor  int64
+	micros  int64 // since 1970
+	reading int
 }
 
 // repeat is a reading whose key another one of the batch has that came first.
 type repeat struct{ reading, first int }
 
 func newBatch(rs []Reading) *batch {
-	b := &batch{readings: rs, outcomes: make([]Outcome, len(rs)), rows: make([]int, len(rs))}
+	b := &batch{readings: rs, outcomes: make([]Outcome, len(rs)), rows: make([]row, len(rs))}
 	for i := range rs {
-		b.rows[i] = i
+		b.rows[i] = row{rs[i].SensorID, rs[i].Timestamp.UnixMicro(), i}
 	}
-	slices.SortFunc(b.rows, func(i, j int) int {
-		return cmp.Or(cmp.Compare(rs[i].SensorID, rs[j].SensorID), rs[i].Timestamp.Compare(rs[j].Timestamp), cmp.Compare(i, j))
+	slices.SortFunc(b.rows, func(x, y row) int {
+		switch {
+		case x.sensor != y.sensor:
+			return cmp.Compare(x.sensor, y.sensor)
+		case x.micros != y.micros:
+			return cmp.Compare(x.micros, y.micros)
+		}
+		return cmp.Compare(x.reading, y.reading)
 	})
-	first := -1
-	b.rows = slices.DeleteFunc(b.rows, func(i int) bool {
-		if first >= 0 && rs[i].SensorID == rs[first].SensorID && rs[i].Timestamp.Equal(rs[first].Timestamp) {
-			b.repeats = append(b.repeats, repeat{i, first})
+	first := row{reading: -1}
+	b.rows = slices.DeleteFunc(b.rows, func(r row) bool {
+		if first.reading >= 0 && r.sensor == first.sensor && r.micros == first.micros {
+			b.repeats = append(b.repeats, repeat{r.reading, first.reading})
 			return true
 		}
-		first = i
+		first = r
 		return false
 	})
 	return b
 }
 
 // reset forgets the outcomes of a transaction that was rolled back.
-func (b *batch) reset() { clear(b.outcomes) }
+func (b *batch) reset() {
+	clear(b.outcomes)
+	b.repeated = false
+}
 
-// repeated is the outcome of a reading whose key is taken.
-func repeated(there, came float64) Outcome {
+// outcomeOfRepeat is the outcome of a reading whose key is taken.
+func outcomeOfRepeat(there, came float64) Outcome {
 	if there == came || math.IsNaN(there) && math.IsNaN(came) {
 		return Duplicate
 	}
 	return Conflict
 }
 
-func (b *batch) insert(ctx context.Context, tx *sqlx.Tx) error {
+// insert adds the rows. Unless it is wary, one that is there already is errThere.
+func (b *batch) insert(ctx context.Context, tx *sqlx.Tx, wary bool) error {
 	if len(b.rows) == 0 {
 		return nil
 	}
-	const q = `
+	q := `
 		INSERT INTO sensor_data (sensor_id, timestamp, value, status_code, quality)
-		SELECT * FROM unnest($1::int[], $2::timestamptz[], $3::float8[], $4::int[], $5::smallint[])
+		SELECT * FROM unnest($1::int[], $2::timestamptz[], $3::float8[], $4::int[], $5::smallint[])`
+	if wary {
+		q += `
 		ON CONFLICT (sensor_id, timestamp) DO NOTHING`
+	}
 	sensors, times := b.keys()
 	n := len(b.rows)
 	res, err := tx.ExecContext(ctx, q, sensors, times,
 		float8s(n, func(i int) float64 { return b.row(i).Value }),
 		statusCodes(n, func(i int) uint32 { return b.row(i).StatusCode }),
 		int16s(n, func(i int) int16 { return int16(b.row(i).Quality) }))
+	if !wary && errors.Is(sentinel(err), ErrConflict) {
+		return errThere
+	}
 	if err != nil {
 		return err
 	}
@@ -159,7 +215,7 @@ func (b *batch) insert(ctx context.Context, tx *sqlx.Tx) error {
 		return err
 	}
 	var there map[int]float64
-	if added < int64(n) {
+	if b.repeated = added < int64(n); b.repeated {
 		if there, err = b.compare(ctx, tx, sensors, times); err != nil {
 			return err
 		}
@@ -169,7 +225,7 @@ func (b *batch) insert(ctx context.Context, tx *sqlx.Tx) error {
 		if !taken {
 			value = b.readings[r.first].Value
 		}
-		b.outcomes[r.reading] = repeated(value, b.readings[r.reading].Value)
+		b.outcomes[r.reading] = outcomeOfRepeat(value, b.readings[r.reading].Value)
 	}
 	return nil
 }
@@ -196,9 +252,9 @@ func (b *batch) compare(ctx context.Context, tx *sqlx.Tx, sensors, times []byte)
 		if !there.Valid {
 			there.V = math.NaN()
 		}
-		i := b.rows[n-1]
+		i := b.rows[n-1].reading
 		found[i] = there.V
-		b.outcomes[i] = repeated(there.V, b.readings[i].Value)
+		b.outcomes[i] = outcomeOfRepeat(there.V, b.readings[i].Value)
 	}
 	return found, rows.Err()
 }
@@ -206,14 +262,14 @@ func (b *batch) compare(ctx context.Context, tx *sqlx.Tx, sensors, times []byte)
 // moveLatest moves latest forward to the newest of the rows that are new.
 func (b *batch) moveLatest(ctx context.Context, tx *sqlx.Tx) error {
 	newest := b.rows[:0:0]
-	for _, i := range b.rows {
-		if b.outcomes[i] != Stored {
+	for _, r := range b.rows {
+		if b.outcomes[r.reading] != Stored {
 			continue
 		}
-		if n := len(newest); n > 0 && b.readings[newest[n-1]].SensorID == b.readings[i].SensorID {
+		if n := len(newest); n > 0 && newest[n-1].sensor == r.sensor {
 			newest = newest[:n-1]
 		}
-		newest = append(newest, i)
+		newest = append(newest, r)
 	}
 	if len(newest) == 0 {
 		return nil
@@ -236,15 +292,12 @@ func (b *batch) moveLatest(ctx context.Context, tx *sqlx.Tx) error {
 	return err
 }
 
-func (b *batch) row(i int) *Reading { return &b.readings[b.rows[i]] }
+func (b *batch) row(i int) *Reading { return &b.readings[b.rows[i].reading] }
 
 // keys encodes the primary keys of the rows.
 func (b *batch) keys() (sensors, times []byte) {
-	ids := make([]int64, len(b.rows))
-	for i := range ids {
-		ids[i] = b.row(i).SensorID
-	}
-	return int32s(ids), timestamps(len(ids), func(i int) time.Time { return b.row(i).Timestamp })
+	n := len(b.rows)
+	return int32sOf(n, func(i int) int64 { return b.rows[i].sensor }), microseconds(n, func(i int) int64 { return b.rows[i].micros })
 }
 
 // noPartition reports whether a row fell outside all partitions.
