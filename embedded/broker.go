@@ -82,6 +82,7 @@ func NewBroker(cfg BrokerConfig, ls Listeners, access Access, submit func(contex
 	caps.SharedSubAvailable = 0
 	caps.WildcardSubAvailable = 0
 	caps.MaximumSessionExpiryInterval = longestSession
+	caps.MaximumClientWritesPending = mostPending
 	b := &Broker{
 		cfg:      cfg,
 		started:  time.Now(),
@@ -98,6 +99,9 @@ func NewBroker(cfg BrokerConfig, ls Listeners, access Access, submit func(contex
 	}
 	return b, b.listen(ls)
 }
+
+// mostPending is how many messages may wait to be sent to a client; mochi allocates for all of them, and its default is 64 KiB.
+const mostPending = 512
 
 // listen adds the listeners that there are.
 func (b *Broker) listen(ls Listeners) error {
