@@ -22,6 +22,9 @@ var Connector = connector
 // RollUpAtOnce has s gather no changes.
 func RollUpAtOnce(s *Store) { s.rollupRest = 0 }
 
+// Wary reports whether the next batch is written as one that may have been before.
+func Wary(s *Store) bool { return s.wary.is() }
+
 // HistoryOf has the history made of source, whatever would be chosen.
 func (s *Store) HistoryOf(ctx context.Context, q HistoryQuery, source Source) (map[int64][]Bucket, error) {
 	return s.history(ctx, q, source)

@@ -193,6 +193,40 @@ func TestRetryAfterUnknownCommit(t *testing.T) {
 	}
 }
 
+func TestABatchIsTrustedToBeNewUntilOneIsNot(t *testing.T) {
+	s := open(t)
+	minute := 0
+	fresh := func() {
+		t.Helper()
+		minute++
+		if got := write(t, s, reading(1, minute, 1)); got != "[stored]" {
+			t.Fatalf("minute %d: got %s", minute, got)
+		}
+	}
+	fresh()
+	if store.Wary(s) {
+		t.Error("wary before anything came twice")
+	}
+	for range 3 { // by the way that trusts, then by the one that does not
+		if got := write(t, s, reading(2, minute, 5), reading(1, minute, 1), reading(1, minute, 2)); got != "[stored duplicate conflict]" && got != "[duplicate duplicate conflict]" {
+			t.Errorf("came twice: got %s", got)
+		}
+		if !store.Wary(s) {
+			t.Error("trusting after something came twice")
+		}
+	}
+	fresh()
+	if !store.Wary(s) {
+		t.Error("one new batch is enough to be trusted again")
+	}
+	for range 100 {
+		fresh()
+	}
+	if store.Wary(s) {
+		t.Error("wary after 100 new batches")
+	}
+}
+
 func TestWriteIsOneTransaction(t *testing.T) {
 	s, db := openRaw(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
