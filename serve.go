@@ -123,7 +123,7 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 		checks = append(checks, server.Check{Name: "mqtt", Kind: "external", Required: true, Func: source.Check})
 		defer l.start("mqtt source", source.Run)()
 	} else {
-		if err := st.ResetPresence(ctx); err != nil {
+		if err := st.ResetPresence(ctx, cfg.PrivateDatabase()); err != nil {
 			return err
 		}
 		broker, err := embedded.NewBroker(cfg.Broker, mqtt, access(st), pipeline.Submit, log, reg)
@@ -132,6 +132,7 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 		}
 		info.mqtt, publish = mqtt, broker.Publish
 		checks = append(checks, server.Check{Name: "mqtt", Kind: "embedded", Required: true, Func: broker.Check})
+		defer l.start("presence", func(ctx context.Context) error { return keepPresence(ctx, st, hub, broker, log) })()
 		defer l.start("mqtt broker", broker.Run)()
 	}
 	defer l.start("ingest", func(ctx context.Context) error { return pipeline.Run(ctx, drainTime) })()

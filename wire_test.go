@@ -25,6 +25,7 @@ type wire struct {
 	silence chan struct{} // not nil: nothing gets through until it is closed
 	cut     cutPoint      // where the connection of the next COMMIT is cut
 	cuts    int           // connections cut there
+	hold    func()        // called before the next COMMIT of alarm events goes on its way
 	conns   map[net.Conn]bool
 }
 
@@ -90,6 +91,7 @@ func (w *wire) serve() {
 func (w *wire) carry(to, from net.Conn, lost chan struct{}, up bool) {
 	defer w.hangUp(to, from)
 	buf := make([]byte, 16<<10)
+	events := false // the transaction has some
 	for {
 		n, err := from.Read(buf)
 		if err != nil {
@@ -101,6 +103,11 @@ func (w *wire) carry(to, from net.Conn, lost chan struct{}, up bool) {
 			<-silence
 		}
 		cut := nowhere
+		events = events || up && bytes.Contains(buf[:n], []byte("INSERT INTO alarm_events"))
+		if events && bytes.Contains(buf[:n], []byte("COMMIT\x00")) {
+			events = false
+			w.holdUp()
+		}
 		if up && bytes.Contains(buf[:n], []byte("COMMIT\x00")) { // lib/pq sends it in one write
 			cut = w.strike()
 		}
@@ -149,6 +156,17 @@ func (w *wire) strike() cutPoint {
 	return cut
 }
 
+// holdUp calls what holdNext was given.
+func (w *wire) holdUp() {
+	w.mu.Lock()
+	hold := w.hold
+	w.hold = nil
+	w.mu.Unlock()
+	if hold != nil {
+		hold()
+	}
+}
+
 func (w *wire) hangUp(conns ...net.Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -187,6 +205,13 @@ func (w *wire) cutNext(at cutPoint) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.cut = at
+}
+
+// holdNext calls f before the next COMMIT of alarm events goes on its way, and again never.
+func (w *wire) holdNext(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hold = f
 }
 
 // struck is how many connections were cut at a COMMIT.

@@ -226,10 +226,23 @@ func (b *Broker) hand(m ingest.Message) (err error) {
 var errBroke = errors.New("the pipeline broke")
 
 // report submits a status on behalf of a gateway. When the pipeline has stopped there is nobody to tell.
-func (b *Broker) report(s *session, status string) {
+func (b *Broker) report(gateway, status string, link ingest.Link) {
 	_ = b.hand(ingest.Message{
-		Topic: "gateways/" + s.gateway + "/status", Payload: []byte(`{"status":"` + status + `"}`), Gateway: s.gateway, Received: time.Now(),
+		Topic: "gateways/" + gateway + "/status", Payload: []byte(`{"status":"` + status + `"}`), Gateway: gateway, Link: link, Received: time.Now(),
 	})
+}
+
+// Announce says again of every gateway that is connected that it is online: others have taken this instance for ended.
+func (b *Broker) Announce() {
+	b.mu.Lock()
+	gateways := make(map[string]bool, len(b.sessions))
+	for _, s := range b.sessions {
+		gateways[s.gateway] = true
+	}
+	b.mu.Unlock()
+	for gateway := range gateways {
+		b.report(gateway, "online", ingest.Linked)
+	}
 }
 
 // reassure tells clients that are not read from that we are there, until ctx ends.

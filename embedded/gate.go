@@ -202,7 +202,7 @@ func (g *gate) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 		go s.acknowledge()
 		s.hold(time.Now())
 		defer s.release()
-		g.b.report(s, "online")
+		g.b.report(s.gateway, "online", ingest.LinkUp)
 	}
 }
 
@@ -217,7 +217,7 @@ func (g *gate) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		return pk, packets.ErrRejectPacket
 	}
 	m := ingest.Message{
-		Topic: pk.TopicName, Payload: pk.Payload, Gateway: s.gateway, Received: time.Now(),
+		Topic: pk.TopicName, Payload: pk.Payload, Gateway: s.gateway, Link: ingest.Linked, Received: time.Now(),
 		Expiry:      time.Duration(pk.Properties.MessageExpiryInterval) * time.Second,
 		ContentType: pk.Properties.ContentType,
 		Text:        pk.Properties.PayloadFormatFlag && pk.Properties.PayloadFormat == 1,
@@ -261,6 +261,6 @@ func (g *gate) OnWillSent(cl *mqtt.Client, pk packets.Packet) {
 		return
 	}
 	_ = g.b.hand(ingest.Message{
-		Topic: pk.TopicName, Payload: pk.Payload, Gateway: string(cl.Properties.Username), Received: time.Now(),
+		Topic: pk.TopicName, Payload: pk.Payload, Gateway: string(cl.Properties.Username), Link: ingest.LinkDown, Received: time.Now(),
 	})
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+
+	"github.com/oei-ms/oei-ms/ingest"
 )
 
 // leave ends a client's session, and makes its gateway known as offline when it was the last one.
@@ -15,7 +17,7 @@ func (b *Broker) leave(cl *mqtt.Client) {
 	}
 	s.close()
 	if last {
-		b.report(s, "offline")
+		b.report(s.gateway, "offline", ingest.LinkDown)
 	}
 	b.suspend(cl)
 }

@@ -110,7 +110,7 @@ func (p *Pipeline) write(ctx context.Context, jobs []*job, again bool) error {
 	if err != nil {
 		return err
 	}
-	outcomes, events, err := p.store.Write(ctx, b.readings, b.also)
+	outcomes, effects, err := p.store.Write(ctx, b.readings, b.also)
 	if err != nil {
 		return err
 	}
@@ -123,7 +123,10 @@ func (p *Pipeline) write(ctx context.Context, jobs []*job, again bool) error {
 		}
 		p.room.Release(j.size)
 	}
-	c := Committed{Readings: b.readings[:0], Presence: b.changes, Events: events}
+	c := Committed{Readings: b.readings[:0], Presence: effects.Presence, Events: effects.Events}
+	if again { // the attempt before may have changed it
+		c.Presence = b.changes
+	}
 	for i, o := range outcomes {
 		if o == store.Stored || again && o == store.Duplicate { // then it is ours, from the attempt before
 			c.Readings = append(c.Readings, b.readings[i])
@@ -176,7 +179,7 @@ func (p *Pipeline) assemble(ctx context.Context, jobs []*job) (*transaction, err
 		}
 		if heard, ok := j.heard(); ok {
 			b.presence = append(b.presence, heard)
-			if p.seen.changes(heard, b.status) {
+			if p.seen.implies(j, heard, b.status) {
 				b.changes = append(b.changes, heard)
 			}
 			b.status[heard.GatewayID] = heard.Status

@@ -24,6 +24,7 @@ type Message struct {
 	Topic    string
 	Payload  []byte // not changed by anybody from here on
 	Gateway  string // key of the authenticated publisher; "" when an external broker vouches for it
+	Link     Link
 	Received time.Time
 	// Done is called once, after the COMMIT that stored or recorded all of the message. It must not block. A message whose fate
 	// is not known, such as one that was on its way when the pipeline stopped, is never done: it was not acknowledged.
@@ -34,6 +35,16 @@ type Message struct {
 	ContentType string        // as MQTT v5 has it; "": JSON
 	Text        bool          // its payload format indicator says that it is UTF-8
 }
+
+// Link is what a message has to do with a connection to the broker in this process.
+type Link = store.Link
+
+// The links.
+const (
+	Linked   = store.Linked   // it came by one
+	LinkUp   = store.LinkUp   // it says that one has begun
+	LinkDown = store.LinkDown // it says that one has ended
+)
 
 // Committed is what a transaction brought.
 type Committed struct {

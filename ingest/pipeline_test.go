@@ -427,7 +427,7 @@ func TestPresence(t *testing.T) {
 			}
 		}
 	}
-	if got, want := strings.Join(said, " "), "online offline online online offline online"; got != want {
+	if got, want := strings.Join(said, " "), "online offline online offline online"; got != want {
 		t.Errorf("notified: got %s, want %s", got, want)
 	}
 }

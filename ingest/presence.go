@@ -16,17 +16,17 @@ const online = "online"
 // presence knows which gateways are there and when they were last heard of.
 type presence struct {
 	mu     sync.Mutex
-	status map[int64]string
-	seen   map[int64]time.Time // since the last flush
+	status map[int64]string         // as this instance has heard it last
+	seen   map[int64]store.Presence // since the last flush
 }
 
 func newPresence() *presence {
-	return &presence{status: map[int64]string{}, seen: map[int64]time.Time{}}
+	return &presence{status: map[int64]string{}, seen: map[int64]store.Presence{}}
 }
 
 // heard is what a message says of its gateway: a reading that comes from it means that it is there.
 func (j *job) heard() (store.Presence, bool) {
-	h := store.Presence{Status: online, At: j.message.Received}
+	h := store.Presence{Status: online, At: j.message.Received, Link: j.message.Link}
 	gateway := j.gateway
 	switch {
 	case j.byHTTP || j.reason != "":
@@ -47,14 +47,18 @@ func (j *job) heard() (store.Presence, bool) {
 	return h, true
 }
 
-// changes reports whether h says anything new, after what the same transaction says already.
-func (p *presence) changes(h store.Presence, status map[int64]string) bool {
+// implies reports whether what j means for h's gateway is new, after what the same transaction says already. What is said outright is
+// never taken for known: another instance may have heard otherwise meanwhile.
+func (p *presence) implies(j *job, h store.Presence, status map[int64]string) bool {
+	if j.status != nil {
+		return true
+	}
 	if before, ok := status[h.GatewayID]; ok {
-		return before != h.Status || h.Skew != nil
+		return before != h.Status
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.status[h.GatewayID] != h.Status || h.Skew != nil
+	return p.status[h.GatewayID] != h.Status
 }
 
 // learn takes in what was committed.
@@ -63,17 +67,22 @@ func (p *presence) learn(heard []store.Presence) {
 	defer p.mu.Unlock()
 	for _, h := range heard {
 		p.status[h.GatewayID] = h.Status
-		p.seen[h.GatewayID] = h.At // a gateway's messages are committed in order, whatever our clock does
+		p.seen[h.GatewayID] = h // a gateway's messages are committed in order, whatever our clock does
 	}
 }
 
-// take returns what was seen since the last time.
+// take returns what was seen since the last time: of a gateway that is there, that it is, in case another instance takes it for gone;
+// of any other, only when.
 func (p *presence) take() []store.Presence {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ps := make([]store.Presence, 0, len(p.seen))
-	for id, at := range p.seen {
-		ps = append(ps, store.Presence{GatewayID: id, At: at})
+	for id, h := range p.seen {
+		again := store.Presence{GatewayID: id, At: h.At}
+		if h.Status == online {
+			again.Status, again.Link = online, min(h.Link, store.Linked)
+		}
+		ps = append(ps, again)
 	}
 	clear(p.seen)
 	return ps
@@ -90,8 +99,12 @@ func (p *Pipeline) flushSeen(ctx, work context.Context) {
 		case <-ctx.Done():
 		}
 		attempt, cancel := context.WithTimeout(work, seenInterval)
-		if err := p.store.SetPresence(attempt, p.seen.take()); err != nil && work.Err() == nil {
+		changed, err := p.store.SetPresence(attempt, p.seen.take())
+		if err != nil && work.Err() == nil {
 			p.log.WarnContext(attempt, "cannot write when gateways were last seen", "error", err)
+		}
+		if len(changed) > 0 {
+			p.notify(Committed{Presence: changed})
 		}
 		cancel()
 	}

@@ -131,7 +131,7 @@ func TestWatch(t *testing.T) {
 			return err
 		}, 0},
 		{"presence says nothing, the next thing does", func() error {
-			ok(t, s.SetPresence(t.Context(), []store.Presence{{GatewayID: a.ID, Status: "online", At: noon}}))
+			must(s.SetPresence(t.Context(), []store.Presence{{GatewayID: a.ID, Status: "online", At: noon}}))
 			addSensor(t, s, a.ID, "last")
 			return nil
 		}, a.ID},

@@ -13,31 +13,35 @@ func (s *Store) ResumeSession(ctx context.Context, client string, credential int
 	const begin = `
 		WITH before AS (
 			SELECT coalesce(expires_at > now(), true) AS alive FROM mqtt_sessions WHERE client_id = $1)
-		INSERT INTO mqtt_sessions (client_id, gateway_id)
-		SELECT $1, gateway_id FROM gateway_credentials WHERE id = $2
+		INSERT INTO mqtt_sessions (client_id, gateway_id, held_by)
+		SELECT $1, gateway_id, $3::bigint FROM gateway_credentials WHERE id = $2
 		UNION ALL
-		SELECT $1, id FROM gateways WHERE id = -$2::int
+		SELECT $1, id, $3 FROM gateways WHERE id = -$2::int
 		ON CONFLICT (client_id) DO UPDATE
-		SET gateway_id = excluded.gateway_id, expires_at = NULL
+		SET gateway_id = excluded.gateway_id, held_by = excluded.held_by, expires_at = NULL
 		RETURNING coalesce((SELECT alive FROM before), false)`
 	const drop = `
 		DELETE FROM mqtt_sessions
-		WHERE client_id = $1 AND $2::int IS NOT NULL
+		WHERE client_id = $1 AND $2::int IS NOT NULL AND $3::bigint IS NOT NULL
 		RETURNING coalesce(expires_at > now(), true)`
 	q := drop
 	if keep {
 		q = begin
 	}
-	err = s.ingest.GetContext(ctx, &present, q, storable(client), credential)
+	err = s.ingest.GetContext(ctx, &present, q, storable(client), credential, s.instance)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}
 	return present && !clean, explain("mqtt session", err)
 }
 
-// SuspendSession keeps the MQTT session of a client that is gone for a while; for no time at all it is removed.
+// SuspendSession keeps the MQTT session of a client that is gone for a while; for no time at all it is removed. When the client has
+// connected to another instance since, it does nothing.
 func (s *Store) SuspendSession(ctx context.Context, client string, while time.Duration) error {
-	const q = `UPDATE mqtt_sessions SET expires_at = now() + make_interval(secs => $2) WHERE client_id = $1`
-	_, err := s.ingest.ExecContext(ctx, q, storable(client), while.Seconds())
+	const q = `
+		UPDATE mqtt_sessions
+		SET expires_at = now() + make_interval(secs => $2)
+		WHERE client_id = $1 AND held_by = $3`
+	_, err := s.ingest.ExecContext(ctx, q, storable(client), while.Seconds(), s.instance)
 	return explain("mqtt session", err)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -18,6 +19,8 @@ const (
 	oldestServer = 130000
 	// ingestTimeout is of the statements of ingest, which are sent again when they fail.
 	ingestTimeout = 30 * time.Second
+	// pausedTimeout is for how long an instance that was stopped within a transaction keeps the others waiting for its locks.
+	pausedTimeout = 10 * time.Second
 )
 
 // Config says how to use the database; where it is comes from Open's dsn.
@@ -57,6 +60,8 @@ type Store struct {
 	api        *sqlx.DB
 	ingest     *sqlx.DB
 	dsn        string
+	instance   int64     // which of the processes that share the database this one is
+	beat       time.Time // when it last said that it is there
 	log        *slog.Logger
 	rollups    bool
 	rollupRest time.Duration
@@ -74,12 +79,12 @@ func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store
 	}
 	ingest, err := open(dsn, cfg.IngestConnections, ingestTimeout, map[string]string{
 		"application_name":                    "oei-ms ingest",
-		"idle_in_transaction_session_timeout": fmt.Sprint(ingestTimeout.Milliseconds()),
+		"idle_in_transaction_session_timeout": fmt.Sprint(pausedTimeout.Milliseconds()),
 	})
 	if err != nil {
 		return nil, errors.Join(err, api.Close())
 	}
-	s := &Store{api: api, ingest: ingest, dsn: dsn, log: log, rollups: cfg.Rollups, rollupRest: rollupRest}
+	s := &Store{api: api, ingest: ingest, dsn: dsn, instance: rand.Int64(), log: log, rollups: cfg.Rollups, rollupRest: rollupRest}
 	s.partitions.size = cfg.Partition
 	if err := s.checkServer(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())

@@ -44,34 +44,40 @@ type Also struct {
 	Presence       []Presence
 }
 
+// Effects are what a batch of readings has changed besides.
+type Effects struct {
+	Events   []AlarmEvent
+	Presence []Presence // of gateways whose status is another one now
+}
+
 // Write stores readings in one transaction, moves latest forward, steps the alarms that look at their sensors, and returns one
-// outcome for each, in order, and what happened to alarms. also is called in the transaction, with the outcomes. A batch that failed may be written again as it is, also when it is not known whether it
-// was committed: what it stored then is Duplicate.
-func (s *Store) Write(ctx context.Context, rs []Reading, also func([]Outcome) Also) ([]Outcome, []AlarmEvent, error) {
+// outcome for each, in order. also is called in the transaction, with the outcomes. A batch that failed may be written again as it
+// is, also when it is not known whether it was committed: what it stored then is Duplicate, and it has no other effects.
+func (s *Store) Write(ctx context.Context, rs []Reading, also func([]Outcome) Also) ([]Outcome, Effects, error) {
 	if err := s.partitions.ensure(ctx, s.ingest, rs); err != nil {
-		return nil, nil, explain("partition", err)
+		return nil, Effects{}, explain("partition", err)
 	}
-	out, events, err := s.write(ctx, rs, also)
+	out, effects, err := s.write(ctx, rs, also)
 	if noPartition(err) { // it was dropped since
 		s.partitions.forget()
 		if err := s.partitions.ensure(ctx, s.ingest, rs); err != nil {
-			return nil, nil, explain("partition", err)
+			return nil, Effects{}, explain("partition", err)
 		}
-		out, events, err = s.write(ctx, rs, also)
+		out, effects, err = s.write(ctx, rs, also)
 	}
-	return out, events, explain("write", err)
+	return out, effects, explain("write", err)
 }
 
-func (s *Store) write(ctx context.Context, rs []Reading, also func([]Outcome) Also) ([]Outcome, []AlarmEvent, error) {
+func (s *Store) write(ctx context.Context, rs []Reading, also func([]Outcome) Also) ([]Outcome, Effects, error) {
 	b := newBatch(rs)
-	events, err := s.writeBatch(ctx, b, also, s.wary.is())
+	effects, err := s.writeBatch(ctx, b, also, s.wary.is())
 	if errors.Is(err, errThere) {
-		events, err = s.writeBatch(ctx, b, also, true)
+		effects, err = s.writeBatch(ctx, b, also, true)
 	}
-	return b.outcomes, events, err
+	return b.outcomes, effects, err
 }
 
-func (s *Store) writeBatch(ctx context.Context, b *batch, also func([]Outcome) Also, wary bool) (events []AlarmEvent, err error) {
+func (s *Store) writeBatch(ctx context.Context, b *batch, also func([]Outcome) Also, wary bool) (effects Effects, err error) {
 	err = s.withRules(ctx, s.ingest, func(tx *sqlx.Tx, rules *ruleSet) error {
 		b.reset()
 		if err := b.insert(ctx, tx, wary); err != nil {
@@ -93,16 +99,17 @@ func (s *Store) writeBatch(ctx context.Context, b *batch, also func([]Outcome) A
 		if err := addRejections(ctx, tx, a.Rejections, a.MostRejections); err != nil {
 			return err
 		}
-		if err := setPresence(ctx, tx, a.Presence); err != nil || alarms == nil {
+		effects = Effects{}
+		if effects.Presence, err = s.setPresence(ctx, tx, a.Presence); err != nil || alarms == nil {
 			return err
 		}
-		events = alarms.events
+		effects.Events = alarms.events
 		return alarms.write(ctx, tx)
 	})
 	if err == nil && wary {
 		s.wary.learn(b.repeated)
 	}
-	return events, err
+	return effects, err
 }
 
 // errThere means that a batch that was thought to be new is not.

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/oei-ms/oei-ms/store"
 )
@@ -263,59 +262,6 @@ func TestWriteIsOneTransaction(t *testing.T) {
 	}
 	if l := must(s.Latest(t.Context(), store.LatestQuery{Limit: 1})); len(l) != 1 || !l[0].Timestamp.Equal(reading(0, 1, 0).Timestamp) {
 		t.Errorf("latest: got %v", l)
-	}
-}
-
-func TestPresence(t *testing.T) {
-	s := open(t)
-	a, b := addGateway(t, s, "a"), addGateway(t, s, "b")
-	at := func(seconds int) time.Time { return noon.Add(time.Duration(seconds) * time.Second) }
-	steps := []struct {
-		name string
-		set  []store.Presence
-		want string // of a: status, seconds after noon, skew
-	}{
-		{"nothing", nil, "unknown"},
-		{"online", []store.Presence{{GatewayID: a.ID, Status: "online", At: at(1)}}, "online 1"},
-		{"only seen", []store.Presence{{GatewayID: a.ID, At: at(5)}}, "online 5"},
-		{"seen earlier, by another instance", []store.Presence{{GatewayID: a.ID, At: at(3)}}, "online 5"},
-		{"a skew", []store.Presence{{GatewayID: a.ID, At: at(6), Skew: ptr(-1500 * time.Millisecond)}}, "online 6 -1500"},
-		{"the last of several counts", []store.Presence{
-			{GatewayID: a.ID, Status: "online", At: at(7), Skew: ptr(time.Second)},
-			{GatewayID: b.ID, At: at(1)},
-			{GatewayID: a.ID, Status: "offline", At: at(8)},
-			{GatewayID: 999, Status: "online", At: at(1)},
-		}, "offline 8 1000"},
-	}
-	for _, step := range steps {
-		ok(t, s.SetPresence(t.Context(), step.set))
-		g := must(s.Gateway(t.Context(), a.ID))
-		got := g.Status
-		if g.LastSeenAt != nil {
-			got += fmt.Sprint(" ", g.LastSeenAt.Sub(noon).Seconds())
-		}
-		if g.ClockSkewMs != nil {
-			got += fmt.Sprint(" ", *g.ClockSkewMs)
-		}
-		if got != step.want || g.Version != 1 {
-			t.Errorf("%s: got %q version %d, want %q", step.name, got, g.Version, step.want)
-		}
-	}
-	for _, ahead := range []time.Duration{time.Hour, 0, -time.Hour, time.Second} { // our own clock jumps, and is put right
-		at := time.Now().Add(ahead).Truncate(time.Microsecond)
-		before := must(s.Gateway(t.Context(), a.ID)).LastSeenAt
-		ok(t, s.SetPresence(t.Context(), []store.Presence{{GatewayID: a.ID, At: at}}))
-		want := at
-		if ahead < 0 {
-			want = *before
-		}
-		if got := must(s.Gateway(t.Context(), a.ID)).LastSeenAt; !got.Equal(want) {
-			t.Errorf("a clock %v ahead: got %v, want %v", ahead, got, want)
-		}
-	}
-	ok(t, s.ResetPresence(t.Context()))
-	if g := must(s.Gateway(t.Context(), a.ID)); g.Status != "unknown" || g.LastSeenAt == nil {
-		t.Errorf("reset: got %+v", g)
 	}
 }
 

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.golang/paho"
+
+	"github.com/oei-ms/oei-ms/internal/pgtest"
+)
+
+// TestFaultPausedInMidTransition stops an instance at the commit of an alarm's step, for longer than its transaction is waited for or
+// not, while the gateway sends the same readings to another one: every step is taken once.
+func TestFaultPausedInMidTransition(t *testing.T) {
+	random := chance(t)
+	db := pgtest.Server(t)
+	w := newWire(t, db.DSN())
+	one, other := serve(t, dataDir(t), "DATABASE_URL="+w.dsn()), serve(t, dataDir(t), "DATABASE_URL="+db.DSN())
+	l := newLedger(one.registerAll(1))
+	d := l.devices[0]
+	alarms := one.watch(l.devices)
+	published := make(chan error, 1)
+	publish := func(c *paho.Client, first, last int64) {
+		_, err := c.Publish(t.Context(), &paho.Publish{Topic: d.topic(), QoS: 1, Payload: l.payload(first, last)})
+		published <- err
+	}
+	a, err := d.connect(t.Context(), one.mqtt, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hello := d.hello()
+	hello.ClientID += ":other"
+	b, err := dial(t.Context(), other.mqtt, hello, paho.ClientConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := rounds(t, 2)
+	for round := range n {
+		first := int64(round)*100 + 1 // where the alarm comes or goes
+		l.sent.Store(first + 1)
+		paused, goOn := make(chan bool), make(chan bool)
+		w.holdNext(func() { paused <- true; <-goOn })
+		go publish(a, first, first+1)
+		select {
+		case <-paused:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("round %d: no step is taken", round)
+		}
+		_ = one.cmd.Process.Signal(syscall.SIGSTOP)
+		again := make(chan bool)
+		go func() { defer close(again); publish(b, first, first+1) }() // waits for the paused transaction
+		if round%4 < 3 {
+			upTo(random, time.Second)
+		} else {
+			<-again // when PostgreSQL has ended it
+		}
+		close(goOn)
+		_ = one.cmd.Process.Signal(syscall.SIGCONT)
+		for range 2 {
+			if err := <-published; err != nil {
+				t.Fatalf("round %d: %v", round, err)
+			}
+		}
+	}
+	if got, want := l.check(t, db.DSN()), 2*n; got != want {
+		t.Errorf("stored %d readings, want %d", got, want)
+	}
+	l.checkAlarms(t, db.DSN(), alarms)
+	checkSteps(t, db.DSN())
+	if got := query[int](t, db.DSN(), `SELECT count(*) FROM alarm_events`); got != n {
+		t.Errorf("got %d events, want %d", got, n)
+	}
+}

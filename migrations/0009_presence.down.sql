@@ -1,0 +1,3 @@
+DROP TABLE instances;
+ALTER TABLE mqtt_sessions DROP COLUMN held_by;
+ALTER TABLE gateways DROP COLUMN status_at, DROP COLUMN held_by;
