@@ -30,6 +30,7 @@ type options struct {
 	rate     int           // messages a second of the paced scenario
 	only     string        // one scenario
 	days     int           // of readings that series asks about
+	data     string        // where series keeps what it has loaded; "": nowhere
 }
 
 func run(ctx context.Context) error {
@@ -41,6 +42,7 @@ func run(ctx context.Context) error {
 	flag.IntVar(&o.rate, "rate", 1000, "messages a second of the paced scenario")
 	flag.StringVar(&o.only, "only", "", "only this scenario: single, poison, batch, paced, copy, relay or external; of push: fanout, slow, frames, memory or storm; of alarms: rules or flood")
 	flag.IntVar(&o.days, "days", 30, "of series: how many days of 10 readings a second are loaded")
+	flag.StringVar(&o.data, "data", "", "of series: a directory to keep what is loaded in, and to find it the next time")
 	what := "ingest"
 	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
 		what = os.Args[1]

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -16,22 +17,26 @@ import (
 	"time"
 
 	"github.com/oei-ms/oei-ms/embedded"
+	"github.com/oei-ms/oei-ms/store"
 )
 
 const (
 	denseSensors = 10 // that have a reading a second
 
-	mostAsked    = 300              // times
-	rolledWithin = 30 * time.Minute // after the load
+	mostAsked = 300 // times
 )
 
 // series measures questions about a month of readings while readings come in, beside the same questions in plain SQL.
 func series(ctx context.Context, o options) (err error) {
-	dir, err := os.MkdirTemp("", "oei-ms-bench-")
-	if err != nil {
+	dir := o.data
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "oei-ms-bench-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	} else if err := os.MkdirAll(dir, 0o711); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	if err := os.Chmod(dir, 0o711); err != nil { // as root the database runs as another user
 		return err
 	}
@@ -46,15 +51,8 @@ func series(ctx context.Context, o options) (err error) {
 	}
 	defer db.Close()
 	o.gateways, o.points = 10, 100
-	keys, err := register(ctx, db, o)
+	keys, end, err := prepare(ctx, db, embedded.RunningDSN(s.dir+"/postgres"), o)
 	if err != nil {
-		return err
-	}
-	end := time.Now().UTC().Truncate(24 * time.Hour)
-	if err := load(ctx, db, end, o.days); err != nil {
-		return err
-	}
-	if err := rolled(ctx, db); err != nil {
 		return err
 	}
 	if err := size(ctx, db); err != nil {
@@ -91,6 +89,37 @@ func series(ctx context.Context, o options) (err error) {
 		fmt.Println("export")
 		return s.export(ctx, token, end, o.days)
 	})
+}
+
+// prepare loads what is asked about, unless a run before has, and returns the keys of the gateways and where the load ends.
+func prepare(ctx context.Context, db *sql.DB, dsn string, o options) ([]string, time.Time, error) {
+	const done = `
+		CREATE TABLE IF NOT EXISTS bench_load (loaded_until timestamptz NOT NULL, days integer NOT NULL);
+		SELECT max(loaded_until) FROM bench_load WHERE days = %d`
+	var end sql.Null[time.Time]
+	if err := db.QueryRowContext(ctx, fmt.Sprintf(done, o.days)).Scan(&end); err != nil {
+		return nil, end.V, err
+	}
+	if end.Valid {
+		keys := make([]string, o.gateways)
+		for i := range keys {
+			keys[i] = fmt.Sprintf("g%d", i+1)
+		}
+		return keys, end.V.UTC(), nil
+	}
+	keys, err := register(ctx, db, o)
+	if err != nil {
+		return nil, end.V, err
+	}
+	end.V = time.Now().UTC().Truncate(24 * time.Hour)
+	if err := load(ctx, db, end.V, o.days); err != nil {
+		return nil, end.V, err
+	}
+	if err := rolled(ctx, db, dsn); err != nil {
+		return nil, end.V, err
+	}
+	_, err = db.ExecContext(ctx, `INSERT INTO bench_load VALUES ($1, $2)`, end.V, o.days)
+	return keys, end.V, err
 }
 
 // load puts days of readings before end, a second apart, of the first sensors; day by day in order of time, as they would have come.
@@ -154,22 +183,25 @@ func loadDay(ctx context.Context, db *sql.DB, day time.Time) error {
 	return nil
 }
 
-// rolled waits until what was loaded is rolled up.
-func rolled(ctx context.Context, db *sql.DB) error {
+// rolled rolls up what was loaded. The service, which does so too, gives way to everything else and would take its time.
+func rolled(ctx context.Context, db *sql.DB, dsn string) error {
+	st, err := store.Open(ctx, dsn, store.DefaultConfig(), slog.Default())
+	if err != nil {
+		return err
+	}
+	defer st.Close()
 	begin := time.Now()
-	for time.Since(begin) < rolledWithin {
-		var waiting int
+	for waiting := 1; waiting > 0; {
+		if _, _, err := st.RollUp(ctx, 512); err != nil {
+			return err
+		}
 		if err := db.QueryRowContext(ctx, `SELECT count(*) FROM rollup_due`).Scan(&waiting); err != nil {
 			return err
 		}
-		if waiting == 0 {
-			fmt.Printf("rolled up in %v\n", time.Since(begin).Round(time.Second))
-			_, err := db.ExecContext(ctx, `VACUUM ANALYZE`)
-			return err
-		}
-		time.Sleep(200 * time.Millisecond)
 	}
-	return errors.New("the rollups do not come to an end")
+	fmt.Printf("rolled up in %v\n", time.Since(begin).Round(time.Second))
+	_, err = db.ExecContext(ctx, `VACUUM ANALYZE`)
+	return err
 }
 
 // size prints what a reading takes on disk.

@@ -44,23 +44,15 @@ func (s *Server) GetStatistics(ctx context.Context, req api.GetStatisticsRequest
 	}
 	q := store.HistoryQuery{
 		Sensors: sensors, Start: p.Start, End: p.End, Bounds: interval.Bounds(p.Start, p.End, zone), Ends: true, Now: time.Now(),
+		Gap: time.Duration(*p.GapSeconds) * time.Second,
 	}
-	found, source, err := s.store.History(ctx, q)
-	if err != nil {
-		return nil, tooMuch(err)
-	}
-	// Rollups know neither percentiles nor gaps: these alone are made of the readings.
-	q.Ends, q.Gap = false, time.Duration(*p.GapSeconds)*time.Second
 	for _, name := range names {
 		percent, _ := strconv.Atoi(name[1:]) // the contract has checked it
 		q.Percentiles = append(q.Percentiles, float64(percent)/100)
 	}
-	besides, _, err := s.store.History(ctx, q)
+	found, source, err := s.store.History(ctx, q)
 	if err != nil {
 		return nil, tooMuch(err)
-	}
-	for id, list := range found {
-		add(list, besides[id])
 	}
 	answer := api.StatisticsAnswer{
 		Source: api.DataSource(source), Interval: nullable.NewNullNullable[string](), Timezone: zone.String(),
@@ -70,24 +62,18 @@ func (s *Server) GetStatistics(ctx context.Context, req api.GetStatisticsRequest
 		answer.Interval = nullable.NewNullableWithValue(interval.String())
 	}
 	for i, id := range sensors {
+		for _, b := range found[id] {
+			answer.PercentileError = max(answer.PercentileError, b.PercentileError)
+		}
 		answer.Series[i] = api.SensorStatistics{
 			SensorID:  id,
 			Intervals: each(found[id], func(b store.Bucket) api.Statistics { return statisticsJSON(b, names, q.Start, q.End) }),
 		}
 	}
-	return api.GetStatistics200JSONResponse(answer), nil
-}
-
-// add puts percentiles and gaps of besides into list. Both are in order of time; a bucket may have got its first reading since.
-func add(list, besides []store.Bucket) {
-	for i := range list {
-		for len(besides) > 0 && besides[0].Start.Before(list[i].Start) {
-			besides = besides[1:]
-		}
-		if len(besides) > 0 && besides[0].Start.Equal(list[i].Start) {
-			list[i].Percentiles, list[i].Gaps, list[i].LongestGap = besides[0].Percentiles, besides[0].Gaps, besides[0].LongestGap
-		}
+	if answer.PercentileError > 0 {
+		answer.PercentileMethod = api.StatisticsAnswerPercentileMethodSketch
 	}
+	return api.GetStatistics200JSONResponse(answer), nil
 }
 
 // statisticsJSON is b, of which [start, end) was asked for.

@@ -11,6 +11,8 @@ import (
 
 // Oids of the element types, from pg_type.
 const (
+	oidBool        = 16
+	oidBytea       = 17
 	oidInt2        = 21
 	oidInt4        = 23
 	oidFloat8      = 701
@@ -20,7 +22,7 @@ const (
 // epoch is where PostgreSQL counts microseconds from.
 var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 
-// array encodes n elements of size bytes; put appends element i, or returns false for NULL.
+// array encodes n elements of about size bytes; put appends element i, or returns false for NULL.
 func array(oid uint32, n, size int, put func(b []byte, i int) ([]byte, bool)) []byte {
 	b := make([]byte, 0, 20+n*(4+size))
 	if n == 0 {
@@ -32,9 +34,10 @@ func array(oid uint32, n, size int, put func(b []byte, i int) ([]byte, bool)) []
 	b = append(b, 0, 0, 0, 1) // lower bound
 	for i := range n {
 		at := len(b)
-		b = binary.BigEndian.AppendUint32(b, uint32(size))
 		var ok bool
-		if b, ok = put(b, i); !ok {
+		if b, ok = put(append(b, 0, 0, 0, 0), i); ok {
+			binary.BigEndian.PutUint32(b[at:], uint32(len(b)-at-4))
+		} else {
 			binary.BigEndian.PutUint32(b[at:], math.MaxUint32)
 		}
 	}
@@ -60,8 +63,17 @@ func timestamps(n int, at func(i int) time.Time) []byte {
 
 // microseconds are instants as microseconds since 1970.
 func microseconds(n int, at func(i int) int64) []byte {
+	return instants(n, func(i int) (instant, bool) { return instant(at(i) - epoch), true })
+}
+
+// instants encodes as NULL what is not there.
+func instants(n int, at func(i int) (t instant, there bool)) []byte {
 	return array(oidTimestamptz, n, 8, func(b []byte, i int) ([]byte, bool) {
-		return binary.BigEndian.AppendUint64(b, uint64(at(i)-epoch)), true
+		t, there := at(i)
+		if !there {
+			return b, false
+		}
+		return binary.BigEndian.AppendUint64(b, uint64(t)), true
 	})
 }
 
@@ -91,4 +103,17 @@ func int16s(n int, value func(i int) int16) []byte {
 	return array(oidInt2, n, 2, func(b []byte, i int) ([]byte, bool) {
 		return binary.BigEndian.AppendUint16(b, uint16(value(i))), true
 	})
+}
+
+func bools(n int, value func(i int) bool) []byte {
+	return array(oidBool, n, 1, func(b []byte, i int) ([]byte, bool) {
+		if value(i) {
+			return append(b, 1), true
+		}
+		return append(b, 0), true
+	})
+}
+
+func byteas(n int, value func(i int) []byte) []byte {
+	return array(oidBytea, n, 128, func(b []byte, i int) ([]byte, bool) { return append(b, value(i)...), true })
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -38,4 +39,21 @@ func Slot(size string, at time.Time) (name string, start, end time.Time) {
 	p := partitions{size: size}
 	gap := p.gap(nil, at)
 	return gap.Name, gap.Start, gap.End
+}
+
+// AppendSketch appends the sketch of values, encoded, to b.
+func AppendSketch(b []byte, values []float64) []byte {
+	return newSketch(slices.Clone(values)).append(b)
+}
+
+// Percentiles are those of encoded sketches together, and their error; values are in order and of the least and greatest use.
+func Percentiles(sketches []byte, parts, values []float64) ([]float64, float64, error) {
+	p := percentiles{parts: parts}
+	err := p.sketches(sketches)
+	var b Bucket
+	if len(values) > 0 {
+		b.Min, b.Max = values[0], values[len(values)-1]
+	}
+	p.take(&b)
+	return b.Percentiles, b.PercentileError, err
 }

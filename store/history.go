@@ -2,15 +2,16 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/lib/pq"
 )
+
+// mostExact is of how many usable readings percentiles are always made; those of more are made of sketches where there are some.
+const mostExact = 20000
 
 // holdBack is how old a reading from before a range may be for its value to hold into the range.
 const holdBack = day
@@ -42,9 +43,10 @@ type Bucket struct {
 	FirstAt, LastAt time.Time // zero without usable ones
 	TimeWeighted    float64   // average when each value holds until the next
 
-	Percentiles []float64
-	Gaps        int64
-	LongestGap  time.Duration // between two readings, of those counted as gaps
+	Percentiles     []float64 // as many as were asked for; none without usable readings
+	PercentileError float64   // how much of itself each of the two values may be off that one lies between; 0: they are exact
+	Gaps            int64
+	LongestGap      time.Duration // between two readings, of those counted as gaps
 
 	within float64 // integral from FirstAt to LastAt, value times seconds
 }
@@ -64,13 +66,18 @@ func (b *Bucket) Stddev() float64 {
 func (b *Bucket) PercentGood() float64 { return 100 * float64(b.Good) / float64(b.Readings) }
 
 // History returns for each of q.Sensors, in order of id, the buckets that have readings, in order of time, and what they were made
-// of. It is one statement, and gives what the readings give. What takes longer than a statement may is ErrTooMuch.
+// of. It is one statement, or where that turns out to be of few readings a second one, and gives what the readings give; only
+// percentiles may come from sketches. What takes longer than a statement may is ErrTooMuch.
 func (s *Store) History(ctx context.Context, q HistoryQuery) (map[int64][]Bucket, Source, error) {
 	source := q.source()
 	if !s.rollups {
 		source = Raw
 	}
 	found, err := s.history(ctx, q, source)
+	if err == nil && source != Raw && len(q.Percentiles) > 0 && usableIn(found) <= mostExact {
+		source = Raw
+		found, err = s.history(ctx, q, source)
+	}
 	var pqErr *pq.Error
 	if errors.As(err, &pqErr) && pqErr.Code == "57014" && ctx.Err() == nil { // query_canceled by statement_timeout
 		err = fmt.Errorf("history: %w", ErrTooMuch)
@@ -78,120 +85,49 @@ func (s *Store) History(ctx context.Context, q HistoryQuery) (map[int64][]Bucket
 	return found, source, err
 }
 
-func (s *Store) history(ctx context.Context, q HistoryQuery, source Source) (map[int64][]Bucket, error) {
-	args := []any{
-		int32s(unique(q.Sensors)), q.Start, q.End,
-		timestamps(len(q.Bounds)-1, func(i int) time.Time { return q.Bounds[i] }),
+// usableIn is how many usable readings there are.
+func usableIn(found map[int64][]Bucket) (n int64) {
+	for _, list := range found {
+		for i := range list {
+			n += list[i].Usable
+		}
 	}
-	statement := q.statement()
+	return n
+}
+
+func (s *Store) history(ctx context.Context, q HistoryQuery, source Source) (map[int64][]Bucket, error) {
+	args := []any{int32s(unique(q.Sensors)), q.Start, q.End}
 	if source != Raw {
 		from, to := q.rolled()
-		args, statement = append(args, from, to), q.rolledStatement(source)
+		args = append(args, from, to)
 	}
-	rows, err := s.api.QueryContext(ctx, statement, args...)
+	rows, err := s.api.QueryContext(ctx, q.statement(source), args...)
 	if err != nil {
 		return nil, explain("history", err)
 	}
 	defer rows.Close()
-	found := map[int64][]Bucket{}
-	held := map[int64]Bucket{}
+	m := newMerger(q)
+	var r historyRow
+	into := r.columns()
 	for rows.Next() {
-		var sensor int64
-		var n int
-		var longest float64
-		var percentiles pq.Float64Array
-		var sum, least, most, m2, first, last, within sql.Null[float64]
-		var firstAt, lastAt sql.Null[time.Time]
-		b := Bucket{}
-		if err := rows.Scan(&sensor, &n, &b.Readings, &b.Good, &b.Usable, &sum, &least, &most, &m2, &firstAt, &first, &lastAt, &last, &within,
-			&percentiles, &b.Gaps, &longest); err != nil {
+		if err := rows.Scan(into...); err != nil {
 			return nil, explain("history", err)
 		}
-		b.Sum, b.Min, b.Max, b.M2 = orNaN(sum), orNaN(least), orNaN(most), orNaN(m2)
-		b.First, b.Last, b.FirstAt, b.LastAt, b.within = orNaN(first), orNaN(last), firstAt.V, lastAt.V, within.V
-		b.Percentiles, b.LongestGap = percentiles, time.Duration(longest*float64(time.Second))
-		if n == 0 {
-			held[sensor] = b
-			continue
+		if err := m.take(&r); err != nil {
+			return nil, explain("history", err)
 		}
-		b.Start, b.End = q.Bounds[n-1], q.Bounds[n]
-		found[sensor] = append(found[sensor], b)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, explain("history", err)
 	}
-	if q.Ends {
-		for sensor, list := range found {
-			weigh(list, held[sensor], q.Start, earlier(q.End, q.Now))
-		}
-	}
-	return found, nil
-}
-
-// statement returns the SQL of q: what it does not ask for is not computed.
-func (q HistoryQuery) statement() string {
-	const head = `
-		SELECT i.id, d.*
-		FROM unnest($1::int[]) AS i (id)
-		CROSS JOIN LATERAL (
-			SELECT bucket, count(*) AS readings, count(*) FILTER (WHERE quality = 0) AS good, count(value) AS usable,
-				sum(value), min(value), max(value), var_pop(value) * count(value), `
-	const ends = `
-				min(timestamp) FILTER (WHERE value IS NOT NULL), (array_agg(value ORDER BY timestamp) FILTER (WHERE value IS NOT NULL))[1],
-				max(timestamp) FILTER (WHERE value IS NOT NULL), (array_agg(value ORDER BY timestamp DESC) FILTER (WHERE value IS NOT NULL))[1],
-				sum(value * extract(epoch FROM following - timestamp)::float8), `
-	const noEnds = `NULL::timestamptz, NULL::float8, NULL::timestamptz, NULL::float8, NULL::float8, `
-	gaps := fmt.Sprintf(`count(*) FILTER (WHERE pause > %[1]f), coalesce(max(pause) FILTER (WHERE pause > %[1]f), 0)`, q.Gap.Seconds())
-	const from = `
-			FROM (
-				SELECT *`
-	const following = `, lead(timestamp) OVER (PARTITION BY bucket, value IS NULL ORDER BY timestamp) AS following`
-	const pause = `, extract(epoch FROM timestamp - lag(timestamp) OVER (ORDER BY timestamp))::float8 AS pause`
-	const tail = `
-				FROM (
-					SELECT timestamp, quality, CASE WHEN ` + usable + ` THEN value END AS value,
-						width_bucket(timestamp, $4::timestamptz[]) AS bucket
-					FROM sensor_data
-					WHERE sensor_id = i.id AND timestamp >= $2 AND timestamp < $3) r) r
-			GROUP BY bucket`
-	before := fmt.Sprintf(`
-			UNION ALL (
-			SELECT 0, 0, 0, 0, NULL, NULL, NULL, NULL, timestamp, value, timestamp, value, NULL, NULL, 0, 0
-			FROM sensor_data
-			WHERE sensor_id = i.id AND timestamp < $2 AND timestamp >= $2::timestamptz - make_interval(secs => %f) AND `+usable+`
-			ORDER BY timestamp DESC
-			LIMIT 1)`, holdBack.Seconds())
-	const order = `) d (bucket)
-		ORDER BY i.id, d.bucket`
-	var b strings.Builder
-	add := func(wanted bool, text, otherwise string) {
-		if !wanted {
-			text = otherwise
-		}
-		b.WriteString(text)
-	}
-	b.WriteString(head)
-	add(q.Ends, ends, noEnds)
-	quoted := make([]string, len(q.Percentiles))
-	for i, p := range q.Percentiles {
-		quoted[i] = fmt.Sprint(p)
-	}
-	add(len(quoted) > 0, `percentile_cont(ARRAY[`+strings.Join(quoted, ", ")+`]::float8[]) WITHIN GROUP (ORDER BY value), `, `NULL::float8[], `)
-	add(q.Gap > 0, gaps, `0, 0`)
-	b.WriteString(from)
-	add(q.Ends, following, ``)
-	add(q.Gap > 0, pause, ``)
-	b.WriteString(tail)
-	add(q.Ends, before, ``)
-	b.WriteString(order)
-	return b.String()
+	return m.buckets(), nil
 }
 
 // weigh sets TimeWeighted of each bucket: every value holds until the next, also over the bounds of buckets; that of held, from
-// before the range, too, and the last one until end.
-func weigh(list []Bucket, held Bucket, start, end time.Time) {
-	at, value := start, held.Last // what holds, and since when
-	known := !held.LastAt.IsZero()
+// before the range, too, and the last one until end. A held that is NaN is none.
+func weigh(list []Bucket, held float64, start, end time.Time) {
+	at, value := start, held // what holds, and since when
+	known := !math.IsNaN(held)
 	for i := range list {
 		b := &list[i]
 		from, to := later(b.Start, start), earlier(b.End, end)
@@ -228,11 +164,4 @@ func later(a, b time.Time) time.Time {
 		return a
 	}
 	return b
-}
-
-func orNaN(v sql.Null[float64]) float64 {
-	if !v.Valid {
-		return math.NaN()
-	}
-	return v.V
 }

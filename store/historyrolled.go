@@ -1,7 +1,8 @@
 package store
 
 import (
-	"fmt"
+	"strings"
+	"text/template"
 	"time"
 )
 
@@ -18,10 +19,10 @@ const (
 // leastRolled is how long a range is from which on rollups are looked into.
 const leastRolled = 2 * time.Hour
 
-// source is the coarsest of which every bucket is made up. Percentiles and gaps are of readings only.
+// source is the coarsest of which every bucket is made up. Minutes know nothing of percentiles and gaps.
 func (q HistoryQuery) source() Source {
 	from, to := q.rolled()
-	if len(q.Percentiles) > 0 || q.Gap > 0 || to.Sub(from) < leastRolled {
+	if to.Sub(from) < leastRolled {
 		return Raw
 	}
 	source := ByHour
@@ -32,6 +33,9 @@ func (q HistoryQuery) source() Source {
 		case !b.Equal(hourOf(b)):
 			source = ByMinute
 		}
+	}
+	if source == ByMinute && (len(q.Percentiles) > 0 || q.Gap > 0) {
+		return Raw
 	}
 	return source
 }
@@ -44,85 +48,110 @@ func (q HistoryQuery) rolled() (from, to time.Time) {
 	return from, hourOf(q.End)
 }
 
-// rolledStatement answers like statement, with $5 and $6 as the whole hours of the range. It takes pieces, each a rollup or what
-// the readings of a stretch come to in one bucket, and merges those of a bucket: see the rules in rollups.go for which is which.
-func (q HistoryQuery) rolledStatement(source Source) string {
-	table, sparse := `
-			SELECT r.sensor_id, r.bucket, `+rollupColumns+` FROM hours r`, ``
-	if source == ByMinute {
-		table = `
-			SELECT m.sensor_id, m.bucket, m.count, m.usable, m.good, m.first_at, m.last_at, m.sum, m.m2, m.min, m.max, m.first, m.last, m.integral
-			FROM hours h
-			JOIN rollup_1m m ON m.sensor_id = h.sensor_id AND m.bucket >= h.bucket AND m.bucket < h.bucket + interval '1 hour'
-			WHERE h.minutes`
-		sparse = `
-			UNION ALL
-			SELECT sensor_id, bucket, bucket + interval '1 hour' FROM hours WHERE NOT minutes`
+// statement returns the SQL of q, for the sensors $1 in [$2, $3), of which [$4, $5) are whole hours; see the rules in rollups.go for
+// which rollups it takes, and what it reads. Its rows are those of a historyRow. What q does not ask for is left out.
+func (q HistoryQuery) statement(source Source) string {
+	asked := struct {
+		Rolled, Minutes, Ends, Sketches bool
+		Gap                             float64
+		Piece                           string
+	}{source != Raw, source == ByMinute, q.Ends, len(q.Percentiles) > 0, q.Gap.Seconds(), "1 hour"}
+	if q.End.Sub(q.Start) > 62*day {
+		asked.Piece = "1 day"
 	}
-	return fmt.Sprintf(`
-		WITH state AS MATERIALIZED (SELECT greatest(least(through, $6::timestamptz), $5::timestamptz) AS upper FROM rollup_state),
+	var b strings.Builder
+	if err := historyTemplate.Execute(&b, asked); err != nil {
+		panic(err) // it is a constant
+	}
+	return b.String()
+}
+
+// historyTemplate reads stretches, and takes the hours and minutes of the rest. A stretch is not so long that its readings would be
+// too much at once. An hour with a gap in it is read, since it does not know how many there are.
+var historyTemplate = template.Must(template.New("").Parse(`
+		WITH
+		{{- if .Rolled}}
+		state AS MATERIALIZED (SELECT greatest(least(through, $5::timestamptz), $4::timestamptz) AS upper FROM rollup_state),
 		dirty AS MATERIALIZED (
 			SELECT d.sensor_id, d.hour
 			FROM state
-			JOIN rollup_due d ON d.sensor_id = ANY ($1::int[]) AND d.hour >= $5 AND d.hour < state.upper
+			JOIN rollup_due d ON d.sensor_id = ANY ($1::int[]) AND d.hour >= $4 AND d.hour < state.upper
 			UNION
 			SELECT m.sensor_id, m.hour
 			FROM state
 			JOIN rollup_marks k ON k.oldest < state.upper
 			CROSS JOIN unnest(k.sensors, k.hours) AS m (sensor_id, hour)
-			WHERE m.sensor_id = ANY ($1::int[]) AND m.hour >= $5 AND m.hour < state.upper),
+			WHERE m.sensor_id = ANY ($1::int[]) AND m.hour >= $4 AND m.hour < state.upper),
 		hours AS MATERIALIZED (
-			SELECT r.*
+			SELECT sensor_id, bucket, count, good, usable, sum, m2, min, max, minutes
+				{{- if .Gap}}, coalesce(begin_at, first_at) AS begin_at, coalesce(end_at, last_at) AS end_at, pause{{end}}
+				{{- if .Ends}}, first, first_at, last, last_at, integral{{end}}
+				{{- if .Sketches}}, sketch{{end}}
 			FROM state
-			JOIN rollup_1h r ON r.sensor_id = ANY ($1::int[]) AND r.bucket >= $5 AND r.bucket < $6 AND r.bucket < state.upper
+			JOIN rollup_1h r ON r.sensor_id = ANY ($1::int[]) AND r.bucket >= $4 AND r.bucket < $5 AND r.bucket < state.upper
 			WHERE NOT EXISTS (SELECT FROM dirty d WHERE d.sensor_id = r.sensor_id AND d.hour = r.bucket)),
+		{{- end}}
+		long AS (
+			SELECT i.id AS sensor_id, {{if .Rolled}}state.upper AS begin{{else}}$2::timestamptz AS begin{{end}}
+			FROM unnest($1::int[]) AS i (id){{if .Rolled}} CROSS JOIN state{{end}}),
 		stretches (sensor_id, begin, until) AS (
-			SELECT i.id, $2::timestamptz, $5::timestamptz FROM unnest($1::int[]) AS i (id)
-			UNION ALL
-			SELECT i.id, state.upper, $3::timestamptz FROM unnest($1::int[]) AS i (id) CROSS JOIN state
-			UNION ALL
-			SELECT sensor_id, hour, hour + interval '1 hour' FROM dirty%[3]s),
-		readings AS (
-			SELECT s.sensor_id, s.begin, r.timestamp, r.quality, CASE WHEN %[1]s THEN r.value END AS value,
-				width_bucket(r.timestamp, $4::timestamptz[]) AS n
-			FROM stretches s
+			SELECT l.sensor_id, at, at + interval '{{.Piece}}'
+			FROM long l
 			CROSS JOIN LATERAL (
-				SELECT timestamp, quality, value
+				SELECT min(timestamp) AS oldest, max(timestamp) AS newest
 				FROM sensor_data
-				WHERE sensor_id = s.sensor_id AND timestamp >= s.begin AND timestamp < s.until AND timestamp >= $2 AND timestamp < $3) r
-			WHERE s.begin < s.until),
-		neighbours AS (
-			SELECT sensor_id, begin, n, timestamp, quality, value, lead(timestamp) OVER w AS next,
-				lag(timestamp) OVER w IS NULL AS is_first, lead(timestamp) OVER w IS NULL AS is_last
-			FROM readings
-			WINDOW w AS (PARTITION BY sensor_id, begin, n, value IS NULL ORDER BY timestamp)),
-		pieces AS (
-			SELECT sensor_id, width_bucket(bucket, $4::timestamptz[]) AS n, %[2]s
-			FROM (%[4]s) r
+				WHERE sensor_id = l.sensor_id AND timestamp >= l.begin AND timestamp >= $2 AND timestamp < $3) r
+			CROSS JOIN LATERAL generate_series(date_trunc('hour', oldest, 'UTC'), newest, interval '{{.Piece}}') AS at
+			{{- if .Rolled}}
 			UNION ALL
-			SELECT sensor_id, n, %[5]s
-			FROM neighbours
-			GROUP BY sensor_id, begin, n),
-		ordered AS (
-			SELECT *, sum(sum) OVER b / nullif(sum(usable) OVER b, 0) AS mean, lead(first_at) OVER o AS next,
-				lag(first_at) OVER o IS NULL AS is_first, lead(first_at) OVER o IS NULL AS is_last
-			FROM pieces
-			WINDOW b AS (PARTITION BY sensor_id, n, usable = 0), o AS (PARTITION BY sensor_id, n, usable = 0 ORDER BY first_at))
-		SELECT sensor_id, n, sum(count), sum(good), sum(usable), sum(sum), min(min), max(max),
-			sum(m2 + usable * (sum / nullif(usable, 0) - mean) ^ 2),
-			min(first_at), max(first) FILTER (WHERE is_first), max(last_at), max(last) FILTER (WHERE is_last),
-			sum(integral + coalesce(last * date_part('epoch', next - last_at), 0)), NULL::float8[], 0, 0
-		FROM ordered
-		GROUP BY sensor_id, n
-		UNION ALL (
-		SELECT i.id, 0, 0, 0, 0, NULL, NULL, NULL, NULL, d.timestamp, d.value, d.timestamp, d.value, NULL, NULL, 0, 0
+			SELECT i.id, $2::timestamptz, $4::timestamptz FROM unnest($1::int[]) AS i (id) WHERE $2 < $4
+			UNION ALL
+			SELECT sensor_id, hour, hour + interval '1 hour' FROM dirty
+			{{- if .Minutes}}
+			UNION ALL
+			SELECT sensor_id, bucket, bucket + interval '1 hour' FROM hours WHERE NOT minutes
+			{{- end}}
+			{{- if .Gap}}
+			UNION ALL
+			SELECT sensor_id, bucket, bucket + interval '1 hour' FROM hours WHERE pause > {{.Gap}}
+			{{- end}}
+			{{- end}})
+		SELECT s.sensor_id, s.begin AS at, 0 AS count, 0 AS good, 0 AS usable, NULL::float8 AS sum, NULL::float8 AS m2, NULL::float8 AS min,
+			NULL::float8 AS max, NULL::float8 AS first, NULL::timestamptz AS first_at, NULL::float8 AS last, NULL::timestamptz AS last_at,
+			NULL::float8 AS integral, NULL::timestamptz AS begin_at, NULL::timestamptz AS end_at, NULL::bytea AS sketch, r.readings
+		FROM (SELECT sensor_id, begin, until FROM stretches ORDER BY sensor_id, begin) s
+		CROSS JOIN LATERAL (
+			SELECT string_agg(` + packed + `, '') AS readings
+			FROM sensor_data
+			WHERE sensor_id = s.sensor_id AND timestamp >= s.begin AND timestamp < s.until AND timestamp >= $2 AND timestamp < $3) r
+		WHERE r.readings IS NOT NULL
+		{{- if .Rolled}}
+		UNION ALL
+		{{- if .Minutes}}
+		SELECT m.sensor_id, m.bucket, m.count, m.good, m.usable, m.sum, m.m2, m.min, m.max,
+			{{if .Ends}}m.first, m.first_at, m.last, m.last_at, m.integral{{else}}NULL, NULL, NULL, NULL, NULL{{end}}, NULL, NULL, NULL, NULL
+		FROM hours h
+		JOIN rollup_1m m ON m.sensor_id = h.sensor_id AND m.bucket >= h.bucket AND m.bucket < h.bucket + interval '1 hour'
+		WHERE h.minutes
+		{{- else}}
+		SELECT sensor_id, bucket, count, good, usable, sum, m2, min, max,
+			{{if .Ends}}first, first_at, last, last_at, integral{{else}}NULL, NULL, NULL, NULL, NULL{{end}},
+			{{if .Gap}}begin_at, end_at{{else}}NULL, NULL{{end}}, {{if .Sketches}}sketch{{else}}NULL{{end}}, NULL
+		FROM hours
+		{{- if .Gap}}
+		WHERE coalesce(pause <= {{.Gap}}, true)
+		{{- end}}
+		{{- end}}
+		{{- end}}
+		{{- if .Ends}}
+		UNION ALL
+		SELECT i.id, d.timestamp, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, d.reading
 		FROM unnest($1::int[]) AS i (id)
 		CROSS JOIN LATERAL (
-			SELECT timestamp, value
+			SELECT timestamp, ` + packed + ` AS reading
 			FROM sensor_data
-			WHERE sensor_id = i.id AND timestamp < $2 AND timestamp >= $2::timestamptz - make_interval(secs => %[6]f) AND %[1]s
+			WHERE sensor_id = i.id AND timestamp < $2 AND timestamp >= $2::timestamptz - interval '` + holdBack.String() + `' AND ` + usable + `
 			ORDER BY timestamp DESC
 			LIMIT 1) d
-		WHERE %[7]t)
-		ORDER BY 1, 2`, usable, rollupColumns, sparse, table, rollupAggregates, holdBack.Seconds(), q.Ends)
-}
+		{{- end}}
+		ORDER BY 1, 2`))

@@ -3,6 +3,7 @@ package store_test
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -28,7 +29,7 @@ func differs(got, want map[int64][]store.Bucket) (store.Bucket, store.Bucket, bo
 			if !a.Start.Equal(b.Start) || !a.End.Equal(b.End) || a.Readings != b.Readings || a.Good != b.Good || a.Usable != b.Usable ||
 				!same(a.Min, b.Min, 0) || !same(a.Max, b.Max, 0) || !same(a.First, b.First, 0) || !same(a.Last, b.Last, 0) ||
 				!a.FirstAt.Equal(b.FirstAt) || !a.LastAt.Equal(b.LastAt) || !same(a.Sum, b.Sum, scale) || !same(a.M2, b.M2, scale*scale) ||
-				!same(a.TimeWeighted, b.TimeWeighted, b.Max-b.Min) {
+				!same(a.TimeWeighted, b.TimeWeighted, b.Max-b.Min) || a.Gaps != b.Gaps || a.LongestGap != b.LongestGap {
 				return a, b, true
 			}
 		}
@@ -54,7 +55,7 @@ func TestAHistoryOfRollupsIsThatOfTheReadings(t *testing.T) {
 	}
 	_, _, err := s.Write(t.Context(), dense, also)
 	ok(t, err)
-	counts := map[store.Source]int{}
+	counts, sketched := map[store.Source]int{}, 0
 	for round := range 12 {
 		_, _, err := s.Write(t.Context(), randomReadings(rnd, now), also)
 		ok(t, err)
@@ -76,13 +77,20 @@ func TestAHistoryOfRollupsIsThatOfTheReadings(t *testing.T) {
 			q := store.HistoryQuery{
 				Sensors: []int64{1, 2, 3, 4}, Start: start, End: end, Bounds: interval(t, width).Bounds(start, end, zone(t, place)), Ends: true, Now: now,
 			}
-			got, source, err := s.History(t.Context(), q)
+			if rnd.IntN(2) == 0 {
+				q.Percentiles, q.Gap = []float64{0.05, 0.5, rnd.Float64()}, time.Duration(1+rnd.IntN(1<<rnd.IntN(16)))*time.Second
+			}
+			source := store.SourceOf(q)
+			got, err := s.HistoryOf(t.Context(), q, source)
 			ok(t, err)
 			counts[source]++
 			want, err := s.HistoryOf(t.Context(), q, store.Raw)
 			ok(t, err)
 			if a, b, differ := differs(got, want); differ {
-				t.Fatalf("round %d, %s in %s of [%v, %v) by %s:\n got %+v\nwant %+v", round, width, place, start, end, source, a, b)
+				t.Fatalf("round %d, %s in %s of [%v, %v) by %s, gaps of %v:\n got %+v\nwant %+v", round, width, place, start, end, source, q.Gap, a, b)
+			}
+			if source == store.ByHour && q.Gap > 0 {
+				sketched += checkPercentiles(t, s, q, got)
 			}
 		}
 	}
@@ -91,7 +99,45 @@ func TestAHistoryOfRollupsIsThatOfTheReadings(t *testing.T) {
 			t.Errorf("no question was answered by %s", source)
 		}
 	}
-	t.Logf("answered by %v", counts)
+	if sketched == 0 {
+		t.Error("no percentile was of a sketch")
+	}
+	t.Logf("answered by %v, %d percentiles of sketches", counts, sketched)
+}
+
+// checkPercentiles compares with the readings themselves, and returns how many were compared.
+func checkPercentiles(t *testing.T, s *store.Store, q store.HistoryQuery, got map[int64][]store.Bucket) (n int) {
+	t.Helper()
+	for sensor, list := range got {
+		rs := all(t, s, sensor)
+		for _, b := range list {
+			var values []float64
+			for _, r := range rs {
+				if !r.Timestamp.Before(later(b.Start, q.Start)) && r.Timestamp.Before(b.End) && r.Timestamp.Before(q.End) && r.Quality != store.Bad &&
+					math.Abs(r.Value) <= 1e140 {
+					values = append(values, r.Value)
+				}
+			}
+			slices.Sort(values)
+			if len(values) > 0 != (len(b.Percentiles) > 0) || b.PercentileError > 0.02 {
+				t.Fatalf("%d values, percentiles %v, error %v", len(values), b.Percentiles, b.PercentileError)
+			}
+			for i, p := range b.Percentiles {
+				if want, slack := percentile(values, q.Percentiles[i], b.PercentileError); math.Abs(p-want) > slack {
+					t.Fatalf("p%v of %d values: got %v, want %v within %v", q.Percentiles[i]*100, len(values), p, want, slack)
+				}
+				n++
+			}
+		}
+	}
+	return n
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func TestTheSourceIsTheCoarsestThatFits(t *testing.T) {
@@ -108,8 +154,10 @@ func TestTheSourceIsTheCoarsestThatFits(t *testing.T) {
 		"minutes":                           {"1m", "UTC", 48, nil, store.ByMinute},
 		"seconds":                           {"1s", "UTC", 4, nil, store.Raw},
 		"a range that is hardly an hour":    {"1m", "UTC", 2, nil, store.Raw},
-		"percentiles are of readings":       {"1h", "UTC", 48, func(q *store.HistoryQuery) { q.Percentiles = []float64{0.5} }, store.Raw},
-		"gaps are between readings":         {"1h", "UTC", 48, func(q *store.HistoryQuery) { q.Gap = time.Minute }, store.Raw},
+		"hours have sketches":               {"1h", "UTC", 48, func(q *store.HistoryQuery) { q.Percentiles = []float64{0.5} }, store.ByHour},
+		"hours know of gaps":                {"1h", "UTC", 48, func(q *store.HistoryQuery) { q.Gap = time.Minute }, store.ByHour},
+		"minutes have no sketches":          {"15m", "UTC", 48, func(q *store.HistoryQuery) { q.Percentiles = []float64{0.5} }, store.Raw},
+		"minutes know of no gaps":           {"15m", "UTC", 48, func(q *store.HistoryQuery) { q.Gap = time.Minute }, store.Raw},
 		"one bucket is made of whole hours": {"1mo", "UTC", 48, nil, store.ByHour},
 	}
 	for name, tt := range tests {

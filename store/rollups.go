@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -30,8 +29,6 @@ const (
 	rollupRest = 20 * time.Second
 	// marksAtOnce is how many transactions' marks are taken at once.
 	marksAtOnce = 2000
-	// denseHour is from how many readings on an hour's minutes are kept: below, they would take more room than the readings.
-	denseHour = 240
 )
 
 // usable is the condition of readings that count in values. The bound keeps sums of squares within float8.
@@ -181,75 +178,13 @@ func takeDue(ctx context.Context, tx *sqlx.Tx, through time.Time, size int) ([]s
 	return due, tx.SelectContext(ctx, &due, q, through, size)
 }
 
-// rollUp makes the rollups of hours anew. An hour without readings has none.
-func rollUp(ctx context.Context, tx *sqlx.Tx, hours []sensorHour) error {
-	sensors := make([]int64, len(hours))
-	first, last := hours[0].Hour, hours[0].Hour
-	for i, h := range hours {
-		sensors[i] = h.SensorID
-		if h.Hour.Before(first) {
-			first = h.Hour
-		}
-		if h.Hour.After(last) {
-			last = h.Hour
-		}
-	}
-	starts := timestamps(len(hours), func(i int) time.Time { return hours[i].Hour })
-	for _, q := range []string{
-		`DELETE FROM rollup_1h r USING unnest($1::int[], $2::timestamptz[]) AS d (sensor_id, hour)
-			WHERE r.sensor_id = d.sensor_id AND r.bucket = d.hour`,
-		`DELETE FROM rollup_1m r USING unnest($1::int[], $2::timestamptz[]) AS d (sensor_id, hour)
-			WHERE r.sensor_id = d.sensor_id AND r.bucket >= d.hour AND r.bucket < d.hour + interval '1 hour'`,
-	} {
-		if _, err := tx.ExecContext(ctx, q, int32s(sensors), starts); err != nil {
-			return err
-		}
-	}
-	// $3 and $4 let the planner leave out partitions. A neighbour is the next usable reading of the same hour.
-	q := fmt.Sprintf(`
-		WITH due AS (SELECT * FROM unnest($1::int[], $2::timestamptz[]) AS d (sensor_id, hour)),
-		readings AS (
-			SELECT d.sensor_id, d.hour, r.timestamp, r.quality, CASE WHEN %[1]s THEN r.value END AS value
-			FROM due d
-			CROSS JOIN LATERAL (
-				SELECT timestamp, value, quality
-				FROM sensor_data
-				WHERE sensor_id = d.sensor_id AND timestamp >= d.hour AND timestamp < d.hour + interval '1 hour'
-					AND timestamp >= $3 AND timestamp < $4) r),
-		neighbours AS MATERIALIZED (
-			SELECT sensor_id, hour, date_trunc('minute', timestamp, 'UTC') AS minute, timestamp, quality, value,
-				lag(timestamp) OVER w AS before, lead(timestamp) OVER w AS next
-			FROM readings
-			WINDOW w AS (PARTITION BY sensor_id, hour, value IS NULL ORDER BY timestamp)),
-		hours AS (
-			INSERT INTO rollup_1h (sensor_id, bucket, %[2]s, minutes)
-			SELECT sensor_id, hour, %[3]s, count(*) >= $5
-			FROM (SELECT *, before IS NULL AS is_first, next IS NULL AS is_last FROM neighbours) n
-			GROUP BY sensor_id, hour
-			RETURNING sensor_id, bucket, minutes)
-		INSERT INTO rollup_1m (sensor_id, bucket, %[2]s)
-		SELECT sensor_id, minute, %[3]s
-		FROM (
-			SELECT n.sensor_id, n.minute, n.timestamp, n.quality, n.value, CASE WHEN n.next < n.minute + interval '1 minute' THEN n.next END AS next,
-				n.before IS NULL OR n.before < n.minute AS is_first, n.next IS NULL OR n.next >= n.minute + interval '1 minute' AS is_last
-			FROM neighbours n
-			JOIN hours h ON h.sensor_id = n.sensor_id AND h.bucket = n.hour AND h.minutes) n
-		GROUP BY sensor_id, minute`, usable, rollupColumns, rollupAggregates)
-	_, err := tx.ExecContext(ctx, q, int32s(sensors), starts, first, last.Add(time.Hour), denseHour)
-	return err
+func hourSensors(hours []sensorHour) []byte {
+	return int32sOf(len(hours), func(i int) int64 { return hours[i].SensorID })
 }
 
-// rollupColumns are what a rollup says of its readings, and rollupAggregates how: over rows with timestamp, quality, value (NULL
-// where it is not usable), next (the instant of the next usable one in the bucket), is_first and is_last.
-const (
-	rollupColumns    = `count, usable, good, first_at, last_at, sum, m2, min, max, first, last, integral`
-	rollupAggregates = `
-		count(*), count(value), count(*) FILTER (WHERE quality = 0),
-		min(timestamp) FILTER (WHERE value IS NOT NULL), max(timestamp) FILTER (WHERE value IS NOT NULL),
-		sum(value), var_pop(value) * count(value), min(value), max(value),
-		max(value) FILTER (WHERE is_first), max(value) FILTER (WHERE is_last),
-		CASE WHEN count(value) > 0 THEN coalesce(sum(value * date_part('epoch', next - timestamp)), 0) END`
-)
+func hourStarts(hours []sensorHour) []byte {
+	return timestamps(len(hours), func(i int) time.Time { return hours[i].Hour })
+}
 
 // RollupLag is what waits to be rolled up: transactions whose marks were not looked at, and hours that are over.
 func (s *Store) RollupLag(ctx context.Context) (marks, hours int64, err error) {

@@ -2788,7 +2788,7 @@ type StatisticsAnswer struct {
 	// Interval Null means the whole range.
 	Interval nullable.Nullable[string] `json:"interval"`
 
-	// PercentileError Relative to the percentile's value; 0 when it is exact.
+	// PercentileError How much of itself each of the two values may be off between which a percentile lies; 0 when they are exact.
 	PercentileError float64 `json:"percentile_error"`
 
 	// PercentileMethod From all values, or from sketches of them.

@@ -2788,7 +2788,7 @@ type StatisticsAnswer struct {
 	// Interval Null means the whole range.
 	Interval nullable.Nullable[string] `json:"interval"`
 
-	// PercentileError Relative to the percentile's value; 0 when it is exact.
+	// PercentileError How much of itself each of the two values may be off between which a percentile lies; 0 when they are exact.
 	PercentileError float64 `json:"percentile_error"`
 
 	// PercentileMethod From all values, or from sketches of them.
@@ -4965,8 +4965,12 @@ type ClientInterface interface {
 	// All figures of one or more sensors at once, of the whole range or of each `interval` in it; those of `GET /api/data/history` have
 	// the same definitions. Besides, percentiles (interpolated between the two nearest values), gaps (pauses between two readings, whatever
 	// their quality, that are longer than `gap_seconds`; the one before a bucket's first reading belongs to that bucket), and the rate.
-	// `percentile_method` says how percentiles were found, and `percentile_error` by how much of their value they may be off.
 	// An interval without readings is left out.
+	//
+	// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when there are
+	// buckets that do not consist of whole hours in UTC. Else they come from sketches of the hours: `percentile_error` is how much of
+	// itself each of the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are
+	// spread over many sizes. Everything else, gaps included, is exact.
 	//
 	// Corresponds with GET /api/data/statistics (the `GetStatistics` operationId).
 	GetStatistics(ctx context.Context, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6289,8 +6293,12 @@ func (c *Client) ListRejections(ctx context.Context, params *ListRejectionsParam
 // All figures of one or more sensors at once, of the whole range or of each `interval` in it; those of `GET /api/data/history` have
 // the same definitions. Besides, percentiles (interpolated between the two nearest values), gaps (pauses between two readings, whatever
 // their quality, that are longer than `gap_seconds`; the one before a bucket's first reading belongs to that bucket), and the rate.
-// `percentile_method` says how percentiles were found, and `percentile_error` by how much of their value they may be off.
 // An interval without readings is left out.
+//
+// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when there are
+// buckets that do not consist of whole hours in UTC. Else they come from sketches of the hours: `percentile_error` is how much of
+// itself each of the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are
+// spread over many sizes. Everything else, gaps included, is exact.
 //
 // Corresponds with GET /api/data/statistics (the `GetStatistics` operationId).
 func (c *Client) GetStatistics(ctx context.Context, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -11887,8 +11895,12 @@ type ClientWithResponsesInterface interface {
 	// All figures of one or more sensors at once, of the whole range or of each `interval` in it; those of `GET /api/data/history` have
 	// the same definitions. Besides, percentiles (interpolated between the two nearest values), gaps (pauses between two readings, whatever
 	// their quality, that are longer than `gap_seconds`; the one before a bucket's first reading belongs to that bucket), and the rate.
-	// `percentile_method` says how percentiles were found, and `percentile_error` by how much of their value they may be off.
 	// An interval without readings is left out.
+	//
+	// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when there are
+	// buckets that do not consist of whole hours in UTC. Else they come from sketches of the hours: `percentile_error` is how much of
+	// itself each of the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are
+	// spread over many sizes. Everything else, gaps included, is exact.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -18862,8 +18874,12 @@ func (c *ClientWithResponses) ListRejectionsWithResponse(ctx context.Context, pa
 // All figures of one or more sensors at once, of the whole range or of each `interval` in it; those of `GET /api/data/history` have
 // the same definitions. Besides, percentiles (interpolated between the two nearest values), gaps (pauses between two readings, whatever
 // their quality, that are longer than `gap_seconds`; the one before a bucket's first reading belongs to that bucket), and the rate.
-// `percentile_method` says how percentiles were found, and `percentile_error` by how much of their value they may be off.
 // An interval without readings is left out.
+//
+// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when there are
+// buckets that do not consist of whole hours in UTC. Else they come from sketches of the hours: `percentile_error` is how much of
+// itself each of the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are
+// spread over many sizes. Everything else, gaps included, is exact.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -362,8 +362,12 @@ export const getHistory = <ThrowOnError extends boolean = false>(options: Option
  * All figures of one or more sensors at once, of the whole range or of each `interval` in it; those of `GET /api/data/history` have
  * the same definitions. Besides, percentiles (interpolated between the two nearest values), gaps (pauses between two readings, whatever
  * their quality, that are longer than `gap_seconds`; the one before a bucket's first reading belongs to that bucket), and the rate.
- * `percentile_method` says how percentiles were found, and `percentile_error` by how much of their value they may be off.
  * An interval without readings is left out.
+ *
+ * Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when there are
+ * buckets that do not consist of whole hours in UTC. Else they come from sketches of the hours: `percentile_error` is how much of
+ * itself each of the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are
+ * spread over many sizes. Everything else, gaps included, is exact.
  *
  */
 export const getStatistics = <ThrowOnError extends boolean = false>(options: Options<GetStatisticsData, ThrowOnError>) => (options.client ?? client).get<GetStatisticsResponses, GetStatisticsErrors, ThrowOnError>({

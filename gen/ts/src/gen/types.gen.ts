@@ -507,7 +507,7 @@ export type StatisticsAnswer = {
      */
     percentile_method: 'exact' | 'sketch';
     /**
-     * Relative to the percentile's value; 0 when it is exact.
+     * How much of itself each of the two values may be off between which a percentile lies; 0 when they are exact.
      */
     percentile_error: number;
     /**
