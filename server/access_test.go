@@ -27,6 +27,11 @@ type row struct {
 
 func at(path string) func(*system) string { return func(*system) string { return path } }
 
+func atUser(s *system) string {
+	s.made++
+	return fmt.Sprintf("/api/users/%d", s.addUser(fmt.Sprintf("user %d", s.made), store.Viewer, true).ID)
+}
+
 func atGateway(rest string) func(*system) string {
 	return func(s *system) string { return fmt.Sprintf("/api/gateways/%d%s", s.addGateway().ID, rest) }
 }
@@ -101,6 +106,11 @@ var rows = map[string]row{
 	"logout":           {store.Viewer, at("/api/auth/logout"), "", 204},
 	"getMe":            {store.Viewer, at("/api/auth/me"), "", 200},
 	"changePassword":   {store.Viewer, at("/api/auth/me/password"), `{"current_password":"` + password + `","new_password":"` + password + `"}`, 204},
+	"listUsers":        {store.Admin, at("/api/users"), "", 200},
+	"createUser":       {store.Admin, at("/api/users"), `{"username":"NEW","email":"NEW@x","role":"viewer","password":"long enough"}`, 201},
+	"getUser":          {store.Admin, atUser, "", 200},
+	"updateUser":       {store.Admin, atUser, `{"role":"operator"}`, 200},
+	"deleteUser":       {store.Admin, atUser, "", 200},
 	"listGateways":     {store.Viewer, at("/api/gateways"), "", 200},
 	"createGateway":    {store.Engineer, at("/api/gateways"), `{"key":"NEW","name":"x"}`, 201},
 	"getGateway":       {store.Viewer, atGateway(""), "", 200},

@@ -213,10 +213,10 @@ func TestThirdSecretRevokesTheFirst(t *testing.T) {
 	}
 }
 
-// pages follows Link to the end and returns the rows of each page as JSON.
-func (s *system) pages(path string) (rows []json.RawMessage, pages int) {
+// pages follows Link to the end, as the user with the role, and returns the rows of each page as JSON.
+func (s *system) pages(role store.Role, path string) (rows []json.RawMessage, pages int) {
 	s.t.Helper()
-	token := s.token(s.users[store.Viewer])
+	token := s.token(s.users[role])
 	for path != "" {
 		res := s.send("GET", path, token, "")
 		var page []json.RawMessage
@@ -269,7 +269,7 @@ func TestPagesHoldEveryRowOnceAndKeepTheFilter(t *testing.T) {
 		{fmt.Sprintf("/api/data/latest?gateway_id=%d", other.ID), 0, 1},
 	}
 	for _, test := range tests {
-		rows, pages := s.pages(test.path)
+		rows, pages := s.pages(store.Viewer, test.path)
 		seen := map[string]bool{}
 		for _, r := range rows {
 			seen[string(r)] = true

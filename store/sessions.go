@@ -50,7 +50,7 @@ func (s *Store) Rotate(ctx context.Context, used, next string, ttl time.Duration
 		const q = `
 			SELECT t.session_id::text AS session_id, t.used_at,
 				s.ended_at IS NULL AND s.expires_at > now() AND u.is_active AS alive,
-				u.id, u.username, u.email, u.password_hash, u.role, u.is_active, u.created_at, u.updated_at
+				u.id, u.username, u.email, u.password_hash, u.role, u.is_active, u.version, u.created_at, u.updated_at
 			FROM refresh_tokens t
 			JOIN sessions s ON s.id = t.session_id
 			JOIN users u ON u.id = s.user_id

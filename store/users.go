@@ -35,11 +35,12 @@ type User struct {
 	PasswordHash string    `db:"password_hash"`
 	Role         Role      `db:"role"`
 	IsActive     bool      `db:"is_active"`
+	Version      int64     `db:"version"` // counts changes by admins
 	CreatedAt    time.Time `db:"created_at"`
 	UpdatedAt    time.Time `db:"updated_at"`
 }
 
-const userColumns = `id, username, email, password_hash, role, is_active, created_at, updated_at`
+const userColumns = `id, username, email, password_hash, role, is_active, version, created_at, updated_at`
 
 // CreateUser adds u and returns it with its id. A taken username or email is ErrConflict.
 func (s *Store) CreateUser(ctx context.Context, u User) (User, error) {
@@ -48,7 +49,7 @@ func (s *Store) CreateUser(ctx context.Context, u User) (User, error) {
 		VALUES ($1, $2, $3, $4, $5)
 		RETURNING ` + userColumns
 	err := s.api.GetContext(ctx, &u, q, u.Username, u.Email, u.PasswordHash, u.Role, u.IsActive)
-	return u, explain(fmt.Sprintf("user %q", u.Username), err)
+	return u, explain(fmt.Sprintf("user %q", u.Username), emailTaken(err))
 }
 
 // CreateFirstUser adds u when there is no user at all, and reports whether it did. Instances that start together make one.

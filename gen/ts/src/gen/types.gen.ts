@@ -114,7 +114,7 @@ export type RefreshRequest = {
 
 export type PasswordChange = {
     current_password: string;
-    new_password: string;
+    new_password: NewPassword;
 };
 
 export type Tokens = {
@@ -145,6 +145,45 @@ export type User = {
     is_superuser: boolean;
     created_at: string;
     updated_at: string;
+};
+
+/**
+ * What the user logs in as; upper and lower case differ.
+ */
+export type Username = string;
+
+export type Email = string;
+
+export type NewPassword = string;
+
+export type UserCreate = {
+    username: Username;
+    email: Email;
+    role: Role;
+    password: NewPassword;
+    /**
+     * False refuses logins.
+     */
+    is_active?: boolean;
+};
+
+export type UserUpdate = {
+    username?: Username;
+    email?: Email;
+    role?: Role;
+    password?: NewPassword;
+    is_active?: boolean;
+};
+
+export type UserDeletion = {
+    /**
+     * True when nothing was changed.
+     */
+    dry_run: boolean;
+    /**
+     * How many logins that had not ended.
+     */
+    sessions: number;
 };
 
 export type Gateway = {
@@ -2095,6 +2134,288 @@ export type ChangePasswordResponses = {
 };
 
 export type ChangePasswordResponse = ChangePasswordResponses[keyof ChangePasswordResponses];
+
+export type ListUsersData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * Only the user of this name.
+         */
+        username?: Username;
+        /**
+         * Only users with this very role.
+         */
+        role?: Role;
+        /**
+         * Only users who may, or may not, log in.
+         */
+        is_active?: boolean;
+        /**
+         * How many at most.
+         */
+        limit?: number;
+        /**
+         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         */
+        cursor?: string;
+        /**
+         * Also send `X-Total-Count`.
+         */
+        count?: boolean;
+    };
+    url: '/api/users';
+};
+
+export type ListUsersErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type ListUsersError = ListUsersErrors[keyof ListUsersErrors];
+
+export type ListUsersResponses = {
+    /**
+     * A page of users.
+     */
+    200: Array<User>;
+};
+
+export type ListUsersResponse = ListUsersResponses[keyof ListUsersResponses];
+
+export type CreateUserData = {
+    body: UserCreate;
+    path?: never;
+    query?: never;
+    url: '/api/users';
+};
+
+export type CreateUserErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * The `Content-Type` is not one the operation takes.
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type CreateUserError = CreateUserErrors[keyof CreateUserErrors];
+
+export type CreateUserResponses = {
+    /**
+     * The new user.
+     */
+    201: User;
+};
+
+export type CreateUserResponse = CreateUserResponses[keyof CreateUserResponses];
+
+export type DeleteUserData = {
+    body?: never;
+    headers?: {
+        /**
+         * The `ETag` that the change is based on; 412 when it is no longer the current one.
+         */
+        'If-Match'?: string;
+    };
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: {
+        /**
+         * Answer what would go and change nothing.
+         */
+        dry_run?: boolean;
+    };
+    url: '/api/users/{id}';
+};
+
+export type DeleteUserErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * Somebody has changed it since the `ETag` was read.
+     */
+    412: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type DeleteUserError = DeleteUserErrors[keyof DeleteUserErrors];
+
+export type DeleteUserResponses = {
+    /**
+     * What went, or would go.
+     */
+    200: UserDeletion;
+};
+
+export type DeleteUserResponse = DeleteUserResponses[keyof DeleteUserResponses];
+
+export type GetUserData = {
+    body?: never;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/users/{id}';
+};
+
+export type GetUserErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type GetUserError = GetUserErrors[keyof GetUserErrors];
+
+export type GetUserResponses = {
+    /**
+     * The user.
+     */
+    200: User;
+};
+
+export type GetUserResponse = GetUserResponses[keyof GetUserResponses];
+
+export type UpdateUserData = {
+    body: UserUpdate;
+    headers?: {
+        /**
+         * The `ETag` that the change is based on; 412 when it is no longer the current one.
+         */
+        'If-Match'?: string;
+    };
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/users/{id}';
+};
+
+export type UpdateUserErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * Somebody has changed it since the `ETag` was read.
+     */
+    412: Problem;
+    /**
+     * The `Content-Type` is not one the operation takes.
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type UpdateUserError = UpdateUserErrors[keyof UpdateUserErrors];
+
+export type UpdateUserResponses = {
+    /**
+     * The user.
+     */
+    200: User;
+};
+
+export type UpdateUserResponse = UpdateUserResponses[keyof UpdateUserResponses];
 
 export type ListGatewaysData = {
     body?: never;

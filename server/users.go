@@ -1,0 +1,138 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// ListUsers answers GET /api/users.
+func (s *Server) ListUsers(ctx context.Context, req api.ListUsersRequestObject) (api.ListUsersResponseObject, error) {
+	p := req.Params
+	after, err := idCursor(p.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	f := store.UserFilter{Username: p.Username, Role: (*store.Role)(p.Role), IsActive: p.IsActive}
+	list, err := s.store.Users(ctx, f, after, *p.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	list, link := page(ctx, list, *p.Limit, func(u store.User) string { return encodeID(u.ID) })
+	res := api.ListUsers200JSONResponse{Body: each(list, userJSON)}
+	res.Headers.Link = link
+	if *p.Count {
+		n, err := s.store.CountUsers(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		res.Headers.XTotalCount = &n
+	}
+	return res, nil
+}
+
+// CreateUser answers POST /api/users.
+func (s *Server) CreateUser(ctx context.Context, req api.CreateUserRequestObject) (api.CreateUserResponseObject, error) {
+	b := req.Body
+	hash, err := s.auth.passwords.hash(ctx, b.Password)
+	if err != nil {
+		return nil, err
+	}
+	u, err := s.store.CreateUser(ctx, store.User{
+		Username: b.Username, Email: b.Email, PasswordHash: hash, Role: store.Role(b.Role), IsActive: orTrue(b.IsActive),
+	})
+	if err != nil {
+		return nil, userProblem(err, b.Username, b.Email)
+	}
+	s.auth.record(ctx, "added", u.ID)
+	return api.CreateUser201JSONResponse{
+		Body:    userJSON(u),
+		Headers: api.CreateUser201ResponseHeaders{ETag: etag(u.Version), Location: fmt.Sprintf("/api/users/%d", u.ID)},
+	}, nil
+}
+
+// GetUser answers GET /api/users/{id}.
+func (s *Server) GetUser(ctx context.Context, req api.GetUserRequestObject) (api.GetUserResponseObject, error) {
+	u, err := s.store.User(ctx, req.ID)
+	if err != nil {
+		return nil, err
+	}
+	return api.GetUser200JSONResponse{TheUserJSONResponse: theUser(u)}, nil
+}
+
+// UpdateUser answers PUT /api/users/{id}.
+func (s *Server) UpdateUser(ctx context.Context, req api.UpdateUserRequestObject) (api.UpdateUserResponseObject, error) {
+	b := req.Body
+	version, err := ifMatch(req.Params.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	change := store.UserChange{Username: b.Username, Email: b.Email, Role: (*store.Role)(b.Role), IsActive: b.IsActive}
+	if b.Password != nil {
+		hash, err := s.auth.passwords.hash(ctx, *b.Password)
+		if err != nil {
+			return nil, err
+		}
+		change.PasswordHash = &hash
+	}
+	u, ended, err := s.store.UpdateUser(ctx, req.ID, version, change)
+	if err != nil {
+		return nil, userProblem(err, orZero(b.Username), orZero(b.Email))
+	}
+	s.auth.forgetUser(u.ID, ended)
+	s.auth.record(ctx, "changed", u.ID)
+	return api.UpdateUser200JSONResponse{TheUserJSONResponse: theUser(u)}, nil
+}
+
+// DeleteUser answers DELETE /api/users/{id}.
+func (s *Server) DeleteUser(ctx context.Context, req api.DeleteUserRequestObject) (api.DeleteUserResponseObject, error) {
+	p := req.Params
+	version, err := ifMatch(p.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	ended, err := s.store.DeleteUser(ctx, req.ID, version, *p.DryRun)
+	if err != nil {
+		return nil, userProblem(err, "", "")
+	}
+	if !*p.DryRun {
+		s.auth.forgetUser(req.ID, ended)
+		s.auth.record(ctx, "deleted", req.ID)
+	}
+	return api.DeleteUser200JSONResponse{DryRun: *p.DryRun, Sessions: len(ended)}, nil
+}
+
+func theUser(u store.User) api.TheUserJSONResponse {
+	return api.TheUserJSONResponse{Body: userJSON(u), Headers: api.TheUserResponseHeaders{ETag: etag(u.Version)}}
+}
+
+// userProblem says what stands against a change of users.
+func userProblem(err error, username, email string) error {
+	switch {
+	case errors.Is(err, store.ErrEmailTaken):
+		return taken("email", email)
+	case errors.Is(err, store.ErrConflict):
+		return taken("username", username)
+	case errors.Is(err, store.ErrLastAdmin):
+		return &problem{status: 409, detail: "This is the last active admin; make another user one first."}
+	}
+	return err
+}
+
+// forgetUser makes a change of a user, and the end of these sessions, known here at once.
+func (a *Auth) forgetUser(user int64, ended []string) {
+	a.sessions.forgetUser(user)
+	for _, id := range ended {
+		a.forget(id)
+	}
+}
+
+// record logs what the caller did to a user.
+func (a *Auth) record(ctx context.Context, action string, user int64) {
+	a.log.LogAttrs(ctx, slog.LevelInfo, "users were changed", slog.String("action", action), slog.Int64("user_id", user),
+		slog.Int64("by_user_id", callOf(ctx).principal.User.ID))
+}
