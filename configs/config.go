@@ -108,6 +108,7 @@ func (c *Config) complete(lookup func(string) string) {
 		c.Cluster.DataDir = filepath.Join(c.DataDir, "postgres")
 	}
 	c.Database.URL = withoutDriver(c.Database.URL)
+	c.nameShareGroup()
 }
 
 // withoutDriver turns the form postgresql+asyncpg://…, which the system before this one took, into postgresql://….

@@ -1,8 +1,11 @@
 package configs
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -46,7 +49,20 @@ func (c *Config) KeepSecretKey() (path string, made bool, err error) {
 		c.origins = map[string]string{}
 	}
 	c.origins["server.secret_key"] = "file " + path
+	c.nameShareGroup()
 	return path, made, nil
+}
+
+// nameShareGroup makes the name of the shared subscription out of the secret key, unless one is set: so all instances that have the
+// key have it, and nobody can guess it.
+func (c *Config) nameShareGroup() {
+	if c.MQTT.ShareGroup != "" || c.OwnBroker() || c.Server.SecretKey == "" {
+		return
+	}
+	mac := hmac.New(sha256.New, []byte(c.Server.SecretKey))
+	mac.Write([]byte("mqtt share group"))
+	c.MQTT.ShareGroup = "oei-ms-" + hex.EncodeToString(mac.Sum(nil)[:8])
+	c.origins["mqtt.share_group"] = "SECRET_KEY"
 }
 
 func readKey(path string) (string, error) {

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -87,5 +88,25 @@ func TestASecretKeyThatCannotBeUsedIsExplained(t *testing.T) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
 		})
+	}
+}
+
+func TestTheShareGroupIsTheSecretKeysAndNotToBeGuessed(t *testing.T) {
+	group := func(env ...string) string { return mustLoad(t, sources{env: env}).MQTT.ShareGroup }
+	const key, other = "SECRET_KEY=hunter2-hunter2-hunter2-hunter2-hunter2", "SECRET_KEY=hunter3-hunter3-hunter3-hunter3-hunter3"
+	one := group(key, "MQTT_HOST=broker")
+	if !regexp.MustCompile(`^oei-ms-[0-9a-f]{16}$`).MatchString(one) || one != group(key, "MQTT_HOST=elsewhere", "PORT=9000") {
+		t.Errorf("got %q, want a name that depends on the key alone", one)
+	}
+	if one == group(other, "MQTT_HOST=broker") {
+		t.Errorf("got %q with two keys", one)
+	}
+	if got := group(key, "MQTT_HOST=broker", "OEI_MQTT_SHARE_GROUP=mine"); got != "mine" {
+		t.Errorf("got %q, want the one that is set", got)
+	}
+	c := mustLoad(t, sources{env: []string{"MQTT_HOST=broker"}})
+	c.DataDir = t.TempDir()
+	if _, _, err := c.KeepSecretKey(); err != nil || c.MQTT.ShareGroup == "" {
+		t.Errorf("with a key that was made: got %q, %v", c.MQTT.ShareGroup, err)
 	}
 }

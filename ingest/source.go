@@ -28,15 +28,15 @@ type SourceConfig struct {
 	Username       string        `mapstructure:"username"`
 	Password       string        `mapstructure:"password"`
 	TLS            bool          `mapstructure:"tls"`
-	ClientID       string        `mapstructure:"client_id"` // empty: made of the machine's name
-	ShareGroup     string        `mapstructure:"share_group"`
+	ClientID       string        `mapstructure:"client_id"`       // empty: made of the machine's name
+	ShareGroup     string        `mapstructure:"share_group"`     // that of all instances; whoever else joins it makes messages disappear
 	ReceiveMaximum int           `mapstructure:"receive_maximum"` // messages on their way to a commit; the broker holds back more
 	SessionExpiry  time.Duration `mapstructure:"session_expiry"`
 }
 
-// DefaultSourceConfig is right for one instance or several that share the work.
+// DefaultSourceConfig is right for one instance or several that share the work, once it has a ShareGroup that nobody can guess.
 func DefaultSourceConfig() SourceConfig {
-	return SourceConfig{Port: 1883, ShareGroup: "oei-ms", ReceiveMaximum: 1000, SessionExpiry: 7 * 24 * time.Hour}
+	return SourceConfig{Port: 1883, ReceiveMaximum: 1000, SessionExpiry: 7 * 24 * time.Hour}
 }
 
 // Validate reports every setting that cannot work.
@@ -51,7 +51,7 @@ func (c SourceConfig) Validate() error {
 	if c.SessionExpiry < 24*time.Hour {
 		errs = append(errs, fmt.Errorf("OEI_MQTT_SESSION_EXPIRY: %v is too short to outlast an outage; use 24h or more", c.SessionExpiry))
 	}
-	if !validKey(c.ShareGroup) {
+	if c.ShareGroup != "" && !validKey(c.ShareGroup) {
 		errs = append(errs, fmt.Errorf("OEI_MQTT_SHARE_GROUP: %q is not a name; use letters, digits, dots, dashes and underscores", c.ShareGroup))
 	}
 	return errors.Join(errs...)
@@ -250,16 +250,23 @@ func (s *Source) discard() {
 	}
 }
 
+// formerGroup was every instance's by default once; a session of then still has it.
+const formerGroup = "oei-ms"
+
 // subscribe asks for everything we understand, on every connection: that is harmless when the session has it already.
 func (s *Source) subscribe(ctx context.Context, cm *autopaho.ConnectionManager) {
 	const patience, pause = 10 * time.Second, 5 * time.Second
-	sub := &paho.Subscribe{}
+	sub, former := &paho.Subscribe{}, &paho.Unsubscribe{}
 	for _, f := range Filters {
 		sub.Subscriptions = append(sub.Subscriptions, paho.SubscribeOptions{Topic: "$share/" + s.cfg.ShareGroup + "/" + f, QoS: 1})
+		former.Topics = append(former.Topics, "$share/"+formerGroup+"/"+f)
 	}
 	for {
 		attempt, cancel := context.WithTimeout(ctx, patience)
 		_, err := cm.Subscribe(attempt, sub)
+		if err == nil && s.cfg.ShareGroup != formerGroup {
+			_, err = cm.Unsubscribe(attempt, former) // else everything came twice
+		}
 		cancel()
 		switch {
 		case err == nil:

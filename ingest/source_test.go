@@ -26,7 +26,7 @@ type inbox struct {
 
 func sourceConfig(b *mosquitto.Broker, id string) ingest.SourceConfig {
 	cfg := ingest.DefaultSourceConfig()
-	cfg.Host, cfg.Port, cfg.ClientID = b.Host(), b.Port(), id
+	cfg.Host, cfg.Port, cfg.ClientID, cfg.ShareGroup = b.Host(), b.Port(), id, "oei-ms-test"
 	return cfg
 }
 
@@ -105,6 +105,25 @@ func publisher(t *testing.T, b *mosquitto.Broker) func(qos byte, topic, payload 
 		if _, err := c.Publish(t.Context(), &paho.Publish{QoS: qos, Topic: topic, Payload: []byte(payload)}); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+func TestSourceLeavesItsFormerGroup(t *testing.T) {
+	b := mosquitto.Start(t)
+	cfg := sourceConfig(b, "one")
+	cfg.ShareGroup = "oei-ms"
+	former := receive(t, cfg, nil)
+	former.stop()
+	publish := publisher(t, b)
+	for n := range 10 { // while it is away
+		publish(1, t1, fmt.Sprint(n))
+	}
+	now := receive(t, sourceConfig(b, "one"), nil)
+	for n := 10; n < 20; n++ {
+		publish(1, t1, fmt.Sprint(n))
+	}
+	if got := payloads(now.next(20)); got != numbers(0, 20) {
+		t.Errorf("got %s, want each once", got)
 	}
 }
 
