@@ -125,7 +125,7 @@ func withRules(ctx context.Context, s *service, db *sql.DB, o options, ruled, pl
 			var rate, cost [2]float64
 			for i, keys := range [][]string{plain, ruled} {
 				title := []string{scenario.title, "  with rules"}[i]
-				f := &fleet{addr: s.mqtt, o: o, points: scenario.points, rate: scenario.rate, version: version}
+				f := &fleet{addrs: []string{s.mqtt}, o: o, points: scenario.points, rate: scenario.rate, version: version}
 				if err := measure(ctx, title, f, s, db, keys); err != nil {
 					return err
 				}
@@ -181,7 +181,7 @@ func flood(ctx context.Context, s *service, db *sql.DB, token string, o options,
 		}
 		arrived <- came
 	}()
-	others := &fleet{addr: s.mqtt, o: o, points: 1, rate: 2000, version: 20}
+	others := &fleet{addrs: []string{s.mqtt}, o: o, points: 1, rate: 2000, version: 20}
 	others.o.duration = within
 	secrets := make([]string, len(plain))
 	for i := range secrets {

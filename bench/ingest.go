@@ -55,7 +55,7 @@ func ingest(ctx context.Context, o options) (err error) {
 		if o.only != "" && o.only != scenario.name {
 			continue
 		}
-		f := &fleet{addr: s.mqtt, o: o, points: scenario.points, rate: scenario.rate, poison: scenario.poison, version: version}
+		f := &fleet{addrs: []string{s.mqtt}, o: o, points: scenario.points, rate: scenario.rate, poison: scenario.poison, version: version}
 		if err := measure(ctx, scenario.title, f, s, db, keys); err != nil {
 			return err
 		}

@@ -60,7 +60,7 @@ func writeRows(name string, rows, sensors int) error {
 
 // relayPeer is a Mosquitto that relays the same messages to a subscriber at QoS 1 who stores nothing.
 func relayPeer(ctx context.Context, dir string, o options, keys []string) error {
-	addr, stop, err := startMosquitto(ctx, dir)
+	addr, _, stop, err := startMosquitto(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func relayPeer(ctx context.Context, dir string, o options, keys []string) error 
 	}
 	defer sub.Close()
 	go func() { _ = relay(sub, &received) }() // ends with the connection
-	f := &fleet{addr: addr, o: o, points: 1}
+	f := &fleet{addrs: []string{addr}, o: o, points: 1}
 	half := make(chan int64, 1)
 	time.AfterFunc(o.duration/2, func() { half <- received.Load() })
 	end := make(chan int64, 1)
@@ -89,7 +89,7 @@ func relayPeer(ctx context.Context, dir string, o options, keys []string) error 
 
 // external is the service behind a Mosquitto: what it stores of what the same publishers send there.
 func external(ctx context.Context, dir string, o options) (err error) {
-	addr, stop, err := startMosquitto(ctx, dir)
+	addr, _, stop, err := startMosquitto(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func external(ctx context.Context, dir string, o options) (err error) {
 	}
 	time.AfterFunc(o.duration/2, count)
 	time.AfterFunc(o.duration, count)
-	f := &fleet{addr: addr, o: o, points: 1}
+	f := &fleet{addrs: []string{addr}, o: o, points: 1}
 	used := s.usage()
 	if err := f.run(ctx, keys, make([]string, len(keys))); err != nil {
 		return err
@@ -159,29 +159,25 @@ func relay(conn net.Conn, received *atomic.Int64) error {
 }
 
 // startMosquitto starts a broker that keeps all it cannot deliver at once.
-func startMosquitto(ctx context.Context, dir string) (addr string, stop func(), err error) {
+func startMosquitto(ctx context.Context, dir string) (addr string, pid int, stop func(), err error) {
 	path, err := exec.LookPath("mosquitto")
 	if err != nil {
 		path = "/usr/sbin/mosquitto"
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freePort()
 	if err != nil {
-		return "", nil, err
+		return "", 0, nil, err
 	}
-	addr = l.Addr().String()
-	if err := l.Close(); err != nil {
-		return "", nil, err
-	}
-	_, port, _ := net.SplitHostPort(addr)
+	addr = net.JoinHostPort("127.0.0.1", port)
 	conf := filepath.Join(dir, "mosquitto.conf")
 	text := "listener " + port + " 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0\nset_tcp_nodelay true\nlog_type error\n"
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
-		return "", nil, err
+		return "", 0, nil, err
 	}
 	cmd := exec.CommandContext(ctx, path, "-c", conf)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
-		return "", nil, fmt.Errorf("mosquitto: %w (./task setup installs it)", err)
+		return "", 0, nil, fmt.Errorf("mosquitto: %w (./task setup installs it)", err)
 	}
 	stop = func() {
 		_ = cmd.Process.Kill()
@@ -191,10 +187,10 @@ func startMosquitto(ctx context.Context, dir string) (addr string, stop func(), 
 		conn, err := net.Dial("tcp", addr)
 		if err == nil {
 			_ = conn.Close()
-			return addr, stop, nil
+			return addr, cmd.Process.Pid, stop, nil
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 	stop()
-	return "", nil, errors.New("mosquitto does not answer")
+	return "", 0, nil, errors.New("mosquitto does not answer")
 }

@@ -16,7 +16,7 @@ import (
 
 // fleet publishes as many gateways at once, as cheaply as can be: it shares the machine with what it measures.
 type fleet struct {
-	addr    string
+	addrs   []string // gateways connect to these in turn
 	o       options
 	points  int // readings in a message
 	rate    int // messages a second of all together; 0: as fast as it goes
@@ -51,7 +51,7 @@ func (f *fleet) run(ctx context.Context, keys []string, secrets []string) error 
 
 // publish is one gateway.
 func (f *fleet) publish(ctx context.Context, n int, key, secret string) error {
-	conn, err := dialMQTT(f.addr, key, secret, uint16(f.o.window))
+	conn, err := dialMQTT(f.addrs[n%len(f.addrs)], key, secret, uint16(f.o.window))
 	if err != nil {
 		return fmt.Errorf("gateway %s: %w", key, err)
 	}

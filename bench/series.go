@@ -63,7 +63,7 @@ func series(ctx context.Context, o options) (err error) {
 		return err
 	}
 	coming := func(version int, while func() error) error {
-		f := &fleet{addr: s.mqtt, o: o, points: o.points, rate: 20, version: version}
+		f := &fleet{addrs: []string{s.mqtt}, o: o, points: o.points, rate: 20, version: version}
 		f.o.duration = time.Hour
 		ctx, cancel := context.WithCancel(ctx)
 		done := make(chan error, 1)
