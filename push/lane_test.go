@@ -2,8 +2,6 @@ package push
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,58 +82,5 @@ func TestALaneTakesOnlySoManyAnswers(t *testing.T) {
 	}
 	if !l.reply(nil) {
 		t.Error("no room after all were taken")
-	}
-}
-
-// TestIndex compares the index with plain sets, and holds old lists to see that they stay as they were.
-func TestIndex(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
-	cs := make([]*conn, 20)
-	for i := range cs {
-		cs[i] = &conn{number: uint64(i)}
-	}
-	type held struct{ list, copied []listener }
-	var old []held
-	x, sets := make(index), map[Topic]map[*conn]bool{}
-	topics := []Topic{{Kind: Sensors, ID: 1}, {Kind: Sensors, ID: 2}, {Kind: Gateways, ID: 1}}
-	for range 5000 {
-		topic, c := topics[r.IntN(3)], cs[r.IntN(len(cs))]
-		if sets[topic] == nil {
-			sets[topic] = make(map[*conn]bool)
-		}
-		if r.IntN(2) == 0 {
-			x.add(topic, c, time.Duration(r.IntN(2)))
-			sets[topic][c] = true
-		} else {
-			x.remove(topic, c)
-			delete(sets[topic], c)
-		}
-		old = append(old, held{x[topic], slices.Clone(x[topic])})
-
-		a, b := x[topics[0]], x[topics[2]]
-		seen := make(map[*conn]int)
-		audience{a, nil, b}.each(func(c *conn, _ time.Duration) { seen[c]++ })
-		for _, c := range cs {
-			want := 0
-			if sets[topics[0]][c] || sets[topics[2]][c] {
-				want = 1
-			}
-			if seen[c] != want {
-				t.Fatalf("connection %d was visited %d times, want %d", c.number, seen[c], want)
-			}
-		}
-	}
-	for _, h := range old {
-		if !slices.Equal(h.list, h.copied) {
-			t.Fatal("a list changed while somebody held it")
-		}
-	}
-	for _, topic := range topics {
-		for _, c := range cs {
-			x.remove(topic, c)
-		}
-	}
-	if len(x) != 0 {
-		t.Errorf("%d topics are left without listeners", len(x))
 	}
 }

@@ -158,7 +158,7 @@ func (h *Hub) advance(ctx context.Context) error {
 		to := h.topics[Topic{Kind: followers}]
 		h.mu.RUnlock()
 		for _, u := range us {
-			for _, l := range to {
+			for l := range to.all() {
 				if !l.c.lane.offerAlarm(u) {
 					l.c.end(CloseBehind, "alarm events are not being taken; resume from the last one")
 				}
@@ -180,7 +180,7 @@ func (h *Hub) startOver(ctx context.Context) error {
 	h.mu.RLock()
 	to := h.topics[Topic{Kind: followers}]
 	h.mu.RUnlock()
-	for _, l := range to {
+	for l := range to.all() {
 		l.c.lane.learn(1<<63 - 1) // the writer finds that nothing goes on from where it is
 	}
 	return nil
