@@ -296,7 +296,7 @@ func TestManyWhoResumeDoNotEachReadTheLog(t *testing.T) {
 }
 
 func TestAStreamKeepsItsPlace(t *testing.T) {
-	l := newLane(1, 10)
+	l := newLane(1, 10, func() {})
 	l.follow(allSeverities, "e1", 0)
 	for _, offset := range []int64{1, 2, 1, 2, 3, 1} {
 		l.offerAlarm(&update{offset: offset, severity: 1})

@@ -21,14 +21,16 @@ const (
 	maxRefusals = 20               // of frames over the rate, in a row
 )
 
-// conn is one client. One goroutine reads, one writes; anybody may offer updates to its lane, or end it.
+// conn is one client. One goroutine reads and, while there is something to send, one writes; anybody may offer updates to its lane,
+// or end it.
 type conn struct {
-	hub    *Hub
-	ws     *websocket.Conn
-	wire   *wire
-	number uint64 // the higher, the younger
-	addr   string
-	lane   *lane
+	hub     *Hub
+	ws      *websocket.Conn
+	wire    *wire
+	number  uint64 // the higher, the younger
+	addr    string
+	lane    *lane
+	writers sync.WaitGroup // one at most
 
 	identity atomic.Pointer[Identity] // nil until authenticated
 	batch    atomic.Bool              // readings go out as sensor_data_batch
@@ -54,11 +56,12 @@ type conn struct {
 func newConn(h *Hub, ws *websocket.Conn, number uint64, addr string, preset []string) *conn {
 	now := time.Now()
 	c := &conn{
-		hub: h, ws: ws, wire: ws.NetConn().(*wire), number: number, addr: addr, lane: newLane(h.cfg.QueueSize, h.cfg.AlarmQueueSize), preset: preset,
+		hub: h, ws: ws, wire: ws.NetConn().(*wire), number: number, addr: addr, preset: preset,
 		limiter: rate.NewLimiter(rate.Limit(h.cfg.FramesPerSecond), h.cfg.FrameBurst),
 		authBy:  now.Add(authWithin), pingAt: now.Add(pingEvery), beatAt: now.Add(beatEvery),
 		ended: make(chan struct{}),
 	}
+	c.lane = newLane(h.cfg.QueueSize, h.cfg.AlarmQueueSize, func() { c.writers.Go(c.write) })
 	c.hear()
 	ws.SetPongHandler(func(string) error { c.hear(); return nil })
 	ws.SetPingHandler(func(payload string) error {
@@ -75,13 +78,11 @@ func newConn(h *Hub, ws *websocket.Conn, number uint64, addr string, preset []st
 // run serves the client until the connection is closed. With an identity the preset topics are already allowed;
 // without one an auth frame has to come first.
 func (c *conn) run(id *Identity) {
-	var writer sync.WaitGroup
-	writer.Go(c.write)
 	if id != nil {
-		c.welcome("", *id, true)
+		apart(func() { c.welcome("", *id, true) })
 	}
 	c.read()
-	writer.Wait()
+	c.writers.Wait() // no other is started any more
 	c.kill.Stop()
 	c.lane.stop()
 	c.ws.Close()
@@ -95,6 +96,7 @@ func (c *conn) end(code int, reason string) {
 		c.kill = time.AfterFunc(partWithin, func() { c.ws.Close() })
 		c.hub.forget(c)
 		close(c.ended)
+		c.lane.close()
 		c.hub.log.DebugContext(c.hub.ctx, "live connection ended", "code", code, "reason", reason, "remote", c.addr)
 	})
 }
@@ -193,6 +195,7 @@ func (c *conn) tend(now time.Time) {
 		c.end(CloseTryLater, "no answer to pings")
 		return
 	}
+	c.lane.sweep()
 	if !now.Before(c.pingAt) {
 		c.pingAt = now.Add(pingEvery)
 		c.lane.askPing()

@@ -15,11 +15,18 @@ const maxReplies = 128
 // sensor (and each gateway's status) only the newest is kept, one slot for each the client listens to, until the queue
 // has drained and they become the queue. What was lost by it is counted and handed out with them.
 // Answers and pings have their own room and go first; so have alarm events (stream.go), which go next.
+//
+// Whoever takes out of it, the writer, is there only when it has something to do, and a little longer.
 type lane struct {
-	size int
-	wake chan struct{} // has a token when there may be something to take
+	size  int
+	start func()        // a writer
+	wake  chan struct{} // has a token when there may be something to take
 
 	mu      sync.Mutex
+	manned  bool // there is a writer
+	idle    bool // it has taken nothing since the last sweep
+	leaving bool // it is to go when there is nothing
+	over    bool // the last writer has been called, and stays to the end
 	replies [][]byte
 	pong    *string // the payload of the client's latest ping
 	ping    bool
@@ -50,8 +57,8 @@ func (l load) empty() bool {
 	return len(l.replies) == 0 && l.pong == nil && !l.ping && len(l.alarms) == 0 && l.dropped == 0 && len(l.updates) == 0
 }
 
-func newLane(size, alarms int) *lane {
-	return &lane{size: size, wake: make(chan struct{}, 1), stream: stream{size: alarms}}
+func newLane(size, alarms int, start func()) *lane {
+	return &lane{size: size, start: start, wake: make(chan struct{}, 1), stream: stream{size: alarms}}
 }
 
 // offer puts u in and reports whether an update was lost by it. With a pace it may have to wait for the end of a round.
@@ -62,11 +69,11 @@ func (l *lane) offer(u *update, pace time.Duration) (lost bool) {
 		return false
 	}
 	lost = l.put(u)
-	enough := !l.patient || len(l.queue)-l.head >= chunk
-	l.mu.Unlock()
-	if enough {
-		l.rouse()
+	if l.patient && len(l.queue)-l.head < chunk {
+		l.mu.Unlock()
+		return lost
 	}
+	l.callAndUnlock()
 	return lost
 }
 
@@ -129,8 +136,7 @@ func (l *lane) reply(frame []byte) bool {
 	if room {
 		l.replies = append(l.replies, frame)
 	}
-	l.mu.Unlock()
-	l.rouse()
+	l.callAndUnlock()
 	return room
 }
 
@@ -138,15 +144,13 @@ func (l *lane) reply(frame []byte) bool {
 func (l *lane) askPing() {
 	l.mu.Lock()
 	l.ping = true
-	l.mu.Unlock()
-	l.rouse()
+	l.callAndUnlock()
 }
 
 func (l *lane) givePong(payload string) {
 	l.mu.Lock()
 	l.pong = &payload
-	l.mu.Unlock()
-	l.rouse()
+	l.callAndUnlock()
 }
 
 // hold keeps updates in until release, while answers still leave: what a subscription is answered with comes before its
@@ -160,16 +164,20 @@ func (l *lane) hold() {
 func (l *lane) release() {
 	l.mu.Lock()
 	l.held = false
-	l.mu.Unlock()
-	l.rouse()
+	l.callAndUnlock()
 }
 
 // take fills room with the next updates and returns them with everything else that waits.
-func (l *lane) take(room []*update) load {
+func (l *lane) take(room []*update) (out load) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	out := load{replies: l.replies, pong: l.pong, ping: l.ping}
+	out = load{replies: l.replies, pong: l.pong, ping: l.ping}
 	l.replies, l.pong, l.ping = nil, nil, false
+	defer func() {
+		if !out.empty() {
+			l.idle, l.leaving = false, false
+		}
+	}()
 	if l.held {
 		return out
 	}
@@ -231,9 +239,54 @@ func (l *lane) forgetTold(before time.Time) {
 	}
 }
 
+// rouse has the writer look what there is.
 func (l *lane) rouse() {
+	l.mu.Lock()
+	l.callAndUnlock()
+}
+
+// callAndUnlock wakes the writer, or starts one. The caller holds l.mu.
+func (l *lane) callAndUnlock() {
+	manned := l.manned
+	l.manned = true
+	l.mu.Unlock()
+	if !manned {
+		l.start()
+		return
+	}
 	select {
 	case l.wake <- struct{}{}:
 	default:
 	}
+}
+
+// close calls the writer for the last time.
+func (l *lane) close() {
+	l.mu.Lock()
+	l.over = true
+	l.callAndUnlock()
+}
+
+// sweep has a writer go that has found nothing to do since the sweep before.
+func (l *lane) sweep() {
+	l.mu.Lock()
+	if !l.manned || !l.idle {
+		l.idle = true
+		l.mu.Unlock()
+		return
+	}
+	l.leaving = true
+	l.callAndUnlock()
+}
+
+// leave reports whether the writer, which found nothing, is to go; then the next who puts something in starts another one.
+func (l *lane) leave() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	waits := len(l.replies) > 0 || l.pong != nil || l.ping || !l.held && (len(l.queue) > l.head || len(l.late) > 0 || len(l.stream.events) > 0)
+	if !l.leaving || l.over || waits {
+		return false
+	}
+	l.manned, l.leaving = false, false
+	return true
 }

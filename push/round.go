@@ -35,12 +35,13 @@ func (l *lane) begin(u *update, pace time.Duration) bool {
 
 func (l *lane) endRound(r *round, pace time.Duration) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.rounds[pace] != r {
-		return // stopped
+	if l.rounds[pace] != r { // stopped
+		l.mu.Unlock()
+		return
 	}
 	if len(r.newest) == 0 {
 		delete(l.rounds, pace)
+		l.mu.Unlock()
 		return
 	}
 	for _, u := range r.newest {
@@ -50,7 +51,7 @@ func (l *lane) endRound(r *round, pace time.Duration) {
 	r.newest = r.newest[:0]
 	clear(r.at)
 	r.timer.Reset(pace)
-	l.rouse()
+	l.callAndUnlock()
 }
 
 // stop ends all rounds.

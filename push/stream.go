@@ -55,8 +55,7 @@ func (l *lane) position() (epoch string, cursor int64, followed bool) {
 func (l *lane) learn(offset int64) {
 	l.mu.Lock()
 	l.stream.known = max(l.stream.known, offset)
-	l.mu.Unlock()
-	l.rouse()
+	l.callAndUnlock()
 }
 
 // offerAlarm puts the next event in and reports whether there was room. Events come in order, each after it is known.
@@ -75,8 +74,7 @@ func (l *lane) offerAlarm(u *update) bool {
 		s.put(u)
 	}
 	s.known = u.offset
-	l.mu.Unlock()
-	l.rouse()
+	l.callAndUnlock()
 	return true
 }
 

@@ -14,16 +14,10 @@ const (
 	chunk       = 64                    // updates written before answers have their turn again
 )
 
-// write sends what comes into the lane until the connection ends, then the close frame.
+// write sends what comes into the lane, until nothing has come for a while or the connection ends; then the close frame.
 func (c *conn) write() {
 	room := make([]*update, chunk)
 	for {
-		select {
-		case <-c.ended:
-			c.part()
-			return
-		case <-c.lane.wake:
-		}
 		for !c.hasEnded() {
 			l := c.lane.take(room)
 			if l.empty() {
@@ -40,6 +34,17 @@ func (c *conn) write() {
 			if n := len(l.updates); n > 0 && n < chunk && c.batch.Load() {
 				c.pause()
 			}
+		}
+		if c.hasEnded() {
+			c.part()
+			return
+		}
+		if c.lane.leave() {
+			return
+		}
+		select {
+		case <-c.ended:
+		case <-c.lane.wake:
 		}
 	}
 }

@@ -1,0 +1,94 @@
+package push
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// manned reports whether the only connection has a writer.
+func (w *world) manned() bool {
+	w.t.Helper()
+	all := w.hub.all()
+	if len(all) != 1 {
+		w.t.Fatalf("%d connections, want 1", len(all))
+	}
+	l := all[0].lane
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.manned
+}
+
+func TestAConnectionHasAWriterOnlyWhileThereIsSomethingToSend(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
+		c := w.listener("ann", "sensors/1")
+		if !w.manned() {
+			t.Error("no writer after an answer, want it to stay a little")
+		}
+		time.Sleep(3 * tendEvery)
+		if w.manned() {
+			t.Error("a writer is there that has nothing to do")
+		}
+		w.hub.Publish([]Reading{reading(1, 1, 7)})
+		c.skip("sensor_data")
+		time.Sleep(3 * tendEvery)
+		if w.manned() {
+			t.Error("the second writer has not left")
+		}
+		w.hub.EndSession("s-ann")
+		c.wantClose(CloseNotAuthenticated)
+		c.ws.Close()
+		synctest.Wait()
+	})
+}
+
+// TestNothingIsLeftBehindByWritersThatLeave has writers leave as often as they can while updates come.
+func TestNothingIsLeftBehindByWritersThatLeave(t *testing.T) {
+	const updates = 20_000
+	var l *lane
+	var writers sync.WaitGroup
+	var taken atomic.Int64
+	started := 0
+	l = newLane(updates, 1, func() {
+		started++
+		writers.Go(func() {
+			room := make([]*update, chunk)
+			for {
+				for load := l.take(room); !load.empty(); load = l.take(room) {
+					taken.Add(int64(len(load.updates)))
+				}
+				if l.leave() {
+					return
+				}
+				<-l.wake
+			}
+		})
+	})
+	u := new(update)
+	for n := range updates {
+		l.sweep()
+		l.sweep()
+		for range n % 50 { // it is somewhere on its way out
+			runtime.Gosched()
+		}
+		l.offer(u, 0)
+		for begin := time.Now(); taken.Load() <= int64(n); runtime.Gosched() {
+			if time.Since(begin) > 10*time.Second {
+				t.Fatalf("update %d is left behind", n)
+			}
+		}
+	}
+	for there := true; there; {
+		l.sweep()
+		l.mu.Lock()
+		there = l.manned
+		l.mu.Unlock()
+	}
+	writers.Wait()
+	if started < 10 {
+		t.Errorf("%d writers, want many", started)
+	}
+}
