@@ -19,6 +19,7 @@ import (
 	"github.com/oei-ms/oei-ms/notify"
 	"github.com/oei-ms/oei-ms/server"
 	"github.com/oei-ms/oei-ms/store"
+	"github.com/oei-ms/oei-ms/watch"
 )
 
 // drainTime is how long committing may go on after a stop was asked for.
@@ -136,6 +137,14 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 		defer l.start("mqtt broker", broker.Run)()
 	}
 	defer l.start("ingest", func(ctx context.Context) error { return pipeline.Run(ctx, drainTime) })()
+	watcher := watch.New(cfg.Watch, st, log)
+	watcher.Lag, watcher.Tell = pipeline.Lag, func(rs []store.Reading, es []store.AlarmEvent) {
+		announce(hub)(ingest.Committed{Readings: rs, Events: es})
+	}
+	if cfg.PrivateDatabase() {
+		watcher.DiskFree = func() (float64, error) { return watch.DiskFree(cfg.Cluster.DataDir) }
+	}
+	defer l.start("watch", watcher.Run)()
 	notifier, err := notify.New(cfg.Notify, st, publish, log, reg)
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 	"github.com/oei-ms/oei-ms/push"
 	"github.com/oei-ms/oei-ms/server"
 	"github.com/oei-ms/oei-ms/store"
+	"github.com/oei-ms/oei-ms/watch"
 )
 
 // Config is every setting of the program. It is what default.yaml describes, key by key. Printing or logging it shows no secret;
@@ -38,6 +39,7 @@ type Config struct {
 	Cluster  embedded.ClusterConfig `mapstructure:"cluster"`
 	Push     push.Config            `mapstructure:"push"`
 	Notify   notify.Config          `mapstructure:"notify"`
+	Watch    watch.Config           `mapstructure:"watch"`
 
 	origins map[string]string // where the value of a key is from; absent means the defaults
 }

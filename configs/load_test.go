@@ -17,6 +17,7 @@ import (
 	"github.com/oei-ms/oei-ms/push"
 	"github.com/oei-ms/oei-ms/server"
 	"github.com/oei-ms/oei-ms/store"
+	"github.com/oei-ms/oei-ms/watch"
 )
 
 // sources are what a configuration is read from.
@@ -182,7 +183,7 @@ func TestTheDefaultsAreThoseOfTheRoomsAndAllAreDocumented(t *testing.T) {
 	want.Environment, want.Log = Development, Log{Level: "info", Format: "text"}
 	want.Database, want.Debug, want.AllowPlaintext = Database{}, false, false
 	want.Store, want.Server, want.Ingest = store.DefaultConfig(), server.DefaultConfig(), ingest.DefaultConfig()
-	want.MQTT, want.Broker, want.Push, want.Notify = ingest.DefaultSourceConfig(), embedded.DefaultBrokerConfig(), push.DefaultConfig(), notify.DefaultConfig()
+	want.MQTT, want.Broker, want.Push, want.Notify, want.Watch = ingest.DefaultSourceConfig(), embedded.DefaultBrokerConfig(), push.DefaultConfig(), notify.DefaultConfig(), watch.DefaultConfig()
 	want.Cluster = embedded.ClusterConfig{DataDir: c.Cluster.DataDir}
 	for i, s := range c.settings() {
 		if got, want := s.shown(), want.settings()[i].shown(); got != want {

@@ -125,7 +125,7 @@ func (c *catalog) remember(generation int, points map[store.Ref]store.Point) {
 		g := c.gateways[r.Gateway]
 		if g == nil {
 			name := strings.Clone(r.Gateway) // it is a part of a topic
-			g = &gateway{point: store.Point{GatewayID: p.GatewayID, GatewayKey: p.GatewayKey}, sensors: map[string]*store.Point{}}
+			g = &gateway{point: store.Point{GatewayID: p.GatewayID, GatewayKey: p.GatewayKey, System: p.System}, sensors: map[string]*store.Point{}}
 			c.gateways[name] = g
 			c.names[p.GatewayID] = append(c.names[p.GatewayID], name)
 		}

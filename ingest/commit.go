@@ -15,17 +15,23 @@ const (
 	lastBackoff    = 5 * time.Second
 )
 
-// commitLane commits what comes through lane until the pipeline stops and the lane is empty, or ctx ends.
-func (p *Pipeline) commitLane(ctx context.Context, lane <-chan *job) {
+// commitLane commits what comes through the i-th lane until the pipeline stops and the lane is empty, or ctx ends.
+func (p *Pipeline) commitLane(ctx context.Context, i int) {
+	lane := p.lanes[i]
+	begin := func(j *job) {
+		p.oldest[i].Store(j.message.Received.UnixNano()) // what is still in the lane came later
+		p.begin(ctx, p.gather(lane, j))
+		p.oldest[i].Store(0)
+	}
 	for {
 		select {
 		case j := <-lane:
-			p.begin(ctx, p.gather(lane, j))
+			begin(j)
 		case <-p.stopped:
 			for {
 				select {
 				case j := <-lane:
-					p.begin(ctx, p.gather(lane, j))
+					begin(j)
 				default:
 					return
 				}
@@ -117,6 +123,7 @@ func (p *Pipeline) write(ctx context.Context, jobs []*job, again bool) error {
 	p.metrics.committed(len(outcomes), time.Since(begin))
 	p.metrics.count(jobs)
 	p.seen.learn(b.presence)
+	p.seen.refuse(jobs)
 	for _, j := range jobs {
 		if j.message.Done != nil {
 			j.message.Done(j.receipt())

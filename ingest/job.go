@@ -118,6 +118,8 @@ func (j *job) settleStatus() {
 	switch {
 	case j.gateway == nil:
 		j.refuse(unknownGateway, "there is no gateway %q", j.topic.Gateway)
+	case j.gateway.System:
+		j.refuse(notOwner, "gateway %q is the server's own", j.gateway.GatewayKey)
 	case j.foreign(j.gateway):
 		j.refuse(notOwner, "%q published for gateway %q", j.message.Gateway, j.gateway.GatewayKey)
 	}
@@ -158,6 +160,8 @@ func (j *job) objection(s *sample, now time.Time, cfg Config) *refusal {
 		return refuse(unknownSensor, "gateway %q has no sensor %q", p.GatewayKey, s.sensor)
 	case p.OwnerID != p.GatewayID:
 		return refuse(notOwner, "sensor %s is another gateway's", s.sensor)
+	case p.System:
+		return serversOwn
 	case !p.Active:
 		return notInUse
 	case s.timestamp.After(now.Add(cfg.MaxAhead)):

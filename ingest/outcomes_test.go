@@ -265,3 +265,57 @@ func TestWrite(t *testing.T) {
 		t.Errorf("a write says nothing of a gateway: got %s", status)
 	}
 }
+
+func TestNobodyPublishesForTheServer(t *testing.T) {
+	b := newBench(t, ingest.DefaultConfig())
+	if _, err := b.store.Conditions(t.Context(), 0); err != nil { // makes its gateway
+		t.Fatal(err)
+	}
+	id, err := b.store.AddSystemSensor(t.Context(), store.Sensor{Key: "disk-free", Name: "Disk", Type: "ratio"}, nil, noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, payload := range []struct{ topic, text string }{
+		{"sensors/oei-ms/disk-free/data", `{"value":99}`},
+		{"gateways/oei-ms/data", `[{"sensor":"disk-free","value":99}]`},
+		{"gateways/oei-ms/status", `{"status":"offline"}`},
+		{"gateways/oei-ms/status", `{"status":"offline"}`}, // now it is known
+	} {
+		if r := b.publish("", payload.topic, payload.text); r.Code != 0x87 || r.Refused != 1 {
+			t.Errorf("%s: got %+v, want 0x87", payload.topic, r)
+		}
+	}
+	res, err := b.Write(t.Context(), []store.Reading{{SensorID: id, Timestamp: noon, Value: 99}})
+	if err != nil || res[0].Outcome != store.Rejected || res[0].Reason != "not_owner" {
+		t.Errorf("by HTTP: got %+v, %v, want not_owner", res, err)
+	}
+	if n := scan[int](t, b.db, `SELECT count(*) FROM sensor_data`); n != 0 {
+		t.Errorf("%d readings are stored", n)
+	}
+}
+
+func TestLagIsTheAgeOfTheOldestMessageThatIsNotStored(t *testing.T) {
+	b := newBench(t, ingest.DefaultConfig())
+	if lag := b.Lag(noon); lag != 0 {
+		t.Errorf("idle: got %v, want 0", lag)
+	}
+	hold, err := b.db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := hold.Exec(`LOCK TABLE sensor_data`); err != nil {
+		t.Fatal(err)
+	}
+	first := b.send("g1", t1, `{"value":1}`, noon)
+	until(t, "it waits", func() bool { return b.Lag(noon) == 0 && b.Lag(noon.Add(time.Minute)) == time.Minute })
+	second := b.send("g1", t1, `{"value":2}`, noon.Add(30*time.Second))
+	if lag := b.Lag(noon.Add(time.Minute)); lag != time.Minute {
+		t.Errorf("with another behind it: got %v, want 1m", lag)
+	}
+	if err := hold.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	b.wait(first)
+	b.wait(second)
+	until(t, "it is idle again", func() bool { return b.Lag(noon.Add(time.Minute)) == 0 })
+}

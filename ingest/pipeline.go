@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -64,6 +65,7 @@ type Pipeline struct {
 	metrics *metrics
 	room    *semaphore.Weighted // bytes of what is not yet committed
 	lanes   []chan *job         // one for each committer
+	oldest  []atomic.Int64      // of each, when the first message of what it commits was received, in Unix nanoseconds; 0: it is idle
 	seed    maphash.Seed
 	stopped chan struct{} // closed when nothing more is taken
 	ended   chan struct{} // closed when nothing more is committed
@@ -81,6 +83,7 @@ func New(cfg Config, s *store.Store, notify func(Committed), log *slog.Logger, r
 		metrics: newMetrics(reg),
 		room:    semaphore.NewWeighted(cfg.MaxBytes),
 		lanes:   make([]chan *job, cfg.Committers),
+		oldest:  make([]atomic.Int64, cfg.Committers),
 		seed:    maphash.MakeSeed(),
 		stopped: make(chan struct{}),
 		ended:   make(chan struct{}),
@@ -102,12 +105,23 @@ func (p *Pipeline) Run(ctx context.Context, grace time.Duration) error {
 	})
 	defer stop()
 	var g errgroup.Group
-	for _, lane := range p.lanes {
-		g.Go(func() error { p.commitLane(work, lane); return nil })
+	for i := range p.lanes {
+		g.Go(func() error { p.commitLane(work, i); return nil })
 	}
 	g.Go(func() error { return p.store.Watch(ctx, p.catalog.forget) })
 	g.Go(func() error { p.flushSeen(ctx, work); return nil })
 	return g.Wait()
+}
+
+// Lag is how long the oldest message that is taken in and not committed has waited at now; 0 when there is none.
+func (p *Pipeline) Lag(now time.Time) time.Duration {
+	var lag time.Duration
+	for i := range p.oldest {
+		if at := p.oldest[i].Load(); at != 0 {
+			lag = max(lag, now.Sub(time.Unix(0, at)))
+		}
+	}
+	return lag
 }
 
 // Submit takes m in and returns; m.Done tells the rest. It waits while there is too much to commit, and so slows the publisher

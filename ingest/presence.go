@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -18,10 +19,12 @@ type presence struct {
 	mu     sync.Mutex
 	status map[int64]string         // as this instance has heard it last
 	seen   map[int64]store.Presence // since the last flush
+
+	refused map[int64]int64 // messages and samples since the last flush; 0 is gateways that are not registered
 }
 
 func newPresence() *presence {
-	return &presence{status: map[int64]string{}, seen: map[int64]store.Presence{}}
+	return &presence{status: map[int64]string{}, seen: map[int64]store.Presence{}, refused: map[int64]int64{}}
 }
 
 // heard is what a message says of its gateway: a reading that comes from it means that it is there.
@@ -40,7 +43,7 @@ func (j *job) heard() (store.Presence, bool) {
 			h.Skew = &skew
 		}
 	}
-	if gateway == nil || j.foreign(gateway) {
+	if gateway == nil || gateway.System || j.foreign(gateway) {
 		return h, false
 	}
 	h.GatewayID = gateway.GatewayID
@@ -71,11 +74,34 @@ func (p *presence) learn(heard []store.Presence) {
 	}
 }
 
-// take returns what was seen since the last time: of a gateway that is there, that it is, in case another instance takes it for gone;
-// of any other, only when.
-func (p *presence) take() []store.Presence {
+// refuse counts what was refused of jobs. Whoever writes by HTTP is told, and sees to it.
+func (p *presence) refuse(jobs []*job) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for _, j := range jobs {
+		if j.byHTTP {
+			continue
+		}
+		if j.reason != "" {
+			by, _ := j.publisher(nil)
+			p.refused[by]++
+		}
+		for i := range j.samples {
+			if s := &j.samples[i]; s.refused != nil {
+				by, _ := j.publisher(s)
+				p.refused[by]++
+			}
+		}
+	}
+}
+
+// take returns what was seen and how much was refused since the last time: of a gateway that is there, that it is, in case another
+// instance takes it for gone; of any other, only when.
+func (p *presence) take() ([]store.Presence, map[int64]int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	refused := p.refused
+	p.refused = map[int64]int64{}
 	ps := make([]store.Presence, 0, len(p.seen))
 	for id, h := range p.seen {
 		again := store.Presence{GatewayID: id, At: h.At}
@@ -85,7 +111,7 @@ func (p *presence) take() []store.Presence {
 		ps = append(ps, again)
 	}
 	clear(p.seen)
-	return ps
+	return ps, refused
 }
 
 // flushSeen writes when gateways were last heard of, until ctx ends and once more then. Nothing is lost when that fails: the next
@@ -99,8 +125,9 @@ func (p *Pipeline) flushSeen(ctx, work context.Context) {
 		case <-ctx.Done():
 		}
 		attempt, cancel := context.WithTimeout(work, seenInterval)
-		changed, err := p.store.SetPresence(attempt, p.seen.take())
-		if err != nil && work.Err() == nil {
+		seen, refused := p.seen.take()
+		changed, err := p.store.SetPresence(attempt, seen)
+		if err := errors.Join(err, p.store.CountRefused(attempt, refused)); err != nil && work.Err() == nil {
 			p.log.WarnContext(attempt, "cannot write when gateways were last seen", "error", err)
 		}
 		if len(changed) > 0 {

@@ -28,6 +28,7 @@ type refusal struct{ reason, detail string }
 var (
 	inConflict   = &refusal{conflict, "another value is stored for this instant"}
 	noSuchSensor = &refusal{unknownSensor, "there is no such sensor"}
+	serversOwn   = &refusal{notOwner, "the sensor is the server's own"}
 	notInUse     = &refusal{inactive, "the sensor or its gateway is not in use"}
 	inDatabase   = &refusal{databaseRefused, "the database refuses it"}
 )

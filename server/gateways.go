@@ -98,9 +98,6 @@ func (s *Server) DeleteGateway(ctx context.Context, req api.DeleteGatewayRequest
 		return nil, err
 	}
 	d, err := s.store.DeleteGateway(ctx, req.ID, version, *p.Cascade, *p.DryRun)
-	if errors.Is(err, store.ErrInUse) {
-		return nil, &problem{status: 409, detail: "The gateway has sensors; delete them first, or use cascade=true."}
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +110,7 @@ func theGateway(g store.Gateway) api.TheGatewayJSONResponse {
 
 func gatewayJSON(g store.Gateway) api.Gateway {
 	return api.Gateway{
-		ID: g.ID, Key: g.Key, Name: g.Name, Location: g.Location, IsActive: g.IsActive, Status: api.GatewayStatus(g.Status),
+		ID: g.ID, Key: g.Key, Name: g.Name, Location: g.Location, IsActive: g.IsActive, IsSystem: g.IsSystem, Status: api.GatewayStatus(g.Status),
 		LastSeenAt: timeOrNull(g.LastSeenAt), ClockSkewMs: orNull(g.ClockSkewMs), Metadata: members[api.Metadata](g.Metadata),
 		CreatedAt: g.CreatedAt.UTC(), UpdatedAt: g.UpdatedAt.UTC(),
 	}

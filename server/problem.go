@@ -103,6 +103,9 @@ func asProblem(err error) *problem {
 	if p, ok := errors.AsType[*problem](err); ok {
 		return p
 	}
+	if e, ok := errors.AsType[*store.InUseError](err); ok {
+		return &problem{status: http.StatusConflict, detail: e.Detail}
+	}
 	for _, s := range sentinels {
 		if errors.Is(err, s.err) {
 			p := &problem{status: s.status, detail: s.detail}

@@ -48,6 +48,9 @@ func (s *Server) CreateSensor(ctx context.Context, req api.CreateSensorRequestOb
 		GatewayID: b.GatewayID, Key: b.Key, Name: b.Name, Type: b.Type, Unit: orZero(b.Unit), Location: orZero(b.Location),
 		IsActive: orTrue(b.IsActive), MinValue: pointer(b.MinValue), MaxValue: pointer(b.MaxValue), Tags: tags,
 	})
+	if e, ok := errors.AsType[*store.InUseError](err); ok {
+		return nil, invalid("gateway_id", e.Detail)
+	}
 	if errors.Is(err, store.ErrInUse) {
 		return nil, invalid("gateway_id", "there is no such gateway")
 	}
@@ -135,8 +138,8 @@ func theSensor(v store.Sensor) api.TheSensorJSONResponse {
 
 func sensorJSON(v store.Sensor) api.Sensor {
 	return api.Sensor{
-		ID: v.ID, Key: v.Key, Name: v.Name, Type: v.Type, Unit: v.Unit, GatewayID: v.GatewayID, Location: v.Location, IsActive: v.IsActive,
-		MinValue: orNull(v.MinValue), MaxValue: orNull(v.MaxValue), Tags: members[api.Tags](v.Tags),
+		ID: v.ID, Key: v.Key, Name: v.Name, Type: v.Type, Unit: v.Unit, GatewayID: v.GatewayID, AboutGatewayID: orNull(v.AboutGatewayID), Location: v.Location,
+		IsActive: v.IsActive, MinValue: orNull(v.MinValue), MaxValue: orNull(v.MaxValue), Tags: members[api.Tags](v.Tags),
 		CreatedAt: v.CreatedAt.UTC(), UpdatedAt: v.UpdatedAt.UTC(),
 	}
 }

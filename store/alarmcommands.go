@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -90,19 +91,18 @@ func checkDrop(ctx context.Context, tx *sqlx.Tx, ids []int64) error {
 	if _, err := tx.ExecContext(ctx, lock, int32s(ids)); err != nil {
 		return err
 	}
-	var dependents []int64
+	var dependents []alarmName
 	const q = `
-		SELECT id
+		SELECT id, name
 		FROM alarms
 		WHERE id <> ALL ($1::int[]) AND jsonb_typeof(rule -> 'suppressed_by') = 'array'
 			AND EXISTS (SELECT FROM jsonb_array_elements_text(rule -> 'suppressed_by') c WHERE c::bigint = ANY ($1::int[]))
-		ORDER BY id
-		LIMIT 10`
+		ORDER BY id`
 	if err := tx.SelectContext(ctx, &dependents, q, int32s(ids)); err != nil {
 		return err
 	}
 	if len(dependents) > 0 {
-		return fmt.Errorf("%w: alarms %v are suppressed by it", ErrInUse, dependents)
+		return inUse("What would go suppresses %s. Take it out of their suppressed_by first, or delete them.", alarmNames(dependents))
 	}
 	return nil
 }
@@ -117,7 +117,7 @@ func dropAlarms(ctx context.Context, tx *sqlx.Tx, ids []int64, user string, now 
 		DELETE FROM alarms a
 		USING alarm_states t, sensors s
 		WHERE a.id = ANY ($1::int[]) AND t.alarm_id = a.id AND s.id = a.sensor_id
-		RETURNING a.id AS alarm_id, a.sensor_id, s.gateway_id, t.occurrence, (t.memory ->> 'version')::bigint AS version,
+		RETURNING a.id AS alarm_id, a.sensor_id, ` + gatewayOf + ` AS gateway_id, t.occurrence, (t.memory ->> 'version')::bigint AS version,
 			a.version AS rule_version, 'deleted' AS kind, t.state AS before, 'normal' AS after, t.severity`
 	if err := tx.SelectContext(ctx, &events, q, int32s(ids)); err != nil {
 		return nil, err
@@ -128,14 +128,46 @@ func dropAlarms(ctx context.Context, tx *sqlx.Tx, ids []int64, user string, now 
 	return events, nil
 }
 
+// alarmName is an alarm as people are told of it.
+type alarmName struct {
+	ID   int64  `db:"id"`
+	Name string `db:"name"`
+}
+
+// mostNamed is how many alarms a sentence names.
+const mostNamed = 5
+
+func alarmIDs(list []alarmName) []int64 {
+	ids := make([]int64, len(list))
+	for i, a := range list {
+		ids[i] = a.ID
+	}
+	return ids
+}
+
+// alarmNames says how many alarms it is and names the first.
+func alarmNames(list []alarmName) string {
+	if len(list) == 1 {
+		return fmt.Sprintf("alarm %d (%s)", list[0].ID, list[0].Name)
+	}
+	names := make([]string, 0, mostNamed)
+	for _, a := range list[:min(len(list), mostNamed)] {
+		names = append(names, fmt.Sprintf("%d (%s)", a.ID, a.Name))
+	}
+	if len(list) > mostNamed {
+		names = append(names, "…")
+	}
+	return fmt.Sprintf("%d alarms: %s", len(list), strings.Join(names, ", "))
+}
+
 // alarmsOf returns the alarms of sensors. When others look at one of these sensors it is ErrInUse.
-func alarmsOf(ctx context.Context, tx *sqlx.Tx, sensors []int64) ([]int64, error) {
+func alarmsOf(ctx context.Context, tx *sqlx.Tx, sensors []int64) ([]alarmName, error) {
 	var rows []struct {
-		ID  int64 `db:"id"`
-		Own bool  `db:"own"`
+		alarmName
+		Own bool `db:"own"`
 	}
 	const q = `
-		SELECT DISTINCT a.id, a.sensor_id = ANY ($1::int[]) AS own
+		SELECT DISTINCT a.id, a.name, a.sensor_id = ANY ($1::int[]) AS own
 		FROM alarm_inputs i
 		JOIN alarms a ON a.id = i.alarm_id
 		WHERE i.sensor_id = ANY ($1::int[])
@@ -143,16 +175,16 @@ func alarmsOf(ctx context.Context, tx *sqlx.Tx, sensors []int64) ([]int64, error
 	if err := tx.SelectContext(ctx, &rows, q, int32s(sensors)); err != nil {
 		return nil, err
 	}
-	var own, others []int64
+	var own, others []alarmName
 	for _, r := range rows {
 		if r.Own {
-			own = append(own, r.ID)
+			own = append(own, r.alarmName)
 		} else {
-			others = append(others, r.ID)
+			others = append(others, r.alarmName)
 		}
 	}
 	if len(others) > 0 {
-		return nil, fmt.Errorf("%w: alarms %v of other sensors look at it", ErrInUse, others)
+		return nil, inUse("What would go is looked at by other sensors' %s. Change them first, or delete them.", alarmNames(others))
 	}
-	return own, checkDrop(ctx, tx, own)
+	return own, checkDrop(ctx, tx, alarmIDs(own))
 }

@@ -26,6 +26,7 @@ type ruleSet struct {
 	gateways   map[int64]int64   // of each alarm
 	bySensor   map[int64][]int64 // alarms to be stepped with readings of the sensor
 	suppresses map[int64][]int64 // alarms that name this one as their cause
+	unusable   map[int64]bool    // alarms whose rule this program does not understand
 }
 
 // ruleSet returns the newest rules that are known here, which it loads the first time.
@@ -54,13 +55,14 @@ func (s *Store) refreshRules(ctx context.Context) (*ruleSet, error) {
 	if old != nil && old.generation == generation {
 		return old, nil
 	}
-	n := &ruleSet{generation: generation, byID: map[int64]*alarm.Rule{}, gateways: map[int64]int64{}}
+	n := &ruleSet{generation: generation, byID: map[int64]*alarm.Rule{}, gateways: map[int64]int64{}, unusable: map[int64]bool{}}
 	since := int64(0)
 	if old != nil && removed <= old.generation { // those that have not changed are as they were
 		since = old.generation
 		for id, r := range old.byID {
 			n.byID[id], n.gateways[id] = r, old.gateways[id]
 		}
+		maps.Copy(n.unusable, old.unusable)
 	}
 	if err := s.loadRules(ctx, n, since); err != nil {
 		return nil, err
@@ -85,11 +87,11 @@ func (s *Store) loadRules(ctx context.Context, n *ruleSet, since int64) error {
 		Definition []byte  `db:"rule"`
 	}
 	const q = `
-		SELECT a.id, a.version, a.sensor_id, s.gateway_id, s.name AS sensor, g.name AS gateway, s.unit,
+		SELECT a.id, a.version, a.sensor_id, ` + gatewayOf + ` AS gateway_id, s.name AS sensor, g.name AS gateway, s.unit,
 			coalesce(s.max_value - s.min_value, 0) AS span, a.rule
 		FROM alarms a
 		JOIN sensors s ON s.id = a.sensor_id
-		JOIN gateways g ON g.id = s.gateway_id
+		JOIN gateways g ON g.id = ` + gatewayOf + `
 		WHERE a.generation > $1`
 	if err := s.ingest.SelectContext(ctx, &rows, q, since); err != nil {
 		return err
@@ -104,9 +106,11 @@ func (s *Store) loadRules(ctx context.Context, n *ruleSet, since int64) error {
 		if err != nil { // of a newer program, or meddled with: readings must not wait for it
 			s.log.LogAttrs(ctx, slog.LevelError, "an alarm's rule cannot be used", slog.Int64("alarm_id", row.ID), slog.Any("error", err))
 			delete(n.byID, row.ID)
+			n.unusable[row.ID] = true
 			continue
 		}
 		n.byID[row.ID], n.gateways[row.ID] = &r, row.GatewayID
+		delete(n.unusable, row.ID)
 	}
 	return nil
 }
@@ -169,7 +173,7 @@ func (n *ruleSet) sensors(ids []int64) []int64 {
 func (s *Store) CheckRule(ctx context.Context, r *alarm.Rule) ([]alarm.Fault, error) {
 	const q = `
 		SELECT s.name, g.name, s.unit, coalesce(s.max_value - s.min_value, 0)
-		FROM sensors s JOIN gateways g ON g.id = s.gateway_id
+		FROM sensors s JOIN gateways g ON g.id = ` + gatewayOf + `
 		WHERE s.id = $1`
 	known, err := s.UnknownSensors(ctx, r.Sensors())
 	if err != nil {

@@ -62,14 +62,14 @@ type AlarmCursor struct {
 	ID    int64
 }
 
-const alarmColumns = `a.id, a.sensor_id, s.gateway_id, a.rule, a.version, a.created_at, a.updated_at, t.state, t.severity, t.rank, t.since,
+const alarmColumns = `a.id, a.sensor_id, ` + gatewayOf + ` AS gateway_id, a.rule, a.version, a.created_at, a.updated_at, t.state, t.severity, t.rank, t.since,
 	t.due_at, t.memory`
 
 const alarmTables = ` FROM alarms a JOIN sensors s ON s.id = a.sensor_id JOIN alarm_states t ON t.alarm_id = a.id`
 
 const alarmWhere = `
 	WHERE (coalesce(cardinality($1::text[]), 0) = 0 OR t.state = ANY ($1)) AND (coalesce(cardinality($2::text[]), 0) = 0 OR t.severity = ANY ($2))
-		AND ($3::int IS NULL OR a.sensor_id = $3) AND ($4::int IS NULL OR s.gateway_id = $4) AND a.labels @> $5::jsonb
+		AND ($3::int IS NULL OR a.sensor_id = $3) AND ($4::int IS NULL OR ` + gatewayOf + ` = $4) AND a.labels @> $5::jsonb
 		AND ($6 = '' OR strpos(lower(a.name || ' ' || coalesce(a.rule ->> 'message', '')), $6) > 0)
 		AND ($7::timestamptz IS NULL OR t.since >= $7) AND ($8::timestamptz IS NULL OR t.since < $8)`
 
@@ -120,39 +120,8 @@ func (s *Store) Alarm(ctx context.Context, id int64) (Alarm, error) {
 func (s *Store) CreateAlarm(ctx context.Context, r *alarm.Rule, now time.Time) (Alarm, []AlarmEvent, error) {
 	var events []AlarmEvent
 	now = now.UTC().Truncate(time.Microsecond)
-	err := s.withRules(ctx, s.api, func(tx *sqlx.Tx, rules *ruleSet) error {
-		definition, labels, err := encodeRule(r)
-		if err != nil {
-			return err
-		}
-		const q = `
-			INSERT INTO alarms (sensor_id, name, severity, rule, labels)
-			VALUES ($1, $2, $3, $4, $5)
-			RETURNING id, version, (SELECT gateway_id FROM sensors WHERE id = sensor_id)`
-		var gateway int64
-		if err := tx.QueryRowContext(ctx, q, r.SensorID, r.Name, r.Severity, definition, labels).Scan(&r.ID, &r.Version, &gateway); err != nil {
-			return err
-		}
-		if err := r.Compile(); err != nil {
-			return err
-		}
-		if err := setInputs(ctx, tx, r); err != nil {
-			return err
-		}
-		row, err := stateOf(r, alarm.New(r, now))
-		if err != nil {
-			return err
-		}
-		const state = `
-			INSERT INTO alarm_states (due_at, since, alarm_id, rule_version, rank, state, severity, memory)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
-		if _, err := tx.ExecContext(ctx, state, row.due, now, r.ID, r.Version, row.rank, row.state, row.severity, row.memory); err != nil {
-			return err
-		}
-		if len(r.SuppressedBy) == 0 {
-			return nil
-		}
-		events, err = followCauses(ctx, tx, rules.change(r, gateway), r, "", now)
+	err := s.withRules(ctx, s.api, func(tx *sqlx.Tx, rules *ruleSet) (err error) {
+		events, err = addAlarm(ctx, tx, rules, r, false, now)
 		return err
 	})
 	if err != nil {
@@ -163,6 +132,47 @@ func (s *Store) CreateAlarm(ctx context.Context, r *alarm.Rule, now time.Time) (
 	}
 	a, err := s.Alarm(ctx, r.ID)
 	return a, events, err
+}
+
+// addAlarm adds an alarm by r, whose ID and Version it fills in; system says that it is the server's own.
+func addAlarm(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, r *alarm.Rule, system bool, now time.Time) ([]AlarmEvent, error) {
+	definition, labels, err := encodeRule(r)
+	if err != nil {
+		return nil, err
+	}
+	ids := `pg_get_serial_sequence('alarms', 'id')`
+	if system {
+		ids = `'system_ids'`
+	}
+	q := `
+		INSERT INTO alarms (id, sensor_id, name, severity, rule, labels)
+		OVERRIDING SYSTEM VALUE
+		VALUES (nextval(` + ids + `), $1, $2, $3, $4, $5)
+		RETURNING id, version, (SELECT ` + gatewayOf + ` FROM sensors s WHERE s.id = sensor_id)`
+	var gateway int64
+	if err := tx.QueryRowContext(ctx, q, r.SensorID, r.Name, r.Severity, definition, labels).Scan(&r.ID, &r.Version, &gateway); err != nil {
+		return nil, err
+	}
+	if err := r.Compile(); err != nil {
+		return nil, err
+	}
+	if err := setInputs(ctx, tx, r); err != nil {
+		return nil, err
+	}
+	row, err := stateOf(r, alarm.New(r, now))
+	if err != nil {
+		return nil, err
+	}
+	const state = `
+		INSERT INTO alarm_states (due_at, since, alarm_id, rule_version, rank, state, severity, memory)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
+	if _, err := tx.ExecContext(ctx, state, row.due, now, r.ID, r.Version, row.rank, row.state, row.severity, row.memory); err != nil {
+		return nil, err
+	}
+	if len(r.SuppressedBy) == 0 {
+		return nil, nil
+	}
+	return followCauses(ctx, tx, rules.change(r, gateway), r, "", now)
 }
 
 // UpdateAlarm gives the alarm r.ID the rule r, which CheckRule has found sound, if it still has version (0: whatever it has), else
@@ -181,7 +191,7 @@ func (s *Store) UpdateAlarm(ctx context.Context, r *alarm.Rule, version int64, u
 			UPDATE alarms
 			SET name = $2, severity = $3, rule = $4, labels = $5, version = version + 1, updated_at = now()
 			WHERE id = $1
-			RETURNING version, (SELECT gateway_id FROM sensors WHERE id = sensor_id)`
+			RETURNING version, (SELECT ` + gatewayOf + ` FROM sensors s WHERE s.id = sensor_id)`
 		var gateway int64
 		if err := tx.QueryRowContext(ctx, q, r.ID, r.Name, r.Severity, definition, labels).Scan(&r.Version, &gateway); err != nil {
 			return err

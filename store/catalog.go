@@ -17,6 +17,7 @@ type Point struct {
 	OwnerID    int64    `db:"owner_id"`  // the gateway that has the sensor: not GatewayID when an id names another gateway's
 	SensorID   int64    `db:"sensor_id"` // 0: there is no such sensor
 	Active     bool     `db:"active"`    // the gateway and, if there is one, the sensor are in use
+	System     bool     `db:"system"`    // the gateway is the server's own
 	Type       string   `db:"type"`      // the sensor's
 	MinValue   *float64 `db:"min_value"`
 	MaxValue   *float64 `db:"max_value"`
@@ -30,7 +31,7 @@ func (s *Store) Points(ctx context.Context, refs []Ref) (map[Ref]Point, error) {
 	}
 	const q = `
 		SELECT r.n, g.id AS gateway_id, g.key AS gateway_key, coalesce(s.gateway_id, 0) AS owner_id, coalesce(s.id, 0) AS sensor_id,
-			g.is_active AND coalesce(s.is_active, true) AS active, coalesce(s.type, '') AS type, s.min_value, s.max_value
+			g.is_active AND coalesce(s.is_active, true) AS active, g.is_system AS system, coalesce(s.type, '') AS type, s.min_value, s.max_value
 		FROM unnest($1::text[], $2::text[], $3::int[], $4::int[]) WITH ORDINALITY AS r (gateway, sensor, gateway_id, sensor_id, n)
 		JOIN gateways g ON g.key = r.gateway OR g.id = r.gateway_id
 		LEFT JOIN sensors s ON (s.gateway_id = g.id AND s.key = r.sensor) OR s.id = r.sensor_id
@@ -55,7 +56,7 @@ func (s *Store) PointsByID(ctx context.Context, ids []int64) (map[int64]Point, e
 	var rows []Point
 	const q = `
 		SELECT g.id AS gateway_id, g.key AS gateway_key, g.id AS owner_id, s.id AS sensor_id, g.is_active AND s.is_active AS active,
-			s.type, s.min_value, s.max_value
+			g.is_system AS system, s.type, s.min_value, s.max_value
 		FROM sensors s
 		JOIN gateways g ON g.id = s.gateway_id
 		WHERE s.id = ANY ($1::int[])`

@@ -37,6 +37,9 @@ func (s *Store) AddCredential(ctx context.Context, gateway int64, secret string)
 		if err := tx.GetContext(ctx, &key, `SELECT key FROM gateways WHERE id = $1 FOR UPDATE`, gateway); err != nil {
 			return err
 		}
+		if err := ownGateway(ctx, tx, gateway); err != nil {
+			return err
+		}
 		const add = `INSERT INTO gateway_credentials (gateway_id, hash) VALUES ($1, $2) RETURNING id, gateway_id, created_at, last_used_at`
 		if err := tx.GetContext(ctx, &c, add, gateway, digest(secret)); err != nil {
 			return err
@@ -103,7 +106,7 @@ func (s *Store) Login(ctx context.Context, key, secret string) (gateway, credent
 func (s *Store) Certified(ctx context.Context, key string) (credential int64, err error) {
 	err = ErrNotFound
 	if key == storable(key) {
-		err = s.ingest.GetContext(ctx, &credential, `SELECT -id FROM gateways WHERE key = $1 AND is_active`, key)
+		err = s.ingest.GetContext(ctx, &credential, `SELECT -id FROM gateways WHERE key = $1 AND is_active AND NOT is_system`, key)
 	}
 	return credential, explain("gateway", err)
 }

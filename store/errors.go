@@ -23,6 +23,16 @@ var (
 	ErrUnavailable = errors.New("database is not available")
 )
 
+// InUseError is ErrInUse with what is in the way and the remedy, for people.
+type InUseError struct{ Detail string }
+
+func (e *InUseError) Error() string { return ErrInUse.Error() + ": " + e.Detail }
+
+// Unwrap is ErrInUse.
+func (e *InUseError) Unwrap() error { return ErrInUse }
+
+func inUse(format string, args ...any) error { return &InUseError{fmt.Sprintf(format, args...)} }
+
 // explain puts the operation in front of err and gives it the sentinel it stands for. It keeps nil.
 func explain(op string, err error) error {
 	if err == nil {

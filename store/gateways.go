@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -19,8 +20,9 @@ type Gateway struct {
 	Status      string     `db:"status"` // online, offline or unknown
 	LastSeenAt  *time.Time `db:"last_seen_at"`
 	ClockSkewMs *int64     `db:"clock_skew_ms"`
-	Metadata    string     `db:"metadata"` // a JSON object
-	Version     int64      `db:"version"`  // counts changes of the description
+	Metadata    string     `db:"metadata"`  // a JSON object
+	IsSystem    bool       `db:"is_system"` // the server's own: nobody else publishes for it, and it is not deleted
+	Version     int64      `db:"version"`   // counts changes of the description
 	CreatedAt   time.Time  `db:"created_at"`
 	UpdatedAt   time.Time  `db:"updated_at"`
 }
@@ -43,7 +45,7 @@ type Deletion struct {
 	First, Last               *time.Time // of the readings; nil if there are none
 }
 
-const gatewayColumns = `id, key, name, location, is_active, status, last_seen_at, clock_skew_ms, metadata, version, created_at, updated_at`
+const gatewayColumns = `id, key, name, location, is_active, status, last_seen_at, clock_skew_ms, metadata, is_system, version, created_at, updated_at`
 
 const gatewayWhere = `
 	WHERE ($1::text IS NULL OR key = $1) AND ($2::text IS NULL OR status = $2) AND ($3::boolean IS NULL OR is_active = $3)`
@@ -94,16 +96,23 @@ func (s *Store) UpdateGateway(ctx context.Context, id, version int64, c GatewayC
 	return g, explain("gateway", s.stale(ctx, err, "gateways", id))
 }
 
-// DeleteGateway deletes the gateway id if it still has version (0: whatever it has). Its sensors and their readings go with it
-// when cascade is set; without it a gateway that has sensors is ErrInUse. With dryRun nothing is changed.
+// DeleteGateway deletes the gateway id if it still has version (0: whatever it has). Its sensors, their readings and alarms go with
+// it when cascade is set; without it a gateway that has sensors is ErrInUse. What the server watches of it goes in any case. With
+// dryRun nothing is changed.
 func (s *Store) DeleteGateway(ctx context.Context, id, version int64, cascade, dryRun bool) (Deletion, error) {
 	var d Deletion
 	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
-		var sensors []int64
+		var sensors, about []int64
 		if err := lockVersion(ctx, tx, "gateways", id, version); err != nil {
 			return err
 		}
+		if err := ownGateway(ctx, tx, id); err != nil {
+			return err
+		}
 		if err := tx.SelectContext(ctx, &sensors, `SELECT id FROM sensors WHERE gateway_id = $1 ORDER BY id FOR UPDATE`, id); err != nil {
+			return err
+		}
+		if err := tx.SelectContext(ctx, &about, `SELECT id FROM sensors WHERE about_gateway_id = $1 ORDER BY id FOR UPDATE`, id); err != nil {
 			return err
 		}
 		var err error
@@ -111,15 +120,17 @@ func (s *Store) DeleteGateway(ctx context.Context, id, version int64, cascade, d
 			return err
 		}
 		d.Gateways = 1
-		if len(sensors) > 0 && !cascade && !dryRun {
-			return fmt.Errorf("%w: it has %d sensors; delete them first or use cascade=true", ErrInUse, len(sensors))
-		}
-		alarms, err := alarmsOf(ctx, tx, sensors)
+		all := append(slices.Clone(sensors), about...)
+		alarms, err := alarmsOf(ctx, tx, all)
 		d.Alarms = len(alarms)
 		if err != nil || dryRun {
 			return err
 		}
-		events, err := dropSensors(ctx, tx, sensors, alarms)
+		if len(sensors) > 0 && !cascade {
+			return inUse("It has %d sensors%s. With cascade=true they go with it, with their readings and alarms; dry_run=true says what that is.",
+				len(sensors), and(alarms))
+		}
+		events, err := dropSensors(ctx, tx, all, alarmIDs(alarms))
 		if err != nil {
 			return err
 		}
@@ -129,6 +140,14 @@ func (s *Store) DeleteGateway(ctx context.Context, id, version int64, cascade, d
 		return addAlarmEvents(ctx, tx, events)
 	})
 	return d, explain("gateway", err)
+}
+
+// and is what is added to a sentence for alarms, if there are any.
+func and(alarms []alarmName) string {
+	if len(alarms) == 0 {
+		return ""
+	}
+	return " and " + alarmNames(alarms)
 }
 
 // stale tells ErrStale from ErrNotFound when an update of table met no row.

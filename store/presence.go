@@ -131,7 +131,7 @@ func (s *Store) ResetPresence(ctx context.Context, alone bool) error {
 	const q = `
 		UPDATE gateways
 		SET status = 'unknown', status_at = now(), held_by = NULL
-		WHERE status <> 'unknown'
+		WHERE status <> 'unknown' AND NOT is_system
 			AND ($1 OR held_by IS NULL OR held_by NOT IN (SELECT id FROM instances WHERE beat_at > now() - make_interval(secs => $2)))`
 	_, err := s.ingest.ExecContext(ctx, q, alone, instanceDead.Seconds())
 	return explain("presence", err)

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,20 +12,21 @@ import (
 
 // Sensor is a measuring point behind a gateway.
 type Sensor struct {
-	ID        int64     `db:"id"`
-	GatewayID int64     `db:"gateway_id"`
-	Key       string    `db:"key"` // unique in its gateway
-	Name      string    `db:"name"`
-	Type      string    `db:"type"`
-	Unit      string    `db:"unit"`
-	Location  string    `db:"location"`
-	IsActive  bool      `db:"is_active"`
-	MinValue  *float64  `db:"min_value"` // measuring range; nil is open
-	MaxValue  *float64  `db:"max_value"`
-	Tags      string    `db:"tags"` // a JSON object of strings
-	Version   int64     `db:"version"`
-	CreatedAt time.Time `db:"created_at"`
-	UpdatedAt time.Time `db:"updated_at"`
+	ID             int64     `db:"id"`
+	GatewayID      int64     `db:"gateway_id"`
+	Key            string    `db:"key"` // unique in its gateway
+	Name           string    `db:"name"`
+	Type           string    `db:"type"`
+	Unit           string    `db:"unit"`
+	Location       string    `db:"location"`
+	IsActive       bool      `db:"is_active"`
+	MinValue       *float64  `db:"min_value"` // measuring range; nil is open
+	MaxValue       *float64  `db:"max_value"`
+	Tags           string    `db:"tags"`             // a JSON object of strings
+	AboutGatewayID *int64    `db:"about_gateway_id"` // of a sensor of the server's own: the gateway it watches; nil: none
+	Version        int64     `db:"version"`
+	CreatedAt      time.Time `db:"created_at"`
+	UpdatedAt      time.Time `db:"updated_at"`
 }
 
 // SensorFilter selects sensors; nil takes all.
@@ -41,7 +43,7 @@ type SensorChange struct {
 	MinValue, MaxValue                    *sql.Null[float64] // one that is not Valid opens the range
 }
 
-const sensorColumns = `id, gateway_id, key, name, type, unit, location, is_active, min_value, max_value, tags, version, created_at, updated_at`
+const sensorColumns = `id, gateway_id, key, name, type, unit, location, is_active, min_value, max_value, tags, about_gateway_id, version, created_at, updated_at`
 
 const sensorWhere = `
 	WHERE ($1::int IS NULL OR gateway_id = $1) AND ($2::text IS NULL OR key = $2)
@@ -81,13 +83,18 @@ func (s *Store) UnknownSensors(ctx context.Context, ids []int64) ([]int64, error
 	return unknown, explain("sensors", err)
 }
 
-// CreateSensor adds v and returns it as stored. A key its gateway has already is ErrConflict, an unknown gateway ErrInUse.
+// CreateSensor adds v and returns it as stored. A key its gateway has already is ErrConflict, an unknown gateway, or the server's
+// own, ErrInUse.
 func (s *Store) CreateSensor(ctx context.Context, v Sensor) (Sensor, error) {
 	const q = `
 		INSERT INTO sensors (gateway_id, key, name, type, unit, location, is_active, min_value, max_value, tags)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
+		WHERE NOT EXISTS (SELECT FROM gateways WHERE id = $1 AND is_system)
 		RETURNING ` + sensorColumns
 	err := s.api.GetContext(ctx, &v, q, v.GatewayID, v.Key, v.Name, v.Type, v.Unit, v.Location, v.IsActive, v.MinValue, v.MaxValue, v.Tags)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = inUse("The gateway is the server's own.")
+	}
 	return v, explain(fmt.Sprintf("sensor %q", v.Key), err)
 }
 
@@ -102,6 +109,11 @@ func (s *Store) UpdateSensor(ctx context.Context, id, version int64, c SensorCha
 			version = version + 1, updated_at = now()
 		WHERE id = $1 AND $2 IN (0, version)
 		RETURNING ` + sensorColumns
+	if c.Key != nil { // by which the server knows its own
+		if err := ownSensors(ctx, s.api, []int64{id}); err != nil {
+			return Sensor{}, explain("sensor", err)
+		}
+	}
 	low, high := orZero(c.MinValue), orZero(c.MaxValue)
 	var v Sensor
 	err := s.api.GetContext(ctx, &v, q, id, version, c.Key, c.Name, c.Type, c.Unit, c.Location, c.Tags, c.IsActive,
@@ -117,7 +129,10 @@ func (s *Store) DeleteSensor(ctx context.Context, id, version int64, dryRun bool
 		if err := lockVersion(ctx, tx, "sensors", id, version); err != nil {
 			return err
 		}
-		var err error
+		err := ownSensors(ctx, tx, []int64{id})
+		if err != nil {
+			return err
+		}
 		if d, err = extent(ctx, tx, []int64{id}); err != nil {
 			return err
 		}
@@ -126,7 +141,7 @@ func (s *Store) DeleteSensor(ctx context.Context, id, version int64, dryRun bool
 		if err != nil || dryRun {
 			return err
 		}
-		events, err := dropSensors(ctx, tx, []int64{id}, alarms)
+		events, err := dropSensors(ctx, tx, []int64{id}, alarmIDs(alarms))
 		if err != nil {
 			return err
 		}

@@ -1867,7 +1867,7 @@ type FieldError struct {
 	Reason string `json:"reason"`
 }
 
-// Gateway Example: {"clock_skew_ms":-12,"created_at":"2026-01-01T00:00:00.000000Z","id":1,"is_active":true,"key":"press-line-1","last_seen_at":"2026-01-02T03:04:05.678900Z","location":"Hall 2","metadata":{},"name":"Press line 1","status":"online","updated_at":"2026-01-01T00:00:00.000000Z"}
+// Gateway Example: {"clock_skew_ms":-12,"created_at":"2026-01-01T00:00:00.000000Z","id":1,"is_active":true,"is_system":false,"key":"press-line-1","last_seen_at":"2026-01-02T03:04:05.678900Z","location":"Hall 2","metadata":{},"name":"Press line 1","status":"online","updated_at":"2026-01-01T00:00:00.000000Z"}
 type Gateway struct {
 	// ClockSkewMs Its clock minus ours, from the timestamp of its last status message; null if unknown.
 	ClockSkewMs nullable.Nullable[int64] `json:"clock_skew_ms"`
@@ -1878,6 +1878,9 @@ type Gateway struct {
 
 	// IsActive False refuses its connections and messages.
 	IsActive bool `json:"is_active"`
+
+	// IsSystem True of the server's own gateway, `oei-ms`: its sensors are what the server watches of itself and of the other gateways. Nobody else publishes for it, and it cannot be deleted.
+	IsSystem bool `json:"is_system"`
 
 	// Key Name of a gateway or sensor in MQTT topics. Not all digits, so that it is never taken for an id.
 	//
@@ -2532,9 +2535,11 @@ type RejectionReason string
 // Role What a user may do; each role includes the ones before it.
 type Role string
 
-// Sensor Example: {"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
+// Sensor Example: {"about_gateway_id":null,"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
 type Sensor struct {
-	CreatedAt time.Time `json:"created_at"`
+	// AboutGatewayID Of a sensor of the server's own: the gateway that it watches, whose its alarms are too; else null.
+	AboutGatewayID nullable.Nullable[int64] `json:"about_gateway_id"`
+	CreatedAt      time.Time                `json:"created_at"`
 
 	// GatewayID An id given by the server.
 	GatewayID ID `json:"gateway_id"`
@@ -3265,10 +3270,10 @@ type PreconditionFailed = Problem
 // TheAlarm defines model for TheAlarm.
 type TheAlarm = Alarm
 
-// TheGateway Example: {"clock_skew_ms":-12,"created_at":"2026-01-01T00:00:00.000000Z","id":1,"is_active":true,"key":"press-line-1","last_seen_at":"2026-01-02T03:04:05.678900Z","location":"Hall 2","metadata":{},"name":"Press line 1","status":"online","updated_at":"2026-01-01T00:00:00.000000Z"}
+// TheGateway Example: {"clock_skew_ms":-12,"created_at":"2026-01-01T00:00:00.000000Z","id":1,"is_active":true,"is_system":false,"key":"press-line-1","last_seen_at":"2026-01-02T03:04:05.678900Z","location":"Hall 2","metadata":{},"name":"Press line 1","status":"online","updated_at":"2026-01-01T00:00:00.000000Z"}
 type TheGateway = Gateway
 
-// TheSensor Example: {"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
+// TheSensor Example: {"about_gateway_id":null,"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
 type TheSensor = Sensor
 
 // TheUser Example: {"created_at":"2026-01-02T03:04:05.678900Z","email":"admin@localhost","id":1,"is_active":true,"is_superuser":true,"role":"admin","updated_at":"2026-01-02T03:04:05.678900Z","username":"admin"}
@@ -11272,6 +11277,22 @@ func (response CreateCredential404ApplicationProblemPlusJSONResponse) VisitCreat
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateCredential409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response CreateCredential409ApplicationProblemPlusJSONResponse) VisitCreateCredentialResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
 	_, err := buf.WriteTo(w)
 	return err
 }

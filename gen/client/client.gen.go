@@ -1867,7 +1867,7 @@ type FieldError struct {
 	Reason string `json:"reason"`
 }
 
-// Gateway Example: {"clock_skew_ms":-12,"created_at":"2026-01-01T00:00:00.000000Z","id":1,"is_active":true,"key":"press-line-1","last_seen_at":"2026-01-02T03:04:05.678900Z","location":"Hall 2","metadata":{},"name":"Press line 1","status":"online","updated_at":"2026-01-01T00:00:00.000000Z"}
+// Gateway Example: {"clock_skew_ms":-12,"created_at":"2026-01-01T00:00:00.000000Z","id":1,"is_active":true,"is_system":false,"key":"press-line-1","last_seen_at":"2026-01-02T03:04:05.678900Z","location":"Hall 2","metadata":{},"name":"Press line 1","status":"online","updated_at":"2026-01-01T00:00:00.000000Z"}
 type Gateway struct {
 	// ClockSkewMs Its clock minus ours, from the timestamp of its last status message; null if unknown.
 	ClockSkewMs nullable.Nullable[int64] `json:"clock_skew_ms"`
@@ -1878,6 +1878,9 @@ type Gateway struct {
 
 	// IsActive False refuses its connections and messages.
 	IsActive bool `json:"is_active"`
+
+	// IsSystem True of the server's own gateway, `oei-ms`: its sensors are what the server watches of itself and of the other gateways. Nobody else publishes for it, and it cannot be deleted.
+	IsSystem bool `json:"is_system"`
 
 	// Key Name of a gateway or sensor in MQTT topics. Not all digits, so that it is never taken for an id.
 	//
@@ -2532,9 +2535,11 @@ type RejectionReason string
 // Role What a user may do; each role includes the ones before it.
 type Role string
 
-// Sensor Example: {"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
+// Sensor Example: {"about_gateway_id":null,"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
 type Sensor struct {
-	CreatedAt time.Time `json:"created_at"`
+	// AboutGatewayID Of a sensor of the server's own: the gateway that it watches, whose its alarms are too; else null.
+	AboutGatewayID nullable.Nullable[int64] `json:"about_gateway_id"`
+	CreatedAt      time.Time                `json:"created_at"`
 
 	// GatewayID An id given by the server.
 	GatewayID ID `json:"gateway_id"`
@@ -3265,10 +3270,10 @@ type PreconditionFailed = Problem
 // TheAlarm defines model for TheAlarm.
 type TheAlarm = Alarm
 
-// TheGateway Example: {"clock_skew_ms":-12,"created_at":"2026-01-01T00:00:00.000000Z","id":1,"is_active":true,"key":"press-line-1","last_seen_at":"2026-01-02T03:04:05.678900Z","location":"Hall 2","metadata":{},"name":"Press line 1","status":"online","updated_at":"2026-01-01T00:00:00.000000Z"}
+// TheGateway Example: {"clock_skew_ms":-12,"created_at":"2026-01-01T00:00:00.000000Z","id":1,"is_active":true,"is_system":false,"key":"press-line-1","last_seen_at":"2026-01-02T03:04:05.678900Z","location":"Hall 2","metadata":{},"name":"Press line 1","status":"online","updated_at":"2026-01-01T00:00:00.000000Z"}
 type TheGateway = Gateway
 
-// TheSensor Example: {"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
+// TheSensor Example: {"about_gateway_id":null,"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
 type TheSensor = Sensor
 
 // TheUser Example: {"created_at":"2026-01-02T03:04:05.678900Z","email":"admin@localhost","id":1,"is_active":true,"is_superuser":true,"role":"admin","updated_at":"2026-01-02T03:04:05.678900Z","username":"admin"}
@@ -5093,8 +5098,10 @@ type ClientInterface interface {
 
 	// DeleteGateway Delete a gateway
 	//
-	// A gateway that has sensors is deleted only with `cascade=true`: they and their readings go with it. The readings are
-	// removed in the background. `dry_run=true` answers what would go and changes nothing.
+	// A gateway that has sensors is deleted only with `cascade=true`: they, their readings and their alarms go with it; without
+	// that it is 409, which says how many they are. What the server watches of it goes in any case. Readings are removed in the
+	// background; the journal of alarms stays. `dry_run=true` answers what would go and changes nothing. While an alarm of another
+	// gateway's sensor looks at one of its sensors, or is suppressed by one of its alarms, 409, which names it.
 	//
 	// Corresponds with DELETE /api/gateways/{id} (the `DeleteGateway` operationId).
 	DeleteGateway(ctx context.Context, id IDParameter, params *DeleteGatewayParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5377,7 +5384,9 @@ type ClientInterface interface {
 
 	// DeleteSensor Delete a sensor
 	//
-	// Its alarms and readings go with it; readings are removed in the background. While an alarm of another sensor looks at it, 409. `dry_run=true` answers what would go and changes nothing.
+	// Its alarms and readings go with it; readings are removed in the background, the journal of alarms stays. While an alarm of
+	// another sensor looks at it, or is suppressed by one of its alarms, 409, which names it; so is a sensor of the server's own.
+	// `dry_run=true` answers what would go and changes nothing.
 	// To stop a sensor and keep its history, set `is_active` to false.
 	//
 	// Corresponds with DELETE /api/sensors/{id} (the `DeleteSensor` operationId).
@@ -6523,8 +6532,10 @@ func (c *Client) CreateGateway(ctx context.Context, body CreateGatewayJSONReques
 
 // DeleteGateway Delete a gateway
 //
-// A gateway that has sensors is deleted only with `cascade=true`: they and their readings go with it. The readings are
-// removed in the background. `dry_run=true` answers what would go and changes nothing.
+// A gateway that has sensors is deleted only with `cascade=true`: they, their readings and their alarms go with it; without
+// that it is 409, which says how many they are. What the server watches of it goes in any case. Readings are removed in the
+// background; the journal of alarms stays. `dry_run=true` answers what would go and changes nothing. While an alarm of another
+// gateway's sensor looks at one of its sensors, or is suppressed by one of its alarms, 409, which names it.
 //
 // Corresponds with DELETE /api/gateways/{id} (the `DeleteGateway` operationId).
 func (c *Client) DeleteGateway(ctx context.Context, id IDParameter, params *DeleteGatewayParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7127,7 +7138,9 @@ func (c *Client) CreateSensor(ctx context.Context, body CreateSensorJSONRequestB
 
 // DeleteSensor Delete a sensor
 //
-// Its alarms and readings go with it; readings are removed in the background. While an alarm of another sensor looks at it, 409. `dry_run=true` answers what would go and changes nothing.
+// Its alarms and readings go with it; readings are removed in the background, the journal of alarms stays. While an alarm of
+// another sensor looks at it, or is suppressed by one of its alarms, 409, which names it; so is a sensor of the server's own.
+// `dry_run=true` answers what would go and changes nothing.
 // To stop a sensor and keep its history, set `is_active` to false.
 //
 // Corresponds with DELETE /api/sensors/{id} (the `DeleteSensor` operationId).
@@ -12547,8 +12560,10 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteGatewayWithResponse Delete a gateway
 	//
-	// A gateway that has sensors is deleted only with `cascade=true`: they and their readings go with it. The readings are
-	// removed in the background. `dry_run=true` answers what would go and changes nothing.
+	// A gateway that has sensors is deleted only with `cascade=true`: they, their readings and their alarms go with it; without
+	// that it is 409, which says how many they are. What the server watches of it goes in any case. Readings are removed in the
+	// background; the journal of alarms stays. `dry_run=true` answers what would go and changes nothing. While an alarm of another
+	// gateway's sensor looks at one of its sensors, or is suppressed by one of its alarms, 409, which names it.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12867,7 +12882,9 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteSensorWithResponse Delete a sensor
 	//
-	// Its alarms and readings go with it; readings are removed in the background. While an alarm of another sensor looks at it, 409. `dry_run=true` answers what would go and changes nothing.
+	// Its alarms and readings go with it; readings are removed in the background, the journal of alarms stays. While an alarm of
+	// another sensor looks at it, or is suppressed by one of its alarms, 409, which names it; so is a sensor of the server's own.
+	// `dry_run=true` answers what would go and changes nothing.
 	// To stop a sensor and keep its history, set `is_active` to false.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -16342,6 +16359,8 @@ type CreateCredentialResponse struct {
 	ApplicationProblemJSON403 *Forbidden
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *OtherError
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -16371,6 +16390,11 @@ func (r CreateCredentialResponse) GetApplicationProblemJSON403() *Forbidden {
 // GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
 func (r CreateCredentialResponse) GetApplicationProblemJSON404() *NotFound {
 	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r CreateCredentialResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -20098,8 +20122,10 @@ func (c *ClientWithResponses) CreateGatewayWithResponse(ctx context.Context, bod
 
 // DeleteGatewayWithResponse Delete a gateway
 //
-// A gateway that has sensors is deleted only with `cascade=true`: they and their readings go with it. The readings are
-// removed in the background. `dry_run=true` answers what would go and changes nothing.
+// A gateway that has sensors is deleted only with `cascade=true`: they, their readings and their alarms go with it; without
+// that it is 409, which says how many they are. What the server watches of it goes in any case. Readings are removed in the
+// background; the journal of alarms stays. `dry_run=true` answers what would go and changes nothing. While an alarm of another
+// gateway's sensor looks at one of its sensors, or is suppressed by one of its alarms, 409, which names it.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20610,7 +20636,9 @@ func (c *ClientWithResponses) CreateSensorWithResponse(ctx context.Context, body
 
 // DeleteSensorWithResponse Delete a sensor
 //
-// Its alarms and readings go with it; readings are removed in the background. While an alarm of another sensor looks at it, 409. `dry_run=true` answers what would go and changes nothing.
+// Its alarms and readings go with it; readings are removed in the background, the journal of alarms stays. While an alarm of
+// another sensor looks at it, or is suppressed by one of its alarms, 409, which names it; so is a sensor of the server's own.
+// `dry_run=true` answers what would go and changes nothing.
 // To stop a sensor and keep its history, set `is_active` to false.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -24039,6 +24067,13 @@ func ParseCreateCredentialResponse(rsp *http.Response) (*CreateCredentialRespons
 			return nil, err
 		}
 		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest OtherError

@@ -185,8 +185,10 @@ export const createGateway = <ThrowOnError extends boolean = false>(options: Opt
 /**
  * Delete a gateway
  *
- * A gateway that has sensors is deleted only with `cascade=true`: they and their readings go with it. The readings are
- * removed in the background. `dry_run=true` answers what would go and changes nothing.
+ * A gateway that has sensors is deleted only with `cascade=true`: they, their readings and their alarms go with it; without
+ * that it is 409, which says how many they are. What the server watches of it goes in any case. Readings are removed in the
+ * background; the journal of alarms stays. `dry_run=true` answers what would go and changes nothing. While an alarm of another
+ * gateway's sensor looks at one of its sensors, or is suppressed by one of its alarms, 409, which names it.
  *
  */
 export const deleteGateway = <ThrowOnError extends boolean = false>(options: Options<DeleteGatewayData, ThrowOnError>) => (options.client ?? client).delete<DeleteGatewayResponses, DeleteGatewayErrors, ThrowOnError>({
@@ -287,7 +289,9 @@ export const createSensor = <ThrowOnError extends boolean = false>(options: Opti
 /**
  * Delete a sensor
  *
- * Its alarms and readings go with it; readings are removed in the background. While an alarm of another sensor looks at it, 409. `dry_run=true` answers what would go and changes nothing.
+ * Its alarms and readings go with it; readings are removed in the background, the journal of alarms stays. While an alarm of
+ * another sensor looks at it, or is suppressed by one of its alarms, 409, which names it; so is a sensor of the server's own.
+ * `dry_run=true` answers what would go and changes nothing.
  * To stop a sensor and keep its history, set `is_active` to false.
  *
  */

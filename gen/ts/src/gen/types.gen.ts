@@ -195,6 +195,10 @@ export type Gateway = {
      * False refuses its connections and messages.
      */
     is_active: boolean;
+    /**
+     * True of the server's own gateway, `oei-ms`: its sensors are what the server watches of itself and of the other gateways. Nobody else publishes for it, and it cannot be deleted.
+     */
+    is_system: boolean;
     status: GatewayStatus;
     /**
      * When it last sent anything, within 5 s; null if never.
@@ -311,6 +315,10 @@ export type Sensor = {
     type: SensorType;
     unit: Unit;
     gateway_id: Id;
+    /**
+     * Of a sensor of the server's own: the gateway that it watches, whose its alarms are too; else null.
+     */
+    about_gateway_id: number | null;
     location: Location;
     /**
      * False refuses its readings.
@@ -2770,6 +2778,10 @@ export type CreateCredentialErrors = {
      * There is no such thing.
      */
     404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
     /**
      * Any other error.
      */

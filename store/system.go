@@ -1,0 +1,250 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/oei-ms/oei-ms/alarm"
+)
+
+// systemKey is that of the server's own gateway, unless a plant had one of that name before.
+const systemKey = "oei-ms"
+
+// gatewayOf is the gateway that a sensor s, and its alarms, are about: its own, but for sensors of the server's own that watch another.
+const gatewayOf = `coalesce(s.about_gateway_id, s.gateway_id)`
+
+// Conditions are what is to be watched of the system.
+type Conditions struct {
+	At       time.Time     // by the database's clock
+	Elapsed  time.Duration // since the last time, whichever instance that was
+	Lag      time.Duration // age of the oldest message that an instance has not committed
+	Faulted  int           // alarms that cannot be evaluated
+	Own      int64         // id of the server's own gateway
+	Gateways []GatewayCondition
+	Sensors  map[string]SystemSensor // of the server's own gateway, by key
+}
+
+// GatewayCondition is what is to be watched of a gateway.
+type GatewayCondition struct {
+	ID          int64  `db:"id"`
+	Key         string `db:"key"`
+	IsActive    bool   `db:"is_active"`
+	IsSystem    bool   `db:"is_system"` // it is the server's own: what is refused is of gateways that are not registered
+	Status      string `db:"status"`
+	Met         bool   `db:"met"` // it was heard of before
+	ClockSkewMs *int64 `db:"clock_skew_ms"`
+	Refused     int64  `db:"-"` // messages and samples since the last time
+}
+
+// SystemSensor is a sensor of the server's own and its newest reading; At is zero when there is none.
+type SystemSensor struct {
+	ID      int64
+	At      time.Time
+	Value   float64
+	Quality Quality
+}
+
+// CountRefused counts messages and samples that were refused, by gateway; 0 is gateways that are not registered.
+func (s *Store) CountRefused(ctx context.Context, refused map[int64]int64) error {
+	if len(refused) == 0 {
+		return nil
+	}
+	ids := make([]int64, 0, len(refused))
+	for id := range refused {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	counts := make([]int64, len(ids))
+	for i, id := range ids {
+		counts[i] = refused[id]
+	}
+	const q = `
+		UPDATE gateways g
+		SET refused = g.refused + r.n
+		FROM unnest($1::int[], $2::int[]) AS r (id, n)
+		WHERE g.id = r.id OR r.id = 0 AND g.is_system`
+	_, err := s.ingest.ExecContext(ctx, q, int32s(ids), int32s(counts))
+	return explain("refusals", err)
+}
+
+// SetLag says how far behind this instance is, every interval. Those that are silent for long are forgotten.
+func (s *Store) SetLag(ctx context.Context, lag, interval time.Duration) error {
+	const q = `
+		WITH gone AS (DELETE FROM ingest_lags WHERE seen_at < now() - make_interval(secs => 10 * $3) AND instance <> $1)
+		INSERT INTO ingest_lags (instance, seen_at, lag_ms)
+		VALUES ($1, now(), $2)
+		ON CONFLICT (instance) DO UPDATE SET seen_at = excluded.seen_at, lag_ms = excluded.lag_ms`
+	_, err := s.api.ExecContext(ctx, q, s.instance, lag.Milliseconds(), interval.Seconds())
+	return explain("lag", err)
+}
+
+// Conditions returns what is to be watched, to one instance in each interval; to others nil.
+func (s *Store) Conditions(ctx context.Context, interval time.Duration) (*Conditions, error) {
+	rules, err := s.ruleSet(ctx)
+	if err != nil {
+		return nil, explain("conditions", err)
+	}
+	var c *Conditions
+	err = tx(ctx, s.api, func(tx *sqlx.Tx) error {
+		found := &Conditions{Faulted: len(rules.unusable)}
+		const turn = `
+			UPDATE system_watch w
+			SET at = now()
+			FROM (SELECT at FROM system_watch FOR UPDATE SKIP LOCKED) before
+			WHERE w.at <= now() - make_interval(secs => $1)
+			RETURNING w.at, extract(epoch FROM w.at - before.at)`
+		var elapsed float64
+		err := tx.QueryRowContext(ctx, turn, 0.9*interval.Seconds()).Scan(&found.At, &elapsed) // clocks tick a little early
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		found.At, found.Elapsed = found.At.UTC(), time.Duration(elapsed*float64(time.Second))
+		var lag, faulted int64
+		const whole = `
+			SELECT (SELECT coalesce(max(lag_ms), 0) FROM ingest_lags WHERE seen_at > now() - make_interval(secs => 3 * $1)),
+				(SELECT count(*) FROM alarm_states WHERE memory ? 'fault')`
+		if err := tx.QueryRowContext(ctx, whole, interval.Seconds()).Scan(&lag, &faulted); err != nil {
+			return err
+		}
+		found.Lag, found.Faulted = time.Duration(lag)*time.Millisecond, found.Faulted+int(faulted)
+		if found.Own, err = systemGateway(ctx, tx); err != nil {
+			return err
+		}
+		if err := found.gateways(ctx, tx); err != nil {
+			return err
+		}
+		c = found
+		return found.sensors(ctx, tx)
+	})
+	if err != nil {
+		return nil, explain("conditions", err)
+	}
+	return c, nil
+}
+
+// systemGateway returns the id of the server's own gateway, which it makes the first time.
+func systemGateway(ctx context.Context, tx *sqlx.Tx) (id int64, err error) {
+	err = tx.GetContext(ctx, &id, `SELECT id FROM gateways WHERE is_system`)
+	for n := 1; errors.Is(err, sql.ErrNoRows); n++ {
+		key := systemKey
+		if n > 1 {
+			key = fmt.Sprintf("%s-%d", systemKey, n)
+		}
+		const q = `
+			INSERT INTO gateways (id, key, name, is_system, status)
+			OVERRIDING SYSTEM VALUE
+			VALUES (nextval('system_ids'), $1, 'OEI-MS', true, 'online')
+			ON CONFLICT (key) DO NOTHING
+			RETURNING id`
+		err = tx.GetContext(ctx, &id, q, key)
+	}
+	return id, err
+}
+
+func (c *Conditions) gateways(ctx context.Context, tx *sqlx.Tx) error {
+	var refused []struct {
+		ID int64 `db:"id"`
+		N  int64 `db:"n"`
+	}
+	const take = `
+		UPDATE gateways g
+		SET refused = 0
+		FROM (SELECT id, refused AS n FROM gateways WHERE refused > 0 ORDER BY id FOR UPDATE) o
+		WHERE g.id = o.id
+		RETURNING o.id, o.n`
+	if err := tx.SelectContext(ctx, &refused, take); err != nil {
+		return err
+	}
+	counts := make(map[int64]int64, len(refused))
+	for _, r := range refused {
+		counts[r.ID] = r.N
+	}
+	const q = `SELECT id, key, is_active, is_system, status, last_seen_at IS NOT NULL AS met, clock_skew_ms FROM gateways ORDER BY id`
+	err := tx.SelectContext(ctx, &c.Gateways, q)
+	for i := range c.Gateways {
+		c.Gateways[i].Refused = counts[c.Gateways[i].ID]
+	}
+	return err
+}
+
+func (c *Conditions) sensors(ctx context.Context, tx *sqlx.Tx) error {
+	const q = `
+		SELECT s.id, s.key, coalesce(l.timestamp, '0001-01-01 00:00:00Z'), coalesce(l.value, 'NaN'), coalesce(l.quality, 0)
+		FROM sensors s LEFT JOIN latest l ON l.sensor_id = s.id
+		WHERE s.gateway_id = $1`
+	rows, err := tx.QueryContext(ctx, q, c.Own)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	c.Sensors = map[string]SystemSensor{}
+	for rows.Next() {
+		var key string
+		var v SystemSensor
+		if err := rows.Scan(&v.ID, &key, &v.At, &v.Value, &v.Quality); err != nil {
+			return err
+		}
+		c.Sensors[key] = v
+	}
+	return rows.Err()
+}
+
+// AddSystemSensor adds v to the server's own gateway, with an alarm by r unless that is nil, both or neither, and returns its id. One
+// that is there already stays as it is.
+func (s *Store) AddSystemSensor(ctx context.Context, v Sensor, r *alarm.Rule, now time.Time) (id int64, err error) {
+	now = now.UTC().Truncate(time.Microsecond)
+	err = s.withRules(ctx, s.api, func(tx *sqlx.Tx, rules *ruleSet) error {
+		const q = `
+			INSERT INTO sensors (id, gateway_id, about_gateway_id, key, name, type, unit)
+			OVERRIDING SYSTEM VALUE
+			SELECT nextval('system_ids'), id, $1, $2, $3, $4, $5
+			FROM gateways
+			WHERE is_system
+			ON CONFLICT (gateway_id, key) DO NOTHING
+			RETURNING id`
+		err := tx.GetContext(ctx, &id, q, v.AboutGatewayID, v.Key, v.Name, v.Type, v.Unit)
+		if errors.Is(err, sql.ErrNoRows) { // another instance was faster
+			return tx.GetContext(ctx, &id, `SELECT s.id FROM sensors s JOIN gateways g ON g.id = s.gateway_id WHERE g.is_system AND s.key = $1`, v.Key)
+		}
+		if err != nil || r == nil {
+			return err
+		}
+		r.SensorID = id
+		_, err = addAlarm(ctx, tx, rules, r, true, now)
+		return err
+	})
+	if err == nil {
+		_, err = s.newestRules(ctx)
+	}
+	return id, explain(fmt.Sprintf("sensor %q", v.Key), err)
+}
+
+// ownSensors is ErrInUse when one of these sensors is the server's own.
+func ownSensors(ctx context.Context, db sqlx.QueryerContext, ids []int64) error {
+	var own bool
+	const q = `
+		SELECT EXISTS (SELECT FROM sensors s JOIN gateways g ON g.id = s.gateway_id WHERE s.id = ANY ($1::int[]) AND g.is_system)`
+	if err := sqlx.GetContext(ctx, db, &own, q, int32s(ids)); err != nil || !own {
+		return err
+	}
+	return inUse("The sensor is the server's own. To be told no more, delete its alarm or take that out of service.")
+}
+
+// ownGateway is ErrInUse when the gateway is the server's own.
+func ownGateway(ctx context.Context, db sqlx.QueryerContext, id int64) error {
+	var own bool
+	err := sqlx.GetContext(ctx, db, &own, `SELECT EXISTS (SELECT FROM gateways WHERE id = $1 AND is_system)`, id)
+	if err != nil || !own {
+		return err
+	}
+	return inUse("The gateway is the server's own: nothing connects as it, and it stays.")
+}

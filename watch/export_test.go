@@ -1,0 +1,4 @@
+package watch
+
+// Look measures once.
+var Look = (*Watcher).look
