@@ -1,0 +1,55 @@
+package configs
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/oei-ms/oei-ms/push"
+)
+
+// TestSettingsAsDocumented loads each file of settings in the README, those of one kind of instance on top of what all have.
+func TestSettingsAsDocumented(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	etc := t.TempDir()
+	for name, text := range map[string]string{
+		"secret.key": "0Nz4tZPmVx7sQGZs0b1e8yqvY3nJm5wUoKc2LhTfRdA=\n", "mqtt.password": "x\n",
+		"database.url": regexp.MustCompile(`# (postgres://\S+)`).FindStringSubmatch(string(readme))[1] + "\n",
+	} {
+		if err := os.WriteFile(filepath.Join(etc, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	blocks := regexp.MustCompile("(?s)```env\n# ([^\n]+)\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
+	if len(blocks) < 4 {
+		t.Fatalf("the README has %d files of settings, want those of growing", len(blocks))
+	}
+	shared := blocks[0][2]
+	for _, block := range blocks {
+		t.Run(block[1], func(t *testing.T) {
+			text := block[2]
+			if text != shared {
+				text = shared + text
+			}
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, ".env"), []byte(strings.ReplaceAll(text, "/etc/oei-ms/", etc+"/")), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			c, err := Load(Options{Environ: []string{"HOME=" + dir}, Dir: dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := push.NewRelay(c.Server.RedisURL, c.Push.ShardedRelay, slog.New(slog.DiscardHandler), prometheus.NewRegistry()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
