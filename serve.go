@@ -99,6 +99,8 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 		defer l.start("rollups", func(ctx context.Context) error { return keepRollups(ctx, st, log, reg) })()
 	}
 
+	defer l.start("retention", func(ctx context.Context) error { return keepRetention(ctx, st, log, reg) })()
+
 	auth, err := server.NewAuth(cfg.Server, st, log)
 	if err != nil {
 		return err

@@ -168,6 +168,8 @@ func (j *job) objection(s *sample, now time.Time, cfg Config) *refusal {
 		return refuse(futureTimestamp, "timestamp is %v ahead", s.timestamp.Sub(now).Round(time.Second))
 	case s.timestamp.Before(now.Add(-cfg.MaxAge)):
 		return refuse(tooOld, "timestamp %s is older than %v", s.timestamp.Format(time.DateOnly), cfg.MaxAge)
+	case p.Retention > 0 && s.timestamp.Before(now.Add(-p.Retention)):
+		return refuse(tooOld, "timestamp %s is older than %v, for which this sensor's readings are kept", s.timestamp.Format(time.DateOnly), p.Retention)
 	}
 	return nil
 }

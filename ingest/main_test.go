@@ -69,6 +69,7 @@ func newBenchAt(t testing.TB, cfg ingest.Config, dsn string) *bench {
 	b.sensor(g1, "off", func(s *store.Sensor) { s.IsActive = false })
 	b.sensor(g2, "u1", nil)
 	b.sensor(idle, "i1", nil)
+	b.sensor(g1, "week", func(s *store.Sensor) { s.Retention = ptr(7) })
 	if _, err := b.store.UpdateGateway(t.Context(), idle, 0, store.GatewayChange{IsActive: ptr(false)}); err != nil {
 		t.Fatal(err)
 	}

@@ -138,6 +138,7 @@ var rows = map[string]row{
 	"getHistory":      {store.Viewer, atSensor("/api/data/history?sensor_id=%d&start=2026-01-01T00:00:00Z&end=2026-01-02T00:00:00Z"), "", 200},
 	"getStatistics":   {store.Viewer, atSensor("/api/data/statistics?sensor_id=%d&start=2026-01-01T00:00:00Z&end=2026-01-02T00:00:00Z"), "", 200},
 	"listLatest":      {store.Viewer, at("/api/data/latest"), "", 200},
+	"listExpiring":    {store.Engineer, at("/api/data/retention"), "", 200},
 	"listRejections":  {store.Engineer, at("/api/data/rejections"), "", 200},
 	"listAlarms":      {store.Viewer, at("/api/alarms"), "", 200},
 	"createAlarm":     {store.Engineer, at("/api/alarms"), `{"sensor_id":1,` + hot + `}`, 201},

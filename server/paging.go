@@ -77,11 +77,16 @@ func page[T any](ctx context.Context, rows []T, limit int, cursor func(T) string
 		return rows, nil
 	}
 	rows = rows[:limit]
+	link := nextPage(ctx, cursor(rows[limit-1]))
+	return rows, &link
+}
+
+// nextPage is the Link to the page behind cursor.
+func nextPage(ctx context.Context, cursor string) string {
 	u := callOf(ctx).url
 	q := u.Query()
-	q.Set("cursor", cursor(rows[limit-1]))
-	link := fmt.Sprintf("<%s?%s>; rel=\"next\"", u.EscapedPath(), q.Encode())
-	return rows, &link
+	q.Set("cursor", cursor)
+	return fmt.Sprintf("<%s?%s>; rel=\"next\"", u.EscapedPath(), q.Encode())
 }
 
 // offsetCursor returns the offset a page begins behind; 0 for the first.

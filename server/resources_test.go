@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -117,6 +118,75 @@ func TestSensorRangeAndItsGateway(t *testing.T) {
 	if res := must(c.UpdateSensorWithResponse(ctx, id, nil, client.SensorUpdate{MinValue: nullable.NewNullNullable[float64]()})); !res.JSON200.MinValue.IsNull() ||
 		res.JSON200.MaxValue.MustGet() != 200 {
 		t.Errorf("min_value null: got %s", res.Body)
+	}
+}
+
+func TestRetentionOfASensor(t *testing.T) {
+	s := start(t)
+	c := s.as(store.Engineer)
+	ctx := t.Context()
+	g := s.addGateway()
+	made := must(c.CreateSensorWithResponse(ctx, client.SensorCreate{
+		Key: "temp", Name: "x", Type: "temperature", GatewayID: g.ID, RetentionDays: nullable.NewNullableWithValue(30),
+	}))
+	if made.StatusCode() != 201 || made.JSON201.RetentionDays.MustGet() != 30 {
+		t.Fatalf("create: got %s", made.Body)
+	}
+	for name, tt := range map[string]struct {
+		change client.SensorUpdate
+		want   nullable.Nullable[int]
+	}{
+		"0 is for ever":                {client.SensorUpdate{RetentionDays: nullable.NewNullableWithValue(0)}, nullable.NewNullableWithValue(0)},
+		"null is the default":          {client.SensorUpdate{RetentionDays: nullable.NewNullNullable[int]()}, nullable.NewNullNullable[int]()},
+		"what is left out stays as is": {client.SensorUpdate{RetentionDays: nullable.NewNullableWithValue(7), Name: new("y")}, nullable.NewNullableWithValue(7)},
+	} {
+		if res := must(c.UpdateSensorWithResponse(ctx, made.JSON201.ID, nil, tt.change)); res.JSON200 == nil || !reflect.DeepEqual(res.JSON200.RetentionDays, tt.want) {
+			t.Errorf("%s: got %s", name, res.Body)
+		}
+		if res := must(c.UpdateSensorWithResponse(ctx, made.JSON201.ID, nil, client.SensorUpdate{Name: new("z")})); !reflect.DeepEqual(res.JSON200.RetentionDays, tt.want) {
+			t.Errorf("%s, and then another change: got %s", name, res.Body)
+		}
+	}
+	if res := must(c.UpdateSensorWithResponse(ctx, made.JSON201.ID, nil, client.SensorUpdate{RetentionDays: nullable.NewNullableWithValue(-1)})); res.StatusCode() != 400 ||
+		res.ApplicationProblemJSON400.Errors[0].Field != "retention_days" {
+		t.Errorf("-1: got %s", res.Body)
+	}
+}
+
+func TestRetentionTellsBeforehand(t *testing.T) {
+	s := start(t)
+	c := s.as(store.Engineer)
+	ctx := t.Context()
+	v := s.addSensor(s.addGateway().ID)
+	long := time.Now().Add(-100 * 24 * time.Hour)
+	rs := make([]store.Reading, 40)
+	for i := range rs {
+		rs[i] = store.Reading{SensorID: v.ID, Timestamp: long.AddDate(0, 0, i), Received: long, Value: 1}
+	}
+	if _, _, err := s.store.Write(ctx, rs, func([]store.Outcome) store.Also { return store.Also{} }); err != nil {
+		t.Fatal(err)
+	}
+	if res := must(c.ListExpiringWithResponse(ctx, nil)); res.JSON200 == nil || len(*res.JSON200) != 0 {
+		t.Errorf("kept for ever: got %s", res.Body)
+	}
+	must(c.UpdateSensorWithResponse(ctx, v.ID, nil, client.SensorUpdate{RetentionDays: nullable.NewNullableWithValue(50)}))
+	var all []client.Expiring
+	for path := "/api/data/retention?limit=30"; path != ""; {
+		res := s.send("GET", path, s.token(s.users[store.Engineer]), "")
+		var page []client.Expiring
+		if err := json.Unmarshal(res.body, &page); err != nil {
+			t.Fatalf("%s: %v", res.body, err)
+		}
+		all = append(all, page...)
+		path, _, _ = strings.Cut(strings.TrimPrefix(res.Header.Get("Link"), "<"), ">")
+	}
+	if len(all) != 40 {
+		t.Fatalf("got %d partitions, want 40", len(all))
+	}
+	e := all[0]
+	if !e.IsDropped || e.Partition != "sensor_data_"+long.UTC().Format("20060102") || e.End.Sub(e.Start) != 24*time.Hour || len(e.Sensors) != 1 ||
+		e.Sensors[0].SensorID != v.ID || e.Sensors[0].RetentionSeconds != 50*86400 {
+		t.Errorf("got %+v", e)
 	}
 }
 

@@ -46,7 +46,8 @@ func (s *Server) CreateSensor(ctx context.Context, req api.CreateSensorRequestOb
 	}
 	v, err := s.store.CreateSensor(ctx, store.Sensor{
 		GatewayID: b.GatewayID, Key: b.Key, Name: b.Name, Type: b.Type, Unit: orZero(b.Unit), Location: orZero(b.Location),
-		IsActive: orTrue(b.IsActive), MinValue: pointer(b.MinValue), MaxValue: pointer(b.MaxValue), Tags: tags,
+		IsActive: orTrue(b.IsActive), MinValue: pointer(b.MinValue), MaxValue: pointer(b.MaxValue),
+		Retention: pointer(b.RetentionDays), Tags: tags,
 	})
 	if e, ok := errors.AsType[*store.InUseError](err); ok {
 		return nil, invalid("gateway_id", e.Detail)
@@ -81,7 +82,7 @@ func (s *Server) UpdateSensor(ctx context.Context, req api.UpdateSensorRequestOb
 	}
 	change := store.SensorChange{
 		Key: b.Key, Name: b.Name, Type: b.Type, Unit: b.Unit, Location: b.Location, IsActive: b.IsActive,
-		MinValue: changed(b.MinValue), MaxValue: changed(b.MaxValue),
+		MinValue: changed(b.MinValue), MaxValue: changed(b.MaxValue), Retention: changed(b.RetentionDays),
 	}
 	if b.Tags != nil {
 		tags, err := object("tags", *b.Tags)
@@ -124,12 +125,12 @@ func sensorFault(err error, key string, minGiven bool) error {
 }
 
 // changed is nil for a member that is absent and not Valid for null.
-func changed(v nullable.Nullable[float64]) *sql.Null[float64] {
+func changed[T any](v nullable.Nullable[T]) *sql.Null[T] {
 	if !v.IsSpecified() {
 		return nil
 	}
 	value, err := v.Get()
-	return &sql.Null[float64]{V: value, Valid: err == nil}
+	return &sql.Null[T]{V: value, Valid: err == nil}
 }
 
 func theSensor(v store.Sensor) api.TheSensorJSONResponse {
@@ -139,7 +140,7 @@ func theSensor(v store.Sensor) api.TheSensorJSONResponse {
 func sensorJSON(v store.Sensor) api.Sensor {
 	return api.Sensor{
 		ID: v.ID, Key: v.Key, Name: v.Name, Type: v.Type, Unit: v.Unit, GatewayID: v.GatewayID, AboutGatewayID: orNull(v.AboutGatewayID), Location: v.Location,
-		IsActive: v.IsActive, MinValue: orNull(v.MinValue), MaxValue: orNull(v.MaxValue), Tags: members[api.Tags](v.Tags),
+		IsActive: v.IsActive, MinValue: orNull(v.MinValue), MaxValue: orNull(v.MaxValue), RetentionDays: orNull(v.Retention), Tags: members[api.Tags](v.Tags),
 		CreatedAt: v.CreatedAt.UTC(), UpdatedAt: v.UpdatedAt.UTC(),
 	}
 }

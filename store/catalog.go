@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/lib/pq"
 )
@@ -21,6 +23,13 @@ type Point struct {
 	Type       string   `db:"type"`      // the sensor's
 	MinValue   *float64 `db:"min_value"`
 	MaxValue   *float64 `db:"max_value"`
+
+	Retention time.Duration `db:"retention"` // for how long its readings are kept; 0: for ever
+}
+
+// retentionOf is how long sensor s keeps its readings, in nanoseconds, as a time.Duration has them.
+func (s *Store) retentionOf() string {
+	return fmt.Sprintf("coalesce(s.retention_days * %d, %d)", day, s.retention)
 }
 
 // Points looks refs up. One without a gateway is absent from the result. What is one's key and another's id is the key.
@@ -29,9 +38,9 @@ func (s *Store) Points(ctx context.Context, refs []Ref) (map[Ref]Point, error) {
 		N int `db:"n"`
 		Point
 	}
-	const q = `
+	q := `
 		SELECT r.n, g.id AS gateway_id, g.key AS gateway_key, coalesce(s.gateway_id, 0) AS owner_id, coalesce(s.id, 0) AS sensor_id,
-			g.is_active AND coalesce(s.is_active, true) AS active, g.is_system AS system, coalesce(s.type, '') AS type, s.min_value, s.max_value
+			g.is_active AND coalesce(s.is_active, true) AS active, g.is_system AS system, coalesce(s.type, '') AS type, s.min_value, s.max_value, ` + s.retentionOf() + ` AS retention
 		FROM unnest($1::text[], $2::text[], $3::int[], $4::int[]) WITH ORDINALITY AS r (gateway, sensor, gateway_id, sensor_id, n)
 		JOIN gateways g ON g.key = r.gateway OR g.id = r.gateway_id
 		LEFT JOIN sensors s ON (s.gateway_id = g.id AND s.key = r.sensor) OR s.id = r.sensor_id
@@ -54,9 +63,9 @@ func (s *Store) Points(ctx context.Context, refs []Ref) (map[Ref]Point, error) {
 // PointsByID looks sensors up by id; an unknown one is absent from the result.
 func (s *Store) PointsByID(ctx context.Context, ids []int64) (map[int64]Point, error) {
 	var rows []Point
-	const q = `
+	q := `
 		SELECT g.id AS gateway_id, g.key AS gateway_key, g.id AS owner_id, s.id AS sensor_id, g.is_active AND s.is_active AS active,
-			g.is_system AS system, s.type, s.min_value, s.max_value
+			g.is_system AS system, s.type, s.min_value, s.max_value, ` + s.retentionOf() + ` AS retention
 		FROM sensors s
 		JOIN gateways g ON g.id = s.gateway_id
 		WHERE s.id = ANY ($1::int[])`

@@ -182,8 +182,8 @@ func TestOpenRefuses(t *testing.T) {
 
 func TestConfigNamesEveryFault(t *testing.T) {
 	ok(t, store.DefaultConfig().Validate())
-	err := store.Config{}.Validate()
-	for _, name := range []string{"OEI_STORE_API_CONNECTIONS: 0", "OEI_STORE_INGEST_CONNECTIONS: 0", "OEI_STORE_STATEMENT_TIMEOUT: 0s", `OEI_STORE_PARTITION: ""`} {
+	err := store.Config{Retention: 1}.Validate()
+	for _, name := range []string{"OEI_STORE_API_CONNECTIONS: 0", "OEI_STORE_INGEST_CONNECTIONS: 0", "OEI_STORE_STATEMENT_TIMEOUT: 0s", `OEI_STORE_PARTITION: ""`, "OEI_STORE_RETENTION: 1ns"} {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("got %v, want %s", err, name)
 		}

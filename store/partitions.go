@@ -159,7 +159,8 @@ func listPartitions(ctx context.Context, q sqlx.QueryerContext) ([]partition, er
 		WHERE i.inhparent = 'sensor_data'::regclass AND b.bounds IS NOT NULL
 		ORDER BY start_at`
 	var all []partition
-	return all, sqlx.SelectContext(ctx, q, &all, list)
+	err := sqlx.SelectContext(ctx, q, &all, list)
+	return all, err
 }
 
 // find returns where in list, which is in order of time, the partition of an instant is or would be.

@@ -113,6 +113,9 @@ func checkRollups(ctx context.Context, db *sql.DB) (settled, waiting int, err er
 		return 0, 0, err
 	}
 	defer tx.Rollback()
+	if _, err := tx.Exec(`LOCK TABLE sensor_data IN ACCESS SHARE MODE`); err != nil { // a partition that is dropped is gone from older snapshots too
+		return 0, 0, err
+	}
 	var through time.Time
 	if err := tx.QueryRow(`SELECT greatest(through, 'epoch') FROM rollup_state`).Scan(&through); err != nil {
 		return 0, 0, err

@@ -22,6 +22,7 @@ type Sensor struct {
 	IsActive       bool      `db:"is_active"`
 	MinValue       *float64  `db:"min_value"` // measuring range; nil is open
 	MaxValue       *float64  `db:"max_value"`
+	Retention      *int      `db:"retention_days"`   // days; nil: the default, 0: for ever
 	Tags           string    `db:"tags"`             // a JSON object of strings
 	AboutGatewayID *int64    `db:"about_gateway_id"` // of a sensor of the server's own: the gateway it watches; nil: none
 	Version        int64     `db:"version"`
@@ -41,9 +42,11 @@ type SensorChange struct {
 	Key, Name, Type, Unit, Location, Tags *string
 	IsActive                              *bool
 	MinValue, MaxValue                    *sql.Null[float64] // one that is not Valid opens the range
+	Retention                             *sql.Null[int]     // one that is not Valid is the default
 }
 
-const sensorColumns = `id, gateway_id, key, name, type, unit, location, is_active, min_value, max_value, tags, about_gateway_id, version, created_at, updated_at`
+const sensorColumns = `id, gateway_id, key, name, type, unit, location, is_active, min_value, max_value, retention_days, tags,
+	about_gateway_id, version, created_at, updated_at`
 
 const sensorWhere = `
 	WHERE ($1::int IS NULL OR gateway_id = $1) AND ($2::text IS NULL OR key = $2)
@@ -87,11 +90,12 @@ func (s *Store) UnknownSensors(ctx context.Context, ids []int64) ([]int64, error
 // own, ErrInUse.
 func (s *Store) CreateSensor(ctx context.Context, v Sensor) (Sensor, error) {
 	const q = `
-		INSERT INTO sensors (gateway_id, key, name, type, unit, location, is_active, min_value, max_value, tags)
-		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
+		INSERT INTO sensors (gateway_id, key, name, type, unit, location, is_active, min_value, max_value, retention_days, tags)
+		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
 		WHERE NOT EXISTS (SELECT FROM gateways WHERE id = $1 AND is_system)
 		RETURNING ` + sensorColumns
-	err := s.api.GetContext(ctx, &v, q, v.GatewayID, v.Key, v.Name, v.Type, v.Unit, v.Location, v.IsActive, v.MinValue, v.MaxValue, v.Tags)
+	err := s.api.GetContext(ctx, &v, q, v.GatewayID, v.Key, v.Name, v.Type, v.Unit, v.Location, v.IsActive, v.MinValue, v.MaxValue,
+		v.Retention, v.Tags)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = inUse("The gateway is the server's own.")
 	}
@@ -106,6 +110,7 @@ func (s *Store) UpdateSensor(ctx context.Context, id, version int64, c SensorCha
 		SET key = coalesce($3, key), name = coalesce($4, name), type = coalesce($5, type), unit = coalesce($6, unit),
 			location = coalesce($7, location), tags = coalesce($8::jsonb, tags), is_active = coalesce($9, is_active),
 			min_value = CASE WHEN $10 THEN $11 ELSE min_value END, max_value = CASE WHEN $12 THEN $13 ELSE max_value END,
+			retention_days = CASE WHEN $14 THEN $15 ELSE retention_days END,
 			version = version + 1, updated_at = now()
 		WHERE id = $1 AND $2 IN (0, version)
 		RETURNING ` + sensorColumns
@@ -117,7 +122,7 @@ func (s *Store) UpdateSensor(ctx context.Context, id, version int64, c SensorCha
 	low, high := orZero(c.MinValue), orZero(c.MaxValue)
 	var v Sensor
 	err := s.api.GetContext(ctx, &v, q, id, version, c.Key, c.Name, c.Type, c.Unit, c.Location, c.Tags, c.IsActive,
-		c.MinValue != nil, low, c.MaxValue != nil, high)
+		c.MinValue != nil, low, c.MaxValue != nil, high, c.Retention != nil, orZero(c.Retention))
 	return v, explain("sensor", s.stale(ctx, err, "sensors", id))
 }
 

@@ -30,6 +30,7 @@ type Config struct {
 	StatementTimeout  time.Duration `mapstructure:"statement_timeout"` // of the API's statements
 	Rollups           bool          `mapstructure:"rollups"`           // the same for all instances; see KeepRollups
 	Partition         string        `mapstructure:"partition"`         // the size of those that are made from now on: hour, day, week or month
+	Retention         time.Duration `mapstructure:"retention"`         // of sensors that have none of their own, the same for all instances; 0: for ever
 }
 
 // DefaultConfig is right for one instance on a small machine.
@@ -52,6 +53,9 @@ func (c Config) Validate() error {
 	if !slices.Contains([]string{hourly, daily, weekly, monthly}, c.Partition) {
 		errs = append(errs, fmt.Errorf("OEI_STORE_PARTITION: %q is not known; use hour, day, week or month", c.Partition))
 	}
+	if c.Retention != 0 && (c.Retention < time.Hour || c.Retention > longestRetention) {
+		errs = append(errs, fmt.Errorf("OEI_STORE_RETENTION: %v is out of range; use 1h to %v, or 0s for ever", c.Retention, longestRetention))
+	}
 	return errors.Join(errs...)
 }
 
@@ -65,6 +69,7 @@ type Store struct {
 	log        *slog.Logger
 	rollups    bool
 	rollupRest time.Duration
+	retention  time.Duration // the default
 	partitions partitions
 	rules      rules
 	wary       wary
@@ -84,7 +89,7 @@ func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store
 	if err != nil {
 		return nil, errors.Join(err, api.Close())
 	}
-	s := &Store{api: api, ingest: ingest, dsn: dsn, instance: rand.Int64(), log: log, rollups: cfg.Rollups, rollupRest: rollupRest}
+	s := &Store{api: api, ingest: ingest, dsn: dsn, instance: rand.Int64(), log: log, rollups: cfg.Rollups, rollupRest: rollupRest, retention: cfg.Retention}
 	s.partitions.size = cfg.Partition
 	if err := s.checkServer(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())

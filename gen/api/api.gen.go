@@ -1860,6 +1860,44 @@ type DependencyState string
 // Email defines model for Email.
 type Email = string
 
+// Expiring A partition from which readings will go.
+//
+// Example: {"bytes":7257600,"end":"2026-01-02T00:00:00.000000Z","is_dropped":false,"partition":"sensor_data_20260101","readings":86400,"sensors":[{"readings":86400,"retention_seconds":2592000,"sensor_id":1}],"start":"2026-01-01T00:00:00.000000Z"}
+type Expiring struct {
+	// Bytes Their room on disk, exact for a whole partition, else an estimate. What is deleted makes room for others and does not shrink the disk's use.
+	Bytes nullable.Nullable[int64] `json:"bytes"`
+
+	// End And before this one.
+	End time.Time `json:"end"`
+
+	// IsDropped Whether all of it goes. Otherwise the readings of `sensors` are deleted and those of others stay.
+	IsDropped bool `json:"is_dropped"`
+
+	// Partition Its name in the database.
+	Partition string `json:"partition"`
+
+	// Readings How many readings go; an estimate. Null when there are no rollups to tell.
+	Readings nullable.Nullable[int64] `json:"readings"`
+
+	// Sensors Those whose readings go, in order of id.
+	Sensors []ExpiringSensor `json:"sensors"`
+
+	// Start It has readings from this instant on.
+	Start time.Time `json:"start"`
+}
+
+// ExpiringSensor defines model for ExpiringSensor.
+type ExpiringSensor struct {
+	// Readings How many go, from the rollups: late ones of the last minute may not be counted. Null when there are none.
+	Readings nullable.Nullable[int64] `json:"readings"`
+
+	// RetentionSeconds For how long its readings are kept, by its own `retention_days` or by default.
+	RetentionSeconds int64 `json:"retention_seconds"`
+
+	// SensorID An id given by the server.
+	SensorID ID `json:"sensor_id"`
+}
+
 // FieldError defines model for FieldError.
 type FieldError struct {
 	// Field Name of the parameter, or path of the member (`readings.3.value`).
@@ -2477,7 +2515,7 @@ type RefreshRequest struct {
 }
 
 // RejectReason Why a reading is refused: no such sensor, or it or its gateway is not in use; more than 5 min ahead of our clock; older
-// than the server keeps; not a finite number; quality and status code say different things; the database will not have it.
+// than the server takes or the sensor keeps; not a finite number; quality and status code say different things; the database will not have it.
 type RejectReason string
 
 // Rejection Example: {"count":3,"detail":"member \"Value\" must be written \"value\"","first_at":"2026-01-02T03:04:05.678900Z","folded":false,"gateway":"press-line-1","gateway_id":1,"id":7,"last_at":"2026-01-02T03:05:05.678900Z","payload":"{\"Value\": 21.5}","payload_encoding":"text","payload_size":15,"reason":"malformed","topic":"sensors/press-line-1/t1/data"}
@@ -2532,10 +2570,15 @@ type RejectionPayloadEncoding string
 // stored for its instant; the database will not have it.
 type RejectionReason string
 
+// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
+// are stored go, with what they amount to, when their partition, a day unless the server's settings say otherwise, is older as a whole;
+// see `GET /api/data/retention`.
+type RetentionDays = int
+
 // Role What a user may do; each role includes the ones before it.
 type Role string
 
-// Sensor Example: {"about_gateway_id":null,"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
+// Sensor Example: {"about_gateway_id":null,"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","retention_days":null,"tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
 type Sensor struct {
 	// AboutGatewayID Of a sensor of the server's own: the gateway that it watches, whose its alarms are too; else null.
 	AboutGatewayID nullable.Nullable[int64] `json:"about_gateway_id"`
@@ -2566,6 +2609,11 @@ type Sensor struct {
 
 	// Name A name for people.
 	Name Name `json:"name"`
+
+	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
+	// are stored go, with what they amount to, when their partition, a day unless the server's settings say otherwise, is older as a whole;
+	// see `GET /api/data/retention`.
+	RetentionDays nullable.Nullable[RetentionDays] `json:"retention_days"`
 
 	// Tags Free labels.
 	//
@@ -2602,6 +2650,11 @@ type SensorCreate struct {
 
 	// Name A name for people.
 	Name Name `json:"name"`
+
+	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
+	// are stored go, with what they amount to, when their partition, a day unless the server's settings say otherwise, is older as a whole;
+	// see `GET /api/data/retention`.
+	RetentionDays nullable.Nullable[RetentionDays] `json:"retention_days,omitempty"`
 
 	// Tags Free labels.
 	//
@@ -2649,6 +2702,11 @@ type SensorUpdate struct {
 
 	// Name A name for people.
 	Name *Name `json:"name,omitempty"`
+
+	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
+	// are stored go, with what they amount to, when their partition, a day unless the server's settings say otherwise, is older as a whole;
+	// see `GET /api/data/retention`.
+	RetentionDays nullable.Nullable[RetentionDays] `json:"retention_days,omitempty"`
 
 	// Tags Free labels.
 	//
@@ -2934,7 +2992,7 @@ type WriteResult struct {
 	Detail *string `json:"detail,omitempty"`
 
 	// Reason Why a reading is refused: no such sensor, or it or its gateway is not in use; more than 5 min ahead of our clock; older
-	// than the server keeps; not a finite number; quality and status code say different things; the database will not have it.
+	// than the server takes or the sensor keeps; not a finite number; quality and status code say different things; the database will not have it.
 	Reason *RejectReason     `json:"reason,omitempty"`
 	Status WriteResultStatus `json:"status"`
 }
@@ -3273,7 +3331,7 @@ type TheAlarm = Alarm
 // TheGateway Example: {"clock_skew_ms":-12,"created_at":"2026-01-01T00:00:00.000000Z","id":1,"is_active":true,"is_system":false,"key":"press-line-1","last_seen_at":"2026-01-02T03:04:05.678900Z","location":"Hall 2","metadata":{},"name":"Press line 1","status":"online","updated_at":"2026-01-01T00:00:00.000000Z"}
 type TheGateway = Gateway
 
-// TheSensor Example: {"about_gateway_id":null,"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
+// TheSensor Example: {"about_gateway_id":null,"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","retention_days":null,"tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
 type TheSensor = Sensor
 
 // TheUser Example: {"created_at":"2026-01-02T03:04:05.678900Z","email":"admin@localhost","id":1,"is_active":true,"is_superuser":true,"role":"admin","updated_at":"2026-01-02T03:04:05.678900Z","username":"admin"}
@@ -3581,6 +3639,15 @@ type ListRejectionsParams struct {
 
 	// Count Also send `X-Total-Count`.
 	Count *Count `form:"count,omitempty" json:"count,omitempty"`
+}
+
+// ListExpiringParams defines parameters for ListExpiring.
+type ListExpiringParams struct {
+	// Limit How many partitions at most.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // GetStatisticsParams defines parameters for GetStatistics.
@@ -4615,6 +4682,9 @@ type ServerInterface interface {
 	// ListRejections What was refused
 	// (GET /api/data/rejections)
 	ListRejections(ctx echo.Context, params ListRejectionsParams) error
+	// ListExpiring What retention will remove
+	// (GET /api/data/retention)
+	ListExpiring(ctx echo.Context, params ListExpiringParams) error
 	// GetStatistics Statistics of readings
 	// (GET /api/data/statistics)
 	GetStatistics(ctx echo.Context, params GetStatisticsParams) error
@@ -5703,6 +5773,31 @@ func (w *ServerInterfaceWrapper) ListRejections(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListRejections(ctx, params)
+	return err
+}
+
+// ListExpiring converts echo context to params.
+func (w *ServerInterfaceWrapper) ListExpiring(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListExpiringParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListExpiring(ctx, params)
 	return err
 }
 
@@ -6852,6 +6947,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/api/data", wrapper.DeleteData, options.OperationMiddlewares["deleteData"]...)
 	router.GET(options.BaseURL+"/api/data", wrapper.ListData, options.OperationMiddlewares["listData"]...)
 	router.POST(options.BaseURL+"/api/data", wrapper.WriteData, options.OperationMiddlewares["writeData"]...)
+	router.GET(options.BaseURL+"/api/data/retention", wrapper.ListExpiring, options.OperationMiddlewares["listExpiring"]...)
 	router.GET(options.BaseURL+"/api/data/latest", wrapper.ListLatest, options.OperationMiddlewares["listLatest"]...)
 	router.GET(options.BaseURL+"/api/data/history", wrapper.GetHistory, options.OperationMiddlewares["getHistory"]...)
 	router.GET(options.BaseURL+"/api/data/statistics", wrapper.GetStatistics, options.OperationMiddlewares["getStatistics"]...)
@@ -10375,6 +10471,125 @@ type ListRejectionsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListRejectionsdefaultApplicationProblemPlusJSONResponse) VisitListRejectionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListExpiringRequestObject struct {
+	Params ListExpiringParams
+}
+
+type ListExpiringResponseObject interface {
+	VisitListExpiringResponse(w http.ResponseWriter) error
+}
+
+type ListExpiring200ResponseHeaders struct {
+	Link *string
+}
+
+type ListExpiring200JSONResponse struct {
+	Body    []Expiring
+	Headers ListExpiring200ResponseHeaders
+}
+
+func (response ListExpiring200JSONResponse) VisitListExpiringResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.Link != nil {
+		w.Header().Set("Link", fmt.Sprint(*response.Headers.Link))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListExpiring400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListExpiring400ApplicationProblemPlusJSONResponse) VisitListExpiringResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListExpiring401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListExpiring401ApplicationProblemPlusJSONResponse) VisitListExpiringResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListExpiring403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListExpiring403ApplicationProblemPlusJSONResponse) VisitListExpiringResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListExpiring503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListExpiring503ApplicationProblemPlusJSONResponse) VisitListExpiringResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListExpiringdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListExpiringdefaultApplicationProblemPlusJSONResponse) VisitListExpiringResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -14890,6 +15105,9 @@ type StrictServerInterface interface {
 	// ListRejections What was refused
 	// (GET /api/data/rejections)
 	ListRejections(ctx context.Context, request ListRejectionsRequestObject) (ListRejectionsResponseObject, error)
+	// ListExpiring What retention will remove
+	// (GET /api/data/retention)
+	ListExpiring(ctx context.Context, request ListExpiringRequestObject) (ListExpiringResponseObject, error)
 	// GetStatistics Statistics of readings
 	// (GET /api/data/statistics)
 	GetStatistics(ctx context.Context, request GetStatisticsRequestObject) (GetStatisticsResponseObject, error)
@@ -16117,6 +16335,31 @@ func (sh *strictHandler) ListRejections(ctx echo.Context, params ListRejectionsP
 		return err
 	} else if validResponse, ok := response.(ListRejectionsResponseObject); ok {
 		return validResponse.VisitListRejectionsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListExpiring operation middleware
+func (sh *strictHandler) ListExpiring(ctx echo.Context, params ListExpiringParams) error {
+	var request ListExpiringRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListExpiring(ctx.Request().Context(), request.(ListExpiringRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListExpiring")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListExpiringResponseObject); ok {
+		return validResponse.VisitListExpiringResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -1860,6 +1860,44 @@ type DependencyState string
 // Email defines model for Email.
 type Email = string
 
+// Expiring A partition from which readings will go.
+//
+// Example: {"bytes":7257600,"end":"2026-01-02T00:00:00.000000Z","is_dropped":false,"partition":"sensor_data_20260101","readings":86400,"sensors":[{"readings":86400,"retention_seconds":2592000,"sensor_id":1}],"start":"2026-01-01T00:00:00.000000Z"}
+type Expiring struct {
+	// Bytes Their room on disk, exact for a whole partition, else an estimate. What is deleted makes room for others and does not shrink the disk's use.
+	Bytes nullable.Nullable[int64] `json:"bytes"`
+
+	// End And before this one.
+	End time.Time `json:"end"`
+
+	// IsDropped Whether all of it goes. Otherwise the readings of `sensors` are deleted and those of others stay.
+	IsDropped bool `json:"is_dropped"`
+
+	// Partition Its name in the database.
+	Partition string `json:"partition"`
+
+	// Readings How many readings go; an estimate. Null when there are no rollups to tell.
+	Readings nullable.Nullable[int64] `json:"readings"`
+
+	// Sensors Those whose readings go, in order of id.
+	Sensors []ExpiringSensor `json:"sensors"`
+
+	// Start It has readings from this instant on.
+	Start time.Time `json:"start"`
+}
+
+// ExpiringSensor defines model for ExpiringSensor.
+type ExpiringSensor struct {
+	// Readings How many go, from the rollups: late ones of the last minute may not be counted. Null when there are none.
+	Readings nullable.Nullable[int64] `json:"readings"`
+
+	// RetentionSeconds For how long its readings are kept, by its own `retention_days` or by default.
+	RetentionSeconds int64 `json:"retention_seconds"`
+
+	// SensorID An id given by the server.
+	SensorID ID `json:"sensor_id"`
+}
+
 // FieldError defines model for FieldError.
 type FieldError struct {
 	// Field Name of the parameter, or path of the member (`readings.3.value`).
@@ -2477,7 +2515,7 @@ type RefreshRequest struct {
 }
 
 // RejectReason Why a reading is refused: no such sensor, or it or its gateway is not in use; more than 5 min ahead of our clock; older
-// than the server keeps; not a finite number; quality and status code say different things; the database will not have it.
+// than the server takes or the sensor keeps; not a finite number; quality and status code say different things; the database will not have it.
 type RejectReason string
 
 // Rejection Example: {"count":3,"detail":"member \"Value\" must be written \"value\"","first_at":"2026-01-02T03:04:05.678900Z","folded":false,"gateway":"press-line-1","gateway_id":1,"id":7,"last_at":"2026-01-02T03:05:05.678900Z","payload":"{\"Value\": 21.5}","payload_encoding":"text","payload_size":15,"reason":"malformed","topic":"sensors/press-line-1/t1/data"}
@@ -2532,10 +2570,15 @@ type RejectionPayloadEncoding string
 // stored for its instant; the database will not have it.
 type RejectionReason string
 
+// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
+// are stored go, with what they amount to, when their partition, a day unless the server's settings say otherwise, is older as a whole;
+// see `GET /api/data/retention`.
+type RetentionDays = int
+
 // Role What a user may do; each role includes the ones before it.
 type Role string
 
-// Sensor Example: {"about_gateway_id":null,"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
+// Sensor Example: {"about_gateway_id":null,"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","retention_days":null,"tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
 type Sensor struct {
 	// AboutGatewayID Of a sensor of the server's own: the gateway that it watches, whose its alarms are too; else null.
 	AboutGatewayID nullable.Nullable[int64] `json:"about_gateway_id"`
@@ -2566,6 +2609,11 @@ type Sensor struct {
 
 	// Name A name for people.
 	Name Name `json:"name"`
+
+	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
+	// are stored go, with what they amount to, when their partition, a day unless the server's settings say otherwise, is older as a whole;
+	// see `GET /api/data/retention`.
+	RetentionDays nullable.Nullable[RetentionDays] `json:"retention_days"`
 
 	// Tags Free labels.
 	//
@@ -2602,6 +2650,11 @@ type SensorCreate struct {
 
 	// Name A name for people.
 	Name Name `json:"name"`
+
+	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
+	// are stored go, with what they amount to, when their partition, a day unless the server's settings say otherwise, is older as a whole;
+	// see `GET /api/data/retention`.
+	RetentionDays nullable.Nullable[RetentionDays] `json:"retention_days,omitempty"`
 
 	// Tags Free labels.
 	//
@@ -2649,6 +2702,11 @@ type SensorUpdate struct {
 
 	// Name A name for people.
 	Name *Name `json:"name,omitempty"`
+
+	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
+	// are stored go, with what they amount to, when their partition, a day unless the server's settings say otherwise, is older as a whole;
+	// see `GET /api/data/retention`.
+	RetentionDays nullable.Nullable[RetentionDays] `json:"retention_days,omitempty"`
 
 	// Tags Free labels.
 	//
@@ -2934,7 +2992,7 @@ type WriteResult struct {
 	Detail *string `json:"detail,omitempty"`
 
 	// Reason Why a reading is refused: no such sensor, or it or its gateway is not in use; more than 5 min ahead of our clock; older
-	// than the server keeps; not a finite number; quality and status code say different things; the database will not have it.
+	// than the server takes or the sensor keeps; not a finite number; quality and status code say different things; the database will not have it.
 	Reason *RejectReason     `json:"reason,omitempty"`
 	Status WriteResultStatus `json:"status"`
 }
@@ -3273,7 +3331,7 @@ type TheAlarm = Alarm
 // TheGateway Example: {"clock_skew_ms":-12,"created_at":"2026-01-01T00:00:00.000000Z","id":1,"is_active":true,"is_system":false,"key":"press-line-1","last_seen_at":"2026-01-02T03:04:05.678900Z","location":"Hall 2","metadata":{},"name":"Press line 1","status":"online","updated_at":"2026-01-01T00:00:00.000000Z"}
 type TheGateway = Gateway
 
-// TheSensor Example: {"about_gateway_id":null,"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
+// TheSensor Example: {"about_gateway_id":null,"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","retention_days":null,"tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
 type TheSensor = Sensor
 
 // TheUser Example: {"created_at":"2026-01-02T03:04:05.678900Z","email":"admin@localhost","id":1,"is_active":true,"is_superuser":true,"role":"admin","updated_at":"2026-01-02T03:04:05.678900Z","username":"admin"}
@@ -3581,6 +3639,15 @@ type ListRejectionsParams struct {
 
 	// Count Also send `X-Total-Count`.
 	Count *Count `form:"count,omitempty" json:"count,omitempty"`
+}
+
+// ListExpiringParams defines parameters for ListExpiring.
+type ListExpiringParams struct {
+	// Limit How many partitions at most.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // GetStatisticsParams defines parameters for GetStatistics.
@@ -5056,6 +5123,21 @@ type ClientInterface interface {
 	// Corresponds with GET /api/data/rejections (the `ListRejections` operationId).
 	ListRejections(ctx context.Context, params *ListRejectionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListExpiring What retention will remove
+	//
+	// What the next pass of retention, within some minutes, will remove: changes nothing. Set a sensor's `retention_days` with care, for what
+	// was removed cannot be brought back.
+	//
+	// Readings go a partition at a time, once its end is longer ago than their sensor keeps them. A partition in which no sensor keeps
+	// anything is dropped; from others readings are deleted sensor by sensor. Rollups go with the readings, so that no answer tells
+	// of readings that are not there, and a sensor of which all have gone has no newest one. Readings that come and are older than their sensor
+	// keeps are refused as `too_old`.
+	//
+	// Partitions oldest first. Many are looked at to find few, so a page may hold fewer than `limit`, or none, and still have a `Link`.
+	//
+	// Corresponds with GET /api/data/retention (the `ListExpiring` operationId).
+	ListExpiring(ctx context.Context, params *ListExpiringParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetStatistics Statistics of readings
 	//
 	// All figures of one or more sensors at once, of the whole range or of each `interval` in it; those of `GET /api/data/history` have
@@ -5401,7 +5483,7 @@ type ClientInterface interface {
 
 	// UpdateSensorWithBody Change a sensor
 	//
-	// Members that are absent keep their value; `min_value` and `max_value` are cleared by null. A sensor stays with its gateway.
+	// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are cleared by null. A sensor stays with its gateway.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5410,7 +5492,7 @@ type ClientInterface interface {
 
 	// UpdateSensor Change a sensor
 	//
-	// Members that are absent keep their value; `min_value` and `max_value` are cleared by null. A sensor stays with its gateway.
+	// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are cleared by null. A sensor stays with its gateway.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6450,6 +6532,31 @@ func (c *Client) ListRejections(ctx context.Context, params *ListRejectionsParam
 	return c.Client.Do(req)
 }
 
+// ListExpiring What retention will remove
+//
+// What the next pass of retention, within some minutes, will remove: changes nothing. Set a sensor's `retention_days` with care, for what
+// was removed cannot be brought back.
+//
+// Readings go a partition at a time, once its end is longer ago than their sensor keeps them. A partition in which no sensor keeps
+// anything is dropped; from others readings are deleted sensor by sensor. Rollups go with the readings, so that no answer tells
+// of readings that are not there, and a sensor of which all have gone has no newest one. Readings that come and are older than their sensor
+// keeps are refused as `too_old`.
+//
+// Partitions oldest first. Many are looked at to find few, so a page may hold fewer than `limit`, or none, and still have a `Link`.
+//
+// Corresponds with GET /api/data/retention (the `ListExpiring` operationId).
+func (c *Client) ListExpiring(ctx context.Context, params *ListExpiringParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListExpiringRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetStatistics Statistics of readings
 //
 // All figures of one or more sensors at once, of the whole range or of each `interval` in it; those of `GET /api/data/history` have
@@ -7175,7 +7282,7 @@ func (c *Client) GetSensor(ctx context.Context, id IDParameter, reqEditors ...Re
 
 // UpdateSensorWithBody Change a sensor
 //
-// Members that are absent keep their value; `min_value` and `max_value` are cleared by null. A sensor stays with its gateway.
+// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are cleared by null. A sensor stays with its gateway.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7194,7 +7301,7 @@ func (c *Client) UpdateSensorWithBody(ctx context.Context, id IDParameter, param
 
 // UpdateSensor Change a sensor
 //
-// Members that are absent keep their value; `min_value` and `max_value` are cleared by null. A sensor stays with its gateway.
+// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are cleared by null. A sensor stays with its gateway.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -9622,6 +9729,72 @@ func NewListRejectionsRequest(server string, params *ListRejectionsParams) (*htt
 		if params.Count != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "count", *params.Count, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListExpiringRequest constructs an http.Request for the ListExpiring method
+func NewListExpiringRequest(server string, params *ListExpiringParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/data/retention")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -12514,6 +12687,23 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/data/rejections (the `ListRejections` operationId).
 	ListRejectionsWithResponse(ctx context.Context, params *ListRejectionsParams, reqEditors ...RequestEditorFn) (*ListRejectionsResponse, error)
 
+	// ListExpiringWithResponse What retention will remove
+	//
+	// What the next pass of retention, within some minutes, will remove: changes nothing. Set a sensor's `retention_days` with care, for what
+	// was removed cannot be brought back.
+	//
+	// Readings go a partition at a time, once its end is longer ago than their sensor keeps them. A partition in which no sensor keeps
+	// anything is dropped; from others readings are deleted sensor by sensor. Rollups go with the readings, so that no answer tells
+	// of readings that are not there, and a sensor of which all have gone has no newest one. Readings that come and are older than their sensor
+	// keeps are refused as `too_old`.
+	//
+	// Partitions oldest first. Many are looked at to find few, so a page may hold fewer than `limit`, or none, and still have a `Link`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/data/retention (the `ListExpiring` operationId).
+	ListExpiringWithResponse(ctx context.Context, params *ListExpiringParams, reqEditors ...RequestEditorFn) (*ListExpiringResponse, error)
+
 	// GetStatisticsWithResponse Statistics of readings
 	//
 	// All figures of one or more sensors at once, of the whole range or of each `interval` in it; those of `GET /api/data/history` have
@@ -12903,7 +13093,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateSensorWithBodyWithResponse Change a sensor
 	//
-	// Members that are absent keep their value; `min_value` and `max_value` are cleared by null. A sensor stays with its gateway.
+	// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are cleared by null. A sensor stays with its gateway.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12912,7 +13102,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateSensorWithResponse Change a sensor
 	//
-	// Members that are absent keep their value; `min_value` and `max_value` are cleared by null. A sensor stays with its gateway.
+	// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are cleared by null. A sensor stays with its gateway.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15703,6 +15893,103 @@ func (r ListRejectionsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListRejectionsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListExpiringResponse200Headers the declared response headers of an HTTP 200 response for ListExpiring
+type ListExpiringResponse200Headers struct {
+	Link *string
+}
+
+// ListExpiringResponse401Headers the declared response headers of an HTTP 401 response for ListExpiring
+type ListExpiringResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// ListExpiringResponse503Headers the declared response headers of an HTTP 503 response for ListExpiring
+type ListExpiringResponse503Headers struct {
+	RetryAfter *int
+}
+
+type ListExpiringResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *[]Expiring
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *OtherError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ListExpiringResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListExpiringResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListExpiringResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListExpiringResponse) GetJSON200() *[]Expiring {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListExpiringResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListExpiringResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ListExpiringResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ListExpiringResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListExpiringResponse) GetApplicationProblemJSONDefault() *OtherError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListExpiringResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListExpiringResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListExpiringResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListExpiringResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -20052,6 +20339,29 @@ func (c *ClientWithResponses) ListRejectionsWithResponse(ctx context.Context, pa
 	return ParseListRejectionsResponse(rsp)
 }
 
+// ListExpiringWithResponse What retention will remove
+//
+// What the next pass of retention, within some minutes, will remove: changes nothing. Set a sensor's `retention_days` with care, for what
+// was removed cannot be brought back.
+//
+// Readings go a partition at a time, once its end is longer ago than their sensor keeps them. A partition in which no sensor keeps
+// anything is dropped; from others readings are deleted sensor by sensor. Rollups go with the readings, so that no answer tells
+// of readings that are not there, and a sensor of which all have gone has no newest one. Readings that come and are older than their sensor
+// keeps are refused as `too_old`.
+//
+// Partitions oldest first. Many are looked at to find few, so a page may hold fewer than `limit`, or none, and still have a `Link`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/data/retention (the `ListExpiring` operationId).
+func (c *ClientWithResponses) ListExpiringWithResponse(ctx context.Context, params *ListExpiringParams, reqEditors ...RequestEditorFn) (*ListExpiringResponse, error) {
+	rsp, err := c.ListExpiring(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListExpiringResponse(rsp)
+}
+
 // GetStatisticsWithResponse Statistics of readings
 //
 // All figures of one or more sensors at once, of the whole range or of each `interval` in it; those of `GET /api/data/history` have
@@ -20669,7 +20979,7 @@ func (c *ClientWithResponses) GetSensorWithResponse(ctx context.Context, id IDPa
 
 // UpdateSensorWithBodyWithResponse Change a sensor
 //
-// Members that are absent keep their value; `min_value` and `max_value` are cleared by null. A sensor stays with its gateway.
+// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are cleared by null. A sensor stays with its gateway.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20684,7 +20994,7 @@ func (c *ClientWithResponses) UpdateSensorWithBodyWithResponse(ctx context.Conte
 
 // UpdateSensorWithResponse Change a sensor
 //
-// Members that are absent keep their value; `min_value` and `max_value` are cleared by null. A sensor stays with its gateway.
+// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are cleared by null. A sensor stays with its gateway.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -23418,6 +23728,100 @@ func ParseListRejectionsResponse(rsp *http.Response) (*ListRejectionsResponse, e
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListExpiringResponse parses an HTTP response from a ListExpiringWithResponse call
+func ParseListExpiringResponse(rsp *http.Response) (*ListExpiringResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListExpiringResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest []Expiring
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OtherError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ListExpiringResponse200Headers
+		if values := rsp.Header.Values("Link"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Link", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Link = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers ListExpiringResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers ListExpiringResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
 	}
 
 	return response, nil

@@ -332,6 +332,7 @@ export type Sensor = {
      * Upper end of its measuring range; a good value above it is stored as uncertain.
      */
     max_value: number | null;
+    retention_days: RetentionDays;
     tags: Tags;
     created_at: string;
     updated_at: string;
@@ -347,6 +348,7 @@ export type SensorCreate = {
     is_active?: boolean;
     min_value?: number | null;
     max_value?: number | null;
+    retention_days?: RetentionDays;
     tags?: Tags;
 };
 
@@ -359,7 +361,62 @@ export type SensorUpdate = {
     is_active?: boolean;
     min_value?: number | null;
     max_value?: number | null;
+    retention_days?: RetentionDays;
     tags?: Tags;
+};
+
+/**
+ * For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
+ * are stored go, with what they amount to, when their partition, a day unless the server's settings say otherwise, is older as a whole;
+ * see `GET /api/data/retention`.
+ *
+ */
+export type RetentionDays = number | null;
+
+/**
+ * A partition from which readings will go.
+ */
+export type Expiring = {
+    /**
+     * Its name in the database.
+     */
+    partition: string;
+    /**
+     * It has readings from this instant on.
+     */
+    start: string;
+    /**
+     * And before this one.
+     */
+    end: string;
+    /**
+     * Whether all of it goes. Otherwise the readings of `sensors` are deleted and those of others stay.
+     */
+    is_dropped: boolean;
+    /**
+     * How many readings go; an estimate. Null when there are no rollups to tell.
+     */
+    readings: number | null;
+    /**
+     * Their room on disk, exact for a whole partition, else an estimate. What is deleted makes room for others and does not shrink the disk's use.
+     */
+    bytes: number | null;
+    /**
+     * Those whose readings go, in order of id.
+     */
+    sensors: Array<ExpiringSensor>;
+};
+
+export type ExpiringSensor = {
+    sensor_id: Id;
+    /**
+     * For how long its readings are kept, by its own `retention_days` or by default.
+     */
+    retention_seconds: number;
+    /**
+     * How many go, from the rollups: late ones of the last minute may not be counted. Null when there are none.
+     */
+    readings: number | null;
 };
 
 export type Reading = {
@@ -677,7 +734,7 @@ export type WriteResult = {
 
 /**
  * Why a reading is refused: no such sensor, or it or its gateway is not in use; more than 5 min ahead of our clock; older
- * than the server keeps; not a finite number; quality and status code say different things; the database will not have it.
+ * than the server takes or the sensor keeps; not a finite number; quality and status code say different things; the database will not have it.
  *
  */
 export const RejectReason = {
@@ -692,7 +749,7 @@ export const RejectReason = {
 
 /**
  * Why a reading is refused: no such sensor, or it or its gateway is not in use; more than 5 min ahead of our clock; older
- * than the server keeps; not a finite number; quality and status code say different things; the database will not have it.
+ * than the server takes or the sensor keeps; not a finite number; quality and status code say different things; the database will not have it.
  *
  */
 export type RejectReason = typeof RejectReason[keyof typeof RejectReason];
@@ -3309,6 +3366,56 @@ export type WriteDataResponses = {
 };
 
 export type WriteDataResponse = WriteDataResponses[keyof WriteDataResponses];
+
+export type ListExpiringData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * How many partitions at most.
+         */
+        limit?: number;
+        /**
+         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         */
+        cursor?: string;
+    };
+    url: '/api/data/retention';
+};
+
+export type ListExpiringErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * The database does not answer, or the service is stopping. Nothing was promised; try again.
+     */
+    503: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type ListExpiringError = ListExpiringErrors[keyof ListExpiringErrors];
+
+export type ListExpiringResponses = {
+    /**
+     * A page of partitions.
+     */
+    200: Array<Expiring>;
+};
+
+export type ListExpiringResponse = ListExpiringResponses[keyof ListExpiringResponses];
 
 export type ListLatestData = {
     body?: never;

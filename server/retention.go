@@ -1,0 +1,40 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// ListExpiring answers GET /api/data/retention.
+func (s *Server) ListExpiring(ctx context.Context, req api.ListExpiringRequestObject) (api.ListExpiringResponseObject, error) {
+	p := req.Params
+	var after time.Time
+	at, _, err := instantCursor(p.Cursor, 32)
+	if err != nil {
+		return nil, err
+	}
+	if at != nil {
+		after = *at
+	}
+	list, next, more, err := s.store.Expiring(ctx, time.Now(), after, *p.Limit)
+	if err != nil {
+		return nil, err
+	}
+	res := api.ListExpiring200JSONResponse{Body: each(list, expiringJSON)}
+	if more {
+		res.Headers.Link = new(nextPage(ctx, encodeInstant(next, 1)))
+	}
+	return res, nil
+}
+
+func expiringJSON(e store.Expiring) api.Expiring {
+	return api.Expiring{
+		Partition: e.Name, Start: e.Start.UTC(), End: e.End.UTC(), IsDropped: e.Dropped, Readings: orNull(e.Readings), Bytes: orNull(e.Bytes),
+		Sensors: each(e.Sensors, func(v store.ExpiringSensor) api.ExpiringSensor {
+			return api.ExpiringSensor{SensorID: v.ID, RetentionSeconds: int64(v.Retention.Seconds()), Readings: orNull(v.Readings)}
+		}),
+	}
+}

@@ -1,0 +1,98 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Expiring is a partition from which Retain would remove something.
+type Expiring struct {
+	partition
+	Dropped  bool   // all of it would go
+	Readings *int64 // an estimate; nil without rollups
+	Bytes    *int64 // an estimate, unless all of it would go
+	Sensors  []ExpiringSensor
+}
+
+// ExpiringSensor is a sensor whose readings would go.
+type ExpiringSensor struct {
+	ID        int64         `db:"id"`
+	Retention time.Duration `db:"retention"`
+	Readings  *int64        `db:"readings"` // by the rollups, without which it is nil
+}
+
+// lookedAt is how many partitions are looked at for one answer.
+const lookedAt = 366
+
+// Expiring returns at most limit partitions from which Retain would remove something at the time now, the oldest first, of those that
+// begin behind after. There may be more unless more is false, from behind next on.
+func (s *Store) Expiring(ctx context.Context, now, after time.Time, limit int) (found []Expiring, next time.Time, more bool, err error) {
+	list, err := s.expired(ctx, s.api, now)
+	if err != nil {
+		return nil, next, false, explain("retention", err)
+	}
+	looked := 0
+	for i := range list {
+		p := &list[i]
+		if !p.Start.After(after) {
+			continue
+		}
+		if len(found) == limit || looked == lookedAt {
+			return found, next, true, nil
+		}
+		looked++
+		next = p.Start
+		e, err := s.expiring(ctx, p, now)
+		if err != nil && !dropped(err) {
+			return nil, next, false, explain("retention", err)
+		}
+		if err == nil && (e.Dropped || len(e.Sensors) > 0) {
+			found = append(found, e)
+		}
+	}
+	return found, next, false, nil
+}
+
+func (s *Store) expiring(ctx context.Context, p *partition, now time.Time) (Expiring, error) {
+	e := Expiring{partition: *p}
+	kept, err := s.keptIn(ctx, s.api, p, now)
+	if err != nil {
+		return e, err
+	}
+	e.Dropped = !kept
+	count := `NULL::bigint`
+	if s.rollups {
+		count = `(SELECT coalesce(sum(count), 0) FROM rollup_1h WHERE sensor_id = s.id AND bucket >= $3 AND bucket < $1)`
+	}
+	q := fmt.Sprintf(`
+		SELECT s.id, %s AS retention, %s AS readings
+		FROM sensors s
+		CROSS JOIN LATERAL (SELECT FROM %s d WHERE d.sensor_id = s.id ORDER BY d.timestamp LIMIT 1) d
+		WHERE NOT %s AND $3::timestamptz IS NOT NULL
+		ORDER BY s.id`, s.retentionOf(), count, p.Name, s.keeps())
+	if err := s.api.SelectContext(ctx, &e.Sensors, q, p.End, now, p.Start); err != nil {
+		return e, err
+	}
+	var bytes, rows int64 // rows are as many as the last ANALYZE has seen, or as would fill the table
+	const size = `
+		SELECT pg_total_relation_size(oid), CASE WHEN reltuples > 0 THEN reltuples ELSE pg_relation_size(oid) / 60 END::bigint
+		FROM pg_class
+		WHERE oid = to_regclass($1)`
+	if err := s.api.QueryRowContext(ctx, size, p.Name).Scan(&bytes, &rows); err != nil {
+		return e, err
+	}
+	if s.rollups {
+		e.Readings = new(int64(0))
+		for _, v := range e.Sensors {
+			*e.Readings += *v.Readings
+		}
+	}
+	switch {
+	case e.Dropped:
+		e.Bytes = &bytes
+	case e.Readings != nil:
+		e.Bytes = new(min(int64(float64(bytes)*float64(*e.Readings)/float64(max(rows, 1))), bytes))
+	}
+	return e, nil
+}
