@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -113,8 +115,8 @@ func (p *program) userCommand() *cobra.Command {
 			if !u.Role.Valid() {
 				return fmt.Errorf("role %q: use viewer, operator, engineer or admin", role)
 			}
-			if len(u.Username) == 0 || len(u.Username) > 50 || len(u.Email) > 100 {
-				return errors.New("a username has 1 to 50 characters and an email at most 100")
+			if err := checkNames(u); err != nil {
+				return err
 			}
 			var err error
 			if u.PasswordHash, err = p.askPassword(cmd.InOrStdin()); err != nil {
@@ -151,6 +153,19 @@ func (p *program) userCommand() *cobra.Command {
 	}
 	user.AddCommand(create, passwd)
 	return user
+}
+
+// checkNames holds a user's names against the contract's UserCreate.
+func checkNames(u store.User) error {
+	if n := utf8.RuneCountInString(u.Username); n < 1 || n > 50 || strings.TrimSpace(u.Username) != u.Username ||
+		strings.ContainsFunc(u.Username, unicode.IsControl) {
+		return fmt.Errorf("username %q: use 1 to 50 characters, without spaces around them", u.Username)
+	}
+	name, domain, _ := strings.Cut(u.Email, "@")
+	if utf8.RuneCountInString(u.Email) > 100 || name == "" || domain == "" || strings.ContainsAny(domain, "@ ") || strings.Contains(name, " ") {
+		return fmt.Errorf("email %q: use one like name@example.com, with at most 100 characters", u.Email)
+	}
+	return nil
 }
 
 func (p *program) withStore(f func(*cobra.Command, []string, *store.Store) error) func(*cobra.Command, []string) error {
