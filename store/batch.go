@@ -1,0 +1,187 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// batch is a set of readings on their way. Rows go to the database in order of key, so that two batches never wait for each
+// other in a circle.
+type batch struct {
+	readings []Reading
+	outcomes []Outcome
+	rows     []row // those sent, in order of sensor and time: of several with one key the first to come
+	repeats  []repeat
+	repeated bool // one of them was there before
+}
+
+// row is the key of a reading, beside it, so that sorting stays in one place of memory.
+type row struct {
+	sensor  int64
+	micros  int64 // since 1970
+	reading int
+}
+
+// repeat is a reading whose key another one of the batch has that came first.
+type repeat struct{ reading, first int }
+
+func newBatch(rs []Reading) *batch {
+	b := &batch{readings: rs, outcomes: make([]Outcome, len(rs)), rows: make([]row, len(rs))}
+	for i := range rs {
+		b.rows[i] = row{rs[i].SensorID, rs[i].Timestamp.UnixMicro(), i}
+	}
+	slices.SortFunc(b.rows, func(x, y row) int {
+		switch {
+		case x.sensor != y.sensor:
+			return cmp.Compare(x.sensor, y.sensor)
+		case x.micros != y.micros:
+			return cmp.Compare(x.micros, y.micros)
+		}
+		return cmp.Compare(x.reading, y.reading)
+	})
+	first := row{reading: -1}
+	b.rows = slices.DeleteFunc(b.rows, func(r row) bool {
+		if first.reading >= 0 && r.sensor == first.sensor && r.micros == first.micros {
+			b.repeats = append(b.repeats, repeat{r.reading, first.reading})
+			return true
+		}
+		first = r
+		return false
+	})
+	return b
+}
+
+// reset forgets the outcomes of a transaction that was rolled back.
+func (b *batch) reset() {
+	clear(b.outcomes)
+	b.repeated = false
+}
+
+// outcomeOfRepeat is the outcome of a reading whose key is taken.
+func outcomeOfRepeat(there, came float64) Outcome {
+	if there == came || math.IsNaN(there) && math.IsNaN(came) {
+		return Duplicate
+	}
+	return Conflict
+}
+
+// insert adds the rows. Unless it is wary, one that is there already is errThere.
+func (b *batch) insert(ctx context.Context, tx *sqlx.Tx, wary bool) error {
+	if len(b.rows) == 0 {
+		return nil
+	}
+	q := `
+		INSERT INTO sensor_data (sensor_id, timestamp, value, status_code, quality)
+		SELECT * FROM unnest($1::int[], $2::timestamptz[], $3::float8[], $4::int[], $5::smallint[])`
+	if wary {
+		q += `
+		ON CONFLICT (sensor_id, timestamp) DO NOTHING`
+	}
+	sensors, times := b.keys()
+	n := len(b.rows)
+	res, err := tx.ExecContext(ctx, q, sensors, times,
+		float8s(n, func(i int) float64 { return b.row(i).Value }),
+		statusCodes(n, func(i int) uint32 { return b.row(i).StatusCode }),
+		int16s(n, func(i int) int16 { return int16(b.row(i).Quality) }))
+	if !wary && errors.Is(sentinel(err), ErrConflict) {
+		return errThere
+	}
+	if err != nil {
+		return err
+	}
+	added, err := res.RowsAffected()
+	if err != nil {
+		return err
+	}
+	var there map[int]float64
+	if b.repeated = added < int64(n); b.repeated {
+		if there, err = b.compare(ctx, tx, sensors, times); err != nil {
+			return err
+		}
+	}
+	for _, r := range b.repeats {
+		value, taken := there[r.first]
+		if !taken {
+			value = b.readings[r.first].Value
+		}
+		b.outcomes[r.reading] = outcomeOfRepeat(value, b.readings[r.reading].Value)
+	}
+	return nil
+}
+
+// compare finds the rows that were there before, those this transaction has not made, and returns their values by reading.
+func (b *batch) compare(ctx context.Context, tx *sqlx.Tx, sensors, times []byte) (map[int]float64, error) {
+	const q = `
+		SELECT i.n, d.value
+		FROM unnest($1::int[], $2::timestamptz[]) WITH ORDINALITY AS i (sensor_id, timestamp, n)
+		JOIN sensor_data d ON d.sensor_id = i.sensor_id AND d.timestamp = i.timestamp
+		WHERE NOT d.xmin = pg_current_xact_id()::xid`
+	rows, err := tx.QueryContext(ctx, q, sensors, times)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	found := map[int]float64{}
+	for rows.Next() {
+		var n int
+		var there sql.Null[float64]
+		if err := rows.Scan(&n, &there); err != nil {
+			return nil, err
+		}
+		if !there.Valid {
+			there.V = math.NaN()
+		}
+		i := b.rows[n-1].reading
+		found[i] = there.V
+		b.outcomes[i] = outcomeOfRepeat(there.V, b.readings[i].Value)
+	}
+	return found, rows.Err()
+}
+
+// moveLatest moves latest forward to the newest of the rows that are new.
+func (b *batch) moveLatest(ctx context.Context, tx *sqlx.Tx) error {
+	newest := b.rows[:0:0]
+	for _, r := range b.rows {
+		if b.outcomes[r.reading] != Stored {
+			continue
+		}
+		if n := len(newest); n > 0 && newest[n-1].sensor == r.sensor {
+			newest = newest[:n-1]
+		}
+		newest = append(newest, r)
+	}
+	if len(newest) == 0 {
+		return nil
+	}
+	const q = `
+		INSERT INTO latest (sensor_id, timestamp, received_at, value, status_code, quality)
+		SELECT * FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[], $4::float8[], $5::int[], $6::smallint[])
+		ON CONFLICT (sensor_id) DO UPDATE
+		SET timestamp = excluded.timestamp, received_at = excluded.received_at, value = excluded.value,
+			status_code = excluded.status_code, quality = excluded.quality
+		WHERE latest.timestamp < excluded.timestamp`
+	l := batch{readings: b.readings, rows: newest}
+	sensors, times := l.keys()
+	n := len(newest)
+	_, err := tx.ExecContext(ctx, q, sensors, times,
+		timestamps(n, func(i int) time.Time { return l.row(i).Received }),
+		float8s(n, func(i int) float64 { return l.row(i).Value }),
+		statusCodes(n, func(i int) uint32 { return l.row(i).StatusCode }),
+		int16s(n, func(i int) int16 { return int16(l.row(i).Quality) }))
+	return err
+}
+
+func (b *batch) row(i int) *Reading { return &b.readings[b.rows[i].reading] }
+
+// keys encodes the primary keys of the rows.
+func (b *batch) keys() (sensors, times []byte) {
+	n := len(b.rows)
+	return int32sOf(n, func(i int) int64 { return b.rows[i].sensor }), microseconds(n, func(i int) int64 { return b.rows[i].micros })
+}
