@@ -58,6 +58,7 @@ func TestFaultRedeliveryStorm(t *testing.T) {
 	one := serve(t, dataDir(t), "DATABASE_URL="+db.DSN())
 	other := serve(t, dataDir(t), "DATABASE_URL="+db.DSN())
 	l := newLedger(one.registerAll(4))
+	alarms := one.watch(l.devices)
 	each := int64(50 * rounds(t, 5)) // messages of every gateway
 	told := make(chan map[int64]int, 2)
 	for _, p := range []*process{one, other} {
@@ -92,6 +93,8 @@ func TestFaultRedeliveryStorm(t *testing.T) {
 	if got := int64(l.check(t, db.DSN())); got != total {
 		t.Errorf("stored %d readings, want %d", got, total)
 	}
+	l.checkAlarms(t, db.DSN(), alarms)
+	checkSteps(t, db.DSN())
 	for outcome, want := range map[string]float64{"stored": float64(total), "duplicate": float64(9 * total), "conflict": 0, "rejected": 0} {
 		label := fmt.Sprintf("outcome=%q", outcome)
 		if got := one.metric("oei_ingest_readings_total", label) + other.metric("oei_ingest_readings_total", label); got != want {

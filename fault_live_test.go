@@ -4,14 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"net"
 	"net/http"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -55,44 +52,6 @@ type liveFrame struct {
 type liveItem struct {
 	SensorID int64 `json:"sensor_id"`
 	Data     struct{ Value float64 }
-}
-
-// redisProcess is a Redis that comes back at the same port.
-type redisProcess struct {
-	t    testing.TB
-	port string
-	cmd  *exec.Cmd
-}
-
-func startRedis(t *testing.T) *redisProcess {
-	t.Helper()
-	r := &redisProcess{t: t, port: freePort(t)}
-	r.start()
-	t.Cleanup(r.kill)
-	return r
-}
-
-func (r *redisProcess) start() {
-	r.t.Helper()
-	r.cmd = exec.Command("redis-server", "--port", r.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
-	if err := r.cmd.Start(); err != nil {
-		r.t.Fatalf("this test needs Redis: %v", err)
-	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		conn, err := net.Dial("tcp", "127.0.0.1:"+r.port)
-		if err == nil {
-			conn.Close()
-			return
-		}
-		if time.Now().After(deadline) {
-			r.t.Fatalf("Redis does not answer: %v", err)
-		}
-	}
-}
-
-func (r *redisProcess) kill() {
-	_ = r.cmd.Process.Kill()
-	_ = r.cmd.Wait()
 }
 
 // follower is a client that keeps what it got of the alarm log, and resumes behind it at any instance.
@@ -339,108 +298,6 @@ func TestASnapshotGoesOverIntoLiveReadings(t *testing.T) {
 		if !told {
 			t.Fatalf("round %d: no snapshot", round)
 		}
-	}
-}
-
-// TestFaultRedisAway kills and stops Redis while readings come: each is acknowledged all the same, and what one
-// instance adds to the alarm log reaches the sockets of the other soon after.
-func TestFaultRedisAway(t *testing.T) {
-	pg, redis := pgtest.Server(t), startRedis(t)
-	settings := []string{"DATABASE_URL=" + pg.DSN(), "REDIS_URL=redis://127.0.0.1:" + redis.port, "SECRET_KEY=a key of 32 bytes that all of them have"}
-	one, other := serve(t, dataDir(t), settings...), serve(t, dataDir(t), settings...)
-	db, err := sql.Open("postgres", pg.DSN())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	token := one.token()
-	api := one.login()
-	d := one.register(api, "press")
-	ws, err := live(t.Context(), other.api, token)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ws.Close()
-	subscribe := map[string]any{"type": "subscribe", "topics": []string{"alarms", fmt.Sprintf("gateways/%d", d.gatewayID)}, "snapshot": false}
-	if err := ws.WriteJSON(subscribe); err != nil {
-		t.Fatal(err)
-	}
-	frames := make(chan liveFrame, 1<<16)
-	go func() {
-		defer close(frames)
-		for {
-			var m liveFrame
-			if ws.ReadJSON(&m) != nil {
-				return
-			}
-			frames <- m
-		}
-	}()
-	await := func(within time.Duration, what string, ok func(liveFrame) bool) {
-		t.Helper()
-		for deadline := time.After(within); ; {
-			select {
-			case m, open := <-frames:
-				if !open {
-					t.Fatal("the connection ended")
-				}
-				if ok(m) {
-					return
-				}
-			case <-deadline:
-				t.Fatalf("not within %v: %s", within, what)
-			}
-		}
-	}
-	await(10*time.Second, "subscribed", func(m liveFrame) bool { return m.Type == "subscribed" })
-	gateway, err := d.connect(t.Context(), one.mqtt, func() {})
-	if err != nil {
-		t.Fatal(err)
-	}
-	value := 0.0
-	publish := func() {
-		t.Helper()
-		value++
-		payload := fmt.Appendf(nil, `{"value":%v}`, value)
-		if _, err := gateway.Publish(t.Context(), &paho.Publish{Topic: d.topic(), QoS: 1, Payload: payload}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	relayed := func() {
-		t.Helper()
-		for tries := 0; ; tries++ { // the relay may just be connecting
-			publish()
-			select {
-			case m := <-frames:
-				if m.Type == "sensor_data" {
-					return
-				}
-			case <-time.After(200 * time.Millisecond):
-			}
-			if tries == 100 {
-				t.Fatal("no reading of the other instance comes")
-			}
-		}
-	}
-	relayed()
-	offset := int64(0)
-	for name, fault := range map[string][2]func(){
-		"killed":  {redis.kill, redis.start},
-		"stopped": {func() { _ = redis.cmd.Process.Signal(syscall.SIGSTOP) }, func() { _ = redis.cmd.Process.Signal(syscall.SIGCONT) }},
-		"emptied": {func() { _ = exec.Command("redis-cli", "-p", redis.port, "flushall").Run() }, func() {}},
-	} {
-		fault[0]()
-		for range 200 { // each waits for its commit
-			publish()
-		}
-		if err := addAlarmEvents(db, 3); err != nil {
-			t.Fatal(err)
-		}
-		offset += 3
-		time.Sleep(time.Duration(rounds(t, 4)) * time.Second / 4)
-		fault[1]()
-		await(10*time.Second, name+": the last alarm event comes", func(m liveFrame) bool { return m.Type == "alarm" && m.Offset == offset })
-		relayed()
 	}
 }
 
