@@ -59,7 +59,7 @@ func TestFaultRedeliveryStorm(t *testing.T) {
 	other := serve(t, dataDir(t), "DATABASE_URL="+db.DSN())
 	l := newLedger(one.registerAll(4))
 	alarms := one.watch(l.devices)
-	each := int64(50 * rounds(t, 5)) // messages of every gateway
+	each := int64(125 * rounds(t, 2)) // messages of every gateway
 	told := make(chan map[int64]int, 2)
 	for _, p := range []*process{one, other} {
 		live := p.subscribe(p.login(), fmt.Sprintf("sensors/%d", l.devices[0].sensorID))
