@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// slot is what EEMUA 191 counts alarms by.
+// slot is what alarms are counted by.
 const slot = 10 * time.Minute
 
-// Target is what EEMUA 191 asks of an alarm system for one operator.
+// Target is what is asked of an alarm system for one operator.
 type Target struct {
 	AveragePer10Min float64 `json:"average_per_10_min"` // at most
 	PeakPer10Min    int     `json:"peak_per_10_min"`    // at most; a flood begins above it
@@ -23,7 +23,10 @@ type Target struct {
 	TopTenShare     float64 `json:"top_ten_share"`      // of all, at most, by the ten most frequent
 }
 
-// EEMUA191 are the limits of the guide's third edition for steady operation.
+// EEMUA191 are limits for steady operation. Those of the average (one in ten minutes is what an operator can manage) and of the peak
+// (ten in ten minutes) are EEMUA publication 191's. Those of floods, which begin above ten and end below five in ten minutes and take
+// less than about 1 % of the time, of stale alarms (24 hours, fewer than five), of chattering (three in a minute, none) and of the ten
+// most frequent (1 to 5 % of all) are what ANSI/ISA-18.2 and IEC 62682, which were built upon it, give as targets.
 var EEMUA191 = Target{
 	AveragePer10Min: 1, PeakPer10Min: 10, FloodEndsBelow: 5, FloodShare: 0.01, ChatterCount: 3,
 	ChatterMs: time.Minute.Milliseconds(), StaleMs: (24 * time.Hour).Milliseconds(), StaleAlarms: 5, TopTenShare: 0.05,

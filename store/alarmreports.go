@@ -98,7 +98,7 @@ func (s *Store) AlarmKPI(ctx context.Context, from, to time.Time) (alarm.KPIResu
 		FROM (
 			SELECT DISTINCT ON (alarm_id) alarm_id, occurrence, kind, at
 			FROM alarm_events
-			WHERE kind IN ('raised', 'cleared', 'deleted') AND at < $1
+			WHERE kind IN ('raised', 'cleared', 'latched', 'deleted') AND at < $1
 			ORDER BY alarm_id, "offset" DESC) e
 		WHERE kind = 'raised'`
 	var raised []AlarmEvent

@@ -74,11 +74,12 @@ func TestReadingsStepAlarms(t *testing.T) {
 	}
 }
 
-func TestEightWritersRaiseOnce(t *testing.T) {
+func TestFaultEightWritersRaiseOnce(t *testing.T) {
 	s, db := openRaw(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	addAlarm(t, s, highRule(v.ID))
-	const rounds, writers = 25, 8
+	const writers = 8
+	rounds := rounds(t, 25)
 	for round := range rounds {
 		var wg sync.WaitGroup
 		for w := range writers {
@@ -117,11 +118,11 @@ func TestCommandsTellOneInstantEverywhere(t *testing.T) {
 	}
 }
 
-func TestAckNeverTouchesWhatItDidNotSee(t *testing.T) {
+func TestFaultAckNeverTouchesWhatItDidNotSee(t *testing.T) {
 	s := open(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	a := addAlarm(t, s, highRule(v.ID))
-	for round := range 25 {
+	for round := range rounds(t, 25) {
 		write(t, s, reading(v.ID, 10*round+1, 90))
 		seen, err := s.Alarm(t.Context(), a.ID)
 		ok(t, err)

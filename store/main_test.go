@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -143,6 +145,19 @@ func ok(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// rounds is how often a race is run; OEI_FAULT_ROUNDS overrides it, five times for each.
+func rounds(t *testing.T, n int) int {
+	t.Helper()
+	if s := os.Getenv("OEI_FAULT_ROUNDS"); s != "" {
+		var err error
+		if n, err = strconv.Atoi(s); err != nil {
+			t.Fatalf("OEI_FAULT_ROUNDS: %v", err)
+		}
+		n *= 5
+	}
+	return n
 }
 
 func ptr[T any](v T) *T { return &v }

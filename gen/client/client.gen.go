@@ -4716,7 +4716,10 @@ type ClientInterface interface {
 
 	// GetAlarmKPI How good the alarm system is
 	//
-	// Against the limits of EEMUA 191, for at most 31 days; the last 24 hours unless said otherwise.
+	// For at most 31 days; the last 24 hours unless said otherwise. Against the limits of EEMUA 191 for one operator, an average of
+	// 1 and a peak of 10 in ten minutes, and those that ISA-18.2 and IEC 62682 added: floods, from above 10 to below 5 in ten minutes,
+	// take at most 1 % of the time; at most 5 alarms stand for more than 24 hours; none is raised 3 times in a minute; the ten most
+	// frequent are at most 5 % of all.
 	//
 	// Corresponds with GET /api/alarms/kpi (the `GetAlarmKPI` operationId).
 	GetAlarmKPI(ctx context.Context, params *GetAlarmKPIParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5725,7 +5728,10 @@ func (c *Client) ListAlarmEvents(ctx context.Context, params *ListAlarmEventsPar
 
 // GetAlarmKPI How good the alarm system is
 //
-// Against the limits of EEMUA 191, for at most 31 days; the last 24 hours unless said otherwise.
+// For at most 31 days; the last 24 hours unless said otherwise. Against the limits of EEMUA 191 for one operator, an average of
+// 1 and a peak of 10 in ten minutes, and those that ISA-18.2 and IEC 62682 added: floods, from above 10 to below 5 in ten minutes,
+// take at most 1 % of the time; at most 5 alarms stand for more than 24 hours; none is raised 3 times in a minute; the ten most
+// frequent are at most 5 % of all.
 //
 // Corresponds with GET /api/alarms/kpi (the `GetAlarmKPI` operationId).
 func (c *Client) GetAlarmKPI(ctx context.Context, params *GetAlarmKPIParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -12254,7 +12260,10 @@ type ClientWithResponsesInterface interface {
 
 	// GetAlarmKPIWithResponse How good the alarm system is
 	//
-	// Against the limits of EEMUA 191, for at most 31 days; the last 24 hours unless said otherwise.
+	// For at most 31 days; the last 24 hours unless said otherwise. Against the limits of EEMUA 191 for one operator, an average of
+	// 1 and a peak of 10 in ten minutes, and those that ISA-18.2 and IEC 62682 added: floods, from above 10 to below 5 in ten minutes,
+	// take at most 1 % of the time; at most 5 alarms stand for more than 24 hours; none is raised 3 times in a minute; the ten most
+	// frequent are at most 5 % of all.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -19666,7 +19675,10 @@ func (c *ClientWithResponses) ListAlarmEventsWithResponse(ctx context.Context, p
 
 // GetAlarmKPIWithResponse How good the alarm system is
 //
-// Against the limits of EEMUA 191, for at most 31 days; the last 24 hours unless said otherwise.
+// For at most 31 days; the last 24 hours unless said otherwise. Against the limits of EEMUA 191 for one operator, an average of
+// 1 and a peak of 10 in ten minutes, and those that ISA-18.2 and IEC 62682 added: floods, from above 10 to below 5 in ten minutes,
+// take at most 1 % of the time; at most 5 alarms stand for more than 24 hours; none is raised 3 times in a minute; the ten most
+// frequent are at most 5 % of all.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -1,0 +1,145 @@
+package store_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oei-ms/oei-ms/alarm"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// simulated is what the pure rule makes of all that is stored, as journal has it.
+func simulated(t testing.TB, s *store.Store, a store.Alarm, r alarm.Rule) []string {
+	t.Helper()
+	r.ID = a.ID
+	ok(t, r.Compile())
+	var out []string
+	_, _, err := s.Simulate(t.Context(), &r, noon, noon.Add(24*time.Hour), func(e alarm.Event) bool {
+		out = append(out, fmt.Sprintf("%d %s %d %s>%s", a.ID, e.Kind, e.Occurrence, e.Before.Name(), e.After.Name()))
+		return true
+	})
+	ok(t, err)
+	return out
+}
+
+// of is the part of the journal that is about an alarm.
+func of(t testing.TB, s *store.Store, a store.Alarm) []string {
+	t.Helper()
+	var out []string
+	for _, line := range journal(t, s) {
+		if strings.HasPrefix(line, fmt.Sprintf("%d ", a.ID)) {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// severalRules are rules that look at two sensors.
+func severalRules(a, b int64) map[string]alarm.Rule {
+	return map[string]alarm.Rule{
+		"deviation": {
+			SensorID: a, Name: "apart", Kind: alarm.Deviates, Severity: alarm.Minor, Deadband: &alarm.Deadband{Value: 2},
+			Deviation: &alarm.Deviation{SensorID: b, Limit: 10, MaxAge: alarm.Duration(5 * time.Minute)},
+		},
+		"expression": {
+			SensorID: a, Name: "dry", Kind: alarm.Expressed, Severity: alarm.Major, MinSamples: 2,
+			Expression: &alarm.Expression{Text: "pump > 60 and flow / (pump + 1) < 0.5", Inputs: map[string]int64{"pump": a, "flow": b}},
+		},
+		"expression of others": {
+			SensorID: a, Name: "faults", Kind: alarm.Expressed, Severity: alarm.Major, Latching: true,
+			Expression: &alarm.Expression{Text: "100 / round(flow / 10) > 25", Inputs: map[string]int64{"flow": b}},
+		},
+	}
+}
+
+// TestRulesOverSeveralSensorsAreWhatSimulationSays writes two sensors' readings by two writers, each in order of time for both, in one
+// batch or in two, mixed, twice, and in the wrong order within a batch.
+func TestRulesOverSeveralSensorsAreWhatSimulationSays(t *testing.T) {
+	s, db := openRaw(t)
+	instances := []*store.Store{s, openOther(t, db)}
+	gw := addGateway(t, s, "g").ID
+	x, y := addSensor(t, s, gw, "x"), addSensor(t, s, gw, "y")
+	rules, alarms := severalRules(x.ID, y.ID), map[string]store.Alarm{}
+	for name, r := range rules {
+		alarms[name] = addAlarm(t, s, r)
+	}
+	sweep(t, instances[1], noon)
+	seed := rand.Uint64()
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	for at := 1; at < 600; {
+		var rs []store.Reading
+		for range 1 + rnd.IntN(12) {
+			rs = append(rs, reading([]int64{x.ID, y.ID}[rnd.IntN(2)], at, 100*rnd.Float64()))
+			if rnd.IntN(3) == 0 {
+				rs = append(rs, reading([]int64{x.ID, y.ID}[rnd.IntN(2)], at+1, 40+20*rnd.Float64()))
+			}
+			at += 2
+		}
+		if rnd.IntN(2) == 0 { // one after the other
+			cut := rnd.IntN(len(rs) + 1)
+			write(t, instances[0], rs[:cut]...)
+			write(t, instances[1], rs[cut:]...)
+		}
+		var wg sync.WaitGroup
+		for _, s := range instances {
+			mixed := make([]store.Reading, len(rs))
+			for i, j := range rnd.Perm(len(rs)) {
+				mixed[i] = rs[j]
+			}
+			wg.Go(func() {
+				if _, _, err := s.Write(t.Context(), mixed, nothing); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	for name, r := range rules {
+		got, want := of(t, s, alarms[name]), simulated(t, s, alarms[name], r)
+		if len(want) < 3 {
+			t.Errorf("%s, seed %d: only %q", name, seed, want)
+		}
+		if strings.Join(got, "\n") != strings.Join(want, "\n") {
+			t.Errorf("%s, seed %d: got\n%s\nwant\n%s", name, seed, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+}
+
+// TestTwoSensorsByTwoWritersAtOnce has each sensor's readings come by a writer of its own. Their order between sensors is as they
+// commit; every reading is stepped once, and the end is what is stored.
+func TestTwoSensorsByTwoWritersAtOnce(t *testing.T) {
+	s, db := openRaw(t)
+	instances := []*store.Store{s, openOther(t, db)}
+	gw := addGateway(t, s, "g").ID
+	x, y := addSensor(t, s, gw, "x"), addSensor(t, s, gw, "y")
+	a := addAlarm(t, s, alarm.Rule{
+		SensorID: x.ID, Name: "apart", Kind: alarm.Deviates, Severity: alarm.Minor, Deviation: &alarm.Deviation{SensorID: y.ID, Limit: 10},
+	})
+	sweep(t, instances[1], noon)
+	for round := range 20 {
+		for _, apart := range []float64{50, 0} {
+			minute := 10*round + 1
+			if apart == 0 {
+				minute += 5
+			}
+			var wg sync.WaitGroup
+			for i, v := range []store.Reading{reading(x.ID, minute, apart), reading(y.ID, minute, -apart)} {
+				wg.Go(func() {
+					if _, _, err := instances[i].Write(t.Context(), []store.Reading{v}, nothing); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			now, err := s.Alarm(t.Context(), a.ID)
+			ok(t, err)
+			if state, err := now.State(); err != nil || state.Active != (apart != 0) || state.Occurrence != int64(round)+1 {
+				t.Fatalf("round %d, apart %v: got %+v, %v", round, apart, state, err)
+			}
+		}
+	}
+}
