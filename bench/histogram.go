@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// histogram counts durations in buckets an eighth of a power of two wide: a quantile is exact to 12 %.
+// histogram counts durations in buckets a 32nd of a power of two wide: a quantile is exact to 3 %.
 type histogram struct {
-	buckets [512]int64
+	buckets [2048]int64
 	n       int64
 }
 
 func (h *histogram) add(d time.Duration) {
-	v := max(uint64(d), 8)
-	e := bits.Len64(v) - 4
-	h.buckets[e<<3|int(v>>e&7)]++
+	v := max(uint64(d), 32)
+	e := bits.Len64(v) - 6
+	h.buckets[e<<5|int(v>>e&31)]++
 	h.n++
 }
 
@@ -30,7 +30,7 @@ func quantile(hs []*histogram, q float64) time.Duration {
 	rest := int64(q * float64(all.n))
 	for i, n := range all.buckets {
 		if rest -= n; rest < 0 {
-			return time.Duration((uint64(i&7) + 9) << (i >> 3))
+			return time.Duration((uint64(i&31) + 33) << (i >> 5))
 		}
 	}
 	return 0

@@ -7,11 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
-	"regexp"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -25,35 +23,29 @@ import (
 
 const benchPassword = "a password of the benchmark"
 
-// program measures the whole program: from PUBACK to frame, memory per connection, and everybody coming back at once.
-func program(ctx context.Context, o options) (err error) {
-	dir, err := os.MkdirTemp("", "oei-ms-bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := os.Chmod(dir, 0o711); err != nil { // as root the database runs as another user
-		return err
-	}
-	s, err := startService(ctx, dir, "ADMIN_PASSWORD="+benchPassword, "OEI_PUSH_MAX_CONNECTIONS_PER_USER=20000",
-		"OEI_PUSH_MAX_CONNECTIONS_PER_ADDRESS=20000")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.stop()) }()
-	token, err := s.login()
-	if err != nil {
-		return err
-	}
-	if o.only == "" || o.only == "frames" {
-		if err := frames(ctx, s, token, o); err != nil {
+// onItsOwn runs a scenario with a program of its own.
+func onItsOwn(run func(context.Context, *service, string, options) error) func(context.Context, options) error {
+	return func(ctx context.Context, o options) (err error) {
+		dir, err := os.MkdirTemp("", "oei-ms-bench-")
+		if err != nil {
 			return err
 		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+		if err := os.Chmod(dir, 0o711); err != nil { // as root the database runs as another user
+			return err
+		}
+		s, err := startService(ctx, dir, "ADMIN_PASSWORD="+benchPassword, "OEI_PUSH_MAX_CONNECTIONS_PER_USER=20000",
+			"OEI_PUSH_MAX_CONNECTIONS_PER_ADDRESS=20000")
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, s.stop()) }()
+		token, err := s.login()
+		if err != nil {
+			return err
+		}
+		return run(ctx, s, token, o)
 	}
-	if o.only == "" || o.only == "memory" || o.only == "storm" {
-		return storm(ctx, s, token)
-	}
-	return nil
 }
 
 func (s *service) login() (string, error) {
@@ -80,15 +72,42 @@ func (s *service) live(ctx context.Context, token string) (*websocket.Conn, *htt
 	return websocket.DefaultDialer.DialContext(ctx, "ws://"+s.api+"/ws", http.Header{"Authorization": {"Bearer " + token}})
 }
 
-// frames publishes 2,000 readings a second, one in a message, to 2,000 sensors, with 1,000 sockets that listen to 50 of them each.
-func frames(ctx context.Context, s *service, token string, o options) error {
-	const sockets, each, gateways, sensors, rate = 1000, 50, 40, 50, 2000
+// spread has each of 1,000 sockets listen to another 50 of 2,000 sensors: 50,000 frames a second.
+func spread(ctx context.Context, s *service, token string, o options) error {
+	return frames(ctx, s, token, o, audience{
+		title: "1,000 sockets, each with its 50 of 2,000 sensors", sensors: 50, topics: func(socket, j int) int { return (socket*50 + j*41) % 2000 },
+	})
+}
+
+// dashboards has all of 1,000 sockets listen to the same 50 sensors, in batches: 2,000,000 readings a second reach them.
+func dashboards(ctx context.Context, s *service, token string, o options) error {
+	return frames(ctx, s, token, o, audience{
+		title: "1,000 sockets, all with the same 50 sensors", sensors: 2, batch: true, topics: func(_, j int) int { return j },
+	})
+}
+
+// audience is 1,000 sockets that listen to 50 sensors each.
+type audience struct {
+	title   string
+	sensors int                     // of a gateway
+	topics  func(socket, j int) int // the number of the j-th sensor of a socket, from 0
+	batch   bool
+}
+
+// frames publishes 2,000 readings a second by MQTT, one in a message, and looks when each reaches the sockets: from its PUBACK to the
+// frame whose first reading it is.
+func frames(ctx context.Context, s *service, token string, o options, to audience) error {
+	const sockets, each, rate = 1000, 50, 2000
+	gateways := 40
+	if to.batch {
+		gateways = each / to.sensors
+	}
 	db, err := sql.Open("postgres", embedded.RunningDSN(s.dir+"/postgres"))
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	o.gateways, o.points = gateways, sensors
+	o.gateways, o.points = gateways, to.sensors
 	keys, err := register(ctx, db, o)
 	if err != nil {
 		return err
@@ -99,7 +118,7 @@ func frames(ctx context.Context, s *service, token string, o options) error {
 		value int64
 		at    time.Time
 	}
-	arrivals := make([][]arrival, sockets)
+	arrivals, items := make([][]arrival, sockets), make([]int64, sockets)
 	var readers sync.WaitGroup
 	var conns []*websocket.Conn
 	hangUp := func() {
@@ -117,19 +136,25 @@ func frames(ctx context.Context, s *service, token string, o options) error {
 		conns = append(conns, ws)
 		topics := make([]string, each)
 		for j := range topics {
-			topics[j] = "sensors/" + strconv.Itoa((i*each+j*41)%(gateways*sensors)+1)
+			topics[j] = "sensors/" + strconv.Itoa(to.topics(i, j)+1)
 		}
-		if err := ws.WriteJSON(map[string]any{"type": "subscribe", "topics": topics}); err != nil {
+		if err := ws.WriteJSON(map[string]any{"type": "subscribe", "topics": topics, "batch": to.batch}); err != nil {
 			return err
 		}
 		readers.Go(func() {
+			var frame bytes.Buffer
 			for {
-				_, frame, err := ws.ReadMessage()
+				_, r, err := ws.NextReader()
 				if err != nil {
 					return
 				}
-				if v, ok := valueOf(frame); ok {
+				frame.Reset()
+				if _, err := frame.ReadFrom(r); err != nil {
+					return
+				}
+				if v, ok := valueOf(frame.Bytes()); ok {
 					arrivals[i] = append(arrivals[i], arrival{v, time.Now()})
+					items[i] += int64(bytes.Count(frame.Bytes(), []byte(`"value"`)))
 				}
 			}
 		})
@@ -155,7 +180,7 @@ func frames(ctx context.Context, s *service, token string, o options) error {
 			for n := 0; time.Since(begin) < o.duration; n++ {
 				time.Sleep(time.Until(begin.Add(time.Duration(n*gateways+i) * time.Second / rate)))
 				v := next.Add(1) - 1
-				topic := fmt.Sprintf("sensors/%s/s%d/data", key, n%sensors+1)
+				topic := fmt.Sprintf("sensors/%s/s%d/data", key, n%to.sensors+1)
 				under.Go(func() {
 					if _, err := c.Publish(ctx, &paho.Publish{Topic: topic, QoS: 1, Payload: fmt.Appendf(nil, `{"value":%d}`, v)}); err == nil {
 						acked[v].Store(time.Now().UnixNano())
@@ -168,113 +193,23 @@ func frames(ctx context.Context, s *service, token string, o options) error {
 	took := time.Since(begin)
 	time.Sleep(time.Second)
 	hangUp()
-	delay, n := new(histogram), 0
-	for _, as := range arrivals {
+	delay, came := new(histogram), int64(0)
+	frames := 0
+	for i, as := range arrivals {
+		came += items[i]
+		frames += len(as)
 		for _, a := range as {
 			if at := acked[a.value].Load(); at > 0 {
 				delay.add(max(0, time.Duration(a.at.UnixNano()-at)))
-				n++
 			}
 		}
 	}
 	sent := next.Load()
 	hs := []*histogram{delay}
-	fmt.Printf("%-44s\n%-44s %12.0f\n%-44s %12.0f (%.1f %% of what was due)\n%-44s %12v\n%-44s %12v\n\n",
-		"1,000 sockets of 50 sensors each, by MQTT", "readings/s", float64(sent)/took.Seconds(), "frames/s", float64(n)/took.Seconds(),
-		100*float64(n)/float64(sent*sockets*each/(gateways*sensors)), "PUBACK to frame, p50", quantile(hs, 0.5).Round(10*time.Microsecond),
+	fmt.Printf("%-52s\n%-52s %12.0f\n%-52s %12.0f (%.1f %% of what was due)\n%-52s %12.0f\n%-52s %12v\n%-52s %12v\n\n",
+		to.title, "readings/s published by MQTT", float64(sent)/took.Seconds(), "readings/s that reach the sockets", float64(came)/took.Seconds(),
+		100*float64(came)/float64(sent*sockets*each/int64(gateways*to.sensors)), "frames/s", float64(frames)/took.Seconds(),
+		"PUBACK to frame, p50", quantile(hs, 0.5).Round(10*time.Microsecond),
 		"PUBACK to frame, p99", quantile(hs, 0.99).Round(10*time.Microsecond))
 	return nil
-}
-
-// storm connects 5,000 sockets, looks at the memory, breaks them all and has them come back at once.
-func storm(ctx context.Context, s *service, token string) error {
-	const sockets = 5000
-	_ = s.usage()
-	before := s.resident()
-	ctx, stop := context.WithTimeout(ctx, 2*time.Minute)
-	defer stop()
-	var conns []*websocket.Conn
-	for _, title := range []string{"5,000 sockets connect", "and all come back at once"} {
-		for _, ws := range conns {
-			ws.NetConn().Close()
-		}
-		begin := time.Now()
-		var refused atomic.Int64
-		back := make(chan *websocket.Conn, sockets)
-		var dialing sync.WaitGroup
-		for range sockets {
-			dialing.Go(func() {
-				for wait := 250 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 4*time.Second) {
-					if ws, _, err := s.live(ctx, token); err == nil {
-						if _, _, err := ws.ReadMessage(); err == nil {
-							back <- ws
-							return
-						}
-						ws.Close()
-					}
-					refused.Add(1)
-					time.Sleep(wait/2 + time.Duration(time.Now().UnixNano())%wait)
-				}
-			})
-		}
-		slowest := time.Duration(0)
-		done := make(chan struct{})
-		go func() { dialing.Wait(); close(done) }()
-		for waiting := true; waiting; {
-			asked := time.Now()
-			if res, err := http.Get("http://" + s.api + "/health/live"); err == nil {
-				res.Body.Close()
-				slowest = max(slowest, time.Since(asked))
-			}
-			select {
-			case <-done:
-				waiting = false
-			case <-time.After(50 * time.Millisecond):
-			}
-		}
-		took := time.Since(begin)
-		close(back)
-		conns = conns[:0]
-		for ws := range back {
-			conns = append(conns, ws)
-			if err := ws.WriteJSON(map[string]any{"type": "subscribe", "topics": []string{"sensors?type=temperature", "alarms"}}); err != nil {
-				return err
-			}
-			go func() { // answers pings
-				for {
-					if _, _, err := ws.NextReader(); err != nil {
-						return
-					}
-				}
-			}()
-		}
-		fmt.Printf("%-44s %12v, %d of them; %d attempts failed, the slowest API call took %v\n", title, took.Round(10*time.Millisecond), len(conns),
-			refused.Load(), slowest.Round(time.Millisecond))
-		if title == "5,000 sockets connect" {
-			for range 100 { // so that the handshakes' garbage is collected, as it is in a server at work
-				if res, err := http.Get("http://" + s.api + "/metrics"); err == nil {
-					_, _ = io.Copy(io.Discard, res.Body)
-					res.Body.Close()
-				}
-				time.Sleep(100 * time.Millisecond)
-			}
-			fmt.Printf("%-44s %12.1f KiB\n", "resident memory of each", float64(s.resident()-before)/1024/float64(len(conns)))
-		}
-	}
-	for _, ws := range conns {
-		ws.Close()
-	}
-	return nil
-}
-
-var residentLine = regexp.MustCompile(`VmRSS:\s+(\d+)`)
-
-// resident is the service's memory now; zero where there is no /proc.
-func (s *service) resident() int64 {
-	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
-	if m := residentLine.FindSubmatch(status); m != nil {
-		kb, _ := strconv.ParseInt(string(m[1]), 10, 64)
-		return kb << 10
-	}
-	return 0
 }
