@@ -77,15 +77,20 @@ func newConn(h *Hub, ws *websocket.Conn, number uint64, addr string, preset []st
 
 // run serves the client until the connection is closed. With an identity the preset topics are already allowed;
 // without one an auth frame has to come first.
+//
+// It waits for messages with little on its stack, which would else be twice as large for as long as the client does nothing.
 func (c *conn) run(id *Identity) {
 	if id != nil {
 		apart(func() { c.welcome("", *id, true) })
 	}
-	c.read()
+	for more := true; more; {
+		more = c.take(c.ws.NextReader())
+	}
 	c.writers.Wait() // no other is started any more
 	c.kill.Stop()
 	c.lane.stop()
 	c.ws.Close()
+	c.hub.pumps.Done()
 }
 
 // end tells the client why and closes the connection within partWithin; the first reason stands. It does not wait for
@@ -112,35 +117,33 @@ func (c *conn) hasEnded() bool {
 
 func (c *conn) hear() { c.heard.Store(int64(time.Since(c.hub.began))) }
 
-// read handles what the client sends. After the connection has ended it goes on to take, and throw away, what still
-// comes: closing a socket on unread bytes could cost the client the close frame.
-func (c *conn) read() {
-	limit := c.hub.cfg.MaxFrameBytes
-	for {
-		kind, r, err := c.ws.NextReader()
-		if err != nil {
-			c.lost(err)
-			return
-		}
-		if c.hasEnded() {
-			continue
-		}
-		c.hear()
-		if kind != websocket.TextMessage {
-			c.end(CloseProtocol, "only text messages are understood")
-			continue
-		}
-		body, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
-		switch {
-		case err != nil:
-			c.lost(err)
-			return
-		case len(body) > limit:
-			c.end(CloseTooBig, "the message is too big")
-		case c.allowed():
-			apart(func() { c.handle(body) })
-		}
+// take handles a message of the client and reports whether another may come. After the connection has ended it goes on to take,
+// and throw away, what still comes: closing a socket on unread bytes could cost the client the close frame.
+func (c *conn) take(kind int, r io.Reader, err error) bool {
+	if err != nil {
+		c.lost(err)
+		return false
 	}
+	if c.hasEnded() {
+		return true
+	}
+	c.hear()
+	if kind != websocket.TextMessage {
+		c.end(CloseProtocol, "only text messages are understood")
+		return true
+	}
+	limit := c.hub.cfg.MaxFrameBytes
+	body, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
+	switch {
+	case err != nil:
+		c.lost(err)
+		return false
+	case len(body) > limit:
+		c.end(CloseTooBig, "the message is too big")
+	case c.allowed():
+		apart(func() { c.handle(body) })
+	}
+	return true
 }
 
 // apart runs f on a stack that ends with it: one that has asked a database once would stay as large for as long as the client does.

@@ -250,6 +250,15 @@ func appendBatch(b []byte, us []*update) []byte {
 	return append(b, "]}"...)
 }
 
+// batchExtent is about how long the batch of us is.
+func batchExtent(us []*update) int {
+	n := 40
+	for _, u := range us {
+		n += len(u.json)
+	}
+	return n
+}
+
 func appendValue(b []byte, v float64) []byte {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return append(b, "null"...)

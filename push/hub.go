@@ -146,10 +146,7 @@ func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, id *Identity, topics
 		h.turnAway(ws, code, reason)
 		return
 	}
-	go func() {
-		defer h.pumps.Done()
-		c.run(id)
-	}()
+	go c.run(id)
 }
 
 // admit returns a connection, whose end has to be reported to pumps, or why there is no place for one.

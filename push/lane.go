@@ -16,7 +16,7 @@ const maxReplies = 128
 // has drained and they become the queue. What was lost by it is counted and handed out with them.
 // Answers and pings have their own room and go first; so have alarm events (stream.go), which go next.
 //
-// Whoever takes out of it, the writer, is there only when it has something to do, and a little longer.
+// Whoever takes out of it, the writer, is there only while there is something to do; where that is often it stays.
 type lane struct {
 	size  int
 	start func()        // a writer
@@ -24,9 +24,9 @@ type lane struct {
 
 	mu      sync.Mutex
 	manned  bool // there is a writer
-	idle    bool // it has taken nothing since the last sweep
-	leaving bool // it is to go when there is nothing
 	over    bool // the last writer has been called, and stays to the end
+	loads   int  // taken since the last sweep
+	hot     bool // the writer stays: before that sweep there were several
 	replies [][]byte
 	pong    *string // the payload of the client's latest ping
 	ping    bool
@@ -175,7 +175,7 @@ func (l *lane) take(room []*update) (out load) {
 	l.replies, l.pong, l.ping = nil, nil, false
 	defer func() {
 		if !out.empty() {
-			l.idle, l.leaving = false, false
+			l.loads++
 		}
 	}()
 	if l.held {
@@ -267,16 +267,16 @@ func (l *lane) close() {
 	l.callAndUnlock()
 }
 
-// sweep has a writer go that has found nothing to do since the sweep before.
+// sweep looks now and then whether a writer is worth keeping.
 func (l *lane) sweep() {
 	l.mu.Lock()
-	if !l.manned || !l.idle {
-		l.idle = true
-		l.mu.Unlock()
+	cools := l.hot && l.loads < 2
+	l.hot, l.loads = l.loads >= 2, 0
+	if cools && l.manned {
+		l.callAndUnlock() // so that it leaves
 		return
 	}
-	l.leaving = true
-	l.callAndUnlock()
+	l.mu.Unlock()
 }
 
 // leave reports whether the writer, which found nothing, is to go; then the next who puts something in starts another one.
@@ -284,9 +284,9 @@ func (l *lane) leave() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	waits := len(l.replies) > 0 || l.pong != nil || l.ping || !l.held && (len(l.queue) > l.head || len(l.late) > 0 || len(l.stream.events) > 0)
-	if !l.leaving || l.over || waits {
+	if l.hot || l.over || waits {
 		return false
 	}
-	l.manned, l.leaving = false, false
+	l.manned = false
 	return true
 }

@@ -2,6 +2,7 @@ package push
 
 import (
 	"bufio"
+	"math/bits"
 	"net"
 	"net/http"
 	"sync"
@@ -12,7 +13,34 @@ import (
 // which does not read is noticed soon.
 const sendBuffer = 64 << 10
 
-var gatherings = sync.Pool{New: func() any { b := make([]byte, 0, 8<<10); return &b }}
+// gatherings are buffers of 1, 2, 4 and 8 KiB. Each writer takes one no larger than it needs: in a burst thousands have one at once.
+var gatherings [4]sync.Pool
+
+const (
+	leastGathering = 1 << 10
+	mostGathering  = leastGathering << (len(gatherings) - 1)
+)
+
+func gatheringClass(size int) int {
+	return bits.Len(uint(min(max(size, leastGathering), mostGathering)-1)) - bits.Len(leastGathering-1)
+}
+
+// borrow returns an empty buffer with room for size bytes, or for as many as the largest has.
+func borrow(size int) *[]byte {
+	class := gatheringClass(size)
+	if buf, ok := gatherings[class].Get().(*[]byte); ok {
+		return buf
+	}
+	buf := make([]byte, 0, leastGathering<<class)
+	return &buf
+}
+
+func giveBack(buf *[]byte) {
+	*buf = (*buf)[:0]
+	if c := cap(*buf); c <= mostGathering {
+		gatherings[gatheringClass(c)].Put(buf)
+	}
+}
 
 // wire is a connection on which frames can be gathered so that many leave in one system call.
 type wire struct {
@@ -23,10 +51,10 @@ type wire struct {
 	deadline time.Time
 }
 
-// gather keeps what is written from now on until flush, or until there is too much of it.
-func (w *wire) gather() {
+// gather keeps what is written from now on, about size bytes, until flush, or until there is too much of it.
+func (w *wire) gather(size int) {
 	w.mu.Lock()
-	w.gathered = gatherings.Get().(*[]byte)
+	w.gathered = borrow(size)
 	w.mu.Unlock()
 }
 
@@ -34,7 +62,7 @@ func (w *wire) flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	err := w.emit()
-	gatherings.Put(w.gathered)
+	giveBack(w.gathered)
 	w.gathered = nil
 	return err
 }

@@ -37,7 +37,7 @@ func TestWire(t *testing.T) {
 			out := new(sink)
 			w := &wire{Conn: out}
 			var want []byte
-			w.gather()
+			w.gather(room)
 			for i, size := range tt.sizes {
 				p := bytes.Repeat([]byte{byte(i)}, size)
 				want = append(want, p...)
@@ -66,10 +66,21 @@ func TestWire(t *testing.T) {
 	}
 }
 
+func TestBuffersAreNoLargerThanNeeded(t *testing.T) {
+	for size, want := range map[int]int{0: 1 << 10, 1: 1 << 10, 1 << 10: 1 << 10, 1<<10 + 1: 2 << 10, 4 << 10: 4 << 10, 5 << 10: 8 << 10, 8 << 10: 8 << 10, 1 << 20: 8 << 10} {
+		buf := borrow(size)
+		if len(*buf) != 0 || cap(*buf) != want {
+			t.Errorf("borrow(%d) is %d long with room for %d, want 0 and %d", size, len(*buf), cap(*buf), want)
+		}
+		*buf = append(*buf, make([]byte, size)...) // it may have grown
+		giveBack(buf)
+	}
+}
+
 func TestAWireReportsWhatFailed(t *testing.T) {
 	broken := errors.New("broken")
 	w := &wire{Conn: &sink{err: broken}}
-	w.gather()
+	w.gather(100)
 	_, _ = w.Write([]byte("x"))
 	if err := w.flush(); !errors.Is(err, broken) {
 		t.Errorf("flush() = %v, want %v", err, broken)

@@ -12,9 +12,10 @@ const (
 	writeWithin = 30 * time.Second      // for the client to take one load
 	gatherFor   = 25 * time.Millisecond // between batches
 	chunk       = 64                    // updates written before answers have their turn again
+	frameHeader = 4                     // bytes before the text of most frames
 )
 
-// write sends what comes into the lane, until nothing has come for a while or the connection ends; then the close frame.
+// write sends what comes into the lane, until that is seldom or the connection ends; then the close frame.
 func (c *conn) write() {
 	room := make([]*update, chunk)
 	for {
@@ -81,8 +82,8 @@ func (c *conn) send(l load) {
 // ship puts the frames of l on the wire, together where there are several.
 func (c *conn) ship(l load, deadline time.Time) (err error) {
 	_ = c.ws.SetWriteDeadline(deadline) // only remembered, for each frame
-	if len(l.replies)+len(l.alarms)+len(l.updates) > 1 {
-		c.wire.gather()
+	if frames, size := l.extent(); frames > 1 {
+		c.wire.gather(size)
 		defer func() { err = errors.Join(err, c.wire.flush()) }()
 	}
 	for _, reply := range l.replies {
@@ -113,6 +114,19 @@ func (c *conn) ship(l load, deadline time.Time) (err error) {
 	return c.updates(l.updates)
 }
 
+// extent returns how many frames l has, but for pings and what was dropped, and about how many bytes they take on the wire.
+func (l load) extent() (frames, size int) {
+	for _, reply := range l.replies {
+		size += len(reply) + frameHeader
+	}
+	for _, us := range [][]*update{l.alarms, l.updates} {
+		for _, u := range us {
+			size += len(u.json) + frameHeader
+		}
+	}
+	return len(l.replies) + len(l.alarms) + len(l.updates), size
+}
+
 // updates writes us in their order: each by itself, or for a batch client the readings that stand together as one frame.
 func (c *conn) updates(us []*update) error {
 	batch := c.batch.Load()
@@ -124,11 +138,10 @@ func (c *conn) updates(us []*update) error {
 		var err error
 		switch {
 		case n > 0:
-			buf := gatherings.Get().(*[]byte)
-			*buf = appendBatch((*buf)[:0], us[:n])
+			buf := borrow(batchExtent(us[:n]))
+			*buf = appendBatch(*buf, us[:n])
 			err = c.text(*buf)
-			*buf = (*buf)[:0]
-			gatherings.Put(buf)
+			giveBack(buf)
 		default:
 			n = 1
 			err = c.update(us[0])
