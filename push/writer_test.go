@@ -48,6 +48,36 @@ func TestAConnectionHasAWriterOnlyWhileThereIsSomethingToSend(t *testing.T) {
 	})
 }
 
+func TestAWriterLeavesOnlyWhenNothingWaits(t *testing.T) {
+	for name, put := range map[string]func(l *lane){
+		"an answer":      func(l *lane) { l.reply([]byte("x")) },
+		"a ping":         func(l *lane) { l.askPing() },
+		"a pong":         func(l *lane) { l.givePong("x") },
+		"an update":      func(l *lane) { l.offer(new(update), 0) },
+		"an alarm event": func(l *lane) { l.follow(allSeverities, "e", 0); l.offerAlarm(&update{offset: 1, severity: 1}) },
+	} {
+		l := newLane(1, 1, func() {})
+		put(l)
+		if l.leave() {
+			t.Errorf("it leaves %s behind", name)
+		}
+		l.take(make([]*update, 1))
+		if !l.leave() {
+			t.Errorf("it stays when %s has been taken", name)
+		}
+	}
+	l := newLane(1, 1, func() {})
+	l.hold()
+	l.offer(new(update), 0)
+	if !l.leave() {
+		t.Error("it stays for what is held back")
+	}
+	l.close()
+	if l.leave() {
+		t.Error("it leaves without a close frame")
+	}
+}
+
 // TestNothingIsLeftBehindByWritersThatLeave has writers leave as often as they can while updates come.
 func TestNothingIsLeftBehindByWritersThatLeave(t *testing.T) {
 	const updates = 20_000
@@ -78,8 +108,8 @@ func TestNothingIsLeftBehindByWritersThatLeave(t *testing.T) {
 			l.mu.Unlock()
 			l.sweep()
 		}
-		for range n % 50 { // it is somewhere on its way out
-			runtime.Gosched()
+		for range n % 500 { // it is somewhere on its way out
+			taken.Load()
 		}
 		l.offer(u, 0)
 		for begin := time.Now(); taken.Load() <= int64(n); runtime.Gosched() {
