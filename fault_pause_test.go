@@ -1,6 +1,7 @@
 package main
 
 import (
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -39,8 +40,10 @@ func TestFaultPausedInMidTransition(t *testing.T) {
 	for round := range n {
 		first := int64(round)*100 + 1 // where the alarm comes or goes
 		l.sent.Store(first + 1)
-		paused, goOn := make(chan bool), make(chan bool)
+		paused, goOn := make(chan bool, 1), make(chan bool)
 		w.holdNext(func() { paused <- true; <-goOn })
+		release := sync.OnceFunc(func() { close(goOn) })
+		t.Cleanup(release)
 		go publish(a, first, first+1)
 		select {
 		case <-paused:
@@ -55,7 +58,7 @@ func TestFaultPausedInMidTransition(t *testing.T) {
 		} else {
 			<-again // when PostgreSQL has ended it
 		}
-		close(goOn)
+		release()
 		_ = one.cmd.Process.Signal(syscall.SIGCONT)
 		for range 2 {
 			if err := <-published; err != nil {

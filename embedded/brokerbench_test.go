@@ -36,6 +36,7 @@ type bench struct {
 	mu       sync.Mutex
 	submit   func(context.Context, ingest.Message) error // nil: everything is taken
 	statuses []string                                    // gateway and status, in order
+	links    []ingest.Link                               // of the statuses
 	secrets  map[string]string                           // of the gateways, by key
 	revoked  map[int64]bool
 	down     bool                      // the database is not there
@@ -171,6 +172,7 @@ func (b *bench) take(ctx context.Context, m ingest.Message) error {
 	}
 	b.mu.Lock()
 	if strings.HasSuffix(m.Topic, "/status") {
+		b.links = append(b.links, m.Link)
 		b.statuses = append(b.statuses, m.Topic[:len(m.Topic)-len("/status")]+" by "+m.Gateway+" "+string(m.Payload))
 		b.mu.Unlock()
 		return nil
