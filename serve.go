@@ -88,6 +88,9 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
+	if err := st.SealWith(cfg.Server.SecretKey); err != nil {
+		return err
+	}
 	if err := st.EnsurePartitions(ctx); err != nil {
 		return err
 	}

@@ -345,7 +345,7 @@ func TestSimulateIsLive(t *testing.T) {
 				}
 			}
 		}
-		end, err := Simulate(r, readings, epoch, second(acts[len(acts)-1].T), func(e Event) bool {
+		end, err := Simulate(r, nil, readings, epoch, second(acts[len(acts)-1].T), func(e Event) bool {
 			simulated = append(simulated, e)
 			return true
 		})

@@ -29,6 +29,9 @@ const (
 
 // secretKey is the key that secret stands for.
 func secretKey(secret string) ([]byte, error) {
+	if strings.HasPrefix(secret, store.Sealed) {
+		return nil, errors.New("was kept under another SECRET_KEY; give the channel a new one")
+	}
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, secretPrefix))
 	if err != nil || !strings.HasPrefix(secret, secretPrefix) || len(key) < 24 || len(key) > 64 {
 		return nil, errors.New("is not whsec_ and 24 to 64 bytes in base64")

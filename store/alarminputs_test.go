@@ -143,3 +143,90 @@ func TestTwoSensorsByTwoWritersAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestSuppressionIsWhatSimulationSays lets alarms that suppress each other directly, through others and as a first-out group follow a
+// random walk, and holds the journal of those that are suppressed against the simulation.
+func TestSuppressionIsWhatSimulationSays(t *testing.T) {
+	s, db := openRaw(t)
+	instances := []*store.Store{s, openOther(t, db)}
+	gw := addGateway(t, s, "g").ID
+	x, y := addSensor(t, s, gw, "x"), addSensor(t, s, gw, "y")
+	low := alarm.Rule{SensorID: x.ID, Name: "low", Kind: alarm.Threshold, Severity: alarm.Major, Limits: &alarm.Limits{Low: &alarm.Limit{Value: 30}}}
+	effect, root := highRule(x.ID), highRule(y.ID)
+	effect.Name, effect.Limits.High.Value, effect.OnDelay = "effect", 60, alarm.Duration(3*time.Minute)
+	first := addAlarm(t, s, effect) // made before its causes: the order of ids is the other way round
+	cause := addAlarm(t, s, root)
+	low.SuppressedBy = []int64{cause.ID}
+	between := addAlarm(t, s, low)
+	effect.ID, effect.SuppressedBy = first.ID, []int64{cause.ID, between.ID}
+	_, _, err := s.UpdateAlarm(t.Context(), &effect, 0, "e", noon)
+	ok(t, err)
+	sweep(t, instances[1], noon)
+	rnd := rand.New(rand.NewPCG(rand.Uint64(), 0))
+	for at := 1; at < 500; {
+		var rs []store.Reading
+		for range 1 + rnd.IntN(10) {
+			rs = append(rs, reading(x.ID, at, 100*rnd.Float64()), reading(y.ID, at, 20+100*rnd.Float64()))
+			at++
+		}
+		write(t, instances[rnd.IntN(2)], rs...)
+		sweep(t, s, noon.Add(time.Duration(at-1)*time.Minute))
+	}
+	for a, r := range map[store.Alarm]alarm.Rule{first: effect, between: low} {
+		got, want := of(t, s, a), simulated(t, s, a, r)
+		if a.ID == first.ID {
+			got = got[1:] // rule_changed
+		}
+		if !strings.Contains(strings.Join(want, "\n"), "suppressed>suppressed") {
+			t.Errorf("%s: it was never suppressed: %q", r.Name, want)
+		}
+		if strings.Join(got, "\n") != strings.Join(want, "\n") {
+			t.Errorf("%s: got\n%s\nwant\n%s", r.Name, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+}
+
+// TestOfAFirstOutGroupTheFirstStands has three alarms that suppress one another: the first to be raised is told, and when it is over
+// the next.
+func TestOfAFirstOutGroupTheFirstStands(t *testing.T) {
+	s := open(t)
+	gw := addGateway(t, s, "g").ID
+	var sensors [3]store.Sensor
+	var group [3]store.Alarm
+	var rules [3]alarm.Rule
+	for i, key := range []string{"a", "b", "c"} {
+		sensors[i] = addSensor(t, s, gw, key)
+		rules[i] = highRule(sensors[i].ID)
+		group[i] = addAlarm(t, s, rules[i])
+		rules[i].ID = group[i].ID
+	}
+	for i := range rules {
+		rules[i].SuppressedBy = []int64{group[(i+1)%3].ID, group[(i+2)%3].ID}
+		_, _, err := s.UpdateAlarm(t.Context(), &rules[i], 0, "e", noon)
+		ok(t, err)
+	}
+	states := func() string {
+		var out []string
+		for _, a := range group {
+			now, err := s.Alarm(t.Context(), a.ID)
+			ok(t, err)
+			out = append(out, now.Phase)
+		}
+		return strings.Join(out, " ")
+	}
+	for i, step := range []struct {
+		of    int
+		value float64
+		want  string
+	}{
+		{1, 90, "suppressed active_unacknowledged suppressed"},
+		{0, 90, "suppressed active_unacknowledged suppressed"},
+		{1, 20, "active_unacknowledged suppressed suppressed"},
+		{0, 20, "returned_unacknowledged returned_unacknowledged normal"},
+	} {
+		write(t, s, reading(sensors[step.of].ID, i+1, step.value))
+		if got := states(); got != step.want {
+			t.Errorf("after step %d: got %s, want %s", i+1, got, step.want)
+		}
+	}
+}

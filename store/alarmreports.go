@@ -12,11 +12,23 @@ import (
 // simulated is how many readings are read at once.
 const simulated = 10_000
 
-// Simulate follows a compiled rule through the stored readings of [from, to), see alarm.Simulate, and returns its state at the end
-// and how many readings it looked at.
+// Simulate follows a compiled rule, and the alarms that may suppress it by their rules of today, through the stored readings of
+// [from, to), see alarm.Simulate, and returns its state at the end and how many readings it looked at.
 func (s *Store) Simulate(ctx context.Context, r *alarm.Rule, from, to time.Time, each func(alarm.Event) bool) (alarm.State, int, error) {
+	var causes []*alarm.Rule
+	if len(r.SuppressedBy) > 0 {
+		rules, err := s.newestRules(ctx)
+		if err != nil {
+			return alarm.State{}, 0, explain("simulate", err)
+		}
+		causes = rules.causes(r)
+	}
+	sensors := r.Sensors()
+	for _, c := range causes {
+		sensors = append(sensors, c.Sensors()...)
+	}
 	n := 0
-	state, err := alarm.Simulate(r, s.samples(ctx, r.Sensors(), from, to, &n), from, to, each)
+	state, err := alarm.Simulate(r, causes, s.samples(ctx, unique(sensors), from, to, &n), from, to, each)
 	return state, n, explain("simulate", err)
 }
 

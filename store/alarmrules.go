@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -125,6 +126,53 @@ func (n *ruleSet) index() {
 			n.suppresses[cause] = append(n.suppresses[cause], id)
 		}
 	}
+	depths := map[int64]int{}
+	for _, ids := range n.bySensor {
+		n.inOrder(ids, depths)
+	}
+	for _, ids := range n.suppresses {
+		n.inOrder(ids, depths)
+	}
+}
+
+// inOrder brings ids into the order in which alarms are stepped: those that suppress before those they suppress, else by id.
+func (n *ruleSet) inOrder(ids []int64, depths map[int64]int) {
+	var depth func(id int64) int // of causes behind it
+	depth = func(id int64) int {
+		if d, known := depths[id]; known || n.byID[id] == nil {
+			return d
+		}
+		depths[id] = 0 // should it be among its own causes
+		deepest := 0
+		for _, cause := range n.byID[id].SuppressedBy {
+			deepest = max(deepest, depth(cause)+1)
+		}
+		depths[id] = deepest
+		return deepest
+	}
+	slices.Sort(ids)
+	slices.SortStableFunc(ids, func(a, b int64) int { return cmp.Compare(depth(a), depth(b)) })
+}
+
+// causes are the rules of the alarms that may suppress r's, directly or through others, in the order of inOrder.
+func (n *ruleSet) causes(r *alarm.Rule) []*alarm.Rule {
+	var ids []int64
+	var add func(r *alarm.Rule)
+	add = func(of *alarm.Rule) {
+		for _, id := range of.SuppressedBy {
+			if c := n.byID[id]; c != nil && id != r.ID && !slices.Contains(ids, id) {
+				ids = append(ids, id)
+				add(c)
+			}
+		}
+	}
+	add(r)
+	n.inOrder(ids, map[int64]int{})
+	causes := make([]*alarm.Rule, len(ids))
+	for i, id := range ids {
+		causes[i] = n.byID[id]
+	}
+	return causes
 }
 
 // with returns ids and all alarms that one of them may suppress, through others too, in order.

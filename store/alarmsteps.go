@@ -252,6 +252,9 @@ func (m *steps) move(id int64, next alarm.State, events []alarm.Event, now time.
 		if is {
 			c.Kind = alarm.Suppress
 		}
+		if at := events[len(events)-1].At; at.Before(now) { // when it turned
+			now = at
+		}
 		for _, d := range m.rules.suppresses[id] {
 			if m.alarms[d] == nil {
 				continue

@@ -72,6 +72,7 @@ type Store struct {
 	retention  time.Duration // the default
 	partitions partitions
 	rules      rules
+	seal       seal
 	wary       wary
 }
 

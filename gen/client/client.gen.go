@@ -4726,7 +4726,9 @@ type ClientInterface interface {
 
 	// SimulateAlarmWithBody Try a rule on stored readings
 	//
-	// What the rule would have done from start to end, by the code that runs live. Nothing is changed.
+	// What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
+	// those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
+	// a cause out of service, is left out. Nothing is changed.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4735,7 +4737,9 @@ type ClientInterface interface {
 
 	// SimulateAlarm Try a rule on stored readings
 	//
-	// What the rule would have done from start to end, by the code that runs live. Nothing is changed.
+	// What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
+	// those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
+	// a cause out of service, is left out. Nothing is changed.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5748,7 +5752,9 @@ func (c *Client) GetAlarmKPI(ctx context.Context, params *GetAlarmKPIParams, req
 
 // SimulateAlarmWithBody Try a rule on stored readings
 //
-// What the rule would have done from start to end, by the code that runs live. Nothing is changed.
+// What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
+// those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
+// a cause out of service, is left out. Nothing is changed.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5767,7 +5773,9 @@ func (c *Client) SimulateAlarmWithBody(ctx context.Context, contentType string, 
 
 // SimulateAlarm Try a rule on stored readings
 //
-// What the rule would have done from start to end, by the code that runs live. Nothing is changed.
+// What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
+// those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
+// a cause out of service, is left out. Nothing is changed.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -12272,7 +12280,9 @@ type ClientWithResponsesInterface interface {
 
 	// SimulateAlarmWithBodyWithResponse Try a rule on stored readings
 	//
-	// What the rule would have done from start to end, by the code that runs live. Nothing is changed.
+	// What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
+	// those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
+	// a cause out of service, is left out. Nothing is changed.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12281,7 +12291,9 @@ type ClientWithResponsesInterface interface {
 
 	// SimulateAlarmWithResponse Try a rule on stored readings
 	//
-	// What the rule would have done from start to end, by the code that runs live. Nothing is changed.
+	// What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
+	// those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
+	// a cause out of service, is left out. Nothing is changed.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -19693,7 +19705,9 @@ func (c *ClientWithResponses) GetAlarmKPIWithResponse(ctx context.Context, param
 
 // SimulateAlarmWithBodyWithResponse Try a rule on stored readings
 //
-// What the rule would have done from start to end, by the code that runs live. Nothing is changed.
+// What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
+// those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
+// a cause out of service, is left out. Nothing is changed.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19708,7 +19722,9 @@ func (c *ClientWithResponses) SimulateAlarmWithBodyWithResponse(ctx context.Cont
 
 // SimulateAlarmWithResponse Try a rule on stored readings
 //
-// What the rule would have done from start to end, by the code that runs live. Nothing is changed.
+// What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
+// those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
+// a cause out of service, is left out. Nothing is changed.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -821,7 +821,10 @@ export const listAlarmEvents = <ThrowOnError extends boolean = false>(options?: 
 /**
  * Try a rule on stored readings
  *
- * What the rule would have done from start to end, by the code that runs live. Nothing is changed.
+ * What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
+ * those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
+ * a cause out of service, is left out. Nothing is changed.
+ *
  */
 export const simulateAlarm = <ThrowOnError extends boolean = false>(options: Options<SimulateAlarmData, ThrowOnError>) => (options.client ?? client).post<SimulateAlarmResponses, SimulateAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
