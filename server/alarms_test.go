@@ -193,3 +193,43 @@ func TestRulesThatMakeNoSense(t *testing.T) {
 		t.Errorf("an unknown sensor: got %d: %s", res.StatusCode, res.body)
 	}
 }
+
+func TestARefusedDeleteSaysWhichAlarmsAreInTheWay(t *testing.T) {
+	s := start(t)
+	g := s.addGateway()
+	v, other := s.addSensor(g.ID), s.addSensor(s.addGateway().ID)
+	hot := s.addAlarm(v.ID)
+	engineer := s.token(s.users[store.Engineer])
+	var apart []int64
+	for range 7 {
+		r := alarm.Rule{SensorID: other.ID, Name: "apart", Kind: alarm.Deviates, Severity: alarm.Minor, Deviation: &alarm.Deviation{SensorID: v.ID, Limit: 5}}
+		a, _, err := s.store.CreateAlarm(t.Context(), &r, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		apart = append(apart, a.ID)
+	}
+	suppressed := alarm.Rule{
+		SensorID: other.ID, Name: "follows", Kind: alarm.BadQuality, Severity: alarm.Minor, SuppressedBy: []int64{hot},
+	}
+	follows, _, err := s.store.CreateAlarm(t.Context(), &suppressed, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := func(path, want string) {
+		t.Helper()
+		res := s.send("DELETE", path, engineer, "")
+		if p := res.problem(); res.StatusCode != 409 || !strings.Contains(p.Detail, want) {
+			t.Errorf("DELETE %s: got %d, %q, want 409 with %q", path, res.StatusCode, p.Detail, want)
+		}
+	}
+	first := fmt.Sprintf("7 alarms: %d (apart), %d (apart), %d (apart), %d (apart), %d (apart), …", apart[0], apart[1], apart[2], apart[3], apart[4])
+	refused(fmt.Sprintf("/api/sensors/%d", v.ID), first)
+	refused(fmt.Sprintf("/api/gateways/%d?cascade=true", g.ID), first)
+	refused(fmt.Sprintf("/api/alarms/%d", hot), fmt.Sprintf("alarm %d (follows)", follows.ID))
+	for _, id := range append(apart, follows.ID) {
+		s.alarmAt(200, "DELETE", fmt.Sprintf("/api/alarms/%d", id), engineer, "")
+	}
+	refused(fmt.Sprintf("/api/gateways/%d", g.ID), fmt.Sprintf("1 sensor and alarm %d (hot). With cascade=true all that goes", hot))
+	s.alarmAt(200, "DELETE", fmt.Sprintf("/api/gateways/%d?cascade=true", g.ID), engineer, "")
+}

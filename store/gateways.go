@@ -127,8 +127,8 @@ func (s *Store) DeleteGateway(ctx context.Context, id, version int64, cascade, d
 			return err
 		}
 		if len(sensors) > 0 && !cascade {
-			return inUse("It has %d sensors%s. With cascade=true they go with it, with their readings and alarms; dry_run=true says what that is.",
-				len(sensors), and(alarms))
+			return inUse("It has %d %s%s. With cascade=true all that goes with it, readings too; dry_run=true says what that is.",
+				len(sensors), plural(len(sensors), "sensor"), and(alarms))
 		}
 		events, err := dropSensors(ctx, tx, all, alarmIDs(alarms))
 		if err != nil {
@@ -140,6 +140,13 @@ func (s *Store) DeleteGateway(ctx context.Context, id, version int64, cascade, d
 		return addAlarmEvents(ctx, tx, events)
 	})
 	return d, explain("gateway", err)
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return word
+	}
+	return word + "s"
 }
 
 // and is what is added to a sentence for alarms, if there are any.
