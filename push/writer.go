@@ -10,7 +10,7 @@ import (
 
 const (
 	writeWithin = 30 * time.Second      // for the client to take one load
-	gatherFor   = 25 * time.Millisecond // between batches
+	gatherFor   = 20 * time.Millisecond // between batches
 	chunk       = 64                    // updates written before answers have their turn again
 	frameHeader = 4                     // bytes before the text of most frames
 )
