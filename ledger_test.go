@@ -184,6 +184,9 @@ func (l *ledger) check(t *testing.T, dsn string) int {
 	return len(stored)
 }
 
+// countLedgers counts what is stored of all ledgers, beside which there are readings of the server's own.
+const countLedgers = `SELECT count(*) FROM sensor_data WHERE sensor_id IN (SELECT id FROM sensors WHERE key = 't1')`
+
 // stored reads the numbers that are stored, each of which must have been sent, with its value.
 func (l *ledger) stored(t *testing.T, dsn string) map[int64]bool {
 	t.Helper()

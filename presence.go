@@ -12,7 +12,7 @@ import (
 )
 
 // leaveTime is how long it may take to say that an instance ends.
-const leaveTime = time.Second
+const leaveTime = 2 * time.Second
 
 // keepPresence tells the other instances that this one, with its broker, is there, and everybody of gateways whose instance is not,
 // until ctx ends: then nobody knows of those that were connected here, until they are somewhere else.

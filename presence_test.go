@@ -21,7 +21,7 @@ func TestAGatewayThatMovesToAnotherInstanceIsNotGone(t *testing.T) {
 	api := b.login()
 	d := b.register(api, "press")
 	live := b.subscribe(api, fmt.Sprintf("gateways/%d", d.gatewayID))
-	status := func() string { return query[string](t, pg.DSN(), `SELECT status FROM gateways`) }
+	status := func() string { return query[string](t, pg.DSN(), `SELECT status FROM gateways WHERE key = 'press'`) }
 	connect := func(p *process) *paho.Client {
 		t.Helper()
 		hello := d.hello()
@@ -34,9 +34,11 @@ func TestAGatewayThatMovesToAnotherInstanceIsNotGone(t *testing.T) {
 	}
 	old := connect(a)
 	a.eventually(10*time.Second, "it is online", func() bool { return status() == "online" })
-	held := query[int64](t, pg.DSN(), `SELECT held_by FROM gateways`)
+	held := query[int64](t, pg.DSN(), `SELECT held_by FROM gateways WHERE key = 'press'`)
 	connect(b)
-	b.eventually(10*time.Second, "it is at the other instance", func() bool { return query[int64](t, pg.DSN(), `SELECT held_by FROM gateways`) != held })
+	b.eventually(10*time.Second, "it is at the other instance", func() bool {
+		return query[int64](t, pg.DSN(), `SELECT held_by FROM gateways WHERE key = 'press'`) != held
+	})
 	_ = old.Disconnect(&paho.Disconnect{ReasonCode: 0x04}) // with its will
 	<-old.Done()
 	a.stop() // when all that it has to say is said
