@@ -38,6 +38,14 @@ type historyRequest struct {
 // GetHistory answers GET /api/data/history.
 func (s *Server) GetHistory(ctx context.Context, req api.GetHistoryRequestObject) (api.GetHistoryResponseObject, error) {
 	p := req.Params
+	now := time.Now()
+	if p.Method != nil {
+		body, err := s.shape(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		return tagged(body, !p.End.After(now), p.IfNoneMatch), nil
+	}
 	h, err := s.historyRequest(ctx, p)
 	if err != nil {
 		return nil, err
@@ -46,7 +54,6 @@ func (s *Server) GetHistory(ctx context.Context, req api.GetHistoryRequestObject
 	if len(aggs) == 0 {
 		aggs = []api.Aggregate{api.AggregateAvg}
 	}
-	now := time.Now()
 	found, source, err := s.store.History(ctx, store.HistoryQuery{
 		Sensors: h.sensors, Start: h.start, End: h.end, Bounds: h.bounds, Ends: slices.ContainsFunc(aggs, needsEnds), Now: now,
 	})
@@ -54,16 +61,18 @@ func (s *Server) GetHistory(ctx context.Context, req api.GetHistoryRequestObject
 		return nil, tooMuch(err)
 	}
 	body := h.encode(found, source, distinct(aggs), *p.Fill, *p.Format == api.GetHistoryParamsFormatColumns)
-	tag := ""
-	if !h.end.After(now) {
-		sum := sha256.Sum256(body)
-		tag = `"` + hex.EncodeToString(sum[:12]) + `"`
-	}
-	return streamed(func(w http.ResponseWriter) error {
-		if tag != "" {
+	return tagged(body, !h.end.After(now), p.IfNoneMatch), nil
+}
+
+// tagged answers with body, or with 304 when its range is closed and the client has it.
+func tagged(body []byte, closed bool, ifNoneMatch *string) streamed {
+	return func(w http.ResponseWriter) error {
+		if closed {
+			sum := sha256.Sum256(body)
+			tag := `"` + hex.EncodeToString(sum[:12]) + `"`
 			w.Header().Set("ETag", tag)
 			w.Header().Set("Cache-Control", "private, max-age=1") // a late reading is seen a second after it came
-			if strings.Contains(orZero(p.IfNoneMatch), tag) {
+			if strings.Contains(orZero(ifNoneMatch), tag) {
 				w.WriteHeader(http.StatusNotModified)
 				return nil
 			}
@@ -71,7 +80,7 @@ func (s *Server) GetHistory(ctx context.Context, req api.GetHistoryRequestObject
 		w.Header().Set("Content-Type", "application/json")
 		_, err := w.Write(body)
 		return err
-	}), nil
+	}
 }
 
 // historyRequest is a 400 with what to do instead for what cannot be answered.

@@ -144,6 +144,48 @@ func texts(members map[string]any, names []string) []string {
 	return out
 }
 
+func TestHistoryByMethodHasReadings(t *testing.T) {
+	s := startWithHistory(t)
+	tests := map[string]struct{ query, want string }{
+		"all when they are few":          {"method=minmax&points=10", "0:10 good 30:20 good 60:30 good 100:50 uncertain 240:60 good"},
+		"500, without another word":      {"method=lttb", "0:10 good 30:20 good 60:30 good 100:50 uncertain 240:60 good"},
+		"the extremes, and the ends":     {"method=minmax&points=4", "0:10 good 240:60 good"},
+		"those of the largest triangles": {"method=lttb&points=4", "0:10 good 30:20 good 100:50 uncertain 240:60 good"},
+	}
+	for name, tt := range tests {
+		for _, format := range []string{"rows", "columns"} {
+			h := s.history("sensor_id=2&sensor_id=1&" + fiveMinutes + "&" + tt.query + "&format=" + format)
+			if len(h.Series) != 2 || h.Series[0].SensorID != 1 || h.Source != "raw" || h.Interval != nil || h.Method == nil || !h.Next.IsNull() ||
+				!h.Coverage.End.Equal(at3.Add(5*time.Minute)) || len(h.Series[1].Readings) > 0 {
+				t.Fatalf("%s: got %+v", name, h)
+			}
+			var got []string
+			add := func(at time.Time, value float64, quality client.Quality) {
+				got = append(got, fmt.Sprintf("%d:%v %s", int(at.Sub(at3).Seconds()), value, quality))
+			}
+			if format == "rows" {
+				for _, r := range h.Series[0].Readings {
+					add(r.Timestamp, r.Value, r.Quality)
+				}
+			} else {
+				c := h.Series[0].ReadingColumns
+				for n := range c.Timestamp {
+					add(c.Timestamp[n], c.Value[n], c.Quality[n])
+				}
+			}
+			if strings.Join(got, " ") != tt.want {
+				t.Errorf("%s, %s: got %s, want %s", name, format, strings.Join(got, " "), tt.want)
+			}
+		}
+	}
+	token := s.token(s.users[store.Viewer])
+	const path = "/api/data/history?sensor_id=1&method=lttb&" + fiveMinutes
+	tag := s.send("GET", path, token, "").Header.Get("ETag")
+	if res := s.send("GET", path, token, "", "If-None-Match", tag); tag == "" || res.StatusCode != http.StatusNotModified {
+		t.Errorf("the same again: got %d", res.StatusCode)
+	}
+}
+
 func TestHistoryGoesOnWhereTheLimitCutIt(t *testing.T) {
 	s := startWithHistory(t)
 	query, starts := "sensor_id=1&interval=1m&limit=2&fill=null&start=2026-03-04T03:00:30Z&end=2026-03-04T03:04:30Z", []string{}
@@ -213,6 +255,14 @@ func TestQuestionsThatCannotBeAnsweredSayWhatWouldDo(t *testing.T) {
 		"history?sensor_id=1&interval=1mo&start=0001-01-01T00:00:00Z&end=9999-01-01T00:00:00Z": {"interval", "shorter range"},
 		"history?interval=1s&limit=50000&sensor_id=2&" + year:                                  {"limit", "at most 25000"},
 		"history?points=10000&" + year + manySensors(2, 6):                                     {"points", "at most 8333"},
+		"history?method=lttb&points=3&sensor_id=1&" + fiveMinutes:                              {"points", "4 or more"},
+		"history?method=lttb&points=10000&" + year + manySensors(2, 6):                         {"points", "at most 8333"},
+		"history?method=minmax&interval=1m&sensor_id=1&" + fiveMinutes:                         {"interval", "method"},
+		"history?method=minmax&agg=avg&sensor_id=1&" + fiveMinutes:                             {"agg", "method"},
+		"history?method=minmax&fill=null&sensor_id=1&" + fiveMinutes:                           {"fill", "method"},
+		"history?method=minmax&limit=5&sensor_id=1&" + fiveMinutes:                             {"limit", "method"},
+		"history?method=average&sensor_id=1&" + fiveMinutes:                                    {"method", ""},
+		"history?method=lttb&sensor_id=99&" + fiveMinutes:                                      {"sensor_id", "no sensor 99"},
 		"history?agg=median&sensor_id=1&" + fiveMinutes:                                        {"agg", ""},
 		"history?" + fiveMinutes + manySensors(1, 101):                                         {"sensor_id", "100"},
 		"statistics?interval=1m&" + year:                                                       {"interval", "use 2h or longer"},
@@ -272,7 +322,7 @@ func TestTooMuchToReadIsSaidSo(t *testing.T) {
 	defer func() { _ = lock.Rollback() }()
 	must(lock.ExecContext(t.Context(), `LOCK TABLE sensor_data IN ACCESS EXCLUSIVE MODE`))
 	token := s.token(s.users[store.Viewer])
-	for _, question := range []string{"history?interval=1s&", "statistics?"} {
+	for _, question := range []string{"history?interval=1s&", "history?method=lttb&", "statistics?"} {
 		res := s.send("GET", "/api/data/"+question+"sensor_id=1&"+fiveMinutes, token, "")
 		if res.StatusCode != 400 || !names(res, "end") || !strings.Contains(string(res.body), "shorter range") {
 			t.Errorf("%s: got %d: %s", question, res.StatusCode, res.body)

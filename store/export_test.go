@@ -57,3 +57,10 @@ func Percentiles(sketches []byte, parts, values []float64) ([]float64, float64, 
 	p.take(&b)
 	return b.Percentiles, b.PercentileError, err
 }
+
+// ShapeOfReadings is Shape with the same plan, by all readings.
+func (s *Store) ShapeOfReadings(ctx context.Context, q ShapeQuery) (map[int64][]Reading, error) {
+	p := q.plan(true)
+	p.source = Raw
+	return s.shape(ctx, q, p)
+}

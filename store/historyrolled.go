@@ -41,11 +41,21 @@ func (q HistoryQuery) source() Source {
 }
 
 // rolled is the part of the range that is whole hours.
-func (q HistoryQuery) rolled() (from, to time.Time) {
-	if from = hourOf(q.Start); from.Before(q.Start) {
+func (q HistoryQuery) rolled() (from, to time.Time) { return wholeHours(q.Start, q.End) }
+
+func wholeHours(start, end time.Time) (from, to time.Time) {
+	if from = hourOf(start); from.Before(start) {
 		from = from.Add(time.Hour)
 	}
-	return from, hourOf(q.End)
+	return from, hourOf(end)
+}
+
+// stretch is how long a stretch is that is read at once.
+func stretch(start, end time.Time) string {
+	if end.Sub(start) > 62*day {
+		return "1 day"
+	}
+	return "1 hour"
 }
 
 // statement returns the SQL of q, for the sensors $1 in [$2, $3), of which [$4, $5) are whole hours; see the rules in rollups.go for
@@ -55,10 +65,7 @@ func (q HistoryQuery) statement(source Source) string {
 		Rolled, Minutes, Ends, Sketches bool
 		Gap                             float64
 		Piece                           string
-	}{source != Raw, source == ByMinute, q.Ends, len(q.Percentiles) > 0, q.Gap.Seconds(), "1 hour"}
-	if q.End.Sub(q.Start) > 62*day {
-		asked.Piece = "1 day"
-	}
+	}{source != Raw, source == ByMinute, q.Ends, len(q.Percentiles) > 0, q.Gap.Seconds(), stretch(q.Start, q.End)}
 	var b strings.Builder
 	if err := historyTemplate.Execute(&b, asked); err != nil {
 		panic(err) // it is a constant
@@ -66,11 +73,8 @@ func (q HistoryQuery) statement(source Source) string {
 	return b.String()
 }
 
-// historyTemplate reads stretches, and takes the hours and minutes of the rest. A stretch is not so long that its readings would be
-// too much at once. An hour with a gap in it is read, since it does not know how many there are.
-var historyTemplate = template.Must(template.New("").Parse(`
-		WITH
-		{{- if .Rolled}}
+// settled are, of the whole hours from $4 to $5, those whose rollups tell: before upper and not dirty.
+const settled = `
 		state AS MATERIALIZED (SELECT greatest(least(through, $5::timestamptz), $4::timestamptz) AS upper FROM rollup_state),
 		dirty AS MATERIALIZED (
 			SELECT d.sensor_id, d.hour
@@ -81,16 +85,11 @@ var historyTemplate = template.Must(template.New("").Parse(`
 			FROM state
 			JOIN rollup_marks k ON k.oldest < state.upper
 			CROSS JOIN unnest(k.sensors, k.hours) AS m (sensor_id, hour)
-			WHERE m.sensor_id = ANY ($1::int[]) AND m.hour >= $4 AND m.hour < state.upper),
-		hours AS MATERIALIZED (
-			SELECT sensor_id, bucket, count, good, usable, sum, m2, min, max, minutes
-				{{- if .Gap}}, coalesce(begin_at, first_at) AS begin_at, coalesce(end_at, last_at) AS end_at, pause{{end}}
-				{{- if .Ends}}, first, first_at, last, last_at, integral{{end}}
-				{{- if .Sketches}}, sketch{{end}}
-			FROM state
-			JOIN rollup_1h r ON r.sensor_id = ANY ($1::int[]) AND r.bucket >= $4 AND r.bucket < $5 AND r.bucket < state.upper
-			WHERE NOT EXISTS (SELECT FROM dirty d WHERE d.sensor_id = r.sensor_id AND d.hour = r.bucket)),
-		{{- end}}
+			WHERE m.sensor_id = ANY ($1::int[]) AND m.hour >= $4 AND m.hour < state.upper)`
+
+// unsettled begins the list of stretches that are read: what is before and behind the hours that are settled, and between these. One
+// is not so long that its readings would be too much at once.
+const unsettled = `
 		long AS (
 			SELECT i.id AS sensor_id, {{if .Rolled}}state.upper AS begin{{else}}$2::timestamptz AS begin{{end}}
 			FROM unnest($1::int[]) AS i (id){{if .Rolled}} CROSS JOIN state{{end}}),
@@ -107,14 +106,29 @@ var historyTemplate = template.Must(template.New("").Parse(`
 			SELECT i.id, $2::timestamptz, $4::timestamptz FROM unnest($1::int[]) AS i (id) WHERE $2 < $4
 			UNION ALL
 			SELECT sensor_id, hour, hour + interval '1 hour' FROM dirty
+			{{- end}}`
+
+// historyTemplate reads stretches, and takes the hours and minutes of the rest. An hour with a gap in it is read, since it does not
+// know how many there are.
+var historyTemplate = template.Must(template.New("").Parse(`
+		WITH
+		{{- if .Rolled}}` + settled + `,
+		hours AS MATERIALIZED (
+			SELECT sensor_id, bucket, count, good, usable, sum, m2, min, max, minutes
+				{{- if .Gap}}, coalesce(begin_at, first_at) AS begin_at, coalesce(end_at, last_at) AS end_at, pause{{end}}
+				{{- if .Ends}}, first, first_at, last, last_at, integral{{end}}
+				{{- if .Sketches}}, sketch{{end}}
+			FROM state
+			JOIN rollup_1h r ON r.sensor_id = ANY ($1::int[]) AND r.bucket >= $4 AND r.bucket < $5 AND r.bucket < state.upper
+			WHERE NOT EXISTS (SELECT FROM dirty d WHERE d.sensor_id = r.sensor_id AND d.hour = r.bucket)),
+		{{- end}}` + unsettled + `
 			{{- if .Minutes}}
 			UNION ALL
 			SELECT sensor_id, bucket, bucket + interval '1 hour' FROM hours WHERE NOT minutes
 			{{- end}}
-			{{- if .Gap}}
+			{{- if and .Rolled .Gap}}
 			UNION ALL
 			SELECT sensor_id, bucket, bucket + interval '1 hour' FROM hours WHERE pause > {{.Gap}}
-			{{- end}}
 			{{- end}})
 		SELECT s.sensor_id, s.begin AS at, 0 AS count, 0 AS good, 0 AS usable, NULL::float8 AS sum, NULL::float8 AS m2, NULL::float8 AS min,
 			NULL::float8 AS max, NULL::float8 AS first, NULL::timestamptz AS first_at, NULL::float8 AS last, NULL::timestamptz AS last_at,

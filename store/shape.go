@@ -2,8 +2,15 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
+	"fmt"
 	"math"
+	"strings"
+	"text/template"
 	"time"
+
+	"github.com/lib/pq"
 )
 
 // Method is how points are picked that show the shape of a series.
@@ -26,120 +33,248 @@ type ShapeQuery struct {
 	Points     int
 }
 
-// Shape returns real readings of each sensor that has any, oldest first, its first and last among them. Those of bad quality
-// and without a value are left out. It reads all the readings but holds no more than it needs to pick.
-func (s *Store) Shape(ctx context.Context, q ShapeQuery) (map[int64][]Reading, error) {
-	const query = `
-		SELECT d.sensor_id, d.timestamp, d.value, coalesce(d.status_code, 0), d.quality
-		FROM unnest($1::int[]) AS i (id)
-		CROSS JOIN LATERAL (
-			SELECT sensor_id, timestamp, value, status_code, quality
-			FROM sensor_data
-			WHERE sensor_id = i.id AND timestamp >= $2 AND timestamp < $3 AND quality < 2 AND value IS NOT NULL
-			ORDER BY timestamp) d`
-	rows, err := s.api.QueryContext(ctx, query, int32s(unique(q.Sensors)), q.Start, q.End)
+// Shape returns real readings of each sensor that has any, oldest first, its first and last among them; all of them when there are no
+// more than Points. Those of bad quality, without a value, and beyond ±1e140 are left out. It is one statement; where a point stands
+// for minutes or hours, their rollups tell which have the extremes, and only these are read, so that the result is that of all
+// readings. It holds no more than it needs to pick. What takes longer than a statement may is ErrTooMuch.
+func (s *Store) Shape(ctx context.Context, q ShapeQuery) (map[int64][]Reading, Source, error) {
+	p := q.plan(s.rollups)
+	found, err := s.shape(ctx, q, p)
+	var pqErr *pq.Error
+	if errors.As(err, &pqErr) && pqErr.Code == "57014" && ctx.Err() == nil { // query_canceled by statement_timeout
+		err = fmt.Errorf("shape: %w", ErrTooMuch)
+	}
+	return found, p.source, err
+}
+
+// shapePlan is how points are picked: from each bin, a stretch of width from origin on, its extremes.
+type shapePlan struct {
+	source        Source
+	origin, width instant
+	bins, most    int // with no more than most readings all of them are candidates
+}
+
+const (
+	// leastMinutes and leastHours is how wide a bin has to be to be made up of whole minutes or hours, which makes it wider still.
+	leastMinutes = 5 * time.Minute
+	leastHours   = 3 * time.Hour
+)
+
+func (q ShapeQuery) plan(rollups bool) shapePlan {
+	n := q.Points
+	if q.Method == LTTB {
+		n *= 4
+	}
+	p := shapePlan{source: Raw, origin: instantOf(q.Start), bins: max((n-2)/2, 1), most: n} // the first and the last reading are picked besides
+	width := q.End.Sub(q.Start)/time.Duration(p.bins) + time.Microsecond
+	if from, to := wholeHours(q.Start, q.End); rollups && width >= leastMinutes && to.Sub(from) >= leastRolled {
+		unit := time.Minute
+		p.source = ByMinute
+		if width >= leastHours {
+			unit, p.source = time.Hour, ByHour
+		}
+		origin := q.Start.UTC().Truncate(unit)
+		p.origin = instantOf(origin)
+		width = (q.End.Sub(origin)/time.Duration(p.bins) + unit - 1).Truncate(unit)
+	}
+	p.width = instant(width.Microseconds())
+	return p
+}
+
+func (s *Store) shape(ctx context.Context, q ShapeQuery, p shapePlan) (map[int64][]Reading, error) {
+	args := []any{int32s(unique(q.Sensors)), q.Start, q.End}
+	if p.source != Raw {
+		from, to := wholeHours(q.Start, q.End)
+		args = append(args, from, to, p.origin.time(), float64(p.width)/1e6, p.most)
+	}
+	var b strings.Builder
+	asked := struct {
+		Rolled, Minutes bool
+		Piece           string
+	}{p.source != Raw, p.source == ByMinute, stretch(q.Start, q.End)}
+	if err := shapeTemplate.Execute(&b, asked); err != nil {
+		panic(err) // it is a constant
+	}
+	rows, err := s.api.QueryContext(ctx, b.String(), args...)
 	if err != nil {
 		return nil, explain("shape", err)
 	}
 	defer rows.Close()
-	thinners := map[int64]*thinner{}
+	picked := map[int64][]Reading{}
+	var t *thinner
+	var points []point
+	var packed sql.RawBytes
+	var of, sensor, settled int64
 	for rows.Next() {
-		var r Reading
-		var code int32
-		if err := rows.Scan(&r.SensorID, &r.Timestamp, &r.Value, &code, &r.Quality); err != nil {
+		if err := rows.Scan(&sensor, &settled, &packed); err != nil {
 			return nil, explain("shape", err)
 		}
-		r.StatusCode = uint32(code)
-		t := thinners[r.SensorID]
-		if t == nil {
-			t = newThinner(q)
-			thinners[r.SensorID] = t
+		if points, err = unpack(points[:0], packed); err != nil {
+			return nil, explain("shape", err)
 		}
-		t.add(r)
+		if t == nil || sensor != of {
+			if t != nil {
+				picked[of] = t.pick(of, q)
+			}
+			t, of = newThinner(p, settled), sensor
+		}
+		for _, r := range points {
+			t.add(r)
+		}
 	}
 	if err := rows.Err(); err != nil {
 		return nil, explain("shape", err)
 	}
-	picked := make(map[int64][]Reading, len(thinners))
-	for id, t := range thinners {
-		picked[id] = t.pick()
+	if t != nil {
+		picked[of] = t.pick(of, q)
 	}
 	return picked, nil
 }
 
+// shapeTemplate has as $6 and $7 the origin and, in seconds, the width of bins, as $8 the number of readings of which all are read.
+// Minutes that are picked are read, of hours the minutes that have their extremes; the first and the last for their ends.
+var shapeTemplate = template.Must(template.New("").Parse(`
+		WITH
+		{{- if .Rolled}}` + settled + `,
+		hours AS MATERIALIZED (
+			SELECT sensor_id, bucket, usable, min, max, minutes
+			FROM state
+			JOIN rollup_1h r ON r.sensor_id = ANY ($1::int[]) AND r.bucket >= $4 AND r.bucket < $5 AND r.bucket < state.upper
+			WHERE r.usable > 0 AND NOT EXISTS (SELECT FROM dirty d WHERE d.sensor_id = r.sensor_id AND d.hour = r.bucket)),
+		totals AS MATERIALIZED (SELECT sensor_id, sum(usable)::bigint AS usable FROM hours GROUP BY sensor_id),
+		pieces AS (
+			{{- if .Minutes}}
+			SELECT m.sensor_id, m.bucket, m.min, m.max, true AS minutes
+			FROM hours h
+			JOIN rollup_1m m ON m.sensor_id = h.sensor_id AND m.bucket >= h.bucket AND m.bucket < h.bucket + interval '1 hour'
+			WHERE h.minutes AND m.usable > 0
+			{{- else}}
+			SELECT sensor_id, bucket, min, max, minutes FROM hours
+			{{- end}}),
+		picks AS MATERIALIZED (
+			SELECT *
+			FROM (
+				SELECT p.sensor_id, bucket, min, max, minutes, t.usable <= $8 OR lag(bucket) OVER s IS NULL OR lead(bucket) OVER s IS NULL AS whole,
+					row_number() OVER (PARTITION BY p.sensor_id, bin ORDER BY min, bucket) = 1 AS least,
+					row_number() OVER (PARTITION BY p.sensor_id, bin ORDER BY max DESC, bucket) = 1 AS greatest
+				FROM (SELECT *, floor(date_part('epoch', bucket - $6::timestamptz) / $7::float8) AS bin FROM pieces) p
+				JOIN totals t ON t.sensor_id = p.sensor_id
+				WINDOW s AS (PARTITION BY p.sensor_id ORDER BY bucket)) p
+			WHERE whole OR least OR greatest),
+		{{- end}}` + unsettled + `
+			{{- if .Minutes}}
+			UNION
+			SELECT sensor_id, bucket, bucket + interval '1 minute' FROM picks
+			UNION
+			SELECT sensor_id, bucket, bucket + interval '1 hour' FROM hours WHERE NOT minutes
+			{{- else if .Rolled}}
+			UNION
+			SELECT sensor_id, bucket, bucket + interval '1 hour' FROM picks WHERE whole OR NOT minutes
+			UNION
+			SELECT p.sensor_id, m.bucket, m.bucket + interval '1 minute'
+			FROM picks p
+			CROSS JOIN LATERAL (
+				SELECT bucket
+				FROM rollup_1m
+				WHERE sensor_id = p.sensor_id AND bucket >= p.bucket AND bucket < p.bucket + interval '1 hour' AND min = p.min
+				ORDER BY bucket
+				LIMIT 1) m
+			WHERE p.least AND p.minutes AND NOT p.whole
+			UNION
+			SELECT p.sensor_id, m.bucket, m.bucket + interval '1 minute'
+			FROM picks p
+			CROSS JOIN LATERAL (
+				SELECT bucket
+				FROM rollup_1m
+				WHERE sensor_id = p.sensor_id AND bucket >= p.bucket AND bucket < p.bucket + interval '1 hour' AND max = p.max
+				ORDER BY bucket
+				LIMIT 1) m
+			WHERE p.greatest AND p.minutes AND NOT p.whole
+			{{- end}})
+		SELECT s.sensor_id, {{if .Rolled}}coalesce((SELECT usable FROM totals t WHERE t.sensor_id = s.sensor_id), 0){{else}}0{{end}}, r.readings
+		FROM (SELECT sensor_id, begin, until FROM stretches ORDER BY sensor_id, begin) s
+		CROSS JOIN LATERAL (
+			SELECT string_agg(` + packed + `, '') AS readings
+			FROM sensor_data
+			WHERE sensor_id = s.sensor_id AND timestamp >= s.begin AND timestamp < s.until AND timestamp >= $2 AND timestamp < $3 AND ` + usable + `) r
+		WHERE r.readings IS NOT NULL
+		ORDER BY s.sensor_id, s.begin`))
+
 // thinner picks points of one sensor, whose readings it is given in order of time.
 type thinner struct {
-	q        ShapeQuery
-	most     int       // readings that are kept as they are, until there are more
-	all      []Reading // nil once there are more than most
-	bins     []bin
-	stretch  time.Duration // of a bin
-	fst, lst Reading
+	shapePlan
+	all         []point // nil once there are more than most
+	extremes    []bin
+	first, last point
+	begun       bool
 }
 
 // bin has the extremes of a stretch of time: the earliest ones.
 type bin struct {
-	least, greatest Reading
+	least, greatest point
 	used            bool
 }
 
-func newThinner(q ShapeQuery) *thinner {
-	t := &thinner{q: q, most: q.Points, all: []Reading{}}
-	n := q.Points
-	if q.Method == LTTB {
-		n *= 4
-		t.most = n
+// newThinner is of a sensor with so many readings in the hours that are settled, of which it is not given all.
+func newThinner(p shapePlan, settled int64) *thinner {
+	t := &thinner{shapePlan: p, extremes: make([]bin, p.bins)}
+	if settled <= int64(p.most) {
+		t.all = []point{}
 	}
-	t.bins = make([]bin, max((n-2)/2, 1)) // the first and the last reading are picked besides
-	t.stretch = max(q.End.Sub(q.Start)/time.Duration(len(t.bins))+1, 1)
 	return t
 }
 
-func (t *thinner) add(r Reading) {
-	if t.lst.Timestamp.IsZero() {
-		t.fst = r
+func (t *thinner) add(r point) {
+	if !t.begun {
+		t.first, t.begun = r, true
 	}
-	t.lst = r
+	t.last = r
 	if t.all != nil {
 		if t.all = append(t.all, r); len(t.all) > t.most {
 			t.all = nil
 		}
 	}
-	i := r.Timestamp.Sub(t.q.Start) / t.stretch
-	b := &t.bins[min(max(i, 0), time.Duration(len(t.bins)-1))] // the database may have rounded Start down
-	if !b.used || r.Value < b.least.Value {
+	b := &t.extremes[min(max((r.at-t.origin)/t.width, 0), instant(len(t.extremes)-1))] // the database may have rounded Start down
+	if !b.used || r.value < b.least.value {
 		b.least = r
 	}
-	if !b.used || r.Value > b.greatest.Value {
+	if !b.used || r.value > b.greatest.value {
 		b.greatest = r
 	}
 	b.used = true
 }
 
-func (t *thinner) pick() []Reading {
-	rs := t.all
-	if rs == nil {
-		rs = t.extremes()
+func (t *thinner) pick(sensor int64, q ShapeQuery) []Reading {
+	points := t.all
+	if points == nil {
+		points = t.candidates()
 	}
-	if t.q.Method == LTTB {
-		return lttb(rs, t.q.Points)
+	if q.Method == LTTB {
+		points = lttb(points, q.Points)
+	}
+	rs := make([]Reading, len(points))
+	for i, p := range points {
+		rs[i] = Reading{SensorID: sensor, Timestamp: p.at.time(), Value: p.value, Quality: Uncertain} // bad ones are not picked
+		if p.good {
+			rs[i].Quality = Good
+		}
 	}
 	return rs
 }
 
-// extremes are those of all bins, the first and the last reading, each once.
-func (t *thinner) extremes() []Reading {
-	rs := []Reading{t.fst}
-	put := func(r Reading) {
-		if r.Timestamp.After(rs[len(rs)-1].Timestamp) {
-			rs = append(rs, r)
+// candidates are the extremes of all bins, the first and the last reading, each once.
+func (t *thinner) candidates() []point {
+	points := []point{t.first}
+	put := func(r point) {
+		if r.at > points[len(points)-1].at {
+			points = append(points, r)
 		}
 	}
-	for _, b := range t.bins {
+	for _, b := range t.extremes {
 		if !b.used {
 			continue
 		}
-		if b.least.Timestamp.Before(b.greatest.Timestamp) {
+		if b.least.at < b.greatest.at {
 			put(b.least)
 			put(b.greatest)
 		} else {
@@ -147,35 +282,35 @@ func (t *thinner) extremes() []Reading {
 			put(b.least)
 		}
 	}
-	put(t.lst)
-	return rs
+	put(t.last)
+	return points
 }
 
-// lttb picks n of rs, which are in order of time, by largest triangle three buckets; all when there are no more.
-func lttb(rs []Reading, n int) []Reading {
-	if len(rs) <= n {
-		return rs
+// lttb picks n of points, which are in order of time, by largest triangle three buckets; all when there are no more.
+func lttb(points []point, n int) []point {
+	if len(points) <= n {
+		return points
 	}
-	x := func(r Reading) float64 { return r.Timestamp.Sub(rs[0].Timestamp).Seconds() }
-	bound := func(i int) int { return 1 + i*(len(rs)-2)/(n-2) } // of buckets of like size between the first and the last
-	picked := append(make([]Reading, 0, n), rs[0])
+	x := func(r point) float64 { return r.at.since(points[0].at) }
+	bound := func(i int) int { return 1 + i*(len(points)-2)/(n-2) } // of buckets of like size between the first and the last
+	picked := append(make([]point, 0, n), points[0])
 	for i := range n - 2 {
-		next := rs[len(rs)-1:]
+		next := points[len(points)-1:]
 		if i < n-3 {
-			next = rs[bound(i+1):bound(i+2)]
+			next = points[bound(i+1):bound(i+2)]
 		}
 		var cx, cy float64 // the middle of the next bucket
 		for _, r := range next {
-			cx, cy = cx+x(r)/float64(len(next)), cy+r.Value/float64(len(next))
+			cx, cy = cx+x(r)/float64(len(next)), cy+r.value/float64(len(next))
 		}
 		a := picked[len(picked)-1]
-		best, area := rs[bound(i)], -1.0
-		for _, b := range rs[bound(i):bound(i+1)] {
-			if s := math.Abs((x(a)-cx)*(b.Value-a.Value) - (x(a)-x(b))*(cy-a.Value)); s > area {
+		best, area := points[bound(i)], -1.0
+		for _, b := range points[bound(i):bound(i+1)] {
+			if s := math.Abs((x(a)-cx)*(b.value-a.value) - (x(a)-x(b))*(cy-a.value)); s > area {
 				best, area = b, s
 			}
 		}
 		picked = append(picked, best)
 	}
-	return append(picked, rs[len(rs)-1])
+	return append(picked, points[len(points)-1])
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// TestPointsShowTheSeries picks points of a noisy wave with a few spikes and compares them with all that was stored.
+// TestShapeShowsTheSeries picks points of a noisy wave with a few spikes and compares them with all that was stored.
 func TestShapeShowsTheSeries(t *testing.T) {
 	s := open(t)
 	rnd := rand.New(rand.NewPCG(1, 2))
@@ -25,6 +25,8 @@ func TestShapeShowsTheSeries(t *testing.T) {
 			r.Value = -1000
 		case i%50 == 3:
 			r.Value, r.Quality = 1e6, store.Bad
+		case i%50 == 5:
+			r.Quality = store.Uncertain
 		case i%50 == 4:
 			r.Value = math.NaN()
 		}
@@ -34,7 +36,7 @@ func TestShapeShowsTheSeries(t *testing.T) {
 	usable := slices.DeleteFunc(slices.Clone(stored), func(r store.Reading) bool { return r.Quality == store.Bad || math.IsNaN(r.Value) })
 	for _, method := range []store.Method{store.MinMax, store.LTTB} {
 		for _, n := range []int{4, 5, 50, 501, len(usable), 10_000} {
-			got, err := s.Shape(t.Context(), store.ShapeQuery{
+			got, _, err := s.Shape(t.Context(), store.ShapeQuery{
 				Sensors: []int64{2, 1, 3, 1}, Start: noon, End: noon.Add(time.Hour), Method: method, Points: n,
 			})
 			ok(t, err)
@@ -69,20 +71,116 @@ func TestShapeKeepsBothExtremesOfEachStretch(t *testing.T) {
 	s := open(t)
 	rnd := rand.New(rand.NewPCG(3, 4))
 	var stored []store.Reading
-	for i := range 2000 {
+	for i := range 1000 {
 		stored = append(stored, reading(1, i, rnd.NormFloat64()))
 	}
 	write(t, s, stored...)
-	end := noon.Add(2000 * time.Minute)
-	got, err := s.Shape(t.Context(), store.ShapeQuery{Sensors: []int64{1}, Start: noon, End: end, Method: store.MinMax, Points: 22})
+	end := noon.Add(1000 * time.Minute)
+	got, _, err := s.Shape(t.Context(), store.ShapeQuery{Sensors: []int64{1}, Start: noon, End: end, Method: store.MinMax, Points: 22})
 	ok(t, err)
 	for i := range 10 { // 22 points: the first, the last and two of each of ten stretches
-		part := stored[i*200 : (i+1)*200]
+		part := stored[i*100 : (i+1)*100]
 		low := slices.MinFunc(part, func(a, b store.Reading) int { return int(math.Copysign(1, a.Value-b.Value)) })
 		high := slices.MaxFunc(part, func(a, b store.Reading) int { return int(math.Copysign(1, a.Value-b.Value)) })
 		for _, want := range []store.Reading{low, high} {
 			if !slices.Contains(lines(got[1]), line(want)) {
 				t.Errorf("stretch %d: %s is missing", i, line(want))
+			}
+		}
+	}
+}
+
+// TestShapeOfRollupsIsThatOfTheReadings asks with and without rollups: of hours that are rolled up and not, dense and sparse, with edges
+// anywhere.
+func TestShapeOfRollupsIsThatOfTheReadings(t *testing.T) {
+	s, _ := openRaw(t)
+	store.RollUpAtOnce(s)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	now := time.Now().UTC()
+	var dense []store.Reading
+	for i := range 15_000 { // so that minutes are kept
+		at := now.Add(-40*time.Hour + time.Duration(i)*9*time.Second).Truncate(time.Second)
+		dense = append(dense, store.Reading{SensorID: 1, Timestamp: at, Received: now, Value: math.Round(rnd.NormFloat64() * 20)}) // many are equal
+	}
+	write(t, s, dense...)
+	counts := map[store.Source]int{}
+	for round := range 8 {
+		write(t, s, randomReadings(rnd, now)...)
+		if round%2 == 0 {
+			drainRollups(t, s)
+		}
+		for range 20 {
+			start := now.Add(-time.Duration(rnd.Int64N(int64(time.Duration(1+rnd.IntN(300)) * 24 * time.Hour))))
+			if rnd.IntN(3) == 0 {
+				start = start.Truncate(time.Hour)
+			}
+			q := store.ShapeQuery{
+				Sensors: []int64{1, 2, 3, 4}, Start: start.Truncate(time.Microsecond), Method: []store.Method{store.MinMax, store.LTTB}[rnd.IntN(2)],
+				End: start.Add(time.Duration(rnd.Int64N(int64(now.Add(time.Hour).Sub(start)))) + time.Microsecond), Points: 4 + rnd.IntN(1<<rnd.IntN(10)),
+			}
+			got, source, err := s.Shape(t.Context(), q)
+			ok(t, err)
+			counts[source]++
+			want, err := s.ShapeOfReadings(t.Context(), q)
+			ok(t, err)
+			for _, id := range q.Sensors {
+				if g, w := lines(got[id]), lines(want[id]); !slices.Equal(g, w) {
+					t.Fatalf("round %d, sensor %d, %+v by %s: got %d points\n%v\nwant %d\n%v", round, id, q, source, len(g), g, len(w), w)
+				}
+			}
+		}
+	}
+	for _, source := range []store.Source{store.Raw, store.ByMinute, store.ByHour} {
+		if counts[source] == 0 {
+			t.Errorf("no question was answered by %s", source)
+		}
+	}
+	t.Logf("answered by %v", counts)
+}
+
+// TestLTTBIsThatOfThePaper compares with the algorithm as Steinarsson (2013) has it, of readings so few that all of them are looked at.
+func TestLTTBIsThatOfThePaper(t *testing.T) {
+	s := open(t)
+	rnd := rand.New(rand.NewPCG(5, 6))
+	var stored []store.Reading
+	at := noon
+	for range 400 {
+		at = at.Add(time.Duration(1+rnd.IntN(20)) * time.Second)
+		stored = append(stored, store.Reading{SensorID: 1, Timestamp: at, Value: rnd.NormFloat64()})
+	}
+	write(t, s, stored...)
+	for _, n := range []int{100, 101, 250, 399} {
+		got, _, err := s.Shape(t.Context(), store.ShapeQuery{Sensors: []int64{1}, Start: noon, End: at.Add(time.Second), Method: store.LTTB, Points: n})
+		ok(t, err)
+		want := []string{line(stored[0])}
+		a, bound := 0, func(i int) int { return i*(len(stored)-2)/(n-2) + 1 }
+		for i := range n - 2 {
+			begin, end := bound(i), bound(i+1)
+			next := stored[end:min(bound(i+2), len(stored))]
+			var x, y float64
+			for _, r := range next {
+				x, y = x+float64(r.Timestamp.UnixMicro()), y+r.Value
+			}
+			x, y = x/float64(len(next)), y/float64(len(next))
+			most, best := -1.0, 0
+			for j := begin; j < end; j++ {
+				ax, ay := float64(stored[a].Timestamp.UnixMicro()), stored[a].Value
+				area := math.Abs((ax-x)*(stored[j].Value-ay)-(ax-float64(stored[j].Timestamp.UnixMicro()))*(y-ay)) / 2
+				if area > most {
+					most, best = area, j
+				}
+			}
+			want, a = append(want, line(stored[best])), best
+		}
+		want = append(want, line(stored[len(stored)-1]))
+		if !slices.Equal(lines(got[1]), want) {
+			for i := range want {
+				if i >= len(got[1]) || line(got[1][i]) != want[i] {
+					t.Errorf("%d points: got %d, want %d; at %d want %s", n, len(got[1]), len(want), i, want[i])
+					break
+				}
 			}
 		}
 	}

@@ -769,6 +769,24 @@ func (e Severity) Valid() bool {
 	}
 }
 
+// Defines values for ShapeMethod.
+const (
+	ShapeMethodLttb   ShapeMethod = "lttb"
+	ShapeMethodMinmax ShapeMethod = "minmax"
+)
+
+// Valid indicates whether the value is a known member of the ShapeMethod enum.
+func (e ShapeMethod) Valid() bool {
+	switch e {
+	case ShapeMethodLttb:
+		return true
+	case ShapeMethodMinmax:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for StatisticsAnswerPercentileMethod.
 const (
 	StatisticsAnswerPercentileMethodExact  StatisticsAnswerPercentileMethod = "exact"
@@ -2002,7 +2020,10 @@ type History struct {
 	Coverage Coverage `json:"coverage"`
 
 	// Interval Width of a bucket; a week is the ISO week, and `1mo` the month.
-	Interval Interval `json:"interval"`
+	Interval *Interval `json:"interval,omitempty"`
+
+	// Method How readings are picked that show the shape of all. An answer that has it has readings, and no `interval`.
+	Method *ShapeMethod `json:"method,omitempty"`
 
 	// Next The `start` to go on with; null when the range is covered.
 	Next nullable.Nullable[time.Time] `json:"next"`
@@ -2056,6 +2077,12 @@ type HistorySeries struct {
 
 	// Points With `format=rows`, in order of time.
 	Points []HistoryPoint `json:"points,omitempty"`
+
+	// ReadingColumns With `method` and `format=columns`, the members of the readings, each a list of the same length.
+	ReadingColumns *PickedColumns `json:"reading_columns,omitempty"`
+
+	// Readings With `method` and `format=rows`, in order of time.
+	Readings []PickedReading `json:"readings,omitempty"`
 
 	// SensorID An id given by the server.
 	SensorID ID `json:"sensor_id"`
@@ -2436,6 +2463,21 @@ type PasswordChange struct {
 	NewPassword     NewPassword `json:"new_password"`
 }
 
+// PickedColumns With `method` and `format=columns`, the members of the readings, each a list of the same length.
+type PickedColumns struct {
+	Quality   []Quality   `json:"quality"`
+	Timestamp []time.Time `json:"timestamp"`
+	Value     []float64   `json:"value"`
+}
+
+// PickedReading defines model for PickedReading.
+type PickedReading struct {
+	// Quality How far a value can be trusted, as in OPC UA.
+	Quality   Quality   `json:"quality"`
+	Timestamp time.Time `json:"timestamp"`
+	Value     float64   `json:"value"`
+}
+
 // Problem An error, after RFC 9457.
 type Problem struct {
 	// Detail This error for people.
@@ -2726,6 +2768,9 @@ type SensorUpdate struct {
 
 // Severity How bad it is.
 type Severity string
+
+// ShapeMethod How readings are picked that show the shape of all. An answer that has it has readings, and no `interval`.
+type ShapeMethod string
 
 // Silence defines model for Silence.
 type Silence struct {
@@ -3561,8 +3606,11 @@ type GetHistoryParams struct {
 	// Interval Width of a bucket; not together with `points`.
 	Interval *Interval `form:"interval,omitempty" json:"interval,omitempty"`
 
-	// Points Buckets at most, as a chart has pixels; 500 when there is no `interval` either.
+	// Points Buckets at most, as a chart has pixels; 500 when there is no `interval` either. With `method` readings at most, 4 or more.
 	Points *int `form:"points,omitempty" json:"points,omitempty"`
+
+	// Method Pick readings that show the shape, in place of buckets.
+	Method *ShapeMethod `form:"method,omitempty" json:"method,omitempty"`
 
 	// Agg What to compute (`agg=min&agg=max`); `avg` if it is absent.
 	Agg []Aggregate `form:"agg,omitempty" json:"agg,omitempty"`
@@ -5590,6 +5638,13 @@ func (w *ServerInterfaceWrapper) GetHistory(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "points", ctx.QueryParams(), &params.Points, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter points: %s", err))
+	}
+
+	// ------------- Optional query parameter "method" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "method", ctx.QueryParams(), &params.Method, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter method: %s", err))
 	}
 
 	// ------------- Optional query parameter "agg" -------------

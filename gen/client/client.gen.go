@@ -769,6 +769,24 @@ func (e Severity) Valid() bool {
 	}
 }
 
+// Defines values for ShapeMethod.
+const (
+	ShapeMethodLttb   ShapeMethod = "lttb"
+	ShapeMethodMinmax ShapeMethod = "minmax"
+)
+
+// Valid indicates whether the value is a known member of the ShapeMethod enum.
+func (e ShapeMethod) Valid() bool {
+	switch e {
+	case ShapeMethodLttb:
+		return true
+	case ShapeMethodMinmax:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for StatisticsAnswerPercentileMethod.
 const (
 	StatisticsAnswerPercentileMethodExact  StatisticsAnswerPercentileMethod = "exact"
@@ -2002,7 +2020,10 @@ type History struct {
 	Coverage Coverage `json:"coverage"`
 
 	// Interval Width of a bucket; a week is the ISO week, and `1mo` the month.
-	Interval Interval `json:"interval"`
+	Interval *Interval `json:"interval,omitempty"`
+
+	// Method How readings are picked that show the shape of all. An answer that has it has readings, and no `interval`.
+	Method *ShapeMethod `json:"method,omitempty"`
 
 	// Next The `start` to go on with; null when the range is covered.
 	Next nullable.Nullable[time.Time] `json:"next"`
@@ -2056,6 +2077,12 @@ type HistorySeries struct {
 
 	// Points With `format=rows`, in order of time.
 	Points []HistoryPoint `json:"points,omitempty"`
+
+	// ReadingColumns With `method` and `format=columns`, the members of the readings, each a list of the same length.
+	ReadingColumns *PickedColumns `json:"reading_columns,omitempty"`
+
+	// Readings With `method` and `format=rows`, in order of time.
+	Readings []PickedReading `json:"readings,omitempty"`
 
 	// SensorID An id given by the server.
 	SensorID ID `json:"sensor_id"`
@@ -2436,6 +2463,21 @@ type PasswordChange struct {
 	NewPassword     NewPassword `json:"new_password"`
 }
 
+// PickedColumns With `method` and `format=columns`, the members of the readings, each a list of the same length.
+type PickedColumns struct {
+	Quality   []Quality   `json:"quality"`
+	Timestamp []time.Time `json:"timestamp"`
+	Value     []float64   `json:"value"`
+}
+
+// PickedReading defines model for PickedReading.
+type PickedReading struct {
+	// Quality How far a value can be trusted, as in OPC UA.
+	Quality   Quality   `json:"quality"`
+	Timestamp time.Time `json:"timestamp"`
+	Value     float64   `json:"value"`
+}
+
 // Problem An error, after RFC 9457.
 type Problem struct {
 	// Detail This error for people.
@@ -2726,6 +2768,9 @@ type SensorUpdate struct {
 
 // Severity How bad it is.
 type Severity string
+
+// ShapeMethod How readings are picked that show the shape of all. An answer that has it has readings, and no `interval`.
+type ShapeMethod string
 
 // Silence defines model for Silence.
 type Silence struct {
@@ -3561,8 +3606,11 @@ type GetHistoryParams struct {
 	// Interval Width of a bucket; not together with `points`.
 	Interval *Interval `form:"interval,omitempty" json:"interval,omitempty"`
 
-	// Points Buckets at most, as a chart has pixels; 500 when there is no `interval` either.
+	// Points Buckets at most, as a chart has pixels; 500 when there is no `interval` either. With `method` readings at most, 4 or more.
 	Points *int `form:"points,omitempty" json:"points,omitempty"`
+
+	// Method Pick readings that show the shape, in place of buckets.
+	Method *ShapeMethod `form:"method,omitempty" json:"method,omitempty"`
 
 	// Agg What to compute (`agg=min&agg=max`); `avg` if it is absent.
 	Agg []Aggregate `form:"agg,omitempty" json:"agg,omitempty"`
@@ -5100,6 +5148,14 @@ type ClientInterface interface {
 	// Values of bad quality, and readings without a value, count in `count` and `percent_good` and nowhere else; uncertain ones have a
 	// value like good ones (as with TreatUncertainAsBad false).
 	//
+	// With `method` the answer has, in place of buckets, readings of each sensor that show their shape as a chart needs it, at most
+	// `points`. `minmax` picks the least and the greatest of each of equally long stretches of time: no peak is lost. `lttb` picks those that
+	// span the largest triangles (Largest Triangle Three Buckets, Steinarsson 2013) of what `minmax` picks in four times as many stretches:
+	// to the eye they look as all of them do. The first and the last are always among them, and all when there are no more than `points`.
+	// A stretch of 5 minutes or more is made up of whole minutes, one of 3 hours or more of whole hours, so that rollups tell where its
+	// extremes are, and a year takes no longer than a week; `source` says so, and the readings are those that would be picked of all.
+	// `interval`, `agg`, `fill` and `limit` do not go with `method`.
+	//
 	// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
 	// it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`.
 	//
@@ -6485,6 +6541,14 @@ func (c *Client) ExportData(ctx context.Context, params *ExportDataParams, reqEd
 //
 // Values of bad quality, and readings without a value, count in `count` and `percent_good` and nowhere else; uncertain ones have a
 // value like good ones (as with TreatUncertainAsBad false).
+//
+// With `method` the answer has, in place of buckets, readings of each sensor that show their shape as a chart needs it, at most
+// `points`. `minmax` picks the least and the greatest of each of equally long stretches of time: no peak is lost. `lttb` picks those that
+// span the largest triangles (Largest Triangle Three Buckets, Steinarsson 2013) of what `minmax` picks in four times as many stretches:
+// to the eye they look as all of them do. The first and the last are always among them, and all when there are no more than `points`.
+// A stretch of 5 minutes or more is made up of whole minutes, one of 3 hours or more of whole hours, so that rollups tell where its
+// extremes are, and a year takes no longer than a week; `source` says so, and the readings are those that would be picked of all.
+// `interval`, `agg`, `fill` and `limit` do not go with `method`.
 //
 // An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
 // it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`.
@@ -9404,6 +9468,18 @@ func NewGetHistoryRequest(server string, params *GetHistoryParams) (*http.Reques
 		if params.Points != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "points", *params.Points, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Method != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "method", *params.Method, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -12671,6 +12747,14 @@ type ClientWithResponsesInterface interface {
 	//
 	// Values of bad quality, and readings without a value, count in `count` and `percent_good` and nowhere else; uncertain ones have a
 	// value like good ones (as with TreatUncertainAsBad false).
+	//
+	// With `method` the answer has, in place of buckets, readings of each sensor that show their shape as a chart needs it, at most
+	// `points`. `minmax` picks the least and the greatest of each of equally long stretches of time: no peak is lost. `lttb` picks those that
+	// span the largest triangles (Largest Triangle Three Buckets, Steinarsson 2013) of what `minmax` picks in four times as many stretches:
+	// to the eye they look as all of them do. The first and the last are always among them, and all when there are no more than `points`.
+	// A stretch of 5 minutes or more is made up of whole minutes, one of 3 hours or more of whole hours, so that rollups tell where its
+	// extremes are, and a year takes no longer than a week; `source` says so, and the readings are those that would be picked of all.
+	// `interval`, `agg`, `fill` and `limit` do not go with `method`.
 	//
 	// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
 	// it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`.
@@ -20312,6 +20396,14 @@ func (c *ClientWithResponses) ExportDataWithResponse(ctx context.Context, params
 //
 // Values of bad quality, and readings without a value, count in `count` and `percent_good` and nowhere else; uncertain ones have a
 // value like good ones (as with TreatUncertainAsBad false).
+//
+// With `method` the answer has, in place of buckets, readings of each sensor that show their shape as a chart needs it, at most
+// `points`. `minmax` picks the least and the greatest of each of equally long stretches of time: no peak is lost. `lttb` picks those that
+// span the largest triangles (Largest Triangle Three Buckets, Steinarsson 2013) of what `minmax` picks in four times as many stretches:
+// to the eye they look as all of them do. The first and the last are always among them, and all when there are no more than `points`.
+// A stretch of 5 minutes or more is made up of whole minutes, one of 3 hours or more of whole hours, so that rollups tell where its
+// extremes are, and a year takes no longer than a week; `source` says so, and the readings are those that would be picked of all.
+// `interval`, `agg`, `fill` and `limit` do not go with `method`.
 //
 // An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
 // it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`.

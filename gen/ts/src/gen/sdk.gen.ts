@@ -438,6 +438,14 @@ export const listLatest = <ThrowOnError extends boolean = false>(options?: Optio
  * Values of bad quality, and readings without a value, count in `count` and `percent_good` and nowhere else; uncertain ones have a
  * value like good ones (as with TreatUncertainAsBad false).
  *
+ * With `method` the answer has, in place of buckets, readings of each sensor that show their shape as a chart needs it, at most
+ * `points`. `minmax` picks the least and the greatest of each of equally long stretches of time: no peak is lost. `lttb` picks those that
+ * span the largest triangles (Largest Triangle Three Buckets, Steinarsson 2013) of what `minmax` picks in four times as many stretches:
+ * to the eye they look as all of them do. The first and the last are always among them, and all when there are no more than `points`.
+ * A stretch of 5 minutes or more is made up of whole minutes, one of 3 hours or more of whole hours, so that rollups tell where its
+ * extremes are, and a year takes no longer than a week; `source` says so, and the readings are those that would be picked of all.
+ * `interval`, `agg`, `fill` and `limit` do not go with `method`.
+ *
  * An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
  * it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`.
  *

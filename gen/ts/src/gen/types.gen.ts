@@ -539,7 +539,8 @@ export type Coverage = {
 
 export type History = {
     source: DataSource;
-    interval: Interval;
+    interval?: Interval;
+    method?: ShapeMethod;
     timezone: string;
     coverage: Coverage;
     /**
@@ -559,6 +560,36 @@ export type HistorySeries = {
      */
     points?: Array<HistoryPoint>;
     columns?: HistoryColumns;
+    /**
+     * With `method` and `format=rows`, in order of time.
+     */
+    readings?: Array<PickedReading>;
+    reading_columns?: PickedColumns;
+};
+
+/**
+ * How readings are picked that show the shape of all. An answer that has it has readings, and no `interval`.
+ */
+export const ShapeMethod = { MINMAX: 'minmax', LTTB: 'lttb' } as const;
+
+/**
+ * How readings are picked that show the shape of all. An answer that has it has readings, and no `interval`.
+ */
+export type ShapeMethod = typeof ShapeMethod[keyof typeof ShapeMethod];
+
+export type PickedReading = {
+    timestamp: string;
+    value: number;
+    quality: Quality;
+};
+
+/**
+ * With `method` and `format=columns`, the members of the readings, each a list of the same length.
+ */
+export type PickedColumns = {
+    timestamp: Array<string>;
+    value: Array<number>;
+    quality: Array<Quality>;
 };
 
 /**
@@ -3502,9 +3533,13 @@ export type GetHistoryData = {
          */
         interval?: Interval;
         /**
-         * Buckets at most, as a chart has pixels; 500 when there is no `interval` either.
+         * Buckets at most, as a chart has pixels; 500 when there is no `interval` either. With `method` readings at most, 4 or more.
          */
         points?: number;
+        /**
+         * Pick readings that show the shape, in place of buckets.
+         */
+        method?: ShapeMethod;
         /**
          * What to compute (`agg=min&agg=max`); `avg` if it is absent.
          */
