@@ -264,11 +264,20 @@ func TestOfSeveralInstancesOneLooks(t *testing.T) {
 	p.presence(g, "online", 0)
 	p.look()
 	p.presence(g, "offline", 0)
-	var wg sync.WaitGroup
+	var watchers []*watch.Watcher
 	for range 4 {
 		w := watch.New(watch.DefaultConfig(), p.open(), slog.New(slog.DiscardHandler))
 		w.Lag = func(time.Time) time.Duration { return 40 * time.Second } // of others too
-		p.ok(watch.Look(w, t.Context()))                                  // not its turn, but it says how far behind it is
+		p.ok(watch.Look(w, t.Context()))                                  // it says how far behind it is
+		watchers = append(watchers, w)
+	}
+	var stored int
+	p.ok(p.db.QueryRow(`SELECT count(*) FROM sensor_data WHERE value = 1`).Scan(&stored))
+	if stored != 0 {
+		t.Errorf("%d readings of those whose turn it was not", stored)
+	}
+	var wg sync.WaitGroup
+	for _, w := range watchers {
 		wg.Go(func() {
 			for range 5 {
 				p.run(`UPDATE system_watch SET at = at - interval '1 minute'`)
