@@ -18,10 +18,11 @@ import (
 type fleet struct {
 	addrs   []string // gateways connect to these in turn
 	o       options
-	points  int // readings in a message
-	rate    int // messages a second of all together; 0: as fast as it goes
-	version int // of the run, below 24: its timestamps begin where the one before ended
-	poison  int // one message in so many is malformed; 0: none
+	points  int  // readings in a message
+	rate    int  // messages a second of all together; 0: as fast as it goes
+	version int  // of the run, below 24: its timestamps begin where the one before ended
+	now     bool // they begin now instead
+	poison  int  // one message in so many is malformed; 0: none
 
 	sent, acked, refused atomic.Int64
 	latencies            []*histogram
@@ -62,6 +63,9 @@ func (f *fleet) publish(ctx context.Context, n int, key, secret string) error {
 	go func() { read <- f.acknowledged(conn, slots, sentAt, f.latencies[n]) }()
 
 	m := newMessage(key, f.points, f.version)
+	if f.now {
+		m.at = time.Now().UTC()
+	}
 	out := bufio.NewWriterSize(conn, 64<<10)
 	var tick <-chan time.Time
 	if f.rate > 0 {

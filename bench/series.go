@@ -1,18 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
-	"net/url"
 	"os"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -20,14 +14,13 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-const (
-	denseSensors = 10 // that have a reading a second
-
-	mostAsked = 300 // times
-)
+const denseSensors = 10 // that have a reading a second
 
 // series measures questions about a month of readings while readings come in, beside the same questions in plain SQL.
 func series(ctx context.Context, o options) (err error) {
+	if o.only == "rollups" {
+		return rollupCost(ctx, o)
+	}
 	dir := o.data
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "oei-ms-bench-"); err != nil {
@@ -62,33 +55,18 @@ func series(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	coming := func(version int, while func() error) error {
-		f := &fleet{addrs: []string{s.mqtt}, o: o, points: o.points, rate: 20, version: version}
-		f.o.duration = time.Hour
-		ctx, cancel := context.WithCancel(ctx)
-		done := make(chan error, 1)
-		go func() { done <- f.run(ctx, keys, slices.Repeat([]string{secret}, len(keys))) }()
-		begin := time.Now()
-		err := while()
-		cancel()
-		err = errors.Join(err, <-done)
-		fmt.Printf("  ingest meanwhile: %.0f readings/s, PUBACK after %v, p99 %v\n", float64(f.acked.Load()*int64(f.points))/time.Since(begin).Seconds(),
-			quantile(f.latencies, 0.5).Round(10*time.Microsecond), quantile(f.latencies, 0.99).Round(10*time.Microsecond))
-		return err
-	}
-	hour := time.Now().UTC().Hour()
-	fmt.Println("\nnobody asks")
-	if err := coming(hour-1, func() error { time.Sleep(o.duration); return nil }); err != nil {
-		return err
-	}
-	fmt.Printf("\n%-46s %9s %9s %9s   %s\n", "question, by HTTP", "first", "p50", "p99", "the same in plain SQL on the readings, once")
-	return coming(hour, func() error { // of this hour, as readings are that come in
-		if err := s.ask(ctx, db, token, end, o); err != nil {
-			return err
+	b := &seriesBench{service: s, db: db, o: o, token: token, end: end, keys: keys}
+	for _, part := range []struct {
+		name string
+		run  func(context.Context) error
+	}{{"questions", b.questions}, {"export", b.export}, {"heavy", b.heavy}} {
+		if o.only == "" || o.only == part.name {
+			if err := part.run(ctx); err != nil {
+				return fmt.Errorf("%s: %w", part.name, err)
+			}
 		}
-		fmt.Println("export")
-		return s.export(ctx, token, end, o.days)
-	})
+	}
+	return nil
 }
 
 // prepare loads what is asked about, unless a run before has, and returns the keys of the gateways and where the load ends.
@@ -216,118 +194,5 @@ func size(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	fmt.Printf("bytes on disk a reading: %.1f + %.1f index + %.1f rollups = %.1f\n", heap/readings, index/readings, rollups/readings, (heap+index+rollups)/readings)
-	return nil
-}
-
-// ask asks every question again and again.
-func (s *service) ask(ctx context.Context, db *sql.DB, token string, end time.Time, o options) error {
-	days := o.days
-	span := func(days int, more string) string {
-		return "start=" + url.QueryEscape(end.Add(-time.Duration(days)*24*time.Hour).Format(time.RFC3339)) + "&end=" + url.QueryEscape(end.Format(time.RFC3339)) + more
-	}
-	const some = "&agg=avg&agg=min&agg=max"
-	aggregates := func(unit, sensors string, days int) string {
-		return fmt.Sprintf(`SELECT sensor_id, date_trunc('%s', timestamp) t, avg(value), min(value), max(value) FROM sensor_data
-			WHERE sensor_id IN (%s) AND timestamp >= '%s' AND timestamp < '%s' GROUP BY 1, 2`, unit, sensors,
-			end.Add(-time.Duration(days)*24*time.Hour).Format(time.RFC3339), end.Format(time.RFC3339))
-	}
-	ten, tenIDs := "", "1"
-	for i := range denseSensors {
-		ten += fmt.Sprintf("&sensor_id=%d", i+1)
-		tenIDs += fmt.Sprintf(", %d", i+1)
-	}
-	for _, q := range []struct{ title, path, sql string }{
-		{"latest of 1,000 sensors", "latest?limit=1000", `SELECT DISTINCT ON (sensor_id) * FROM sensor_data ORDER BY sensor_id, timestamp DESC`},
-		{"a day by the minute", "history?sensor_id=1&interval=1m&" + span(1, some), aggregates("minute", "1", 1)},
-		{fmt.Sprintf("%d days by the hour", days), "history?sensor_id=1&interval=1h&" + span(days, some), aggregates("hour", "1", days)},
-		{fmt.Sprintf("10 sensors, %d days by the hour", days), "history?interval=1h&" + span(days, some) + ten, aggregates("hour", tenIDs, days)},
-		{"the same as columns", "history?format=columns&interval=1h&" + span(days, some) + ten, ""},
-		{fmt.Sprintf("%d days by the day in Berlin", days), "history?sensor_id=1&interval=1d&timezone=Europe/Berlin&" + span(days, some), ""},
-		{fmt.Sprintf("%d days by the hour, time-weighted", days), "history?sensor_id=1&interval=1h&agg=time_weighted_avg&" + span(days, ""), ""},
-		{"1,000 readings", "?sensor_id=1&limit=1000&" + span(1, ""), `SELECT * FROM sensor_data WHERE sensor_id = 1 ORDER BY timestamp DESC LIMIT 1000`},
-		{
-			fmt.Sprintf("statistics of %d days, with percentiles", days), "statistics?sensor_id=1&" + span(days, ""),
-			strings.Replace(aggregates("year", "1", days), "max(value)", "max(value), stddev(value), percentile_cont(ARRAY[0.05, 0.5, 0.95]) WITHIN GROUP (ORDER BY value)", 1),
-		},
-	} {
-		path := "/api/data/" + q.path
-		if q.path[0] == '?' {
-			path = "/api/data" + q.path
-		}
-		first, err := s.timed(ctx, token, path)
-		if err != nil {
-			fmt.Printf("%-46s %v\n", q.title, err)
-			continue
-		}
-		h := &histogram{}
-		var times []time.Duration
-		for begin := time.Now(); time.Since(begin) < o.duration && len(times) < mostAsked; {
-			d, err := s.timed(ctx, token, path)
-			if err != nil {
-				return fmt.Errorf("%s: %w", q.title, err)
-			}
-			h.add(d)
-			times = append(times, d)
-		}
-		slices.Sort(times)
-		plain := ""
-		if q.sql != "" {
-			begin := time.Now()
-			if _, err := db.ExecContext(ctx, q.sql); err != nil {
-				return fmt.Errorf("%s: %w", q.title, err)
-			}
-			plain = ms(time.Since(begin))
-		}
-		fmt.Printf("%-46s %9s %9s %9s   %s\n", q.title, ms(first), ms(times[len(times)/2]), ms(times[len(times)*99/100]), plain)
-	}
-	return nil
-}
-
-func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000) }
-
-func (s *service) get(ctx context.Context, token, path string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.api+path, nil)
-	if err != nil {
-		return nil, err
-	}
-	req.Header = http.Header{"Authorization": {"Bearer " + token}, "Accept-Encoding": {"identity"}}
-	res, err := http.DefaultClient.Do(req)
-	if err == nil && res.StatusCode != http.StatusOK {
-		body, _ := io.ReadAll(res.Body)
-		_ = res.Body.Close()
-		return nil, fmt.Errorf("%d: %s", res.StatusCode, body)
-	}
-	return res, err
-}
-
-func (s *service) timed(ctx context.Context, token, path string) (time.Duration, error) {
-	begin := time.Now()
-	res, err := s.get(ctx, token, path)
-	if err != nil {
-		return 0, err
-	}
-	defer res.Body.Close()
-	_, err = io.Copy(io.Discard, res.Body)
-	return time.Since(begin), err
-}
-
-// export exports two sensors in each format.
-func (s *service) export(ctx context.Context, token string, end time.Time, days int) error {
-	rows := float64(2 * days * 86400)
-	for _, format := range []string{"csv", "ndjson", "parquet"} {
-		s.usage() // the peak begins anew
-		begin := time.Now()
-		res, err := s.get(ctx, token, "/api/data/export?sensor_id=1&sensor_id=2&format="+format+"&end="+url.QueryEscape(end.Format(time.RFC3339)))
-		if err != nil {
-			return err
-		}
-		n, err := io.Copy(io.Discard, bufio.NewReaderSize(res.Body, 1<<20))
-		_ = res.Body.Close()
-		if err != nil {
-			return err
-		}
-		took := time.Since(begin)
-		fmt.Printf("  %-10s %8.0f rows/s, %5.1f bytes a row, service at most %d MiB\n", format, rows/took.Seconds(), float64(n)/rows, s.usage().peak>>20)
-	}
 	return nil
 }

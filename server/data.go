@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/oapi-codegen/nullable"
@@ -36,12 +38,16 @@ func (s *Server) ListData(ctx context.Context, req api.ListDataRequestObject) (a
 	if err != nil {
 		return nil, err
 	}
-	headers := api.ListData200ResponseHeaders{XTruncated: len(list) > *p.Limit}
-	if headers.XTruncated {
-		headers.XNextCursor = new(encodeReading(list[*p.Limit-1]))
-	}
-	list, headers.Link = page(ctx, list, *p.Limit, encodeReading)
-	return api.ListData200JSONResponse{Body: each(list, readingJSON), Headers: headers}, nil
+	truncated := len(list) > *p.Limit
+	list, link := page(ctx, list, *p.Limit, encodeReading)
+	body := appendList(nil, list, appendReading)
+	return streamed(func(w http.ResponseWriter) error {
+		w.Header().Set("X-Truncated", strconv.FormatBool(truncated))
+		if truncated {
+			w.Header().Set("X-Next-Cursor", encodeReading(list[len(list)-1]))
+		}
+		return writeList(w, link, body)
+	}), nil
 }
 
 // ListLatest answers GET /api/data/latest.
@@ -62,8 +68,8 @@ func (s *Server) ListLatest(ctx context.Context, req api.ListLatestRequestObject
 	}
 	list, link := page(ctx, list, *p.Limit, func(r store.Reading) string { return encodeID(r.SensorID) })
 	now, stale := time.Now(), time.Duration(*p.StaleAfter)*time.Second
-	latest := func(r store.Reading) api.LatestReading { return latestJSON(r, now, stale) }
-	return api.ListLatest200JSONResponse{Body: each(list, latest), Headers: api.ListLatest200ResponseHeaders{Link: link}}, nil
+	body := appendList(nil, list, func(b []byte, r *store.Reading) []byte { return appendLatest(b, r, now, stale) })
+	return streamed(func(w http.ResponseWriter) error { return writeList(w, link, body) }), nil
 }
 
 // DeleteData answers DELETE /api/data.
@@ -161,33 +167,9 @@ func readingOf(r api.ReadingWrite, now time.Time) store.Reading {
 	return out
 }
 
-func readingJSON(r store.Reading) api.Reading {
-	return api.Reading{
-		SensorID: r.SensorID, Timestamp: r.Timestamp.UTC(), Value: valueJSON(r.Value), Quality: api.Quality(r.Quality.String()),
-		StatusCode: statusCodeJSON(r.StatusCode),
-	}
-}
-
-// latestJSON says of r how old it is now.
-func latestJSON(r store.Reading, now time.Time, stale time.Duration) api.LatestReading {
-	age := max(now.Sub(r.Timestamp), 0)
-	return api.LatestReading{
-		SensorID: r.SensorID, GatewayID: r.GatewayID, Timestamp: r.Timestamp.UTC(), Value: valueJSON(r.Value),
-		Quality: api.Quality(r.Quality.String()), StatusCode: statusCodeJSON(r.StatusCode), ReceivedAt: r.Received.UTC(),
-		AgeSeconds: float64(age.Microseconds()) / 1e6, IsStale: age > stale,
-	}
-}
-
 func valueJSON(v float64) nullable.Nullable[float64] {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return nullable.NewNullNullable[float64]()
 	}
 	return nullable.NewNullableWithValue(v)
-}
-
-func statusCodeJSON(code uint32) *api.StatusCode {
-	if code == 0 {
-		return nil
-	}
-	return new(int64(code))
 }

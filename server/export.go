@@ -117,35 +117,4 @@ func appendCSVLine(b []byte, r *store.Reading) []byte {
 	return append(b, '\n')
 }
 
-func appendJSONLine(b []byte, r *store.Reading) []byte {
-	b = append(b, `{"sensor_id":`...)
-	b = strconv.AppendInt(b, r.SensorID, 10)
-	b = append(b, `,"timestamp":"`...)
-	b = appendTime(b, r.Timestamp)
-	b = append(b, `","value":`...)
-	b = appendNumber(b, r.Value)
-	b = append(b, `,"quality":"`...)
-	b = append(b, r.Quality.String()...)
-	b = append(b, '"')
-	if r.StatusCode != 0 {
-		b = append(b, `,"status_code":`...)
-		b = strconv.AppendUint(b, uint64(r.StatusCode), 10)
-	}
-	return append(b, "}\n"...)
-}
-
-// appendNumber writes v as JSON, null for NaN.
-func appendNumber(b []byte, v float64) []byte {
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		return append(b, "null"...)
-	}
-	if a := math.Abs(v); a != 0 && (a < 1e-6 || a >= 1e21) {
-		return strconv.AppendFloat(b, v, 'e', -1, 64)
-	}
-	return strconv.AppendFloat(b, v, 'f', -1, 64)
-}
-
-// appendTime writes t in UTC as the contract has times, with microseconds.
-func appendTime(b []byte, t time.Time) []byte {
-	return t.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z")
-}
+func appendJSONLine(b []byte, r *store.Reading) []byte { return append(appendReading(b, r), '\n') }

@@ -96,21 +96,16 @@ func usableIn(found map[int64][]Bucket) (n int64) {
 }
 
 func (s *Store) history(ctx context.Context, q HistoryQuery, source Source) (map[int64][]Bucket, error) {
-	args := []any{int32s(unique(q.Sensors)), q.Start, q.End}
-	if source != Raw {
-		from, to := q.rolled()
-		args = append(args, from, to)
-	}
-	rows, err := s.api.QueryContext(ctx, q.statement(source), args...)
+	statement, args := q.statement(source)
+	rows, err := s.api.QueryContext(ctx, statement, args...)
 	if err != nil {
 		return nil, explain("history", err)
 	}
 	defer rows.Close()
 	m := newMerger(q)
-	var r historyRow
-	into := r.columns()
 	for rows.Next() {
-		if err := rows.Scan(into...); err != nil {
+		var r historyRow
+		if err := rows.Scan(&r.sensor, &r.day, &r.rollups, &r.readings); err != nil {
 			return nil, explain("history", err)
 		}
 		if err := m.take(&r); err != nil {
@@ -120,7 +115,8 @@ func (s *Store) history(ctx context.Context, q HistoryQuery, source Source) (map
 	if err := rows.Err(); err != nil {
 		return nil, explain("history", err)
 	}
-	return m.buckets(), nil
+	found, err := m.buckets()
+	return found, explain("history", err)
 }
 
 // weigh sets TimeWeighted of each bucket: every value holds until the next, also over the bounds of buckets; that of held, from

@@ -19,25 +19,36 @@ const (
 // leastRolled is how long a range is from which on rollups are looked into.
 const leastRolled = 2 * time.Hour
 
-// source is the coarsest of which every bucket is made up. Minutes know nothing of percentiles and gaps.
+// source is the coarsest that most of every bucket is made up of. The hours that a bucket begins within are made of minutes or, where
+// seconds, percentiles or gaps are asked for, of which minutes know nothing, of readings; when there are many, all is.
 func (q HistoryQuery) source() Source {
 	from, to := q.rolled()
-	if to.Sub(from) < leastRolled {
+	split, minutes := q.split()
+	switch {
+	case to.Sub(from) < leastRolled:
 		return Raw
+	case 4*len(split) <= int(to.Sub(from)/time.Hour):
+		return ByHour
+	case minutes:
+		return ByMinute
 	}
-	source := ByHour
+	return Raw
+}
+
+// split returns the hours that a bucket begins within, and whether minutes are enough for these.
+func (q HistoryQuery) split() (hours []time.Time, minutes bool) {
+	minutes = len(q.Percentiles) == 0 && q.Gap == 0
 	for _, b := range q.Bounds[1:max(len(q.Bounds)-1, 1)] { // the outer ones are cut to the range
-		switch {
-		case !b.Equal(b.Truncate(time.Minute)):
-			return Raw
-		case !b.Equal(hourOf(b)):
-			source = ByMinute
+		hour := hourOf(b)
+		if b.Equal(hour) {
+			continue
 		}
+		if n := len(hours); n == 0 || !hours[n-1].Equal(hour) {
+			hours = append(hours, hour)
+		}
+		minutes = minutes && b.Equal(b.Truncate(time.Minute))
 	}
-	if source == ByMinute && (len(q.Percentiles) > 0 || q.Gap > 0) {
-		return Raw
-	}
-	return source
+	return hours, minutes
 }
 
 // rolled is the part of the range that is whole hours.
@@ -58,19 +69,28 @@ func stretch(start, end time.Time) string {
 	return "1 hour"
 }
 
-// statement returns the SQL of q, for the sensors $1 in [$2, $3), of which [$4, $5) are whole hours; see the rules in rollups.go for
-// which rollups it takes, and what it reads. Its rows are those of a historyRow. What q does not ask for is left out.
-func (q HistoryQuery) statement(source Source) string {
+// statement returns the SQL of q and its arguments; see the rules in rollups.go for which rollups it takes, and what it reads. Its rows
+// are those of a historyRow. What q does not ask for is left out.
+func (q HistoryQuery) statement(source Source) (string, []any) {
+	split, minutes := q.split()
+	from, to := q.rolled()
+	args := []any{int32s(unique(q.Sensors)), q.Start, q.End}
+	if source != Raw {
+		args = append(args, from, to)
+	}
+	if source == ByHour {
+		args = append(args, timestamps(len(split), func(i int) time.Time { return split[i] }))
+	}
 	asked := struct {
-		Rolled, Minutes, Ends, Sketches bool
-		Gap                             float64
-		Piece                           string
-	}{source != Raw, source == ByMinute, q.Ends, len(q.Percentiles) > 0, q.Gap.Seconds(), stretch(q.Start, q.End)}
+		Rolled, Split, All, Minutes, Ends, Sketches bool
+		Gap                                         float64
+		Piece                                       string
+	}{source != Raw, len(split) > 0, source == ByMinute, minutes, q.Ends, len(q.Percentiles) > 0, q.Gap.Seconds(), stretch(q.Start, q.End)}
 	var b strings.Builder
 	if err := historyTemplate.Execute(&b, asked); err != nil {
 		panic(err) // it is a constant
 	}
-	return b.String()
+	return b.String(), args
 }
 
 // settled are, of the whole hours from $4 to $5, those whose rollups tell: before upper and not dirty.
@@ -88,19 +108,22 @@ const settled = `
 			WHERE m.sensor_id = ANY ($1::int[]) AND m.hour >= $4 AND m.hour < state.upper)`
 
 // unsettled begins the list of stretches that are read: what is before and behind the hours that are settled, and between these. One
-// is not so long that its readings would be too much at once.
+// is not so long that its readings would be too much at once; no sensor has readings behind its latest.
 const unsettled = `
-		long AS (
-			SELECT i.id AS sensor_id, {{if .Rolled}}state.upper AS begin{{else}}$2::timestamptz AS begin{{end}}
-			FROM unnest($1::int[]) AS i (id){{if .Rolled}} CROSS JOIN state{{end}}),
 		stretches (sensor_id, begin, until) AS (
 			SELECT l.sensor_id, at, at + interval '{{.Piece}}'
-			FROM long l
+			FROM latest l
+			{{- if .Rolled}}
+			CROSS JOIN state
+			CROSS JOIN LATERAL generate_series(state.upper, least(l.timestamp, $3), interval '{{.Piece}}') AS at
+			{{- else}}
 			CROSS JOIN LATERAL (
-				SELECT min(timestamp) AS oldest, max(timestamp) AS newest
+				SELECT min(timestamp) AS oldest
 				FROM sensor_data
-				WHERE sensor_id = l.sensor_id AND timestamp >= l.begin AND timestamp >= $2 AND timestamp < $3) r
-			CROSS JOIN LATERAL generate_series(date_trunc('hour', oldest, 'UTC'), newest, interval '{{.Piece}}') AS at
+				WHERE sensor_id = l.sensor_id AND timestamp >= $2 AND timestamp < $3) r
+			CROSS JOIN LATERAL generate_series(date_trunc('hour', oldest, 'UTC'), least(l.timestamp, $3), interval '{{.Piece}}') AS at
+			{{- end}}
+			WHERE l.sensor_id = ANY ($1::int[])
 			{{- if .Rolled}}
 			UNION ALL
 			SELECT i.id, $2::timestamptz, $4::timestamptz FROM unnest($1::int[]) AS i (id) WHERE $2 < $4
@@ -108,61 +131,57 @@ const unsettled = `
 			SELECT sensor_id, hour, hour + interval '1 hour' FROM dirty
 			{{- end}}`
 
-// historyTemplate reads stretches, and takes the hours and minutes of the rest. An hour with a gap in it is read, since it does not
-// know how many there are.
+// historyTemplate is of the sensors $1 in [$2, $3), of which [$4, $5) are whole hours, and $6 those that a bucket begins within. It
+// reads stretches, and takes the hours and minutes of the rest. An hour with a gap in it is read, since it does not know how many there
+// are.
 var historyTemplate = template.Must(template.New("").Parse(`
+		{{- define "ends"}}{{if .Ends}} || ` + packedEnds + `{{end}}{{end}}
 		WITH
 		{{- if .Rolled}}` + settled + `,
 		hours AS MATERIALIZED (
-			SELECT sensor_id, bucket, count, good, usable, sum, m2, min, max, minutes
-				{{- if .Gap}}, coalesce(begin_at, first_at) AS begin_at, coalesce(end_at, last_at) AS end_at, pause{{end}}
-				{{- if .Ends}}, first, first_at, last, last_at, integral{{end}}
-				{{- if .Sketches}}, sketch{{end}}
+			SELECT sensor_id, bucket, ` + packedRollup + `{{template "ends" .}}
+					{{- if .Gap}} || ` + packedSpan + `{{end}}
+					{{- if .Sketches}} || int4send(octet_length(sketch)) || sketch{{end}} AS packed,
+				{{if .All}}true{{else}}bucket = ANY ($6::timestamptz[]){{end}} AS split, minutes, {{if .Gap}}coalesce(pause > {{.Gap}}, false){{else}}false{{end}} AS gap
 			FROM state
 			JOIN rollup_1h r ON r.sensor_id = ANY ($1::int[]) AND r.bucket >= $4 AND r.bucket < $5 AND r.bucket < state.upper
 			WHERE NOT EXISTS (SELECT FROM dirty d WHERE d.sensor_id = r.sensor_id AND d.hour = r.bucket)),
 		{{- end}}` + unsettled + `
-			{{- if .Minutes}}
+			{{- if .Rolled}}
 			UNION ALL
-			SELECT sensor_id, bucket, bucket + interval '1 hour' FROM hours WHERE NOT minutes
-			{{- end}}
-			{{- if and .Rolled .Gap}}
-			UNION ALL
-			SELECT sensor_id, bucket, bucket + interval '1 hour' FROM hours WHERE pause > {{.Gap}}
+			SELECT sensor_id, bucket, bucket + interval '1 hour' FROM hours WHERE gap OR split {{if .Minutes}}AND NOT minutes{{end}}
 			{{- end}})
-		SELECT s.sensor_id, s.begin AS at, 0 AS count, 0 AS good, 0 AS usable, NULL::float8 AS sum, NULL::float8 AS m2, NULL::float8 AS min,
-			NULL::float8 AS max, NULL::float8 AS first, NULL::timestamptz AS first_at, NULL::float8 AS last, NULL::timestamptz AS last_at,
-			NULL::float8 AS integral, NULL::timestamptz AS begin_at, NULL::timestamptz AS end_at, NULL::bytea AS sketch, r.readings
+		SELECT s.sensor_id, date_trunc('day', s.begin, 'UTC') AS day, NULL::bytea AS rollups, r.readings
 		FROM (SELECT sensor_id, begin, until FROM stretches ORDER BY sensor_id, begin) s
 		CROSS JOIN LATERAL (
-			SELECT string_agg(` + packed + `, '') AS readings
+			SELECT string_agg(` + packedReading + `, '') AS readings
 			FROM sensor_data
 			WHERE sensor_id = s.sensor_id AND timestamp >= s.begin AND timestamp < s.until AND timestamp >= $2 AND timestamp < $3) r
 		WHERE r.readings IS NOT NULL
 		{{- if .Rolled}}
 		UNION ALL
-		{{- if .Minutes}}
-		SELECT m.sensor_id, m.bucket, m.count, m.good, m.usable, m.sum, m.m2, m.min, m.max,
-			{{if .Ends}}m.first, m.first_at, m.last, m.last_at, m.integral{{else}}NULL, NULL, NULL, NULL, NULL{{end}}, NULL, NULL, NULL, NULL
-		FROM hours h
-		JOIN rollup_1m m ON m.sensor_id = h.sensor_id AND m.bucket >= h.bucket AND m.bucket < h.bucket + interval '1 hour'
-		WHERE h.minutes
-		{{- else}}
-		SELECT sensor_id, bucket, count, good, usable, sum, m2, min, max,
-			{{if .Ends}}first, first_at, last, last_at, integral{{else}}NULL, NULL, NULL, NULL, NULL{{end}},
-			{{if .Gap}}begin_at, end_at{{else}}NULL, NULL{{end}}, {{if .Sketches}}sketch{{else}}NULL{{end}}, NULL
+		SELECT sensor_id, date_trunc('day', bucket, 'UTC'), string_agg(packed, ''), NULL
 		FROM hours
-		{{- if .Gap}}
-		WHERE coalesce(pause <= {{.Gap}}, true)
-		{{- end}}
-		{{- end}}
+		WHERE NOT gap AND NOT split
+		GROUP BY 1, 2
+		{{- if .Minutes}}{{if or .Split .All}}
+		UNION ALL
+		SELECT m.sensor_id, date_trunc('day', m.bucket, 'UTC'), string_agg(m.packed, ''), NULL
+		FROM hours h
+		CROSS JOIN LATERAL (
+			SELECT sensor_id, bucket, ` + packedRollup + `{{template "ends" .}} AS packed
+			FROM rollup_1m
+			WHERE sensor_id = h.sensor_id AND bucket >= h.bucket AND bucket < h.bucket + interval '1 hour') m
+		WHERE h.split AND h.minutes
+		GROUP BY 1, 2
+		{{- end}}{{end}}
 		{{- end}}
 		{{- if .Ends}}
 		UNION ALL
-		SELECT i.id, d.timestamp, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, d.reading
+		SELECT i.id, date_trunc('day', d.timestamp, 'UTC'), NULL, d.reading
 		FROM unnest($1::int[]) AS i (id)
 		CROSS JOIN LATERAL (
-			SELECT timestamp, ` + packed + ` AS reading
+			SELECT timestamp, ` + packedReading + ` AS reading
 			FROM sensor_data
 			WHERE sensor_id = i.id AND timestamp < $2 AND timestamp >= $2::timestamptz - interval '` + holdBack.String() + `' AND ` + usable + `
 			ORDER BY timestamp DESC

@@ -150,7 +150,8 @@ func TestTheSourceIsTheCoarsestThatFits(t *testing.T) {
 	}{
 		"whole hours":                       {"1h", "UTC", 48, nil, store.ByHour},
 		"days of a zone with whole hours":   {"1d", "Europe/Berlin", 480, nil, store.ByHour},
-		"days of a zone with half hours":    {"1d", "Asia/Kolkata", 480, nil, store.ByMinute},
+		"days of a zone with half hours":    {"1d", "Asia/Kolkata", 480, nil, store.ByHour},
+		"hours of a zone with half hours":   {"1h", "Asia/Kolkata", 480, nil, store.ByMinute},
 		"minutes":                           {"1m", "UTC", 48, nil, store.ByMinute},
 		"seconds":                           {"1s", "UTC", 4, nil, store.Raw},
 		"a range that is hardly an hour":    {"1m", "UTC", 2, nil, store.Raw},

@@ -3,47 +3,18 @@ package store
 import (
 	"database/sql"
 	"math"
+	"slices"
 	"time"
 )
 
-// historyRow is a rollup, or the readings of a stretch; of the latter all that is not null is sensor, at and readings.
+// historyRow has rollups of a sensor and a day, or readings that begin in it.
 type historyRow struct {
-	sensor                                   int64
-	at                                       time.Time
-	count, good, usable                      int64
-	sum, m2, min, max, first, last, integral sql.Null[float64]
-	firstAt, lastAt, beginAt, endAt          sql.Null[time.Time]
-	sketch, readings                         sql.RawBytes
+	sensor            int64
+	day               time.Time
+	rollups, readings sql.RawBytes
 }
 
-// columns are where to scan a row into.
-func (r *historyRow) columns() []any {
-	return []any{
-		&r.sensor, &r.at, &r.count, &r.good, &r.usable, &r.sum, &r.m2, &r.min, &r.max,
-		&r.first, &r.firstAt, &r.last, &r.lastAt, &r.integral, &r.beginAt, &r.endAt, &r.sketch, &r.readings,
-	}
-}
-
-// piece is what a rollup says. Without firstAt and so on it knows no ends.
-func (r *historyRow) piece() piece {
-	p := piece{
-		count: r.count, good: r.good, usable: r.usable, sum: r.sum.V, m2: r.m2.V, min: r.min.V, max: r.max.V,
-		first: r.first.V, last: r.last.V, integral: r.integral.V,
-	}
-	if r.firstAt.Valid {
-		p.firstAt, p.lastAt = instantOf(r.firstAt.V), instantOf(r.lastAt.V)
-	}
-	p.begin, p.end = p.firstAt, p.lastAt
-	if r.beginAt.Valid {
-		p.begin = instantOf(r.beginAt.V)
-	}
-	if r.endAt.Valid {
-		p.end = instantOf(r.endAt.V)
-	}
-	return p
-}
-
-// merger makes buckets of rows that come in order of sensor and time.
+// merger makes buckets of rows that come in order of sensor and day.
 type merger struct {
 	q      HistoryQuery
 	bounds []instant
@@ -52,7 +23,11 @@ type merger struct {
 	found  map[int64][]Bucket
 	held   map[int64]float64
 
-	sensor     int64
+	sensor  int64
+	day     time.Time // these came of it:
+	rollups []rollup
+	points  []point
+
 	n          int // of the bucket that is being filled, it begins at bounds[n]
 	whole      piece
 	known      percentiles
@@ -60,7 +35,6 @@ type merger struct {
 	longestGap instant
 	before     instant // the last reading
 	begun      bool    // there is one
-	points     []point
 }
 
 func newMerger(q HistoryQuery) *merger {
@@ -75,35 +49,61 @@ func newMerger(q HistoryQuery) *merger {
 }
 
 func (m *merger) take(r *historyRow) (err error) {
+	if r.sensor != m.sensor || !r.day.Equal(m.day) {
+		if err := m.merge(); err != nil {
+			return err
+		}
+		m.day = r.day
+	}
 	if r.sensor != m.sensor {
 		m.close()
 		m.sensor, m.n, m.begun = r.sensor, 0, false
 	}
-	if r.readings == nil {
-		p := r.piece()
-		m.moveTo(instantOf(r.at))
-		m.pauseUntil(p.begin)
-		m.whole.merge(&p)
-		m.before = p.end
-		return m.known.sketches(r.sketch)
-	}
-	if m.points, err = unpack(m.points[:0], r.readings); err != nil {
+	if r.readings != nil {
+		m.points, err = unpackReadings(m.points, r.readings)
 		return err
 	}
-	for _, p := range m.points {
-		if p.at < m.start {
-			m.held[m.sensor] = p.value
+	m.rollups, err = unpackRollups(m.rollups, slices.Clone(r.rollups), &m.q)
+	return err
+}
+
+// merge puts what came of the day into buckets. No reading is within a rollup.
+func (m *merger) merge() error {
+	inOrder(m.points)
+	slices.SortFunc(m.rollups, func(a, b rollup) int { return int(min(max(a.bucket-b.bucket, -1), 1)) })
+	points, rollups := m.points, m.rollups
+	for len(points)+len(rollups) > 0 {
+		if len(points) > 0 && (len(rollups) == 0 || points[0].at < rollups[0].bucket) {
+			m.point(points[0])
+			points = points[1:]
 			continue
 		}
-		m.moveTo(p.at)
-		m.pauseUntil(p.at)
-		m.whole.add(p)
-		m.before = p.at
-		if len(m.known.parts) > 0 && !math.IsNaN(p.value) {
-			m.known.values = append(m.known.values, p.value)
+		r := &rollups[0]
+		m.moveTo(r.bucket)
+		m.pauseUntil(r.begin)
+		m.whole.merge(&r.piece)
+		m.before = r.end
+		if err := m.known.sketches(r.sketch); err != nil {
+			return err
 		}
+		rollups = rollups[1:]
 	}
+	m.points, m.rollups = m.points[:0], m.rollups[:0]
 	return nil
+}
+
+func (m *merger) point(p point) {
+	if p.at < m.start {
+		m.held[m.sensor] = p.value
+		return
+	}
+	m.moveTo(p.at)
+	m.pauseUntil(p.at)
+	m.whole.add(p)
+	m.before = p.at
+	if len(m.known.parts) > 0 && !math.IsNaN(p.value) {
+		m.known.values = append(m.known.values, p.value)
+	}
 }
 
 // moveTo closes the bucket unless at is in it.
@@ -149,7 +149,10 @@ func (m *merger) close() {
 }
 
 // buckets returns what the rows came to.
-func (m *merger) buckets() map[int64][]Bucket {
+func (m *merger) buckets() (map[int64][]Bucket, error) {
+	if err := m.merge(); err != nil {
+		return nil, err
+	}
 	m.close()
 	if m.q.Ends {
 		for sensor, list := range m.found {
@@ -160,5 +163,5 @@ func (m *merger) buckets() map[int64][]Bucket {
 			weigh(list, held, m.q.Start, earlier(m.q.End, m.q.Now))
 		}
 	}
-	return m.found
+	return m.found, nil
 }

@@ -1,10 +1,7 @@
 package store
 
 import (
-	"encoding/binary"
-	"errors"
 	"math"
-	"slices"
 	"time"
 )
 
@@ -18,35 +15,11 @@ func (i instant) time() time.Time { return time.UnixMicro(int64(i) + epoch).UTC(
 // since returns seconds.
 func (i instant) since(o instant) float64 { return float64(i-o) / 1e6 }
 
-// packed has a reading as bytes, which costs a server and us a fraction of what columns do: for columns of sensor_data. The value is
-// NaN where it is not usable.
-const packed = `timestamptz_send(timestamp) || float8send(CASE WHEN ` + usable + ` THEN value ELSE 'NaN' END) || int2send(quality)`
-
-const packedSize = 18
-
-var errPacked = errors.New("readings are damaged")
-
 // point is a reading on its way into a piece. Its value is NaN where it is not usable.
 type point struct {
 	at    instant
 	value float64
 	good  bool
-}
-
-// unpack appends the readings of b to points, in order of time.
-func unpack(points []point, b []byte) ([]point, error) {
-	if len(b)%packedSize != 0 {
-		return nil, errPacked
-	}
-	for ; len(b) > 0; b = b[packedSize:] {
-		points = append(points, point{
-			instant(binary.BigEndian.Uint64(b)), math.Float64frombits(binary.BigEndian.Uint64(b[8:])), b[16] == 0 && b[17] == byte(Good),
-		})
-	}
-	if earlier := func(a, b point) int { return int(min(max(a.at-b.at, -1), 1)) }; !slices.IsSortedFunc(points, earlier) {
-		slices.SortFunc(points, earlier)
-	}
-	return points, nil
 }
 
 // piece is what readings of one sensor that follow each other come to. The zero piece is of none. All but count, good, begin, end

@@ -54,7 +54,7 @@ func rollUpSome(ctx context.Context, tx *sqlx.Tx, due []sensorHour) error {
 		SELECT d.sensor_id, d.hour, r.readings
 		FROM unnest($1::int[], $2::timestamptz[]) AS d (sensor_id, hour)
 		CROSS JOIN LATERAL (
-			SELECT string_agg(` + packed + `, '') AS readings
+			SELECT string_agg(` + packedReading + `, '') AS readings
 			FROM sensor_data
 			WHERE sensor_id = d.sensor_id AND timestamp >= d.hour AND timestamp < d.hour + interval '1 hour'
 				AND timestamp >= $3 AND timestamp < $4) r
@@ -73,9 +73,10 @@ func rollUpSome(ctx context.Context, tx *sqlx.Tx, due []sensorHour) error {
 		if err := rows.Scan(&sensor, &start, &readings); err != nil {
 			return err
 		}
-		if points, err = unpack(points[:0], readings); err != nil {
+		if points, err = unpackReadings(points[:0], readings); err != nil {
 			return err
 		}
+		inOrder(points)
 		hour := rollup{sensor: sensor, bucket: instantOf(start), minutes: len(points) >= denseHour}
 		var values []float64
 		for _, r := range points {

@@ -109,9 +109,10 @@ func (s *Store) shape(ctx context.Context, q ShapeQuery, p shapePlan) (map[int64
 		if err := rows.Scan(&sensor, &settled, &packed); err != nil {
 			return nil, explain("shape", err)
 		}
-		if points, err = unpack(points[:0], packed); err != nil {
+		if points, err = unpackReadings(points[:0], packed); err != nil {
 			return nil, explain("shape", err)
 		}
+		inOrder(points)
 		if t == nil || sensor != of {
 			if t != nil {
 				picked[of] = t.pick(of, q)
@@ -194,7 +195,7 @@ var shapeTemplate = template.Must(template.New("").Parse(`
 		SELECT s.sensor_id, {{if .Rolled}}coalesce((SELECT usable FROM totals t WHERE t.sensor_id = s.sensor_id), 0){{else}}0{{end}}, r.readings
 		FROM (SELECT sensor_id, begin, until FROM stretches ORDER BY sensor_id, begin) s
 		CROSS JOIN LATERAL (
-			SELECT string_agg(` + packed + `, '') AS readings
+			SELECT string_agg(` + packedReading + `, '') AS readings
 			FROM sensor_data
 			WHERE sensor_id = s.sensor_id AND timestamp >= s.begin AND timestamp < s.until AND timestamp >= $2 AND timestamp < $3 AND ` + usable + `) r
 		WHERE r.readings IS NOT NULL

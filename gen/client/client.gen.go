@@ -5208,10 +5208,10 @@ type ClientInterface interface {
 	// their quality, that are longer than `gap_seconds`; the one before a bucket's first reading belongs to that bucket), and the rate.
 	// An interval without readings is left out.
 	//
-	// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when there are
-	// buckets that do not consist of whole hours in UTC. Else they come from sketches of the hours: `percentile_error` is how much of
-	// itself each of the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are
-	// spread over many sizes. Everything else, gaps included, is exact.
+	// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when its buckets are
+	// hardly longer than an hour or shorter. Else they come from sketches of the hours: `percentile_error` is how much of itself each of
+	// the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
+	// sizes. Everything else, gaps included, is exact.
 	//
 	// Corresponds with GET /api/data/statistics (the `GetStatistics` operationId).
 	GetStatistics(ctx context.Context, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6642,10 +6642,10 @@ func (c *Client) ListExpiring(ctx context.Context, params *ListExpiringParams, r
 // their quality, that are longer than `gap_seconds`; the one before a bucket's first reading belongs to that bucket), and the rate.
 // An interval without readings is left out.
 //
-// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when there are
-// buckets that do not consist of whole hours in UTC. Else they come from sketches of the hours: `percentile_error` is how much of
-// itself each of the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are
-// spread over many sizes. Everything else, gaps included, is exact.
+// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when its buckets are
+// hardly longer than an hour or shorter. Else they come from sketches of the hours: `percentile_error` is how much of itself each of
+// the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
+// sizes. Everything else, gaps included, is exact.
 //
 // Corresponds with GET /api/data/statistics (the `GetStatistics` operationId).
 func (c *Client) GetStatistics(ctx context.Context, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -12816,10 +12816,10 @@ type ClientWithResponsesInterface interface {
 	// their quality, that are longer than `gap_seconds`; the one before a bucket's first reading belongs to that bucket), and the rate.
 	// An interval without readings is left out.
 	//
-	// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when there are
-	// buckets that do not consist of whole hours in UTC. Else they come from sketches of the hours: `percentile_error` is how much of
-	// itself each of the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are
-	// spread over many sizes. Everything else, gaps included, is exact.
+	// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when its buckets are
+	// hardly longer than an hour or shorter. Else they come from sketches of the hours: `percentile_error` is how much of itself each of
+	// the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
+	// sizes. Everything else, gaps included, is exact.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -20489,10 +20489,10 @@ func (c *ClientWithResponses) ListExpiringWithResponse(ctx context.Context, para
 // their quality, that are longer than `gap_seconds`; the one before a bucket's first reading belongs to that bucket), and the rate.
 // An interval without readings is left out.
 //
-// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when there are
-// buckets that do not consist of whole hours in UTC. Else they come from sketches of the hours: `percentile_error` is how much of
-// itself each of the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are
-// spread over many sizes. Everything else, gaps included, is exact.
+// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when its buckets are
+// hardly longer than an hour or shorter. Else they come from sketches of the hours: `percentile_error` is how much of itself each of
+// the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
+// sizes. Everything else, gaps included, is exact.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -464,10 +464,10 @@ export const getHistory = <ThrowOnError extends boolean = false>(options: Option
  * their quality, that are longer than `gap_seconds`; the one before a bucket's first reading belongs to that bucket), and the rate.
  * An interval without readings is left out.
  *
- * Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when there are
- * buckets that do not consist of whole hours in UTC. Else they come from sketches of the hours: `percentile_error` is how much of
- * itself each of the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are
- * spread over many sizes. Everything else, gaps included, is exact.
+ * Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when its buckets are
+ * hardly longer than an hour or shorter. Else they come from sketches of the hours: `percentile_error` is how much of itself each of
+ * the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
+ * sizes. Everything else, gaps included, is exact.
  *
  */
 export const getStatistics = <ThrowOnError extends boolean = false>(options: Options<GetStatisticsData, ThrowOnError>) => (options.client ?? client).get<GetStatisticsResponses, GetStatisticsErrors, ThrowOnError>({
