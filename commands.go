@@ -102,7 +102,7 @@ func (p *program) withVersion(f func(ctx context.Context, dsn string, version in
 
 func (p *program) userCommand() *cobra.Command {
 	var role, email string
-	user := &cobra.Command{Use: "user", Short: "Manage users"}
+	user := &cobra.Command{Use: "user", Short: "Manage users", Args: cobra.NoArgs, RunE: help}
 	create := &cobra.Command{
 		Use:   "create USERNAME",
 		Short: "Add a user; the password is asked for, or read from standard input",
@@ -122,7 +122,13 @@ func (p *program) userCommand() *cobra.Command {
 			if u.PasswordHash, err = p.askPassword(cmd.InOrStdin()); err != nil {
 				return err
 			}
-			if u, err = st.CreateUser(cmd.Context(), u); err != nil {
+			u, err = st.CreateUser(cmd.Context(), u)
+			switch {
+			case errors.Is(err, store.ErrEmailTaken):
+				return fmt.Errorf("another user has the email %s; give one with --email", u.Email)
+			case errors.Is(err, store.ErrConflict):
+				return fmt.Errorf("there is a user %s already", u.Username)
+			case err != nil:
 				return err
 			}
 			_, err = fmt.Fprintf(p.out, "user %s is made, with the role %s\n", u.Username, u.Role)
@@ -137,6 +143,9 @@ func (p *program) userCommand() *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 		RunE: p.withStore(func(cmd *cobra.Command, args []string, st *store.Store) error {
 			u, err := st.UserByName(cmd.Context(), args[0])
+			if errors.Is(err, store.ErrNotFound) {
+				return fmt.Errorf("there is no user %s", args[0])
+			}
 			if err != nil {
 				return err
 			}

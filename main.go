@@ -92,18 +92,22 @@ func (p *program) versionCommand() *cobra.Command {
 }
 
 func (p *program) configCommand() *cobra.Command {
-	config := &cobra.Command{Use: "config", Short: "Look at the settings"}
+	config := &cobra.Command{Use: "config", Short: "Look at the settings", Args: cobra.NoArgs, RunE: help}
 	config.AddCommand(&cobra.Command{
 		Use:   "check",
 		Short: "Check the settings and print them, secrets masked, with where each comes from",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			cfg, err := configs.Load(configs.Options{Flags: p.flags})
+			err = errors.Join(err, cfg.ReadSecretKey())
 			return errors.Join(cfg.Write(p.out), err)
 		},
 	})
 	return config
 }
+
+// help is what a command does that has only subcommands: with NoArgs a mistyped one is an error.
+func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 
 // commit is the commit the program was built from, or "".
 func commit() string {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strconv"
 	"time"
 
@@ -281,7 +282,8 @@ func (p *program) greet(_ context.Context, cfg *configs.Config, r running) error
 		fmt.Fprintf(p.out, "  MQTT v5    by the broker at %s\n", net.JoinHostPort(cfg.MQTT.Host, strconv.Itoa(cfg.MQTT.Port)))
 	}
 	if r.adminPassword != "" {
-		fmt.Fprintf(p.out, "  log in     %s / %s   (shown this once; change it with `oei-ms user passwd %[1]s`)\n", cfg.Server.AdminUsername, r.adminPassword)
+		fmt.Fprintf(p.out, "  log in     %s / %s   (shown this once; change it with `%[3]s user passwd %[1]s --data-dir %[4]s`)\n",
+			cfg.Server.AdminUsername, r.adminPassword, os.Args[0], cfg.DataDir)
 	}
 	_, err := fmt.Fprintln(p.out)
 	return err

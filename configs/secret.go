@@ -53,6 +53,18 @@ func (c *Config) KeepSecretKey() (path string, made bool, err error) {
 	return path, made, nil
 }
 
+// ReadSecretKey is KeepSecretKey that makes nothing.
+func (c *Config) ReadSecretKey() error {
+	if c.Server.SecretKey != "" || c.DataDir == "" {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(c.DataDir, "secret.key")); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	_, _, err := c.KeepSecretKey()
+	return err
+}
+
 // nameShareGroup makes the name of the shared subscription out of the secret key, unless one is set: so all instances that have the
 // key have it, and nobody can guess it.
 func (c *Config) nameShareGroup() {

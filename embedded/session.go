@@ -3,6 +3,7 @@ package embedded
 import (
 	"bytes"
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,7 @@ type session struct {
 	mu          sync.Mutex
 	pending     []*ack
 	closed      bool
+	left        bool     // nobody writes acknowledgements any more
 	reserved    int      // places for receipts
 	outbox      []letter // receipts to be sent to this client
 	unconfirmed map[uint16]struct{}
@@ -122,10 +124,30 @@ func (s *session) makeRoom(ctx context.Context) bool {
 func (a *ack) done(r ingest.Receipt) {
 	a.s.mu.Lock()
 	a.receipt, a.settled = r, true
-	first := a.s.pending[0] == a
+	first, left := a.s.pending[0] == a, a.s.left
 	a.s.mu.Unlock()
-	if first {
+	switch {
+	case left && a.reply != nil: // others of the gateway's connections may listen
+		a.s.b.answer(a)
+	case first:
 		a.s.wakeUp()
+	}
+}
+
+// leave sends the receipts of what is committed already, to others of the gateway's connections; those of the rest follow.
+func (s *session) leave() {
+	s.mu.Lock()
+	s.left = true
+	pending := slices.Clone(s.pending)
+	var settled []*ack
+	for _, a := range pending {
+		if a.settled && a.reply != nil {
+			settled = append(settled, a)
+		}
+	}
+	s.mu.Unlock()
+	for _, a := range settled {
+		s.b.answer(a)
 	}
 }
 
@@ -137,6 +159,7 @@ func (s *session) acknowledge() {
 		select {
 		case <-s.wake:
 		case <-s.ended:
+			s.leave()
 			return
 		}
 		for _, a := range s.ready() {
@@ -154,6 +177,7 @@ func (s *session) acknowledge() {
 		}
 		if err := s.write(&buf); err != nil {
 			s.client.Stop(err)
+			s.leave()
 			return
 		}
 	}

@@ -165,13 +165,21 @@ func (j *job) objection(s *sample, now time.Time, cfg Config) *refusal {
 	case !p.Active:
 		return notInUse
 	case s.timestamp.After(now.Add(cfg.MaxAhead)):
-		return refuse(futureTimestamp, "timestamp is %v ahead", s.timestamp.Sub(now).Round(time.Second))
+		return refuse(futureTimestamp, "timestamp %s is %s ahead", s.timestamp.Format(time.RFC3339), span(s.timestamp.Sub(now)))
 	case s.timestamp.Before(now.Add(-cfg.MaxAge)):
-		return refuse(tooOld, "timestamp %s is older than %v", s.timestamp.Format(time.DateOnly), cfg.MaxAge)
+		return refuse(tooOld, "timestamp %s is more than %s old; as a number it is milliseconds since 1970", s.timestamp.Format(time.DateOnly), span(cfg.MaxAge))
 	case p.Retention > 0 && s.timestamp.Before(now.Add(-p.Retention)):
-		return refuse(tooOld, "timestamp %s is older than %v, for which this sensor's readings are kept", s.timestamp.Format(time.DateOnly), p.Retention)
+		return refuse(tooOld, "timestamp %s is more than %s old, for which this sensor's readings are kept", s.timestamp.Format(time.DateOnly), span(p.Retention))
 	}
 	return nil
+}
+
+// span writes d for people: in days when it is some.
+func span(d time.Duration) string {
+	if day := 24 * time.Hour; d >= 2*day {
+		return fmt.Sprintf("%d days", d/day)
+	}
+	return d.Round(time.Second).String()
 }
 
 // foreign reports whether somebody else than p's gateway published this.

@@ -75,14 +75,14 @@ func TestOutcomes(t *testing.T) {
 		},
 		"one older than its sensor keeps is refused": {
 			[]step{
-				{"g1", "sensors/g1/week/data", `{"value":1,"timestamp":"2026-02-25T11:59:59.999999Z"}`, 0x83, "0 0 1", "too_old: timestamp 2026-02-25 is older than 168h0m0s, for which"},
+				{"g1", "sensors/g1/week/data", `{"value":1,"timestamp":"2026-02-25T11:59:59.999999Z"}`, 0x83, "0 0 1", "too_old: timestamp 2026-02-25 is more than 7 days old, for which"},
 				{"g1", gateway, `[{"sensor":"week","value":1,"timestamp":"2026-02-25T12:00:00Z"},{"sensor":"t2","value":1,"timestamp":"2026-02-25T11:59:59Z"}]`, 0, "2 0 0", ""},
 			}, "t2 2026-02-25T11:59:59 1 good\nweek 2026-02-25T12:00:00 1 good", "g1 sensors/g1/week/data too_old 1",
 		},
 		"five minutes ahead are stored, more is refused": {
 			[]step{
 				{"g1", t1, `{"value":1,"timestamp":"2026-03-04T12:05:00Z"}`, 0, "1 0 0", ""},
-				{"g1", t1, `{"value":1,"timestamp":"2026-03-04T12:05:00.000001Z"}`, 0x83, "0 0 1", "future_timestamp: timestamp is 5m0s ahead"},
+				{"g1", t1, `{"value":1,"timestamp":"2026-03-04T12:05:00.000001Z"}`, 0x83, "0 0 1", "future_timestamp: timestamp 2026-03-04T12:05:00Z is 5m0s ahead"},
 				{"g1", t1, `{"value":1,"timestamp":"9999-12-31T23:59:59Z"}`, 0x83, "0 0 1", "future_timestamp"},
 			}, "t1 2026-03-04T12:05:00 1 good", "g1 sensors/g1/t1/data future_timestamp 1\ng1 sensors/g1/t1/data future_timestamp 1",
 		},

@@ -171,6 +171,7 @@ var rows = map[string]row{
 	"getMetrics":        {public, at("/metrics"), "", 200},
 	"getVersion":        {public, at("/version"), "", 200},
 	"getOpenAPI":        {public, at("/openapi.json"), "", 200},
+	"getRoot":           {public, at("/"), "", 302},
 	"getDocs":           {public, at("/docs"), "", 200},
 	"getDocsAsset":      {public, at("/docs/assets/swagger-init.js"), "", 200},
 	"getRedoc":          {public, at("/redoc"), "", 200},

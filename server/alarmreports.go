@@ -121,6 +121,9 @@ func (s *Server) GetAlarmKPI(ctx context.Context, req api.GetAlarmKPIRequestObje
 	if req.Params.Start != nil {
 		from = req.Params.Start.UTC()
 	}
+	if from.Year() < 1 {
+		return nil, invalid("end", errYear.Error())
+	}
 	if !to.After(from) {
 		return nil, invalid("end", "is not after start")
 	}

@@ -69,6 +69,9 @@ func (a *Auth) CheckRedis(ctx context.Context) (detail string, err error) {
 // empty when it was made here: show it once, it is kept nowhere.
 func (a *Auth) FirstAdmin(ctx context.Context) (created bool, password string, err error) {
 	if has, err := a.store.HasUsers(ctx); err != nil || has {
+		if a.cfg.AdminPassword != "" && err == nil {
+			a.log.InfoContext(ctx, "ADMIN_PASSWORD is not used: there are users already, and `oei-ms user passwd` sets the password of one")
+		}
 		return false, "", err
 	}
 	chosen := a.cfg.AdminPassword

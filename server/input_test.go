@@ -295,3 +295,27 @@ func FuzzCheckJSON(f *testing.F) {
 		}
 	})
 }
+
+func TestWhatIsWrongIsSaidForPeople(t *testing.T) {
+	s := start(t)
+	tests := map[string]struct{ method, path, body, field, reason string }{
+		"a year beyond what can be written":    {"GET", "/api/alarms/kpi?end=9999-12-31T23:59:59-23:59", "", "end", "is not in the years 1 to 9999"},
+		"a year before the first":              {"GET", "/api/alarms/kpi?end=0000-01-01T00:00:00Z", "", "end", "is not in the years 1 to 9999"},
+		"a day before the first year":          {"GET", "/api/alarms/kpi?end=0001-01-01T00:00:00Z", "", "end", "is not in the years 1 to 9999"},
+		"the year of an export":                {"GET", "/api/data/export?sensor_id=1&start=0001-01-01T00:00:00%2B23:59", "", "start", "is not in the years 1 to 9999"},
+		"a date without a time":                {"GET", "/api/data?sensor_id=1&start=2026-11-25", "", "start", "2026-01-02T03:04:05Z"},
+		"two ids in one":                       {"GET", "/api/data?sensor_id=1,2", "", "sensor_id", "id=1&id=2"},
+		"an id beyond all":                     {"GET", "/api/gateways/99999999999", "", "id", "is above 2147483647"},
+		"what is none of the allowed":          {"GET", "/api/gateways?status=asleep", "", "status", "is none of online, offline, unknown"},
+		"a pattern":                            {"POST", "/api/gateways", `{"key":"a b","name":"x"}`, "key", "use letters, digits"},
+		"nothing to change":                    {"PUT", "/api/gateways/1", `{}`, "body", "has no member"},
+		"a name that breaks two rules is once": {"POST", "/api/gateways", `{"key":"a","name":""}`, "name", ""},
+	}
+	for name, test := range tests {
+		res := s.send(test.method, test.path, s.token(s.users[store.Engineer]), test.body)
+		p := res.problem()
+		if res.StatusCode != 400 || len(p.Errors) != 1 || p.Errors[0].Field != test.field || !strings.Contains(p.Errors[0].Reason, test.reason) {
+			t.Errorf("%s: got %d %s", name, res.StatusCode, res.body)
+		}
+	}
+}

@@ -9,6 +9,9 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
+// leastReminder is how often, in seconds, people may be reminded at most.
+const leastReminder = 60
+
 // ListNotificationRoutes answers GET /api/notifications/routes.
 func (s *Server) ListNotificationRoutes(ctx context.Context, req api.ListNotificationRoutesRequestObject) (api.ListNotificationRoutesResponseObject, error) {
 	after, err := idCursor(req.Params.Cursor)
@@ -121,6 +124,9 @@ func (s *Server) checkRoute(ctx context.Context, r store.Route) error {
 		if err := s.notices.CheckTemplate(template); err != nil {
 			return invalid(name, err.Error())
 		}
+	}
+	if r.RemindSeconds > 0 && r.RemindSeconds < leastReminder {
+		return invalid("remind_seconds", fmt.Sprintf("is less than %d; use 0 for never", leastReminder))
 	}
 	if r.EscalateSeconds > 0 && r.EscalationChannelID == nil {
 		return invalid("escalation_channel_id", "is needed with escalate_seconds")

@@ -104,7 +104,13 @@ func TestNoticesThatMakeNoSenseAreRefusedByField(t *testing.T) {
 func TestSilenceSaysWhoAndIsEndedOnce(t *testing.T) {
 	s := start(t)
 	operator := s.token(s.users[store.Operator])
-	made := s.send("POST", "/api/notifications/silences", operator, `{"ends_at":"`+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+`","gateway_id":1,"reason":"maintenance"}`)
+	made := s.send("POST", "/api/notifications/silences", operator, `{"ends_at":"`+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+`","reason":"maintenance","gateway_id":`+fmt.Sprint(s.addGateway().ID)+`}`)
+	for _, about := range []string{"alarm_id", "sensor_id", "gateway_id"} {
+		unknown := s.send("POST", "/api/notifications/silences", operator, `{"ends_at":"2100-01-01T00:00:00Z","starts_at":"2099-12-31T00:00:00Z","reason":"x","`+about+`":999}`)
+		if unknown.StatusCode != 400 || !names(unknown, about) {
+			t.Errorf("about a %s that is not there: got %d %s", about, unknown.StatusCode, unknown.body)
+		}
+	}
 	var v client.Silence
 	s.decoded(made, &v)
 	if made.StatusCode != 201 || v.CreatedBy != "operator" || v.Reason != "maintenance" || !v.EndedBy.IsNull() {

@@ -39,6 +39,7 @@ func (s *Server) registerOthers(e *echo.Echo, reg *prometheus.Registry) error {
 		http.ServeContent(c.Response(), c.Request(), "", time.Time{}, bytes.NewReader(spec))
 		return nil
 	})
+	e.GET("/", func(c echo.Context) error { return c.Redirect(http.StatusFound, "/docs") })
 	e.GET("/docs", echo.WrapHandler(docs))
 	e.GET("/docs/assets/:file", echo.WrapHandler(docs))
 	e.GET("/redoc", echo.WrapHandler(docs))

@@ -32,7 +32,10 @@ func (s *Server) GetStatistics(ctx context.Context, req api.GetStatisticsRequest
 			if i, ok := store.IntervalFor(p.Start, p.End, zone, most); ok {
 				reason += i.String() + " or longer, "
 			}
-			return nil, invalid("interval", reason+"fewer sensors, or a shorter range")
+			if len(sensors) > 1 {
+				reason += "fewer sensors, "
+			}
+			return nil, invalid("interval", reason+"or a shorter range")
 		}
 	}
 	if err := s.checkSensors(ctx, sensors); err != nil {

@@ -36,11 +36,22 @@ var validation = &openapi3filter.Options{
 	MultiError:         true,
 	KeepValidatedValue: true,
 	SchemaValidationOptions: []openapi3.SchemaValidationOption{
-		openapi3.WithStringFormatValidator("date-time", openapi3.NewCallbackValidator(func(s string) error {
-			_, err := time.Parse(time.RFC3339, s)
-			return err
-		})),
+		openapi3.WithStringFormatValidator("date-time", openapi3.NewCallbackValidator(checkInstant)),
 	},
+}
+
+var errYear = errors.New("is not in the years 1 to 9999")
+
+// checkInstant refuses what is not RFC 3339, and what cannot be written so again in UTC.
+func checkInstant(s string) error {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return err
+	}
+	if year := t.UTC().Year(); year < 1 || year > 9999 {
+		return errYear
+	}
+	return nil
 }
 
 // validate returns a *problem unless the request has the form op wants.
@@ -230,6 +241,12 @@ func refusal(err error) *problem {
 		}
 	}
 	walk(err, "body")
+	named := map[string]bool{}
+	faults = slices.DeleteFunc(faults, func(f api.FieldError) bool { // one fault of a field is enough: an empty name is too short and has no pattern
+		again := named[f.Field]
+		named[f.Field] = true
+		return again
+	})
 	return invalidFields(faults[:min(len(faults), mostFaults)])
 }
 
@@ -248,11 +265,39 @@ func schemaFault(e *openapi3.SchemaError, in string) api.FieldError {
 		reason = "is missing"
 	case "format":
 		reason = fmt.Sprintf("is not in the format %s", e.Schema.Format)
+		switch {
+		case errors.Is(e.Origin, errYear):
+			reason = errYear.Error()
+		case e.Schema.Format == "date-time":
+			reason = "is not in the format date-time; write it like 2026-01-02T03:04:05Z or 2026-01-02T04:04:05+01:00, with %2B for + in a URL"
+		}
+	case "pattern":
+		reason = "is not of the form " + e.Schema.Pattern
+		if words, ok := e.Schema.Extensions["x-form"].(string); ok {
+			reason = "is not of the right form; use " + words
+		}
+	case "enum":
+		reason = "is none of " + allowed(e.Schema.Enum)
+	case "minimum":
+		reason = "is below " + strconv.FormatFloat(*e.Schema.Min, 'f', -1, 64)
+	case "maximum":
+		reason = "is above " + strconv.FormatFloat(*e.Schema.Max, 'f', -1, 64)
+	case "minProperties":
+		reason = "has no member"
 	}
 	if field := strings.Join(path, "."); in == "body" && field != "" {
 		in = field
 	}
-	return api.FieldError{Field: printable(in), Reason: printable(reason)}
+	return api.FieldError{Field: printable(in), Reason: strings.ToValidUTF8(reason, "�")}
+}
+
+// allowed lists the values of an enumeration.
+func allowed(values []any) string {
+	texts := make([]string, len(values))
+	for i, v := range values {
+		texts[i] = fmt.Sprint(v)
+	}
+	return strings.Join(texts, ", ")
 }
 
 func parseFault(e *openapi3filter.ParseError) string {
@@ -262,6 +307,9 @@ func parseFault(e *openapi3filter.ParseError) string {
 			return "is not valid"
 		}
 		e = inner
+	}
+	if e.Reason == "an invalid integer" {
+		return "is not a whole number; of several give each by itself, as in id=1&id=2"
 	}
 	return "is " + e.Reason
 }

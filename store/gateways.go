@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,6 +92,12 @@ func (s *Store) UpdateGateway(ctx context.Context, id, version int64, c GatewayC
 			version = version + 1, updated_at = now()
 		WHERE id = $1 AND $2 IN (0, version)
 		RETURNING ` + gatewayColumns
+	if c.Key != nil || c.IsActive != nil {
+		var own bool
+		if err := s.api.GetContext(ctx, &own, `SELECT EXISTS (SELECT FROM gateways WHERE id = $1 AND is_system)`, id); err != nil || own {
+			return Gateway{}, explain("gateway", cmp.Or(err, inUse("The gateway is the server's own: its key and that it is in use stay.")))
+		}
+	}
 	var g Gateway
 	err := s.api.GetContext(ctx, &g, q, id, version, c.Key, c.Name, c.Location, c.Metadata, c.IsActive)
 	return g, explain("gateway", s.stale(ctx, err, "gateways", id))

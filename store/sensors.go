@@ -114,7 +114,7 @@ func (s *Store) UpdateSensor(ctx context.Context, id, version int64, c SensorCha
 			version = version + 1, updated_at = now()
 		WHERE id = $1 AND $2 IN (0, version)
 		RETURNING ` + sensorColumns
-	if c.Key != nil { // by which the server knows its own
+	if c.Key != nil || c.IsActive != nil { // by its key the server knows its own
 		if err := ownSensors(ctx, s.api, []int64{id}); err != nil {
 			return Sensor{}, explain("sensor", err)
 		}

@@ -617,6 +617,7 @@ const (
 	RejectReasonInactive        RejectReason = "inactive"
 	RejectReasonInvalidQuality  RejectReason = "invalid_quality"
 	RejectReasonInvalidValue    RejectReason = "invalid_value"
+	RejectReasonNotOwner        RejectReason = "not_owner"
 	RejectReasonTooOld          RejectReason = "too_old"
 	RejectReasonUnknownSensor   RejectReason = "unknown_sensor"
 )
@@ -633,6 +634,8 @@ func (e RejectReason) Valid() bool {
 	case RejectReasonInvalidQuality:
 		return true
 	case RejectReasonInvalidValue:
+		return true
+	case RejectReasonNotOwner:
 		return true
 	case RejectReasonTooOld:
 		return true
@@ -2310,7 +2313,7 @@ type NotificationRoute struct {
 	// Name A name for people.
 	Name Name `json:"name"`
 
-	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never.
+	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never, else 60 or more.
 	RemindSeconds int `json:"remind_seconds"`
 
 	// Severities Which severities; empty is all.
@@ -2395,7 +2398,7 @@ type NotificationRouteUpdate struct {
 	// Name A name for people.
 	Name *Name `json:"name,omitempty"`
 
-	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never.
+	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never, else 60 or more.
 	RemindSeconds *int `json:"remind_seconds,omitempty"`
 
 	// Severities Which severities; empty is all.
@@ -2556,7 +2559,7 @@ type RefreshRequest struct {
 	RefreshToken string `json:"refresh_token"`
 }
 
-// RejectReason Why a reading is refused: no such sensor, or it or its gateway is not in use; more than 5 min ahead of our clock; older
+// RejectReason Why a reading is refused: no such sensor, or it is the server's own; it or its gateway is not in use; more than 5 min ahead of our clock; older
 // than the server takes or the sensor keeps; not a finite number; quality and status code say different things; the database will not have it.
 type RejectReason string
 
@@ -3036,7 +3039,7 @@ type WriteResult struct {
 	// Detail The same for people.
 	Detail *string `json:"detail,omitempty"`
 
-	// Reason Why a reading is refused: no such sensor, or it or its gateway is not in use; more than 5 min ahead of our clock; older
+	// Reason Why a reading is refused: no such sensor, or it is the server's own; it or its gateway is not in use; more than 5 min ahead of our clock; older
 	// than the server takes or the sensor keeps; not a finite number; quality and status code say different things; the database will not have it.
 	Reason *RejectReason     `json:"reason,omitempty"`
 	Status WriteResultStatus `json:"status"`

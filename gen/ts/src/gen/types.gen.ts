@@ -764,12 +764,13 @@ export type WriteResult = {
 };
 
 /**
- * Why a reading is refused: no such sensor, or it or its gateway is not in use; more than 5 min ahead of our clock; older
+ * Why a reading is refused: no such sensor, or it is the server's own; it or its gateway is not in use; more than 5 min ahead of our clock; older
  * than the server takes or the sensor keeps; not a finite number; quality and status code say different things; the database will not have it.
  *
  */
 export const RejectReason = {
     UNKNOWN_SENSOR: 'unknown_sensor',
+    NOT_OWNER: 'not_owner',
     INACTIVE: 'inactive',
     FUTURE_TIMESTAMP: 'future_timestamp',
     TOO_OLD: 'too_old',
@@ -779,7 +780,7 @@ export const RejectReason = {
 } as const;
 
 /**
- * Why a reading is refused: no such sensor, or it or its gateway is not in use; more than 5 min ahead of our clock; older
+ * Why a reading is refused: no such sensor, or it is the server's own; it or its gateway is not in use; more than 5 min ahead of our clock; older
  * than the server takes or the sensor keeps; not a finite number; quality and status code say different things; the database will not have it.
  *
  */
@@ -1396,7 +1397,7 @@ export type NotificationRoute = {
      */
     group_seconds: number;
     /**
-     * How often to remind while it stands and is not acknowledged; 0 is never.
+     * How often to remind while it stands and is not acknowledged; 0 is never, else 60 or more.
      */
     remind_seconds: number;
     /**
@@ -1452,7 +1453,7 @@ export type NotificationRouteUpdate = {
      */
     group_seconds?: number;
     /**
-     * How often to remind while it stands and is not acknowledged; 0 is never.
+     * How often to remind while it stands and is not acknowledged; 0 is never, else 60 or more.
      */
     remind_seconds?: number;
     /**
@@ -5841,3 +5842,28 @@ export type GetOpenApiResponses = {
 };
 
 export type GetOpenApiResponse = GetOpenApiResponses[keyof GetOpenApiResponses];
+
+export type GetRootData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/';
+};
+
+export type GetRootErrors = {
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type GetRootError = GetRootErrors[keyof GetRootErrors];
+
+export type GetRootResponses = {
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type GetRootResponse = GetRootResponses[keyof GetRootResponses];
