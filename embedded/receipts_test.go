@@ -141,6 +141,20 @@ func TestReceiptsForQoS0(t *testing.T) {
 	c.pings()
 }
 
+func TestAReceiptOutlivesTheConnectionThatAskedForIt(t *testing.T) {
+	b := newBench(t, nil)
+	c, other := b.client("g1"), b.client("g1", func(c *packets.Connect) { c.ClientID = "g1:2" })
+	other.listen("gateways/g1/receipts", 0, 0)
+	c.ask(0, 0, "gateways/g1/receipts", "")
+	m := b.next(1)[0]
+	c.conn.Close()
+	until(t, "its connection has ended", func() bool { return b.connected() == 1 })
+	m.Done(ingest.Receipt{Accepted: 1})
+	if p := other.receipt(); !strings.HasPrefix(string(p.Payload), `{"accepted":1,`) {
+		t.Errorf("got %v", p)
+	}
+}
+
 func TestReceiptsWaitForTheirConfirmation(t *testing.T) {
 	b := newBench(t, nil)
 	c := b.client("g1", func(c *packets.Connect) { c.Properties.ReceiveMaximum = ptr(uint16(2)) })

@@ -154,6 +154,25 @@ func TestAHealthySystemIsCalm(t *testing.T) {
 	}
 }
 
+func TestTheServersOwnGatewayStaysAsItIs(t *testing.T) {
+	p := newWorld(t)
+	p.look()
+	for name, change := range map[string]store.GatewayChange{"another key": {Key: new("foo")}, "not in use": {IsActive: new(false)}} {
+		if _, err := p.UpdateGateway(t.Context(), p.own(), 0, change); !errors.Is(err, store.ErrInUse) {
+			t.Errorf("%s: got %v, want %v", name, err, store.ErrInUse)
+		}
+	}
+	sensor := p.alarms("disk_free")[0].SensorID
+	for name, change := range map[string]store.SensorChange{"another key": {Key: new("foo")}, "not in use": {IsActive: new(false)}} {
+		if _, err := p.UpdateSensor(t.Context(), sensor, 0, change); !errors.Is(err, store.ErrInUse) {
+			t.Errorf("its sensor, %s: got %v, want %v", name, err, store.ErrInUse)
+		}
+	}
+	if g, err := p.UpdateGateway(t.Context(), p.own(), 0, store.GatewayChange{Location: new("Hall 3")}); err != nil || g.Location != "Hall 3" {
+		t.Errorf("its location: got %q, %v", g.Location, err)
+	}
+}
+
 func TestAGatewayThatIsMissingIsNamedOnce(t *testing.T) {
 	p := newWorld(t)
 	g := p.gateway("press-1")
