@@ -96,7 +96,7 @@ func TestRetentionLeavesWhatIsKept(t *testing.T) {
 					return nil
 				})
 			}
-			var dropped, deleted, refused int
+			var dropped, refused int
 			for w, s := range instances {
 				rnd := rand.New(rand.NewPCG(seed, 100+uint64(w)))
 				workers.Go(func() error {
@@ -137,13 +137,22 @@ func TestRetentionLeavesWhatIsKept(t *testing.T) {
 			cancel()
 			ok(t, workers.Wait())
 			drainRollups(t, instances[0])
-			for range 2 { // the second finds nothing more to do
-				deleted = 0
-				err = instances[1].Retain(t.Context(), now, func(r store.Retired) { deleted++ })
+			retain := func() (steps int, again bool) {
+				err := instances[1].Retain(t.Context(), now, func(r store.Retired) {
+					steps++
+					again = again || r.InUse // PostgreSQL's own housekeeping may be at it
+				})
+				if store.Transient(err) { // a connection that was killed when it had nothing to do
+					return steps, true
+				}
 				ok(t, err)
+				return steps, again
 			}
-			if deleted > 0 {
-				t.Errorf("a second pass made %d steps", deleted)
+			for again := true; again; {
+				_, again = retain()
+			}
+			if steps, _ := retain(); steps > 0 {
+				t.Errorf("a second pass made %d steps", steps)
 			}
 			drainRollups(t, instances[0])
 			if _, _, err := checkRollups(t.Context(), db); err != nil {
