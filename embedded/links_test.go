@@ -29,7 +29,10 @@ func TestAnnounceSaysOfEachGatewayOnceThatItIsOnline(t *testing.T) {
 	b.says(g1Online, g1Online)
 	b.Announce()
 	b.says(g1Online, g1Online, g1Online)
-	if last := b.links[2]; last != ingest.Linked {
+	b.mu.Lock()
+	last := b.links[2]
+	b.mu.Unlock()
+	if last != ingest.Linked {
 		t.Errorf("got %v, want %v", last, ingest.Linked)
 	}
 }
