@@ -206,7 +206,7 @@ func (s *site) measure(ctx context.Context, o options, behind bool, points, n in
 }
 
 func (s *site) stored(ctx context.Context) (n int64, err error) {
-	err = s.db.QueryRowContext(ctx, `SELECT count(*) FROM sensor_data`).Scan(&n)
+	err = s.db.QueryRowContext(ctx, countStored).Scan(&n)
 	return n, err
 }
 
