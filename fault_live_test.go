@@ -16,6 +16,7 @@ import (
 
 	"github.com/oei-ms/oei-ms/gen/client"
 	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/internal/redistest"
 )
 
 // token logs in as the admin and returns the access token.
@@ -165,8 +166,8 @@ func addAlarmEvents(db *sql.DB, n int) error {
 // is the table.
 func TestFaultCutsLoseNoAlarmEvent(t *testing.T) {
 	random := chance(t)
-	pg, redis := pgtest.Server(t), startRedis(t)
-	settings := []string{"DATABASE_URL=" + pg.DSN(), "REDIS_URL=redis://127.0.0.1:" + redis.port, "SECRET_KEY=a key of 32 bytes that all of them have"}
+	pg, redis := pgtest.Server(t), redistest.Start(t)
+	settings := []string{"DATABASE_URL=" + pg.DSN(), "REDIS_URL=" + redis.URL(), "SECRET_KEY=a key of 32 bytes that all of them have"}
 	var ps [2]*process
 	var dirs [2]string
 	var all [2][]string
@@ -206,9 +207,9 @@ func TestFaultCutsLoseNoAlarmEvent(t *testing.T) {
 		upTo(random, 100*time.Millisecond)
 		switch round % 20 {
 		case 7:
-			redis.kill()
+			redis.Kill()
 			upTo(random, time.Second)
-			redis.start()
+			redis.Run()
 		case 13:
 			i := random.IntN(2)
 			ps[i].kill()

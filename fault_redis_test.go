@@ -3,63 +3,23 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
-	"os/exec"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/internal/redistest"
 )
-
-// redisProcess is a Redis that comes back at the same port.
-type redisProcess struct {
-	t    testing.TB
-	port string
-	cmd  *exec.Cmd
-}
-
-func startRedis(t *testing.T) *redisProcess {
-	t.Helper()
-	r := &redisProcess{t: t, port: freePort(t)}
-	r.start()
-	t.Cleanup(r.kill)
-	return r
-}
-
-func (r *redisProcess) start() {
-	r.t.Helper()
-	r.cmd = exec.Command("redis-server", "--port", r.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
-	if err := r.cmd.Start(); err != nil {
-		r.t.Fatalf("this test needs Redis: %v", err)
-	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		conn, err := net.Dial("tcp", "127.0.0.1:"+r.port)
-		if err == nil {
-			conn.Close()
-			return
-		}
-		if time.Now().After(deadline) {
-			r.t.Fatalf("Redis does not answer: %v", err)
-		}
-	}
-}
-
-func (r *redisProcess) kill() {
-	_ = r.cmd.Process.Kill()
-	_ = r.cmd.Wait()
-}
 
 // TestFaultRedisAway kills, stops and empties Redis while readings and alarm events come: ingest goes on as before, and soon after it is
 // back every client of every instance has every event, readings of the other instance come again, and a token that was revoked
 // before is refused all the time.
 func TestFaultRedisAway(t *testing.T) {
-	pg, redis := pgtest.Server(t), startRedis(t)
-	settings := []string{"DATABASE_URL=" + pg.DSN(), "REDIS_URL=redis://127.0.0.1:" + redis.port, "SECRET_KEY=a key of 32 bytes that all of them have"}
+	pg, redis := pgtest.Server(t), redistest.Start(t)
+	settings := []string{"DATABASE_URL=" + pg.DSN(), "REDIS_URL=" + redis.URL(), "SECRET_KEY=a key of 32 bytes that all of them have"}
 	one, other := serve(t, dataDir(t), settings...), serve(t, dataDir(t), settings...)
 	db := database(t, pg.DSN())
 	defer db.Close()
@@ -108,9 +68,9 @@ func TestFaultRedisAway(t *testing.T) {
 		name         string
 		strike, heal func()
 	}{
-		{"killed", redis.kill, redis.start},
-		{"stopped", func() { _ = redis.cmd.Process.Signal(syscall.SIGSTOP) }, func() { _ = redis.cmd.Process.Signal(syscall.SIGCONT) }},
-		{"emptied", func() { _ = exec.Command("redis-cli", "-p", redis.port, "flushall").Run() }, func() {}},
+		{"killed", redis.Kill, redis.Run},
+		{"stopped", redis.Pause, redis.Resume},
+		{"emptied", redis.Flush, func() {}},
 	} {
 		before := rate()
 		fault.strike()

@@ -20,13 +20,14 @@ import (
 	"github.com/oei-ms/oei-ms/gen/client"
 	"github.com/oei-ms/oei-ms/internal/mosquitto"
 	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/internal/redistest"
 )
 
 // instances are several programs on one PostgreSQL, Redis and Mosquitto, behind a balancer.
 type instances struct {
 	t        *testing.T
 	pg       *pgtest.Instance
-	redis    *redisProcess
+	redis    *redistest.Server
 	broker   *mosquitto.Broker
 	ps       []*process
 	dirs     []string
@@ -36,14 +37,14 @@ type instances struct {
 
 func startInstances(t *testing.T, n int) *instances {
 	t.Helper()
-	in := &instances{t: t, pg: pgtest.Server(t), redis: startRedis(t), broker: mosquitto.Start(t), ps: make([]*process, n)}
+	in := &instances{t: t, pg: pgtest.Server(t), redis: redistest.Start(t), broker: mosquitto.Start(t), ps: make([]*process, n)}
 	var addrs []string
 	for i := range n {
 		port := freePort(t)
 		addrs = append(addrs, "127.0.0.1:"+port)
 		in.dirs = append(in.dirs, dataDir(t))
 		in.settings = append(in.settings, []string{
-			"PORT=" + port, "DATABASE_URL=" + in.pg.DSN(), "REDIS_URL=redis://127.0.0.1:" + in.redis.port,
+			"PORT=" + port, "DATABASE_URL=" + in.pg.DSN(), "REDIS_URL=" + in.redis.URL(),
 			"MQTT_HOST=" + in.broker.Host(), fmt.Sprintf("MQTT_PORT=%d", in.broker.Port()), fmt.Sprintf("OEI_MQTT_CLIENT_ID=oei-ms-%d", i),
 			"SECRET_KEY=a key of 32 bytes that all of them have",
 		})

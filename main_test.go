@@ -18,6 +18,7 @@ import (
 	"github.com/oei-ms/oei-ms/embedded"
 	"github.com/oei-ms/oei-ms/gen/client"
 	"github.com/oei-ms/oei-ms/internal/mosquitto"
+	"github.com/oei-ms/oei-ms/internal/syncbuf"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -315,7 +316,7 @@ func TestAStopLeavesNothingBehind(t *testing.T) {
 	t.Chdir(t.TempDir())
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	p := &process{t: t, out: &output{}, ended: make(chan struct{})}
+	p := &process{t: t, out: &syncbuf.Buffer{}, ended: make(chan struct{})}
 	ran := make(chan error, 1)
 	go func() {
 		defer close(p.ended)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -24,7 +22,9 @@ import (
 
 	"github.com/oei-ms/oei-ms/embedded"
 	"github.com/oei-ms/oei-ms/gen/client"
+	"github.com/oei-ms/oei-ms/internal/loopback"
 	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/internal/syncbuf"
 )
 
 // asProgram makes the test binary run as the program itself.
@@ -46,7 +46,7 @@ type process struct {
 	cmd       *exec.Cmd
 	dir       string // its data directory
 	api, mqtt string // host:port
-	out       *output
+	out       *syncbuf.Buffer
 	ended     chan struct{}
 }
 
@@ -62,7 +62,7 @@ func serve(t testing.TB, dir string, settings ...string) *process {
 // launch starts the program without waiting.
 func launch(t testing.TB, dir string, args []string, settings ...string) *process {
 	t.Helper()
-	p := &process{t: t, dir: dir, out: &output{}, ended: make(chan struct{})}
+	p := &process{t: t, dir: dir, out: &syncbuf.Buffer{}, ended: make(chan struct{})}
 	p.cmd = exec.Command(os.Args[0], args...)
 	p.cmd.Dir = t.TempDir() // where there is no .env
 	p.cmd.Env = append([]string{
@@ -314,31 +314,12 @@ func freePorts(t *testing.T) []string {
 // freePort is a port that was free a moment ago.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := loopback.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	return strconv.Itoa(port)
 }
 
 // dataDir is a data directory that the private cluster's user may enter.
 func dataDir(t testing.TB) string { return pgtest.Dir(t) }
-
-// output gathers what a process prints.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return strings.Clone(o.buf.String())
-}

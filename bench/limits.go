@@ -11,11 +11,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/oei-ms/oei-ms/embedded"
+	"github.com/oei-ms/oei-ms/internal/loopback"
 )
 
 // copyLimit is what PostgreSQL itself can do: the same rows, by psql's \copy, into the same table.
@@ -164,10 +166,11 @@ func startMosquitto(ctx context.Context, dir string) (addr string, pid int, stop
 	if err != nil {
 		path = "/usr/sbin/mosquitto"
 	}
-	port, err := freePort()
+	number, err := loopback.FreePort()
 	if err != nil {
 		return "", 0, nil, err
 	}
+	port := strconv.Itoa(number)
 	addr = net.JoinHostPort("127.0.0.1", port)
 	conf := filepath.Join(dir, "mosquitto.conf")
 	text := "listener " + port + " 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0\nset_tcp_nodelay true\nlog_type error\n"

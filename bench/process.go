@@ -13,9 +13,10 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
+
+	"github.com/oei-ms/oei-ms/internal/syncbuf"
 )
 
 // service is the program under measurement, in a process of its own with a PostgreSQL cluster of its own.
@@ -23,7 +24,7 @@ type service struct {
 	cmd       *exec.Cmd
 	dir       string
 	api, mqtt string
-	out       lockedBuffer
+	out       syncbuf.Buffer
 }
 
 var listening = regexp.MustCompile(`API +http://(\S+)/docs\s+MQTT v5 +(?:by the broker at )?(\S+)`)
@@ -132,21 +133,4 @@ func (s *service) usage() usage {
 	}
 	_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0o200) // the peak begins anew
 	return u
-}
-
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

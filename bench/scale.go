@@ -18,6 +18,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/oei-ms/oei-ms/embedded"
+	"github.com/oei-ms/oei-ms/internal/loopback"
 )
 
 // site is what instances share, and how many sockets listen at them: each to one gateway, and all of them to all gateways.
@@ -77,9 +78,11 @@ func openSite(ctx context.Context, o options) (s *site, err error) {
 	if s.broker, s.brokerPid, s.stopBroker, err = startMosquitto(ctx, s.dir); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	if s.port, err = freePort(); err != nil {
+	port, err := loopback.FreePort()
+	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
+	s.port = strconv.Itoa(port)
 	s.redis = exec.Command("redis-server", "--port", s.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
 	if err := s.redis.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("redis-server: %w (./task setup installs it)", err), s.close())
@@ -276,13 +279,4 @@ func listen(ctx context.Context, services []*service, gateways int, pushed *atom
 		go countReadings(ws, pushed)
 	}
 	return hangUp, nil
-}
-
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port), nil
 }

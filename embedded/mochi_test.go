@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"bytes"
 	"errors"
 	"log/slog"
 	"net"
@@ -12,6 +11,8 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 	mqtt "github.com/mochi-mqtt/server/v2"
 	mochi "github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/oei-ms/oei-ms/internal/syncbuf"
 )
 
 // mochiProbe is a hook whose methods a test chooses, and which notes what is called.
@@ -79,7 +80,7 @@ func bare(t *testing.T, p *mochiProbe) (b *bench, logged func() string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var log lockedBuffer
+	var log syncbuf.Buffer
 	server := mqtt.New(&mqtt.Options{Capabilities: mqtt.NewDefaultServerCapabilities(), Logger: slog.New(slog.DiscardHandler)})
 	ours := newListener("mqtt", l, plain, newCrowd(DefaultBrokerConfig(), &server.Listeners.ClientsWg), slog.New(slog.NewTextHandler(&log, nil)))
 	for _, err := range []error{server.AddHook(p, nil), server.AddListener(ours), server.Serve()} {
@@ -94,23 +95,6 @@ func bare(t *testing.T, p *mochiProbe) (b *bench, logged func() string) {
 		ours.serving.Wait()
 	})
 	return &bench{t: t, addr: l.Addr().String()}, log.String
-}
-
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 func (c *client) subscribe(filter string) {

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/internal/syncbuf"
 	"github.com/oei-ms/oei-ms/notify"
 	"github.com/oei-ms/oei-ms/store"
 )
@@ -39,23 +39,12 @@ type plant struct {
 	dsn   string
 	db    *sql.DB
 	store *store.Store
-	log   *syncBuffer
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	strings.Builder
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Builder.Write(p)
+	log   *syncbuf.Buffer
 }
 
 func newPlant(t *testing.T) *plant {
 	t.Helper()
-	p := &plant{t: t, dsn: pgtest.DSN(t) + " synchronous_commit=on", log: &syncBuffer{}}
+	p := &plant{t: t, dsn: pgtest.DSN(t) + " synchronous_commit=on", log: &syncbuf.Buffer{}}
 	var err error
 	if p.db, err = sql.Open("postgres", p.dsn); err != nil {
 		t.Fatal(err)

@@ -16,11 +16,13 @@ import (
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/oei-ms/oei-ms/internal/mosquitto"
 )
 
-func testConfig(b *mosquitto) Config {
+func testConfig(b *mosquitto.Broker) Config {
 	cfg := DefaultConfig()
-	cfg.MQTT = "mqtt://" + b.address
+	cfg.MQTT = "mqtt://" + b.Addr()
 	cfg.Gateways, cfg.Sensors, cfg.Interval = 3, 5, 10*time.Millisecond
 	return cfg
 }
@@ -60,10 +62,10 @@ type listener struct {
 	topics   map[string]bool
 }
 
-func listen(t *testing.T, b *mosquitto) *listener {
+func listen(t *testing.T, b *mosquitto.Broker) *listener {
 	t.Helper()
 	l := &listener{readings: map[string]sample{}, statuses: map[string]string{}, topics: map[string]bool{}}
-	options := autopaho.ClientConfig{ServerUrls: []*url.URL{{Scheme: "mqtt", Host: b.address}}, KeepAlive: 30}
+	options := autopaho.ClientConfig{ServerUrls: []*url.URL{{Scheme: "mqtt", Host: b.Addr()}}, KeepAlive: 30}
 	options.ClientID = "listener"
 	options.OnPublishReceived = []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
 		return true, l.take(p.Packet)
@@ -134,7 +136,7 @@ func TestEveryReadingSentIsAckedAndArrives(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := startMosquitto(t)
+			b := mosquitto.Start(t)
 			heard := listen(t, b)
 			cfg := testConfig(b)
 			cfg.PerMessage = test.perMessage
@@ -163,7 +165,7 @@ func TestEveryReadingSentIsAckedAndArrives(t *testing.T) {
 }
 
 func TestACutConnectionLosesNothing(t *testing.T) {
-	b := startMosquitto(t)
+	b := mosquitto.Start(t)
 	heard := listen(t, b)
 	gateways, count, stop := begin(t, testConfig(b))
 	eventually(t, "readings are acked", func() bool { return count.acked.Load() >= 100 })
@@ -182,14 +184,14 @@ func TestACutConnectionLosesNothing(t *testing.T) {
 }
 
 func TestABrokerThatForgetsEverythingGetsWhatIsNotAcked(t *testing.T) {
-	b := startMosquitto(t)
+	b := mosquitto.Start(t)
 	_, count, stop := begin(t, testConfig(b))
 	for range 3 {
 		acked := count.acked.Load()
 		eventually(t, "readings are acked", func() bool { return count.acked.Load() >= acked+200 })
-		b.kill()
+		b.Kill()
 		time.Sleep(100 * time.Millisecond)
-		b.start(t)
+		b.Run()
 	}
 	acked := count.acked.Load()
 	eventually(t, "readings are acked again", func() bool { return count.acked.Load() >= acked+200 })
@@ -200,7 +202,7 @@ func TestABrokerThatForgetsEverythingGetsWhatIsNotAcked(t *testing.T) {
 }
 
 func TestAfterAnOutageEveryIntervalHasItsReading(t *testing.T) {
-	b := startMosquitto(t)
+	b := mosquitto.Start(t)
 	heard := listen(t, b)
 	cfg := testConfig(b)
 	cfg.Gateways, cfg.Sensors = 1, 1

@@ -4,73 +4,18 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/oei-ms/oei-ms/internal/redistest"
 )
-
-// redisServer is a Redis of the test's own.
-type redisServer struct {
-	t    *testing.T
-	port string
-	cmd  *exec.Cmd
-	args []string
-}
-
-func startRedis(t *testing.T, args ...string) *redisServer {
-	t.Helper()
-	return startServer(t, append([]string{"--save", "", "--appendonly", "no"}, args...)...)
-}
-
-// startServer starts redis-server on a free port; the first of args may be a file of settings.
-func startServer(t *testing.T, args ...string) *redisServer {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	ln.Close()
-	r := &redisServer{t: t, port: port, args: append(args, "--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir())}
-	r.start()
-	t.Cleanup(r.kill)
-	return r
-}
-
-func (r *redisServer) url() string { return "redis://127.0.0.1:" + r.port }
-
-func (r *redisServer) start() {
-	r.t.Helper()
-	r.cmd = exec.Command("redis-server", r.args...)
-	if err := r.cmd.Start(); err != nil {
-		r.t.Fatalf("this test needs Redis: %v", err)
-	}
-	eventually(r.t, 10*time.Second, "Redis answers", func() bool {
-		conn, err := net.Dial("tcp", "127.0.0.1:"+r.port)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
-}
-
-func (r *redisServer) kill() {
-	if r.cmd != nil {
-		_ = r.cmd.Process.Kill()
-		_ = r.cmd.Wait()
-		r.cmd = nil
-	}
-}
-
-func (r *redisServer) signal(s syscall.Signal) { _ = r.cmd.Process.Signal(s) }
 
 func eventually(t testing.TB, within time.Duration, what string, ok func() bool) {
 	t.Helper()
@@ -149,26 +94,26 @@ func FuzzParseRelayed(f *testing.F) {
 // TestRelay has what one instance commits reach the sockets of another, by one Redis, and by a cluster with sharded pub/sub.
 func TestRelay(t *testing.T) {
 	for name, start := range map[string]func(t *testing.T) (url string, sharded bool){
-		"one server": func(t *testing.T) (string, bool) { return startRedis(t).url(), false },
+		"one server": func(t *testing.T) (string, bool) { return redistest.Start(t).URL(), false },
 		"a cluster with sharded pub/sub": func(t *testing.T) (string, bool) {
-			r := startRedis(t, "--cluster-enabled", "yes")
-			out, err := exec.Command("redis-cli", "-p", r.port, "cluster", "addslotsrange", "0", "16383").CombinedOutput()
+			r := redistest.Start(t, "--cluster-enabled", "yes")
+			out, err := exec.Command("redis-cli", "-p", r.Port(), "cluster", "addslotsrange", "0", "16383").CombinedOutput()
 			if err != nil {
 				t.Fatalf("redis-cli: %v: %s", err, out)
 			}
 			eventually(t, 10*time.Second, "the cluster is up", func() bool {
-				out, _ := exec.Command("redis-cli", "-p", r.port, "cluster", "info").CombinedOutput()
+				out, _ := exec.Command("redis-cli", "-p", r.Port(), "cluster", "info").CombinedOutput()
 				return strings.Contains(string(out), "cluster_state:ok")
 			})
-			return r.url(), true
+			return r.URL(), true
 		},
 		"a primary that Sentinel names": func(t *testing.T) (string, bool) {
-			r := startRedis(t)
+			r := redistest.Start(t)
 			file := filepath.Join(t.TempDir(), "sentinel.conf")
-			if err := os.WriteFile(file, []byte("sentinel monitor plant 127.0.0.1 "+r.port+" 1\n"), 0o600); err != nil {
+			if err := os.WriteFile(file, []byte("sentinel monitor plant 127.0.0.1 "+r.Port()+" 1\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			return startServer(t, file, "--sentinel").url() + "?master_set=plant", false
+			return redistest.Start(t, file, "--sentinel").URL() + "?master_set=plant", false
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -200,9 +145,9 @@ func TestRelay(t *testing.T) {
 
 // TestRedisAway kills, stops and empties Redis while readings and alarms come.
 func TestRedisAway(t *testing.T) {
-	redis := startRedis(t)
+	redis := redistest.Start(t)
 	table := newAlarmTable()
-	a, b := instance(t, redis.url(), false, table), instance(t, redis.url(), false, table)
+	a, b := instance(t, redis.URL(), false, table), instance(t, redis.URL(), false, table)
 	a.awaitRelay()
 	b.awaitRelay()
 	alarms := b.listener("bob", "alarms").collect()
@@ -219,9 +164,9 @@ func TestRedisAway(t *testing.T) {
 	}
 	local := 0
 	for round, away := range []struct{ begin, end func() }{
-		{redis.kill, redis.start},
-		{func() { redis.signal(syscall.SIGSTOP) }, func() { redis.signal(syscall.SIGCONT) }},
-		{func() { _ = exec.Command("redis-cli", "-p", redis.port, "flushall").Run() }, func() {}},
+		{redis.Kill, redis.Run},
+		{redis.Pause, redis.Resume},
+		{redis.Flush, func() {}},
 	} {
 		away.begin()
 		began := time.Now()
@@ -271,13 +216,13 @@ func TestRedisAway(t *testing.T) {
 }
 
 func TestARelayWithoutRedisStartsLater(t *testing.T) {
-	redis := startRedis(t)
-	redis.kill()
+	redis := redistest.Start(t)
+	redis.Kill()
 	table := newAlarmTable()
-	a := instance(t, redis.url(), false, table)
+	a := instance(t, redis.URL(), false, table)
 	c := a.listener("ann", "gateways/1")
 	a.hub.Publish([]Reading{at(1, 1)})
 	c.skip("sensor_data")
-	redis.start()
+	redis.Run()
 	a.awaitRelay()
 }

@@ -2,55 +2,19 @@ package server_test
 
 import (
 	"fmt"
-	"net"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/internal/redistest"
 	"github.com/oei-ms/oei-ms/server"
 )
 
-// startRedis starts a Redis on a free port and returns how to stop it and to start it again.
-func startRedis(t *testing.T) (url string, stop, again func()) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := ln.Addr().String()
-	ln.Close()
-	_, port, _ := net.SplitHostPort(addr)
-	var cmd *exec.Cmd
-	again = func() {
-		t.Helper()
-		cmd = exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
-		if err := cmd.Start(); err != nil {
-			t.Fatalf("this test needs Redis: %v", err)
-		}
-		within(t, 10*time.Second, "Redis answers", func() bool {
-			conn, err := net.Dial("tcp", addr)
-			if err == nil {
-				conn.Close()
-			}
-			return err == nil
-		})
-	}
-	stop = func() {
-		if cmd != nil {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-			cmd = nil
-		}
-	}
-	t.Cleanup(stop)
-	return "redis://" + addr, stop, again
-}
-
 func TestFailedLoginsAreCountedForAllInstancesWhileRedisIsThere(t *testing.T) {
-	url, stop, again := startRedis(t)
-	withRedis := func(c *server.Config, _ *server.Deps) { c.RedisURL = url }
+	redis := redistest.Start(t)
+	redis.Kill() // it comes later
+	withRedis := func(c *server.Config, _ *server.Deps) { c.RedisURL = redis.URL() }
 	dsn := pgtest.DSN(t) + " synchronous_commit=on"
 	a, b := startOn(t, dsn, withRedis), startOn(t, dsn, withRedis)
 	fail := func(s *system, username string, n int) (last int) {
@@ -65,7 +29,7 @@ func TestFailedLoginsAreCountedForAllInstancesWhileRedisIsThere(t *testing.T) {
 	if x, y := fail(a, "viewer", 1), fail(b, "viewer", 1); x != 429 || y != 401 {
 		t.Errorf("then each counts for itself: got %d and %d, want 429 and 401", x, y)
 	}
-	again()
+	redis.Run()
 	within(t, 10*time.Second, "Redis is used", func() bool {
 		_, errA := a.auth.CheckRedis(t.Context())
 		_, errB := b.auth.CheckRedis(t.Context())
@@ -85,7 +49,7 @@ func TestFailedLoginsAreCountedForAllInstancesWhileRedisIsThere(t *testing.T) {
 	if got := fail(a, "engineer", 9); got != 401 {
 		t.Errorf("after a success: got %d", got)
 	}
-	stop()
+	redis.Kill()
 	began := time.Now()
 	if got := a.tryLogin("operator", password).StatusCode; got != 200 {
 		t.Errorf("with Redis gone: got %d", got)

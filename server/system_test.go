@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/oei-ms/oei-ms/gen/client"
 	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/internal/syncbuf"
 	"github.com/oei-ms/oei-ms/notify"
 	"github.com/oei-ms/oei-ms/push"
 	"github.com/oei-ms/oei-ms/server"
@@ -46,7 +46,7 @@ type system struct {
 	notifier *notify.Notifier
 	url      string
 	http     *http.Client
-	log      *syncBuffer
+	log      *syncbuf.Buffer
 	stop     func() // waits until the server has stopped
 	users    map[store.Role]store.User
 	made     int
@@ -63,7 +63,7 @@ func start(t *testing.T, options ...option) *system {
 // startOn is start on a database that may have users.
 func startOn(t *testing.T, dsn string, options ...option) *system {
 	t.Helper()
-	s := &system{t: t, log: &syncBuffer{}, users: map[store.Role]store.User{}}
+	s := &system{t: t, log: &syncbuf.Buffer{}, users: map[store.Role]store.User{}}
 	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
 	if s.store, err = store.Open(t.Context(), dsn, store.DefaultConfig(), log); err != nil {
@@ -267,22 +267,4 @@ func (s *system) addReadings(sensor int64, n int, end time.Time) {
 	if _, err := s.write(s.t.Context(), rs); err != nil {
 		s.t.Fatal(err)
 	}
-}
-
-// syncBuffer keeps the log.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }

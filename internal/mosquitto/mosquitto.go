@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/oei-ms/oei-ms/internal/loopback"
 )
 
 // Broker is a mosquitto that listens on loopback and keeps sessions and messages over a restart.
@@ -57,8 +59,12 @@ func newBroker(t testing.TB) *Broker {
 			t.Fatal("mosquitto: this test needs it: apt-get install mosquitto, or ./task setup")
 		}
 	}
+	port, err := loopback.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
-	return &Broker{t: t, path: path, dir: dir, conf: filepath.Join(dir, "mosquitto.conf"), port: freePort(t)}
+	return &Broker{t: t, path: path, dir: dir, conf: filepath.Join(dir, "mosquitto.conf"), port: port}
 }
 
 // start runs the broker with these lines behind a listener on loopback.
@@ -124,15 +130,4 @@ func (b *Broker) end(sig os.Signal) {
 		b.t.Errorf("mosquitto: %v", err)
 	}
 	_ = b.cmd.Wait() // it was signalled
-}
-
-// freePort is a port that was free a moment ago.
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
