@@ -56,13 +56,25 @@ func TestFaultPausedInMidTransition(t *testing.T) {
 		if round%4 < 3 {
 			upTo(random, time.Second)
 		} else {
-			<-again // when PostgreSQL has ended it
+			select {
+			case <-again: // when PostgreSQL has ended it
+			case <-time.After(60 * time.Second):
+				other.stacks()
+				t.Fatalf("round %d: the other one waits for ever", round)
+			}
 		}
 		release()
 		_ = one.cmd.Process.Signal(syscall.SIGCONT)
 		for range 2 {
-			if err := <-published; err != nil {
-				t.Fatalf("round %d: %v", round, err)
+			select {
+			case err := <-published:
+				if err != nil {
+					t.Fatalf("round %d: %v", round, err)
+				}
+			case <-time.After(60 * time.Second):
+				one.stacks()
+				other.stacks()
+				t.Fatalf("round %d: not acknowledged", round)
 			}
 		}
 	}

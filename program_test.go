@@ -147,6 +147,15 @@ func (p *process) stop() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
+// stacks ends it so that what its goroutines are doing stands in what it said.
+func (p *process) stacks() {
+	_ = p.cmd.Process.Signal(syscall.SIGQUIT)
+	select {
+	case <-p.ended:
+	case <-time.After(5 * time.Second):
+	}
+}
+
 // login returns a client of the API that is logged in as the admin.
 func (p *process) login() *client.ClientWithResponses {
 	p.t.Helper()

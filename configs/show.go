@@ -9,8 +9,10 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 )
 
 // Write shows every setting in effect, by the name of its variable, and where it is from. Secrets are masked.
@@ -66,6 +68,8 @@ func (s setting) shown() string {
 			pairs = append(pairs, name+"="+value[name])
 		}
 		return strings.Join(pairs, ",")
+	case time.Duration:
+		return s.shownTime(value)
 	case string:
 		switch {
 		case !s.secret || value == "":
@@ -76,6 +80,21 @@ func (s setting) shown() string {
 		return mask
 	}
 	return fmt.Sprint(s.field.Interface())
+}
+
+// shownTime is a time as one would set it.
+func (s setting) shownTime(d time.Duration) string {
+	if s.name() == minutesName {
+		return strconv.FormatFloat(d.Minutes(), 'f', -1, 64)
+	}
+	text := d.String() // 24h0m0s
+	if whole, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = whole + "m"
+	}
+	if whole, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = whole + "h"
+	}
+	return text
 }
 
 var dsnPassword = regexp.MustCompile(`(?i)\b(\w*password|passfile)\s*=\s*('(?:[^'\\]|\\.)*'|\S*)`)

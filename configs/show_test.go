@@ -64,6 +64,31 @@ func TestTheTableSaysWhereEachSettingIsFrom(t *testing.T) {
 	}
 }
 
+func TestTimesAreShownAsTheyAreSet(t *testing.T) {
+	tests := map[string]struct{ name, value string }{
+		"the old variable is in minutes": {"ACCESS_TOKEN_EXPIRE_MINUTES", "45"},
+		"and in parts of them":           {"ACCESS_TOKEN_EXPIRE_MINUTES", "1.5"},
+		"days":                           {"OEI_MQTT_SESSION_EXPIRY", "720h"},
+		"minutes":                        {"OEI_SERVER_IDLE_TIMEOUT", "10m"},
+		"a minute and some":              {"OEI_SERVER_IDLE_TIMEOUT", "1m10s"},
+		"hours and minutes":              {"OEI_SERVER_REFRESH_TTL", "20h30m"},
+		"hours and seconds":              {"OEI_SERVER_REFRESH_TTL", "10h0m20s"},
+		"seconds":                        {"OEI_SERVER_READ_TIMEOUT", "20s"},
+		"less than a second":             {"OEI_INGEST_LINGER", "2.5ms"},
+		"none":                           {"OEI_STORE_RETENTION", "0s"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := mustLoad(t, sources{env: []string{test.name + "=" + test.value}})
+			for _, s := range c.settings() {
+				if s.name() == test.name && s.shown() != test.value {
+					t.Errorf("got %s, want %s", s.shown(), test.value)
+				}
+			}
+		})
+	}
+}
+
 func TestPasswordsInAddressesAreMasked(t *testing.T) {
 	tests := map[string]struct{ address, want string }{
 		"a URL":                     {"postgres://u:hunter2@db/x?sslmode=disable", "postgres://u:" + mask + "@db/x?sslmode=disable"},

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -67,6 +68,8 @@ type Source struct {
 	replies   *replies
 	dropped   prometheus.Counter
 	connected atomic.Bool
+	trouble   trouble                                    // why it is not
+	since     atomic.Int64                               // when it was connected last, in Unix nanoseconds
 	manager   atomic.Pointer[autopaho.ConnectionManager] // set while Run does
 	link      atomic.Pointer[link]                       // to the broker; set before there is anything to read
 
@@ -101,13 +104,24 @@ func NewSource(cfg SourceConfig, submit func(context.Context, Message) error, lo
 	return s
 }
 
-// Check reports whether the broker is there, and what an acknowledgement is worth with it.
+// Check reports whether the broker is there, and what an acknowledgement is worth with it, or what is in the way.
 func (s *Source) Check(context.Context) (string, error) {
-	addr := net.JoinHostPort(s.cfg.Host, strconv.Itoa(s.cfg.Port))
 	if !s.connected.Load() {
-		return "", fmt.Errorf("not connected to the broker at %s", addr)
+		detail := s.broker() + " " + cmp.Or(s.trouble.String(), "is not connected yet")
+		return detail, errors.New(detail)
 	}
-	return addr + "; a gateway's PUBACK is this broker's promise, ours to the broker follows the commit", nil
+	return s.addr() + "; a gateway's PUBACK is this broker's promise, ours to the broker follows the commit", nil
+}
+
+func (s *Source) addr() string { return net.JoinHostPort(s.cfg.Host, strconv.Itoa(s.cfg.Port)) }
+
+func (s *Source) broker() string { return "the broker at " + s.addr() }
+
+// complain keeps what is wrong for those who ask, and logs it when it is news.
+func (s *Source) complain(ctx context.Context, text string, err error) {
+	if s.trouble.set(text) {
+		s.log.WarnContext(ctx, "no readings from the mqtt broker", "problem", s.broker()+" "+text, "error", err)
+	}
 }
 
 // Run keeps a connection to the broker until ctx ends. Stop the pipeline first, so that what was committed is acknowledged.
@@ -146,16 +160,19 @@ func (s *Source) Publish(ctx context.Context, topic string, payload []byte) erro
 		Topic: topic, QoS: 1, Payload: payload, Properties: &paho.PublishProperties{ContentType: "application/json"},
 	})
 	if res != nil && res.ReasonCode >= 0x80 {
-		return fmt.Errorf("the broker refused it with 0x%x", res.ReasonCode)
+		return errors.New(s.broker() + " " + ofPublishing(topic, res.ReasonCode))
 	}
 	return err
 }
+
+// shortLived is a connection that somebody has ended on purpose.
+const shortLived = 5 * time.Second
 
 // acksInterval is how often acknowledgements are sent.
 const acksInterval = 5 * time.Millisecond
 
 func (s *Source) clientConfig(ctx context.Context) autopaho.ClientConfig {
-	u := &url.URL{Scheme: "mqtt", Host: net.JoinHostPort(s.cfg.Host, strconv.Itoa(s.cfg.Port))}
+	u := &url.URL{Scheme: "mqtt", Host: s.addr()}
 	cfg := autopaho.ClientConfig{
 		ServerUrls:            []*url.URL{u},
 		KeepAlive:             20,
@@ -175,25 +192,31 @@ func (s *Source) clientConfig(ctx context.Context) autopaho.ClientConfig {
 			return c, nil
 		},
 		OnConnectionUp: func(cm *autopaho.ConnectionManager, ack *paho.Connack) {
+			s.since.Store(time.Now().UnixNano())
 			s.log.InfoContext(ctx, "connected to the mqtt broker", "broker", u.Host, "session_present", ack.SessionPresent)
 			s.aside.Go(func() { s.subscribe(ctx, cm) })
 		},
 		OnConnectionDown: func() bool {
 			s.connected.Store(false)
 			s.discard()
+			s.trouble.set("is lost, and tried again")
 			s.log.WarnContext(ctx, "lost the mqtt broker", "broker", u.Host)
+			if time.Since(time.Unix(0, s.since.Load())) < shortLived {
+				s.complain(ctx, "ends the connection as soon as it is made: another client may have the same OEI_MQTT_CLIENT_ID, which is to be each instance's own", nil)
+			}
 			return true
 		},
-		OnConnectError: func(err error) {
-			s.log.WarnContext(ctx, "cannot connect to the mqtt broker", "broker", u.Host, "error", err)
-		},
+		OnConnectError: func(err error) { s.complain(ctx, s.cfg.ofConnecting(err), err) },
 		ClientConfig: paho.ClientConfig{
 			ClientID:                   s.cfg.ClientID,
 			EnableManualAcknowledgment: true,
 			SendAcksInterval:           acksInterval,
 			OnPublishReceived:          []func(paho.PublishReceived) (bool, error){s.receive},
 			OnClientError:              func(error) { s.link.Load().cut() },
-			OnServerDisconnect:         func(*paho.Disconnect) { s.link.Load().cut() },
+			OnServerDisconnect: func(d *paho.Disconnect) {
+				s.link.Load().cut()
+				s.log.WarnContext(ctx, "the mqtt broker ends the connection", "problem", s.broker()+" "+ofDisconnect(d.ReasonCode))
+			},
 		},
 	}
 	return cfg
@@ -263,19 +286,20 @@ func (s *Source) subscribe(ctx context.Context, cm *autopaho.ConnectionManager) 
 	}
 	for {
 		attempt, cancel := context.WithTimeout(ctx, patience)
-		_, err := cm.Subscribe(attempt, sub)
+		ack, err := cm.Subscribe(attempt, sub)
 		if err == nil && s.cfg.ShareGroup != formerGroup {
 			_, err = cm.Unsubscribe(attempt, former) // else everything came twice
 		}
 		cancel()
 		switch {
 		case err == nil:
+			s.trouble.set("")
 			s.connected.Store(true)
 			return
 		case ctx.Err() != nil || errors.Is(err, autopaho.ConnectionDownError):
 			return
 		}
-		s.log.ErrorContext(ctx, "cannot subscribe at the mqtt broker; let this user read sensors/# and gateways/#", "error", err)
+		s.complain(ctx, ofSubscribing(sub, ack, err), err)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():

@@ -27,8 +27,8 @@ func TestHandshakesAreBounded(t *testing.T) {
 	if err == nil || res.StatusCode != http.StatusTooManyRequests || res.Header.Get("Retry-After") == "" {
 		t.Fatalf("got %v, want 429 and when to come again", res)
 	}
-	if plain, err := http.Get("http" + w.url[2:]); err != nil || plain.StatusCode != http.StatusBadRequest { // no handshake
-		t.Errorf("got %v, %v; want 400", plain, err)
+	if plain, err := http.Get("http" + w.url[2:]); err != nil || plain.StatusCode != http.StatusUpgradeRequired { // no handshake
+		t.Errorf("got %v, %v; want 426", plain, err)
 	} else {
 		plain.Body.Close()
 	}

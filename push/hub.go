@@ -25,7 +25,13 @@ var (
 	ErrUnknownTopic     = errors.New("unknown topic")
 )
 
-var errHandshakes = errors.New("too many handshakes just now")
+// Why a request does not become a WebSocket.
+var (
+	errHandshakes   = errors.New("too many handshakes just now")
+	errNoHandshake  = errors.New("this address is for WebSocket clients, as ws:// or wss://: the request asks for no upgrade to a WebSocket of version 13")
+	errBadHandshake = errors.New("the WebSocket handshake is not valid: Sec-WebSocket-Key has to be 16 bytes in Base64")
+	errOrigin       = errors.New("pages of this Origin may not connect; OEI_PUSH_ALLOWED_ORIGINS names those that may")
+)
 
 // Identity is who stands behind a connection, until Expires.
 type Identity struct {
@@ -99,15 +105,33 @@ func NewHub(cfg Config, auth Auth, log *slog.Logger, reg prometheus.Registerer) 
 		WriteBufferSize:  1 << 10,
 		WriteBufferPool:  new(sync.Pool),
 		CheckOrigin:      h.originAllowed,
-		Error: func(w http.ResponseWriter, r *http.Request, status int, reason error) {
-			if h.Refuse == nil {
-				http.Error(w, http.StatusText(status), status)
-				return
-			}
-			h.Refuse(w, r, status, reason)
-		},
+		Error:            h.refuse,
 	}
 	return h
+}
+
+// refuse answers a request that does not become a WebSocket, in our words where the library has its own.
+func (h *Hub) refuse(w http.ResponseWriter, r *http.Request, status int, reason error) {
+	switch {
+	case !isHandshake(r):
+		w.Header().Set("Connection", "Upgrade")
+		w.Header().Set("Upgrade", "websocket")
+		status, reason = http.StatusUpgradeRequired, errNoHandshake
+	case status == http.StatusForbidden:
+		reason = errOrigin
+	case status == http.StatusBadRequest:
+		reason = errBadHandshake
+	}
+	if h.Refuse == nil {
+		http.Error(w, reason.Error(), status)
+		return
+	}
+	h.Refuse(w, r, status, reason)
+}
+
+// isHandshake reports whether r asks for a WebSocket of the one version there is.
+func isHandshake(r *http.Request) bool {
+	return websocket.IsWebSocketUpgrade(r) && r.Header.Get("Sec-WebSocket-Version") == "13"
 }
 
 // originAllowed keeps other sites' pages out. Programs, which send no Origin, it leaves to their tokens.
@@ -128,9 +152,9 @@ func (h *Hub) originAllowed(r *http.Request) bool {
 // id is who the handshake authenticated, nil when the client has to send an auth frame. The connection listens to topics
 // from the start: with an id the caller has allowed them, without one Allow is asked after the auth frame.
 func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, id *Identity, topics []string) {
-	if websocket.IsWebSocketUpgrade(r) && !h.handshakes.Allow() {
+	if isHandshake(r) && !h.handshakes.Allow() {
 		w.Header().Set("Retry-After", "1")
-		h.upgrader.Error(w, r, http.StatusTooManyRequests, errHandshakes)
+		h.refuse(w, r, http.StatusTooManyRequests, errHandshakes)
 		return
 	}
 	ws, err := h.upgrader.Upgrade(hijacker{w}, r, nil)

@@ -162,9 +162,9 @@ var rows = map[string]row{
 	"listEventsOfAlarm": {store.Viewer, atAlarm("/events"), "", 200},
 	"explainAlarm":      {store.Viewer, atAlarm("/explain"), "", 200},
 	"createTicket":      {store.Viewer, at("/api/ws/ticket"), "", 201},
-	"stream":            {anonymous, at("/ws"), "", 400}, // let in, and then found not to be a WebSocket
-	"streamAlarms":      {anonymous, at("/ws/alarms"), "", 400},
-	"streamSensor":      {anonymous, atSensor("/ws/sensors/%d"), "", 400},
+	"stream":            {anonymous, at("/ws"), "", 426}, // let in, and then found not to be a WebSocket
+	"streamAlarms":      {anonymous, at("/ws/alarms"), "", 426},
+	"streamSensor":      {anonymous, atSensor("/ws/sensors/%d"), "", 426},
 	"getHealth":         {public, at("/health"), "", 200},
 	"getLive":           {public, at("/health/live"), "", 200},
 	"getReady":          {public, at("/health/ready"), "", 200},

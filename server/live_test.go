@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/oei-ms/oei-ms/gen/client"
 	"github.com/oei-ms/oei-ms/push"
 	"github.com/oei-ms/oei-ms/store"
 )
@@ -160,4 +162,47 @@ func TestLogoutEndsTheLiveConnectionsOfTheSession(t *testing.T) {
 	}
 	_ = stays.WriteJSON(members{"type": "unsubscribe", "topics": []string{"sensors/1"}})
 	expect(t, stays, "unsubscribed")
+}
+
+func TestARequestThatIsNoHandshakeIsToldSo(t *testing.T) {
+	s := start(t)
+	token := "Bearer " + s.token(s.users[store.Viewer])
+	handshake := []string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA=="}
+	tests := map[string]struct {
+		header       []string
+		status       int
+		kind, detail string
+	}{
+		"asked for as a page":    {nil, 426, "upgrade-required", "WebSocket clients"},
+		"an older version":       {append(handshake, "Sec-WebSocket-Version", "8"), 426, "upgrade-required", "version 13"},
+		"a key that is none":     {[]string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13"}, 400, "invalid-request", "Sec-WebSocket-Key"},
+		"a page of another site": {append(handshake, "Sec-WebSocket-Version", "13", "Origin", "https://evil.example"), 403, "forbidden", "OEI_PUSH_ALLOWED_ORIGINS"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			req, err := http.NewRequestWithContext(t.Context(), "GET", s.url+"/ws/alarms", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", token)
+			for i := 0; i < len(tt.header); i += 2 {
+				req.Header.Set(tt.header[i], tt.header[i+1])
+			}
+			res, err := s.http.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			var p client.Problem
+			if err := json.NewDecoder(res.Body).Decode(&p); err != nil {
+				t.Fatal(err)
+			}
+			if res.StatusCode != tt.status || p.Type != "/problems/"+tt.kind || !strings.Contains(p.Detail, tt.detail) || strings.Contains(p.Detail, "websocket:") {
+				t.Errorf("got %d %+v, want %d %s", res.StatusCode, p, tt.status, tt.detail)
+			}
+			if got := res.Header.Get("Upgrade"); (tt.status == 426) != (got == "websocket") {
+				t.Errorf("Upgrade: got %q", got)
+			}
+		})
+	}
 }

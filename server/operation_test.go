@@ -24,6 +24,9 @@ func checks(cs ...server.Check) option {
 func TestHealthIsThatOfTheDependencies(t *testing.T) {
 	well := func(context.Context) (string, error) { return "fine", nil }
 	ill := func(context.Context) (string, error) { return "", errors.New("password of db01 is wrong") }
+	refused := func(context.Context) (string, error) {
+		return "it refuses the user", errors.New("password of mq01 is wrong")
+	}
 	hangs := func(context.Context) (string, error) { time.Sleep(2500 * time.Millisecond); return "late", nil }
 	check := func(name string, required bool, f func(context.Context) (string, error)) server.Check {
 		return server.Check{Name: name, Kind: "external", Required: required, Func: f}
@@ -38,6 +41,7 @@ func TestHealthIsThatOfTheDependencies(t *testing.T) {
 		"all well":                 {[]server.Check{check("database", true, well), check("redis", false, well)}, 200, "ok", 200, "fine"},
 		"what it can do without":   {[]server.Check{check("database", true, well), check("redis", false, ill)}, 200, "degraded", 200, "does not answer as it should"},
 		"what it cannot":           {[]server.Check{check("redis", false, ill), check("database", true, ill)}, 503, "down", 503, "does not answer as it should"},
+		"what says why":            {[]server.Check{check("database", true, well), check("mqtt", true, refused)}, 503, "down", 503, "it refuses the user"},
 		"what hangs":               {[]server.Check{check("redis", false, well), check("database", true, hangs)}, 503, "down", 503, "does not answer"},
 		"nothing to depend on yet": {nil, 200, "ok", 200, ""},
 	}
@@ -57,8 +61,12 @@ func TestHealthIsThatOfTheDependencies(t *testing.T) {
 			if n := len(h.Dependencies); n > 0 && h.Dependencies[n-1].Detail != test.detailOfTheLastOnes {
 				t.Errorf("detail: got %q, want %q", h.Dependencies[n-1].Detail, test.detailOfTheLastOnes)
 			}
-			if ready := must(c.GetReadyWithResponse(t.Context())); ready.StatusCode() != test.ready {
+			ready := must(c.GetReadyWithResponse(t.Context()))
+			if ready.StatusCode() != test.ready {
 				t.Errorf("ready: got %d, want %d", ready.StatusCode(), test.ready)
+			}
+			if test.ready == 503 && !strings.Contains(ready.JSON503.Detail, ": "+test.detailOfTheLastOnes+".") {
+				t.Errorf("ready: got %q, want %q in it", ready.JSON503.Detail, test.detailOfTheLastOnes)
 			}
 			if live := must(c.GetLiveWithResponse(t.Context())); live.StatusCode() != 200 {
 				t.Errorf("live: got %d", live.StatusCode())

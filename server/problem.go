@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -96,6 +97,12 @@ func tooMany(wait time.Duration) *problem {
 		status: http.StatusTooManyRequests, detail: "Too many failed tries; wait " + seconds + " seconds.",
 		header: map[string]string{"Retry-After": seconds},
 	}
+}
+
+// sentence is the text of an error that is meant for people.
+func sentence(err error) string {
+	text := err.Error()
+	return strings.ToUpper(text[:1]) + text[1:] + "."
 }
 
 // asProblem says how err is answered; nil when it shows the inside and so is a 500.

@@ -72,7 +72,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 	d.Registry.MustRegister(d.Auth.passwords.checks)
 	d.Auth.ended = d.Hub.EndSession
 	d.Hub.Refuse = func(w http.ResponseWriter, r *http.Request, status int, reason error) {
-		s.fail(w, r, &problem{status: status, detail: reason.Error()})
+		s.fail(w, r, &problem{status: status, detail: sentence(reason)})
 	}
 	e := echo.New()
 	e.Use(s.observe)

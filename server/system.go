@@ -14,7 +14,8 @@ const (
 	checkFresh  = time.Second     // anybody may ask for health, so the dependencies are not asked each time
 )
 
-// Check asks a dependency how it is. Name is database, mqtt or redis, Kind embedded or external.
+// Check asks a dependency how it is. Name is database, mqtt or redis, Kind embedded or external. Anybody is told the detail, with an
+// error too, and nobody the error.
 type Check struct {
 	Name, Kind string
 	Required   bool // whether the service is of use without it
@@ -74,9 +75,13 @@ func (c Check) ask(ctx context.Context) api.Dependency {
 	d.LatencyMs = float64(time.Since(started).Microseconds()) / 1000
 	d.Detail = a.detail
 	if a.err != nil {
-		d.State, d.Detail = api.DependencyStateDown, "does not answer as it should"
-		if errors.Is(a.err, context.DeadlineExceeded) {
+		d.State = api.DependencyStateDown
+		switch {
+		case d.Detail != "":
+		case errors.Is(a.err, context.DeadlineExceeded):
 			d.Detail = "does not answer"
+		default:
+			d.Detail = "does not answer as it should"
 		}
 	}
 	return d
@@ -117,7 +122,7 @@ func (s *Server) GetReady(ctx context.Context, _ api.GetReadyRequestObject) (api
 	}
 	for _, d := range s.health.dependencies(ctx) {
 		if d.Required && d.State == api.DependencyStateDown {
-			return api.GetReady503JSONResponse{Status: api.ReadinessStatusNotReady, Detail: "Waits for " + string(d.Name) + "."}, nil
+			return api.GetReady503JSONResponse{Status: api.ReadinessStatusNotReady, Detail: "Waits for " + string(d.Name) + ": " + d.Detail + "."}, nil
 		}
 	}
 	return api.GetReady200JSONResponse{Status: api.ReadinessStatusReady}, nil

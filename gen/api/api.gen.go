@@ -3400,6 +3400,9 @@ type Unavailable = Problem
 // UnsupportedMediaType An error, after RFC 9457.
 type UnsupportedMediaType = Problem
 
+// UpgradeRequired An error, after RFC 9457.
+type UpgradeRequired = Problem
+
 // WhatGoes defines model for WhatGoes.
 type WhatGoes = Deletion
 
@@ -7161,6 +7164,15 @@ type UnavailableApplicationProblemPlusJSONResponse struct {
 }
 
 type UnsupportedMediaTypeApplicationProblemPlusJSONResponse Problem
+
+type UpgradeRequiredResponseHeaders struct {
+	Upgrade *string
+}
+type UpgradeRequiredApplicationProblemPlusJSONResponse struct {
+	Body Problem
+
+	Headers UpgradeRequiredResponseHeaders
+}
 
 type WhatGoesJSONResponse Deletion
 

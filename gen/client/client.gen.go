@@ -3400,6 +3400,9 @@ type Unavailable = Problem
 // UnsupportedMediaType An error, after RFC 9457.
 type UnsupportedMediaType = Problem
 
+// UpgradeRequired An error, after RFC 9457.
+type UpgradeRequired = Problem
+
 // WhatGoes defines model for WhatGoes.
 type WhatGoes = Deletion
 

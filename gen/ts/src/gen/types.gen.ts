@@ -4663,6 +4663,10 @@ export type StreamAlarmsErrors = {
      */
     403: Problem;
     /**
+     * This is a WebSocket, and the request does not ask for one; connect by a WebSocket client.
+     */
+    426: Problem;
+    /**
      * Over a limit; try again after `Retry-After` seconds.
      */
     429: Problem;
