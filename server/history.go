@@ -118,7 +118,9 @@ func (s *Server) historyRequest(ctx context.Context, p api.GetHistoryParams) (*h
 	} else if h.interval.Buckets(h.start, h.end)-2 > most {
 		return nil, tooFine(h.start, h.end, h.zone, len(h.sensors))
 	}
-	h.bounds = h.interval.Bounds(h.start, h.end, h.zone)
+	if h.bounds, err = h.interval.Bounds(h.start, h.end, h.zone); err != nil {
+		return nil, err
+	}
 	switch n := len(h.bounds) - 1; {
 	case p.Limit != nil && n > *p.Limit:
 		h.bounds = h.bounds[:*p.Limit+1]

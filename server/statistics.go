@@ -38,6 +38,10 @@ func (s *Server) GetStatistics(ctx context.Context, req api.GetStatisticsRequest
 			return nil, invalid("interval", reason+"or a shorter range")
 		}
 	}
+	bounds, err := interval.Bounds(p.Start, p.End, zone)
+	if err != nil {
+		return nil, err
+	}
 	if err := s.checkSensors(ctx, sensors); err != nil {
 		return nil, err
 	}
@@ -46,7 +50,7 @@ func (s *Server) GetStatistics(ctx context.Context, req api.GetStatisticsRequest
 		names = []string{"p05", "p50", "p95"}
 	}
 	q := store.HistoryQuery{
-		Sensors: sensors, Start: p.Start, End: p.End, Bounds: interval.Bounds(p.Start, p.End, zone), Ends: true, Now: time.Now(),
+		Sensors: sensors, Start: p.Start, End: p.End, Bounds: bounds, Ends: true, Now: time.Now(),
 		Gap: time.Duration(*p.GapSeconds) * time.Second,
 	}
 	for _, name := range names {

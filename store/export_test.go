@@ -15,6 +15,7 @@ var (
 	Int16s      = int16s
 	Explain     = explain
 	ID          = id
+	BoundsFrom  = boundsFrom
 )
 
 // Connector is connector without parameters.

@@ -28,6 +28,14 @@ func interval(t testing.TB, name string) store.Interval {
 	return i
 }
 
+// boundsOf are those of the buckets of [start, end).
+func boundsOf(t testing.TB, width string, start, end time.Time, zone *time.Location) []time.Time {
+	t.Helper()
+	bounds, err := interval(t, width).Bounds(start, end, zone)
+	ok(t, err)
+	return bounds
+}
+
 func instant(t testing.TB, text string) time.Time {
 	t.Helper()
 	at, err := time.Parse(time.RFC3339, text)
@@ -57,7 +65,7 @@ func TestDaysAreAsLongAsTheClockMakesThem(t *testing.T) {
 		"a range that ends where one begins": {"UTC", "2026-03-01T00:10:00Z", "2026-03-01T02:00:00Z", "1h", []float64{1, 1}},
 	}
 	for name, tt := range tests {
-		bounds := interval(t, tt.interval).Bounds(instant(t, tt.start), instant(t, tt.end), zone(t, tt.zone))
+		bounds := boundsOf(t, tt.interval, instant(t, tt.start), instant(t, tt.end), zone(t, tt.zone))
 		var hours []float64
 		for i := 1; i < len(bounds); i++ {
 			hours = append(hours, bounds[i].Sub(bounds[i-1]).Hours())
@@ -89,7 +97,7 @@ func TestBucketsAreThoseOfDateTrunc(t *testing.T) {
 			if name == "Australia/Lord_Howe" && width == "1h" {
 				continue // PostgreSQL has hours there that overlap when the clock goes half an hour; ours end when it does
 			}
-			q := store.HistoryQuery{Sensors: []int64{sensor}, Start: start, End: end, Bounds: interval(t, width).Bounds(start, end, zone(t, name)), Now: end}
+			q := store.HistoryQuery{Sensors: []int64{sensor}, Start: start, End: end, Bounds: boundsOf(t, width, start, end, zone(t, name)), Now: end}
 			found, _, err := s.History(t.Context(), q)
 			ok(t, err)
 			var got []string
@@ -162,7 +170,7 @@ func TestHistoryIsWhatTheReadingsAmountTo(t *testing.T) {
 		for _, width := range []string{"1m", "15m", "1h", "1d"} {
 			q := store.HistoryQuery{
 				Sensors: sensors, Start: start, End: end, Ends: true, Percentiles: []float64{0.5}, Gap: 30 * time.Second, Now: end.Add(-time.Minute),
-				Bounds: interval(t, width).Bounds(start, end, time.UTC),
+				Bounds: boundsOf(t, width, start, end, time.UTC),
 			}
 			found, _, err := s.History(t.Context(), q)
 			ok(t, err)

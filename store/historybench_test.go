@@ -45,10 +45,10 @@ func BenchmarkHistory(b *testing.B) {
 	b.Logf("rolled up in %v", time.Since(began))
 	run(b, db, `VACUUM ANALYZE`)
 	for name, q := range map[string]store.HistoryQuery{
-		"30 days by hour": {Start: start, End: now, Bounds: interval(b, "1h").Bounds(start, now, time.UTC)},
-		"a day by minute": {Start: now.AddDate(0, 0, -3), End: now.AddDate(0, 0, -2), Bounds: interval(b, "1m").Bounds(now.AddDate(0, 0, -3), now.AddDate(0, 0, -2), time.UTC)},
-		"today by minute": {Start: now.AddDate(0, 0, -1), End: now, Bounds: interval(b, "1m").Bounds(now.AddDate(0, 0, -1), now, time.UTC)},
-		"30 days by day":  {Start: start, End: now, Bounds: interval(b, "1d").Bounds(start, now, time.UTC)},
+		"30 days by hour": {Start: start, End: now, Bounds: boundsOf(b, "1h", start, now, time.UTC)},
+		"a day by minute": {Start: now.AddDate(0, 0, -3), End: now.AddDate(0, 0, -2), Bounds: boundsOf(b, "1m", now.AddDate(0, 0, -3), now.AddDate(0, 0, -2), time.UTC)},
+		"today by minute": {Start: now.AddDate(0, 0, -1), End: now, Bounds: boundsOf(b, "1m", now.AddDate(0, 0, -1), now, time.UTC)},
+		"30 days by day":  {Start: start, End: now, Bounds: boundsOf(b, "1d", start, now, time.UTC)},
 	} {
 		q.Sensors, q.Ends, q.Now = []int64{1}, true, now
 		for _, source := range []store.Source{store.SourceOf(q), store.Raw} {

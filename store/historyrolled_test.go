@@ -75,7 +75,7 @@ func TestAHistoryOfRollupsIsThatOfTheReadings(t *testing.T) {
 			width := []string{"1m", "15m", "1h", "6h", "1d", "1w"}[rnd.IntN(6)]
 			place := []string{"UTC", "Europe/Berlin", "Asia/Kolkata", "America/St_Johns"}[rnd.IntN(4)]
 			q := store.HistoryQuery{
-				Sensors: []int64{1, 2, 3, 4}, Start: start, End: end, Bounds: interval(t, width).Bounds(start, end, zone(t, place)), Ends: true, Now: now,
+				Sensors: []int64{1, 2, 3, 4}, Start: start, End: end, Bounds: boundsOf(t, width, start, end, zone(t, place)), Ends: true, Now: now,
 			}
 			if rnd.IntN(2) == 0 {
 				q.Percentiles, q.Gap = []float64{0.05, 0.5, rnd.Float64()}, time.Duration(1+rnd.IntN(1<<rnd.IntN(16)))*time.Second
@@ -164,7 +164,7 @@ func TestTheSourceIsTheCoarsestThatFits(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			end := start.Add(time.Duration(tt.hours) * time.Hour)
-			q := store.HistoryQuery{Start: start, End: end, Bounds: interval(t, tt.width).Bounds(start, end, zone(t, tt.zone))}
+			q := store.HistoryQuery{Start: start, End: end, Bounds: boundsOf(t, tt.width, start, end, zone(t, tt.zone))}
 			if tt.change != nil {
 				tt.change(&q)
 			}

@@ -55,7 +55,10 @@ func ParseInterval(name string) (Interval, bool) {
 // IntervalFor returns the finest interval that cuts [start, end) into at most so many buckets, if there is one.
 func IntervalFor(start, end time.Time, zone *time.Location, buckets int) (Interval, bool) {
 	for _, i := range intervals {
-		if i.Buckets(start, end)-2 <= buckets && len(i.Bounds(start, end, zone))-1 <= buckets {
+		if i.Buckets(start, end)-2 > buckets {
+			continue
+		}
+		if bounds, err := i.Bounds(start, end, zone); err == nil && len(bounds)-1 <= buckets {
 			return i, true
 		}
 	}
@@ -79,17 +82,36 @@ func (i Interval) Buckets(start, end time.Time) int {
 	return int(min(n, 1<<40))
 }
 
-// Bounds returns where the buckets of [start, end) begin, and where the last one ends: always two instants or more.
-func (i Interval) Bounds(start, end time.Time, zone *time.Location) []time.Time {
+// mostBounds is more than any answer has.
+const mostBounds = 1 << 20
+
+// Bounds returns where the buckets of [start, end) begin, and where the last one ends: always two instants or more. Too many are an
+// error, see Buckets, and so is a zone whose clock stands still.
+func (i Interval) Bounds(start, end time.Time, zone *time.Location) ([]time.Time, error) {
 	if i.width == 0 {
-		return []time.Time{start, end}
+		return []time.Time{start, end}, nil
 	}
-	bounds := []time.Time{i.floor(start, zone)}
-	for at := bounds[0]; at.Before(end) || len(bounds) < 2; {
-		at = i.next(at, zone)
-		bounds = append(bounds, at)
+	most := min(2*i.Buckets(start, end), mostBounds) // a change of the clock cuts one more off, and is a rare thing
+	bounds, err := boundsFrom(i.floor(start, zone), end, most, func(at time.Time) time.Time { return i.next(at, zone) })
+	if err != nil {
+		return nil, fmt.Errorf("buckets of %s in %s: %w", i, zone, err)
 	}
-	return bounds
+	return bounds, nil
+}
+
+// boundsFrom returns at and what next makes of it and so on, up to the first that is not before end.
+func boundsFrom(at, end time.Time, most int, next func(time.Time) time.Time) ([]time.Time, error) {
+	bounds := []time.Time{at}
+	for range most {
+		before := at
+		if at = next(before); !at.After(before) {
+			return nil, fmt.Errorf("%v is not after %v", at, before)
+		}
+		if bounds = append(bounds, at); !at.Before(end) {
+			return bounds, nil
+		}
+	}
+	return nil, fmt.Errorf("there are more than %d", most)
 }
 
 // floor returns the start of the bucket that t is in.

@@ -42,7 +42,7 @@ func TestADayIsWhatHasItsDate(t *testing.T) {
 			}
 		}
 		var got []string
-		for _, b := range interval(t, "1d").Bounds(start, end, place) {
+		for _, b := range boundsOf(t, "1d", start, end, place) {
 			if !b.Before(start) && b.Before(end) {
 				got = append(got, b.UTC().Format(time.RFC3339))
 			}
@@ -60,7 +60,7 @@ func TestBucketsFollowEachOther(t *testing.T) {
 		for _, width := range []string{"1m", "15m", "1h", "2h", "3h", "6h", "12h", "1d", "1w", "1mo"} {
 			for hour := range 72 {
 				start := instant(t, c.day+"T00:00:00Z").Add(time.Duration(hour-36)*time.Hour + 17*time.Minute)
-				bounds := interval(t, width).Bounds(start, start.Add(30*time.Hour), place)
+				bounds := boundsOf(t, width, start, start.Add(30*time.Hour), place)
 				if bounds[0].After(start) || !bounds[1].After(start) {
 					t.Errorf("%s in %s: %v is not in [%v, %v)", width, c.zone, start, bounds[0], bounds[1])
 				}
@@ -71,6 +71,30 @@ func TestBucketsFollowEachOther(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A clock that stands still, or goes by less than it should, costs an error and not all the memory there is.
+func TestBucketsEnd(t *testing.T) {
+	start := instant(t, "2026-03-01T00:00:00Z")
+	for name, tt := range map[string]struct {
+		step time.Duration
+		most int
+		want bool
+	}{
+		"as many as there may be":     {time.Minute, 60, true},
+		"more":                        {time.Minute, 59, false},
+		"a clock that stands still":   {0, 1 << 40, false},
+		"a clock that goes backwards": {-time.Minute, 1 << 40, false},
+		"a clock that hardly goes":    {time.Nanosecond, 100, false},
+	} {
+		got, err := store.BoundsFrom(start, start.Add(time.Hour), tt.most, func(at time.Time) time.Time { return at.Add(tt.step) })
+		if (err == nil) != tt.want || len(got) > tt.most+1 {
+			t.Errorf("%s: got %d bounds and %v", name, len(got), err)
+		}
+	}
+	if got, err := interval(t, "1s").Bounds(start, start.AddDate(1, 0, 0), time.UTC); err == nil {
+		t.Errorf("a year of seconds: got %d bounds, want an error", len(got))
 	}
 }
 
@@ -88,7 +112,7 @@ func TestDaysAboutMidnightAreThoseOfPostgres(t *testing.T) {
 			rs = append(rs, store.Reading{SensorID: sensor, Timestamp: at, Value: 1})
 		}
 		write(t, s, rs...)
-		q := store.HistoryQuery{Sensors: []int64{sensor}, Start: start, End: end, Bounds: interval(t, "1d").Bounds(start, end, place), Now: end}
+		q := store.HistoryQuery{Sensors: []int64{sensor}, Start: start, End: end, Bounds: boundsOf(t, "1d", start, end, place), Now: end}
 		found, _, err := s.History(t.Context(), q)
 		ok(t, err)
 		var got []string
