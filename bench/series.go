@@ -69,35 +69,41 @@ func series(ctx context.Context, o options) (err error) {
 	return nil
 }
 
-// prepare loads what is asked about, unless a run before has, and returns the keys of the gateways and where the load ends.
+// prepare loads what is asked about, or what a run that was cut off has left of it, and returns the keys of the gateways and where
+// the load ends.
 func prepare(ctx context.Context, db *sql.DB, dsn string, o options) ([]string, time.Time, error) {
-	const done = `
-		CREATE TABLE IF NOT EXISTS bench_load (loaded_until timestamptz NOT NULL, days integer NOT NULL);
-		SELECT max(loaded_until) FROM bench_load WHERE days = %d`
-	var end sql.Null[time.Time]
-	if err := db.QueryRowContext(ctx, fmt.Sprintf(done, o.days)).Scan(&end); err != nil {
-		return nil, end.V, err
-	}
-	if end.Valid {
-		keys := make([]string, o.gateways)
-		for i := range keys {
-			keys[i] = fmt.Sprintf("g%d", i+1)
+	for _, q := range []string{
+		`CREATE TABLE IF NOT EXISTS bench_load (loaded_until timestamptz NOT NULL, days integer NOT NULL)`,
+		`ALTER TABLE bench_load ADD COLUMN IF NOT EXISTS done boolean NOT NULL DEFAULT true`,
+	} {
+		if _, err := db.ExecContext(ctx, q); err != nil {
+			return nil, time.Time{}, err
 		}
-		return keys, end.V.UTC(), nil
+	}
+	end, days, done := time.Now().UTC().Truncate(24*time.Hour), o.days, false
+	err := db.QueryRowContext(ctx, `SELECT loaded_until, days, done FROM bench_load`).Scan(&end, &days, &done)
+	if errors.Is(err, sql.ErrNoRows) {
+		_, err = db.ExecContext(ctx, `INSERT INTO bench_load VALUES ($1, $2, false)`, end, days)
+	}
+	if err != nil {
+		return nil, end, err
+	}
+	end = end.UTC()
+	if days != o.days {
+		return nil, end, fmt.Errorf("%s holds %d days of readings; use -days %[2]d, or another directory", o.data, days)
 	}
 	keys, err := register(ctx, db, o)
-	if err != nil {
-		return nil, end.V, err
+	if err != nil || done {
+		return keys, end, err
 	}
-	end.V = time.Now().UTC().Truncate(24 * time.Hour)
-	if err := load(ctx, db, end.V, o.days); err != nil {
-		return nil, end.V, err
+	if err := load(ctx, db, end, days); err != nil {
+		return nil, end, err
 	}
 	if err := rolled(ctx, db, dsn); err != nil {
-		return nil, end.V, err
+		return nil, end, err
 	}
-	_, err = db.ExecContext(ctx, `INSERT INTO bench_load VALUES ($1, $2)`, end.V, o.days)
-	return keys, end.V, err
+	_, err = db.ExecContext(ctx, `UPDATE bench_load SET done = true`)
+	return keys, end, err
 }
 
 // load puts days of readings before end, a second apart, of the first sensors; day by day in order of time, as they would have come.
@@ -125,7 +131,8 @@ func load(ctx context.Context, db *sql.DB, end time.Time, days int) error {
 	}
 	const q = `
 		INSERT INTO latest (timestamp, received_at, value, sensor_id, quality)
-		SELECT timestamp, timestamp, value, sensor_id, quality FROM sensor_data WHERE timestamp = $1`
+		SELECT timestamp, timestamp, value, sensor_id, quality FROM sensor_data WHERE timestamp = $1
+		ON CONFLICT DO NOTHING`
 	if _, err := db.ExecContext(ctx, q, end.Add(-time.Second)); err != nil {
 		return err
 	}
@@ -134,10 +141,17 @@ func load(ctx context.Context, db *sql.DB, end time.Time, days int) error {
 	return nil
 }
 
+// loadDay loads a day that is not there yet, all of it or nothing.
 func loadDay(ctx context.Context, db *sql.DB, day time.Time) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // nothing is left to roll back after the commit
 	name := "sensor_data_" + day.Format("20060102")
-	var there bool
-	if err := db.QueryRowContext(ctx, `SELECT to_regclass($1) IS NOT NULL`, name).Scan(&there); err != nil {
+	var there, loaded bool
+	const look = `SELECT to_regclass($1) IS NOT NULL, EXISTS (SELECT FROM sensor_data WHERE sensor_id = 1 AND timestamp = $2)`
+	if err := tx.QueryRowContext(ctx, look, name, day).Scan(&there, &loaded); err != nil || loaded {
 		return err
 	}
 	create, attach := `CREATE TABLE `+name+` (LIKE sensor_data INCLUDING DEFAULTS INCLUDING CONSTRAINTS)`,
@@ -152,13 +166,18 @@ func loadDay(ctx context.Context, db *sql.DB, day time.Time) error {
 		name, day.Format(time.RFC3339), day.Add(24*time.Hour-time.Second).Format(time.RFC3339), denseSensors)
 	due := fmt.Sprintf(`
 		INSERT INTO rollup_due (hour, sensor_id)
-		SELECT '%s'::timestamptz + h * interval '1 hour', i FROM generate_series(0, 23) h, generate_series(1, %d) i`, day.Format(time.RFC3339), denseSensors)
-	for _, q := range []string{create, fill, attach, due, `ANALYZE ` + name} {
-		if _, err := db.ExecContext(ctx, q); err != nil {
+		SELECT '%s'::timestamptz + h * interval '1 hour', i FROM generate_series(0, 23) h, generate_series(1, %d) i
+		ON CONFLICT DO NOTHING`, day.Format(time.RFC3339), denseSensors)
+	for _, q := range []string{create, fill, due, attach} {
+		if _, err := tx.ExecContext(ctx, q); err != nil {
 			return err
 		}
 	}
-	return nil
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, `ANALYZE `+name)
+	return err
 }
 
 // rolled rolls up what was loaded. The service, which does so too, gives way to everything else and would take its time.
