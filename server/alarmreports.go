@@ -71,6 +71,15 @@ func (s *Server) SimulateAlarm(ctx context.Context, req api.SimulateAlarmRequest
 	if err != nil {
 		return nil, err
 	}
+	cost, err := s.store.ReadingsCost(ctx, r.Sensors(), &b.Start, &b.End)
+	if err != nil {
+		return nil, err
+	}
+	leave, err := s.heavy.enter(ctx, cost)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	out := api.AlarmSimulated{Events: []api.SimulatedEvent{}}
 	state, n, err := s.store.Simulate(ctx, &r, b.Start, b.End, func(e alarm.Event) bool {
 		if out.Truncated = len(out.Events) == mostSimulated; !out.Truncated {

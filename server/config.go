@@ -23,6 +23,8 @@ type Config struct {
 	AllowedOrigins []string      `mapstructure:"allowed_origins"` // whose pages may call the API, as https://host[:port]
 	TrustedProxies []string      `mapstructure:"trusted_proxies"` // addresses and networks whose X-Forwarded-For is believed
 	BodyLimit      int64         `mapstructure:"body_limit"`      // bytes
+	HeavyQuestions int           `mapstructure:"heavy_questions"` // over much data, at a time; 0: half as many as there are processors
+	HeavyWait      time.Duration `mapstructure:"heavy_wait"`      // of such a question for its turn
 
 	RequestTimeout    time.Duration `mapstructure:"request_timeout"` // for an answer, from the head of the request
 	ReadHeaderTimeout time.Duration `mapstructure:"read_header_timeout"`
@@ -41,6 +43,7 @@ func DefaultConfig() Config {
 		RefreshTTL:        7 * 24 * time.Hour,
 		AdminUsername:     "admin",
 		BodyLimit:         2 << 20,
+		HeavyWait:         2 * time.Second,
 		RequestTimeout:    6 * time.Second,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
@@ -74,6 +77,9 @@ func (c Config) Validate() error {
 	if c.BodyLimit < 1<<10 || c.BodyLimit > 64<<20 {
 		fault("OEI_SERVER_BODY_LIMIT: %d is out of range; use 1024 to 67108864 bytes", c.BodyLimit)
 	}
+	if c.HeavyQuestions < 0 || c.HeavyQuestions > 1000 {
+		fault("OEI_SERVER_HEAVY_QUESTIONS: %d is out of range; use 1 to 1000, or 0 for half as many as there are processors", c.HeavyQuestions)
+	}
 	for _, origin := range c.AllowedOrigins {
 		u, err := url.Parse(origin)
 		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.Scheme+"://"+u.Host != origin {
@@ -91,6 +97,7 @@ func (c Config) Validate() error {
 		{"ACCESS_TOKEN_EXPIRE_MINUTES", c.AccessTTL, time.Second, 24 * time.Hour},
 		{"OEI_SERVER_REFRESH_TTL", c.RefreshTTL, c.AccessTTL, 365 * 24 * time.Hour},
 		{"OEI_SERVER_REQUEST_TIMEOUT", c.RequestTimeout, 100 * time.Millisecond, 5 * time.Minute},
+		{"OEI_SERVER_HEAVY_WAIT", c.HeavyWait, 0, 5 * time.Minute},
 		{"OEI_SERVER_READ_HEADER_TIMEOUT", c.ReadHeaderTimeout, 100 * time.Millisecond, 5 * time.Minute},
 		{"OEI_SERVER_READ_TIMEOUT", c.ReadTimeout, 100 * time.Millisecond, 5 * time.Minute},
 		{"OEI_SERVER_WRITE_TIMEOUT", c.WriteTimeout, c.RequestTimeout, time.Hour},

@@ -34,6 +34,11 @@ func (s *Server) ListData(ctx context.Context, req api.ListDataRequestObject) (a
 		quality, _ := store.ParseQuality(string(*p.Quality)) // the contract has checked it
 		q.Quality = &quality
 	}
+	leave, err := s.heavy.enter(ctx, int64(len(distinct(p.SensorID))*q.Limit))
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	list, err := s.store.Readings(ctx, q)
 	if err != nil {
 		return nil, err

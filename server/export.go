@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/oei-ms/oei-ms/gen/api"
@@ -39,6 +40,11 @@ func (s *Server) ExportData(ctx context.Context, req api.ExportDataRequestObject
 			return nil, invalid("after", "is for csv and ndjson; a Parquet file begins anew")
 		}
 	}
+	cost, err := s.store.ReadingsCost(ctx, p.SensorID, p.Start, p.End)
+	if err != nil {
+		return nil, err
+	}
+	q.Turn = s.heavy.inTurns(cost)
 	zipped := acceptsGzip(callOf(ctx).acceptEncoding)
 	return streamed(func(w http.ResponseWriter) error { return s.export(lasting(ctx), w, q, *p.Format, zipped) }), nil
 }
@@ -72,10 +78,8 @@ func (s *Server) export(ctx context.Context, w http.ResponseWriter, q store.Expo
 	default:
 		d = s.newDownload(w, "text/csv; charset=utf-8", name+"csv", zipped)
 		write = lines(appendCSVLine)
-		if q.After == nil {
-			if _, err := io.WriteString(d, csvHead); err != nil {
-				return err
-			}
+		if q.After == nil { // it goes out with the first readings: until these are there, there may be an error
+			write, end = headed(d, write)
 		}
 	}
 	if err := s.store.Export(ctx, q, write); err != nil {
@@ -85,6 +89,20 @@ func (s *Server) export(ctx context.Context, w http.ResponseWriter, q store.Expo
 		return err
 	}
 	return d.Close()
+}
+
+// headed writes csvHead before the first readings, and when there are none at the end.
+func headed(w io.Writer, lines func([]store.Reading) error) (write func([]store.Reading) error, end func() error) {
+	head := sync.OnceValue(func() error {
+		_, err := io.WriteString(w, csvHead)
+		return err
+	})
+	return func(rs []store.Reading) error {
+		if err := head(); err != nil {
+			return err
+		}
+		return lines(rs)
+	}, head
 }
 
 // afterReading reads {sensor_id}@{timestamp}.

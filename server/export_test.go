@@ -22,6 +22,15 @@ func (a *Auth) PasswordChecks() float64 {
 	return m.GetCounter().GetValue()
 }
 
+// NewHeavy, Enter and InTurns are for tests of turns.
+var NewHeavy = newHeavy
+
+// Enter is enter.
+func (h *heavy) Enter(ctx context.Context, cost int64) (func(), error) { return h.enter(ctx, cost) }
+
+// InTurns is inTurns.
+func (h *heavy) InTurns(cost int64) func(context.Context) (func(), error) { return h.inTurns(cost) }
+
 // Contract and its parts are what New refuses to start with.
 var (
 	NewContract = newContract

@@ -54,9 +54,19 @@ func (s *Server) GetHistory(ctx context.Context, req api.GetHistoryRequestObject
 	if len(aggs) == 0 {
 		aggs = []api.Aggregate{api.AggregateAvg}
 	}
-	found, source, err := s.store.History(ctx, store.HistoryQuery{
+	q := store.HistoryQuery{
 		Sensors: h.sensors, Start: h.start, End: h.end, Bounds: h.bounds, Ends: slices.ContainsFunc(aggs, needsEnds), Now: now,
-	})
+	}
+	cost, err := s.store.HistoryCost(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	leave, err := s.heavy.enter(ctx, cost)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	found, source, err := s.store.History(ctx, q)
 	if err != nil {
 		return nil, tooMuch(err)
 	}

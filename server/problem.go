@@ -144,12 +144,13 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	p := asProblem(err)
+	_, meant := errors.AsType[*problem](err) // and counted by who answers so
 	switch {
 	case p == nil:
 		s.log.LogAttrs(ctx, slog.LevelError, "request failed", slog.String("request_id", callOf(ctx).id),
 			slog.String("operation", callOf(ctx).operation), slog.Any("error", err))
 		p = &problem{status: http.StatusInternalServerError, detail: "The request failed for a reason that is in the server's log."}
-	case p.status == http.StatusServiceUnavailable:
+	case p.status == http.StatusServiceUnavailable && !meant:
 		s.log.LogAttrs(ctx, slog.LevelWarn, "request not answered", slog.String("request_id", callOf(ctx).id),
 			slog.String("operation", callOf(ctx).operation), slog.Any("error", err))
 	}
@@ -174,6 +175,8 @@ func (p *problem) write(w http.ResponseWriter, instance string) {
 	h.Set("Content-Type", "application/problem+json")
 	h.Del("Content-Length")
 	h.Del("ETag")
+	h.Del("Content-Disposition")
+	h.Del("Content-Encoding")
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(p.status)
 	_ = json.NewEncoder(w).Encode(api.Problem{ // the client has gone if it fails

@@ -51,6 +51,7 @@ type Server struct {
 	log      *slog.Logger
 	contract *contract
 	metrics  httpMetrics
+	heavy    *heavy
 	handler  http.Handler
 	draining atomic.Bool
 }
@@ -68,6 +69,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 		health:  newHealth(d.Checks),
 		version: api.Version(d.Version),
 		metrics: newHTTPMetrics(d.Registry),
+		heavy:   newHeavy(cfg.HeavyQuestions, cfg.HeavyWait, d.Registry),
 	}
 	d.Registry.MustRegister(d.Auth.passwords.checks)
 	d.Auth.ended = d.Hub.EndSession

@@ -44,6 +44,15 @@ func (s *Server) shape(ctx context.Context, p api.GetHistoryParams) ([]byte, err
 	if err := s.checkSensors(ctx, q.Sensors); err != nil {
 		return nil, err
 	}
+	cost, err := s.store.ShapeCost(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	leave, err := s.heavy.enter(ctx, cost)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	found, source, err := s.store.Shape(ctx, q)
 	if err != nil {
 		return nil, tooMuch(err)

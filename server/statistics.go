@@ -57,6 +57,15 @@ func (s *Server) GetStatistics(ctx context.Context, req api.GetStatisticsRequest
 		percent, _ := strconv.Atoi(name[1:]) // the contract has checked it
 		q.Percentiles = append(q.Percentiles, float64(percent)/100)
 	}
+	cost, err := s.store.HistoryCost(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	leave, err := s.heavy.enter(ctx, cost)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	found, source, err := s.store.History(ctx, q)
 	if err != nil {
 		return nil, tooMuch(err)

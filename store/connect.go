@@ -14,7 +14,8 @@ import (
 // open makes a pool whose statements take timeout at most.
 func open(dsn string, conns int, timeout time.Duration, params map[string]string) (*sqlx.DB, error) {
 	params["statement_timeout"] = fmt.Sprint(timeout.Milliseconds())
-	params["jit"] = "off" // to compile a statement takes longer than any of ours
+	params["jit"] = "off"                           // to compile a statement takes longer than any of ours
+	params["max_parallel_workers_per_gather"] = "0" // one that takes long would take the other processors, too
 	connector, err := connector(dsn, params)
 	if err != nil {
 		return nil, err

@@ -19,6 +19,9 @@ type ExportQuery struct {
 	Start, End *time.Time // [Start, End); nil is open
 	Quality    *Quality
 	After      *Cursor // go on behind this reading
+
+	// Turn is called before each of the times that readings are taken, and leave behind it. An error ends the export.
+	Turn func(context.Context) (leave func(), err error)
 }
 
 // Export calls f with the readings of q in order of sensor, then of time, some thousands at a time, until there are none or f
@@ -84,6 +87,11 @@ func (s *Store) pieces(ctx context.Context, q ExportQuery, empty <-chan []Readin
 
 // piece appends the next exportRows readings of sensor to rs.
 func (s *Store) piece(ctx context.Context, sensor int64, start *time.Time, q ExportQuery, rs []Reading) ([]Reading, error) {
+	leave, err := q.Turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	const query = `
 		SELECT timestamp, value, status_code, quality
 		FROM sensor_data

@@ -4782,7 +4782,7 @@ type ClientInterface interface {
 	//
 	// What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
 	// those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
-	// a cause out of service, is left out. Nothing is changed.
+	// a cause out of service, is left out. Nothing is changed. One over very many readings waits for its turn as a long history does.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4793,7 +4793,7 @@ type ClientInterface interface {
 	//
 	// What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
 	// those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
-	// a cause out of service, is left out. Nothing is changed.
+	// a cause out of service, is left out. Nothing is changed. One over very many readings waits for its turn as a long history does.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5071,7 +5071,7 @@ type ClientInterface interface {
 	// The stored readings of one or more sensors, newest first unless `order=asc`, at full resolution. Readings of equal time
 	// are in order of sensor id. An unknown sensor is 400. Every answer says in `X-Truncated` whether there are more; the next
 	// page is at `Link`, or the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
-	// `GET /api/data/export`.
+	// `GET /api/data/export`. A page of many sensors waits for its turn as a long history does.
 	//
 	// Corresponds with GET /api/data (the `ListData` operationId).
 	ListData(ctx context.Context, params *ListDataParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5127,7 +5127,8 @@ type ClientInterface interface {
 	// To go on with CSV or NDJSON, send the last whole line's sensor and time as `after`: the answer goes on behind it, without
 	// the header line, and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
 	//
-	// It is read in pieces: readings that arrive meanwhile for a time already passed are not in it.
+	// It is read in pieces: readings that arrive meanwhile for a time already passed are not in it. A long one takes turns with other
+	// questions over much data, piece by piece; 503 when the first one does not come within some seconds.
 	//
 	// Corresponds with GET /api/data/export (the `ExportData` operationId).
 	ExportData(ctx context.Context, params *ExportDataParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5164,6 +5165,10 @@ type ClientInterface interface {
 	//
 	// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
 	// it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`.
+	//
+	// Questions that make the server look at very much, as ones of 100,000 readings or more that no rollups answer, take turns, so that
+	// what comes in is stored without delay. One whose turn does not come within some seconds is 503: try again after `Retry-After`.
+	// Charts and dashboards, which rollups answer, never wait for them.
 	//
 	// Corresponds with GET /api/data/history (the `GetHistory` operationId).
 	GetHistory(ctx context.Context, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5217,7 +5222,7 @@ type ClientInterface interface {
 	// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when its buckets are
 	// hardly longer than an hour or shorter. Else they come from sketches of the hours: `percentile_error` is how much of itself each of
 	// the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
-	// sizes. Everything else, gaps included, is exact.
+	// sizes. Everything else, gaps included, is exact. Statistics of very many readings wait for their turn as a long history does.
 	//
 	// Corresponds with GET /api/data/statistics (the `GetStatistics` operationId).
 	GetStatistics(ctx context.Context, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5816,7 +5821,7 @@ func (c *Client) GetAlarmKPI(ctx context.Context, params *GetAlarmKPIParams, req
 //
 // What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
 // those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
-// a cause out of service, is left out. Nothing is changed.
+// a cause out of service, is left out. Nothing is changed. One over very many readings waits for its turn as a long history does.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5837,7 +5842,7 @@ func (c *Client) SimulateAlarmWithBody(ctx context.Context, contentType string, 
 //
 // What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
 // those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
-// a cause out of service, is left out. Nothing is changed.
+// a cause out of service, is left out. Nothing is changed. One over very many readings waits for its turn as a long history does.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6425,7 +6430,7 @@ func (c *Client) DeleteData(ctx context.Context, params *DeleteDataParams, reqEd
 // The stored readings of one or more sensors, newest first unless `order=asc`, at full resolution. Readings of equal time
 // are in order of sensor id. An unknown sensor is 400. Every answer says in `X-Truncated` whether there are more; the next
 // page is at `Link`, or the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
-// `GET /api/data/export`.
+// `GET /api/data/export`. A page of many sensors waits for its turn as a long history does.
 //
 // Corresponds with GET /api/data (the `ListData` operationId).
 func (c *Client) ListData(ctx context.Context, params *ListDataParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6511,7 +6516,8 @@ func (c *Client) WriteData(ctx context.Context, params *WriteDataParams, body Wr
 // To go on with CSV or NDJSON, send the last whole line's sensor and time as `after`: the answer goes on behind it, without
 // the header line, and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
 //
-// It is read in pieces: readings that arrive meanwhile for a time already passed are not in it.
+// It is read in pieces: readings that arrive meanwhile for a time already passed are not in it. A long one takes turns with other
+// questions over much data, piece by piece; 503 when the first one does not come within some seconds.
 //
 // Corresponds with GET /api/data/export (the `ExportData` operationId).
 func (c *Client) ExportData(ctx context.Context, params *ExportDataParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6558,6 +6564,10 @@ func (c *Client) ExportData(ctx context.Context, params *ExportDataParams, reqEd
 //
 // An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
 // it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`.
+//
+// Questions that make the server look at very much, as ones of 100,000 readings or more that no rollups answer, take turns, so that
+// what comes in is stored without delay. One whose turn does not come within some seconds is 503: try again after `Retry-After`.
+// Charts and dashboards, which rollups answer, never wait for them.
 //
 // Corresponds with GET /api/data/history (the `GetHistory` operationId).
 func (c *Client) GetHistory(ctx context.Context, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6651,7 +6661,7 @@ func (c *Client) ListExpiring(ctx context.Context, params *ListExpiringParams, r
 // Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when its buckets are
 // hardly longer than an hour or shorter. Else they come from sketches of the hours: `percentile_error` is how much of itself each of
 // the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
-// sizes. Everything else, gaps included, is exact.
+// sizes. Everything else, gaps included, is exact. Statistics of very many readings wait for their turn as a long history does.
 //
 // Corresponds with GET /api/data/statistics (the `GetStatistics` operationId).
 func (c *Client) GetStatistics(ctx context.Context, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -12364,7 +12374,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
 	// those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
-	// a cause out of service, is left out. Nothing is changed.
+	// a cause out of service, is left out. Nothing is changed. One over very many readings waits for its turn as a long history does.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12375,7 +12385,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
 	// those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
-	// a cause out of service, is left out. Nothing is changed.
+	// a cause out of service, is left out. Nothing is changed. One over very many readings waits for its turn as a long history does.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12667,7 +12677,7 @@ type ClientWithResponsesInterface interface {
 	// The stored readings of one or more sensors, newest first unless `order=asc`, at full resolution. Readings of equal time
 	// are in order of sensor id. An unknown sensor is 400. Every answer says in `X-Truncated` whether there are more; the next
 	// page is at `Link`, or the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
-	// `GET /api/data/export`.
+	// `GET /api/data/export`. A page of many sensors waits for its turn as a long history does.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12725,7 +12735,8 @@ type ClientWithResponsesInterface interface {
 	// To go on with CSV or NDJSON, send the last whole line's sensor and time as `after`: the answer goes on behind it, without
 	// the header line, and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
 	//
-	// It is read in pieces: readings that arrive meanwhile for a time already passed are not in it.
+	// It is read in pieces: readings that arrive meanwhile for a time already passed are not in it. A long one takes turns with other
+	// questions over much data, piece by piece; 503 when the first one does not come within some seconds.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12764,6 +12775,10 @@ type ClientWithResponsesInterface interface {
 	//
 	// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
 	// it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`.
+	//
+	// Questions that make the server look at very much, as ones of 100,000 readings or more that no rollups answer, take turns, so that
+	// what comes in is stored without delay. One whose turn does not come within some seconds is 503: try again after `Retry-After`.
+	// Charts and dashboards, which rollups answer, never wait for them.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12825,7 +12840,7 @@ type ClientWithResponsesInterface interface {
 	// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when its buckets are
 	// hardly longer than an hour or shorter. Else they come from sketches of the hours: `percentile_error` is how much of itself each of
 	// the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
-	// sizes. Everything else, gaps included, is exact.
+	// sizes. Everything else, gaps included, is exact. Statistics of very many readings wait for their turn as a long history does.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13755,6 +13770,11 @@ type SimulateAlarmResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// SimulateAlarmResponse503Headers the declared response headers of an HTTP 503 response for SimulateAlarm
+type SimulateAlarmResponse503Headers struct {
+	RetryAfter *int
+}
+
 type SimulateAlarmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -13768,10 +13788,14 @@ type SimulateAlarmResponse struct {
 	ApplicationProblemJSON403 *Forbidden
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *OtherError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *SimulateAlarmResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *SimulateAlarmResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -13797,6 +13821,11 @@ func (r SimulateAlarmResponse) GetApplicationProblemJSON403() *Forbidden {
 // GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
 func (r SimulateAlarmResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r SimulateAlarmResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -15479,6 +15508,11 @@ type ListDataResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// ListDataResponse503Headers the declared response headers of an HTTP 503 response for ListData
+type ListDataResponse503Headers struct {
+	RetryAfter *int
+}
+
 type ListDataResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15488,12 +15522,16 @@ type ListDataResponse struct {
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *OtherError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *ListDataResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ListDataResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListDataResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -15509,6 +15547,11 @@ func (r ListDataResponse) GetApplicationProblemJSON400() *BadRequest {
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
 func (r ListDataResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ListDataResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -19797,7 +19840,7 @@ func (c *ClientWithResponses) GetAlarmKPIWithResponse(ctx context.Context, param
 //
 // What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
 // those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
-// a cause out of service, is left out. Nothing is changed.
+// a cause out of service, is left out. Nothing is changed. One over very many readings waits for its turn as a long history does.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19814,7 +19857,7 @@ func (c *ClientWithResponses) SimulateAlarmWithBodyWithResponse(ctx context.Cont
 //
 // What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
 // those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
-// a cause out of service, is left out. Nothing is changed.
+// a cause out of service, is left out. Nothing is changed. One over very many readings waits for its turn as a long history does.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20292,7 +20335,7 @@ func (c *ClientWithResponses) DeleteDataWithResponse(ctx context.Context, params
 // The stored readings of one or more sensors, newest first unless `order=asc`, at full resolution. Readings of equal time
 // are in order of sensor id. An unknown sensor is 400. Every answer says in `X-Truncated` whether there are more; the next
 // page is at `Link`, or the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
-// `GET /api/data/export`.
+// `GET /api/data/export`. A page of many sensors waits for its turn as a long history does.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20368,7 +20411,8 @@ func (c *ClientWithResponses) WriteDataWithResponse(ctx context.Context, params 
 // To go on with CSV or NDJSON, send the last whole line's sensor and time as `after`: the answer goes on behind it, without
 // the header line, and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
 //
-// It is read in pieces: readings that arrive meanwhile for a time already passed are not in it.
+// It is read in pieces: readings that arrive meanwhile for a time already passed are not in it. A long one takes turns with other
+// questions over much data, piece by piece; 503 when the first one does not come within some seconds.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20413,6 +20457,10 @@ func (c *ClientWithResponses) ExportDataWithResponse(ctx context.Context, params
 //
 // An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
 // it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`.
+//
+// Questions that make the server look at very much, as ones of 100,000 readings or more that no rollups answer, take turns, so that
+// what comes in is stored without delay. One whose turn does not come within some seconds is 503: try again after `Retry-After`.
+// Charts and dashboards, which rollups answer, never wait for them.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20498,7 +20546,7 @@ func (c *ClientWithResponses) ListExpiringWithResponse(ctx context.Context, para
 // Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when its buckets are
 // hardly longer than an hour or shorter. Else they come from sketches of the hours: `percentile_error` is how much of itself each of
 // the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
-// sizes. Everything else, gaps included, is exact.
+// sizes. Everything else, gaps included, is exact. Statistics of very many readings wait for their turn as a long history does.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21771,6 +21819,13 @@ func ParseSimulateAlarmResponse(rsp *http.Response) (*SimulateAlarmResponse, err
 		}
 		response.ApplicationProblemJSON415 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest OtherError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -21791,6 +21846,16 @@ func ParseSimulateAlarmResponse(rsp *http.Response) (*SimulateAlarmResponse, err
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers SimulateAlarmResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -23354,6 +23419,13 @@ func ParseListDataResponse(rsp *http.Response) (*ListDataResponse, error) {
 		}
 		response.ApplicationProblemJSON401 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest OtherError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -23398,6 +23470,16 @@ func ParseListDataResponse(rsp *http.Response) (*ListDataResponse, error) {
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers ListDataResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
 	}
 
 	return response, nil

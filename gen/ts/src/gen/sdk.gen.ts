@@ -347,7 +347,7 @@ export const deleteData = <ThrowOnError extends boolean = false>(options: Option
  * The stored readings of one or more sensors, newest first unless `order=asc`, at full resolution. Readings of equal time
  * are in order of sensor id. An unknown sensor is 400. Every answer says in `X-Truncated` whether there are more; the next
  * page is at `Link`, or the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
- * `GET /api/data/export`.
+ * `GET /api/data/export`. A page of many sensors waits for its turn as a long history does.
  *
  */
 export const listData = <ThrowOnError extends boolean = false>(options: Options<ListDataData, ThrowOnError>) => (options.client ?? client).get<ListDataResponses, ListDataErrors, ThrowOnError>({
@@ -449,6 +449,10 @@ export const listLatest = <ThrowOnError extends boolean = false>(options?: Optio
  * An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
  * it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`.
  *
+ * Questions that make the server look at very much, as ones of 100,000 readings or more that no rollups answer, take turns, so that
+ * what comes in is stored without delay. One whose turn does not come within some seconds is 503: try again after `Retry-After`.
+ * Charts and dashboards, which rollups answer, never wait for them.
+ *
  */
 export const getHistory = <ThrowOnError extends boolean = false>(options: Options<GetHistoryData, ThrowOnError>) => (options.client ?? client).get<GetHistoryResponses, GetHistoryErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -467,7 +471,7 @@ export const getHistory = <ThrowOnError extends boolean = false>(options: Option
  * Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when its buckets are
  * hardly longer than an hour or shorter. Else they come from sketches of the hours: `percentile_error` is how much of itself each of
  * the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
- * sizes. Everything else, gaps included, is exact.
+ * sizes. Everything else, gaps included, is exact. Statistics of very many readings wait for their turn as a long history does.
  *
  */
 export const getStatistics = <ThrowOnError extends boolean = false>(options: Options<GetStatisticsData, ThrowOnError>) => (options.client ?? client).get<GetStatisticsResponses, GetStatisticsErrors, ThrowOnError>({
@@ -492,7 +496,8 @@ export const getStatistics = <ThrowOnError extends boolean = false>(options: Opt
  * To go on with CSV or NDJSON, send the last whole line's sensor and time as `after`: the answer goes on behind it, without
  * the header line, and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
  *
- * It is read in pieces: readings that arrive meanwhile for a time already passed are not in it.
+ * It is read in pieces: readings that arrive meanwhile for a time already passed are not in it. A long one takes turns with other
+ * questions over much data, piece by piece; 503 when the first one does not come within some seconds.
  *
  */
 export const exportData = <ThrowOnError extends boolean = false>(options: Options<ExportDataData, ThrowOnError>) => (options.client ?? client).get<ExportDataResponses, ExportDataErrors, ThrowOnError>({
@@ -831,7 +836,7 @@ export const listAlarmEvents = <ThrowOnError extends boolean = false>(options?: 
  *
  * What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
  * those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
- * a cause out of service, is left out. Nothing is changed.
+ * a cause out of service, is left out. Nothing is changed. One over very many readings waits for its turn as a long history does.
  *
  */
 export const simulateAlarm = <ThrowOnError extends boolean = false>(options: Options<SimulateAlarmData, ThrowOnError>) => (options.client ?? client).post<SimulateAlarmResponses, SimulateAlarmErrors, ThrowOnError>({

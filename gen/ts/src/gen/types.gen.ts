@@ -3254,7 +3254,7 @@ export type DeleteDataErrors = {
      */
     403: Problem;
     /**
-     * The database does not answer, or the service is stopping. Nothing was promised; try again.
+     * The database does not answer, the service is stopping, or it is busy with questions over much data. Nothing was promised; try again.
      */
     503: Problem;
     /**
@@ -3320,6 +3320,10 @@ export type ListDataErrors = {
      */
     401: Problem;
     /**
+     * The database does not answer, the service is stopping, or it is busy with questions over much data. Nothing was promised; try again.
+     */
+    503: Problem;
+    /**
      * Any other error.
      */
     default: Problem;
@@ -3379,7 +3383,7 @@ export type WriteDataErrors = {
      */
     422: Problem;
     /**
-     * The database does not answer, or the service is stopping. Nothing was promised; try again.
+     * The database does not answer, the service is stopping, or it is busy with questions over much data. Nothing was promised; try again.
      */
     503: Problem;
     /**
@@ -3429,7 +3433,7 @@ export type ListExpiringErrors = {
      */
     403: Problem;
     /**
-     * The database does not answer, or the service is stopping. Nothing was promised; try again.
+     * The database does not answer, the service is stopping, or it is busy with questions over much data. Nothing was promised; try again.
      */
     503: Problem;
     /**
@@ -3577,7 +3581,7 @@ export type GetHistoryErrors = {
      */
     401: Problem;
     /**
-     * The database does not answer, or the service is stopping. Nothing was promised; try again.
+     * The database does not answer, the service is stopping, or it is busy with questions over much data. Nothing was promised; try again.
      */
     503: Problem;
     /**
@@ -3643,7 +3647,7 @@ export type GetStatisticsErrors = {
      */
     401: Problem;
     /**
-     * The database does not answer, or the service is stopping. Nothing was promised; try again.
+     * The database does not answer, the service is stopping, or it is busy with questions over much data. Nothing was promised; try again.
      */
     503: Problem;
     /**
@@ -3705,7 +3709,7 @@ export type ExportDataErrors = {
      */
     401: Problem;
     /**
-     * The database does not answer, or the service is stopping. Nothing was promised; try again.
+     * The database does not answer, the service is stopping, or it is busy with questions over much data. Nothing was promised; try again.
      */
     503: Problem;
     /**
@@ -4945,6 +4949,10 @@ export type SimulateAlarmErrors = {
      * The `Content-Type` is not one the operation takes.
      */
     415: Problem;
+    /**
+     * The database does not answer, the service is stopping, or it is busy with questions over much data. Nothing was promised; try again.
+     */
+    503: Problem;
     /**
      * Any other error.
      */

@@ -1,0 +1,195 @@
+package server_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/server"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+const (
+	lightQuestion = 1000
+	share         = 100_000 // of a turn, which two may have
+	heavyQuestion = 1 << 30
+)
+
+func TestHeavyQuestionsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := server.NewHeavy(1, time.Minute, prometheus.NewRegistry())
+		var mu sync.Mutex
+		var order []string
+		ask := func(name string, cost int64, d time.Duration) {
+			go func() {
+				leave, err := h.Enter(t.Context(), cost)
+				if err != nil {
+					t.Errorf("%s: %v", name, err)
+					return
+				}
+				mu.Lock()
+				order = append(order, name)
+				mu.Unlock()
+				time.Sleep(d)
+				leave()
+			}()
+			synctest.Wait()
+		}
+		ask("first", heavyQuestion, time.Second)
+		ask("second", heavyQuestion, time.Second)
+		ask("a half", share, time.Second)
+		ask("a half", share, time.Second)
+		ask("light", lightQuestion, time.Hour)
+		for second, want := range []string{"first light", "first light second", "first light second a half a half"} {
+			mu.Lock()
+			if got := strings.Join(order, " "); got != want {
+				t.Errorf("after %d seconds: got %s, want %s", second, got, want)
+			}
+			mu.Unlock()
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		time.Sleep(time.Hour)
+	})
+}
+
+func TestAHeavyQuestionDoesNotWaitForever(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := server.NewHeavy(1, 2*time.Second, prometheus.NewRegistry())
+		leave, err := h.Enter(t.Context(), heavyQuestion)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if _, err := h.Enter(t.Context(), heavyQuestion); err == nil || time.Since(began) != 2*time.Second {
+			t.Errorf("got %v after %v", err, time.Since(began))
+		}
+		gone, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := h.Enter(gone, heavyQuestion); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a client that goes away: got %v", err)
+		}
+		piece := h.InTurns(heavyQuestion)
+		if _, err := piece(t.Context()); err == nil {
+			t.Error("the first piece waits for ever")
+		}
+		leave()
+		piece = h.InTurns(heavyQuestion)
+		for n, others := range []time.Duration{0, time.Second, time.Hour} { // which is how long they have their turn
+			other := func() {}
+			if others > 0 {
+				if other, err = h.Enter(t.Context(), heavyQuestion); err != nil {
+					t.Fatal(err)
+				}
+			}
+			go func() {
+				time.Sleep(others)
+				other()
+			}()
+			leave, err := piece(t.Context())
+			if err != nil {
+				t.Fatalf("piece %d: %v", n, err)
+			}
+			leave()
+		}
+		if leave, err = h.Enter(t.Context(), heavyQuestion); err != nil {
+			t.Fatalf("nobody is left: %v", err)
+		}
+		leave()
+	})
+}
+
+// While one question has the only turn, others over much data are told to come again, whatever they ask for, and light ones pass.
+func TestTooManyHeavyQuestionsAreTold(t *testing.T) {
+	dsn := pgtest.DSN(t) + " synchronous_commit=on"
+	s := startOn(t, dsn, func(c *server.Config, _ *server.Deps) { c.HeavyQuestions, c.HeavyWait = 1, 20*time.Millisecond })
+	db := must(sql.Open("postgres", dsn))
+	defer db.Close()
+	sensor := s.addSensor(s.addGateway().ID).ID
+	s.addReadings(sensor, 1, at3)
+	for _, q := range []string{
+		`INSERT INTO rollup_1h (sensor_id, bucket, count, usable, good, minutes)
+			SELECT 1, h, 3600, 0, 0, true FROM generate_series('2026-02-28T03:00:00Z'::timestamptz, '2026-03-04T02:00:00Z', '1 hour') h`,
+		`UPDATE rollup_state SET through = '2026-03-04T03:00:00Z'`,
+	} {
+		must(db.ExecContext(t.Context(), q))
+	}
+	const days = "sensor_id=1&start=2026-02-28T03:00:00Z&end=2026-03-04T03:00:00Z"
+	token := s.token(s.users[store.Engineer])
+	heavy := map[string]string{
+		"history":    "/api/data/history?interval=10s&" + days,
+		"shape":      "/api/data/history?method=minmax&points=5000&" + days,
+		"statistics": "/api/data/statistics?interval=30m&" + days,
+		"export":     "/api/data/export?" + days,
+		"parquet":    "/api/data/export?format=parquet&" + days,
+	}
+	light := map[string]string{
+		"latest":             "/api/data/latest",
+		"days by the hour":   "/api/data/history?interval=1h&" + days,
+		"sensors":            "/api/sensors",
+		"statistics of them": "/api/data/statistics?" + days,
+	}
+	lock := must(db.BeginTx(t.Context(), nil))
+	must(lock.ExecContext(t.Context(), `LOCK TABLE latest IN SHARE MODE; LOCK TABLE sensor_data IN ACCESS EXCLUSIVE MODE`))
+	answered := make(chan int, 1)
+	go func() { answered <- s.send("GET", heavy["history"], token, "").StatusCode }()
+	within(t, 10*time.Second, "the first has its turn", func() bool { return s.metric("oei_heavy_questions_running") == "1" })
+	for name, path := range heavy {
+		res := s.send("GET", path, token, "", "Accept-Encoding", "gzip")
+		if p := res.problem(); res.StatusCode != 503 || res.Header.Get("Retry-After") != "1" || p.Type != "/problems/unavailable" ||
+			res.Header.Get("Content-Encoding") != "" || res.Header.Get("Content-Disposition") != "" {
+			t.Errorf("%s: got %d %v: %s", name, res.StatusCode, res.Header, res.body)
+		}
+	}
+	const simulated = `{"sensor_id": 1, "rule": {"name": "Hot", "kind": "threshold", "severity": "major", "limits": {"high": {"value": 80}}},
+		"start": "2026-02-28T03:00:00Z", "end": "2026-03-04T03:00:00Z"}`
+	if res := s.send("POST", "/api/alarms/simulate", token, simulated); res.StatusCode != 503 {
+		t.Errorf("simulate: got %d: %s", res.StatusCode, res.body)
+	}
+	if got := s.metric("oei_heavy_questions_refused_total"); got != "6" {
+		t.Errorf("refused: got %s, want 6", got)
+	}
+	if log := s.log.String(); strings.Contains(log, "not answered") {
+		t.Errorf("a refusal is no fault of the server's:\n%s", log)
+	}
+	if res := s.send("GET", light["latest"], token, ""); res.StatusCode != 200 {
+		t.Errorf("latest meanwhile: got %d", res.StatusCode)
+	}
+	if err := lock.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-answered; got != 200 {
+		t.Errorf("the first: got %d", got)
+	}
+	for name, path := range light {
+		if res := s.send("GET", path, token, ""); res.StatusCode != 200 {
+			t.Errorf("%s: got %d: %s", name, res.StatusCode, res.body)
+		}
+	}
+	for _, gauge := range []string{"oei_heavy_questions_running", "oei_heavy_questions_waiting"} {
+		if got := s.metric(gauge); got != "0" {
+			t.Errorf("%s afterwards: got %s", gauge, got)
+		}
+	}
+}
+
+// metric is the value of one that has no labels.
+func (s *system) metric(name string) string {
+	s.t.Helper()
+	res := s.send(http.MethodGet, "/metrics", s.token(s.users[store.Viewer]), "")
+	found := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindSubmatch(res.body)
+	if found == nil {
+		s.t.Fatalf("there is no metric %s: %s", name, res.body[:min(len(res.body), 200)])
+	}
+	return string(found[1])
+}
