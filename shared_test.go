@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/eclipse/paho.golang/paho"
 	"github.com/oapi-codegen/nullable"
 
 	"github.com/oei-ms/oei-ms/gen/client"
@@ -84,5 +86,100 @@ func TestInstancesShareTheWork(t *testing.T) {
 		if times != 1 {
 			t.Errorf("event %d was told %d times", offset, times)
 		}
+	}
+}
+
+// TestInstancesMayTakeReadingsOutOfOrder has two instances on one shared subscription take a sensor's readings in any order: all are stored,
+// the newest by its timestamp is the latest, and the alarm goes on in time and never back.
+func TestInstancesMayTakeReadingsOutOfOrder(t *testing.T) {
+	random := chance(t)
+	in := startInstances(t, 2)
+	api := in.front.login()
+	d := in.front.register(api, "press")
+	rule := client.AlarmRule{Name: "Hot", Kind: client.AlarmRuleKindThreshold, Severity: "major"}
+	rule.Limits = &client.AlarmRule_Limits{High: &client.AlarmLimit{Value: 80}}
+	a, err := api.CreateAlarmWithResponse(t.Context(), client.AlarmCreate{SensorID: d.sensorID, Rule: rule})
+	if err != nil || a.JSON201 == nil {
+		t.Fatalf("create alarm: %v %s", err, a.Body)
+	}
+	live := in.front.subscribe(api, fmt.Sprintf("sensors/%d", d.sensorID))
+	in.front.eventually(10*time.Second, "the instances hear each other", func() bool {
+		return in.ps[0].metric("oei_relay_connected") == 1 && in.ps[1].metric("oei_relay_connected") == 1
+	})
+	gateway, err := d.connect(t.Context(), in.broker.Addr(), func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now().UTC().Add(-time.Hour).Truncate(time.Second)
+	at := func(i int) time.Time { return begin.Add(time.Duration(i) * time.Second) }
+	value := func(i int) float64 { return 20.5 + 79*float64(i/10%2) } // ten of them, then ten above the limit
+	publish := func(i int) {
+		payload := fmt.Appendf(nil, `{"value":%v,"timestamp":%d}`, value(i), at(i).UnixMilli())
+		if _, err := gateway.Publish(t.Context(), &paho.Publish{Topic: d.topic(), QoS: 1, Payload: payload}); err != nil {
+			t.Error(err)
+		}
+	}
+	stored := func(n int) {
+		t.Helper()
+		in.front.eventually(20*time.Second, fmt.Sprintf("%d readings are stored", n), func() bool {
+			return query[int](t, in.pg.DSN(), countLedgers) == n
+		})
+	}
+	events := func() int {
+		return query[int](t, in.pg.DSN(), `SELECT count(*) FROM alarm_events WHERE alarm_id = $1`, a.JSON201.ID)
+	}
+	newest := func(i int) {
+		t.Helper()
+		latest, err := api.ListLatestWithResponse(t.Context(), &client.ListLatestParams{SensorID: []client.ID{d.sensorID}})
+		if err != nil || latest.JSON200 == nil || len(*latest.JSON200) != 1 {
+			t.Fatalf("latest: %v %s", err, latest.Body)
+		}
+		if got := (*latest.JSON200)[0]; !got.Timestamp.Equal(at(i)) || got.Value.MustGet() != value(i) {
+			t.Errorf("latest: got %v at %v, want reading %d", got.Value.MustGet(), got.Timestamp, i)
+		}
+	}
+
+	publish(25) // the broker gives this one to one instance and the next one to the other
+	stored(1)
+	publish(15)
+	stored(2)
+	newest(25)
+	if n := events(); n != 0 {
+		t.Errorf("a reading above the limit that is late has made %d events", n)
+	}
+	live.find(t, func(frame string) bool { return strings.Contains(frame, at(15).Format(time.RFC3339)[:19]) })
+
+	const first, last = 30, 400
+	for i := first; i < last; i += 8 {
+		var window sync.WaitGroup
+		for _, j := range random.Perm(min(8, last-i)) {
+			window.Go(func() { publish(i + j) })
+		}
+		window.Wait()
+	}
+	stored(2 + last - first)
+	newest(last - 1)
+	for i, p := range in.ps {
+		if p.metric("oei_ingest_readings_total", `outcome="stored"`) == 0 {
+			t.Errorf("instance %d has stored nothing", i)
+		}
+	}
+	for i := first; i < last; i++ {
+		live.find(t, func(frame string) bool { return strings.Contains(frame, at(i).Format(time.RFC3339)[:19]) })
+	}
+	checkSteps(t, in.pg.DSN())
+	if events() == 0 {
+		t.Error("no alarm was raised")
+	}
+	const back = `
+		SELECT count(*)
+		FROM (SELECT at, value, after, lag(at) OVER (ORDER BY "offset") AS before FROM alarm_events WHERE alarm_id = $1) e
+		WHERE at <= before OR (after LIKE 'active%') <> (value > 80)`
+	if n := query[int](t, in.pg.DSN(), back, a.JSON201.ID); n > 0 {
+		t.Errorf("%d events go back in time, or are not what their reading says", n)
+	}
+	now, err := api.GetAlarmWithResponse(t.Context(), a.JSON201.ID)
+	if err != nil || now.JSON200 == nil || now.JSON200.State != "active_unacknowledged" {
+		t.Errorf("alarm: got %v %s, want it as the newest reading says", err, now.Body)
 	}
 }
