@@ -104,6 +104,9 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 	}
 
 	defer l.start("retention", func(ctx context.Context) error { return keepRetention(ctx, st, log, reg) })()
+	if cfg.Store.Compact {
+		defer l.start("compaction", func(ctx context.Context) error { return keepCompact(ctx, st, log, reg) })()
+	}
 
 	auth, err := server.NewAuth(cfg.Server, st, log)
 	if err != nil {

@@ -18,8 +18,11 @@ const denseSensors = 10 // that have a reading a second
 
 // series measures questions about a month of readings while readings come in, beside the same questions in plain SQL.
 func series(ctx context.Context, o options) (err error) {
-	if o.only == "rollups" {
+	switch o.only {
+	case "rollups":
 		return rollupCost(ctx, o)
+	case "compaction":
+		return compactionCost(ctx, o)
 	}
 	dir := o.data
 	if dir == "" {
@@ -48,7 +51,7 @@ func series(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := size(ctx, db); err != nil {
+	if err := compaction(ctx, db, embedded.RunningDSN(s.dir+"/postgres")); err != nil {
 		return err
 	}
 	token, err := s.login()
@@ -199,19 +202,4 @@ func rolled(ctx context.Context, db *sql.DB, dsn string) error {
 	fmt.Printf("rolled up in %v\n", time.Since(begin).Round(time.Second))
 	_, err = db.ExecContext(ctx, `VACUUM ANALYZE`)
 	return err
-}
-
-// size prints what a reading takes on disk.
-func size(ctx context.Context, db *sql.DB) error {
-	var readings, heap, index, rollups float64
-	const q = `
-		SELECT (SELECT count(*) FROM sensor_data), sum(pg_table_size(c.oid)), sum(pg_indexes_size(c.oid)),
-			pg_total_relation_size('rollup_1h') + pg_total_relation_size('rollup_1m')
-		FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-		WHERE i.inhparent = 'sensor_data'::regclass`
-	if err := db.QueryRowContext(ctx, q).Scan(&readings, &heap, &index, &rollups); err != nil {
-		return err
-	}
-	fmt.Printf("bytes on disk a reading: %.1f + %.1f index + %.1f rollups = %.1f\n", heap/readings, index/readings, rollups/readings, (heap+index+rollups)/readings)
-	return nil
 }

@@ -5,11 +5,13 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 )
 
 // batch is a set of readings on their way. Rows go to the database in order of key, so that two batches never wait for each
@@ -72,7 +74,7 @@ func outcomeOfRepeat(there, came float64) Outcome {
 	return Conflict
 }
 
-// insert adds the rows. Unless it is wary, one that is there already is errThere.
+// insert adds the rows. One that is there already is errThere; when it is wary, only where Compact is at work.
 func (b *batch) insert(ctx context.Context, tx *sqlx.Tx, wary bool) error {
 	if len(b.rows) == 0 {
 		return nil
@@ -90,8 +92,8 @@ func (b *batch) insert(ctx context.Context, tx *sqlx.Tx, wary bool) error {
 		float8s(n, func(i int) float64 { return b.row(i).Value }),
 		statusCodes(n, func(i int) uint32 { return b.row(i).StatusCode }),
 		int16s(n, func(i int) int16 { return int16(b.row(i).Quality) }))
-	if !wary && errors.Is(sentinel(err), ErrConflict) {
-		return errThere
+	if errors.Is(sentinel(err), ErrConflict) || keysChanged(err) {
+		return fmt.Errorf("%w: %w", errThere, err)
 	}
 	if err != nil {
 		return err
@@ -114,6 +116,12 @@ func (b *batch) insert(ctx context.Context, tx *sqlx.Tx, wary bool) error {
 		b.outcomes[r.reading] = outcomeOfRepeat(value, b.readings[r.reading].Value)
 	}
 	return nil
+}
+
+// keysChanged reports whether ON CONFLICT failed because another key was put in the place of the one it was to look at.
+func keysChanged(err error) bool {
+	var pqErr *pq.Error
+	return errors.As(err, &pqErr) && pqErr.Code == "XX000" && pqErr.Routine == "ExecInitPartitionInfo" // invalid arbiter index list
 }
 
 // compare finds the rows that were there before, those this transaction has not made, and returns their values by reading.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -13,6 +14,11 @@ import (
 
 // open makes a pool whose statements take timeout at most.
 func open(dsn string, conns int, timeout time.Duration, params map[string]string) (*sqlx.DB, error) {
+	return openUntil(context.Background(), dsn, conns, timeout, params)
+}
+
+// openUntil is open for as long as ctx lasts: whatever timeout is, answers are not waited for much longer than that.
+func openUntil(ctx context.Context, dsn string, conns int, timeout time.Duration, params map[string]string) (*sqlx.DB, error) {
 	params["statement_timeout"] = fmt.Sprint(timeout.Milliseconds())
 	params["jit"] = "off"                           // to compile a statement takes longer than any of ours
 	params["max_parallel_workers_per_gather"] = "0" // one that takes long would take the other processors, too
@@ -20,7 +26,7 @@ func open(dsn string, conns int, timeout time.Duration, params map[string]string
 	if err != nil {
 		return nil, err
 	}
-	connector.Dialer(dialer{limit: timeout + answerMargin})
+	connector.Dialer(dialer{limit: timeout + answerMargin, life: ctx})
 	db := sqlx.NewDb(sql.OpenDB(connector), "postgres")
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)

@@ -6,8 +6,12 @@ import (
 	"time"
 )
 
-// answerMargin is how much longer than a statement may take its answer is waited for.
-const answerMargin = 500 * time.Millisecond
+const (
+	// answerMargin is how much longer than a statement may take its answer is waited for.
+	answerMargin = 500 * time.Millisecond
+	// cancelMargin is for how long the answer to a statement that was cancelled is waited for when its connection is to end.
+	cancelMargin = 3 * time.Second
+)
 
 // dialer makes connections that fail when the server says nothing for limit while an answer is due. Without it a server that hangs, or
 // a network that swallows packets, would hold a statement for as long as the kernel believes in the connection: lib/pq waits for
@@ -15,6 +19,7 @@ const answerMargin = 500 * time.Millisecond
 type dialer struct {
 	net.Dialer
 	limit time.Duration
+	life  context.Context // when it ends, an answer that is due is waited for no longer than cancelMargin
 }
 
 // DialTimeout is what lib/pq asks for beside Dial and DialContext.
@@ -35,6 +40,7 @@ func (d dialer) DialContext(ctx context.Context, network, address string) (net.C
 	if err != nil {
 		return nil, err
 	}
+	context.AfterFunc(d.life, func() { _ = c.SetReadDeadline(time.Now().Add(cancelMargin)) }) // it may be closed
 	return &answering{Conn: c, limit: d.limit}, nil
 }
 

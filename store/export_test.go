@@ -24,6 +24,9 @@ var Connector = connector
 // RollUpAtOnce has s gather no changes.
 func RollUpAtOnce(s *Store) { s.rollupRest = 0 }
 
+// CompactPatience has s wait for others no longer than this when it compacts.
+func CompactPatience(s *Store, patience time.Duration) { s.compactPatience = patience }
+
 // Wary reports whether the next batch is written as one that may have been before.
 func Wary(s *Store) bool { return s.wary.is() }
 

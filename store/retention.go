@@ -234,8 +234,8 @@ func within(ctx context.Context, tx *sqlx.Tx, patience time.Duration, statements
 	return err
 }
 
-// dropped reports whether a statement failed because another instance has dropped the partition.
+// dropped reports whether a statement failed because another instance has dropped the partition, and its key.
 func dropped(err error) bool {
 	var pqErr *pq.Error
-	return errors.As(err, &pqErr) && pqErr.Code == "42P01" // undefined_table
+	return errors.As(err, &pqErr) && (pqErr.Code == "42P01" || pqErr.Code == "42704") // undefined_table, undefined_object
 }

@@ -31,11 +31,12 @@ type Config struct {
 	Rollups           bool          `mapstructure:"rollups"`           // the same for all instances; see KeepRollups
 	Partition         string        `mapstructure:"partition"`         // the size of those that are made from now on: hour, day, week or month
 	Retention         time.Duration `mapstructure:"retention"`         // of sensors that have none of their own, the same for all instances; 0: for ever
+	Compact           bool          `mapstructure:"compact"`           // whether Compact is to be called
 }
 
 // DefaultConfig is right for one instance on a small machine.
 func DefaultConfig() Config {
-	return Config{APIConnections: 10, IngestConnections: 4, StatementTimeout: 5 * time.Second, Rollups: true, Partition: daily}
+	return Config{APIConnections: 10, IngestConnections: 4, StatementTimeout: 5 * time.Second, Rollups: true, Partition: daily, Compact: true}
 }
 
 // Validate reports every setting that cannot work.
@@ -61,19 +62,20 @@ func (c Config) Validate() error {
 
 // Store is safe for concurrent use. Ingest has connections of its own, so that no query can hold up a reading.
 type Store struct {
-	api        *sqlx.DB
-	ingest     *sqlx.DB
-	dsn        string
-	instance   int64     // which of the processes that share the database this one is
-	beat       time.Time // when it last said that it is there
-	log        *slog.Logger
-	rollups    bool
-	rollupRest time.Duration
-	retention  time.Duration // the default
-	partitions partitions
-	rules      rules
-	seal       seal
-	wary       wary
+	api             *sqlx.DB
+	ingest          *sqlx.DB
+	dsn             string
+	instance        int64     // which of the processes that share the database this one is
+	beat            time.Time // when it last said that it is there
+	log             *slog.Logger
+	rollups         bool
+	rollupRest      time.Duration
+	retention       time.Duration // the default
+	compactPatience time.Duration
+	partitions      partitions
+	rules           rules
+	seal            seal
+	wary            wary
 }
 
 // Open connects to the database at dsn, a URL or key=value pairs as libpq takes them. The schema must be there: see Migrate.
@@ -90,7 +92,7 @@ func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store
 	if err != nil {
 		return nil, errors.Join(err, api.Close())
 	}
-	s := &Store{api: api, ingest: ingest, dsn: dsn, instance: rand.Int64(), log: log, rollups: cfg.Rollups, rollupRest: rollupRest, retention: cfg.Retention}
+	s := &Store{api: api, ingest: ingest, dsn: dsn, instance: rand.Int64(), log: log, rollups: cfg.Rollups, rollupRest: rollupRest, retention: cfg.Retention, compactPatience: compactPatience}
 	s.partitions.size = cfg.Partition
 	if err := s.checkServer(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())

@@ -66,7 +66,7 @@ func (s *Store) Write(ctx context.Context, rs []Reading, also func([]Outcome) Al
 func (s *Store) write(ctx context.Context, rs []Reading, also func([]Outcome) Also) ([]Outcome, Effects, error) {
 	b := newBatch(rs)
 	effects, err := s.writeBatch(ctx, b, also, s.wary.is())
-	if errors.Is(err, errThere) {
+	for try := 0; try < waryTries && errors.Is(err, errThere); try++ {
 		effects, err = s.writeBatch(ctx, b, also, true)
 	}
 	return b.outcomes, effects, err
@@ -115,7 +115,12 @@ var errThere = errors.New("a reading is there already")
 // connection or an instance was lost, comes in a row, so after one such batch the next ones are not trusted.
 type wary struct{ batches atomic.Int32 }
 
-const waryBatches = 32
+const (
+	waryBatches = 32
+	// waryTries is how often a batch that is not trusted is tried. ON CONFLICT looks at one key only: while Compact builds another
+	// beside it, a reading that somebody else stores at the same moment may be found in that one first, which is an error.
+	waryTries = 5
+)
 
 func (w *wary) is() bool { return w.batches.Load() > 0 }
 

@@ -1,0 +1,230 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+)
+
+// How readings take less room when their time is over.
+//
+// Readings come in order of time, and the primary key of a partition is in order of sensors: it grows by pages that are split in
+// halves, and a third of it stays empty. When a partition's time is over and nothing has changed in it for a while, its key is built
+// anew beside the old one, with full pages, and put in its place. That waits for others and lets nobody wait: readings are read and
+// written meanwhile, also after it. When so much comes later that the key has grown by more than a fraction, it is done once more.
+//
+// A key that is half built when it is cut off stays, is of no use and has to be kept up by whoever writes: the next pass drops it.
+
+const (
+	compactLock = 0x6f656930 // "oei0"
+	// compactRest is for how long a partition's time is over, and nothing has changed in it, before its key is built anew.
+	compactRest = time.Hour
+	// compactLimit is for how long a key may be built; one of a month with a billion readings takes less.
+	compactLimit = time.Hour
+	// compactPatience is for how long transactions that were there before are waited for, unless one is there for that long already.
+	compactPatience = 30 * time.Second
+	// leastKey is the size of keys that are not worth it.
+	leastKey = 16 * 8192
+	// grownKey is how much more than after it was built a key takes, for each reading, when it is built again.
+	grownKey = 1.125
+)
+
+// Compacted is what became of one partition.
+type Compacted struct {
+	Partition     string // "" where InUse is about what was left of a pass before
+	InUse         bool   // somebody would have been waited for too long; the next pass tries again
+	Before, After int64  // bytes of its primary key
+}
+
+// Compact builds anew the primary keys that are worth it at the time now, the oldest first, and calls done after each, which may
+// take its time. Several instances may call it: while one works the others have nothing to do.
+func (s *Store) Compact(ctx context.Context, now time.Time, done func(Compacted)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	db, err := openUntil(ctx, s.dsn, 1, compactLimit, map[string]string{
+		"application_name":                 "oei-ms compaction",
+		"lock_timeout":                     fmt.Sprint(s.compactPatience.Milliseconds()),
+		"max_parallel_maintenance_workers": "0", // ingest and the API want the processors too
+	})
+	if err != nil {
+		return explain("compaction", err)
+	}
+	defer db.Close()
+	conn, err := db.Connx(ctx)
+	if err != nil {
+		return explain("compaction", err)
+	}
+	defer conn.Close()
+	return explain("compaction", s.compact(ctx, conn, now, done))
+}
+
+// compact works on a session of its own: a key cannot be built in a transaction, and the session holds the lock.
+func (s *Store) compact(ctx context.Context, conn *sqlx.Conn, now time.Time, done func(Compacted)) error {
+	var mine bool
+	if err := conn.GetContext(ctx, &mine, `SELECT pg_try_advisory_lock($1)`, compactLock); err != nil || !mine {
+		return err
+	}
+	defer func() { _, _ = conn.ExecContext(ctx, `SELECT pg_advisory_unlock($1)`, compactLock) }() // else it goes with the session
+	if err := sweepKeys(ctx, conn); inTheWay(err) {
+		done(Compacted{InUse: true})
+		return nil
+	} else if err != nil {
+		return err
+	}
+	list, err := s.swollen(ctx, conn, now)
+	for i := 0; i < len(list) && err == nil; i++ {
+		var c Compacted
+		if c, err = s.compactOne(ctx, conn, &list[i], now); err == nil && c != (Compacted{}) {
+			done(c)
+		}
+	}
+	return err
+}
+
+// primaryKey is that of a partition.
+type primaryKey struct {
+	partition
+	Key   string `db:"key"` // its name, as SQL has it
+	Bytes int64  `db:"bytes"`
+}
+
+// swollen returns the keys that are worth to be built anew, and notes what has changed in the partitions that are over.
+func (s *Store) swollen(ctx context.Context, conn *sqlx.Conn, now time.Time) ([]primaryKey, error) {
+	all, err := listPartitions(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	over := map[string]partition{}
+	var names []string
+	for _, p := range all {
+		if !p.End.After(now.Add(-compactRest)) {
+			over[p.Name] = p
+			names = append(names, p.Name)
+		}
+	}
+	const gone = `DELETE FROM compactions WHERE to_regclass(partition) IS NULL`
+	if _, err := conn.ExecContext(ctx, gone); err != nil {
+		return nil, err
+	}
+	const look = `
+		INSERT INTO compactions AS c (partition, writes, quiet_since)
+		SELECT p.name, pg_stat_get_tuples_inserted(p.relation) + pg_stat_get_tuples_deleted(p.relation), $2
+		FROM (SELECT name, to_regclass(name) AS relation FROM unnest($1::text[]) AS n (name)) p
+		WHERE p.relation IS NOT NULL
+		ON CONFLICT (partition) DO UPDATE
+		SET writes = excluded.writes, quiet_since = excluded.quiet_since
+		WHERE c.writes <> excluded.writes`
+	if _, err := conn.ExecContext(ctx, look, pq.Array(names), now); err != nil {
+		return nil, err
+	}
+	const worth = `
+		SELECT k.name, k.key, k.bytes
+		FROM (
+			SELECT c.partition AS name, c.key_bytes, r.reltuples, i.indexrelid::regclass::text AS key, pg_relation_size(i.indexrelid) AS bytes
+			FROM compactions c
+			JOIN pg_class r ON r.oid = to_regclass(c.partition)
+			JOIN pg_index i ON i.indrelid = r.oid AND i.indisprimary
+			WHERE c.quiet_since <= $1) k
+		WHERE k.bytes >= $2 AND (k.key_bytes IS NULL OR k.bytes > $3::float8 * k.key_bytes * greatest(k.reltuples, 1))`
+	var keys, list []primaryKey
+	if err := conn.SelectContext(ctx, &keys, worth, now.Add(-compactRest), leastKey, grownKey); err != nil {
+		return nil, err
+	}
+	byName := map[string]primaryKey{}
+	for _, k := range keys {
+		byName[k.Name] = k
+	}
+	for _, name := range names { // in order of time
+		if k, ok := byName[name]; ok {
+			k.partition = over[name]
+			list = append(list, k)
+		}
+	}
+	return list, nil
+}
+
+// compactOne builds k anew. Nothing at all became of one whose partition has gone or is about to.
+func (s *Store) compactOne(ctx context.Context, conn *sqlx.Conn, k *primaryKey, now time.Time) (Compacted, error) {
+	if kept, err := s.keptIn(ctx, conn, &k.partition, now); dropped(err) || err == nil && !kept {
+		return Compacted{}, nil
+	} else if err != nil {
+		return Compacted{}, err
+	}
+	c := Compacted{Partition: k.Name, Before: k.Bytes}
+	// It would wait for whoever looks at what was before it, a backup that takes hours, say.
+	const busy = `
+		SELECT EXISTS (
+			SELECT
+			FROM pg_stat_activity
+			WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+				AND backend_xmin IS NOT NULL AND xact_start < now() - make_interval(secs => $1))`
+	err := conn.GetContext(ctx, &c.InUse, busy, s.compactPatience.Seconds())
+	if err != nil || c.InUse {
+		return c, err
+	}
+	if err = k.rebuild(ctx, conn); err == nil {
+		c.After = k.Bytes
+		return c, nil
+	}
+	switch {
+	case ctx.Err() != nil:
+		return c, err
+	case inTheWay(err):
+		c.InUse, err = true, nil
+	case dropped(err):
+		c, err = Compacted{}, nil
+	}
+	if swept := sweepKeys(ctx, conn); !inTheWay(swept) { // else the next pass does it
+		err = errors.Join(err, swept)
+	}
+	return c, err
+}
+
+// inTheWay reports whether a statement failed because it would have waited for others, or taken, too long.
+func inTheWay(err error) bool {
+	var pqErr *pq.Error
+	if !errors.As(err, &pqErr) {
+		return false
+	}
+	return pqErr.Code == "55P03" || pqErr.Code == "40P01" || pqErr.Code == "57014" // lock_not_available, deadlock_detected, query_canceled
+}
+
+// rebuild builds k anew, and notes what it takes now.
+func (k *primaryKey) rebuild(ctx context.Context, conn *sqlx.Conn) error {
+	for _, q := range []string{`ALTER INDEX ` + k.Key + ` SET (fillfactor = 100)`, `REINDEX INDEX CONCURRENTLY ` + k.Key} {
+		if _, err := conn.ExecContext(ctx, q); err != nil {
+			return err
+		}
+	}
+	const built = `
+		UPDATE compactions c
+		SET key_bytes = k.bytes / greatest(r.reltuples, 1)
+		FROM pg_class r, pg_relation_size($2::text::regclass) AS k (bytes)
+		WHERE c.partition = $1 AND r.oid = to_regclass(c.partition)
+		RETURNING k.bytes`
+	return conn.GetContext(ctx, &k.Bytes, built, k.Name, k.Key)
+}
+
+// sweepKeys drops what is left of keys that were cut off while they were built.
+func sweepKeys(ctx context.Context, conn *sqlx.Conn) error {
+	const left = `
+		SELECT i.indexrelid::regclass::text
+		FROM pg_inherits p
+		JOIN pg_index i ON i.indrelid = p.inhrelid
+		JOIN pg_class c ON c.oid = i.indexrelid
+		WHERE p.inhparent = 'sensor_data'::regclass AND NOT i.indisvalid AND c.relname ~ '_cc(new|old)[0-9]*$'`
+	var names []string
+	if err := conn.SelectContext(ctx, &names, left); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if _, err := conn.ExecContext(ctx, `DROP INDEX CONCURRENTLY IF EXISTS `+name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,220 @@
+package store_test
+
+import (
+	"database/sql"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// compaction is a store with partitions that are over, in which readings of 50 sensors came in order of time.
+type compaction struct {
+	*store.Store
+	db  *sql.DB
+	ids []int64
+	now time.Time // of the next pass
+}
+
+const (
+	comeOver = 24_000 // readings in each partition
+	theDay   = "sensor_data_20260304"
+	theKey   = theDay + "_pkey"
+)
+
+// newCompaction fills the days partitions from noon's on.
+func newCompaction(t *testing.T, days int) *compaction {
+	t.Helper()
+	s, db := openRaw(t)
+	c := &compaction{Store: s, db: db, now: noon.AddDate(0, 0, days+1)}
+	g := addGateway(t, s, "g").ID
+	for i := range 50 {
+		c.ids = append(c.ids, addSensor(t, s, g, fmt.Sprint(i)).ID)
+	}
+	other := c.other(t)
+	for d := range days {
+		begin := noon.Add(time.Duration(24*d-12) * time.Hour)
+		write(t, other.Store, store.Reading{SensorID: c.ids[0], Timestamp: begin.Add(-time.Nanosecond + 24*time.Hour)}) // makes the partition
+		run(t, other.db, `
+			INSERT INTO sensor_data (timestamp, sensor_id, value, quality)
+			SELECT $1::timestamptz + n / 50 * interval '100 s', $2::int + n % 50, n, 0
+			FROM generate_series(0, $3::int - 1) n
+			ORDER BY n`, begin, c.ids[0], comeOver)
+	}
+	other.end(t, c, days*(comeOver+1))
+	return c
+}
+
+// other is an instance whose connections are not those of c, which PostgreSQL has counted all of once it ends.
+func (c *compaction) other(t *testing.T) *compaction {
+	t.Helper()
+	dsn := scan[string](t, c.db, `SELECT 'host=' || current_setting('unix_socket_directories') || ' port=5432 user=' || current_user || ' sslmode=disable dbname=' || current_database()`) + durable
+	db, err := sql.Open("postgres", dsn)
+	ok(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	return &compaction{Store: openAt(t, dsn), db: db}
+}
+
+// end waits until n readings are counted.
+func (c *compaction) end(t *testing.T, rest *compaction, n int) {
+	t.Helper()
+	ok(t, c.Close())
+	ok(t, c.db.Close())
+	const q = `SELECT sum(pg_stat_get_tuples_inserted(inhrelid)) FROM pg_inherits WHERE inhparent = 'sensor_data'::regclass`
+	for scan[int](t, rest.db, q) != n {
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// pass runs one, an hour and more after the one before.
+func (c *compaction) pass(t *testing.T, done func(store.Compacted)) {
+	t.Helper()
+	c.now = c.now.Add(61 * time.Minute)
+	ok(t, c.Compact(t.Context(), c.now, done))
+}
+
+// until runs passes until n keys were looked after: PostgreSQL counts what is written with a delay, and then its hour begins anew.
+func (c *compaction) until(t *testing.T, n int) []store.Compacted {
+	t.Helper()
+	var told []store.Compacted
+	for patience := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		c.pass(t, func(d store.Compacted) { told = append(told, d) })
+		if len(told) >= n || time.Now().After(patience) {
+			return told
+		}
+	}
+}
+
+// size is what the key of theDay takes.
+func (c *compaction) size(t *testing.T) int64 {
+	t.Helper()
+	return scan[int64](t, c.db, `SELECT pg_relation_size($1::text::regclass)`, theKey)
+}
+
+// whole fails the test when theDay has not n readings and one key, which finds them.
+func (c *compaction) whole(t *testing.T, n int) {
+	t.Helper()
+	if got := scan[int](t, c.db, `SELECT count(*) FROM `+theDay); got != n {
+		t.Errorf("readings: got %d, want %d", got, n)
+	}
+	if got := scan[int](t, c.db, `SELECT count(*) FROM pg_index WHERE indrelid = $1::text::regclass AND indisvalid AND indisready AND indisunique`, theDay); got != 1 {
+		t.Errorf("keys: got %d, want 1", got)
+	}
+	if got := scan[int](t, c.db, `SELECT count(*) FROM pg_inherits WHERE inhrelid = $1::text::regclass`, theKey); got != 1 {
+		t.Error("the key is no part of that of sensor_data")
+	}
+	first := store.Reading{SensorID: c.ids[7], Timestamp: noon.Add(-12 * time.Hour), Value: 7}
+	other := first
+	other.Value = 8
+	if got := write(t, c.Store, first, other); got != "[duplicate conflict]" {
+		t.Errorf("readings that are there: got %s", got)
+	}
+}
+
+// late writes n readings that come late, all over the day.
+func (c *compaction) late(t *testing.T, seed, n int) {
+	t.Helper()
+	var rs []store.Reading
+	for i := range n {
+		at := noon.Add(time.Duration(i*86_400_000/n-43_200_000)*time.Millisecond + time.Duration(seed)*time.Microsecond)
+		rs = append(rs, store.Reading{SensorID: c.ids[i*7%50], Timestamp: at, Value: 1})
+	}
+	out, _, err := c.Write(t.Context(), rs, nothing)
+	if err != nil || slices.ContainsFunc(out, func(o store.Outcome) bool { return o != store.Stored }) {
+		t.Fatalf("late readings: %v, %v", words(out), err)
+	}
+}
+
+func TestAPartitionThatIsOverTakesLessRoom(t *testing.T) {
+	c := newCompaction(t, 1)
+	grown := c.size(t)
+	told := c.until(t, 1)
+	packed := c.size(t)
+	if len(told) != 1 || told[0] != (store.Compacted{Partition: theDay, Before: grown, After: packed}) {
+		t.Fatalf("told %+v, want the key of %d bytes to have become one of %d", told, grown, packed)
+	}
+	if each := float64(packed) / comeOver; packed > grown*4/5 || each > 30 {
+		t.Errorf("it took %d bytes and takes %d, %.1f for each reading", grown, packed, each)
+	}
+	c.whole(t, comeOver+1)
+	c.now = c.now.Add(time.Hour)
+	c.pass(t, func(d store.Compacted) { t.Errorf("once more: %+v", d) })
+
+	c.late(t, 1, 20)
+	for range 3 {
+		c.pass(t, func(d store.Compacted) { t.Errorf("for %d late readings: %+v", 20, d) })
+	}
+	c.late(t, 2, 2000)
+	if grown = c.size(t); grown < packed*3/2 {
+		t.Fatalf("%d bytes after late readings, %d before: this test tests nothing", grown, packed)
+	}
+	if told = c.until(t, 1); len(told) != 1 || told[0].After > packed*5/4 {
+		t.Errorf("after many late readings: told %+v", told)
+	}
+	c.whole(t, comeOver+1+2020)
+
+	for _, id := range c.ids[10:] {
+		_, err := c.DeleteReadings(t.Context(), id, noon.AddDate(0, 0, -1), noon.AddDate(0, 0, 1), false)
+		ok(t, err)
+	}
+	run(t, c.db, `VACUUM `+theDay)
+	if told = c.until(t, 1); len(told) != 1 || told[0].After > packed/3 {
+		t.Errorf("after most was deleted: told %+v", told)
+	}
+}
+
+func TestAPartitionIsLeftAloneWhileItsReadingsCome(t *testing.T) {
+	c := newCompaction(t, 1)
+	nothing := func(d store.Compacted) { t.Errorf("compacted %+v", d) }
+	midnight := noon.Add(12 * time.Hour)
+	for _, now := range []time.Time{noon, midnight, midnight.Add(59 * time.Minute)} {
+		ok(t, c.Compact(t.Context(), now, nothing))
+	}
+	if n := scan[int](t, c.db, `SELECT count(*) FROM compactions`); n != 0 {
+		t.Errorf("%d partitions are looked at that are not over", n)
+	}
+	for i := range 3 {
+		other := c.other(t)
+		write(t, other.Store, store.Reading{SensorID: c.ids[i], Timestamp: noon.Add(time.Microsecond)})
+		other.end(t, c, comeOver+2+i)
+		c.pass(t, nothing)
+	}
+	if told := c.until(t, 1); len(told) != 1 {
+		t.Errorf("when no more came: told %+v", told)
+	}
+}
+
+func TestInstancesCompactEachPartitionOnce(t *testing.T) {
+	c := newCompaction(t, 4)
+	c.pass(t, func(store.Compacted) {})
+	c.now = c.now.Add(2 * time.Hour)
+	var mu sync.Mutex
+	times := map[string]int{}
+	for len(times) < 4 && !t.Failed() {
+		var instances sync.WaitGroup
+		for range 3 {
+			instances.Go(func() {
+				err := c.Compact(t.Context(), c.now, func(d store.Compacted) {
+					mu.Lock()
+					defer mu.Unlock()
+					if times[d.Partition]++; d.InUse || d.After >= d.Before {
+						t.Errorf("got %+v", d)
+					}
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		instances.Wait()
+		c.now = c.now.Add(2 * time.Hour)
+	}
+	for name, n := range times {
+		if n != 1 {
+			t.Errorf("%s was compacted %d times", name, n)
+		}
+	}
+}

@@ -1,0 +1,203 @@
+package store_test
+
+import (
+	"context"
+	"database/sql"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// hold begins a transaction that a key that is being built has to wait for.
+func (c *compaction) hold(t *testing.T) (release func()) {
+	t.Helper()
+	reader, err := c.db.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelRepeatableRead})
+	ok(t, err)
+	var n int
+	ok(t, reader.QueryRowContext(t.Context(), `SELECT count(*) FROM sensor_data`).Scan(&n))
+	return func() { _ = reader.Rollback() }
+}
+
+// halfBuilt waits until a key is built that waits for hold.
+func (c *compaction) halfBuilt(t *testing.T) {
+	t.Helper()
+	const q = `
+		SELECT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = $1::text::regclass AND NOT i.indisvalid)
+			AND EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'oei-ms compaction' AND wait_event_type = 'Lock')`
+	for !scan[bool](t, c.db, q, theDay) {
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// A key that was cut off while it was built, by a stop or the server, is dropped by the next pass, which builds it.
+func TestAKeyThatWasCutOff(t *testing.T) {
+	for name, cut := range map[string]func(*testing.T, *compaction, context.CancelFunc){
+		"by a stop": func(_ *testing.T, _ *compaction, cancel context.CancelFunc) { cancel() },
+		"by the server": func(t *testing.T, c *compaction, _ context.CancelFunc) {
+			run(t, c.db, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'oei-ms compaction'`)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCompaction(t, 1)
+			grown := c.size(t)
+			release := c.hold(t)
+			defer release()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			ended := make(chan error, 1)
+			go func() {
+				var err error
+				for now := c.now; err == nil; now = now.Add(2 * time.Hour) { // the first ones look
+					err = c.Compact(ctx, now, func(d store.Compacted) { t.Errorf("done: %+v", d) })
+				}
+				ended <- err
+			}()
+			c.halfBuilt(t)
+			cut(t, c, cancel)
+			if err := <-ended; err == nil {
+				t.Error("no error")
+			}
+			for scan[int](t, c.db, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'oei-ms compaction'`) > 0 {
+				time.Sleep(5 * time.Millisecond)
+			}
+			if n := scan[int](t, c.db, `SELECT count(*) FROM pg_index WHERE indrelid = $1::text::regclass AND NOT indisvalid`, theDay); n != 1 {
+				t.Fatalf("%d keys are half built, want 1: this test tests nothing", n)
+			}
+			c.late(t, 3, 10)
+			release()
+			c.now = c.now.Add(48 * time.Hour)
+			if told := c.until(t, 1); len(told) != 1 || told[0].After > grown*4/5 {
+				t.Errorf("told %+v", told)
+			}
+			if n := scan[int](t, c.db, `SELECT count(*) FROM pg_index WHERE indrelid = $1::text::regclass`, theDay); n != 1 {
+				t.Errorf("keys: got %d, want 1", n)
+			}
+			c.whole(t, comeOver+11)
+		})
+	}
+}
+
+func TestCompactionGivesWay(t *testing.T) {
+	c := newCompaction(t, 1)
+	store.CompactPatience(c.Store, 300*time.Millisecond)
+	inUse := func(who string) {
+		t.Helper()
+		if told := c.until(t, 1); len(told) != 1 || !told[0].InUse {
+			t.Errorf("with %s: told %+v, want it in use", who, told)
+		}
+		c.whole(t, comeOver+1)
+	}
+	keys := func(want int) {
+		t.Helper()
+		if n := scan[int](t, c.db, `SELECT count(*) FROM pg_index WHERE indrelid = $1::text::regclass`, theDay); n != want {
+			t.Errorf("got %d keys, want %d", n, want)
+		}
+	}
+	release := c.hold(t)
+	defer release()
+	time.Sleep(time.Second)
+	inUse("a reader that was there for long")
+	keys(1) // it did not begin
+	release()
+	release = c.hold(t)
+	inUse("a reader that came a moment before") // it gives up, and cannot drop what it has built either
+	release()
+	vacuum, err := c.db.BeginTx(t.Context(), nil)
+	ok(t, err)
+	defer vacuum.Rollback()
+	_, err = vacuum.ExecContext(t.Context(), `LOCK TABLE `+theDay+` IN SHARE UPDATE EXCLUSIVE MODE`)
+	ok(t, err)
+	inUse("somebody who has the partition")
+	ok(t, vacuum.Rollback())
+	if told := c.until(t, 1); len(told) != 1 || told[0].InUse {
+		t.Errorf("when all had gone: told %+v", told)
+	}
+	keys(1)
+}
+
+// What retention drops is no harm to a key that is being built, and the other way round.
+func TestPartitionsAreDroppedWhileTheyAreCompacted(t *testing.T) {
+	c := newCompaction(t, 2)
+	const other = "sensor_data_20260305"
+	told := c.until(t, 2)
+	if len(told) != 2 {
+		t.Fatalf("told %+v, want two partitions", told)
+	}
+	run(t, c.db, `UPDATE compactions SET key_bytes = NULL`)
+	c.pass(t, func(d store.Compacted) {
+		if d.Partition != theDay {
+			t.Errorf("told %+v of a partition that has gone", d)
+		}
+		run(t, c.db, `DROP TABLE `+other)
+	})
+	c.pass(t, func(d store.Compacted) { t.Errorf("told %+v", d) })
+	if got := scan[string](t, c.db, `SELECT string_agg(partition, ' ') FROM compactions`); got != theDay {
+		t.Errorf("remembered: got %s, want %s", got, theDay)
+	}
+
+	run(t, c.db, `UPDATE compactions SET key_bytes = NULL`)
+	release := c.hold(t)
+	defer release()
+	ended := make(chan error, 1)
+	go func() { ended <- c.Compact(t.Context(), c.now, func(store.Compacted) {}) }()
+	c.halfBuilt(t)
+	for _, id := range c.ids {
+		_, err := c.UpdateSensor(t.Context(), id, 0, store.SensorChange{Retention: &sql.Null[int]{V: 1, Valid: true}})
+		ok(t, err)
+	}
+	var went, waited bool
+	ok(t, c.Retain(t.Context(), noon.AddDate(0, 0, 9), func(r store.Retired) {
+		if went = went || r.Dropped; r.InUse && !waited {
+			waited = true
+			release()
+			ok(t, <-ended)
+		}
+	}))
+	if !went || !waited {
+		t.Errorf("waited %t, went %t, want both", waited, went)
+	}
+	write(t, c.Store, store.Reading{SensorID: c.ids[0], Timestamp: noon}) // and may come again
+}
+
+// Whatever many store at once while keys are built: each reading is there once, and is told to one of them.
+func TestReadingsAreStoredOnceWhileKeysAreBuilt(t *testing.T) {
+	c := newCompaction(t, 1)
+	others := []*store.Store{c.Store, c.other(t).Store, c.other(t).Store}
+	var stored, step atomic.Int64
+	var writers sync.WaitGroup
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	for _, s := range others {
+		writers.Go(func() {
+			for ctx.Err() == nil {
+				var rs []store.Reading
+				at := noon.Add(time.Duration(step.Add(1)/3) * 40 * time.Millisecond) // the same as some of the others, at about the same moment
+				for _, id := range c.ids {
+					rs = append(rs, store.Reading{SensorID: id, Timestamp: at.Add(7 * time.Millisecond), Value: 5})
+				}
+				out, _, err := s.Write(t.Context(), rs, nothing)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for _, o := range out {
+					if o == store.Stored {
+						stored.Add(1)
+					} else if o != store.Duplicate {
+						t.Errorf("got %v", o)
+					}
+				}
+			}
+		})
+	}
+	for range 20 {
+		run(t, c.db, `REINDEX INDEX CONCURRENTLY `+theKey)
+	}
+	stop()
+	writers.Wait()
+	c.whole(t, comeOver+1+int(stored.Load()))
+	t.Logf("%d readings were stored and %d offered meanwhile", stored.Load(), 50*step.Load())
+}
