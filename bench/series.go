@@ -102,7 +102,7 @@ func prepare(ctx context.Context, db *sql.DB, dsn string, o options) ([]string, 
 	if err := load(ctx, db, end, days); err != nil {
 		return nil, end, err
 	}
-	if err := rolled(ctx, db, dsn); err != nil {
+	if err := rolled(ctx, db, dsn, end); err != nil {
 		return nil, end, err
 	}
 	_, err = db.ExecContext(ctx, `UPDATE bench_load SET done = true`)
@@ -183,8 +183,8 @@ func loadDay(ctx context.Context, db *sql.DB, day time.Time) error {
 	return err
 }
 
-// rolled rolls up what was loaded. The service, which does so too, gives way to everything else and would take its time.
-func rolled(ctx context.Context, db *sql.DB, dsn string) error {
+// rolled rolls up what was loaded, up to end. The service, which does so too, gives way to everything else and would take its time.
+func rolled(ctx context.Context, db *sql.DB, dsn string, end time.Time) error {
 	st, err := store.Open(ctx, dsn, store.DefaultConfig(), slog.Default())
 	if err != nil {
 		return err
@@ -195,7 +195,7 @@ func rolled(ctx context.Context, db *sql.DB, dsn string) error {
 		if _, _, err := st.RollUp(ctx, 512); err != nil {
 			return err
 		}
-		if err := db.QueryRowContext(ctx, `SELECT count(*) FROM rollup_due`).Scan(&waiting); err != nil {
+		if err := db.QueryRowContext(ctx, `SELECT count(*) FROM rollup_due WHERE hour < $1`, end).Scan(&waiting); err != nil {
 			return err
 		}
 	}
