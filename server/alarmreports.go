@@ -19,7 +19,7 @@ const (
 func (s *Server) ListAlarmEvents(ctx context.Context, req api.ListAlarmEventsRequestObject) (api.ListAlarmEventsResponseObject, error) {
 	p := req.Params
 	f := store.AlarmEventFilter{
-		SensorID: p.SensorID, GatewayID: p.GatewayID, Kind: p.Kind, Severity: (*string)(p.Severity), From: p.Start, To: p.End,
+		SensorID: p.SensorID, GatewayID: p.GatewayID, Kind: (*string)(p.Kind), Severity: (*string)(p.Severity), From: p.Start, To: p.End,
 	}
 	list, link, err := s.alarmEvents(ctx, f, p.After, p.Cursor, *p.Limit)
 	return api.ListAlarmEvents200JSONResponse{Body: list, Headers: api.ListAlarmEvents200ResponseHeaders{Link: link}}, err
@@ -28,8 +28,11 @@ func (s *Server) ListAlarmEvents(ctx context.Context, req api.ListAlarmEventsReq
 // ListEventsOfAlarm answers GET /api/alarms/{id}/events.
 func (s *Server) ListEventsOfAlarm(ctx context.Context, req api.ListEventsOfAlarmRequestObject) (api.ListEventsOfAlarmResponseObject, error) {
 	p := req.Params
-	f := store.AlarmEventFilter{AlarmID: &req.ID, Kind: p.Kind, Severity: (*string)(p.Severity), From: p.Start, To: p.End}
+	f := store.AlarmEventFilter{AlarmID: &req.ID, Kind: (*string)(p.Kind), Severity: (*string)(p.Severity), From: p.Start, To: p.End}
 	list, link, err := s.alarmEvents(ctx, f, p.After, p.Cursor, *p.Limit)
+	if err == nil && len(list) == 0 && p.After == nil && p.Cursor == nil { // one that is deleted has events
+		_, err = s.store.Alarm(ctx, req.ID)
+	}
 	return api.ListEventsOfAlarm200JSONResponse{Body: list, Headers: api.ListEventsOfAlarm200ResponseHeaders{Link: link}}, err
 }
 
@@ -43,6 +46,10 @@ func (s *Server) alarmEvents(ctx context.Context, f store.AlarmEventFilter, afte
 	}
 	list, err := s.store.FilterAlarmEvents(ctx, f, max(behind, orZero(after)), limit+1)
 	if err != nil {
+		return nil, nil, err
+	}
+	names := named{Sensor: f.SensorID, Gateway: f.GatewayID}
+	if err := s.whenEmpty(ctx, len(list), cursor == nil && after == nil, names); err != nil {
 		return nil, nil, err
 	}
 	list, link := page(ctx, list, limit, func(e store.AlarmEvent) string { return encodeID(e.Offset) })

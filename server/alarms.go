@@ -40,6 +40,9 @@ func (s *Server) ListAlarms(ctx context.Context, req api.ListAlarmsRequestObject
 	if err != nil {
 		return nil, err
 	}
+	if err := s.whenEmpty(ctx, len(list), p.Cursor == nil, named{Sensor: p.SensorID, Gateway: p.GatewayID}); err != nil {
+		return nil, err
+	}
 	list, link := page(ctx, list, *p.Limit, func(a store.Alarm) string {
 		return encode(fmt.Sprintf("%d.%d.%d", a.Rank, a.Since.UnixMicro(), a.ID))
 	})

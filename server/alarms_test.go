@@ -151,7 +151,7 @@ func TestAlarmLists(t *testing.T) {
 	for query, want := range map[string]string{
 		"": "1 4 0 2 3", "&sort=newest": "1 0 4 3 2", "&sort=oldest": "2 3 4 0 1", "&severity=critical": "1 4",
 		"&state=active_unacknowledged": "1 0", "&label=n%3D1": "1 3", "&text=aLARM%203": "3", "&state=active_unacknowledged&severity=minor": "0",
-		fmt.Sprintf("&sensor_id=%d", sensors[2]): "2", fmt.Sprintf("&gateway_id=%d", g+1000): "",
+		fmt.Sprintf("&sensor_id=%d", sensors[2]): "2", fmt.Sprintf("&gateway_id=%d&label=n%%3D9", g): "",
 	} {
 		if got := list(query); got != want {
 			t.Errorf("%q: got %q, want %q", query, got, want)

@@ -71,6 +71,9 @@ func (s *Server) ListLatest(ctx context.Context, req api.ListLatestRequestObject
 	if err != nil {
 		return nil, err
 	}
+	if err := s.whenEmpty(ctx, len(list), p.Cursor == nil, named{Gateway: p.GatewayID}); err != nil {
+		return nil, err
+	}
 	list, link := page(ctx, list, *p.Limit, func(r store.Reading) string { return encodeID(r.SensorID) })
 	now, stale := time.Now(), time.Duration(*p.StaleAfter)*time.Second
 	body := appendList(nil, list, func(b []byte, r *store.Reading) []byte { return appendLatest(b, r, now, stale) })

@@ -24,6 +24,10 @@ func (s *Server) ListDeliveries(ctx context.Context, req api.ListDeliveriesReque
 	if err != nil {
 		return nil, err
 	}
+	names := named{Alarm: p.AlarmID, Channel: p.ChannelID, Route: p.RouteID}
+	if err := s.whenEmpty(ctx, len(list), p.Cursor == nil, names); err != nil {
+		return nil, err
+	}
 	list, link := page(ctx, list, *p.Limit, func(d store.Delivery) string { return encodeInstant(d.CreatedAt, d.ID) })
 	res := api.ListDeliveries200JSONResponse{Body: each(list, deliveryJSON)}
 	res.Headers.Link = link

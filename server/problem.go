@@ -144,6 +144,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	p := asProblem(err)
+	if text := thereIsNo(callOf(ctx).url.Path); text != "" && errors.Is(err, store.ErrNotFound) && p.status == http.StatusNotFound {
+		p.detail = text
+	}
 	_, meant := errors.AsType[*problem](err) // and counted by who answers so
 	switch {
 	case p == nil:

@@ -28,6 +28,9 @@ func (s *Server) ListRejections(ctx context.Context, req api.ListRejectionsReque
 	if err != nil {
 		return nil, err
 	}
+	if err := s.whenEmpty(ctx, len(list), p.Cursor == nil, named{Gateway: p.GatewayID}); err != nil {
+		return nil, err
+	}
 	list, link := page(ctx, list, *p.Limit, func(r store.RecordedRejection) string { return encodeInstant(r.LastAt, r.ID) })
 	res := api.ListRejections200JSONResponse{Body: each(list, rejectionJSON)}
 	res.Headers.Link = link

@@ -24,6 +24,9 @@ func (s *Server) ListSensors(ctx context.Context, req api.ListSensorsRequestObje
 	if err != nil {
 		return nil, err
 	}
+	if err := s.whenEmpty(ctx, len(list), p.Cursor == nil, named{Gateway: p.GatewayID}); err != nil {
+		return nil, err
+	}
 	list, link := page(ctx, list, *p.Limit, func(v store.Sensor) string { return encodeID(v.ID) })
 	res := api.ListSensors200JSONResponse{Body: each(list, sensorJSON)}
 	res.Headers.Link = link

@@ -47,7 +47,7 @@ func (s *Server) CreateSilence(ctx context.Context, req api.CreateSilenceRequest
 	case v.AlarmID == nil && v.SensorID == nil && v.GatewayID == nil && len(v.Severities) == 0 && len(v.Labels) == 0:
 		return nil, invalid("alarm_id", "or another of what it is about is needed: sensor_id, gateway_id, severities or labels")
 	}
-	if err := s.knowsWhatFor(ctx, v); err != nil {
+	if err := s.exist(ctx, named{Alarm: v.AlarmID, Sensor: v.SensorID, Gateway: v.GatewayID}); err != nil {
 		return nil, err
 	}
 	v, err := s.store.CreateSilence(ctx, v)
@@ -57,31 +57,6 @@ func (s *Server) CreateSilence(ctx context.Context, req api.CreateSilenceRequest
 	return api.CreateSilence201JSONResponse{
 		Body: silenceJSON(v), Headers: api.CreateSilence201ResponseHeaders{Location: fmt.Sprintf("/api/notifications/silences/%d", v.ID)},
 	}, nil
-}
-
-// knowsWhatFor refuses a silence about something that is not there: it would silence nothing.
-func (s *Server) knowsWhatFor(ctx context.Context, v store.Silence) error {
-	for _, about := range []struct {
-		field, name string
-		id          *int64
-		find        func(int64) error
-	}{
-		{"alarm_id", "alarm", v.AlarmID, func(id int64) error { _, err := s.store.Alarm(ctx, id); return err }},
-		{"sensor_id", "sensor", v.SensorID, func(id int64) error { _, err := s.store.Sensor(ctx, id); return err }},
-		{"gateway_id", "gateway", v.GatewayID, func(id int64) error { _, err := s.store.Gateway(ctx, id); return err }},
-	} {
-		if about.id == nil {
-			continue
-		}
-		err := about.find(*about.id)
-		if errors.Is(err, store.ErrNotFound) {
-			return invalid(about.field, fmt.Sprintf("there is no %s %d", about.name, *about.id))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // GetSilence answers GET /api/notifications/silences/{id}.

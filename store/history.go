@@ -102,7 +102,7 @@ func (s *Store) history(ctx context.Context, q HistoryQuery, source Source) (map
 		return nil, explain("history", err)
 	}
 	defer rows.Close()
-	m := newMerger(q)
+	m := newMerger(q, source)
 	for rows.Next() {
 		var r historyRow
 		if err := rows.Scan(&r.sensor, &r.day, &r.rollups, &r.readings); err != nil {

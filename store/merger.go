@@ -37,10 +37,10 @@ type merger struct {
 	begun      bool    // there is one
 }
 
-func newMerger(q HistoryQuery) *merger {
+func newMerger(q HistoryQuery, source Source) *merger {
 	m := &merger{
 		q: q, start: instantOf(q.Start), gap: instant(q.Gap.Microseconds()), found: map[int64][]Bucket{}, held: map[int64]float64{},
-		known: percentiles{parts: q.Percentiles},
+		known: percentiles{parts: q.Percentiles, sketched: source != Raw},
 	}
 	for _, b := range q.Bounds {
 		m.bounds = append(m.bounds, instantOf(b))
@@ -102,7 +102,7 @@ func (m *merger) point(p point) {
 	m.whole.add(p)
 	m.before = p.at
 	if len(m.known.parts) > 0 && !math.IsNaN(p.value) {
-		m.known.values = append(m.known.values, p.value)
+		m.known.add(p.at, p.value)
 	}
 }
 

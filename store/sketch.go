@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"time"
 )
 
 // A sketch knows about how many values lie where, and so any percentile to within a part of itself. Its bins are as wide as what
@@ -198,15 +199,37 @@ func (s *sketch) read(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-// percentiles gathers what is known of the values of one bucket after another.
+// percentiles gathers what is known of the values of one bucket after another, in order of time.
 type percentiles struct {
 	parts       []float64 // that are asked for
+	sketched    bool      // also values go into sketches, an hour's into one: it makes no difference which hours are rolled up
+	hour        int64     // of values, if they are to be sketched
 	values      []float64
 	whole, part sketch
 }
 
+// add takes in a value.
+func (p *percentiles) add(at instant, v float64) {
+	if hour := (int64(at) + epoch) / time.Hour.Microseconds(); p.sketched && hour != p.hour {
+		p.fold()
+		p.hour = hour
+	}
+	p.values = append(p.values, v)
+}
+
+// fold makes a sketch of the values.
+func (p *percentiles) fold() {
+	if len(p.values) > 0 {
+		p.whole.merge(newSketch(p.values))
+		p.values = p.values[:0]
+	}
+}
+
 // sketches takes in encoded sketches, one behind the other.
 func (p *percentiles) sketches(b []byte) (err error) {
+	if len(b) > 0 {
+		p.fold()
+	}
 	for len(b) > 0 {
 		if b, err = p.part.read(b); err != nil {
 			return err
@@ -216,11 +239,13 @@ func (p *percentiles) sketches(b []byte) (err error) {
 	return nil
 }
 
-// take sets the percentiles of b, of which is all that came, and begins anew. They are exact when no sketch came.
+// take sets the percentiles of b, of which is all that came, and begins anew. They are exact when nothing was sketched.
 func (p *percentiles) take(b *Bucket) {
+	if p.sketched || len(p.whole.bins) > 0 {
+		p.fold()
+	}
 	switch {
 	case len(p.whole.bins) > 0:
-		p.whole.merge(newSketch(p.values))
 		for _, part := range p.parts {
 			b.Percentiles = append(b.Percentiles, p.whole.percentile(part, b.Min, b.Max))
 		}

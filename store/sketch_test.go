@@ -1,9 +1,11 @@
 package store_test
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,4 +79,59 @@ func FuzzReadSketch(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_, _, _ = store.Percentiles(b, []float64{0.5}, []float64{0, 1}) // ends, and does not panic
 	})
+}
+
+// The same question has the same answer whether hours are rolled up or not yet: exact or not is a matter of how much is asked about.
+func TestPercentilesAreThoseOfBeforeRollingUp(t *testing.T) {
+	s, db := openRaw(t)
+	store.RollUpAtOnce(s)
+	sensor := addSensor(t, s, addGateway(t, s, "g").ID, "s").ID
+	start := noon.Add(-10 * time.Hour)
+	write(t, s, store.Reading{SensorID: sensor, Timestamp: start.Add(-time.Minute), Value: 1}) // makes the partition
+	run(t, db, `
+		INSERT INTO sensor_data (timestamp, value, sensor_id, quality)
+		SELECT t, 20 + sin(date_part('epoch', t)) * (1 + date_part('hour', t)), $1, 0 FROM generate_series($2::timestamptz, $3::timestamptz, '1s') t`,
+		sensor, start, noon.Add(-time.Second))
+	run(t, db, `INSERT INTO latest (timestamp, received_at, value, sensor_id, quality) VALUES ($2, $2, 1, $1, 0)
+		ON CONFLICT (sensor_id) DO UPDATE SET timestamp = excluded.timestamp`, sensor, noon.Add(-time.Second))
+	run(t, db, `INSERT INTO rollup_due (sensor_id, hour, ready_at) SELECT $1, h, '-infinity' FROM generate_series($2::timestamptz, $3::timestamptz, '1 hour') h
+		ON CONFLICT DO NOTHING`, sensor, start.Add(-time.Hour), noon)
+	ask := func(start, end time.Time, width string) (text string) {
+		q := store.HistoryQuery{
+			Sensors: []int64{sensor}, Start: start, End: end, Bounds: boundsOf(t, width, start, end, time.UTC), Ends: true, Now: noon,
+			Percentiles: []float64{0.05, 0.5, 0.95}, Gap: time.Minute,
+		}
+		found, source, err := s.History(t.Context(), q)
+		ok(t, err)
+		for _, b := range found[sensor] {
+			text += fmt.Sprintf("%s %d %v %v; ", source, b.Usable, b.Percentiles, b.PercentileError)
+		}
+		return text
+	}
+	type question struct {
+		start time.Time
+		width string
+	}
+	exact := map[question]bool{
+		{start, "1d"}: false, {start.Add(1234 * time.Second), "1d"}: false, {start.Add(30 * time.Minute), "2h"}: false,
+		{noon.Add(-5 * time.Hour), "1d"}: true, // 18,000 readings
+	}
+	before := map[question]string{}
+	for q := range exact {
+		before[q] = ask(q.start, noon, q.width)
+	}
+	for more := true; more; {
+		var err error
+		_, more, err = s.RollUp(t.Context(), 64)
+		ok(t, err)
+	}
+	if n := scan[int](t, db, `SELECT count(*) FROM rollup_1h`); n < 10 {
+		t.Fatalf("%d hours are rolled up", n)
+	}
+	for q, isExact := range exact {
+		after := ask(q.start, noon, q.width)
+		if after != before[q] || strings.Contains(after, " 0; ") != isExact {
+			t.Errorf("%s from %v: before\n%s, afterwards\n%s", q.width, q.start, before[q], after)
+		}
+	}
 }

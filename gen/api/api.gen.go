@@ -88,6 +88,72 @@ func (e Aggregate) Valid() bool {
 	}
 }
 
+// Defines values for AlarmEventKind.
+const (
+	AlarmEventKindAcknowledged      AlarmEventKind = "acknowledged"
+	AlarmEventKindCleared           AlarmEventKind = "cleared"
+	AlarmEventKindCommented         AlarmEventKind = "commented"
+	AlarmEventKindDeescalated       AlarmEventKind = "deescalated"
+	AlarmEventKindEscalated         AlarmEventKind = "escalated"
+	AlarmEventKindFaulted           AlarmEventKind = "faulted"
+	AlarmEventKindLatched           AlarmEventKind = "latched"
+	AlarmEventKindOutOfService      AlarmEventKind = "out_of_service"
+	AlarmEventKindRaised            AlarmEventKind = "raised"
+	AlarmEventKindRecovered         AlarmEventKind = "recovered"
+	AlarmEventKindReraised          AlarmEventKind = "reraised"
+	AlarmEventKindReset             AlarmEventKind = "reset"
+	AlarmEventKindReturnedToService AlarmEventKind = "returned_to_service"
+	AlarmEventKindRuleChanged       AlarmEventKind = "rule_changed"
+	AlarmEventKindShelved           AlarmEventKind = "shelved"
+	AlarmEventKindSuppressed        AlarmEventKind = "suppressed"
+	AlarmEventKindUnshelved         AlarmEventKind = "unshelved"
+	AlarmEventKindUnsuppressed      AlarmEventKind = "unsuppressed"
+)
+
+// Valid indicates whether the value is a known member of the AlarmEventKind enum.
+func (e AlarmEventKind) Valid() bool {
+	switch e {
+	case AlarmEventKindAcknowledged:
+		return true
+	case AlarmEventKindCleared:
+		return true
+	case AlarmEventKindCommented:
+		return true
+	case AlarmEventKindDeescalated:
+		return true
+	case AlarmEventKindEscalated:
+		return true
+	case AlarmEventKindFaulted:
+		return true
+	case AlarmEventKindLatched:
+		return true
+	case AlarmEventKindOutOfService:
+		return true
+	case AlarmEventKindRaised:
+		return true
+	case AlarmEventKindRecovered:
+		return true
+	case AlarmEventKindReraised:
+		return true
+	case AlarmEventKindReset:
+		return true
+	case AlarmEventKindReturnedToService:
+		return true
+	case AlarmEventKindRuleChanged:
+		return true
+	case AlarmEventKindShelved:
+		return true
+	case AlarmEventKindSuppressed:
+		return true
+	case AlarmEventKindUnshelved:
+		return true
+	case AlarmEventKindUnsuppressed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AlarmPhase.
 const (
 	AlarmPhaseActiveAcknowledged     AlarmPhase = "active_acknowledged"
@@ -1425,6 +1491,9 @@ type AlarmEvent struct {
 	Value   nullable.Nullable[float64] `json:"value"`
 	Version int64                      `json:"version"`
 }
+
+// AlarmEventKind What happened to an alarm.
+type AlarmEventKind string
 
 // AlarmExplanation defines model for AlarmExplanation.
 type AlarmExplanation struct {
@@ -3457,7 +3526,7 @@ type ListAlarmEventsParams struct {
 	GatewayID *ID `form:"gateway_id,omitempty" json:"gateway_id,omitempty"`
 
 	// Kind Only events of this kind.
-	Kind *string `form:"kind,omitempty" json:"kind,omitempty"`
+	Kind *AlarmEventKind `form:"kind,omitempty" json:"kind,omitempty"`
 
 	// Severity Only of this severity.
 	Severity *Severity `form:"severity,omitempty" json:"severity,omitempty"`
@@ -3505,7 +3574,7 @@ type UpdateAlarmParams struct {
 // ListEventsOfAlarmParams defines parameters for ListEventsOfAlarm.
 type ListEventsOfAlarmParams struct {
 	// Kind Only events of this kind.
-	Kind *string `form:"kind,omitempty" json:"kind,omitempty"`
+	Kind *AlarmEventKind `form:"kind,omitempty" json:"kind,omitempty"`
 
 	// Severity Only of this severity.
 	Severity *Severity `form:"severity,omitempty" json:"severity,omitempty"`
@@ -8484,6 +8553,22 @@ func (response ListEventsOfAlarm401ApplicationProblemPlusJSONResponse) VisitList
 		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
 	}
 	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEventsOfAlarm404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListEventsOfAlarm404ApplicationProblemPlusJSONResponse) VisitListEventsOfAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
 	_, err := buf.WriteTo(w)
 	return err
 }

@@ -88,6 +88,72 @@ func (e Aggregate) Valid() bool {
 	}
 }
 
+// Defines values for AlarmEventKind.
+const (
+	AlarmEventKindAcknowledged      AlarmEventKind = "acknowledged"
+	AlarmEventKindCleared           AlarmEventKind = "cleared"
+	AlarmEventKindCommented         AlarmEventKind = "commented"
+	AlarmEventKindDeescalated       AlarmEventKind = "deescalated"
+	AlarmEventKindEscalated         AlarmEventKind = "escalated"
+	AlarmEventKindFaulted           AlarmEventKind = "faulted"
+	AlarmEventKindLatched           AlarmEventKind = "latched"
+	AlarmEventKindOutOfService      AlarmEventKind = "out_of_service"
+	AlarmEventKindRaised            AlarmEventKind = "raised"
+	AlarmEventKindRecovered         AlarmEventKind = "recovered"
+	AlarmEventKindReraised          AlarmEventKind = "reraised"
+	AlarmEventKindReset             AlarmEventKind = "reset"
+	AlarmEventKindReturnedToService AlarmEventKind = "returned_to_service"
+	AlarmEventKindRuleChanged       AlarmEventKind = "rule_changed"
+	AlarmEventKindShelved           AlarmEventKind = "shelved"
+	AlarmEventKindSuppressed        AlarmEventKind = "suppressed"
+	AlarmEventKindUnshelved         AlarmEventKind = "unshelved"
+	AlarmEventKindUnsuppressed      AlarmEventKind = "unsuppressed"
+)
+
+// Valid indicates whether the value is a known member of the AlarmEventKind enum.
+func (e AlarmEventKind) Valid() bool {
+	switch e {
+	case AlarmEventKindAcknowledged:
+		return true
+	case AlarmEventKindCleared:
+		return true
+	case AlarmEventKindCommented:
+		return true
+	case AlarmEventKindDeescalated:
+		return true
+	case AlarmEventKindEscalated:
+		return true
+	case AlarmEventKindFaulted:
+		return true
+	case AlarmEventKindLatched:
+		return true
+	case AlarmEventKindOutOfService:
+		return true
+	case AlarmEventKindRaised:
+		return true
+	case AlarmEventKindRecovered:
+		return true
+	case AlarmEventKindReraised:
+		return true
+	case AlarmEventKindReset:
+		return true
+	case AlarmEventKindReturnedToService:
+		return true
+	case AlarmEventKindRuleChanged:
+		return true
+	case AlarmEventKindShelved:
+		return true
+	case AlarmEventKindSuppressed:
+		return true
+	case AlarmEventKindUnshelved:
+		return true
+	case AlarmEventKindUnsuppressed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AlarmPhase.
 const (
 	AlarmPhaseActiveAcknowledged     AlarmPhase = "active_acknowledged"
@@ -1425,6 +1491,9 @@ type AlarmEvent struct {
 	Value   nullable.Nullable[float64] `json:"value"`
 	Version int64                      `json:"version"`
 }
+
+// AlarmEventKind What happened to an alarm.
+type AlarmEventKind string
 
 // AlarmExplanation defines model for AlarmExplanation.
 type AlarmExplanation struct {
@@ -3457,7 +3526,7 @@ type ListAlarmEventsParams struct {
 	GatewayID *ID `form:"gateway_id,omitempty" json:"gateway_id,omitempty"`
 
 	// Kind Only events of this kind.
-	Kind *string `form:"kind,omitempty" json:"kind,omitempty"`
+	Kind *AlarmEventKind `form:"kind,omitempty" json:"kind,omitempty"`
 
 	// Severity Only of this severity.
 	Severity *Severity `form:"severity,omitempty" json:"severity,omitempty"`
@@ -3505,7 +3574,7 @@ type UpdateAlarmParams struct {
 // ListEventsOfAlarmParams defines parameters for ListEventsOfAlarm.
 type ListEventsOfAlarmParams struct {
 	// Kind Only events of this kind.
-	Kind *string `form:"kind,omitempty" json:"kind,omitempty"`
+	Kind *AlarmEventKind `form:"kind,omitempty" json:"kind,omitempty"`
 
 	// Severity Only of this severity.
 	Severity *Severity `form:"severity,omitempty" json:"severity,omitempty"`
@@ -4720,7 +4789,7 @@ type ClientInterface interface {
 
 	// ListAlarms List alarms
 	//
-	// With where each stands; the worst first, unless another order is asked for.
+	// With where each stands; the worst first, unless another order is asked for. A `sensor_id` or `gateway_id` that is none is 400.
 	//
 	// Corresponds with GET /api/alarms (the `ListAlarms` operationId).
 	ListAlarms(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4763,7 +4832,7 @@ type ClientInterface interface {
 
 	// ListAlarmEvents What happened to alarms
 	//
-	// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted.
+	// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted. An id that is none, and never was of anything in it, is 400.
 	//
 	// Corresponds with GET /api/alarms/events (the `ListAlarmEvents` operationId).
 	ListAlarmEvents(ctx context.Context, params *ListAlarmEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5176,7 +5245,7 @@ type ClientInterface interface {
 	// ListLatest Newest readings
 	//
 	// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
-	// all sensors. Filters are combined. An unknown `sensor_id` is 400. Each says how old it is by the server's clock, and whether
+	// all sensors. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
 	// that is more than `stale_after`: a value that stands still because nothing comes is not a current one.
 	//
 	// Corresponds with GET /api/data/latest (the `ListLatest` operationId).
@@ -5220,7 +5289,8 @@ type ClientInterface interface {
 	// An interval without readings is left out.
 	//
 	// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when its buckets are
-	// hardly longer than an hour or shorter. Else they come from sketches of the hours: `percentile_error` is how much of itself each of
+	// hardly longer than an hour or shorter. Else they come from sketches of the hours, also where these are not rolled up yet: the same
+	// question about the same readings has the same answer at any time. (A server without rollups is always exact.) `percentile_error` is how much of itself each of
 	// the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
 	// sizes. Everything else, gaps included, is exact. Statistics of very many readings wait for their turn as a long history does.
 	//
@@ -5515,7 +5585,7 @@ type ClientInterface interface {
 
 	// ListSensors List sensors
 	//
-	// In order of id.
+	// In order of id. A `gateway_id` that is none is 400.
 	//
 	// Corresponds with GET /api/sensors (the `ListSensors` operationId).
 	ListSensors(ctx context.Context, params *ListSensorsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5689,7 +5759,7 @@ type ClientInterface interface {
 
 // ListAlarms List alarms
 //
-// With where each stands; the worst first, unless another order is asked for.
+// With where each stands; the worst first, unless another order is asked for. A `sensor_id` or `gateway_id` that is none is 400.
 //
 // Corresponds with GET /api/alarms (the `ListAlarms` operationId).
 func (c *Client) ListAlarms(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5782,7 +5852,7 @@ func (c *Client) AckAlarms(ctx context.Context, body AckAlarmsJSONRequestBody, r
 
 // ListAlarmEvents What happened to alarms
 //
-// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted.
+// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted. An id that is none, and never was of anything in it, is 400.
 //
 // Corresponds with GET /api/alarms/events (the `ListAlarmEvents` operationId).
 func (c *Client) ListAlarmEvents(ctx context.Context, params *ListAlarmEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6585,7 +6655,7 @@ func (c *Client) GetHistory(ctx context.Context, params *GetHistoryParams, reqEd
 // ListLatest Newest readings
 //
 // The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
-// all sensors. Filters are combined. An unknown `sensor_id` is 400. Each says how old it is by the server's clock, and whether
+// all sensors. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
 // that is more than `stale_after`: a value that stands still because nothing comes is not a current one.
 //
 // Corresponds with GET /api/data/latest (the `ListLatest` operationId).
@@ -6659,7 +6729,8 @@ func (c *Client) ListExpiring(ctx context.Context, params *ListExpiringParams, r
 // An interval without readings is left out.
 //
 // Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when its buckets are
-// hardly longer than an hour or shorter. Else they come from sketches of the hours: `percentile_error` is how much of itself each of
+// hardly longer than an hour or shorter. Else they come from sketches of the hours, also where these are not rolled up yet: the same
+// question about the same readings has the same answer at any time. (A server without rollups is always exact.) `percentile_error` is how much of itself each of
 // the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
 // sizes. Everything else, gaps included, is exact. Statistics of very many readings wait for their turn as a long history does.
 //
@@ -7284,7 +7355,7 @@ func (c *Client) EndSilence(ctx context.Context, id IDParameter, reqEditors ...R
 
 // ListSensors List sensors
 //
-// In order of id.
+// In order of id. A `gateway_id` that is none is 400.
 //
 // Corresponds with GET /api/sensors (the `ListSensors` operationId).
 func (c *Client) ListSensors(ctx context.Context, params *ListSensorsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -12306,7 +12377,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListAlarmsWithResponse List alarms
 	//
-	// With where each stands; the worst first, unless another order is asked for.
+	// With where each stands; the worst first, unless another order is asked for. A `sensor_id` or `gateway_id` that is none is 400.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12351,7 +12422,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListAlarmEventsWithResponse What happened to alarms
 	//
-	// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted.
+	// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted. An id that is none, and never was of anything in it, is 400.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12788,7 +12859,7 @@ type ClientWithResponsesInterface interface {
 	// ListLatestWithResponse Newest readings
 	//
 	// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
-	// all sensors. Filters are combined. An unknown `sensor_id` is 400. Each says how old it is by the server's clock, and whether
+	// all sensors. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
 	// that is more than `stale_after`: a value that stands still because nothing comes is not a current one.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -12838,7 +12909,8 @@ type ClientWithResponsesInterface interface {
 	// An interval without readings is left out.
 	//
 	// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when its buckets are
-	// hardly longer than an hour or shorter. Else they come from sketches of the hours: `percentile_error` is how much of itself each of
+	// hardly longer than an hour or shorter. Else they come from sketches of the hours, also where these are not rolled up yet: the same
+	// question about the same readings has the same answer at any time. (A server without rollups is always exact.) `percentile_error` is how much of itself each of
 	// the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
 	// sizes. Everything else, gaps included, is exact. Statistics of very many readings wait for their turn as a long history does.
 	//
@@ -13171,7 +13243,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListSensorsWithResponse List sensors
 	//
-	// In order of id.
+	// In order of id. A `gateway_id` that is none is 400.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14373,6 +14445,8 @@ type ListEventsOfAlarmResponse struct {
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *OtherError
 	// Headers200 the parsed response headers for an HTTP 200 response
@@ -14394,6 +14468,11 @@ func (r ListEventsOfAlarmResponse) GetApplicationProblemJSON400() *BadRequest {
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
 func (r ListEventsOfAlarmResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListEventsOfAlarmResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -19730,7 +19809,7 @@ func (r GetVersionResponse) ContentType() string {
 
 // ListAlarmsWithResponse List alarms
 //
-// With where each stands; the worst first, unless another order is asked for.
+// With where each stands; the worst first, unless another order is asked for. A `sensor_id` or `gateway_id` that is none is 400.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -19805,7 +19884,7 @@ func (c *ClientWithResponses) AckAlarmsWithResponse(ctx context.Context, body Ac
 
 // ListAlarmEventsWithResponse What happened to alarms
 //
-// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted.
+// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted. An id that is none, and never was of anything in it, is 400.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20476,7 +20555,7 @@ func (c *ClientWithResponses) GetHistoryWithResponse(ctx context.Context, params
 // ListLatestWithResponse Newest readings
 //
 // The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
-// all sensors. Filters are combined. An unknown `sensor_id` is 400. Each says how old it is by the server's clock, and whether
+// all sensors. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
 // that is more than `stale_after`: a value that stands still because nothing comes is not a current one.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -20544,7 +20623,8 @@ func (c *ClientWithResponses) ListExpiringWithResponse(ctx context.Context, para
 // An interval without readings is left out.
 //
 // Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when its buckets are
-// hardly longer than an hour or shorter. Else they come from sketches of the hours: `percentile_error` is how much of itself each of
+// hardly longer than an hour or shorter. Else they come from sketches of the hours, also where these are not rolled up yet: the same
+// question about the same readings has the same answer at any time. (A server without rollups is always exact.) `percentile_error` is how much of itself each of
 // the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
 // sizes. Everything else, gaps included, is exact. Statistics of very many readings wait for their turn as a long history does.
 //
@@ -21075,7 +21155,7 @@ func (c *ClientWithResponses) EndSilenceWithResponse(ctx context.Context, id IDP
 
 // ListSensorsWithResponse List sensors
 //
-// In order of id.
+// In order of id. A `gateway_id` that is none is 400.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22354,6 +22434,13 @@ func ParseListEventsOfAlarmResponse(rsp *http.Response) (*ListEventsOfAlarmRespo
 			return nil, err
 		}
 		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest OtherError

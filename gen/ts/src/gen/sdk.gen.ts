@@ -263,7 +263,7 @@ export const revokeCredential = <ThrowOnError extends boolean = false>(options: 
 /**
  * List sensors
  *
- * In order of id.
+ * In order of id. A `gateway_id` that is none is 400.
  */
 export const listSensors = <ThrowOnError extends boolean = false>(options?: Options<ListSensorsData, ThrowOnError>) => (options?.client ?? client).get<ListSensorsResponses, ListSensorsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -405,7 +405,7 @@ export const listExpiring = <ThrowOnError extends boolean = false>(options?: Opt
  * Newest readings
  *
  * The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
- * all sensors. Filters are combined. An unknown `sensor_id` is 400. Each says how old it is by the server's clock, and whether
+ * all sensors. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
  * that is more than `stale_after`: a value that stands still because nothing comes is not a current one.
  *
  */
@@ -469,7 +469,8 @@ export const getHistory = <ThrowOnError extends boolean = false>(options: Option
  * An interval without readings is left out.
  *
  * Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when its buckets are
- * hardly longer than an hour or shorter. Else they come from sketches of the hours: `percentile_error` is how much of itself each of
+ * hardly longer than an hour or shorter. Else they come from sketches of the hours, also where these are not rolled up yet: the same
+ * question about the same readings has the same answer at any time. (A server without rollups is always exact.) `percentile_error` is how much of itself each of
  * the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
  * sizes. Everything else, gaps included, is exact. Statistics of very many readings wait for their turn as a long history does.
  *
@@ -782,7 +783,7 @@ export const streamAlarms = <ThrowOnError extends boolean = false>(options?: Opt
 /**
  * List alarms
  *
- * With where each stands; the worst first, unless another order is asked for.
+ * With where each stands; the worst first, unless another order is asked for. A `sensor_id` or `gateway_id` that is none is 400.
  */
 export const listAlarms = <ThrowOnError extends boolean = false>(options?: Options<ListAlarmsData, ThrowOnError>) => (options?.client ?? client).get<ListAlarmsResponses, ListAlarmsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -823,7 +824,7 @@ export const ackAlarms = <ThrowOnError extends boolean = false>(options: Options
 /**
  * What happened to alarms
  *
- * The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted.
+ * The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted. An id that is none, and never was of anything in it, is 400.
  */
 export const listAlarmEvents = <ThrowOnError extends boolean = false>(options?: Options<ListAlarmEventsData, ThrowOnError>) => (options?.client ?? client).get<ListAlarmEventsResponses, ListAlarmEventsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],

@@ -1128,6 +1128,35 @@ export type AlarmComment = {
     comment: string;
 };
 
+/**
+ * What happened to an alarm.
+ */
+export const AlarmEventKind = {
+    RAISED: 'raised',
+    ESCALATED: 'escalated',
+    DEESCALATED: 'deescalated',
+    CLEARED: 'cleared',
+    LATCHED: 'latched',
+    RERAISED: 'reraised',
+    ACKNOWLEDGED: 'acknowledged',
+    RESET: 'reset',
+    SHELVED: 'shelved',
+    UNSHELVED: 'unshelved',
+    SUPPRESSED: 'suppressed',
+    UNSUPPRESSED: 'unsuppressed',
+    OUT_OF_SERVICE: 'out_of_service',
+    RETURNED_TO_SERVICE: 'returned_to_service',
+    COMMENTED: 'commented',
+    RULE_CHANGED: 'rule_changed',
+    FAULTED: 'faulted',
+    RECOVERED: 'recovered'
+} as const;
+
+/**
+ * What happened to an alarm.
+ */
+export type AlarmEventKind = typeof AlarmEventKind[keyof typeof AlarmEventKind];
+
 export type AlarmEvent = {
     /**
      * Of the database; offsets of another mean nothing here.
@@ -4870,7 +4899,7 @@ export type ListAlarmEventsData = {
         /**
          * Only events of this kind.
          */
-        kind?: string;
+        kind?: AlarmEventKind;
         /**
          * Only of this severity.
          */
@@ -5569,7 +5598,7 @@ export type ListEventsOfAlarmData = {
         /**
          * Only events of this kind.
          */
-        kind?: string;
+        kind?: AlarmEventKind;
         /**
          * Only of this severity.
          */
@@ -5607,6 +5636,10 @@ export type ListEventsOfAlarmErrors = {
      * No valid token, or wrong username or password.
      */
     401: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
     /**
      * Any other error.
      */
