@@ -11,14 +11,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"golang.org/x/sync/semaphore"
+
+	"github.com/oei-ms/oei-ms/store"
 )
 
-const (
-	// lightCost is what a question may cost, in readings, to be answered at once: some ten milliseconds of a processor.
-	lightCost = 1 << 16
-	// wholeTurn is what a question costs that takes a turn for itself. Ones between share it.
-	wholeTurn = 1 << 18
-)
+// wholeTurn is what a question costs that takes a turn for itself. Ones that cost less, and more than light ones, share it.
+const wholeTurn = 4 * store.LightCost
 
 // heavy lets so many questions that cost much be answered at a time as leave the processors to ingest, in the order they came. Others
 // pass.
@@ -48,7 +46,7 @@ func newHeavy(turns int, wait time.Duration, reg prometheus.Registerer) *heavy {
 // enter returns when a question that costs so much may be answered; leave has to be called when it is. It is a 503 when the turn
 // does not come in time, and ctx's error when that ends first.
 func (h *heavy) enter(ctx context.Context, cost int64) (leave func(), err error) {
-	if cost <= lightCost {
+	if cost <= store.LightCost {
 		return func() {}, nil
 	}
 	limited, cancel := context.WithTimeout(ctx, h.wait)
@@ -66,7 +64,7 @@ func (h *heavy) enter(ctx context.Context, cost int64) (leave func(), err error)
 func (h *heavy) inTurns(cost int64) func(context.Context) (leave func(), err error) {
 	enter := h.enter
 	return func(ctx context.Context) (func(), error) {
-		if cost <= lightCost {
+		if cost <= store.LightCost {
 			return func() {}, nil
 		}
 		leave, err := enter(ctx, cost)

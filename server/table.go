@@ -2,6 +2,7 @@ package server
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/oei-ms/oei-ms/gen/api"
@@ -16,9 +17,23 @@ type table struct {
 	columns [][]float64
 }
 
+// A row and each of its numbers take about so many bytes; more is no harm.
+const (
+	rowBytes    = 80
+	numberBytes = 26
+)
+
 // newTable has the buckets in list, those with readings, and by fill the others between bounds.
 func newTable(list []store.Bucket, bounds []time.Time, aggs []api.Aggregate, fill api.GetHistoryParamsFill) *table {
 	t := &table{aggs: aggs, columns: make([][]float64, len(aggs))}
+	rows := len(list)
+	if fill != api.GetHistoryParamsFillNone {
+		rows = len(bounds) - 1
+	}
+	t.starts, t.ends = make([]time.Time, 0, rows), make([]time.Time, 0, rows)
+	for c := range t.columns {
+		t.columns[c] = make([]float64, 0, rows)
+	}
 	add := func(start, end time.Time, b *store.Bucket) {
 		t.starts, t.ends = append(t.starts, start), append(t.ends, end)
 		for c, a := range aggs {
@@ -114,6 +129,7 @@ func aggregate(a api.Aggregate, b *store.Bucket) float64 {
 }
 
 func (t *table) appendRows(b []byte) []byte {
+	b = slices.Grow(b, len(t.starts)*(rowBytes+len(t.aggs)*numberBytes))
 	b = append(b, `,"points":[`...)
 	for n := range t.starts {
 		if n > 0 {
@@ -136,6 +152,7 @@ func (t *table) appendRows(b []byte) []byte {
 }
 
 func (t *table) appendColumns(b []byte) []byte {
+	b = slices.Grow(b, len(t.starts)*(rowBytes+len(t.aggs)*numberBytes))
 	b = append(b, `,"columns":{"start":[`...)
 	b = appendTimes(b, t.starts)
 	b = append(b, `],"end":[`...)

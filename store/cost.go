@@ -6,6 +6,8 @@ import (
 )
 
 const (
+	// LightCost is what a question may cost to be light: some ten milliseconds of a processor.
+	LightCost = 1 << 16
 	// rollupCost is what a rollup costs, in readings: it is larger, has to be merged, and mostly becomes a bucket.
 	rollupCost = 8
 	// mostCounted is how many hours are counted to know what a question costs: what has more costs much anyway.
@@ -65,15 +67,12 @@ func (s *Store) ReadingsCost(ctx context.Context, sensors []int64, start, end *t
 	return s.cost(ctx, sensors, from, to, func(e extents) int64 { return e.readings })
 }
 
-// light is what is not worth counting.
-const light = 1 << 14
-
-// cost is of what there is in the range, which is counted only when it could be much.
+// cost is of what there is in the range, which is counted only when it could be more than light.
 func (s *Store) cost(ctx context.Context, sensors []int64, start, end time.Time, of func(extents) int64) (int64, error) {
 	end = earlier(end, time.Now())
 	hours := int64(max(end.Sub(start), 0)/time.Hour+1) * int64(len(sensors))
 	most := extents{hours: hours, readings: hours * densest}
-	if n := of(most); n <= light || !s.rollups {
+	if n := of(most); n <= LightCost || !s.rollups {
 		return n, nil
 	}
 	const q = `

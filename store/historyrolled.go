@@ -166,14 +166,13 @@ var historyTemplate = template.Must(template.New("").Parse(`
 		GROUP BY 1, 2
 		{{- if .Minutes}}{{if or .Split .All}}
 		UNION ALL
-		SELECT m.sensor_id, date_trunc('day', m.bucket, 'UTC'), string_agg(m.packed, ''), NULL
+		SELECT h.sensor_id, date_trunc('day', h.bucket, 'UTC'), m.packed, NULL
 		FROM hours h
 		CROSS JOIN LATERAL (
-			SELECT sensor_id, bucket, ` + packedRollup + `{{template "ends" .}} AS packed
+			SELECT string_agg(` + packedRollup + `{{template "ends" .}}, '') AS packed
 			FROM rollup_1m
 			WHERE sensor_id = h.sensor_id AND bucket >= h.bucket AND bucket < h.bucket + interval '1 hour') m
 		WHERE h.split AND h.minutes
-		GROUP BY 1, 2
 		{{- end}}{{end}}
 		{{- end}}
 		{{- if .Ends}}

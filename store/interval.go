@@ -101,7 +101,7 @@ func (i Interval) Bounds(start, end time.Time, zone *time.Location) ([]time.Time
 
 // boundsFrom returns at and what next makes of it and so on, up to the first that is not before end.
 func boundsFrom(at, end time.Time, most int, next func(time.Time) time.Time) ([]time.Time, error) {
-	bounds := []time.Time{at}
+	bounds := append(make([]time.Time, 0, min(most/2, 1<<12)+2), at)
 	for range most {
 		before := at
 		if at = next(before); !at.After(before) {

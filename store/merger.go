@@ -42,6 +42,7 @@ func newMerger(q HistoryQuery, source Source) *merger {
 		q: q, start: instantOf(q.Start), gap: instant(q.Gap.Microseconds()), found: map[int64][]Bucket{}, held: map[int64]float64{},
 		known: percentiles{parts: q.Percentiles, sketched: source != Raw},
 	}
+	m.bounds = make([]instant, 0, len(q.Bounds))
 	for _, b := range q.Bounds {
 		m.bounds = append(m.bounds, instantOf(b))
 	}
@@ -63,7 +64,11 @@ func (m *merger) take(r *historyRow) (err error) {
 		m.points, err = unpackReadings(m.points, r.readings)
 		return err
 	}
-	m.rollups, err = unpackRollups(m.rollups, slices.Clone(r.rollups), &m.q)
+	packed := []byte(r.rollups)
+	if len(m.q.Percentiles) > 0 { // sketches are parts of it
+		packed = slices.Clone(packed)
+	}
+	m.rollups, err = unpackRollups(m.rollups, packed, &m.q)
 	return err
 }
 
@@ -143,6 +148,9 @@ func (m *merger) close() {
 			b.First, b.Last, b.FirstAt, b.LastAt, b.within = p.first, p.last, p.firstAt.time(), p.lastAt.time(), p.integral
 		}
 		m.known.take(&b)
+	}
+	if m.found[m.sensor] == nil {
+		m.found[m.sensor] = make([]Bucket, 0, len(m.bounds)-1-m.n)
 	}
 	m.found[m.sensor] = append(m.found[m.sensor], b)
 	m.whole, m.gaps, m.longestGap = piece{}, 0, 0

@@ -19,6 +19,9 @@ const (
 	packedSpan = `timestamptz_send(coalesce(begin_at, first_at)) || timestamptz_send(coalesce(end_at, last_at))`
 )
 
+// leastPacked is how many bytes a packedRollup has.
+const leastPacked = 52
+
 var errPacked = errors.New("packed data is damaged")
 
 // unpacker takes numbers from the front of bytes. When these end too early it is damaged, and gives zeros.
@@ -66,6 +69,9 @@ func inOrder(points []point) {
 // unpackRollups appends the rollups of b, with what q asks for in hours or in minutes; their sketches are parts of b.
 func unpackRollups(list []rollup, b []byte, q *HistoryQuery) ([]rollup, error) {
 	u := unpacker{b: b}
+	if len(q.Percentiles) == 0 {
+		list = slices.Grow(list, len(b)/leastPacked)
+	}
 	for len(u.b) > 0 {
 		r := rollup{bucket: u.instant()}
 		r.count, r.good, r.usable = u.int(), u.int(), u.int()
