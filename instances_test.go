@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -169,6 +170,18 @@ func TestInstancesBehindABalancerAreAsOne(t *testing.T) {
 			t.Errorf("instance %d has stored nothing", i)
 		}
 	}
+
+	in.front.eventually(20*time.Second, "what one instance has answered another answers without making it anew", func() bool {
+		noon := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -2)
+		noon = noon.Add(time.Duration(rand.IntN(12)) * time.Hour)
+		for _, p := range in.ps {
+			res, err := as(p).GetHistoryWithResponse(t.Context(), &client.GetHistoryParams{SensorID: []int64{d.sensorID}, Start: noon, End: noon.Add(time.Hour)})
+			if err != nil || res.JSON200 == nil {
+				t.Fatalf("history: %v %s", err, res.Body)
+			}
+		}
+		return in.ps[1].metric("oei_cache_hits_total", `from="redis"`) > 0
+	})
 
 	if out, err := as(in.ps[0]).LogoutWithResponse(t.Context()); err != nil || out.StatusCode() != http.StatusNoContent {
 		t.Fatalf("logout: %v %s", err, out.Body)

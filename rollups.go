@@ -7,6 +7,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/oei-ms/oei-ms/cache"
+	"github.com/oei-ms/oei-ms/configs"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -15,6 +17,14 @@ const (
 	rollupPass  = 300 * time.Millisecond // is what a pass should take: ingest and the API want the processors too
 	mostRolled  = 4096                   // hours in a pass
 )
+
+// newCache is nil when no answers are kept. Without rollups, whose marks tell when readings change, none are.
+func newCache(cfg *configs.Config, st *store.Store, log *slog.Logger, reg prometheus.Registerer) (*cache.Cache, error) {
+	if cfg.Cache.Bytes == 0 || !cfg.Store.Rollups {
+		return nil, nil
+	}
+	return cache.New(cfg.Cache, cfg.Server.RedisURL, st.Changes, log, reg)
+}
 
 // keepRollups rolls up what has changed, until ctx ends.
 func keepRollups(ctx context.Context, st *store.Store, log *slog.Logger, reg prometheus.Registerer) error {

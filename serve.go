@@ -97,10 +97,17 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 	}
 	defer l.start("housekeeping", func(ctx context.Context) error { return keepHouse(ctx, st, cfg, log) })()
 
+	answers, err := newCache(cfg, st, log, reg)
+	if err != nil {
+		return err
+	}
 	if on, err := st.KeepRollups(ctx); err != nil {
 		return err
 	} else if on {
 		defer l.start("rollups", func(ctx context.Context) error { return keepRollups(ctx, st, log, reg) })()
+	}
+	if answers != nil {
+		defer l.start("cache", answers.Run)()
 	}
 
 	defer l.start("retention", func(ctx context.Context) error { return keepRetention(ctx, st, log, reg) })()
@@ -167,7 +174,7 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 	}
 
 	srv, err := server.New(cfg.Server, server.Deps{
-		Store: st, Auth: auth, Hub: hub, Write: pipeline.Write, Notices: notices(notifier), Checks: checks, Log: log, Registry: reg,
+		Store: st, Cache: answers, Auth: auth, Hub: hub, Write: pipeline.Write, Notices: notices(notifier), Checks: checks, Log: log, Registry: reg,
 		Version: server.Version{Version: version, Commit: commit(), Go: goVersion()},
 	})
 	if err != nil {

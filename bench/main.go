@@ -40,7 +40,7 @@ func run(ctx context.Context) error {
 	flag.IntVar(&o.window, "window", 200, "messages of a gateway that may wait for their PUBACK")
 	flag.DurationVar(&o.duration, "duration", 8*time.Second, "of each scenario")
 	flag.IntVar(&o.rate, "rate", 1000, "messages a second of the paced scenario")
-	flag.StringVar(&o.only, "only", "", "only this scenario: single, poison, batch, paced, copy, relay or external; of push: fanout, slow, frames, dashboards, memory or storm; of alarms: rules or flood; of scale: mosquitto or embedded, also with -1 or -100 for the readings in a message; of series: questions, export, heavy, rollups or compaction")
+	flag.StringVar(&o.only, "only", "", "only this scenario: single, poison, batch, paced, copy, relay or external; of push: fanout, slow, frames, dashboards, memory or storm; of alarms: rules or flood; of scale: mosquitto or embedded, also with -1 or -100 for the readings in a message; of series: questions, kept, export, heavy, rollups or compaction")
 	flag.IntVar(&o.days, "days", 30, "of series: how many days of 10 readings a second are loaded")
 	flag.StringVar(&o.data, "data", "", "of series: a directory to keep what is loaded in, and to find it the next time")
 	what := "ingest"

@@ -36,7 +36,7 @@ func series(ctx context.Context, o options) (err error) {
 	if err := os.Chmod(dir, 0o711); err != nil { // as root the database runs as another user
 		return err
 	}
-	s, err := startService(ctx, dir, "ADMIN_PASSWORD="+benchPassword)
+	s, err := startService(ctx, dir, "ADMIN_PASSWORD="+benchPassword, "OEI_CACHE_BYTES=0") // each answer is made
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func series(ctx context.Context, o options) (err error) {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"questions", b.questions}, {"export", b.export}, {"heavy", b.heavy}} {
+	}{{"questions", b.questions}, {"kept", b.kept}, {"export", b.export}, {"heavy", b.heavy}} {
 		if o.only == "" || o.only == part.name {
 			if err := part.run(ctx); err != nil {
 				return fmt.Errorf("%s: %w", part.name, err)

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/oei-ms/oei-ms/cache"
 	"github.com/oei-ms/oei-ms/embedded"
 	"github.com/oei-ms/oei-ms/ingest"
 	"github.com/oei-ms/oei-ms/notify"
@@ -32,6 +33,7 @@ type Config struct {
 	Log      Log                    `mapstructure:"log"`
 	Database Database               `mapstructure:"database"`
 	Store    store.Config           `mapstructure:"store"`
+	Cache    cache.Config           `mapstructure:"cache"`
 	Server   server.Config          `mapstructure:"server"`
 	MQTT     ingest.SourceConfig    `mapstructure:"mqtt"` // Port is also where the broker in the process listens
 	Ingest   ingest.Config          `mapstructure:"ingest"`

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/oei-ms/oei-ms/cache"
 	"github.com/oei-ms/oei-ms/embedded"
 	"github.com/oei-ms/oei-ms/ingest"
 	"github.com/oei-ms/oei-ms/notify"
@@ -183,7 +184,7 @@ func TestTheDefaultsAreThoseOfTheRoomsAndAllAreDocumented(t *testing.T) {
 	want.Environment, want.Log = Development, Log{Level: "info", Format: "text"}
 	want.Database, want.Debug, want.AllowPlaintext = Database{}, false, false
 	want.Store, want.Server, want.Ingest = store.DefaultConfig(), server.DefaultConfig(), ingest.DefaultConfig()
-	want.MQTT, want.Broker, want.Push, want.Notify, want.Watch = ingest.DefaultSourceConfig(), embedded.DefaultBrokerConfig(), push.DefaultConfig(), notify.DefaultConfig(), watch.DefaultConfig()
+	want.Cache, want.MQTT, want.Broker, want.Push, want.Notify, want.Watch = cache.DefaultConfig(), ingest.DefaultSourceConfig(), embedded.DefaultBrokerConfig(), push.DefaultConfig(), notify.DefaultConfig(), watch.DefaultConfig()
 	want.Cluster = embedded.ClusterConfig{DataDir: c.Cluster.DataDir}
 	for i, s := range c.settings() {
 		if got, want := s.shown(), want.settings()[i].shown(); got != want {

@@ -17,7 +17,7 @@ func (c *Config) Validate() error { return errors.Join(c.faults(nil)...) }
 
 // faults are what Validate reports, but for those of the keys in bad, whose faults are known already.
 func (c *Config) faults(bad map[string]bool) []error {
-	parts := []error{c.Store.Validate(), c.Ingest.Validate(), c.Push.Validate(), c.Notify.Validate(), c.Watch.Validate(), c.serverFaults(), c.general(), c.databaseFaults()}
+	parts := []error{c.Store.Validate(), c.Cache.Validate(), c.Ingest.Validate(), c.Push.Validate(), c.Notify.Validate(), c.Watch.Validate(), c.serverFaults(), c.general(), c.databaseFaults()}
 	if c.OwnBroker() {
 		parts = append(parts, c.Broker.Validate(), c.brokerFaults())
 	} else {

@@ -46,42 +46,62 @@ func (s *Server) GetHistory(ctx context.Context, req api.GetHistoryRequestObject
 		}
 		return tagged(body, !p.End.After(now), p.IfNoneMatch), nil
 	}
-	h, err := s.historyRequest(ctx, p)
+	h, err := newHistoryRequest(p)
 	if err != nil {
 		return nil, err
 	}
-	aggs := p.Agg
+	aggs := distinct(p.Agg)
 	if len(aggs) == 0 {
 		aggs = []api.Aggregate{api.AggregateAvg}
 	}
 	q := store.HistoryQuery{
 		Sensors: h.sensors, Start: h.start, End: h.end, Bounds: h.bounds, Ends: slices.ContainsFunc(aggs, needsEnds), Now: now,
 	}
-	cost, err := s.store.HistoryCost(ctx, q)
+	columns := *p.Format == api.GetHistoryParamsFormatColumns
+	about := s.question(h.sensors, h.start, h.end, h.bounds, "history", h.interval, h.zone, h.next, aggs, *p.Fill, columns)
+	body, err := s.cache.Answer(ctx, about, func(ctx context.Context) ([]byte, error) {
+		if err := s.checkSensors(ctx, h.sensors); err != nil {
+			return nil, err
+		}
+		cost, err := s.store.HistoryCost(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		leave, err := s.heavy.enter(ctx, cost)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+		found, source, err := s.store.History(ctx, q)
+		if err != nil {
+			return nil, tooMuch(err)
+		}
+		return seal(h.encode(found, source, aggs, *p.Fill, columns)), nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	leave, err := s.heavy.enter(ctx, cost)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	found, source, err := s.store.History(ctx, q)
-	if err != nil {
-		return nil, tooMuch(err)
-	}
-	body := h.encode(found, source, distinct(aggs), *p.Fill, *p.Format == api.GetHistoryParamsFormatColumns)
 	return tagged(body, !h.end.After(now), p.IfNoneMatch), nil
 }
 
-// tagged answers with body, or with 304 when its range is closed and the client has it.
-func tagged(body []byte, closed bool, ifNoneMatch *string) streamed {
+// tagLength is that of an ETag in front of a body.
+const tagLength = 26
+
+// seal puts the ETag of a body into the room in front of it, the first tagLength bytes.
+func seal(body []byte) []byte {
+	sum := sha256.Sum256(body[tagLength:])
+	hex.Encode(body[1:], sum[:12])
+	body[0], body[tagLength-1] = '"', '"'
+	return body
+}
+
+// tagged answers with a sealed body, or with 304 when its range is closed and the client has it.
+func tagged(sealed []byte, closed bool, ifNoneMatch *string) streamed {
 	return func(w http.ResponseWriter) error {
+		tag, body := string(sealed[:tagLength]), sealed[tagLength:]
 		if closed {
-			sum := sha256.Sum256(body)
-			tag := `"` + hex.EncodeToString(sum[:12]) + `"`
 			w.Header().Set("ETag", tag)
-			w.Header().Set("Cache-Control", "private, max-age=1") // a late reading is seen a second after it came
+			w.Header().Set("Cache-Control", "private, no-cache") // a late reading may have come meanwhile
 			if strings.Contains(orZero(ifNoneMatch), tag) {
 				w.WriteHeader(http.StatusNotModified)
 				return nil
@@ -93,8 +113,8 @@ func tagged(body []byte, closed bool, ifNoneMatch *string) streamed {
 	}
 }
 
-// historyRequest is a 400 with what to do instead for what cannot be answered.
-func (s *Server) historyRequest(ctx context.Context, p api.GetHistoryParams) (*historyRequest, error) {
+// newHistoryRequest is a 400 with what to do instead for what cannot be answered. Whether there are such sensors is not looked at.
+func newHistoryRequest(p api.GetHistoryParams) (*historyRequest, error) {
 	h := &historyRequest{sensors: distinct(slices.Sorted(slices.Values(p.SensorID))), start: p.Start.UTC(), end: p.End.UTC()}
 	var err error
 	if h.zone, err = spanAndZone(p.Start, p.End, *p.Timezone); err != nil {
@@ -138,7 +158,7 @@ func (s *Server) historyRequest(ctx context.Context, p api.GetHistoryParams) (*h
 	case n > most:
 		return nil, tooFine(h.start, h.end, h.zone, len(h.sensors))
 	}
-	return h, s.checkSensors(ctx, h.sensors)
+	return h, nil
 }
 
 // tooFine names the finest interval that would do.
@@ -181,9 +201,9 @@ func needsEnds(a api.Aggregate) bool {
 	return false
 }
 
-// encode writes the answer by hand: it may have very many points.
+// encode writes the answer by hand, behind room for its tag: it may have very many points.
 func (h *historyRequest) encode(found map[int64][]store.Bucket, source store.Source, aggs []api.Aggregate, fill api.GetHistoryParamsFill, columns bool) []byte {
-	b := fmt.Appendf(nil, `{"source":%q,"interval":%q,"timezone":%q,"coverage":{"start":"`, source, h.interval, h.zone)
+	b := fmt.Appendf(make([]byte, tagLength), `{"source":%q,"interval":%q,"timezone":%q,"coverage":{"start":"`, source, h.interval, h.zone)
 	b = appendTime(b, h.start)
 	b = append(b, `","end":"`...)
 	b = appendTime(b, h.end)

@@ -13,6 +13,7 @@ import (
 	"github.com/labstack/echo/v4/middleware"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/oei-ms/oei-ms/cache"
 	"github.com/oei-ms/oei-ms/gen/api"
 	"github.com/oei-ms/oei-ms/push"
 	"github.com/oei-ms/oei-ms/store"
@@ -21,9 +22,10 @@ import (
 // maxHeaderBytes leaves room for the longest token.
 const maxHeaderBytes = 32 << 10
 
-// Deps is what the server works with; all of it is needed.
+// Deps is what the server works with; all of it but Cache is needed.
 type Deps struct {
 	Store *store.Store
+	Cache *cache.Cache
 	Auth  *Auth
 	Hub   *push.Hub
 	// Write stores readings as a publish over MQTT would, and returns one result for each, in order, after the commit.
@@ -42,6 +44,7 @@ type Version struct{ Commit, Go, Version string }
 type Server struct {
 	cfg      Config
 	store    *store.Store
+	cache    *cache.Cache
 	auth     *Auth
 	hub      *push.Hub
 	write    func(context.Context, []store.Reading) ([]store.Result, error)
@@ -65,7 +68,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, store: d.Store, auth: d.Auth, hub: d.Hub, write: d.Write, notices: d.Notices, log: d.Log, contract: contract,
+		cfg: cfg, store: d.Store, cache: d.Cache, auth: d.Auth, hub: d.Hub, write: d.Write, notices: d.Notices, log: d.Log, contract: contract,
 		health:  newHealth(d.Checks),
 		version: api.Version(d.Version),
 		metrics: newHTTPMetrics(d.Registry),

@@ -11,7 +11,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// shape is the answer to a request for history that names a method: readings of each sensor that show their shape.
+// shape is the answer, sealed, to a request for history that names a method: readings of each sensor that show their shape.
 func (s *Server) shape(ctx context.Context, p api.GetHistoryParams) ([]byte, error) {
 	q := store.ShapeQuery{
 		Sensors: distinct(slices.Sorted(slices.Values(p.SensorID))), Start: p.Start.UTC(), End: p.End.UTC(), Method: store.MinMax, Points: chartPoints,
@@ -41,27 +41,31 @@ func (s *Server) shape(ctx context.Context, p api.GetHistoryParams) ([]byte, err
 	case q.Points > most:
 		return nil, invalid("points", fmt.Sprintf("is too much for %d sensors; use at most %d, or ask for fewer sensors", len(q.Sensors), most))
 	}
-	if err := s.checkSensors(ctx, q.Sensors); err != nil {
-		return nil, err
-	}
-	cost, err := s.store.ShapeCost(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	leave, err := s.heavy.enter(ctx, cost)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	found, source, err := s.store.Shape(ctx, q)
-	if err != nil {
-		return nil, tooMuch(err)
-	}
-	return encodeShape(q, zone, found, source, *p.Method, *p.Format == api.GetHistoryParamsFormatColumns), nil
+	columns := *p.Format == api.GetHistoryParamsFormatColumns
+	about := s.question(q.Sensors, q.Start, q.End, nil, "shape", q.Method, q.Points, zone, columns)
+	return s.cache.Answer(ctx, about, func(ctx context.Context) ([]byte, error) {
+		if err := s.checkSensors(ctx, q.Sensors); err != nil {
+			return nil, err
+		}
+		cost, err := s.store.ShapeCost(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		leave, err := s.heavy.enter(ctx, cost)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+		found, source, err := s.store.Shape(ctx, q)
+		if err != nil {
+			return nil, tooMuch(err)
+		}
+		return seal(encodeShape(q, zone, found, source, *p.Method, columns)), nil
+	})
 }
 
 func encodeShape(q store.ShapeQuery, zone *time.Location, found map[int64][]store.Reading, source store.Source, method api.ShapeMethod, columns bool) []byte {
-	b := fmt.Appendf(nil, `{"source":%q,"method":%q,"timezone":%q,"coverage":{"start":"`, source, method, zone)
+	b := fmt.Appendf(make([]byte, tagLength), `{"source":%q,"method":%q,"timezone":%q,"coverage":{"start":"`, source, method, zone)
 	b = appendTime(b, q.Start)
 	b = append(b, `","end":"`...)
 	b = appendTime(b, q.End)

@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"strconv"
 	"time"
@@ -15,6 +17,9 @@ import (
 
 // mostStatistics of an answer: sensors times intervals.
 const mostStatistics = 5000
+
+// VisitGetStatisticsResponse makes it an answer to the statistics.
+func (f streamed) VisitGetStatisticsResponse(w http.ResponseWriter) error { return f(w) }
 
 // GetStatistics answers GET /api/data/statistics.
 func (s *Server) GetStatistics(ctx context.Context, req api.GetStatisticsRequestObject) (api.GetStatisticsResponseObject, error) {
@@ -42,9 +47,6 @@ func (s *Server) GetStatistics(ctx context.Context, req api.GetStatisticsRequest
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkSensors(ctx, sensors); err != nil {
-		return nil, err
-	}
 	names := p.Percentiles
 	if len(names) == 0 {
 		names = []string{"p05", "p50", "p95"}
@@ -57,27 +59,49 @@ func (s *Server) GetStatistics(ctx context.Context, req api.GetStatisticsRequest
 		percent, _ := strconv.Atoi(name[1:]) // the contract has checked it
 		q.Percentiles = append(q.Percentiles, float64(percent)/100)
 	}
-	cost, err := s.store.HistoryCost(ctx, q)
+	about := s.question(sensors, q.Start, q.End, q.Bounds, "statistics", p.Interval != nil, interval, zone, names, q.Gap)
+	body, err := s.cache.Answer(ctx, about, func(ctx context.Context) ([]byte, error) {
+		if err := s.checkSensors(ctx, sensors); err != nil {
+			return nil, err
+		}
+		cost, err := s.store.HistoryCost(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		leave, err := s.heavy.enter(ctx, cost)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+		found, source, err := s.store.History(ctx, q)
+		if err != nil {
+			return nil, tooMuch(err)
+		}
+		answer := statisticsAnswer(&q, found, names)
+		answer.Source, answer.Timezone = api.DataSource(source), zone.String()
+		if p.Interval != nil {
+			answer.Interval = nullable.NewNullableWithValue(interval.String())
+		}
+		body, err := json.Marshal(answer)
+		return append(body, '\n'), err
+	})
 	if err != nil {
 		return nil, err
 	}
-	leave, err := s.heavy.enter(ctx, cost)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	found, source, err := s.store.History(ctx, q)
-	if err != nil {
-		return nil, tooMuch(err)
-	}
+	return streamed(func(w http.ResponseWriter) error {
+		w.Header().Set("Content-Type", "application/json")
+		_, err := w.Write(body)
+		return err
+	}), nil
+}
+
+// statisticsAnswer lacks what the statistics were made of, and how.
+func statisticsAnswer(q *store.HistoryQuery, found map[int64][]store.Bucket, names []string) api.StatisticsAnswer {
 	answer := api.StatisticsAnswer{
-		Source: api.DataSource(source), Interval: nullable.NewNullNullable[string](), Timezone: zone.String(),
-		PercentileMethod: api.StatisticsAnswerPercentileMethodExact, Series: make([]api.SensorStatistics, len(sensors)),
+		Interval: nullable.NewNullNullable[string](), PercentileMethod: api.StatisticsAnswerPercentileMethodExact,
+		Series: make([]api.SensorStatistics, len(q.Sensors)),
 	}
-	if p.Interval != nil {
-		answer.Interval = nullable.NewNullableWithValue(interval.String())
-	}
-	for i, id := range sensors {
+	for i, id := range q.Sensors {
 		for _, b := range found[id] {
 			answer.PercentileError = max(answer.PercentileError, b.PercentileError)
 		}
@@ -89,7 +113,7 @@ func (s *Server) GetStatistics(ctx context.Context, req api.GetStatisticsRequest
 	if answer.PercentileError > 0 {
 		answer.PercentileMethod = api.StatisticsAnswerPercentileMethodSketch
 	}
-	return api.GetStatistics200JSONResponse(answer), nil
+	return answer
 }
 
 // statisticsJSON is b, of which [start, end) was asked for.

@@ -13,8 +13,8 @@ import (
 // mostExact is of how many usable readings percentiles are always made; those of more are made of sketches where there are some.
 const mostExact = 20000
 
-// holdBack is how old a reading from before a range may be for its value to hold into the range.
-const holdBack = day
+// HoldBack is how old a reading from before a range may be for its value to hold into the range.
+const HoldBack = day
 
 // HistoryQuery asks for what the readings of [Start, End) amount to in the buckets between Bounds, the first of which may begin
 // before Start and the last end behind End.

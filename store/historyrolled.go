@@ -182,7 +182,7 @@ var historyTemplate = template.Must(template.New("").Parse(`
 		CROSS JOIN LATERAL (
 			SELECT timestamp, ` + packedReading + ` AS reading
 			FROM sensor_data
-			WHERE sensor_id = i.id AND timestamp < $2 AND timestamp >= $2::timestamptz - interval '` + holdBack.String() + `' AND ` + usable + `
+			WHERE sensor_id = i.id AND timestamp < $2 AND timestamp >= $2::timestamptz - interval '` + HoldBack.String() + `' AND ` + usable + `
 			ORDER BY timestamp DESC
 			LIMIT 1) d
 		{{- end}}

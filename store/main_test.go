@@ -47,7 +47,14 @@ func openRaw(t testing.TB) (*store.Store, *sql.DB) {
 
 func openAt(t testing.TB, dsn string) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), dsn, store.DefaultConfig(), slog.New(slog.DiscardHandler))
+	return openWith(t, dsn, func(*store.Config) {})
+}
+
+func openWith(t testing.TB, dsn string, set func(*store.Config)) *store.Store {
+	t.Helper()
+	cfg := store.DefaultConfig()
+	set(&cfg)
+	s, err := store.Open(t.Context(), dsn, cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

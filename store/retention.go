@@ -168,6 +168,9 @@ func (s *Store) forsake(ctx context.Context, tx *sqlx.Tx, p *partition) error {
 		if _, err := tx.ExecContext(ctx, due, hourOf(p.Start), p.End); err != nil {
 			return err
 		}
+		if err := changedHours(ctx, tx, p.Start, p.End); err != nil {
+			return err
+		}
 	}
 	var silent []int64
 	const since = `SELECT sensor_id FROM latest WHERE timestamp >= $1 AND timestamp < $2 ORDER BY sensor_id`

@@ -95,7 +95,8 @@ func (s *Store) KeepRollups(ctx context.Context) (on bool, err error) {
 		}
 		s.log.InfoContext(ctx, "rollups were off: all of them are made anew")
 		const q = `
-			TRUNCATE rollup_1h, rollup_1m, rollup_due, rollup_marks;
+			TRUNCATE rollup_1h, rollup_1m, rollup_due, rollup_marks, late_changes;
+			UPDATE rollup_state SET forgotten = pg_current_xact_id();
 			INSERT INTO rollup_due (hour, sensor_id) SELECT DISTINCT date_trunc('hour', timestamp, 'UTC'), sensor_id FROM sensor_data`
 		_, err = tx.ExecContext(ctx, q)
 		return err
@@ -113,6 +114,9 @@ func (s *Store) RollUp(ctx context.Context, size int) (hours int, more bool, err
 		}
 		through, err := advance(ctx, tx)
 		if err != nil {
+			return err
+		}
+		if err := forgetChanges(ctx, tx); err != nil {
 			return err
 		}
 		if more, err = collect(ctx, tx, s.rollupRest); err != nil {
@@ -138,13 +142,17 @@ func advance(ctx context.Context, tx *sqlx.Tx) (through time.Time, err error) {
 	return through, err
 }
 
-// collect turns marks into hours that are due, each once, and reports whether there may be more marks.
+// collect turns marks into hours that are due, each once, keeps those that are late in late_changes, and reports whether there may be
+// more marks.
 func collect(ctx context.Context, tx *sqlx.Tx, rest time.Duration) (more bool, err error) {
 	const q = `
 		WITH taken AS (
 			DELETE FROM rollup_marks
 			WHERE id IN (SELECT id FROM rollup_marks ORDER BY id LIMIT $1)
-			RETURNING sensors, hours),
+			RETURNING xid, oldest, sensors, hours),
+		late AS (
+			INSERT INTO late_changes (xid, sensors, hours)
+			SELECT xid, sensors, hours FROM taken WHERE oldest < (SELECT through FROM rollup_state)),
 		due AS (
 			INSERT INTO rollup_due (sensor_id, hour, ready_at)
 			SELECT DISTINCT m.sensor_id, m.hour, now() + make_interval(secs => $2)

@@ -182,7 +182,7 @@ func dropSensors(ctx context.Context, tx *sqlx.Tx, sensors, alarms []int64) ([]A
 			return nil, err
 		}
 	}
-	return events, nil
+	return events, changedSensors(ctx, tx, sensors)
 }
 
 func orZero[T any](p *T) T {

@@ -5233,7 +5233,8 @@ type ClientInterface interface {
 	// `interval`, `agg`, `fill` and `limit` do not go with `method`.
 	//
 	// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
-	// it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`.
+	// it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`. Answers about
+	// hours that are over are kept for whoever asks the same, and never older than a second: what was stored or deleted before that is seen.
 	//
 	// Questions that make the server look at very much, as ones of 100,000 readings or more that no rollups answer, take turns, so that
 	// what comes in is stored without delay. One whose turn does not come within some seconds is 503: try again after `Retry-After`.
@@ -5293,6 +5294,8 @@ type ClientInterface interface {
 	// question about the same readings has the same answer at any time. (A server without rollups is always exact.) `percentile_error` is how much of itself each of
 	// the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
 	// sizes. Everything else, gaps included, is exact. Statistics of very many readings wait for their turn as a long history does.
+	//
+	// As of the history, answers about hours that are over are kept, and never older than a second.
 	//
 	// Corresponds with GET /api/data/statistics (the `GetStatistics` operationId).
 	GetStatistics(ctx context.Context, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6633,7 +6636,8 @@ func (c *Client) ExportData(ctx context.Context, params *ExportDataParams, reqEd
 // `interval`, `agg`, `fill` and `limit` do not go with `method`.
 //
 // An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
-// it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`.
+// it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`. Answers about
+// hours that are over are kept for whoever asks the same, and never older than a second: what was stored or deleted before that is seen.
 //
 // Questions that make the server look at very much, as ones of 100,000 readings or more that no rollups answer, take turns, so that
 // what comes in is stored without delay. One whose turn does not come within some seconds is 503: try again after `Retry-After`.
@@ -6733,6 +6737,8 @@ func (c *Client) ListExpiring(ctx context.Context, params *ListExpiringParams, r
 // question about the same readings has the same answer at any time. (A server without rollups is always exact.) `percentile_error` is how much of itself each of
 // the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
 // sizes. Everything else, gaps included, is exact. Statistics of very many readings wait for their turn as a long history does.
+//
+// As of the history, answers about hours that are over are kept, and never older than a second.
 //
 // Corresponds with GET /api/data/statistics (the `GetStatistics` operationId).
 func (c *Client) GetStatistics(ctx context.Context, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -12845,7 +12851,8 @@ type ClientWithResponsesInterface interface {
 	// `interval`, `agg`, `fill` and `limit` do not go with `method`.
 	//
 	// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
-	// it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`.
+	// it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`. Answers about
+	// hours that are over are kept for whoever asks the same, and never older than a second: what was stored or deleted before that is seen.
 	//
 	// Questions that make the server look at very much, as ones of 100,000 readings or more that no rollups answer, take turns, so that
 	// what comes in is stored without delay. One whose turn does not come within some seconds is 503: try again after `Retry-After`.
@@ -12913,6 +12920,8 @@ type ClientWithResponsesInterface interface {
 	// question about the same readings has the same answer at any time. (A server without rollups is always exact.) `percentile_error` is how much of itself each of
 	// the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
 	// sizes. Everything else, gaps included, is exact. Statistics of very many readings wait for their turn as a long history does.
+	//
+	// As of the history, answers about hours that are over are kept, and never older than a second.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -20535,7 +20544,8 @@ func (c *ClientWithResponses) ExportDataWithResponse(ctx context.Context, params
 // `interval`, `agg`, `fill` and `limit` do not go with `method`.
 //
 // An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
-// it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`.
+// it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`. Answers about
+// hours that are over are kept for whoever asks the same, and never older than a second: what was stored or deleted before that is seen.
 //
 // Questions that make the server look at very much, as ones of 100,000 readings or more that no rollups answer, take turns, so that
 // what comes in is stored without delay. One whose turn does not come within some seconds is 503: try again after `Retry-After`.
@@ -20627,6 +20637,8 @@ func (c *ClientWithResponses) ListExpiringWithResponse(ctx context.Context, para
 // question about the same readings has the same answer at any time. (A server without rollups is always exact.) `percentile_error` is how much of itself each of
 // the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
 // sizes. Everything else, gaps included, is exact. Statistics of very many readings wait for their turn as a long history does.
+//
+// As of the history, answers about hours that are over are kept, and never older than a second.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -447,7 +447,8 @@ export const listLatest = <ThrowOnError extends boolean = false>(options?: Optio
  * `interval`, `agg`, `fill` and `limit` do not go with `method`.
  *
  * An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
- * it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`.
+ * it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`. Answers about
+ * hours that are over are kept for whoever asks the same, and never older than a second: what was stored or deleted before that is seen.
  *
  * Questions that make the server look at very much, as ones of 100,000 readings or more that no rollups answer, take turns, so that
  * what comes in is stored without delay. One whose turn does not come within some seconds is 503: try again after `Retry-After`.
@@ -473,6 +474,8 @@ export const getHistory = <ThrowOnError extends boolean = false>(options: Option
  * question about the same readings has the same answer at any time. (A server without rollups is always exact.) `percentile_error` is how much of itself each of
  * the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
  * sizes. Everything else, gaps included, is exact. Statistics of very many readings wait for their turn as a long history does.
+ *
+ * As of the history, answers about hours that are over are kept, and never older than a second.
  *
  */
 export const getStatistics = <ThrowOnError extends boolean = false>(options: Options<GetStatisticsData, ThrowOnError>) => (options.client ?? client).get<GetStatisticsResponses, GetStatisticsErrors, ThrowOnError>({
