@@ -43,19 +43,21 @@ func TestFailedLoginsAreCountedForAllInstancesWhileRedisIsThere(t *testing.T) {
 		t.Errorf("the right password at the first: got %d", res.StatusCode)
 	}
 	fail(a, "engineer", 9)
+	began := time.Now()
 	if got := b.tryLogin("engineer", password).StatusCode; got != 200 {
 		t.Errorf("after 9 failures: got %d", got)
 	}
+	usual := time.Since(began) // of a machine that may be slow
 	if got := fail(a, "engineer", 9); got != 401 {
 		t.Errorf("after a success: got %d", got)
 	}
 	redis.Kill()
-	began := time.Now()
+	began = time.Now()
 	if got := a.tryLogin("operator", password).StatusCode; got != 200 {
 		t.Errorf("with Redis gone: got %d", got)
 	}
-	if took := time.Since(began); took > 3*time.Second {
-		t.Errorf("a login with Redis gone took %v", took)
+	if took := time.Since(began); took > 3*time.Second+10*usual {
+		t.Errorf("a login with Redis gone took %v, with it %v", took, usual)
 	}
 	if strings.Count(a.log.String(), fmt.Sprint(password)) > 0 {
 		t.Error("the password is in the log")

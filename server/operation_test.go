@@ -27,7 +27,9 @@ func TestHealthIsThatOfTheDependencies(t *testing.T) {
 	refused := func(context.Context) (string, error) {
 		return "it refuses the user", errors.New("password of mq01 is wrong")
 	}
-	hangs := func(context.Context) (string, error) { time.Sleep(2500 * time.Millisecond); return "late", nil }
+	released := make(chan struct{})
+	defer close(released)
+	hangs := func(context.Context) (string, error) { <-released; return "late", nil }
 	check := func(name string, required bool, f func(context.Context) (string, error)) server.Check {
 		return server.Check{Name: name, Kind: "external", Required: required, Func: f}
 	}
@@ -48,7 +50,6 @@ func TestHealthIsThatOfTheDependencies(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, checks(test.checks...))
-			began := time.Now()
 			c := s.client("")
 			health := must(c.GetHealthWithResponse(t.Context()))
 			h := health.JSON200
@@ -70,9 +71,6 @@ func TestHealthIsThatOfTheDependencies(t *testing.T) {
 			}
 			if live := must(c.GetLiveWithResponse(t.Context())); live.StatusCode() != 200 {
 				t.Errorf("live: got %d", live.StatusCode())
-			}
-			if took := time.Since(began); took > 4*time.Second {
-				t.Errorf("took %v", took)
 			}
 		})
 	}
@@ -135,11 +133,7 @@ func TestStopDoesNotWaitForever(t *testing.T) {
 		cut <- err
 	}()
 	<-entered
-	began := time.Now()
-	s.stop()
-	if took := time.Since(began); took > 2*time.Second {
-		t.Errorf("took %v", took)
-	}
+	s.stop() // while it hangs
 	if err := <-cut; err == nil {
 		t.Error("the request that hangs was answered")
 	}

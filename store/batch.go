@@ -5,13 +5,11 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 )
 
 // batch is a set of readings on their way. Rows go to the database in order of key, so that two batches never wait for each
@@ -74,39 +72,23 @@ func outcomeOfRepeat(there, came float64) Outcome {
 	return Conflict
 }
 
-// insert adds the rows. One that is there already is errThere; when it is wary, only where Compact is at work.
+// insert adds the rows. One that is there already is errThere, unless it is wary: then it looks for those first, and only what comes
+// in between is errThere. It asks for nothing that one server alone could answer, such as which transaction made a row, so that rows may be
+// kept by several.
 func (b *batch) insert(ctx context.Context, tx *sqlx.Tx, wary bool) error {
-	if len(b.rows) == 0 {
-		return nil
-	}
-	q := `
-		INSERT INTO sensor_data (sensor_id, timestamp, value, status_code, quality)
-		SELECT * FROM unnest($1::int[], $2::timestamptz[], $3::float8[], $4::int[], $5::smallint[])`
-	if wary {
-		q += `
-		ON CONFLICT (sensor_id, timestamp) DO NOTHING`
-	}
-	sensors, times := b.keys()
-	n := len(b.rows)
-	res, err := tx.ExecContext(ctx, q, sensors, times,
-		float8s(n, func(i int) float64 { return b.row(i).Value }),
-		statusCodes(n, func(i int) uint32 { return b.row(i).StatusCode }),
-		int16s(n, func(i int) int16 { return int16(b.row(i).Quality) }))
-	if errors.Is(sentinel(err), ErrConflict) || keysChanged(err) {
-		return fmt.Errorf("%w: %w", errThere, err)
-	}
-	if err != nil {
-		return err
-	}
-	added, err := res.RowsAffected()
-	if err != nil {
-		return err
-	}
-	var there map[int]float64
-	if b.repeated = added < int64(n); b.repeated {
-		if there, err = b.compare(ctx, tx, sensors, times); err != nil {
+	there := map[int]float64{}
+	added := batch{readings: b.readings, rows: b.rows}
+	if wary && len(b.rows) > 0 {
+		var err error
+		if there, err = b.find(ctx, tx); err != nil {
 			return err
 		}
+		if b.repeated = len(there) > 0; b.repeated {
+			added.rows = slices.DeleteFunc(slices.Clone(b.rows), func(r row) bool { _, found := there[r.reading]; return found })
+		}
+	}
+	if err := added.add(ctx, tx); err != nil {
+		return err
 	}
 	for _, r := range b.repeats {
 		value, taken := there[r.first]
@@ -118,20 +100,39 @@ func (b *batch) insert(ctx context.Context, tx *sqlx.Tx, wary bool) error {
 	return nil
 }
 
-// keysChanged reports whether ON CONFLICT failed because another key was put in the place of the one it was to look at.
-func keysChanged(err error) bool {
-	var pqErr *pq.Error
-	return errors.As(err, &pqErr) && pqErr.Code == "XX000" && pqErr.Routine == "ExecInitPartitionInfo" // invalid arbiter index list
+// add inserts all rows, or is errThere.
+func (b *batch) add(ctx context.Context, tx *sqlx.Tx) error {
+	if len(b.rows) == 0 {
+		return nil
+	}
+	const q = `
+		INSERT INTO sensor_data (sensor_id, timestamp, value, status_code, quality)
+		SELECT * FROM unnest($1::int[], $2::timestamptz[], $3::float8[], $4::int[], $5::smallint[])`
+	sensors, times := b.keys()
+	n := len(b.rows)
+	_, err := tx.ExecContext(ctx, q, sensors, times,
+		float8s(n, func(i int) float64 { return b.row(i).Value }),
+		statusCodes(n, func(i int) uint32 { return b.row(i).StatusCode }),
+		int16s(n, func(i int) int16 { return int16(b.row(i).Quality) }))
+	if errors.Is(sentinel(err), ErrConflict) {
+		return errThere
+	}
+	return err
 }
 
-// compare finds the rows that were there before, those this transaction has not made, and returns their values by reading.
-func (b *batch) compare(ctx context.Context, tx *sqlx.Tx, sensors, times []byte) (map[int]float64, error) {
+// find settles the outcomes of the rows that are there already, and returns the values there by reading.
+func (b *batch) find(ctx context.Context, tx *sqlx.Tx) (map[int]float64, error) {
 	const q = `
 		SELECT i.n, d.value
 		FROM unnest($1::int[], $2::timestamptz[]) WITH ORDINALITY AS i (sensor_id, timestamp, n)
 		JOIN sensor_data d ON d.sensor_id = i.sensor_id AND d.timestamp = i.timestamp
-		WHERE NOT d.xmin = pg_current_xact_id()::xid`
-	rows, err := tx.QueryContext(ctx, q, sensors, times)
+		WHERE d.timestamp BETWEEN $3 AND $4` // so that no other partition is looked at
+	sensors, times := b.keys()
+	first, last := b.rows[0].micros, b.rows[0].micros
+	for _, r := range b.rows {
+		first, last = min(first, r.micros), max(last, r.micros)
+	}
+	rows, err := tx.QueryContext(ctx, q, sensors, times, time.UnixMicro(first), time.UnixMicro(last))
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 
 	"github.com/jmoiron/sqlx"
@@ -66,7 +67,10 @@ func (s *Store) Write(ctx context.Context, rs []Reading, also func([]Outcome) Al
 func (s *Store) write(ctx context.Context, rs []Reading, also func([]Outcome) Also) ([]Outcome, Effects, error) {
 	b := newBatch(rs)
 	effects, err := s.writeBatch(ctx, b, also, s.wary.is())
-	for try := 0; try < waryTries && errors.Is(err, errThere); try++ {
+	for race := 0; errors.Is(err, errThere); race++ {
+		if race == mostRaces {
+			return nil, Effects{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
 		effects, err = s.writeBatch(ctx, b, also, true)
 	}
 	return b.outcomes, effects, err
@@ -107,20 +111,18 @@ func (s *Store) writeBatch(ctx context.Context, b *batch, also func([]Outcome) A
 	return effects, err
 }
 
-// errThere means that a batch that was thought to be new is not.
+// errThere means that a reading is there that was thought to be new: somebody else has committed it since it was looked for, if it was.
 var errThere = errors.New("a reading is there already")
 
-// wary counts the batches that are not trusted to be new. Trust pays: ON CONFLICT makes PostgreSQL enter each row twice in its
-// log and costs it half as much again as a plain INSERT, which a key that is there undoes as a whole. What is sent again, after a
-// connection or an instance was lost, comes in a row, so after one such batch the next ones are not trusted.
+// mostRaces is how often another transaction may be first with a reading before a batch is left to be tried later.
+const mostRaces = 10
+
+// wary counts the batches that are not trusted to be new. Trust pays: a key that is there undoes a plain INSERT as a whole, and to look
+// for it first costs a sixth of one; ON CONFLICT would cost a third of one, since PostgreSQL then enters each row twice in its log. What is
+// sent again, after a connection or an instance was lost, comes in a row, so after one such batch the next ones are not trusted.
 type wary struct{ batches atomic.Int32 }
 
-const (
-	waryBatches = 32
-	// waryTries is how often a batch that is not trusted is tried. ON CONFLICT looks at one key only: while Compact builds another
-	// beside it, a reading that somebody else stores at the same moment may be found in that one first, which is an error.
-	waryTries = 5
-)
+const waryBatches = 32
 
 func (w *wary) is() bool { return w.batches.Load() > 0 }
 

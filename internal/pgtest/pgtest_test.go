@@ -42,8 +42,10 @@ func TestEachTestHasItsOwnDatabase(t *testing.T) {
 	}
 	t.Run("the template is prepared once", func(t *testing.T) {
 		DSN(t)
-		if n := prepared.Load(); n != 1 {
-			t.Errorf("got %d times", n)
+		before := prepared.Load() // a Server has it prepared too
+		DSN(t)
+		if n := prepared.Load() - before; before == 0 || n != 0 {
+			t.Errorf("got %d times, then %d more", before, n)
 		}
 	})
 }
