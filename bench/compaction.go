@@ -19,7 +19,7 @@ func compaction(ctx context.Context, db *sql.DB, dsn string) error {
 		return err
 	}
 	began := time.Now()
-	keys, err := compact(ctx, dsn)
+	keys, err := compact(ctx, dsn, 0)
 	if err != nil {
 		return err
 	}
@@ -27,18 +27,24 @@ func compaction(ctx context.Context, db *sql.DB, dsn string) error {
 	return size(ctx, db, "after")
 }
 
-// compact compacts what is over without the pauses that the service makes, and returns how many partitions it was.
-func compact(ctx context.Context, dsn string) (keys int, err error) {
+// compact compacts what is over, rests for pauses times as long after each partition, and returns how many it was.
+func compact(ctx context.Context, dsn string, pauses int) (keys int, err error) {
 	st, err := store.Open(ctx, dsn, store.DefaultConfig(), slog.Default())
 	if err != nil {
 		return 0, err
 	}
 	defer st.Close()
 	for n := range 2 { // the first looks, and when nothing has changed for an hour the second does it
-		err := st.Compact(ctx, time.Now().Add(time.Duration(2*n)*time.Hour), func(c store.Compacted) {
+		began := time.Now()
+		err := st.Compact(ctx, began.Add(time.Duration(2*n)*time.Hour), func(c store.Compacted) {
 			if !c.InUse {
 				keys++
 			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Duration(pauses) * time.Since(began)):
+			}
+			began = time.Now()
 		})
 		if err != nil {
 			return keys, err
@@ -63,7 +69,8 @@ func size(ctx context.Context, db *sql.DB, when string) error {
 	return nil
 }
 
-// compactionCost compares ingest at full speed while partitions are compacted without a pause, again and again, with ingest alone, by turns.
+// compactionCost compares ingest at full speed while partitions are compacted, again and again, with ingest alone, by turns. The
+// service makes pauses of four times as long as it works.
 func compactionCost(ctx context.Context, o options) (err error) {
 	dir, err := os.MkdirTemp("", "oei-ms-bench-")
 	if err != nil {
@@ -96,37 +103,42 @@ func compactionCost(ctx context.Context, o options) (err error) {
 	if _, err := db.ExecContext(ctx, leave, "sensor_data_"+yesterday.Format("20060102")); err != nil {
 		return err
 	}
-	for version := 1; version <= 6; version += 2 {
-		var rates [2]float64
-		for i, title := range []string{"ingest alone", "ingest beside compaction"} {
+	for round := range 3 {
+		var alone float64
+		for i, scenario := range []struct {
+			title  string
+			pauses int
+		}{{"ingest alone", -1}, {"ingest beside compaction", 4}, {"the same without pauses in it", 0}} {
 			busy, stop := context.WithCancel(ctx)
 			ended := make(chan int, 1)
-			if i == 0 {
-				ended <- 0
-			} else {
-				go func() { ended <- compactOn(busy, db, dsn) }()
-			}
-			f := &fleet{addrs: []string{s.mqtt}, o: o, points: o.points, version: version + i}
-			err := measure(ctx, title, f, s, db, keys)
+			go func() {
+				n := 0
+				if scenario.pauses >= 0 {
+					n = compactOn(busy, db, dsn, scenario.pauses)
+				}
+				ended <- n
+			}()
+			f := &fleet{addrs: []string{s.mqtt}, o: o, points: o.points, version: 3*round + i + 1}
+			err := measure(ctx, scenario.title, f, s, db, keys)
 			stop()
 			n := <-ended
 			if err != nil {
 				return err
 			}
-			rates[i] = float64(f.stored*int64(f.points)) / o.duration.Seconds()
-			if i == 1 {
-				fmt.Printf("  %d partitions of %d readings were compacted\n", n, denseSensors*86400)
+			rate := float64(f.stored*int64(f.points)) / o.duration.Seconds()
+			if i == 0 {
+				alone = rate
 			}
+			fmt.Printf("  %d partitions of %d readings compacted, %.2f of ingest alone\n", n, denseSensors*86400, rate/alone)
 		}
-		fmt.Printf("beside compaction to alone: %.2f\n", rates[1]/rates[0])
 	}
 	return size(ctx, db, "in the end")
 }
 
 // compactOn compacts the same partitions until ctx ends, and returns how many it was.
-func compactOn(ctx context.Context, db *sql.DB, dsn string) (keys int) {
+func compactOn(ctx context.Context, db *sql.DB, dsn string, pauses int) (keys int) {
 	for ctx.Err() == nil {
-		n, err := compact(ctx, dsn)
+		n, err := compact(ctx, dsn, pauses)
 		if keys += n; err != nil && ctx.Err() == nil {
 			fmt.Fprintln(os.Stderr, "compaction:", err)
 			return keys
