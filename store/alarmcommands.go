@@ -71,7 +71,7 @@ func lockToCommand(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, ids []int64
 			return nil, err
 		}
 		if exists {
-			return nil, errOldRules
+			return nil, errAgain
 		}
 	}
 	return lockAlarms(ctx, tx, rules, rules.with(ids), false, now)
@@ -160,8 +160,12 @@ func alarmNames(list []alarmName) string {
 	return fmt.Sprintf("%d alarms: %s", len(list), strings.Join(names, ", "))
 }
 
-// alarmsOf returns the alarms of sensors. When others look at one of these sensors it is ErrInUse.
+// alarmsOf locks latest of sensors, which are to be deleted, and returns their alarms. When others look at one of these sensors it is
+// ErrInUse.
 func alarmsOf(ctx context.Context, tx *sqlx.Tx, sensors []int64) ([]alarmName, error) {
+	if _, err := lockLatest(ctx, tx, sensors, false); err != nil {
+		return nil, err
+	}
 	var rows []struct {
 		alarmName
 		Own bool `db:"own"`

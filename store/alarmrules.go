@@ -26,6 +26,7 @@ type ruleSet struct {
 	byID       map[int64]*alarm.Rule
 	gateways   map[int64]int64   // of each alarm
 	bySensor   map[int64][]int64 // alarms to be stepped with readings of the sensor
+	alone      map[int64][]int64 // those of them that are not linked
 	suppresses map[int64][]int64 // alarms that name this one as their cause
 	unusable   map[int64]bool    // alarms whose rule this program does not understand
 }
@@ -127,12 +128,20 @@ func (n *ruleSet) index() {
 		}
 	}
 	depths := map[int64]int{}
-	for _, ids := range n.bySensor {
+	n.alone = make(map[int64][]int64, len(n.bySensor))
+	for sensor, ids := range n.bySensor {
 		n.inOrder(ids, depths)
+		n.alone[sensor] = slices.DeleteFunc(slices.Clone(ids), func(id int64) bool { return n.linked(n.byID[id]) })
 	}
 	for _, ids := range n.suppresses {
 		n.inOrder(ids, depths)
 	}
+}
+
+// linked reports whether an alarm looks at several sensors, suppresses others or is suppressed by them. One that is not stands alone:
+// nothing but its sensor's readings, commands and the clock move it.
+func (n *ruleSet) linked(r *alarm.Rule) bool {
+	return len(r.SuppressedBy) > 0 || len(n.suppresses[r.ID]) > 0 || len(r.Sensors()) > 1
 }
 
 // inOrder brings ids into the order in which alarms are stepped: those that suppress before those they suppress, else by id.

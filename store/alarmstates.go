@@ -56,9 +56,16 @@ func (m *steps) writeStates(ctx context.Context, tx *sqlx.Tx, ids []int64) error
 		return err
 	}
 	written, err := res.RowsAffected()
-	if err == nil && written != int64(n) {
-		return errOldRules // somebody was faster in spite of the locks: begin again
+	if err != nil {
+		return err
 	}
+	if written != int64(n) {
+		return errAgain // somebody was faster in spite of the locks
+	}
+	for _, id := range ids {
+		m.alarms[id].written = true
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE latest SET stamp = $2 WHERE sensor_id = ANY ($1::int[])`, int32s(m.rules.sensors(ids)), m.stamp)
 	return err
 }
 

@@ -1,10 +1,9 @@
 package store
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -17,15 +16,17 @@ import (
 // mostReason is how many bytes of an error say why a rule is faulted.
 const mostReason = 500
 
-// errOldRules is a transaction that met a state made by a newer rule than it knows.
-var errOldRules = errors.New("an alarm's rule has changed")
-
-// steps are alarms whose state a transaction has locked and moves. Locks are taken in this order, each in order of id, so that
-// no two transactions wait for each other in a circle: states, latest, the log.
+// steps are alarms that a transaction moves. Whoever moves the state of an alarm holds, until it commits, latest of all sensors that
+// the alarm looks at, and gives it another stamp: so a batch, which moves latest anyway, knows by timestamp and stamp whether the
+// states are as it has left them, and need not read nor lock them. Of a sensor that has no latest yet the state itself is locked.
+// Locks are taken in this order, so that no two transactions wait for each other in a circle: latest, in order of sensor; states, in
+// order of id; the log.
 type steps struct {
 	rules  *ruleSet
 	alarms map[int64]*step
 	events []AlarmEvent
+	stamp  int64         // for latest
+	moved  []movedSensor // by this transaction, in order
 }
 
 // step is one of them.
@@ -35,142 +36,56 @@ type step struct {
 	before  alarm.State
 	state   alarm.State
 	due     bool // it was, so that its next time has to be written
+	written bool
 }
 
-// withRules runs f in a transaction with the rules that are known here, and again with newer ones when they have changed.
-func (s *Store) withRules(ctx context.Context, db *sqlx.DB, f func(*sqlx.Tx, *ruleSet) error) error {
-	rules, err := s.ruleSet(ctx)
-	for range 5 {
-		if err != nil {
-			return err
-		}
-		err = tx(ctx, db, func(tx *sqlx.Tx) error { return f(tx, rules) })
-		if !errors.Is(err, errOldRules) {
-			return err
-		}
-		rules, err = s.newestRules(ctx)
-	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, errOldRules)
+func newSteps(rules *ruleSet) *steps {
+	return &steps{rules: rules, alarms: map[int64]*step{}, stamp: rand.Int64()}
 }
 
-// stepAlarms steps the alarms that look at the sensors of the rows that are new, in order of time; nil when there are none.
-func (b *batch) stepAlarms(ctx context.Context, tx *sqlx.Tx, rules *ruleSet) (*steps, error) {
-	if len(rules.byID) == 0 {
-		return nil, nil
+// stepAlarms steps the alarms that look at the sensors of the rows that are new, in order of time. m has those that are linked.
+func (b *batch) stepAlarms(ctx context.Context, tx *sqlx.Tx, m *steps, kept *keptStates, now time.Time) error {
+	if err := m.loadAlone(ctx, tx, kept.take(m.moved, m.rules), now); err != nil {
+		return err
 	}
-	var ids []int64
-	var fresh []int
-	last := int64(0)
+	rest := m.stepKept(b, now)
+	slices.SortFunc(rest, func(x, y row) int {
+		if x.micros != y.micros {
+			return cmp.Compare(x.micros, y.micros)
+		}
+		return cmp.Compare(x.sensor, y.sensor)
+	})
+	for _, r := range rest {
+		if err := m.sample(sample(b.readings[r.reading]), now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stepKept steps what is kept with the rows that change nothing that has to be written, which are nearly all, and returns the others.
+func (m *steps) stepKept(b *batch, now time.Time) (rest []row) {
+	moved := m.moved
+	var last int64
+	var kept *keptSensor // nil: all that come of the sensor are returned
 	for _, r := range b.rows {
-		i, sensor := r.reading, r.sensor
-		if b.outcomes[i] != Stored || len(rules.bySensor[sensor]) == 0 {
+		if b.outcomes[r.reading] != Stored || len(m.rules.bySensor[r.sensor]) == 0 {
 			continue
 		}
-		if fresh = append(fresh, i); sensor != last {
-			ids, last = append(ids, rules.bySensor[sensor]...), sensor
-		}
-	}
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	now := time.Now()
-	m, err := lockAlarms(ctx, tx, rules, rules.with(ids), false, now)
-	if err != nil {
-		return nil, err
-	}
-	slices.SortStableFunc(fresh, func(i, j int) int { return b.readings[i].Timestamp.Compare(b.readings[j].Timestamp) })
-	for _, i := range fresh {
-		if err := m.sample(sample(b.readings[i]), now); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
-}
-
-// lockAlarms locks the states of ids, which are in order; those that somebody else has locked are left out when skipLocked is set.
-func lockAlarms(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, ids []int64, skipLocked bool, now time.Time) (*steps, error) {
-	m := &steps{rules: rules, alarms: make(map[int64]*step, len(ids))}
-	q := `SELECT alarm_id, version, rule_version, memory FROM alarm_states WHERE alarm_id = ANY ($1::int[]) ORDER BY alarm_id FOR UPDATE`
-	if skipLocked {
-		q += ` SKIP LOCKED`
-	}
-	rows, err := tx.QueryContext(ctx, q, int32s(ids))
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id, version, ruleVersion int64
-		var memory []byte
-		if err := rows.Scan(&id, &version, &ruleVersion, &memory); err != nil {
-			return nil, err
-		}
-		p := &step{rule: rules.byID[id], version: version}
-		if err := json.Unmarshal(memory, &p.state); err != nil {
-			return nil, err
-		}
-		if ruleVersion > p.rule.Version {
-			return nil, errOldRules
-		}
-		m.alarms[id] = p
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	if err := m.recall(ctx, tx); err != nil {
-		return nil, err
-	}
-	return m, m.follow(now)
-}
-
-// recall gives each state the newest readings of its sensors: those before this transaction's.
-func (m *steps) recall(ctx context.Context, tx *sqlx.Tx) error {
-	ids := make([]int64, 0, len(m.alarms))
-	for id := range m.alarms {
-		ids = append(ids, id)
-	}
-	const q = `
-		SELECT sensor_id, timestamp, coalesce(value, 'NaN'), quality
-		FROM latest
-		WHERE sensor_id = ANY ($1::int[])`
-	rows, err := tx.QueryContext(ctx, q, int32s(m.rules.sensors(ids)))
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	newest := make(map[int64]alarm.Sample, len(ids))
-	for rows.Next() {
-		var x alarm.Sample
-		if err := rows.Scan(&x.SensorID, &x.At, &x.Value, &x.Quality); err != nil {
-			return err
-		}
-		x.At = x.At.UTC()
-		newest[x.SensorID] = x
-	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	for _, p := range m.alarms {
-		for _, sensor := range p.rule.Sensors() {
-			if x, ok := newest[sensor]; ok {
-				p.state = p.state.Saw(p.rule, x)
+		if r.sensor != last {
+			last, kept = r.sensor, nil
+			for len(moved) > 0 && moved[0].sensor < last {
+				moved = moved[1:]
+			}
+			if len(moved) > 0 && moved[0].sensor == last && len(m.rules.alone[last]) == len(m.rules.bySensor[last]) {
+				kept = moved[0].kept
 			}
 		}
-		p.before = p.state
-	}
-	return nil
-}
-
-// follow tells those whose rule has changed since.
-func (m *steps) follow(now time.Time) error {
-	for _, id := range m.ids() {
-		if p := m.alarms[id]; p.state.RuleVersion != p.rule.Version {
-			if err := m.apply(id, alarm.Command{Kind: alarm.FollowRule}, now); err != nil {
-				return err
-			}
+		if kept == nil || !kept.step(sample(b.readings[r.reading]), now) {
+			kept, rest = nil, append(rest, r)
 		}
 	}
-	return nil
+	return rest
 }
 
 func (m *steps) ids() []int64 {
@@ -187,7 +102,10 @@ func (m *steps) sample(x alarm.Sample, now time.Time) error {
 	for _, id := range m.rules.bySensor[x.SensorID] {
 		p := m.alarms[id]
 		if p == nil {
-			continue // deleted
+			if p = m.takeKept(x.SensorID, id); p == nil {
+				continue
+			}
+			m.alarms[id] = p
 		}
 		next, events, err := alarm.Step(p.rule, p.state, x, now)
 		if err := m.move(id, next, events, now); err != nil {

@@ -117,3 +117,14 @@ func bools(n int, value func(i int) bool) []byte {
 func byteas(n int, value func(i int) []byte) []byte {
 	return array(oidBytea, n, 128, func(b []byte, i int) ([]byte, bool) { return append(b, value(i)...), true })
 }
+
+// words is how many elements an array has, of those that array_send makes of what is eight bytes wide and never NULL.
+func words(b []byte) int {
+	if len(b) < 20 {
+		return 0
+	}
+	return (len(b) - 20) / 12
+}
+
+// word is element i of such an array.
+func word(b []byte, i int) int64 { return int64(binary.BigEndian.Uint64(b[20+12*i+4:])) }

@@ -154,8 +154,41 @@ func (b *batch) find(ctx context.Context, tx *sqlx.Tx) (map[int]float64, error) 
 	return found, rows.Err()
 }
 
-// moveLatest moves latest forward to the newest of the rows that are new.
-func (b *batch) moveLatest(ctx context.Context, tx *sqlx.Tx) error {
+// move moves latest forward and steps the alarms that look at the sensors.
+func (b *batch) move(ctx context.Context, tx *sqlx.Tx, m *steps, kept *keptStates) error {
+	if !b.watched(m.rules) {
+		_, err := b.moveLatest(ctx, tx, m.stamp, false)
+		return err
+	}
+	now := time.Now()
+	err := b.lockLinked(ctx, tx, m, now)
+	if err != nil {
+		return err
+	}
+	if m.moved, err = b.moveLatest(ctx, tx, m.stamp, true); err != nil {
+		return err
+	}
+	return b.stepAlarms(ctx, tx, m, kept, now)
+}
+
+// watched reports whether alarms look at a sensor of the rows that are new.
+func (b *batch) watched(rules *ruleSet) bool {
+	return slices.ContainsFunc(b.rows, func(r row) bool {
+		return b.outcomes[r.reading] == Stored && len(rules.bySensor[r.sensor]) > 0
+	})
+}
+
+// movedSensor is a sensor whose latest this transaction has moved, and therefore holds.
+type movedSensor struct {
+	sensor       int64
+	previous, at instant // of the newest reading before and now; previous may be never
+	stamp        int64
+	kept         *keptSensor // nil: nothing
+}
+
+// moveLatest moves latest forward to the newest of the rows that are new, and tells which it has moved when that is asked for. A
+// sensor that had none gets the stamp.
+func (b *batch) moveLatest(ctx context.Context, tx *sqlx.Tx, stamp int64, tell bool) ([]movedSensor, error) {
 	newest := b.rows[:0:0]
 	for _, r := range b.rows {
 		if b.outcomes[r.reading] != Stored {
@@ -167,24 +200,48 @@ func (b *batch) moveLatest(ctx context.Context, tx *sqlx.Tx) error {
 		newest = append(newest, r)
 	}
 	if len(newest) == 0 {
-		return nil
+		return nil, nil
 	}
-	const q = `
-		INSERT INTO latest (sensor_id, timestamp, received_at, value, status_code, quality)
-		SELECT * FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[], $4::float8[], $5::int[], $6::smallint[])
+	q := `
+		INSERT INTO latest (sensor_id, timestamp, received_at, value, status_code, quality, stamp)
+		SELECT *, $7::bigint FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[], $4::float8[], $5::int[], $6::smallint[])
 		ON CONFLICT (sensor_id) DO UPDATE
 		SET timestamp = excluded.timestamp, received_at = excluded.received_at, value = excluded.value,
-			status_code = excluded.status_code, quality = excluded.quality
+			status_code = excluded.status_code, quality = excluded.quality, previous = latest.timestamp
 		WHERE latest.timestamp < excluded.timestamp`
 	l := batch{readings: b.readings, rows: newest}
 	sensors, times := l.keys()
 	n := len(newest)
-	_, err := tx.ExecContext(ctx, q, sensors, times,
+	args := []any{
+		sensors, times,
 		timestamps(n, func(i int) time.Time { return l.row(i).Received }),
 		float8s(n, func(i int) float64 { return l.row(i).Value }),
 		statusCodes(n, func(i int) uint32 { return l.row(i).StatusCode }),
-		int16s(n, func(i int) int16 { return int16(l.row(i).Quality) }))
-	return err
+		int16s(n, func(i int) int16 { return int16(l.row(i).Quality) }),
+		stamp,
+	}
+	if !tell {
+		_, err := tx.ExecContext(ctx, q, args...)
+		return nil, err
+	}
+	q = `
+		WITH moved AS (` + q + `
+			RETURNING sensor_id, timestamp, previous, stamp)
+		SELECT array_send(array_agg(sensor_id::bigint)), array_send(array_agg(timestamp)),
+			array_send(array_agg(coalesce(previous, '-infinity'))), array_send(array_agg(stamp))
+		FROM moved` // as four values, since so many rows cost more than moving them
+	var columns [4][]byte
+	if err := tx.QueryRowContext(ctx, q, args...).Scan(&columns[0], &columns[1], &columns[2], &columns[3]); err != nil {
+		return nil, err
+	}
+	moved := make([]movedSensor, words(columns[0]))
+	for i := range moved {
+		moved[i] = movedSensor{
+			sensor: word(columns[0], i), at: instant(word(columns[1], i)), previous: instant(word(columns[2], i)), stamp: word(columns[3], i),
+		}
+	}
+	slices.SortFunc(moved, func(x, y movedSensor) int { return cmp.Compare(x.sensor, y.sensor) }) // they are, but nothing says so
+	return moved, nil
 }
 
 func (b *batch) row(i int) *Reading { return &b.readings[b.rows[i].reading] }

@@ -8,6 +8,9 @@ import (
 // instant is a time in microseconds since 2000, as PostgreSQL has it.
 type instant int64
 
+// never is before all instants: PostgreSQL's -infinity.
+const never instant = math.MinInt64
+
 func instantOf(t time.Time) instant { return instant(t.UnixMicro() - epoch) }
 
 func (i instant) time() time.Time { return time.UnixMicro(int64(i) + epoch).UTC() }

@@ -74,6 +74,7 @@ type Store struct {
 	compactPatience time.Duration
 	partitions      partitions
 	rules           rules
+	kept            keptStates
 	seal            seal
 	wary            wary
 }
@@ -94,6 +95,7 @@ func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store
 	}
 	s := &Store{api: api, ingest: ingest, dsn: dsn, instance: rand.Int64(), log: log, rollups: cfg.Rollups, rollupRest: rollupRest, retention: cfg.Retention, compactPatience: compactPatience}
 	s.partitions.size = cfg.Partition
+	s.kept.bySensor = map[int64]*keptSensor{}
 	if err := s.checkServer(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

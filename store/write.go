@@ -87,11 +87,8 @@ func (s *Store) writeBatch(ctx context.Context, b *batch, also func([]Outcome) A
 				return err
 			}
 		}
-		alarms, err := b.stepAlarms(ctx, tx, rules) // before latest is moved: it tells what is late
-		if err != nil {
-			return err
-		}
-		if err := b.moveLatest(ctx, tx); err != nil {
+		m := newSteps(rules)
+		if err := b.move(ctx, tx, m, &s.kept); err != nil {
 			return err
 		}
 		a := also(b.outcomes)
@@ -99,11 +96,15 @@ func (s *Store) writeBatch(ctx context.Context, b *batch, also func([]Outcome) A
 			return err
 		}
 		effects = Effects{}
-		if effects.Presence, err = s.setPresence(ctx, tx, a.Presence); err != nil || alarms == nil {
+		if effects.Presence, err = s.setPresence(ctx, tx, a.Presence); err != nil {
 			return err
 		}
-		effects.Events = alarms.events
-		return alarms.write(ctx, tx)
+		effects.Events = m.events
+		if err := m.write(ctx, tx); err != nil {
+			return err
+		}
+		s.kept.keep(m) // before the commit, behind which the next batch may look for it
+		return nil
 	})
 	if err == nil && wary {
 		s.wary.learn(b.repeated)

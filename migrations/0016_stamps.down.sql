@@ -1,0 +1,3 @@
+ALTER TABLE latest
+    DROP COLUMN previous,
+    DROP COLUMN stamp;

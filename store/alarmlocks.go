@@ -1,0 +1,205 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/oei-ms/oei-ms/alarm"
+)
+
+// errAgain is a transaction that has to begin again: a rule is newer than those it knows, or somebody was faster.
+var errAgain = errors.New("an alarm has changed meanwhile")
+
+// withRules runs f in a transaction with the rules that are known here, and again with the newest ones when it has to begin again.
+func (s *Store) withRules(ctx context.Context, db *sqlx.DB, f func(*sqlx.Tx, *ruleSet) error) error {
+	rules, err := s.ruleSet(ctx)
+	for range 5 {
+		if err != nil {
+			return err
+		}
+		err = tx(ctx, db, func(tx *sqlx.Tx) error { return f(tx, rules) })
+		if !errors.Is(err, errAgain) {
+			return err
+		}
+		rules, err = s.newestRules(ctx)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, errAgain)
+}
+
+// lockAlarms locks and reads the alarms ids, which are in order. Those that somebody else holds are left out when skipLocked is set.
+func lockAlarms(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, ids []int64, skipLocked bool, now time.Time) (*steps, error) {
+	m := newSteps(rules)
+	return m, m.lock(ctx, tx, ids, nil, skipLocked, now)
+}
+
+// lockLinked locks and reads the alarms of the rows that are new that do not stand alone, and latest of all these rows, in order.
+func (b *batch) lockLinked(ctx context.Context, tx *sqlx.Tx, m *steps, now time.Time) error {
+	var ids, sensors []int64
+	for _, r := range b.rows {
+		if b.outcomes[r.reading] != Stored || len(sensors) > 0 && sensors[len(sensors)-1] == r.sensor {
+			continue
+		}
+		sensors = append(sensors, r.sensor)
+		if all := m.rules.bySensor[r.sensor]; len(m.rules.alone[r.sensor]) < len(all) {
+			for _, id := range all {
+				if m.rules.linked(m.rules.byID[id]) {
+					ids = append(ids, id)
+				}
+			}
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	return m.lock(ctx, tx, m.rules.with(ids), sensors, false, now)
+}
+
+func (m *steps) lock(ctx context.Context, tx *sqlx.Tx, ids, sensors []int64, skipLocked bool, now time.Time) error {
+	held, err := lockLatest(ctx, tx, append(m.rules.sensors(ids), sensors...), skipLocked)
+	if err != nil {
+		return err
+	}
+	if err := m.load(ctx, tx, ids, skipLocked); err != nil {
+		return err
+	}
+	if err := m.recall(ctx, tx, held, skipLocked); err != nil {
+		return err
+	}
+	return m.follow(ids, now)
+}
+
+// lockLatest locks what sensors have of latest, and returns which have.
+func lockLatest(ctx context.Context, tx *sqlx.Tx, sensors []int64, skipLocked bool) (map[int64]bool, error) {
+	q := `SELECT sensor_id FROM latest WHERE sensor_id = ANY ($1::int[]) ORDER BY sensor_id FOR NO KEY UPDATE`
+	if skipLocked {
+		q += ` SKIP LOCKED`
+	}
+	var list []int64
+	if err := tx.SelectContext(ctx, &list, q, int32s(sensors)); err != nil {
+		return nil, err
+	}
+	held := make(map[int64]bool, len(list))
+	for _, id := range list {
+		held[id] = true
+	}
+	return held, nil
+}
+
+// load locks and reads states, without the readings that they have seen.
+func (m *steps) load(ctx context.Context, tx *sqlx.Tx, ids []int64, skipLocked bool) error {
+	q := `SELECT alarm_id, version, rule_version, memory FROM alarm_states WHERE alarm_id = ANY ($1::int[]) ORDER BY alarm_id FOR UPDATE`
+	if skipLocked {
+		q += ` SKIP LOCKED`
+	}
+	rows, err := tx.QueryContext(ctx, q, int32s(ids))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, version, ruleVersion int64
+		var memory []byte
+		if err := rows.Scan(&id, &version, &ruleVersion, &memory); err != nil {
+			return err
+		}
+		p := &step{rule: m.rules.byID[id], version: version}
+		if err := json.Unmarshal(memory, &p.state); err != nil {
+			return err
+		}
+		if ruleVersion > p.rule.Version {
+			return errAgain
+		}
+		m.alarms[id] = p
+	}
+	return rows.Err()
+}
+
+// loadAlone reads the alarms that stand alone of sensors that this transaction has moved, and gives them the instants of the
+// readings before: more of these they do not need.
+func (m *steps) loadAlone(ctx context.Context, tx *sqlx.Tx, moved []movedSensor, now time.Time) error {
+	if len(moved) == 0 {
+		return nil
+	}
+	var ids []int64
+	for _, v := range moved {
+		ids = append(ids, m.rules.alone[v.sensor]...)
+	}
+	slices.Sort(ids)
+	if err := m.load(ctx, tx, ids, false); err != nil {
+		return err
+	}
+	for _, v := range moved {
+		for _, id := range m.rules.alone[v.sensor] {
+			if p := m.alarms[id]; p != nil {
+				if v.previous != never {
+					p.state.Last = alarm.Sample{SensorID: v.sensor, At: v.previous.time()}
+				}
+				p.before = p.state
+			}
+		}
+	}
+	return m.follow(ids, now)
+}
+
+// recall gives each state the newest readings of its sensors: those before this transaction's. held are the sensors of which latest
+// is locked; one that has it since then, or that somebody else holds, is not to be relied on.
+func (m *steps) recall(ctx context.Context, tx *sqlx.Tx, held map[int64]bool, skipLocked bool) error {
+	ids := m.ids()
+	const q = `
+		SELECT sensor_id, timestamp, coalesce(value, 'NaN'), quality
+		FROM latest
+		WHERE sensor_id = ANY ($1::int[])`
+	rows, err := tx.QueryContext(ctx, q, int32s(m.rules.sensors(ids)))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	newest := make(map[int64]alarm.Sample, len(ids))
+	for rows.Next() {
+		var x alarm.Sample
+		if err := rows.Scan(&x.SensorID, &x.At, &x.Value, &x.Quality); err != nil {
+			return err
+		}
+		if !held[x.SensorID] && !skipLocked {
+			return errAgain
+		}
+		x.At = x.At.UTC()
+		newest[x.SensorID] = x
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		p := m.alarms[id]
+		for _, sensor := range p.rule.Sensors() {
+			x, ok := newest[sensor]
+			if !ok {
+				continue
+			}
+			if !held[sensor] {
+				delete(m.alarms, id)
+			}
+			p.state = p.state.Saw(p.rule, x)
+		}
+		p.before = p.state
+	}
+	return nil
+}
+
+// follow tells those of ids whose rule has changed since.
+func (m *steps) follow(ids []int64, now time.Time) error {
+	for _, id := range ids {
+		if p := m.alarms[id]; p != nil && p.state.RuleVersion != p.rule.Version {
+			if err := m.apply(id, alarm.Command{Kind: alarm.FollowRule}, now); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,135 @@
+package store
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/oei-ms/oei-ms/alarm"
+)
+
+// mostKept is of how many sensors the states of alarms are kept.
+const mostKept = 50_000
+
+// keptStates are the states of alarms as the batches of this instance have left them, so that the next ones need not read them.
+// What is kept of a sensor is true whenever the sensor's latest has the timestamp and the stamp that stand beside it (see steps), also
+// when the batch that left it was rolled back: it either has changed no state, or its stamp is seen nowhere. Only alarms that stand
+// alone are kept.
+type keptStates struct {
+	mu       sync.Mutex
+	bySensor map[int64]*keptSensor
+}
+
+// keptSensor is used by one batch at a time, which takes it away meanwhile.
+type keptSensor struct {
+	last   instant // of its newest reading
+	stamp  int64
+	alarms []keptAlarm // all that stand alone, in the order in which they are stepped
+}
+
+type keptAlarm struct {
+	id, version int64 // of the row
+	rule        *alarm.Rule
+	state       alarm.State
+}
+
+// take takes away what is kept of sensors that have moved, and returns those of which nothing is kept that is true now.
+func (k *keptStates) take(moved []movedSensor, rules *ruleSet) (missing []movedSensor) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i := range moved {
+		v := &moved[i]
+		ids := rules.alone[v.sensor]
+		if len(ids) == 0 {
+			continue
+		}
+		if e := k.bySensor[v.sensor]; e != nil {
+			delete(k.bySensor, v.sensor)
+			if e.last == v.previous && e.stamp == v.stamp && e.follow(rules, ids) {
+				v.kept = e
+				continue
+			}
+		}
+		missing = append(missing, *v)
+	}
+	return missing
+}
+
+// keep keeps the states of alarms that stand alone as m leaves them.
+func (k *keptStates) keep(m *steps) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, v := range m.moved {
+		if ids := m.rules.alone[v.sensor]; len(ids) > 0 && len(k.bySensor) < mostKept {
+			if e := v.left(m, ids); e != nil {
+				k.bySensor[v.sensor] = e
+			}
+		}
+	}
+}
+
+// left is what is kept of a sensor after m; nil when one of its alarms is not there.
+func (v *movedSensor) left(m *steps, ids []int64) *keptSensor {
+	e := v.kept
+	if e == nil {
+		e = &keptSensor{stamp: v.stamp, alarms: make([]keptAlarm, len(ids))}
+	}
+	e.last = v.at
+	for i, id := range ids {
+		p := m.alarms[id]
+		switch {
+		case p != nil:
+			e.alarms[i] = keptAlarm{id: id, version: p.version, rule: p.rule, state: p.state}
+			if p.written {
+				e.alarms[i].version++
+				e.stamp = m.stamp
+			}
+		case v.kept == nil: // it is deleted
+			return nil
+		}
+	}
+	return e
+}
+
+// follow takes the rules as they are, and reports whether the states are of these alarms and made by these rules.
+func (e *keptSensor) follow(rules *ruleSet, ids []int64) bool {
+	if len(e.alarms) != len(ids) {
+		return false
+	}
+	for i := range e.alarms {
+		a := &e.alarms[i]
+		if a.rule = rules.byID[ids[i]]; a.id != ids[i] || a.state.RuleVersion != a.rule.Version {
+			return false
+		}
+	}
+	return true
+}
+
+// step steps the alarms with a reading until one changes in a way that has to be written, which it leaves as it was. It reports
+// whether none does. Those before it take no harm when they are stepped with the reading again: it is late then.
+func (e *keptSensor) step(x alarm.Sample, now time.Time) bool {
+	for i := range e.alarms {
+		a := &e.alarms[i]
+		next, events, err := alarm.Step(a.rule, a.state, x, now)
+		if err != nil || len(events) > 0 || alarm.Changed(&a.state, &next) {
+			return false
+		}
+		a.state.Last = next.Last // all that can be different
+	}
+	return true
+}
+
+// takeKept is an alarm that is kept, to be stepped with a reading of sensor; nil when it is deleted or the reading late.
+func (m *steps) takeKept(sensor, id int64) *step {
+	i, found := slices.BinarySearchFunc(m.moved, sensor, func(v movedSensor, id int64) int { return cmp.Compare(v.sensor, id) })
+	if !found || m.moved[i].kept == nil {
+		return nil
+	}
+	for _, a := range m.moved[i].kept.alarms {
+		if a.id == id {
+			return &step{rule: a.rule, version: a.version, before: a.state, state: a.state}
+		}
+	}
+	return nil
+}
