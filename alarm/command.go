@@ -9,12 +9,34 @@ import (
 	"unicode/utf8"
 )
 
-// What Apply refuses with, wrapped.
+// What a Refusal is.
 var (
 	ErrStale      = errors.New("stale")       // the alarm has changed since it was seen
 	ErrNotAllowed = errors.New("not allowed") // not in the state that the alarm is in
 	ErrInvalid    = errors.New("invalid")     // the command itself makes no sense
 )
+
+// Refusal says why a command is not carried out.
+type Refusal struct {
+	Kind   error  // ErrStale, ErrNotAllowed or ErrInvalid
+	Field  string // of the command that is wrong, when it is ErrInvalid
+	Reason string // for people: a sentence; what follows the field when it is ErrInvalid, and "it has changed:" when it is ErrStale
+}
+
+func (r *Refusal) Error() string { return r.Kind.Error() + ": " + r.Reason }
+
+// Unwrap is the Kind.
+func (r *Refusal) Unwrap() error { return r.Kind }
+
+func stale(format string, args ...any) error {
+	return &Refusal{Kind: ErrStale, Reason: fmt.Sprintf(format, args...)}
+}
+
+func notAllowed(reason string) error { return &Refusal{Kind: ErrNotAllowed, Reason: reason} }
+
+func invalid(field, format string, args ...any) error {
+	return &Refusal{Kind: ErrInvalid, Field: field, Reason: fmt.Sprintf(format, args...)}
+}
 
 // CommandKind is what somebody wants of an alarm.
 type CommandKind string
@@ -50,7 +72,7 @@ type Command struct {
 }
 
 // Apply is the state after a command at now, and what happened. Timers that end by now end before it. On an error, which
-// wraps ErrStale, ErrNotAllowed or ErrInvalid, nothing has changed.
+// is a Refusal unless the rule runs away, nothing has changed.
 func Apply(r *Rule, s State, c Command, now time.Time) (State, []Event, error) {
 	j := journal{r: r, s: s}
 	if c.Kind != FollowRule { // its timers are the old rule's
@@ -67,50 +89,50 @@ func Apply(r *Rule, s State, c Command, now time.Time) (State, []Event, error) {
 func (j *journal) apply(c Command, now time.Time) error {
 	s := &j.s
 	if c.Version != 0 && c.Version != s.Version {
-		return fmt.Errorf("%w: the alarm is at version %d, not %d", ErrStale, s.Version, c.Version)
+		return stale("it is at version %d, not %d", s.Version, c.Version)
 	}
 	if utf8.RuneCountInString(c.Comment) > 1000 || strings.ContainsRune(c.Comment, 0) || !utf8.ValidString(c.Comment) {
-		return fmt.Errorf("%w: the comment must be text of at most 1000 characters", ErrInvalid)
+		return invalid("comment", "must be text of at most 1000 characters")
 	}
 	e := Event{At: now, Before: s.Phase(), User: c.User, Comment: c.Comment}
 	switch c.Kind {
 	case Acknowledge:
 		if c.Version == 0 || c.Occurrence != s.Occurrence {
-			return fmt.Errorf("%w: the newest occurrence is %d at version %d", ErrStale, s.Occurrence, s.Version)
+			return stale("its newest occurrence is %d, at version %d", s.Occurrence, s.Version)
 		}
 		if !s.Unacked {
-			return fmt.Errorf("%w: there is nothing to acknowledge", ErrNotAllowed)
+			return notAllowed("There is nothing to acknowledge.")
 		}
 		s.Unacked, s.AckedAt, e.Kind = false, now, Acknowledged
 	case Shelve:
 		return j.shelve(c, now)
 	case Unshelve:
 		if s.Shelf.Until.IsZero() {
-			return fmt.Errorf("%w: the alarm is not shelved", ErrNotAllowed)
+			return notAllowed("The alarm is not shelved.")
 		}
 		j.unshelve(now, c.User, c.Comment)
 		return nil
 	case ResetLatch:
 		if !s.Latched {
-			return fmt.Errorf("%w: only an alarm whose trouble is over, and which is latched, can be reset", ErrNotAllowed)
+			return notAllowed("Only an alarm that is latched, after its trouble is over, can be reset.")
 		}
 		s.Latched, e.Kind = false, Reset
 	case TakeOut:
 		if s.OutOfService {
-			return fmt.Errorf("%w: the alarm is out of service", ErrNotAllowed)
+			return notAllowed("The alarm is out of service.")
 		}
 		if strings.TrimSpace(c.Comment) == "" {
-			return fmt.Errorf("%w: taking an alarm out of service needs a reason", ErrInvalid)
+			return invalid("comment", "must say why the alarm is taken out of service")
 		}
 		s.OutOfService, e.Kind = true, TakenOut
 	case ReturnToService:
 		if !s.OutOfService {
-			return fmt.Errorf("%w: the alarm is in service", ErrNotAllowed)
+			return notAllowed("The alarm is in service.")
 		}
 		s.OutOfService, e.Kind = false, ReturnedToService
 	case Remark:
 		if strings.TrimSpace(c.Comment) == "" {
-			return fmt.Errorf("%w: the comment must not be empty", ErrInvalid)
+			return invalid("comment", "must say something")
 		}
 		e.Kind = Commented
 	case Suppress, Unsuppress:
@@ -128,7 +150,7 @@ func (j *journal) apply(c Command, now time.Time) error {
 			s.Fault = "unknown"
 		}
 	default:
-		return fmt.Errorf("%w: no such command: %.40q", ErrInvalid, c.Kind)
+		return invalid("kind", "is no command: %.40q", c.Kind)
 	}
 	j.add(e, none)
 	return nil
@@ -142,15 +164,15 @@ func (j *journal) shelve(c Command, now time.Time) error {
 	}
 	switch {
 	case s.OutOfService:
-		return fmt.Errorf("%w: the alarm is out of service", ErrNotAllowed)
+		return notAllowed("The alarm is out of service.")
 	case strings.TrimSpace(c.Comment) == "":
-		return fmt.Errorf("%w: shelving needs a reason", ErrInvalid)
+		return invalid("comment", "must say why the alarm is shelved")
 	case !until.After(now):
-		return fmt.Errorf("%w: an alarm is shelved until an instant to come", ErrInvalid)
+		return invalid("until", "must be to come")
 	case until.Sub(now) > LongestShelf:
-		return fmt.Errorf("%w: an alarm is shelved for at most %s", ErrInvalid, LongestShelf)
+		return invalid("until", "must be at most %v from now", LongestShelf)
 	case c.OneShot && !s.Active:
-		return fmt.Errorf("%w: only an active alarm is shelved until it clears", ErrNotAllowed)
+		return notAllowed("Only an active alarm can be shelved until it clears.")
 	}
 	before := s.Phase()
 	s.Shelf = Shelf{Until: until, OneShot: c.OneShot, By: c.User, Reason: c.Comment}

@@ -27,7 +27,7 @@ func (n *Notifier) overMQTT(ctx context.Context, m message) (detail string, err 
 		if err == nil {
 			err = n.publish(ctx, "alarms/trial/trial", b)
 		}
-		return "published on alarms/trial/trial", err
+		return "published on alarms/trial/trial; MQTT does not tell whether anybody listens", err
 	}
 	sent := 0
 	for _, e := range m.Events {
@@ -43,5 +43,5 @@ func (n *Notifier) overMQTT(ctx context.Context, m message) (detail string, err 
 		}
 		sent++
 	}
-	return fmt.Sprintf("published %d", sent), nil
+	return fmt.Sprintf("published %d; MQTT does not tell whether anybody listens", sent), nil
 }

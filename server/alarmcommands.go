@@ -21,17 +21,18 @@ func (s *Server) command(ctx context.Context, id int64, c alarm.Command) (api.Th
 	return theAlarm(a)
 }
 
-// commandFault says why a command was refused, which is for people to read.
+// commandFault says why a command was refused.
 func commandFault(err error) error {
+	r, ok := errors.AsType[*alarm.Refusal](err)
 	switch {
-	case errors.Is(err, alarm.ErrStale):
-		return &problem{status: http.StatusConflict, detail: "The alarm has changed since it was seen; read it again."}
-	case errors.Is(err, alarm.ErrNotAllowed):
-		return &problem{status: http.StatusConflict, detail: "The alarm is not in a state in which this can be done."}
+	case !ok:
+		return err
 	case errors.Is(err, alarm.ErrInvalid):
-		return invalid("comment", "or another member is not valid: "+err.Error())
+		return invalid(r.Field, r.Reason)
+	case errors.Is(err, alarm.ErrStale):
+		return &problem{status: http.StatusConflict, detail: "The alarm has changed since it was seen: " + r.Reason + ". Read it again."}
 	}
-	return err
+	return &problem{status: http.StatusConflict, detail: r.Reason}
 }
 
 // AckAlarm answers POST /api/alarms/{id}/ack.

@@ -71,6 +71,19 @@ func TestAlarmsWholeLife(t *testing.T) {
 	s.alarmAt(409, "POST", path+"/unshelve", operator, fmt.Sprintf(`{"version":%d}`, a.Version-1))
 	s.alarmAt(200, "POST", path+"/unshelve", operator, `{}`)
 	s.alarmAt(409, "POST", path+"/reset", operator, `{}`)
+	for _, refused := range []struct{ path, as, body, detail, field string }{
+		{"/ack", operator, `{"occurrence":1,"version":1}`, "The alarm has changed since it was seen: it is at version ", ""},
+		{"/reset", operator, `{}`, "Only an alarm that is latched, after its trouble is over, can be reset.", ""},
+		{"/unshelve", operator, `{}`, "The alarm is not shelved.", ""},
+		{"/shelve", operator, `{"minutes":5,"comment":""}`, "comment: ", "comment"},
+		{"/shelve", operator, `{"minutes":5,"comment":" "}`, "comment: must say why the alarm is shelved", "comment"},
+		{"/out-of-service", admin, `{}`, "comment: must say why the alarm is taken out of service", "comment"},
+	} {
+		p := s.send("POST", path+refused.path, refused.as, refused.body).problem()
+		if !strings.HasPrefix(p.Detail, refused.detail) || refused.field != "" && (len(p.Errors) != 1 || p.Errors[0].Field != refused.field) {
+			t.Errorf("%s %s: got %q, %+v, want %q", refused.path, refused.body, p.Detail, p.Errors, refused.detail)
+		}
+	}
 	s.reads(sensor, 20)
 	if a = s.alarmAt(200, "POST", path+"/reset", operator, `{}`); a.State != "normal" {
 		t.Errorf("reset: got %s", a.State)

@@ -1710,7 +1710,7 @@ type AlarmRule_Schedule struct {
 
 // AlarmShelve defines model for AlarmShelve.
 type AlarmShelve struct {
-	// Comment Goes into the journal, on one line.
+	// Comment Why. Goes into the journal, on one line.
 	Comment string `json:"comment"`
 
 	// Minutes How long; may be left out with one_shot.
@@ -1878,14 +1878,14 @@ type Delivery struct {
 	// RouteID Null for a trial.
 	RouteID nullable.Nullable[int64] `json:"route_id"`
 
-	// Status Events are gathered for it; it waits, for the first attempt or another; it is being sent; it was delivered; it was given up.
+	// Status Events are gathered for it; it waits, for the first attempt or another; it is being sent; it was delivered, which over MQTT means published; it was given up.
 	Status DeliveryStatus `json:"status"`
 }
 
 // DeliveryKind Why it is sent.
 type DeliveryKind string
 
-// DeliveryStatus Events are gathered for it; it waits, for the first attempt or another; it is being sent; it was delivered; it was given up.
+// DeliveryStatus Events are gathered for it; it waits, for the first attempt or another; it is being sent; it was delivered, which over MQTT means published; it was given up.
 type DeliveryStatus string
 
 // DeliveryWithEvents defines model for DeliveryWithEvents.
@@ -1917,7 +1917,7 @@ type DeliveryWithEvents struct {
 	// RouteID Null for a trial.
 	RouteID nullable.Nullable[int64] `json:"route_id"`
 
-	// Status Events are gathered for it; it waits, for the first attempt or another; it is being sent; it was delivered; it was given up.
+	// Status Events are gathered for it; it waits, for the first attempt or another; it is being sent; it was delivered, which over MQTT means published; it was given up.
 	Status DeliveryStatus `json:"status"`
 }
 

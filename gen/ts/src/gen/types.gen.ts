@@ -1105,7 +1105,7 @@ export type AlarmShelve = {
      */
     version?: number;
     /**
-     * Goes into the journal, on one line.
+     * Why. Goes into the journal, on one line.
      */
     comment: string;
 };
@@ -1555,7 +1555,7 @@ export const DeliveryKind = {
 export type DeliveryKind = typeof DeliveryKind[keyof typeof DeliveryKind];
 
 /**
- * Events are gathered for it; it waits, for the first attempt or another; it is being sent; it was delivered; it was given up.
+ * Events are gathered for it; it waits, for the first attempt or another; it is being sent; it was delivered, which over MQTT means published; it was given up.
  */
 export const DeliveryStatus = {
     GATHERING: 'gathering',
@@ -1566,7 +1566,7 @@ export const DeliveryStatus = {
 } as const;
 
 /**
- * Events are gathered for it; it waits, for the first attempt or another; it is being sent; it was delivered; it was given up.
+ * Events are gathered for it; it waits, for the first attempt or another; it is being sent; it was delivered, which over MQTT means published; it was given up.
  */
 export type DeliveryStatus = typeof DeliveryStatus[keyof typeof DeliveryStatus];
 
