@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -31,7 +29,8 @@ func alarms(ctx context.Context, o options) (err error) {
 	if err := os.Chmod(dir, 0o711); err != nil { // as root the database runs as another user
 		return err
 	}
-	s, err := startService(ctx, dir, "ADMIN_PASSWORD="+benchPassword, "OEI_WATCH_INTERVAL=0s") // its alarms would be counted among these
+	s, err := startService(ctx, dir, "ADMIN_PASSWORD="+benchPassword, "OEI_WATCH_INTERVAL=0s", // its alarms would be counted among these
+		"OEI_NOTIFY_ALLOWED_TARGETS=127.0.0.1")
 	if err != nil {
 		return err
 	}
@@ -69,20 +68,9 @@ func alarms(ctx context.Context, o options) (err error) {
 
 // addRules makes the first rule by the API and one like it for every other sensor of the first gateways.
 func (s *service) addRules(ctx context.Context, db *sql.DB, token string, gateways int) error {
-	body := []byte(`{"sensor_id":1,"rule":{"name":"Bearing hot","kind":"threshold","severity":"major","deadband":{"value":2},
-		"limits":{"high":{"value":80},"high_high":{"value":95,"severity":"critical"}}}}`)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.api+"/api/alarms", bytes.NewReader(body))
-	if err != nil {
+	if err := s.create(ctx, token, "/api/alarms", `{"sensor_id":1,"rule":{"name":"Bearing hot","kind":"threshold","severity":"major",
+		"deadband":{"value":2},"limits":{"high":{"value":80},"high_high":{"value":95,"severity":"critical"}}}}`); err != nil {
 		return err
-	}
-	req.Header = http.Header{"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"}}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	_ = res.Body.Close()
-	if res.StatusCode != http.StatusCreated {
-		return fmt.Errorf("make an alarm: %s", res.Status)
 	}
 	for g := 1; g <= gateways; g++ { // not all at once: each counts in the same row
 		for _, q := range []string{
@@ -147,6 +135,11 @@ func flood(ctx context.Context, s *service, db *sql.DB, token string, o options,
 	if err := db.QueryRowContext(ctx, `SELECT last FROM alarm_log`).Scan(&first); err != nil {
 		return err
 	}
+	received := receiveNotices()
+	defer received.Close()
+	if err := received.from(ctx, s, token); err != nil {
+		return err
+	}
 	ws, _, err := s.live(ctx, token)
 	if err != nil {
 		return err
@@ -206,12 +199,14 @@ func flood(ctx context.Context, s *service, db *sql.DB, token string, o options,
 	if err := db.QueryRowContext(ctx, log, first).Scan(&events, &raised, &last); err != nil {
 		return err
 	}
+	told, of := received.wait(count, 10*time.Second)
 	hs := []*histogram{delay}
-	fmt.Printf("%-44s\n%-44s %12d\n%-44s %12d of %d alarms, offsets %d to %d\n%-44s %12d\n%-44s %12v\n%-44s %12v\n",
+	fmt.Printf("%-44s\n%-44s %12d\n%-44s %12d of %d alarms, offsets %d to %d\n%-44s %12d\n%-44s %12v\n%-44s %12v\n%-44s %12d of %d alarms\n",
 		"1,000 alarms in 10 s beside 2,000 readings/s", "breaches acknowledged", len(acked), "events in the log", events, raised, first+1, last,
 		"events on the socket, in order, without gaps", len(came),
-		"PUBACK to frame, p50", quantile(hs, 0.5).Round(10*time.Microsecond), "PUBACK to frame, p99", quantile(hs, 0.99).Round(10*time.Microsecond))
-	return check(len(acked) == count && events == count && raised == count && last == first+count && len(came) == count, "alarms are missing")
+		"PUBACK to frame, p50", quantile(hs, 0.5).Round(10*time.Microsecond), "PUBACK to frame, p99", quantile(hs, 0.99).Round(10*time.Microsecond), "notices by webhook", told, of)
+	return check(len(acked) == count && events == count && raised == count && last == first+count && len(came) == count && of == count,
+		"alarms are missing")
 }
 
 // raise publishes one reading above the limit to each of count sensors and returns when each was acknowledged.

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"time"
+)
+
+// notices receives those of a service by a webhook.
+type notices struct {
+	*httptest.Server
+	mu            sync.Mutex
+	count, alarms int
+}
+
+func receiveNotices() *notices {
+	n := new(notices)
+	n.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body struct{ Count int }
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		n.mu.Lock()
+		n.count, n.alarms = n.count+1, n.alarms+body.Count
+		n.mu.Unlock()
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	return n
+}
+
+// from has a service send a notice of every alarm here, gathered as the default has it.
+func (n *notices) from(ctx context.Context, s *service, token string) error {
+	if err := s.create(ctx, token, "/api/notifications/channels", fmt.Sprintf(`{"name":"bench","kind":"webhook","url":%q}`, n.URL)); err != nil {
+		return err
+	}
+	return s.create(ctx, token, "/api/notifications/routes", `{"name":"all","channel_id":1}`)
+}
+
+// wait waits until the notices are of so many alarms, at most as long as given, and returns how many notices and alarms it were.
+func (n *notices) wait(alarms int, atMost time.Duration) (int, int) {
+	for end := time.Now().Add(atMost); ; time.Sleep(100 * time.Millisecond) {
+		n.mu.Lock()
+		count, got := n.count, n.alarms
+		n.mu.Unlock()
+		if got >= alarms || time.Now().After(end) {
+			return count, got
+		}
+	}
+}
+
+// create posts a body that makes something.
+func (s *service) create(ctx context.Context, token, path, body string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.api+path, bytes.NewReader([]byte(body)))
+	if err != nil {
+		return err
+	}
+	req.Header = http.Header{"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"}}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	_ = res.Body.Close()
+	return check(res.StatusCode == http.StatusCreated, "POST "+path+": "+res.Status)
+}
