@@ -64,8 +64,16 @@ func (c *compaction) end(t *testing.T, rest *compaction, n int) {
 	ok(t, c.Close())
 	ok(t, c.db.Close())
 	const q = `SELECT sum(pg_stat_get_tuples_inserted(inhrelid)) FROM pg_inherits WHERE inhparent = 'sensor_data'::regclass`
-	for scan[int](t, rest.db, q) != n {
-		time.Sleep(5 * time.Millisecond)
+	comes(t, "a count of all readings", func() bool { return scan[int](t, rest.db, q) >= n })
+}
+
+// comes waits until what is to come has.
+func comes(t *testing.T, what string, come func() bool) {
+	t.Helper()
+	for patience := time.Now().Add(time.Minute); !come(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(patience) {
+			t.Fatalf("%s does not come", what)
+		}
 	}
 }
 

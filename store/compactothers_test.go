@@ -27,9 +27,7 @@ func (c *compaction) halfBuilt(t *testing.T) {
 	const q = `
 		SELECT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = $1::text::regclass AND NOT i.indisvalid)
 			AND EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'oei-ms compaction' AND wait_event_type = 'Lock')`
-	for !scan[bool](t, c.db, q, theDay) {
-		time.Sleep(5 * time.Millisecond)
-	}
+	comes(t, "a key that is half built", func() bool { return scan[bool](t, c.db, q, theDay) })
 }
 
 // A key that was cut off while it was built, by a stop or the server, is dropped by the next pass, which builds it.
@@ -60,9 +58,9 @@ func TestAKeyThatWasCutOff(t *testing.T) {
 			if err := <-ended; err == nil {
 				t.Error("no error")
 			}
-			for scan[int](t, c.db, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'oei-ms compaction'`) > 0 {
-				time.Sleep(5 * time.Millisecond)
-			}
+			comes(t, "the end of the session", func() bool {
+				return scan[int](t, c.db, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'oei-ms compaction'`) == 0
+			})
 			if n := scan[int](t, c.db, `SELECT count(*) FROM pg_index WHERE indrelid = $1::text::regclass AND NOT indisvalid`, theDay); n != 1 {
 				t.Fatalf("%d keys are half built, want 1: this test tests nothing", n)
 			}
