@@ -21,7 +21,7 @@ func TestFaultPausedInMidTransition(t *testing.T) {
 	l := newLedger(one.registerAll(1))
 	d := l.devices[0]
 	alarms := one.watch(l.devices)
-	published := make(chan error, 1)
+	published := make(chan error, 2) // room for both: whoever comes second is waited for before the first is heard
 	publish := func(c *paho.Client, first, last int64) {
 		_, err := c.Publish(t.Context(), &paho.Publish{Topic: d.topic(), QoS: 1, Payload: l.payload(first, last)})
 		published <- err

@@ -103,7 +103,7 @@ func (w *wire) carry(to, from net.Conn, lost chan struct{}, up bool) {
 			<-silence
 		}
 		cut := nowhere
-		events = events || up && bytes.Contains(buf[:n], []byte("INSERT INTO alarm_events"))
+		events = up && (events || bytes.Contains(buf[:n], []byte("INSERT INTO alarm_events"))) && !bytes.Contains(buf[:n], []byte("ROLLBACK\x00"))
 		if events && bytes.Contains(buf[:n], []byte("COMMIT\x00")) {
 			events = false
 			w.holdUp()
