@@ -74,6 +74,9 @@ func do(t *rapid.T, r *Rule, s State, a act) (State, []Event) {
 			x.Quality = Bad
 		}
 		s, es, err = Step(r, s, x, at)
+		if Unmoved(r, &before, x) && (err != nil || len(es) > 0 || Changed(&before, &s) || s.Last != x) {
+			t.Fatalf("unmoved by %+v: %+v became %+v, %v, %v", x, before, s, es, err)
+		}
 	case "late":
 		s, _, _ = Tick(r, s, at)
 		before = s

@@ -43,6 +43,24 @@ func Step(r *Rule, s State, x Sample, now time.Time) (State, []Event, error) {
 	return j.s, j.events, nil
 }
 
+// Unmoved reports whether all that Step would change is the newest reading, where that is seen at a glance: it costs a fraction of
+// Step. Where it is not, Unmoved is false.
+func Unmoved(r *Rule, s *State, x Sample) bool {
+	switch r.Kind {
+	case Threshold, OutsideRange, InsideRange, BadQuality:
+	default:
+		return false
+	}
+	if x.SensorID != r.SensorID || !x.At.After(s.Last.At) || s.Fault != "" || !s.idle(r) {
+		return false
+	}
+	l, ok, err := r.judge(s, x)
+	if s.Active {
+		return err == nil && (!ok || l == s.Level)
+	}
+	return err == nil && (!ok || l == None)
+}
+
 // Tick is the state when every timer that ends by now has ended, and what happened.
 func Tick(r *Rule, s State, now time.Time) (State, []Event, error) {
 	j := journal{r: r, s: s}

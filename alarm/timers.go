@@ -60,15 +60,14 @@ func (s State) Due(r *Rule) time.Time {
 }
 
 // idle says at a glance that no timer runs.
-func (j *journal) idle() bool {
-	s := &j.s
+func (s *State) idle(r *Rule) bool {
 	return s.Fall[0].Level == None && s.Fall[1].Level == None && s.Rise[0].Level == None && s.Rise[1].Level == None &&
-		j.r.Kind != NoData && j.r.Schedule == nil && s.Shelf.Until.IsZero() && j.r.RealarmAfter == 0
+		r.Kind != NoData && r.Schedule == nil && s.Shelf.Until.IsZero() && r.RealarmAfter == 0
 }
 
 // advance ends timers in order until to.
 func (j *journal) advance(to time.Time) error {
-	if j.idle() {
+	if j.s.idle(j.r) {
 		return nil
 	}
 	for range 100_000 {

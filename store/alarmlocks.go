@@ -40,6 +40,9 @@ func lockAlarms(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, ids []int64, s
 
 // lockLinked locks and reads the alarms of the rows that are new that do not stand alone, and latest of all these rows, in order.
 func (b *batch) lockLinked(ctx context.Context, tx *sqlx.Tx, m *steps, now time.Time) error {
+	if !m.rules.anyLinked {
+		return nil
+	}
 	var ids, sensors []int64
 	for _, r := range b.rows {
 		if b.outcomes[r.reading] != Stored || len(sensors) > 0 && sensors[len(sensors)-1] == r.sensor {

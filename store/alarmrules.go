@@ -27,6 +27,7 @@ type ruleSet struct {
 	gateways   map[int64]int64   // of each alarm
 	bySensor   map[int64][]int64 // alarms to be stepped with readings of the sensor
 	alone      map[int64][]int64 // those of them that are not linked
+	anyLinked  bool
 	suppresses map[int64][]int64 // alarms that name this one as their cause
 	unusable   map[int64]bool    // alarms whose rule this program does not understand
 }
@@ -132,6 +133,7 @@ func (n *ruleSet) index() {
 	for sensor, ids := range n.bySensor {
 		n.inOrder(ids, depths)
 		n.alone[sensor] = slices.DeleteFunc(slices.Clone(ids), func(id int64) bool { return n.linked(n.byID[id]) })
+		n.anyLinked = n.anyLinked || len(n.alone[sensor]) < len(ids)
 	}
 	for _, ids := range n.suppresses {
 		n.inOrder(ids, depths)

@@ -68,18 +68,20 @@ func (m *steps) stepKept(b *batch, now time.Time) (rest []row) {
 	moved := m.moved
 	var last int64
 	var kept *keptSensor // nil: all that come of the sensor are returned
+	watched := false
 	for _, r := range b.rows {
-		if b.outcomes[r.reading] != Stored || len(m.rules.bySensor[r.sensor]) == 0 {
-			continue
-		}
 		if r.sensor != last {
 			last, kept = r.sensor, nil
 			for len(moved) > 0 && moved[0].sensor < last {
 				moved = moved[1:]
 			}
-			if len(moved) > 0 && moved[0].sensor == last && len(m.rules.alone[last]) == len(m.rules.bySensor[last]) {
+			if len(moved) > 0 && moved[0].sensor == last && (!m.rules.anyLinked || len(moved[0].alone) == len(m.rules.bySensor[last])) {
 				kept = moved[0].kept
 			}
+			watched = kept != nil || len(m.rules.bySensor[last]) > 0
+		}
+		if !watched || b.outcomes[r.reading] != Stored {
+			continue
 		}
 		if kept == nil || !kept.step(sample(b.readings[r.reading]), now) {
 			kept, rest = nil, append(rest, r)

@@ -183,6 +183,7 @@ type movedSensor struct {
 	sensor       int64
 	previous, at instant // of the newest reading before and now; previous may be never
 	stamp        int64
+	alone        []int64     // its alarms that stand alone, when they are known
 	kept         *keptSensor // nil: nothing
 }
 

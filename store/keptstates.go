@@ -21,9 +21,11 @@ type keptStates struct {
 	bySensor map[int64]*keptSensor
 }
 
-// keptSensor is used by one batch at a time, which takes it away meanwhile.
+// keptSensor is used by one batch at a time.
 type keptSensor struct {
-	last   instant // of its newest reading
+	taken  bool     // by one that is under way or has failed
+	rules  *ruleSet // that these alarms are of
+	last   instant  // of its newest reading
 	stamp  int64
 	alarms []keptAlarm // all that stand alone, in the order in which they are stepped
 }
@@ -34,24 +36,20 @@ type keptAlarm struct {
 	state       alarm.State
 }
 
-// take takes away what is kept of sensors that have moved, and returns those of which nothing is kept that is true now.
+// take gives what is kept to sensors that have moved, and returns those of which nothing is kept that is true now.
 func (k *keptStates) take(moved []movedSensor, rules *ruleSet) (missing []movedSensor) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for i := range moved {
 		v := &moved[i]
-		ids := rules.alone[v.sensor]
-		if len(ids) == 0 {
+		if v.alone = rules.alone[v.sensor]; len(v.alone) == 0 {
 			continue
 		}
-		if e := k.bySensor[v.sensor]; e != nil {
-			delete(k.bySensor, v.sensor)
-			if e.last == v.previous && e.stamp == v.stamp && e.follow(rules, ids) {
-				v.kept = e
-				continue
-			}
+		if e := k.bySensor[v.sensor]; e != nil && !e.taken && e.last == v.previous && e.stamp == v.stamp && e.follow(rules, v.alone) {
+			e.taken, v.kept = true, e
+		} else {
+			missing = append(missing, *v)
 		}
-		missing = append(missing, *v)
 	}
 	return missing
 }
@@ -60,40 +58,50 @@ func (k *keptStates) take(moved []movedSensor, rules *ruleSet) (missing []movedS
 func (k *keptStates) keep(m *steps) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, v := range m.moved {
-		if ids := m.rules.alone[v.sensor]; len(ids) > 0 && len(k.bySensor) < mostKept {
-			if e := v.left(m, ids); e != nil {
+	for i := range m.moved {
+		v := &m.moved[i]
+		switch {
+		case len(v.alone) == 0:
+		case v.kept != nil:
+			v.kept.update(m, v)
+			v.kept.taken = false
+		default:
+			delete(k.bySensor, v.sensor)
+			e := &keptSensor{stamp: v.stamp, rules: m.rules, alarms: make([]keptAlarm, len(v.alone))}
+			if len(k.bySensor) < mostKept && e.update(m, v) {
 				k.bySensor[v.sensor] = e
 			}
 		}
 	}
 }
 
-// left is what is kept of a sensor after m; nil when one of its alarms is not there.
-func (v *movedSensor) left(m *steps, ids []int64) *keptSensor {
-	e := v.kept
-	if e == nil {
-		e = &keptSensor{stamp: v.stamp, alarms: make([]keptAlarm, len(ids))}
-	}
+// update makes e what is kept of a sensor after m. It reports whether all alarms are there.
+func (e *keptSensor) update(m *steps, v *movedSensor) bool {
 	e.last = v.at
-	for i, id := range ids {
+	if len(m.alarms) == 0 {
+		return v.kept != nil
+	}
+	all := true
+	for i, id := range v.alone {
 		p := m.alarms[id]
-		switch {
-		case p != nil:
-			e.alarms[i] = keptAlarm{id: id, version: p.version, rule: p.rule, state: p.state}
-			if p.written {
-				e.alarms[i].version++
-				e.stamp = m.stamp
-			}
-		case v.kept == nil: // it is deleted
-			return nil
+		if p == nil {
+			all = false // it is as it was, or deleted
+			continue
+		}
+		e.alarms[i] = keptAlarm{id: id, version: p.version, rule: p.rule, state: p.state}
+		if p.written {
+			e.alarms[i].version++
+			e.stamp = m.stamp
 		}
 	}
-	return e
+	return all
 }
 
 // follow takes the rules as they are, and reports whether the states are of these alarms and made by these rules.
 func (e *keptSensor) follow(rules *ruleSet, ids []int64) bool {
+	if e.rules == rules {
+		return true
+	}
 	if len(e.alarms) != len(ids) {
 		return false
 	}
@@ -103,6 +111,7 @@ func (e *keptSensor) follow(rules *ruleSet, ids []int64) bool {
 			return false
 		}
 	}
+	e.rules = rules
 	return true
 }
 
@@ -111,6 +120,10 @@ func (e *keptSensor) follow(rules *ruleSet, ids []int64) bool {
 func (e *keptSensor) step(x alarm.Sample, now time.Time) bool {
 	for i := range e.alarms {
 		a := &e.alarms[i]
+		if alarm.Unmoved(a.rule, &a.state, x) {
+			a.state.Last = x
+			continue
+		}
 		next, events, err := alarm.Step(a.rule, a.state, x, now)
 		if err != nil || len(events) > 0 || alarm.Changed(&a.state, &next) {
 			return false
