@@ -85,7 +85,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 		e.Use(middleware.CORSWithConfig(middleware.CORSConfig{
 			AllowOrigins:  cfg.AllowedOrigins,
 			AllowMethods:  []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete},
-			AllowHeaders:  []string{"Authorization", "Content-Type", keyHeader, "If-Match", "X-Request-ID"},
+			AllowHeaders:  []string{"Authorization", "Content-Type", keyHeader, "If-Match", "If-None-Match", "X-Request-ID"},
 			ExposeHeaders: []string{"Content-Disposition", "ETag", "Idempotency-Replayed", "Link", "Location", "Retry-After", "X-Next-Cursor", "X-Request-ID", "X-Total-Count", "X-Truncated"},
 			MaxAge:        600,
 		}))

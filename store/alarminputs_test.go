@@ -67,7 +67,6 @@ func TestRulesOverSeveralSensorsAreWhatSimulationSays(t *testing.T) {
 	for name, r := range rules {
 		alarms[name] = addAlarm(t, s, r)
 	}
-	sweep(t, instances[1], noon)
 	seed := rand.Uint64()
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	for at := 1; at < 600; {
@@ -119,7 +118,6 @@ func TestTwoSensorsByTwoWritersAtOnce(t *testing.T) {
 	a := addAlarm(t, s, alarm.Rule{
 		SensorID: x.ID, Name: "apart", Kind: alarm.Deviates, Severity: alarm.Minor, Deviation: &alarm.Deviation{SensorID: y.ID, Limit: 10},
 	})
-	sweep(t, instances[1], noon)
 	for round := range 20 {
 		for _, apart := range []float64{50, 0} {
 			minute := 10*round + 1
@@ -161,7 +159,6 @@ func TestSuppressionIsWhatSimulationSays(t *testing.T) {
 	effect.ID, effect.SuppressedBy = first.ID, []int64{cause.ID, between.ID}
 	_, _, err := s.UpdateAlarm(t.Context(), &effect, 0, "e", noon)
 	ok(t, err)
-	sweep(t, instances[1], noon)
 	seed := rand.Uint64()
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	for at := 1; at < 500; {

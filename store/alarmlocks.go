@@ -16,10 +16,11 @@ import (
 // errAgain is a transaction that has to begin again: a rule is newer than those it knows, or somebody was faster.
 var errAgain = errors.New("an alarm has changed meanwhile")
 
-// withRules runs f in a transaction with the rules that are known here, and again with the newest ones when it has to begin again.
+// withRules runs f in a transaction with the newest rules, so that whatever comes after the answer to a change of one is judged by
+// it, at every instance; and again when it has to begin again.
 func (s *Store) withRules(ctx context.Context, db *sqlx.DB, f func(*sqlx.Tx, *ruleSet) error) error {
-	rules, err := s.ruleSet(ctx)
 	for range 5 {
+		rules, err := s.newestRules(ctx)
 		if err != nil {
 			return err
 		}
@@ -27,7 +28,6 @@ func (s *Store) withRules(ctx context.Context, db *sqlx.DB, f func(*sqlx.Tx, *ru
 		if !errors.Is(err, errAgain) {
 			return err
 		}
-		rules, err = s.newestRules(ctx)
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, errAgain)
 }

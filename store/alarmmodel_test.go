@@ -20,7 +20,6 @@ func TestJournalIsWhatSimulationSays(t *testing.T) {
 	r := highRule(v.ID)
 	r.Limits.HighHigh, r.Deadband, r.MinSamples = &alarm.Limit{Value: 90, Severity: alarm.Critical}, &alarm.Deadband{Value: 2}, 2
 	a := addAlarm(t, s, r)
-	sweep(t, instances[1], noon) // learns of it
 	seed := rand.Uint64()
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	for at := 1; at < 600; {

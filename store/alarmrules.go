@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/lib/pq"
 
@@ -16,8 +17,8 @@ import (
 
 // rules are the rules of all alarms, kept at hand. The database counts their changes; a set is never changed once it is given out.
 type rules struct {
-	mu      sync.Mutex
-	current *ruleSet // nil: to be loaded
+	loading sync.Mutex
+	current atomic.Pointer[ruleSet] // nil: not loaded yet
 }
 
 // ruleSet is the rules as they were at a generation.
@@ -32,30 +33,33 @@ type ruleSet struct {
 	unusable   map[int64]bool    // alarms whose rule this program does not understand
 }
 
-// ruleSet returns the newest rules that are known here, which it loads the first time.
-func (s *Store) ruleSet(ctx context.Context) (*ruleSet, error) {
-	s.rules.mu.Lock()
-	defer s.rules.mu.Unlock()
-	if s.rules.current == nil {
-		return s.refreshRules(ctx)
-	}
-	return s.rules.current, nil
-}
-
 // newestRules returns the rules as they are in the database now.
 func (s *Store) newestRules(ctx context.Context) (*ruleSet, error) {
-	s.rules.mu.Lock()
-	defer s.rules.mu.Unlock()
-	return s.refreshRules(ctx)
-}
-
-func (s *Store) refreshRules(ctx context.Context) (*ruleSet, error) {
-	var generation, removed int64
-	if err := s.ingest.QueryRowContext(ctx, `SELECT generation, removed FROM alarm_rules`).Scan(&generation, &removed); err != nil {
+	generation, _, err := s.ruleGeneration(ctx)
+	if err != nil {
 		return nil, err
 	}
-	old := s.rules.current
-	if old != nil && old.generation == generation {
+	if n := s.rules.current.Load(); n != nil && n.generation == generation {
+		return n, nil
+	}
+	return s.loadNewest(ctx)
+}
+
+// ruleGeneration counts the changes of rules, and says which was the last removal.
+func (s *Store) ruleGeneration(ctx context.Context) (generation, removed int64, err error) {
+	err = s.ingest.QueryRowContext(ctx, `SELECT generation, removed FROM alarm_rules`).Scan(&generation, &removed)
+	return generation, removed, err
+}
+
+func (s *Store) loadNewest(ctx context.Context) (*ruleSet, error) {
+	s.rules.loading.Lock()
+	defer s.rules.loading.Unlock()
+	generation, removed, err := s.ruleGeneration(ctx)
+	if err != nil {
+		return nil, err
+	}
+	old := s.rules.current.Load()
+	if old != nil && old.generation == generation { // somebody was faster
 		return old, nil
 	}
 	n := &ruleSet{generation: generation, byID: map[int64]*alarm.Rule{}, gateways: map[int64]int64{}, unusable: map[int64]bool{}}
@@ -71,7 +75,7 @@ func (s *Store) refreshRules(ctx context.Context) (*ruleSet, error) {
 		return nil, err
 	}
 	n.index()
-	s.rules.current = n
+	s.rules.current.Store(n)
 	return n, nil
 }
 

@@ -127,9 +127,6 @@ func (s *Store) CreateAlarm(ctx context.Context, r *alarm.Rule, now time.Time) (
 	if err != nil {
 		return Alarm{}, nil, explain("alarm", err)
 	}
-	if _, err := s.newestRules(ctx); err != nil {
-		return Alarm{}, events, explain("alarm", err)
-	}
 	a, err := s.Alarm(ctx, r.ID)
 	return a, events, err
 }
@@ -207,9 +204,6 @@ func (s *Store) UpdateAlarm(ctx context.Context, r *alarm.Rule, version int64, u
 	})
 	if err != nil {
 		return Alarm{}, nil, explain("alarm", err)
-	}
-	if _, err := s.newestRules(ctx); err != nil {
-		return Alarm{}, events, explain("alarm", err)
 	}
 	a, err := s.Alarm(ctx, r.ID)
 	return a, events, err

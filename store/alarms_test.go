@@ -301,20 +301,40 @@ func TestDeletionTakesAlarmsAlong(t *testing.T) {
 	write(t, s, reading(other.ID, 1, 90))
 }
 
-func TestRuleChangesReachOtherInstances(t *testing.T) {
+// TestWhatComesAfterAChangeOfRulesIsJudgedByIt has one instance change rules and another store, at once, what they are about.
+func TestWhatComesAfterAChangeOfRulesIsJudgedByIt(t *testing.T) {
 	s, db := openRaw(t)
-	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
+	gw := addGateway(t, s, "g").ID
+	x, y := addSensor(t, s, gw, "x"), addSensor(t, s, gw, "y")
 	other := openOther(t, db)
-	a := addAlarm(t, s, highRule(v.ID))
-	sweep(t, other, noon) // learns of it
-	r := highRule(v.ID)
-	r.ID, r.Limits.High.Value = a.ID, 95
-	_, _, err := s.UpdateAlarm(t.Context(), &r, a.Version, "e", noon)
+	write(t, other, reading(x.ID, 1, 70), reading(y.ID, 1, 70)) // it knows of no rules
+	cause := addAlarm(t, s, highRule(x.ID))
+	write(t, other, reading(x.ID, 2, 90))
+	r := highRule(x.ID)
+	r.ID, r.Limits.High.Value = cause.ID, 95
+	_, _, err := s.UpdateAlarm(t.Context(), &r, cause.Version, "e", noon)
 	ok(t, err)
-	_, _, err = s.UpdateAlarm(t.Context(), &r, a.Version, "e", noon)
+	_, _, err = s.UpdateAlarm(t.Context(), &r, cause.Version, "e", noon)
 	isError(t, err, store.ErrStale)
-	write(t, other, reading(v.ID, 1, 90)) // by the old rule it would be raised
-	wantJournal(t, s, fmt.Sprintf("%d rule_changed 0 normal>normal", a.ID))
+	write(t, other, reading(x.ID, 3, 91)) // by the old rule it would stay
+	r = highRule(y.ID)
+	r.SuppressedBy = []int64{cause.ID}
+	effect := addAlarm(t, s, r)
+	write(t, other, reading(x.ID, 4, 99))
+	write(t, other, reading(y.ID, 5, 90))
+	_, _, err = s.DeleteAlarm(t.Context(), effect.ID, 0, "e", false, noon)
+	ok(t, err)
+	write(t, other, reading(y.ID, 6, 20))
+	wantJournal(
+		t, s,
+		fmt.Sprintf("%d raised 1 normal>active_unacknowledged", cause.ID),
+		fmt.Sprintf("%d rule_changed 1 active_unacknowledged>active_unacknowledged", cause.ID),
+		fmt.Sprintf("%d cleared 1 active_unacknowledged>returned_unacknowledged", cause.ID),
+		fmt.Sprintf("%d raised 2 returned_unacknowledged>active_unacknowledged", cause.ID),
+		fmt.Sprintf("%d suppressed 0 normal>suppressed", effect.ID),
+		fmt.Sprintf("%d raised 1 suppressed>suppressed", effect.ID),
+		fmt.Sprintf("%d deleted 1 suppressed>normal", effect.ID),
+	)
 }
 
 // openOther opens another store on the same database.

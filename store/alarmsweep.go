@@ -11,11 +11,8 @@ import (
 const mostDue = 200
 
 // SweepAlarms fires what is due at now without a reading: delays that have ended, silence, shelves, reminders. Several instances
-// share the work. It returns how many events that made, and also learns of rules that others have changed.
+// share the work. It returns how many events that made.
 func (s *Store) SweepAlarms(ctx context.Context, now time.Time) (made int, err error) {
-	if _, err := s.newestRules(ctx); err != nil {
-		return 0, explain("alarm rules", err)
-	}
 	for after := int64(0); ; {
 		events, last, err := s.sweepSome(ctx, now, after)
 		if err != nil {

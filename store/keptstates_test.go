@@ -114,7 +114,6 @@ func TestWhatIsKeptOfAnAlarmIsNeverStale(t *testing.T) {
 			r := highRule(v.ID)
 			r.OnDelay = test.delay
 			a := addAlarm(t, s, r)
-			sweep(t, other, noon) // learns of it
 			for minute := range 3 {
 				write(t, s, reading(v.ID, minute+1, 70))
 			}
@@ -171,7 +170,6 @@ func TestAPlantSharedByTwoInstancesIsWhatSimulationSays(t *testing.T) {
 			alarms = append(alarms, ruled{addAlarm(t, s, r), r})
 		}
 	}
-	sweep(t, instances[1], noon) // learns of them
 	seed := rand.Uint64()
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	values := []float64{70, 70, 70, 70}

@@ -86,7 +86,7 @@ func (s *Store) SetLag(ctx context.Context, lag, interval time.Duration) error {
 
 // Conditions returns what is to be watched, to one instance in each interval; to others nil.
 func (s *Store) Conditions(ctx context.Context, interval time.Duration) (*Conditions, error) {
-	rules, err := s.ruleSet(ctx)
+	rules, err := s.newestRules(ctx)
 	if err != nil {
 		return nil, explain("conditions", err)
 	}
@@ -222,9 +222,6 @@ func (s *Store) AddSystemSensor(ctx context.Context, v Sensor, r *alarm.Rule, no
 		_, err = addAlarm(ctx, tx, rules, r, true, now)
 		return err
 	})
-	if err == nil {
-		_, err = s.newestRules(ctx)
-	}
 	return id, explain(fmt.Sprintf("sensor %q", v.Key), err)
 }
 

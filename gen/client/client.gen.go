@@ -4796,7 +4796,8 @@ type ClientInterface interface {
 
 	// CreateAlarmWithBody Make an alarm
 	//
-	// A rule on a sensor. It is normal until readings, or their absence, say otherwise.
+	// A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
+	// by it, at every instance.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4805,7 +4806,8 @@ type ClientInterface interface {
 
 	// CreateAlarm Make an alarm
 	//
-	// A rule on a sensor. It is normal until readings, or their absence, say otherwise.
+	// A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
+	// by it, at every instance.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4832,7 +4834,7 @@ type ClientInterface interface {
 
 	// ListAlarmEvents What happened to alarms
 	//
-	// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted. An id that is none, and never was of anything in it, is 400.
+	// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted. An id of nothing is 400, unless events of it are found.
 	//
 	// Corresponds with GET /api/alarms/events (the `ListAlarmEvents` operationId).
 	ListAlarmEvents(ctx context.Context, params *ListAlarmEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5779,7 +5781,8 @@ func (c *Client) ListAlarms(ctx context.Context, params *ListAlarmsParams, reqEd
 
 // CreateAlarmWithBody Make an alarm
 //
-// A rule on a sensor. It is normal until readings, or their absence, say otherwise.
+// A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
+// by it, at every instance.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5798,7 +5801,8 @@ func (c *Client) CreateAlarmWithBody(ctx context.Context, contentType string, bo
 
 // CreateAlarm Make an alarm
 //
-// A rule on a sensor. It is normal until readings, or their absence, say otherwise.
+// A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
+// by it, at every instance.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5855,7 +5859,7 @@ func (c *Client) AckAlarms(ctx context.Context, body AckAlarmsJSONRequestBody, r
 
 // ListAlarmEvents What happened to alarms
 //
-// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted. An id that is none, and never was of anything in it, is 400.
+// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted. An id of nothing is 400, unless events of it are found.
 //
 // Corresponds with GET /api/alarms/events (the `ListAlarmEvents` operationId).
 func (c *Client) ListAlarmEvents(ctx context.Context, params *ListAlarmEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -12392,7 +12396,8 @@ type ClientWithResponsesInterface interface {
 
 	// CreateAlarmWithBodyWithResponse Make an alarm
 	//
-	// A rule on a sensor. It is normal until readings, or their absence, say otherwise.
+	// A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
+	// by it, at every instance.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12401,7 +12406,8 @@ type ClientWithResponsesInterface interface {
 
 	// CreateAlarmWithResponse Make an alarm
 	//
-	// A rule on a sensor. It is normal until readings, or their absence, say otherwise.
+	// A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
+	// by it, at every instance.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12428,7 +12434,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListAlarmEventsWithResponse What happened to alarms
 	//
-	// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted. An id that is none, and never was of anything in it, is 400.
+	// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted. An id of nothing is 400, unless events of it are found.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -19833,7 +19839,8 @@ func (c *ClientWithResponses) ListAlarmsWithResponse(ctx context.Context, params
 
 // CreateAlarmWithBodyWithResponse Make an alarm
 //
-// A rule on a sensor. It is normal until readings, or their absence, say otherwise.
+// A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
+// by it, at every instance.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19848,7 +19855,8 @@ func (c *ClientWithResponses) CreateAlarmWithBodyWithResponse(ctx context.Contex
 
 // CreateAlarmWithResponse Make an alarm
 //
-// A rule on a sensor. It is normal until readings, or their absence, say otherwise.
+// A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
+// by it, at every instance.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19893,7 +19901,7 @@ func (c *ClientWithResponses) AckAlarmsWithResponse(ctx context.Context, body Ac
 
 // ListAlarmEventsWithResponse What happened to alarms
 //
-// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted. An id that is none, and never was of anything in it, is 400.
+// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted. An id of nothing is 400, unless events of it are found.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -797,7 +797,9 @@ export const listAlarms = <ThrowOnError extends boolean = false>(options?: Optio
 /**
  * Make an alarm
  *
- * A rule on a sensor. It is normal until readings, or their absence, say otherwise.
+ * A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
+ * by it, at every instance.
+ *
  */
 export const createAlarm = <ThrowOnError extends boolean = false>(options: Options<CreateAlarmData, ThrowOnError>) => (options.client ?? client).post<CreateAlarmResponses, CreateAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -827,7 +829,7 @@ export const ackAlarms = <ThrowOnError extends boolean = false>(options: Options
 /**
  * What happened to alarms
  *
- * The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted. An id that is none, and never was of anything in it, is 400.
+ * The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted. An id of nothing is 400, unless events of it are found.
  */
 export const listAlarmEvents = <ThrowOnError extends boolean = false>(options?: Options<ListAlarmEventsData, ThrowOnError>) => (options?.client ?? client).get<ListAlarmEventsResponses, ListAlarmEventsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
