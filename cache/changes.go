@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -31,10 +32,29 @@ type changes struct {
 	hours    int // of all sensors
 }
 
-// sensorChanges are, by hour, the last transactions to change something; the zero time is for all hours.
+// sensorChanges are, by hour, the last transactions to change something.
 type sensorChanges struct {
 	last  uint64
-	hours map[time.Time]uint64
+	hours map[hour]uint64
+}
+
+// hour is when one begins, in seconds since 1970.
+type hour int64
+
+// allHours stands for every hour.
+const allHours hour = math.MinInt64
+
+func hourOf(c store.Change) hour {
+	if c.Hour.IsZero() {
+		return allHours
+	}
+	return hour(c.Hour.Unix())
+}
+
+// in reports whether the hour is partly in [from, to).
+func (h hour) in(from, to time.Time) bool {
+	begin := time.Unix(int64(h), 0)
+	return h == allHours || begin.Before(to) && begin.Add(time.Hour).After(from)
 }
 
 func newChanges(most int, within time.Duration) *changes {
@@ -84,14 +104,15 @@ func (c *changes) forget(over, complete uint64) {
 func (c *changes) add(change store.Change) {
 	s := c.sensors[change.SensorID]
 	if s == nil {
-		s = &sensorChanges{hours: map[time.Time]uint64{}}
+		s = &sensorChanges{hours: map[hour]uint64{}}
 		c.sensors[change.SensorID] = s
 	}
-	before, known := s.hours[change.Hour]
+	h := hourOf(change)
+	before, known := s.hours[h]
 	if !known {
 		c.hours++
 	}
-	s.hours[change.Hour] = max(before, change.Transaction)
+	s.hours[h] = max(before, change.Transaction)
 	s.last = max(s.last, change.Transaction)
 }
 
@@ -99,9 +120,9 @@ func (c *changes) add(change store.Change) {
 func (c *changes) prune(before uint64) {
 	c.complete = max(c.complete, before)
 	for id, s := range c.sensors {
-		for hour, by := range s.hours {
+		for h, by := range s.hours {
 			if by < before {
-				delete(s.hours, hour)
+				delete(s.hours, h)
 				c.hours--
 			}
 		}
@@ -154,8 +175,8 @@ func (c *changes) changed(sensor int64, since uint64, q *Question) bool {
 	if s == nil || s.last < since {
 		return false
 	}
-	for hour, by := range s.hours {
-		if by >= since && (hour.IsZero() || hour.Before(q.To) && hour.Add(time.Hour).After(q.From)) {
+	for h, by := range s.hours {
+		if by >= since && h.in(q.From, q.To) {
 			return true
 		}
 	}
