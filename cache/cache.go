@@ -14,7 +14,7 @@ import (
 const (
 	lookPause  = 400 * time.Millisecond // between looks at what has changed
 	lookWithin = 900 * time.Millisecond // how old the last look may be: an answer is never older
-	mostFound  = 50_000                 // changes in one look
+	mostFound  = 10_000                 // changes in one look; more come from floods of late readings, and are not worth the memory
 	mostKnown  = 200_000                // hours of single sensors that are remembered to have changed
 )
 
