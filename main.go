@@ -26,7 +26,7 @@ var version = "0.1.0-dev"
 const stopTime = 9 * time.Second
 
 // gcPercent keeps the heap smaller than Go does by itself, for a few per cent of processor time at full speed. GOGC overrides it.
-const gcPercent = 65
+const gcPercent = 58
 
 func main() {
 	if os.Getenv("GOGC") == "" {

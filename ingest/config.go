@@ -27,7 +27,7 @@ func DefaultConfig() Config {
 		Committers: 2,
 		BatchRows:  20_000,
 		Linger:     2 * time.Millisecond,
-		MaxBytes:   15_000_000,
+		MaxBytes:   14_200_000,
 		MaxPayload: 1 << 20,
 		MaxAge:     10 * 365 * 24 * time.Hour,
 		MaxAhead:   5 * time.Minute,
