@@ -59,19 +59,7 @@ func (s *Server) GetHistory(ctx context.Context, req api.GetHistoryRequestObject
 	}
 	columns := *p.Format == api.GetHistoryParamsFormatColumns
 	about := s.question(h.sensors, h.start, h.end, h.bounds, "history", h.interval, h.zone, h.next, aggs, *p.Fill, columns)
-	body, err := s.cache.Answer(ctx, about, func(ctx context.Context) ([]byte, error) {
-		if err := s.checkSensors(ctx, h.sensors); err != nil {
-			return nil, err
-		}
-		cost, err := s.store.HistoryCost(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		leave, err := s.heavy.enter(ctx, cost)
-		if err != nil {
-			return nil, err
-		}
-		defer leave()
+	body, err := s.answer(ctx, about, func(ctx context.Context) (int64, error) { return s.store.HistoryCost(ctx, q) }, func(ctx context.Context) ([]byte, error) {
 		found, source, err := s.store.History(ctx, q)
 		if err != nil {
 			return nil, tooMuch(err)

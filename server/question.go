@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -23,4 +24,25 @@ func (s *Server) question(sensors []int64, start, end time.Time, bounds []time.T
 	q := cache.Question{Sensors: sensors, From: start.Add(-store.HoldBack), To: end}
 	h.Sum(q.Key[:0])
 	return q
+}
+
+// answer returns what is kept for q, else what read makes of the readings when its turn has come, if it costs so much that it needs one.
+func (s *Server) answer(
+	ctx context.Context, q cache.Question, cost func(context.Context) (int64, error), read func(context.Context) ([]byte, error),
+) ([]byte, error) {
+	return s.cache.Answer(ctx, q, func(ctx context.Context) ([]byte, error) {
+		if err := s.checkSensors(ctx, q.Sensors); err != nil {
+			return nil, err
+		}
+		n, err := cost(ctx)
+		if err != nil {
+			return nil, err
+		}
+		leave, err := s.heavy.enter(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+		return read(ctx)
+	})
 }

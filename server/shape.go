@@ -43,19 +43,7 @@ func (s *Server) shape(ctx context.Context, p api.GetHistoryParams) ([]byte, err
 	}
 	columns := *p.Format == api.GetHistoryParamsFormatColumns
 	about := s.question(q.Sensors, q.Start, q.End, nil, "shape", q.Method, q.Points, zone, columns)
-	return s.cache.Answer(ctx, about, func(ctx context.Context) ([]byte, error) {
-		if err := s.checkSensors(ctx, q.Sensors); err != nil {
-			return nil, err
-		}
-		cost, err := s.store.ShapeCost(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		leave, err := s.heavy.enter(ctx, cost)
-		if err != nil {
-			return nil, err
-		}
-		defer leave()
+	return s.answer(ctx, about, func(ctx context.Context) (int64, error) { return s.store.ShapeCost(ctx, q) }, func(ctx context.Context) ([]byte, error) {
 		found, source, err := s.store.Shape(ctx, q)
 		if err != nil {
 			return nil, tooMuch(err)

@@ -60,19 +60,7 @@ func (s *Server) GetStatistics(ctx context.Context, req api.GetStatisticsRequest
 		q.Percentiles = append(q.Percentiles, float64(percent)/100)
 	}
 	about := s.question(sensors, q.Start, q.End, q.Bounds, "statistics", p.Interval != nil, interval, zone, names, q.Gap)
-	body, err := s.cache.Answer(ctx, about, func(ctx context.Context) ([]byte, error) {
-		if err := s.checkSensors(ctx, sensors); err != nil {
-			return nil, err
-		}
-		cost, err := s.store.HistoryCost(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		leave, err := s.heavy.enter(ctx, cost)
-		if err != nil {
-			return nil, err
-		}
-		defer leave()
+	body, err := s.answer(ctx, about, func(ctx context.Context) (int64, error) { return s.store.HistoryCost(ctx, q) }, func(ctx context.Context) ([]byte, error) {
 		found, source, err := s.store.History(ctx, q)
 		if err != nil {
 			return nil, tooMuch(err)
