@@ -160,6 +160,8 @@ func (j *journal) why(e *Explanation) []string {
 			say("Sensor %d has sent nothing yet.", in.SensorID)
 		case !in.Compared && r.Kind != BadQuality && r.Kind != NoData:
 			say("The newest reading of sensor %d, of %s, is not compared, since its quality is not good enough; what it leaves unknown changes nothing.", in.SensorID, when(*in.At))
+		case in.Value != nil:
+			say("The newest reading of sensor %d, of %s, is %s.", in.SensorID, when(*in.At), FormatNumber(*in.Value))
 		}
 	}
 	for _, t := range e.Timers {

@@ -1,8 +1,6 @@
 package alarm
 
 import (
-	"fmt"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -69,7 +67,7 @@ func (r *Rule) placeholder(name string, l Level, v *float64, at time.Time) (stri
 		if v == nil {
 			return "no value", true
 		}
-		return number(*v), true
+		return FormatNumber(*v), true
 	case "limit":
 		return r.limitText(l), true
 	}
@@ -81,15 +79,15 @@ func (r *Rule) placeholder(name string, l Level, v *float64, at time.Time) (stri
 func (r *Rule) limitText(l Level) string {
 	switch {
 	case r.limit(l) != nil:
-		return number(r.limit(l).Value)
+		return FormatNumber(r.limit(l).Value)
 	case r.Range != nil:
-		return number(r.Range.Low) + " to " + number(r.Range.High)
+		return FormatNumber(r.Range.Low) + " to " + FormatNumber(r.Range.High)
 	case r.Rate != nil:
-		return number(r.Rate.Limit) + " per " + r.Rate.Per
+		return FormatNumber(r.Rate.Limit) + " per " + r.Rate.Per
 	case r.Deviation != nil:
-		return number(r.Deviation.Limit)
+		return FormatNumber(r.Deviation.Limit)
 	case r.Kind == NoData:
-		return fmt.Sprint(time.Duration(r.NoDataAfter))
+		return formatDuration(time.Duration(r.NoDataAfter))
 	}
 	return ""
 }
@@ -108,8 +106,6 @@ func unknownPlaceholder(t string) (name string, ok bool) {
 		t = after
 	}
 }
-
-func number(v float64) string { return strconv.FormatFloat(v, 'g', 6, 64) }
 
 // cut shortens s to n characters.
 func cut(s string, n int) string {

@@ -81,6 +81,10 @@ func TestTemplatesAreSafe(t *testing.T) {
 	if got := notify.Render("{alarm}", e); got != "{message} Bcc: x@example.com" {
 		t.Errorf("a value that looks like a template or a header: got %q", got)
 	}
+	e.Value = new(12345678.9)
+	if got := notify.Render("{value}", e); got != "12345678.9" {
+		t.Errorf("a value: got %q", got)
+	}
 	if got := notify.Render("{message}{message}", e); len(got) > 1000 {
 		t.Errorf("a long value: got %d bytes", len(got))
 	}

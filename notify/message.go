@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/oei-ms/oei-ms/alarm"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -44,7 +45,7 @@ func CheckTemplate(text string) error {
 func fields(e store.NoticeEvent, count int) map[string]string {
 	value := ""
 	if e.Value != nil {
-		value = strconv.FormatFloat(*e.Value, 'g', 6, 64)
+		value = alarm.FormatNumber(*e.Value)
 	}
 	return map[string]string{
 		"alarm": e.Alarm, "at": e.At.UTC().Format(time.RFC3339), "comment": e.Comment, "count": strconv.Itoa(count), "gateway": e.Gateway,
