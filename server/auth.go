@@ -105,7 +105,7 @@ func (a *Auth) login(ctx context.Context, addr, username, password string) (pair
 	if err := a.prove(ctx, addr, username, user, password); err != nil {
 		return pair{}, err
 	}
-	refresh := secret("rt_")
+	refresh := secret(refreshPrefix)
 	session, err := a.store.NewSession(ctx, user.ID, refresh, a.cfg.RefreshTTL)
 	if err != nil {
 		return pair{}, err
@@ -149,9 +149,10 @@ func (a *Auth) rehash(ctx context.Context, user store.User, password string) err
 	return a.store.Rehash(ctx, user.ID, user.PasswordHash, hash)
 }
 
-// refresh exchanges a refresh token. One that was used before ends its session.
+// refresh exchanges a refresh token. One that was used a moment ago is answered with the same successor,
+// one that was used earlier ends its session.
 func (a *Auth) refresh(ctx context.Context, used string) (pair, error) {
-	next := secret("rt_")
+	next := a.tokens.successor(used)
 	session, err := a.store.Rotate(ctx, used, next, a.cfg.RefreshTTL)
 	switch {
 	case errors.Is(err, store.ErrReused):

@@ -15,6 +15,9 @@ func (a *Auth) Token(ctx context.Context, user int64) (string, error) {
 	return a.tokens.issue(user, session)
 }
 
+// Successor is successor.
+func (a *Auth) Successor(refresh string) string { return a.tokens.successor(refresh) }
+
 // PasswordChecks is how many passwords were checked so far.
 func (a *Auth) PasswordChecks() float64 {
 	var m dto.Metric

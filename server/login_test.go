@@ -121,41 +121,68 @@ func names(res answer, field string) bool {
 	})
 }
 
-func TestOneOfManyRefreshesAtOnceWinsAndTheReplayEndsTheSession(t *testing.T) {
-	s := start(t)
-	first := s.login("viewer")
-	var mu sync.Mutex
-	var won []client.Tokens
-	statuses := map[int]int{}
+func TestRefresh_AtOnceGivesOneSuccessor(t *testing.T) {
+	dsn := pgtest.DSN(t) + " synchronous_commit=on"
+	a, b := startOn(t, dsn), startOn(t, dsn)
+	first := a.login("viewer")
+	pairs := make([]client.Tokens, 50)
 	var all sync.WaitGroup
-	for range 50 {
+	for i := range pairs {
 		all.Go(func() {
-			pair, status := s.refresh(first.RefreshToken)
-			mu.Lock()
-			defer mu.Unlock()
-			statuses[status]++
-			if status == http.StatusOK {
-				won = append(won, pair)
+			var status int
+			if pairs[i], status = []*system{a, b}[i%2].refresh(first.RefreshToken); status != 200 {
+				t.Errorf("refresh %d: got %d, want 200", i, status)
 			}
 		})
 	}
 	all.Wait()
-	if statuses[200] != 1 || statuses[401] != 49 {
-		t.Errorf("50 refreshes with one token: got %v, want one 200 and 49 401", statuses)
+	next := pairs[0].RefreshToken
+	for i, pair := range pairs {
+		if pair.RefreshToken != next || next == first.RefreshToken || a.me(pair.AccessToken) != 200 {
+			t.Errorf("refresh %d: got %q, want an access token and %q", i, pair.RefreshToken, next)
+		}
 	}
-	for _, pair := range won {
+	c := startOn(t, dsn) // as after a restart
+	if pair, status := c.refresh(first.RefreshToken); status != 200 || pair.RefreshToken != next {
+		t.Errorf("after a restart: got %d and %q, want %q", status, pair.RefreshToken, next)
+	}
+	if strings.Contains(a.log.String()+b.log.String()+c.log.String(), "used twice") {
+		t.Error("a repeated refresh was logged as the use of a stolen token")
+	}
+}
+
+func TestRefresh_WithATokenWhoseSuccessorWasUsedEndsTheSession(t *testing.T) {
+	s := start(t)
+	first := s.login("viewer")
+	second, _ := s.refresh(first.RefreshToken)
+	third, status := s.refresh(second.RefreshToken)
+	if status != 200 {
+		t.Fatalf("second refresh: got %d", status)
+	}
+	if _, got := s.refresh(first.RefreshToken); got != 401 {
+		t.Errorf("the first token again: got %d, want 401", got)
+	}
+	for i, pair := range []client.Tokens{first, second, third} {
 		if got := s.me(pair.AccessToken); got != 401 {
-			t.Errorf("the winner's access token: got %d, want 401: the session has ended", got)
+			t.Errorf("access token %d: got %d, want 401: the session has ended", i, got)
 		}
 		if _, got := s.refresh(pair.RefreshToken); got != 401 {
-			t.Errorf("the winner's refresh token: got %d, want 401", got)
+			t.Errorf("refresh token %d: got %d, want 401", i, got)
 		}
 	}
-	if got := s.me(first.AccessToken); got != 401 {
-		t.Errorf("the first access token: got %d, want 401", got)
-	}
 	if !strings.Contains(s.log.String(), "refresh token was used twice") {
-		t.Error("the log says nothing of the replay")
+		t.Error("the log says nothing of the second use")
+	}
+}
+
+func TestSuccessor_NeedsTheSecretKey(t *testing.T) {
+	s := start(t)
+	other := start(t, func(c *server.Config, _ *server.Deps) { c.SecretKey = strings.Repeat("y", 32) })
+	if a, b := s.auth.Successor("rt_a"), other.auth.Successor("rt_a"); a == b {
+		t.Error("two secret keys: got the same successor")
+	}
+	if a, b := s.auth.Successor("rt_a"), s.auth.Successor("rt_b"); a == b {
+		t.Error("two refresh tokens: got the same successor")
 	}
 }
 

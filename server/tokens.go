@@ -1,6 +1,8 @@
 package server
 
 import (
+	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -19,8 +21,11 @@ import (
 )
 
 const (
-	tokenParty   = "oei-ms" // issuer and audience
-	tokenType    = "access"
+	tokenParty = "oei-ms" // issuer and audience
+	tokenType  = "access"
+
+	refreshPrefix = "rt_"
+
 	longestToken = 8 << 10
 	mostVerified = 10_000 // tokens remembered
 )
@@ -39,9 +44,10 @@ type claims struct {
 
 // tokens makes and verifies access tokens. Safe for concurrent use.
 type tokens struct {
-	key jwk.Key
-	set jwk.Set
-	ttl time.Duration
+	key        jwk.Key
+	set        jwk.Set
+	ttl        time.Duration
+	successors []byte // key of successor
 
 	mu       sync.Mutex
 	verified map[[sha256.Size]byte]claims // by the hash of the token: verifying costs 80 µs
@@ -49,6 +55,10 @@ type tokens struct {
 
 func newTokens(secret string, ttl time.Duration) (*tokens, error) {
 	key, err := jwk.FromRaw([]byte(secret))
+	if err != nil {
+		return nil, fmt.Errorf("secret key: %w", err)
+	}
+	successors, err := hkdf.Key(sha256.New, []byte(secret), nil, "successors of refresh tokens", sha256.Size)
 	if err != nil {
 		return nil, fmt.Errorf("secret key: %w", err)
 	}
@@ -61,7 +71,13 @@ func newTokens(secret string, ttl time.Duration) (*tokens, error) {
 	); err != nil {
 		return nil, fmt.Errorf("secret key: %w", err)
 	}
-	return &tokens{key: key, set: set, ttl: ttl, verified: make(map[[sha256.Size]byte]claims)}, nil
+	return &tokens{
+		key:        key,
+		set:        set,
+		ttl:        ttl,
+		successors: successors,
+		verified:   make(map[[sha256.Size]byte]claims),
+	}, nil
 }
 
 // issue makes an access token for the session of user.
@@ -151,6 +167,15 @@ func (t *tokens) remember(sum [sha256.Size]byte, c claims) {
 		clear(t.verified)
 	}
 	t.verified[sum] = c
+}
+
+// successor returns the refresh token that follows refresh. It is the same at every instance and after
+// a restart, so that a repeated refresh is answered alike although the database has only hashes; without
+// the secret key it cannot be computed.
+func (t *tokens) successor(refresh string) string {
+	mac := hmac.New(sha256.New, t.successors)
+	_, _ = mac.Write([]byte(refresh)) // never fails
+	return refreshPrefix + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
 // secret returns 256 random bits after prefix.

@@ -9,8 +9,12 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// ErrReused means that a refresh token was used a second time. Its session has been ended.
+// ErrReused means that a used refresh token was presented again and could not be answered with its
+// successor. Its session has been ended.
 var ErrReused = errors.New("refresh token was used before")
+
+// refreshGrace is how long a used refresh token is still answered with its successor, in seconds.
+const refreshGrace = 30
 
 // Session is a login that has not ended, with its user.
 type Session struct {
@@ -35,20 +39,23 @@ func (s *Store) NewSession(ctx context.Context, user int64, refresh string, ttl 
 }
 
 // Rotate uses up the refresh token used and makes next the session's token, ttl from now its new end. An unknown, expired or
-// ended one, or one of a user who is not active, is ErrNotFound. One that was used before ends its session and is ErrReused;
-// then the session's id is returned too.
+// ended one, or one of a user who is not active, is ErrNotFound. A token that was used before changes nothing while its
+// successor is next, unused and no older than refreshGrace: the caller lost the first answer, or two callers share the
+// token. Otherwise its session ends and the error is ErrReused; then the session's id is returned too.
 func (s *Store) Rotate(ctx context.Context, used, next string, ttl time.Duration) (Session, error) {
 	var session Session
 	reused := false
 	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
 		var row struct {
-			SessionID string     `db:"session_id"`
-			UsedAt    *time.Time `db:"used_at"`
-			Alive     bool       `db:"alive"`
+			SessionID string `db:"session_id"`
+			Used      bool   `db:"used"`
+			Recent    bool   `db:"recent"`
+			Alive     bool   `db:"alive"`
 			User
 		}
 		const q = `
-			SELECT t.session_id::text AS session_id, t.used_at,
+			SELECT t.session_id::text AS session_id, t.used_at IS NOT NULL AS used,
+				coalesce(t.used_at > now() - make_interval(secs => $2), false) AS recent,
 				s.ended_at IS NULL AND s.expires_at > now() AND u.is_active AS alive,
 				u.id, u.username, u.email, u.password_hash, u.role, u.is_active, u.version, u.created_at, u.updated_at
 			FROM refresh_tokens t
@@ -56,16 +63,31 @@ func (s *Store) Rotate(ctx context.Context, used, next string, ttl time.Duration
 			JOIN users u ON u.id = s.user_id
 			WHERE t.hash = $1
 			FOR UPDATE OF s, t`
-		if err := tx.GetContext(ctx, &row, q, digest(used)); err != nil {
+		if err := tx.GetContext(ctx, &row, q, digest(used), refreshGrace); err != nil {
 			return err
 		}
 		session = Session{ID: row.SessionID, User: row.User}
-		if row.UsedAt != nil { // also when the session has ended: somebody still tries
-			reused = true
-			return endSession(ctx, tx, row.SessionID, "refresh token used twice")
+		if row.Used {
+			repeated := false
+			if row.Recent {
+				const unused = `
+					SELECT EXISTS (
+						SELECT FROM refresh_tokens
+						WHERE hash = $1 AND session_id = $2::uuid AND used_at IS NULL)`
+				if err := tx.GetContext(ctx, &repeated, unused, digest(next), row.SessionID); err != nil {
+					return err
+				}
+			}
+			if !repeated {
+				reused = true // also when the session has ended: the attempt is worth a log line
+				return endSession(ctx, tx, row.SessionID, "refresh token used twice")
+			}
 		}
 		if !row.Alive {
 			return ErrNotFound
+		}
+		if row.Used {
+			return nil
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE refresh_tokens SET used_at = now() WHERE hash = $1`, digest(used)); err != nil {
 			return err

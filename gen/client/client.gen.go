@@ -5110,8 +5110,10 @@ type ClientInterface interface {
 
 	// RefreshWithBody Exchange a refresh token for a new pair
 	//
-	// A refresh token is good for one use. Using one a second time ends the whole session, since either its owner or a thief
-	// has used it before.
+	// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh token that it was exchanged
+	// for is unused, the same request is answered again with that refresh token and a new access token, so that a lost
+	// answer or two tabs that refresh at once do not end the session. Any other second use ends the whole session, since
+	// either its owner or a thief has used the token before.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5120,8 +5122,10 @@ type ClientInterface interface {
 
 	// Refresh Exchange a refresh token for a new pair
 	//
-	// A refresh token is good for one use. Using one a second time ends the whole session, since either its owner or a thief
-	// has used it before.
+	// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh token that it was exchanged
+	// for is unused, the same request is answered again with that refresh token and a new access token, so that a lost
+	// answer or two tabs that refresh at once do not end the session. Any other second use ends the whole session, since
+	// either its owner or a thief has used the token before.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6445,8 +6449,10 @@ func (c *Client) ChangePassword(ctx context.Context, body ChangePasswordJSONRequ
 
 // RefreshWithBody Exchange a refresh token for a new pair
 //
-// A refresh token is good for one use. Using one a second time ends the whole session, since either its owner or a thief
-// has used it before.
+// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh token that it was exchanged
+// for is unused, the same request is answered again with that refresh token and a new access token, so that a lost
+// answer or two tabs that refresh at once do not end the session. Any other second use ends the whole session, since
+// either its owner or a thief has used the token before.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6465,8 +6471,10 @@ func (c *Client) RefreshWithBody(ctx context.Context, contentType string, body i
 
 // Refresh Exchange a refresh token for a new pair
 //
-// A refresh token is good for one use. Using one a second time ends the whole session, since either its owner or a thief
-// has used it before.
+// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh token that it was exchanged
+// for is unused, the same request is answered again with that refresh token and a new access token, so that a lost
+// answer or two tabs that refresh at once do not end the session. Any other second use ends the whole session, since
+// either its owner or a thief has used the token before.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -12726,8 +12734,10 @@ type ClientWithResponsesInterface interface {
 
 	// RefreshWithBodyWithResponse Exchange a refresh token for a new pair
 	//
-	// A refresh token is good for one use. Using one a second time ends the whole session, since either its owner or a thief
-	// has used it before.
+	// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh token that it was exchanged
+	// for is unused, the same request is answered again with that refresh token and a new access token, so that a lost
+	// answer or two tabs that refresh at once do not end the session. Any other second use ends the whole session, since
+	// either its owner or a thief has used the token before.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12736,8 +12746,10 @@ type ClientWithResponsesInterface interface {
 
 	// RefreshWithResponse Exchange a refresh token for a new pair
 	//
-	// A refresh token is good for one use. Using one a second time ends the whole session, since either its owner or a thief
-	// has used it before.
+	// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh token that it was exchanged
+	// for is unused, the same request is answered again with that refresh token and a new access token, so that a lost
+	// answer or two tabs that refresh at once do not end the session. Any other second use ends the whole session, since
+	// either its owner or a thief has used the token before.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -20379,8 +20391,10 @@ func (c *ClientWithResponses) ChangePasswordWithResponse(ctx context.Context, bo
 
 // RefreshWithBodyWithResponse Exchange a refresh token for a new pair
 //
-// A refresh token is good for one use. Using one a second time ends the whole session, since either its owner or a thief
-// has used it before.
+// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh token that it was exchanged
+// for is unused, the same request is answered again with that refresh token and a new access token, so that a lost
+// answer or two tabs that refresh at once do not end the session. Any other second use ends the whole session, since
+// either its owner or a thief has used the token before.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20395,8 +20409,10 @@ func (c *ClientWithResponses) RefreshWithBodyWithResponse(ctx context.Context, c
 
 // RefreshWithResponse Exchange a refresh token for a new pair
 //
-// A refresh token is good for one use. Using one a second time ends the whole session, since either its owner or a thief
-// has used it before.
+// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh token that it was exchanged
+// for is unused, the same request is answered again with that refresh token and a new access token, so that a lost
+// answer or two tabs that refresh at once do not end the session. Any other second use ends the whole session, since
+// either its owner or a thief has used the token before.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

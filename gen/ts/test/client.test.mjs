@@ -130,10 +130,13 @@ test('a credential is shown once', async () => {
   assert.ok(data.secret.length > 20);
 });
 
-test('a refresh token is good for one use, and a second use ends the session', async () => {
+test('a repeated refresh gives the same successor; once that is used, it ends the session', async () => {
   const { data: mine } = await login({ body: admin, throwOnError: true });
   const { data: renewed } = await refresh({ body: { refresh_token: mine.refresh_token }, throwOnError: true });
   assert.equal((await getMe({ auth: renewed.access_token })).data?.username, admin.username);
+  const { data: again } = await refresh({ body: { refresh_token: mine.refresh_token }, throwOnError: true });
+  assert.equal(again.refresh_token, renewed.refresh_token);
+  await refresh({ body: { refresh_token: renewed.refresh_token }, throwOnError: true });
   assert.equal((await refresh({ body: { refresh_token: mine.refresh_token } })).error?.status, 401);
   assert.equal((await getMe({ auth: renewed.access_token })).error?.status, 401);
 });

@@ -38,8 +38,10 @@ export const login = <ThrowOnError extends boolean = false>(options: Options<Log
 /**
  * Exchange a refresh token for a new pair
  *
- * A refresh token is good for one use. Using one a second time ends the whole session, since either its owner or a thief
- * has used it before.
+ * A refresh token is good for one use. Within 30 seconds of its use, and while the refresh token that it was exchanged
+ * for is unused, the same request is answered again with that refresh token and a new access token, so that a lost
+ * answer or two tabs that refresh at once do not end the session. Any other second use ends the whole session, since
+ * either its owner or a thief has used the token before.
  *
  */
 export const refresh = <ThrowOnError extends boolean = false>(options: Options<RefreshData, ThrowOnError>) => (options.client ?? client).post<RefreshResponses, RefreshErrors, ThrowOnError>({
