@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/oei-ms/oei-ms/internal/rfc3339"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -203,10 +204,12 @@ func parseTime(kind jsontext.Kind, text string) (time.Time, error) {
 	case 'n':
 		return time.Time{}, nil
 	case '"':
-		t, err := time.Parse(time.RFC3339, text)
-		t = t.UTC().Truncate(time.Microsecond)
-		if err != nil || t.IsZero() {
-			return time.Time{}, fmt.Errorf("%.40q is not RFC 3339", text)
+		t, err := rfc3339.Parse(text)
+		if err != nil {
+			return time.Time{}, fmt.Errorf("%.40q %w", text, err)
+		}
+		if t.IsZero() { // would mean that there is none
+			return time.Time{}, fmt.Errorf("%.40q %w", text, rfc3339.ErrYear)
 		}
 		return t, nil
 	case '0':

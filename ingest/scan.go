@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/oei-ms/oei-ms/internal/rfc3339"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -145,7 +146,7 @@ func (s *scanner) number() []byte {
 	return s.text[start:s.at]
 }
 
-// timestamp reads 2006-01-02T15:04:05[.999999999]Z, or milliseconds.
+// timestamp reads RFC 3339 or milliseconds.
 func (s *scanner) timestamp(out *sample) bool {
 	if s.at < len(s.text) && s.text[s.at] != '"' {
 		start := s.at
@@ -157,50 +158,12 @@ func (s *scanner) timestamp(out *sample) bool {
 		return err == nil
 	}
 	text, ok := s.string()
-	if !ok || len(text) < len("2006-01-02T15:04:05Z") || text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' ||
-		text[16] != ':' || text[len(text)-1] != 'Z' {
+	if !ok {
 		return false
 	}
-	nanos, ok := fraction(text[19 : len(text)-1])
-	year, ok1 := decimal(text[0:4])
-	month, ok2 := decimal(text[5:7])
-	day, ok3 := decimal(text[8:10])
-	hour, ok4 := decimal(text[11:13])
-	minute, ok5 := decimal(text[14:16])
-	second, ok6 := decimal(text[17:19])
-	if !ok || !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || hour > 23 || minute > 59 || second > 59 {
-		return false
-	}
-	at := time.Date(year, time.Month(month), day, hour, minute, second, nanos/1000*1000, time.UTC)
+	at, err := rfc3339.Parse(string(text))
 	out.timestamp = at
-	return at.Day() == day && at.Month() == time.Month(month) && year > 1 // the calendar has that day; the first year is the decoder's
-}
-
-// fraction reads what follows the seconds: nothing, or a point and up to nine digits.
-func fraction(text []byte) (nanos int, ok bool) {
-	if len(text) == 0 {
-		return 0, true
-	}
-	if text[0] != '.' || len(text) < 2 || len(text) > 10 {
-		return 0, false
-	}
-	if nanos, ok = decimal(text[1:]); !ok {
-		return 0, false
-	}
-	for range 10 - len(text) {
-		nanos *= 10
-	}
-	return nanos, true
-}
-
-func decimal(text []byte) (n int, ok bool) {
-	for _, c := range text {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		n = 10*n + int(c-'0')
-	}
-	return n, len(text) > 0
+	return err == nil && !at.IsZero()
 }
 
 func (s *scanner) quality(out *sample) bool {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/oei-ms/oei-ms/alarm"
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/rfc3339"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -138,7 +139,7 @@ func (s *Server) GetAlarmKPI(ctx context.Context, req api.GetAlarmKPIRequestObje
 		from = req.Params.Start.UTC()
 	}
 	if from.Year() < 1 {
-		return nil, invalid("end", errYear.Error())
+		return nil, invalid("end", rfc3339.ErrYear.Error())
 	}
 	if !to.After(from) {
 		return nil, invalid("end", "is not after start")

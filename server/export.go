@@ -8,9 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/rfc3339"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -109,11 +109,11 @@ func headed(w io.Writer, lines func([]store.Reading) error) (write func([]store.
 func afterReading(text string) (*store.Cursor, error) {
 	id, at, _ := strings.Cut(text, "@")
 	sensor, err := strconv.ParseInt(id, 10, 32)
-	t, err2 := time.Parse(time.RFC3339, at)
-	if err != nil || err2 != nil || t.Year() < 0 || t.Year() > 9999 {
+	t, err2 := rfc3339.Parse(at)
+	if err != nil || err2 != nil {
 		return nil, invalid("after", "is not {sensor_id}@{timestamp}, such as 1@2026-01-02T03:04:05.678000Z")
 	}
-	return &store.Cursor{SensorID: sensor, Timestamp: t.UTC()}, nil
+	return &store.Cursor{SensorID: sensor, Timestamp: t}, nil
 }
 
 const csvHead = "sensor_id,timestamp,value,quality,status_code\n"

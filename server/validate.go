@@ -21,6 +21,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/rfc3339"
 )
 
 const (
@@ -40,18 +41,13 @@ var validation = &openapi3filter.Options{
 	},
 }
 
-var errYear = errors.New("is not in the years 1 to 9999")
-
-// checkInstant refuses what is not RFC 3339, and what cannot be written so again in UTC.
+// checkInstant accepts what both the contract and the generated code take for a timestamp.
 func checkInstant(s string) error {
-	t, err := time.Parse(time.RFC3339, s)
-	if err != nil {
-		return err
+	_, err := rfc3339.Parse(s)
+	if err == nil {
+		_, err = time.Parse(time.RFC3339, s)
 	}
-	if year := t.UTC().Year(); year < 1 || year > 9999 {
-		return errYear
-	}
-	return nil
+	return err
 }
 
 // validate returns a *problem unless the request has the form op wants.
@@ -266,8 +262,8 @@ func schemaFault(e *openapi3.SchemaError, in string) api.FieldError {
 	case "format":
 		reason = fmt.Sprintf("is not in the format %s", e.Schema.Format)
 		switch {
-		case errors.Is(e.Origin, errYear):
-			reason = errYear.Error()
+		case errors.Is(e.Origin, rfc3339.ErrYear):
+			reason = rfc3339.ErrYear.Error()
 		case e.Schema.Format == "date-time":
 			reason = "is not in the format date-time; write it like 2026-01-02T03:04:05Z or 2026-01-02T04:04:05+01:00, with %2B for + in a URL"
 		}
