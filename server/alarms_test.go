@@ -246,3 +246,16 @@ func TestARefusedDeleteSaysWhichAlarmsAreInTheWay(t *testing.T) {
 	refused(fmt.Sprintf("/api/gateways/%d", g.ID), fmt.Sprintf("1 sensor and alarm %d (hot). With cascade=true all that goes", hot))
 	s.alarmAt(200, "DELETE", fmt.Sprintf("/api/gateways/%d?cascade=true", g.ID), engineer, "")
 }
+
+func TestCreateAlarm_NamesTheLimitOfAlarmsPerSensor(t *testing.T) {
+	s := start(t)
+	sensor := s.addSensor(s.addGateway().ID).ID
+	for range store.DefaultConfig().AlarmsPerSensor {
+		s.addAlarm(sensor)
+	}
+	res := s.send("POST", "/api/alarms", s.token(s.users[store.Engineer]), fmt.Sprintf(`{"sensor_id":%d,%s}`, sensor, hot))
+	want := fmt.Sprintf("Sensor %d has 100 alarms", sensor)
+	if res.StatusCode != 409 || !strings.Contains(string(res.body), want) || !strings.Contains(string(res.body), "OEI_STORE_ALARMS_PER_SENSOR") {
+		t.Errorf("got %d %s, want 409 with %q", res.StatusCode, res.body, want)
+	}
+}

@@ -82,6 +82,13 @@ func taken(field, value string) *problem {
 	}
 }
 
+// tooManyAlarms is a 409 that names the sensor and the limit.
+func tooManyAlarms(e *store.AlarmLimitError) *problem {
+	detail := fmt.Sprintf("Sensor %d has %d alarms, those that only refer to it included, which is the limit for one sensor "+
+		"(OEI_STORE_ALARMS_PER_SENSOR). Use several limits in one rule, or delete an alarm.", e.SensorID, e.Limit)
+	return &problem{status: http.StatusConflict, detail: detail}
+}
+
 // unauthorized is a 401; presented says that there was a token.
 func unauthorized(detail string, presented bool) *problem {
 	challenge := `Bearer realm="oei-ms"`
@@ -112,6 +119,9 @@ func asProblem(err error) *problem {
 	}
 	if e, ok := errors.AsType[*store.InUseError](err); ok {
 		return &problem{status: http.StatusConflict, detail: e.Detail}
+	}
+	if e, ok := errors.AsType[*store.AlarmLimitError](err); ok {
+		return tooManyAlarms(e)
 	}
 	for _, s := range sentinels {
 		if errors.Is(err, s.err) {

@@ -116,12 +116,13 @@ func (s *Store) Alarm(ctx context.Context, id int64) (Alarm, error) {
 	return a, explain("alarm", err)
 }
 
-// CreateAlarm adds an alarm by a rule that CheckRule has found sound.
+// CreateAlarm adds an alarm by a rule that CheckRule has found sound. When one of its sensors has as many alarms as it may have, the
+// error is an AlarmLimitError.
 func (s *Store) CreateAlarm(ctx context.Context, r *alarm.Rule, now time.Time) (Alarm, []AlarmEvent, error) {
 	var events []AlarmEvent
 	now = now.UTC().Truncate(time.Microsecond)
 	err := s.withRules(ctx, s.api, func(tx *sqlx.Tx, rules *ruleSet) (err error) {
-		events, err = addAlarm(ctx, tx, rules, r, false, now)
+		events, err = s.addAlarm(ctx, tx, rules, r, false, now)
 		return err
 	})
 	if err != nil {
@@ -132,7 +133,7 @@ func (s *Store) CreateAlarm(ctx context.Context, r *alarm.Rule, now time.Time) (
 }
 
 // addAlarm adds an alarm by r, whose ID and Version it fills in; system says that it is the server's own.
-func addAlarm(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, r *alarm.Rule, system bool, now time.Time) ([]AlarmEvent, error) {
+func (s *Store) addAlarm(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, r *alarm.Rule, system bool, now time.Time) ([]AlarmEvent, error) {
 	definition, labels, err := encodeRule(r)
 	if err != nil {
 		return nil, err
@@ -153,7 +154,7 @@ func addAlarm(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, r *alarm.Rule, s
 	if err := r.Compile(); err != nil {
 		return nil, err
 	}
-	if err := setInputs(ctx, tx, r); err != nil {
+	if err := s.setInputs(ctx, tx, r); err != nil {
 		return nil, err
 	}
 	row, err := stateOf(r, alarm.New(r, now))
@@ -173,7 +174,7 @@ func addAlarm(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, r *alarm.Rule, s
 }
 
 // UpdateAlarm gives the alarm r.ID the rule r, which CheckRule has found sound, if it still has version (0: whatever it has), else
-// ErrStale. An alarm stays with its sensor.
+// ErrStale. An alarm stays with its sensor. The limit of CreateAlarm holds for sensors that the rule did not refer to before.
 func (s *Store) UpdateAlarm(ctx context.Context, r *alarm.Rule, version int64, user string, now time.Time) (Alarm, []AlarmEvent, error) {
 	var events []AlarmEvent
 	err := s.withRules(ctx, s.api, func(tx *sqlx.Tx, rules *ruleSet) error {
@@ -196,7 +197,7 @@ func (s *Store) UpdateAlarm(ctx context.Context, r *alarm.Rule, version int64, u
 		if err := r.Compile(); err != nil {
 			return err
 		}
-		if err := setInputs(ctx, tx, r); err != nil {
+		if err := s.setInputs(ctx, tx, r); err != nil {
 			return err
 		}
 		events, err = followCauses(ctx, tx, rules.change(r, gateway), r, user, now)
@@ -219,15 +220,6 @@ func encodeRule(r *alarm.Rule) (definition, labels string, err error) {
 	}
 	l, err := json.Marshal(r.Labels)
 	return string(d), string(l), err
-}
-
-func setInputs(ctx context.Context, tx *sqlx.Tx, r *alarm.Rule) error {
-	if _, err := tx.ExecContext(ctx, `DELETE FROM alarm_inputs WHERE alarm_id = $1`, r.ID); err != nil {
-		return err
-	}
-	const q = `INSERT INTO alarm_inputs (sensor_id, alarm_id) SELECT i, $2 FROM unnest($1::int[]) i`
-	_, err := tx.ExecContext(ctx, q, int32s(r.Sensors()), r.ID)
-	return err
 }
 
 // followCauses brings an alarm with a new rule up to it, and to the causes that stand by now.

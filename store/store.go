@@ -32,11 +32,20 @@ type Config struct {
 	Partition         string        `mapstructure:"partition"`         // the size of those that are made from now on: hour, day, week or month
 	Retention         time.Duration `mapstructure:"retention"`         // of sensors that have none of their own, the same for all instances; 0: for ever
 	Compact           bool          `mapstructure:"compact"`           // whether Compact is to be called
+	AlarmsPerSensor   int           `mapstructure:"alarms_per_sensor"` // that refer to a sensor, expressions and deviations included
 }
 
 // DefaultConfig is right for one instance on a small machine.
 func DefaultConfig() Config {
-	return Config{APIConnections: 10, IngestConnections: 4, StatementTimeout: 5 * time.Second, Rollups: true, Partition: daily, Compact: true}
+	return Config{
+		APIConnections:    10,
+		IngestConnections: 4,
+		StatementTimeout:  5 * time.Second,
+		Rollups:           true,
+		Partition:         daily,
+		Compact:           true,
+		AlarmsPerSensor:   100,
+	}
 }
 
 // Validate reports every setting that cannot work.
@@ -57,6 +66,9 @@ func (c Config) Validate() error {
 	if c.Retention != 0 && (c.Retention < time.Hour || c.Retention > longestRetention) {
 		errs = append(errs, fmt.Errorf("OEI_STORE_RETENTION: %v is out of range; use 1h to %v, or 0s for ever", c.Retention, longestRetention))
 	}
+	if c.AlarmsPerSensor < 1 || c.AlarmsPerSensor > maxAlarmsPerSensor {
+		errs = append(errs, fmt.Errorf("OEI_STORE_ALARMS_PER_SENSOR: %d is out of range; use 1 to %d", c.AlarmsPerSensor, maxAlarmsPerSensor))
+	}
 	return errors.Join(errs...)
 }
 
@@ -71,6 +83,7 @@ type Store struct {
 	rollups         bool
 	rollupRest      time.Duration
 	retention       time.Duration // the default
+	alarmsPerSensor int
 	compactPatience time.Duration
 	partitions      partitions
 	rules           rules
@@ -94,7 +107,7 @@ func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store
 		return nil, errors.Join(err, api.Close())
 	}
 	s := &Store{api: api, ingest: ingest, dsn: dsn, instance: rand.Int64(), log: log, rollups: cfg.Rollups, rollupRest: rollupRest, retention: cfg.Retention, compactPatience: compactPatience}
-	s.partitions.size = cfg.Partition
+	s.partitions.size, s.alarmsPerSensor = cfg.Partition, cfg.AlarmsPerSensor
 	s.kept.bySensor = map[int64]*keptSensor{}
 	if err := s.checkServer(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())

@@ -219,7 +219,7 @@ func (s *Store) AddSystemSensor(ctx context.Context, v Sensor, r *alarm.Rule, no
 			return err
 		}
 		r.SensorID = id
-		_, err = addAlarm(ctx, tx, rules, r, true, now)
+		_, err = s.addAlarm(ctx, tx, rules, r, true, now)
 		return err
 	})
 	return id, explain(fmt.Sprintf("sensor %q", v.Key), err)

@@ -4797,7 +4797,8 @@ type ClientInterface interface {
 	// CreateAlarmWithBody Make an alarm
 	//
 	// A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
-	// by it, at every instance.
+	// by it, at every instance. At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
+	// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4807,7 +4808,8 @@ type ClientInterface interface {
 	// CreateAlarm Make an alarm
 	//
 	// A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
-	// by it, at every instance.
+	// by it, at every instance. At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
+	// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4888,6 +4890,7 @@ type ClientInterface interface {
 	// UpdateAlarmWithBody Change an alarm's rule
 	//
 	// The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+	// The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4897,6 +4900,7 @@ type ClientInterface interface {
 	// UpdateAlarm Change an alarm's rule
 	//
 	// The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+	// The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5786,7 +5790,8 @@ func (c *Client) ListAlarms(ctx context.Context, params *ListAlarmsParams, reqEd
 // CreateAlarmWithBody Make an alarm
 //
 // A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
-// by it, at every instance.
+// by it, at every instance. At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
+// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5806,7 +5811,8 @@ func (c *Client) CreateAlarmWithBody(ctx context.Context, contentType string, bo
 // CreateAlarm Make an alarm
 //
 // A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
-// by it, at every instance.
+// by it, at every instance. At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
+// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5977,6 +5983,7 @@ func (c *Client) GetAlarm(ctx context.Context, id IDParameter, reqEditors ...Req
 // UpdateAlarmWithBody Change an alarm's rule
 //
 // The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+// The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
 //
 // Takes any type of body and a specified content type.
 //
@@ -5996,6 +6003,7 @@ func (c *Client) UpdateAlarmWithBody(ctx context.Context, id IDParameter, params
 // UpdateAlarm Change an alarm's rule
 //
 // The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+// The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
 //
 // Takes a body of the `application/json` content type.
 //
@@ -12405,7 +12413,8 @@ type ClientWithResponsesInterface interface {
 	// CreateAlarmWithBodyWithResponse Make an alarm
 	//
 	// A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
-	// by it, at every instance.
+	// by it, at every instance. At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
+	// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12415,7 +12424,8 @@ type ClientWithResponsesInterface interface {
 	// CreateAlarmWithResponse Make an alarm
 	//
 	// A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
-	// by it, at every instance.
+	// by it, at every instance. At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
+	// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12504,6 +12514,7 @@ type ClientWithResponsesInterface interface {
 	// UpdateAlarmWithBodyWithResponse Change an alarm's rule
 	//
 	// The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+	// The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12513,6 +12524,7 @@ type ClientWithResponsesInterface interface {
 	// UpdateAlarmWithResponse Change an alarm's rule
 	//
 	// The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+	// The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13567,6 +13579,8 @@ type CreateAlarmResponse struct {
 	ApplicationProblemJSON401 *Unauthorized
 	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
 	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
@@ -13595,6 +13609,11 @@ func (r CreateAlarmResponse) GetApplicationProblemJSON401() *Unauthorized {
 // GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
 func (r CreateAlarmResponse) GetApplicationProblemJSON403() *Forbidden {
 	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r CreateAlarmResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
 }
 
 // GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
@@ -14164,6 +14183,8 @@ type UpdateAlarmResponse struct {
 	ApplicationProblemJSON403 *Forbidden
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
 	// ApplicationProblemJSON412 the response for an HTTP 412 `application/problem+json` response
 	ApplicationProblemJSON412 *PreconditionFailed
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
@@ -14199,6 +14220,11 @@ func (r UpdateAlarmResponse) GetApplicationProblemJSON403() *Forbidden {
 // GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
 func (r UpdateAlarmResponse) GetApplicationProblemJSON404() *NotFound {
 	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r UpdateAlarmResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
 }
 
 // GetApplicationProblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
@@ -19852,7 +19878,8 @@ func (c *ClientWithResponses) ListAlarmsWithResponse(ctx context.Context, params
 // CreateAlarmWithBodyWithResponse Make an alarm
 //
 // A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
-// by it, at every instance.
+// by it, at every instance. At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
+// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19868,7 +19895,8 @@ func (c *ClientWithResponses) CreateAlarmWithBodyWithResponse(ctx context.Contex
 // CreateAlarmWithResponse Make an alarm
 //
 // A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
-// by it, at every instance.
+// by it, at every instance. At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
+// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20011,6 +20039,7 @@ func (c *ClientWithResponses) GetAlarmWithResponse(ctx context.Context, id IDPar
 // UpdateAlarmWithBodyWithResponse Change an alarm's rule
 //
 // The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+// The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20026,6 +20055,7 @@ func (c *ClientWithResponses) UpdateAlarmWithBodyWithResponse(ctx context.Contex
 // UpdateAlarmWithResponse Change an alarm's rule
 //
 // The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+// The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21633,6 +21663,13 @@ func ParseCreateAlarmResponse(rsp *http.Response) (*CreateAlarmResponse, error) 
 		}
 		response.ApplicationProblemJSON403 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
 		var dest UnsupportedMediaType
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -22190,6 +22227,13 @@ func ParseUpdateAlarmResponse(rsp *http.Response) (*UpdateAlarmResponse, error) 
 			return nil, err
 		}
 		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
 		var dest PreconditionFailed

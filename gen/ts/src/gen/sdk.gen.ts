@@ -800,7 +800,8 @@ export const listAlarms = <ThrowOnError extends boolean = false>(options?: Optio
  * Make an alarm
  *
  * A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
- * by it, at every instance.
+ * by it, at every instance. At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
+ * expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
  *
  */
 export const createAlarm = <ThrowOnError extends boolean = false>(options: Options<CreateAlarmData, ThrowOnError>) => (options.client ?? client).post<CreateAlarmResponses, CreateAlarmErrors, ThrowOnError>({
@@ -898,6 +899,8 @@ export const getAlarm = <ThrowOnError extends boolean = false>(options: Options<
  * Change an alarm's rule
  *
  * The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+ * The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
+ *
  */
 export const updateAlarm = <ThrowOnError extends boolean = false>(options: Options<UpdateAlarmData, ThrowOnError>) => (options.client ?? client).put<UpdateAlarmResponses, UpdateAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],

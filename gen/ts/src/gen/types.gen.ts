@@ -4823,6 +4823,10 @@ export type CreateAlarmErrors = {
      */
     403: Problem;
     /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
      * The `Content-Type` is not one the operation takes.
      */
     415: Problem;
@@ -5183,6 +5187,10 @@ export type UpdateAlarmErrors = {
      * There is no such thing.
      */
     404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
     /**
      * Somebody has changed it since the `ETag` was read.
      */
