@@ -58,6 +58,11 @@ func (p *plant) say(kind string, t int) {
 func (p *plant) scan(t int) {
 	p.open(t)
 	p.close(t)
+	p.clocks(t)
+}
+
+// clocks is what ends at an instant whatever is read.
+func (p *plant) clocks(t int) {
 	if p.shelf > 0 && t >= p.shelf {
 		p.shelf, p.oneShot = 0, false
 		p.say("unshelved", t)
@@ -168,10 +173,8 @@ func (p *plant) read(t int, v float64, bad bool) {
 			r.n++
 		}
 	}
-	if !bad {
-		p.open(t)
-		p.close(t)
-	}
+	p.open(t)
+	p.close(t)
 }
 
 func newPlant(r *Rule) *plant {

@@ -10,8 +10,9 @@ import (
 var errRunaway = errors.New("alarm: more than 100000 timers at once")
 
 // Step is the state after a reading of one of the rule's sensors, and what happened. A reading that is not newer than the one
-// that its sensor has is late and changes nothing. Timers that end by the time of the reading end before it. now bounds
-// them: a reading of the future does not end what waits for the clock. On an error the reading is seen but not compared.
+// that its sensor has is late and changes nothing. Timers that end by the time of the reading end before it, delays only when they
+// end earlier: at the instant when a delay is over the reading decides. now bounds them: a reading of the future does not end what
+// waits for the clock. On an error the reading is seen but not compared.
 func Step(r *Rule, s State, x Sample, now time.Time) (State, []Event, error) {
 	if !r.reads(x.SensorID) {
 		return s, nil, nil
@@ -19,7 +20,7 @@ func Step(r *Rule, s State, x Sample, now time.Time) (State, []Event, error) {
 	if last, seen := s.seen(r, x.SensorID); seen && !x.At.After(last.At) {
 		return s, nil, nil
 	}
-	j := journal{r: r, s: s}
+	j := journal{r: r, s: s, lag: 1} // so that a delay that ends at x.At is left to x
 	to := x.At
 	if now.Before(to) {
 		to = now
@@ -34,6 +35,7 @@ func Step(r *Rule, s State, x Sample, now time.Time) (State, []Event, error) {
 	}
 	if !ok {
 		j.s.Fall = [2]Wait{} // nothing says that it is over
+		j.fire(x.At, none)
 		return j.s, j.events, nil
 	}
 	if j.s.Fault != "" {
@@ -92,6 +94,7 @@ func (r *Rule) reads(sensor int64) bool {
 type journal struct {
 	r      *Rule
 	s      State
+	lag    time.Duration // how long after its end a delay is known to be over
 	events []Event
 }
 

@@ -139,6 +139,18 @@ func TestStep(t *testing.T) {
 			with(high(80), func(r *Rule) { r.OnDelay = 2 * mins }),
 			"0:81 9:79 -> raised/high@2:B cleared@9:D",
 		},
+		"a normal reading at the instant when the on-delay is over raises nothing": {
+			with(high(10), func(r *Rule) { r.OnDelay = 2 * mins }), "0:20 1:20 2:5 9:tick",
+		},
+		"a reading beyond the limit at that instant raises": {
+			with(high(10), func(r *Rule) { r.OnDelay = 2 * mins }), "0:20 1:20 2:20 -> raised/high@2:B 3:5 -> cleared@3:D",
+		},
+		"a bad reading at that instant leaves it to the on-delay": {
+			with(high(10), func(r *Rule) { r.OnDelay = 2 * mins }), "0:20 2:bad -> raised/high@2:B",
+		},
+		"a reading beyond the limit at the instant when the off-delay is over clears nothing": {
+			with(high(10), func(r *Rule) { r.OffDelay = 2 * mins }), "0:20 -> raised/high@0:B 1:5 2:5 3:20 9:tick 10:5 12:5 -> cleared@12:D",
+		},
 		"the off-delay needs the trouble to stay away": {
 			with(high(80), func(r *Rule) { r.OffDelay = 2 * mins }),
 			"0:81 -> raised/high@0:B 1:79 2:81 3:79 4:79 5:79 -> cleared@5:D",

@@ -15,7 +15,8 @@ const (
 	scheduleTurns
 )
 
-// next is the timer that ends first; those that end together do so in the order of the constants.
+// next is the timer that ends first, a delay counted from when it is known to be over (see journal.lag). Timers that end together
+// do so in the order of the constants.
 func (j *journal) next() (timer, time.Time) {
 	r, s := j.r, &j.s
 	which, at := noTimer, time.Time{}
@@ -24,11 +25,16 @@ func (j *journal) next() (timer, time.Time) {
 			which, at = t, due
 		}
 	}
+	delay := func(t timer, due time.Time) {
+		if !due.IsZero() {
+			offer(t, due.Add(j.lag))
+		}
+	}
 	for i := range s.Fall {
-		offer(fallTimer, j.falls(i))
+		delay(fallTimer, j.falls(i))
 	}
 	for i := range s.Rise {
-		offer(riseTimer, j.rises(i))
+		delay(riseTimer, j.rises(i))
 	}
 	if r.Kind == NoData && !s.Active {
 		offer(silence, s.heard().Add(time.Duration(r.NoDataAfter)))
@@ -84,7 +90,7 @@ func (j *journal) end(which timer, at time.Time) {
 	s := &j.s
 	switch which {
 	case fallTimer, riseTimer:
-		j.fire(at, none)
+		j.fire(at.Add(-j.lag), none)
 	case silence:
 		j.raise(Wait{Level: Breach}, at, none)
 	case shelfEnds:
