@@ -199,11 +199,15 @@ func (j *journal) cause(c Command, now time.Time) {
 	j.add(e, none)
 }
 
-// follow begins anew with the rule's definition; what stands keeps standing until a reading is compared.
+// follow takes the rule's new definition; what stands keeps standing until Evaluate or Step judges it. Waits begin again, but
+// silence is counted from where it began.
 func (j *journal) follow(now time.Time) {
 	r, s := j.r, &j.s
-	s.RuleVersion, s.Began, s.Clock = r.Version, now, now
+	s.RuleVersion, s.Clock = r.Version, now
 	s.Rise, s.Fall, s.Window, s.Fault = [2]Wait{}, [2]Wait{}, nil, ""
+	if s.Active && r.has(s.Level) {
+		s.Severity = r.severity(s.Level)
+	}
 	s.OffSchedule = r.Schedule != nil && !r.Schedule.on(r.location(), now)
 	s.Causes = slices.DeleteFunc(slices.Clone(s.Causes), func(id int64) bool { return !slices.Contains(r.SuppressedBy, id) })
 	s.Others = slices.DeleteFunc(slices.Clone(s.Others), func(x Sample) bool { return !r.reads(x.SensorID) })

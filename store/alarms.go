@@ -167,10 +167,7 @@ func (s *Store) addAlarm(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, r *al
 	if _, err := tx.ExecContext(ctx, state, row.due, now, r.ID, r.Version, row.rank, row.state, row.severity, row.memory); err != nil {
 		return nil, err
 	}
-	if len(r.SuppressedBy) == 0 {
-		return nil, nil
-	}
-	return followCauses(ctx, tx, rules.change(r, gateway), r, "", now)
+	return followCauses(ctx, tx, rules.change(r, gateway), r, "", "judged when the alarm was made", now)
 }
 
 // UpdateAlarm gives the alarm r.ID the rule r, which CheckRule has found sound, if it still has version (0: whatever it has), else
@@ -200,7 +197,7 @@ func (s *Store) UpdateAlarm(ctx context.Context, r *alarm.Rule, version int64, u
 		if err := s.setInputs(ctx, tx, r); err != nil {
 			return err
 		}
-		events, err = followCauses(ctx, tx, rules.change(r, gateway), r, user, now)
+		events, err = followCauses(ctx, tx, rules.change(r, gateway), r, user, "judged when the rule was changed", now)
 		return err
 	})
 	if err != nil {
@@ -222,8 +219,8 @@ func encodeRule(r *alarm.Rule) (definition, labels string, err error) {
 	return string(d), string(l), err
 }
 
-// followCauses brings an alarm with a new rule up to it, and to the causes that stand by now.
-func followCauses(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, r *alarm.Rule, user string, now time.Time) ([]AlarmEvent, error) {
+// followCauses brings an alarm with a new rule up to it, to the causes that stand by now, and to the current values.
+func followCauses(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, r *alarm.Rule, user, why string, now time.Time) ([]AlarmEvent, error) {
 	m, err := lockAlarms(ctx, tx, rules, rules.with(append(slices.Clone(r.SuppressedBy), r.ID)), false, now)
 	if err != nil {
 		return nil, err
@@ -240,6 +237,9 @@ func followCauses(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, r *alarm.Rul
 		if err := m.apply(r.ID, alarm.Command{Kind: alarm.Suppress, Cause: cause}, now); err != nil {
 			return nil, err
 		}
+	}
+	if err := m.evaluate(ctx, tx, r.ID, why, now); err != nil {
+		return nil, err
 	}
 	for i := range m.events {
 		if m.events[i].Kind == string(alarm.RuleChanged) {

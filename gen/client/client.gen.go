@@ -4796,8 +4796,12 @@ type ClientInterface interface {
 
 	// CreateAlarmWithBody Make an alarm
 	//
-	// A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
-	// by it, at every instance. At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
+	// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current values of its sensors: a value beyond the
+	// limit raises it now, or begins its on-delay now. The event has `at` of now, the value, and a comment that says so. A value is current
+	// when it is at most 5 minutes old, or at most twice the time between the sensor's two newest readings (never more than 2 days); one that
+	// is older, or of bad quality, is left, and the next reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is
+	// published after the answer is judged by the rule, at every instance.
+	// At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
 	// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
 	//
 	// Takes any type of body and a specified content type.
@@ -4807,8 +4811,12 @@ type ClientInterface interface {
 
 	// CreateAlarm Make an alarm
 	//
-	// A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
-	// by it, at every instance. At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
+	// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current values of its sensors: a value beyond the
+	// limit raises it now, or begins its on-delay now. The event has `at` of now, the value, and a comment that says so. A value is current
+	// when it is at most 5 minutes old, or at most twice the time between the sensor's two newest readings (never more than 2 days); one that
+	// is older, or of bad quality, is left, and the next reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is
+	// published after the answer is judged by the rule, at every instance.
+	// At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
 	// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
 	//
 	// Takes a body of the `application/json` content type.
@@ -4889,7 +4897,9 @@ type ClientInterface interface {
 
 	// UpdateAlarmWithBody Change an alarm's rule
 	//
-	// The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+	// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule is judged on the current values of its
+	// sensors, as when an alarm is made: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
+	// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then keeps its state until the next reading.
 	// The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
 	//
 	// Takes any type of body and a specified content type.
@@ -4899,7 +4909,9 @@ type ClientInterface interface {
 
 	// UpdateAlarm Change an alarm's rule
 	//
-	// The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+	// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule is judged on the current values of its
+	// sensors, as when an alarm is made: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
+	// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then keeps its state until the next reading.
 	// The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
 	//
 	// Takes a body of the `application/json` content type.
@@ -5789,8 +5801,12 @@ func (c *Client) ListAlarms(ctx context.Context, params *ListAlarmsParams, reqEd
 
 // CreateAlarmWithBody Make an alarm
 //
-// A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
-// by it, at every instance. At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
+// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current values of its sensors: a value beyond the
+// limit raises it now, or begins its on-delay now. The event has `at` of now, the value, and a comment that says so. A value is current
+// when it is at most 5 minutes old, or at most twice the time between the sensor's two newest readings (never more than 2 days); one that
+// is older, or of bad quality, is left, and the next reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is
+// published after the answer is judged by the rule, at every instance.
+// At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
 // expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
 //
 // Takes any type of body and a specified content type.
@@ -5810,8 +5826,12 @@ func (c *Client) CreateAlarmWithBody(ctx context.Context, contentType string, bo
 
 // CreateAlarm Make an alarm
 //
-// A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
-// by it, at every instance. At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
+// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current values of its sensors: a value beyond the
+// limit raises it now, or begins its on-delay now. The event has `at` of now, the value, and a comment that says so. A value is current
+// when it is at most 5 minutes old, or at most twice the time between the sensor's two newest readings (never more than 2 days); one that
+// is older, or of bad quality, is left, and the next reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is
+// published after the answer is judged by the rule, at every instance.
+// At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
 // expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
 //
 // Takes a body of the `application/json` content type.
@@ -5982,7 +6002,9 @@ func (c *Client) GetAlarm(ctx context.Context, id IDParameter, reqEditors ...Req
 
 // UpdateAlarmWithBody Change an alarm's rule
 //
-// The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule is judged on the current values of its
+// sensors, as when an alarm is made: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
+// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then keeps its state until the next reading.
 // The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
 //
 // Takes any type of body and a specified content type.
@@ -6002,7 +6024,9 @@ func (c *Client) UpdateAlarmWithBody(ctx context.Context, id IDParameter, params
 
 // UpdateAlarm Change an alarm's rule
 //
-// The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule is judged on the current values of its
+// sensors, as when an alarm is made: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
+// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then keeps its state until the next reading.
 // The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
 //
 // Takes a body of the `application/json` content type.
@@ -12412,8 +12436,12 @@ type ClientWithResponsesInterface interface {
 
 	// CreateAlarmWithBodyWithResponse Make an alarm
 	//
-	// A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
-	// by it, at every instance. At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
+	// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current values of its sensors: a value beyond the
+	// limit raises it now, or begins its on-delay now. The event has `at` of now, the value, and a comment that says so. A value is current
+	// when it is at most 5 minutes old, or at most twice the time between the sensor's two newest readings (never more than 2 days); one that
+	// is older, or of bad quality, is left, and the next reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is
+	// published after the answer is judged by the rule, at every instance.
+	// At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
 	// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -12423,8 +12451,12 @@ type ClientWithResponsesInterface interface {
 
 	// CreateAlarmWithResponse Make an alarm
 	//
-	// A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
-	// by it, at every instance. At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
+	// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current values of its sensors: a value beyond the
+	// limit raises it now, or begins its on-delay now. The event has `at` of now, the value, and a comment that says so. A value is current
+	// when it is at most 5 minutes old, or at most twice the time between the sensor's two newest readings (never more than 2 days); one that
+	// is older, or of bad quality, is left, and the next reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is
+	// published after the answer is judged by the rule, at every instance.
+	// At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
 	// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -12513,7 +12545,9 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateAlarmWithBodyWithResponse Change an alarm's rule
 	//
-	// The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+	// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule is judged on the current values of its
+	// sensors, as when an alarm is made: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
+	// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then keeps its state until the next reading.
 	// The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -12523,7 +12557,9 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateAlarmWithResponse Change an alarm's rule
 	//
-	// The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+	// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule is judged on the current values of its
+	// sensors, as when an alarm is made: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
+	// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then keeps its state until the next reading.
 	// The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -19877,8 +19913,12 @@ func (c *ClientWithResponses) ListAlarmsWithResponse(ctx context.Context, params
 
 // CreateAlarmWithBodyWithResponse Make an alarm
 //
-// A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
-// by it, at every instance. At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
+// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current values of its sensors: a value beyond the
+// limit raises it now, or begins its on-delay now. The event has `at` of now, the value, and a comment that says so. A value is current
+// when it is at most 5 minutes old, or at most twice the time between the sensor's two newest readings (never more than 2 days); one that
+// is older, or of bad quality, is left, and the next reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is
+// published after the answer is judged by the rule, at every instance.
+// At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
 // expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -19894,8 +19934,12 @@ func (c *ClientWithResponses) CreateAlarmWithBodyWithResponse(ctx context.Contex
 
 // CreateAlarmWithResponse Make an alarm
 //
-// A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
-// by it, at every instance. At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
+// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current values of its sensors: a value beyond the
+// limit raises it now, or begins its on-delay now. The event has `at` of now, the value, and a comment that says so. A value is current
+// when it is at most 5 minutes old, or at most twice the time between the sensor's two newest readings (never more than 2 days); one that
+// is older, or of bad quality, is left, and the next reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is
+// published after the answer is judged by the rule, at every instance.
+// At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
 // expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -20038,7 +20082,9 @@ func (c *ClientWithResponses) GetAlarmWithResponse(ctx context.Context, id IDPar
 
 // UpdateAlarmWithBodyWithResponse Change an alarm's rule
 //
-// The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule is judged on the current values of its
+// sensors, as when an alarm is made: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
+// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then keeps its state until the next reading.
 // The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -20054,7 +20100,9 @@ func (c *ClientWithResponses) UpdateAlarmWithBodyWithResponse(ctx context.Contex
 
 // UpdateAlarmWithResponse Change an alarm's rule
 //
-// The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule is judged on the current values of its
+// sensors, as when an alarm is made: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
+// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then keeps its state until the next reading.
 // The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).

@@ -799,8 +799,12 @@ export const listAlarms = <ThrowOnError extends boolean = false>(options?: Optio
 /**
  * Make an alarm
  *
- * A rule on a sensor. It is normal until readings, or their absence, say otherwise. Whatever is published after the answer is judged
- * by it, at every instance. At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
+ * A rule on a sensor. It is judged at once, in the transaction that makes it, on the current values of its sensors: a value beyond the
+ * limit raises it now, or begins its on-delay now. The event has `at` of now, the value, and a comment that says so. A value is current
+ * when it is at most 5 minutes old, or at most twice the time between the sensor's two newest readings (never more than 2 days); one that
+ * is older, or of bad quality, is left, and the next reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is
+ * published after the answer is judged by the rule, at every instance.
+ * At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
  * expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
  *
  */
@@ -898,7 +902,9 @@ export const getAlarm = <ThrowOnError extends boolean = false>(options: Options<
 /**
  * Change an alarm's rule
  *
- * The whole rule is replaced. What stands keeps standing until the next reading; timers begin anew. An alarm stays with its sensor.
+ * Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule is judged on the current values of its
+ * sensors, as when an alarm is made: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
+ * `no_data` goes on counting from the newest reading. An alarm that cannot be judged then keeps its state until the next reading.
  * The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
  *
  */
