@@ -73,7 +73,7 @@ func latest(ctx context.Context, st *store.Store, topics []push.Topic, limit int
 		case push.Gateways:
 			queries = append(queries, store.LatestQuery{GatewayID: &t.ID})
 		case push.SensorTypes:
-			queries = append(queries, store.LatestQuery{Type: &t.Name})
+			queries = append(queries, store.LatestQuery{Type: &t.Name, IsSystem: new(false)})
 		}
 	}
 	if len(sensors) > 0 {

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +17,8 @@ func TestTheServerSaysWhichGatewayIsMissingAndWhoseMessagesItRefuses(t *testing.
 	api := p.login()
 	d := p.register(api, "press-1")
 	live := p.subscribe(api, "alarms")
+	own := p.subscribe(api, fmt.Sprintf("gateways/%d", p.ownGateway(api)))
+	plant := p.subscribe(api, "sensors?type=rate", "gateways/status", fmt.Sprintf("sensors/%d", d.sensorID))
 	gateway, err := d.connect(t.Context(), p.mqtt, func() {})
 	if err != nil {
 		t.Fatal(err)
@@ -47,6 +50,23 @@ func TestTheServerSaysWhichGatewayIsMissingAndWhoseMessagesItRefuses(t *testing.
 	refused()
 	wantRaised(t, live, refusals.ID, d.gatewayID, "More than 5 messages or samples of Gateway press-1 a minute are refused")
 
+	own.find(t, isReading)
+	if _, err := gateway.Publish(t.Context(), &paho.Publish{Topic: d.topic(), QoS: 1, Payload: []byte(`{"value": 1}`)}); err != nil {
+		t.Fatal(err)
+	}
+	plant.find(t, func(frame string) bool {
+		if strings.Contains(frame, `_id":20000000`) {
+			t.Errorf("a topic of the plant carries the server's own: %s", frame)
+		}
+		return isReading(frame)
+	})
+	c := &plainClient{t: t, addr: p.api}
+	c.connect(p.token())
+	c.send(client.WsSubscribe{Type: client.WsSubscribeTypeSubscribe, Topics: []string{"sensors?type=rate"}, Snapshot: new(true)})
+	if got := await[client.WsSnapshot](c); len(got.Items) != 0 {
+		t.Errorf("the snapshot of a type has the server's own: %+v", got.Items)
+	}
+
 	if err := gateway.Disconnect(&paho.Disconnect{}); err != nil {
 		t.Fatal(err)
 	}
@@ -58,6 +78,24 @@ func TestTheServerSaysWhichGatewayIsMissingAndWhoseMessagesItRefuses(t *testing.
 	if code := p.stop(); code != 0 {
 		t.Errorf("SIGTERM: got exit code %d, want 0", code)
 	}
+}
+
+func isReading(frame string) bool { return strings.Contains(frame, `"type":"sensor_data"`) }
+
+// ownGateway waits until the server has made its own gateway, and returns the id.
+func (p *process) ownGateway(api *client.ClientWithResponses) (id int64) {
+	p.t.Helper()
+	p.eventually(10*time.Second, "the server has its own gateway", func() bool {
+		list, err := api.ListGatewaysWithResponse(p.t.Context(), &client.ListGatewaysParams{IsSystem: new(true)})
+		if err != nil || list.JSON200 == nil {
+			p.t.Fatalf("gateways: %v %s", err, list.Body)
+		}
+		if len(*list.JSON200) == 1 {
+			id = (*list.JSON200)[0].ID
+		}
+		return id != 0
+	})
+	return id
 }
 
 // wantRaised waits until the socket tells that the alarm is raised.

@@ -15,7 +15,7 @@ type Kind byte
 const (
 	Sensors     Kind = iota + 1 // sensors/12: one sensor's readings
 	Gateways                    // gateways/3: a gateway's status and the readings of all its sensors
-	SensorTypes                 // sensors?type=temperature: the readings of every sensor of that type
+	SensorTypes                 // sensors?type=temperature: the readings of every sensor of that type but the server's own
 	Statuses                    // gateways/status: the status of every gateway
 	Alarms                      // alarms, or alarms/critical: the alarm log, or its events of one severity
 	followers                   // whoever listens to any topic of alarms; no client can name it

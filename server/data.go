@@ -66,7 +66,12 @@ func (s *Server) ListLatest(ctx context.Context, req api.ListLatestRequestObject
 		return nil, err
 	}
 	list, err := s.store.Latest(ctx, store.LatestQuery{
-		Sensors: p.SensorID, GatewayID: p.GatewayID, Type: p.Type, After: after, Limit: *p.Limit + 1,
+		Sensors:   p.SensorID,
+		GatewayID: p.GatewayID,
+		Type:      p.Type,
+		IsSystem:  ownOnly(p.IsSystem, len(p.SensorID) > 0 || p.GatewayID != nil),
+		After:     after,
+		Limit:     *p.Limit + 1,
 	})
 	if err != nil {
 		return nil, err

@@ -16,7 +16,7 @@ func (s *Server) ListGateways(ctx context.Context, req api.ListGatewaysRequestOb
 	if err != nil {
 		return nil, err
 	}
-	f := store.GatewayFilter{Key: p.Key, Status: (*string)(p.Status), IsActive: p.IsActive}
+	f := store.GatewayFilter{Key: p.Key, Status: (*string)(p.Status), IsActive: p.IsActive, IsSystem: ownOnly(p.IsSystem, false)}
 	list, err := s.store.Gateways(ctx, f, after, *p.Limit+1)
 	if err != nil {
 		return nil, err

@@ -49,6 +49,15 @@ func (s *Server) whenEmpty(ctx context.Context, rows int, first bool, n named) e
 	return s.exist(ctx, n)
 }
 
+// ownOnly is the is_system filter of a list. If it is absent, a list that names no sensor or gateway has
+// none of the server's own.
+func ownOnly(isSystem *bool, named bool) *bool {
+	if isSystem == nil && !named {
+		return new(false)
+	}
+	return isSystem
+}
+
 // singular of the collections whose members have an id in a path.
 var singular = map[string]string{
 	"alarms": "alarm", "channels": "channel", "credentials": "credential", "deliveries": "delivery", "gateways": "gateway", "routes": "route",

@@ -19,7 +19,13 @@ func (s *Server) ListSensors(ctx context.Context, req api.ListSensorsRequestObje
 	if err != nil {
 		return nil, err
 	}
-	f := store.SensorFilter{GatewayID: p.GatewayID, Key: p.Key, Type: p.Type, IsActive: p.IsActive}
+	f := store.SensorFilter{
+		GatewayID: p.GatewayID,
+		Key:       p.Key,
+		Type:      p.Type,
+		IsActive:  p.IsActive,
+		IsSystem:  ownOnly(p.IsSystem, p.GatewayID != nil),
+	}
 	list, err := s.store.Sensors(ctx, f, after, *p.Limit+1)
 	if err != nil {
 		return nil, err

@@ -32,7 +32,10 @@ type Gateway struct {
 type GatewayFilter struct {
 	Key, Status *string
 	IsActive    *bool
+	IsSystem    *bool // whether it is the server's own
 }
+
+func (f GatewayFilter) args() []any { return []any{f.Key, f.Status, f.IsActive, f.IsSystem} }
 
 // GatewayChange holds the new values of a gateway; nil keeps the old one.
 type GatewayChange struct {
@@ -49,20 +52,21 @@ type Deletion struct {
 const gatewayColumns = `id, key, name, location, is_active, status, last_seen_at, clock_skew_ms, metadata, is_system, version, created_at, updated_at`
 
 const gatewayWhere = `
-	WHERE ($1::text IS NULL OR key = $1) AND ($2::text IS NULL OR status = $2) AND ($3::boolean IS NULL OR is_active = $3)`
+	WHERE ($1::text IS NULL OR key = $1) AND ($2::text IS NULL OR status = $2) AND ($3::boolean IS NULL OR is_active = $3)
+		AND ($4::boolean IS NULL OR is_system = $4)`
 
 // Gateways returns at most limit gateways with an id above after, in order of id.
 func (s *Store) Gateways(ctx context.Context, f GatewayFilter, after int64, limit int) ([]Gateway, error) {
-	const q = `SELECT ` + gatewayColumns + ` FROM gateways ` + gatewayWhere + ` AND id > $4 ORDER BY id LIMIT $5`
+	const q = `SELECT ` + gatewayColumns + ` FROM gateways ` + gatewayWhere + ` AND id > $5 ORDER BY id LIMIT $6`
 	gs := []Gateway{}
-	err := s.api.SelectContext(ctx, &gs, q, f.Key, f.Status, f.IsActive, after, limit)
+	err := s.api.SelectContext(ctx, &gs, q, append(f.args(), after, limit)...)
 	return gs, explain("gateways", err)
 }
 
 // CountGateways returns how many gateways f selects.
 func (s *Store) CountGateways(ctx context.Context, f GatewayFilter) (int64, error) {
 	var n int64
-	err := s.api.GetContext(ctx, &n, `SELECT count(*) FROM gateways `+gatewayWhere, f.Key, f.Status, f.IsActive)
+	err := s.api.GetContext(ctx, &n, `SELECT count(*) FROM gateways `+gatewayWhere, f.args()...)
 	return n, explain("gateways", err)
 }
 

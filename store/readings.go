@@ -121,6 +121,7 @@ type LatestQuery struct {
 	Sensors   []int64
 	GatewayID *int64
 	Type      *string
+	IsSystem  *bool // whether the sensor's gateway is the server's own
 	After     int64 // sensors with an id above
 	Limit     int
 }
@@ -134,14 +135,15 @@ func (s *Store) Latest(ctx context.Context, q LatestQuery) ([]Reading, error) {
 		WHERE ($1::int[] IS NULL OR s.id = ANY ($1))
 			AND ($2::int IS NULL OR s.gateway_id = $2)
 			AND ($3::text IS NULL OR s.type = $3)
-			AND s.id > $4
+			AND ($4::boolean IS NULL OR (s.id >= ` + firstSystemID + `) = $4)
+			AND s.id > $5
 		ORDER BY s.id
-		LIMIT $5`
+		LIMIT $6`
 	var sensors []byte
 	if len(q.Sensors) > 0 {
 		sensors = int32s(q.Sensors)
 	}
-	rows, err := s.api.QueryxContext(ctx, query, sensors, q.GatewayID, q.Type, q.After, q.Limit)
+	rows, err := s.api.QueryxContext(ctx, query, sensors, q.GatewayID, q.Type, q.IsSystem, q.After, q.Limit)
 	if err != nil {
 		return nil, explain("latest", err)
 	}

@@ -35,6 +35,11 @@ type SensorFilter struct {
 	GatewayID *int64
 	Key, Type *string
 	IsActive  *bool
+	IsSystem  *bool // whether its gateway is the server's own
+}
+
+func (f SensorFilter) args() []any {
+	return []any{f.GatewayID, f.Key, f.Type, f.IsActive, f.IsSystem}
 }
 
 // SensorChange holds the new values of a sensor; nil keeps the old one.
@@ -50,20 +55,21 @@ const sensorColumns = `id, gateway_id, key, name, type, unit, location, is_activ
 
 const sensorWhere = `
 	WHERE ($1::int IS NULL OR gateway_id = $1) AND ($2::text IS NULL OR key = $2)
-		AND ($3::text IS NULL OR type = $3) AND ($4::boolean IS NULL OR is_active = $4)`
+		AND ($3::text IS NULL OR type = $3) AND ($4::boolean IS NULL OR is_active = $4)
+		AND ($5::boolean IS NULL OR (id >= ` + firstSystemID + `) = $5)`
 
 // Sensors returns at most limit sensors with an id above after, in order of id.
 func (s *Store) Sensors(ctx context.Context, f SensorFilter, after int64, limit int) ([]Sensor, error) {
-	const q = `SELECT ` + sensorColumns + ` FROM sensors ` + sensorWhere + ` AND id > $5 ORDER BY id LIMIT $6`
+	const q = `SELECT ` + sensorColumns + ` FROM sensors ` + sensorWhere + ` AND id > $6 ORDER BY id LIMIT $7`
 	list := []Sensor{}
-	err := s.api.SelectContext(ctx, &list, q, f.GatewayID, f.Key, f.Type, f.IsActive, after, limit)
+	err := s.api.SelectContext(ctx, &list, q, append(f.args(), after, limit)...)
 	return list, explain("sensors", err)
 }
 
 // CountSensors returns how many sensors f selects.
 func (s *Store) CountSensors(ctx context.Context, f SensorFilter) (int64, error) {
 	var n int64
-	err := s.api.GetContext(ctx, &n, `SELECT count(*) FROM sensors `+sensorWhere, f.GatewayID, f.Key, f.Type, f.IsActive)
+	err := s.api.GetContext(ctx, &n, `SELECT count(*) FROM sensors `+sensorWhere, f.args()...)
 	return n, explain("sensors", err)
 }
 

@@ -16,6 +16,10 @@ import (
 // systemKey is that of the server's own gateway, unless a plant had one of that name before.
 const systemKey = "oei-ms"
 
+// firstSystemID is where the ids of the server's own gateway and sensors begin; the sequence system_ids
+// gives them.
+const firstSystemID = "2000000000"
+
 // gatewayOf is the gateway that a sensor s, and its alarms, are about: its own, but for sensors of the server's own that watch another.
 const gatewayOf = `coalesce(s.about_gateway_id, s.gateway_id)`
 

@@ -89,8 +89,13 @@ func (w *Watcher) look(ctx context.Context) error {
 			rest = longUnchanged
 		}
 		if v.At.IsZero() || v.Value != m.value || v.Quality != m.quality || c.At.Sub(v.At) >= rest {
-			rs = append(rs, store.Reading{
-				SensorID: v.ID, GatewayID: c.Own, SensorType: m.sensor.Type, Timestamp: c.At, Received: c.At, Value: m.value, Quality: m.quality,
+			rs = append(rs, store.Reading{ // without SensorType: live topics by type are of the plant's sensors
+				SensorID:  v.ID,
+				GatewayID: c.Own,
+				Timestamp: c.At,
+				Received:  c.At,
+				Value:     m.value,
+				Quality:   m.quality,
 			})
 		}
 	}

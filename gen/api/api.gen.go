@@ -3403,6 +3403,9 @@ type IDParameter = ID
 // IfMatch defines model for IfMatch.
 type IfMatch = string
 
+// IsSystem defines model for IsSystem.
+type IsSystem = bool
+
 // Limit defines model for Limit.
 type Limit = int
 
@@ -3724,6 +3727,10 @@ type ListLatestParams struct {
 	// Type Only sensors of this type.
 	Type *SensorType `form:"type,omitempty" json:"type,omitempty"`
 
+	// IsSystem Only the server's own (true), which have ids from 2000000000 on, or only the plant's (false). If absent, the plant's and
+	// those that `sensor_id` or `gateway_id` name.
+	IsSystem *IsSystem `form:"is_system,omitempty" json:"is_system,omitempty"`
+
 	// StaleAfter Seconds after which a reading is stale.
 	StaleAfter *int `form:"stale_after,omitempty" json:"stale_after,omitempty"`
 
@@ -3807,6 +3814,10 @@ type ListGatewaysParams struct {
 
 	// IsActive Only gateways that are, or are not, in use.
 	IsActive *bool `form:"is_active,omitempty" json:"is_active,omitempty"`
+
+	// IsSystem Only the server's own (true), which have ids from 2000000000 on, or only the plant's (false). If absent, the plant's and
+	// those that `sensor_id` or `gateway_id` name.
+	IsSystem *IsSystem `form:"is_system,omitempty" json:"is_system,omitempty"`
 
 	// Limit How many at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -3936,6 +3947,10 @@ type ListSensorsParams struct {
 
 	// IsActive Only sensors that are, or are not, in use.
 	IsActive *bool `form:"is_active,omitempty" json:"is_active,omitempty"`
+
+	// IsSystem Only the server's own (true), which have ids from 2000000000 on, or only the plant's (false). If absent, the plant's and
+	// those that `sensor_id` or `gateway_id` name.
+	IsSystem *IsSystem `form:"is_system,omitempty" json:"is_system,omitempty"`
 
 	// Limit How many at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -5806,6 +5821,13 @@ func (w *ServerInterfaceWrapper) ListLatest(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter type: %s", err))
 	}
 
+	// ------------- Optional query parameter "is_system" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "is_system", ctx.QueryParams(), &params.IsSystem, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter is_system: %s", err))
+	}
+
 	// ------------- Optional query parameter "stale_after" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "stale_after", ctx.QueryParams(), &params.StaleAfter, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
@@ -6016,6 +6038,13 @@ func (w *ServerInterfaceWrapper) ListGateways(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "is_active", ctx.QueryParams(), &params.IsActive, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter is_active: %s", err))
+	}
+
+	// ------------- Optional query parameter "is_system" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "is_system", ctx.QueryParams(), &params.IsSystem, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter is_system: %s", err))
 	}
 
 	// ------------- Optional query parameter "limit" -------------
@@ -6672,6 +6701,13 @@ func (w *ServerInterfaceWrapper) ListSensors(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "is_active", ctx.QueryParams(), &params.IsActive, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter is_active: %s", err))
+	}
+
+	// ------------- Optional query parameter "is_system" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "is_system", ctx.QueryParams(), &params.IsSystem, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter is_system: %s", err))
 	}
 
 	// ------------- Optional query parameter "limit" -------------

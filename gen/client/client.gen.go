@@ -3403,6 +3403,9 @@ type IDParameter = ID
 // IfMatch defines model for IfMatch.
 type IfMatch = string
 
+// IsSystem defines model for IsSystem.
+type IsSystem = bool
+
 // Limit defines model for Limit.
 type Limit = int
 
@@ -3724,6 +3727,10 @@ type ListLatestParams struct {
 	// Type Only sensors of this type.
 	Type *SensorType `form:"type,omitempty" json:"type,omitempty"`
 
+	// IsSystem Only the server's own (true), which have ids from 2000000000 on, or only the plant's (false). If absent, the plant's and
+	// those that `sensor_id` or `gateway_id` name.
+	IsSystem *IsSystem `form:"is_system,omitempty" json:"is_system,omitempty"`
+
 	// StaleAfter Seconds after which a reading is stale.
 	StaleAfter *int `form:"stale_after,omitempty" json:"stale_after,omitempty"`
 
@@ -3807,6 +3814,10 @@ type ListGatewaysParams struct {
 
 	// IsActive Only gateways that are, or are not, in use.
 	IsActive *bool `form:"is_active,omitempty" json:"is_active,omitempty"`
+
+	// IsSystem Only the server's own (true), which have ids from 2000000000 on, or only the plant's (false). If absent, the plant's and
+	// those that `sensor_id` or `gateway_id` name.
+	IsSystem *IsSystem `form:"is_system,omitempty" json:"is_system,omitempty"`
 
 	// Limit How many at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -3936,6 +3947,10 @@ type ListSensorsParams struct {
 
 	// IsActive Only sensors that are, or are not, in use.
 	IsActive *bool `form:"is_active,omitempty" json:"is_active,omitempty"`
+
+	// IsSystem Only the server's own (true), which have ids from 2000000000 on, or only the plant's (false). If absent, the plant's and
+	// those that `sensor_id` or `gateway_id` name.
+	IsSystem *IsSystem `form:"is_system,omitempty" json:"is_system,omitempty"`
 
 	// Limit How many at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -5268,7 +5283,8 @@ type ClientInterface interface {
 	// ListLatest Newest readings
 	//
 	// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
-	// all sensors. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
+	// all sensors but those of the server's own gateway, which are listed when `is_system` is true, or when `sensor_id` or
+	// `gateway_id` names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
 	// that is more than `stale_after`: a value that stands still because nothing comes is not a current one.
 	//
 	// Corresponds with GET /api/data/latest (the `ListLatest` operationId).
@@ -5324,7 +5340,7 @@ type ClientInterface interface {
 
 	// ListGateways List gateways
 	//
-	// In order of id.
+	// In order of id, without the server's own gateway unless `is_system` is true.
 	//
 	// Corresponds with GET /api/gateways (the `ListGateways` operationId).
 	ListGateways(ctx context.Context, params *ListGatewaysParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5610,7 +5626,8 @@ type ClientInterface interface {
 
 	// ListSensors List sensors
 	//
-	// In order of id. A `gateway_id` that is none is 400.
+	// In order of id. A `gateway_id` that is none is 400. The sensors of the server's own gateway are listed only when
+	// `is_system` is true or `gateway_id` names that gateway.
 	//
 	// Corresponds with GET /api/sensors (the `ListSensors` operationId).
 	ListSensors(ctx context.Context, params *ListSensorsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6703,7 +6720,8 @@ func (c *Client) GetHistory(ctx context.Context, params *GetHistoryParams, reqEd
 // ListLatest Newest readings
 //
 // The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
-// all sensors. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
+// all sensors but those of the server's own gateway, which are listed when `is_system` is true, or when `sensor_id` or
+// `gateway_id` names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
 // that is more than `stale_after`: a value that stands still because nothing comes is not a current one.
 //
 // Corresponds with GET /api/data/latest (the `ListLatest` operationId).
@@ -6799,7 +6817,7 @@ func (c *Client) GetStatistics(ctx context.Context, params *GetStatisticsParams,
 
 // ListGateways List gateways
 //
-// In order of id.
+// In order of id, without the server's own gateway unless `is_system` is true.
 //
 // Corresponds with GET /api/gateways (the `ListGateways` operationId).
 func (c *Client) ListGateways(ctx context.Context, params *ListGatewaysParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7405,7 +7423,8 @@ func (c *Client) EndSilence(ctx context.Context, id IDParameter, reqEditors ...R
 
 // ListSensors List sensors
 //
-// In order of id. A `gateway_id` that is none is 400.
+// In order of id. A `gateway_id` that is none is 400. The sensors of the server's own gateway are listed only when
+// `is_system` is true or `gateway_id` names that gateway.
 //
 // Corresponds with GET /api/sensors (the `ListSensors` operationId).
 func (c *Client) ListSensors(ctx context.Context, params *ListSensorsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -9779,6 +9798,18 @@ func NewListLatestRequest(server string, params *ListLatestParams) (*http.Reques
 
 		}
 
+		if params.IsSystem != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "is_system", *params.IsSystem, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.StaleAfter != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "stale_after", *params.StaleAfter, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
@@ -10218,6 +10249,18 @@ func NewListGatewaysRequest(server string, params *ListGatewaysParams) (*http.Re
 		if params.IsActive != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "is_active", *params.IsActive, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IsSystem != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "is_system", *params.IsSystem, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -11604,6 +11647,18 @@ func NewListSensorsRequest(server string, params *ListSensorsParams) (*http.Requ
 
 		}
 
+		if params.IsSystem != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "is_system", *params.IsSystem, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.Limit != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
@@ -12932,7 +12987,8 @@ type ClientWithResponsesInterface interface {
 	// ListLatestWithResponse Newest readings
 	//
 	// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
-	// all sensors. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
+	// all sensors but those of the server's own gateway, which are listed when `is_system` is true, or when `sensor_id` or
+	// `gateway_id` names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
 	// that is more than `stale_after`: a value that stands still because nothing comes is not a current one.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -12996,7 +13052,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListGatewaysWithResponse List gateways
 	//
-	// In order of id.
+	// In order of id, without the server's own gateway unless `is_system` is true.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13318,7 +13374,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListSensorsWithResponse List sensors
 	//
-	// In order of id. A `gateway_id` that is none is 400.
+	// In order of id. A `gateway_id` that is none is 400. The sensors of the server's own gateway are listed only when
+	// `is_system` is true or `gateway_id` names that gateway.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -20667,7 +20724,8 @@ func (c *ClientWithResponses) GetHistoryWithResponse(ctx context.Context, params
 // ListLatestWithResponse Newest readings
 //
 // The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
-// all sensors. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
+// all sensors but those of the server's own gateway, which are listed when `is_system` is true, or when `sensor_id` or
+// `gateway_id` names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
 // that is more than `stale_after`: a value that stands still because nothing comes is not a current one.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -20755,7 +20813,7 @@ func (c *ClientWithResponses) GetStatisticsWithResponse(ctx context.Context, par
 
 // ListGatewaysWithResponse List gateways
 //
-// In order of id.
+// In order of id, without the server's own gateway unless `is_system` is true.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21269,7 +21327,8 @@ func (c *ClientWithResponses) EndSilenceWithResponse(ctx context.Context, id IDP
 
 // ListSensorsWithResponse List sensors
 //
-// In order of id. A `gateway_id` that is none is 400.
+// In order of id. A `gateway_id` that is none is 400. The sensors of the server's own gateway are listed only when
+// `is_system` is true or `gateway_id` names that gateway.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -161,7 +161,7 @@ export const updateUser = <ThrowOnError extends boolean = false>(options: Option
 /**
  * List gateways
  *
- * In order of id.
+ * In order of id, without the server's own gateway unless `is_system` is true.
  */
 export const listGateways = <ThrowOnError extends boolean = false>(options?: Options<ListGatewaysData, ThrowOnError>) => (options?.client ?? client).get<ListGatewaysResponses, ListGatewaysErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -265,7 +265,9 @@ export const revokeCredential = <ThrowOnError extends boolean = false>(options: 
 /**
  * List sensors
  *
- * In order of id. A `gateway_id` that is none is 400.
+ * In order of id. A `gateway_id` that is none is 400. The sensors of the server's own gateway are listed only when
+ * `is_system` is true or `gateway_id` names that gateway.
+ *
  */
 export const listSensors = <ThrowOnError extends boolean = false>(options?: Options<ListSensorsData, ThrowOnError>) => (options?.client ?? client).get<ListSensorsResponses, ListSensorsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -407,7 +409,8 @@ export const listExpiring = <ThrowOnError extends boolean = false>(options?: Opt
  * Newest readings
  *
  * The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
- * all sensors. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
+ * all sensors but those of the server's own gateway, which are listed when `is_system` is true, or when `sensor_id` or
+ * `gateway_id` names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
  * that is more than `stale_after`: a value that stands still because nothing comes is not a current one.
  *
  */

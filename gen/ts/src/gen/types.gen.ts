@@ -2075,6 +2075,13 @@ export type Cursor = string;
 export type Count = boolean;
 
 /**
+ * Only the server's own (true), which have ids from 2000000000 on, or only the plant's (false). If absent, the plant's and
+ * those that `sensor_id` or `gateway_id` name.
+ *
+ */
+export type IsSystem = boolean;
+
+/**
  * Answer what would go and change nothing.
  */
 export type DryRun = boolean;
@@ -2560,6 +2567,12 @@ export type ListGatewaysData = {
          */
         is_active?: boolean;
         /**
+         * Only the server's own (true), which have ids from 2000000000 on, or only the plant's (false). If absent, the plant's and
+         * those that `sensor_id` or `gateway_id` name.
+         *
+         */
+        is_system?: boolean;
+        /**
          * How many at most.
          */
         limit?: number;
@@ -2987,6 +3000,12 @@ export type ListSensorsData = {
          * Only sensors that are, or are not, in use.
          */
         is_active?: boolean;
+        /**
+         * Only the server's own (true), which have ids from 2000000000 on, or only the plant's (false). If absent, the plant's and
+         * those that `sensor_id` or `gateway_id` name.
+         *
+         */
+        is_system?: boolean;
         /**
          * How many at most.
          */
@@ -3498,6 +3517,12 @@ export type ListLatestData = {
          * Only sensors of this type.
          */
         type?: SensorType;
+        /**
+         * Only the server's own (true), which have ids from 2000000000 on, or only the plant's (false). If absent, the plant's and
+         * those that `sensor_id` or `gateway_id` name.
+         *
+         */
+        is_system?: boolean;
         /**
          * Seconds after which a reading is stale.
          */
