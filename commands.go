@@ -18,7 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/oei-ms/oei-ms/configs"
-	"github.com/oei-ms/oei-ms/embedded"
+	"github.com/oei-ms/oei-ms/internal/postgres"
 	"github.com/oei-ms/oei-ms/plant"
 	"github.com/oei-ms/oei-ms/server"
 	"github.com/oei-ms/oei-ms/store"
@@ -41,7 +41,7 @@ func (p *program) withDatabase(ctx context.Context, f func(cfg *configs.Config, 
 		return err
 	}
 	if cfg.PrivateDatabase() {
-		if dsn := embedded.RunningDSN(cfg.Cluster.DataDir); dsn != "" {
+		if dsn := postgres.RunningDSN(cfg.Cluster.DataDir); dsn != "" {
 			return f(cfg, dsn, log)
 		}
 	}

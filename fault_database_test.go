@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oei-ms/oei-ms/embedded"
 	"github.com/oei-ms/oei-ms/gen/client"
 	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
 func TestFaultKillNineOfPostgresLosesNothingThatWasAcknowledged(t *testing.T) {
@@ -43,7 +43,7 @@ func TestFaultKillNineOfPostgresLosesNothingThatWasAcknowledged(t *testing.T) {
 
 // hasDatabase reports whether the private cluster answers.
 func (p *process) hasDatabase() bool {
-	db, err := sql.Open("postgres", embedded.RunningDSN(filepath.Join(p.dir, "postgres"))+" connect_timeout=1")
+	db, err := sql.Open("postgres", postgres.RunningDSN(filepath.Join(p.dir, "postgres"))+" connect_timeout=1")
 	if err != nil {
 		return false
 	}

@@ -15,9 +15,9 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 	"github.com/gorilla/websocket"
 
-	"github.com/oei-ms/oei-ms/embedded"
 	"github.com/oei-ms/oei-ms/gen/client"
 	"github.com/oei-ms/oei-ms/internal/mosquitto"
+	"github.com/oei-ms/oei-ms/internal/postgres"
 	"github.com/oei-ms/oei-ms/internal/syncbuf"
 	"github.com/oei-ms/oei-ms/store"
 )
@@ -263,7 +263,7 @@ func endsSaying(t *testing.T, settings []string, want ...string) {
 
 func TestADatabaseThatWillNotDoEndsTheStartWithTheRemedy(t *testing.T) {
 	other := serve(t, dataDir(t)) // whose cluster stands for a server of somebody else
-	dsn := embedded.RunningDSN(filepath.Join(other.dir, "postgres"))
+	dsn := postgres.RunningDSN(filepath.Join(other.dir, "postgres"))
 	db, err := sql.Open("postgres", dsn)
 	if err != nil {
 		t.Fatal(err)

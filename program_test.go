@@ -20,10 +20,10 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 	"go.uber.org/goleak"
 
-	"github.com/oei-ms/oei-ms/embedded"
 	"github.com/oei-ms/oei-ms/gen/client"
 	"github.com/oei-ms/oei-ms/internal/loopback"
 	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/internal/postgres"
 	"github.com/oei-ms/oei-ms/internal/syncbuf"
 )
 
@@ -262,7 +262,7 @@ func dial(ctx context.Context, addr string, hello *paho.Connect, cfg paho.Client
 // dsn reaches the private cluster.
 func (p *process) dsn() string {
 	p.t.Helper()
-	dsn := embedded.RunningDSN(filepath.Join(p.dir, "postgres"))
+	dsn := postgres.RunningDSN(filepath.Join(p.dir, "postgres"))
 	if dsn == "" {
 		p.t.Fatal("the private cluster does not run")
 	}

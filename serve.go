@@ -17,6 +17,7 @@ import (
 	"github.com/oei-ms/oei-ms/configs"
 	"github.com/oei-ms/oei-ms/embedded"
 	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/internal/postgres"
 	"github.com/oei-ms/oei-ms/notify"
 	"github.com/oei-ms/oei-ms/server"
 	"github.com/oei-ms/oei-ms/store"
@@ -200,11 +201,11 @@ func openDatabase(ctx context.Context, cfg *configs.Config, log *slog.Logger) (d
 	if !cfg.PrivateDatabase() {
 		return cfg.Database.URL, func() error { return nil }, nil
 	}
-	c, err := embedded.StartCluster(ctx, cfg.Cluster, log)
+	c, err := postgres.Start(ctx, cfg.Cluster, log)
 	if err != nil {
 		return "", nil, err
 	}
-	return c.DSN(embedded.Database), func() error { return c.Stop(context.WithoutCancel(ctx)) }, nil
+	return c.DSN(postgres.Database), func() error { return c.Stop(context.WithoutCancel(ctx)) }, nil
 }
 
 // sweepAlarms fires what alarms wait for, as soon as it is due.

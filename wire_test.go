@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oei-ms/oei-ms/embedded"
+	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
 // wire is a way to the database that can be slow, silent or cut. It listens on TCP and leads to the unix socket of a private cluster.
@@ -64,7 +64,7 @@ func newWire(t *testing.T, dsn string) *wire {
 
 // dsn reaches the server over the wire.
 func (w *wire) dsn() string {
-	return fmt.Sprintf("host=127.0.0.1 port=%d user=%s dbname=%[2]s sslmode=disable", w.listener.Addr().(*net.TCPAddr).Port, embedded.Database)
+	return fmt.Sprintf("host=127.0.0.1 port=%d user=%s dbname=%[2]s sslmode=disable", w.listener.Addr().(*net.TCPAddr).Port, postgres.Database)
 }
 
 func (w *wire) serve() {

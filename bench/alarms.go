@@ -15,7 +15,7 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 	"github.com/lib/pq"
 
-	"github.com/oei-ms/oei-ms/embedded"
+	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
 // alarms measures what rules cost ingest, and a flood of alarms: half of the gateways have a rule on each of their sensors, the
@@ -35,7 +35,7 @@ func alarms(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	db, err := sql.Open("postgres", embedded.RunningDSN(s.dir+"/postgres"))
+	db, err := sql.Open("postgres", postgres.RunningDSN(s.dir+"/postgres"))
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/oei-ms/oei-ms/embedded"
+	"github.com/oei-ms/oei-ms/internal/postgres"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -85,7 +85,7 @@ func compactionCost(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	dsn := embedded.RunningDSN(s.dir + "/postgres")
+	dsn := postgres.RunningDSN(s.dir + "/postgres")
 	db, err := sql.Open("postgres", dsn)
 	if err != nil {
 		return err

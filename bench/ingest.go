@@ -10,7 +10,7 @@ import (
 
 	_ "github.com/lib/pq" // registers gateways without the API
 
-	"github.com/oei-ms/oei-ms/embedded"
+	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
 // countStored counts the gateways' readings: sensors from 2,000,000,000 on are the server's own.
@@ -34,7 +34,7 @@ func ingest(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	db, err := sql.Open("postgres", embedded.RunningDSN(s.dir+"/postgres"))
+	db, err := sql.Open("postgres", postgres.RunningDSN(s.dir+"/postgres"))
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/oei-ms/oei-ms/embedded"
+	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
 const variants = 60 // of a question, each of a range that begins an hour earlier than the one before
@@ -96,7 +96,7 @@ func (b *seriesBench) beside(ctx context.Context, settings ...string) (*instance
 	if err != nil {
 		return nil, err
 	}
-	settings = append(settings, "DATABASE_URL="+embedded.RunningDSN(b.dir+"/postgres"), "ADMIN_PASSWORD="+benchPassword)
+	settings = append(settings, "DATABASE_URL="+postgres.RunningDSN(b.dir+"/postgres"), "ADMIN_PASSWORD="+benchPassword)
 	s, err := startService(ctx, dir, settings...)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))

@@ -16,8 +16,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/oei-ms/oei-ms/embedded"
 	"github.com/oei-ms/oei-ms/internal/loopback"
+	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
 // copyLimit is what PostgreSQL itself can do: the same rows, by psql's \copy, into the same table.
@@ -33,7 +33,7 @@ func copyLimit(ctx context.Context, dir string, s *service, db *sql.DB, o option
 	begin := time.Now()
 	cmd := exec.CommandContext(ctx, "psql", "-qX", "-v", "ON_ERROR_STOP=1",
 		"-c", `\copy sensor_data (sensor_id, timestamp, value, status_code, quality) FROM '`+file+`'`,
-		psqlDSN(embedded.RunningDSN(s.dir+"/postgres")))
+		psqlDSN(postgres.RunningDSN(s.dir+"/postgres")))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("psql: %w: %s", err, out)
 	}
@@ -102,7 +102,7 @@ func external(ctx context.Context, dir string, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	db, err := sql.Open("postgres", embedded.RunningDSN(filepath.Join(dir, "external", "postgres")))
+	db, err := sql.Open("postgres", postgres.RunningDSN(filepath.Join(dir, "external", "postgres")))
 	if err != nil {
 		return err
 	}

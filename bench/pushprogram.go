@@ -18,7 +18,7 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 	"github.com/gorilla/websocket"
 
-	"github.com/oei-ms/oei-ms/embedded"
+	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
 const benchPassword = "a password of the benchmark"
@@ -102,7 +102,7 @@ func frames(ctx context.Context, s *service, token string, o options, to audienc
 	if to.batch {
 		gateways = each / to.sensors
 	}
-	db, err := sql.Open("postgres", embedded.RunningDSN(s.dir+"/postgres"))
+	db, err := sql.Open("postgres", postgres.RunningDSN(s.dir+"/postgres"))
 	if err != nil {
 		return err
 	}

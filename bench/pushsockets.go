@@ -16,7 +16,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"github.com/oei-ms/oei-ms/embedded"
+	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
 const crowd = 5000
@@ -128,7 +128,7 @@ func memory(ctx context.Context, s *service, token string, o options) error {
 
 // burst stores 100 readings of 10 sensors.
 func (s *service) burst(ctx context.Context, token string, o options) error {
-	db, err := sql.Open("postgres", embedded.RunningDSN(s.dir+"/postgres"))
+	db, err := sql.Open("postgres", postgres.RunningDSN(s.dir+"/postgres"))
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/oei-ms/oei-ms/embedded"
+	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
 // rollupCost compares ingest at full speed while what came before is rolled up with ingest without rollups, by turns.
@@ -41,7 +41,7 @@ func ingestRate(ctx context.Context, o options, rollups string) (rate float64, e
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	db, err := sql.Open("postgres", embedded.RunningDSN(s.dir+"/postgres"))
+	db, err := sql.Open("postgres", postgres.RunningDSN(s.dir+"/postgres"))
 	if err != nil {
 		return 0, err
 	}

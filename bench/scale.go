@@ -17,14 +17,14 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"github.com/oei-ms/oei-ms/embedded"
 	"github.com/oei-ms/oei-ms/internal/loopback"
+	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
 // site is what instances share, and how many sockets listen at them: each to one gateway, and all of them to all gateways.
 type site struct {
 	dir     string
-	cluster *embedded.Cluster
+	cluster *postgres.Cluster
 	db      *sql.DB
 	keys    []string
 	redis   *exec.Cmd
@@ -72,7 +72,7 @@ func openSite(ctx context.Context, o options) (s *site, err error) {
 		return nil, err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	if s.cluster, err = embedded.StartCluster(ctx, embedded.ClusterConfig{DataDir: filepath.Join(s.dir, "postgres")}, log); err != nil {
+	if s.cluster, err = postgres.Start(ctx, postgres.Config{DataDir: filepath.Join(s.dir, "postgres")}, log); err != nil {
 		return nil, err
 	}
 	if s.broker, s.brokerPid, s.stopBroker, err = startMosquitto(ctx, s.dir); err != nil {
@@ -94,7 +94,7 @@ func openSite(ctx context.Context, o options) (s *site, err error) {
 	if err := first.stop(); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	if s.db, err = sql.Open("postgres", s.cluster.DSN(embedded.Database)); err != nil {
+	if s.db, err = sql.Open("postgres", s.cluster.DSN(postgres.Database)); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	if s.keys, err = register(ctx, s.db, o); err != nil {
@@ -118,7 +118,7 @@ func (s *site) close() error {
 // settings are those of the instance i.
 func (s *site) settings(i int, behind bool) []string {
 	all := []string{
-		"DATA_DIR=" + filepath.Join(s.dir, fmt.Sprint("instance-", i)), "DATABASE_URL=" + s.cluster.DSN(embedded.Database),
+		"DATA_DIR=" + filepath.Join(s.dir, fmt.Sprint("instance-", i)), "DATABASE_URL=" + s.cluster.DSN(postgres.Database),
 		"REDIS_URL=redis://127.0.0.1:" + s.port, "SECRET_KEY=a secret key of the benchmark, the same everywhere", "ADMIN_PASSWORD=" + benchPassword,
 	}
 	if behind {

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/oei-ms/oei-ms/embedded"
+	"github.com/oei-ms/oei-ms/internal/postgres"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -41,17 +41,17 @@ func series(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	db, err := sql.Open("postgres", embedded.RunningDSN(s.dir+"/postgres"))
+	db, err := sql.Open("postgres", postgres.RunningDSN(s.dir+"/postgres"))
 	if err != nil {
 		return err
 	}
 	defer db.Close()
 	o.gateways, o.points = 10, 100
-	keys, end, err := prepare(ctx, db, embedded.RunningDSN(s.dir+"/postgres"), o)
+	keys, end, err := prepare(ctx, db, postgres.RunningDSN(s.dir+"/postgres"), o)
 	if err != nil {
 		return err
 	}
-	if err := compaction(ctx, db, embedded.RunningDSN(s.dir+"/postgres")); err != nil {
+	if err := compaction(ctx, db, postgres.RunningDSN(s.dir+"/postgres")); err != nil {
 		return err
 	}
 	token, err := s.login()

@@ -15,6 +15,7 @@ import (
 	"github.com/oei-ms/oei-ms/cache"
 	"github.com/oei-ms/oei-ms/embedded"
 	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/internal/postgres"
 	"github.com/oei-ms/oei-ms/notify"
 	"github.com/oei-ms/oei-ms/push"
 	"github.com/oei-ms/oei-ms/server"
@@ -30,18 +31,18 @@ type Config struct {
 	DataDir        string `mapstructure:"data_dir"` // absolute once loaded; empty when there is no usual place for it
 	AllowPlaintext bool   `mapstructure:"allow_plaintext"`
 
-	Log      Log                    `mapstructure:"log"`
-	Database Database               `mapstructure:"database"`
-	Store    store.Config           `mapstructure:"store"`
-	Cache    cache.Config           `mapstructure:"cache"`
-	Server   server.Config          `mapstructure:"server"`
-	MQTT     ingest.SourceConfig    `mapstructure:"mqtt"` // Port is also where the broker in the process listens
-	Ingest   ingest.Config          `mapstructure:"ingest"`
-	Broker   embedded.BrokerConfig  `mapstructure:"broker"`
-	Cluster  embedded.ClusterConfig `mapstructure:"cluster"`
-	Push     push.Config            `mapstructure:"push"`
-	Notify   notify.Config          `mapstructure:"notify"`
-	Watch    watch.Config           `mapstructure:"watch"`
+	Log      Log                   `mapstructure:"log"`
+	Database Database              `mapstructure:"database"`
+	Store    store.Config          `mapstructure:"store"`
+	Cache    cache.Config          `mapstructure:"cache"`
+	Server   server.Config         `mapstructure:"server"`
+	MQTT     ingest.SourceConfig   `mapstructure:"mqtt"` // Port is also where the broker in the process listens
+	Ingest   ingest.Config         `mapstructure:"ingest"`
+	Broker   embedded.BrokerConfig `mapstructure:"broker"`
+	Cluster  postgres.Config       `mapstructure:"cluster"`
+	Push     push.Config           `mapstructure:"push"`
+	Notify   notify.Config         `mapstructure:"notify"`
+	Watch    watch.Config          `mapstructure:"watch"`
 
 	origins map[string]string // where the value of a key is from; absent means the defaults
 }

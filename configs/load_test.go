@@ -14,6 +14,7 @@ import (
 	"github.com/oei-ms/oei-ms/cache"
 	"github.com/oei-ms/oei-ms/embedded"
 	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/internal/postgres"
 	"github.com/oei-ms/oei-ms/notify"
 	"github.com/oei-ms/oei-ms/push"
 	"github.com/oei-ms/oei-ms/server"
@@ -185,7 +186,7 @@ func TestTheDefaultsAreThoseOfTheRoomsAndAllAreDocumented(t *testing.T) {
 	want.Database, want.Debug, want.AllowPlaintext = Database{}, false, false
 	want.Store, want.Server, want.Ingest = store.DefaultConfig(), server.DefaultConfig(), ingest.DefaultConfig()
 	want.Cache, want.MQTT, want.Broker, want.Push, want.Notify, want.Watch = cache.DefaultConfig(), ingest.DefaultSourceConfig(), embedded.DefaultBrokerConfig(), push.DefaultConfig(), notify.DefaultConfig(), watch.DefaultConfig()
-	want.Cluster = embedded.ClusterConfig{DataDir: c.Cluster.DataDir}
+	want.Cluster = postgres.Config{DataDir: c.Cluster.DataDir}
 	for i, s := range c.settings() {
 		if got, want := s.shown(), want.settings()[i].shown(); got != want {
 			t.Errorf("%s: default.yaml has %s, its room %s", s.key, got, want)

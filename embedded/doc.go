@@ -1,2 +1,2 @@
-// Package embedded is the default for one machine: a private PostgreSQL cluster and an MQTT v5 broker.
+// Package embedded is the MQTT broker of an installation that has no other.
 package embedded

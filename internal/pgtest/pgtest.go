@@ -14,7 +14,7 @@ import (
 	_ "github.com/lib/pq" // the driver that makes and drops databases
 	"go.uber.org/goleak"
 
-	"github.com/oei-ms/oei-ms/embedded"
+	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
 // Main runs a package's tests and ends the process. It stops the server that they shared, and fails them
@@ -70,7 +70,7 @@ type sharedServer struct {
 	mu      sync.Mutex // held over CREATE DATABASE too: PostgreSQL lets nobody else use a template meanwhile
 	dir     string     // "" until the first start
 	err     error      // of the first start
-	cluster *embedded.Cluster
+	cluster *postgres.Cluster
 	admin   *sql.DB
 	made    int // databases so far
 }
@@ -110,7 +110,7 @@ func (s *sharedServer) start() (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	if s.cluster, err = embedded.StartCluster(ctx, embedded.ClusterConfig{DataDir: s.dir, Ephemeral: true}, log); err != nil {
+	if s.cluster, err = postgres.Start(ctx, postgres.Config{DataDir: s.dir, Ephemeral: true}, log); err != nil {
 		return err
 	}
 	if s.admin, err = sql.Open("postgres", s.cluster.DSN("postgres")); err != nil {

@@ -9,22 +9,22 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oei-ms/oei-ms/embedded"
+	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
 // Instance is a durable PostgreSQL server that belongs to one test, to be killed and stopped.
 // Its methods fail the test when they fail; call them from the test's goroutine.
 type Instance struct {
 	t       testing.TB
-	cfg     embedded.ClusterConfig
-	cluster *embedded.Cluster // nil while stopped
+	cfg     postgres.Config
+	cluster *postgres.Cluster // nil while stopped
 	dsn     string
 }
 
 // Server starts an Instance with the schema of Template, which ends with the test.
 func Server(t testing.TB) *Instance {
 	t.Helper()
-	s := &Instance{t: t, cfg: embedded.ClusterConfig{DataDir: Dir(t)}}
+	s := &Instance{t: t, cfg: postgres.Config{DataDir: Dir(t)}}
 	s.Start()
 	t.Cleanup(s.Stop)
 	if shared.prepare != nil {
@@ -43,11 +43,11 @@ func (s *Instance) Start() {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cluster, err := embedded.StartCluster(ctx, s.cfg, slog.New(slog.NewTextHandler(s.t.Output(), nil)))
+	cluster, err := postgres.Start(ctx, s.cfg, slog.New(slog.NewTextHandler(s.t.Output(), nil)))
 	if err != nil {
 		s.t.Fatalf("pgtest: this test needs PostgreSQL: %v", err)
 	}
-	s.cluster, s.dsn = cluster, cluster.DSN(embedded.Database)
+	s.cluster, s.dsn = cluster, cluster.DSN(postgres.Database)
 }
 
 // Stop shuts the server down, so that nothing answers until Start. A paused one is resumed for it.

@@ -1,6 +1,6 @@
 //go:build unix
 
-package embedded
+package postgres
 
 import (
 	"log/slog"
@@ -13,8 +13,8 @@ import (
 func TestClusterRefusesASecondInstance(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)
-	c := startCluster(t, ClusterConfig{DataDir: dir, Ephemeral: true})
-	refused(t, ClusterConfig{DataDir: dir}, dir, "another instance", "pid", "DATA_DIR")
+	c := startCluster(t, Config{DataDir: dir, Ephemeral: true})
+	refused(t, Config{DataDir: dir}, dir, "another instance", "pid", "DATA_DIR")
 	number(t, c, "SELECT 1")
 }
 
@@ -22,7 +22,7 @@ func TestClusterSaysWhyADirectoryCannotBeUsed(t *testing.T) {
 	t.Parallel()
 	made := func(t *testing.T) string {
 		dir := clusterDir(t)
-		if err := startCluster(t, ClusterConfig{DataDir: dir, Ephemeral: true}).Stop(t.Context()); err != nil {
+		if err := startCluster(t, Config{DataDir: dir, Ephemeral: true}).Stop(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		return dir
@@ -101,7 +101,7 @@ func TestClusterSaysWhyADirectoryCannotBeUsed(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			refused(t, ClusterConfig{DataDir: tt.dir(t)}, tt.want...)
+			refused(t, Config{DataDir: tt.dir(t)}, tt.want...)
 		})
 	}
 }
@@ -121,26 +121,26 @@ func TestClusterSaysWhichSettingIsWrong(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			refused(t, ClusterConfig{DataDir: dir, Ephemeral: true, Settings: tt.settings}, tt.want...)
+			refused(t, Config{DataDir: dir, Ephemeral: true, Settings: tt.settings}, tt.want...)
 		})
 	}
-	c := startCluster(t, ClusterConfig{DataDir: dir, Ephemeral: true, Settings: map[string]string{"work_mem": "7MB"}})
+	c := startCluster(t, Config{DataDir: dir, Ephemeral: true, Settings: map[string]string{"work_mem": "7MB"}})
 	if got := text(t, c, "SHOW work_mem"); got != "7MB" {
 		t.Errorf("work_mem: got %s, want 7MB", got)
 	}
 }
 
-func TestClusterConfigNeedsADirectory(t *testing.T) {
-	err := ClusterConfig{}.Validate()
+func TestConfigNeedsADirectory(t *testing.T) {
+	err := Config{}.Validate()
 	if err == nil || !strings.Contains(err.Error(), "DATA_DIR") {
 		t.Errorf("got %v, want an error that names DATA_DIR", err)
 	}
 }
 
 // refused checks that no cluster starts, and that the one line which says why has every part of want.
-func refused(t *testing.T, cfg ClusterConfig, want ...string) error {
+func refused(t *testing.T, cfg Config, want ...string) error {
 	t.Helper()
-	c, err := StartCluster(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	c, err := Start(t.Context(), cfg, slog.New(slog.DiscardHandler))
 	if err == nil {
 		t.Errorf("got a cluster, want an error: %v", c.Stop(t.Context()))
 		return nil

@@ -1,6 +1,6 @@
 //go:build unix
 
-package embedded
+package postgres
 
 import (
 	"context"
@@ -23,7 +23,7 @@ func TestClusterKeepsItsData(t *testing.T) {
 	dir := filepath.Join(clusterDir(t), "made", "for it")
 	for i, want := range []int{1, 2, 3} {
 		began := time.Now()
-		c := startCluster(t, ClusterConfig{DataDir: dir})
+		c := startCluster(t, Config{DataDir: dir})
 		t.Logf("start %d took %v", i, time.Since(began).Round(time.Millisecond))
 		query(t, c, "CREATE TABLE IF NOT EXISTS numbers (n int)")
 		query(t, c, "INSERT INTO numbers VALUES (1)")
@@ -50,7 +50,7 @@ func TestClusterTakesAnyPath(t *testing.T) {
 	t.Parallel()
 	for name, dir := range map[string]string{"too long for a socket": strings.Repeat("long", 30), "with odd letters": `it's \ "odd" ü`} {
 		t.Run(name, func(t *testing.T) {
-			c := startCluster(t, ClusterConfig{DataDir: filepath.Join(clusterDir(t), dir), Ephemeral: true})
+			c := startCluster(t, Config{DataDir: filepath.Join(clusterDir(t), dir), Ephemeral: true})
 			number(t, c, "SELECT 1")
 			if err := c.Stop(t.Context()); err != nil {
 				t.Error(err)
@@ -67,7 +67,7 @@ func TestClusterStartEndsWithItsContext(t *testing.T) {
 	dir := clusterDir(t)
 	for _, patience := range []time.Duration{0, 50 * time.Millisecond, 300 * time.Millisecond, 600 * time.Millisecond, 900 * time.Millisecond} {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		c, err := StartCluster(ctx, ClusterConfig{DataDir: dir, Ephemeral: true}, slog.New(slog.DiscardHandler))
+		c, err := Start(ctx, Config{DataDir: dir, Ephemeral: true}, slog.New(slog.DiscardHandler))
 		cancel()
 		if err == nil {
 			if err := c.Stop(t.Context()); err != nil {
@@ -78,13 +78,13 @@ func TestClusterStartEndsWithItsContext(t *testing.T) {
 			t.Errorf("processes after %v: got %v, want none", patience, pids)
 		}
 	}
-	number(t, startCluster(t, ClusterConfig{DataDir: dir, Ephemeral: true}), "SELECT 1")
+	number(t, startCluster(t, Config{DataDir: dir, Ephemeral: true}), "SELECT 1")
 }
 
 func TestClusterStartEndsWithItsContextThoughTheServerHangs(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)
-	if err := startCluster(t, ClusterConfig{DataDir: dir}).Stop(t.Context()); err != nil {
+	if err := startCluster(t, Config{DataDir: dir}).Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -100,7 +100,7 @@ func TestClusterStartEndsWithItsContextThoughTheServerHangs(t *testing.T) {
 		}
 	}()
 	began := time.Now()
-	c, err := StartCluster(ctx, ClusterConfig{DataDir: dir}, slog.New(slog.DiscardHandler))
+	c, err := Start(ctx, Config{DataDir: dir}, slog.New(slog.DiscardHandler))
 	<-hang
 	if err == nil {
 		t.Errorf("got a cluster, want an error: %v", c.Stop(t.Context()))
@@ -146,7 +146,7 @@ func TestClusterAsOrdinaryUser(t *testing.T) {
 	if err := nobody.give(dir); err != nil {
 		t.Fatal(err)
 	}
-	binary := filepath.Join(dir, "embedded.test") // the original may be where only root can enter
+	binary := filepath.Join(dir, "postgres.test") // the original may be where only root can enter
 	from, err := os.Open(executable(t))
 	if err != nil {
 		t.Fatal(err)
@@ -174,9 +174,9 @@ func TestClusterAsOrdinaryUser(t *testing.T) {
 }
 
 // startCluster starts a cluster that is stopped at the end of the test.
-func startCluster(t *testing.T, cfg ClusterConfig) *Cluster {
+func startCluster(t *testing.T, cfg Config) *Cluster {
 	t.Helper()
-	c, err := StartCluster(t.Context(), cfg, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	c, err := Start(t.Context(), cfg, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	if err != nil {
 		t.Fatalf("start the cluster: %v", err)
 	}

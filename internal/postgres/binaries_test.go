@@ -1,6 +1,6 @@
 //go:build unix
 
-package embedded
+package postgres
 
 import (
 	"errors"
@@ -77,7 +77,7 @@ func TestFindBinaries(t *testing.T) {
 func TestClusterWithoutPrograms(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)
-	err := refused(t, ClusterConfig{DataDir: dir, BinDir: dir}, dir, "has no postgres", installCommand(), "DATABASE_URL")
+	err := refused(t, Config{DataDir: dir, BinDir: dir}, dir, "has no postgres", installCommand(), "DATABASE_URL")
 	if !errors.Is(err, ErrNoPostgres) {
 		t.Errorf("got %v, want ErrNoPostgres", err)
 	}

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package embedded
+package postgres
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 // Cluster is a private PostgreSQL cluster; there is none on this operating system.
 type Cluster struct{}
 
-// StartCluster always fails here: the private cluster needs unix sockets, file locks and signals.
-func StartCluster(context.Context, ClusterConfig, *slog.Logger) (*Cluster, error) {
+// Start always fails here: the private cluster needs unix sockets, file locks and signals.
+func Start(context.Context, Config, *slog.Logger) (*Cluster, error) {
 	return nil, errors.New("the private PostgreSQL cluster does not run on " + runtime.GOOS +
 		": set DATABASE_URL to a PostgreSQL server, e.g. postgres://user:password@localhost:5432/" + Database)
 }

@@ -1,4 +1,4 @@
-package embedded
+package postgres
 
 import (
 	"errors"
@@ -8,15 +8,15 @@ import (
 	"slices"
 )
 
-// Database is the database that StartCluster makes in a new cluster, and the name of its only role.
+// Database is the database that Start makes in a new cluster, and the name of its only role.
 const Database = "oei_ms"
 
 // ErrNoPostgres says that no usable PostgreSQL programs were found on this machine. The error that
 // wraps it names the places looked in, the command that installs them, and DATABASE_URL as the other way.
 var ErrNoPostgres = errors.New("PostgreSQL's programs were not found on this machine")
 
-// ClusterConfig describes a private PostgreSQL cluster.
-type ClusterConfig struct {
+// Config describes a private PostgreSQL cluster.
+type Config struct {
 	// DataDir is the cluster's own directory; it is made when missing. Started as root, the server runs as
 	// another user, who must be able to enter every directory above it.
 	DataDir string `mapstructure:"-"`
@@ -27,7 +27,7 @@ type ClusterConfig struct {
 	// Ephemeral trades durability for speed: for data that is thrown away afterwards.
 	Ephemeral bool `mapstructure:"-"`
 
-	// Settings are PostgreSQL's own, such as shared_buffers; they override what StartCluster would choose.
+	// Settings are PostgreSQL's own, such as shared_buffers; they override what Start would choose.
 	Settings map[string]string `mapstructure:"settings"`
 }
 
@@ -41,7 +41,7 @@ var reserved = []string{
 }
 
 // Validate returns every fault of the configuration, joined.
-func (c ClusterConfig) Validate() error {
+func (c Config) Validate() error {
 	var faults []error
 	if c.DataDir == "" {
 		faults = append(faults, errors.New("DATA_DIR: is empty; name a directory for the private PostgreSQL cluster"))

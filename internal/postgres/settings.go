@@ -1,6 +1,6 @@
 //go:build unix
 
-package embedded
+package postgres
 
 import (
 	"fmt"
@@ -8,8 +8,8 @@ import (
 	"slices"
 )
 
-// clusterSettings returns the settings of a server for a machine with memory bytes of RAM (0: unknown).
-func clusterSettings(cfg ClusterConfig, memory int64, lz4 bool) map[string]string {
+// serverSettings returns the settings of a server for a machine with memory bytes of RAM (0: unknown).
+func serverSettings(cfg Config, memory int64, lz4 bool) map[string]string {
 	const mib = 1 << 20
 	buffers := min(max(memory/8, 128*mib), 1024*mib)
 	s := map[string]string{

@@ -1,6 +1,6 @@
 //go:build unix
 
-package embedded
+package postgres
 
 import (
 	"bufio"
@@ -25,7 +25,7 @@ const writerDir = "OEI_MS_TEST_DIR"
 // writer starts a cluster and commits the numbers 1, 2, 3… to it until it is killed, telling each.
 func writer() int {
 	ctx := context.Background()
-	c, err := StartCluster(ctx, ClusterConfig{DataDir: os.Getenv(writerDir)}, slog.New(slog.DiscardHandler))
+	c, err := Start(ctx, Config{DataDir: os.Getenv(writerDir)}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -106,7 +106,7 @@ func TestClusterRecoversFromKills(t *testing.T) {
 				waitFor(t, 5*time.Second, "no orphan", func() bool { return len(serversOn(pgdata)) == 0 })
 			}
 			began := time.Now()
-			c := startCluster(t, ClusterConfig{DataDir: dir})
+			c := startCluster(t, Config{DataDir: dir})
 			took := time.Since(began)
 			got := number(t, c, "SELECT max(n) FROM numbers")
 			if got < committed || got > committed+1 { // the last one may have been committed and not told
@@ -125,7 +125,7 @@ func TestClusterRecoversFromKills(t *testing.T) {
 
 func TestClusterHealsItself(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t, ClusterConfig{DataDir: clusterDir(t)})
+	c := startCluster(t, Config{DataDir: clusterDir(t)})
 	query(t, c, "CREATE TABLE numbers (n int)")
 	dsn := c.DSN(Database)
 	for name, pids := range map[string]func() []int{
@@ -169,7 +169,7 @@ func TestClusterHealsItself(t *testing.T) {
 func TestClusterStopsAServerThatHangs(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)
-	c := startCluster(t, ClusterConfig{DataDir: dir})
+	c := startCluster(t, Config{DataDir: dir})
 	query(t, c, "CREATE TABLE numbers (n int)")
 	for _, pid := range c.Pids() {
 		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
@@ -184,7 +184,7 @@ func TestClusterStopsAServerThatHangs(t *testing.T) {
 	if pids := serversOn(filepath.Join(dir, "pgdata")); len(pids) > 0 {
 		t.Errorf("processes after the stop: got %v, want none", pids)
 	}
-	c = startCluster(t, ClusterConfig{DataDir: dir})
+	c = startCluster(t, Config{DataDir: dir})
 	if got := number(t, c, "SELECT count(*) FROM numbers"); got != 0 {
 		t.Errorf("rows: got %d, want 0", got)
 	}
@@ -193,7 +193,7 @@ func TestClusterStopsAServerThatHangs(t *testing.T) {
 func TestClusterEndsWhatAnEarlierRunLeft(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)
-	c := startCluster(t, ClusterConfig{DataDir: dir})
+	c := startCluster(t, Config{DataDir: dir})
 	if err := c.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +208,7 @@ func TestClusterEndsWhatAnEarlierRunLeft(t *testing.T) {
 	}
 	waitFor(t, 5*time.Second, "the earlier run", func() bool { return c.dir.ready(left.pid()) })
 
-	c = startCluster(t, ClusterConfig{DataDir: dir})
+	c = startCluster(t, Config{DataDir: dir})
 	select {
 	case <-left.exited:
 	default:
@@ -220,7 +220,7 @@ func TestClusterEndsWhatAnEarlierRunLeft(t *testing.T) {
 func TestClusterStartsWhenAStrangerHasItsPid(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)
-	c := startCluster(t, ClusterConfig{DataDir: dir})
+	c := startCluster(t, Config{DataDir: dir})
 	stranger := exec.CommandContext(t.Context(), "sleep", "60")
 	stranger.SysProcAttr = &syscall.SysProcAttr{Credential: c.dir.server.credential()}
 	if err := stranger.Start(); err != nil {
@@ -253,5 +253,5 @@ func TestClusterStartsWhenAStrangerHasItsPid(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	number(t, startCluster(t, ClusterConfig{DataDir: dir}), "SELECT 1")
+	number(t, startCluster(t, Config{DataDir: dir}), "SELECT 1")
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package embedded
+package postgres
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 // Cluster is a private PostgreSQL server and its data. Nobody but this user (and root) reaches it, over a unix socket. A server
 // that ends by itself is started again until Stop is called. It is safe for concurrent use.
 type Cluster struct {
-	cfg  ClusterConfig
+	cfg  Config
 	log  *slog.Logger
 	dir  *dataDir
 	bin  binaries
@@ -29,9 +29,9 @@ type Cluster struct {
 	err      error         // how its end went; read after done
 }
 
-// StartCluster starts a private cluster, makes it first when cfg.DataDir is empty, and returns when it answers.
+// Start starts a private cluster, makes it first when cfg.DataDir is empty, and returns when it answers.
 // ctx bounds the start only: the cluster runs until Stop. ErrNoPostgres when the programs are missing.
-func StartCluster(ctx context.Context, cfg ClusterConfig, log *slog.Logger) (*Cluster, error) {
+func Start(ctx context.Context, cfg Config, log *slog.Logger) (*Cluster, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func (c *Cluster) open(ctx context.Context) (*postmaster, error) {
 	}
 	base := []string{"-D", c.dir.pgdata()}
 	c.args = append(base, "-k", c.dir.socket, "-p", "5432", "-c", "listen_addresses=", "-c", "unix_socket_permissions=0700")
-	c.args = append(c.args, options(clusterSettings(c.cfg, memory(), c.hasLZ4(ctx)))...)
+	c.args = append(c.args, options(serverSettings(c.cfg, memory(), c.hasLZ4(ctx)))...)
 	p, err := c.launch(ctx)
 	if err != nil {
 		return nil, err
