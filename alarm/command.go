@@ -41,7 +41,7 @@ func invalid(field, format string, args ...any) error {
 // CommandKind is what somebody wants of an alarm.
 type CommandKind string
 
-// The commands. The last four are not of people but of what owns the alarms.
+// The commands. The last six are not of people but of what owns the alarms.
 const (
 	Acknowledge     CommandKind = "acknowledge" // Occurrence and Version
 	Shelve          CommandKind = "shelve"      // Until, OneShot, Comment
@@ -49,9 +49,11 @@ const (
 	ResetLatch      CommandKind = "reset"
 	TakeOut         CommandKind = "out_of_service" // Comment
 	ReturnToService CommandKind = "return_to_service"
-	Remark          CommandKind = "comment"      // Comment
-	Suppress        CommandKind = "suppress"     // Cause
-	Unsuppress      CommandKind = "unsuppress"   // Cause
+	Remark          CommandKind = "comment"    // Comment
+	Suppress        CommandKind = "suppress"   // Cause
+	Unsuppress      CommandKind = "unsuppress" // Cause
+	Rest            CommandKind = "rest"       // Comment: what is not in use
+	Resume          CommandKind = "resume"
 	FollowRule      CommandKind = "rule_changed" // the rule passed to Apply is another version
 	MarkFaulted     CommandKind = "fault"        // Comment
 )
@@ -138,6 +140,18 @@ func (j *journal) apply(c Command, now time.Time) error {
 	case Suppress, Unsuppress:
 		j.cause(c, now)
 		return nil
+	case Rest:
+		had := s.Resting
+		if s.Resting = c.Comment; had != "" {
+			return nil
+		}
+		s.Rise, s.Fall, s.Window = [2]Wait{}, [2]Wait{}, nil
+		e.Kind = SuppressedEvent
+	case Resume:
+		if s.Resting == "" {
+			return nil
+		}
+		s.Resting, s.Began, e.Kind = "", now, Unsuppressed // silence is counted from now
 	case FollowRule:
 		j.follow(now)
 		e.Kind = RuleChanged

@@ -20,6 +20,9 @@ func Evaluate(r *Rule, s State, now time.Time, why string) (State, []Event, erro
 
 func (j *journal) evaluate(now time.Time) error {
 	r, s := j.r, &j.s
+	if s.Resting != "" {
+		return nil
+	}
 	s.Rise, s.Fall, s.Window = [2]Wait{}, [2]Wait{}, nil
 	if r.Kind == NoData {
 		switch silent := !s.heard().Add(time.Duration(r.NoDataAfter)).After(now); {

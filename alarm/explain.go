@@ -88,13 +88,13 @@ func (j *journal) timers() []Timer {
 			add("off_delay", w.Level, w.Since, j.falls(i), 0)
 		}
 	}
-	if r.Kind == NoData && !s.Active {
+	if r.Kind == NoData && !s.Active && s.Resting == "" {
 		add("no_data", None, s.heard(), s.heard().Add(time.Duration(r.NoDataAfter)), 0)
 	}
 	if !s.Shelf.Until.IsZero() {
 		add("shelf", None, time.Time{}, s.Shelf.Until, 0)
 	}
-	if s.Active && !s.Unacked && r.RealarmAfter > 0 && !s.AckedAt.IsZero() {
+	if s.Active && !s.Unacked && r.RealarmAfter > 0 && !s.AckedAt.IsZero() && s.Resting == "" {
 		add("realarm", s.Level, s.AckedAt, s.AckedAt.Add(time.Duration(r.RealarmAfter)), 0)
 	}
 	if r.Schedule != nil {
@@ -147,6 +147,9 @@ func (j *journal) why(e *Explanation) []string {
 	}
 	if s.OffSchedule {
 		say("It is suppressed, since its schedule is not in force.")
+	}
+	if s.Resting != "" {
+		say("It rests: %s. It is judged again when that is in use.", s.Resting)
 	}
 	for _, id := range s.Causes {
 		say("It is suppressed, since alarm %d stands.", id)

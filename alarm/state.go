@@ -136,6 +136,7 @@ type State struct {
 	Shelf        Shelf    `json:"shelf,omitzero"`         // shelved until
 	OffSchedule  bool     `json:"off_schedule,omitempty"` // suppressed since the schedule says so
 	Causes       []int64  `json:"causes,omitempty"`       // suppressed since these alarms stand
+	Resting      string   `json:"resting,omitempty"`      // suppressed and not judged, since what this names is not in use
 	OutOfService bool     `json:"out_of_service,omitempty"`
 	Fault        string   `json:"fault,omitempty"` // why the rule cannot be evaluated
 
@@ -199,7 +200,8 @@ func (s *State) seen(r *Rule, sensor int64) (Sample, bool) {
 func Changed(a, b *State) bool {
 	return a.Version != b.Version || a.RuleVersion != b.RuleVersion || a.Occurrence != b.Occurrence ||
 		a.Active != b.Active || a.Unacked != b.Unacked || a.Latched != b.Latched || a.Level != b.Level ||
-		a.Severity != b.Severity || !a.Shelf.equal(b.Shelf) || a.OffSchedule != b.OffSchedule || a.OutOfService != b.OutOfService ||
+		a.Severity != b.Severity || !a.Shelf.equal(b.Shelf) || a.OffSchedule != b.OffSchedule || a.Resting != b.Resting ||
+		a.OutOfService != b.OutOfService ||
 		a.Fault != b.Fault || !slices.Equal(a.Causes, b.Causes) ||
 		!a.RaisedAt.Equal(b.RaisedAt) || !a.ClearedAt.Equal(b.ClearedAt) || !a.AckedAt.Equal(b.AckedAt) || !a.Clock.Equal(b.Clock) ||
 		!same(a.Rise, b.Rise) || !same(a.Fall, b.Fall) ||
@@ -238,7 +240,7 @@ func (s *State) Phase() Phase {
 		return OutOfService
 	case !s.Shelf.Until.IsZero():
 		return Shelved
-	case s.OffSchedule || len(s.Causes) > 0:
+	case s.OffSchedule || s.Resting != "" || len(s.Causes) > 0:
 		return Suppressed
 	}
 	return s.Process()
@@ -263,5 +265,5 @@ func (s *State) Process() Phase {
 
 // IsCause says whether alarms that name this one in SuppressedBy are suppressed now.
 func (s *State) IsCause() bool {
-	return (s.Active || s.Latched) && !s.OffSchedule && len(s.Causes) == 0 && !s.OutOfService
+	return (s.Active || s.Latched) && !s.OffSchedule && s.Resting == "" && len(s.Causes) == 0 && !s.OutOfService
 }

@@ -29,6 +29,9 @@ func Step(r *Rule, s State, x Sample, now time.Time) (State, []Event, error) {
 		return s, nil, err
 	}
 	j.s = j.s.Saw(r, x)
+	if s.Resting != "" {
+		return j.s, j.events, nil
+	}
 	l, ok, err := r.judge(&j.s, x)
 	if err != nil {
 		return s.Saw(r, x), nil, err
@@ -53,7 +56,7 @@ func Unmoved(r *Rule, s *State, x Sample) bool {
 	default:
 		return false
 	}
-	if x.SensorID != r.SensorID || !x.At.After(s.Last.At) || s.Fault != "" || !s.idle(r) {
+	if x.SensorID != r.SensorID || !x.At.After(s.Last.At) || s.Fault != "" || s.Resting != "" || !s.idle(r) {
 		return false
 	}
 	l, ok, err := r.judge(s, x)

@@ -36,11 +36,11 @@ func (j *journal) next() (timer, time.Time) {
 	for i := range s.Rise {
 		delay(riseTimer, j.rises(i))
 	}
-	if r.Kind == NoData && !s.Active {
+	if r.Kind == NoData && !s.Active && s.Resting == "" {
 		offer(silence, s.heard().Add(time.Duration(r.NoDataAfter)))
 	}
 	offer(shelfEnds, s.Shelf.Until)
-	if s.Active && !s.Unacked && r.RealarmAfter > 0 && !s.AckedAt.IsZero() {
+	if s.Active && !s.Unacked && r.RealarmAfter > 0 && !s.AckedAt.IsZero() && s.Resting == "" {
 		offer(realarm, s.AckedAt.Add(time.Duration(r.RealarmAfter)))
 	}
 	if r.Schedule != nil {

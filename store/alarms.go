@@ -238,6 +238,9 @@ func followCauses(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, r *alarm.Rul
 			return nil, err
 		}
 	}
+	if err := m.followUse(ctx, tx, []int64{r.ID}, now); err != nil {
+		return nil, err
+	}
 	if err := m.evaluate(ctx, tx, r.ID, why, now); err != nil {
 		return nil, err
 	}

@@ -87,7 +87,8 @@ func (s *Store) CreateGateway(ctx context.Context, g Gateway) (Gateway, error) {
 	return g, explain(fmt.Sprintf("gateway %q", g.Key), err)
 }
 
-// UpdateGateway changes the gateway id if it still has version (0: whatever it has), else ErrStale.
+// UpdateGateway changes the gateway id if it still has version (0: whatever it has), else ErrStale. Alarms that look at its
+// sensors rest while it is not in use.
 func (s *Store) UpdateGateway(ctx context.Context, id, version int64, c GatewayChange) (Gateway, error) {
 	const q = `
 		UPDATE gateways
@@ -103,7 +104,30 @@ func (s *Store) UpdateGateway(ctx context.Context, id, version int64, c GatewayC
 		}
 	}
 	var g Gateway
-	err := s.api.GetContext(ctx, &g, q, id, version, c.Key, c.Name, c.Location, c.Metadata, c.IsActive)
+	args := []any{id, version, c.Key, c.Name, c.Location, c.Metadata, c.IsActive}
+	if c.IsActive == nil {
+		err := s.api.GetContext(ctx, &g, q, args...)
+		return g, explain("gateway", s.stale(ctx, err, "gateways", id))
+	}
+	err := s.withRules(ctx, s.api, func(tx *sqlx.Tx, rules *ruleSet) error {
+		var sensors []int64
+		const of = `SELECT id FROM sensors WHERE gateway_id = $1 OR about_gateway_id = $1`
+		if err := tx.SelectContext(ctx, &sensors, of, id); err != nil {
+			return err
+		}
+		now := time.Now()
+		m, alarms, err := lockUsers(ctx, tx, rules, sensors, now) // before the gateway, as a batch of readings does
+		if err != nil {
+			return err
+		}
+		if err := tx.GetContext(ctx, &g, q, args...); err != nil {
+			return err
+		}
+		if err := m.followUse(ctx, tx, alarms, now); err != nil {
+			return err
+		}
+		return m.write(ctx, tx)
+	})
 	return g, explain("gateway", s.stale(ctx, err, "gateways", id))
 }
 

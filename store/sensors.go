@@ -109,7 +109,7 @@ func (s *Store) CreateSensor(ctx context.Context, v Sensor) (Sensor, error) {
 }
 
 // UpdateSensor changes the sensor id if it still has version (0: whatever it has), else ErrStale. A range whose ends are the
-// wrong way round is ErrInvalid.
+// wrong way round is ErrInvalid. Alarms that look at the sensor rest while it is not in use.
 func (s *Store) UpdateSensor(ctx context.Context, id, version int64, c SensorChange) (Sensor, error) {
 	const q = `
 		UPDATE sensors
@@ -127,8 +127,28 @@ func (s *Store) UpdateSensor(ctx context.Context, id, version int64, c SensorCha
 	}
 	low, high := orZero(c.MinValue), orZero(c.MaxValue)
 	var v Sensor
-	err := s.api.GetContext(ctx, &v, q, id, version, c.Key, c.Name, c.Type, c.Unit, c.Location, c.Tags, c.IsActive,
-		c.MinValue != nil, low, c.MaxValue != nil, high, c.Retention != nil, orZero(c.Retention))
+	args := []any{
+		id, version, c.Key, c.Name, c.Type, c.Unit, c.Location, c.Tags, c.IsActive,
+		c.MinValue != nil, low, c.MaxValue != nil, high, c.Retention != nil, orZero(c.Retention),
+	}
+	if c.IsActive == nil {
+		err := s.api.GetContext(ctx, &v, q, args...)
+		return v, explain("sensor", s.stale(ctx, err, "sensors", id))
+	}
+	err := s.withRules(ctx, s.api, func(tx *sqlx.Tx, rules *ruleSet) error {
+		if err := tx.GetContext(ctx, &v, q, args...); err != nil {
+			return err
+		}
+		now := time.Now()
+		m, alarms, err := lockUsers(ctx, tx, rules, []int64{id}, now)
+		if err != nil {
+			return err
+		}
+		if err := m.followUse(ctx, tx, alarms, now); err != nil {
+			return err
+		}
+		return m.write(ctx, tx)
+	})
 	return v, explain("sensor", s.stale(ctx, err, "sensors", id))
 }
 

@@ -217,7 +217,8 @@ func TestAGatewayThatDoesNotComeBackAfterARestartIsMissing(t *testing.T) {
 	p.ok(p.ResetPresence(t.Context(), true))
 	p.look()
 	p.sweep(3 * time.Minute)
-	p.want(fmt.Sprintf("raised %d: Gateway press-1 is offline", g.ID))
+	rests := fmt.Sprintf("suppressed %d", off.ID) // its offline and clock alarms
+	p.want(rests, rests, fmt.Sprintf("raised %d: Gateway press-1 is offline", g.ID))
 }
 
 func TestClockRefusalsDiskAndLagRaise(t *testing.T) {

@@ -1377,7 +1377,10 @@ type Alarm struct {
 	ShelvedUntil nullable.Nullable[time.Time] `json:"shelved_until"`
 	Since        time.Time                    `json:"since"`
 
-	// State The state of an alarm by ISA-18.2.
+	// State The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
+	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
+	// `no_data` is counted from then.
 	State     AlarmPhase `json:"state"`
 	UpdatedAt time.Time  `json:"updated_at"`
 
@@ -1449,14 +1452,20 @@ type AlarmCreate struct {
 
 // AlarmEvent defines model for AlarmEvent.
 type AlarmEvent struct {
-	// After The state of an alarm by ISA-18.2.
+	// After The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
+	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
+	// `no_data` is counted from then.
 	After AlarmPhase `json:"after"`
 
 	// AlarmID An id given by the server.
 	AlarmID ID        `json:"alarm_id"`
 	At      time.Time `json:"at"`
 
-	// Before The state of an alarm by ISA-18.2.
+	// Before The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
+	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
+	// `no_data` is counted from then.
 	Before  AlarmPhase `json:"before"`
 	Comment string     `json:"comment"`
 
@@ -1502,14 +1511,20 @@ type AlarmExplanation struct {
 	Level      string                    `json:"level"`
 	Occurrence int64                     `json:"occurrence"`
 
-	// Process The state of an alarm by ISA-18.2.
+	// Process The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
+	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
+	// `no_data` is counted from then.
 	Process     AlarmPhase `json:"process"`
 	RuleVersion int64      `json:"rule_version"`
 
 	// Severity How bad it is.
 	Severity Severity `json:"severity"`
 
-	// State The state of an alarm by ISA-18.2.
+	// State The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
+	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
+	// `no_data` is counted from then.
 	State  AlarmPhase                `json:"state"`
 	Timers []AlarmExplanation_Timers `json:"timers"`
 	Why    []string                  `json:"why"`
@@ -1586,7 +1601,10 @@ type AlarmLimit struct {
 	Value    float64   `json:"value"`
 }
 
-// AlarmPhase The state of an alarm by ISA-18.2.
+// AlarmPhase The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
+// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
+// `no_data` is counted from then.
 type AlarmPhase string
 
 // AlarmRule defines model for AlarmRule.
@@ -1740,7 +1758,10 @@ type AlarmSimulated struct {
 	// Readings How many were looked at.
 	Readings int `json:"readings"`
 
-	// State The state of an alarm by ISA-18.2.
+	// State The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
+	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
+	// `no_data` is counted from then.
 	State AlarmPhase `json:"state"`
 
 	// Truncated There were more than 10,000 events; the first are here.
@@ -2004,7 +2025,7 @@ type Gateway struct {
 	// ID An id given by the server.
 	ID ID `json:"id"`
 
-	// IsActive False refuses its connections and messages.
+	// IsActive False refuses its connections and messages, and suppresses the alarms that look at its sensors.
 	IsActive bool `json:"is_active"`
 
 	// IsSystem True of the server's own gateway, `oei-ms`: its sensors are what the server watches of itself and of the other gateways. Nobody else publishes for it, and it cannot be deleted.
@@ -2704,7 +2725,7 @@ type Sensor struct {
 	// ID An id given by the server.
 	ID ID `json:"id"`
 
-	// IsActive False refuses its readings.
+	// IsActive False refuses its readings and suppresses the alarms that look at it.
 	IsActive bool `json:"is_active"`
 
 	// Key Name of a gateway or sensor in MQTT topics. Not all digits, so that it is never taken for an id.
@@ -2904,11 +2925,17 @@ type SilenceCreate struct {
 
 // SimulatedEvent defines model for SimulatedEvent.
 type SimulatedEvent struct {
-	// After The state of an alarm by ISA-18.2.
+	// After The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
+	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
+	// `no_data` is counted from then.
 	After AlarmPhase `json:"after"`
 	At    time.Time  `json:"at"`
 
-	// Before The state of an alarm by ISA-18.2.
+	// Before The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
+	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
+	// `no_data` is counted from then.
 	Before  AlarmPhase `json:"before"`
 	Comment string     `json:"comment"`
 

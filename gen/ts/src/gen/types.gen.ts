@@ -192,7 +192,7 @@ export type Gateway = {
     name: Name;
     location: Location;
     /**
-     * False refuses its connections and messages.
+     * False refuses its connections and messages, and suppresses the alarms that look at its sensors.
      */
     is_active: boolean;
     /**
@@ -321,7 +321,7 @@ export type Sensor = {
     about_gateway_id: number | null;
     location: Location;
     /**
-     * False refuses its readings.
+     * False refuses its readings and suppresses the alarms that look at it.
      */
     is_active: boolean;
     /**
@@ -886,7 +886,11 @@ export const Severity = {
 export type Severity = typeof Severity[keyof typeof Severity];
 
 /**
- * The state of an alarm by ISA-18.2.
+ * The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
+ * one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+ * `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
+ * `no_data` is counted from then.
+ *
  */
 export const AlarmPhase = {
     NORMAL: 'normal',
@@ -901,7 +905,11 @@ export const AlarmPhase = {
 } as const;
 
 /**
- * The state of an alarm by ISA-18.2.
+ * The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
+ * one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+ * `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
+ * `no_data` is counted from then.
+ *
  */
 export type AlarmPhase = typeof AlarmPhase[keyof typeof AlarmPhase];
 
