@@ -133,7 +133,7 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 	defer l.start("alarms", func(ctx context.Context) error { return sweepAlarms(ctx, st, log) })()
 
 	pipeline := ingest.New(cfg.Ingest, st, announce(hub), log, reg)
-	checks := databaseCheck(st, cfg)
+	checks := append(databaseCheck(st, cfg), server.Check{Name: "ingest", Kind: "embedded", Func: pipeline.Check})
 	var publish notify.Publish
 	if !cfg.OwnBroker() {
 		source := ingest.NewSource(cfg.MQTT, pipeline.Submit, log, reg)

@@ -3,7 +3,9 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/oei-ms/oei-ms/store"
@@ -15,89 +17,46 @@ const (
 	lastBackoff    = 5 * time.Second
 )
 
-// commitLane commits what comes through the i-th lane until the pipeline stops and the lane is empty, or ctx ends.
-func (p *Pipeline) commitLane(ctx context.Context, i int) {
-	lane := p.lanes[i]
-	begin := func(j *job) {
-		p.oldest[i].Store(j.message.Received.UnixNano()) // what is still in the lane came later
-		p.begin(ctx, p.gather(lane, j))
-		p.oldest[i].Store(0)
-	}
-	for {
-		select {
-		case j := <-lane:
-			begin(j)
-		case <-p.stopped:
-			for {
-				select {
-				case j := <-lane:
-					begin(j)
-				default:
-					return
-				}
-			}
-		}
-	}
-}
+// errLate means that an attempt has taken all its time.
+var errLate = errors.New("the transaction took too long")
 
-// begin commits jobs whose turn has come. Those that have expired by now are not stored; those that expire while the database is
-// tried again are, since an earlier attempt may have stored them.
-func (p *Pipeline) begin(ctx context.Context, jobs []*job) {
-	now := time.Now()
-	for _, j := range jobs {
-		j.expire(now)
-	}
-	p.commit(ctx, jobs)
-}
-
-// gather adds to first what comes within the linger time, up to a batch. Under load a batch is full before that.
-func (p *Pipeline) gather(lane <-chan *job, first *job) []*job {
-	jobs, rows := []*job{first}, len(first.samples)
-	linger := time.NewTimer(p.cfg.Linger)
-	defer linger.Stop()
-	for rows < p.cfg.BatchRows && len(jobs) < p.cfg.BatchRows {
-		select {
-		case j := <-lane:
-			jobs, rows = append(jobs, j), rows+len(j.samples)
-			continue
-		default:
-		}
-		select {
-		case j := <-lane:
-			jobs, rows = append(jobs, j), rows+len(j.samples)
-		case <-linger.C:
-			return jobs
-		case <-p.stopped:
-			return jobs
-		}
-	}
-	return jobs
-}
-
-// commit writes jobs, again and again while the database cannot take them: nothing is acknowledged until it has. It gives up
-// only when ctx ends.
-func (p *Pipeline) commit(ctx context.Context, jobs []*job) {
-	backoff := firstBackoff
-	for attempt := 0; ; attempt++ {
-		err := p.write(ctx, jobs, attempt > 0)
+// commit writes jobs, again and again while the database cannot take them: nothing is acknowledged until it has. It gives up only
+// when ctx ends. A batch that is refused, or takes too much, is split; a message that takes too much is left to commitPart.
+func (l *lane) commit(ctx context.Context, jobs []*job) {
+	p, backoff := l.pipeline, firstBackoff
+	for attempt := 1; len(jobs) > 0; attempt++ {
+		err := p.write(ctx, jobs)
+		invalid, overload := errors.Is(err, store.ErrInvalid), errors.Is(err, store.ErrOverload)
 		switch {
 		case err == nil:
 			return
 		case ctx.Err() != nil:
 			p.drop(jobs)
 			return
-		case errors.Is(err, store.ErrInvalid) && len(jobs) > 1: // something in it is not to be stored: close in on it
-			p.commit(ctx, jobs[:len(jobs)/2])
-			p.commit(ctx, jobs[len(jobs)/2:])
+		case (invalid || overload || errors.Is(err, errLate)) && len(jobs) > 1:
+			n := len(jobs) / 2
+			l.commit(ctx, jobs[:n])
+			l.commit(ctx, slices.DeleteFunc(jobs[n:], l.isQueued))
 			return
-		case errors.Is(err, store.ErrInvalid) && !jobs[0].hopeless:
+		case invalid && !jobs[0].hopeless:
 			p.log.ErrorContext(ctx, "the database refuses a message that passed every check", "topic", jobs[0].message.Topic, "error", err)
 			jobs[0].refuseForDatabase()
 			continue
 		}
 		p.metrics.retries.Inc()
-		if attempt == 0 || backoff == lastBackoff {
-			p.log.WarnContext(ctx, "readings wait for the database", "messages", len(jobs), "attempt", attempt+1, "error", err)
+		switch {
+		case (overload || errors.Is(err, errLate)) && jobs[0].split():
+			l.park(jobs[0])
+			return
+		case overload:
+			if jobs[0].overloads++; jobs[0].overloads == maxOverloads {
+				p.log.ErrorContext(ctx, "reading refused, its alarms take too long", "topic", jobs[0].message.Topic, "error", err)
+				jobs[0].refusePending(overloaded)
+			}
+			continue
+		}
+		if attempt == 1 || backoff == lastBackoff {
+			p.log.WarnContext(ctx, "readings wait for the database", "messages", len(jobs), "attempt", attempt, "error", err)
 		}
 		select {
 		case <-time.After(backoff/2 + rand.N(backoff)):
@@ -107,35 +66,36 @@ func (p *Pipeline) commit(ctx context.Context, jobs []*job) {
 	}
 }
 
-// write brings jobs to a commit and tells everybody. again says that an earlier attempt may have been committed.
-func (p *Pipeline) write(ctx context.Context, jobs []*job, again bool) error {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+// write brings jobs, or the next part of a message, to a commit and tells everybody.
+func (p *Pipeline) write(ctx context.Context, jobs []*job) error {
+	attempt, cancel := context.WithTimeoutCause(ctx, attemptTimeout, errLate)
 	defer cancel()
 	begin := time.Now()
-	b, err := p.assemble(ctx, jobs)
+	b, err := p.assemble(attempt, jobs)
 	if err != nil {
-		return err
+		return late(attempt, err)
 	}
-	outcomes, effects, err := p.store.Write(ctx, b.readings, b.also)
+	outcomes, effects, err := p.store.Write(attempt, b.readings, b.also)
 	if err != nil {
-		return err
+		for _, j := range jobs {
+			j.tried = j.tried || !errors.Is(err, store.ErrInvalid) && !errors.Is(err, store.ErrOverload)
+		}
+		return late(attempt, err)
 	}
 	p.metrics.committed(len(outcomes), time.Since(begin))
-	p.metrics.count(jobs)
 	p.seen.learn(b.presence)
-	p.seen.refuse(jobs)
-	for _, j := range jobs {
-		if j.message.Done != nil {
-			j.message.Done(j.receipt())
-		}
-		p.room.Release(j.size)
-	}
 	c := Committed{Readings: b.readings[:0], Presence: effects.Presence, Events: effects.Events}
-	if again { // the attempt before may have changed it
+	again := slices.ContainsFunc(jobs, func(j *job) bool { return j.tried })
+	if again { // an attempt before may have changed it
 		c.Presence = b.changes
 	}
+	if j := jobs[0]; j.isLast() {
+		p.finish(jobs)
+	} else {
+		j.advance(effects.Evaluations)
+	}
 	for i, o := range outcomes {
-		if o == store.Stored || again && o == store.Duplicate { // then it is ours, from the attempt before
+		if o == store.Stored || again && o == store.Duplicate { // then it is ours, from an attempt before
 			c.Readings = append(c.Readings, b.readings[i])
 		}
 	}
@@ -143,10 +103,32 @@ func (p *Pipeline) write(ctx context.Context, jobs []*job, again bool) error {
 	return nil
 }
 
+// late says of an error that it is the end of the attempt's time.
+func late(attempt context.Context, err error) error {
+	if context.Cause(attempt) == errLate {
+		return fmt.Errorf("%w: %w", errLate, err)
+	}
+	return err
+}
+
+// finish tells the publishers of jobs that are committed.
+func (p *Pipeline) finish(jobs []*job) {
+	p.metrics.count(jobs)
+	p.seen.refuse(jobs)
+	for _, j := range jobs {
+		j.ended = true
+		if j.message.Done != nil {
+			j.message.Done(j.receipt())
+		}
+		p.room.release(j)
+	}
+}
+
 // drop lets go of jobs that were not committed. Their publishers were told nothing and will send them again.
 func (p *Pipeline) drop(jobs []*job) {
 	for _, j := range jobs {
-		p.room.Release(j.size)
+		j.ended = true
+		p.room.release(j)
 	}
 }
 
@@ -179,9 +161,9 @@ func (p *Pipeline) assemble(ctx context.Context, jobs []*job) (*transaction, err
 		if j.status != nil {
 			j.settleStatus()
 		}
-		for i := range j.samples {
-			if r, ok := j.reading(&j.samples[i], p.cfg); ok {
-				b.readings, b.samples = append(b.readings, r), append(b.samples, &j.samples[i])
+		for s := range j.pending() {
+			if r, ok := j.reading(s, p.cfg); ok {
+				b.readings, b.samples = append(b.readings, r), append(b.samples, s)
 			}
 		}
 		if heard, ok := j.heard(); ok {
@@ -202,7 +184,9 @@ func (b *transaction) also(outcomes []store.Outcome) store.Also {
 	}
 	a := store.Also{Presence: b.changes, MostRejections: b.mostRejections}
 	for _, j := range b.jobs {
-		a.Rejections = j.rejections(a.Rejections)
+		if j.isLast() {
+			a.Rejections = j.rejections(a.Rejections)
+		}
 	}
 	return a
 }
@@ -210,9 +194,11 @@ func (b *transaction) also(outcomes []store.Outcome) store.Also {
 // refuseForDatabase is the last resort for what the database will not have.
 func (j *job) refuseForDatabase() {
 	j.hopeless = true
-	for i := range j.samples {
-		j.samples[i].fault = inDatabase
+	if j.parts != nil {
+		j.refuseRest(inDatabase)
+		return
 	}
+	j.refusePending(inDatabase)
 	if !j.byHTTP {
 		j.refuse(databaseRefused, "the database refuses it")
 	}

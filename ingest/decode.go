@@ -35,6 +35,7 @@ const (
 	expired         = "expired"          // its message expiry interval was over before it could be stored
 	conflict        = "conflict"         // another value is stored for this instant
 	databaseRefused = "database_refused" // the database will not have it, whatever is tried
+	alarmOverload   = "alarm_overload"   // the alarms of its sensor take too many evaluations
 )
 
 // maxSamples is how many samples a message may have. A sample takes more memory than the two bytes that it may have in a payload.

@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -41,8 +42,17 @@ type job struct {
 	reason  string // not empty: the whole payload is refused
 	detail  string
 
-	hopeless bool // the database would not have it, and that is being recorded
+	sequence  uint64          // its publisher: messages of one are committed in order
+	caller    context.Context // of a bulk write, which is of no use any more when it has ended; nil: it always is
+	parts     *parts          // nil: it is committed in one transaction
+	overloads int             // how often its only pending sample took too long
+	tried     bool            // an attempt that failed may have been committed
+	hopeless  bool            // the database would not have it, and that is being recorded
+	ended     bool            // it is committed or dropped
 }
+
+// isAbandoned reports whether the caller of a bulk write has given up.
+func (j *job) isAbandoned() bool { return j.caller != nil && j.caller.Err() != nil }
 
 // cost estimates the memory that a payload of so many bytes and samples takes until it is committed.
 func cost(bytes, samples int) int64 { return 512 + int64(bytes) + 250*int64(samples) }

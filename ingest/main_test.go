@@ -53,13 +53,18 @@ func newBench(t testing.TB, cfg ingest.Config) *bench {
 
 func newBenchAt(t testing.TB, cfg ingest.Config, dsn string) *bench {
 	t.Helper()
+	return newBenchWith(t, cfg, dsn, store.DefaultConfig())
+}
+
+func newBenchWith(t testing.TB, cfg ingest.Config, dsn string, storeConfig store.Config) *bench {
+	t.Helper()
 	b := &bench{t: t, dsn: dsn, names: map[int64]string{}, reg: newRegistry()}
 	var err error
 	if b.db, err = sql.Open("postgres", dsn); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.db.Close() })
-	if b.store, err = store.Open(t.Context(), dsn, store.DefaultConfig(), slog.New(slog.DiscardHandler)); err != nil {
+	if b.store, err = store.Open(t.Context(), dsn, storeConfig, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.store.Close() })

@@ -19,6 +19,7 @@ type metrics struct {
 	batch    prometheus.Histogram
 	seconds  prometheus.Histogram
 	retries  prometheus.Counter
+	split    prometheus.Counter
 }
 
 var allOutcomes = [...]store.Outcome{store.Stored, store.Duplicate, store.Conflict, store.Rejected}
@@ -41,10 +42,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "oei_ingest_commit_seconds", Help: "Duration of one transaction.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15),
 		}),
 		retries: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "oei_ingest_retries_total", Help: "Transactions that failed and were tried again.",
+			Name: "oei_ingest_retries_total", Help: "Transactions that failed and were tried again, or in parts.",
+		}),
+		split: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "oei_ingest_split_total", Help: "Messages committed in several transactions, since their alarms take too much for one.",
 		}),
 	}
-	reg.MustRegister(m.messages, m.readings, m.refused, m.batch, m.seconds, m.retries)
+	reg.MustRegister(m.messages, m.readings, m.refused, m.batch, m.seconds, m.retries, m.split)
 	return m
 }
 

@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/oei-ms/oei-ms/store"
 )
@@ -63,9 +61,8 @@ type Pipeline struct {
 	catalog *catalog
 	seen    *presence
 	metrics *metrics
-	room    *semaphore.Weighted // bytes of what is not yet committed
-	lanes   []chan *job         // one for each committer
-	oldest  []atomic.Int64      // of each, when the first message of what it commits was received, in Unix nanoseconds; 0: it is idle
+	room    *room
+	lanes   []*lane // one for each committer
 	seed    maphash.Seed
 	stopped chan struct{} // closed when nothing more is taken
 	ended   chan struct{} // closed when nothing more is committed
@@ -81,15 +78,14 @@ func New(cfg Config, s *store.Store, notify func(Committed), log *slog.Logger, r
 		catalog: newCatalog(s),
 		seen:    newPresence(),
 		metrics: newMetrics(reg),
-		room:    semaphore.NewWeighted(cfg.MaxBytes),
-		lanes:   make([]chan *job, cfg.Committers),
-		oldest:  make([]atomic.Int64, cfg.Committers),
+		room:    newRoom(cfg.MaxBytes),
+		lanes:   make([]*lane, cfg.Committers),
 		seed:    maphash.MakeSeed(),
 		stopped: make(chan struct{}),
 		ended:   make(chan struct{}),
 	}
 	for i := range p.lanes {
-		p.lanes[i] = make(chan *job, 1024)
+		p.lanes[i] = &lane{pipeline: p, jobs: make(chan *job, 1024)}
 	}
 	return p
 }
@@ -105,8 +101,8 @@ func (p *Pipeline) Run(ctx context.Context, grace time.Duration) error {
 	})
 	defer stop()
 	var g errgroup.Group
-	for i := range p.lanes {
-		g.Go(func() error { p.commitLane(work, i); return nil })
+	for _, l := range p.lanes {
+		g.Go(func() error { l.run(work); return nil })
 	}
 	g.Go(func() error { return p.store.Watch(ctx, p.catalog.forget) })
 	g.Go(func() error { p.flushSeen(ctx, work); return nil })
@@ -116,12 +112,30 @@ func (p *Pipeline) Run(ctx context.Context, grace time.Duration) error {
 // Lag is how long the oldest message that is taken in and not committed has waited at now; 0 when there is none.
 func (p *Pipeline) Lag(now time.Time) time.Duration {
 	var lag time.Duration
-	for i := range p.oldest {
-		if at := p.oldest[i].Load(); at != 0 {
+	for _, l := range p.lanes {
+		if at := l.oldest.Load(); at != 0 {
 			lag = max(lag, now.Sub(time.Unix(0, at)))
 		}
 	}
 	return lag
+}
+
+// Check is an error when a message waits for longer than a transaction may take.
+func (p *Pipeline) Check(context.Context) (detail string, err error) {
+	if lag := p.Lag(time.Now()); lag > attemptTimeout {
+		err = fmt.Errorf("the oldest message has waited %v to be stored", lag.Round(time.Second))
+		return err.Error(), err
+	}
+	return "messages are stored in time", nil
+}
+
+func (p *Pipeline) isStopped() bool {
+	select {
+	case <-p.stopped:
+		return true
+	default:
+		return false
+	}
 }
 
 // Submit takes m in and returns; m.Done tells the rest. It waits while there is too much to commit, and so slows the publisher
@@ -149,6 +163,7 @@ func (p *Pipeline) Write(ctx context.Context, rs []store.Reading) ([]store.Resul
 	j := &job{
 		size:    cost(0, len(rs)),
 		byHTTP:  true,
+		caller:  ctx,
 		samples: make([]sample, len(rs)),
 	}
 	j.message = Message{Received: time.Now(), Done: func(Receipt) { close(done) }}
@@ -172,25 +187,23 @@ func (p *Pipeline) Write(ctx context.Context, rs []store.Reading) ([]store.Resul
 	}
 }
 
-func (p *Pipeline) enqueue(ctx context.Context, j *job, lane uint64) error {
-	j.size = min(j.size, p.cfg.MaxBytes) // more would wait for ever
-	if err := p.room.Acquire(ctx, j.size); err != nil {
+func (p *Pipeline) enqueue(ctx context.Context, j *job, publisher uint64) error {
+	j.sequence = publisher
+	if err := p.room.acquire(ctx, j); err != nil {
 		return err
 	}
-	select {
-	case <-p.stopped: // below, either could be chosen
-		p.room.Release(j.size)
+	if p.isStopped() { // below, either could be chosen
+		p.room.release(j)
 		return ErrStopped
-	default:
 	}
 	select {
-	case p.lanes[lane%uint64(len(p.lanes))] <- j:
+	case p.lanes[publisher%uint64(len(p.lanes))].jobs <- j:
 		return nil
 	case <-ctx.Done():
-		p.room.Release(j.size)
+		p.room.release(j)
 		return ctx.Err()
 	case <-p.stopped:
-		p.room.Release(j.size)
+		p.room.release(j)
 		return ErrStopped
 	}
 }

@@ -110,10 +110,10 @@ func TestSubmitWaitsWhenFull(t *testing.T) {
 	release := b.hold()
 	defer release()
 	var done atomic.Int32
-	submit := func(n int, patience time.Duration) error {
+	submit := func(n int, patience time.Duration) error { // as an external broker does, which vouches for all gateways
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		return b.Submit(ctx, ingest.Message{Topic: "sensors/g1/t2/data", Payload: []byte(sample(n)), Gateway: "g1", Received: noon, Done: func(ingest.Receipt) { done.Add(1) }})
+		return b.Submit(ctx, ingest.Message{Topic: "sensors/g1/t2/data", Payload: []byte(sample(n)), Received: noon, Done: func(ingest.Receipt) { done.Add(1) }})
 	}
 	taken := 0
 	for submit(taken, 300*time.Millisecond) == nil {
@@ -141,6 +141,38 @@ func TestSubmitWaitsWhenFull(t *testing.T) {
 			t.Errorf("got %+v", r)
 		}
 	})
+}
+
+func TestSubmit_APublisherLeavesRoomForOthers(t *testing.T) {
+	cfg := ingest.DefaultConfig()
+	cfg.MaxBytes = 20 << 10
+	b := newBench(t, cfg)
+	release := b.hold()
+	defer release()
+	var done atomic.Int32
+	submit := func(gateway, sensor string, n int, patience time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		m := ingest.Message{Topic: "sensors/" + gateway + "/" + sensor + "/data", Payload: []byte(sample(n)), Gateway: gateway, Received: noon}
+		m.Done = func(ingest.Receipt) { done.Add(1) }
+		return b.Submit(ctx, m)
+	}
+	taken := 0
+	for submit("g1", "t2", taken, 300*time.Millisecond) == nil {
+		if taken++; taken > 100 {
+			t.Fatal("it takes everything")
+		}
+	}
+	for n := range 3 {
+		if err := submit("g2", "u1", n, limit); err != nil {
+			t.Fatalf("another gateway, message %d: %v", n, err)
+		}
+	}
+	release()
+	until(t, "all are done", func() bool { return int(done.Load()) == taken+3 })
+	if err := submit("g1", "t2", taken, limit); err != nil {
+		t.Errorf("when there is room again: %v", err)
+	}
 }
 
 // ledger is what a publisher knows of its readings.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 
@@ -12,6 +13,44 @@ import (
 
 // maxAlarmsPerSensor is the highest limit that the setting may ask for.
 const maxAlarmsPerSensor = 1000
+
+const (
+	// MaxEvaluations bounds a transaction of several readings: each is evaluated by every alarm that refers to its sensor, and an event
+	// counts as eventCost evaluations.
+	MaxEvaluations = 500_000
+	eventCost      = 20
+	// evaluationTimeout is well below the timeout of a transaction, so that slow alarms are told from a slow database.
+	evaluationTimeout = 10 * time.Second
+)
+
+// ErrOverload means that the alarms of a batch take more than one transaction may. Nothing of the batch was stored; write it in parts.
+var ErrOverload = errors.New("too many alarm evaluations for one transaction")
+
+// spend counts n evaluations. It returns an error when the transaction may make no more, or when ctx has ended.
+func (m *steps) spend(ctx context.Context, n int) error {
+	const interval = 1024 // of looks at ctx
+	before := m.evaluations
+	m.evaluations += n
+	switch {
+	case m.evaluations > m.maxEvaluations:
+		return ErrOverload
+	case m.evaluations/interval != before/interval:
+		return context.Cause(ctx) // nil while ctx goes on
+	}
+	return nil
+}
+
+// evaluations is how many the rows take at most, their events aside.
+func (b *batch) evaluations(rules *ruleSet) int {
+	n := 0
+	for i, alarms := 0, 0; i < len(b.rows); i++ {
+		if i == 0 || b.rows[i].sensor != b.rows[i-1].sensor {
+			alarms = len(rules.bySensor[b.rows[i].sensor])
+		}
+		n += alarms
+	}
+	return n
+}
 
 // ErrAlarmLimit is the kind of an AlarmLimitError.
 var ErrAlarmLimit = errors.New("too many alarms on one sensor")

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -27,6 +28,9 @@ type steps struct {
 	events []AlarmEvent
 	stamp  int64         // for latest
 	moved  []movedSensor // by this transaction, in order
+
+	evaluations, maxEvaluations int           // see spend
+	timeout                     time.Duration // of the evaluations
 }
 
 // step is one of them.
@@ -40,7 +44,7 @@ type step struct {
 }
 
 func newSteps(rules *ruleSet) *steps {
-	return &steps{rules: rules, alarms: map[int64]*step{}, stamp: rand.Int64()}
+	return &steps{rules: rules, alarms: map[int64]*step{}, stamp: rand.Int64(), maxEvaluations: math.MaxInt}
 }
 
 // stepAlarms steps the alarms that look at the sensors of the rows that are new, in order of time. m has those that are linked.
@@ -48,7 +52,12 @@ func (b *batch) stepAlarms(ctx context.Context, tx *sqlx.Tx, m *steps, kept *kep
 	if err := m.loadAlone(ctx, tx, kept.take(m.moved, m.rules), now); err != nil {
 		return err
 	}
-	rest := m.stepKept(b, now)
+	ctx, cancel := context.WithTimeoutCause(ctx, m.timeout, ErrOverload)
+	defer cancel()
+	rest, err := m.stepKept(ctx, b, now)
+	if err != nil {
+		return err
+	}
 	slices.SortFunc(rest, func(x, y row) int {
 		if x.micros != y.micros {
 			return cmp.Compare(x.micros, y.micros)
@@ -56,7 +65,7 @@ func (b *batch) stepAlarms(ctx context.Context, tx *sqlx.Tx, m *steps, kept *kep
 		return cmp.Compare(x.sensor, y.sensor)
 	})
 	for _, r := range rest {
-		if err := m.sample(sample(b.readings[r.reading]), now); err != nil {
+		if err := m.sample(ctx, sample(b.readings[r.reading]), now); err != nil {
 			return err
 		}
 	}
@@ -64,7 +73,7 @@ func (b *batch) stepAlarms(ctx context.Context, tx *sqlx.Tx, m *steps, kept *kep
 }
 
 // stepKept steps what is kept with the rows that change nothing that has to be written, which are nearly all, and returns the others.
-func (m *steps) stepKept(b *batch, now time.Time) (rest []row) {
+func (m *steps) stepKept(ctx context.Context, b *batch, now time.Time) (rest []row, err error) {
 	moved := m.moved
 	var last int64
 	var kept *keptSensor // nil: all that come of the sensor are returned
@@ -83,11 +92,17 @@ func (m *steps) stepKept(b *batch, now time.Time) (rest []row) {
 		if !watched || b.outcomes[r.reading] != Stored {
 			continue
 		}
-		if kept == nil || !kept.step(sample(b.readings[r.reading]), now) {
-			kept, rest = nil, append(rest, r)
+		if kept != nil {
+			if err := m.spend(ctx, len(kept.alarms)); err != nil {
+				return nil, err
+			}
+			if kept.step(sample(b.readings[r.reading]), now) {
+				continue
+			}
 		}
+		kept, rest = nil, append(rest, r)
 	}
-	return rest
+	return rest, nil
 }
 
 func (m *steps) ids() []int64 {
@@ -100,8 +115,12 @@ func (m *steps) ids() []int64 {
 }
 
 // sample steps all alarms that look at x's sensor. A rule that fails is marked and holds up nothing.
-func (m *steps) sample(x alarm.Sample, now time.Time) error {
-	for _, id := range m.rules.bySensor[x.SensorID] {
+func (m *steps) sample(ctx context.Context, x alarm.Sample, now time.Time) error {
+	ids := m.rules.bySensor[x.SensorID]
+	if err := m.spend(ctx, len(ids)); err != nil {
+		return err
+	}
+	for _, id := range ids {
 		p := m.alarms[id]
 		if p == nil {
 			if p = m.takeKept(x.SensorID, id); p == nil {
@@ -159,6 +178,7 @@ func (m *steps) move(id int64, next alarm.State, events []alarm.Event, now time.
 	p := m.alarms[id]
 	was := p.state.IsCause()
 	p.state = next
+	m.evaluations += eventCost * len(events)
 	for _, e := range events {
 		m.events = append(m.events, AlarmEvent{
 			At: e.At, AlarmID: id, SensorID: p.rule.SensorID, GatewayID: m.rules.gateways[id], Occurrence: e.Occurrence,

@@ -52,6 +52,9 @@ func (s *Store) sweepSome(ctx context.Context, now time.Time, after int64) (even
 			if !m.hasAll(rules.with([]int64{id})) {
 				continue
 			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			if err := m.tick(id, now); err != nil {
 				return err
 			}

@@ -45,7 +45,7 @@ func explain(op string, err error) error {
 }
 
 func sentinel(err error) error {
-	for _, known := range []error{ErrNotFound, ErrConflict, ErrInUse, ErrStale, ErrInvalid, ErrTooMuch, ErrUnavailable} {
+	for _, known := range []error{ErrNotFound, ErrConflict, ErrInUse, ErrStale, ErrInvalid, ErrTooMuch, ErrUnavailable, ErrOverload} {
 		if errors.Is(err, known) {
 			return nil // it says so already
 		}

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -139,10 +140,11 @@ func (m *steps) takeKept(sensor, id int64) *step {
 	if !found || m.moved[i].kept == nil {
 		return nil
 	}
-	for _, a := range m.moved[i].kept.alarms {
-		if a.id == id {
-			return &step{rule: a.rule, version: a.version, before: a.state, state: a.state}
-		}
+	alarms := m.moved[i].kept.alarms // by id: none that stands alone has a cause
+	k := sort.Search(len(alarms), func(k int) bool { return alarms[k].id >= id })
+	if k == len(alarms) || alarms[k].id != id {
+		return nil
 	}
-	return nil
+	a := &alarms[k]
+	return &step{rule: a.rule, version: a.version, before: a.state, state: a.state}
 }

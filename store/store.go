@@ -33,6 +33,7 @@ type Config struct {
 	Retention         time.Duration `mapstructure:"retention"`         // of sensors that have none of their own, the same for all instances; 0: for ever
 	Compact           bool          `mapstructure:"compact"`           // whether Compact is to be called
 	AlarmsPerSensor   int           `mapstructure:"alarms_per_sensor"` // that refer to a sensor, expressions and deviations included
+	EvaluationTimeout time.Duration `mapstructure:"-"`                 // of the alarms in one transaction; not a setting
 }
 
 // DefaultConfig is right for one instance on a small machine.
@@ -45,6 +46,7 @@ func DefaultConfig() Config {
 		Partition:         daily,
 		Compact:           true,
 		AlarmsPerSensor:   100,
+		EvaluationTimeout: evaluationTimeout,
 	}
 }
 
@@ -84,6 +86,7 @@ type Store struct {
 	rollupRest      time.Duration
 	retention       time.Duration // the default
 	alarmsPerSensor int
+	evaluationLimit time.Duration
 	compactPatience time.Duration
 	partitions      partitions
 	rules           rules
@@ -107,7 +110,8 @@ func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store
 		return nil, errors.Join(err, api.Close())
 	}
 	s := &Store{api: api, ingest: ingest, dsn: dsn, instance: rand.Int64(), log: log, rollups: cfg.Rollups, rollupRest: rollupRest, retention: cfg.Retention, compactPatience: compactPatience}
-	s.partitions.size, s.alarmsPerSensor = cfg.Partition, cfg.AlarmsPerSensor
+	s.partitions.size = cfg.Partition
+	s.alarmsPerSensor, s.evaluationLimit = cfg.AlarmsPerSensor, cfg.EvaluationTimeout
 	s.kept.bySensor = map[int64]*keptSensor{}
 	if err := s.checkServer(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())

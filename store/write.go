@@ -44,11 +44,14 @@ type Also struct {
 type Effects struct {
 	Events   []AlarmEvent
 	Presence []Presence // of gateways whose status is another one now
+
+	Evaluations int // of alarms, as MaxEvaluations counts them
 }
 
 // Write stores readings in one transaction, moves latest forward, steps the alarms that look at their sensors, and returns one
 // outcome for each, in order. also is called in the transaction, with the outcomes. A batch that failed may be written again as it
-// is, also when it is not known whether it was committed: what it stored then is Duplicate, and it has no other effects.
+// is, also when it is not known whether it was committed: what it stored then is Duplicate, and it has no other effects. One whose
+// alarms take too many evaluations, or too long, is ErrOverload.
 func (s *Store) Write(ctx context.Context, rs []Reading, also func([]Outcome) Also) ([]Outcome, Effects, error) {
 	if err := s.partitions.ensure(ctx, s.ingest, rs); err != nil {
 		return nil, Effects{}, explain("partition", err)
@@ -77,8 +80,16 @@ func (s *Store) write(ctx context.Context, rs []Reading, also func([]Outcome) Al
 }
 
 func (s *Store) writeBatch(ctx context.Context, b *batch, also func([]Outcome) Also, wary bool) (effects Effects, err error) {
+	var m *steps
 	err = s.withRules(ctx, s.ingest, func(tx *sqlx.Tx, rules *ruleSet) error {
 		b.reset()
+		m = newSteps(rules)
+		m.timeout = s.evaluationLimit
+		if len(b.rows) > 1 {
+			if m.maxEvaluations = MaxEvaluations; b.evaluations(rules) > MaxEvaluations {
+				return ErrOverload
+			}
+		}
 		if err := b.insert(ctx, tx, wary); err != nil {
 			return err
 		}
@@ -87,7 +98,6 @@ func (s *Store) writeBatch(ctx context.Context, b *batch, also func([]Outcome) A
 				return err
 			}
 		}
-		m := newSteps(rules)
 		if err := b.move(ctx, tx, m, &s.kept); err != nil {
 			return err
 		}
@@ -99,15 +109,18 @@ func (s *Store) writeBatch(ctx context.Context, b *batch, also func([]Outcome) A
 		if effects.Presence, err = s.setPresence(ctx, tx, a.Presence); err != nil {
 			return err
 		}
-		effects.Events = m.events
+		effects.Events, effects.Evaluations = m.events, m.evaluations
 		if err := m.write(ctx, tx); err != nil {
 			return err
 		}
 		s.kept.keep(m) // before the commit, behind which the next batch may look for it
 		return nil
 	})
-	if err == nil && wary {
+	switch {
+	case err == nil && wary:
 		s.wary.learn(b.repeated)
+	case err != nil && ctx.Err() != nil && m != nil && m.evaluations > MaxEvaluations: // a single reading of very many alarms
+		err = fmt.Errorf("%w: %w", ErrOverload, err)
 	}
 	return effects, err
 }

@@ -53,9 +53,10 @@ func lagRule(limit time.Duration) alarm.Rule {
 	return alarm.Rule{
 		Name: "Readings are stored late", Kind: alarm.Threshold, Severity: alarm.Major,
 		Limits: &alarm.Limits{High: &alarm.Limit{Value: limit.Seconds()}}, Deadband: &alarm.Deadband{Value: limit.Seconds() / 2},
-		Labels:            map[string]string{system: "ingest_lag"},
-		Message:           "The oldest message has waited {value} s to be stored",
-		RecommendedAction: "Look at the database: its disk, its locks, its processors. Nothing is lost; gateways wait.",
+		Labels:  map[string]string{system: "ingest_lag"},
+		Message: "The oldest message has waited {value} s to be stored",
+		RecommendedAction: "Look at the database: its disk, its locks, its processors; and at oei_ingest_split_total, which rises when a sensor has too " +
+			"many alarms. Nothing is lost; gateways wait.",
 	}
 }
 

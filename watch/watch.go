@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/oei-ms/oei-ms/alarm"
@@ -18,6 +19,8 @@ const (
 	unchanged, longUnchanged = time.Minute, 15 * time.Minute
 	// mostMade is how many sensors are made at once; the others have to wait for the next time.
 	mostMade = 500
+	// maxTogether is how many readings one transaction stores: with as many alarms as may be on each, it can evaluate them all.
+	maxTogether = 100
 )
 
 // Watcher looks again and again. Of several instances one does so in each interval, for all.
@@ -99,9 +102,20 @@ func (w *Watcher) look(ctx context.Context) error {
 			})
 		}
 	}
-	outcomes, effects, err := w.store.Write(ctx, rs, func([]store.Outcome) store.Also {
-		return store.Also{Presence: []store.Presence{{GatewayID: c.Own, Status: "online", At: c.At}}}
-	})
+	if _, err := w.store.SetPresence(ctx, []store.Presence{{GatewayID: c.Own, Status: "online", At: c.At}}); err != nil {
+		return err
+	}
+	for some := range slices.Chunk(rs, maxTogether) {
+		if err := w.write(ctx, some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write stores readings and tells of those that are new.
+func (w *Watcher) write(ctx context.Context, rs []store.Reading) error {
+	outcomes, effects, err := w.store.Write(ctx, rs, func([]store.Outcome) store.Also { return store.Also{} })
 	if err != nil {
 		return err
 	}

@@ -430,6 +430,7 @@ func (e DependencyKind) Valid() bool {
 // Defines values for DependencyName.
 const (
 	DependencyNameDatabase DependencyName = "database"
+	DependencyNameIngest   DependencyName = "ingest"
 	DependencyNameMqtt     DependencyName = "mqtt"
 	DependencyNameRedis    DependencyName = "redis"
 )
@@ -438,6 +439,8 @@ const (
 func (e DependencyName) Valid() bool {
 	switch e {
 	case DependencyNameDatabase:
+		return true
+	case DependencyNameIngest:
 		return true
 	case DependencyNameMqtt:
 		return true
@@ -678,6 +681,7 @@ func (e ReadinessStatus) Valid() bool {
 
 // Defines values for RejectReason.
 const (
+	RejectReasonAlarmOverload   RejectReason = "alarm_overload"
 	RejectReasonDatabaseRefused RejectReason = "database_refused"
 	RejectReasonFutureTimestamp RejectReason = "future_timestamp"
 	RejectReasonInactive        RejectReason = "inactive"
@@ -691,6 +695,8 @@ const (
 // Valid indicates whether the value is a known member of the RejectReason enum.
 func (e RejectReason) Valid() bool {
 	switch e {
+	case RejectReasonAlarmOverload:
+		return true
 	case RejectReasonDatabaseRefused:
 		return true
 	case RejectReasonFutureTimestamp:
@@ -732,6 +738,7 @@ func (e RejectionPayloadEncoding) Valid() bool {
 
 // Defines values for RejectionReason.
 const (
+	RejectionReasonAlarmOverload    RejectionReason = "alarm_overload"
 	RejectionReasonConflict         RejectionReason = "conflict"
 	RejectionReasonDatabaseRefused  RejectionReason = "database_refused"
 	RejectionReasonExpired          RejectionReason = "expired"
@@ -753,6 +760,8 @@ const (
 // Valid indicates whether the value is a known member of the RejectionReason enum.
 func (e RejectionReason) Valid() bool {
 	switch e {
+	case RejectionReasonAlarmOverload:
+		return true
 	case RejectionReasonConflict:
 		return true
 	case RejectionReasonDatabaseRefused:
@@ -1951,8 +1960,10 @@ type Dependency struct {
 	Kind DependencyKind `json:"kind"`
 
 	// LatencyMs How long the check took.
-	LatencyMs float64        `json:"latency_ms"`
-	Name      DependencyName `json:"name"`
+	LatencyMs float64 `json:"latency_ms"`
+
+	// Name Ingest is down while a message waits for more than 30 s to be stored.
+	Name DependencyName `json:"name"`
 
 	// Required Whether the service is of use without it.
 	Required bool            `json:"required"`
@@ -1962,7 +1973,7 @@ type Dependency struct {
 // DependencyKind Part of this process and its children, or a service of its own.
 type DependencyKind string
 
-// DependencyName defines model for Dependency.Name.
+// DependencyName Ingest is down while a message waits for more than 30 s to be stored.
 type DependencyName string
 
 // DependencyState defines model for Dependency.State.
@@ -2650,7 +2661,8 @@ type RefreshRequest struct {
 }
 
 // RejectReason Why a reading is refused: no such sensor, or it is the server's own; it or its gateway is not in use; more than 5 min ahead of our clock; older
-// than the server takes or the sensor keeps; not a finite number; quality and status code say different things; the database will not have it.
+// than the server takes or the sensor keeps; not a finite number; quality and status code say different things; its sensor's alarms take
+// too many evaluations; the database will not have it.
 type RejectReason string
 
 // Rejection Example: {"count":3,"detail":"member \"Value\" must be written \"value\"","first_at":"2026-01-02T03:04:05.678900Z","folded":false,"gateway":"press-line-1","gateway_id":1,"id":7,"last_at":"2026-01-02T03:05:05.678900Z","payload":"{\"Value\": 21.5}","payload_encoding":"text","payload_size":15,"reason":"malformed","topic":"sensors/press-line-1/t1/data"}
@@ -2689,7 +2701,7 @@ type Rejection struct {
 	// Reason Why something is refused. Of the whole payload: not a topic for readings or status; not strict JSON of the known shape; over
 	// the size. Of what it names: a gateway or sensor that is not registered, that is another gateway's, or that is not in use.
 	// Of a sample: its value, timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value is
-	// stored for its instant; the database will not have it.
+	// stored for its instant; the alarms of its sensor take too many evaluations; the database will not have it.
 	Reason RejectionReason `json:"reason"`
 
 	// Topic Its first 512 bytes, at most.
@@ -2702,7 +2714,7 @@ type RejectionPayloadEncoding string
 // RejectionReason Why something is refused. Of the whole payload: not a topic for readings or status; not strict JSON of the known shape; over
 // the size. Of what it names: a gateway or sensor that is not registered, that is another gateway's, or that is not in use.
 // Of a sample: its value, timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value is
-// stored for its instant; the database will not have it.
+// stored for its instant; the alarms of its sensor take too many evaluations; the database will not have it.
 type RejectionReason string
 
 // RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
@@ -3136,7 +3148,8 @@ type WriteResult struct {
 	Detail *string `json:"detail,omitempty"`
 
 	// Reason Why a reading is refused: no such sensor, or it is the server's own; it or its gateway is not in use; more than 5 min ahead of our clock; older
-	// than the server takes or the sensor keeps; not a finite number; quality and status code say different things; the database will not have it.
+	// than the server takes or the sensor keeps; not a finite number; quality and status code say different things; its sensor's alarms take
+	// too many evaluations; the database will not have it.
 	Reason *RejectReason     `json:"reason,omitempty"`
 	Status WriteResultStatus `json:"status"`
 }
@@ -4846,6 +4859,11 @@ type ClientInterface interface {
 	// At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
 	// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
 	//
+	// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to its sensor, and 20 for each event. A
+	// message or bulk write that takes more is stored in several transactions, its readings in order of time, and acknowledged after the
+	// last; messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all is stored up to there, and the
+	// rest of its readings are rejected as `alarm_overload`.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/alarms (the `CreateAlarm` operationId).
@@ -4860,6 +4878,11 @@ type ClientInterface interface {
 	// published after the answer is judged by the rule, at every instance.
 	// At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
 	// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
+	//
+	// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to its sensor, and 20 for each event. A
+	// message or bulk write that takes more is stored in several transactions, its readings in order of time, and acknowledged after the
+	// last; messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all is stored up to there, and the
+	// rest of its readings are rejected as `alarm_overload`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5853,6 +5876,11 @@ func (c *Client) ListAlarms(ctx context.Context, params *ListAlarmsParams, reqEd
 // At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
 // expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
 //
+// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to its sensor, and 20 for each event. A
+// message or bulk write that takes more is stored in several transactions, its readings in order of time, and acknowledged after the
+// last; messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all is stored up to there, and the
+// rest of its readings are rejected as `alarm_overload`.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/alarms (the `CreateAlarm` operationId).
@@ -5877,6 +5905,11 @@ func (c *Client) CreateAlarmWithBody(ctx context.Context, contentType string, bo
 // published after the answer is judged by the rule, at every instance.
 // At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
 // expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
+//
+// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to its sensor, and 20 for each event. A
+// message or bulk write that takes more is stored in several transactions, its readings in order of time, and acknowledged after the
+// last; messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all is stored up to there, and the
+// rest of its readings are rejected as `alarm_overload`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -12526,6 +12559,11 @@ type ClientWithResponsesInterface interface {
 	// At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
 	// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
 	//
+	// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to its sensor, and 20 for each event. A
+	// message or bulk write that takes more is stored in several transactions, its readings in order of time, and acknowledged after the
+	// last; messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all is stored up to there, and the
+	// rest of its readings are rejected as `alarm_overload`.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/alarms (the `CreateAlarm` operationId).
@@ -12540,6 +12578,11 @@ type ClientWithResponsesInterface interface {
 	// published after the answer is judged by the rule, at every instance.
 	// At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
 	// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
+	//
+	// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to its sensor, and 20 for each event. A
+	// message or bulk write that takes more is stored in several transactions, its readings in order of time, and acknowledged after the
+	// last; messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all is stored up to there, and the
+	// rest of its readings are rejected as `alarm_overload`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -20005,6 +20048,11 @@ func (c *ClientWithResponses) ListAlarmsWithResponse(ctx context.Context, params
 // At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
 // expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
 //
+// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to its sensor, and 20 for each event. A
+// message or bulk write that takes more is stored in several transactions, its readings in order of time, and acknowledged after the
+// last; messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all is stored up to there, and the
+// rest of its readings are rejected as `alarm_overload`.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/alarms (the `CreateAlarm` operationId).
@@ -20025,6 +20073,11 @@ func (c *ClientWithResponses) CreateAlarmWithBodyWithResponse(ctx context.Contex
 // published after the answer is judged by the rule, at every instance.
 // At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
 // expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
+//
+// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to its sensor, and 20 for each event. A
+// message or bulk write that takes more is stored in several transactions, its readings in order of time, and acknowledged after the
+// last; messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all is stored up to there, and the
+// rest of its readings are rejected as `alarm_overload`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -810,6 +810,11 @@ export const listAlarms = <ThrowOnError extends boolean = false>(options?: Optio
  * At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
  * expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
  *
+ * A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to its sensor, and 20 for each event. A
+ * message or bulk write that takes more is stored in several transactions, its readings in order of time, and acknowledged after the
+ * last; messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all is stored up to there, and the
+ * rest of its readings are rejected as `alarm_overload`.
+ *
  */
 export const createAlarm = <ThrowOnError extends boolean = false>(options: Options<CreateAlarmData, ThrowOnError>) => (options.client ?? client).post<CreateAlarmResponses, CreateAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],

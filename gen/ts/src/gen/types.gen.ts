@@ -765,7 +765,8 @@ export type WriteResult = {
 
 /**
  * Why a reading is refused: no such sensor, or it is the server's own; it or its gateway is not in use; more than 5 min ahead of our clock; older
- * than the server takes or the sensor keeps; not a finite number; quality and status code say different things; the database will not have it.
+ * than the server takes or the sensor keeps; not a finite number; quality and status code say different things; its sensor's alarms take
+ * too many evaluations; the database will not have it.
  *
  */
 export const RejectReason = {
@@ -776,12 +777,14 @@ export const RejectReason = {
     TOO_OLD: 'too_old',
     INVALID_VALUE: 'invalid_value',
     INVALID_QUALITY: 'invalid_quality',
+    ALARM_OVERLOAD: 'alarm_overload',
     DATABASE_REFUSED: 'database_refused'
 } as const;
 
 /**
  * Why a reading is refused: no such sensor, or it is the server's own; it or its gateway is not in use; more than 5 min ahead of our clock; older
- * than the server takes or the sensor keeps; not a finite number; quality and status code say different things; the database will not have it.
+ * than the server takes or the sensor keeps; not a finite number; quality and status code say different things; its sensor's alarms take
+ * too many evaluations; the database will not have it.
  *
  */
 export type RejectReason = typeof RejectReason[keyof typeof RejectReason];
@@ -839,7 +842,7 @@ export type Rejection = {
  * Why something is refused. Of the whole payload: not a topic for readings or status; not strict JSON of the known shape; over
  * the size. Of what it names: a gateway or sensor that is not registered, that is another gateway's, or that is not in use.
  * Of a sample: its value, timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value is
- * stored for its instant; the database will not have it.
+ * stored for its instant; the alarms of its sensor take too many evaluations; the database will not have it.
  *
  */
 export const RejectionReason = {
@@ -858,6 +861,7 @@ export const RejectionReason = {
     TOO_OLD: 'too_old',
     EXPIRED: 'expired',
     CONFLICT: 'conflict',
+    ALARM_OVERLOAD: 'alarm_overload',
     DATABASE_REFUSED: 'database_refused'
 } as const;
 
@@ -865,7 +869,7 @@ export const RejectionReason = {
  * Why something is refused. Of the whole payload: not a topic for readings or status; not strict JSON of the known shape; over
  * the size. Of what it names: a gateway or sensor that is not registered, that is another gateway's, or that is not in use.
  * Of a sample: its value, timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value is
- * stored for its instant; the database will not have it.
+ * stored for its instant; the alarms of its sensor take too many evaluations; the database will not have it.
  *
  */
 export type RejectionReason = typeof RejectionReason[keyof typeof RejectionReason];
@@ -1960,7 +1964,10 @@ export type Health = {
 };
 
 export type Dependency = {
-    name: 'database' | 'mqtt' | 'redis';
+    /**
+     * Ingest is down while a message waits for more than 30 s to be stored.
+     */
+    name: 'database' | 'ingest' | 'mqtt' | 'redis';
     /**
      * Part of this process and its children, or a service of its own.
      */
