@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -129,23 +130,11 @@ func newHistoryRequest(p api.GetHistoryParams) (*historyRequest, error) {
 	} else {
 		h.interval, _ = store.ParseInterval(string(*p.Interval)) // the contract has checked it
 	}
-	if p.Limit != nil {
-		end := h.interval.Upto(h.start, *p.Limit)
-		h.next = end.Before(h.end)
-		h.end = earlier(h.end, end)
-	} else if h.interval.Buckets(h.start, h.end)-2 > most {
+	h.bounds, h.next = h.interval.Bounds(h.start, h.end, h.zone, min(most, cmp.Or(orZero(p.Limit), most)))
+	if h.next && p.Limit == nil {
 		return nil, tooFine(h.start, h.end, h.zone, len(h.sensors))
 	}
-	if h.bounds, err = h.interval.Bounds(h.start, h.end, h.zone); err != nil {
-		return nil, err
-	}
-	switch n := len(h.bounds) - 1; {
-	case p.Limit != nil && n > *p.Limit:
-		h.bounds = h.bounds[:*p.Limit+1]
-		h.end, h.next = h.bounds[*p.Limit], true
-	case n > most:
-		return nil, tooFine(h.start, h.end, h.zone, len(h.sensors))
-	}
+	h.end = earlier(h.end, h.bounds[len(h.bounds)-1])
 	return h, nil
 }
 

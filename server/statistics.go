@@ -32,20 +32,18 @@ func (s *Server) GetStatistics(ctx context.Context, req api.GetStatisticsRequest
 	var interval store.Interval
 	if p.Interval != nil {
 		interval, _ = store.ParseInterval(string(*p.Interval)) // the contract has checked it
-		if most := mostStatistics / len(sensors); interval.Buckets(p.Start, p.End)-2 > most {
-			reason := fmt.Sprintf("gives more than %d statistics; use ", mostStatistics)
-			if i, ok := store.IntervalFor(p.Start, p.End, zone, most); ok {
-				reason += i.String() + " or longer, "
-			}
-			if len(sensors) > 1 {
-				reason += "fewer sensors, "
-			}
-			return nil, invalid("interval", reason+"or a shorter range")
-		}
 	}
-	bounds, err := interval.Bounds(p.Start, p.End, zone)
-	if err != nil {
-		return nil, err
+	most := mostStatistics / len(sensors)
+	bounds, more := interval.Bounds(p.Start, p.End, zone, most)
+	if more {
+		reason := fmt.Sprintf("gives more than %d statistics; use ", mostStatistics)
+		if i, ok := store.IntervalFor(p.Start, p.End, zone, most); ok {
+			reason += i.String() + " or longer, "
+		}
+		if len(sensors) > 1 {
+			reason += "fewer sensors, "
+		}
+		return nil, invalid("interval", reason+"or a shorter range")
 	}
 	names := p.Percentiles
 	if len(names) == 0 {
@@ -114,7 +112,7 @@ func statisticsJSON(b store.Bucket, names []string, start, end time.Time) api.St
 		Start: b.Start.UTC(), End: b.End.UTC(), Count: b.Readings, Usable: b.Usable, Min: valueJSON(b.Min), Max: valueJSON(b.Max),
 		Sum: valueJSON(b.Sum), Avg: valueJSON(b.Avg()), TimeWeightedAvg: valueJSON(b.TimeWeighted), Stddev: valueJSON(b.Stddev()),
 		Delta: valueJSON(b.Last - b.First), Percentiles: map[string]float64{}, PercentGood: b.PercentGood(), Gaps: b.Gaps,
-		LongestGapSeconds: b.LongestGap.Seconds(), Rate: float64(b.Readings) / to.Sub(from).Seconds(),
+		LongestGapSeconds: b.LongestGap.Seconds(), Rate: float64(b.Readings) / seconds(from, to),
 		First: nullable.NewNullNullable[api.Instant](), Last: nullable.NewNullNullable[api.Instant](),
 	}
 	for i, v := range b.Percentiles {

@@ -87,13 +87,16 @@ func (t *table) slope(column []float64, there []bool) {
 		}
 		for m := before + 1; before >= 0 && m < n; m++ {
 			if !there[m] {
-				part := float64(t.starts[m].Sub(t.starts[before])) / float64(t.starts[n].Sub(t.starts[before]))
+				part := seconds(t.starts[before], t.starts[m]) / seconds(t.starts[before], t.starts[n])
 				column[m] = column[before] + part*(column[n]-column[before])
 			}
 		}
 		before = n
 	}
 }
+
+// seconds are those from one instant to another, also where they are too far apart for a time.Duration.
+func seconds(from, to time.Time) float64 { return float64(to.UnixMicro()-from.UnixMicro()) / 1e6 }
 
 // aggregate is a of b; nil has no readings.
 func aggregate(a api.Aggregate, b *store.Bucket) float64 {

@@ -15,7 +15,6 @@ var (
 	Int16s      = int16s
 	Explain     = explain
 	ID          = id
-	BoundsFrom  = boundsFrom
 )
 
 // Connector is connector without parameters.

@@ -7,10 +7,11 @@ import (
 )
 
 // Interval is the width of a bucket. Buckets are those of a clock on the wall: up to an hour they begin where the hour does, up to
-// a day at midnight, weeks on Monday, months on their first. The zero Interval is one bucket, the whole range.
+// a day at midnight, weeks on Monday, months on their first. They follow each other without hole or overlap, and none is longer
+// than its width and what the clock is set back in it. The zero Interval is one bucket, the whole range.
 type Interval struct {
 	name    string
-	width   time.Duration // at least about so long
+	width   time.Duration // at most so long, but for what the clock is set back
 	hours   int           // of the day, where it is more than one
 	monthly bool
 	weekly  bool
@@ -39,7 +40,7 @@ var intervals = []Interval{
 	{name: "12h", width: 12 * time.Hour, hours: 12},
 	{name: "1d", width: day, hours: 24},
 	{name: "1w", width: 7 * day, weekly: true},
-	{name: "1mo", width: 28 * day, monthly: true},
+	{name: "1mo", width: 31 * day, monthly: true},
 }
 
 // ParseInterval is the reverse of String.
@@ -55,133 +56,126 @@ func ParseInterval(name string) (Interval, bool) {
 // IntervalFor returns the finest interval that cuts [start, end) into at most so many buckets, if there is one.
 func IntervalFor(start, end time.Time, zone *time.Location, buckets int) (Interval, bool) {
 	for _, i := range intervals {
-		if i.Buckets(start, end)-2 > buckets {
-			continue
+		if i.estimate(start, end)-2 > buckets {
+			continue // far too fine, which need not be found out one bucket at a time
 		}
-		if bounds, err := i.Bounds(start, end, zone); err == nil && len(bounds)-1 <= buckets {
+		if _, more := i.Bounds(start, end, zone, buckets); !more {
 			return i, true
 		}
 	}
 	return Interval{}, false
 }
 
-// Upto returns what is at or behind the end of so many buckets from start on, and not far behind it.
-func (i Interval) Upto(start time.Time, buckets int) time.Time {
-	return start.Add(time.Duration(min(int64(buckets+2)*int64(i.width)/28*32, int64(100000*day))))
-}
-
 // String is the interval as the contract has it, such as 15m.
 func (i Interval) String() string { return i.name }
 
-// Buckets is how many buckets [start, end) has at most.
-func (i Interval) Buckets(start, end time.Time) int {
-	if i.width == 0 || !end.After(start) {
-		return 1
-	}
+// estimate returns how many buckets [start, end) has at least, and two more.
+func (i Interval) estimate(start, end time.Time) int {
 	n := (end.Unix()-start.Unix())/int64(i.width/time.Second) + 2
-	return int(min(n, 1<<40))
+	return int(min(max(n, 2), 1<<30))
 }
 
-// mostBounds is more than any answer has.
-const mostBounds = 1 << 20
+// firstTime and lastTime are the first and the last microsecond that RFC 3339 can write.
+var (
+	firstTime = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
+	lastTime  = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
+)
 
-// Bounds returns where the buckets of [start, end) begin, and where the last one ends: always two instants or more. Too many are an
-// error, see Buckets, and so is a zone whose clock stands still.
-func (i Interval) Bounds(start, end time.Time, zone *time.Location) ([]time.Time, error) {
+// Bounds returns where the buckets of [start, end) begin, and where the last one ends: two instants or more. It stops after the
+// given number of buckets; more tells that [start, end) goes on there. Bounds stay within the years 1 to 9999.
+func (i Interval) Bounds(start, end time.Time, zone *time.Location, buckets int) (bounds []time.Time, more bool) {
 	if i.width == 0 {
-		return []time.Time{start, end}, nil
+		return []time.Time{start, end}, false
 	}
-	most := min(2*i.Buckets(start, end), mostBounds) // a change of the clock cuts one more off, and is a rare thing
-	bounds, err := boundsFrom(i.floor(start, zone), end, most, func(at time.Time) time.Time { return i.next(at, zone) })
-	if err != nil {
-		return nil, fmt.Errorf("buckets of %s in %s: %w", i, zone, err)
-	}
-	return bounds, nil
-}
-
-// boundsFrom returns at and what next makes of it and so on, up to the first that is not before end.
-func boundsFrom(at, end time.Time, most int, next func(time.Time) time.Time) ([]time.Time, error) {
-	bounds := append(make([]time.Time, 0, min(most/2, 1<<12)+2), at)
-	for range most {
-		before := at
-		if at = next(before); !at.After(before) {
-			return nil, fmt.Errorf("%v is not after %v", at, before)
-		}
-		if bounds = append(bounds, at); !at.Before(end) {
-			return bounds, nil
+	at := i.floor(start, zone)
+	bounds = append(make([]time.Time, 0, min(buckets, i.estimate(start, end))+1), later(at, firstTime))
+	for range buckets {
+		at = i.next(at, zone)
+		if bounds = append(bounds, earlier(at, lastTime)); !at.Before(end) {
+			return bounds, false
 		}
 	}
-	return nil, fmt.Errorf("there are more than %d", most)
+	return bounds, true
 }
 
 // floor returns the start of the bucket that t is in.
 func (i Interval) floor(t time.Time, zone *time.Location) time.Time {
 	t = t.In(zone)
-	year, month, d := t.Date()
-	switch {
-	case i.monthly:
-		return midnight(year, month, 1, zone)
-	case i.weekly:
-		return midnight(year, month, d-(int(t.Weekday())+6)%7, zone)
-	case i.hours == 24:
-		return midnight(year, month, d, zone)
-	case i.hours > 0:
-		at := time.Date(year, month, d, t.Hour()/i.hours*i.hours, 0, 0, 0, zone)
-		if first := midnight(year, month, d, zone); at.After(t) || at.Before(first) { // the hour does not exist, or twice
-			return first
+	if i.width <= time.Hour {
+		return i.mark(t)
+	}
+	const settled = 3 * day // a clock that is set back repeats a day at most: by then it shows what it has not shown before
+	for at := t.Add(-i.width - settled); ; {
+		next := i.next(at, zone)
+		if next.After(t) {
+			return at
 		}
-		return at
+		at = next
 	}
-	changed, _ := t.ZoneBounds()
-	return later(i.mark(t), changed)
 }
 
-// mark returns the last mark of the clock before or at t, which may be from before the clock was changed to what it shows at t.
+// mark returns the last mark of the clock before or at t, but not one from before the clock was set to what it shows at t.
 func (i Interval) mark(t time.Time) time.Time {
-	_, offset := t.Zone()
-	into := (t.UnixMicro() + int64(offset)*1e6) % i.width.Microseconds()
-	if into < 0 {
-		into += i.width.Microseconds()
+	shown := wall(t)
+	at := t.Add(shown.Truncate(i.width).Sub(shown))
+	for begin, _ := t.ZoneBounds(); !begin.IsZero() && begin.After(at); begin, _ = t.ZoneBounds() {
+		if t = begin.Add(-1); offset(t) != offset(begin) {
+			return begin
+		}
 	}
-	return time.UnixMicro(t.UnixMicro() - into).In(t.Location())
+	return at
 }
 
-// next returns the start of the bucket behind the one that begins at t.
+// next returns the start of the bucket after the one that begins at t. Up to an hour that is the next mark of the clock, or when
+// the clock is set. A longer bucket ends when the clock first shows its end or skips it, so that one which it is set back in is
+// longer by as much.
 func (i Interval) next(t time.Time, zone *time.Location) time.Time {
 	t = t.In(zone)
-	year, month, d := t.Date()
-	switch {
-	case i.monthly:
-		return midnight(year, month+1, 1, zone)
-	case i.weekly:
-		return midnight(year, month, d+7, zone)
-	case i.hours == 24:
-		return midnight(year, month, d+1, zone)
-	case i.hours > 0:
-		if tomorrow := t.Hour()/i.hours*i.hours + i.hours; tomorrow < 24 {
-			if at := time.Date(year, month, d, tomorrow, 0, 0, 0, zone); at.After(t) {
-				return at
-			}
+	until := i.end(wall(t))
+	for {
+		at := t.Add(until.Sub(wall(t)))
+		change := nextChange(t)
+		if change.IsZero() || at.Before(change) {
+			return at
 		}
-		return midnight(year, month, d+1, zone)
+		set := offset(change) != offset(t)
+		if t = change; !wall(t).Before(until) || set && i.width <= time.Hour {
+			return t
+		}
 	}
-	at := i.mark(t).Add(i.width)
-	if _, changes := t.ZoneBounds(); !changes.IsZero() && changes.Before(at) {
-		return changes
-	}
-	return at
 }
 
-// midnight is when the day begins: where the clock skips midnight, when it does so.
-func midnight(year int, month time.Month, d int, zone *time.Location) time.Time {
-	noon := time.Date(year, month, d, 12, 0, 0, 0, zone)
-	at := time.Date(year, month, d, 0, 0, 0, 0, zone)
-	if at.Day() != noon.Day() {
-		if _, end := at.ZoneBounds(); !end.IsZero() {
-			return end
+// nextChange returns when the zone of t next changes after t, maybe only its name; zero: never. In years that a rule stands for, after
+// 2037, the standard library takes a year to be 365 days long, and on the last day of a leap year tells of a change that has been.
+func nextChange(t time.Time) time.Time {
+	for probe := t; ; probe = probe.Add(day) {
+		if _, change := probe.ZoneBounds(); change.IsZero() || change.After(t) {
+			return change
 		}
 	}
-	return at
+}
+
+// end returns what the clock shows at the end of the bucket in which it shows w.
+func (i Interval) end(w time.Time) time.Time {
+	year, month, d := w.Date()
+	switch {
+	case i.monthly:
+		return time.Date(year, month+1, 1, 0, 0, 0, 0, time.UTC)
+	case i.weekly:
+		return time.Date(year, month, d-(int(w.Weekday())+6)%7+7, 0, 0, 0, 0, time.UTC)
+	case i.hours > 0:
+		return time.Date(year, month, d, w.Hour()/i.hours*i.hours+i.hours, 0, 0, 0, time.UTC)
+	}
+	return w.Truncate(i.width).Add(i.width)
+}
+
+// wall returns what the clock shows at t, as a time of UTC.
+func wall(t time.Time) time.Time { return t.UTC().Add(time.Duration(offset(t)) * time.Second) }
+
+// offset is that of the clock at t from UTC, in seconds.
+func offset(t time.Time) int {
+	_, seconds := t.Zone()
+	return seconds
 }
 
 // Zone returns the time zone of a name of the IANA database, or ErrInvalid.

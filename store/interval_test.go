@@ -57,7 +57,7 @@ func TestADayIsWhatHasItsDate(t *testing.T) {
 func TestBucketsFollowEachOther(t *testing.T) {
 	for _, c := range changes {
 		place := zone(t, c.zone)
-		for _, width := range []string{"1m", "15m", "1h", "2h", "3h", "6h", "12h", "1d", "1w", "1mo"} {
+		for _, width := range []string{"1m", "15m", "1h", "2h", "3h", "4h", "6h", "8h", "12h", "1d", "1w", "1mo"} {
 			for hour := range 72 {
 				start := instant(t, c.day+"T00:00:00Z").Add(time.Duration(hour-36)*time.Hour + 17*time.Minute)
 				bounds := boundsOf(t, width, start, start.Add(30*time.Hour), place)
@@ -74,27 +74,29 @@ func TestBucketsFollowEachOther(t *testing.T) {
 	}
 }
 
-// A clock that stands still, or goes by less than it should, costs an error and not all the memory there is.
-func TestBucketsEnd(t *testing.T) {
+// There are no more buckets than asked for, however wide they are and however many they could be.
+func TestIntervalBounds_StopAfterSoManyBuckets(t *testing.T) {
 	start := instant(t, "2026-03-01T00:00:00Z")
 	for name, tt := range map[string]struct {
-		step time.Duration
-		most int
-		want bool
+		width     string
+		end       time.Time
+		most      int
+		want      int
+		more      bool
+		wantUntil time.Time
 	}{
-		"as many as there may be":     {time.Minute, 60, true},
-		"more":                        {time.Minute, 59, false},
-		"a clock that stands still":   {0, 1 << 40, false},
-		"a clock that goes backwards": {-time.Minute, 1 << 40, false},
-		"a clock that hardly goes":    {time.Nanosecond, 100, false},
+		"as many as there are":         {"1m", start.Add(time.Hour), 60, 60, false, start.Add(time.Hour)},
+		"fewer":                        {"1m", start.Add(time.Hour), 59, 59, true, start.Add(59 * time.Minute)},
+		"a year of seconds":            {"1s", start.AddDate(1, 0, 0), 50000, 50000, true, start.Add(50000 * time.Second)},
+		"months beyond an int64":       {"1mo", start.AddDate(1, 0, 0), 50000, 12, false, start.AddDate(1, 0, 0)},
+		"weeks beyond an int64":        {"1w", start.AddDate(0, 0, 1), 1 << 60, 1, false, start.AddDate(0, 0, 1)},
+		"months of thousands of years": {"1mo", start.AddDate(7900, 0, 0), 50000, 50000, true, start.AddDate(0, 50000, 0)},
+		"all the time there is":        {"1mo", start.AddDate(7973, 0, 0), 1 << 20, 95676, false, start.AddDate(7973, 0, 0)},
 	} {
-		got, err := store.BoundsFrom(start, start.Add(time.Hour), tt.most, func(at time.Time) time.Time { return at.Add(tt.step) })
-		if (err == nil) != tt.want || len(got) > tt.most+1 {
-			t.Errorf("%s: got %d bounds and %v", name, len(got), err)
+		bounds, more := interval(t, tt.width).Bounds(start, tt.end, time.UTC, tt.most)
+		if last := bounds[len(bounds)-1]; len(bounds)-1 != tt.want || more != tt.more || !last.Equal(tt.wantUntil) {
+			t.Errorf("%s: got %d buckets until %v, more %t, want %d until %v, more %t", name, len(bounds)-1, last, more, tt.want, tt.wantUntil, tt.more)
 		}
-	}
-	if got, err := interval(t, "1s").Bounds(start, start.AddDate(1, 0, 0), time.UTC); err == nil {
-		t.Errorf("a year of seconds: got %d bounds, want an error", len(got))
 	}
 }
 

@@ -56,8 +56,8 @@ type shapePlan struct {
 
 const (
 	// leastMinutes and leastHours is how wide a bin has to be to be made up of whole minutes or hours, which makes it wider still.
-	leastMinutes = 5 * time.Minute
-	leastHours   = 3 * time.Hour
+	leastMinutes = 5 * 60e6
+	leastHours   = 3 * 3600e6
 )
 
 func (q ShapeQuery) plan(rollups bool) shapePlan {
@@ -66,18 +66,18 @@ func (q ShapeQuery) plan(rollups bool) shapePlan {
 		n *= 4
 	}
 	p := shapePlan{source: Raw, origin: instantOf(q.Start), bins: max((n-2)/2, 1), most: n} // the first and the last reading are picked besides
-	width := q.End.Sub(q.Start)/time.Duration(p.bins) + time.Microsecond
-	if from, to := wholeHours(q.Start, q.End); rollups && width >= leastMinutes && to.Sub(from) >= leastRolled {
+	start, end := instantOf(q.Start), instantOf(q.End)
+	p.width = (end-start)/instant(p.bins) + 1
+	if from, to := wholeHours(q.Start, q.End); rollups && p.width >= leastMinutes && to.Sub(from) >= leastRolled {
 		unit := time.Minute
 		p.source = ByMinute
-		if width >= leastHours {
+		if p.width >= leastHours {
 			unit, p.source = time.Hour, ByHour
 		}
-		origin := q.Start.UTC().Truncate(unit)
-		p.origin = instantOf(origin)
-		width = (q.End.Sub(origin)/time.Duration(p.bins) + unit - 1).Truncate(unit)
+		p.origin = instantOf(q.Start.UTC().Truncate(unit))
+		whole := instant(unit.Microseconds())
+		p.width = ((end-p.origin)/instant(p.bins) + whole - 1) / whole * whole
 	}
-	p.width = instant(width.Microseconds())
 	return p
 }
 

@@ -5293,7 +5293,10 @@ type ClientInterface interface {
 	//
 	// Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that gives at most so many `points`. Buckets
 	// are those of a clock on the wall in `timezone`: up to an hour they begin where the hour does, up to a day at midnight, weeks on
-	// Monday, months on their first; a day on which the clock is changed has 23 or 25 hours. Each is stamped at its start and carries
+	// Monday, months on their first; a day on which the clock is changed has 23 or 25 hours. A bucket of more than an hour ends when the
+	// clock first shows the next one's start, or skips it: an hour that happens twice makes its bucket longer by that hour, one that is
+	// skipped makes it shorter, or leaves it out. A bucket of an hour or less also ends when the clock is changed. So buckets follow each
+	// other without hole or overlap, and none is longer than its width and what the clock is set back in it. Each is stamped at its start and carries
 	// its end. Only readings of `[start, end)` count, also in the first and the last bucket.
 	//
 	// | `agg` | is | OPC UA Part 13 |
@@ -6730,7 +6733,10 @@ func (c *Client) ExportData(ctx context.Context, params *ExportDataParams, reqEd
 //
 // Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that gives at most so many `points`. Buckets
 // are those of a clock on the wall in `timezone`: up to an hour they begin where the hour does, up to a day at midnight, weeks on
-// Monday, months on their first; a day on which the clock is changed has 23 or 25 hours. Each is stamped at its start and carries
+// Monday, months on their first; a day on which the clock is changed has 23 or 25 hours. A bucket of more than an hour ends when the
+// clock first shows the next one's start, or skips it: an hour that happens twice makes its bucket longer by that hour, one that is
+// skipped makes it shorter, or leaves it out. A bucket of an hour or less also ends when the clock is changed. So buckets follow each
+// other without hole or overlap, and none is longer than its width and what the clock is set back in it. Each is stamped at its start and carries
 // its end. Only readings of `[start, end)` count, also in the first and the last bucket.
 //
 // | `agg` | is | OPC UA Part 13 |
@@ -13015,7 +13021,10 @@ type ClientWithResponsesInterface interface {
 	//
 	// Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that gives at most so many `points`. Buckets
 	// are those of a clock on the wall in `timezone`: up to an hour they begin where the hour does, up to a day at midnight, weeks on
-	// Monday, months on their first; a day on which the clock is changed has 23 or 25 hours. Each is stamped at its start and carries
+	// Monday, months on their first; a day on which the clock is changed has 23 or 25 hours. A bucket of more than an hour ends when the
+	// clock first shows the next one's start, or skips it: an hour that happens twice makes its bucket longer by that hour, one that is
+	// skipped makes it shorter, or leaves it out. A bucket of an hour or less also ends when the clock is changed. So buckets follow each
+	// other without hole or overlap, and none is longer than its width and what the clock is set back in it. Each is stamped at its start and carries
 	// its end. Only readings of `[start, end)` count, also in the first and the last bucket.
 	//
 	// | `agg` | is | OPC UA Part 13 |
@@ -20756,7 +20765,10 @@ func (c *ClientWithResponses) ExportDataWithResponse(ctx context.Context, params
 //
 // Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that gives at most so many `points`. Buckets
 // are those of a clock on the wall in `timezone`: up to an hour they begin where the hour does, up to a day at midnight, weeks on
-// Monday, months on their first; a day on which the clock is changed has 23 or 25 hours. Each is stamped at its start and carries
+// Monday, months on their first; a day on which the clock is changed has 23 or 25 hours. A bucket of more than an hour ends when the
+// clock first shows the next one's start, or skips it: an hour that happens twice makes its bucket longer by that hour, one that is
+// skipped makes it shorter, or leaves it out. A bucket of an hour or less also ends when the clock is changed. So buckets follow each
+// other without hole or overlap, and none is longer than its width and what the clock is set back in it. Each is stamped at its start and carries
 // its end. Only readings of `[start, end)` count, also in the first and the last bucket.
 //
 // | `agg` | is | OPC UA Part 13 |
