@@ -73,14 +73,14 @@ func outcomeOfRepeat(there, came float64) Outcome {
 }
 
 // insert adds the rows. One that is there already is errThere, unless it is wary: then it looks for those first, and only what comes
-// in between is errThere. It asks for nothing that one server alone could answer, such as which transaction made a row, so that rows may be
+// in between is errThere. known are the partitions. It asks for nothing that one server alone could answer, such as which transaction made a row, so that rows may be
 // kept by several.
-func (b *batch) insert(ctx context.Context, tx *sqlx.Tx, wary bool) error {
+func (b *batch) insert(ctx context.Context, tx *sqlx.Tx, wary bool, known []partition) error {
 	there := map[int]float64{}
 	added := batch{readings: b.readings, rows: b.rows}
 	if wary && len(b.rows) > 0 {
 		var err error
-		if there, err = b.find(ctx, tx); err != nil {
+		if there, err = b.find(ctx, tx, known); err != nil {
 			return err
 		}
 		if b.repeated = len(there) > 0; b.repeated {
@@ -121,28 +121,47 @@ func (b *batch) add(ctx context.Context, tx *sqlx.Tx) error {
 }
 
 // find settles the outcomes of the rows that are there already, and returns the values there by reading.
-func (b *batch) find(ctx context.Context, tx *sqlx.Tx) (map[int]float64, error) {
-	const q = `
-		SELECT i.n, d.value
-		FROM unnest($1::int[], $2::timestamptz[]) WITH ORDINALITY AS i (sensor_id, timestamp, n)
-		JOIN sensor_data d ON d.sensor_id = i.sensor_id AND d.timestamp = i.timestamp
-		WHERE d.timestamp BETWEEN $3 AND $4` // so that no other partition is looked at
-	sensors, times := b.keys()
+func (b *batch) find(ctx context.Context, tx *sqlx.Tx, known []partition) (map[int]float64, error) {
 	first, last := b.rows[0].micros, b.rows[0].micros
 	for _, r := range b.rows {
 		first, last = min(first, r.micros), max(last, r.micros)
 	}
-	rows, err := tx.QueryContext(ctx, q, sensors, times, time.UnixMicro(first), time.UnixMicro(last))
+	found := map[int]float64{}
+	for _, w := range cut(known, time.UnixMicro(first), time.UnixMicro(last+1), whole) {
+		part := batch{readings: b.readings, outcomes: b.outcomes}
+		for _, r := range b.rows {
+			if r.micros >= w.start.UnixMicro() && r.micros < w.end.UnixMicro() {
+				part.rows = append(part.rows, r)
+			}
+		}
+		if len(part.rows) == 0 {
+			continue
+		}
+		if err := part.findIn(ctx, tx, w, found); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// findIn is find of rows that are all within w.
+func (b *batch) findIn(ctx context.Context, tx *sqlx.Tx, w span, found map[int]float64) error {
+	const q = `
+		SELECT i.n, d.value
+		FROM unnest($1::int[], $2::timestamptz[]) WITH ORDINALITY AS i (sensor_id, timestamp, n)
+		JOIN sensor_data d ON d.sensor_id = i.sensor_id AND d.timestamp = i.timestamp
+		WHERE d.timestamp >= $3 AND d.timestamp < $4` // so that no other partition is looked at
+	sensors, times := b.keys()
+	rows, err := tx.QueryContext(ctx, q, sensors, times, w.start, w.end)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer rows.Close()
-	found := map[int]float64{}
 	for rows.Next() {
 		var n int
 		var there sql.Null[float64]
 		if err := rows.Scan(&n, &there); err != nil {
-			return nil, err
+			return err
 		}
 		if !there.Valid {
 			there.V = math.NaN()
@@ -151,7 +170,7 @@ func (b *batch) find(ctx context.Context, tx *sqlx.Tx) (map[int]float64, error) 
 		found[i] = there.V
 		b.outcomes[i] = outcomeOfRepeat(there.V, b.readings[i].Value)
 	}
-	return found, rows.Err()
+	return rows.Err()
 }
 
 // move moves latest forward and steps the alarms that look at the sensors.

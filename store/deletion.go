@@ -1,9 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -23,8 +25,7 @@ const deletedAtOnce = 20_000
 func (s *Store) DeleteReadings(ctx context.Context, sensor int64, start, end time.Time, dryRun bool) (DataDeletion, error) {
 	var d DataDeletion
 	if dryRun {
-		const q = `SELECT count(*), min(timestamp), max(timestamp) FROM sensor_data WHERE sensor_id = $1 AND timestamp >= $2 AND timestamp < $3`
-		err := s.api.QueryRowContext(ctx, q, sensor, start, end).Scan(&d.Readings, &d.First, &d.Last)
+		d, err := s.countReadings(ctx, sensor, start, end)
 		return d, explain("readings", err)
 	}
 	for {
@@ -45,16 +46,47 @@ func (s *Store) DeleteReadings(ctx context.Context, sensor int64, start, end tim
 	}
 }
 
+// countReadings says what DeleteReadings would delete.
+func (s *Store) countReadings(ctx context.Context, sensor int64, start, end time.Time) (DataDeletion, error) {
+	var d DataDeletion
+	spans, err := s.spansOf(ctx, []int64{sensor}, &start, &end, whole)
+	for i := 0; i < len(spans) && err == nil; i++ {
+		const q = `
+			SELECT count(*), min(timestamp), max(timestamp)
+			FROM sensor_data
+			WHERE sensor_id = $1 AND timestamp >= $2 AND timestamp < $3`
+		var some DataDeletion
+		err = s.api.QueryRowContext(ctx, q, sensor, spans[i].start, spans[i].end).Scan(&some.Readings, &some.First, &some.Last)
+		d.Readings += some.Readings
+		d.First, d.Last = cmp.Or(d.First, some.First), cmp.Or(some.Last, d.Last)
+	}
+	return d, err
+}
+
 // deleteSome deletes the newest readings of sensor in [start, end): those of one day, and deletedAtOnce at most.
 func (s *Store) deleteSome(ctx context.Context, tx *sqlx.Tx, sensor int64, start, end time.Time) (d DataDeletion, err error) {
-	const newest = `
-		SELECT (SELECT timestamp FROM sensor_data WHERE sensor_id = $1 AND timestamp >= $2 AND timestamp < $3 ORDER BY timestamp DESC LIMIT 1)`
-	if err := tx.GetContext(ctx, &d.Last, newest, sensor, start, end); err != nil || d.Last == nil {
+	spans, err := s.spans(ctx, tx, start, end, newestFirst)
+	if err != nil {
+		return d, err
+	}
+	err = walk(ctx, tx, spans, func(w span) (bool, error) {
+		const newest = `
+			SELECT (
+				SELECT timestamp
+				FROM sensor_data
+				WHERE sensor_id = $1 AND timestamp >= $2 AND timestamp < $3
+				ORDER BY timestamp DESC
+				LIMIT 1)`
+		err := tx.GetContext(ctx, &d.Last, newest, sensor, w.start, w.end)
+		return d.Last != nil, err
+	})
+	if err != nil || d.Last == nil {
 		return d, err
 	}
 	if midnight := d.Last.UTC().Truncate(day); midnight.After(start) {
 		start = midnight
 	}
+	end = d.Last.Add(time.Microsecond)
 	const remove = `
 		WITH gone AS (
 			DELETE FROM sensor_data
@@ -82,28 +114,52 @@ func (s *Store) deleteSome(ctx context.Context, tx *sqlx.Tx, sensor int64, start
 	case err != nil || latest.Before(*d.First) || latest.After(*d.Last):
 		return d, err
 	}
-	return d, moveLatestBack(ctx, tx, []int64{sensor}, *d.Last)
+	return d, s.moveLatestBack(ctx, tx, []int64{sensor}, *d.Last)
 }
 
 // moveLatestBack makes the newest reading that each of sensors still has from until or before its latest. When that one was
 // received is not known any more.
-func moveLatestBack(ctx context.Context, tx *sqlx.Tx, sensors []int64, until time.Time) error {
-	const q = `
-		WITH newest AS (
-			SELECT i.id, n.timestamp, n.value, n.status_code, n.quality
+func (s *Store) moveLatestBack(ctx context.Context, tx *sqlx.Tx, sensors []int64, until time.Time) error {
+	spans, err := s.spans(ctx, tx, firstInstant, until.Add(time.Microsecond), newestFirst)
+	if err != nil {
+		return err
+	}
+	silent := slices.Clone(sensors) // those of which no reading is found
+	newest := map[span][]int64{}    // the others, by where their newest reading is
+	if err := walk(ctx, tx, spans, func(w span) (bool, error) {
+		const q = `
+			SELECT i.id
 			FROM unnest($1::int[]) AS i (id)
-			LEFT JOIN LATERAL (
-				SELECT timestamp, value, status_code, quality
-				FROM sensor_data
-				WHERE sensor_id = i.id AND timestamp <= $2
-				ORDER BY timestamp DESC
-				LIMIT 1) n ON true),
-		gone AS (
-			DELETE FROM latest l USING newest n WHERE l.sensor_id = n.id AND n.timestamp IS NULL)
+			WHERE EXISTS (SELECT FROM sensor_data WHERE sensor_id = i.id AND timestamp >= $2 AND timestamp < $3)`
+		var found []int64
+		if err := tx.SelectContext(ctx, &found, q, int32s(silent), w.start, w.end); err != nil {
+			return false, err
+		}
+		newest[w] = found
+		silent = slices.DeleteFunc(silent, func(id int64) bool { return slices.Contains(found, id) })
+		return len(silent) == 0, nil
+	}); err != nil {
+		return err
+	}
+	const move = `
 		UPDATE latest l
 		SET timestamp = n.timestamp, received_at = n.timestamp, value = n.value, status_code = n.status_code, quality = n.quality
-		FROM newest n
-		WHERE l.sensor_id = n.id AND n.timestamp IS NOT NULL`
-	_, err := tx.ExecContext(ctx, q, int32s(sensors), until)
+		FROM unnest($1::int[]) AS i (id)
+		CROSS JOIN LATERAL (
+			SELECT timestamp, value, status_code, quality
+			FROM sensor_data
+			WHERE sensor_id = i.id AND timestamp >= $2 AND timestamp < $3
+			ORDER BY timestamp DESC
+			LIMIT 1) n
+		WHERE l.sensor_id = i.id`
+	for w, found := range newest {
+		if len(found) == 0 {
+			continue
+		}
+		if _, err := tx.ExecContext(ctx, move, int32s(found), w.start, w.end); err != nil {
+			return err
+		}
+	}
+	_, err = tx.ExecContext(ctx, `DELETE FROM latest WHERE sensor_id = ANY ($1::int[])`, int32s(silent))
 	return err
 }

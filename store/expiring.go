@@ -26,7 +26,7 @@ type ExpiringSensor struct {
 const lookedAt = 366
 
 // Expiring returns at most limit partitions from which Retain would remove something at the time now, the oldest first, of those that
-// begin behind after. There may be more unless more is false, from behind next on.
+// end after after. There may be more unless more is false, after next.
 func (s *Store) Expiring(ctx context.Context, now, after time.Time, limit int) (found []Expiring, next time.Time, more bool, err error) {
 	list, err := s.expired(ctx, s.api, now)
 	if err != nil {
@@ -35,14 +35,14 @@ func (s *Store) Expiring(ctx context.Context, now, after time.Time, limit int) (
 	looked := 0
 	for i := range list {
 		p := &list[i]
-		if !p.Start.After(after) {
+		if !p.End.After(after) {
 			continue
 		}
 		if len(found) == limit || looked == lookedAt {
 			return found, next, true, nil
 		}
 		looked++
-		next = p.Start
+		next = p.End
 		e, err := s.expiring(ctx, p, now)
 		if err != nil && !dropped(err) {
 			return nil, next, false, explain("retention", err)
@@ -54,13 +54,15 @@ func (s *Store) Expiring(ctx context.Context, now, after time.Time, limit int) (
 	return found, next, false, nil
 }
 
-func (s *Store) expiring(ctx context.Context, p *partition, now time.Time) (Expiring, error) {
-	e := Expiring{partition: *p}
-	kept, err := s.keptIn(ctx, s.api, p, now)
+func (s *Store) expiring(ctx context.Context, p *expiry, now time.Time) (Expiring, error) {
+	e := Expiring{partition: p.partition}
+	kept, err := s.keptIn(ctx, s.api, &p.partition, now)
 	if err != nil {
 		return e, err
 	}
-	e.Dropped = !kept
+	if e.Dropped = !kept && !p.part; !e.Dropped {
+		e.partition = *p.rest()
+	}
 	count := `NULL::bigint`
 	if s.rollups {
 		count = `(SELECT coalesce(sum(count), 0) FROM rollup_1h WHERE sensor_id = s.id AND bucket >= $3 AND bucket < $1)`
@@ -68,10 +70,10 @@ func (s *Store) expiring(ctx context.Context, p *partition, now time.Time) (Expi
 	q := fmt.Sprintf(`
 		SELECT s.id, %s AS retention, %s AS readings
 		FROM sensors s
-		CROSS JOIN LATERAL (SELECT FROM %s d WHERE d.sensor_id = s.id ORDER BY d.timestamp LIMIT 1) d
-		WHERE NOT %s AND $3::timestamptz IS NOT NULL
+		CROSS JOIN LATERAL (SELECT FROM %s d WHERE d.sensor_id = s.id AND d.timestamp >= $3 AND d.timestamp < $1 LIMIT 1) d
+		WHERE NOT %s
 		ORDER BY s.id`, s.retentionOf(), count, p.Name, s.keeps())
-	if err := s.api.SelectContext(ctx, &e.Sensors, q, p.End, now, p.Start); err != nil {
+	if err := s.api.SelectContext(ctx, &e.Sensors, q, e.End, now, e.Start); err != nil {
 		return e, err
 	}
 	var bytes, rows int64 // rows are as many as the last ANALYZE has seen, or as would fill the table

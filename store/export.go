@@ -60,20 +60,19 @@ func (s *Store) pieces(ctx context.Context, q ExportQuery, empty <-chan []Readin
 				start = &behind
 			}
 		}
-		for more := true; more; {
+		spans, err := s.spansOf(ctx, []int64{sensor}, start, q.End, oldestFirst)
+		if err != nil {
+			return err
+		}
+		for len(spans) > 0 {
 			var rs []Reading
 			select {
 			case rs = <-empty:
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-			rs, err := s.piece(ctx, sensor, start, q, rs)
-			if err != nil {
+			if rs, spans, err = s.piece(ctx, sensor, spans, q, rs); err != nil {
 				return err
-			}
-			if more = len(rs) == exportRows; more {
-				behind := rs[len(rs)-1].Timestamp.Add(time.Microsecond)
-				start = &behind
 			}
 			select {
 			case full <- rs:
@@ -85,23 +84,36 @@ func (s *Store) pieces(ctx context.Context, q ExportQuery, empty <-chan []Readin
 	return nil
 }
 
-// piece appends the next exportRows readings of sensor to rs.
-func (s *Store) piece(ctx context.Context, sensor int64, start *time.Time, q ExportQuery, rs []Reading) ([]Reading, error) {
+// piece appends the next exportRows readings of sensor to rs, and returns what is left of spans.
+func (s *Store) piece(ctx context.Context, sensor int64, spans []span, q ExportQuery, rs []Reading) ([]Reading, []span, error) {
 	leave, err := q.Turn(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer leave()
+	for len(spans) > 0 && len(rs) < exportRows {
+		if rs, err = s.readSpan(ctx, sensor, spans[0], q.Quality, rs); err != nil {
+			return nil, nil, err
+		}
+		if len(rs) < exportRows {
+			spans = spans[1:]
+			continue
+		}
+		spans[0].start = rs[len(rs)-1].Timestamp.Add(time.Microsecond)
+	}
+	return rs, spans, nil
+}
+
+// readSpan appends readings of sensor in w to rs until there are exportRows.
+func (s *Store) readSpan(ctx context.Context, sensor int64, w span, quality *Quality, rs []Reading) ([]Reading, error) {
 	const query = `
 		SELECT timestamp, value, status_code, quality
 		FROM sensor_data
-		WHERE sensor_id = $1
-			AND timestamp >= coalesce($2::timestamptz, '-infinity')
-			AND timestamp < coalesce($3::timestamptz, 'infinity')
+		WHERE sensor_id = $1 AND timestamp >= $2 AND timestamp < $3
 			AND ($4::smallint IS NULL OR quality = $4)
 		ORDER BY timestamp
 		LIMIT $5`
-	rows, err := s.api.QueryContext(ctx, query, sensor, start, q.End, q.Quality, exportRows)
+	rows, err := s.api.QueryContext(ctx, query, sensor, w.start, w.end, quality, exportRows-len(rs))
 	if err != nil {
 		return nil, err
 	}

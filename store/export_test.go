@@ -39,9 +39,8 @@ func SourceOf(q HistoryQuery) Source { return q.source() }
 
 // Slot is the name and bounds of the partition of a size that an instant would have where there is none yet.
 func Slot(size string, at time.Time) (name string, start, end time.Time) {
-	p := partitions{size: size}
-	gap := p.gap(nil, at)
-	return gap.Name, gap.Start, gap.End
+	p := gap(nil, at, size)
+	return p.Name, p.Start, p.End
 }
 
 // AppendSketch appends the sketch of values, encoded, to b.
@@ -66,4 +65,27 @@ func (s *Store) ShapeOfReadings(ctx context.Context, q ShapeQuery) (map[int64][]
 	p := q.plan(true)
 	p.source = Raw
 	return s.shape(ctx, q, p)
+}
+
+// MaxSpan is how many partitions a statement touches at most.
+const MaxSpan = maxSpan
+
+// Cut returns the spans of [start, end) where a partition begins at each of starts.
+func Cut(starts []time.Time, start, end time.Time, newest, all bool) [][2]time.Time {
+	list := make([]partition, len(starts))
+	for i, at := range starts {
+		list[i].Start = at
+	}
+	o := oldestFirst
+	if newest {
+		o = newestFirst
+	}
+	if all {
+		o = whole
+	}
+	var spans [][2]time.Time
+	for _, w := range cut(list, start, end, o) {
+		spans = append(spans, [2]time.Time{w.start, w.end})
+	}
+	return spans
 }

@@ -151,7 +151,7 @@ func (s *Store) DeleteGateway(ctx context.Context, id, version int64, cascade, d
 			return err
 		}
 		var err error
-		if d, err = extent(ctx, tx, sensors); err != nil {
+		if d, err = s.extent(ctx, tx, sensors); err != nil {
 			return err
 		}
 		d.Gateways = 1

@@ -66,8 +66,8 @@ func (b *Bucket) Stddev() float64 {
 func (b *Bucket) PercentGood() float64 { return 100 * float64(b.Good) / float64(b.Readings) }
 
 // History returns for each of q.Sensors, in order of id, the buckets that have readings, in order of time, and what they were made
-// of. It is one statement, or where that turns out to be of few readings a second one, and gives what the readings give; only
-// percentiles may come from sketches. What takes longer than a statement may is ErrTooMuch.
+// of, which gives what the readings give; only percentiles may come from sketches. It is a statement for each span, and each sees
+// what was committed when it began. What takes longer than a statement may is ErrTooMuch.
 func (s *Store) History(ctx context.Context, q HistoryQuery) (map[int64][]Bucket, Source, error) {
 	source := q.source()
 	if !s.rollups {
@@ -96,27 +96,38 @@ func usableIn(found map[int64][]Bucket) (n int64) {
 }
 
 func (s *Store) history(ctx context.Context, q HistoryQuery, source Source) (map[int64][]Bucket, error) {
-	statement, args := q.statement(source)
-	rows, err := s.api.QueryContext(ctx, statement, args...)
+	spans, err := s.spansOf(ctx, q.Sensors, &q.Start, &q.End, whole)
 	if err != nil {
 		return nil, explain("history", err)
 	}
-	defer rows.Close()
 	m := newMerger(q, source)
-	for rows.Next() {
-		var r historyRow
-		if err := rows.Scan(&r.sensor, &r.day, &r.rollups, &r.readings); err != nil {
+	for _, w := range spans {
+		if err := s.mergeSpan(ctx, q, source, w, m); err != nil {
 			return nil, explain("history", err)
 		}
-		if err := m.take(&r); err != nil {
-			return nil, explain("history", err)
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return nil, explain("history", err)
 	}
 	found, err := m.buckets()
 	return found, explain("history", err)
+}
+
+// mergeSpan gives m what there is in w.
+func (s *Store) mergeSpan(ctx context.Context, q HistoryQuery, source Source, w span, m *merger) error {
+	statement, args := q.statement(source, w)
+	rows, err := s.api.QueryContext(ctx, statement, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r historyRow
+		if err := rows.Scan(&r.sensor, &r.day, &r.rollups, &r.readings); err != nil {
+			return err
+		}
+		if err := m.take(&r); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
 
 // weigh sets TimeWeighted of each bucket: every value holds until the next, also over the bounds of buckets; that of held, from

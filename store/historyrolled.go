@@ -69,13 +69,13 @@ func stretch(start, end time.Time) string {
 	return "1 hour"
 }
 
-// statement returns the SQL of q and its arguments; see the rules in rollups.go for which rollups it takes, and what it reads. Its rows
-// are those of a historyRow. What q does not ask for is left out.
-func (q HistoryQuery) statement(source Source) (string, []any) {
+// statement returns the SQL of the part of q in w and its arguments; see the rules in rollups.go for which rollups it takes, and what it
+// reads. Its rows are those of a historyRow. What q does not ask for is left out.
+func (q HistoryQuery) statement(source Source, w span) (string, []any) {
 	split, minutes := q.split()
-	from, to := q.rolled()
-	args := []any{int32s(unique(q.Sensors)), q.Start, q.End}
+	args := []any{int32s(unique(q.Sensors)), w.start, w.end}
 	if source != Raw {
+		from, to := wholeHours(w.start, w.end)
 		args = append(args, from, to)
 	}
 	if source == ByHour {
@@ -85,7 +85,15 @@ func (q HistoryQuery) statement(source Source) (string, []any) {
 		Rolled, Split, All, Minutes, Ends, Sketches bool
 		Gap                                         float64
 		Piece                                       string
-	}{source != Raw, len(split) > 0, source == ByMinute, minutes, q.Ends, len(q.Percentiles) > 0, q.Gap.Seconds(), stretch(q.Start, q.End)}
+		Held                                        int // the argument that says from when on a value may hold into the range
+	}{
+		Rolled: source != Raw, Split: len(split) > 0, All: source == ByMinute, Minutes: minutes, Ends: q.Ends,
+		Sketches: len(q.Percentiles) > 0, Gap: q.Gap.Seconds(), Piece: stretch(w.start, w.end),
+	}
+	if q.Ends && w.start.Equal(q.Start) {
+		args = append(args, q.Start.Add(-HoldBack))
+		asked.Held = len(args)
+	}
 	var b strings.Builder
 	if err := historyTemplate.Execute(&b, asked); err != nil {
 		panic(err) // it is a constant
@@ -107,29 +115,36 @@ const settled = `
 			CROSS JOIN unnest(k.sensors, k.hours) AS m (sensor_id, hour)
 			WHERE m.sensor_id = ANY ($1::int[]) AND m.hour >= $4 AND m.hour < state.upper)`
 
-// unsettled begins the list of stretches that are read: what is before and behind the hours that are settled, and between these. One
-// is not so long that its readings would be too much at once; no sensor has readings behind its latest.
-const unsettled = `
-		stretches (sensor_id, begin, until) AS (
-			SELECT l.sensor_id, at, at + interval '{{.Piece}}'
+// unsettled begins the list of stretches that are read: all that is between the hours that are settled and have a rollup, from the first
+// reading there on. A stretch is not so long that its readings would be too much at once; no sensor has readings more than maxAhead
+// after its latest.
+var unsettled = `
+		gaps (sensor_id, begin, until) AS (
+			{{- if .Rolled}}
+			SELECT sensor_id, lag(bucket + interval '1 hour', 1, $2::timestamptz) OVER (PARTITION BY sensor_id ORDER BY bucket), bucket
+			FROM hours
+			UNION ALL
+			{{- end}}
+			SELECT l.sensor_id, {{if .Rolled}}coalesce(h.until, $2::timestamptz){{else}}$2::timestamptz{{end}},
+				least(l.timestamp + interval '` + maxAhead.String() + `', $3)
 			FROM latest l
 			{{- if .Rolled}}
-			CROSS JOIN state
-			CROSS JOIN LATERAL generate_series(state.upper, least(l.timestamp, $3), interval '{{.Piece}}') AS at
-			{{- else}}
+			LEFT JOIN (
+				SELECT sensor_id, max(bucket) + interval '1 hour' AS until
+				FROM hours
+				GROUP BY sensor_id) h ON h.sensor_id = l.sensor_id
+			{{- end}}
+			WHERE l.sensor_id = ANY ($1::int[])),
+		stretches (sensor_id, begin, until) AS (
+			SELECT g.sensor_id, greatest(at, g.begin), least(at + interval '{{.Piece}}', g.until)
+			FROM gaps g
 			CROSS JOIN LATERAL (
 				SELECT min(timestamp) AS oldest
 				FROM sensor_data
-				WHERE sensor_id = l.sensor_id AND timestamp >= $2 AND timestamp < $3) r
-			CROSS JOIN LATERAL generate_series(date_trunc('hour', oldest, 'UTC'), least(l.timestamp, $3), interval '{{.Piece}}') AS at
-			{{- end}}
-			WHERE l.sensor_id = ANY ($1::int[])
-			{{- if .Rolled}}
-			UNION ALL
-			SELECT i.id, $2::timestamptz, $4::timestamptz FROM unnest($1::int[]) AS i (id) WHERE $2 < $4
-			UNION ALL
-			SELECT sensor_id, hour, hour + interval '1 hour' FROM dirty
-			{{- end}}`
+				WHERE sensor_id = g.sensor_id AND timestamp >= g.begin AND timestamp < g.until AND timestamp >= $2 AND timestamp < $3) r
+			CROSS JOIN LATERAL generate_series(
+				date_trunc('hour', r.oldest, 'UTC'), g.until - interval '1 microsecond', interval '{{.Piece}}') AS at
+			WHERE g.begin < g.until`
 
 // historyTemplate is of the sensors $1 in [$2, $3), of which [$4, $5) are whole hours, and $6 those that a bucket begins within. It
 // reads stretches, and takes the hours and minutes of the rest. An hour with a gap in it is read, since it does not know how many there
@@ -175,14 +190,14 @@ var historyTemplate = template.Must(template.New("").Parse(`
 		WHERE h.split AND h.minutes
 		{{- end}}{{end}}
 		{{- end}}
-		{{- if .Ends}}
+		{{- if .Held}}
 		UNION ALL
 		SELECT i.id, date_trunc('day', d.timestamp, 'UTC'), NULL, d.reading
 		FROM unnest($1::int[]) AS i (id)
 		CROSS JOIN LATERAL (
 			SELECT timestamp, ` + packedReading + ` AS reading
 			FROM sensor_data
-			WHERE sensor_id = i.id AND timestamp < $2 AND timestamp >= $2::timestamptz - interval '` + HoldBack.String() + `' AND ` + usable + `
+			WHERE sensor_id = i.id AND timestamp < $2 AND timestamp >= ${{.Held}} AND ` + usable + `
 			ORDER BY timestamp DESC
 			LIMIT 1) d
 		{{- end}}

@@ -53,6 +53,7 @@ func openAt(t testing.TB, dsn string) *store.Store {
 func openWith(t testing.TB, dsn string, set func(*store.Config)) *store.Store {
 	t.Helper()
 	cfg := store.DefaultConfig()
+	cfg.Partition = "day" // tests know their names
 	set(&cfg)
 	s, err := store.Open(t.Context(), dsn, cfg, slog.New(slog.DiscardHandler))
 	if err != nil {

@@ -14,19 +14,27 @@ type historyRow struct {
 	rollups, readings sql.RawBytes
 }
 
-// merger makes buckets of rows that come in order of sensor and day.
+// merger makes the buckets of several sensors. The rows of each come in order of time.
 type merger struct {
-	q      HistoryQuery
-	bounds []instant
-	start  instant
-	gap    instant
-	found  map[int64][]Bucket
-	held   map[int64]float64
+	q        HistoryQuery
+	bounds   []instant
+	start    instant
+	gap      instant
+	sketched bool
+	sensors  map[int64]*sensorMerger
 
+	of      *sensorMerger // these came of it:
 	sensor  int64
-	day     time.Time // these came of it:
+	day     time.Time
 	rollups []rollup
 	points  []point
+}
+
+// sensorMerger makes the buckets of one sensor.
+type sensorMerger struct {
+	*merger
+	found []Bucket
+	held  float64 // what holds at the start; NaN: nothing
 
 	n          int // of the bucket that is being filled, it begins at bounds[n]
 	whole      piece
@@ -39,8 +47,7 @@ type merger struct {
 
 func newMerger(q HistoryQuery, source Source) *merger {
 	m := &merger{
-		q: q, start: instantOf(q.Start), gap: instant(q.Gap.Microseconds()), found: map[int64][]Bucket{}, held: map[int64]float64{},
-		known: percentiles{parts: q.Percentiles, sketched: source != Raw},
+		q: q, start: instantOf(q.Start), gap: instant(q.Gap.Microseconds()), sketched: source != Raw, sensors: map[int64]*sensorMerger{},
 	}
 	m.bounds = make([]instant, 0, len(q.Bounds))
 	for _, b := range q.Bounds {
@@ -50,15 +57,15 @@ func newMerger(q HistoryQuery, source Source) *merger {
 }
 
 func (m *merger) take(r *historyRow) (err error) {
-	if r.sensor != m.sensor || !r.day.Equal(m.day) {
+	if m.of == nil || r.sensor != m.sensor || !r.day.Equal(m.day) {
 		if err := m.merge(); err != nil {
 			return err
 		}
-		m.day = r.day
-	}
-	if r.sensor != m.sensor {
-		m.close()
-		m.sensor, m.n, m.begun = r.sensor, 0, false
+		if m.of = m.sensors[r.sensor]; m.of == nil {
+			m.of = &sensorMerger{merger: m, held: math.NaN(), known: percentiles{parts: m.q.Percentiles, sketched: m.sketched}}
+			m.sensors[r.sensor] = m.of
+		}
+		m.sensor, m.day = r.sensor, r.day
 	}
 	if r.readings != nil {
 		m.points, err = unpackReadings(m.points, r.readings)
@@ -79,16 +86,11 @@ func (m *merger) merge() error {
 	points, rollups := m.points, m.rollups
 	for len(points)+len(rollups) > 0 {
 		if len(points) > 0 && (len(rollups) == 0 || points[0].at < rollups[0].bucket) {
-			m.point(points[0])
+			m.of.point(points[0])
 			points = points[1:]
 			continue
 		}
-		r := &rollups[0]
-		m.moveTo(r.bucket)
-		m.pauseUntil(r.begin)
-		m.whole.merge(&r.piece)
-		m.before = r.end
-		if err := m.known.sketches(r.sketch); err != nil {
+		if err := m.of.rollup(&rollups[0]); err != nil {
 			return err
 		}
 		rollups = rollups[1:]
@@ -97,9 +99,9 @@ func (m *merger) merge() error {
 	return nil
 }
 
-func (m *merger) point(p point) {
+func (m *sensorMerger) point(p point) {
 	if p.at < m.start {
-		m.held[m.sensor] = p.value
+		m.held = p.value
 		return
 	}
 	m.moveTo(p.at)
@@ -111,8 +113,16 @@ func (m *merger) point(p point) {
 	}
 }
 
+func (m *sensorMerger) rollup(r *rollup) error {
+	m.moveTo(r.bucket)
+	m.pauseUntil(r.begin)
+	m.whole.merge(&r.piece)
+	m.before = r.end
+	return m.known.sketches(r.sketch)
+}
+
 // moveTo closes the bucket unless at is in it.
-func (m *merger) moveTo(at instant) {
+func (m *sensorMerger) moveTo(at instant) {
 	if at < m.bounds[m.n+1] {
 		return
 	}
@@ -123,7 +133,7 @@ func (m *merger) moveTo(at instant) {
 }
 
 // pauseUntil counts a gap before what comes now.
-func (m *merger) pauseUntil(at instant) {
+func (m *sensorMerger) pauseUntil(at instant) {
 	if m.begun && m.gap > 0 && at-m.before > m.gap {
 		m.gaps++
 		m.longestGap = max(m.longestGap, at-m.before)
@@ -132,7 +142,7 @@ func (m *merger) pauseUntil(at instant) {
 }
 
 // close adds the bucket to what is found, when it has readings.
-func (m *merger) close() {
+func (m *sensorMerger) close() {
 	p := &m.whole
 	if p.count == 0 {
 		return
@@ -149,10 +159,10 @@ func (m *merger) close() {
 		}
 		m.known.take(&b)
 	}
-	if m.found[m.sensor] == nil {
-		m.found[m.sensor] = make([]Bucket, 0, len(m.bounds)-1-m.n)
+	if m.found == nil {
+		m.found = make([]Bucket, 0, len(m.bounds)-1-m.n)
 	}
-	m.found[m.sensor] = append(m.found[m.sensor], b)
+	m.found = append(m.found, b)
 	m.whole, m.gaps, m.longestGap = piece{}, 0, 0
 }
 
@@ -161,15 +171,16 @@ func (m *merger) buckets() (map[int64][]Bucket, error) {
 	if err := m.merge(); err != nil {
 		return nil, err
 	}
-	m.close()
-	if m.q.Ends {
-		for sensor, list := range m.found {
-			held, ok := m.held[sensor]
-			if !ok {
-				held = math.NaN()
-			}
-			weigh(list, held, m.q.Start, earlier(m.q.End, m.q.Now))
+	found := map[int64][]Bucket{}
+	for sensor, of := range m.sensors {
+		of.close()
+		if len(of.found) == 0 { // it has but a value that holds
+			continue
 		}
+		if m.q.Ends {
+			weigh(of.found, of.held, m.q.Start, earlier(m.q.End, m.q.Now))
+		}
+		found[sensor] = of.found
 	}
-	return m.found, nil
+	return found, nil
 }

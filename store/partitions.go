@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -18,20 +19,27 @@ const (
 	attachedAtOnce = 64
 )
 
-// The sizes that partitions of sensor_data can have, in UTC; weeks begin on Monday.
-const (
-	hourly  = "hour"
-	daily   = "day"
-	weekly  = "week"
-	monthly = "month"
-)
-
 // partitions makes the partitions of sensor_data, and remembers which there are. Those that were made with another size stay as
 // they are: one that is made takes what they leave of its stretch of time.
 type partitions struct {
-	size  string
-	mu    sync.Mutex
-	known []partition // in order of time
+	size      string
+	retention time.Duration // the default of sensors; 0: for ever
+	mu        sync.Mutex    // of those who make some
+	known     atomic.Pointer[knownPartitions]
+}
+
+// knownPartitions are those that there were at a time.
+type knownPartitions struct {
+	list []partition // in order of time
+	at   time.Time
+}
+
+// last returns what is known, for those who write.
+func (p *partitions) last() []partition {
+	if k := p.known.Load(); k != nil {
+		return k.list
+	}
+	return nil
 }
 
 // partition is one of sensor_data, with the readings of [Start, End).
@@ -64,49 +72,51 @@ func (s *Store) EnsurePartitions(ctx context.Context) error {
 func (p *partitions) at(ctx context.Context, db *sqlx.DB, at time.Time) (partition, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n, found := find(p.known, at)
+	known := p.last()
+	n, found := find(known, at)
 	if !found {
-		known, err := p.attach(ctx, db, []time.Time{at})
-		if err != nil {
+		var err error
+		if known, err = p.attach(ctx, db, []time.Time{at}); err != nil {
 			return partition{}, err
 		}
-		p.known = known
 		n, _ = find(known, at)
 	}
-	return p.known[n], nil
+	return known[n], nil
 }
 
 // ensure makes the partitions that rs need. They are attached, not created in place: that waits for no query.
 func (p *partitions) ensure(ctx context.Context, db *sqlx.DB, rs []Reading) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for missing := p.missing(rs); len(missing) > 0; missing = p.missing(rs) { // with more known there may be gaps in what was one
-		known, err := p.attach(ctx, db, missing[:min(len(missing), attachedAtOnce)])
-		if err != nil {
+	for missing := p.missing(rs); len(missing) > 0; missing = p.missing(rs) { // a day may have several gaps
+		if _, err := p.attach(ctx, db, missing[:min(len(missing), attachedAtOnce)]); err != nil {
 			return err
 		}
-		p.known = known
 	}
 	return nil
 }
 
-// missing returns an instant of each gap in what is known that rs need filled.
+// missing returns an instant of each hour or day of rs that is not in a partition that is known.
 func (p *partitions) missing(rs []Reading) []time.Time {
 	var list []time.Time
 	var last partition
-	seen := map[int64]bool{}
+	known := p.last()
+	unit := day
+	if p.size == hourly {
+		unit = time.Hour
+	}
+	seen := map[time.Time]bool{}
 	for i := range rs {
 		at := rs[i].Timestamp
 		if last.has(at) {
 			continue
 		}
-		if n, found := find(p.known, at); found {
-			last = p.known[n]
+		if n, found := find(known, at); found {
+			last = known[n]
 			continue
 		}
-		last = p.gap(p.known, at)
-		if key := last.Start.Unix(); !seen[key] {
-			seen[key] = true
+		if start := at.UTC().Truncate(unit); !seen[start] {
+			seen[start] = true
 			list = append(list, at)
 		}
 	}
@@ -114,13 +124,9 @@ func (p *partitions) missing(rs []Reading) []time.Time {
 }
 
 // forget makes the next ensure look again.
-func (p *partitions) forget() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.known = nil
-}
+func (p *partitions) forget() { p.known.Store(nil) }
 
-// attach makes the partitions of these instants that are not there, and returns all there are.
+// attach makes the partitions of these instants that are not there, and remembers and returns all there are.
 func (p *partitions) attach(ctx context.Context, db *sqlx.DB, instants []time.Time) (known []partition, err error) {
 	err = tx(ctx, db, func(tx *sqlx.Tx) error {
 		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, partitionLock); err != nil {
@@ -129,12 +135,16 @@ func (p *partitions) attach(ctx context.Context, db *sqlx.DB, instants []time.Ti
 		if known, err = listPartitions(ctx, tx); err != nil {
 			return err
 		}
+		sizes, err := p.sizing(ctx, tx, known, time.Now())
+		if err != nil {
+			return err
+		}
 		for _, at := range instants {
 			n, found := find(known, at)
 			if found {
 				continue
 			}
-			made := p.gap(known, at)
+			made := gap(known, at, sizes.at(at))
 			q := fmt.Sprintf(`
 				CREATE TABLE IF NOT EXISTS %[1]s (LIKE sensor_data INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
 				ALTER TABLE sensor_data ATTACH PARTITION %[1]s FOR VALUES FROM ('%[2]s') TO ('%[3]s')`,
@@ -146,6 +156,9 @@ func (p *partitions) attach(ctx context.Context, db *sqlx.DB, instants []time.Ti
 		}
 		return nil
 	})
+	if err == nil {
+		p.set(known)
+	}
 	return known, err
 }
 
@@ -155,7 +168,7 @@ func listPartitions(ctx context.Context, q sqlx.QueryerContext) ([]partition, er
 		SELECT i.inhrelid::regclass::text AS name, b.bounds[1]::timestamptz AS start_at, b.bounds[2]::timestamptz AS end_at
 		FROM pg_inherits i
 		JOIN pg_class c ON c.oid = i.inhrelid
-		CROSS JOIN regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \(''(.+)''\) TO \(''(.+)''\)') AS b (bounds)
+		CROSS JOIN regexp_match(pg_get_expr(c.relpartbound, 0), 'FROM \(''(.+)''\) TO \(''(.+)''\)') AS b (bounds)
 		WHERE i.inhparent = 'sensor_data'::regclass AND b.bounds IS NOT NULL
 		ORDER BY start_at`
 	var all []partition
@@ -176,9 +189,9 @@ func find(list []partition, at time.Time) (int, bool) {
 	})
 }
 
-// gap is the partition to make for an instant that none of known has: it ends where a neighbour begins.
-func (p *partitions) gap(known []partition, at time.Time) partition {
-	start, end := slot(p.size, at)
+// gap is the partition of a size to make for an instant that none of known has: it ends where a neighbour begins.
+func gap(known []partition, at time.Time, size string) partition {
+	start, end := slot(size, at)
 	n, _ := find(known, at)
 	if n > 0 {
 		start = later(start, known[n-1].End)
@@ -187,24 +200,6 @@ func (p *partitions) gap(known []partition, at time.Time) partition {
 		end = earlier(end, known[n].Start)
 	}
 	return partition{partitionName(start.UTC(), end.UTC()), start.UTC(), end.UTC()}
-}
-
-// slot is the stretch of time of a size that an instant is in.
-func slot(size string, at time.Time) (start, end time.Time) {
-	at = at.UTC()
-	year, month, d := at.Date()
-	midnight := time.Date(year, month, d, 0, 0, 0, 0, time.UTC)
-	switch size {
-	case hourly:
-		return at.Truncate(time.Hour), at.Truncate(time.Hour).Add(time.Hour)
-	case weekly:
-		monday := midnight.AddDate(0, 0, -(int(at.Weekday())+6)%7)
-		return monday, monday.AddDate(0, 0, 7)
-	case monthly:
-		first := time.Date(year, month, 1, 0, 0, 0, 0, time.UTC)
-		return first, first.AddDate(0, 1, 0)
-	}
-	return midnight, midnight.Add(day)
 }
 
 // partitionName is a name that only this stretch of time has.

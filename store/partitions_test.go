@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -159,4 +160,56 @@ func TestPartitionsOfManySizes(t *testing.T) {
 		t.Errorf("partitions by their hours: got %v, want some of each size", lengths)
 	}
 	t.Logf("partitions by their hours: %v", lengths)
+}
+
+// Twenty years of imports in random order, and what comes as it is measured: partitions are coarser with age, and few.
+func TestAutoMakesFewPartitions(t *testing.T) {
+	dsn := pgtest.DSN(t) + durable
+	db, err := sql.Open("postgres", dsn)
+	ok(t, err)
+	defer db.Close()
+	s := openWith(t, dsn, func(c *store.Config) { c.Partition = "auto" })
+	ok(t, s.EnsurePartitions(t.Context()))
+	now := time.Now().UTC()
+	rnd := rand.New(rand.NewPCG(3, 4))
+	var rs []store.Reading
+	for d := range 20 * 365 {
+		rs = append(rs, store.Reading{SensorID: 1, Timestamp: now.AddDate(0, 0, -d).Truncate(time.Second), Value: 1})
+	}
+	rnd.Shuffle(len(rs), func(i, j int) { rs[i], rs[j] = rs[j], rs[i] })
+	for part := range slices.Chunk(rs, 100) {
+		if got := write(t, s, part...); strings.Count(got, "stored") != len(part) {
+			t.Fatalf("got %s", got)
+		}
+	}
+	if n := scan[int](t, db, `SELECT count(*) FROM pg_inherits WHERE inhparent = 'sensor_data'::regclass`); n > 80 {
+		t.Errorf("got %d partitions, want fewer than 80", n)
+	}
+	if got := all(t, s, 1); len(got) != len(rs) {
+		t.Errorf("got %d readings, want %d", len(got), len(rs))
+	}
+}
+
+// What keeps readings for a short time has short partitions, and others where it has none any more.
+func TestAutoHeedsRetention(t *testing.T) {
+	dsn := pgtest.DSN(t) + durable
+	db, err := sql.Open("postgres", dsn)
+	ok(t, err)
+	defer db.Close()
+	s := openWith(t, dsn, func(c *store.Config) { c.Partition = "auto" })
+	addKeeper(t, s, addGateway(t, s, "g").ID, "short", ptr(90))
+	now := time.Now().UTC()
+	for age, want := range map[int]float64{50: 7, 400: 31, 1500: 366} {
+		at := now.AddDate(0, 0, -age)
+		write(t, s, store.Reading{SensorID: 1, Timestamp: at})
+		const q = `
+			SELECT extract(epoch FROM b.bounds[2]::timestamptz - b.bounds[1]::timestamptz) / 86400
+			FROM pg_inherits i
+			JOIN pg_class c ON c.oid = i.inhrelid
+			CROSS JOIN regexp_match(pg_get_expr(c.relpartbound, 0), '\(''(.+)''\) TO \(''(.+)''\)') AS b (bounds)
+			WHERE i.inhparent = 'sensor_data'::regclass AND $1 >= b.bounds[1]::timestamptz AND $1 < b.bounds[2]::timestamptz`
+		if days := scan[float64](t, db, q, at); days > want || days < want-3 {
+			t.Errorf("%d days ago: a partition of %v days, want %v", age, days, want)
+		}
+	}
 }

@@ -32,8 +32,21 @@ func (s *Store) purgeSome(ctx context.Context) (more bool, err error) {
 		}
 		more = true
 		var oldest *time.Time
-		const first = `SELECT (SELECT timestamp FROM sensor_data WHERE sensor_id = $1 ORDER BY timestamp LIMIT 1)`
-		if err := tx.GetContext(ctx, &oldest, first, sensor); err != nil {
+		spans, err := s.spans(ctx, tx, firstInstant, lastInstant, oldestFirst)
+		if err != nil {
+			return err
+		}
+		if err := walk(ctx, tx, spans, func(w span) (bool, error) {
+			const first = `
+				SELECT (
+					SELECT timestamp
+					FROM sensor_data
+					WHERE sensor_id = $1 AND timestamp >= $2 AND timestamp < $3
+					ORDER BY timestamp
+					LIMIT 1)`
+			err := tx.GetContext(ctx, &oldest, first, sensor, w.start, w.end)
+			return oldest != nil, err
+		}); err != nil {
 			return err
 		}
 		if oldest == nil {
@@ -46,7 +59,7 @@ func (s *Store) purgeSome(ctx context.Context) (more bool, err error) {
 			return err
 		}
 		const q = `DELETE FROM sensor_data WHERE sensor_id = $1 AND timestamp >= $2 AND timestamp < $3`
-		_, err := tx.ExecContext(ctx, q, sensor, *oldest, oldest.Truncate(day).Add(day))
+		_, err = tx.ExecContext(ctx, q, sensor, *oldest, oldest.Truncate(day).Add(day))
 		return err
 	})
 	return more, err

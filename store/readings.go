@@ -77,9 +77,8 @@ func (s *Store) Readings(ctx context.Context, q ReadingsQuery) ([]Reading, error
 		CROSS JOIN LATERAL (
 			SELECT sensor_id, timestamp, value, status_code, quality
 			FROM sensor_data
-			WHERE sensor_id = i.id
-				AND timestamp >= coalesce($2::timestamptz, '-infinity')
-				AND timestamp < least($3::timestamptz, $5::timestamptz + (CASE WHEN i.id > $6 THEN 1 ELSE 0 END) * interval '1 microsecond', 'infinity')
+			WHERE sensor_id = i.id AND timestamp >= $2 AND timestamp < $3
+				AND timestamp < coalesce($5::timestamptz + (CASE WHEN i.id > $6 THEN 1 ELSE 0 END) * interval '1 microsecond', 'infinity')
 				AND ($4::smallint IS NULL OR quality = $4)
 			ORDER BY timestamp DESC
 			LIMIT $7) d
@@ -91,29 +90,47 @@ func (s *Store) Readings(ctx context.Context, q ReadingsQuery) ([]Reading, error
 		CROSS JOIN LATERAL (
 			SELECT sensor_id, timestamp, value, status_code, quality
 			FROM sensor_data
-			WHERE sensor_id = i.id
-				AND timestamp >= greatest($2::timestamptz, $5::timestamptz + (CASE WHEN i.id > $6 THEN 0 ELSE 1 END) * interval '1 microsecond', '-infinity')
-				AND timestamp < coalesce($3::timestamptz, 'infinity')
+			WHERE sensor_id = i.id AND timestamp >= $2 AND timestamp < $3
+				AND timestamp >= coalesce($5::timestamptz + (CASE WHEN i.id > $6 THEN 0 ELSE 1 END) * interval '1 microsecond', '-infinity')
 				AND ($4::smallint IS NULL OR quality = $4)
 			ORDER BY timestamp
 			LIMIT $7) d
 		ORDER BY d.timestamp, d.sensor_id
 		LIMIT $7`
-	query := descending
+	query, o := descending, newestFirst
 	if q.Ascending {
-		query = ascending
+		query, o = ascending, oldestFirst
 	}
+	start, end := q.Start, q.End
 	var after *time.Time
 	var afterSensor int64
 	if q.After != nil {
 		after, afterSensor = &q.After.Timestamp, q.After.SensorID
+		if behind := after.Add(time.Microsecond); q.Ascending && (start == nil || start.Before(*after)) {
+			start = after
+		} else if !q.Ascending && (end == nil || behind.Before(*end)) {
+			end = &behind
+		}
 	}
-	rows, err := s.api.QueryxContext(ctx, query, int32s(unique(q.Sensors)), q.Start, q.End, q.Quality, after, afterSensor, q.Limit)
+	spans, err := s.spansOf(ctx, q.Sensors, start, end, o)
 	if err != nil {
 		return nil, explain("readings", err)
 	}
-	rs, err := scanReadings(rows, func(r *Reading) []any { return nil })
-	return rs, explain("readings", err)
+	found := []Reading{}
+	for _, w := range spans {
+		rows, err := s.api.QueryxContext(ctx, query, int32s(unique(q.Sensors)), w.start, w.end, q.Quality, after, afterSensor, q.Limit-len(found))
+		if err != nil {
+			return nil, explain("readings", err)
+		}
+		rs, err := scanReadings(rows, func(r *Reading) []any { return nil })
+		if err != nil {
+			return nil, explain("readings", err)
+		}
+		if found = append(found, rs...); len(found) >= q.Limit {
+			break
+		}
+	}
+	return found, nil
 }
 
 // LatestQuery selects sensors; nil and empty take all.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -14,7 +15,8 @@ import (
 //
 // They go a partition at a time, once its end is longer ago than their sensor keeps them: each is there for as long as its sensor's
 // retention says, and for about the length of a partition longer at most. A partition in which no sensor keeps anything is dropped.
-// From any other, the readings of sensors that keep nothing of it are deleted, some at a time. Either way their hours are marked,
+// From any other, the readings of sensors that keep nothing of it are deleted, some at a time. A partition that is long for a
+// retention, since it was made before that, is not waited for: the readings are deleted day by day. Either way their hours are marked,
 // so that the rollups go with them, and latest moves back. Every step is a transaction by itself: the next pass goes on where one
 // was cut off.
 
@@ -51,26 +53,49 @@ func (s *Store) Retain(ctx context.Context, now time.Time, done func(Retired)) e
 	return explain("retention", err)
 }
 
-// expired returns the partitions that ended longer ago than the sensor that keeps the least keeps its readings.
-func (s *Store) expired(ctx context.Context, q sqlx.QueryerContext, now time.Time) ([]partition, error) {
-	var shortest int64
-	shortestQuery := fmt.Sprintf(`SELECT coalesce(least(min(nullif(%s, 0)), nullif($1::bigint, 0)), 0) FROM sensors s`, s.retentionOf())
-	if err := sqlx.GetContext(ctx, q, &shortest, shortestQuery, s.retention); err != nil || shortest == 0 {
+// expiry is a partition, or the beginning of a long one, that is older than a sensor keeps it. Readings before from are those of another
+// expiry.
+type expiry struct {
+	partition
+	from time.Time
+	part bool
+}
+
+// rest is without what is another expiry's.
+func (e *expiry) rest() *partition { return &partition{e.Name, e.from, e.End} }
+
+// expired returns what is older than the sensor that keeps the least keeps its readings, in order of its end.
+func (s *Store) expired(ctx context.Context, q sqlx.QueryerContext, now time.Time) ([]expiry, error) {
+	retentions, err := s.partitions.retentions(ctx, q)
+	if err != nil || len(retentions) == 0 {
 		return nil, err
 	}
+	slices.Sort(retentions)
 	list, err := listPartitions(ctx, q)
-	for i := range list {
-		if list[i].End.After(now.Add(-time.Duration(shortest))) {
-			return list[:i], err
+	var found []expiry
+	for _, p := range list {
+		from := p.Start
+		for _, retention := range slices.Backward(retentions) {
+			until := now.Add(-retention).UTC().Truncate(day)
+			if until.After(from) && until.Before(p.End) && p.End.Sub(p.Start) > max(retention/keptLonger, day) {
+				found = append(found, expiry{partition{p.Name, p.Start, until}, from, true})
+				from = until
+			}
+		}
+		if !p.End.After(now.Add(-retentions[0])) {
+			found = append(found, expiry{p, from, false})
 		}
 	}
-	return list, err
+	return found, err
 }
 
 // retire drops p, or deletes from it what is not kept.
-func (s *Store) retire(ctx context.Context, p *partition, now time.Time, done func(Retired)) error {
+func (s *Store) retire(ctx context.Context, p *expiry, now time.Time, done func(Retired)) error {
+	if p.part {
+		return s.thin(ctx, p.rest(), now, done)
+	}
 	for range dropTries {
-		r, err := s.drop(ctx, p, now)
+		r, err := s.drop(ctx, &p.partition, now)
 		switch {
 		case err != nil:
 			return err
@@ -79,7 +104,7 @@ func (s *Store) retire(ctx context.Context, p *partition, now time.Time, done fu
 				done(r)
 				return nil
 			}
-			return s.thin(ctx, p, now, done)
+			return s.thin(ctx, p.rest(), now, done)
 		}
 		done(r)
 		select {
@@ -103,10 +128,10 @@ func (s *Store) keptIn(ctx context.Context, db sqlx.QueryerContext, p *partition
 		SELECT EXISTS (
 			SELECT
 			FROM sensors s
-			CROSS JOIN LATERAL (SELECT FROM %s d WHERE d.sensor_id = s.id ORDER BY d.timestamp LIMIT 1) d
+			CROSS JOIN LATERAL (SELECT FROM %s d WHERE d.sensor_id = s.id AND d.timestamp >= $3 AND d.timestamp < $1 LIMIT 1) d
 			WHERE %s)`, p.Name, s.keeps())
 	var kept bool
-	err := sqlx.GetContext(ctx, db, &kept, q, p.End, now)
+	err := sqlx.GetContext(ctx, db, &kept, q, p.End, now, p.Start)
 	return kept, err
 }
 
@@ -177,7 +202,7 @@ func (s *Store) forsake(ctx context.Context, tx *sqlx.Tx, p *partition) error {
 	if err := tx.SelectContext(ctx, &silent, since, p.Start, p.End); err != nil || len(silent) == 0 {
 		return err
 	}
-	return moveLatestBack(ctx, tx, silent, p.Start.Add(-time.Microsecond))
+	return s.moveLatestBack(ctx, tx, silent, p.Start.Add(-time.Microsecond))
 }
 
 // thin deletes from p the readings of sensors that keep nothing of it.
@@ -186,10 +211,10 @@ func (s *Store) thin(ctx context.Context, p *partition, now time.Time, done func
 	q := fmt.Sprintf(`
 		SELECT s.id
 		FROM sensors s
-		CROSS JOIN LATERAL (SELECT FROM %s d WHERE d.sensor_id = s.id ORDER BY d.timestamp LIMIT 1) d
+		CROSS JOIN LATERAL (SELECT FROM %s d WHERE d.sensor_id = s.id AND d.timestamp >= $3 AND d.timestamp < $1 LIMIT 1) d
 		WHERE NOT %s
 		ORDER BY s.id`, p.Name, s.keeps())
-	err := s.ingest.SelectContext(ctx, &sensors, q, p.End, now)
+	err := s.ingest.SelectContext(ctx, &sensors, q, p.End, now, p.Start)
 	if dropped(err) {
 		return nil
 	}

@@ -161,8 +161,7 @@ func TestRetentionLeavesWhatIsKept(t *testing.T) {
 			want := map[string]bool{}
 			newest := map[int64]string{}
 			for _, r := range slices.Concat(offered...) {
-				_, _, end := store.Slot(size, r.Timestamp)
-				if k := kept[r.SensorID]; k == 0 || end.After(now.Add(-k)) {
+				if k := kept[r.SensorID]; k == 0 || !r.Timestamp.Before(now.Add(-k).Truncate(24*time.Hour)) {
 					want[line(r)] = true
 					newest[r.SensorID] = max(newest[r.SensorID], line(r))
 				}
@@ -315,5 +314,47 @@ func TestExpiringSaysWhatGoes(t *testing.T) {
 	}
 	if left, _, _, err := s.Expiring(t.Context(), now, time.Time{}, 10); err != nil || len(left) > 0 {
 		t.Errorf("after that: got %v, %v", left, err)
+	}
+}
+
+// A partition that is long for a retention, since that was set later, is not waited for.
+func TestALongPartitionKeepsNothingMuchLonger(t *testing.T) {
+	dsn := pgtest.DSN(t) + durable
+	s := openKeeping(t, dsn, 0, "month")
+	g := addGateway(t, s, "g").ID
+	short, middle, long := addKeeper(t, s, g, "short", ptr(3)).ID, addKeeper(t, s, g, "middle", ptr(10)).ID, addKeeper(t, s, g, "long", nil).ID
+	var rs []store.Reading
+	now := time.Date(2026, 3, 25, 12, 0, 0, 0, time.UTC)
+	for day := range 24 {
+		for _, id := range []int64{short, middle, long} {
+			rs = append(rs, store.Reading{SensorID: id, Timestamp: time.Date(2026, 3, 1+day, 18, 0, 0, 0, time.UTC)})
+		}
+	}
+	write(t, s, rs...)
+	drainRollups(t, s)
+	said := map[string]int64{}
+	for after, more := (time.Time{}), true; more; {
+		var page []store.Expiring
+		var err error
+		page, after, more, err = s.Expiring(t.Context(), now, after, 1)
+		ok(t, err)
+		for _, e := range page {
+			if e.Dropped {
+				t.Errorf("%+v would be dropped", e)
+			}
+			for _, v := range e.Sensors {
+				said[fmt.Sprint(v.ID)] += *v.Readings
+			}
+		}
+	}
+	done := map[string]int64{}
+	ok(t, s.Retain(t.Context(), now, func(r store.Retired) { done[fmt.Sprint(r.SensorID)] += r.Readings }))
+	for id, want := range map[int64]int{short: 3, middle: 10, long: 24} { // of the days that are over
+		if got := len(all(t, s, id)); got != want {
+			t.Errorf("sensor %d: %d readings are left, want %d", id, got, want)
+		}
+	}
+	if fmt.Sprint(said) != fmt.Sprint(done) || done[fmt.Sprint(short)] != 21 {
+		t.Errorf("said %v, done %v", said, done)
 	}
 }

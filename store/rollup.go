@@ -26,8 +26,8 @@ type rollup struct {
 	minutes bool   // of an hour: they are kept
 }
 
-// rollUp makes the rollups of hours anew. An hour without readings has none.
-func rollUp(ctx context.Context, tx *sqlx.Tx, hours []sensorHour) error {
+// rollUp makes the rollups of hours anew. An hour without readings has none. known are the partitions.
+func rollUp(ctx context.Context, tx *sqlx.Tx, hours []sensorHour, known []partition) error {
 	sensors, starts := hourSensors(hours), hourStarts(hours)
 	for _, q := range []string{
 		`DELETE FROM rollup_1h r USING unnest($1::int[], $2::timestamptz[]) AS d (sensor_id, hour)
@@ -39,17 +39,21 @@ func rollUp(ctx context.Context, tx *sqlx.Tx, hours []sensorHour) error {
 			return err
 		}
 	}
-	for part := range slices.Chunk(hours, writtenAtOnce/60) {
-		if err := rollUpSome(ctx, tx, part); err != nil {
-			return err
+	slices.SortFunc(hours, func(a, b sensorHour) int { return a.Hour.Compare(b.Hour) })
+	for _, w := range cut(known, hours[0].Hour, hours[len(hours)-1].Hour.Add(time.Hour), whole) {
+		n, _ := slices.BinarySearchFunc(hours, w.end, func(h sensorHour, end time.Time) int { return h.Hour.Compare(end) })
+		for part := range slices.Chunk(hours[:n], writtenAtOnce/60) {
+			if err := rollUpSome(ctx, tx, part); err != nil {
+				return err
+			}
 		}
+		hours = hours[n:]
 	}
 	return nil
 }
 
 func rollUpSome(ctx context.Context, tx *sqlx.Tx, due []sensorHour) error {
-	earlier := func(a, b sensorHour) int { return a.Hour.Compare(b.Hour) }
-	first, last := slices.MinFunc(due, earlier).Hour, slices.MaxFunc(due, earlier).Hour
+	first, last := due[0].Hour, due[len(due)-1].Hour // they are in order of time
 	const q = ` -- $3 and $4 let the planner leave out partitions
 		SELECT d.sensor_id, d.hour, r.readings
 		FROM unnest($1::int[], $2::timestamptz[]) AS d (sensor_id, hour)

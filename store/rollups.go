@@ -81,27 +81,44 @@ func hourOf(t time.Time) time.Time { return t.UTC().Truncate(time.Hour) }
 // KeepRollups has to be called at start, before anything is written. With rollups off it has every answer be made of readings, and
 // reports false; with them on after they were off it has all of them made anew.
 func (s *Store) KeepRollups(ctx context.Context) (on bool, err error) {
-	err = tx(ctx, s.ingest, func(tx *sqlx.Tx) error {
-		if !s.rollups {
-			_, err := tx.ExecContext(ctx, `UPDATE rollup_state SET marked = false, through = '-infinity'`)
-			return err
-		}
-		res, err := tx.ExecContext(ctx, `UPDATE rollup_state SET marked = true WHERE NOT marked`)
-		if err != nil {
-			return err
-		}
-		if n, err := res.RowsAffected(); err != nil || n == 0 {
-			return err
-		}
-		s.log.InfoContext(ctx, "rollups were off: all of them are made anew")
-		const q = `
-			TRUNCATE rollup_1h, rollup_1m, rollup_due, rollup_marks, late_changes;
-			UPDATE rollup_state SET forgotten = pg_current_xact_id();
-			INSERT INTO rollup_due (hour, sensor_id) SELECT DISTINCT date_trunc('hour', timestamp, 'UTC'), sensor_id FROM sensor_data`
-		_, err = tx.ExecContext(ctx, q)
+	if !s.rollups {
+		_, err := s.ingest.ExecContext(ctx, `UPDATE rollup_state SET marked = false, through = '-infinity'`)
+		return false, explain("rollups", err)
+	}
+	var marked bool
+	err = s.ingest.GetContext(ctx, &marked, `SELECT marked FROM rollup_state`)
+	if err != nil || marked {
+		return true, explain("rollups", err)
+	}
+	s.log.InfoContext(ctx, "rebuilding all rollups: they were off")
+	return true, explain("rollups", s.rebuildRollups(ctx))
+}
+
+// rebuildRollups has the rollups of all readings made again. When it is cut off it begins again.
+func (s *Store) rebuildRollups(ctx context.Context) error {
+	const forget = `
+		TRUNCATE rollup_1h, rollup_1m, rollup_due, rollup_marks, late_changes;
+		UPDATE rollup_state SET forgotten = pg_current_xact_id()`
+	if _, err := s.ingest.ExecContext(ctx, forget); err != nil {
 		return err
-	})
-	return s.rollups, explain("rollups", err)
+	}
+	spans, err := s.spans(ctx, s.ingest, firstInstant, lastInstant, whole)
+	if err != nil {
+		return err
+	}
+	for _, w := range spans {
+		const q = `
+			INSERT INTO rollup_due (hour, sensor_id)
+			SELECT DISTINCT date_trunc('hour', timestamp, 'UTC'), sensor_id
+			FROM sensor_data
+			WHERE timestamp >= $1 AND timestamp < $2
+			ON CONFLICT DO NOTHING`
+		if _, err := s.ingest.ExecContext(ctx, q, w.start, w.end); err != nil {
+			return err
+		}
+	}
+	_, err = s.ingest.ExecContext(ctx, `UPDATE rollup_state SET marked = true`)
+	return err
 }
 
 // RollUp rolls up at most size hours of single sensors that are over and have changed, the oldest first, and returns how many it
@@ -127,7 +144,11 @@ func (s *Store) RollUp(ctx context.Context, size int) (hours int, more bool, err
 			return err
 		}
 		hours, more = len(due), more || len(due) == size
-		return rollUp(ctx, tx, due)
+		known, err := s.partitions.list(ctx, tx)
+		if err != nil {
+			return err
+		}
+		return rollUp(ctx, tx, due, known)
 	})
 	return hours, more, explain("roll up", err)
 }

@@ -164,7 +164,7 @@ func (s *Store) DeleteSensor(ctx context.Context, id, version int64, dryRun bool
 		if err != nil {
 			return err
 		}
-		if d, err = extent(ctx, tx, []int64{id}); err != nil {
+		if d, err = s.extent(ctx, tx, []int64{id}); err != nil {
 			return err
 		}
 		alarms, err := alarmsOf(ctx, tx, []int64{id})
@@ -182,15 +182,41 @@ func (s *Store) DeleteSensor(ctx context.Context, id, version int64, dryRun bool
 }
 
 // extent says what deleting these sensors takes along.
-func extent(ctx context.Context, tx *sqlx.Tx, sensors []int64) (Deletion, error) {
+func (s *Store) extent(ctx context.Context, tx *sqlx.Tx, sensors []int64) (Deletion, error) {
 	d := Deletion{Sensors: len(sensors)}
-	const q = `
-		SELECT
-			min((SELECT timestamp FROM sensor_data WHERE sensor_id = i ORDER BY timestamp LIMIT 1)),
-			max((SELECT timestamp FROM sensor_data WHERE sensor_id = i ORDER BY timestamp DESC LIMIT 1))
+	const first = `
+		SELECT min((
+			SELECT timestamp
+			FROM sensor_data
+			WHERE sensor_id = i AND timestamp >= $2 AND timestamp < $3
+			ORDER BY timestamp
+			LIMIT 1))
 		FROM unnest($1::int[]) i`
-	err := tx.QueryRowContext(ctx, q, int32s(sensors)).Scan(&d.First, &d.Last)
-	return d, err
+	const last = `
+		SELECT max((
+			SELECT timestamp
+			FROM sensor_data
+			WHERE sensor_id = i AND timestamp >= $2 AND timestamp < $3
+			ORDER BY timestamp DESC
+			LIMIT 1))
+		FROM unnest($1::int[]) i`
+	for _, end := range []struct {
+		query string
+		order order
+		found **time.Time
+	}{{first, oldestFirst, &d.First}, {last, newestFirst, &d.Last}} {
+		spans, err := s.spans(ctx, tx, firstInstant, lastInstant, end.order)
+		if err != nil {
+			return d, err
+		}
+		if err := walk(ctx, tx, spans, func(w span) (bool, error) {
+			err := tx.GetContext(ctx, end.found, end.query, int32s(sensors), w.start, w.end)
+			return *end.found != nil, err
+		}); err != nil {
+			return d, err
+		}
+	}
+	return d, nil
 }
 
 // dropSensors deletes sensors with their alarms, whose last events it returns, and leaves their readings to Purge.

@@ -34,8 +34,8 @@ type ShapeQuery struct {
 }
 
 // Shape returns real readings of each sensor that has any, oldest first, its first and last among them; all of them when there are no
-// more than Points. Those of bad quality, without a value, and beyond ±1e140 are left out. It is one statement; where a point stands
-// for minutes or hours, their rollups tell which have the extremes, and only these are read, so that the result is that of all
+// more than Points. Those of bad quality, without a value, and beyond ±1e140 are left out. Where a point stands for
+// minutes or hours, their rollups tell which have the extremes, and only these are read, so that the result is that of all
 // readings. It holds no more than it needs to pick. What takes longer than a statement may is ErrTooMuch.
 func (s *Store) Shape(ctx context.Context, q ShapeQuery) (map[int64][]Reading, Source, error) {
 	p := q.plan(s.rollups)
@@ -82,54 +82,67 @@ func (q ShapeQuery) plan(rollups bool) shapePlan {
 }
 
 func (s *Store) shape(ctx context.Context, q ShapeQuery, p shapePlan) (map[int64][]Reading, error) {
-	args := []any{int32s(unique(q.Sensors)), q.Start, q.End}
+	spans, err := s.spansOf(ctx, q.Sensors, &q.Start, &q.End, whole)
+	if err != nil {
+		return nil, explain("shape", err)
+	}
+	thinners := map[int64]*thinner{}
+	for _, w := range spans {
+		if err := s.thinSpan(ctx, q, p, w, thinners); err != nil {
+			return nil, explain("shape", err)
+		}
+	}
+	picked := map[int64][]Reading{}
+	for sensor, t := range thinners {
+		picked[sensor] = t.pick(sensor, q)
+	}
+	return picked, nil
+}
+
+// thinSpan gives thinners what there is in w.
+func (s *Store) thinSpan(ctx context.Context, q ShapeQuery, p shapePlan, w span, thinners map[int64]*thinner) error {
+	args := []any{int32s(unique(q.Sensors)), w.start, w.end}
 	if p.source != Raw {
-		from, to := wholeHours(q.Start, q.End)
+		from, to := wholeHours(w.start, w.end)
 		args = append(args, from, to, p.origin.time(), float64(p.width)/1e6, p.most)
 	}
 	var b strings.Builder
 	asked := struct {
 		Rolled, Minutes bool
 		Piece           string
-	}{p.source != Raw, p.source == ByMinute, stretch(q.Start, q.End)}
+	}{p.source != Raw, p.source == ByMinute, stretch(w.start, w.end)}
 	if err := shapeTemplate.Execute(&b, asked); err != nil {
 		panic(err) // it is a constant
 	}
 	rows, err := s.api.QueryContext(ctx, b.String(), args...)
 	if err != nil {
-		return nil, explain("shape", err)
+		return err
 	}
 	defer rows.Close()
-	picked := map[int64][]Reading{}
-	var t *thinner
 	var points []point
 	var packed sql.RawBytes
-	var of, sensor, settled int64
+	var sensor, settled int64
 	for rows.Next() {
 		if err := rows.Scan(&sensor, &settled, &packed); err != nil {
-			return nil, explain("shape", err)
+			return err
 		}
 		if points, err = unpackReadings(points[:0], packed); err != nil {
-			return nil, explain("shape", err)
+			return err
 		}
 		inOrder(points)
-		if t == nil || sensor != of {
-			if t != nil {
-				picked[of] = t.pick(of, q)
-			}
-			t, of = newThinner(p, settled), sensor
+		t := thinners[sensor]
+		if t == nil {
+			t = newThinner(p)
+			thinners[sensor] = t
+		}
+		if settled > int64(p.most) { // not all of them are given
+			t.all = nil
 		}
 		for _, r := range points {
 			t.add(r)
 		}
 	}
-	if err := rows.Err(); err != nil {
-		return nil, explain("shape", err)
-	}
-	if t != nil {
-		picked[of] = t.pick(of, q)
-	}
-	return picked, nil
+	return rows.Err()
 }
 
 // shapeTemplate has as $6 and $7 the origin and, in seconds, the width of bins, as $8 the number of readings of which all are read.
@@ -216,13 +229,8 @@ type bin struct {
 	used            bool
 }
 
-// newThinner is of a sensor with so many readings in the hours that are settled, of which it is not given all.
-func newThinner(p shapePlan, settled int64) *thinner {
-	t := &thinner{shapePlan: p, extremes: make([]bin, p.bins)}
-	if settled <= int64(p.most) {
-		t.all = []point{}
-	}
-	return t
+func newThinner(p shapePlan) *thinner {
+	return &thinner{shapePlan: p, extremes: make([]bin, p.bins), all: []point{}}
 }
 
 func (t *thinner) add(r point) {

@@ -29,7 +29,7 @@ type Config struct {
 	IngestConnections int           `mapstructure:"ingest_connections"`
 	StatementTimeout  time.Duration `mapstructure:"statement_timeout"` // of the API's statements
 	Rollups           bool          `mapstructure:"rollups"`           // the same for all instances; see KeepRollups
-	Partition         string        `mapstructure:"partition"`         // the size of those that are made from now on: hour, day, week or month
+	Partition         string        `mapstructure:"partition"`         // the size of those that are made from now on: auto, hour, day, week or month
 	Retention         time.Duration `mapstructure:"retention"`         // of sensors that have none of their own, the same for all instances; 0: for ever
 	Compact           bool          `mapstructure:"compact"`           // whether Compact is to be called
 	AlarmsPerSensor   int           `mapstructure:"alarms_per_sensor"` // that refer to a sensor, expressions and deviations included
@@ -43,7 +43,7 @@ func DefaultConfig() Config {
 		IngestConnections: 4,
 		StatementTimeout:  5 * time.Second,
 		Rollups:           true,
-		Partition:         daily,
+		Partition:         auto,
 		Compact:           true,
 		AlarmsPerSensor:   100,
 		EvaluationTimeout: evaluationTimeout,
@@ -62,8 +62,8 @@ func (c Config) Validate() error {
 	if c.StatementTimeout < 100*time.Millisecond {
 		errs = append(errs, fmt.Errorf("OEI_STORE_STATEMENT_TIMEOUT: %v is too short; use 100ms or more", c.StatementTimeout))
 	}
-	if !slices.Contains([]string{hourly, daily, weekly, monthly}, c.Partition) {
-		errs = append(errs, fmt.Errorf("OEI_STORE_PARTITION: %q is not known; use hour, day, week or month", c.Partition))
+	if !slices.Contains([]string{auto, hourly, daily, weekly, monthly}, c.Partition) {
+		errs = append(errs, fmt.Errorf("OEI_STORE_PARTITION: %q is not known; use auto, hour, day, week or month", c.Partition))
 	}
 	if c.Retention != 0 && (c.Retention < time.Hour || c.Retention > longestRetention) {
 		errs = append(errs, fmt.Errorf("OEI_STORE_RETENTION: %v is out of range; use 1h to %v, or 0s for ever", c.Retention, longestRetention))
@@ -110,7 +110,7 @@ func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store
 		return nil, errors.Join(err, api.Close())
 	}
 	s := &Store{api: api, ingest: ingest, dsn: dsn, instance: rand.Int64(), log: log, rollups: cfg.Rollups, rollupRest: rollupRest, retention: cfg.Retention, compactPatience: compactPatience}
-	s.partitions.size = cfg.Partition
+	s.partitions.size, s.partitions.retention = cfg.Partition, cfg.Retention
 	s.alarmsPerSensor, s.evaluationLimit = cfg.AlarmsPerSensor, cfg.EvaluationTimeout
 	s.kept.bySensor = map[int64]*keptSensor{}
 	if err := s.checkServer(ctx); err != nil {

@@ -90,7 +90,7 @@ func (s *Store) writeBatch(ctx context.Context, b *batch, also func([]Outcome) A
 				return ErrOverload
 			}
 		}
-		if err := b.insert(ctx, tx, wary); err != nil {
+		if err := b.insert(ctx, tx, wary, s.partitions.last()); err != nil {
 			return err
 		}
 		if s.rollups {

@@ -1,0 +1,133 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// A statement on sensor_data locks and plans every partition that its bounds do not exclude, and the planner sees only bounds that are
+// constants. So each statement on a range that may be long is run once for each of its spans, whose bounds are parameters of their own.
+
+const (
+	// maxSpan is how many partitions a statement touches at most. A transaction has room for 64 locks of its own by default, and a
+	// partition takes two.
+	maxSpan = 32
+	// firstSpan is how many partitions a walk begins with; each next span has twice as many, up to maxSpan.
+	firstSpan = 2
+	// partitionsAge is for how long the list of partitions may be of use to those who read: what other instances have merged since
+	// makes spans shorter than they need to be, and nothing else.
+	partitionsAge = time.Minute
+	// maxAhead is more than a timestamp can be ahead of the time of receipt, and so of latest.
+	maxAhead = day
+)
+
+// The bounds of all readings.
+var (
+	firstInstant = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
+	lastInstant  = time.Date(9999, 12, 31, 23, 59, 59, 999999000, time.UTC)
+)
+
+// span is a range of time, [start, end).
+type span struct{ start, end time.Time }
+
+// order says how a range is cut into spans.
+type order int
+
+const (
+	whole       order = iota // for reading all of it, oldest first
+	oldestFirst              // a walk that ends as soon as enough is found
+	newestFirst
+)
+
+// cut returns the spans of [start, end), in order. Together they cover all of it, also where list is out of date.
+func cut(list []partition, start, end time.Time, o order) []span {
+	if !start.Before(end) {
+		return nil
+	}
+	edges := []time.Time{start}
+	for _, p := range list {
+		if p.Start.After(start) && p.Start.Before(end) && p.Start.Equal(hourOf(p.Start)) { // an hour is within one span
+			edges = append(edges, p.Start)
+		}
+	}
+	edges = append(edges, end)
+	size := firstSpan
+	if o == whole {
+		size = maxSpan
+	}
+	var spans []span
+	for n := len(edges) - 1; n > 0; size = min(2*size, maxSpan) {
+		size = min(size, n)
+		if o == newestFirst {
+			spans = append(spans, span{edges[n-size], edges[n]})
+			edges = edges[:n-size+1]
+		} else {
+			spans = append(spans, span{edges[0], edges[size]})
+			edges = edges[size:]
+		}
+		n -= size
+	}
+	return spans
+}
+
+// spans returns the spans of [start, end) by the partitions that there are.
+func (s *Store) spans(ctx context.Context, q sqlx.QueryerContext, start, end time.Time, o order) ([]span, error) {
+	list, err := s.partitions.list(ctx, q)
+	return cut(list, start, end, o), err
+}
+
+// spansOf is spans without what is certain to have no readings of the sensors.
+func (s *Store) spansOf(ctx context.Context, sensors []int64, start, end *time.Time, o order) ([]span, error) {
+	const q = `SELECT max(timestamp) FROM latest WHERE sensor_id = ANY ($1::int[])`
+	var newest *time.Time
+	if err := s.api.GetContext(ctx, &newest, q, int32s(unique(sensors))); err != nil || newest == nil {
+		return nil, err
+	}
+	from, to := firstInstant, newest.Add(maxAhead)
+	if start != nil {
+		from = *start
+	}
+	if end != nil {
+		to = earlier(to, *end)
+	}
+	return s.spans(ctx, s.api, from, to, o)
+}
+
+// walk calls f in a transaction with each of spans until it reports that it is done. What f reads it must not lock: the locks on
+// partitions are released at once, since those of thousands have no room.
+func walk(ctx context.Context, tx *sqlx.Tx, spans []span, f func(span) (done bool, err error)) error {
+	for _, w := range spans {
+		if _, err := tx.ExecContext(ctx, `SAVEPOINT walk`); err != nil {
+			return err
+		}
+		done, err := f(w)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `ROLLBACK TO SAVEPOINT walk`); err != nil || done {
+			return err
+		}
+	}
+	return nil
+}
+
+// list returns the partitions that there were a short time ago, for those who read.
+func (p *partitions) list(ctx context.Context, q sqlx.QueryerContext) ([]partition, error) {
+	if k := p.known.Load(); k != nil && time.Since(k.at) < partitionsAge {
+		return k.list, nil
+	}
+	list, err := listPartitions(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	p.set(list)
+	return list, nil
+}
+
+// set remembers list.
+func (p *partitions) set(list []partition) {
+	p.known.Store(&knownPartitions{list: slices.Clip(list), at: time.Now()})
+}
