@@ -43,32 +43,40 @@ type Compacted struct {
 // Compact builds anew the primary keys that are worth it at the time now, the oldest first, and calls done after each, which may
 // take its time. Several instances may call it: while one works the others have nothing to do.
 func (s *Store) Compact(ctx context.Context, now time.Time, done func(Compacted)) error {
+	err := s.maintain(ctx, "oei-ms compaction", s.compactPatience, func(ctx context.Context, conn *sqlx.Conn) error {
+		return s.compact(ctx, conn, now, done)
+	})
+	return explain("compaction", err)
+}
+
+// maintain calls f with a session of its own, which waits for no lock longer than patience, unless another session is in maintain.
+func (s *Store) maintain(ctx context.Context, name string, patience time.Duration, f func(context.Context, *sqlx.Conn) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	db, err := openUntil(ctx, s.dsn, 1, compactLimit, map[string]string{
-		"application_name":                 "oei-ms compaction",
-		"lock_timeout":                     fmt.Sprint(s.compactPatience.Milliseconds()),
+		"application_name":                 name,
+		"lock_timeout":                     fmt.Sprint(patience.Milliseconds()),
 		"max_parallel_maintenance_workers": "0", // ingest and the API want the processors too
 	})
 	if err != nil {
-		return explain("compaction", err)
+		return err
 	}
 	defer db.Close()
 	conn, err := db.Connx(ctx)
 	if err != nil {
-		return explain("compaction", err)
+		return err
 	}
 	defer conn.Close()
-	return explain("compaction", s.compact(ctx, conn, now, done))
-}
-
-// compact works on a session of its own: a key cannot be built in a transaction, and the session holds the lock.
-func (s *Store) compact(ctx context.Context, conn *sqlx.Conn, now time.Time, done func(Compacted)) error {
 	var mine bool
 	if err := conn.GetContext(ctx, &mine, `SELECT pg_try_advisory_lock($1)`, compactLock); err != nil || !mine {
 		return err
 	}
 	defer func() { _, _ = conn.ExecContext(ctx, `SELECT pg_advisory_unlock($1)`, compactLock) }() // else it goes with the session
+	return f(ctx, conn)
+}
+
+// compact works on a session of its own, since a key cannot be built in a transaction.
+func (s *Store) compact(ctx context.Context, conn *sqlx.Conn, now time.Time, done func(Compacted)) error {
 	if err := sweepKeys(ctx, conn); inTheWay(err) {
 		done(Compacted{InUse: true})
 		return nil

@@ -1982,7 +1982,7 @@ type DependencyState string
 // Email defines model for Email.
 type Email = string
 
-// Expiring A partition from which readings will go.
+// Expiring A partition, or a part of a long one, from which readings will go.
 //
 // Example: {"bytes":7257600,"end":"2026-01-02T00:00:00.000000Z","is_dropped":false,"partition":"sensor_data_20260101","readings":86400,"sensors":[{"readings":86400,"retention_seconds":2592000,"sensor_id":1}],"start":"2026-01-01T00:00:00.000000Z"}
 type Expiring struct {
@@ -2004,7 +2004,7 @@ type Expiring struct {
 	// Sensors Those whose readings go, in order of id.
 	Sensors []ExpiringSensor `json:"sensors"`
 
-	// Start It has readings from this instant on.
+	// Start Readings from this instant on go.
 	Start time.Time `json:"start"`
 }
 
@@ -2718,7 +2718,7 @@ type RejectionPayloadEncoding string
 type RejectionReason string
 
 // RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
-// are stored go, with what they amount to, when their partition, a day unless the server's settings say otherwise, is older as a whole;
+// are stored go, with what they amount to, when their partition is older as a whole: a day later, or an eighth of this time if that is longer;
 // see `GET /api/data/retention`.
 type RetentionDays = int
 
@@ -2758,7 +2758,7 @@ type Sensor struct {
 	Name Name `json:"name"`
 
 	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
-	// are stored go, with what they amount to, when their partition, a day unless the server's settings say otherwise, is older as a whole;
+	// are stored go, with what they amount to, when their partition is older as a whole: a day later, or an eighth of this time if that is longer;
 	// see `GET /api/data/retention`.
 	RetentionDays nullable.Nullable[RetentionDays] `json:"retention_days"`
 
@@ -2799,7 +2799,7 @@ type SensorCreate struct {
 	Name Name `json:"name"`
 
 	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
-	// are stored go, with what they amount to, when their partition, a day unless the server's settings say otherwise, is older as a whole;
+	// are stored go, with what they amount to, when their partition is older as a whole: a day later, or an eighth of this time if that is longer;
 	// see `GET /api/data/retention`.
 	RetentionDays nullable.Nullable[RetentionDays] `json:"retention_days,omitempty"`
 
@@ -2851,7 +2851,7 @@ type SensorUpdate struct {
 	Name *Name `json:"name,omitempty"`
 
 	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
-	// are stored go, with what they amount to, when their partition, a day unless the server's settings say otherwise, is older as a whole;
+	// are stored go, with what they amount to, when their partition is older as a whole: a day later, or an eighth of this time if that is longer;
 	// see `GET /api/data/retention`.
 	RetentionDays nullable.Nullable[RetentionDays] `json:"retention_days,omitempty"`
 

@@ -392,7 +392,8 @@ export const writeData = <ThrowOnError extends boolean = false>(options: Options
  * was removed cannot be brought back.
  *
  * Readings go a partition at a time, once its end is longer ago than their sensor keeps them. A partition in which no sensor keeps
- * anything is dropped; from others readings are deleted sensor by sensor. Rollups go with the readings, so that no answer tells
+ * anything is dropped; from others readings are deleted sensor by sensor. A partition that is longer than an eighth of a sensor's
+ * retention is not waited for: that sensor's readings are deleted from it a day at a time. Rollups go with the readings, so that no answer tells
  * of readings that are not there, and a sensor of which all have gone has no newest one. Readings that come and are older than their sensor
  * keeps are refused as `too_old`.
  *

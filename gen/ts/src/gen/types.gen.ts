@@ -367,14 +367,14 @@ export type SensorUpdate = {
 
 /**
  * For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
- * are stored go, with what they amount to, when their partition, a day unless the server's settings say otherwise, is older as a whole;
+ * are stored go, with what they amount to, when their partition is older as a whole: a day later, or an eighth of this time if that is longer;
  * see `GET /api/data/retention`.
  *
  */
 export type RetentionDays = number | null;
 
 /**
- * A partition from which readings will go.
+ * A partition, or a part of a long one, from which readings will go.
  */
 export type Expiring = {
     /**
@@ -382,7 +382,7 @@ export type Expiring = {
      */
     partition: string;
     /**
-     * It has readings from this instant on.
+     * Readings from this instant on go.
      */
     start: string;
     /**
