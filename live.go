@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -56,7 +57,13 @@ func pushed(readings []store.Reading) []push.Reading {
 	rs := make([]push.Reading, len(readings))
 	for i, r := range readings {
 		rs[i] = push.Reading{
-			SensorID: r.SensorID, GatewayID: r.GatewayID, SensorType: r.SensorType, Timestamp: r.Timestamp, Value: r.Value, Quality: r.Quality.String(),
+			SensorID:   r.SensorID,
+			GatewayID:  r.GatewayID,
+			SensorType: r.SensorType,
+			Timestamp:  r.Timestamp,
+			Received:   r.Received.Truncate(time.Microsecond), // as the database keeps it, for snapshots
+			Value:      r.Value,
+			Quality:    r.Quality.String(),
 		}
 	}
 	return rs

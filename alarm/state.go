@@ -76,12 +76,20 @@ const (
 	Bad
 )
 
-// Sample is one reading. A Value that is NaN is of bad quality whatever Quality says.
+// Sample is one reading at its effective time, the earlier of its timestamp and its receipt. A Value that is NaN is of bad quality
+// whatever Quality says.
 type Sample struct {
-	SensorID int64     `json:"sensor_id"`
-	At       time.Time `json:"at"`
-	Value    float64   `json:"value"`
-	Quality  Quality   `json:"quality,omitempty"`
+	SensorID int64         `json:"sensor_id"`
+	At       time.Time     `json:"at"`
+	Skew     time.Duration `json:"skew,omitempty"` // its timestamp less its receipt; 0 also where the receipt is not known
+	Value    float64       `json:"value"`
+	Quality  Quality       `json:"quality,omitempty"`
+}
+
+// after reports whether s follows y, a reading of the same sensor: of two that were stamped ahead and received together, the one with
+// the later timestamp.
+func (s Sample) after(y Sample) bool {
+	return s.At.After(y.At) || max(s.Skew, 0) > max(y.Skew, 0) && s.At.Equal(y.At)
 }
 
 func (s Sample) bad() bool { return s.Quality >= Bad || math.IsNaN(s.Value) || math.IsInf(s.Value, 0) }
@@ -165,14 +173,14 @@ func New(r *Rule, now time.Time) State {
 // calls it with the newest reading before those that are stepped, for each sensor of the rule.
 func (s State) Saw(r *Rule, x Sample) State {
 	if x.SensorID == r.SensorID {
-		if x.At.After(s.Last.At) {
+		if x.after(s.Last) {
 			s.Last = x
 		}
 		return s
 	}
 	for i, o := range s.Others {
 		if o.SensorID == x.SensorID {
-			if x.At.After(o.At) {
+			if x.after(o) {
 				s.Others = slices.Clone(s.Others)
 				s.Others[i] = x
 			}

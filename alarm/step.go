@@ -17,7 +17,7 @@ func Step(r *Rule, s State, x Sample, now time.Time) (State, []Event, error) {
 	if !r.reads(x.SensorID) {
 		return s, nil, nil
 	}
-	if last, seen := s.seen(r, x.SensorID); seen && !x.At.After(last.At) {
+	if last, seen := s.seen(r, x.SensorID); seen && !x.after(last) {
 		return s, nil, nil
 	}
 	j := journal{r: r, s: s, lag: 1} // so that a delay that ends at x.At is left to x
@@ -56,7 +56,7 @@ func Unmoved(r *Rule, s *State, x Sample) bool {
 	default:
 		return false
 	}
-	if x.SensorID != r.SensorID || !x.At.After(s.Last.At) || s.Fault != "" || s.Resting != "" || !s.idle(r) {
+	if x.SensorID != r.SensorID || !x.after(s.Last) || s.Fault != "" || s.Resting != "" || !s.idle(r) {
 		return false
 	}
 	l, ok, err := r.judge(s, x)

@@ -188,7 +188,7 @@ func FuzzExpression(f *testing.F) {
 			return
 		}
 		r.program = p
-		s := State{Last: Sample{7, epoch, a, Good}, Others: []Sample{{8, epoch, b, Good}}}
+		s := State{Last: Sample{SensorID: 7, At: epoch, Value: a}, Others: []Sample{{SensorID: 8, At: epoch, Value: b}}}
 		x, ok, err := r.run(&s)
 		y, again, _ := r.run(&s)
 		if err == nil && (x != y || ok != again) {

@@ -181,12 +181,12 @@ func (c *conn) tellLatest(reqID string, topics []Topic) error {
 		c.refuse(reqID, codeTooLarge, "the topics have more than 10000 sensors; their readings come, but no snapshot", names(topics))
 		return nil
 	}
-	told := make(map[Topic]time.Time, len(rs))
+	told := make(map[Topic]order, len(rs))
 	rs = slices.DeleteFunc(rs, func(r Reading) bool {
 		sensor := Topic{Kind: Sensors, ID: r.SensorID}
 		_, twice := told[sensor] // it is of several topics
 		if !twice {
-			told[sensor] = r.Timestamp
+			told[sensor] = r.order()
 		}
 		return twice
 	})

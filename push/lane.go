@@ -38,7 +38,7 @@ type lane struct {
 	at      map[Topic]int
 	dropped int
 	rounds  map[time.Duration]*round
-	told    map[Topic]time.Time // by a snapshot, not to be told again
+	told    map[Topic]order // by a snapshot, not to be told again
 	toldAt  time.Time
 	stream  stream
 }
@@ -78,7 +78,7 @@ func (l *lane) offer(u *update, pace time.Duration) (lost bool) {
 }
 
 func (l *lane) put(u *update) (lost bool) {
-	if at, ok := l.told[u.about]; ok && u.at.Equal(at) {
+	if at, ok := l.told[u.about]; ok && u.at.compare(at) == 0 {
 		return false
 	}
 	if len(l.late) > 0 || len(l.queue)-l.head >= l.size {
@@ -123,7 +123,7 @@ func (l *lane) conflate(u *update) (lost bool) {
 		return false
 	}
 	l.dropped++
-	if !u.at.Before(l.late[i].at) { // a reading that came late does not hide a newer one
+	if !u.at.before(l.late[i].at) { // a reading that came late does not hide a newer one
 		l.late[i] = u
 	}
 	return true
@@ -201,15 +201,15 @@ func (l *lane) take(room []*update) (out load) {
 
 // tell puts the frames of a snapshot in while the lane is held. What waits of the same sensors and is older goes before them,
 // and what they tell already is left out, now and until forgetTold.
-func (l *lane) tell(frames []*update, told map[Topic]time.Time) {
+func (l *lane) tell(frames []*update, told map[Topic]order) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var before, after []*update
 	for _, u := range l.queue[l.head:] {
 		switch at, ok := told[u.about]; {
-		case !ok || u.at.After(at):
+		case !ok || u.at.after(at):
 			after = append(after, u)
-		case u.at.Before(at):
+		case u.at.before(at):
 			before = append(before, u)
 		}
 	}
@@ -217,12 +217,12 @@ func (l *lane) tell(frames []*update, told map[Topic]time.Time) {
 	late := l.late
 	l.late, l.at = nil, nil
 	for _, u := range late {
-		if at, ok := told[u.about]; !ok || u.at.After(at) {
+		if at, ok := told[u.about]; !ok || u.at.after(at) {
 			l.conflate(u)
 		}
 	}
 	if l.told == nil {
-		l.told = make(map[Topic]time.Time, len(told))
+		l.told = make(map[Topic]order, len(told))
 	}
 	for about, at := range told {
 		l.told[about] = at

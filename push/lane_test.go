@@ -44,7 +44,7 @@ func TestLane(t *testing.T) {
 				case ">":
 					l.release()
 				default:
-					l.offer(&update{about: Topic{Kind: Sensors, ID: int64(word[0])}, at: t0.Add(time.Duration(word[2]) * time.Minute), json: []byte(word)}, 0)
+					l.offer(&update{about: Topic{Kind: Sensors, ID: int64(word[0])}, at: order{at: t0.Add(time.Duration(word[2]) * time.Minute)}, json: []byte(word)}, 0)
 				}
 			}
 			if got := strings.Join(taken, "|"); got != tt.want {
@@ -82,5 +82,36 @@ func TestALaneTakesOnlySoManyAnswers(t *testing.T) {
 	}
 	if !l.reply(nil) {
 		t.Error("no room after all were taken")
+	}
+}
+
+// TestAStampAheadHidesNoReading has a lane conflate readings of a clock that runs ahead, and of one that was put right.
+func TestAStampAheadHidesNoReading(t *testing.T) {
+	at := func(received, ahead time.Duration) *update {
+		r := Reading{SensorID: 1, Timestamp: t0.Add(received + ahead), Received: t0.Add(received)}
+		return &update{about: Topic{Kind: Sensors, ID: 1}, at: r.order(), json: fmt.Appendf(nil, "%d+%v", int64(received), ahead)}
+	}
+	tests := map[string]struct {
+		updates []*update
+		want    string
+	}{
+		"a true reading follows":              {[]*update{at(1, 0), at(2, time.Minute), at(3, 0)}, "1+0s 3+0s"},
+		"a reading that is late does not":     {[]*update{at(1, 0), at(3, time.Minute), at(2, 0)}, "1+0s 3+1m0s"},
+		"stamps tell of those that come once": {[]*update{at(1, 0), at(2, time.Minute), at(2, time.Second)}, "1+0s 2+1m0s"},
+	}
+	for name, tt := range tests {
+		l := newLane(1, 1, func() {})
+		for _, u := range tt.updates {
+			l.offer(u, 0)
+		}
+		var got []string
+		for range 2 {
+			for _, u := range l.take(make([]*update, 1)).updates {
+				got = append(got, string(u.json))
+			}
+		}
+		if strings.Join(got, " ") != tt.want {
+			t.Errorf("%s: got %q, want %q", name, got, tt.want)
+		}
 	}
 }

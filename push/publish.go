@@ -1,6 +1,7 @@
 package push
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -13,9 +14,31 @@ type Reading struct {
 	SensorID, GatewayID int64
 	SensorType          string
 	Timestamp           time.Time
+	Received            time.Time // zero where it is not known
 	Value               float64
 	Quality             string
 }
+
+// order is the place of a reading among those of its sensor: by its effective time, the earlier of its timestamp and its receipt, so
+// that a device's clock that runs ahead hides nothing; of one effective time by how far the timestamp is ahead of it.
+type order struct {
+	at    time.Time
+	ahead time.Duration
+}
+
+func (r *Reading) order() order {
+	if r.Received.IsZero() || !r.Timestamp.After(r.Received) {
+		return order{at: r.Timestamp}
+	}
+	return order{r.Received, r.Timestamp.Sub(r.Received)}
+}
+
+func (o order) compare(p order) int {
+	return cmp.Or(o.at.Compare(p.at), cmp.Compare(o.ahead, p.ahead))
+}
+
+func (o order) before(p order) bool { return o.compare(p) < 0 }
+func (o order) after(p order) bool  { return o.compare(p) > 0 }
 
 // Status says since At that a gateway is online, offline, or that nobody knows.
 type Status struct {
@@ -26,12 +49,12 @@ type Status struct {
 
 // update is a reading, a status, an alarm event or a part of a snapshot on its way to whoever listens, encoded once and shared.
 type update struct {
-	about    Topic     // what it says something about: conflation keeps the newest for each
-	at       time.Time // when it was so
-	offset   int64     // of an alarm event
-	severity uint8     // of an alarm event, its bit
-	json     []byte    // its text frame
-	single   bool      // for one connection only: nothing is gained by preparing it
+	about    Topic  // what it says something about: conflation keeps the newest for each
+	at       order  // when it was so
+	offset   int64  // of an alarm event
+	severity uint8  // of an alarm event, its bit
+	json     []byte // its text frame
+	single   bool   // for one connection only: nothing is gained by preparing it
 
 	once  sync.Once
 	frame *websocket.PreparedMessage
@@ -74,7 +97,7 @@ func (h *Hub) deliver(rs []Reading) {
 		}
 		h.mu.RUnlock()
 		if n := to.size(); n > 0 {
-			h.offer(&update{about: sensor, at: r.Timestamp, single: n == 1, json: appendReading(make([]byte, 0, 128), *r)}, to)
+			h.offer(&update{about: sensor, at: r.order(), single: n == 1, json: appendReading(make([]byte, 0, 128), *r)}, to)
 		}
 	}
 }
@@ -85,7 +108,7 @@ func (h *Hub) deliverStatus(s Status) {
 	to := audience{h.topics[gateway], h.topics[Topic{Kind: Statuses}]}
 	h.mu.RUnlock()
 	if n := to.size(); n > 0 {
-		h.offer(&update{about: gateway, at: s.At, single: n == 1, json: appendStatus(nil, s)}, to)
+		h.offer(&update{about: gateway, at: order{at: s.At}, single: n == 1, json: appendStatus(nil, s)}, to)
 	}
 }
 

@@ -54,6 +54,7 @@ func (w *world) awaitRelay() {
 func TestRelayedMessages(t *testing.T) {
 	r := &Relay{self: 7}
 	rs := []Reading{at(1, 5), at(1<<40, -5), {SensorID: 3, GatewayID: 4, SensorType: "Wärme", Timestamp: t0, Value: math.Inf(1), Quality: ""}}
+	rs[1].Received = rs[1].Timestamp.Add(-time.Minute) // a clock that runs ahead
 	status := Status{GatewayID: 9, Status: "offline", At: t0}
 	bodies := map[string][]byte{
 		"readings": appendRelayedReadings(r.head(kindReadings), rs), "status": appendRelayedStatus(r.head(kindStatus), status), "alarms": r.head(kindAlarms),
@@ -64,7 +65,7 @@ func TestRelayedMessages(t *testing.T) {
 			t.Errorf("%s: got from %d, error %v", name, m.from, err)
 		}
 		for i := range m.readings {
-			m.readings[i].Timestamp = m.readings[i].Timestamp.UTC()
+			m.readings[i].Timestamp, m.readings[i].Received = m.readings[i].Timestamp.UTC(), m.readings[i].Received.UTC()
 		}
 		if name == "readings" && !reflect.DeepEqual(m.readings, rs) {
 			t.Errorf("got %v, want %v", m.readings, rs)

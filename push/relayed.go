@@ -10,7 +10,7 @@ import (
 // What instances tell each other: a version, a kind, who says it, and the rest by kind; numbers are little-endian or varints,
 // strings have their length before them.
 const (
-	relayVersion  = 1
+	relayVersion  = 2
 	relayReadings = 1000 // readings in one message
 
 	kindReadings byte = 'r'
@@ -35,6 +35,7 @@ func appendRelayedReadings(b []byte, rs []Reading) []byte {
 		b = binary.AppendVarint(b, r.SensorID)
 		b = binary.AppendVarint(b, r.GatewayID)
 		b = binary.AppendVarint(b, r.Timestamp.UnixMicro())
+		b = binary.AppendVarint(b, int64(r.order().ahead/time.Microsecond))
 		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(r.Value))
 		b = appendText(appendText(b, r.Quality), r.SensorType)
 	}
@@ -67,6 +68,9 @@ func parseRelayed(b []byte) (m relayedMessage, err error) {
 		for i := range m.readings {
 			r := &m.readings[i]
 			r.SensorID, r.GatewayID, r.Timestamp = d.varint(), d.varint(), time.UnixMicro(d.varint())
+			if ahead := d.varint(); ahead > 0 {
+				r.Received = time.UnixMicro(r.Timestamp.UnixMicro() - ahead)
+			}
 			r.Value, r.Quality, r.SensorType = d.float(), d.text(), d.text()
 		}
 	case kindStatus:

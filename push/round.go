@@ -27,7 +27,7 @@ func (l *lane) begin(u *update, pace time.Duration) bool {
 	case !ok:
 		r.at[u.about] = len(r.newest)
 		r.newest = append(r.newest, u)
-	case !u.at.Before(r.newest[i].at):
+	case !u.at.before(r.newest[i].at):
 		r.newest[i] = u
 	}
 	return false

@@ -47,7 +47,7 @@ func appendReading(b []byte, r *store.Reading) []byte {
 
 // appendLatest writes r as a LatestReading, which says how old it is now.
 func appendLatest(b []byte, r *store.Reading, now time.Time, stale time.Duration) []byte {
-	age := max(now.Sub(r.Timestamp), 0)
+	age := max(now.Sub(r.EffectiveTime()), 0)
 	b = append(b, `{"sensor_id":`...)
 	b = strconv.AppendInt(b, r.SensorID, 10)
 	b = append(b, `,"gateway_id":`...)

@@ -141,7 +141,7 @@ func (m *steps) loadAlone(ctx context.Context, tx *sqlx.Tx, moved []movedSensor,
 		for _, id := range m.rules.alone[v.sensor] {
 			if p := m.alarms[id]; p != nil {
 				if v.previous != never {
-					p.state.Last = alarm.Sample{SensorID: v.sensor, At: v.previous.time()}
+					p.state.Last = sample(Reading{SensorID: v.sensor, Timestamp: v.previous.time(), Received: v.previousReceived.time()})
 				}
 				p.before = p.state
 			}
@@ -155,7 +155,7 @@ func (m *steps) loadAlone(ctx context.Context, tx *sqlx.Tx, moved []movedSensor,
 func (m *steps) recall(ctx context.Context, tx *sqlx.Tx, held map[int64]bool, skipLocked bool) error {
 	ids := m.ids()
 	const q = `
-		SELECT sensor_id, timestamp, coalesce(value, 'NaN'), quality
+		SELECT sensor_id, timestamp, received_at, coalesce(value, 'NaN'), quality
 		FROM latest
 		WHERE sensor_id = ANY ($1::int[])`
 	rows, err := tx.QueryContext(ctx, q, int32s(m.rules.sensors(ids)))
@@ -165,15 +165,14 @@ func (m *steps) recall(ctx context.Context, tx *sqlx.Tx, held map[int64]bool, sk
 	defer rows.Close()
 	newest := make(map[int64]alarm.Sample, len(ids))
 	for rows.Next() {
-		var x alarm.Sample
-		if err := rows.Scan(&x.SensorID, &x.At, &x.Value, &x.Quality); err != nil {
+		var r Reading
+		if err := rows.Scan(&r.SensorID, &r.Timestamp, &r.Received, &r.Value, &r.Quality); err != nil {
 			return err
 		}
-		if !held[x.SensorID] && !skipLocked {
+		if !held[r.SensorID] && !skipLocked {
 			return errAgain
 		}
-		x.At = x.At.UTC()
-		newest[x.SensorID] = x
+		newest[r.SensorID] = sample(r)
 	}
 	if err := rows.Err(); err != nil {
 		return err

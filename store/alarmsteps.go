@@ -59,10 +59,7 @@ func (b *batch) stepAlarms(ctx context.Context, tx *sqlx.Tx, m *steps, kept *kep
 		return err
 	}
 	slices.SortFunc(rest, func(x, y row) int {
-		if x.micros != y.micros {
-			return cmp.Compare(x.micros, y.micros)
-		}
-		return cmp.Compare(x.sensor, y.sensor)
+		return cmp.Or(cmp.Compare(x.at, y.at), cmp.Compare(x.sensor, y.sensor), cmp.Compare(x.micros, y.micros))
 	})
 	for _, r := range rest {
 		if err := m.sample(ctx, sample(b.readings[r.reading]), now); err != nil {
@@ -78,7 +75,7 @@ func (m *steps) stepKept(ctx context.Context, b *batch, now time.Time) (rest []r
 	var last int64
 	var kept *keptSensor // nil: all that come of the sensor are returned
 	watched := false
-	for _, r := range b.rows {
+	for _, r := range b.inOrder() {
 		if r.sensor != last {
 			last, kept = r.sensor, nil
 			for len(moved) > 0 && moved[0].sensor < last {
@@ -221,6 +218,14 @@ func (m *steps) write(ctx context.Context, tx *sqlx.Tx) error {
 	return addAlarmEvents(ctx, tx, m.events)
 }
 
+// sample is r as alarms see it, at its effective time.
 func sample(r Reading) alarm.Sample {
-	return alarm.Sample{SensorID: r.SensorID, At: r.Timestamp.UTC(), Value: r.Value, Quality: alarm.Quality(r.Quality)}
+	received := r.receipt().Truncate(time.Microsecond) // as latest keeps it
+	return alarm.Sample{
+		SensorID: r.SensorID,
+		At:       earlier(r.Timestamp, received).UTC(),
+		Skew:     r.Timestamp.Sub(received),
+		Value:    r.Value,
+		Quality:  alarm.Quality(r.Quality),
+	}
 }

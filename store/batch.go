@@ -18,6 +18,7 @@ type batch struct {
 	readings []Reading
 	outcomes []Outcome
 	rows     []row // those sent, in order of sensor and time: of several with one key the first to come
+	ahead    bool  // the timestamp of a reading is later than its receipt
 	repeats  []repeat
 	repeated bool // one of them was there before
 }
@@ -26,6 +27,7 @@ type batch struct {
 type row struct {
 	sensor  int64
 	micros  int64 // since 1970
+	at      int64 // its effective time, likewise
 	reading int
 }
 
@@ -35,7 +37,8 @@ type repeat struct{ reading, first int }
 func newBatch(rs []Reading) *batch {
 	b := &batch{readings: rs, outcomes: make([]Outcome, len(rs)), rows: make([]row, len(rs))}
 	for i := range rs {
-		b.rows[i] = row{rs[i].SensorID, rs[i].Timestamp.UnixMicro(), i}
+		r := row{rs[i].SensorID, rs[i].Timestamp.UnixMicro(), rs[i].EffectiveTime().UnixMicro(), i}
+		b.rows[i], b.ahead = r, b.ahead || r.at < r.micros
 	}
 	slices.SortFunc(b.rows, func(x, y row) int {
 		switch {
@@ -190,6 +193,17 @@ func (b *batch) move(ctx context.Context, tx *sqlx.Tx, m *steps, kept *keptState
 	return b.stepAlarms(ctx, tx, m, kept, now)
 }
 
+// inOrder is the rows that are new in order of sensor and effective time, those of one effective time in order of their timestamps.
+func (b *batch) inOrder() []row {
+	rows := b.rows
+	if b.ahead {
+		rows = slices.SortedFunc(slices.Values(rows), func(x, y row) int {
+			return cmp.Or(cmp.Compare(x.sensor, y.sensor), cmp.Compare(x.at, y.at), cmp.Compare(x.micros, y.micros))
+		})
+	}
+	return rows
+}
+
 // watched reports whether alarms look at a sensor of the rows that are new.
 func (b *batch) watched(rules *ruleSet) bool {
 	return slices.ContainsFunc(b.rows, func(r row) bool {
@@ -199,18 +213,19 @@ func (b *batch) watched(rules *ruleSet) bool {
 
 // movedSensor is a sensor whose latest this transaction has moved, and therefore holds.
 type movedSensor struct {
-	sensor       int64
-	previous, at instant // of the newest reading before and now; previous may be never
-	stamp        int64
-	alone        []int64     // its alarms that stand alone, when they are known
-	kept         *keptSensor // nil: nothing
+	sensor           int64
+	previous, at     instant // timestamps of the newest reading before and now; previous may be never
+	previousReceived instant
+	stamp            int64
+	alone            []int64     // its alarms that stand alone, when they are known
+	kept             *keptSensor // nil: nothing
 }
 
 // moveLatest moves latest forward to the newest of the rows that are new, and tells which it has moved when that is asked for. A
 // sensor that had none gets the stamp.
 func (b *batch) moveLatest(ctx context.Context, tx *sqlx.Tx, stamp int64, tell bool) ([]movedSensor, error) {
 	newest := b.rows[:0:0]
-	for _, r := range b.rows {
+	for _, r := range b.inOrder() {
 		if b.outcomes[r.reading] != Stored {
 			continue
 		}
@@ -227,14 +242,16 @@ func (b *batch) moveLatest(ctx context.Context, tx *sqlx.Tx, stamp int64, tell b
 		SELECT *, $7::bigint FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[], $4::float8[], $5::int[], $6::smallint[])
 		ON CONFLICT (sensor_id) DO UPDATE
 		SET timestamp = excluded.timestamp, received_at = excluded.received_at, value = excluded.value,
-			status_code = excluded.status_code, quality = excluded.quality, previous = latest.timestamp
-		WHERE latest.timestamp < excluded.timestamp`
+			status_code = excluded.status_code, quality = excluded.quality,
+			previous = latest.timestamp, previous_received = latest.received_at
+		WHERE (least(latest.timestamp, latest.received_at), latest.timestamp)
+			< (least(excluded.timestamp, excluded.received_at), excluded.timestamp)`
 	l := batch{readings: b.readings, rows: newest}
 	sensors, times := l.keys()
 	n := len(newest)
 	args := []any{
 		sensors, times,
-		timestamps(n, func(i int) time.Time { return l.row(i).Received }),
+		timestamps(n, func(i int) time.Time { return l.row(i).receipt() }),
 		float8s(n, func(i int) float64 { return l.row(i).Value }),
 		statusCodes(n, func(i int) uint32 { return l.row(i).StatusCode }),
 		int16s(n, func(i int) int16 { return int16(l.row(i).Quality) }),
@@ -246,18 +263,23 @@ func (b *batch) moveLatest(ctx context.Context, tx *sqlx.Tx, stamp int64, tell b
 	}
 	q = `
 		WITH moved AS (` + q + `
-			RETURNING sensor_id, timestamp, previous, stamp)
+			RETURNING sensor_id, timestamp, previous, previous_received, stamp)
 		SELECT array_send(array_agg(sensor_id::bigint)), array_send(array_agg(timestamp)),
-			array_send(array_agg(coalesce(previous, '-infinity'))), array_send(array_agg(stamp))
-		FROM moved` // as four values, since so many rows cost more than moving them
-	var columns [4][]byte
-	if err := tx.QueryRowContext(ctx, q, args...).Scan(&columns[0], &columns[1], &columns[2], &columns[3]); err != nil {
+			array_send(array_agg(coalesce(previous, '-infinity'))),
+			array_send(array_agg(coalesce(previous_received, previous, '-infinity'))), array_send(array_agg(stamp))
+		FROM moved` // as five values, since so many rows cost more than moving them
+	var columns [5][]byte
+	if err := tx.QueryRowContext(ctx, q, args...).Scan(&columns[0], &columns[1], &columns[2], &columns[3], &columns[4]); err != nil {
 		return nil, err
 	}
 	moved := make([]movedSensor, words(columns[0]))
 	for i := range moved {
 		moved[i] = movedSensor{
-			sensor: word(columns[0], i), at: instant(word(columns[1], i)), previous: instant(word(columns[2], i)), stamp: word(columns[3], i),
+			sensor:           word(columns[0], i),
+			at:               instant(word(columns[1], i)),
+			previous:         instant(word(columns[2], i)),
+			previousReceived: instant(word(columns[3], i)),
+			stamp:            word(columns[4], i),
 		}
 	}
 	slices.SortFunc(moved, func(x, y movedSensor) int { return cmp.Compare(x.sensor, y.sensor) }) // they are, but nothing says so

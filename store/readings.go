@@ -46,10 +46,21 @@ type Reading struct {
 	SensorType string    // known on the way in
 	GatewayID  int64     // known on the way in and in latest readings; not stored with each reading
 	Timestamp  time.Time // the device's clock, UTC, whole microseconds
-	Received   time.Time // our clock; kept for the latest reading only
+	Received   time.Time // our clock; kept for the latest reading only, zero where it is not known
 	Value      float64   // in the sensor's unit; NaN when the device had none
 	StatusCode uint32    // OPC UA; 0 when none was given
 	Quality    Quality
+}
+
+// EffectiveTime is the earlier of the timestamp and the receipt: a device's clock that runs ahead does not make what follows late.
+func (r *Reading) EffectiveTime() time.Time { return earlier(r.Timestamp, r.receipt()) }
+
+// receipt is when the reading was received, as far as that is known.
+func (r *Reading) receipt() time.Time {
+	if r.Received.IsZero() {
+		return r.Timestamp
+	}
+	return r.Received
 }
 
 // ReadingsQuery selects raw readings.

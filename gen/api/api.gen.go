@@ -2211,7 +2211,7 @@ type Key = string
 
 // LatestReading Example: {"age_seconds":1.25,"gateway_id":1,"is_stale":false,"quality":"good","received_at":"2026-01-02T03:04:05.690123Z","sensor_id":1,"timestamp":"2026-01-02T03:04:05.678000Z","value":21.5}
 type LatestReading struct {
-	// AgeSeconds From its timestamp to now, by the server's clock; 0 for one from ahead of it.
+	// AgeSeconds From its effective time, the earlier of `timestamp` and `received_at`, to now by the server's clock.
 	AgeSeconds float64 `json:"age_seconds"`
 
 	// GatewayID An id given by the server.

@@ -2211,7 +2211,7 @@ type Key = string
 
 // LatestReading Example: {"age_seconds":1.25,"gateway_id":1,"is_stale":false,"quality":"good","received_at":"2026-01-02T03:04:05.690123Z","sensor_id":1,"timestamp":"2026-01-02T03:04:05.678000Z","value":21.5}
 type LatestReading struct {
-	// AgeSeconds From its timestamp to now, by the server's clock; 0 for one from ahead of it.
+	// AgeSeconds From its effective time, the earlier of `timestamp` and `received_at`, to now by the server's clock.
 	AgeSeconds float64 `json:"age_seconds"`
 
 	// GatewayID An id given by the server.
@@ -5335,7 +5335,8 @@ type ClientInterface interface {
 
 	// ListLatest Newest readings
 	//
-	// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
+	// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. The newest is
+	// the one with the latest effective time: the earlier of its `timestamp` and `received_at`. Without a filter, of
 	// all sensors but those of the server's own gateway, which are listed when `is_system` is true, or when `sensor_id` or
 	// `gateway_id` names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
 	// that is more than `stale_after`: a value that stands still because nothing comes is not a current one.
@@ -6786,7 +6787,8 @@ func (c *Client) GetHistory(ctx context.Context, params *GetHistoryParams, reqEd
 
 // ListLatest Newest readings
 //
-// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
+// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. The newest is
+// the one with the latest effective time: the earlier of its `timestamp` and `received_at`. Without a filter, of
 // all sensors but those of the server's own gateway, which are listed when `is_system` is true, or when `sensor_id` or
 // `gateway_id` names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
 // that is more than `stale_after`: a value that stands still because nothing comes is not a current one.
@@ -13067,7 +13069,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListLatestWithResponse Newest readings
 	//
-	// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
+	// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. The newest is
+	// the one with the latest effective time: the earlier of its `timestamp` and `received_at`. Without a filter, of
 	// all sensors but those of the server's own gateway, which are listed when `is_system` is true, or when `sensor_id` or
 	// `gateway_id` names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
 	// that is more than `stale_after`: a value that stands still because nothing comes is not a current one.
@@ -20818,7 +20821,8 @@ func (c *ClientWithResponses) GetHistoryWithResponse(ctx context.Context, params
 
 // ListLatestWithResponse Newest readings
 //
-// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
+// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. The newest is
+// the one with the latest effective time: the earlier of its `timestamp` and `received_at`. Without a filter, of
 // all sensors but those of the server's own gateway, which are listed when `is_system` is true, or when `sensor_id` or
 // `gateway_id` names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
 // that is more than `stale_after`: a value that stands still because nothing comes is not a current one.

@@ -409,7 +409,8 @@ export const listExpiring = <ThrowOnError extends boolean = false>(options?: Opt
 /**
  * Newest readings
  *
- * The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. Without a filter, of
+ * The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. The newest is
+ * the one with the latest effective time: the earlier of its `timestamp` and `received_at`. Without a filter, of
  * all sensors but those of the server's own gateway, which are listed when `is_system` is true, or when `sensor_id` or
  * `gateway_id` names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
  * that is more than `stale_after`: a value that stands still because nothing comes is not a current one.

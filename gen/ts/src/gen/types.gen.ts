@@ -451,7 +451,7 @@ export type LatestReading = {
      */
     received_at: string;
     /**
-     * From its timestamp to now, by the server's clock; 0 for one from ahead of it.
+     * From its effective time, the earlier of `timestamp` and `received_at`, to now by the server's clock.
      */
     age_seconds: number;
     /**

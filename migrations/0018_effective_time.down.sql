@@ -1,0 +1,2 @@
+ALTER TABLE latest
+    DROP COLUMN previous_received;
