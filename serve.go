@@ -233,19 +233,19 @@ func sweepAlarms(ctx context.Context, st *store.Store, log *slog.Logger) error {
 // access lets the embedded broker ask the store who may connect.
 func access(st *store.Store) embedded.Access {
 	return embedded.Access{
-		Login: func(ctx context.Context, key, secret string) (int64, bool, error) {
-			_, credential, err := st.Login(ctx, key, secret)
+		Login: func(ctx context.Context, key, secret string) (embedded.Gateway, bool, error) {
+			gateway, credential, err := st.Login(ctx, key, secret)
 			if errors.Is(err, store.ErrNotFound) {
-				return 0, false, nil
+				return embedded.Gateway{}, false, nil
 			}
-			return credential, err == nil, err
+			return embedded.Gateway{ID: gateway, Key: key, Credential: credential}, err == nil, err
 		},
-		Certified: func(ctx context.Context, key string) (int64, bool, error) {
+		Certified: func(ctx context.Context, key string) (embedded.Gateway, bool, error) {
 			credential, err := st.Certified(ctx, key)
 			if errors.Is(err, store.ErrNotFound) {
-				return 0, false, nil
+				return embedded.Gateway{}, false, nil
 			}
-			return credential, err == nil, err
+			return embedded.Gateway{ID: -credential, Key: key, Credential: credential}, err == nil, err
 		},
 		InForce: st.InForce,
 		Resume:  st.ResumeSession,

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,10 +32,10 @@ const longestSession = 7 * 24 * 3600
 
 // Access decides who may connect. All are called from many goroutines.
 type Access struct {
-	// Login returns the id of the credential that the secret of the gateway with this key belongs to, and whether there is one.
-	Login func(ctx context.Context, key, secret string) (credential int64, ok bool, err error)
-	// Certified returns what stands for the credential of a gateway that has shown a certificate instead; it may be nil.
-	Certified func(ctx context.Context, key string) (credential int64, ok bool, err error)
+	// Login returns the gateway with this key, if this is its secret.
+	Login func(ctx context.Context, key, secret string) (g Gateway, ok bool, err error)
+	// Certified returns the gateway with this key, which has shown a certificate instead; it may be nil.
+	Certified func(ctx context.Context, key string) (g Gateway, ok bool, err error)
 	// InForce returns those of the credentials that still hold, with their gateway's key.
 	InForce func(ctx context.Context, credentials []int64) (map[int64]string, error)
 	// Resume reports whether a client has a session from before; clean means that it does not want it, keep that the one that
@@ -42,6 +43,14 @@ type Access struct {
 	// the broker, and gateways whose client honours Session Present lose what they hold unacknowledged when it starts anew.
 	Resume  func(ctx context.Context, client string, credential int64, clean, keep bool) (present bool, err error)
 	Suspend func(ctx context.Context, client string, while time.Duration) error
+}
+
+// Gateway is who has logged in. Its id is its identity for as long as the connection lasts; its key is a name, which may be
+// given to another gateway meanwhile.
+type Gateway struct {
+	ID         int64
+	Key        string // at the login
+	Credential int64  // that it logged in with
 }
 
 // Broker is the MQTT v5 broker of one machine. It routes nothing between clients: what a gateway publishes goes to the pipeline,
@@ -53,6 +62,8 @@ type Broker struct {
 	log     *slog.Logger
 	server  *mqtt.Server
 	metrics *brokerMetrics
+	crowd   *crowd
+	journal *connJournal
 
 	listeners []*listener
 
@@ -93,7 +104,9 @@ func NewBroker(cfg BrokerConfig, ls Listeners, access Access, submit func(contex
 		sessions: map[*mqtt.Client]*session{},
 	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
-	b.metrics = newBrokerMetrics(reg, b.connected)
+	b.crowd = newCrowd(cfg, &b.server.Listeners.ClientsWg)
+	b.metrics = newBrokerMetrics(reg, b.connected, &b.crowd.pending)
+	b.journal = &connJournal{log: log, metrics: b.metrics}
 	if err := b.server.AddHook(&gate{b: b}, nil); err != nil {
 		return nil, fmt.Errorf("mqtt broker: %w", err)
 	}
@@ -113,7 +126,6 @@ func (b *Broker) listen(ls Listeners) error {
 		}
 		secure = c.open
 	}
-	crowd := newCrowd(b.cfg, &b.server.Listeners.ClientsWg)
 	for _, l := range []struct {
 		id string
 		net.Listener
@@ -122,7 +134,7 @@ func (b *Broker) listen(ls Listeners) error {
 		if l.Listener == nil {
 			continue
 		}
-		l := newListener(l.id, l.Listener, l.open, crowd, b.log)
+		l := newListener(l.id, l.Listener, l.open, b.crowd, b.journal)
 		if err := b.server.AddListener(l); err != nil {
 			return fmt.Errorf("mqtt broker: %w", err)
 		}
@@ -160,7 +172,11 @@ func (b *Broker) Run(ctx context.Context) error {
 
 // Check says how many gateways are connected, and what an acknowledgement is worth.
 func (b *Broker) Check(context.Context) (string, error) {
-	return fmt.Sprintf("%.0f gateways connected; a PUBACK follows the commit", b.connected()), nil
+	detail := fmt.Sprintf("%.0f gateways connected; a PUBACK follows the commit", b.connected())
+	if n := b.journal.takeovers.count(); n >= manyTakeovers {
+		detail += fmt.Sprintf("; %d connections a minute are taken over by another with the same client id: see the log", n)
+	}
+	return detail, nil
 }
 
 // connected is how many clients are logged in.
@@ -181,7 +197,7 @@ func (b *Broker) revoke(ctx context.Context) {
 			continue
 		}
 		open[cl] = s
-		ids = append(ids, s.credential)
+		ids = append(ids, s.gateway.Credential)
 	}
 	b.mu.Unlock()
 	if len(ids) == 0 {
@@ -197,8 +213,7 @@ func (b *Broker) revoke(ctx context.Context) {
 		return
 	}
 	for cl, s := range open {
-		if keys[s.credential] != s.gateway {
-			b.log.InfoContext(ctx, "gateway is disconnected: its credential no longer holds", "gateway", s.gateway)
+		if keys[s.gateway.Credential] != s.gateway.Key {
 			b.parting.Go(func() { b.disconnect(cl, packets.ErrNotAuthorized) }) // it may not be listening
 		}
 	}
@@ -206,6 +221,7 @@ func (b *Broker) revoke(ctx context.Context) {
 
 // disconnect ends a connection and tells the client why, where its version of MQTT has a way to.
 func (b *Broker) disconnect(cl *mqtt.Client, code packets.Code) {
+	connOf(cl).end(endReason(code.Code), slog.String("detail", code.Reason))
 	if cl.Properties.ProtocolVersion == 5 {
 		_ = b.server.DisconnectClient(cl, code)
 	}
@@ -216,7 +232,9 @@ func (b *Broker) disconnect(cl *mqtt.Client, code packets.Code) {
 func (b *Broker) hand(m ingest.Message) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			b.log.ErrorContext(b.ctx, "a message broke the pipeline", "topic", m.Topic, "panic", r, "stack", string(debug.Stack()))
+			if count, ok := b.journal.panics.allow("pipeline"); ok {
+				b.log.ErrorContext(b.ctx, "a message broke the pipeline", "topic", m.Topic, "panic", r, "count", count, "stack", string(debug.Stack()))
+			}
 			err = errBroke
 		}
 	}()
@@ -226,21 +244,26 @@ func (b *Broker) hand(m ingest.Message) (err error) {
 var errBroke = errors.New("the pipeline broke")
 
 // report submits a status on behalf of a gateway. When the pipeline has stopped there is nobody to tell.
-func (b *Broker) report(gateway, status string, link ingest.Link) {
+func (b *Broker) report(gateway Gateway, status string, link ingest.Link) {
 	_ = b.hand(ingest.Message{
-		Topic: "gateways/" + gateway + "/status", Payload: []byte(`{"status":"` + status + `"}`), Gateway: gateway, Link: link, Received: time.Now(),
+		Topic:     "gateways/" + strconv.FormatInt(gateway.ID, 10) + "/status",
+		Payload:   []byte(`{"status":"` + status + `"}`),
+		GatewayID: gateway.ID,
+		Gateway:   gateway.Key,
+		Link:      link,
+		Received:  time.Now(),
 	})
 }
 
 // Announce says again of every gateway that is connected that it is online: others have taken this instance for ended.
 func (b *Broker) Announce() {
 	b.mu.Lock()
-	gateways := make(map[string]bool, len(b.sessions))
+	gateways := make(map[int64]Gateway, len(b.sessions))
 	for _, s := range b.sessions {
-		gateways[s.gateway] = true
+		gateways[s.gateway.ID] = s.gateway
 	}
 	b.mu.Unlock()
-	for gateway := range gateways {
+	for _, gateway := range gateways {
 		b.report(gateway, "online", ingest.Linked)
 	}
 }

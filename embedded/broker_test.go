@@ -120,6 +120,9 @@ func TestQualitiesOfService(t *testing.T) {
 	c.pings()
 	c.publish(2, 5, topic, "b")
 	c.reads("DISCONNECT 0x9b", "closed")
+	if m := b.next(1)[0]; m.Refused != ingest.RefusedQoS || m.Topic != topic || string(m.Payload) != "b" || m.GatewayID != 1 {
+		t.Errorf("submitted for the record: %+v", m)
+	}
 	c = b.client("g1")
 	c.publish(1, 0, topic, "c") // without a packet id
 	c.reads("DISCONNECT 0x82", "closed")
@@ -363,8 +366,8 @@ func will(topic, payload string) func(*packets.Connect) {
 }
 
 const (
-	g1Online  = `gateways/g1 by g1 {"status":"online"}`
-	g1Offline = `gateways/g1 by g1 {"status":"offline"}`
+	g1Online  = `gateways/1 by g1 {"status":"online"}`
+	g1Offline = `gateways/1 by g1 {"status":"offline"}`
 )
 
 func TestWills(t *testing.T) {
@@ -406,7 +409,7 @@ func TestWills(t *testing.T) {
 		}
 		other.reads("SUBACK 1 0x00")
 		b.client("g1", will("gateways/g2/commands", "format c:")).close()
-		b.says(`gateways/g2 by g2 {"status":"online"}`, g1Online, g1Offline)
+		b.says(`gateways/2 by g2 {"status":"online"}`, g1Online, g1Offline)
 		other.pings()
 		b.none()
 	})
@@ -675,10 +678,29 @@ func TestPacketSize(t *testing.T) {
 		t.Errorf("payload: got %d bytes", len(m.Payload))
 	}
 	c.publish(1, 2, topic, strings.Repeat("x", 3000))
-	c.ends(limit)
-	huge := b.dial()
-	huge.write(0x10, 0xff, 0xff, 0xff, 0x7f) // a CONNECT of 256 MiB
-	huge.ends(limit)
+	c.reads("DISCONNECT 0x95", "closed")
+	m := b.next(1)[0]
+	if m.Refused != ingest.RefusedTooLarge || m.Topic != topic || len(m.Payload) != 3000 || m.GatewayID != 1 || m.Done != nil {
+		t.Errorf("submitted for the record: %+v", m)
+	}
+	c = b.client("g1")
+	huge := make([]byte, 5<<20) // much more than the sockets hold: the client reads why it ends all the same
+	go func() {
+		_, _ = c.conn.Write(append(append([]byte{0x32, 0x80, 0x80, 0xc0, 2}, mqttText(topic)...), huge...))
+	}()
+	c.reads("DISCONNECT 0x95", "closed")
+	if m := b.next(1)[0]; m.Refused != ingest.RefusedTooLarge || m.Topic != topic || len(m.Payload) > maxRecorded {
+		t.Errorf("submitted for the record: %s on %s, %d bytes", m.Refused, m.Topic, len(m.Payload))
+	}
+	older := b.old("g2")
+	older.write(append([]byte{0x32, 0x90, 0x4e}, mqttText(topic)...)...)
+	older.write(huge[:10000]...)
+	older.gets() // nothing: MQTT 3.1.1 has no DISCONNECT from the server
+	older.ends(limit)
+	b.next(1)
+	silent := b.dial()
+	silent.write(0x10, 0xff, 0xff, 0xff, 0x7f) // a CONNECT of 256 MiB
+	silent.ends(limit)
 	b.none()
 }
 

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/internal/syncbuf"
 )
 
 // limit is how long a test waits for what must come.
@@ -27,7 +29,8 @@ type bench struct {
 	*Broker
 	t    testing.TB
 	addr string
-	tls  string // addresses too, when the settings ask for them
+	out  syncbuf.Buffer // the log
+	tls  string         // addresses too, when the settings ask for them
 	ws   string
 	reg  *prometheus.Registry
 	got  chan ingest.Message // what was submitted, but for status reports
@@ -38,7 +41,10 @@ type bench struct {
 	statuses []string                                    // gateway and status, in order
 	links    []ingest.Link                               // of the statuses
 	secrets  map[string]string                           // of the gateways, by key
+	ids      map[string]int64                            // likewise
+	logins   int                                         // how often a secret was checked
 	revoked  map[int64]bool
+	renamed  map[int64]string          // keys of gateways that have changed, by credential
 	down     bool                      // the database is not there
 	kept     *map[string]time.Duration // MQTT sessions by client; those of connected ones last for ever
 	full     chan struct{}             // not nil: nothing is taken until it is closed
@@ -82,7 +88,7 @@ func newBench(t testing.TB, change func(*BrokerConfig)) *bench {
 	}
 	b := &bench{
 		t: t, addr: l.Addr().String(), reg: prometheus.NewRegistry(), got: make(chan ingest.Message, 100_000), revoked: map[int64]bool{},
-		secrets: map[string]string{"g1": "secret", "g2": "secret", "g3": "secret"}, kept: &map[string]time.Duration{},
+		secrets: map[string]string{"g1": "secret", "g2": "secret", "g3": "secret"}, ids: map[string]int64{"g1": 1, "g2": 2, "g3": 3}, kept: &map[string]time.Duration{},
 	}
 	ls := Listeners{Plain: l}
 	if cfg.TLSPort != 0 {
@@ -91,7 +97,8 @@ func newBench(t testing.TB, change func(*BrokerConfig)) *bench {
 	if cfg.WebSocketPort != 0 {
 		ls.WebSocket, b.ws = b.listen()
 	}
-	b.Broker, err = NewBroker(cfg, ls, Access{Login: b.login, Certified: b.certified, InForce: b.inForce, Resume: b.resume, Suspend: b.suspend}, b.take, slog.New(slog.DiscardHandler), b.reg)
+	access := Access{Login: b.login, Certified: b.certified, InForce: b.inForce, Resume: b.resume, Suspend: b.suspend}
+	b.Broker, err = NewBroker(cfg, ls, access, b.take, slog.New(slog.NewTextHandler(&b.out, &slog.HandlerOptions{Level: slog.LevelInfo})), b.reg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,25 +130,26 @@ func (b *bench) listen() (net.Listener, string) {
 }
 
 // certified knows the gateways that have a secret; what stands for their credentials is 9000 and more.
-func (b *bench) certified(_ context.Context, key string) (int64, bool, error) {
+func (b *bench) certified(_ context.Context, key string) (Gateway, bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.down {
-		return 0, false, errors.New("the database is away")
+		return Gateway{}, false, errors.New("the database is away")
 	}
 	_, known := b.secrets[key]
-	id := 9000 + int64(key[len(key)-1])
-	return id, known && !b.revoked[id], nil
+	credential := 9000 + int64(key[len(key)-1])
+	return Gateway{b.ids[key], key, credential}, known && !b.revoked[credential], nil
 }
 
-func (b *bench) login(_ context.Context, key, secret string) (int64, bool, error) {
+func (b *bench) login(_ context.Context, key, secret string) (Gateway, bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.down {
-		return 0, false, errors.New("the database is away")
+		return Gateway{}, false, errors.New("the database is away")
 	}
+	b.logins++
 	want, known := b.secrets[key]
-	return int64(len(key)*1000) + int64(key[len(key)-1]), known && want == secret, nil
+	return Gateway{b.ids[key], key, int64(len(key)*1000) + int64(key[len(key)-1])}, known && want == secret, nil
 }
 
 func (b *bench) inForce(_ context.Context, ids []int64) (map[int64]string, error) {
@@ -153,7 +161,7 @@ func (b *bench) inForce(_ context.Context, ids []int64) (map[int64]string, error
 	keys := map[int64]string{}
 	for _, id := range ids {
 		if !b.revoked[id] {
-			keys[id] = "g" + string(rune(id%1000))
+			keys[id] = cmp.Or(b.renamed[id], "g"+string(rune(id%1000)))
 		}
 	}
 	return keys, nil

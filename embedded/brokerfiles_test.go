@@ -42,7 +42,7 @@ func shortOfFiles() int {
 		return fail("listen: %v", err)
 	}
 	access := Access{
-		Login:   func(context.Context, string, string) (int64, bool, error) { return 1, true, nil },
+		Login:   func(context.Context, string, string) (Gateway, bool, error) { return Gateway{1, "g1", 1}, true, nil },
 		InForce: func(context.Context, []int64) (map[int64]string, error) { return map[int64]string{1: "g1"}, nil },
 	}
 	submit := func(context.Context, ingest.Message) error { return nil }

@@ -7,17 +7,23 @@ import (
 )
 
 type brokerMetrics struct {
-	refused *prometheus.CounterVec
+	refused *prometheus.CounterVec // before the login
+	ended   *prometheus.CounterVec // after it
 	dropped prometheus.Counter
 
 	retained   prometheus.Counter
 	unanswered *prometheus.CounterVec // by why there was no receipt
 }
 
-func newBrokerMetrics(reg prometheus.Registerer, connected func() float64) *brokerMetrics {
+func newBrokerMetrics(
+	reg prometheus.Registerer, connected func() float64, pending *pendingLogins,
+) *brokerMetrics {
 	m := &brokerMetrics{
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "oei_mqtt_refused_connections_total", Help: "MQTT connections refused, by reason.",
+			Name: "oei_mqtt_refused_connections_total", Help: "MQTT connections refused or ended before the login, by reason.",
+		}, []string{"reason"}),
+		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "oei_mqtt_ended_connections_total", Help: "MQTT connections of gateways that ended, by reason.",
 		}, []string{"reason"}),
 		dropped: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "oei_mqtt_qos0_dropped_total", Help: "QoS 0 messages that were not taken because the service stopped.",
@@ -27,7 +33,18 @@ func newBrokerMetrics(reg prometheus.Registerer, connected func() float64) *brok
 		}),
 		unanswered: ingest.NoReceiptCounter(),
 	}
-	gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "oei_mqtt_connections", Help: "Gateways connected to the embedded broker."}, connected)
-	reg.MustRegister(m.refused, m.dropped, m.retained, m.unanswered, gauge)
+	gauge := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
+	}
+	reg.MustRegister(m.refused, m.ended, m.dropped, m.retained, m.unanswered,
+		gauge("oei_mqtt_connections", "Gateways connected to the embedded broker.", connected),
+		gauge("oei_mqtt_pending_connections", "MQTT connections that have not logged in yet.", func() float64 {
+			conns, _ := pending.load()
+			return float64(conns)
+		}),
+		gauge("oei_mqtt_pending_bytes", "Bytes received on MQTT connections that have not logged in yet.", func() float64 {
+			_, bytes := pending.load()
+			return float64(bytes)
+		}))
 	return m
 }

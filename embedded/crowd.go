@@ -13,6 +13,7 @@ const mostSurplus = 32
 type crowd struct {
 	cfg     BrokerConfig
 	clients *sync.WaitGroup // the broker's
+	pending pendingLogins
 
 	mu      sync.Mutex
 	in      int

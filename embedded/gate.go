@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -37,51 +38,82 @@ func (g *gate) Provides(b byte) bool {
 
 // OnConnect checks who connects, and answers itself where the broker would not say why.
 func (g *gate) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
-	p, _ := cl.Net.Conn.(patient)
-	if p.surplus {
-		return g.turnAway(cl, "full", packets.ErrQuotaExceeded, "there are as many connections as are allowed, in all or from this address")
+	c := connOf(cl)
+	if c.surplus {
+		return g.turnAway(c, packets.ErrQuotaExceeded, "there are as many connections as are allowed, in all or from this address")
 	}
 	key, _, _ := strings.Cut(cl.ID, ":")
-	if p.certified != "" && len(pk.Connect.Username) == 0 {
-		cl.Properties.Username = []byte(p.certified)
+	if c.certified != "" && len(pk.Connect.Username) == 0 {
+		cl.Properties.Username = []byte(c.certified)
+		c.request.username = c.certified
 	}
 	if key != string(cl.Properties.Username) {
-		return g.turnAway(cl, "client_id", packets.ErrClientIdentifierNotValid, "the client id must be the user name, the gateway's key, alone or with a colon and more behind it")
+		return g.turnAway(c, packets.ErrClientIdentifierNotValid, "the client id must be the user name, the gateway's key, alone or with a colon and more behind it")
 	}
 	ctx, cancel := context.WithTimeout(g.b.ctx, g.b.cfg.ConnectTimeout)
 	defer cancel()
-	credential, ok, err := g.b.login(ctx, key, p.certified, string(pk.Connect.Password))
+	gateway, ok, err := g.b.login(ctx, key, c.certified, string(pk.Connect.Password))
 	switch {
 	case err != nil:
 		if others, ok := g.b.trouble.due(); ok {
 			g.b.log.WarnContext(g.b.ctx, "cannot check a gateway's credential", "gateway", key, "error", err, "others", others)
 		}
-		return g.turnAway(cl, "unavailable", packets.ErrServerUnavailable, notNow)
+		return g.turnAway(c, packets.ErrServerUnavailable, notNow)
 	case !ok:
-		return g.turnAway(cl, "credential", packets.ErrBadUsernameOrPassword, "no gateway in use has this key with this secret or certificate")
+		return g.turnAway(c, packets.ErrBadUsernameOrPassword, "no gateway in use has this key with this secret or certificate")
 	}
 	if cl.State.Keepalive > longestKeepAlive {
 		cl.State.Keepalive, cl.State.ServerKeepalive = longestKeepAlive, true
 	}
-	s := g.b.newSession(key, credential, cl)
+	s := g.b.newSession(gateway, cl)
 	g.b.add(cl, s) // before the session is looked up: the end of an earlier connection must not end it
 	if err := g.b.resume(ctx, cl, s, pk.Connect.Clean); err != nil {
 		g.b.remove(cl)
 		if others, ok := g.b.trouble.due(); ok {
 			g.b.log.WarnContext(ctx, "cannot look up an mqtt session", "gateway", key, "error", err, "others", others)
 		}
-		return g.turnAway(cl, "unavailable", packets.ErrServerUnavailable, notNow)
+		return g.turnAway(c, packets.ErrServerUnavailable, notNow)
 	}
+	c.accept(g.b.loginOf(gateway, cl))
+	g.b.takeOver(cl, c)
 	return nil
 }
 
 const notNow = "the database is away; try again later"
 
-// login returns the credential of who connects. A certificate is the gateway's own or no good; one does without a secret.
-func (b *Broker) login(ctx context.Context, key, certified, secret string) (credential int64, ok bool, err error) {
+// loginOf is what the connection of a gateway needs of the broker.
+func (b *Broker) loginOf(gateway Gateway, cl *mqtt.Client) *login {
+	return &login{
+		gateway:    gateway,
+		disconnect: func(f *packetFault) { b.disconnect(cl, packets.Code{Code: f.code, Reason: f.text}) },
+		reject: func(topic string, payload []byte, f *packetFault) {
+			refused := ingest.RefusedTooLarge
+			if f.code == codeQoS {
+				refused = ingest.RefusedQoS
+			}
+			_ = b.hand(ingest.Message{
+				Topic: topic, Payload: payload, GatewayID: gateway.ID, Gateway: gateway.Key, Link: ingest.Linked, Received: time.Now(),
+				Refused: refused, Detail: f.text,
+			})
+		},
+		leave: func() { b.leave(cl) },
+	}
+}
+
+// connOf is the connection of a client.
+func connOf(cl *mqtt.Client) *conn {
+	c, ok := cl.Net.Conn.(*conn)
+	if !ok { // it stands for a session whose client is away
+		c = &conn{}
+	}
+	return c
+}
+
+// login returns the gateway that connects. A certificate is the gateway's own or no good; one does without a secret.
+func (b *Broker) login(ctx context.Context, key, certified, secret string) (g Gateway, ok bool, err error) {
 	switch {
 	case certified != "" && certified != key:
-		return 0, false, nil
+		return Gateway{}, false, nil
 	case certified != "" && secret == "" && b.access.Certified != nil:
 		return b.access.Certified(ctx, key)
 	}
@@ -92,17 +124,8 @@ func (b *Broker) login(ctx context.Context, key, certified, secret string) (cred
 const longestKeepAlive = 12 * 3600
 
 // turnAway refuses who connects, and says why where its version of MQTT has a way to.
-func (g *gate) turnAway(cl *mqtt.Client, reason string, code packets.Code, why string) error {
-	g.b.metrics.refused.WithLabelValues(reason).Inc()
-	switch {
-	case cl.Properties.ProtocolVersion == 5:
-		code.Reason = why
-	case code == packets.ErrQuotaExceeded:
-		code = packets.ErrServerUnavailable
-	}
-	if err := g.b.server.SendConnack(cl, code, false, nil); err != nil {
-		return err
-	}
+func (g *gate) turnAway(c *conn, code packets.Code, why string) error {
+	c.refuse(&packetFault{code.Code, why})
 	return code
 }
 
@@ -113,7 +136,12 @@ func (g *gate) OnConnectAuthenticate(cl *mqtt.Client, _ packets.Packet) bool {
 	if s == nil {
 		return false
 	}
-	if _, known := g.b.server.Clients.Get(cl.ID); s.present && !known {
+	existing, known := g.b.server.Clients.Get(cl.ID)
+	if known && !connOf(existing).isOf(s.gateway) { // the key was another gateway's: its session ends
+		g.b.forget(existing)
+		known = false
+	}
+	if s.present && !known {
 		g.b.server.Clients.Add(g.b.server.NewClient(nil, cl.Net.Listener, cl.ID, false))
 	}
 	return true
@@ -131,25 +159,24 @@ func (g *gate) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 
 // owns reports whether topic is gateways/{gateway}/{branch} or below it.
 func (s *session) owns(topic, branch string) bool {
-	rest, ok := strings.CutPrefix(topic, "gateways/"+s.gateway+"/"+branch)
+	rest, ok := strings.CutPrefix(topic, "gateways/"+s.gateway.Key+"/"+branch)
 	return ok && (rest == "" || rest[0] == '/')
 }
 
 // hears reports whether topic has alarms of the gateway's own sensors, alarms/{gateway}/{sensor}.
 func (s *session) hears(topic string) bool {
-	sensor, ok := strings.CutPrefix(topic, "alarms/"+s.gateway+"/")
+	sensor, ok := strings.CutPrefix(topic, "alarms/"+s.gateway.Key+"/")
 	return ok && sensor != "" && !strings.Contains(sensor, "/")
 }
 
 // OnSubscribed says why a subscription is refused, where the broker only says that it is. The codes are those of the SUBACK, which
 // is still to be sent.
 func (g *gate) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
-	if cl.Properties.ProtocolVersion < 5 {
-		return
-	}
 	for i, f := range pk.Filters {
 		switch {
 		case codes[i] < packets.ErrUnspecifiedError.Code:
+		case cl.Properties.ProtocolVersion < 5:
+			codes[i] = packets.ErrUnspecifiedError.Code
 		case mqtt.IsSharedFilter(f.Filter):
 			codes[i] = packets.ErrSharedSubscriptionsNotSupported.Code
 		case codes[i] == packets.ErrNotAuthorized.Code && strings.ContainsAny(f.Filter, "+#"):
@@ -158,36 +185,44 @@ func (g *gate) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
 	}
 }
 
-// OnPacketRead takes acknowledgements of receipts, and refuses QoS 2, which the broker would take and answer as QoS 1. A topic that it would pass over in silence, so that
-// the publisher waited for its acknowledgement for ever, is made one that the pipeline refuses and records.
+// OnPacketRead takes acknowledgements of receipts. A topic that the broker would pass over in silence, so that the publisher waited
+// for its acknowledgement for ever, is made one that the pipeline refuses and records.
 func (g *gate) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	switch pk.FixedHeader.Type {
 	case packets.Publish:
-	case packets.Connect:
-		if pk.ProtocolVersion < 5 { // there was no way to tell it, and it means no harm
-			pk.Connect.WillRetain = false
+		if strings.HasPrefix(pk.TopicName, "$") {
+			pk.TopicName = "/" + pk.TopicName
 		}
-		return pk, nil
+	case packets.Connect:
+		adjustConnect(&pk)
+	case packets.Subscribe:
+		return pk, g.b.recheck(cl)
 	case packets.Puback:
 		if s := g.b.session(cl); s != nil {
 			s.confirm(pk.PacketID)
 		}
-		return pk, nil
-	default:
-		return pk, nil
-	}
-	if pk.FixedHeader.Qos > 1 {
-		g.b.disconnect(cl, packets.ErrQosNotSupported)
-		return pk, packets.ErrRejectPacket
-	}
-	if strings.HasPrefix(pk.TopicName, "$") {
-		pk.TopicName = "/" + pk.TopicName
 	}
 	return pk, nil
 }
 
+// adjustConnect changes what the broker would refuse and MQTT allows: a password or a will's payload of no bytes, and what an older
+// client was not told is not supported.
+func adjustConnect(pk *packets.Packet) {
+	c := &pk.Connect
+	c.PasswordFlag = len(c.Password) > 0
+	if c.WillFlag && len(c.WillPayload) == 0 {
+		c.WillPayload = []byte(" ") // to the pipeline it is as empty
+	}
+	if pk.ProtocolVersion < 5 {
+		c.WillRetain, c.WillQos = false, min(c.WillQos, 1)
+	}
+}
+
 // OnPacketEncode tells a client that connects what it need not try.
 func (g *gate) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	if pk.FixedHeader.Type == packets.Connack && cl.Properties.ProtocolVersion == 3 {
+		pk.SessionPresent = false // MQTT 3.1 reserves that bit
+	}
 	if pk.FixedHeader.Type == packets.Connack && cl.Properties.ProtocolVersion == 5 && pk.ReasonCode == packets.CodeSuccess.Code {
 		p := &pk.Properties
 		p.RetainAvailableFlag, p.WildcardSubAvailableFlag, p.SharedSubAvailableFlag = true, true, true
@@ -207,7 +242,12 @@ func (g *gate) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 }
 
 // OnDisconnect ends the session.
-func (g *gate) OnDisconnect(cl *mqtt.Client, _ error, _ bool) { g.b.leave(cl) }
+func (g *gate) OnDisconnect(cl *mqtt.Client, err error, _ bool) {
+	if code, ok := errors.AsType[packets.Code](err); ok {
+		connOf(cl).end(endReason(code.Code), slog.String("detail", code.Reason))
+	}
+	g.b.leave(cl)
+}
 
 // OnPublish hands the message to the pipeline and keeps the broker from acknowledging and routing it. It waits while the pipeline
 // is full, and so stops reading from this client. A message that breaks the pipeline ends the connection, not acknowledged.
@@ -217,7 +257,7 @@ func (g *gate) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		return pk, packets.ErrRejectPacket
 	}
 	m := ingest.Message{
-		Topic: pk.TopicName, Payload: pk.Payload, Gateway: s.gateway, Link: ingest.Linked, Received: time.Now(),
+		Topic: pk.TopicName, Payload: pk.Payload, GatewayID: s.gateway.ID, Gateway: s.gateway.Key, Link: ingest.Linked, Received: time.Now(),
 		Expiry:      time.Duration(pk.Properties.MessageExpiryInterval) * time.Second,
 		ContentType: pk.Properties.ContentType,
 		Text:        pk.Properties.PayloadFormatFlag && pk.Properties.PayloadFormat == 1,
@@ -248,8 +288,8 @@ func (g *gate) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 // OnWill lets only wills pass that go to the pipeline; any other could reach a client it is not meant for. A gateway that has
 // connected anew is not gone, whatever the will of its old connection says.
 func (g *gate) OnWill(cl *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
-	kind := ingest.ParseTopic(will.TopicName).Kind
-	if kind == ingest.None || kind == ingest.StatusReport && g.b.replaced(cl, string(cl.Properties.Username)) {
+	kind, l := ingest.ParseTopic(will.TopicName).Kind, connOf(cl).login
+	if l == nil || kind == ingest.None || kind == ingest.StatusReport && g.b.replaced(cl, l.gateway.ID) {
 		return mqtt.Will{}, nil
 	}
 	return will, nil
@@ -257,10 +297,11 @@ func (g *gate) OnWill(cl *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
 
 // OnWillSent hands the will to the pipeline, which checks that its topic is the gateway's own.
 func (g *gate) OnWillSent(cl *mqtt.Client, pk packets.Packet) {
-	if pk.TopicName == "" {
+	l := connOf(cl).login
+	if pk.TopicName == "" || l == nil {
 		return
 	}
 	_ = g.b.hand(ingest.Message{
-		Topic: pk.TopicName, Payload: pk.Payload, Gateway: string(cl.Properties.Username), Link: ingest.LinkDown, Received: time.Now(),
+		Topic: pk.TopicName, Payload: pk.Payload, GatewayID: l.gateway.ID, Gateway: l.gateway.Key, Link: ingest.LinkDown, Received: time.Now(),
 	})
 }

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"runtime/debug"
@@ -31,12 +32,13 @@ type listener struct {
 	open    opener
 	cfg     BrokerConfig
 	crowd   *crowd
-	log     *slog.Logger
+	journal *connJournal
 	serving sync.WaitGroup
 
-	mu     sync.Mutex
-	conns  map[net.Conn]*visit
-	closed bool
+	mu       sync.Mutex
+	conns    map[net.Conn]*visit
+	stopping bool
+	closed   bool
 }
 
 // opener does what comes before MQTT on a connection: a TLS handshake, becoming a WebSocket. certified is the name in the client's
@@ -49,8 +51,10 @@ const farewell = time.Second
 // surplusTime is how long one that is too many may take to say who it is, in order to be told.
 const surplusTime = time.Second
 
-func newListener(id string, l net.Listener, open opener, crowd *crowd, log *slog.Logger) *listener {
-	return &listener{Listener: l, id: id, open: open, cfg: crowd.cfg, crowd: crowd, log: log, conns: map[net.Conn]*visit{}}
+var errHandshake = errors.New("mqtt: the connection could not be opened")
+
+func newListener(id string, l net.Listener, open opener, crowd *crowd, journal *connJournal) *listener {
+	return &listener{Listener: l, id: id, open: open, cfg: crowd.cfg, crowd: crowd, journal: journal, conns: map[net.Conn]*visit{}}
 }
 
 // ID, Address, Protocol and Init are what the broker asks of a listener.
@@ -70,7 +74,7 @@ func (l *listener) Serve(establish listeners.EstablishFn) {
 			return
 		case err != nil:
 			if pause == firstPause {
-				l.log.Warn("cannot accept mqtt connections, trying again", "error", err)
+				l.journal.log.Warn("cannot accept mqtt connections, trying again", "error", err)
 			}
 			time.Sleep(pause) // nothing to wait for: descriptors come back unannounced
 			pause = min(2*pause, lastPause)
@@ -86,42 +90,60 @@ func (l *listener) Serve(establish listeners.EstablishFn) {
 	}
 }
 
-func (l *listener) serve(establish listeners.EstablishFn, conn net.Conn, v *visit) {
+func (l *listener) serve(establish listeners.EstablishFn, socket net.Conn, v *visit) {
 	defer l.serving.Done()
-	defer l.release(conn, v)
-	defer conn.Close()
+	defer l.release(socket, v)
+	w := newWire(socket, &l.crowd.pending)
+	defer w.finish()
+	c := &conn{wire: w, cfg: l.cfg, surplus: v.surplus}
+	err := l.run(establish, c)
+	if c.login != nil {
+		c.login.leave()
+	}
+	_ = w.Close()
+	l.journal.record(c, err, l.isStopping())
+}
+
+// run opens c, waits for its CONNECT and has the broker serve it. A panic ends this connection only.
+func (l *listener) run(establish listeners.EstablishFn, c *conn) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			l.log.Error("an mqtt connection broke", "panic", r, "stack", string(debug.Stack()))
+			c.end(reasonInternal)
+			if count, ok := l.journal.panics.allow(""); ok {
+				l.journal.log.Error("mqtt connection panicked", "panic", r, "count", count, "stack", string(debug.Stack()))
+			}
 		}
 	}()
 	timeout := l.cfg.ConnectTimeout
-	if v.surplus {
+	if c.surplus {
 		timeout = min(timeout, surplusTime)
 	}
 	deadline := time.Now().Add(timeout) // lifted when the client is logged in
-	err := conn.SetDeadline(deadline)
-	p := patient{Conn: conn, timeout: l.cfg.WriteTimeout, surplus: v.surplus}
-	if err == nil {
-		p.Conn, p.certified, err = l.open(conn)
+	if err := c.wire.SetDeadline(deadline); err != nil {
+		return err
 	}
-	if err == nil {
-		err = p.Conn.SetDeadline(deadline)
+	if c.Conn, c.certified, err = l.open(c.wire); err != nil {
+		return fmt.Errorf("%w: %w", errHandshake, err)
 	}
-	if err == nil {
-		p.Conn, err = connecting(p.Conn, l.cfg.MaxPacket)
+	defer c.Conn.Close()
+	if err := c.SetDeadline(deadline); err != nil {
+		return err
 	}
-	if err == nil && l.begin() {
-		defer l.crowd.clients.Done()
-		err = establish(l.ID(), p)
+	if err := c.awaitConnect(); err != nil {
+		return err
 	}
-	if err != nil {
-		l.log.Debug("mqtt connection ended", "remote", conn.RemoteAddr(), "error", err)
+	if !l.begin() {
+		return nil
 	}
+	defer l.crowd.clients.Done()
+	return establish(l.ID(), c)
 }
 
 // Close stops accepting and disconnects everybody: those who do not listen, or have not logged in, without a word.
 func (l *listener) Close(closeClients listeners.CloseFn) {
+	l.mu.Lock()
+	l.stopping = true
+	l.mu.Unlock()
 	_ = l.Listener.Close()
 	impatient := time.AfterFunc(farewell, l.cut)
 	defer impatient.Stop()
@@ -154,6 +176,12 @@ func (l *listener) admit(conn net.Conn) *visit {
 	return v
 }
 
+func (l *listener) isStopping() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stopping
+}
+
 // begin counts a client for the broker to wait for, unless the broker has begun to wait, which it would not notice.
 func (l *listener) begin() bool {
 	l.mu.Lock()
@@ -169,24 +197,6 @@ func (l *listener) release(conn net.Conn, v *visit) {
 	defer l.mu.Unlock()
 	delete(l.conns, conn)
 	l.crowd.leave(v)
-}
-
-// patient is a connection whose every write has a deadline of its own, so that a client that does not read holds up nobody for
-// long. The deadline that the broker sets, for its keep-alive, is of reading only.
-type patient struct {
-	net.Conn
-	timeout   time.Duration
-	certified string // by the client's certificate
-	surplus   bool   // it is too many, and is only to be told so
-}
-
-func (c patient) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
-
-func (c patient) Write(b []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(b)
 }
 
 // plain opens a connection that begins with MQTT.

@@ -11,6 +11,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 	mqtt "github.com/mochi-mqtt/server/v2"
 	mochi "github.com/mochi-mqtt/server/v2/packets"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/oei-ms/oei-ms/internal/syncbuf"
 )
@@ -82,7 +83,12 @@ func bare(t *testing.T, p *mochiProbe) (b *bench, logged func() string) {
 	}
 	var log syncbuf.Buffer
 	server := mqtt.New(&mqtt.Options{Capabilities: mqtt.NewDefaultServerCapabilities(), Logger: slog.New(slog.DiscardHandler)})
-	ours := newListener("mqtt", l, plain, newCrowd(DefaultBrokerConfig(), &server.Listeners.ClientsWg), slog.New(slog.NewTextHandler(&log, nil)))
+	crowd := newCrowd(DefaultBrokerConfig(), &server.Listeners.ClientsWg)
+	journal := &connJournal{
+		log:     slog.New(slog.NewTextHandler(&log, nil)),
+		metrics: newBrokerMetrics(prometheus.NewRegistry(), func() float64 { return 0 }, &crowd.pending),
+	}
+	ours := newListener("mqtt", l, plain, crowd, journal)
 	for _, err := range []error{server.AddHook(p, nil), server.AddListener(ours), server.Serve()} {
 		if err != nil {
 			t.Fatal(err)
@@ -155,7 +161,7 @@ func TestMochi(t *testing.T) {
 		c := b.client("g1")
 		c.publish(1, 1, "a", "x")
 		c.reads("closed")
-		until(t, "our listener has caught it", func() bool { return strings.Contains(logged(), "an mqtt connection broke") })
+		until(t, "our listener has caught it", func() bool { return strings.Contains(logged(), "mqtt connection panicked") })
 		b.client("g1").pings()
 	})
 	t.Run("an error from OnPacketRead is ignored, ErrRejectPacket ends the connection", func(t *testing.T) {

@@ -41,7 +41,7 @@ func (b *Broker) reply(s *session, pk *packets.Packet) *reply {
 	if topic == "" {
 		return nil
 	}
-	why := ingest.NoReceipt(s.gateway, topic, correlation)
+	why := ingest.NoReceipt(s.gateway.Key, topic, correlation)
 	if why == "" && !s.reserve() {
 		why = ingest.NoReceiptRoom
 	}
@@ -60,7 +60,7 @@ func (b *Broker) answer(a *ack) {
 	for id, sub := range b.server.Topics.Subscribers(l.topic).Subscriptions {
 		cl, _ := b.server.Clients.Get(id)
 		to := b.session(cl)
-		if to == nil || to.gateway != a.s.gateway {
+		if to == nil || to.gateway.ID != a.s.gateway.ID {
 			continue
 		}
 		listeners++
@@ -81,12 +81,16 @@ func (b *Broker) answer(a *ack) {
 
 // Publish sends news of its own to the gateway that topic, alarms/{gateway}/…, is about, if it subscribes to it now. It is an
 // error when there is no room; that nobody listens is none.
-func (b *Broker) Publish(_ context.Context, topic string, payload []byte) error {
+func (b *Broker) Publish(ctx context.Context, topic string, payload []byte) error {
 	var errs []error
 	for id, sub := range b.server.Topics.Subscribers(topic).Subscriptions {
 		cl, _ := b.server.Clients.Get(id)
 		to := b.session(cl)
 		if to == nil || !to.hears(topic) {
+			continue
+		}
+		if holds, err := b.holds(ctx, to); err != nil || !holds { // its key may be another gateway's by now; revoke ends it
+			errs = append(errs, err)
 			continue
 		}
 		l := letter{reply: reply{topic: topic}, payload: payload, qos: min(sub.Qos, 1)}
@@ -96,7 +100,7 @@ func (b *Broker) Publish(_ context.Context, topic string, payload []byte) error 
 			}
 		}
 		if !to.post(l) {
-			errs = append(errs, fmt.Errorf("gateway %s does not read what it is sent", to.gateway))
+			errs = append(errs, fmt.Errorf("gateway %s does not read what it is sent", to.gateway.Key))
 		}
 	}
 	return errors.Join(errs...)

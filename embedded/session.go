@@ -16,18 +16,17 @@ import (
 
 // session is a gateway's connection: the publishes it waits for an acknowledgement of, in their order.
 type session struct {
-	b          *Broker
-	gateway    string
-	credential int64
-	client     *mqtt.Client
-	present    bool          // there is a session from before
-	room       chan struct{} // one for each publish on its way; its size is Receive Maximum
-	wake       chan struct{}
-	ended      chan struct{}
-	end        sync.Once
-	held       atomic.Int64 // since when nothing is read from the client, from the start of the broker; 0: it is read
-	behind     atomic.Bool  // it was held for long
-	beat       atomic.Bool  // it is due an answer to a ping
+	b       *Broker
+	gateway Gateway
+	client  *mqtt.Client
+	present bool          // there is a session from before
+	room    chan struct{} // one for each publish on its way; its size is Receive Maximum
+	wake    chan struct{}
+	ended   chan struct{}
+	end     sync.Once
+	held    atomic.Int64 // since when nothing is read from the client, from the start of the broker; 0: it is read
+	behind  atomic.Bool  // it was held for long
+	beat    atomic.Bool  // it is due an answer to a ping
 
 	mu          sync.Mutex
 	pending     []*ack
@@ -48,11 +47,10 @@ type ack struct {
 	reply   *reply // where it is to go; nil: nowhere
 }
 
-func (b *Broker) newSession(gateway string, credential int64, cl *mqtt.Client) *session {
+func (b *Broker) newSession(gateway Gateway, cl *mqtt.Client) *session {
 	return &session{
 		b:           b,
 		gateway:     gateway,
-		credential:  credential,
 		client:      cl,
 		room:        make(chan struct{}, b.cfg.ReceiveMaximum),
 		wake:        make(chan struct{}, 1),

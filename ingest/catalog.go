@@ -42,11 +42,17 @@ func (c *catalog) resolve(ctx context.Context, jobs []*job) error {
 		if j.byHTTP {
 			continue
 		}
-		if by := j.sender(); by != "" && (j.reason != "" || by != j.topic.Gateway) {
-			m.gateway(by, c.gateways[by], &j.from)
+		g := c.gateways[j.topic.Gateway]
+		if g != nil && j.foreign(&g.point) { // its key may have been given to the publisher a moment ago
+			g = nil
+		}
+		if j.reason != "" || g == nil && j.message.GatewayID != 0 {
+			if by := j.sender(); by != "" {
+				m.gateway(by, c.gateways[by], &j.from)
+			}
 		}
 		if j.reason == "" {
-			m.add(j, c.gateways[j.topic.Gateway])
+			m.add(j, g)
 		}
 	}
 	c.mu.RUnlock()

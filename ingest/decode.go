@@ -38,6 +38,12 @@ const (
 	alarmOverload   = "alarm_overload"   // the alarms of its sensor take too many evaluations
 )
 
+// The reasons of the broker, for Message.Refused.
+const (
+	RefusedTooLarge = tooLarge
+	RefusedQoS      = "unsupported_qos"
+)
+
 // maxSamples is how many samples a message may have. A sample takes more memory than the two bytes that it may have in a payload.
 const maxSamples = 10_000
 

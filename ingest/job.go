@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -62,6 +63,8 @@ func newJob(m Message, cfg Config) *job {
 	j := &job{message: m, topic: ParseTopic(m.Topic)}
 	var err error
 	switch {
+	case m.Refused != "":
+		j.refuse(m.Refused, "%s", m.Detail)
 	case len(m.Payload) > cfg.MaxPayload:
 		j.message.Payload = bytes.Clone(m.Payload[:min(len(m.Payload), keptBytes)])
 		j.refuse(tooLarge, "it has %d bytes; %d are allowed", len(m.Payload), cfg.MaxPayload)
@@ -194,11 +197,17 @@ func span(d time.Duration) string {
 
 // foreign reports whether somebody else than p's gateway published this.
 func (j *job) foreign(p *store.Point) bool {
-	return j.message.Gateway != "" && j.message.Gateway != p.GatewayKey
+	return j.message.GatewayID != 0 && j.message.GatewayID != p.GatewayID
 }
 
-// sender names the gateway that published this: the one that was authenticated, else the topic's, which may be nothing.
-func (j *job) sender() string { return cmp.Or(j.message.Gateway, j.topic.Gateway) }
+// sender is the gateway that published this, as a topic may call it: by its id when it was authenticated, since its key may be
+// another gateway's by now; else what the topic says, which may be nothing.
+func (j *job) sender() string {
+	if id := j.message.GatewayID; id != 0 {
+		return strconv.FormatInt(id, 10)
+	}
+	return j.topic.Gateway
+}
 
 // publisher returns the gateway that published s, or the whole of it when s is nil. The id is 0 when it is not registered.
 func (j *job) publisher(s *sample) (id int64, key string) {
@@ -207,7 +216,7 @@ func (j *job) publisher(s *sample) (id int64, key string) {
 		p = s.point
 	}
 	if p == nil {
-		return 0, j.sender()
+		return 0, cmp.Or(j.message.Gateway, j.topic.Gateway)
 	}
 	return p.GatewayID, p.GatewayKey
 }

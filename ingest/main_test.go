@@ -41,6 +41,7 @@ type bench struct {
 	mu        sync.Mutex
 	committed []ingest.Committed
 	names     map[int64]string // of the sensors
+	gateways  map[string]int64 // ids by key at the beginning
 }
 
 // limit is how long a test waits for what must come.
@@ -58,7 +59,7 @@ func newBenchAt(t testing.TB, cfg ingest.Config, dsn string) *bench {
 
 func newBenchWith(t testing.TB, cfg ingest.Config, dsn string, storeConfig store.Config) *bench {
 	t.Helper()
-	b := &bench{t: t, dsn: dsn, names: map[int64]string{}, reg: newRegistry()}
+	b := &bench{t: t, dsn: dsn, names: map[int64]string{}, gateways: map[string]int64{"g8": 88}, reg: newRegistry()}
 	var err error
 	if b.db, err = sql.Open("postgres", dsn); err != nil {
 		t.Fatal(err)
@@ -113,6 +114,7 @@ func (b *bench) gateway(key string) int64 {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	b.gateways[key] = g.ID
 	return g.ID
 }
 
@@ -145,7 +147,7 @@ func (b *bench) id(key string) int64 {
 func (b *bench) send(as, topic, payload string, received time.Time) <-chan ingest.Receipt {
 	b.t.Helper()
 	done := make(chan ingest.Receipt, 2)
-	m := ingest.Message{Topic: topic, Payload: []byte(payload), Gateway: as, Received: received, Done: func(r ingest.Receipt) { done <- r }}
+	m := ingest.Message{Topic: topic, Payload: []byte(payload), GatewayID: b.gateways[as], Gateway: as, Received: received, Done: func(r ingest.Receipt) { done <- r }}
 	if err := b.Submit(b.t.Context(), m); err != nil {
 		b.t.Fatalf("submit: %v", err)
 	}

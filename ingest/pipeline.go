@@ -20,11 +20,14 @@ var ErrStopped = errors.New("ingest has stopped")
 
 // Message is one publish as it arrived.
 type Message struct {
-	Topic    string
-	Payload  []byte // not changed by anybody from here on
-	Gateway  string // key of the authenticated publisher; "" when an external broker vouches for it
-	Link     Link
-	Received time.Time
+	Topic   string
+	Payload []byte // not changed by anybody from here on
+	// GatewayID is the authenticated publisher, and Gateway its key when it logged in, which may be another gateway's by now.
+	// They are 0 and "" when an external broker vouches for the message.
+	GatewayID int64
+	Gateway   string
+	Link      Link
+	Received  time.Time
 	// Done is called once, after the COMMIT that stored or recorded all of the message. It must not block. A message whose fate
 	// is not known, such as one that was on its way when the pipeline stopped, is never done: it was not acknowledged.
 	Done     func(Receipt)
@@ -33,6 +36,9 @@ type Message struct {
 	Expiry      time.Duration // after Received, if its turn has not come by then, it is refused; 0: it keeps
 	ContentType string        // as MQTT v5 has it; "": JSON
 	Text        bool          // its payload format indicator says that it is UTF-8
+
+	Refused string // not empty: the broker does not take it for this reason, and it is only to be recorded
+	Detail  string // of Refused
 }
 
 // Link is what a message has to do with a connection to the broker in this process.

@@ -613,3 +613,48 @@ func TestConfigNamesEveryFault(t *testing.T) {
 		}
 	}
 }
+
+// TestIdentityIsTheGatewaysID is a key that is given to another gateway while a connection that began under it is still open.
+func TestIdentityIsTheGatewaysID(t *testing.T) {
+	b := newBench(t, ingest.DefaultConfig())
+	const topic = "sensors/g1/t1/data"
+	if r := b.publish("g1", topic, `{"value":1,"timestamp":1}`); r.Text == "" || r.Refused != 1 { // too old, but looked up
+		t.Fatalf("got %+v", r)
+	}
+	former := b.gateways["g1"]
+	if _, err := b.store.UpdateGateway(t.Context(), former, 0, store.GatewayChange{Key: ptr("g1-old")}); err != nil {
+		t.Fatal(err)
+	}
+	heir := b.gateway("g1")
+	sensor := b.sensor(heir, "t1", nil)
+	publish := func(gateway int64, topic, payload string) ingest.Receipt {
+		done := make(chan ingest.Receipt, 1)
+		m := ingest.Message{
+			Topic: topic, Payload: []byte(payload), GatewayID: gateway, Gateway: "g1", Received: noon, Done: func(r ingest.Receipt) { done <- r },
+		}
+		if err := b.Submit(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		return b.wait(done)
+	}
+	if r := publish(heir, topic, `{"value":7}`); r.Accepted != 1 {
+		t.Errorf("the gateway that has the key: got %+v", r)
+	}
+	if r := publish(former, topic, `{"value":8}`); r.Code != 0x87 || !strings.HasPrefix(r.Text, "not_owner") {
+		t.Errorf("the gateway that had it: got %+v", r)
+	}
+	if r := publish(former, "gateways/g1/status", `{"status":"offline"}`); r.Code != 0x87 {
+		t.Errorf("a status of the gateway that had it: got %+v", r)
+	}
+	if r := publish(former, "gateways/"+fmt.Sprint(former)+"/status", `{"status":"offline"}`); r.Accepted != 1 {
+		t.Errorf("a status of its own: got %+v", r)
+	}
+	const q = `SELECT string_agg(format('%s %s %s', gateway_id, gateway, reason), E'\n' ORDER BY id) FROM rejections WHERE reason = 'not_owner'`
+	if got, want := scan[string](t, b.db, q), strings.Repeat(fmt.Sprintf("%d g1-old not_owner\n", former), 2); got+"\n" != want {
+		t.Errorf("recorded: got %q, want %q", got, want)
+	}
+	const values = `SELECT string_agg(format('%s %s', sensor_id, value), ' ') FROM sensor_data`
+	if got, want := scan[string](t, b.db, values), fmt.Sprintf("%d 7", sensor); got != want {
+		t.Errorf("stored: got %q, want %q", got, want)
+	}
+}

@@ -11,19 +11,26 @@ import (
 // whether there was one. With clean the earlier one counts for nothing; without keep the session ends with the connection.
 func (s *Store) ResumeSession(ctx context.Context, client string, credential int64, clean, keep bool) (present bool, err error) {
 	const begin = `
-		WITH before AS (
-			SELECT coalesce(expires_at > now(), true) AS alive FROM mqtt_sessions WHERE client_id = $1)
+		WITH gateway AS (
+			SELECT gateway_id AS id FROM gateway_credentials WHERE id = $2
+			UNION ALL
+			SELECT id FROM gateways WHERE id = -$2::int),
+		before AS (
+			SELECT coalesce(expires_at > now(), true) AND gateway_id = (SELECT id FROM gateway) AS alive
+			FROM mqtt_sessions
+			WHERE client_id = $1)
 		INSERT INTO mqtt_sessions (client_id, gateway_id, held_by)
-		SELECT $1, gateway_id, $3::bigint FROM gateway_credentials WHERE id = $2
-		UNION ALL
-		SELECT $1, id, $3 FROM gateways WHERE id = -$2::int
+		SELECT $1, id, $3::bigint FROM gateway
 		ON CONFLICT (client_id) DO UPDATE
 		SET gateway_id = excluded.gateway_id, held_by = excluded.held_by, expires_at = NULL
 		RETURNING coalesce((SELECT alive FROM before), false)`
 	const drop = `
 		DELETE FROM mqtt_sessions
-		WHERE client_id = $1 AND $2::int IS NOT NULL AND $3::bigint IS NOT NULL
-		RETURNING coalesce(expires_at > now(), true)`
+		WHERE client_id = $1 AND $3::bigint IS NOT NULL
+		RETURNING coalesce(expires_at > now(), true) AND gateway_id IN (
+			SELECT gateway_id FROM gateway_credentials WHERE id = $2
+			UNION ALL
+			SELECT -$2::int)`
 	q := drop
 	if keep {
 		q = begin

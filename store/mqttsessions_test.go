@@ -39,6 +39,19 @@ func TestMQTTSessions(t *testing.T) {
 			t.Errorf("%s: got %v, %v", step.name, present, err)
 		}
 	}
+	heir := addGateway(t, s, "heir") // has the key by now
+	theirs, _, _, err := s.AddCredential(t.Context(), heir.ID, "x")
+	ok(t, err)
+	for _, keep := range []bool{true, false} {
+		for _, credential := range []int64{theirs.ID, -heir.ID} {
+			_, err = s.ResumeSession(t.Context(), "g:2", c.ID, false, true)
+			ok(t, err)
+			present, err := s.ResumeSession(t.Context(), "g:2", credential, false, keep)
+			if present || err != nil {
+				t.Errorf("of another gateway: got %v, %v", present, err)
+			}
+		}
+	}
 	_, err = s.ResumeSession(t.Context(), "g:\x00\xff", c.ID, false, true)
 	ok(t, err)
 	ok(t, s.SuspendSession(t.Context(), "g:1", -time.Second))

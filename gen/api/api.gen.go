@@ -755,6 +755,7 @@ const (
 	RejectionReasonUnknownGateway   RejectionReason = "unknown_gateway"
 	RejectionReasonUnknownSensor    RejectionReason = "unknown_sensor"
 	RejectionReasonUnknownTopic     RejectionReason = "unknown_topic"
+	RejectionReasonUnsupportedQos   RejectionReason = "unsupported_qos"
 )
 
 // Valid indicates whether the value is a known member of the RejectionReason enum.
@@ -793,6 +794,8 @@ func (e RejectionReason) Valid() bool {
 	case RejectionReasonUnknownSensor:
 		return true
 	case RejectionReasonUnknownTopic:
+		return true
+	case RejectionReasonUnsupportedQos:
 		return true
 	default:
 		return false
@@ -2701,7 +2704,9 @@ type Rejection struct {
 	// Reason Why something is refused. Of the whole payload: not a topic for readings or status; not strict JSON of the known shape; over
 	// the size. Of what it names: a gateway or sensor that is not registered, that is another gateway's, or that is not in use.
 	// Of a sample: its value, timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value is
-	// stored for its instant; the alarms of its sensor take too many evaluations; the database will not have it.
+	// stored for its instant; the alarms of its sensor take too many evaluations; the database will not have it. Of a message that
+	// ended its connection to the embedded broker: `too_large` over the packet size, of which the beginning is kept, and
+	// `unsupported_qos` at QoS 2.
 	Reason RejectionReason `json:"reason"`
 
 	// Topic Its first 512 bytes, at most.
@@ -2714,7 +2719,9 @@ type RejectionPayloadEncoding string
 // RejectionReason Why something is refused. Of the whole payload: not a topic for readings or status; not strict JSON of the known shape; over
 // the size. Of what it names: a gateway or sensor that is not registered, that is another gateway's, or that is not in use.
 // Of a sample: its value, timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value is
-// stored for its instant; the alarms of its sensor take too many evaluations; the database will not have it.
+// stored for its instant; the alarms of its sensor take too many evaluations; the database will not have it. Of a message that
+// ended its connection to the embedded broker: `too_large` over the packet size, of which the beginning is kept, and
+// `unsupported_qos` at QoS 2.
 type RejectionReason string
 
 // RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that

@@ -842,7 +842,9 @@ export type Rejection = {
  * Why something is refused. Of the whole payload: not a topic for readings or status; not strict JSON of the known shape; over
  * the size. Of what it names: a gateway or sensor that is not registered, that is another gateway's, or that is not in use.
  * Of a sample: its value, timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value is
- * stored for its instant; the alarms of its sensor take too many evaluations; the database will not have it.
+ * stored for its instant; the alarms of its sensor take too many evaluations; the database will not have it. Of a message that
+ * ended its connection to the embedded broker: `too_large` over the packet size, of which the beginning is kept, and
+ * `unsupported_qos` at QoS 2.
  *
  */
 export const RejectionReason = {
@@ -862,14 +864,17 @@ export const RejectionReason = {
     EXPIRED: 'expired',
     CONFLICT: 'conflict',
     ALARM_OVERLOAD: 'alarm_overload',
-    DATABASE_REFUSED: 'database_refused'
+    DATABASE_REFUSED: 'database_refused',
+    UNSUPPORTED_QOS: 'unsupported_qos'
 } as const;
 
 /**
  * Why something is refused. Of the whole payload: not a topic for readings or status; not strict JSON of the known shape; over
  * the size. Of what it names: a gateway or sensor that is not registered, that is another gateway's, or that is not in use.
  * Of a sample: its value, timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value is
- * stored for its instant; the alarms of its sensor take too many evaluations; the database will not have it.
+ * stored for its instant; the alarms of its sensor take too many evaluations; the database will not have it. Of a message that
+ * ended its connection to the embedded broker: `too_large` over the packet size, of which the beginning is kept, and
+ * `unsupported_qos` at QoS 2.
  *
  */
 export type RejectionReason = typeof RejectionReason[keyof typeof RejectionReason];
