@@ -214,11 +214,11 @@ func (p *process) registerAll(n int) []device {
 func (p *process) register(c *client.ClientWithResponses, key string) device {
 	p.t.Helper()
 	ctx := p.t.Context()
-	g, err := c.CreateGatewayWithResponse(ctx, client.GatewayCreate{Key: key, Name: "Gateway " + key})
+	g, err := c.CreateGatewayWithResponse(ctx, client.GatewayCreate{Key: new(key), Name: "Gateway " + key})
 	if err != nil || g.JSON201 == nil {
 		p.t.Fatalf("create gateway: %v %s", err, g.Body)
 	}
-	s, err := c.CreateSensorWithResponse(ctx, client.SensorCreate{Key: "t1", Name: "Temperature", Type: "temperature", GatewayID: g.JSON201.ID})
+	s, err := c.CreateSensorWithResponse(ctx, client.SensorCreate{Key: new("t1"), Name: "Temperature", Type: "temperature", GatewayID: g.JSON201.ID})
 	if err != nil || s.JSON201 == nil {
 		p.t.Fatalf("create sensor: %v %s", err, s.Body)
 	}

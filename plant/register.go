@@ -133,7 +133,7 @@ func (r *registrar) gateway(ctx context.Context, g *gateway) (int64, error) {
 		}
 		location := "Simulated plant"
 		made, err := r.api.CreateGatewayWithResponse(ctx, client.GatewayCreate{
-			Key: g.key, Name: g.name, Location: &location, Metadata: &client.Metadata{"simulated": true},
+			Key: &g.key, Name: g.name, Location: &location, Metadata: &client.Metadata{"simulated": true},
 		})
 		if err == nil && made.JSON201 != nil {
 			return made.JSON201.ID, nil
@@ -154,7 +154,7 @@ func (r *registrar) sensors(ctx context.Context, id int64, g *gateway) error {
 		if known[s.key] {
 			continue
 		}
-		body := client.SensorCreate{Key: s.key, Name: s.name, Type: s.kind.typ, Unit: &s.kind.unit, GatewayID: id}
+		body := client.SensorCreate{Key: &s.key, Name: s.name, Type: s.kind.typ, Unit: &s.kind.unit, GatewayID: id}
 		body.MinValue.Set(s.kind.min)
 		body.MaxValue.Set(s.kind.max)
 		resp, err := r.api.CreateSensorWithResponse(ctx, body)

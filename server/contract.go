@@ -21,6 +21,7 @@ import (
 type contract struct {
 	operations map[string]*operation // by method and path as Echo writes it
 	methods    map[string][]string   // of each such path
+	key        *openapi3.Schema      // of gateways and sensors
 }
 
 // operation is one operation of the contract.
@@ -51,7 +52,16 @@ func readContract() (*contract, error) {
 	if err := doc.Validate(context.Background()); err != nil {
 		return nil, fmt.Errorf("contract: %w", err)
 	}
-	return newContract(doc)
+	c, err := newContract(doc)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := doc.Components.Schemas["Key"]
+	if !ok {
+		return nil, errors.New("contract: there is no schema Key")
+	}
+	c.key = key.Value
+	return c, nil
 }
 
 func newContract(doc *openapi3.T) (*contract, error) {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"sync"
 
 	dto "github.com/prometheus/client_model/go"
 )
@@ -40,3 +41,15 @@ var (
 	CheckJSON   = checkJSON
 	Compact     = compact
 )
+
+var theContract = sync.OnceValues(readContract)
+
+// KeyFor is keyFor of the contract, and isKey whether the result is a key.
+func KeyFor(name, noun string) (key string, isKey bool, err error) {
+	c, err := theContract()
+	if err != nil {
+		return "", false, err
+	}
+	key = c.keyFor(name, noun)
+	return key, c.isKey(key), nil
+}

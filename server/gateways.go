@@ -41,11 +41,17 @@ func (s *Server) CreateGateway(ctx context.Context, req api.CreateGatewayRequest
 	if err != nil {
 		return nil, err
 	}
-	g, err := s.store.CreateGateway(ctx, store.Gateway{
-		Key: b.Key, Name: b.Name, Location: orZero(b.Location), IsActive: orTrue(b.IsActive), Metadata: metadata,
-	})
+	g := store.Gateway{
+		Key: orZero(b.Key), Name: b.Name, Location: orZero(b.Location), IsActive: orTrue(b.IsActive), Metadata: metadata,
+	}
+	if b.Key == nil {
+		g.Key = s.contract.keyFor(b.Name, "gateway")
+		g, err = s.store.CreateGatewayNumbered(ctx, g)
+	} else {
+		g, err = s.store.CreateGateway(ctx, g)
+	}
 	if errors.Is(err, store.ErrConflict) {
-		return nil, taken("key", b.Key)
+		return nil, taken("key", g.Key)
 	}
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ func TestGatewayFromCreationToDeletion(t *testing.T) {
 	s := start(t)
 	c := s.as(store.Engineer)
 	ctx := t.Context()
-	made, err := c.CreateGatewayWithResponse(ctx, client.GatewayCreate{Key: "press-1", Name: "Press", Metadata: &client.Metadata{"plc": "S7", "n": 3}})
+	made, err := c.CreateGatewayWithResponse(ctx, client.GatewayCreate{Key: new("press-1"), Name: "Press", Metadata: &client.Metadata{"plc": "S7", "n": 3}})
 	if err != nil || made.JSON201 == nil {
 		t.Fatalf("create: got %v, %v", made, err)
 	}
@@ -32,11 +32,11 @@ func TestGatewayFromCreationToDeletion(t *testing.T) {
 	if made.JSON201.Status != client.GatewayStatusUnknown || !made.JSON201.IsActive || made.JSON201.Metadata["plc"] != "S7" {
 		t.Errorf("created: got %s", made.Body)
 	}
-	if again, _ := c.CreateGatewayWithResponse(ctx, client.GatewayCreate{Key: "press-1", Name: "x"}); again.StatusCode() != 409 ||
+	if again, _ := c.CreateGatewayWithResponse(ctx, client.GatewayCreate{Key: new("press-1"), Name: "x"}); again.StatusCode() != 409 ||
 		again.ApplicationProblemJSON409.Errors[0].Field != "key" {
 		t.Errorf("the key again: got %s", again.Body)
 	}
-	other, _ := c.CreateGatewayWithResponse(ctx, client.GatewayCreate{Key: "press-2", Name: "x"})
+	other, _ := c.CreateGatewayWithResponse(ctx, client.GatewayCreate{Key: new("press-2"), Name: "x"})
 	if res, _ := c.UpdateGatewayWithResponse(ctx, other.JSON201.ID, nil, client.GatewayUpdate{Key: new("press-1")}); res.StatusCode() != 409 {
 		t.Errorf("the key of another: got %s", res.Body)
 	}
@@ -72,11 +72,11 @@ func TestFreeObjectsHaveALimit(t *testing.T) {
 	s := start(t)
 	c := s.as(store.Engineer)
 	big := strings.Repeat("x", 17<<10)
-	if res := must(c.CreateGatewayWithResponse(t.Context(), client.GatewayCreate{Key: "a", Name: "x", Metadata: &client.Metadata{"x": big}})); res.StatusCode() != 400 ||
+	if res := must(c.CreateGatewayWithResponse(t.Context(), client.GatewayCreate{Key: new("a"), Name: "x", Metadata: &client.Metadata{"x": big}})); res.StatusCode() != 400 ||
 		res.ApplicationProblemJSON400.Errors[0].Field != "metadata" {
 		t.Errorf("17 KiB of metadata: got %.200s", res.Body)
 	}
-	res := must(c.CreateSensorWithResponse(t.Context(), client.SensorCreate{Key: "a", Name: "x", Type: "x", GatewayID: s.addGateway().ID, Tags: &client.Tags{big: "x"}}))
+	res := must(c.CreateSensorWithResponse(t.Context(), client.SensorCreate{Key: new("a"), Name: "x", Type: "x", GatewayID: s.addGateway().ID, Tags: &client.Tags{big: "x"}}))
 	if res.StatusCode() != 400 || res.ApplicationProblemJSON400.Errors[0].Field != "tags" {
 		t.Errorf("17 KiB of tags: got %.200s", res.Body)
 	}
@@ -89,7 +89,7 @@ func TestSensorRangeAndItsGateway(t *testing.T) {
 	g := s.addGateway()
 	number := nullable.NewNullableWithValue[float64]
 	fresh := func(f func(*client.SensorCreate)) *client.CreateSensorResponse {
-		body := client.SensorCreate{Key: "temp", Name: "x", Type: "temperature", GatewayID: g.ID}
+		body := client.SensorCreate{Key: new("temp"), Name: "x", Type: "temperature", GatewayID: g.ID}
 		f(&body)
 		return must(c.CreateSensorWithResponse(ctx, body))
 	}
@@ -127,7 +127,7 @@ func TestRetentionOfASensor(t *testing.T) {
 	ctx := t.Context()
 	g := s.addGateway()
 	made := must(c.CreateSensorWithResponse(ctx, client.SensorCreate{
-		Key: "temp", Name: "x", Type: "temperature", GatewayID: g.ID, RetentionDays: nullable.NewNullableWithValue(30),
+		Key: new("temp"), Name: "x", Type: "temperature", GatewayID: g.ID, RetentionDays: nullable.NewNullableWithValue(30),
 	}))
 	if made.StatusCode() != 201 || made.JSON201.RetentionDays.MustGet() != 30 {
 		t.Fatalf("create: got %s", made.Body)

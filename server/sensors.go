@@ -53,11 +53,17 @@ func (s *Server) CreateSensor(ctx context.Context, req api.CreateSensorRequestOb
 	if err != nil {
 		return nil, err
 	}
-	v, err := s.store.CreateSensor(ctx, store.Sensor{
-		GatewayID: b.GatewayID, Key: b.Key, Name: b.Name, Type: b.Type, Unit: orZero(b.Unit), Location: orZero(b.Location),
+	v := store.Sensor{
+		GatewayID: b.GatewayID, Key: orZero(b.Key), Name: b.Name, Type: b.Type, Unit: orZero(b.Unit), Location: orZero(b.Location),
 		IsActive: orTrue(b.IsActive), MinValue: pointer(b.MinValue), MaxValue: pointer(b.MaxValue),
 		Retention: pointer(b.RetentionDays), Tags: tags,
-	})
+	}
+	if b.Key == nil {
+		v.Key = s.contract.keyFor(b.Name, "sensor")
+		v, err = s.store.CreateSensorNumbered(ctx, v)
+	} else {
+		v, err = s.store.CreateSensor(ctx, v)
+	}
 	if e, ok := errors.AsType[*store.InUseError](err); ok {
 		return nil, invalid("gateway_id", e.Detail)
 	}
@@ -65,7 +71,7 @@ func (s *Server) CreateSensor(ctx context.Context, req api.CreateSensorRequestOb
 		return nil, invalid("gateway_id", "there is no such gateway")
 	}
 	if err != nil {
-		return nil, sensorFault(err, b.Key, b.MinValue.IsSpecified())
+		return nil, sensorFault(err, orZero(b.Key), b.MinValue.IsSpecified())
 	}
 	return api.CreateSensor201JSONResponse{
 		Body:    sensorJSON(v),

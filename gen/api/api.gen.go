@@ -2076,7 +2076,7 @@ type GatewayCreate struct {
 	// Key Name of a gateway or sensor in MQTT topics. Not all digits, so that it is never taken for an id.
 	//
 	// Example: press-line-1
-	Key Key `json:"key"`
+	Key *Key `json:"key,omitempty"`
 
 	// Location Where it stands.
 	Location *Location `json:"location,omitempty"`
@@ -2795,7 +2795,7 @@ type SensorCreate struct {
 	// Key Name of a gateway or sensor in MQTT topics. Not all digits, so that it is never taken for an id.
 	//
 	// Example: press-line-1
-	Key Key `json:"key"`
+	Key *Key `json:"key,omitempty"`
 
 	// Location Where it stands.
 	Location *Location                  `json:"location,omitempty"`

@@ -2076,7 +2076,7 @@ type GatewayCreate struct {
 	// Key Name of a gateway or sensor in MQTT topics. Not all digits, so that it is never taken for an id.
 	//
 	// Example: press-line-1
-	Key Key `json:"key"`
+	Key *Key `json:"key,omitempty"`
 
 	// Location Where it stands.
 	Location *Location `json:"location,omitempty"`
@@ -2795,7 +2795,7 @@ type SensorCreate struct {
 	// Key Name of a gateway or sensor in MQTT topics. Not all digits, so that it is never taken for an id.
 	//
 	// Example: press-line-1
-	Key Key `json:"key"`
+	Key *Key `json:"key,omitempty"`
 
 	// Location Where it stands.
 	Location *Location                  `json:"location,omitempty"`
@@ -5409,7 +5409,11 @@ type ClientInterface interface {
 
 	// CreateGatewayWithBody Register a gateway
 	//
-	// It can connect once it has credentials.
+	// It can connect once it has credentials. Without `key` the key is made of `name`: a name that has the form of a key is the
+	// key as it is; any other is written in Latin letters and lower case, with `-` between words ("温度 1" gives `wen-du-1`,
+	// "Насос №3" `nasos-3`), and cut to 64 characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-` if
+	// it would be a number that could be an id. If another gateway has the key, the first free ending of `-2`, `-3` and so on is
+	// added. The answer has the key.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5418,7 +5422,11 @@ type ClientInterface interface {
 
 	// CreateGateway Register a gateway
 	//
-	// It can connect once it has credentials.
+	// It can connect once it has credentials. Without `key` the key is made of `name`: a name that has the form of a key is the
+	// key as it is; any other is written in Latin letters and lower case, with `-` between words ("温度 1" gives `wen-du-1`,
+	// "Насос №3" `nasos-3`), and cut to 64 characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-` if
+	// it would be a number that could be an id. If another gateway has the key, the first free ending of `-2`, `-3` and so on is
+	// added. The answer has the key.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5696,7 +5704,8 @@ type ClientInterface interface {
 
 	// CreateSensorWithBody Register a sensor
 	//
-	// Readings of a sensor that is not registered are refused, so register it before its gateway publishes.
+	// Readings of a sensor that is not registered are refused, so register it before its gateway publishes. Without `key` it is
+	// named by its `name` as a gateway is, with `sensor` in place of `gateway`, and is unique among the sensors of its gateway.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5705,7 +5714,8 @@ type ClientInterface interface {
 
 	// CreateSensor Register a sensor
 	//
-	// Readings of a sensor that is not registered are refused, so register it before its gateway publishes.
+	// Readings of a sensor that is not registered are refused, so register it before its gateway publishes. Without `key` it is
+	// named by its `name` as a gateway is, with `sensor` in place of `gateway`, and is unique among the sensors of its gateway.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6911,7 +6921,11 @@ func (c *Client) ListGateways(ctx context.Context, params *ListGatewaysParams, r
 
 // CreateGatewayWithBody Register a gateway
 //
-// It can connect once it has credentials.
+// It can connect once it has credentials. Without `key` the key is made of `name`: a name that has the form of a key is the
+// key as it is; any other is written in Latin letters and lower case, with `-` between words ("温度 1" gives `wen-du-1`,
+// "Насос №3" `nasos-3`), and cut to 64 characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-` if
+// it would be a number that could be an id. If another gateway has the key, the first free ending of `-2`, `-3` and so on is
+// added. The answer has the key.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6930,7 +6944,11 @@ func (c *Client) CreateGatewayWithBody(ctx context.Context, contentType string, 
 
 // CreateGateway Register a gateway
 //
-// It can connect once it has credentials.
+// It can connect once it has credentials. Without `key` the key is made of `name`: a name that has the form of a key is the
+// key as it is; any other is written in Latin letters and lower case, with `-` between words ("温度 1" gives `wen-du-1`,
+// "Насос №3" `nasos-3`), and cut to 64 characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-` if
+// it would be a number that could be an id. If another gateway has the key, the first free ending of `-2`, `-3` and so on is
+// added. The answer has the key.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7518,7 +7536,8 @@ func (c *Client) ListSensors(ctx context.Context, params *ListSensorsParams, req
 
 // CreateSensorWithBody Register a sensor
 //
-// Readings of a sensor that is not registered are refused, so register it before its gateway publishes.
+// Readings of a sensor that is not registered are refused, so register it before its gateway publishes. Without `key` it is
+// named by its `name` as a gateway is, with `sensor` in place of `gateway`, and is unique among the sensors of its gateway.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7537,7 +7556,8 @@ func (c *Client) CreateSensorWithBody(ctx context.Context, contentType string, b
 
 // CreateSensor Register a sensor
 //
-// Readings of a sensor that is not registered are refused, so register it before its gateway publishes.
+// Readings of a sensor that is not registered are refused, so register it before its gateway publishes. Without `key` it is
+// named by its `name` as a gateway is, with `sensor` in place of `gateway`, and is unique among the sensors of its gateway.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -13153,7 +13173,11 @@ type ClientWithResponsesInterface interface {
 
 	// CreateGatewayWithBodyWithResponse Register a gateway
 	//
-	// It can connect once it has credentials.
+	// It can connect once it has credentials. Without `key` the key is made of `name`: a name that has the form of a key is the
+	// key as it is; any other is written in Latin letters and lower case, with `-` between words ("温度 1" gives `wen-du-1`,
+	// "Насос №3" `nasos-3`), and cut to 64 characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-` if
+	// it would be a number that could be an id. If another gateway has the key, the first free ending of `-2`, `-3` and so on is
+	// added. The answer has the key.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13162,7 +13186,11 @@ type ClientWithResponsesInterface interface {
 
 	// CreateGatewayWithResponse Register a gateway
 	//
-	// It can connect once it has credentials.
+	// It can connect once it has credentials. Without `key` the key is made of `name`: a name that has the form of a key is the
+	// key as it is; any other is written in Latin letters and lower case, with `-` between words ("温度 1" gives `wen-du-1`,
+	// "Насос №3" `nasos-3`), and cut to 64 characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-` if
+	// it would be a number that could be an id. If another gateway has the key, the first free ending of `-2`, `-3` and so on is
+	// added. The answer has the key.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13476,7 +13504,8 @@ type ClientWithResponsesInterface interface {
 
 	// CreateSensorWithBodyWithResponse Register a sensor
 	//
-	// Readings of a sensor that is not registered are refused, so register it before its gateway publishes.
+	// Readings of a sensor that is not registered are refused, so register it before its gateway publishes. Without `key` it is
+	// named by its `name` as a gateway is, with `sensor` in place of `gateway`, and is unique among the sensors of its gateway.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13485,7 +13514,8 @@ type ClientWithResponsesInterface interface {
 
 	// CreateSensorWithResponse Register a sensor
 	//
-	// Readings of a sensor that is not registered are refused, so register it before its gateway publishes.
+	// Readings of a sensor that is not registered are refused, so register it before its gateway publishes. Without `key` it is
+	// named by its `name` as a gateway is, with `sensor` in place of `gateway`, and is unique among the sensors of its gateway.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -20935,7 +20965,11 @@ func (c *ClientWithResponses) ListGatewaysWithResponse(ctx context.Context, para
 
 // CreateGatewayWithBodyWithResponse Register a gateway
 //
-// It can connect once it has credentials.
+// It can connect once it has credentials. Without `key` the key is made of `name`: a name that has the form of a key is the
+// key as it is; any other is written in Latin letters and lower case, with `-` between words ("温度 1" gives `wen-du-1`,
+// "Насос №3" `nasos-3`), and cut to 64 characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-` if
+// it would be a number that could be an id. If another gateway has the key, the first free ending of `-2`, `-3` and so on is
+// added. The answer has the key.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20950,7 +20984,11 @@ func (c *ClientWithResponses) CreateGatewayWithBodyWithResponse(ctx context.Cont
 
 // CreateGatewayWithResponse Register a gateway
 //
-// It can connect once it has credentials.
+// It can connect once it has credentials. Without `key` the key is made of `name`: a name that has the form of a key is the
+// key as it is; any other is written in Latin letters and lower case, with `-` between words ("温度 1" gives `wen-du-1`,
+// "Насос №3" `nasos-3`), and cut to 64 characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-` if
+// it would be a number that could be an id. If another gateway has the key, the first free ending of `-2`, `-3` and so on is
+// added. The answer has the key.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21450,7 +21488,8 @@ func (c *ClientWithResponses) ListSensorsWithResponse(ctx context.Context, param
 
 // CreateSensorWithBodyWithResponse Register a sensor
 //
-// Readings of a sensor that is not registered are refused, so register it before its gateway publishes.
+// Readings of a sensor that is not registered are refused, so register it before its gateway publishes. Without `key` it is
+// named by its `name` as a gateway is, with `sensor` in place of `gateway`, and is unique among the sensors of its gateway.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21465,7 +21504,8 @@ func (c *ClientWithResponses) CreateSensorWithBodyWithResponse(ctx context.Conte
 
 // CreateSensorWithResponse Register a sensor
 //
-// Readings of a sensor that is not registered are refused, so register it before its gateway publishes.
+// Readings of a sensor that is not registered are refused, so register it before its gateway publishes. Without `key` it is
+// named by its `name` as a gateway is, with `sensor` in place of `gateway`, and is unique among the sensors of its gateway.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

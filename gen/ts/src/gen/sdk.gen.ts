@@ -172,7 +172,12 @@ export const listGateways = <ThrowOnError extends boolean = false>(options?: Opt
 /**
  * Register a gateway
  *
- * It can connect once it has credentials.
+ * It can connect once it has credentials. Without `key` the key is made of `name`: a name that has the form of a key is the
+ * key as it is; any other is written in Latin letters and lower case, with `-` between words ("温度 1" gives `wen-du-1`,
+ * "Насос №3" `nasos-3`), and cut to 64 characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-` if
+ * it would be a number that could be an id. If another gateway has the key, the first free ending of `-2`, `-3` and so on is
+ * added. The answer has the key.
+ *
  */
 export const createGateway = <ThrowOnError extends boolean = false>(options: Options<CreateGatewayData, ThrowOnError>) => (options.client ?? client).post<CreateGatewayResponses, CreateGatewayErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -278,7 +283,9 @@ export const listSensors = <ThrowOnError extends boolean = false>(options?: Opti
 /**
  * Register a sensor
  *
- * Readings of a sensor that is not registered are refused, so register it before its gateway publishes.
+ * Readings of a sensor that is not registered are refused, so register it before its gateway publishes. Without `key` it is
+ * named by its `name` as a gateway is, with `sensor` in place of `gateway`, and is unique among the sensors of its gateway.
+ *
  */
 export const createSensor = <ThrowOnError extends boolean = false>(options: Options<CreateSensorData, ThrowOnError>) => (options.client ?? client).post<CreateSensorResponses, CreateSensorErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],

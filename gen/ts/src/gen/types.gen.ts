@@ -217,7 +217,7 @@ export type Gateway = {
 };
 
 export type GatewayCreate = {
-    key: Key;
+    key?: Key;
     name: Name;
     location?: Location;
     is_active?: boolean;
@@ -339,7 +339,7 @@ export type Sensor = {
 };
 
 export type SensorCreate = {
-    key: Key;
+    key?: Key;
     name: Name;
     type: SensorType;
     unit?: Unit;
