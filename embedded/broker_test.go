@@ -741,6 +741,9 @@ func TestStopped(t *testing.T) {
 		c.publish(1, 1, topic, "x")
 		c.publish(0, 0, topic, "x")
 		c.pings()
+		if n := b.counted("oei_mqtt_qos0_dropped_total", ""); n != 1 {
+			t.Errorf("counted %d dropped messages of QoS 0, want 1", n)
+		}
 		b.stop()
 		c.reads("DISCONNECT 0x8b", "closed")
 	})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -106,6 +107,41 @@ func TestAlarmEventsComeInOrderFromTheSubscriptionOn(t *testing.T) {
 		c.want(`{"type":"subscribed","topics":["alarms/critical"],"epoch":"e1","offset":9}`)
 		table.add(4)
 		c.want(alarmFrame(12))
+	})
+}
+
+// TestSubscribe_FollowsFromTheSnapshot adds an event while the snapshot is read, and has the hub read it before the stream begins.
+func TestSubscribe_FollowsFromTheSnapshot(t *testing.T) {
+	var reading atomic.Bool // of the subscriber's snapshot
+	inBubbleWith(t, DefaultConfig(), func(h *Hub) any {
+		table := newAlarmTable()
+		h.AlarmLog = table.log()
+		active := h.AlarmLog.Active
+		h.AlarmLog.Active = func(ctx context.Context) (string, int64, []ActiveAlarm, error) {
+			epoch, offset, alarms, err := active(ctx)
+			if reading.Swap(false) {
+				table.add(1)
+				h.ReadAlarms()
+				time.Sleep(time.Millisecond) // of the bubble: the hub is idle again
+				if _, last, _ := h.tail.position(); last != offset+1 {
+					t.Errorf("the hub has read up to %d, want %d", last, offset+1)
+				}
+			}
+			return epoch, offset, alarms, err
+		}
+		return table
+	}, func(t *testing.T, w *world, made any) {
+		made.(*alarmTable).add(5)
+		w.hub.AlarmsChanged()
+		synctest.Wait()
+		c := w.listener("ann")
+		reading.Store(true)
+		c.send(`{"type":"subscribe","topics":["alarms"],"snapshot":true}`)
+		c.want(`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":5}`)
+		if got := c.skip("alarm_snapshot"); !strings.Contains(got, `"offset":5`) {
+			t.Errorf("got %s, want the snapshot at 5", got)
+		}
+		c.want(alarmFrame(6))
 	})
 }
 

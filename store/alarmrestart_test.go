@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -165,5 +166,39 @@ func command(kind alarm.CommandKind) func(*testing.T, *store.Store, int64, int64
 			Kind: kind, User: "o", Comment: "why", Occurrence: state.Occurrence, Version: state.Version, Until: now.Add(time.Hour),
 		}, now)
 		ok(t, err)
+	}
+}
+
+// TestNoData_RemembersItsLastReading loads the state of a no-data alarm from the database while its sensor speaks.
+func TestNoData_RemembersItsLastReading(t *testing.T) {
+	tests := map[string]func(t *testing.T, s *store.Store, sensor, alarm, cause int64){
+		"a sweep":   func(t *testing.T, s *store.Store, _, _, _ int64) { sweep(t, s, noon.Add(25*time.Minute)) },
+		"a reading": read(25, 70),
+		"a comment": func(t *testing.T, s *store.Store, _, id, _ int64) {
+			_, _, err := s.CommandAlarm(t.Context(), id, alarm.Command{Kind: alarm.Remark, User: "o", Comment: "x"}, noon.Add(25*time.Minute))
+			ok(t, err)
+		},
+	}
+	for name, load := range tests {
+		t.Run(name, func(t *testing.T) {
+			s, db := openRaw(t)
+			v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
+			a := addAlarm(t, s, alarm.Rule{
+				SensorID: v.ID, Name: "silent", Kind: alarm.NoData, Severity: alarm.Minor, NoDataAfter: alarm.Duration(10 * time.Minute),
+			})
+			for minute := 4; minute <= 20; minute += 4 {
+				write(t, s, reading(v.ID, minute, 70))
+			}
+			load(t, openOther(t, db), v.ID, a.ID, 0)
+			for _, e := range of(t, s, a) {
+				if !strings.Contains(e, "commented") {
+					t.Errorf("got %q while the sensor speaks", e)
+				}
+			}
+			sweep(t, openOther(t, db), noon.Add(36*time.Minute))
+			if got := of(t, s, a); len(got) == 0 || !strings.Contains(got[len(got)-1], "raised 1") {
+				t.Errorf("got %q after silence, want it to be raised", got)
+			}
+		})
 	}
 }

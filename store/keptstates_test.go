@@ -190,3 +190,45 @@ func TestAPlantSharedByTwoInstancesIsWhatSimulationSays(t *testing.T) {
 		}
 	}
 }
+
+// TestBatch_BeginsAgainWhenAnAlarmChangesUnderIt changes an alarm whose state a batch has kept and therefore does not lock.
+func TestBatch_BeginsAgainWhenAnAlarmChangesUnderIt(t *testing.T) {
+	tests := map[string]struct {
+		change func(t *testing.T, other *store.Store, db *sql.DB, a store.Alarm)
+		want   string
+	}{
+		"another instance deletes it": {
+			change: func(t *testing.T, other *store.Store, _ *sql.DB, a store.Alarm) {
+				_, _, err := other.DeleteAlarm(t.Context(), a.ID, 0, "e", false, noon)
+				ok(t, err)
+			},
+			want: "deleted 0 normal>normal",
+		},
+		"something that knows nothing of the locks writes its state": {
+			change: func(t *testing.T, _ *store.Store, db *sql.DB, a store.Alarm) {
+				run(t, db, `UPDATE alarm_states SET version = version + 1, memory = memory || '{"out_of_service": true}' WHERE alarm_id = $1`, a.ID)
+			},
+			want: "raised 1 out_of_service>out_of_service",
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			s, db := openRaw(t)
+			other := openOther(t, db)
+			v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
+			a := addAlarm(t, s, highRule(v.ID))
+			write(t, s, reading(v.ID, 1, 70))
+			write(t, s, reading(v.ID, 2, 70))
+			changed := false
+			_, _, err := s.Write(t.Context(), []store.Reading{reading(v.ID, 3, 90)}, func([]store.Outcome) store.Also {
+				if !changed {
+					test.change(t, other, db, a)
+				}
+				changed = true
+				return store.Also{}
+			})
+			ok(t, err)
+			wantJournal(t, s, fmt.Sprintf("%d %s", a.ID, test.want))
+		})
+	}
+}
