@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/getkin/kin-openapi/routers"
 	"github.com/labstack/echo/v4"
 
 	"github.com/oei-ms/oei-ms/gen/api"
@@ -26,12 +25,11 @@ type contract struct {
 
 // operation is one operation of the contract.
 type operation struct {
-	id    string
-	told  bool // worth a line in the log at info: somebody configures, or comes and goes
-	route *routers.Route
+	id   string
+	told bool // worth a line in the log at info: somebody configures, or comes and goes
 	access
-	query map[string]bool // its parameters; true for one that may repeat
-	body  openapi3.Content
+	parameters []parameter
+	body       openapi3.Content
 }
 
 // access says who may call an operation.
@@ -75,26 +73,18 @@ func newContract(doc *openapi3.T) (*contract, error) {
 				errs = append(errs, fmt.Errorf("contract: %s: %w", op.OperationID, err))
 				continue
 			}
-			checked := *op
-			checked.Security = openapi3.NewSecurityRequirements() // done here, before the body is read
 			o := &operation{
-				id: op.OperationID, access: access, query: make(map[string]bool),
-				told:  method != http.MethodGet && !slices.Contains(op.Tags, "data") && !slices.Contains(op.Tags, "live"),
-				route: &routers.Route{Spec: doc, Path: path, PathItem: item, Method: method, Operation: &checked},
+				id: op.OperationID, access: access,
+				told: method != http.MethodGet && !slices.Contains(op.Tags, "data") && !slices.Contains(op.Tags, "live"),
 			}
 			for _, p := range slices.Concat(item.Parameters, op.Parameters) {
-				if p.Value.In == openapi3.ParameterInQuery {
-					o.query[p.Value.Name] = p.Value.Schema.Value.Type.Is(openapi3.TypeArray)
-				}
-			}
-			if access.ticket {
-				o.query["ticket"] = false
+				o.parameters = append(o.parameters, newParameter(p.Value))
 			}
 			if op.RequestBody != nil {
 				o.body = op.RequestBody.Value.Content
-				for _, media := range o.body {
-					for _, member := range media.Schema.Value.Properties {
-						member.Value.Default = nil // kin-openapi would put it in place of null; handlers know it
+				for kind, media := range o.body {
+					if err := canCheck(media.Schema); err != nil {
+						errs = append(errs, fmt.Errorf("contract: body of %s, %s: %w", op.OperationID, kind, err))
 					}
 				}
 			}

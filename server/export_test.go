@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	dto "github.com/prometheus/client_model/go"
@@ -39,6 +40,7 @@ func (h *heavy) InTurns(cost int64) func(context.Context) (func(), error) { retu
 var (
 	NewContract = newContract
 	CheckJSON   = checkJSON
+	CanCheck    = canCheck
 	Compact     = compact
 )
 
@@ -52,4 +54,14 @@ func KeyFor(name, noun string) (key string, isKey bool, err error) {
 	}
 	key = c.keyFor(name, noun)
 	return key, c.isKey(key), nil
+}
+
+// FaultsOf returns the fields and reasons of a *problem.
+func FaultsOf(err error) (texts []string) {
+	if p, ok := errors.AsType[*problem](err); ok {
+		for _, f := range p.errors {
+			texts = append(texts, f.Field+": "+f.Reason)
+		}
+	}
+	return texts
 }

@@ -74,7 +74,7 @@ func TestNoticesThatMakeNoSenseAreRefusedByField(t *testing.T) {
 		"a webhook inside":                 {"channels", `{"name":"c","kind":"webhook","url":"http://169.254.169.254/latest"}`, "url"},
 		"a webhook with a password":        {"channels", `{"name":"c","kind":"webhook","url":"http://u:p@example.com/"}`, "url"},
 		"a secret that is not base64":      {"channels", `{"name":"c","kind":"webhook","url":"https://example.com/","secret":"whsec_` + strings.Repeat("a", 33) + `"}`, "secret"},
-		"a recipient with a line break":    {"channels", `{"name":"c","kind":"email","recipients":["a@x.y\r\nBcc: b@x.y"]}`, "recipients.0"},
+		"a recipient with a line break":    {"channels", `{"name":"c","kind":"email","recipients":["a@x.y\r\nBcc: b@x.y"]}`, "recipients[0]"},
 		"an unknown channel":               {"routes", `{"name":"r","channel_id":99}`, "channel_id"},
 		"an unknown placeholder":           {"routes", route(`"subject":"{secret}"`), "subject"},
 		"a template of another kind":       {"routes", route(`"line":"{{range .}}"`), "line"},
@@ -84,7 +84,7 @@ func TestNoticesThatMakeNoSenseAreRefusedByField(t *testing.T) {
 		"a silence that is over":           {"silences", silence(-2*time.Hour, -time.Hour, minor), "ends_at"},
 		"a silence for half a year":        {"silences", silence(0, 180*24*time.Hour, minor), "ends_at"},
 		"a silence about nothing":          {"silences", silence(0, time.Hour, ""), "alarm_id"},
-		"a silence of an unknown severity": {"silences", silence(0, time.Hour, `,"severities":["bad"]`), "severities.0"},
+		"a silence of an unknown severity": {"silences", silence(0, time.Hour, `,"severities":["bad"]`), "severities[0]"},
 		"a silence without saying why":     {"silences", strings.Replace(silence(0, time.Hour, minor), `"reason":"x"`, `"reason":""`, 1), "reason"},
 	}
 	for name, test := range tests {

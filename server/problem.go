@@ -34,6 +34,7 @@ var kinds = map[int]struct{ name, title string }{
 	http.StatusForbidden:             {"forbidden", "Not allowed"},
 	http.StatusNotFound:              {"not-found", "Not found"},
 	http.StatusMethodNotAllowed:      {"method-not-allowed", "Method not allowed"},
+	http.StatusRequestTimeout:        {"timeout", "The request took too long"},
 	http.StatusConflict:              {"conflict", "In conflict with what is there"},
 	http.StatusPreconditionFailed:    {"changed", "Changed by somebody else"},
 	http.StatusRequestEntityTooLarge: {"too-large", "The request is too large"},
@@ -147,7 +148,8 @@ func asProblem(err error) *problem {
 // fail answers err, and logs it when it is ours. A client that went away is told nothing, and neither is the log.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	ctx := r.Context()
-	if errors.Is(context.Cause(ctx), context.Canceled) {
+	gone := errors.Is(context.Cause(ctx), context.Canceled) && !errors.Is(err, errSlowBody) // after a read deadline too
+	if gone {
 		if res, ok := w.(*echo.Response); ok && !res.Committed {
 			res.Status = statusClientGone
 		}

@@ -55,8 +55,10 @@ type Server struct {
 	contract *contract
 	metrics  httpMetrics
 	heavy    *heavy
-	handler  http.Handler
-	draining atomic.Bool
+
+	publicBodies *bodyBudget
+	handler      http.Handler
+	draining     atomic.Bool
 }
 
 var _ api.StrictServerInterface = (*Server)(nil)
@@ -73,6 +75,8 @@ func New(cfg Config, d Deps) (*Server, error) {
 		version: api.Version(d.Version),
 		metrics: newHTTPMetrics(d.Registry),
 		heavy:   newHeavy(cfg.HeavyQuestions, cfg.HeavyWait, d.Registry),
+
+		publicBodies: newBodyBudget(d.Registry),
 	}
 	d.Registry.MustRegister(d.Auth.passwords.checks)
 	d.Auth.ended = d.Hub.EndSession

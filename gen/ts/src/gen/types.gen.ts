@@ -2128,7 +2128,11 @@ export type LoginErrors = {
      */
     401: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The body is larger than the server reads, 2 MiB by default, or 4,096 bytes where no login is needed.
+     */
+    413: Problem;
+    /**
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -2169,7 +2173,11 @@ export type RefreshErrors = {
      */
     401: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The body is larger than the server reads, 2 MiB by default, or 4,096 bytes where no login is needed.
+     */
+    413: Problem;
+    /**
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -2264,7 +2272,7 @@ export type ChangePasswordErrors = {
      */
     401: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -2375,7 +2383,7 @@ export type CreateUserErrors = {
      */
     409: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -2550,7 +2558,7 @@ export type UpdateUserErrors = {
      */
     412: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -2659,7 +2667,7 @@ export type CreateGatewayErrors = {
      */
     409: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -2834,7 +2842,7 @@ export type UpdateGatewayErrors = {
      */
     412: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -3093,7 +3101,7 @@ export type CreateSensorErrors = {
      */
     409: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -3264,7 +3272,7 @@ export type UpdateSensorErrors = {
      */
     412: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -3439,11 +3447,11 @@ export type WriteDataErrors = {
      */
     409: Problem;
     /**
-     * The body is larger than 2 MiB.
+     * The body is larger than the server reads, 2 MiB by default, or 4,096 bytes where no login is needed.
      */
     413: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -3944,7 +3952,7 @@ export type CreateNotificationChannelErrors = {
      */
     409: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -4110,7 +4118,7 @@ export type UpdateNotificationChannelErrors = {
      */
     412: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -4243,7 +4251,7 @@ export type CreateNotificationRouteErrors = {
      */
     409: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -4405,7 +4413,7 @@ export type UpdateNotificationRouteErrors = {
      */
     412: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -4492,7 +4500,7 @@ export type CreateSilenceErrors = {
      */
     403: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -4872,7 +4880,7 @@ export type CreateAlarmErrors = {
      */
     409: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -4913,7 +4921,7 @@ export type AckAlarmsErrors = {
      */
     403: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -5024,7 +5032,7 @@ export type SimulateAlarmErrors = {
      */
     403: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -5241,7 +5249,7 @@ export type UpdateAlarmErrors = {
      */
     412: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -5295,7 +5303,7 @@ export type AckAlarmErrors = {
      */
     409: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -5349,7 +5357,7 @@ export type ShelveAlarmErrors = {
      */
     409: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -5403,7 +5411,7 @@ export type UnshelveAlarmErrors = {
      */
     409: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -5457,7 +5465,7 @@ export type ResetAlarmErrors = {
      */
     409: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -5511,7 +5519,7 @@ export type TakeAlarmOutErrors = {
      */
     409: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -5565,7 +5573,7 @@ export type ReturnAlarmErrors = {
      */
     409: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**
@@ -5619,7 +5627,7 @@ export type CommentAlarmErrors = {
      */
     409: Problem;
     /**
-     * The `Content-Type` is not one the operation takes.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
      */
     415: Problem;
     /**

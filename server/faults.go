@@ -1,0 +1,181 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/rfc3339"
+)
+
+const (
+	maxFaults = 20  // named in one answer; the check of a request ends with the last of them
+	maxText   = 200 // bytes of a field's name or a reason in it
+)
+
+// faults are those of one request, at most maxFaults.
+type faults []api.FieldError
+
+// add adds a fault unless reason is empty.
+func (fs *faults) add(field, reason string) {
+	if reason != "" && !fs.full() {
+		*fs = append(*fs, api.FieldError{Field: cut(field), Reason: cut(reason)})
+	}
+}
+
+func (fs *faults) full() bool { return len(*fs) >= maxFaults }
+
+// problem is the 400 that names the faults; nil when there is none.
+func (fs *faults) problem() error {
+	if len(*fs) == 0 {
+		return nil
+	}
+	return invalidFields(*fs)
+}
+
+// checkString checks a text. canonical is what the generated code parses: a timestamp in UTC.
+func checkString(text string, schema *openapi3.Schema) (canonical, reason string) {
+	if schema.Format != "date-time" {
+		return text, checkScalar(text, schema)
+	}
+	t, err := rfc3339.Parse(text)
+	switch {
+	case errors.Is(err, rfc3339.ErrYear):
+		return text, err.Error()
+	case err != nil:
+		return text, err.Error() + ", with %2B for + in a URL"
+	}
+	return string(appendTime(nil, t)), ""
+}
+
+// checkScalar checks a value of the right type against the other rules of its schema.
+func checkScalar(v any, schema *openapi3.Schema) (reason string) {
+	e, ok := errors.AsType[*openapi3.SchemaError](schema.VisitJSON(v, openapi3.VisitAsRequest()))
+	if !ok {
+		return ""
+	}
+	switch e.SchemaField {
+	case "minLength":
+		if schema.MinLength == 1 {
+			return "is empty"
+		}
+		return fmt.Sprintf("is shorter than %d characters", schema.MinLength)
+	case "maxLength":
+		return fmt.Sprintf("is longer than %d characters", *schema.MaxLength)
+	case "pattern":
+		if words, ok := schema.Extensions["x-form"].(string); ok {
+			return "is not of the right form; use " + words
+		}
+		return "is not of the form " + schema.Pattern
+	case "enum":
+		return "is none of " + allowed(schema.Enum)
+	case "minimum":
+		return "is below " + strconv.FormatFloat(*schema.Min, 'f', -1, 64)
+	case "exclusiveMinimum":
+		return "is not above " + strconv.FormatFloat(*schema.Min, 'f', -1, 64)
+	case "maximum":
+		return "is above " + strconv.FormatFloat(*schema.Max, 'f', -1, 64)
+	case "exclusiveMaximum":
+		return "is not below " + strconv.FormatFloat(*schema.Max, 'f', -1, 64)
+	}
+	return "is not valid"
+}
+
+// checkNumber accepts what a float64 can hold.
+func checkNumber(text string, schema *openapi3.Schema) (reason string) {
+	f, err := strconv.ParseFloat(text, 64)
+	switch {
+	case err != nil:
+		return "is beyond a 64-bit float"
+	case schema == nil:
+		return ""
+	}
+	return checkScalar(f, schema)
+}
+
+// checkInteger accepts every number without a fraction, however it is written, as JSON Schema does.
+func checkInteger(text string, schema *openapi3.Schema) (canonical, reason string) {
+	digits, ok := wholeNumber(text)
+	if !ok {
+		return "", "is not a whole number"
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		return "", outOfRange(text, schema)
+	}
+	return digits, checkScalar(n, schema)
+}
+
+// wholeNumber writes a JSON number without fraction and exponent: 1.50e1 as 15, and what is far
+// beyond 64 bits as some digits that are. ok is false when the number is not whole.
+func wholeNumber(text string) (digits string, ok bool) {
+	const farBeyond = 32 // digits
+	mantissa, power, _ := strings.Cut(strings.ToLower(text), "e")
+	mantissa, negative := strings.CutPrefix(mantissa, "-")
+	whole, fraction, _ := strings.Cut(mantissa, ".")
+	digits = strings.TrimLeft(whole+fraction, "0")
+	if digits == "" {
+		return "0", true
+	}
+	exponent := 0
+	if power != "" {
+		exponent, _ = strconv.Atoi(power) // the nearest int when it is out of range
+	}
+	zeros := exponent - len(fraction) // the power of ten that digits are to be multiplied by
+	for zeros < 0 && strings.HasSuffix(digits, "0") {
+		digits, zeros = digits[:len(digits)-1], zeros+1
+	}
+	if zeros < 0 {
+		return "", false
+	}
+	digits += strings.Repeat("0", min(zeros, farBeyond))
+	if negative {
+		digits = "-" + digits
+	}
+	return digits, true
+}
+
+// outOfRange names the limit that an integer beyond 64 bits breaks.
+func outOfRange(number string, schema *openapi3.Schema) string {
+	if f, err := strconv.ParseFloat(number, 64); err == nil {
+		if reason := checkScalar(f, schema); reason != "" {
+			return reason
+		}
+	}
+	return "is beyond 64 bits"
+}
+
+// allowed lists the values of an enumeration.
+func allowed(values []any) string {
+	texts := make([]string, len(values))
+	for i, v := range values {
+		texts[i] = fmt.Sprint(v)
+	}
+	return strings.Join(texts, ", ")
+}
+
+// member is the name of a member as fields are written: quoted where it could be misread.
+func member(name string) string {
+	odd := func(r rune) bool {
+		return r == utf8.RuneError || unicode.IsSpace(r) || !unicode.IsPrint(r) || strings.ContainsRune(`."[]`, r)
+	}
+	name = cut(name)
+	if name == "" || strings.ContainsFunc(name, odd) {
+		return strconv.Quote(name)
+	}
+	return name
+}
+
+// cut is s in at most about maxText bytes of UTF-8.
+func cut(s string) string {
+	if len(s) > maxText {
+		s = s[:maxText] + "…"
+	}
+	return strings.ToValidUTF8(s, "�")
+}
