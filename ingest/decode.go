@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/oei-ms/oei-ms/internal/readingjson"
 	"github.com/oei-ms/oei-ms/internal/rfc3339"
 	"github.com/oei-ms/oei-ms/store"
 )
@@ -166,14 +168,24 @@ func members(d *jsontext.Decoder, payload []byte, each func(name string) error) 
 	return payload[start:d.InputOffset()], err
 }
 
-// unknownMember passes over a member we do not know, unless it is one we know in the wrong case.
+// unknownMember skips a member that has no meaning here. One that looks like a known one under another name is an error: skipping
+// a time would store the sample at another one.
 func unknownMember(d *jsontext.Decoder, name string, known ...string) error {
 	for _, k := range known {
 		if strings.EqualFold(name, k) {
 			return fmt.Errorf("member %q must be written %q", name, k)
 		}
 	}
-	return d.SkipValue()
+	switch meant := readingjson.Meant(name); {
+	case !slices.Contains(known, meant):
+		return d.SkipValue()
+	case meant == "timestamp":
+		return fmt.Errorf("member %q must be written %q, in RFC 3339 or whole milliseconds since 1970", name, meant)
+	case meant == "quality":
+		return fmt.Errorf("member %q must be written %q, as good, uncertain or bad", name, meant)
+	default:
+		return fmt.Errorf("member %q must be written %q", name, meant)
+	}
 }
 
 func (s *sample) decodeValue(d *jsontext.Decoder) error {
@@ -182,14 +194,14 @@ func (s *sample) decodeValue(d *jsontext.Decoder) error {
 		return err
 	}
 	switch {
-	case kind == 'n' || kind == '"' && text == "NaN":
+	case kind == 'n' || kind == '"' && strings.EqualFold(text, "NaN"):
 		s.value = math.NaN()
 	case kind == '0':
 		if s.value, err = strconv.ParseFloat(text, 64); err != nil {
 			s.blame(badValue, "value %.40s is beyond a 64-bit float", text)
 		}
 	default:
-		s.blame(badValue, "value is not a finite number or null")
+		s.blame(badValue, "value is not a finite number, null or \"NaN\"")
 	}
 	return nil
 }
@@ -220,11 +232,7 @@ func parseTime(kind jsontext.Kind, text string) (time.Time, error) {
 		}
 		return t, nil
 	case '0':
-		ms, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || ms < 0 || ms > 253402300799999 { // the end of the year 9999
-			return time.Time{}, fmt.Errorf("%.40s is not whole milliseconds since 1970", text)
-		}
-		return time.UnixMilli(ms).UTC(), nil
+		return readingjson.Time(text)
 	}
 	return time.Time{}, errors.New("is neither RFC 3339 nor whole milliseconds since 1970")
 }
@@ -247,8 +255,11 @@ func (s *sample) decodeStatusCode(d *jsontext.Decoder) error {
 	if err != nil {
 		return err
 	}
-	code, err := strconv.ParseUint(text, 10, 32)
-	if kind != '0' || err != nil {
+	var code int64
+	if kind == '0' {
+		code, err = readingjson.Whole(text)
+	}
+	if kind != '0' || err != nil || code < 0 || code > math.MaxUint32 {
 		s.blame(badQuality, "status_code is not a whole number of 32 bits")
 	}
 	s.statusCode = uint32(code)
@@ -260,7 +271,15 @@ func (s *sample) decodeSensor(d *jsontext.Decoder) error {
 	if err != nil {
 		return err
 	}
-	if kind != '"' && (kind != '0' || strings.Trim(text, "0123456789") != "") || !validKey(text) {
+	if kind == '0' { // an id
+		id, err := readingjson.Whole(text)
+		if err == nil && id >= 0 {
+			text = strconv.FormatInt(id, 10)
+		} else {
+			kind = 0
+		}
+	}
+	if kind != '"' && kind != '0' || !validKey(text) {
 		s.blame(badSensor, "sensor is not a key or id")
 		return nil
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/oei-ms/oei-ms/internal/readingjson"
+	"github.com/oei-ms/oei-ms/internal/rfc3339"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -178,11 +180,14 @@ func (j *job) objection(s *sample, now time.Time, cfg Config) *refusal {
 	case !p.Active:
 		return notInUse
 	case s.timestamp.After(now.Add(cfg.MaxAhead)):
-		return refuse(futureTimestamp, "timestamp %s is %s ahead", s.timestamp.Format(time.RFC3339), span(s.timestamp.Sub(now)))
+		return refuse(futureTimestamp, "timestamp %s is %s ahead", rfc3339.Format(s.timestamp), span(s.timestamp.Sub(now)))
 	case s.timestamp.Before(now.Add(-cfg.MaxAge)):
-		return refuse(tooOld, "timestamp %s is more than %s old; as a number it is milliseconds since 1970", s.timestamp.Format(time.DateOnly), span(cfg.MaxAge))
+		return refuse(tooOld, "timestamp %s is more than %s old, which is OEI_INGEST_MAX_AGE%s",
+			rfc3339.Format(s.timestamp), span(cfg.MaxAge), readingjson.SecondsHint(s.timestamp))
 	case p.Retention > 0 && s.timestamp.Before(now.Add(-p.Retention)):
-		return refuse(tooOld, "timestamp %s is more than %s old, for which this sensor's readings are kept", s.timestamp.Format(time.DateOnly), span(p.Retention))
+		return refuse(tooOld, "timestamp %s is more than %s old, for which this sensor's readings are kept by its "+
+			"retention_days or by OEI_STORE_RETENTION%s",
+			rfc3339.Format(s.timestamp), span(p.Retention), readingjson.SecondsHint(s.timestamp))
 	}
 	return nil
 }

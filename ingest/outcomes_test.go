@@ -71,18 +71,18 @@ func TestOutcomes(t *testing.T) {
 			[]step{{"g1", t1, `{"value":1,"timestamp":"2017-01-01T00:00:00Z"}`, 0, "1 0 0", ""}}, "t1 2017-01-01T00:00:00 1 good", "",
 		},
 		"one older than what is kept is refused": {
-			[]step{{"g1", t1, `{"value":1,"timestamp":0}`, 0x83, "0 0 1", "too_old: timestamp 1970-01-01"}}, "", "g1 sensors/g1/t1/data too_old 1",
+			[]step{{"g1", t1, `{"value":1,"timestamp":0}`, 0x83, "0 0 1", "too_old: timestamp 1970-01-01T00:00:00.000000Z is more than 3650 days old, which is OEI_INGEST_MAX_AGE"}}, "", "g1 sensors/g1/t1/data too_old 1",
 		},
 		"one older than its sensor keeps is refused": {
 			[]step{
-				{"g1", "sensors/g1/week/data", `{"value":1,"timestamp":"2026-02-25T11:59:59.999999Z"}`, 0x83, "0 0 1", "too_old: timestamp 2026-02-25 is more than 7 days old, for which"},
+				{"g1", "sensors/g1/week/data", `{"value":1,"timestamp":"2026-02-25T11:59:59.999999Z"}`, 0x83, "0 0 1", "too_old: timestamp 2026-02-25T11:59:59.999999Z is more than 7 days old, for which this sensor's readings are kept by its retention_days"},
 				{"g1", gateway, `[{"sensor":"week","value":1,"timestamp":"2026-02-25T12:00:00Z"},{"sensor":"t2","value":1,"timestamp":"2026-02-25T11:59:59Z"}]`, 0, "2 0 0", ""},
 			}, "t2 2026-02-25T11:59:59 1 good\nweek 2026-02-25T12:00:00 1 good", "g1 sensors/g1/week/data too_old 1",
 		},
 		"five minutes ahead are stored, more is refused": {
 			[]step{
 				{"g1", t1, `{"value":1,"timestamp":"2026-03-04T12:05:00Z"}`, 0, "1 0 0", ""},
-				{"g1", t1, `{"value":1,"timestamp":"2026-03-04T12:05:00.000001Z"}`, 0x83, "0 0 1", "future_timestamp: timestamp 2026-03-04T12:05:00Z is 5m0s ahead"},
+				{"g1", t1, `{"value":1,"timestamp":"2026-03-04T12:05:00.000001Z"}`, 0x83, "0 0 1", "future_timestamp: timestamp 2026-03-04T12:05:00.000001Z is 5m0s ahead"},
 				{"g1", t1, `{"value":1,"timestamp":"9999-12-31T23:59:59Z"}`, 0x83, "0 0 1", "future_timestamp"},
 			}, "t1 2026-03-04T12:05:00 1 good", "g1 sensors/g1/t1/data future_timestamp 1\ng1 sensors/g1/t1/data future_timestamp 1",
 		},

@@ -100,3 +100,9 @@ func offset(s string) (time.Duration, bool) {
 	}
 	return d, okHours && okMinutes
 }
+
+// Layout is how every time is written: in UTC, with six digits of a second, for [time.Time.Format].
+const Layout = "2006-01-02T15:04:05.000000Z07:00"
+
+// Format writes t in UTC by [Layout].
+func Format(t time.Time) string { return t.UTC().Format(Layout) }
