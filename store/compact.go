@@ -29,6 +29,9 @@ const (
 	compactPatience = 30 * time.Second
 	// leastKey is the size of keys that are not worth it.
 	leastKey = 16 * 8192
+	// maxIdleQueue is how many bytes a queue may take that has no more than maxIdleRows rows.
+	maxIdleQueue = 8 << 20
+	maxIdleRows  = 10_000
 	// grownKey is how much more than after it was built a key takes, for each reading, when it is built again.
 	grownKey = 1.125
 )
@@ -81,6 +84,9 @@ func (s *Store) compact(ctx context.Context, conn *sqlx.Conn, now time.Time, don
 		done(Compacted{InUse: true})
 		return nil
 	} else if err != nil {
+		return err
+	}
+	if err := s.shrinkQueues(ctx, conn); err != nil {
 		return err
 	}
 	list, err := s.swollen(ctx, conn, now)
@@ -235,4 +241,43 @@ func sweepKeys(ctx context.Context, conn *sqlx.Conn) error {
 		}
 	}
 	return nil
+}
+
+// shrinkQueues gives back what tables take whose rows come and go, when they are nearly empty and still large.
+func (s *Store) shrinkQueues(ctx context.Context, conn *sqlx.Conn) error {
+	for _, table := range []string{"rollup_marks", "rollup_due", "late_changes"} {
+		var large, full bool
+		const size = `SELECT pg_total_relation_size($1::regclass) > $2`
+		if err := conn.GetContext(ctx, &large, size, table, maxIdleQueue); err != nil || !large {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		const rows = `SELECT EXISTS (SELECT FROM %s OFFSET %d)`
+		if err := conn.GetContext(ctx, &full, fmt.Sprintf(rows, table, maxIdleRows)); err != nil {
+			return err
+		}
+		if full {
+			continue
+		}
+		err := s.withPatience(ctx, conn, dropPatience, `VACUUM (FULL) `+table) // it takes milliseconds, and others wait for it
+		if err != nil && !inTheWay(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// withPatience runs a statement that waits for locks no longer than patience.
+func (s *Store) withPatience(ctx context.Context, conn *sqlx.Conn, patience time.Duration, statement string) error {
+	set := func(d time.Duration) error {
+		_, err := conn.ExecContext(ctx, fmt.Sprintf(`SET lock_timeout = %d`, d.Milliseconds()))
+		return err
+	}
+	if err := set(patience); err != nil {
+		return err
+	}
+	_, err := conn.ExecContext(ctx, statement)
+	return errors.Join(err, set(s.compactPatience))
 }

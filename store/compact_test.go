@@ -226,3 +226,17 @@ func TestInstancesCompactEachPartitionOnce(t *testing.T) {
 		}
 	}
 }
+
+// A queue that was long once does not stay so on disk.
+func TestAnEmptyQueueTakesLittleRoom(t *testing.T) {
+	s, db := openRaw(t)
+	run(t, db, `INSERT INTO rollup_due (hour, sensor_id) SELECT now() + n * interval '1 hour', 1 FROM generate_series(1, 200000) n`)
+	run(t, db, `DELETE FROM rollup_due WHERE hour > now() + interval '22 hours'`)
+	ok(t, s.Compact(t.Context(), time.Now(), func(store.Compacted) {}))
+	if size := scan[int](t, db, `SELECT pg_total_relation_size('rollup_due')`); size > 100_000 {
+		t.Errorf("the queue takes %d bytes", size)
+	}
+	if n := scan[int](t, db, `SELECT count(*) FROM rollup_due`); n != 21 && n != 22 {
+		t.Errorf("got %d rows, want 22", n)
+	}
+}

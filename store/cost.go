@@ -12,7 +12,7 @@ const (
 	rollupCost = 8
 	// mostCounted is how many hours are counted to know what a question costs: what has more costs much anyway.
 	mostCounted = 20000
-	// densest is how many readings in an hour a sensor is taken to have when it is not worth counting, or there is nothing to count.
+	// densest is how many readings in an hour a sensor is taken to have when it is not worth counting.
 	densest = 3600
 )
 
@@ -76,25 +76,64 @@ func (s *Store) cost(ctx context.Context, sensors []int64, start, end time.Time,
 		return n, nil
 	}
 	const q = `
-		SELECT count(*), coalesce(sum(count), 0), count(*) FILTER (WHERE waits)
+		SELECT count(*), coalesce(sum(count), 0)
 		FROM (
-			(SELECT count, false AS waits
+			SELECT count
 			FROM rollup_1h
 			WHERE sensor_id = ANY ($1::int[]) AND bucket >= date_trunc('hour', $2::timestamptz, 'UTC') AND bucket < $3
-			LIMIT $4)
-			UNION ALL
-			(SELECT NULL, true
-			FROM rollup_due
-			WHERE sensor_id = ANY ($1::int[]) AND hour >= date_trunc('hour', $2::timestamptz, 'UTC') AND hour < $3
-			LIMIT $4)) h`
+			LIMIT $4) h`
 	var counted extents
-	var waiting int64
-	if err := s.api.QueryRowContext(ctx, q, int32s(unique(sensors)), start, end, mostCounted).Scan(&counted.hours, &counted.readings, &waiting); err != nil {
+	if err := s.api.QueryRowContext(ctx, q, int32s(unique(sensors)), start, end, mostCounted).Scan(&counted.hours, &counted.readings); err != nil {
 		return 0, explain("cost", err)
 	}
-	counted.readings += waiting * densest
-	if time.Since(end) < time.Hour { // what has come since is not rolled up yet
-		counted.readings += int64(len(sensors)) * counted.readings / max(counted.hours, 1)
+	if others := hours - counted.hours; counted.hours < mostCounted && others*densest > LightCost {
+		n, err := s.countSparse(ctx, sensors, start, end)
+		if err != nil {
+			return 0, explain("cost", err)
+		}
+		counted.readings += n
+		if n >= LightCost { // nobody knows how many more
+			counted.readings += others * densest
+		}
 	}
 	return of(counted), nil
+}
+
+// countSparse counts the readings in hours that have no rollup, up to LightCost.
+func (s *Store) countSparse(ctx context.Context, sensors []int64, start, end time.Time) (n int64, err error) {
+	spans, err := s.spansOf(ctx, sensors, &start, &end, whole)
+	for i := 0; i < len(spans) && n < LightCost && err == nil; i++ {
+		var some int64
+		err = s.api.GetContext(ctx, &some, sparseQuery, int32s(unique(sensors)), spans[i].start, spans[i].end, LightCost-n)
+		n += some
+	}
+	return n, err
+}
+
+var sparseQuery = `
+		WITH hours AS (
+			SELECT sensor_id, bucket
+			FROM rollup_1h
+			WHERE sensor_id = ANY ($1::int[]) AND bucket >= date_trunc('hour', $2::timestamptz, 'UTC') AND bucket < $3),
+		gaps AS (` + gapsBetween("SELECT id FROM unnest($1::int[]) AS i (id)", "$2::timestamptz", "$3::timestamptz") + `)
+		SELECT count(*)
+		FROM (
+			SELECT
+			FROM gaps g
+			JOIN sensor_data d ON d.sensor_id = g.sensor_id AND d.timestamp >= g.begin AND d.timestamp < g.until
+			WHERE d.timestamp >= $2 AND d.timestamp < $3
+			LIMIT $4) d`
+
+// gapsBetween is SQL for the stretches of [start, end) that are between the rows of hours, of each sensor.
+func gapsBetween(sensors, start, end string) string {
+	return `
+			SELECT sensor_id, lag(bucket + interval '1 hour', 1, ` + start + `) OVER (PARTITION BY sensor_id ORDER BY bucket) AS begin, bucket AS until
+			FROM hours
+			UNION ALL
+			SELECT i.id, coalesce(h.until, ` + start + `), ` + end + `
+			FROM (` + sensors + `) i
+			LEFT JOIN (
+				SELECT sensor_id, max(bucket) + interval '1 hour' AS until
+				FROM hours
+				GROUP BY sensor_id) h ON h.sensor_id = i.id`
 }

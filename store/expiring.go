@@ -63,16 +63,37 @@ func (s *Store) expiring(ctx context.Context, p *expiry, now time.Time) (Expirin
 	if e.Dropped = !kept && !p.part; !e.Dropped {
 		e.partition = *p.rest()
 	}
-	count := `NULL::bigint`
-	if s.rollups {
-		count = `(SELECT coalesce(sum(count), 0) FROM rollup_1h WHERE sensor_id = s.id AND bucket >= $3 AND bucket < $1)`
-	}
 	q := fmt.Sprintf(`
-		SELECT s.id, %s AS retention, %s AS readings
-		FROM sensors s
-		CROSS JOIN LATERAL (SELECT FROM %s d WHERE d.sensor_id = s.id AND d.timestamp >= $3 AND d.timestamp < $1 LIMIT 1) d
-		WHERE NOT %s
-		ORDER BY s.id`, s.retentionOf(), count, p.Name, s.keeps())
+		WITH expiring AS (
+			SELECT s.id, %s AS retention
+			FROM sensors s
+			CROSS JOIN LATERAL (SELECT FROM %s d WHERE d.sensor_id = s.id AND d.timestamp >= $3 AND d.timestamp < $1 LIMIT 1) d
+			WHERE NOT %s)`, s.retentionOf(), p.Name, s.keeps())
+	if s.rollups {
+		q += fmt.Sprintf(`,
+		hours AS (
+			SELECT r.sensor_id, r.bucket, r.count
+			FROM expiring e
+			JOIN rollup_1h r ON r.sensor_id = e.id AND r.bucket >= $3 AND r.bucket < $1),
+		gaps AS (%s),
+		counted AS (
+			SELECT sensor_id, count FROM hours
+			UNION ALL
+			SELECT g.sensor_id, d.count
+			FROM gaps g
+			CROSS JOIN LATERAL (
+				SELECT count(*) AS count
+				FROM %s
+				WHERE sensor_id = g.sensor_id AND timestamp >= g.begin AND timestamp < g.until) d)
+		SELECT e.id, e.retention, sum(c.count)::bigint AS readings
+		FROM expiring e
+		JOIN counted c ON c.sensor_id = e.id
+		GROUP BY e.id, e.retention
+		ORDER BY e.id`, gapsBetween("SELECT id FROM expiring", "$3::timestamptz", "$1::timestamptz"), p.Name)
+	} else {
+		q += `
+		SELECT id, retention FROM expiring ORDER BY id`
+	}
 	if err := s.api.SelectContext(ctx, &e.Sensors, q, e.End, now, e.Start); err != nil {
 		return e, err
 	}

@@ -11,8 +11,10 @@ import (
 )
 
 const (
-	// denseHour is from how many readings on an hour's minutes are kept: below, they would take more room than the readings.
-	denseHour = 240
+	// minRolled is from how many readings on an hour has a rollup: with fewer, these take little more room and time.
+	minRolled = 12
+	// denseHour is from how many readings on an hour's minutes are kept, for the same reason.
+	denseHour = 60 * minRolled
 	// writtenAtOnce is how many minutes and hours are gathered to be written with one statement, or a few more.
 	writtenAtOnce = 8192
 )
@@ -26,7 +28,7 @@ type rollup struct {
 	minutes bool   // of an hour: they are kept
 }
 
-// rollUp makes the rollups of hours anew. An hour without readings has none. known are the partitions.
+// rollUp makes the rollups of hours anew. An hour with few readings has none. known are the partitions.
 func rollUp(ctx context.Context, tx *sqlx.Tx, hours []sensorHour, known []partition) error {
 	sensors, starts := hourSensors(hours), hourStarts(hours)
 	for _, q := range []string{
@@ -79,6 +81,9 @@ func rollUpSome(ctx context.Context, tx *sqlx.Tx, due []sensorHour) error {
 		}
 		if points, err = unpackReadings(points[:0], readings); err != nil {
 			return err
+		}
+		if len(points) < minRolled {
+			continue
 		}
 		inOrder(points)
 		hour := rollup{sensor: sensor, bucket: instantOf(start), minutes: len(points) >= denseHour}

@@ -16,8 +16,8 @@ import (
 // first: the readings of a mark that it took are there. Whoever asks looks, in one statement,
 //
 //   - into rollup_1h (and rollup_1m where minutes is true) for hours before rollup_state.through
-//   - except those in rollup_due or in a row of rollup_marks with oldest < through: these it reads from sensor_data
-//   - and into sensor_data for hours from through on.
+//   - except those in rollup_due or in a row of rollup_marks with oldest < through
+//   - and into sensor_data for all other time: hours that have few readings have no rollup.
 //
 // Thus an answer is what the readings give at every moment, however far behind RollUp is.
 

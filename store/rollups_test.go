@@ -167,7 +167,7 @@ func checkRollups(ctx context.Context, db *sql.DB) (settled, waiting int, err er
 		}
 		return nil
 	})
-	settled, waiting = len(hours), len(dirty)
+	waiting = len(dirty)
 	compare := func(table string, want map[bucketKey]*rollup) {
 		only := map[string]string{
 			"rollup_1h": "minutes, coalesce(begin_at, first_at), coalesce(end_at, last_at), coalesce(pause, 0), sketch",
@@ -193,7 +193,7 @@ func checkRollups(ctx context.Context, db *sql.DB) (settled, waiting int, err er
 					return fmt.Errorf("%s: sensor %d has a row at %v that no reading accounts for", table, k.sensor, start)
 				}
 				delete(want, k)
-				if table == "rollup_1h" && got.minutes != (w.count >= 240) {
+				if table == "rollup_1h" && got.minutes != (w.count >= 720) {
 					return fmt.Errorf("%s: sensor %d at %v: minutes %t with %d readings", table, k.sensor, start, got.minutes, w.count)
 				}
 				d := w.differs(&got)
@@ -207,10 +207,16 @@ func checkRollups(ctx context.Context, db *sql.DB) (settled, waiting int, err er
 			})
 	}
 	for k := range minutes { // those of sparse hours are not kept
-		if hours[bucketKey{k.sensor, time.Unix(k.start, 0).Truncate(time.Hour).Unix()}].count < 240 {
+		if hours[bucketKey{k.sensor, time.Unix(k.start, 0).Truncate(time.Hour).Unix()}].count < 720 {
 			delete(minutes, k)
 		}
 	}
+	for k, hour := range hours { // sparse ones have none
+		if hour.count < 12 {
+			delete(hours, k)
+		}
+	}
+	settled = len(hours)
 	compare("rollup_1h", hours)
 	compare("rollup_1m", minutes)
 	if err == nil && len(hours)+len(minutes) > 0 {
@@ -361,5 +367,39 @@ func TestADenseHourKeepsItsMinutes(t *testing.T) {
 	}
 	if n := scan[int](t, db, `SELECT count(*) FROM rollup_1m`); n != 60 {
 		t.Errorf("minutes: got %d, want 60: those of the dense hour", n)
+	}
+}
+
+// A meter that is read every ten minutes has no rollups, and its histories and costs are those of its readings.
+func TestASlowSensorHasNoRollups(t *testing.T) {
+	s, db := openRaw(t)
+	store.RollUpAtOnce(s)
+	hour := time.Now().UTC().Truncate(time.Hour)
+	const days = 90
+	var rs []store.Reading
+	for i := range days * 24 * 6 {
+		rs = append(rs, store.Reading{SensorID: 1, Timestamp: hour.Add(-time.Duration(i) * 10 * time.Minute), Received: hour, Value: float64(i)})
+	}
+	write(t, s, rs...)
+	drainRollups(t, s)
+	if n := scan[int](t, db, `SELECT (SELECT count(*) FROM rollup_1h) + (SELECT count(*) FROM rollup_1m)`); n != 0 {
+		t.Errorf("got %d rollups, want none", n)
+	}
+	start, end := hour.AddDate(0, 0, -days), hour.Add(time.Hour)
+	q := store.HistoryQuery{Sensors: []int64{1}, Start: start, End: end, Bounds: boundsOf(t, "1d", start, end, time.UTC), Ends: true, Now: end}
+	got, source, err := s.History(t.Context(), q)
+	ok(t, err)
+	if source != store.ByHour {
+		t.Errorf("source: got %s", source)
+	}
+	n := int64(0)
+	for _, b := range got[1] {
+		n += b.Readings
+	}
+	if n != int64(len(rs)) {
+		t.Errorf("history: got %d readings, want %d", n, len(rs))
+	}
+	if cost := must(s.ReadingsCost(t.Context(), []int64{1}, &start, &end)); cost < n || cost > n+100 {
+		t.Errorf("cost: got %d, want about %d", cost, n)
 	}
 }
