@@ -13,17 +13,18 @@ func serverSettings(cfg Config, memory int64, lz4 bool) map[string]string {
 	const mib = 1 << 20
 	buffers := min(max(memory/8, 128*mib), 1024*mib)
 	s := map[string]string{
-		"shared_buffers":          fmt.Sprintf("%dMB", buffers/mib),
-		"effective_cache_size":    fmt.Sprintf("%dMB", max(memory/2, 2*buffers)/mib),
-		"max_connections":         "100",
-		"max_wal_size":            "2GB",
-		"checkpoint_timeout":      "15min",
-		"random_page_cost":        "1.1", // solid-state disks
-		"jit":                     "off",
-		"timezone":                "UTC",
-		"log_timezone":            "UTC",
-		"log_checkpoints":         "off",
-		"log_min_error_statement": "panic", // a statement may hold what must not reach a log
+		"shared_buffers":            fmt.Sprintf("%dMB", buffers/mib),
+		"effective_cache_size":      fmt.Sprintf("%dMB", max(memory/2, 2*buffers)/mib),
+		"max_connections":           "100",
+		"max_locks_per_transaction": "256", // a partition takes two, and a statement touches many
+		"max_wal_size":              "2GB",
+		"checkpoint_timeout":        "15min",
+		"random_page_cost":          "1.1", // solid-state disks
+		"jit":                       "off",
+		"timezone":                  "UTC",
+		"log_timezone":              "UTC",
+		"log_checkpoints":           "off",
+		"log_min_error_statement":   "panic", // a statement may hold what must not reach a log
 	}
 	if lz4 {
 		s["wal_compression"] = "lz4"
