@@ -7,23 +7,25 @@ import (
 	"time"
 )
 
-// lane commits the messages of some publishers, those of each in order. A message that takes several transactions is committed in
-// parts; between two of them the lane serves its other publishers.
+// lane commits the messages of some publishers, those of each in order. A message that takes
+// several transactions is committed in parts; between two of them the lane serves its other
+// publishers.
 type lane struct {
 	pipeline *Pipeline
 	jobs     chan *job
 	queues   []*queue     // of publishers with a message in parts, in turn
-	oldest   atomic.Int64 // when the oldest message that it commits was received, in Unix nanoseconds; 0: it is idle
+	oldest   atomic.Int64 // receipt of the oldest message that it commits, in Unix ns; 0: it is idle
 }
 
-// queue holds the messages of a publisher; the first is committed in parts and the others wait for it.
+// queue holds the messages of a publisher; the first is committed in parts and the others wait for
+// it.
 type queue struct {
 	publisher uint64
 	jobs      []*job
 }
 
-// run commits until the pipeline stops and no message waits, or ctx ends. A message in parts ends with the pipeline: its publisher
-// sends it again, and what is stored of it is a duplicate then.
+// run commits until the pipeline stops and no message waits, or ctx ends. A message in parts ends
+// with the pipeline: its publisher sends it again, and what is stored of it is a duplicate then.
 func (l *lane) run(ctx context.Context) {
 	for {
 		j, ok := l.next()
@@ -44,7 +46,8 @@ func (l *lane) run(ctx context.Context) {
 	}
 }
 
-// next waits for a message. It is nil when none waits and there is a part to commit, and ok is false when there is nothing left to do.
+// next waits for a message. It is nil when none waits and there is a part to commit, and ok is
+// false when there is nothing left to do.
 func (l *lane) next() (j *job, ok bool) {
 	if len(l.queues) == 0 {
 		select {
@@ -61,7 +64,8 @@ func (l *lane) next() (j *job, ok bool) {
 	}
 }
 
-// observe notes the oldest message: j, what was received before it and is committed in parts, or none.
+// observe notes the oldest message: j, what was received before it and is committed in parts, or
+// none.
 func (l *lane) observe(j *job) {
 	var oldest int64
 	if j != nil {
@@ -75,7 +79,8 @@ func (l *lane) observe(j *job) {
 	l.oldest.Store(oldest)
 }
 
-// gather adds to first what comes within the linger time, up to a batch. Under load a batch is full before that.
+// gather adds to first what comes within the linger time, up to a batch. Under load a batch is full
+// before that.
 func (l *lane) gather(first *job) []*job {
 	cfg := &l.pipeline.cfg
 	jobs, rows := []*job{first}, len(first.samples)
@@ -100,8 +105,9 @@ func (l *lane) gather(first *job) []*job {
 	return jobs
 }
 
-// begin commits jobs whose turn has come, but for those that wait for an earlier message of their publisher. Those that have expired
-// by now are not stored; those that expire while the database is tried again are, since an earlier attempt may have stored them.
+// begin commits jobs whose turn has come, but for those that wait for an earlier message of their
+// publisher. Those that have expired by now are not stored; those that expire while the database is
+// tried again are, since an earlier attempt may have stored them.
 func (l *lane) begin(ctx context.Context, jobs []*job) {
 	for len(jobs) > 0 {
 		n, rows := 0, 0
@@ -119,7 +125,8 @@ func (l *lane) begin(ctx context.Context, jobs []*job) {
 	}
 }
 
-// isQueued queues j when its publisher has a message in parts, and drops it when its caller has gone.
+// isQueued queues j when its publisher has a message in parts, and drops it when its caller has
+// gone.
 func (l *lane) isQueued(j *job) bool {
 	if j.isAbandoned() {
 		l.pipeline.drop([]*job{j})

@@ -9,19 +9,23 @@ import (
 )
 
 const (
-	// maxEvaluations bounds how many alarm evaluations a message takes in all, as store.MaxEvaluations counts them.
+	// maxEvaluations bounds how many alarm evaluations a message takes in all, as
+	// store.MaxEvaluations counts them.
 	maxEvaluations = 40 * store.MaxEvaluations
 	// maxOverloads is how often a single sample may take too long before it is refused.
 	maxOverloads = 3
 )
 
 var (
-	overloaded  = refuse(alarmOverload, "the alarms of its sensor cannot be evaluated in time: delete some of them")
-	overMessage = refuse(alarmOverload, "a message may take %d alarm evaluations: send fewer readings in one, or delete alarms", maxEvaluations)
+	overloaded = refuse(alarmOverload,
+		"the alarms of its sensor cannot be evaluated in time: delete some of them")
+	overMessage = refuse(alarmOverload,
+		"a message may take %d alarm evaluations: send fewer readings in one, or delete alarms", maxEvaluations)
 )
 
-// parts are the transactions that commit a message whose alarms take too much for one: its samples in order of time, so that alarms
-// see them as in one transaction. The message is acknowledged after the last.
+// parts are the transactions that commit a message whose alarms take too much for one: its samples
+// in order of time, so that alarms see them as in one transaction. The message is acknowledged
+// after the last.
 type parts struct {
 	order       []int // of the samples
 	done        int   // how many of them are committed
@@ -34,7 +38,9 @@ func newParts(samples []sample) *parts {
 	for i := range p.order {
 		p.order[i] = i
 	}
-	slices.SortStableFunc(p.order, func(a, b int) int { return samples[a].timestamp.Compare(samples[b].timestamp) })
+	slices.SortStableFunc(p.order, func(a, b int) int {
+		return samples[a].timestamp.Compare(samples[b].timestamp)
+	})
 	return p
 }
 
@@ -44,7 +50,8 @@ func (p *parts) next() []int { return p.order[p.done:min(p.done+p.size, len(p.or
 // isLast reports whether the next part is the last.
 func (p *parts) isLast() bool { return p.done+p.size >= len(p.order) }
 
-// pending are the samples that the next transaction holds: all, unless the message is committed in parts.
+// pending are the samples that the next transaction holds: all, unless the message is committed in
+// parts.
 func (j *job) pending() iter.Seq[*sample] {
 	return func(yield func(*sample) bool) {
 		if j.parts == nil {
@@ -66,7 +73,8 @@ func (j *job) pending() iter.Seq[*sample] {
 // isLast reports whether the next transaction completes the message.
 func (j *job) isLast() bool { return j.parts == nil || j.parts.isLast() }
 
-// split halves what the next transaction holds. It reports false when that is no more than one sample.
+// split halves what the next transaction holds. It reports false when that is no more than one
+// sample.
 func (j *job) split() bool {
 	if j.parts == nil {
 		j.parts = newParts(j.samples)
@@ -76,7 +84,8 @@ func (j *job) split() bool {
 	return n > 1
 }
 
-// advance notes that the next part is committed, and refuses the rest of a message that has taken all its evaluations.
+// advance notes that the next part is committed, and refuses the rest of a message that has taken
+// all its evaluations.
 func (j *job) advance(evaluations int) {
 	p := j.parts
 	p.done, p.evaluations, j.overloads = p.done+len(p.next()), p.evaluations+evaluations, 0

@@ -7,8 +7,9 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// room is the memory for messages that are not committed yet. A publisher that can be made to wait without others, which has a
-// connection or a request of its own, may take a quarter of it: so one whose messages take long leaves room for the others.
+// room is the memory for messages that are not committed yet. A publisher that can be made to wait
+// without others, which has a connection or a request of its own, may take a quarter of it: so one
+// whose messages take long leaves room for the others.
 type room struct {
 	size  int64
 	whole *semaphore.Weighted

@@ -138,7 +138,7 @@ func (s *Source) Run(ctx context.Context) error {
 	s.forward(ctx)
 	<-ctx.Done()
 	select {
-	case <-time.After(4 * acksInterval): // paho drops what it has not sent by then
+	case <-time.After(50 * acksInterval): // paho drops what it has not sent by then
 	case <-cm.Done():
 	}
 	if l := s.link.Load(); l != nil {

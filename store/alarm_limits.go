@@ -15,18 +15,21 @@ import (
 const maxAlarmsPerSensor = 1000
 
 const (
-	// MaxEvaluations bounds a transaction of several readings: each is evaluated by every alarm that refers to its sensor, and an event
-	// counts as eventCost evaluations.
+	// MaxEvaluations bounds a transaction of several readings: each is evaluated by every alarm
+	// that refers to its sensor, and an event counts as eventCost evaluations.
 	MaxEvaluations = 500_000
 	eventCost      = 20
-	// evaluationTimeout is well below the timeout of a transaction, so that slow alarms are told from a slow database.
+	// evaluationTimeout is well below the timeout of a transaction, so that slow alarms are told
+	// from a slow database.
 	evaluationTimeout = 10 * time.Second
 )
 
-// ErrOverload means that the alarms of a batch take more than one transaction may. Nothing of the batch was stored; write it in parts.
+// ErrOverload means that the alarms of a batch take more than one transaction may. Nothing of the
+// batch was stored; write it in parts.
 var ErrOverload = errors.New("too many alarm evaluations for one transaction")
 
-// spend counts n evaluations. It returns an error when the transaction may make no more, or when ctx has ended.
+// spend counts n evaluations. It returns an error when the transaction may make no more, or when
+// ctx has ended.
 func (m *steps) spend(ctx context.Context, n int) error {
 	const interval = 1024 // of looks at ctx
 	before := m.evaluations
@@ -68,8 +71,9 @@ func (e *AlarmLimitError) Error() string {
 // Unwrap is ErrAlarmLimit.
 func (e *AlarmLimitError) Unwrap() error { return ErrAlarmLimit }
 
-// setInputs stores the sensors that r refers to. A sensor that r did not refer to before must have room for one more alarm. The
-// transaction has inserted or updated r in alarms, which locks alarm_rules, so no other rule can take the room meanwhile.
+// setInputs stores the sensors that r refers to. A sensor that r did not refer to before must have
+// room for one more alarm. The transaction has inserted or updated r in alarms, which locks
+// alarm_rules, so no other rule can take the room meanwhile.
 func (s *Store) setInputs(ctx context.Context, tx *sqlx.Tx, r *alarm.Rule) error {
 	const remove = `DELETE FROM alarm_inputs WHERE alarm_id = $1 AND sensor_id <> ALL ($2::int[])`
 	sensors := int32s(r.Sensors())

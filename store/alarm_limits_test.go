@@ -14,7 +14,8 @@ import (
 func TestAlarmsPerSensor_CountEverySensorThatARuleRefersTo(t *testing.T) {
 	s := openWith(t, pgtest.DSN(t)+durable, func(c *store.Config) { c.AlarmsPerSensor = 2 })
 	g := addGateway(t, s, "g")
-	a, b, c := addSensor(t, s, g.ID, "a").ID, addSensor(t, s, g.ID, "b").ID, addSensor(t, s, g.ID, "c").ID
+	a, b := addSensor(t, s, g.ID, "a").ID, addSensor(t, s, g.ID, "b").ID
+	c := addSensor(t, s, g.ID, "c").ID
 	deviation := func(own, other int64) alarm.Rule {
 		return alarm.Rule{
 			SensorID: own, Name: "apart", Kind: alarm.Deviates, Severity: alarm.Minor,
@@ -50,7 +51,8 @@ func TestAlarmsPerSensor_CountEverySensorThatARuleRefersTo(t *testing.T) {
 	addAlarm(t, s, highRule(b)) // b has two now
 	r = expression(c, map[string]int64{"x": b, "y": c}, "x + y > 1")
 	r.ID = third.ID
-	if _, _, err := s.UpdateAlarm(t.Context(), &r, 0, "u", noon); !errors.Is(err, store.ErrAlarmLimit) {
+	_, _, err := s.UpdateAlarm(t.Context(), &r, 0, "u", noon)
+	if !errors.Is(err, store.ErrAlarmLimit) {
 		t.Errorf("a change that takes in a full sensor: got %v, want %v", err, store.ErrAlarmLimit)
 	}
 	r = deviation(b, c) // and one that lets go of a sensor makes room there
@@ -87,7 +89,8 @@ func TestAlarmsPerSensor_HoldsWhenManyAreMadeAtOnce(t *testing.T) {
 	}
 }
 
-// addAlarmsPastLimit adds n alarms by r past the store, as a database has them that is older than the limit.
+// addAlarmsPastLimit adds n alarms by r past the store, as a database has them that is older than
+// the limit.
 func addAlarmsPastLimit(t testing.TB, s *store.Store, db *sql.DB, r alarm.Rule, n int) {
 	t.Helper()
 	first := addAlarm(t, s, r)
@@ -100,9 +103,12 @@ func addAlarmsPastLimit(t testing.TB, s *store.Store, db *sql.DB, r alarm.Rule, 
 			INSERT INTO alarm_inputs (sensor_id, alarm_id)
 			SELECT i.sensor_id, added.id FROM added, alarm_inputs i WHERE i.alarm_id = $1)
 		INSERT INTO alarm_states (alarm_id, since, rule_version, rank, state, severity, memory)
-		SELECT added.id, since, rule_version, rank, state, severity, memory FROM added, alarm_states WHERE alarm_id = $1`
+		SELECT added.id, since, rule_version, rank, state, severity, memory
+		FROM added, alarm_states
+		WHERE alarm_id = $1`
 	run(t, db, q, first.ID, n)
-	if got := scan[int](t, db, `SELECT count(*) FROM alarm_inputs WHERE sensor_id = $1`, r.SensorID); got != n {
+	const count = `SELECT count(*) FROM alarm_inputs WHERE sensor_id = $1`
+	if got := scan[int](t, db, count, r.SensorID); got != n {
 		t.Fatalf("got %d alarms, want %d", got, n)
 	}
 }
@@ -120,7 +126,8 @@ func TestAlarmsPerSensor_OlderDatabasesKeepTheirs(t *testing.T) {
 		t.Errorf("a change: %v", err)
 	}
 	write(t, s, reading(v, 1, 90))
-	if got := scan[int](t, db, `SELECT count(*) FROM alarm_states WHERE state = 'active_unacknowledged'`); got != 150 {
+	const raised = `SELECT count(*) FROM alarm_states WHERE state = 'active_unacknowledged'`
+	if got := scan[int](t, db, raised); got != 150 {
 		t.Errorf("raised %d alarms, want 150", got)
 	}
 }

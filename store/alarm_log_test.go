@@ -8,7 +8,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// TestAlarmLog_OffsetsAreInOrderOfCommit holds a transaction after it has added its event, begins another one, and aborts the first.
+// TestAlarmLog_OffsetsAreInOrderOfCommit holds a transaction after it has added its event, begins
+// another one, and aborts the first.
 func TestAlarmLog_OffsetsAreInOrderOfCommit(t *testing.T) {
 	s, db := openRaw(t)
 	g := addGateway(t, s, "g").ID
@@ -23,7 +24,9 @@ func TestAlarmLog_OffsetsAreInOrderOfCommit(t *testing.T) {
 			END IF;
 			RETURN NULL;
 		END $$`, first, lock))
-	run(t, db, `CREATE TRIGGER hold AFTER INSERT ON alarm_events FOR EACH ROW EXECUTE FUNCTION hold()`)
+	run(t, db, `
+		CREATE TRIGGER hold AFTER INSERT ON alarm_events
+			FOR EACH ROW EXECUTE FUNCTION hold()`)
 	held, err := db.BeginTx(t.Context(), nil)
 	ok(t, err)
 	defer func() { _ = held.Rollback() }()
@@ -40,19 +43,23 @@ func TestAlarmLog_OffsetsAreInOrderOfCommit(t *testing.T) {
 	const q = `
 		SELECT count(*)
 		FROM pg_stat_activity
-		WHERE datname = current_database() AND application_name = 'oei-ms ingest' AND wait_event_type = 'Lock'`
+		WHERE datname = current_database() AND application_name = 'oei-ms ingest'
+			AND wait_event_type = 'Lock'`
 	aborted := begin(first)
 	eventually(t, "the first transaction is held", func() bool { return scan[int](t, db, q) == 1 })
 	waiting := begin(second)
 	eventually(t, "the second transaction waits for the first", func() bool {
 		select {
 		case err := <-waiting:
-			t.Fatalf("the second transaction has overtaken the first: %v, journal %v", err, journal(t, s))
+			t.Fatalf("the second has overtaken the first: %v, journal %v", err, journal(t, s))
 		default:
 		}
 		return scan[int](t, db, q) == 2
 	})
-	run(t, db, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()`)
+	run(t, db, `
+		SELECT pg_terminate_backend(pid)
+		FROM pg_stat_activity
+		WHERE wait_event = 'advisory' AND datname = current_database()`)
 	if err := <-aborted; err == nil {
 		t.Fatal("a transaction was committed without its connection")
 	}
@@ -64,10 +71,12 @@ func TestAlarmLog_OffsetsAreInOrderOfCommit(t *testing.T) {
 		fmt.Sprintf("%d raised 1 normal>active_unacknowledged", a.ID))
 }
 
-// TestClaimDeliveries_PassesByWhatAnotherClaims has another transaction hold one of three deliveries.
+// TestClaimDeliveries_PassesByWhatAnotherClaims has another transaction hold one of three
+// deliveries.
 func TestClaimDeliveries_PassesByWhatAnotherClaims(t *testing.T) {
 	s, db := openRaw(t)
-	c, err := s.CreateChannel(t.Context(), store.Channel{Name: "hook", Kind: store.Webhook, URL: "https://hooks.example.com/"})
+	hook := store.Channel{Name: "hook", Kind: store.Webhook, URL: "https://hooks.example.com/"}
+	c, err := s.CreateChannel(t.Context(), hook)
 	ok(t, err)
 	for range 3 {
 		_, err := s.BeginTrial(t.Context(), c.ID, 0) // which is lost at once
