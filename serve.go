@@ -144,7 +144,7 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 		if err := st.ResetPresence(ctx, cfg.PrivateDatabase()); err != nil {
 			return err
 		}
-		broker, err := embedded.NewBroker(cfg.Broker, mqtt, access(st), pipeline.Submit, log, reg)
+		broker, err := embedded.NewBroker(cfg.Broker, mqtt, access(st, auth), pipeline.Submit, log, reg)
 		if err != nil {
 			return err
 		}
@@ -231,8 +231,10 @@ func sweepAlarms(ctx context.Context, st *store.Store, log *slog.Logger) error {
 }
 
 // access lets the embedded broker ask the store who may connect.
-func access(st *store.Store) embedded.Access {
+func access(st *store.Store, auth *server.Auth) embedded.Access {
 	return embedded.Access{
+		BeginLogin: auth.BeginGatewayLogin,
+		EndLogin:   auth.EndGatewayLogin,
 		Login: func(ctx context.Context, key, secret string) (embedded.Gateway, bool, error) {
 			gateway, credential, err := st.Login(ctx, key, secret)
 			if errors.Is(err, store.ErrNotFound) {

@@ -32,6 +32,10 @@ const longestSession = 7 * 24 * 3600
 
 // Access decides who may connect. All are called from many goroutines.
 type Access struct {
+	// BeginLogin counts a try to log in with a secret, and returns 0, or how long the client has to wait after too many wrong ones.
+	// EndLogin takes the try back: the secret was right, or it was not found out. They may be nil: then there is no limit.
+	BeginLogin func(ctx context.Context, address, key string) (wait time.Duration, err error)
+	EndLogin   func(ctx context.Context, address, key string, right bool) error
 	// Login returns the gateway with this key, if this is its secret.
 	Login func(ctx context.Context, key, secret string) (g Gateway, ok bool, err error)
 	// Certified returns the gateway with this key, which has shown a certificate instead; it may be nil.
@@ -77,6 +81,7 @@ type Broker struct {
 
 	mu       sync.Mutex
 	sessions map[*mqtt.Client]*session
+	gateways map[int64]*gatewaySessions // that have any
 }
 
 // NewBroker makes a broker that serves ls while Run does.
@@ -102,6 +107,7 @@ func NewBroker(cfg BrokerConfig, ls Listeners, access Access, submit func(contex
 		log:      log,
 		server:   mqtt.New(&mqtt.Options{Capabilities: caps, Logger: slog.New(slog.DiscardHandler)}), // we log what matters
 		sessions: map[*mqtt.Client]*session{},
+		gateways: map[int64]*gatewaySessions{},
 	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.crowd = newCrowd(cfg, &b.server.Listeners.ClientsWg)

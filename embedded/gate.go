@@ -3,7 +3,9 @@ package embedded
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"time"
 
@@ -52,8 +54,10 @@ func (g *gate) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	}
 	ctx, cancel := context.WithTimeout(g.b.ctx, g.b.cfg.ConnectTimeout)
 	defer cancel()
-	gateway, ok, err := g.b.login(ctx, key, c.certified, string(pk.Connect.Password))
+	gateway, ok, wait, err := g.b.login(ctx, c, key, string(pk.Connect.Password))
 	switch {
+	case wait > 0:
+		return g.turnAway(c, packets.ErrConnectionRateExceeded, fmt.Sprintf("too many wrong secrets; wait %v", wait.Round(time.Second)))
 	case err != nil:
 		if others, ok := g.b.trouble.due(); ok {
 			g.b.log.WarnContext(g.b.ctx, "cannot check a gateway's credential", "gateway", key, "error", err, "others", others)
@@ -66,7 +70,10 @@ func (g *gate) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 		cl.State.Keepalive, cl.State.ServerKeepalive = longestKeepAlive, true
 	}
 	s := g.b.newSession(gateway, cl)
-	g.b.add(cl, s) // before the session is looked up: the end of an earlier connection must not end it
+	if !g.b.add(cl, s) { // before the session is looked up: the end of an earlier connection must not end it
+		c.end(reasonSessions)
+		return g.turnAway(c, packets.ErrQuotaExceeded, fmt.Sprintf("the gateway has %d connections, which is as many as are allowed", maxSessions))
+	}
 	if err := g.b.resume(ctx, cl, s, pk.Connect.Clean); err != nil {
 		g.b.remove(cl)
 		if others, ok := g.b.trouble.due(); ok {
@@ -109,15 +116,28 @@ func connOf(cl *mqtt.Client) *conn {
 	return c
 }
 
-// login returns the gateway that connects. A certificate is the gateway's own or no good; one does without a secret.
-func (b *Broker) login(ctx context.Context, key, certified, secret string) (g Gateway, ok bool, err error) {
+// login returns the gateway that connects. A certificate is the gateway's own or no good; one does without a secret. After too many
+// wrong secrets no more are looked at for a while.
+func (b *Broker) login(ctx context.Context, c *conn, key, secret string) (g Gateway, ok bool, wait time.Duration, err error) {
 	switch {
-	case certified != "" && certified != key:
-		return Gateway{}, false, nil
-	case certified != "" && secret == "" && b.access.Certified != nil:
-		return b.access.Certified(ctx, key)
+	case c.certified != "" && c.certified != key:
+		return Gateway{}, false, 0, nil
+	case c.certified != "" && secret == "" && b.access.Certified != nil:
+		g, ok, err = b.access.Certified(ctx, key)
+		return g, ok, 0, err
+	case b.access.BeginLogin == nil:
+		g, ok, err = b.access.Login(ctx, key, secret)
+		return g, ok, 0, err
 	}
-	return b.access.Login(ctx, key, secret)
+	address, _, _ := net.SplitHostPort(c.wire.RemoteAddr().String())
+	if wait, err = b.access.BeginLogin(ctx, address, key); wait > 0 || err != nil {
+		return Gateway{}, false, wait, err
+	}
+	g, ok, err = b.access.Login(ctx, key, secret)
+	if ok || err != nil {
+		err = errors.Join(err, b.access.EndLogin(context.WithoutCancel(ctx), address, key, ok))
+	}
+	return g, ok, 0, err
 }
 
 // longestKeepAlive is in seconds. The broker reckons one and a half times of it in 16 bits, and comes to nothing at all behind these.
@@ -154,7 +174,26 @@ func (g *gate) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	if s == nil {
 		return false
 	}
-	return write || !strings.ContainsAny(topic, "+#") && (s.owns(topic, "commands") || s.owns(topic, "receipts") || s.hears(topic))
+	return write || s.maySubscribe(topic) && s.hasRoomFor(topic)
+}
+
+// maySubscribe reports whether topic is addressed to the gateway.
+func (s *session) maySubscribe(topic string) bool {
+	return !strings.ContainsAny(topic, "+#") && (s.owns(topic, "commands") || s.owns(topic, "receipts") || s.hears(topic))
+}
+
+const (
+	// maxSubscriptions is how many subscriptions a session has.
+	maxSubscriptions = 1000
+	// maxFilter is the longest topic filter of a subscription, in bytes.
+	maxFilter = 1 << 10
+)
+
+// hasRoomFor reports whether the session may have a subscription to topic besides those it has.
+func (s *session) hasRoomFor(topic string) bool {
+	subscriptions := s.client.State.Subscriptions
+	_, existing := subscriptions.Get(topic)
+	return existing || subscriptions.Len() < maxSubscriptions && len(topic) <= maxFilter
 }
 
 // owns reports whether topic is gateways/{gateway}/{branch} or below it.
@@ -172,6 +211,7 @@ func (s *session) hears(topic string) bool {
 // OnSubscribed says why a subscription is refused, where the broker only says that it is. The codes are those of the SUBACK, which
 // is still to be sent.
 func (g *gate) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
+	s := g.b.session(cl)
 	for i, f := range pk.Filters {
 		switch {
 		case codes[i] < packets.ErrUnspecifiedError.Code:
@@ -181,6 +221,8 @@ func (g *gate) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
 			codes[i] = packets.ErrSharedSubscriptionsNotSupported.Code
 		case codes[i] == packets.ErrNotAuthorized.Code && strings.ContainsAny(f.Filter, "+#"):
 			codes[i] = packets.ErrWildcardSubscriptionsNotSupported.Code
+		case codes[i] == packets.ErrNotAuthorized.Code && s != nil && s.maySubscribe(f.Filter):
+			codes[i] = packets.ErrQuotaExceeded.Code
 		}
 	}
 }

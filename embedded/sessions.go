@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -21,7 +22,7 @@ func (b *Broker) leave(cl *mqtt.Client) {
 	if last {
 		b.report(s.gateway, "offline", ingest.LinkDown)
 	}
-	b.suspend(cl)
+	b.suspend(cl, s.gateway.ID)
 }
 
 // resume finds out whether a client that logged in has a session from before, also when the broker was another one then.
@@ -33,8 +34,14 @@ func (b *Broker) resume(ctx context.Context, cl *mqtt.Client, s *session, clean 
 }
 
 // suspend keeps the session of a client that is gone, unless it has come back already. When the broker stops, it is kept anyway.
-func (b *Broker) suspend(cl *mqtt.Client) {
-	if b.access.Suspend == nil || b.ctx.Err() != nil || b.returned(cl) {
+func (b *Broker) suspend(cl *mqtt.Client, gateway int64) {
+	if b.ctx.Err() != nil || b.returned(cl, gateway) {
+		return
+	}
+	if lasts(cl) > 0 {
+		b.keep(cl, gateway)
+	}
+	if b.access.Suspend == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(b.ctx, b.cfg.ConnectTimeout)
@@ -53,18 +60,6 @@ func lasts(cl *mqtt.Client) time.Duration {
 		seconds = longestSession
 	}
 	return time.Duration(min(seconds, longestSession)) * time.Second
-}
-
-// returned reports whether a client has another connection than cl.
-func (b *Broker) returned(cl *mqtt.Client) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for other := range b.sessions {
-		if other != cl && other.ID == cl.ID {
-			return true
-		}
-	}
-	return false
 }
 
 // recheck ends a connection whose credential no longer holds, or whose gateway has another key by now: topics are named by keys.
@@ -100,22 +95,37 @@ func (b *Broker) forget(cl *mqtt.Client) {
 	b.server.Clients.Delete(cl.ID)
 }
 
-// takeOver notes on other connections of a client that the one that begins now ends them.
-func (b *Broker) takeOver(cl *mqtt.Client, c *conn) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for other := range b.sessions {
-		if other != cl && other.ID == cl.ID {
-			connOf(other).end(reasonTakenOver, slog.String("by", c.wire.RemoteAddr().String()))
-		}
-	}
+// maxSessions is how many connections a gateway has at a time, and how many sessions whose client is away.
+const maxSessions = 32
+
+// gatewaySessions are the sessions of one gateway.
+type gatewaySessions struct {
+	connected map[*mqtt.Client]*session
+	away      []string // client ids whose session outlasts their connection, the one that left first at the front
 }
 
-// add keeps the session of a client that logged in.
-func (b *Broker) add(cl *mqtt.Client, s *session) {
+func (b *Broker) sessionsOf(gateway int64) *gatewaySessions {
+	g := b.gateways[gateway]
+	if g == nil {
+		g = &gatewaySessions{connected: map[*mqtt.Client]*session{}}
+		b.gateways[gateway] = g
+	}
+	return g
+}
+
+// add keeps the session of a client that logged in, unless its gateway has as many as are allowed. One that takes over from
+// another needs no room.
+func (b *Broker) add(cl *mqtt.Client, s *session) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	g := b.sessionsOf(s.gateway.ID)
+	if len(g.connected) >= maxSessions && !g.hasOther(cl) {
+		return false
+	}
 	b.sessions[cl] = s
+	g.connected[cl] = s
+	g.away = slices.DeleteFunc(g.away, func(id string) bool { return id == cl.ID })
+	return true
 }
 
 func (b *Broker) session(cl *mqtt.Client) *session {
@@ -133,21 +143,67 @@ func (b *Broker) remove(cl *mqtt.Client) (s *session, last bool) {
 		return nil, false
 	}
 	delete(b.sessions, cl)
-	return s, !b.hasOther(cl, s.gateway.ID)
+	g := b.sessionsOf(s.gateway.ID)
+	delete(g.connected, cl)
+	last = len(g.connected) == 0
+	if last && len(g.away) == 0 {
+		delete(b.gateways, s.gateway.ID)
+	}
+	return s, last
+}
+
+// keep remembers a session whose client is away, and ends the one that is away longest when there are too many.
+func (b *Broker) keep(cl *mqtt.Client, gateway int64) {
+	b.mu.Lock()
+	g := b.sessionsOf(gateway)
+	g.away = append(g.away, cl.ID)
+	var ended []string
+	if n := len(g.away) - maxSessions; n > 0 {
+		ended = slices.Clone(g.away[:n])
+		g.away = slices.Delete(g.away, 0, n)
+	}
+	b.mu.Unlock()
+	for _, id := range ended {
+		if oldest, ok := b.server.Clients.Get(id); ok && oldest.Closed() {
+			b.forget(oldest)
+		}
+	}
+}
+
+// hasOther reports whether a client has another connection than cl.
+func (g *gatewaySessions) hasOther(cl *mqtt.Client) bool {
+	for other := range g.connected {
+		if other != cl && other.ID == cl.ID {
+			return true
+		}
+	}
+	return false
+}
+
+// returned reports whether a client has another connection than cl.
+func (b *Broker) returned(cl *mqtt.Client, gateway int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	g := b.gateways[gateway]
+	return g != nil && g.hasOther(cl)
+}
+
+// takeOver notes on other connections of a client that the one that begins now ends them.
+func (b *Broker) takeOver(cl *mqtt.Client, c *conn) {
+	existing, ok := b.server.Clients.Get(cl.ID)
+	if ok && existing != cl && !existing.Closed() {
+		connOf(existing).end(reasonTakenOver, slog.String("by", c.wire.RemoteAddr().String()))
+	}
 }
 
 // replaced reports whether a gateway has another connection than cl.
 func (b *Broker) replaced(cl *mqtt.Client, gateway int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.hasOther(cl, gateway)
-}
-
-func (b *Broker) hasOther(cl *mqtt.Client, gateway int64) bool {
-	for other, s := range b.sessions {
-		if other != cl && s.gateway.ID == gateway {
-			return true
-		}
+	g := b.gateways[gateway]
+	if g == nil {
+		return false
 	}
-	return false
+	_, own := g.connected[cl]
+	return len(g.connected) > 1 || !own && len(g.connected) == 1
 }

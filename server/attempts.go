@@ -25,6 +25,8 @@ type attempts interface {
 	begin(ctx context.Context, k attemptKeys) (wait time.Duration, err error)
 	// succeed takes the try back and forgets the failures of the username.
 	succeed(ctx context.Context, k attemptKeys) error
+	// undo takes the try back.
+	undo(ctx context.Context, k attemptKeys) error
 }
 
 // attemptKeys are what a try is counted under.
@@ -73,9 +75,21 @@ func (l *localAttempts) succeed(_ context.Context, k attemptKeys) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.counts, k.user)
-	if c, ok := l.counts[k.address]; ok {
+	if c := l.counts[k.address]; c.n > 0 {
 		c.n--
 		l.counts[k.address] = c
+	}
+	return nil
+}
+
+func (l *localAttempts) undo(_ context.Context, k attemptKeys) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, key := range []string{k.address, k.user} {
+		if c := l.counts[key]; c.n > 0 {
+			c.n--
+			l.counts[key] = c
+		}
 	}
 	return nil
 }
@@ -145,6 +159,11 @@ var (
 		redis.call('DEL', KEYS[2])
 		if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('DECR', KEYS[1]) end
 		return 0`)
+	undoScript = rueidis.NewLuaScript(`
+		for i = 1, 2 do
+			if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('DECR', KEYS[i]) end
+		end
+		return 0`)
 )
 
 func (r *redisAttempts) begin(ctx context.Context, k attemptKeys) (time.Duration, error) {
@@ -158,6 +177,12 @@ func (r *redisAttempts) begin(ctx context.Context, k attemptKeys) (time.Duration
 func (r *redisAttempts) succeed(ctx context.Context, k attemptKeys) error {
 	_ = r.local.succeed(ctx, k)
 	_, _ = r.run(ctx, succeedScript, k) // without Redis the local counts are the ones that matter
+	return nil
+}
+
+func (r *redisAttempts) undo(ctx context.Context, k attemptKeys) error {
+	_ = r.local.undo(ctx, k)
+	_, _ = r.run(ctx, undoScript, k) // as above
 	return nil
 }
 

@@ -28,6 +28,7 @@ type Auth struct {
 	tokens    *tokens
 	passwords *passwords
 	attempts  attempts
+	gateways  gatewayLogins
 	sessions  *sessions
 	ended     func(sessionID string) // told when a session ends here
 }
@@ -47,6 +48,7 @@ func NewAuth(cfg Config, st *store.Store, log *slog.Logger) (*Auth, error) {
 			return nil, err
 		}
 	}
+	a.gateways.attempts = a.attempts
 	return a, nil
 }
 

@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// maxSessions is how many MQTT sessions of a gateway are kept; those that would end last stay.
+const maxSessions = 64
+
 // ResumeSession begins the MQTT session of a client that logged in with a credential, or goes on with the one it has, and reports
 // whether there was one. With clean the earlier one counts for nothing; without keep the session ends with the connection.
 func (s *Store) ResumeSession(ctx context.Context, client string, credential int64, clean, keep bool) (present bool, err error) {
@@ -18,7 +21,15 @@ func (s *Store) ResumeSession(ctx context.Context, client string, credential int
 		before AS (
 			SELECT coalesce(expires_at > now(), true) AND gateway_id = (SELECT id FROM gateway) AS alive
 			FROM mqtt_sessions
-			WHERE client_id = $1)
+			WHERE client_id = $1),
+		trimmed AS (
+			DELETE FROM mqtt_sessions
+			WHERE client_id IN (
+				SELECT client_id
+				FROM mqtt_sessions
+				WHERE gateway_id = (SELECT id FROM gateway) AND client_id <> $1
+				ORDER BY expires_at DESC NULLS FIRST, client_id
+				OFFSET $4))
 		INSERT INTO mqtt_sessions (client_id, gateway_id, held_by)
 		SELECT $1, id, $3::bigint FROM gateway
 		ON CONFLICT (client_id) DO UPDATE
@@ -31,11 +42,11 @@ func (s *Store) ResumeSession(ctx context.Context, client string, credential int
 			SELECT gateway_id FROM gateway_credentials WHERE id = $2
 			UNION ALL
 			SELECT -$2::int)`
-	q := drop
+	q, args := drop, []any{storable(client), credential, s.instance}
 	if keep {
-		q = begin
+		q, args = begin, append(args, maxSessions-1)
 	}
-	err = s.ingest.GetContext(ctx, &present, q, storable(client), credential, s.instance)
+	err = s.ingest.GetContext(ctx, &present, q, args...)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -67,5 +68,29 @@ func TestMQTTSessions(t *testing.T) {
 	present, err := s.ResumeSession(t.Context(), "g:1", c.ID, false, true)
 	if present || err != nil {
 		t.Errorf("with a credential that is gone: got %v, %v", present, err)
+	}
+}
+
+func TestMQTTSessions_OfAGatewayAreBounded(t *testing.T) {
+	s, db := openRaw(t)
+	g := addGateway(t, s, "g")
+	c, _, _, err := s.AddCredential(t.Context(), g.ID, "x")
+	ok(t, err)
+	for i := range 80 {
+		client := fmt.Sprintf("g:%d", i)
+		_, err := s.ResumeSession(t.Context(), client, c.ID, false, true)
+		ok(t, err)
+		if i != 3 { // stays connected
+			ok(t, s.SuspendSession(t.Context(), client, time.Hour+time.Duration(i)*time.Minute))
+		}
+	}
+	if n := scan[int](t, db, `SELECT count(*) FROM mqtt_sessions`); n != 64 {
+		t.Errorf("got %d, want 64", n)
+	}
+	for client, want := range map[string]bool{"g:0": false, "g:3": true, "g:79": true} {
+		present, err := s.ResumeSession(t.Context(), client, c.ID, false, true)
+		if present != want || err != nil {
+			t.Errorf("%s: got %v, %v, want %v", client, present, err, want)
+		}
 	}
 }
