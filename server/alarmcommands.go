@@ -104,7 +104,8 @@ func (s *Server) ResetAlarm(ctx context.Context, req api.ResetAlarmRequestObject
 
 // TakeAlarmOut answers POST /api/alarms/{id}/out-of-service.
 func (s *Server) TakeAlarmOut(ctx context.Context, req api.TakeAlarmOutRequestObject) (api.TakeAlarmOutResponseObject, error) {
-	res, err := s.simple(ctx, req.ID, alarm.TakeOut, req.Body)
+	b := req.Body
+	res, err := s.command(ctx, req.ID, alarm.Command{Kind: alarm.TakeOut, Comment: b.Comment, Version: orZero(b.Version)})
 	return api.TakeAlarmOut200JSONResponse{TheAlarmJSONResponse: res}, err
 }
 

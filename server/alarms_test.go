@@ -76,8 +76,8 @@ func TestAlarmsWholeLife(t *testing.T) {
 		{"/reset", operator, `{}`, "Only an alarm that is latched, after its trouble is over, can be reset.", ""},
 		{"/unshelve", operator, `{}`, "The alarm is not shelved.", ""},
 		{"/shelve", operator, `{"minutes":5,"comment":""}`, "comment: ", "comment"},
-		{"/shelve", operator, `{"minutes":5,"comment":" "}`, "comment: must say why the alarm is shelved", "comment"},
-		{"/out-of-service", admin, `{}`, "comment: must say why the alarm is taken out of service", "comment"},
+		{"/shelve", operator, `{"minutes":5,"comment":" "}`, "comment: is not of the right form; use text on one line, without control characters and not only blanks", "comment"},
+		{"/out-of-service", admin, `{}`, "comment: is missing", "comment"},
 	} {
 		p := s.send("POST", path+refused.path, refused.as, refused.body).problem()
 		if !strings.HasPrefix(p.Detail, refused.detail) || refused.field != "" && (len(p.Errors) != 1 || p.Errors[0].Field != refused.field) {

@@ -211,24 +211,6 @@ func (e AlarmRuleDeadbandUnit) Valid() bool {
 	}
 }
 
-// Defines values for AlarmRuleDeviationDirection.
-const (
-	AlarmRuleDeviationDirectionDown AlarmRuleDeviationDirection = "down"
-	AlarmRuleDeviationDirectionUp   AlarmRuleDeviationDirection = "up"
-)
-
-// Valid indicates whether the value is a known member of the AlarmRuleDeviationDirection enum.
-func (e AlarmRuleDeviationDirection) Valid() bool {
-	switch e {
-	case AlarmRuleDeviationDirectionDown:
-		return true
-	case AlarmRuleDeviationDirectionUp:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for AlarmRuleKind.
 const (
 	AlarmRuleKindBadQuality   AlarmRuleKind = "bad_quality"
@@ -259,24 +241,6 @@ func (e AlarmRuleKind) Valid() bool {
 	case AlarmRuleKindRate:
 		return true
 	case AlarmRuleKindThreshold:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for AlarmRuleRateDirection.
-const (
-	AlarmRuleRateDirectionDown AlarmRuleRateDirection = "down"
-	AlarmRuleRateDirectionUp   AlarmRuleRateDirection = "up"
-)
-
-// Valid indicates whether the value is a known member of the AlarmRuleRateDirection enum.
-func (e AlarmRuleRateDirection) Valid() bool {
-	switch e {
-	case AlarmRuleRateDirectionDown:
-		return true
-	case AlarmRuleRateDirectionUp:
 		return true
 	default:
 		return false
@@ -463,6 +427,24 @@ func (e DependencyState) Valid() bool {
 	case DependencyStateDown:
 		return true
 	case DependencyStateUp:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Direction.
+const (
+	DirectionDown Direction = "down"
+	DirectionUp   Direction = "up"
+)
+
+// Valid indicates whether the value is a known member of the Direction enum.
+func (e Direction) Valid() bool {
+	switch e {
+	case DirectionDown:
+		return true
+	case DirectionUp:
 		return true
 	default:
 		return false
@@ -1376,7 +1358,36 @@ type Alarm struct {
 	// Occurrence The newest one; 0 when there was none.
 	Occurrence int64                        `json:"occurrence"`
 	RaisedAt   nullable.Nullable[time.Time] `json:"raised_at"`
-	Rule       AlarmRule                    `json:"rule"`
+
+	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is required by it and refused with any other:
+	//
+	// | kind | member | in breach while |
+	// |---|---|---|
+	// | `threshold` | `limits` | the value is above `high` or `high_high`, or below `low` or `low_low`; equal is no breach |
+	// | `outside_range` | `range` | the value is below `low` or above `high`; equal is no breach |
+	// | `inside_range` | `range` | the value is from `low` to `high`, both included |
+	// | `rate` | `rate` | the value moves by more than `limit` per `per` |
+	// | `deviation` | `deviation` | the value is more than `limit` away from a setpoint or from another sensor |
+	// | `no_data` | `no_data_after_ms` | no reading has come for so long |
+	// | `bad_quality` | none | the newest reading is of bad quality |
+	// | `expression` | `expression` | its text is true |
+	//
+	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of time. One that is not newer than the
+	// newest of its sensor is late and changes nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
+	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not come, an off-delay begins again, and it is not
+	// part of a rate. For `no_data` a reading of any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
+	// raise; it ends a breach only with `ignore_uncertain`.
+	//
+	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and for `min_samples` readings in a row, by
+	// the first reading that meets both or, with a delay, when that is over. It is cleared when a breach, with the deadband, has been left
+	// for `off_delay_ms`. Both count from the timestamp of the first reading that said so; at the very instant when a delay is over the
+	// reading of that instant decides. With both 0 the reading itself raises and clears.
+	//
+	// **Several limits** are one alarm, whose level is the outermost limit that the value is beyond; each limit waits for the on-delay
+	// by itself. Further out is `escalated`, unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
+	// one side to the other ends the occurrence and begins another: without delays both at that reading, `cleared` first. With delays each
+	// side waits for its own; when the new side is due first it is `raised` as the next occurrence and the one before ends without `cleared`.
+	Rule AlarmRule `json:"rule"`
 
 	// RuleVersion Counts changes of the rule, as the ETag.
 	RuleVersion int64 `json:"rule_version"`
@@ -1456,6 +1467,34 @@ type AlarmCount struct {
 
 // AlarmCreate defines model for AlarmCreate.
 type AlarmCreate struct {
+	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is required by it and refused with any other:
+	//
+	// | kind | member | in breach while |
+	// |---|---|---|
+	// | `threshold` | `limits` | the value is above `high` or `high_high`, or below `low` or `low_low`; equal is no breach |
+	// | `outside_range` | `range` | the value is below `low` or above `high`; equal is no breach |
+	// | `inside_range` | `range` | the value is from `low` to `high`, both included |
+	// | `rate` | `rate` | the value moves by more than `limit` per `per` |
+	// | `deviation` | `deviation` | the value is more than `limit` away from a setpoint or from another sensor |
+	// | `no_data` | `no_data_after_ms` | no reading has come for so long |
+	// | `bad_quality` | none | the newest reading is of bad quality |
+	// | `expression` | `expression` | its text is true |
+	//
+	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of time. One that is not newer than the
+	// newest of its sensor is late and changes nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
+	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not come, an off-delay begins again, and it is not
+	// part of a rate. For `no_data` a reading of any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
+	// raise; it ends a breach only with `ignore_uncertain`.
+	//
+	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and for `min_samples` readings in a row, by
+	// the first reading that meets both or, with a delay, when that is over. It is cleared when a breach, with the deadband, has been left
+	// for `off_delay_ms`. Both count from the timestamp of the first reading that said so; at the very instant when a delay is over the
+	// reading of that instant decides. With both 0 the reading itself raises and clears.
+	//
+	// **Several limits** are one alarm, whose level is the outermost limit that the value is beyond; each limit waits for the on-delay
+	// by itself. Further out is `escalated`, unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
+	// one side to the other ends the occurrence and begins another: without delays both at that reading, `cleared` first. With delays each
+	// side waits for its own; when the new side is due first it is `raised` as the next occurrence and the one before ends without `cleared`.
 	Rule AlarmRule `json:"rule"`
 
 	// SensorID An id given by the server.
@@ -1606,11 +1645,13 @@ type AlarmKPI_Stale struct {
 	Since   time.Time `json:"since"`
 }
 
-// AlarmLimit defines model for AlarmLimit.
+// AlarmLimit A limit and the severity of the alarm beyond it; without one it is that of the rule.
 type AlarmLimit struct {
 	// Severity How bad it is.
 	Severity *Severity `json:"severity,omitempty"`
-	Value    float64   `json:"value"`
+
+	// Value In the unit of the sensor.
+	Value float64 `json:"value"`
 }
 
 // AlarmPhase The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
@@ -1619,123 +1660,218 @@ type AlarmLimit struct {
 // `no_data` is counted from then.
 type AlarmPhase string
 
-// AlarmRule defines model for AlarmRule.
+// AlarmRule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is required by it and refused with any other:
+//
+// | kind | member | in breach while |
+// |---|---|---|
+// | `threshold` | `limits` | the value is above `high` or `high_high`, or below `low` or `low_low`; equal is no breach |
+// | `outside_range` | `range` | the value is below `low` or above `high`; equal is no breach |
+// | `inside_range` | `range` | the value is from `low` to `high`, both included |
+// | `rate` | `rate` | the value moves by more than `limit` per `per` |
+// | `deviation` | `deviation` | the value is more than `limit` away from a setpoint or from another sensor |
+// | `no_data` | `no_data_after_ms` | no reading has come for so long |
+// | `bad_quality` | none | the newest reading is of bad quality |
+// | `expression` | `expression` | its text is true |
+//
+// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of time. One that is not newer than the
+// newest of its sensor is late and changes nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
+// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not come, an off-delay begins again, and it is not
+// part of a rate. For `no_data` a reading of any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
+// raise; it ends a breach only with `ignore_uncertain`.
+//
+// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and for `min_samples` readings in a row, by
+// the first reading that meets both or, with a delay, when that is over. It is cleared when a breach, with the deadband, has been left
+// for `off_delay_ms`. Both count from the timestamp of the first reading that said so; at the very instant when a delay is over the
+// reading of that instant decides. With both 0 the reading itself raises and clears.
+//
+// **Several limits** are one alarm, whose level is the outermost limit that the value is beyond; each limit waits for the on-delay
+// by itself. Further out is `escalated`, unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
+// one side to the other ends the occurrence and begins another: without delays both at that reading, `cleared` first. With delays each
+// side waits for its own; when the new side is due first it is `raised` as the next occurrence and the one before ends without `cleared`.
 type AlarmRule struct {
-	// Deadband How far inside a limit a value must be before the limit counts as left.
+	// Deadband How far inside of a limit a value must be before the limit counts as left: a high limit of 80 with a deadband of 2 is left at 78.
+	// Of all kinds but `no_data`, `bad_quality` and `expression`. Smaller than the distance from the innermost low to the innermost high limit, than half of an
+	// `outside_range`, than the `limit` of a rate or deviation.
 	Deadband *AlarmRule_Deadband `json:"deadband,omitempty"`
 
-	// Deviation deviation: from a setpoint or from another sensor.
+	// Deviation Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the alarm's own. From another sensor it is judged with each reading of either, on the newest of both; one
+	// that is missing, not to be compared or too old leaves the alarm as it is.
 	Deviation        *AlarmRule_Deviation `json:"deviation,omitempty"`
 	DocumentationURL *string              `json:"documentation_url,omitempty"`
 
-	// Expression expression: breached when text is true; inputs gives the sensor behind each name.
-	Expression      *AlarmRule_Expression `json:"expression,omitempty"`
-	IgnoreUncertain *bool                 `json:"ignore_uncertain,omitempty"`
+	// Expression Of `expression`: in breach while `text` is true. It is judged with each reading of an input or of the alarm's own sensor, on the newest
+	// readings of all inputs; when one is missing, not to be compared or too old the alarm stays as it is. Every input must be used.
+	//
+	// The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`, `and or not` (`&& || !`), `a ? b : c`, brackets and the
+	// functions `abs min max round floor ceil`: at most 200 of them. All numbers are floating point. A division by zero faults the alarm
+	// until a reading with which it can be evaluated.
+	Expression *AlarmRule_Expression `json:"expression,omitempty"`
 
-	// Kind What it watches for; each but bad_quality has a member of its own.
-	Kind     AlarmRuleKind     `json:"kind"`
-	Labels   map[string]string `json:"labels,omitempty"`
-	Latching *bool             `json:"latching,omitempty"`
+	// IgnoreUncertain Readings of uncertain quality are not compared.
+	IgnoreUncertain *bool `json:"ignore_uncertain,omitempty"`
 
-	// Limits threshold: one alarm, whose level is the outermost limit that the value is beyond.
-	Limits     *AlarmRule_Limits `json:"limits,omitempty"`
-	Message    *string           `json:"message,omitempty"`
-	MinSamples *int              `json:"min_samples,omitempty"`
+	// Kind What it watches for.
+	Kind AlarmRuleKind `json:"kind"`
+
+	// Labels A name has letters, digits and `_`, at most 50, and does not begin with a digit.
+	Labels map[string]string `json:"labels,omitempty"`
+
+	// Latching When its breach is over the alarm stays until it is reset.
+	Latching *bool `json:"latching,omitempty"`
+
+	// Limits Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to `high_high` each above the one before.
+	Limits *AlarmRule_Limits `json:"limits,omitempty"`
+
+	// Message Text of the events that raise, with `{name}`, `{sensor}`, `{gateway}` (their names), `{value}`, `{unit}`, `{limit}`, `{level}`, `{severity}`, `{time}` (UTC) and
+	// `{label.NAME}`. A brace of anything else is refused. Filled in it is cut to 1,000 characters.
+	Message *string `json:"message,omitempty"`
+
+	// MinSamples How many readings in a row are in breach before it raises; 0 is 1. At most 1 with `no_data`.
+	MinSamples *int `json:"min_samples,omitempty"`
 
 	// Name A name for people.
-	Name          Name   `json:"name"`
-	NoDataAfterMs *int64 `json:"no_data_after_ms,omitempty"`
-	OffDelayMs    *int64 `json:"off_delay_ms,omitempty"`
-	OnDelayMs     *int64 `json:"on_delay_ms,omitempty"`
+	Name Name `json:"name"`
 
-	// Range outside_range, inside_range: both ends are inside.
+	// NoDataAfterMs Of `no_data`: milliseconds, at most 30 days. Counted from the newest reading, or from when the alarm was made or its sensor came back
+	// into use, whichever is the latest. Any stored reading ends the silence.
+	NoDataAfterMs *int64 `json:"no_data_after_ms,omitempty"`
+
+	// OffDelayMs How long a breach is over before it clears, in milliseconds, at most 7 days.
+	OffDelayMs *int64 `json:"off_delay_ms,omitempty"`
+
+	// OnDelayMs How long a breach lasts before it raises, in milliseconds, at most 7 days. 0 or absent with `no_data`, whose delay is `no_data_after_ms`.
+	OnDelayMs *int64 `json:"on_delay_ms,omitempty"`
+
+	// Range Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below `high`.
 	Range *AlarmRule_Range `json:"range,omitempty"`
 
-	// Rate rate: how far the value may move.
-	Rate              *AlarmRule_Rate `json:"rate,omitempty"`
-	RealarmAfterMs    *int64          `json:"realarm_after_ms,omitempty"`
-	RecommendedAction *string         `json:"recommended_action,omitempty"`
+	// Rate Of `rate`. The newest reading is compared with the newest one that is at least `window_ms` older (the window keeps about 32 readings, so
+	// it may be up to a 32nd longer), and the difference is divided by the time between the two. Before there is such a reading nothing
+	// is judged. A pause of more than twice `window_ms` begins the window again, so a sensor that reads less often than that is never in
+	// breach: choose a window of at least the usual time between two readings.
+	Rate *AlarmRule_Rate `json:"rate,omitempty"`
 
-	// Schedule Outside of it the alarm is suppressed.
+	// RealarmAfterMs An alarm that still stands so long after it was acknowledged is unacknowledged again: 0 for never, or 1000 to 604800000 milliseconds (7 days).
+	RealarmAfterMs    *int64  `json:"realarm_after_ms,omitempty"`
+	RecommendedAction *string `json:"recommended_action,omitempty"`
+
+	// Schedule Outside of it the alarm is judged and suppressed.
 	Schedule *AlarmRule_Schedule `json:"schedule,omitempty"`
 
 	// Severity How bad it is.
 	Severity Severity `json:"severity"`
 
-	// SuppressedBy Alarms that are the cause: while one of them stands, this is suppressed.
+	// SuppressedBy Other alarms that are the cause: while one of them stands, this is suppressed.
 	SuppressedBy []ID `json:"suppressed_by,omitempty"`
 }
 
-// AlarmRuleDeadbandUnit defines model for AlarmRule.Deadband.Unit.
+// AlarmRuleDeadbandUnit `percent` is of `max_value` less `min_value` of the sensor, which must then have both. Absent is absolute.
 type AlarmRuleDeadbandUnit string
 
-// AlarmRule_Deadband How far inside a limit a value must be before the limit counts as left.
+// AlarmRule_Deadband How far inside of a limit a value must be before the limit counts as left: a high limit of 80 with a deadband of 2 is left at 78.
+// Of all kinds but `no_data`, `bad_quality` and `expression`. Smaller than the distance from the innermost low to the innermost high limit, than half of an
+// `outside_range`, than the `limit` of a rate or deviation.
 type AlarmRule_Deadband struct {
-	Unit  *AlarmRuleDeadbandUnit `json:"unit,omitempty"`
-	Value float64                `json:"value"`
+	// Unit `percent` is of `max_value` less `min_value` of the sensor, which must then have both. Absent is absolute.
+	Unit *AlarmRuleDeadbandUnit `json:"unit,omitempty"`
+
+	// Value In the unit of what is compared, or in percent, at most 100.
+	Value float64 `json:"value"`
 }
 
-// AlarmRuleDeviationDirection defines model for AlarmRule.Deviation.Direction.
-type AlarmRuleDeviationDirection string
-
-// AlarmRule_Deviation deviation: from a setpoint or from another sensor.
+// AlarmRule_Deviation Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the alarm's own. From another sensor it is judged with each reading of either, on the newest of both; one
+// that is missing, not to be compared or too old leaves the alarm as it is.
 type AlarmRule_Deviation struct {
-	Direction *AlarmRuleDeviationDirection `json:"direction,omitempty"`
-	Limit     float64                      `json:"limit"`
-	MaxAgeMs  *int64                       `json:"max_age_ms,omitempty"`
+	// Direction Which way a change or a deviation counts; absent is both.
+	Direction *Direction `json:"direction,omitempty"`
+
+	// Limit In the unit of the sensor; above 0.
+	Limit float64 `json:"limit"`
+
+	// MaxAgeMs How much older than the other each of the two readings may be, in milliseconds, at most 7 days; 0 is any age.
+	MaxAgeMs *int64 `json:"max_age_ms,omitempty"`
 
 	// SensorID An id given by the server.
-	SensorID *ID      `json:"sensor_id,omitempty"`
+	SensorID *ID `json:"sensor_id,omitempty"`
+
+	// Setpoint In the unit of the sensor.
 	Setpoint *float64 `json:"setpoint,omitempty"`
 }
 
-// AlarmRule_Expression expression: breached when text is true; inputs gives the sensor behind each name.
+// AlarmRule_Expression Of `expression`: in breach while `text` is true. It is judged with each reading of an input or of the alarm's own sensor, on the newest
+// readings of all inputs; when one is missing, not to be compared or too old the alarm stays as it is. Every input must be used.
+//
+// The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`, `and or not` (`&& || !`), `a ? b : c`, brackets and the
+// functions `abs min max round floor ceil`: at most 200 of them. All numbers are floating point. A division by zero faults the alarm
+// until a reading with which it can be evaluated.
 type AlarmRule_Expression struct {
-	Inputs   map[string]ID `json:"inputs"`
-	MaxAgeMs *int64        `json:"max_age_ms,omitempty"`
-	Text     string        `json:"text"`
+	// Inputs The sensor of each name. A name has letters, digits and `_`, at most 50, does not begin with a digit and is no function.
+	Inputs map[string]ID `json:"inputs"`
+
+	// MaxAgeMs How much older than the newest reading of all its sensors an input may be, in milliseconds, at most 7 days; 0 is any age.
+	MaxAgeMs *int64 `json:"max_age_ms,omitempty"`
+	Text     string `json:"text"`
 }
 
-// AlarmRuleKind What it watches for; each but bad_quality has a member of its own.
+// AlarmRuleKind What it watches for.
 type AlarmRuleKind string
 
-// AlarmRule_Limits threshold: one alarm, whose level is the outermost limit that the value is beyond.
+// AlarmRule_Limits Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to `high_high` each above the one before.
 type AlarmRule_Limits struct {
-	High     *AlarmLimit `json:"high,omitempty"`
+	// High A limit and the severity of the alarm beyond it; without one it is that of the rule.
+	High *AlarmLimit `json:"high,omitempty"`
+
+	// HighHigh A limit and the severity of the alarm beyond it; without one it is that of the rule.
 	HighHigh *AlarmLimit `json:"high_high,omitempty"`
-	Low      *AlarmLimit `json:"low,omitempty"`
-	LowLow   *AlarmLimit `json:"low_low,omitempty"`
+
+	// Low A limit and the severity of the alarm beyond it; without one it is that of the rule.
+	Low *AlarmLimit `json:"low,omitempty"`
+
+	// LowLow A limit and the severity of the alarm beyond it; without one it is that of the rule.
+	LowLow *AlarmLimit `json:"low_low,omitempty"`
 }
 
-// AlarmRule_Range outside_range, inside_range: both ends are inside.
+// AlarmRule_Range Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below `high`.
 type AlarmRule_Range struct {
 	High float64 `json:"high"`
 	Low  float64 `json:"low"`
 }
 
-// AlarmRuleRateDirection defines model for AlarmRule.Rate.Direction.
-type AlarmRuleRateDirection string
-
 // AlarmRuleRatePer defines model for AlarmRule.Rate.Per.
 type AlarmRuleRatePer string
 
-// AlarmRule_Rate rate: how far the value may move.
+// AlarmRule_Rate Of `rate`. The newest reading is compared with the newest one that is at least `window_ms` older (the window keeps about 32 readings, so
+// it may be up to a 32nd longer), and the difference is divided by the time between the two. Before there is such a reading nothing
+// is judged. A pause of more than twice `window_ms` begins the window again, so a sensor that reads less often than that is never in
+// breach: choose a window of at least the usual time between two readings.
 type AlarmRule_Rate struct {
-	Direction *AlarmRuleRateDirection `json:"direction,omitempty"`
-	Limit     float64                 `json:"limit"`
-	Per       AlarmRuleRatePer        `json:"per"`
-	WindowMs  int64                   `json:"window_ms"`
+	// Direction Which way a change or a deviation counts; absent is both.
+	Direction *Direction `json:"direction,omitempty"`
+
+	// Limit In the unit of the sensor per `per`; above 0.
+	Limit float64          `json:"limit"`
+	Per   AlarmRuleRatePer `json:"per"`
+
+	// WindowMs Milliseconds, at most a day.
+	WindowMs int64 `json:"window_ms"`
 }
 
 // AlarmRuleScheduleDays defines model for AlarmRule.Schedule.Days.
 type AlarmRuleScheduleDays string
 
-// AlarmRule_Schedule Outside of it the alarm is suppressed.
+// AlarmRule_Schedule Outside of it the alarm is judged and suppressed.
 type AlarmRule_Schedule struct {
+	// Days On which days it begins; none is every day.
 	Days []AlarmRuleScheduleDays `json:"days,omitempty"`
-	From string                  `json:"from"`
-	To   string                  `json:"to"`
-	Zone string                  `json:"zone"`
+
+	// From When it begins.
+	From string `json:"from"`
+
+	// To When it ends: on the next day if that is not after `from`.
+	To string `json:"to"`
+
+	// Zone IANA name of a time zone, such as Europe/Rome.
+	Zone string `json:"zone"`
 }
 
 // AlarmShelve defines model for AlarmShelve.
@@ -1743,7 +1879,7 @@ type AlarmShelve struct {
 	// Comment Why. Goes into the journal, on one line.
 	Comment string `json:"comment"`
 
-	// Minutes How long; may be left out with one_shot.
+	// Minutes How long, at most 8 hours. Required unless `one_shot` is set, which alone is 8 hours.
 	Minutes *int `json:"minutes,omitempty"`
 
 	// OneShot Also ends when the alarm clears.
@@ -1755,12 +1891,44 @@ type AlarmShelve struct {
 
 // AlarmSimulate defines model for AlarmSimulate.
 type AlarmSimulate struct {
-	End  time.Time `json:"end"`
+	// End After `start` and at most 31 days later.
+	End time.Time `json:"end"`
+
+	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is required by it and refused with any other:
+	//
+	// | kind | member | in breach while |
+	// |---|---|---|
+	// | `threshold` | `limits` | the value is above `high` or `high_high`, or below `low` or `low_low`; equal is no breach |
+	// | `outside_range` | `range` | the value is below `low` or above `high`; equal is no breach |
+	// | `inside_range` | `range` | the value is from `low` to `high`, both included |
+	// | `rate` | `rate` | the value moves by more than `limit` per `per` |
+	// | `deviation` | `deviation` | the value is more than `limit` away from a setpoint or from another sensor |
+	// | `no_data` | `no_data_after_ms` | no reading has come for so long |
+	// | `bad_quality` | none | the newest reading is of bad quality |
+	// | `expression` | `expression` | its text is true |
+	//
+	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of time. One that is not newer than the
+	// newest of its sensor is late and changes nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
+	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not come, an off-delay begins again, and it is not
+	// part of a rate. For `no_data` a reading of any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
+	// raise; it ends a breach only with `ignore_uncertain`.
+	//
+	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and for `min_samples` readings in a row, by
+	// the first reading that meets both or, with a delay, when that is over. It is cleared when a breach, with the deadband, has been left
+	// for `off_delay_ms`. Both count from the timestamp of the first reading that said so; at the very instant when a delay is over the
+	// reading of that instant decides. With both 0 the reading itself raises and clears.
+	//
+	// **Several limits** are one alarm, whose level is the outermost limit that the value is beyond; each limit waits for the on-delay
+	// by itself. Further out is `escalated`, unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
+	// one side to the other ends the occurrence and begins another: without delays both at that reading, `cleared` first. With delays each
+	// side waits for its own; when the new side is due first it is `raised` as the next occurrence and the one before ends without `cleared`.
 	Rule AlarmRule `json:"rule"`
 
 	// SensorID An id given by the server.
-	SensorID ID        `json:"sensor_id"`
-	Start    time.Time `json:"start"`
+	SensorID ID `json:"sensor_id"`
+
+	// Start Readings from here on are judged; the newest before it is only seen.
+	Start time.Time `json:"start"`
 }
 
 // AlarmSimulated defines model for AlarmSimulated.
@@ -1780,8 +1948,45 @@ type AlarmSimulated struct {
 	Truncated bool `json:"truncated"`
 }
 
+// AlarmTakeOut defines model for AlarmTakeOut.
+type AlarmTakeOut struct {
+	// Comment Why. Goes into the journal, on one line.
+	Comment string `json:"comment"`
+
+	// Version The version that was seen; 409 when it is another now.
+	Version *int64 `json:"version,omitempty"`
+}
+
 // AlarmUpdate defines model for AlarmUpdate.
 type AlarmUpdate struct {
+	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is required by it and refused with any other:
+	//
+	// | kind | member | in breach while |
+	// |---|---|---|
+	// | `threshold` | `limits` | the value is above `high` or `high_high`, or below `low` or `low_low`; equal is no breach |
+	// | `outside_range` | `range` | the value is below `low` or above `high`; equal is no breach |
+	// | `inside_range` | `range` | the value is from `low` to `high`, both included |
+	// | `rate` | `rate` | the value moves by more than `limit` per `per` |
+	// | `deviation` | `deviation` | the value is more than `limit` away from a setpoint or from another sensor |
+	// | `no_data` | `no_data_after_ms` | no reading has come for so long |
+	// | `bad_quality` | none | the newest reading is of bad quality |
+	// | `expression` | `expression` | its text is true |
+	//
+	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of time. One that is not newer than the
+	// newest of its sensor is late and changes nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
+	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not come, an off-delay begins again, and it is not
+	// part of a rate. For `no_data` a reading of any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
+	// raise; it ends a breach only with `ignore_uncertain`.
+	//
+	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and for `min_samples` readings in a row, by
+	// the first reading that meets both or, with a delay, when that is over. It is cleared when a breach, with the deadband, has been left
+	// for `off_delay_ms`. Both count from the timestamp of the first reading that said so; at the very instant when a delay is over the
+	// reading of that instant decides. With both 0 the reading itself raises and clears.
+	//
+	// **Several limits** are one alarm, whose level is the outermost limit that the value is beyond; each limit waits for the on-delay
+	// by itself. Further out is `escalated`, unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
+	// one side to the other ends the occurrence and begins another: without delays both at that reading, `cleared` first. With delays each
+	// side waits for its own; when the new side is due first it is `raised` as the next occurrence and the one before ends without `cleared`.
 	Rule AlarmRule `json:"rule"`
 }
 
@@ -1981,6 +2186,9 @@ type DependencyName string
 
 // DependencyState defines model for Dependency.State.
 type DependencyState string
+
+// Direction Which way a change or a deviation counts; absent is both.
+type Direction string
 
 // Email defines model for Email.
 type Email = string
@@ -2460,7 +2668,7 @@ type NotificationRouteCreate struct {
 	// Name A name for people.
 	Name Name `json:"name"`
 
-	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never.
+	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never, else 60 or more.
 	RemindSeconds *int `json:"remind_seconds,omitempty"`
 
 	// Severities Which severities; empty is all.
@@ -4079,7 +4287,7 @@ type AckAlarmJSONRequestBody = AlarmAck
 type CommentAlarmJSONRequestBody = AlarmComment
 
 // TakeAlarmOutJSONRequestBody defines body for TakeAlarmOut for application/json ContentType.
-type TakeAlarmOutJSONRequestBody = AlarmCommand
+type TakeAlarmOutJSONRequestBody = AlarmTakeOut
 
 // ResetAlarmJSONRequestBody defines body for ResetAlarm for application/json ContentType.
 type ResetAlarmJSONRequestBody = AlarmCommand

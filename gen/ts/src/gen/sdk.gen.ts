@@ -484,7 +484,7 @@ export const getHistory = <ThrowOnError extends boolean = false>(options: Option
  * All figures of one or more sensors at once, of the whole range or of each `interval` in it; those of `GET /api/data/history` have
  * the same definitions. Besides, percentiles (interpolated between the two nearest values), gaps (pauses between two readings, whatever
  * their quality, that are longer than `gap_seconds`; the one before a bucket's first reading belongs to that bucket), and the rate.
- * An interval without readings is left out.
+ * An interval without readings is left out. An answer has at most 5,000 intervals, those of all sensors together.
  *
  * Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when its buckets are
  * hardly longer than an hour or shorter. Else they come from sketches of the hours, also where these are not rolled up yet: the same

@@ -922,20 +922,67 @@ export const AlarmPhase = {
  */
 export type AlarmPhase = typeof AlarmPhase[keyof typeof AlarmPhase];
 
+/**
+ * A limit and the severity of the alarm beyond it; without one it is that of the rule.
+ */
 export type AlarmLimit = {
+    /**
+     * In the unit of the sensor.
+     */
     value: number;
     severity?: Severity;
 };
 
+/**
+ * Which way a change or a deviation counts; absent is both.
+ */
+export const Direction = { UP: 'up', DOWN: 'down' } as const;
+
+/**
+ * Which way a change or a deviation counts; absent is both.
+ */
+export type Direction = typeof Direction[keyof typeof Direction];
+
+/**
+ * What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is required by it and refused with any other:
+ *
+ * | kind | member | in breach while |
+ * |---|---|---|
+ * | `threshold` | `limits` | the value is above `high` or `high_high`, or below `low` or `low_low`; equal is no breach |
+ * | `outside_range` | `range` | the value is below `low` or above `high`; equal is no breach |
+ * | `inside_range` | `range` | the value is from `low` to `high`, both included |
+ * | `rate` | `rate` | the value moves by more than `limit` per `per` |
+ * | `deviation` | `deviation` | the value is more than `limit` away from a setpoint or from another sensor |
+ * | `no_data` | `no_data_after_ms` | no reading has come for so long |
+ * | `bad_quality` | none | the newest reading is of bad quality |
+ * | `expression` | `expression` | its text is true |
+ *
+ * **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of time. One that is not newer than the
+ * newest of its sensor is late and changes nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
+ * compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not come, an off-delay begins again, and it is not
+ * part of a rate. For `no_data` a reading of any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
+ * raise; it ends a breach only with `ignore_uncertain`.
+ *
+ * **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and for `min_samples` readings in a row, by
+ * the first reading that meets both or, with a delay, when that is over. It is cleared when a breach, with the deadband, has been left
+ * for `off_delay_ms`. Both count from the timestamp of the first reading that said so; at the very instant when a delay is over the
+ * reading of that instant decides. With both 0 the reading itself raises and clears.
+ *
+ * **Several limits** are one alarm, whose level is the outermost limit that the value is beyond; each limit waits for the on-delay
+ * by itself. Further out is `escalated`, unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
+ * one side to the other ends the occurrence and begins another: without delays both at that reading, `cleared` first. With delays each
+ * side waits for its own; when the new side is due first it is `raised` as the next occurrence and the one before ends without `cleared`.
+ *
+ */
 export type AlarmRule = {
     name: Name;
     /**
-     * What it watches for; each but bad_quality has a member of its own.
+     * What it watches for.
      */
     kind: 'threshold' | 'outside_range' | 'inside_range' | 'rate' | 'deviation' | 'no_data' | 'bad_quality' | 'expression';
     severity: Severity;
     /**
-     * threshold: one alarm, whose level is the outermost limit that the value is beyond.
+     * Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to `high_high` each above the one before.
      */
     limits?: {
         high_high?: AlarmLimit;
@@ -944,71 +991,156 @@ export type AlarmRule = {
         low_low?: AlarmLimit;
     };
     /**
-     * outside_range, inside_range: both ends are inside.
+     * Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below `high`.
      */
     range?: {
         low: number;
         high: number;
     };
     /**
-     * rate: how far the value may move.
+     * Of `rate`. The newest reading is compared with the newest one that is at least `window_ms` older (the window keeps about 32 readings, so
+     * it may be up to a 32nd longer), and the difference is divided by the time between the two. Before there is such a reading nothing
+     * is judged. A pause of more than twice `window_ms` begins the window again, so a sensor that reads less often than that is never in
+     * breach: choose a window of at least the usual time between two readings.
+     *
      */
     rate?: {
+        /**
+         * In the unit of the sensor per `per`; above 0.
+         */
         limit: number;
         per: 'second' | 'minute' | 'hour';
+        /**
+         * Milliseconds, at most a day.
+         */
         window_ms: number;
-        direction?: 'up' | 'down';
+        direction?: Direction;
     };
     /**
-     * deviation: from a setpoint or from another sensor.
+     * Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the alarm's own. From another sensor it is judged with each reading of either, on the newest of both; one
+     * that is missing, not to be compared or too old leaves the alarm as it is.
+     *
      */
     deviation?: {
+        /**
+         * In the unit of the sensor.
+         */
         setpoint?: number;
         sensor_id?: Id;
+        /**
+         * In the unit of the sensor; above 0.
+         */
         limit: number;
-        direction?: 'up' | 'down';
+        direction?: Direction;
+        /**
+         * How much older than the other each of the two readings may be, in milliseconds, at most 7 days; 0 is any age.
+         */
         max_age_ms?: number;
     };
+    /**
+     * Of `no_data`: milliseconds, at most 30 days. Counted from the newest reading, or from when the alarm was made or its sensor came back
+     * into use, whichever is the latest. Any stored reading ends the silence.
+     *
+     */
     no_data_after_ms?: number;
     /**
-     * expression: breached when text is true; inputs gives the sensor behind each name.
+     * Of `expression`: in breach while `text` is true. It is judged with each reading of an input or of the alarm's own sensor, on the newest
+     * readings of all inputs; when one is missing, not to be compared or too old the alarm stays as it is. Every input must be used.
+     *
+     * The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`, `and or not` (`&& || !`), `a ? b : c`, brackets and the
+     * functions `abs min max round floor ceil`: at most 200 of them. All numbers are floating point. A division by zero faults the alarm
+     * until a reading with which it can be evaluated.
+     *
      */
     expression?: {
         text: string;
+        /**
+         * The sensor of each name. A name has letters, digits and `_`, at most 50, does not begin with a digit and is no function.
+         */
         inputs: {
             [key: string]: Id;
         };
+        /**
+         * How much older than the newest reading of all its sensors an input may be, in milliseconds, at most 7 days; 0 is any age.
+         */
         max_age_ms?: number;
     };
     /**
-     * How far inside a limit a value must be before the limit counts as left.
+     * How far inside of a limit a value must be before the limit counts as left: a high limit of 80 with a deadband of 2 is left at 78.
+     * Of all kinds but `no_data`, `bad_quality` and `expression`. Smaller than the distance from the innermost low to the innermost high limit, than half of an
+     * `outside_range`, than the `limit` of a rate or deviation.
+     *
      */
     deadband?: {
+        /**
+         * In the unit of what is compared, or in percent, at most 100.
+         */
         value: number;
+        /**
+         * `percent` is of `max_value` less `min_value` of the sensor, which must then have both. Absent is absolute.
+         */
         unit?: 'absolute' | 'percent';
     };
+    /**
+     * How long a breach lasts before it raises, in milliseconds, at most 7 days. 0 or absent with `no_data`, whose delay is `no_data_after_ms`.
+     */
     on_delay_ms?: number;
+    /**
+     * How long a breach is over before it clears, in milliseconds, at most 7 days.
+     */
     off_delay_ms?: number;
+    /**
+     * How many readings in a row are in breach before it raises; 0 is 1. At most 1 with `no_data`.
+     */
     min_samples?: number;
+    /**
+     * Readings of uncertain quality are not compared.
+     */
     ignore_uncertain?: boolean;
+    /**
+     * When its breach is over the alarm stays until it is reset.
+     */
     latching?: boolean;
+    /**
+     * An alarm that still stands so long after it was acknowledged is unacknowledged again: 0 for never, or 1000 to 604800000 milliseconds (7 days).
+     */
     realarm_after_ms?: number;
     /**
-     * Outside of it the alarm is suppressed.
+     * Outside of it the alarm is judged and suppressed.
      */
     schedule?: {
+        /**
+         * IANA name of a time zone, such as Europe/Rome.
+         */
         zone: string;
+        /**
+         * On which days it begins; none is every day.
+         */
         days?: Array<'mon' | 'tue' | 'wed' | 'thu' | 'fri' | 'sat' | 'sun'>;
+        /**
+         * When it begins.
+         */
         from: string;
+        /**
+         * When it ends: on the next day if that is not after `from`.
+         */
         to: string;
     };
     /**
-     * Alarms that are the cause: while one of them stands, this is suppressed.
+     * Other alarms that are the cause: while one of them stands, this is suppressed.
      */
     suppressed_by?: Array<Id>;
+    /**
+     * A name has letters, digits and `_`, at most 50, and does not begin with a digit.
+     */
     labels?: {
         [key: string]: string;
     };
+    /**
+     * Text of the events that raise, with `{name}`, `{sensor}`, `{gateway}` (their names), `{value}`, `{unit}`, `{limit}`, `{level}`, `{severity}`, `{time}` (UTC) and
+     * `{label.NAME}`. A brace of anything else is refused. Filled in it is cut to 1,000 characters.
+     *
+     */
     message?: string;
     documentation_url?: string;
     recommended_action?: string;
@@ -1026,7 +1158,13 @@ export type AlarmUpdate = {
 export type AlarmSimulate = {
     sensor_id: Id;
     rule: AlarmRule;
+    /**
+     * Readings from here on are judged; the newest before it is only seen.
+     */
     start: string;
+    /**
+     * After `start` and at most 31 days later.
+     */
     end: string;
 };
 
@@ -1110,7 +1248,7 @@ export type AckResult = {
 
 export type AlarmShelve = {
     /**
-     * How long; may be left out with one_shot.
+     * How long, at most 8 hours. Required unless `one_shot` is set, which alone is 8 hours.
      */
     minutes?: number;
     /**
@@ -1136,6 +1274,17 @@ export type AlarmCommand = {
      * Goes into the journal, on one line.
      */
     comment?: string;
+};
+
+export type AlarmTakeOut = {
+    /**
+     * The version that was seen; 409 when it is another now.
+     */
+    version?: number;
+    /**
+     * Why. Goes into the journal, on one line.
+     */
+    comment: string;
 };
 
 export type AlarmComment = {
@@ -1472,7 +1621,7 @@ export type NotificationRouteCreate = {
      */
     group_seconds?: number;
     /**
-     * How often to remind while it stands and is not acknowledged; 0 is never.
+     * How often to remind while it stands and is not acknowledged; 0 is never, else 60 or more.
      */
     remind_seconds?: number;
     /**
@@ -5486,7 +5635,7 @@ export type ResetAlarmResponses = {
 export type ResetAlarmResponse = ResetAlarmResponses[keyof ResetAlarmResponses];
 
 export type TakeAlarmOutData = {
-    body: AlarmCommand;
+    body: AlarmTakeOut;
     path: {
         /**
          * Its id.
