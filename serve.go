@@ -249,9 +249,10 @@ func access(st *store.Store, auth *server.Auth) embedded.Access {
 			}
 			return embedded.Gateway{ID: -credential, Key: key, Credential: credential}, err == nil, err
 		},
-		InForce: st.InForce,
-		Resume:  st.ResumeSession,
-		Suspend: st.SuspendSession,
+		HasGateway: st.HasGateway,
+		InForce:    st.InForce,
+		Resume:     st.ResumeSession,
+		Suspend:    st.SuspendSession,
 	}
 }
 

@@ -40,6 +40,8 @@ type Access struct {
 	Login func(ctx context.Context, key, secret string) (g Gateway, ok bool, err error)
 	// Certified returns the gateway with this key, which has shown a certificate instead; it may be nil.
 	Certified func(ctx context.Context, key string) (g Gateway, ok bool, err error)
+	// HasGateway reports whether there is a gateway with one of these keys; nil has none.
+	HasGateway func(ctx context.Context, keys []string) (bool, error)
 	// InForce returns those of the credentials that still hold, with their gateway's key.
 	InForce func(ctx context.Context, credentials []int64) (map[int64]string, error)
 	// Resume reports whether a client has a session from before; clean means that it does not want it, keep that the one that

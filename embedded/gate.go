@@ -44,17 +44,21 @@ func (g *gate) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	if c.surplus {
 		return g.turnAway(c, packets.ErrQuotaExceeded, "there are as many connections as are allowed, in all or from this address")
 	}
-	key, _, _ := strings.Cut(cl.ID, ":")
 	if c.certified != "" && len(pk.Connect.Username) == 0 {
 		cl.Properties.Username = []byte(c.certified)
 		c.request.username = c.certified
 	}
-	if key != string(cl.Properties.Username) {
+	key := string(cl.Properties.Username)
+	if cl.ID != key && !strings.HasPrefix(cl.ID, key+":") {
 		return g.turnAway(c, packets.ErrClientIdentifierNotValid, "the client id must be the user name, the gateway's key, alone or with a colon and more behind it")
 	}
 	ctx, cancel := context.WithTimeout(g.b.ctx, g.b.cfg.ConnectTimeout)
 	defer cancel()
 	gateway, ok, wait, err := g.b.login(ctx, c, key, string(pk.Connect.Password))
+	var others bool
+	if ok && err == nil {
+		others, err = g.b.isOthersID(ctx, cl.ID, key)
+	}
 	switch {
 	case wait > 0:
 		return g.turnAway(c, packets.ErrConnectionRateExceeded, fmt.Sprintf("too many wrong secrets; wait %v", wait.Round(time.Second)))
@@ -65,6 +69,8 @@ func (g *gate) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 		return g.turnAway(c, packets.ErrServerUnavailable, notNow)
 	case !ok:
 		return g.turnAway(c, packets.ErrBadUsernameOrPassword, "no gateway in use has this key with this secret or certificate")
+	case others:
+		return g.turnAway(c, packets.ErrClientIdentifierNotValid, "the client id is that of another gateway, whose key begins with this one's and a colon")
 	}
 	if cl.State.Keepalive > longestKeepAlive {
 		cl.State.Keepalive, cl.State.ServerKeepalive = longestKeepAlive, true
@@ -138,6 +144,23 @@ func (b *Broker) login(ctx context.Context, c *conn, key, secret string) (g Gate
 		err = errors.Join(err, b.access.EndLogin(context.WithoutCancel(ctx), address, key, ok))
 	}
 	return g, ok, 0, err
+}
+
+// maxKey is how many bytes the key of a gateway has at most.
+const maxKey = 64
+
+// isOthersID reports whether the client id of the gateway with a key is another gateway's, whose key is longer: keys may have colons.
+func (b *Broker) isOthersID(ctx context.Context, id, key string) (bool, error) {
+	var longer []string
+	for n := len(key) + 1; n <= min(len(id), maxKey); n++ {
+		if n == len(id) || id[n] == ':' {
+			longer = append(longer, id[:n])
+		}
+	}
+	if len(longer) == 0 || b.access.HasGateway == nil {
+		return false, nil
+	}
+	return b.access.HasGateway(ctx, longer)
 }
 
 // longestKeepAlive is in seconds. The broker reckons one and a half times of it in 16 bits, and comes to nothing at all behind these.

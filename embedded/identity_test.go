@@ -1,7 +1,9 @@
 package embedded
 
 import (
+	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,4 +99,29 @@ func subscribeTo(filters ...string) []byte {
 		pk.Subscriptions = append(pk.Subscriptions, packets.SubOptions{Topic: f, QoS: 1})
 	}
 	return bytesOf(packets.SUBSCRIBE, 2, pk)
+}
+
+// A key may have colons, so that a client id that begins with one gateway's key may be another's own.
+func TestConnect_WithTheClientIDOfALongerKey(t *testing.T) {
+	b := newBench(t, nil)
+	b.access.HasGateway = func(_ context.Context, keys []string) (bool, error) {
+		return slices.Contains(keys, "g1:2:b"), nil
+	}
+	for id, want := range map[string]string{
+		"g1:2":                            "CONNACK 0x00",
+		"g1:2:bb":                         "CONNACK 0x00",
+		"g1:" + strings.Repeat("2:", 100): "CONNACK 0x00",
+		"g1:2:b":                          "CONNACK 0x85",
+		"g1:2:b:x":                        "CONNACK 0x85",
+	} {
+		c := b.dial()
+		if got := c.login("g1", func(c *packets.Connect) { c.ClientID = id }); got != want {
+			t.Errorf("%.20s: got %s, want %s", id, got, want)
+		}
+		c.close()
+	}
+	b.set(func() { b.secrets["00:1b:44:11:3a:b7"] = "secret" })
+	if got := b.dial().login("00:1b:44:11:3a:b7", func(*packets.Connect) {}); got != "CONNACK 0x00" {
+		t.Errorf("a gateway known by its MAC address: got %s", got)
+	}
 }

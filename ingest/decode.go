@@ -271,7 +271,7 @@ func (s *sample) decodeSensor(d *jsontext.Decoder) error {
 	if err != nil {
 		return err
 	}
-	if kind == '0' { // an id
+	if kind == '0' && strings.Trim(text, "0123456789") != "" { // an id or a key of digits, spelled in another way
 		id, err := readingjson.Whole(text)
 		if err == nil && id >= 0 {
 			text = strconv.FormatInt(id, 10)

@@ -112,13 +112,14 @@ func TestDecodeBySize(t *testing.T) {
 
 func TestTopic(t *testing.T) {
 	tests := map[string]Topic{
-		"sensors/g1/t1/data":                            {SensorData, "g1", "t1"},
-		"sensors/1/2/data":                              {SensorData, "1", "2"},
-		"sensors/G_1.a-b/T.1/data":                      {SensorData, "G_1.a-b", "T.1"},
-		"gateways/g1/data":                              {GatewayData, "g1", ""},
-		"gateways/g1/status":                            {StatusReport, "g1", ""},
-		"gateways/" + strings.Repeat("x", 64) + "/data": {GatewayData, strings.Repeat("x", 64), ""},
-		"gateways/" + strings.Repeat("x", 65) + "/data": {},
+		"sensors/g1/t1/data":                             {SensorData, "g1", "t1"},
+		"sensors/1/2/data":                               {SensorData, "1", "2"},
+		"sensors/G_1.a-b/T.1/data":                       {SensorData, "G_1.a-b", "T.1"},
+		"sensors/00:1b:44:11:3a:b7/356938035643809/data": {SensorData, "00:1b:44:11:3a:b7", "356938035643809"},
+		"gateways/g1/data":                               {GatewayData, "g1", ""},
+		"gateways/g1/status":                             {StatusReport, "g1", ""},
+		"gateways/" + strings.Repeat("x", 64) + "/data":  {GatewayData, strings.Repeat("x", 64), ""},
+		"gateways/" + strings.Repeat("x", 65) + "/data":  {},
 		"":                          {},
 		"/":                         {},
 		"sensors":                   {},

@@ -48,7 +48,7 @@ func DefaultConfig() Config {
 	}
 }
 
-var prefixPattern = regexp.MustCompile(`^[0-9]*[A-Za-z_.-][A-Za-z0-9_.-]{0,47}$`)
+var prefixPattern = regexp.MustCompile(`^[0-9]*[A-Za-z_.:-][A-Za-z0-9_.:-]{0,47}$`)
 
 // Validate returns every fault at once, each with the name of the flag that sets it.
 func (c Config) Validate() error {
@@ -79,7 +79,7 @@ func (c Config) Validate() error {
 		fault("--password: is empty; give the user's password")
 	}
 	if !prefixPattern.MatchString(c.Prefix) {
-		fault("--prefix: %q cannot begin a gateway's key; use up to 48 of A-Z a-z 0-9 _ . - and not digits only", c.Prefix)
+		fault("--prefix: %q cannot begin a gateway's key; use up to 48 of A-Z a-z 0-9 _ . : - and not digits only", c.Prefix)
 	}
 	count("--gateways", c.Gateways, 100_000)
 	count("--sensors", c.Sensors, 10_000)

@@ -15,6 +15,8 @@ func TestPoints(t *testing.T) {
 	a1, b1 := addSensor(t, s, a.ID, "s1"), addSensor(t, s, b.ID, "s1")
 	numbered := addGateway(t, s, fmt.Sprint(b.ID)) // its key is b's id
 	n1 := addSensor(t, s, numbered.ID, fmt.Sprint(b1.ID))
+	mac := addGateway(t, s, "00:1b:44:11:3a:b7")
+	imei := addSensor(t, s, mac.ID, "356938035643809")
 	off := addSensor(t, s, a.ID, "off")
 	_, err := s.UpdateSensor(t.Context(), off.ID, 0, store.SensorChange{IsActive: ptr(false)})
 	ok(t, err)
@@ -32,6 +34,7 @@ func TestPoints(t *testing.T) {
 		"no such gateway":               {store.Ref{Gateway: "A", Sensor: "s1"}, ""},
 		"an id that is none":            {store.Ref{Gateway: "0" + id(a.ID), Sensor: "s1"}, ""},
 		"a number beyond ids":           {store.Ref{Gateway: "99999999999", Sensor: "s1"}, ""},
+		"keys that are addresses":       {store.Ref{Gateway: "00:1b:44:11:3a:b7", Sensor: "356938035643809"}, fmt.Sprint(mac.ID, mac.ID, imei.ID, true)},
 		"a sensor out of use":           {store.Ref{Gateway: "a", Sensor: "off"}, fmt.Sprint(a.ID, a.ID, off.ID, false)},
 		"a key goes before an id":       {store.Ref{Gateway: id(b.ID)}, fmt.Sprint(numbered.ID, 0, 0, true)},
 		"a sensor's key goes before it": {store.Ref{Gateway: id(b.ID), Sensor: id(b1.ID)}, fmt.Sprint(numbered.ID, numbered.ID, n1.ID, true)},
@@ -49,6 +52,11 @@ func TestPoints(t *testing.T) {
 		}
 		if got != tt.want {
 			t.Errorf("%s: got %q, want %q", name, got, tt.want)
+		}
+	}
+	for key, want := range map[string]bool{"00:1b:44:11:3a:b7": true, "00:1b:44:11:3a": false, "off": false} {
+		if found, err := s.HasGateway(t.Context(), []string{"nothing", key}); found != want || err != nil {
+			t.Errorf("a gateway with the key %s: got %t, %v, want %t", key, found, err, want)
 		}
 	}
 	if points, err := s.Points(t.Context(), nil); len(points) != 0 || err != nil {

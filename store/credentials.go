@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 )
 
 // credentialsInForce is how many secrets of a gateway are valid at a time: the one in use and the one it moves to.
@@ -109,6 +110,16 @@ func (s *Store) Certified(ctx context.Context, key string) (credential int64, er
 		err = s.ingest.GetContext(ctx, &credential, `SELECT -id FROM gateways WHERE key = $1 AND is_active AND NOT is_system`, key)
 	}
 	return credential, explain("gateway", err)
+}
+
+// HasGateway reports whether there is a gateway, in use or not, with one of these keys.
+func (s *Store) HasGateway(ctx context.Context, keys []string) (found bool, err error) {
+	storables := make([]string, len(keys))
+	for i, key := range keys {
+		storables[i] = storable(key)
+	}
+	err = s.ingest.GetContext(ctx, &found, `SELECT EXISTS (SELECT FROM gateways WHERE key = ANY ($1::text[]))`, pq.Array(storables))
+	return found, explain("gateway", err)
 }
 
 // InForce returns those of the credentials with these ids that still let their gateway in, with its key as it is now.

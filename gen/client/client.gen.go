@@ -2253,7 +2253,9 @@ type Gateway struct {
 	// IsSystem True of the server's own gateway, `oei-ms`: its sensors are what the server watches of itself and of the other gateways. Nobody else publishes for it, and it cannot be deleted.
 	IsSystem bool `json:"is_system"`
 
-	// Key Name of a gateway or sensor in MQTT topics. Not all digits, so that it is never taken for an id.
+	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI (`356938035643809`) or a MAC address
+	// (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or more, so that a key is never taken for an id, which has 10 at most.
+	//
 	//
 	// Example: press-line-1
 	Key Key `json:"key"`
@@ -2281,7 +2283,9 @@ type Gateway struct {
 type GatewayCreate struct {
 	IsActive *bool `json:"is_active,omitempty"`
 
-	// Key Name of a gateway or sensor in MQTT topics. Not all digits, so that it is never taken for an id.
+	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI (`356938035643809`) or a MAC address
+	// (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or more, so that a key is never taken for an id, which has 10 at most.
+	//
 	//
 	// Example: press-line-1
 	Key *Key `json:"key,omitempty"`
@@ -2303,7 +2307,9 @@ type GatewayStatus string
 type GatewayUpdate struct {
 	IsActive *bool `json:"is_active,omitempty"`
 
-	// Key Name of a gateway or sensor in MQTT topics. Not all digits, so that it is never taken for an id.
+	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI (`356938035643809`) or a MAC address
+	// (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or more, so that a key is never taken for an id, which has 10 at most.
+	//
 	//
 	// Example: press-line-1
 	Key *Key `json:"key,omitempty"`
@@ -2415,7 +2421,8 @@ type Instant struct {
 // Interval Width of a bucket; a week is the ISO week, and `1mo` the month.
 type Interval string
 
-// Key Name of a gateway or sensor in MQTT topics. Not all digits, so that it is never taken for an id.
+// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI (`356938035643809`) or a MAC address
+// (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or more, so that a key is never taken for an id, which has 10 at most.
 //
 // Example: press-line-1
 type Key = string
@@ -2955,7 +2962,9 @@ type Sensor struct {
 	// IsActive False refuses its readings and suppresses the alarms that look at it.
 	IsActive bool `json:"is_active"`
 
-	// Key Name of a gateway or sensor in MQTT topics. Not all digits, so that it is never taken for an id.
+	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI (`356938035643809`) or a MAC address
+	// (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or more, so that a key is never taken for an id, which has 10 at most.
+	//
 	//
 	// Example: press-line-1
 	Key Key `json:"key"`
@@ -3000,7 +3009,9 @@ type SensorCreate struct {
 	GatewayID ID    `json:"gateway_id"`
 	IsActive  *bool `json:"is_active,omitempty"`
 
-	// Key Name of a gateway or sensor in MQTT topics. Not all digits, so that it is never taken for an id.
+	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI (`356938035643809`) or a MAC address
+	// (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or more, so that a key is never taken for an id, which has 10 at most.
+	//
 	//
 	// Example: press-line-1
 	Key *Key `json:"key,omitempty"`
@@ -3052,7 +3063,9 @@ type SensorType = string
 type SensorUpdate struct {
 	IsActive *bool `json:"is_active,omitempty"`
 
-	// Key Name of a gateway or sensor in MQTT topics. Not all digits, so that it is never taken for an id.
+	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI (`356938035643809`) or a MAC address
+	// (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or more, so that a key is never taken for an id, which has 10 at most.
+	//
 	//
 	// Example: press-line-1
 	Key *Key `json:"key,omitempty"`

@@ -10,7 +10,9 @@ export type ClientOptions = {
 export type Id = number;
 
 /**
- * Name of a gateway or sensor in MQTT topics. Not all digits, so that it is never taken for an id.
+ * Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI (`356938035643809`) or a MAC address
+ * (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or more, so that a key is never taken for an id, which has 10 at most.
+ *
  */
 export type Key = string;
 
