@@ -13,6 +13,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/oei-ms/oei-ms/store"
 )
 
 // Write shows every setting in effect, by the name of its variable, and where it is from. Secrets are masked.
@@ -25,8 +27,27 @@ func (c *Config) Write(w io.Writer) error {
 			from = "default"
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\n", s.name(), s.shown(), from)
+		if s.key == "database.url" && !c.PrivateDatabase() {
+			fmt.Fprintf(table, "  sslmode\t%s\n", c.databaseTLS())
+		}
 	}
 	return table.Flush()
+}
+
+// databaseTLS is the sslmode in force, and where it is from.
+func (c *Config) databaseTLS() string {
+	tls, err := store.DatabaseTLS(c.Database.URL)
+	switch {
+	case err != nil: // Validate reports it
+		return "\t"
+	case tls.Socket:
+		return "disable\tUnix socket"
+	case tls.Given:
+		return string(tls.Mode) + "\tDATABASE_URL or PGSSLMODE"
+	case tls.Remote != "":
+		return string(tls.Mode) + "\tdefault for another machine"
+	}
+	return string(tls.Mode) + "\tdefault for this machine: TLS if the server has it"
 }
 
 // String is one line with the settings that are not the defaults. Secrets are masked.

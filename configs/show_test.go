@@ -64,6 +64,30 @@ func TestTheTableSaysWhereEachSettingIsFrom(t *testing.T) {
 	}
 }
 
+func TestWrite_SaysWhichSSLModeIsInForce(t *testing.T) {
+	for dsn, want := range map[string]string{
+		"":                                     "",
+		"postgresql+asyncpg://u:p@localhost/x": "prefer default for this machine: TLS if the server has it",
+		"postgres://u:p@db/x":                  "require default for another machine",
+		"postgres://u:p@db/x?sslmode=verify-full": "verify-full DATABASE_URL or PGSSLMODE",
+		"host=/run/postgresql dbname=x":           "disable Unix socket",
+	} {
+		var table bytes.Buffer
+		if err := mustLoad(t, sources{env: []string{"DATABASE_URL=" + dsn}}).Write(&table); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for line := range strings.Lines(table.String()) {
+			if fields := strings.Fields(line); fields[0] == "sslmode" {
+				got = strings.Join(fields[1:], " ")
+			}
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", dsn, got, want)
+		}
+	}
+}
+
 func TestTimesAreShownAsTheyAreSet(t *testing.T) {
 	tests := map[string]struct{ name, value string }{
 		"the old variable is in minutes": {"ACCESS_TOKEN_EXPIRE_MINUTES", "45"},

@@ -1,7 +1,6 @@
 package configs
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -9,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lib/pq"
+	"github.com/oei-ms/oei-ms/store"
 )
 
 // Validate reports every setting that cannot work, or that production must not have.
@@ -157,7 +156,11 @@ func (c *Config) databaseFaults() error {
 	if c.PrivateDatabase() {
 		return nil
 	}
-	_, err := pq.NewConfig(c.Database.URL)
+	tls, err := store.DatabaseTLS(c.Database.URL)
+	if err == nil && tls.Socket && tls.Remote != "" {
+		return fmt.Errorf("DATABASE_URL: after a Unix socket the driver would connect to %s without TLS; list either sockets or hosts",
+			tls.Remote)
+	}
 	if scheme, _, ok := strings.Cut(c.Database.URL, "://"); err == nil && (!ok || scheme == "postgres" || scheme == "postgresql") {
 		return nil
 	}
@@ -192,8 +195,10 @@ func (c *Config) productionFaults() error {
 		fault("OEI_BROKER_HOST: %s takes MQTT without TLS from beyond this machine; use OEI_BROKER_PLAIN=false with OEI_BROKER_TLS_PORT and a certificate, "+
 			"or say ALLOW_PLAINTEXT=true", c.Broker.Host)
 	}
-	if mode, host := unverified(c.Database.URL); mode != "" {
-		fault("DATABASE_URL: sslmode=%s does not verify that the server at %s is the right one; use sslmode=verify-full", mode, host)
+	tls, err := store.DatabaseTLS(c.Database.URL)
+	if err == nil && !c.PrivateDatabase() && tls.Remote != "" && !strings.HasPrefix(string(tls.Mode), "verify-") {
+		fault("DATABASE_URL: sslmode=%s does not verify that the server at %s is the right one; use sslmode=verify-full",
+			tls.Mode, tls.Remote)
 	}
 	return errors.Join(faults...)
 }
@@ -230,31 +235,4 @@ const fastAPIExample = "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b
 func loopback(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && addr.IsLoopback()
-}
-
-// unverified is the sslmode and the host of a remote database whose certificate is not checked; "" when there is none.
-func unverified(dsn string) (mode, host string) {
-	if dsn == "" {
-		return "", ""
-	}
-	cfg, err := pq.NewConfig(dsn)
-	if err != nil || strings.HasPrefix(string(cfg.SSLMode), "verify-") {
-		return "", ""
-	}
-	hosts := []string{cfg.Host}
-	if cfg.Hostaddr.IsValid() {
-		hosts[0] = cfg.Hostaddr.String()
-	}
-	for _, other := range cfg.Multi {
-		if other.Hostaddr.IsValid() {
-			other.Host = other.Hostaddr.String()
-		}
-		hosts = append(hosts, other.Host)
-	}
-	for _, host := range hosts {
-		if !loopback(host) && host != "" && !strings.HasPrefix(host, "/") && !strings.HasPrefix(host, "@") {
-			return cmp.Or(string(cfg.SSLMode), "require"), host // what lib/pq does when it is told nothing
-		}
-	}
-	return "", ""
 }

@@ -50,6 +50,7 @@ func TestEachBadSettingIsNamedWithItsRemedy(t *testing.T) {
 		"a packet below its message": {env("OEI_BROKER_MAX_PACKET=1000000"), `OEI_BROKER_MAX_PACKET: 1000000 is less than a message may have by OEI_INGEST_MAX_PAYLOAD; use more than 1048576`},
 		"a short key":                {env("SECRET_KEY=short"), `SECRET_KEY: it has 5 characters; use 32 random ones or more`},
 		"a database of another kind": {env("DATABASE_URL=mysql://u:hunter2@db/x"), `DATABASE_URL: is not an address of PostgreSQL; use postgres://user:password@host:5432/database`},
+		"a socket before a host":     {env("DATABASE_URL=host=/run/postgresql,db dbname=x"), `DATABASE_URL: after a Unix socket the driver would connect to db without TLS; list either sockets or hosts`},
 		"a password with a percent":  {env("DATABASE_URL=postgres://u:hunter2%zz@db/x"), `DATABASE_URL: is not an address of PostgreSQL; use postgres://user:password@host:5432/database, and write special characters of the password as %xx`},
 		"an sslmode there is not":    {env("DATABASE_URL=postgres://u:hunter2@db/x?sslmode=maybe"), `DATABASE_URL: is not an address of PostgreSQL; use postgres://user:password@host:5432/database`},
 		"a secret file that is gone": {env("SECRET_KEY_FILE=$DIR/none"), `SECRET_KEY_FILE: open $DIR/none: no such file or directory`},
@@ -139,6 +140,7 @@ func TestWhatProductionRefuses(t *testing.T) {
 		"a verified database":                  {database("postgres://u:hunter2@db/x?sslmode=verify-full"), ""},
 		"a database with a verified authority": {database("postgres://u:hunter2@db/x?sslmode=verify-ca"), ""},
 		"a local database":                     {database("postgres://u:hunter2@localhost/x?sslmode=disable"), ""},
+		"a local database without a mode":      {database("postgresql://postgres:password@localhost:5432/oei_ms"), ""},
 		"a database on a socket":               {database("host=/run/postgresql dbname=x"), ""},
 	}
 	for name, test := range tests {

@@ -37,6 +37,10 @@ func openUntil(ctx context.Context, dsn string, conns int, timeout time.Duration
 // connector turns dsn into a connector whose sessions run in UTC and send []byte as binary. The latter
 // saves a round trip for every statement and lets arrays travel as they are.
 func connector(dsn string, params map[string]string) (*pq.Connector, error) {
+	dsn, err := withTLS(dsn)
+	if err != nil {
+		return nil, err
+	}
 	cfg, err := pq.NewConfig(dsn)
 	if err != nil {
 		return nil, fmt.Errorf("database address: %w", err)
@@ -69,7 +73,7 @@ func connectError(err error) error {
 	var pqErr *pq.Error
 	switch {
 	case errors.Is(err, pq.ErrSSLNotSupported):
-		remedy = "the server has no TLS: if it is on this machine or on a network you trust, add sslmode=disable to DATABASE_URL"
+		remedy = "the server has no TLS: if it is on a network you trust, add sslmode=disable to DATABASE_URL"
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
 		remedy = "start PostgreSQL there, or correct DATABASE_URL"
 	case !errors.As(err, &pqErr):

@@ -89,3 +89,6 @@ func Cut(starts []time.Time, start, end time.Time, newest, all bool) [][2]time.T
 	}
 	return spans
 }
+
+// WithTLS is withTLS.
+var WithTLS = withTLS
