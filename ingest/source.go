@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,6 +71,7 @@ type Source struct {
 	connected atomic.Bool
 	trouble   trouble                                    // why it is not
 	since     atomic.Int64                               // when it was connected last, in Unix nanoseconds
+	brief     atomic.Int32                               // how many connections in a row were accepted and soon ended
 	manager   atomic.Pointer[autopaho.ConnectionManager] // set while Run does
 	link      atomic.Pointer[link]                       // to the broker; set before there is anything to read
 
@@ -86,9 +88,15 @@ type arrival struct {
 type link struct {
 	lost chan struct{}
 	once sync.Once
+	why  string // it was lost, once lost is closed, as the end of a sentence that begins with the broker
 }
 
-func (l *link) cut() { l.once.Do(func() { close(l.lost) }) }
+func (l *link) cut(why string) {
+	l.once.Do(func() {
+		l.why = why
+		close(l.lost)
+	})
+}
 
 // NewSource makes a source that feeds submit while Run does.
 func NewSource(cfg SourceConfig, submit func(context.Context, Message) error, log *slog.Logger, reg prometheus.Registerer) *Source {
@@ -142,7 +150,7 @@ func (s *Source) Run(ctx context.Context) error {
 	case <-cm.Done():
 	}
 	if l := s.link.Load(); l != nil {
-		l.cut()
+		l.cut("")
 	}
 	bye, cancelBye := context.WithTimeout(work, 2*time.Second)
 	defer cancelBye()
@@ -165,8 +173,12 @@ func (s *Source) Publish(ctx context.Context, topic string, payload []byte) erro
 	return err
 }
 
-// shortLived is a connection that somebody has ended on purpose.
-const shortLived = 5 * time.Second
+const (
+	// shortLived is how long a connection lasts that the broker ends on purpose.
+	shortLived = 5 * time.Second
+	// manyBrief is how many such connections in a row are no coincidence, as when the broker is restarted.
+	manyBrief = 3
+)
 
 // acksInterval is how often acknowledgements are sent.
 const acksInterval = 5 * time.Millisecond
@@ -196,30 +208,40 @@ func (s *Source) clientConfig(ctx context.Context) autopaho.ClientConfig {
 			s.log.InfoContext(ctx, "connected to the mqtt broker", "broker", u.Host, "session_present", ack.SessionPresent)
 			s.aside.Go(func() { s.subscribe(ctx, cm) })
 		},
-		OnConnectionDown: func() bool {
-			s.connected.Store(false)
-			s.discard()
-			s.trouble.set("is lost, and tried again")
-			s.log.WarnContext(ctx, "lost the mqtt broker", "broker", u.Host)
-			if time.Since(time.Unix(0, s.since.Load())) < shortLived {
-				s.complain(ctx, "ends the connection as soon as it is made: another client may have the same OEI_MQTT_CLIENT_ID, which is to be each instance's own", nil)
-			}
-			return true
+		OnConnectionDown: func() bool { s.down(ctx); return true },
+		OnConnectError: func(err error) {
+			s.brief.Store(0)
+			s.complain(ctx, s.cfg.ofConnecting(err), err)
 		},
-		OnConnectError: func(err error) { s.complain(ctx, s.cfg.ofConnecting(err), err) },
 		ClientConfig: paho.ClientConfig{
 			ClientID:                   s.cfg.ClientID,
 			EnableManualAcknowledgment: true,
 			SendAcksInterval:           acksInterval,
 			OnPublishReceived:          []func(paho.PublishReceived) (bool, error){s.receive},
-			OnClientError:              func(error) { s.link.Load().cut() },
-			OnServerDisconnect: func(d *paho.Disconnect) {
-				s.link.Load().cut()
-				s.log.WarnContext(ctx, "the mqtt broker ends the connection", "problem", s.broker()+" "+ofDisconnect(d.ReasonCode))
-			},
+			OnClientError:              func(err error) { s.link.Load().cut(ofLoss(err)) },
+			OnServerDisconnect:         func(d *paho.Disconnect) { s.link.Load().cut(ofDisconnect(d.ReasonCode)) },
 		},
 	}
 	return cfg
+}
+
+// down notes that the connection is lost, and says what is known of it.
+func (s *Source) down(ctx context.Context) {
+	s.connected.Store(false)
+	s.discard()
+	why := s.link.Load().why
+	if why == "" {
+		why = ofLoss(nil)
+	}
+	if time.Since(time.Unix(0, s.since.Load())) >= shortLived {
+		s.brief.Store(0)
+	} else if n := s.brief.Add(1); n >= manyBrief && !strings.Contains(why, "(0x") {
+		why = "ends each connection as soon as it is made, without saying why: look at its log; " +
+			"another client may have the same OEI_MQTT_CLIENT_ID, which is to be each instance's own"
+	}
+	if s.trouble.set(why) {
+		s.log.WarnContext(ctx, "lost the mqtt broker, connecting again", "broker", s.addr(), "problem", s.broker()+" "+why)
+	}
 }
 
 // dial connects to the broker.

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -54,6 +55,7 @@ const (
 	codeUnavailable   = 0x88
 	codeBusy          = 0x89
 	codeBanned        = 0x8A
+	codeShuttingDown  = 0x8B
 	codeLoginMethod   = 0x8C
 	codeTakenOver     = 0x8E
 	codeTooMuch       = 0x97
@@ -150,11 +152,24 @@ func plainFilter(shared string) string {
 	return parts[len(parts)-1]
 }
 
+// ofLoss says what is known of a connection that was lost without a word of the broker.
+func ofLoss(err error) string {
+	switch {
+	case err == nil, errors.Is(err, io.EOF):
+		return "has closed the connection without saying why"
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
+		return "does not answer any more"
+	}
+	return "is lost: " + err.Error()
+}
+
 // ofDisconnect says why the broker ends a connection.
 func ofDisconnect(code byte) string {
 	switch code {
 	case codeTakenOver:
 		return withCode("has given our session to another connection: give each instance an OEI_MQTT_CLIENT_ID of its own", code)
+	case codeShuttingDown:
+		return withCode("is shutting down", code)
 	case codeNotAuthorized:
 		return withCode("does not let us go on: look at what it allows the user of MQTT_USERNAME", code)
 	}

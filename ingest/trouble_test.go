@@ -159,6 +159,32 @@ func TestTwoSourcesWithOneClientIDAreTold(t *testing.T) {
 	}
 }
 
+// TestABrokerThatStops_IsNotBlamedOnAnotherClient stops a broker that was connected to a moment ago, as in a restart.
+func TestABrokerThatStops_IsNotBlamedOnAnotherClient(t *testing.T) {
+	silent := mosquitto.Start(t)
+	for name, stop := range map[string]func(){"stopped": silent.Stop, "killed": silent.Kill} {
+		t.Run(name, func(t *testing.T) {
+			cfg := sourceConfig(silent, "one")
+			s, log := runSource(t, cfg)
+			for range 2 {
+				until(t, "it is connected", func() bool { _, err := s.Check(t.Context()); return err == nil })
+				stop()
+				until(t, "it is told", func() bool { return strings.Contains(log.String(), "lost the mqtt broker") })
+				until(t, "and that nothing is there", func() bool { detail, _ := s.Check(t.Context()); return strings.Contains(detail, "is not there") })
+				silent.Run()
+			}
+			if strings.Contains(log.String(), "OEI_MQTT_CLIENT_ID") {
+				t.Errorf("logged:\n%s", log)
+			}
+			first, _, _ := strings.Cut(log.String()[strings.Index(log.String(), "level=WARN"):], "\n")
+			if !strings.Contains(first, "is shutting down (0x8b)") && !strings.Contains(first, "has closed the connection without saying why") &&
+				!strings.Contains(first, "is lost: ") {
+				t.Errorf("the first warning: %s", first)
+			}
+		})
+	}
+}
+
 func TestWhatIsPublishedAndRefusedIsSaid(t *testing.T) {
 	b := mosquitto.StartAs(t, documented(t, "mosquitto.conf"), strings.ReplaceAll(documented(t, "acl"), "topic write alarms/#\n", ""), "oei-ms")
 	cfg := sourceConfig(b, "oei-ms")
