@@ -3,8 +3,9 @@ package embedded
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"time"
+
+	"github.com/oei-ms/oei-ms/internal/origin"
 )
 
 // BrokerConfig says what the broker lets in.
@@ -72,12 +73,6 @@ func (c BrokerConfig) Validate() error {
 	if !c.Plain && c.TLSPort == 0 && c.WebSocketPort == 0 {
 		errs = append(errs, errors.New("OEI_BROKER_PLAIN: false leaves no way to the broker; set OEI_BROKER_TLS_PORT or OEI_BROKER_WEBSOCKET_PORT"))
 	}
-	for _, origin := range c.AllowedOrigins {
-		u, err := url.Parse(origin)
-		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.Scheme+"://"+u.Host != origin {
-			errs = append(errs, fmt.Errorf("OEI_BROKER_ALLOWED_ORIGINS: %q is not an origin; use the form https://host or https://host:port", origin))
-		}
-	}
-	errs = append(errs, c.tlsFaults())
+	errs = append(errs, origin.Check("OEI_BROKER_ALLOWED_ORIGINS", c.AllowedOrigins), c.tlsFaults())
 	return errors.Join(errs...)
 }

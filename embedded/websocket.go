@@ -8,12 +8,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/oei-ms/oei-ms/internal/origin"
 )
 
 // mostHeader is the largest head of a request that is read, in bytes.
@@ -23,7 +23,7 @@ const mostHeader = 16 << 10
 func overWebSocket(before opener, origins []string) opener {
 	upgrader := websocket.Upgrader{
 		ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10, Subprotocols: []string{subprotocol},
-		CheckOrigin: func(r *http.Request) bool { return originAllowed(r, origins) },
+		CheckOrigin: func(r *http.Request) bool { return origin.Allowed(r, origins) },
 	}
 	return func(conn net.Conn) (net.Conn, string, error) {
 		conn, certified, err := before(conn)
@@ -52,17 +52,6 @@ func overWebSocket(before opener, origins []string) opener {
 const subprotocol = "mqtt"
 
 var errNoSubprotocol = errors.New("websocket: the client does not ask for mqtt")
-
-// originAllowed keeps the pages of other sites out. Programs send no Origin; a page's own host, as a proxy tells it, is no other site.
-func originAllowed(r *http.Request, origins []string) bool {
-	origin := r.Header.Get("Origin")
-	if origin == "" {
-		return true
-	}
-	u, err := url.Parse(origin)
-	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host) ||
-		slices.ContainsFunc(origins, func(o string) bool { return strings.EqualFold(o, origin) })
-}
 
 // response is the answer to a request that was read from a connection by hand. It holds what a refusal says until send.
 type response struct {

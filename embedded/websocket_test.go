@@ -76,6 +76,7 @@ func TestWebSocket(t *testing.T) {
 	}{
 		"without an origin":        {mqtt, "", http.StatusSwitchingProtocols},
 		"of an origin that may":    {mqtt, "https://hmi.example", http.StatusSwitchingProtocols},
+		"with the default port":    {mqtt, "https://HMI.example:443", http.StatusSwitchingProtocols},
 		"of its own origin":        {mqtt, "http://" + b.ws, http.StatusSwitchingProtocols},
 		"of an origin that is not": {mqtt, "https://evil.example", http.StatusForbidden},
 		"of a file":                {mqtt, "null", http.StatusForbidden},

@@ -3,7 +3,8 @@ package push
 import (
 	"errors"
 	"fmt"
-	"net/url"
+
+	"github.com/oei-ms/oei-ms/internal/origin"
 )
 
 // Config bounds what clients may take. Every limit is at least 1.
@@ -64,11 +65,5 @@ func (c Config) Validate() error {
 			faults = append(faults, fmt.Errorf("%s: %d is out of range; use %d to %d", s.name, s.value, s.least, s.top))
 		}
 	}
-	for _, origin := range c.AllowedOrigins {
-		u, err := url.Parse(origin)
-		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.Scheme+"://"+u.Host != origin {
-			faults = append(faults, fmt.Errorf("OEI_PUSH_ALLOWED_ORIGINS: %q is not an origin; use the form https://host or https://host:port", origin))
-		}
-	}
-	return errors.Join(faults...)
+	return errors.Join(append(faults, origin.Check("OEI_PUSH_ALLOWED_ORIGINS", c.AllowedOrigins))...)
 }

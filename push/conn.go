@@ -13,12 +13,13 @@ import (
 )
 
 const (
-	authWithin  = 5 * time.Second  // for the auth frame to come
-	pingEvery   = 6 * time.Second  // WebSocket pings: is the client there
-	silentFor   = 12 * time.Second // without a sign of life, then it is not
-	beatEvery   = 30 * time.Second // ping frames: what a script in a browser can see
-	partWithin  = 2 * time.Second  // from our close frame to the end of the connection
-	maxRefusals = 20               // of frames over the rate, in a row
+	authWithin   = 5 * time.Second  // for the auth frame to come
+	maxAuthFrame = 4 << 10          // bytes of a message before authentication
+	pingEvery    = 6 * time.Second  // WebSocket pings: is the client there
+	silentFor    = 12 * time.Second // without a sign of life, then it is not
+	beatEvery    = 30 * time.Second // ping frames: what a script in a browser can see
+	partWithin   = 2 * time.Second  // from our close frame to the end of the connection
+	maxRefusals  = 20               // of frames over the rate, in a row
 )
 
 // conn is one client. One goroutine reads and, while there is something to send, one writes; anybody may offer updates to its lane,
@@ -133,6 +134,9 @@ func (c *conn) take(kind int, r io.Reader, err error) bool {
 		return true
 	}
 	limit := c.hub.cfg.MaxFrameBytes
+	if c.identity.Load() == nil {
+		limit = min(limit, maxAuthFrame)
+	}
 	body, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
 	switch {
 	case err != nil:

@@ -7,15 +7,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
+
+	"github.com/oei-ms/oei-ms/internal/origin"
 )
 
 // What the functions of Auth refuse with, wrapped or not. Any other error means that they could not find out.
@@ -104,7 +103,7 @@ func NewHub(cfg Config, auth Auth, log *slog.Logger, reg prometheus.Registerer) 
 		ReadBufferSize:   1 << 10,
 		WriteBufferSize:  1 << 10,
 		WriteBufferPool:  new(sync.Pool),
-		CheckOrigin:      h.originAllowed,
+		CheckOrigin:      func(r *http.Request) bool { return origin.Allowed(r, cfg.AllowedOrigins) },
 		Error:            h.refuse,
 	}
 	return h
@@ -132,20 +131,6 @@ func (h *Hub) refuse(w http.ResponseWriter, r *http.Request, status int, reason 
 // isHandshake reports whether r asks for a WebSocket of the one version there is.
 func isHandshake(r *http.Request) bool {
 	return websocket.IsWebSocketUpgrade(r) && r.Header.Get("Sec-WebSocket-Version") == "13"
-}
-
-// originAllowed keeps other sites' pages out. Programs, which send no Origin, it leaves to their tokens.
-func (h *Hub) originAllowed(r *http.Request) bool {
-	origin := r.Header.Get("Origin")
-	if origin == "" {
-		return true
-	}
-	u, err := url.Parse(origin)
-	if err != nil {
-		return false
-	}
-	return strings.EqualFold(u.Host, r.Host) ||
-		slices.ContainsFunc(h.cfg.AllowedOrigins, func(o string) bool { return strings.EqualFold(o, origin) })
 }
 
 // Serve makes r a live connection and returns when it is one, or has been refused; the hub owns it from then on.

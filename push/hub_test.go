@@ -256,6 +256,7 @@ func TestOrigin(t *testing.T) {
 		"a program sends none and is let in":       {"", http.StatusSwitchingProtocols},
 		"the server's own page is let in":          {"http" + strings.TrimPrefix(w.url, "ws"), http.StatusSwitchingProtocols},
 		"a page of the list is let in":             {"https://hmi.example", http.StatusSwitchingProtocols},
+		"a page with the default port is let in":   {"https://hmi.example:443", http.StatusSwitchingProtocols},
 		"another site is kept out":                 {"https://evil.example", http.StatusForbidden},
 		"another scheme of the list is kept out":   {"http://hmi.example", http.StatusForbidden},
 		"a site whose name begins the same is out": {"https://hmi.example.evil.example", http.StatusForbidden},

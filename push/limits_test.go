@@ -79,6 +79,9 @@ func TestBadClients(t *testing.T) {
 			}
 			return nil
 		}, CloseOverLimit},
+		"a message of 4 KiB and a byte is too big before the login": {func(c *client) error {
+			return text(c, strings.Repeat("x", 4<<10+1))
+		}, CloseTooBig},
 		"a message of 64 KiB and a byte is too big": {func(c *client) error {
 			return text(c, strings.Repeat("x", 64<<10+1))
 		}, CloseTooBig},
@@ -153,8 +156,11 @@ func TestAMessageOf64KiBIsRead(t *testing.T) {
 	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
 		c := w.connect("")
 		frame := `{"type":"auth","token":"ann"}`
-		c.send(frame + strings.Repeat(" ", 64<<10-len(frame)))
+		c.send(frame + strings.Repeat(" ", maxAuthFrame-len(frame)))
 		c.skip("authenticated")
+		frame = `{"type":"subscribe","topics":["sensors/1"]}`
+		c.send(frame + strings.Repeat(" ", 64<<10-len(frame)))
+		c.skip("subscribed")
 	})
 }
 

@@ -2,7 +2,9 @@ package server_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -343,5 +345,28 @@ func TestContractThatSaysNotWhoMayCallIsRefused(t *testing.T) {
 	}
 	if err := newContract(contractOf(t)); err != nil {
 		t.Errorf("the contract as it is: %v", err)
+	}
+}
+
+func TestStaticPaths_AnswerOtherMethodsWith405(t *testing.T) {
+	s := start(t)
+	s.addSensor(s.addGateway().ID)
+	token := s.token(s.users[store.Admin])
+	for path, item := range contract(t).Paths.Map() {
+		path = inBraces.ReplaceAllString(path, "1")
+		allowed := slices.Collect(maps.Keys(item.Operations()))
+		if item.Get != nil {
+			allowed = append(allowed, "HEAD")
+		}
+		slices.Sort(allowed)
+		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
+			if slices.Contains(allowed, method) {
+				continue
+			}
+			res := s.send(method, path, token, "")
+			if res.StatusCode != 405 || res.Header.Get("Allow") != strings.Join(allowed, ", ") {
+				t.Errorf("%s %s: got %d, Allow %q, want 405, %v", method, path, res.StatusCode, res.Header.Get("Allow"), allowed)
+			}
+		}
 	}
 }

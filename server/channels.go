@@ -136,7 +136,7 @@ func (s *Server) TestNotificationChannel(ctx context.Context, req api.TestNotifi
 	if err != nil {
 		return nil, err
 	}
-	return api.TestNotificationChannel200JSONResponse(deliveryJSON(d)), nil
+	return api.TestNotificationChannel200JSONResponse(deliveryJSON(ctx)(d)), nil
 }
 
 // checkChannel refuses a channel that lacks what its kind needs, or has what belongs to another.

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/oei-ms/oei-ms/internal/origin"
 )
 
 // Config says where the API listens, who may log in and how much a client may take.
@@ -80,11 +82,8 @@ func (c Config) Validate() error {
 	if c.HeavyQuestions < 0 || c.HeavyQuestions > 1000 {
 		fault("OEI_SERVER_HEAVY_QUESTIONS: %d is out of range; use 1 to 1000, or 0 for half as many as there are processors", c.HeavyQuestions)
 	}
-	for _, origin := range c.AllowedOrigins {
-		u, err := url.Parse(origin)
-		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.Scheme+"://"+u.Host != origin {
-			fault("OEI_SERVER_ALLOWED_ORIGINS: %q is not an origin; use the form https://host or https://host:port", origin)
-		}
+	if err := origin.Check("OEI_SERVER_ALLOWED_ORIGINS", c.AllowedOrigins); err != nil {
+		errs = append(errs, err)
 	}
 	if _, err := c.proxies(); err != nil {
 		errs = append(errs, err)

@@ -20,6 +20,7 @@ import (
 type contract struct {
 	operations map[string]*operation // by method and path as Echo writes it
 	methods    map[string][]string   // of each such path
+	closer     map[string][]string   // paths that fit better than one with parameters, as /a/kpi does than /a/:id
 	key        *openapi3.Schema      // of gateways and sensors
 }
 
@@ -96,7 +97,21 @@ func newContract(doc *openapi3.T) (*contract, error) {
 		}
 		slices.Sort(c.methods[at])
 	}
+	c.closer = make(map[string][]string)
+	for at := range c.methods {
+		for other := range c.methods {
+			if other != at && fits(at, other) {
+				c.closer[at] = append(c.closer[at], other)
+			}
+		}
+	}
 	return c, errors.Join(errs...)
+}
+
+// fits tells whether a path is one of a pattern as Echo writes it.
+func fits(pattern, path string) bool {
+	ps, segments := strings.Split(pattern, "/"), strings.Split(path, "/")
+	return slices.EqualFunc(ps, segments, func(p, segment string) bool { return p == segment || strings.HasPrefix(p, ":") })
 }
 
 // accessOf understands `security: []`, one role, and beside the role a ticket or nothing.
@@ -150,6 +165,11 @@ func (c *contract) find(ctx echo.Context) (*operation, *problem) {
 	for _, v := range ctx.ParamValues() {
 		if strings.Contains(v, "/") { // Echo's last parameter takes the rest of the path
 			at = ""
+		}
+	}
+	for _, other := range c.closer[at] { // Echo takes /a/:id where /a/kpi has other methods
+		if fits(other, ctx.Request().URL.Path) {
+			at = other
 		}
 	}
 	if op := c.operations[ctx.Request().Method+" "+at]; op != nil {

@@ -29,7 +29,7 @@ func (s *Server) ListDeliveries(ctx context.Context, req api.ListDeliveriesReque
 		return nil, err
 	}
 	list, link := page(ctx, list, *p.Limit, func(d store.Delivery) string { return encodeInstant(d.CreatedAt, d.ID) })
-	res := api.ListDeliveries200JSONResponse{Body: each(list, deliveryJSON)}
+	res := api.ListDeliveries200JSONResponse{Body: each(list, deliveryJSON(ctx))}
 	res.Headers.Link = link
 	if *p.Count {
 		n, err := s.store.CountDeliveries(ctx, f)
@@ -47,21 +47,29 @@ func (s *Server) GetDelivery(ctx context.Context, req api.GetDeliveryRequestObje
 	if err != nil {
 		return nil, err
 	}
-	j := deliveryJSON(d)
+	j := deliveryJSON(ctx)(d)
 	return api.GetDelivery200JSONResponse{
 		ID: j.ID, Key: j.Key, ChannelID: j.ChannelID, RouteID: j.RouteID, Kind: j.Kind, Status: j.Status, EventCount: j.EventCount, Attempts: j.Attempts,
 		Detail: j.Detail, DueAt: j.DueAt, CreatedAt: j.CreatedAt, FinishedAt: j.FinishedAt, Events: each(d.Events, notifiedJSON),
 	}, nil
 }
 
-func deliveryJSON(d store.Delivery) api.Delivery {
-	due := &d.DueAt
-	if d.FinishedAt != nil {
-		due = nil
-	}
-	return api.Delivery{
-		ID: d.ID, Key: d.Key, ChannelID: d.ChannelID, RouteID: orNull(d.RouteID), Kind: api.DeliveryKind(d.Kind), Status: api.DeliveryStatus(d.Status),
-		EventCount: d.EventCount, Attempts: d.Attempts, Detail: d.Detail, DueAt: timeOrNull(due), CreatedAt: d.CreatedAt.UTC(), FinishedAt: timeOrNull(d.FinishedAt),
+// deliveryJSON returns what writes deliveries for the caller. Their details can name internal hosts.
+func deliveryJSON(ctx context.Context) func(store.Delivery) api.Delivery {
+	mayReadDetail := callOf(ctx).principal.User.Role.Includes(store.Engineer)
+	return func(d store.Delivery) api.Delivery {
+		due := &d.DueAt
+		if d.FinishedAt != nil {
+			due = nil
+		}
+		if !mayReadDetail {
+			d.Detail = ""
+		}
+		return api.Delivery{
+			ID: d.ID, Key: d.Key, ChannelID: d.ChannelID, RouteID: orNull(d.RouteID), Kind: api.DeliveryKind(d.Kind),
+			Status: api.DeliveryStatus(d.Status), EventCount: d.EventCount, Attempts: d.Attempts, Detail: d.Detail,
+			DueAt: timeOrNull(due), CreatedAt: d.CreatedAt.UTC(), FinishedAt: timeOrNull(d.FinishedAt),
+		}
 	}
 }
 

@@ -23,8 +23,11 @@ func (s *Server) streamSensor(c echo.Context) error {
 	if err != nil {
 		return invalid("id", "is not an id")
 	}
-	if _, err := s.store.Sensor(c.Request().Context(), id); err != nil {
-		return err
+	ctx := c.Request().Context()
+	if callOf(ctx).principal != nil { // others are told after their auth frame
+		if _, err := s.store.Sensor(ctx, id); err != nil {
+			return err
+		}
 	}
 	s.serveLive(c, []string{fmt.Sprintf("sensors/%d", id)})
 	return nil

@@ -206,3 +206,22 @@ func TestARequestThatIsNoHandshakeIsToldSo(t *testing.T) {
 		})
 	}
 }
+
+// TestStreamSensor_TellsNothingBeforeTheLogin closes the database first, so that a query would be a 503 or 500.
+func TestStreamSensor_TellsNothingBeforeTheLogin(t *testing.T) {
+	s := start(t)
+	v := s.addSensor(s.addGateway().ID)
+	token := s.token(s.users[store.Viewer])
+	conn, _ := s.dial("/ws/sensors/99")
+	_ = conn.WriteJSON(members{"type": "auth", "token": token})
+	expectClose(t, conn, 4403)
+	s.store.Close()
+	for _, id := range []int64{v.ID, 99} {
+		if res := s.send("GET", fmt.Sprintf("/ws/sensors/%d", id), "", ""); res.StatusCode != 426 {
+			t.Errorf("sensor %d: got %d: %s", id, res.StatusCode, res.body)
+		}
+		if conn, res := s.dial(fmt.Sprintf("/ws/sensors/%d", id)); conn == nil {
+			t.Errorf("sensor %d by WebSocket: got %d", id, res.StatusCode)
+		}
+	}
+}

@@ -139,10 +139,10 @@ func TestDeliveriesArePagedAndFiltered(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	viewer := s.token(s.users[store.Viewer])
+	engineer := s.token(s.users[store.Engineer])
 	var ids []int64
 	for next := "/api/notifications/deliveries?limit=2&count=true&kind=trial&status=failed&channel_id=" + fmt.Sprint(c.ID); next != ""; {
-		res := s.send("GET", next, viewer, "")
+		res := s.send("GET", next, engineer, "")
 		var list []client.Delivery
 		s.decoded(res, &list)
 		if res.Header.Get("X-Total-Count") != "4" {
@@ -155,6 +155,17 @@ func TestDeliveriesArePagedAndFiltered(t *testing.T) {
 			}
 		}
 		next, _, _ = strings.Cut(strings.TrimPrefix(res.Header.Get("Link"), "<"), ">")
+	}
+	for _, role := range []store.Role{store.Viewer, store.Operator} { // the detail can name internal hosts
+		for _, path := range []string{"/api/notifications/deliveries", "/api/notifications/deliveries/1"} {
+			if res := s.send("GET", path, s.token(s.users[role]), ""); !strings.Contains(string(res.body), `"detail":""`) ||
+				strings.Count(string(res.body), `"detail":`) != strings.Count(string(res.body), `"detail":""`) {
+				t.Errorf("%s as %s: got %s", path, role, res.body)
+			}
+		}
+	}
+	if res := s.send("GET", "/api/notifications/deliveries/1", engineer, ""); strings.Contains(string(res.body), `"detail":""`) {
+		t.Errorf("an engineer: got %s", res.body)
 	}
 	if fmt.Sprint(ids) != "[5 4 3 2]" {
 		t.Errorf("ids: got %v", ids)

@@ -228,7 +228,9 @@ func TestRequestIDsAndHeaders(t *testing.T) {
 
 func TestPagesOfAllowedOriginsMayCall(t *testing.T) {
 	s := start(t, func(c *server.Config, _ *server.Deps) { c.AllowedOrigins = []string{"https://ui.example"} })
-	for origin, want := range map[string]string{"https://ui.example": "https://ui.example", "https://evil.example": ""} {
+	for origin, want := range map[string]string{
+		"https://ui.example": "https://ui.example", "https://ui.example:443": "https://ui.example:443", "https://evil.example": "", "http://ui.example": "",
+	} {
 		res := s.send("OPTIONS", "/api/gateways", "", "", "Origin", origin, "Access-Control-Request-Method", "PUT", "Access-Control-Request-Headers", "authorization")
 		if got := res.Header.Get("Access-Control-Allow-Origin"); got != want {
 			t.Errorf("preflight of %s: got %q, want %q", origin, got, want)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/oei-ms/oei-ms/cache"
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/origin"
 	"github.com/oei-ms/oei-ms/push"
 	"github.com/oei-ms/oei-ms/store"
 )
@@ -87,11 +88,11 @@ func New(cfg Config, d Deps) (*Server, error) {
 	e.Use(s.observe)
 	if len(cfg.AllowedOrigins) > 0 {
 		e.Use(middleware.CORSWithConfig(middleware.CORSConfig{
-			AllowOrigins:  cfg.AllowedOrigins,
-			AllowMethods:  []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete},
-			AllowHeaders:  []string{"Authorization", "Content-Type", keyHeader, "If-Match", "If-None-Match", "X-Request-ID"},
-			ExposeHeaders: []string{"Content-Disposition", "ETag", "Idempotency-Replayed", "Link", "Location", "Retry-After", "X-Next-Cursor", "X-Request-ID", "X-Total-Count", "X-Truncated"},
-			MaxAge:        600,
+			AllowOriginFunc: func(o string) (bool, error) { return origin.Listed(o, cfg.AllowedOrigins), nil },
+			AllowMethods:    []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete},
+			AllowHeaders:    []string{"Authorization", "Content-Type", keyHeader, "If-Match", "If-None-Match", "X-Request-ID"},
+			ExposeHeaders:   []string{"Content-Disposition", "ETag", "Idempotency-Replayed", "Link", "Location", "Retry-After", "X-Next-Cursor", "X-Request-ID", "X-Total-Count", "X-Truncated"},
+			MaxAge:          600,
 		}))
 	}
 	e.Use(s.enforce)

@@ -2096,7 +2096,7 @@ type Delivery struct {
 	ChannelID ID        `json:"channel_id"`
 	CreatedAt time.Time `json:"created_at"`
 
-	// Detail What the last attempt came to.
+	// Detail What the last attempt resulted in. It can name internal hosts, so it is empty for viewers and operators.
 	Detail string `json:"detail"`
 
 	// DueAt When it is tried next; null when it is over.
@@ -2134,7 +2134,7 @@ type DeliveryWithEvents struct {
 	ChannelID ID        `json:"channel_id"`
 	CreatedAt time.Time `json:"created_at"`
 
-	// Detail What the last attempt came to.
+	// Detail What the last attempt resulted in. It can name internal hosts, so it is empty for viewers and operators.
 	Detail string `json:"detail"`
 
 	// DueAt When it is tried next; null when it is over.

@@ -1757,7 +1757,7 @@ export type Delivery = {
     event_count: number;
     attempts: number;
     /**
-     * What the last attempt came to.
+     * What the last attempt resulted in. It can name internal hosts, so it is empty for viewers and operators.
      */
     detail: string;
     /**
@@ -1787,7 +1787,7 @@ export type DeliveryWithEvents = {
     event_count: number;
     attempts: number;
     /**
-     * What the last attempt came to.
+     * What the last attempt resulted in. It can name internal hosts, so it is empty for viewers and operators.
      */
     detail: string;
     /**
