@@ -165,7 +165,7 @@ func TestFaultEverybodyComesBackAtOnce(t *testing.T) {
 		if gateways != int64(c.gateways) || sockets != int64(c.sockets) {
 			t.Errorf("%s: %d of %d gateways and %d of %d sockets are back within a minute", when, gateways, c.gateways, sockets, c.sockets)
 		}
-		if n, m := p.metric("oei_mqtt_connections"), p.metric("oei_ws_connections"); int(n) != c.gateways || int(m) != c.sockets {
+		if n, m := p.metric("oei_mqtt_connections"), p.metric("websocket_connections_active"); int(n) != c.gateways || int(m) != c.sockets {
 			t.Errorf("%s: the server counts %v gateways and %v sockets", when, n, m)
 		}
 		slices.Sort(took)

@@ -363,8 +363,12 @@ func TestHealthNamesEachDependency(t *testing.T) {
 	for _, d := range h.Dependencies {
 		got[d.Name] = d.State
 	}
-	if h.Status != client.HealthStatusOk || got["database"] != client.DependencyStateUp || got["mqtt"] != client.DependencyStateUp {
+	if h.Status != client.HealthStatusHealthy || got["database"] != client.DependencyStateUp || got["mqtt"] != client.DependencyStateUp {
 		t.Errorf("got %+v, want database and mqtt up", h)
+	}
+	if h.Database != client.ConnectionConnected || h.Redis != client.ConnectionConnected || h.Mqtt != client.ConnectionConnected || h.Version == "" ||
+		time.Since(h.Timestamp).Abs() > time.Hour {
+		t.Errorf("got %+v, want every member of an old client", h)
 	}
 	http.DefaultClient.CloseIdleConnections()
 }

@@ -301,8 +301,8 @@ func TestShutdownTellsEveryone(t *testing.T) {
 	}
 	_ = stalled
 	w.connect("ann").wantClose(CloseGoingAway)
-	if open := w.metric("oei_ws_connections", ""); open != 0 {
-		t.Errorf("oei_ws_connections = %v, want 0", open)
+	if open := w.metric("websocket_connections_active", ""); open != 0 {
+		t.Errorf("websocket_connections_active = %v, want 0", open)
 	}
 	if closed := w.metric("oei_ws_closed_total", "1001"); closed != 42 {
 		t.Errorf("oei_ws_closed_total{1001} = %v, want 42", closed)

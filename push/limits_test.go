@@ -222,8 +222,8 @@ func TestACloseOfTheClientIsAnswered(t *testing.T) {
 		}
 		c.wantClose(websocket.CloseNormalClosure)
 		synctest.Wait()
-		if open := w.metric("oei_ws_connections", ""); open != 0 {
-			t.Errorf("oei_ws_connections = %v, want 0", open)
+		if open := w.metric("websocket_connections_active", ""); open != 0 {
+			t.Errorf("websocket_connections_active = %v, want 0", open)
 		}
 	})
 }

@@ -19,7 +19,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 	f := promauto.With(reg)
 	return metrics{
 		connections: f.NewGauge(prometheus.GaugeOpts{
-			Name: "oei_ws_connections",
+			Name: "websocket_connections_active",
 			Help: "Live connections now.",
 		}),
 		frames: f.NewCounter(prometheus.CounterOpts{

@@ -132,7 +132,7 @@ func TestStorm(t *testing.T) {
 	close(stop)
 	publisher.Wait()
 
-	for deadline := time.Now().Add(5 * time.Second); w.metric("oei_ws_connections", "") > 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(5 * time.Second); w.metric("websocket_connections_active", "") > 0 && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	w.hub.mu.RLock()

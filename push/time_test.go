@@ -41,11 +41,11 @@ func TestExpiry(t *testing.T) {
 		}()
 		wantEnd(t, ends, CloseNotAuthenticated, begin, time.Minute, time.Minute+tendEvery)
 		time.Sleep(3 * time.Minute)
-		if open := w.metric("oei_ws_connections", ""); open != 1 {
+		if open := w.metric("websocket_connections_active", ""); open != 1 {
 			t.Errorf("%v connections after the first token's end, want the renewed one", open)
 		}
 		time.Sleep(time.Minute + tendEvery)
-		if open := w.metric("oei_ws_connections", ""); open != 0 {
+		if open := w.metric("websocket_connections_active", ""); open != 0 {
 			t.Errorf("%v connections after the second token's end, want 0", open)
 		}
 	})
@@ -135,11 +135,11 @@ func TestAClientThatTakesNothingIsClosed(t *testing.T) {
 		w.listener("ann", "sensors/1") // and reads no more
 		w.hub.Publish([]Reading{reading(1, 1, 7)})
 		time.Sleep(writeWithin - time.Millisecond)
-		if open := w.metric("oei_ws_connections", ""); open != 1 {
+		if open := w.metric("websocket_connections_active", ""); open != 1 {
 			t.Errorf("%v connections after %v, want 1", open, time.Since(begin))
 		}
 		time.Sleep(2 * time.Millisecond)
-		if open, closed := w.metric("oei_ws_connections", ""), w.metric("oei_ws_closed_total", "1013"); open != 0 || closed != 1 {
+		if open, closed := w.metric("websocket_connections_active", ""), w.metric("oei_ws_closed_total", "1013"); open != 0 || closed != 1 {
 			t.Errorf("%v connections, %v closed with 1013 after %v, want 0 and 1", open, closed, time.Since(begin))
 		}
 	})

@@ -24,10 +24,13 @@ type contract struct {
 	key        *openapi3.Schema      // of gateways and sensors
 }
 
+// none stands for the operation, method and path of what is not in the contract.
+const none = "none"
+
 // operation is one operation of the contract.
 type operation struct {
-	id   string
-	told bool // worth a line in the log at info: somebody configures, or comes and goes
+	id, method, path string
+	told             bool // worth a line in the log at info: somebody configures, or comes and goes
 	access
 	parameters []parameter
 	body       openapi3.Content
@@ -75,7 +78,7 @@ func newContract(doc *openapi3.T) (*contract, error) {
 				continue
 			}
 			o := &operation{
-				id: op.OperationID, access: access,
+				id: op.OperationID, method: method, path: path, access: access,
 				told: method != http.MethodGet && !slices.Contains(op.Tags, "data") && !slices.Contains(op.Tags, "live"),
 			}
 			for _, p := range slices.Concat(item.Parameters, op.Parameters) {
@@ -177,10 +180,10 @@ func (c *contract) find(ctx echo.Context) (*operation, *problem) {
 	}
 	methods := c.methods[at]
 	if len(methods) == 0 {
-		return &operation{id: "none", access: access{role: store.Viewer}},
+		return &operation{id: none, method: none, path: none, access: access{role: store.Viewer}},
 			&problem{status: http.StatusNotFound, detail: "There is nothing at this address."}
 	}
-	gone := &operation{id: "none"}
+	gone := &operation{id: none, method: none, path: none}
 	for _, m := range methods {
 		if op := c.operations[m+" "+at]; op != nil && op.role != "" {
 			gone.access = access{role: store.Viewer}
@@ -195,7 +198,7 @@ func (s *Server) enforce(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		op, nowhere := s.contract.find(c)
 		call := callOf(c.Request().Context())
-		call.operation, call.told = op.id, op.told
+		call.operation, call.method, call.endpoint, call.told = op.id, op.method, op.path, op.told
 		var err error
 		if call.principal, err = s.admit(c.Request(), op); err != nil {
 			return err

@@ -25,7 +25,9 @@ type call struct {
 	id        string // for the log and for who asks about it
 	addr      string // the client's, without port
 	url       url.URL
-	operation string // of the contract, or none
+	operation string // of the contract, or none; method and endpoint are the operation's
+	method    string
+	endpoint  string
 	told      bool
 	principal *Principal // nil for a public operation
 
@@ -52,12 +54,12 @@ func newHTTPMetrics(reg prometheus.Registerer) httpMetrics {
 	f := promauto.With(reg)
 	return httpMetrics{
 		requests: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "oei_http_requests_total", Help: "Requests answered, by operation and status; 499 when the client had gone.",
-		}, []string{"operation", "code"}),
+			Name: "http_requests_total", Help: "Requests answered, by operation and status; 499 when the client had gone.",
+		}, []string{"operation", "method", "endpoint", "status"}),
 		seconds: f.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "oei_http_request_seconds", Help: "Time to answer a request, by operation.",
+			Name: "http_request_duration_seconds", Help: "Time to answer a request, by operation.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
-		}, []string{"operation"}),
+		}, []string{"operation", "method", "endpoint"}),
 	}
 }
 
@@ -114,7 +116,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if splitErr != nil {
 			addr = r.RemoteAddr
 		}
-		call := &call{id: requestID(r), addr: addr, url: *r.URL, operation: "none", acceptEncoding: r.Header.Values("Accept-Encoding")}
+		call := &call{id: requestID(r), addr: addr, url: *r.URL, operation: none, method: none, endpoint: none, acceptEncoding: r.Header.Values("Accept-Encoding")}
 		base := context.WithValue(r.Context(), callKey{}, call)
 		call.whole = base
 		ctx, cancel := context.WithTimeout(base, s.cfg.RequestTimeout)
@@ -164,8 +166,8 @@ func (s *Server) record(ctx context.Context, c echo.Context, call *call, took ti
 	if !c.Response().Committed && status == http.StatusOK {
 		status = http.StatusSwitchingProtocols // the hub has taken the connection
 	}
-	s.metrics.requests.WithLabelValues(call.operation, strconv.Itoa(status)).Inc()
-	s.metrics.seconds.WithLabelValues(call.operation).Observe(took.Seconds())
+	s.metrics.requests.WithLabelValues(call.operation, call.method, call.endpoint, strconv.Itoa(status)).Inc()
+	s.metrics.seconds.WithLabelValues(call.operation, call.method, call.endpoint).Observe(took.Seconds())
 	level := slog.LevelDebug
 	if call.told {
 		level = slog.LevelInfo

@@ -40,12 +40,12 @@ func TestHealthIsThatOfTheDependencies(t *testing.T) {
 		ready               int
 		detailOfTheLastOnes string
 	}{
-		"all well":                 {[]server.Check{check("database", true, well), check("redis", false, well)}, 200, "ok", 200, "fine"},
+		"all well":                 {[]server.Check{check("database", true, well), check("redis", false, well)}, 200, "healthy", 200, "fine"},
 		"what it can do without":   {[]server.Check{check("database", true, well), check("redis", false, ill)}, 200, "degraded", 200, "does not answer as it should"},
 		"what it cannot":           {[]server.Check{check("redis", false, ill), check("database", true, ill)}, 503, "down", 503, "does not answer as it should"},
 		"what says why":            {[]server.Check{check("database", true, well), check("mqtt", true, refused)}, 503, "down", 503, "it refuses the user"},
 		"what hangs":               {[]server.Check{check("redis", false, well), check("database", true, hangs)}, 503, "down", 503, "does not answer"},
-		"nothing to depend on yet": {nil, 200, "ok", 200, ""},
+		"nothing to depend on yet": {nil, 200, "healthy", 200, ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -58,6 +58,25 @@ func TestHealthIsThatOfTheDependencies(t *testing.T) {
 			}
 			if h == nil || health.StatusCode() != test.health || h.Status != test.status {
 				t.Fatalf("health: got %d %s, want %d %s", health.StatusCode(), health.Body, test.health, test.status)
+			}
+			inWords := map[client.DependencyName]client.Connection{"database": h.Database, "redis": h.Redis, "mqtt": h.Mqtt}
+			for _, d := range h.Dependencies {
+				want := client.ConnectionConnected
+				if d.State == client.DependencyStateDown {
+					want = client.ConnectionDisconnected
+				}
+				if inWords[d.Name] != want {
+					t.Errorf("%s: got %s, want %s", d.Name, inWords[d.Name], want)
+				}
+				delete(inWords, d.Name)
+			}
+			for name, word := range inWords { // what is not there is in this process
+				if word != client.ConnectionConnected {
+					t.Errorf("%s: got %s, want connected", name, word)
+				}
+			}
+			if h.Version != "0.0.1" || time.Since(h.Timestamp).Abs() > time.Minute {
+				t.Errorf("got version %q and timestamp %v", h.Version, h.Timestamp)
 			}
 			if n := len(h.Dependencies); n > 0 && h.Dependencies[n-1].Detail != test.detailOfTheLastOnes {
 				t.Errorf("detail: got %q, want %q", h.Dependencies[n-1].Detail, test.detailOfTheLastOnes)
@@ -270,8 +289,10 @@ func TestSystemPages(t *testing.T) {
 	s.tryLogin("viewer", "wrong")
 	metrics := string(s.send("GET", "/metrics", "", "").body)
 	for _, want := range []string{
-		`oei_http_requests_total{code="401",operation="login"} 1`, `oei_http_requests_total{code="401",operation="none"} 1`,
-		`oei_http_request_seconds_count{operation="getOpenAPI"} 2`, "oei_password_checks_total 1",
+		`http_requests_total{endpoint="/api/auth/login",method="POST",operation="login",status="401"} 1`,
+		`http_requests_total{endpoint="none",method="none",operation="none",status="401"} 1`,
+		`http_request_duration_seconds_count{endpoint="/openapi.json",method="GET",operation="getOpenAPI"} 2`,
+		"websocket_connections_active 0", "oei_password_checks_total 1",
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("metrics lack %s", want)

@@ -90,14 +90,26 @@ func (c Check) ask(ctx context.Context) api.Dependency {
 // GetHealth answers GET /health.
 func (s *Server) GetHealth(ctx context.Context, _ api.GetHealthRequestObject) (api.GetHealthResponseObject, error) {
 	h := api.Health{
-		Status: api.HealthStatusOk, Version: s.version.Version, UptimeSeconds: int64(time.Since(s.health.started).Seconds()),
-		Dependencies: s.health.dependencies(ctx),
+		Status:        api.HealthStatusHealthy,
+		Timestamp:     time.Now().UTC(),
+		Version:       s.version.Version,
+		Database:      api.ConnectionConnected,
+		Redis:         api.ConnectionConnected,
+		Mqtt:          api.ConnectionConnected,
+		UptimeSeconds: int64(time.Since(s.health.started).Seconds()),
+		Dependencies:  s.health.dependencies(ctx),
+	}
+	old := map[api.DependencyName]*api.Connection{
+		api.DependencyNameDatabase: &h.Database, api.DependencyNameRedis: &h.Redis, api.DependencyNameMqtt: &h.Mqtt,
 	}
 	for _, d := range h.Dependencies {
+		if c := old[d.Name]; c != nil && d.State == api.DependencyStateDown {
+			*c = api.ConnectionDisconnected
+		}
 		switch {
 		case d.State == api.DependencyStateDown && d.Required:
 			h.Status = api.HealthStatusDown
-		case d.State == api.DependencyStateDown && h.Status == api.HealthStatusOk:
+		case d.State == api.DependencyStateDown && h.Status == api.HealthStatusHealthy:
 			h.Status = api.HealthStatusDegraded
 		}
 	}

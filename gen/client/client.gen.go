@@ -301,6 +301,24 @@ func (e AlarmRuleScheduleDays) Valid() bool {
 	}
 }
 
+// Defines values for Connection.
+const (
+	ConnectionConnected    Connection = "connected"
+	ConnectionDisconnected Connection = "disconnected"
+)
+
+// Valid indicates whether the value is a known member of the Connection enum.
+func (e Connection) Valid() bool {
+	switch e {
+	case ConnectionConnected:
+		return true
+	case ConnectionDisconnected:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DataSource.
 const (
 	DataSourceN1H DataSource = "1h"
@@ -476,7 +494,7 @@ func (e GatewayStatus) Valid() bool {
 const (
 	HealthStatusDegraded HealthStatus = "degraded"
 	HealthStatusDown     HealthStatus = "down"
-	HealthStatusOk       HealthStatus = "ok"
+	HealthStatusHealthy  HealthStatus = "healthy"
 )
 
 // Valid indicates whether the value is a known member of the HealthStatus enum.
@@ -486,7 +504,7 @@ func (e HealthStatus) Valid() bool {
 		return true
 	case HealthStatusDown:
 		return true
-	case HealthStatusOk:
+	case HealthStatusHealthy:
 		return true
 	default:
 		return false
@@ -1990,6 +2008,10 @@ type AlarmUpdate struct {
 	Rule AlarmRule `json:"rule"`
 }
 
+// Connection Whether the service is there, in one word for simple checks; `dependencies` has the details. A service whose work is
+// done in this process, such as Redis without `REDIS_URL`, is `connected` as long as that works.
+type Connection string
+
 // Coverage The part of the range that is answered for.
 type Coverage struct {
 	End   time.Time `json:"end"`
@@ -2324,12 +2346,26 @@ type GatewayUpdate struct {
 	Name *Name `json:"name,omitempty"`
 }
 
-// Health Example: {"dependencies":[{"detail":"PostgreSQL 15.18","kind":"embedded","latency_ms":0.2,"name":"database","required":true,"state":"up"}],"status":"ok","uptime_seconds":86400,"version":"0.1.0"}
+// Health Example: {"database":"connected","dependencies":[{"detail":"PostgreSQL 15.18","kind":"embedded","latency_ms":0.2,"name":"database","required":true,"state":"up"}],"mqtt":"connected","redis":"connected","status":"healthy","timestamp":"2026-01-02T03:04:05.678900Z","uptime_seconds":86400,"version":"0.1.0"}
 type Health struct {
-	Dependencies  []Dependency `json:"dependencies"`
-	Status        HealthStatus `json:"status"`
-	UptimeSeconds int64        `json:"uptime_seconds"`
-	Version       string       `json:"version"`
+	// Database Whether the service is there, in one word for simple checks; `dependencies` has the details. A service whose work is
+	// done in this process, such as Redis without `REDIS_URL`, is `connected` as long as that works.
+	Database     Connection   `json:"database"`
+	Dependencies []Dependency `json:"dependencies"`
+
+	// Mqtt Whether the service is there, in one word for simple checks; `dependencies` has the details. A service whose work is
+	// done in this process, such as Redis without `REDIS_URL`, is `connected` as long as that works.
+	Mqtt Connection `json:"mqtt"`
+
+	// Redis Whether the service is there, in one word for simple checks; `dependencies` has the details. A service whose work is
+	// done in this process, such as Redis without `REDIS_URL`, is `connected` as long as that works.
+	Redis  Connection   `json:"redis"`
+	Status HealthStatus `json:"status"`
+
+	// Timestamp Time of the answer.
+	Timestamp     time.Time `json:"timestamp"`
+	UptimeSeconds int64     `json:"uptime_seconds"`
+	Version       string    `json:"version"`
 }
 
 // HealthStatus defines model for Health.Status.
@@ -6074,6 +6110,10 @@ type ClientInterface interface {
 	// 100 of which anything was refused since the start; the others are `other`, those that are not registered `none`. There are
 	// no names of users, gateways or sensors. It asks for no login, so keep it inside your network all the same.
 	//
+	// Among them are `http_requests_total` and `http_request_duration_seconds` (labels `operation`, `method`, `endpoint` as the path
+	// of this contract, and of the former `status`; all but `status` are `none` for what is not in the contract) and
+	// `websocket_connections_active`.
+	//
 	// Corresponds with GET /metrics (the `GetMetrics` operationId).
 	GetMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
@@ -8075,6 +8115,10 @@ func (c *Client) GetReady(ctx context.Context, reqEditors ...RequestEditorFn) (*
 // Counts and durations only. Refusals are counted by reason and gateway: a gateway stands there by its id, and only the first
 // 100 of which anything was refused since the start; the others are `other`, those that are not registered `none`. There are
 // no names of users, gateways or sensors. It asks for no login, so keep it inside your network all the same.
+//
+// Among them are `http_requests_total` and `http_request_duration_seconds` (labels `operation`, `method`, `endpoint` as the path
+// of this contract, and of the former `status`; all but `status` are `none` for what is not in the contract) and
+// `websocket_connections_active`.
 //
 // Corresponds with GET /metrics (the `GetMetrics` operationId).
 func (c *Client) GetMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -13891,6 +13935,10 @@ type ClientWithResponsesInterface interface {
 	// Counts and durations only. Refusals are counted by reason and gateway: a gateway stands there by its id, and only the first
 	// 100 of which anything was refused since the start; the others are `other`, those that are not registered `none`. There are
 	// no names of users, gateways or sensors. It asks for no login, so keep it inside your network all the same.
+	//
+	// Among them are `http_requests_total` and `http_request_duration_seconds` (labels `operation`, `method`, `endpoint` as the path
+	// of this contract, and of the former `status`; all but `status` are `none` for what is not in the contract) and
+	// `websocket_connections_active`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -21991,6 +22039,10 @@ func (c *ClientWithResponses) GetReadyWithResponse(ctx context.Context, reqEdito
 // Counts and durations only. Refusals are counted by reason and gateway: a gateway stands there by its id, and only the first
 // 100 of which anything was refused since the start; the others are `other`, those that are not registered `none`. There are
 // no names of users, gateways or sensors. It asks for no login, so keep it inside your network all the same.
+//
+// Among them are `http_requests_total` and `http_request_duration_seconds` (labels `operation`, `method`, `endpoint` as the path
+// of this contract, and of the former `status`; all but `status` are `none` for what is not in the contract) and
+// `websocket_connections_active`.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -1104,6 +1104,10 @@ export const getReady = <ThrowOnError extends boolean = false>(options?: Options
  * 100 of which anything was refused since the start; the others are `other`, those that are not registered `none`. There are
  * no names of users, gateways or sensors. It asks for no login, so keep it inside your network all the same.
  *
+ * Among them are `http_requests_total` and `http_request_duration_seconds` (labels `operation`, `method`, `endpoint` as the path
+ * of this contract, and of the former `status`; all but `status` are `none` for what is not in the contract) and
+ * `websocket_connections_active`.
+ *
  */
 export const getMetrics = <ThrowOnError extends boolean = false>(options?: Options<GetMetricsData, ThrowOnError>) => (options?.client ?? client).get<GetMetricsResponses, GetMetricsErrors, ThrowOnError>({ url: '/metrics', ...options });
 

@@ -2113,11 +2113,32 @@ export type WsError = {
 };
 
 export type Health = {
-    status: 'ok' | 'degraded' | 'down';
+    status: 'healthy' | 'degraded' | 'down';
+    /**
+     * Time of the answer.
+     */
+    timestamp: string;
     version: string;
+    database: Connection;
+    redis: Connection;
+    mqtt: Connection;
     uptime_seconds: number;
     dependencies: Array<Dependency>;
 };
+
+/**
+ * Whether the service is there, in one word for simple checks; `dependencies` has the details. A service whose work is
+ * done in this process, such as Redis without `REDIS_URL`, is `connected` as long as that works.
+ *
+ */
+export const Connection = { CONNECTED: 'connected', DISCONNECTED: 'disconnected' } as const;
+
+/**
+ * Whether the service is there, in one word for simple checks; `dependencies` has the details. A service whose work is
+ * done in this process, such as Redis without `REDIS_URL`, is `connected` as long as that works.
+ *
+ */
+export type Connection = typeof Connection[keyof typeof Connection];
 
 export type Dependency = {
     /**
@@ -5962,7 +5983,7 @@ export type GetHealthError = GetHealthErrors[keyof GetHealthErrors];
 
 export type GetHealthResponses = {
     /**
-     * Everything it needs works (`ok`), or something it can do without does not (`degraded`).
+     * Everything it needs works (`healthy`), or something it can do without does not (`degraded`).
      */
     200: Health;
 };
