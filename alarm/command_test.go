@@ -106,7 +106,7 @@ func TestExplainSaysWhatWaits(t *testing.T) {
 	if got, want := e.Why[len(e.Why)-1], "Level high is breached since 2026-03-02T00:01:00Z and is raised at 2026-03-02T00:06:00Z if that lasts."; got != want {
 		t.Errorf("got %q want %q", got, want)
 	}
-	if e = Explain(r, New(r, epoch), epoch); e.Why[1] != "Sensor 7 has sent nothing yet." {
+	if e = Explain(r, New(r, epoch), epoch); e.Why[1] != "No reading of sensor 7 is stored." {
 		t.Errorf("got %q", e.Why)
 	}
 }

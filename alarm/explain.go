@@ -27,7 +27,24 @@ type Input struct {
 	At       *time.Time `json:"at,omitempty"` // nil: there has been no reading
 	Value    *float64   `json:"value,omitempty"`
 	Quality  Quality    `json:"quality"`
-	Compared bool       `json:"compared"` // its quality lets it be compared with limits
+	Compared bool       `json:"compared"` // its quality and age let it be compared with limits
+
+	behind time.Duration // how much older it is than the newest of all inputs
+	tooOld bool          // it is older than the rule admits
+}
+
+// longBehind is how much older than the others a reading is that is worth a sentence.
+const longBehind = 5 * time.Minute
+
+// maxAge is how much older than the newest reading another one may be; 0 is any age.
+func (r *Rule) maxAge() Duration {
+	switch {
+	case r.Deviation != nil:
+		return r.Deviation.MaxAge
+	case r.Expression != nil:
+		return r.Expression.MaxAge
+	}
+	return 0
 }
 
 // Timer is a delay that runs. One that has too few readings yet has no Due.
@@ -49,11 +66,13 @@ func Explain(r *Rule, s State, now time.Time) Explanation {
 	if s.Active || s.Latched || s.Unacked {
 		e.Level, e.Severity = s.Level, s.Severity
 	}
+	newest, _ := s.newest()
 	for _, id := range r.Sensors() {
 		in := Input{SensorID: id}
 		if x, seen := s.seen(r, id); seen {
 			at := x.At
-			in.At, in.Quality, in.Compared = &at, x.Quality, r.comparable(x)
+			in.behind, in.tooOld = newest.At.Sub(at), tooOld(at, newest.At, r.maxAge())
+			in.At, in.Quality, in.Compared = &at, x.Quality, r.comparable(x) && !in.tooOld
 			if finite(x.Value) && !x.bad() {
 				v := x.Value
 				in.Value = &v
@@ -160,11 +179,19 @@ func (j *journal) why(e *Explanation) []string {
 	for _, in := range e.Inputs {
 		switch {
 		case in.At == nil:
-			say("Sensor %d has sent nothing yet.", in.SensorID)
+			say("No reading of sensor %d is stored.", in.SensorID)
+		case in.tooOld:
+			say("The newest reading of sensor %d, of %s, is stale: it is %s older than the newest of the rule's sensors, and max_age_ms admits %s. "+
+				"Until it sends again the alarm stays as it is.",
+				in.SensorID, when(*in.At), formatDuration(in.behind.Round(time.Second)), formatDuration(time.Duration(r.maxAge())))
 		case !in.Compared && r.Kind != BadQuality && r.Kind != NoData:
 			say("The newest reading of sensor %d, of %s, is not compared, since its quality is not good enough; what it leaves unknown changes nothing.", in.SensorID, when(*in.At))
 		case in.Value != nil:
 			say("The newest reading of sensor %d, of %s, is %s.", in.SensorID, when(*in.At), FormatNumber(*in.Value))
+			if in.behind > longBehind {
+				say("It is %s older than the newest of the rule's sensors, and used all the same, since the rule has no max_age_ms that excludes it.",
+					formatDuration(in.behind.Round(time.Second)))
+			}
 		}
 	}
 	for _, t := range e.Timers {

@@ -117,6 +117,15 @@ func same(a, b [2]Wait) bool {
 	return true
 }
 
+// ReadingID names a stored reading.
+type ReadingID struct {
+	SensorID  int64     `json:"sensor_id"`
+	Timestamp time.Time `json:"timestamp"`
+}
+
+// id is the reading that x was made of.
+func (s Sample) id() ReadingID { return ReadingID{s.SensorID, s.At.Add(max(s.Skew, 0))} }
+
 // Shelf is an alarm's being put aside. The zero Shelf is none.
 type Shelf struct {
 	Until   time.Time `json:"until,omitzero"`
@@ -150,6 +159,7 @@ type State struct {
 
 	Began     time.Time `json:"began"`               // when the rule began to be watched
 	RaisedAt  time.Time `json:"raised_at,omitzero"`  // of the occurrence
+	RaisedBy  ReadingID `json:"raised_by,omitzero"`  // the newest reading when it was raised or escalated; zero: silence did it
 	ClearedAt time.Time `json:"cleared_at,omitzero"` // of the occurrence, zero while Active
 	AckedAt   time.Time `json:"acked_at,omitzero"`   // of the newest acknowledgement of the occurrence
 	Clock     time.Time `json:"clock,omitzero"`      // how far the schedule has been followed

@@ -203,6 +203,10 @@ func (j *journal) raise(w Wait, at time.Time, v float64) {
 	}
 	s.Unacked = true
 	s.Level, s.Severity = w.Level, j.r.severity(w.Level)
+	s.RaisedBy = ReadingID{}
+	if x, seen := s.newest(); seen && j.r.Kind != NoData {
+		s.RaisedBy = x.id()
+	}
 	for i := range s.Rise {
 		if w.Level.covers(s.Rise[i].Level) {
 			s.Rise[i] = Wait{}

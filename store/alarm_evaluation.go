@@ -32,6 +32,25 @@ func (m *steps) judge(id int64, why string, now time.Time) error {
 	return nil
 }
 
+// judgeLatest judges the alarms that look at a sensor, some of whose readings were deleted, on the newest that is left, however
+// old it is. alarms are these and those that they suppress.
+func judgeLatest(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, sensor int64, alarms []int64) error {
+	now := time.Now()
+	m, err := lockAlarms(ctx, tx, rules, alarms, false, now)
+	if err != nil {
+		return err
+	}
+	for _, id := range rules.bySensor[sensor] {
+		if p := m.alarms[id]; p == nil || p.rule.Kind == alarm.NoData { // a deletion is no silence
+			continue
+		}
+		if err := m.judge(id, "judged after readings were deleted", now); err != nil {
+			return err
+		}
+	}
+	return m.write(ctx, tx)
+}
+
 // currentSensors returns those of sensors whose newest reading is not stale at now: it is at most 5 minutes old, or twice as
 // old as the reading before it was then, but never more than 2 days.
 func currentSensors(ctx context.Context, tx *sqlx.Tx, sensors []int64, now time.Time) ([]int64, error) {

@@ -3,6 +3,7 @@ package store_test
 import (
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -167,4 +168,47 @@ func TestChangedSilence_IsCountedFromTheLastReading(t *testing.T) {
 	const changed = " judged when the rule was changed"
 	wantSaid(t, s, "rule_changed 30 -", "raised 30 -"+changed, "rule_changed 31 -", "cleared 31 -"+changed,
 		"rule_changed 32 -", "raised 35 -")
+}
+
+func TestDeletedReadings_AlarmsAreJudgedOnWhatIsLeft(t *testing.T) {
+	s := open(t)
+	g := addGateway(t, s, "g")
+	addSensor(t, s, g.ID, "a")
+	addSensor(t, s, g.ID, "b")
+	a := addAlarm(t, s, highRule(1))
+	both := alarm.Rule{SensorID: 2, Name: "both", Kind: alarm.Expressed, Severity: alarm.Major}
+	both.Expression = &alarm.Expression{Text: "a > 80 and b > 0", Inputs: map[string]int64{"a": 1, "b": 2}}
+	addAlarm(t, s, both)
+	write(t, s, reading(1, -60*48, 20), reading(2, 0, 1), reading(1, 1, 90), reading(1, 2, 91))
+	erase := func(from, to int) {
+		t.Helper()
+		at := func(m int) time.Time { return noon.Add(time.Duration(m) * time.Minute) }
+		_, err := s.DeleteReadings(t.Context(), 1, at(from), at(to), false)
+		ok(t, err)
+	}
+	why := func() string {
+		t.Helper()
+		e, err := s.ExplainAlarm(t.Context(), a.ID, noon.Add(time.Hour))
+		ok(t, err)
+		return fmt.Sprint(e.Why)
+	}
+	gone := "The reading of sensor 1 of 2026-03-04T12:01:00Z that raised it is not stored any more: it was deleted, or its retention is over."
+	if strings.Contains(why(), gone) {
+		t.Errorf("before: got %s", why())
+	}
+	erase(1, 2) // 91 is left
+	if !strings.Contains(why(), gone) || len(journal(t, s)) != 2 {
+		t.Errorf("got %s, %q", why(), journal(t, s))
+	}
+	erase(-60, 60) // 20 is left
+	const deleted = " judged after readings were deleted"
+	if got := said(t, s); len(got) != 4 || !strings.HasPrefix(got[2], "cleared") || !strings.HasSuffix(got[2], "20"+deleted) ||
+		!strings.HasPrefix(got[3], "cleared") || !strings.HasSuffix(got[3], deleted) {
+		t.Errorf("events: got %q", got)
+	}
+	write(t, s, reading(1, 30, 95))
+	erase(-60*24*30, 60) // none is left: it stands
+	if got := journal(t, s); len(got) != 6 || !strings.Contains(why(), "No reading of sensor 1 is stored.") {
+		t.Errorf("got %q, %s", got, why())
+	}
 }

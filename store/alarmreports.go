@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"slices"
 	"time"
@@ -99,7 +100,19 @@ func (s *Store) ExplainAlarm(ctx context.Context, id int64, now time.Time) (alar
 	for _, x := range latest {
 		state = state.Saw(r, sample(x))
 	}
-	return alarm.Explain(r, state, now.UTC()), nil
+	e := alarm.Explain(r, state, now.UTC())
+	if by := state.RaisedBy; by.SensorID != 0 && (state.Active || state.Latched || state.Unacked) {
+		var stored bool
+		const q = `SELECT EXISTS (SELECT FROM sensor_data WHERE sensor_id = $1 AND timestamp = $2)`
+		if err := s.api.GetContext(ctx, &stored, q, by.SensorID, by.Timestamp); err != nil {
+			return alarm.Explanation{}, explain("alarm", err)
+		}
+		if !stored {
+			e.Why = append(e.Why, fmt.Sprintf("The reading of sensor %d of %s that raised it is not stored any more: it was deleted, "+
+				"or its retention is over.", by.SensorID, by.Timestamp.UTC().Format(time.RFC3339Nano)))
+		}
+	}
+	return e, nil
 }
 
 // AlarmKPI measures the alarm system in [from, to) against EEMUA 191.

@@ -21,7 +21,8 @@ type DataDeletion struct {
 const deletedAtOnce = 20_000
 
 // DeleteReadings deletes the readings of sensor in [start, end), for good, and moves its latest back to the newest that is left. It
-// takes some to a transaction, the newest first: what it has deleted when it fails is deleted. With dryRun nothing is changed.
+// takes some to a transaction, the newest first: what it has deleted when it fails is deleted. Alarms that look at the sensor are judged
+// on the newest that is left. With dryRun nothing is changed.
 func (s *Store) DeleteReadings(ctx context.Context, sensor int64, start, end time.Time, dryRun bool) (DataDeletion, error) {
 	var d DataDeletion
 	if dryRun {
@@ -30,8 +31,8 @@ func (s *Store) DeleteReadings(ctx context.Context, sensor int64, start, end tim
 	}
 	for {
 		var some DataDeletion
-		err := tx(ctx, s.ingest, func(tx *sqlx.Tx) (err error) {
-			some, err = s.deleteSome(ctx, tx, sensor, start, end)
+		err := s.withRules(ctx, s.ingest, func(tx *sqlx.Tx, rules *ruleSet) (err error) {
+			some, err = s.deleteSome(ctx, tx, rules, sensor, start, end)
 			return err
 		})
 		if err != nil || some.Readings == 0 {
@@ -63,8 +64,10 @@ func (s *Store) countReadings(ctx context.Context, sensor int64, start, end time
 	return d, err
 }
 
-// deleteSome deletes the newest readings of sensor in [start, end): those of one day, and deletedAtOnce at most.
-func (s *Store) deleteSome(ctx context.Context, tx *sqlx.Tx, sensor int64, start, end time.Time) (d DataDeletion, err error) {
+// deleteSome deletes the newest readings of sensor in [start, end): those of one day, and deletedAtOnce at most. When it is done
+// with the range, alarms by the rules are judged on what is left.
+func (s *Store) deleteSome(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, sensor int64, start, end time.Time) (d DataDeletion, err error) {
+	first := start
 	spans, err := s.spans(ctx, tx, start, end, newestFirst)
 	if err != nil {
 		return d, err
@@ -106,6 +109,10 @@ func (s *Store) deleteSome(ctx context.Context, tx *sqlx.Tx, sensor int64, start
 		return d, err
 	}
 	// Whoever has stored or deleted something of this sensor locks its latest behind that, as we do: the last one sees all of it.
+	alarms := rules.with(rules.bySensor[sensor])
+	if _, err := lockLatest(ctx, tx, append(rules.sensors(alarms), sensor), false); err != nil {
+		return d, err
+	}
 	var latest time.Time
 	err = tx.GetContext(ctx, &latest, `SELECT timestamp FROM latest WHERE sensor_id = $1 FOR UPDATE`, sensor)
 	switch {
@@ -114,7 +121,15 @@ func (s *Store) deleteSome(ctx context.Context, tx *sqlx.Tx, sensor int64, start
 	case err != nil || latest.Before(*d.First) || latest.After(*d.Last):
 		return d, err
 	}
-	return d, s.moveLatestBack(ctx, tx, []int64{sensor}, *d.Last)
+	if err := s.moveLatestBack(ctx, tx, []int64{sensor}, *d.Last); err != nil || len(alarms) == 0 {
+		return d, err
+	}
+	var more bool // to be deleted by the next transaction
+	const q = `SELECT EXISTS (SELECT FROM latest WHERE sensor_id = $1 AND timestamp >= $2)`
+	if err := tx.GetContext(ctx, &more, q, sensor, first); err != nil || more {
+		return d, err
+	}
+	return d, judgeLatest(ctx, tx, rules, sensor, alarms)
 }
 
 // moveLatestBack makes the newest reading that each of sensors still has from until or before its latest. When that one was

@@ -243,7 +243,8 @@ func (s *Store) thinSensor(ctx context.Context, sensor int64, p *partition, now 
 		if err := tx.GetContext(ctx, &expired, q, p.End, now, sensor); err != nil || !expired {
 			return err
 		}
-		d, err := s.deleteSome(ctx, tx, sensor, p.Start, p.End)
+		var none ruleSet // alarms stay as they are: what is too old to be kept says nothing of now
+		d, err := s.deleteSome(ctx, tx, &none, sensor, p.Start, p.End)
 		readings = d.Readings
 		return err
 	})

@@ -1575,10 +1575,14 @@ type AlarmEventKind string
 
 // AlarmExplanation defines model for AlarmExplanation.
 type AlarmExplanation struct {
-	At         time.Time                 `json:"at"`
-	Inputs     []AlarmExplanation_Inputs `json:"inputs"`
-	Level      string                    `json:"level"`
-	Occurrence int64                     `json:"occurrence"`
+	At time.Time `json:"at"`
+
+	// Inputs The newest reading of each sensor of the rule.
+	Inputs []AlarmExplanation_Inputs `json:"inputs"`
+
+	// Level The limit, such as high_high; empty when nothing stands.
+	Level      string `json:"level"`
+	Occurrence int64  `json:"occurrence"`
 
 	// Process The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
 	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
@@ -1601,8 +1605,11 @@ type AlarmExplanation struct {
 
 // AlarmExplanation_Inputs defines model for AlarmExplanation.Inputs.
 type AlarmExplanation_Inputs struct {
-	At       nullable.Nullable[time.Time] `json:"at"`
-	Compared bool                         `json:"compared"`
+	// At Null when no reading is stored.
+	At nullable.Nullable[time.Time] `json:"at"`
+
+	// Compared Its quality, and its age by `max_age_ms`, let it be compared.
+	Compared bool `json:"compared"`
 
 	// Quality How far a value can be trusted, as in OPC UA.
 	Quality Quality `json:"quality"`
@@ -1614,8 +1621,10 @@ type AlarmExplanation_Inputs struct {
 
 // AlarmExplanation_Timers defines model for AlarmExplanation.Timers.
 type AlarmExplanation_Timers struct {
-	Due     nullable.Nullable[time.Time] `json:"due"`
-	Level   string                       `json:"level"`
+	Due   nullable.Nullable[time.Time] `json:"due"`
+	Level string                       `json:"level"`
+
+	// Name on_delay, off_delay, no_data, shelf, realarm or schedule.
 	Name    string                       `json:"name"`
 	Samples int                          `json:"samples"`
 	Since   nullable.Nullable[time.Time] `json:"since"`

@@ -1575,10 +1575,14 @@ type AlarmEventKind string
 
 // AlarmExplanation defines model for AlarmExplanation.
 type AlarmExplanation struct {
-	At         time.Time                 `json:"at"`
-	Inputs     []AlarmExplanation_Inputs `json:"inputs"`
-	Level      string                    `json:"level"`
-	Occurrence int64                     `json:"occurrence"`
+	At time.Time `json:"at"`
+
+	// Inputs The newest reading of each sensor of the rule.
+	Inputs []AlarmExplanation_Inputs `json:"inputs"`
+
+	// Level The limit, such as high_high; empty when nothing stands.
+	Level      string `json:"level"`
+	Occurrence int64  `json:"occurrence"`
 
 	// Process The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
 	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
@@ -1601,8 +1605,11 @@ type AlarmExplanation struct {
 
 // AlarmExplanation_Inputs defines model for AlarmExplanation.Inputs.
 type AlarmExplanation_Inputs struct {
-	At       nullable.Nullable[time.Time] `json:"at"`
-	Compared bool                         `json:"compared"`
+	// At Null when no reading is stored.
+	At nullable.Nullable[time.Time] `json:"at"`
+
+	// Compared Its quality, and its age by `max_age_ms`, let it be compared.
+	Compared bool `json:"compared"`
 
 	// Quality How far a value can be trusted, as in OPC UA.
 	Quality Quality `json:"quality"`
@@ -1614,8 +1621,10 @@ type AlarmExplanation_Inputs struct {
 
 // AlarmExplanation_Timers defines model for AlarmExplanation.Timers.
 type AlarmExplanation_Timers struct {
-	Due     nullable.Nullable[time.Time] `json:"due"`
-	Level   string                       `json:"level"`
+	Due   nullable.Nullable[time.Time] `json:"due"`
+	Level string                       `json:"level"`
+
+	// Name on_delay, off_delay, no_data, shelf, realarm or schedule.
 	Name    string                       `json:"name"`
 	Samples int                          `json:"samples"`
 	Since   nullable.Nullable[time.Time] `json:"since"`
@@ -5293,7 +5302,8 @@ type ClientInterface interface {
 
 	// ExplainAlarm Why an alarm is as it is
 	//
-	// What it looks at, what it waits for, and the reasons in sentences.
+	// What it looks at, what it waits for, and the reasons in sentences: also that it rests, that an input is stale, or that the reading that
+	// raised it was deleted.
 	//
 	// Corresponds with GET /api/alarms/{id}/explain (the `ExplainAlarm` operationId).
 	ExplainAlarm(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5480,7 +5490,8 @@ type ClientInterface interface {
 	// DeleteData Delete readings
 	//
 	// Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading becomes the newest that is left;
-	// its `received_at` is then the reading's own time. With `dry_run=true` nothing is changed, and the answer says what would go.
+	// its `received_at` is then the reading's own time. Alarms that look at the sensor, but for `no_data`, are then judged on what is left, however
+	// old it is; when nothing is left they stay as they are. With `dry_run=true` nothing is changed, and the answer says what would go.
 	// A large range goes a day at a time: when it is cut off, what was deleted is deleted, and the same request goes on.
 	//
 	// Corresponds with DELETE /api/data (the `DeleteData` operationId).
@@ -6499,7 +6510,8 @@ func (c *Client) ListEventsOfAlarm(ctx context.Context, id IDParameter, params *
 
 // ExplainAlarm Why an alarm is as it is
 //
-// What it looks at, what it waits for, and the reasons in sentences.
+// What it looks at, what it waits for, and the reasons in sentences: also that it rests, that an input is stale, or that the reading that
+// raised it was deleted.
 //
 // Corresponds with GET /api/alarms/{id}/explain (the `ExplainAlarm` operationId).
 func (c *Client) ExplainAlarm(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6886,7 +6898,8 @@ func (c *Client) Refresh(ctx context.Context, body RefreshJSONRequestBody, reqEd
 // DeleteData Delete readings
 //
 // Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading becomes the newest that is left;
-// its `received_at` is then the reading's own time. With `dry_run=true` nothing is changed, and the answer says what would go.
+// its `received_at` is then the reading's own time. Alarms that look at the sensor, but for `no_data`, are then judged on what is left, however
+// old it is; when nothing is left they stay as they are. With `dry_run=true` nothing is changed, and the answer says what would go.
 // A large range goes a day at a time: when it is cut off, what was deleted is deleted, and the same request goes on.
 //
 // Corresponds with DELETE /api/data (the `DeleteData` operationId).
@@ -13041,7 +13054,8 @@ type ClientWithResponsesInterface interface {
 
 	// ExplainAlarmWithResponse Why an alarm is as it is
 	//
-	// What it looks at, what it waits for, and the reasons in sentences.
+	// What it looks at, what it waits for, and the reasons in sentences: also that it rests, that an input is stale, or that the reading that
+	// raised it was deleted.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13234,7 +13248,8 @@ type ClientWithResponsesInterface interface {
 	// DeleteDataWithResponse Delete readings
 	//
 	// Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading becomes the newest that is left;
-	// its `received_at` is then the reading's own time. With `dry_run=true` nothing is changed, and the answer says what would go.
+	// its `received_at` is then the reading's own time. Alarms that look at the sensor, but for `no_data`, are then judged on what is left, however
+	// old it is; when nothing is left they stay as they are. With `dry_run=true` nothing is changed, and the answer says what would go.
 	// A large range goes a day at a time: when it is cut off, what was deleted is deleted, and the same request goes on.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -20665,7 +20680,8 @@ func (c *ClientWithResponses) ListEventsOfAlarmWithResponse(ctx context.Context,
 
 // ExplainAlarmWithResponse Why an alarm is as it is
 //
-// What it looks at, what it waits for, and the reasons in sentences.
+// What it looks at, what it waits for, and the reasons in sentences: also that it rests, that an input is stale, or that the reading that
+// raised it was deleted.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20978,7 +20994,8 @@ func (c *ClientWithResponses) RefreshWithResponse(ctx context.Context, body Refr
 // DeleteDataWithResponse Delete readings
 //
 // Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading becomes the newest that is left;
-// its `received_at` is then the reading's own time. With `dry_run=true` nothing is changed, and the answer says what would go.
+// its `received_at` is then the reading's own time. Alarms that look at the sensor, but for `no_data`, are then judged on what is left, however
+// old it is; when nothing is left they stay as they are. With `dry_run=true` nothing is changed, and the answer says what would go.
 // A large range goes a day at a time: when it is cut off, what was deleted is deleted, and the same request goes on.
 //
 // Returns a wrapper object for the known response body format(s).

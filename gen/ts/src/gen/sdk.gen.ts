@@ -342,7 +342,8 @@ export const updateSensor = <ThrowOnError extends boolean = false>(options: Opti
  * Delete readings
  *
  * Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading becomes the newest that is left;
- * its `received_at` is then the reading's own time. With `dry_run=true` nothing is changed, and the answer says what would go.
+ * its `received_at` is then the reading's own time. Alarms that look at the sensor, but for `no_data`, are then judged on what is left, however
+ * old it is; when nothing is left they stay as they are. With `dry_run=true` nothing is changed, and the answer says what would go.
  * A large range goes a day at a time: when it is cut off, what was deleted is deleted, and the same request goes on.
  *
  */
@@ -1057,7 +1058,9 @@ export const listEventsOfAlarm = <ThrowOnError extends boolean = false>(options:
 /**
  * Why an alarm is as it is
  *
- * What it looks at, what it waits for, and the reasons in sentences.
+ * What it looks at, what it waits for, and the reasons in sentences: also that it rests, that an input is stale, or that the reading that
+ * raised it was deleted.
+ *
  */
 export const explainAlarm = <ThrowOnError extends boolean = false>(options: Options<ExplainAlarmData, ThrowOnError>) => (options.client ?? client).get<ExplainAlarmResponses, ExplainAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],

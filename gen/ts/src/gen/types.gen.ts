@@ -1409,16 +1409,31 @@ export type AlarmExplanation = {
     state: AlarmPhase;
     process: AlarmPhase;
     occurrence: number;
+    /**
+     * The limit, such as high_high; empty when nothing stands.
+     */
     level: string;
     severity: Severity;
+    /**
+     * The newest reading of each sensor of the rule.
+     */
     inputs: Array<{
         sensor_id: Id;
+        /**
+         * Null when no reading is stored.
+         */
         at: string | null;
         value: number | null;
         quality: Quality;
+        /**
+         * Its quality, and its age by `max_age_ms`, let it be compared.
+         */
         compared: boolean;
     }>;
     timers: Array<{
+        /**
+         * on_delay, off_delay, no_data, shelf, realarm or schedule.
+         */
         name: string;
         level: string;
         since: string | null;
