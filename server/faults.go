@@ -46,10 +46,10 @@ func checkString(text string, schema *openapi3.Schema) (canonical, reason string
 	}
 	t, err := rfc3339.Parse(text)
 	switch {
-	case errors.Is(err, rfc3339.ErrYear):
-		return text, err.Error()
-	case err != nil:
+	case errors.Is(err, rfc3339.ErrSyntax):
 		return text, err.Error() + ", with %2B for + in a URL"
+	case err != nil:
+		return text, err.Error()
 	}
 	return string(appendTime(nil, t)), ""
 }

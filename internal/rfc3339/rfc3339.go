@@ -1,6 +1,6 @@
 // Package rfc3339 parses the timestamps that clients send, in bodies, queries, cursors and MQTT
 // payloads alike. [time.Parse] is no substitute: it accepts offsets of a day, a comma before the
-// fraction and an hour of one digit, and it refuses lower-case letters and leap seconds.
+// fraction and an hour of one digit, and it refuses lower-case letters.
 package rfc3339
 
 import (
@@ -14,14 +14,16 @@ var (
 		"or 2026-01-02T04:04:05+01:00")
 	// ErrYear reports an instant that cannot be written with a year of four digits in UTC.
 	ErrYear = errors.New("is not in the years 1 to 9999")
+	// ErrLeapSecond reports a leap second. Stored as the second before or after it, a reading would
+	// take the place of that second's own.
+	ErrLeapSecond = errors.New("is a leap second, which cannot be stored; send the second before or after it")
 )
 
 // Parse parses a date-time as defined in RFC 3339, section 5.6, and returns it in UTC, truncated
 // to microseconds, the resolution of the database. It does not keep s.
 //
-// The letters T and Z may be lower case, and offsets run from -23:59 to +23:59. A leap second is
-// accepted where one can occur, at 23:59:60 UTC on the last day of a month, and stands for the
-// first second of the next day, as in POSIX and PostgreSQL.
+// The letters T and Z may be lower case, and offsets run from -23:59 to +23:59. A leap second,
+// 23:59:60 UTC on the last day of a month, is ErrLeapSecond.
 func Parse(s string) (time.Time, error) {
 	const seconds = "2006-01-02T15:04:05"
 	if len(s) <= len(seconds) || s[4] != '-' || s[7] != '-' || s[10]|0x20 != 't' ||
@@ -46,8 +48,11 @@ func Parse(s string) (time.Time, error) {
 	}
 	t := time.Date(year, time.Month(month), day, hour, minute, second, micros*1000, time.UTC)
 	t = t.Add(-offset)
-	if second == 60 && (t.Day() != 1 || t.Hour() != 0 || t.Minute() != 0) {
-		return time.Time{}, ErrSyntax
+	if second == 60 {
+		if t.Day() != 1 || t.Hour() != 0 || t.Minute() != 0 {
+			return time.Time{}, ErrSyntax
+		}
+		return time.Time{}, ErrLeapSecond
 	}
 	if t.Year() < 1 || t.Year() > 9999 {
 		return time.Time{}, ErrYear
