@@ -125,8 +125,16 @@ func (s *Server) checkSensors(ctx context.Context, ids []int64) error {
 // WriteData answers POST /api/data.
 func (s *Server) WriteData(ctx context.Context, req api.WriteDataRequestObject) (api.WriteDataResponseObject, error) {
 	written, replayed, err := once(ctx, s, req.Params.IdempotencyKey, req.Body, func(ctx context.Context) (api.DataWritten, error) {
+		sensors, err := s.sensorsOf(ctx, req.Body.Readings)
+		if err != nil {
+			return api.DataWritten{}, err
+		}
 		now := time.Now()
-		results, err := s.write(ctx, each(req.Body.Readings, func(r api.ReadingWrite) store.Reading { return readingOf(r, now) }))
+		list := each(req.Body.Readings, func(r api.ReadingWrite) store.Reading { return readingOf(r, now) })
+		for i := range list {
+			list[i].SensorID = sensors[i]
+		}
+		results, err := s.write(ctx, list)
 		return writtenJSON(results), err
 	})
 	if err != nil {
@@ -137,6 +145,43 @@ func (s *Server) WriteData(ctx context.Context, req api.WriteDataRequestObject) 
 		res.Headers.IdempotencyReplayed = &replayed
 	}
 	return res, nil
+}
+
+// sensorsOf returns the id of each reading's sensor; 0 where its gateway has no such sensor.
+func (s *Server) sensorsOf(ctx context.Context, list []api.ReadingWrite) ([]int64, error) {
+	refs := make([]store.Ref, len(list))
+	named := make([]store.Ref, 0, len(list))
+	ids := make([]int64, len(list))
+	var faults faults
+	for i, r := range list {
+		ids[i], refs[i] = r.SensorID, store.Ref{Gateway: orZero(r.Gateway), Sensor: orZero(r.Sensor)}
+		switch field := fmt.Sprintf("readings[%d].", i); {
+		case ids[i] != 0 && refs[i] != store.Ref{}:
+			faults.add(field+"sensor_id", "cannot be given together with gateway and sensor; leave one of them out")
+		case ids[i] != 0:
+		case refs[i].Gateway == "" && refs[i].Sensor == "":
+			faults.add(field+"sensor_id", "is missing; give it, or gateway and sensor")
+		case refs[i].Gateway == "":
+			faults.add(field+"gateway", "is missing; sensor needs it")
+		case refs[i].Sensor == "":
+			faults.add(field+"sensor", "is missing; gateway needs it")
+		default:
+			named = append(named, refs[i])
+		}
+		if faults.full() {
+			break
+		}
+	}
+	if err := faults.problem(); err != nil || len(named) == 0 {
+		return ids, err
+	}
+	points, err := s.store.Points(ctx, named)
+	for i, ref := range refs {
+		if p := points[ref]; ids[i] == 0 && p.OwnerID == p.GatewayID {
+			ids[i] = p.SensorID
+		}
+	}
+	return ids, err
 }
 
 func writtenJSON(results []store.Result) api.DataWritten {
@@ -160,7 +205,7 @@ func writtenJSON(results []store.Result) api.DataWritten {
 func readingOf(r api.ReadingWrite, now time.Time) store.Reading {
 	code := uint32(orZero(r.StatusCode))
 	out := store.Reading{
-		SensorID: r.SensorID, Timestamp: now, Received: now, Value: math.NaN(), Quality: min(store.Quality(code>>30), store.Bad), StatusCode: code,
+		Timestamp: now, Received: now, Value: math.NaN(), Quality: min(store.Quality(code>>30), store.Bad), StatusCode: code,
 	}
 	if r.Timestamp != nil {
 		out.Timestamp = *r.Timestamp

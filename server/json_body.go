@@ -10,6 +10,9 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/oei-ms/oei-ms/internal/readingjson"
+	"github.com/oei-ms/oei-ms/internal/rfc3339"
 )
 
 // maxLevels is how deep a JSON body may be nested.
@@ -24,7 +27,7 @@ var errStop = errors.New("checked enough")
 // store (NUL, numbers beyond a float64).
 //
 // It also writes the body again as the generated code can decode it: integers without fraction
-// or exponent, timestamps in UTC.
+// or exponent, timestamps as texts in UTC.
 type jsonBody struct {
 	ctx    context.Context
 	in     *jsontext.Decoder
@@ -94,6 +97,17 @@ func (b *jsonBody) value(schema *openapi3.Schema) error {
 	kind := t.Kind()
 	if schema == nil {
 		return b.anything(t)
+	}
+	if isInstant(schema) {
+		if kind == '0' {
+			at, err := readingjson.Time(t.String())
+			if err != nil {
+				return b.fault(b.here(), strings.TrimPrefix(err.Error(), t.String()+" "))
+			}
+			b.out, _ = jsontext.AppendQuote(b.out, rfc3339.Format(at))
+			return nil
+		}
+		schema = schema.OneOf[0].Value
 	}
 	switch {
 	case kind == 'n' && schema.Nullable:
@@ -195,7 +209,11 @@ func (b *jsonBody) member(name string, schema *openapi3.Schema) error {
 	case others.Schema != nil:
 		return b.value(others.Schema.Value)
 	case others.Has != nil && !*others.Has:
-		if err := b.fault(b.here(), "is not known here"); err != nil {
+		reason := "is not known here"
+		if meant := readingjson.Meant(name); schema.Properties[meant] != nil {
+			reason += "; write " + meant
+		}
+		if err := b.fault(b.here(), reason); err != nil {
 			return err
 		}
 	}
@@ -319,12 +337,20 @@ func below(field, name string) string {
 	return field + "." + member(name)
 }
 
+// isInstant tells whether a schema takes a timestamp as a text or as milliseconds since 1970.
+func isInstant(s *openapi3.Schema) bool {
+	return len(s.OneOf) == 2 && s.OneOf[0].Value.Format == "date-time" && s.OneOf[1].Value.Type.Is(openapi3.TypeInteger)
+}
+
 // canCheck fails on a schema of a body that jsonBody does not understand.
 func canCheck(ref *openapi3.SchemaRef) error {
 	if ref == nil {
 		return nil
 	}
 	s := ref.Value
+	if isInstant(s) {
+		return canCheck(s.OneOf[0])
+	}
 	composed := len(s.OneOf)+len(s.AnyOf)+len(s.AllOf) > 0 || s.Not != nil
 	if composed || len(s.Type.Slice()) != 1 || s.MinProps > 1 || len(s.Required) > 64 {
 		return errors.New("its schema has keywords that bodies are not checked for")

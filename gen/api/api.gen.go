@@ -2897,18 +2897,29 @@ type Reading struct {
 	Value nullable.Nullable[float64] `json:"value"`
 }
 
-// ReadingWrite defines model for ReadingWrite.
+// ReadingWrite A reading of the sensor `sensor_id`, or of the sensor that `gateway` and `sensor` name, as topics of MQTT do; one of both is
+// required. A member that looks like one of these under another name, such as `ts` or `q`, is refused with the name to use.
 type ReadingWrite struct {
+	// Gateway The key or id of the gateway; together with `sensor`.
+	//
+	// Example: press-line-1
+	Gateway *string `json:"gateway,omitempty"`
+
 	// Quality How far a value can be trusted, as in OPC UA.
 	Quality *Quality `json:"quality,omitempty"`
 
-	// SensorID An id given by the server.
-	SensorID ID `json:"sensor_id"`
+	// Sensor The key or id of a sensor of the gateway; together with `gateway`.
+	//
+	// Example: t1
+	Sensor *string `json:"sensor,omitempty"`
+
+	// SensorID The id of the sensor; not together with `gateway` and `sensor`.
+	SensorID int64 `json:"sensor_id,omitempty"`
 
 	// StatusCode The OPC UA status code, when the device gave one or a check here set one.
 	StatusCode *StatusCode `json:"status_code,omitempty"`
 
-	// Timestamp When it was measured; absent means now. Cut to microseconds.
+	// Timestamp When it was measured, as RFC 3339, cut to microseconds, or as whole milliseconds since 1970; absent means now.
 	Timestamp *time.Time `json:"timestamp,omitempty"`
 
 	// Value Null means the device had none; its quality is then bad.

@@ -719,12 +719,28 @@ export type DataWrite = {
     readings: Array<ReadingWrite>;
 };
 
+/**
+ * A reading of the sensor `sensor_id`, or of the sensor that `gateway` and `sensor` name, as topics of MQTT do; one of both is
+ * required. A member that looks like one of these under another name, such as `ts` or `q`, is refused with the name to use.
+ *
+ */
 export type ReadingWrite = {
-    sensor_id: Id;
     /**
-     * When it was measured; absent means now. Cut to microseconds.
+     * The id of the sensor; not together with `gateway` and `sensor`.
      */
-    timestamp?: string;
+    sensor_id?: number;
+    /**
+     * The key or id of the gateway; together with `sensor`.
+     */
+    gateway?: string;
+    /**
+     * The key or id of a sensor of the gateway; together with `gateway`.
+     */
+    sensor?: string;
+    /**
+     * When it was measured, as RFC 3339, cut to microseconds, or as whole milliseconds since 1970; absent means now.
+     */
+    timestamp?: string | number;
     /**
      * Null means the device had none; its quality is then bad.
      */
