@@ -105,7 +105,7 @@ func (p *Pipeline) write(ctx context.Context, jobs []*job) error {
 
 // late says of an error that it is the end of the attempt's time.
 func late(attempt context.Context, err error) error {
-	if context.Cause(attempt) == errLate {
+	if errors.Is(context.Cause(attempt), errLate) {
 		return fmt.Errorf("%w: %w", errLate, err)
 	}
 	return err

@@ -129,6 +129,7 @@ func TestSensorWithManyAlarms_ThatChangeWithEveryReading(t *testing.T) {
 	if b.metric(split) != 1 {
 		t.Error("the message was committed in one transaction")
 	}
+	until(t, "ingest is well again", func() bool { _, err := b.Check(t.Context()); return err == nil })
 }
 
 func TestMessage_TakesABoundedNumberOfEvaluations(t *testing.T) {
@@ -186,6 +187,9 @@ func TestStop_EndsAMessageInParts(t *testing.T) {
 	until(t, "the message is committed in parts", func() bool { return b.metric(split) == 1 })
 	if lag := b.Lag(noon.Add(time.Minute)); lag != time.Minute {
 		t.Errorf("lag: got %v, want that of the message in parts", lag)
+	}
+	if detail, err := b.Check(t.Context()); err == nil { // it was received long ago
+		t.Errorf("health: got %s, want an error", detail)
 	}
 	b.stop()
 	select {
