@@ -97,6 +97,16 @@ func TestRulesOverSeveralSensorsAreWhatSimulationSays(t *testing.T) {
 		}
 		wg.Wait()
 	}
+	for cycle := range 3 { // that every rule raises and clears, whatever was drawn
+		for minute := range 8 {
+			vx, vy := 90., 10.
+			if minute >= 4 {
+				vx, vy = 50, 50
+			}
+			at := 700 + 10*cycle + minute
+			write(t, instances[cycle%2], reading(x.ID, at, vx), reading(y.ID, at, vy))
+		}
+	}
 	for name, r := range rules {
 		got, want := of(t, s, alarms[name]), simulated(t, s, alarms[name], r)
 		if len(want) < 3 {

@@ -25,11 +25,13 @@ func differs(got, want map[int64][]store.Bucket) (store.Bucket, store.Bucket, bo
 			if i < len(w) {
 				b = w[i]
 			}
-			scale := math.Max(math.Abs(b.Max), math.Abs(b.Min)) * float64(b.Usable)
+			size := math.Max(math.Abs(b.Max), math.Abs(b.Min))
+			scale := size * float64(b.Usable)
+			mean := math.Max(b.Max-b.Min, size/1000) // 1e-12 of values far from zero, whose sums are rounded
 			if !a.Start.Equal(b.Start) || !a.End.Equal(b.End) || a.Readings != b.Readings || a.Good != b.Good || a.Usable != b.Usable ||
 				!same(a.Min, b.Min, 0) || !same(a.Max, b.Max, 0) || !same(a.First, b.First, 0) || !same(a.Last, b.Last, 0) ||
 				!a.FirstAt.Equal(b.FirstAt) || !a.LastAt.Equal(b.LastAt) || !same(a.Sum, b.Sum, scale) || !same(a.M2, b.M2, scale*scale) ||
-				!same(a.TimeWeighted, b.TimeWeighted, b.Max-b.Min) || a.Gaps != b.Gaps || a.LongestGap != b.LongestGap {
+				!same(a.TimeWeighted, b.TimeWeighted, mean) || a.Gaps != b.Gaps || a.LongestGap != b.LongestGap {
 				return a, b, true
 			}
 		}
