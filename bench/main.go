@@ -30,7 +30,8 @@ type options struct {
 	rate     int           // messages a second of the paced scenario
 	only     string        // one scenario
 	days     int           // of readings that series asks about
-	years    int           // of readings that years asks about
+	years    int           // of readings that years asks about, one a day
+	dense    int           // years of those that there are a minute
 	data     string        // where series keeps what it has loaded; "": nowhere
 }
 
@@ -43,7 +44,8 @@ func run(ctx context.Context) error {
 	flag.IntVar(&o.rate, "rate", 1000, "messages a second of the paced scenario")
 	flag.StringVar(&o.only, "only", "", "only this scenario: single, poison, batch, paced, copy, relay or external; of push: fanout, slow, frames, dashboards, memory or storm; of alarms: rules or flood; of scale: mosquitto or embedded, also with -1 or -100 for the readings in a message; of series: questions, kept, export, heavy, rollups or compaction")
 	flag.IntVar(&o.days, "days", 30, "of series: how many days of 10 readings a second are loaded")
-	flag.IntVar(&o.years, "years", 10, "of years: how many years of a reading a day, and of 20 a minute, are loaded")
+	flag.IntVar(&o.years, "years", 10, "of years: how many years of a reading a day are loaded")
+	flag.IntVar(&o.dense, "dense", 2, "of years: how many years of 20 readings a minute are loaded")
 	flag.StringVar(&o.data, "data", "", "of series: a directory to keep what is loaded in, and to find it the next time")
 	what := "ingest"
 	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {

@@ -59,8 +59,8 @@ func (c Config) Validate() error {
 	if c.MaxAge < 24*time.Hour {
 		fault("OEI_INGEST_MAX_AGE: %v is too short; use 24h or more", c.MaxAge)
 	}
-	if c.MaxAhead < 0 {
-		fault("OEI_INGEST_MAX_AHEAD: %v is negative; use 0s or more", c.MaxAhead)
+	if c.MaxAhead < 0 || c.MaxAhead > 24*time.Hour {
+		fault("OEI_INGEST_MAX_AHEAD: %v is out of range; use 0s to 24h", c.MaxAhead)
 	}
 	if c.MaxRejections < 1 || c.MaxRejections > 1_000_000 {
 		fault("OEI_INGEST_MAX_REJECTIONS_PER_GATEWAY: %d is out of range; use 1 to 1000000", c.MaxRejections)

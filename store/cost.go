@@ -99,7 +99,7 @@ func (s *Store) cost(ctx context.Context, sensors []int64, start, end time.Time,
 	return of(counted), nil
 }
 
-// countSparse counts the readings in hours that have no rollup, up to LightCost.
+// countSparse counts the readings in hours that have no rollup; LightCost or more when they are that many.
 func (s *Store) countSparse(ctx context.Context, sensors []int64, start, end time.Time) (n int64, err error) {
 	spans, err := s.spansOf(ctx, sensors, &start, &end, whole)
 	for i := 0; i < len(spans) && n < LightCost && err == nil; i++ {
@@ -116,13 +116,16 @@ var sparseQuery = `
 			FROM rollup_1h
 			WHERE sensor_id = ANY ($1::int[]) AND bucket >= date_trunc('hour', $2::timestamptz, 'UTC') AND bucket < $3),
 		gaps AS (` + gapsBetween("SELECT id FROM unnest($1::int[]) AS i (id)", "$2::timestamptz", "$3::timestamptz") + `)
-		SELECT count(*)
-		FROM (
-			SELECT
-			FROM gaps g
-			JOIN sensor_data d ON d.sensor_id = g.sensor_id AND d.timestamp >= g.begin AND d.timestamp < g.until
-			WHERE d.timestamp >= $2 AND d.timestamp < $3
-			LIMIT $4) d`
+		SELECT coalesce(sum(d.n), 0)::bigint
+		FROM gaps g
+		CROSS JOIN LATERAL (
+			SELECT count(*) AS n
+			FROM (
+				SELECT
+				FROM sensor_data
+				WHERE sensor_id = g.sensor_id AND timestamp >= g.begin AND timestamp < g.until AND timestamp >= $2 AND timestamp < $3
+				LIMIT $4) r) d
+		WHERE g.begin < g.until`
 
 // gapsBetween is SQL for the stretches of [start, end) that are between the rows of hours, of each sensor.
 func gapsBetween(sensors, start, end string) string {

@@ -236,8 +236,11 @@ func (g *mergeGroup) copyChanges(ctx context.Context, tx *sqlx.Tx) (n int, err e
 		INSERT INTO ` + mergeTable + ` (timestamp, value, sensor_id, status_code, quality)
 		SELECT d.timestamp, d.value, d.sensor_id, d.status_code, d.quality
 		FROM (SELECT DISTINCT * FROM unnest($1::int[], $2::timestamptz[])) AS c (sensor_id, timestamp)
-		JOIN sensor_data d ON d.sensor_id = c.sensor_id AND d.timestamp = c.timestamp
-		WHERE d.timestamp >= $3 AND d.timestamp < $4`
+		CROSS JOIN LATERAL (
+			SELECT timestamp, value, sensor_id, status_code, quality
+			FROM sensor_data
+			WHERE sensor_id = c.sensor_id AND timestamp = c.timestamp AND timestamp >= $3 AND timestamp < $4
+			LIMIT 1) d` // by the key, not all of the partitions
 	_, err = tx.ExecContext(ctx, add, sensors, times, g.Start, g.End)
 	return len(changes), err
 }

@@ -20,8 +20,8 @@ const (
 	// partitionsAge is for how long the list of partitions may be of use to those who read: what other instances have merged since
 	// makes spans shorter than they need to be, and nothing else.
 	partitionsAge = time.Minute
-	// maxAhead is more than a timestamp can be ahead of the time of receipt, and so of latest.
-	maxAhead = day
+	// maxAhead is more than a timestamp can be ahead of the time of receipt, and so of latest: ingest allows a day.
+	maxAhead = 2 * day
 )
 
 // The bounds of all readings.
