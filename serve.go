@@ -130,7 +130,6 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 		return err
 	}
 	defer l.start("push", hub.Run)()
-	defer l.start("alarms", func(ctx context.Context) error { return sweepAlarms(ctx, st, log) })()
 
 	pipeline := ingest.New(cfg.Ingest, st, announce(hub), log, reg)
 	checks := append(databaseCheck(st, cfg), server.Check{Name: "ingest", Kind: "embedded", Func: pipeline.Check})
@@ -154,6 +153,7 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 		defer l.start("mqtt broker", broker.Run)()
 	}
 	defer l.start("ingest", func(ctx context.Context) error { return pipeline.Run(ctx, drainTime) })()
+	defer l.start("alarms", func(ctx context.Context) error { return sweepAlarms(ctx, st, log) })() // while readings are taken
 	watcher := watch.New(cfg.Watch, st, log)
 	watcher.Lag, watcher.Tell = pipeline.Lag, func(rs []store.Reading, es []store.AlarmEvent) {
 		announce(hub)(ingest.Committed{Readings: rs, Events: es})
@@ -206,28 +206,6 @@ func openDatabase(ctx context.Context, cfg *configs.Config, log *slog.Logger) (d
 		return "", nil, err
 	}
 	return c.DSN(postgres.Database), func() error { return c.Stop(context.WithoutCancel(ctx)) }, nil
-}
-
-// sweepAlarms fires what alarms wait for, as soon as it is due.
-func sweepAlarms(ctx context.Context, st *store.Store, log *slog.Logger) error {
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	failing := false
-	for {
-		_, err := st.SweepAlarms(ctx, time.Now())
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil && !failing {
-			log.WarnContext(ctx, "alarms that wait are not looked at, it is tried again", "error", err)
-		}
-		failing = err != nil
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
 }
 
 // access lets the embedded broker ask the store who may connect.

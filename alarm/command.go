@@ -76,7 +76,10 @@ type Command struct {
 // Apply is the state after a command at now, and what happened. Timers that end by now end before it. On an error, which
 // is a Refusal unless the rule runs away, nothing has changed.
 func Apply(r *Rule, s State, c Command, now time.Time) (State, []Event, error) {
-	j := journal{r: r, s: s}
+	j := journal{r: r, s: s, lag: s.lag()}
+	if c.Kind == Suppress || c.Kind == Unsuppress {
+		j.lag = 1 // they come at the time of a reading, as in Step
+	}
 	if c.Kind != FollowRule { // its timers are the old rule's
 		if err := j.advance(now); err != nil {
 			return s, nil, err

@@ -25,7 +25,7 @@ func (j *journal) evaluate(now time.Time) error {
 	}
 	s.Rise, s.Fall, s.Window = [2]Wait{}, [2]Wait{}, nil
 	if r.Kind == NoData {
-		switch silent := !s.heard().Add(time.Duration(r.NoDataAfter)).After(now); {
+		switch silent := !s.Heard().Add(time.Duration(r.NoDataAfter)).After(now); {
 		case !silent:
 			j.settle(None, Sample{At: now, Value: none})
 		case !s.Active:

@@ -108,7 +108,7 @@ func (j *journal) timers() []Timer {
 		}
 	}
 	if r.Kind == NoData && !s.Active && s.Resting == "" {
-		add("no_data", None, s.heard(), s.heard().Add(time.Duration(r.NoDataAfter)), 0)
+		add("no_data", None, s.Heard(), s.Heard().Add(time.Duration(r.NoDataAfter)), 0)
 	}
 	if !s.Shelf.Until.IsZero() {
 		add("shelf", None, time.Time{}, s.Shelf.Until, 0)

@@ -378,3 +378,74 @@ func TestSimulateIsLive(t *testing.T) {
 		}
 	})
 }
+
+// However readings are batched on their way, and whatever their clock says, live tells what a simulation tells of them, while the clock
+// ticks live between batches. No batch takes longer than the sensor's readings are known to take.
+func TestBatchesTellWhatSimulationTells(t *testing.T) {
+	const longest = 20 // seconds of a batch
+	rapid.Check(t, func(t *rapid.T) {
+		r := drawRule(t)
+		acts := drawActs(t, "read", "read", "read", "bad")
+		acts = acts[:len(acts)-1]
+		slow := time.Duration(rapid.SampledFrom([]int{0, 0, 2, 120, 1e8}).Draw(t, "slow")) * time.Second
+		var live, simulated []Event
+		var series []Sample
+		s := New(r, epoch)
+		now := epoch.Add(slow)
+		sweep := func(to time.Time) {
+			s.Last.Spread = 2*longest*time.Second + time.Second // as the store has it
+			for ticks := rapid.IntRange(0, 3).Draw(t, "ticks"); ticks >= 0 && to.After(now); ticks-- {
+				if now = now.Add(to.Sub(now) / time.Duration(ticks+1)); !now.Before(to) {
+					now = to.Add(-1)
+					ticks = 0
+				}
+				var es []Event
+				var err error
+				if s, es, err = Tick(r, s, now); err != nil {
+					t.Fatal(err)
+				}
+				live = append(live, es...)
+			}
+			now = to
+		}
+		for i := 0; i < len(acts); {
+			n := 1
+			for end := i + rapid.IntRange(1, 10).Draw(t, "batch"); i+n < min(end, len(acts)) && acts[i+n].T-acts[i].T <= longest; n++ {
+			}
+			received := second(acts[i+n-1].T).Add(slow)
+			sweep(received)
+			for _, a := range acts[i : i+n] {
+				x := Sample{SensorID: 7, At: second(a.T), Value: a.V, Skew: second(a.T).Sub(received)}
+				if a.What == "bad" {
+					x.Quality = Bad
+				}
+				var es []Event
+				var err error
+				if s, es, err = Step(r, s, x, received); err != nil {
+					t.Fatal(err)
+				}
+				live = append(live, es...)
+				series = append(series, x)
+			}
+			i += n
+		}
+		sweep(now.Add(10 * time.Minute))
+		readings := func(yield func(Sample, error) bool) {
+			for _, x := range series {
+				x.Skew = 0 // what is stored does not know it
+				if !yield(x, nil) {
+					return
+				}
+			}
+		}
+		if _, err := Simulate(r, nil, readings, epoch, now, func(e Event) bool {
+			simulated = append(simulated, e)
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if a, b := lines(live), lines(simulated); !slices.Equal(a, b) {
+			t.Fatalf("rule %+v %+v\nslow %v acts %v\nlive      %q\nsimulated %q", *r, *r.Limits, slow, acts, a, b)
+		}
+	})
+}

@@ -66,7 +66,7 @@ func (m *simulation) prime(x Sample) {
 
 // step gives x to those that look at its sensor. One that fails is marked.
 func (m *simulation) step(x Sample) error {
-	if len(m.rules) > 1 { // else Step does it
+	if len(m.rules) > 1 || m.rules[0].Kind == NoData { // else Step does it
 		if err := m.tick(x.At.Add(-1)); err != nil { // what ends at the very instant is x's to decide
 			return err
 		}

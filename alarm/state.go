@@ -81,10 +81,17 @@ const (
 type Sample struct {
 	SensorID int64         `json:"sensor_id"`
 	At       time.Time     `json:"at"`
-	Skew     time.Duration `json:"skew,omitempty"` // its timestamp less its receipt; 0 also where the receipt is not known
+	Skew     time.Duration `json:"skew,omitempty"`   // its timestamp less its receipt; 0 also where the receipt is not known
+	Spread   time.Duration `json:"spread,omitempty"` // how much longer than this one the sensor's readings may take to arrive
 	Value    float64       `json:"value"`
 	Quality  Quality       `json:"quality,omitempty"`
 }
+
+// Received is when s was received, as far as that is known.
+func (s Sample) Received() time.Time { return s.At.Add(max(-s.Skew, 0)) }
+
+// lag is how long after an instant all that was measured until then has arrived, going by the newest reading s.
+func (s Sample) lag() time.Duration { return max(-s.Skew, 0) + s.Spread }
 
 // after reports whether s follows y, a reading of the same sensor: of two that were stamped ahead and received together, the one with
 // the later timestamp.
@@ -199,6 +206,25 @@ func (s State) Saw(r *Rule, x Sample) State {
 	}
 	s.Others = append(slices.Clone(s.Others), x)
 	return s
+}
+
+// otherClock is how much older than the newest reading of a rule another sensor's is before that sensor is not waited for.
+const otherClock = time.Hour
+
+// lag is how long after its end a delay is known to be over when no reading says so: by then the sensors' readings have arrived.
+func (s *State) lag() time.Duration {
+	lag := s.Last.lag()
+	if len(s.Others) == 0 {
+		return lag
+	}
+	newest, _ := s.newest()
+	lag = 0
+	for _, x := range append([]Sample{s.Last}, s.Others...) {
+		if newest.At.Sub(x.At) <= otherClock {
+			lag = max(lag, x.lag())
+		}
+	}
+	return lag
 }
 
 // seen is the newest reading of a sensor.

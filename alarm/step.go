@@ -12,10 +12,14 @@ var errRunaway = errors.New("alarm: more than 100000 timers at once")
 // Step is the state after a reading of one of the rule's sensors, and what happened. A reading that is not newer than the one
 // that its sensor has is late and changes nothing. Timers that end by the time of the reading end before it, delays only when they
 // end earlier: at the instant when a delay is over the reading decides. now bounds them: a reading of the future does not end what
-// waits for the clock. On an error the reading is seen but not compared.
+// waits for the clock. On an error the reading is seen but not compared. Of NoData the reading is a sign of life at its receipt,
+// and does not tell of silence before it.
 func Step(r *Rule, s State, x Sample, now time.Time) (State, []Event, error) {
 	if !r.reads(x.SensorID) {
 		return s, nil, nil
+	}
+	if r.Kind == NoData {
+		x.At, x.Skew = x.Received(), 0
 	}
 	if last, seen := s.seen(r, x.SensorID); seen && !x.after(last) {
 		return s, nil, nil
@@ -66,9 +70,10 @@ func Unmoved(r *Rule, s *State, x Sample) bool {
 	return err == nil && (!ok || l == None)
 }
 
-// Tick is the state when every timer that ends by now has ended, and what happened.
+// Tick is the state when every timer that ends by now has ended, and what happened. A delay that no reading has ended is over when
+// the readings until its end should have arrived.
 func Tick(r *Rule, s State, now time.Time) (State, []Event, error) {
-	j := journal{r: r, s: s}
+	j := journal{r: r, s: s, lag: s.lag(), silence: true}
 	if err := j.advance(now); err != nil {
 		return s, nil, err
 	}
@@ -99,6 +104,8 @@ type journal struct {
 	s      State
 	lag    time.Duration // how long after its end a delay is known to be over
 	events []Event
+
+	silence bool // it is to be told of
 }
 
 // levels of one side, the nearer first.

@@ -36,8 +36,8 @@ func (j *journal) next() (timer, time.Time) {
 	for i := range s.Rise {
 		delay(riseTimer, j.rises(i))
 	}
-	if r.Kind == NoData && !s.Active && s.Resting == "" {
-		offer(silence, s.heard().Add(time.Duration(r.NoDataAfter)))
+	if j.silence && r.Kind == NoData && !s.Active && s.Resting == "" {
+		offer(silence, s.Heard().Add(time.Duration(r.NoDataAfter)))
 	}
 	offer(shelfEnds, s.Shelf.Until)
 	if s.Active && !s.Unacked && r.RealarmAfter > 0 && !s.AckedAt.IsZero() && s.Resting == "" {
@@ -49,8 +49,8 @@ func (j *journal) next() (timer, time.Time) {
 	return which, at
 }
 
-// heard is since when there is silence.
-func (s *State) heard() time.Time {
+// Heard is since when there is silence, for NoData, whose readings are at their receipt.
+func (s *State) Heard() time.Time {
 	if s.Last.At.After(s.Began) {
 		return s.Last.At
 	}
@@ -60,7 +60,7 @@ func (s *State) heard() time.Time {
 // Due is when Tick has something to do; zero when only a reading or a command can change the alarm. For NoData it moves with
 // every reading: one that was kept before is early, never late.
 func (s State) Due(r *Rule) time.Time {
-	j := journal{r: r, s: s}
+	j := journal{r: r, s: s, lag: s.lag(), silence: true}
 	_, at := j.next()
 	return at
 }

@@ -57,7 +57,7 @@ func currentSensors(ctx context.Context, tx *sqlx.Tx, sensors []int64, now time.
 	const q = `
 		SELECT sensor_id
 		FROM latest
-		WHERE sensor_id = ANY ($1::int[]) AND $2::timestamptz - timestamp <=
+		WHERE sensor_id = ANY ($1::int[]) AND $2::timestamptz - least(timestamp, received_at) <=
 			greatest('5 minutes', least(coalesce(2 * (timestamp - previous), '0'), '2 days'))`
 	var current []int64
 	err := tx.SelectContext(ctx, &current, q, int32s(sensors), now)

@@ -141,7 +141,7 @@ func (m *steps) loadAlone(ctx context.Context, tx *sqlx.Tx, moved []movedSensor,
 		for _, id := range m.rules.alone[v.sensor] {
 			if p := m.alarms[id]; p != nil {
 				if v.previous != never {
-					p.state.Last = sample(Reading{SensorID: v.sensor, Timestamp: v.previous.time(), Received: v.previousReceived.time()})
+					p.state.Last = v.before(p.rule)
 				}
 				p.before = p.state
 			}
@@ -154,41 +154,23 @@ func (m *steps) loadAlone(ctx context.Context, tx *sqlx.Tx, moved []movedSensor,
 // is locked; one that has it since then, or that somebody else holds, is not to be relied on.
 func (m *steps) recall(ctx context.Context, tx *sqlx.Tx, held map[int64]bool, skipLocked bool) error {
 	ids := m.ids()
-	const q = `
-		SELECT sensor_id, timestamp, received_at, coalesce(value, 'NaN'), quality
-		FROM latest
-		WHERE sensor_id = ANY ($1::int[])`
-	rows, err := tx.QueryContext(ctx, q, int32s(m.rules.sensors(ids)))
+	found, err := newestArrivals(ctx, tx, m.rules.sensors(ids))
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
-	newest := make(map[int64]alarm.Sample, len(ids))
-	for rows.Next() {
-		var r Reading
-		if err := rows.Scan(&r.SensorID, &r.Timestamp, &r.Received, &r.Value, &r.Quality); err != nil {
-			return err
-		}
-		if !held[r.SensorID] && !skipLocked {
+	for sensor := range found {
+		if !held[sensor] && !skipLocked {
 			return errAgain
 		}
-		newest[r.SensorID] = sample(r)
-	}
-	if err := rows.Err(); err != nil {
-		return err
 	}
 	for _, id := range ids {
 		p := m.alarms[id]
 		for _, sensor := range p.rule.Sensors() {
-			x, ok := newest[sensor]
-			if !ok {
-				continue
-			}
-			if !held[sensor] {
+			if _, there := found[sensor]; there && !held[sensor] {
 				delete(m.alarms, id)
 			}
-			p.state = p.state.Saw(p.rule, x)
 		}
+		p.state = found.tell(p.rule, p.state)
 		p.before = p.state
 	}
 	return nil

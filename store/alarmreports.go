@@ -93,13 +93,11 @@ func (s *Store) ExplainAlarm(ctx context.Context, id int64, now time.Time) (alar
 	if err != nil {
 		return alarm.Explanation{}, explain("alarm", err)
 	}
-	latest, err := s.Latest(ctx, LatestQuery{Sensors: r.Sensors(), Limit: len(r.Sensors())})
+	found, err := newestArrivals(ctx, s.api, r.Sensors())
 	if err != nil {
-		return alarm.Explanation{}, err
+		return alarm.Explanation{}, explain("alarm", err)
 	}
-	for _, x := range latest {
-		state = state.Saw(r, sample(x))
-	}
+	state = s.away().excuse(r, found.tell(r, state))
 	e := alarm.Explain(r, state, now.UTC())
 	if by := state.RaisedBy; by.SensorID != 0 && (state.Active || state.Latched || state.Unacked) {
 		var stored bool

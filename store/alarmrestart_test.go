@@ -58,7 +58,7 @@ func TestARestartInEveryStateKeepsIt(t *testing.T) {
 		},
 		"an on-delay that runs": {
 			rule: func(r *alarm.Rule) { r.OnDelay = alarm.Duration(15 * time.Minute) }, values: []float64{90}, state: "normal",
-			goOn: wait(16), want: "raised 1 normal>active_unacknowledged",
+			goOn: wait(17), want: "raised 1 normal>active_unacknowledged",
 		},
 		"an on-delay that a reading ends": {
 			rule: func(r *alarm.Rule) { r.OnDelay = alarm.Duration(15 * time.Minute) }, values: []float64{90, 90, 90, 90, 90, 90, 90, 90, 20},
@@ -70,7 +70,7 @@ func TestARestartInEveryStateKeepsIt(t *testing.T) {
 		},
 		"an off-delay that runs": {
 			rule: func(r *alarm.Rule) { r.OffDelay = alarm.Duration(15 * time.Minute) }, values: []float64{90, 20},
-			state: "active_unacknowledged", goOn: wait(17), want: "cleared 1 active_unacknowledged>returned_unacknowledged",
+			state: "active_unacknowledged", goOn: wait(18), want: "cleared 1 active_unacknowledged>returned_unacknowledged",
 		},
 		"an off-delay that a reading ends": {
 			rule: func(r *alarm.Rule) { r.OffDelay = alarm.Duration(15 * time.Minute) }, values: []float64{90, 20},

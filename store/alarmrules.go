@@ -29,6 +29,7 @@ type ruleSet struct {
 	bySensor   map[int64][]int64 // alarms to be stepped with readings of the sensor
 	alone      map[int64][]int64 // those of them that are not linked
 	anyLinked  bool
+	delayed    map[int64]bool    // sensors with an alarm that has a delay
 	suppresses map[int64][]int64 // alarms that name this one as their cause
 	unusable   map[int64]bool    // alarms whose rule this program does not understand
 }
@@ -123,10 +124,13 @@ func (s *Store) loadRules(ctx context.Context, n *ruleSet, since int64) error {
 }
 
 func (n *ruleSet) index() {
-	n.bySensor, n.suppresses = map[int64][]int64{}, map[int64][]int64{}
+	n.bySensor, n.suppresses, n.delayed = map[int64][]int64{}, map[int64][]int64{}, map[int64]bool{}
 	for id, r := range n.byID {
 		for _, sensor := range r.Sensors() {
 			n.bySensor[sensor] = append(n.bySensor[sensor], id)
+			if r.OnDelay > 0 || r.OffDelay > 0 {
+				n.delayed[sensor] = true
+			}
 		}
 		for _, cause := range r.SuppressedBy {
 			n.suppresses[cause] = append(n.suppresses[cause], id)

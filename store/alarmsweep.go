@@ -55,10 +55,11 @@ func (s *Store) sweepSome(ctx context.Context, now time.Time, after int64) (even
 			if err := ctx.Err(); err != nil {
 				return err
 			}
+			p := m.alarms[id]
+			p.state, p.due = s.away().excuse(p.rule, p.state), true
 			if err := m.tick(id, now); err != nil {
 				return err
 			}
-			m.alarms[id].due = true
 		}
 		events = len(m.events)
 		return m.write(ctx, tx)

@@ -99,6 +99,16 @@ func statusCodes(n int, code func(i int) uint32) []byte {
 	})
 }
 
+// positive32s is int[] in which what is not positive is NULL.
+func positive32s(list []int32) []byte {
+	return array(oidInt4, len(list), 4, func(b []byte, i int) ([]byte, bool) {
+		if list[i] <= 0 {
+			return b, false
+		}
+		return binary.BigEndian.AppendUint32(b, uint32(list[i])), true
+	})
+}
+
 func int16s(n int, value func(i int) int16) []byte {
 	return array(oidInt2, n, 2, func(b []byte, i int) ([]byte, bool) {
 		return binary.BigEndian.AppendUint16(b, uint16(value(i))), true

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+
+	"github.com/oei-ms/oei-ms/alarm"
 )
 
 // batch is a set of readings on their way. Rows go to the database in order of key, so that two batches never wait for each
@@ -179,7 +181,7 @@ func (b *batch) findIn(ctx context.Context, tx *sqlx.Tx, w span, found map[int]f
 // move moves latest forward and steps the alarms that look at the sensors.
 func (b *batch) move(ctx context.Context, tx *sqlx.Tx, m *steps, kept *keptStates) error {
 	if !b.watched(m.rules) {
-		_, err := b.moveLatest(ctx, tx, m.stamp, false)
+		_, err := b.moveLatest(ctx, tx, b.newest(), m, false)
 		return err
 	}
 	now := time.Now()
@@ -187,7 +189,11 @@ func (b *batch) move(ctx context.Context, tx *sqlx.Tx, m *steps, kept *keptState
 	if err != nil {
 		return err
 	}
-	if m.moved, err = b.moveLatest(ctx, tx, m.stamp, true); err != nil {
+	newest := b.newest()
+	if m.moved, err = b.moveLatest(ctx, tx, newest, m, true); err != nil {
+		return err
+	}
+	if err := b.hearLate(ctx, tx, newest, m); err != nil {
 		return err
 	}
 	return b.stepAlarms(ctx, tx, m, kept, now)
@@ -221,9 +227,18 @@ type movedSensor struct {
 	kept             *keptSensor // nil: nothing
 }
 
-// moveLatest moves latest forward to the newest of the rows that are new, and tells which it has moved when that is asked for. A
-// sensor that had none gets the stamp.
-func (b *batch) moveLatest(ctx context.Context, tx *sqlx.Tx, stamp int64, tell bool) ([]movedSensor, error) {
+// before is what an alarm needs to know of the reading before: when it was.
+func (v *movedSensor) before(r *alarm.Rule) alarm.Sample {
+	if r.Kind == alarm.NoData {
+		return alarm.Sample{SensorID: v.sensor, At: v.previousReceived.time()}
+	}
+	return sample(Reading{SensorID: v.sensor, Timestamp: v.previous.time(), Received: v.previousReceived.time()})
+}
+
+func bySensor(x, y movedSensor) int { return cmp.Compare(x.sensor, y.sensor) }
+
+// newest is the newest of the rows that are new of each sensor.
+func (b *batch) newest() []row {
 	newest := b.rows[:0:0]
 	for _, r := range b.inOrder() {
 		if b.outcomes[r.reading] != Stored {
@@ -234,16 +249,23 @@ func (b *batch) moveLatest(ctx context.Context, tx *sqlx.Tx, stamp int64, tell b
 		}
 		newest = append(newest, r)
 	}
+	return newest
+}
+
+// moveLatest moves latest forward to newest, and tells which it has moved when that is asked for. A sensor that had none gets m's
+// stamp.
+func (b *batch) moveLatest(ctx context.Context, tx *sqlx.Tx, newest []row, m *steps, tell bool) ([]movedSensor, error) {
 	if len(newest) == 0 {
 		return nil, nil
 	}
 	q := `
-		INSERT INTO latest (sensor_id, timestamp, received_at, value, status_code, quality, stamp)
-		SELECT *, $7::bigint FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[], $4::float8[], $5::int[], $6::smallint[])
+		INSERT INTO latest (sensor_id, timestamp, received_at, value, status_code, quality, spread_ms, stamp)
+		SELECT *, $8::bigint
+		FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[], $4::float8[], $5::int[], $6::smallint[], $7::int[])
 		ON CONFLICT (sensor_id) DO UPDATE
 		SET timestamp = excluded.timestamp, received_at = excluded.received_at, value = excluded.value,
 			status_code = excluded.status_code, quality = excluded.quality,
-			previous = latest.timestamp, previous_received = latest.received_at
+			previous = latest.timestamp, previous_received = latest.received_at, spread_ms = ` + nextSpread + `
 		WHERE (least(latest.timestamp, latest.received_at), latest.timestamp)
 			< (least(excluded.timestamp, excluded.received_at), excluded.timestamp)`
 	l := batch{readings: b.readings, rows: newest}
@@ -255,7 +277,8 @@ func (b *batch) moveLatest(ctx context.Context, tx *sqlx.Tx, stamp int64, tell b
 		float8s(n, func(i int) float64 { return l.row(i).Value }),
 		statusCodes(n, func(i int) uint32 { return l.row(i).StatusCode }),
 		int16s(n, func(i int) int16 { return int16(l.row(i).Quality) }),
-		stamp,
+		b.spreads(newest, m.rules),
+		m.stamp,
 	}
 	if !tell {
 		_, err := tx.ExecContext(ctx, q, args...)
@@ -282,7 +305,7 @@ func (b *batch) moveLatest(ctx context.Context, tx *sqlx.Tx, stamp int64, tell b
 			stamp:            word(columns[4], i),
 		}
 	}
-	slices.SortFunc(moved, func(x, y movedSensor) int { return cmp.Compare(x.sensor, y.sensor) }) // they are, but nothing says so
+	slices.SortFunc(moved, bySensor) // they are, but nothing says so
 	return moved, nil
 }
 

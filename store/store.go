@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -91,6 +92,7 @@ type Store struct {
 	partitions      partitions
 	rules           rules
 	kept            keptStates
+	absences        atomic.Pointer[absences] // of ingest; nil: not known yet
 	seal            seal
 	wary            wary
 }
