@@ -368,5 +368,6 @@ func (g *gate) OnWillSent(cl *mqtt.Client, pk packets.Packet) {
 	}
 	_ = g.b.hand(ingest.Message{
 		Topic: pk.TopicName, Payload: pk.Payload, GatewayID: l.gateway.ID, Gateway: l.gateway.Key, Link: ingest.LinkDown, Received: time.Now(),
+		Will: true,
 	})
 }

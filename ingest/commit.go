@@ -159,14 +159,21 @@ func (p *Pipeline) assemble(ctx context.Context, jobs []*job) (*transaction, err
 	}
 	for _, j := range jobs {
 		if j.status != nil {
-			j.settleStatus()
+			j.settleStatus(p.cfg)
 		}
 		for s := range j.pending() {
 			if r, ok := j.reading(s, p.cfg); ok {
 				b.readings, b.samples = append(b.readings, r), append(b.samples, s)
 			}
 		}
-		if heard, ok := j.heard(); ok {
+		heard, ok := j.heard()
+		switch {
+		case !ok:
+		case heard.Old:
+			if p.seen.isUnheard(heard.GatewayID) && b.status[heard.GatewayID] == "" {
+				b.changes = append(b.changes, heard)
+			}
+		default:
 			b.presence = append(b.presence, heard)
 			if p.seen.implies(j, heard, b.status) {
 				b.changes = append(b.changes, heard)

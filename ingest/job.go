@@ -128,8 +128,9 @@ func (j *job) refuse(reason, format string, args ...any) {
 	j.samples, j.status = nil, nil
 }
 
-// settleStatus refuses a status of somebody else's gateway, or of none.
-func (j *job) settleStatus() {
+// settleStatus refuses a status of another gateway than the publisher's, of none, and one whose timestamp is none.
+func (j *job) settleStatus(cfg Config) {
+	at := j.status.timestamp
 	switch {
 	case j.gateway == nil:
 		j.refuse(unknownGateway, "there is no gateway %q", j.topic.Gateway)
@@ -137,7 +138,17 @@ func (j *job) settleStatus() {
 		j.refuse(notOwner, "gateway %q is the server's own", j.gateway.GatewayKey)
 	case j.foreign(j.gateway):
 		j.refuse(notOwner, "%q published for gateway %q", j.message.Gateway, j.gateway.GatewayKey)
+	case at.IsZero():
+	case readingjson.SecondsHint(at) != "" || j.tellsTime() && at.Before(j.message.Received.Add(-cfg.MaxAge)):
+		j.refuse(tooOld, "timestamp %s is more than %s old, which is OEI_INGEST_MAX_AGE%s",
+			rfc3339.Format(at), span(cfg.MaxAge), readingjson.SecondsHint(at))
 	}
+}
+
+// tellsTime reports whether the timestamp of a status is of when it was published. That of a will is of when its publisher connected,
+// and an external broker does not say whether "offline" is a will.
+func (j *job) tellsTime() bool {
+	return j.status.state == online && !j.message.Will && !j.message.Retained
 }
 
 // reading is what s comes to, or false when it is refused.

@@ -36,9 +36,11 @@ func (j *job) heard() (store.Presence, bool) {
 		return h, false
 	case j.status == nil:
 		gateway = j.samples[0].point
+	case j.message.Retained && j.status.state == online:
+		return h, false // that was so at some time
 	default:
-		h.Status = j.status.state
-		if !j.status.timestamp.IsZero() {
+		h.Status, h.Old = j.status.state, j.message.Retained
+		if j.tellsTime() && !j.status.timestamp.IsZero() {
 			skew := j.status.timestamp.Sub(h.At)
 			h.Skew = &skew
 		}
@@ -48,6 +50,13 @@ func (j *job) heard() (store.Presence, bool) {
 	}
 	h.GatewayID = gateway.GatewayID
 	return h, true
+}
+
+// isUnheard reports whether this instance has heard nothing of a gateway.
+func (p *presence) isUnheard(gateway int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.status[gateway] == ""
 }
 
 // implies reports whether what j means for h's gateway is new, after what the same transaction says already. What is said outright is

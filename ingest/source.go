@@ -346,7 +346,7 @@ func (s *Source) forward(ctx context.Context) {
 
 // message is what came, as the pipeline takes it.
 func (s *Source) message(a arrival) Message {
-	m := Message{Topic: a.Packet.Topic, Payload: a.Packet.Payload, Received: a.at}
+	m := Message{Topic: a.Packet.Topic, Payload: a.Packet.Payload, Received: a.at, Retained: a.Packet.Retain}
 	if p := a.Packet.Properties; p != nil {
 		m.ContentType, m.Text = p.ContentType, p.PayloadFormat != nil && *p.PayloadFormat == 1
 		if p.MessageExpiry != nil {

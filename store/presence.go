@@ -18,6 +18,7 @@ type Presence struct {
 	At        time.Time      `db:"at"`
 	Skew      *time.Duration // its clock minus ours; nil keeps what is known
 	Link      Link
+	Old       bool // it was said some time before At: it tells neither when the gateway was heard of nor since when it is so
 }
 
 // Link is what a gateway has to do with the broker in this process.
@@ -59,9 +60,10 @@ func (s *Store) setPresence(ctx context.Context, tx *sqlx.Tx, ps []Presence) (ch
 	heard := merged(ps)
 	n := len(heard)
 	ids, statuses, skews := make([]int64, n), make([]string, n), make([]*int64, n)
-	came, gone, linked := make([]bool, n), make([]bool, n), make([]bool, n)
+	came, gone, linked, old := make([]bool, n), make([]bool, n), make([]bool, n), make([]bool, n)
 	for i, h := range heard {
 		ids[i], statuses[i], came[i], gone[i], linked[i] = h.GatewayID, h.Status, h.came, h.Link == LinkDown, h.Link != NoLink
+		old[i] = h.Old
 		if h.Skew != nil {
 			ms := h.Skew.Milliseconds()
 			skews[i] = &ms
@@ -72,21 +74,21 @@ func (s *Store) setPresence(ctx context.Context, tx *sqlx.Tx, ps []Presence) (ch
 			SELECT id, status FROM gateways WHERE id = ANY ($1::int[]) ORDER BY id FOR NO KEY UPDATE)
 		UPDATE gateways g
 		SET status = CASE WHEN ` + counts + ` THEN p.status ELSE g.status END,
-			status_at = CASE WHEN ` + counts + ` THEN p.at ELSE g.status_at END,
+			status_at = CASE WHEN NOT p.old AND ` + counts + ` THEN p.at ELSE g.status_at END,
 			held_by = CASE
 				WHEN p.gone AND ` + counts + ` THEN NULL
 				WHEN p.came THEN $8
 				WHEN p.linked AND p.status = 'online' AND ` + counts + ` THEN coalesce(g.held_by, $8)
 				ELSE g.held_by END,
-			last_seen_at = CASE WHEN g.last_seen_at < now() + interval '1 minute' THEN greatest(g.last_seen_at, p.at) ELSE p.at END,
+			last_seen_at = CASE WHEN p.old THEN g.last_seen_at WHEN g.last_seen_at < now() + interval '1 minute' THEN greatest(g.last_seen_at, p.at) ELSE p.at END,
 			clock_skew_ms = coalesce(p.skew, g.clock_skew_ms)
-		FROM unnest($1::int[], $2::text[], $3::timestamptz[], $4::bigint[], $5::boolean[], $6::boolean[], $7::boolean[])
-				AS p (id, status, at, skew, came, gone, linked)
+		FROM unnest($1::int[], $2::text[], $3::timestamptz[], $4::bigint[], $5::boolean[], $6::boolean[], $7::boolean[],
+				$9::boolean[]) AS p (id, status, at, skew, came, gone, linked, old)
 			JOIN old ON old.id = p.id
 		WHERE g.id = p.id
 		RETURNING g.id, g.status, g.status <> old.status`
 	rows, err := tx.QueryContext(ctx, q, int32s(ids), pq.Array(statuses), timestamps(n, func(i int) time.Time { return heard[i].At }),
-		pq.Array(skews), pq.Array(came), pq.Array(gone), pq.Array(linked), s.instance)
+		pq.Array(skews), pq.Array(came), pq.Array(gone), pq.Array(linked), s.instance, pq.Array(old))
 	if err != nil {
 		return nil, err
 	}
@@ -120,6 +122,7 @@ func merged(ps []Presence) []hearing {
 			p.Status, p.Link = h.Status, h.Link
 		}
 		p.Skew = cmp.Or(p.Skew, h.Skew)
+		p.Old = p.Old && (h.GatewayID == 0 || h.Old)
 		all[p.GatewayID] = hearing{p, h.came || p.Link == LinkUp}
 	}
 	return slices.SortedFunc(maps.Values(all), func(a, b hearing) int { return cmp.Compare(a.GatewayID, b.GatewayID) })

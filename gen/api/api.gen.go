@@ -1759,14 +1759,15 @@ type AlarmRule struct {
 	// Name A name for people.
 	Name Name `json:"name"`
 
-	// NoDataAfterMs Of `no_data`: milliseconds, at most 30 days. Counted from the newest reading, or from when the alarm was made or its sensor came back
-	// into use, whichever is the latest. Any stored reading ends the silence.
+	// NoDataAfterMs Of `no_data`: milliseconds, at most 30 days. Counted from when data of the sensor was last received, late data too, or from when
+	// the alarm was made or its sensor came back into use, whichever is the latest. Any stored reading ends the silence. Time in which
+	// the server took no readings, and up to 30 s after it for gateways to come back, does not count.
 	NoDataAfterMs *int64 `json:"no_data_after_ms,omitempty"`
 
-	// OffDelayMs How long a breach is over before it clears, in milliseconds, at most 7 days.
+	// OffDelayMs How long a breach is over before it clears, in milliseconds, at most 7 days, by the effective times of readings. A reading beyond the limit at its very end clears nothing.
 	OffDelayMs *int64 `json:"off_delay_ms,omitempty"`
 
-	// OnDelayMs How long a breach lasts before it raises, in milliseconds, at most 7 days. 0 or absent with `no_data`, whose delay is `no_data_after_ms`.
+	// OnDelayMs How long a breach lasts before it raises, in milliseconds, at most 7 days: by the effective times of readings, the earlier of timestamp and receipt. A normal reading at its very end raises nothing. 0 or absent with `no_data`, whose delay is `no_data_after_ms`.
 	OnDelayMs *int64 `json:"on_delay_ms,omitempty"`
 
 	// Range Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below `high`.
@@ -2271,7 +2272,7 @@ type FieldError struct {
 
 // Gateway Example: {"clock_skew_ms":-12,"created_at":"2026-01-01T00:00:00.000000Z","id":1,"is_active":true,"is_system":false,"key":"press-line-1","last_seen_at":"2026-01-02T03:04:05.678900Z","location":"Hall 2","metadata":{},"name":"Press line 1","status":"online","updated_at":"2026-01-01T00:00:00.000000Z"}
 type Gateway struct {
-	// ClockSkewMs Its clock minus ours, from the timestamp of its last status message; null if unknown.
+	// ClockSkewMs Its clock minus ours, from the timestamp of its last `online` status message that was neither a will nor retained; null if unknown.
 	ClockSkewMs nullable.Nullable[int64] `json:"clock_skew_ms"`
 	CreatedAt   time.Time                `json:"created_at"`
 

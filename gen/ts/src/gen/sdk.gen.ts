@@ -870,7 +870,8 @@ export const listAlarmEvents = <ThrowOnError extends boolean = false>(options?: 
  *
  * What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
  * those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
- * a cause out of service, is left out. Nothing is changed. One over very many readings waits for its turn as a long history does.
+ * a cause out of service, is left out. Readings are taken in order of their timestamps, which `no_data` takes for the times of their
+ * receipt. Nothing is changed. One over very many readings waits for its turn as a long history does.
  *
  */
 export const simulateAlarm = <ThrowOnError extends boolean = false>(options: Options<SimulateAlarmData, ThrowOnError>) => (options.client ?? client).post<SimulateAlarmResponses, SimulateAlarmErrors, ThrowOnError>({

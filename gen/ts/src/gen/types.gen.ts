@@ -207,7 +207,7 @@ export type Gateway = {
      */
     last_seen_at: string | null;
     /**
-     * Its clock minus ours, from the timestamp of its last status message; null if unknown.
+     * Its clock minus ours, from the timestamp of its last `online` status message that was neither a will nor retained; null if unknown.
      */
     clock_skew_ms: number | null;
     metadata: Metadata;
@@ -1056,8 +1056,9 @@ export type AlarmRule = {
         max_age_ms?: number;
     };
     /**
-     * Of `no_data`: milliseconds, at most 30 days. Counted from the newest reading, or from when the alarm was made or its sensor came back
-     * into use, whichever is the latest. Any stored reading ends the silence.
+     * Of `no_data`: milliseconds, at most 30 days. Counted from when data of the sensor was last received, late data too, or from when
+     * the alarm was made or its sensor came back into use, whichever is the latest. Any stored reading ends the silence. Time in which
+     * the server took no readings, and up to 30 s after it for gateways to come back, does not count.
      *
      */
     no_data_after_ms?: number;
@@ -1100,11 +1101,11 @@ export type AlarmRule = {
         unit?: 'absolute' | 'percent';
     };
     /**
-     * How long a breach lasts before it raises, in milliseconds, at most 7 days. 0 or absent with `no_data`, whose delay is `no_data_after_ms`.
+     * How long a breach lasts before it raises, in milliseconds, at most 7 days: by the effective times of readings, the earlier of timestamp and receipt. A normal reading at its very end raises nothing. 0 or absent with `no_data`, whose delay is `no_data_after_ms`.
      */
     on_delay_ms?: number;
     /**
-     * How long a breach is over before it clears, in milliseconds, at most 7 days.
+     * How long a breach is over before it clears, in milliseconds, at most 7 days, by the effective times of readings. A reading beyond the limit at its very end clears nothing.
      */
     off_delay_ms?: number;
     /**
