@@ -252,6 +252,37 @@ func TestFaultGatewayThatPosesAsAnother(t *testing.T) {
 			}
 		}
 	})
+	t.Run("after its key was given to another", func(t *testing.T) {
+		c := p.register(api, "c")
+		hello := func() *packets.Connect {
+			return &packets.Connect{ClientID: "c", Username: "c", Password: []byte(c.secret)}
+		}
+		former, code := p.intrude(t, hello())
+		listening, code2 := p.intrude(t, &packets.Connect{ClientID: "c:2", Username: "c", Password: []byte(c.secret)})
+		if code != 0 || code2 != 0 {
+			t.Fatalf("c itself: got CONNACK %#02x, %#02x", code, code2)
+		}
+		res, err := api.UpdateGatewayWithResponse(t.Context(), c.gatewayID, nil, client.GatewayUpdate{Key: new("c-old")})
+		if err != nil || res.StatusCode() != 200 {
+			t.Fatalf("rename c: %v %s", err, res.Body)
+		}
+		heir := p.register(api, "c")
+		former.say(packets.PUBLISH, &packets.Publish{
+			Topic: "sensors/c/t1/data", QoS: 1, PacketID: 1, Payload: []byte(`{"value":999}`), Properties: &packets.Properties{},
+		})
+		former.refused("a reading under the key that it had")
+		listening.say(packets.SUBSCRIBE, &packets.Subscribe{
+			PacketID: 1, Properties: &packets.Properties{}, Subscriptions: []packets.SubOptions{{Topic: "gateways/c/commands", QoS: 1}},
+		})
+		listening.refused("the commands under the key that it had")
+		const readings = `SELECT count(*) FROM sensor_data WHERE sensor_id = $1`
+		if n := query[int](t, p.dsn(), readings, heir.sensorID); n != 0 {
+			t.Errorf("%d readings of the other are its", n)
+		}
+		if _, code := p.intrude(t, hello()); code != 0x86 {
+			t.Errorf("it is let in again under that key: CONNACK %#02x", code)
+		}
+	})
 	t.Run("after it was disabled", func(t *testing.T) {
 		in := enter(t)
 		inactive := false

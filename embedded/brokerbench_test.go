@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -46,15 +47,44 @@ type bench struct {
 	revoked  map[int64]bool
 	renamed  map[int64]string          // keys of gateways that have changed, by credential
 	down     bool                      // the database is not there
-	kept     *map[string]time.Duration // MQTT sessions by client; those of connected ones last for ever
+	failures map[string]int            // wrong secrets by address and key; nil: they are not limited
+	kept     *map[string]time.Duration // nil: no session outlasts the broker. MQTT sessions by client; those of connected ones last for ever
 	full     chan struct{}             // not nil: nothing is taken until it is closed
 }
 
 const forEver = time.Duration(1<<63 - 1)
 
+// maxFailures is how many wrong secrets the bench allows when it limits them.
+const maxFailures = 3
+
+func (b *bench) beginLogin(_ context.Context, address, key string) (time.Duration, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.failures == nil:
+	case b.failures[address+" "+key] >= maxFailures:
+		return 7 * time.Minute, nil
+	default:
+		b.failures[address+" "+key]++
+	}
+	return 0, nil
+}
+
+func (b *bench) endLogin(_ context.Context, address, key string, _ bool) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.failures != nil {
+		b.failures[address+" "+key]--
+	}
+	return nil
+}
+
 func (b *bench) resume(_ context.Context, client string, _ int64, clean, keep bool) (bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.kept == nil {
+		return false, nil
+	}
 	_, present := (*b.kept)[client]
 	if keep {
 		(*b.kept)[client] = forEver
@@ -67,6 +97,9 @@ func (b *bench) resume(_ context.Context, client string, _ int64, clean, keep bo
 func (b *bench) suspend(_ context.Context, client string, while time.Duration) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.kept == nil {
+		return nil
+	}
 	if _, there := (*b.kept)[client]; there && while > 0 {
 		(*b.kept)[client] = while
 	} else {
@@ -97,7 +130,7 @@ func newBench(t testing.TB, change func(*BrokerConfig)) *bench {
 	if cfg.WebSocketPort != 0 {
 		ls.WebSocket, b.ws = b.listen()
 	}
-	access := Access{Login: b.login, Certified: b.certified, InForce: b.inForce, Resume: b.resume, Suspend: b.suspend}
+	access := Access{Login: b.login, Certified: b.certified, InForce: b.inForce, Resume: b.resume, Suspend: b.suspend, BeginLogin: b.beginLogin, EndLogin: b.endLogin, HasGateway: b.hasGateway}
 	b.Broker, err = NewBroker(cfg, ls, access, b.take, slog.New(slog.NewTextHandler(&b.out, &slog.HandlerOptions{Level: slog.LevelInfo})), b.reg)
 	if err != nil {
 		t.Fatal(err)
@@ -150,6 +183,12 @@ func (b *bench) login(_ context.Context, key, secret string) (Gateway, bool, err
 	b.logins++
 	want, known := b.secrets[key]
 	return Gateway{b.ids[key], key, int64(len(key)*1000) + int64(key[len(key)-1])}, known && want == secret, nil
+}
+
+func (b *bench) hasGateway(_ context.Context, keys []string) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.ContainsFunc(keys, func(key string) bool { return b.secrets[key] != "" }), nil
 }
 
 func (b *bench) inForce(_ context.Context, ids []int64) (map[int64]string, error) {

@@ -1,9 +1,7 @@
 package embedded
 
 import (
-	"context"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 
@@ -45,7 +43,6 @@ func TestRenamed_GatewayLosesTheTopicsOfItsFormerKey(t *testing.T) {
 		b := newBench(t, nil)
 		lasting := func(c *packets.Connect) { c.CleanStart, c.Properties.SessionExpiryInterval = false, ptr(uint32(3600)) }
 		b.set(func() { b.kept = nil })
-		b.access.Resume = nil
 		c := b.client("g1", lasting)
 		c.listen("gateways/g1/commands/a", 1, 0)
 		c.close()
@@ -104,9 +101,7 @@ func subscribeTo(filters ...string) []byte {
 // A key may have colons, so that a client id that begins with one gateway's key may be another's own.
 func TestConnect_WithTheClientIDOfALongerKey(t *testing.T) {
 	b := newBench(t, nil)
-	b.access.HasGateway = func(_ context.Context, keys []string) (bool, error) {
-		return slices.Contains(keys, "g1:2:b"), nil
-	}
+	b.set(func() { b.secrets["g1:2:b"] = "secret" })
 	for id, want := range map[string]string{
 		"g1:2":                            "CONNACK 0x00",
 		"g1:2:bb":                         "CONNACK 0x00",

@@ -1,11 +1,9 @@
 package embedded
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/eclipse/paho.golang/packets"
 )
@@ -17,7 +15,7 @@ func TestSessions_OfAGatewayAreBounded(t *testing.T) {
 			c.ClientID, c.CleanStart, c.Properties.SessionExpiryInterval = fmt.Sprintf("g1:%d", i), false, ptr(uint32(3600))
 		}
 	}
-	b.access.Resume = nil
+	b.set(func() { b.kept = nil })
 	var first *client
 	for i := range maxSessions {
 		if c := b.client("g1", named(i)); first == nil {
@@ -39,7 +37,7 @@ func TestSessions_OfAGatewayAreBounded(t *testing.T) {
 
 func TestSessions_OfClientsThatAreAwayAreBounded(t *testing.T) {
 	b := newBench(t, nil)
-	b.access.Resume = nil
+	b.set(func() { b.kept = nil })
 	connect := func(i int) string {
 		c := b.dial()
 		got := c.login("g1", func(c *packets.Connect) {
@@ -93,22 +91,7 @@ func TestSubscriptions_OfASessionAreBounded(t *testing.T) {
 
 func TestWrongSecrets_AreLimited(t *testing.T) {
 	b := newBench(t, nil)
-	failures := map[string]int{} // by address and key
-	b.access.BeginLogin = func(_ context.Context, address, key string) (time.Duration, error) {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if failures[address+" "+key] >= 3 {
-			return 7 * time.Minute, nil
-		}
-		failures[address+" "+key]++
-		return 0, nil
-	}
-	b.access.EndLogin = func(_ context.Context, address, key string, _ bool) error {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		failures[address+" "+key]--
-		return nil
-	}
+	b.set(func() { b.failures = map[string]int{} })
 	wrong := func(c *packets.Connect) { c.Password = []byte("x") }
 	b.set(func() { b.down = true })
 	for range 5 { // is no failure of the gateway
@@ -117,13 +100,14 @@ func TestWrongSecrets_AreLimited(t *testing.T) {
 		}
 	}
 	b.set(func() { b.down = false })
-	for range 3 {
+	for range maxFailures {
 		if got := b.dial().login("g1", wrong); got != "CONNACK 0x86" {
 			t.Errorf("got %s", got)
 		}
 	}
 	b.client("g2")
-	before := b.logins
+	var before, after int
+	b.set(func() { before = b.logins })
 	c := b.dial()
 	if got := c.login("g1"); got != "CONNACK 0x9f" || c.why != "too many wrong secrets; wait 7m0s" {
 		t.Errorf("the right secret then: got %s, %q", got, c.why)
@@ -131,12 +115,13 @@ func TestWrongSecrets_AreLimited(t *testing.T) {
 	if got := (old{b.dial()}).answer(connectOf("MQTT", 4, 0xc2, "g1", "", "", "g1", "x")); string(got) != "\x20\x02\x00\x03" {
 		t.Errorf("by MQTT 3.1.1: got % x", got)
 	}
-	if b.logins != before {
+	b.set(func() { after = b.logins })
+	if after != before {
 		t.Error("secrets are looked at all the same")
 	}
 	until(t, "it is counted", func() bool { return b.counted("oei_mqtt_refused_connections_total", "too_many_failed") == 2 })
 	b.set(func() {
-		if n := failures["127.0.0.1 g2"]; n != 0 {
+		if n := b.failures["127.0.0.1 g2"]; n != 0 {
 			t.Errorf("g2 has %d failures", n)
 		}
 	})
