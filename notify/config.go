@@ -15,6 +15,7 @@ type Config struct {
 	MaxAttempts    int           `mapstructure:"max_attempts"`
 	Workers        int           `mapstructure:"workers"`   // attempts at a time
 	Retention      time.Duration `mapstructure:"retention"` // of the log of deliveries
+	TimeZone       string        `mapstructure:"time_zone"` // of times in texts, for routes that name none
 	SMTPHost       string        `mapstructure:"smtp_host"` // empty: there is no e-mail
 	SMTPPort       int           `mapstructure:"smtp_port"`
 	SMTPTLS        string        `mapstructure:"smtp_tls"` // starttls, tls or none
@@ -26,7 +27,7 @@ type Config struct {
 // DefaultConfig is right for one instance or several that share the work.
 func DefaultConfig() Config {
 	return Config{
-		Timeout: 10 * time.Second, MaxAttempts: 12, Workers: 8, Retention: 30 * 24 * time.Hour, SMTPPort: 587, SMTPTLS: "starttls",
+		Timeout: 10 * time.Second, MaxAttempts: 12, Workers: 8, Retention: 30 * 24 * time.Hour, TimeZone: "UTC", SMTPPort: 587, SMTPTLS: "starttls",
 	}
 }
 
@@ -48,6 +49,9 @@ func (c Config) Validate() error {
 	}
 	if c.Retention < time.Hour {
 		fault("OEI_NOTIFY_RETENTION: %v is too short; use 1h or more", c.Retention)
+	}
+	if err := checkZone(c.TimeZone); err != nil {
+		fault("OEI_NOTIFY_TIME_ZONE: %w", err)
 	}
 	if c.SMTPTLS != "starttls" && c.SMTPTLS != "tls" && c.SMTPTLS != "none" {
 		fault("OEI_NOTIFY_SMTP_TLS: %q is not known; use starttls, tls or none", c.SMTPTLS)

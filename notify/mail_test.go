@@ -125,7 +125,7 @@ func mails(port int) func(*notify.Config) {
 func TestEmailIsSentOverTLSAndTriedAgain(t *testing.T) {
 	p, b := newPlant(t), newMailbox(t)
 	c := p.channel(store.Channel{Kind: store.Email, Recipients: []string{"a@example.com", "b@example.com"}})
-	p.route(store.Route{ChannelID: c.ID})
+	p.route(store.Route{ChannelID: c.ID, TimeZone: "Asia/Tokyo"})
 	p.run(`UPDATE alarms SET name = E'Oil\r\nBcc: evil@example.com' WHERE id = 1`)
 	n := p.notifier(mails(b.port))
 	n.Trust(b.roots)
@@ -149,7 +149,7 @@ func TestEmailIsSentOverTLSAndTriedAgain(t *testing.T) {
 	if m.Header.Get("Bcc") != "" || m.Header.Get("Message-ID") != "<"+d.Key+"@plant.example>" || m.Header.Get("Auto-Submitted") != "auto-generated" {
 		t.Errorf("head: got %v", m.Header)
 	}
-	if text := got[0].text; strings.Count(text, "press-1/t1") != 3 {
+	if text := got[0].text; strings.Count(text, "2026-03-04 21:00:00 JST (+09:00) [critical] Press/Oil") != 3 {
 		t.Errorf("got %s", text)
 	}
 	if strings.Contains(p.log.String(), smtpPassword) {

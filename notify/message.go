@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,8 +31,8 @@ var placeholder = regexp.MustCompile(`\{([^{}]*)\}`)
 // CheckTemplate says what is wrong with a template: text in which {alarm}, {kind} and so on stand for what an event has.
 func CheckTemplate(text string) error {
 	for _, m := range placeholder.FindAllStringSubmatch(text, -1) {
-		if _, ok := fields(store.NoticeEvent{}, 0)[m[1]]; !ok {
-			return fmt.Errorf("has the placeholder {%s}; known are {alarm}, {at}, {comment}, {count}, {gateway}, {kind}, {message}, {sensor}, {severity}, {state}, {unit}, {user} and {value}",
+		if _, ok := fields(store.NoticeEvent{}, 0, time.UTC)[m[1]]; !ok {
+			return fmt.Errorf("has the placeholder {%s}; known are {alarm}, {at}, {comment}, {count}, {gateway}, {gateway_key}, {kind}, {message}, {sensor}, {sensor_key}, {severity}, {state}, {unit}, {user} and {value}",
 				strings.ToValidUTF8(m[1][:min(len(m[1]), 50)], ""))
 		}
 	}
@@ -41,23 +42,26 @@ func CheckTemplate(text string) error {
 	return nil
 }
 
-// fields are what placeholders become; count is how many events there are.
-func fields(e store.NoticeEvent, count int) map[string]string {
+// fields are what placeholders become; count is how many events there are. A sensor that has lost its name to a deletion, or an
+// event of before names were kept, has its key.
+func fields(e store.NoticeEvent, count int, zone *time.Location) map[string]string {
 	value := ""
 	if e.Value != nil {
 		value = alarm.FormatNumber(*e.Value)
 	}
 	return map[string]string{
-		"alarm": e.Alarm, "at": e.At.UTC().Format(time.RFC3339), "comment": e.Comment, "count": strconv.Itoa(count), "gateway": e.Gateway,
-		"kind": e.Kind, "message": e.Message, "sensor": e.Sensor, "severity": e.Severity, "state": e.State, "unit": e.Unit, "user": e.User,
+		"alarm": e.Alarm, "at": clock(e.At, zone), "comment": e.Comment, "count": strconv.Itoa(count),
+		"gateway": cmp.Or(e.GatewayName, e.Gateway), "gateway_key": e.Gateway,
+		"kind": e.Kind, "message": e.Message,
+		"sensor": cmp.Or(e.SensorName, e.Sensor), "sensor_key": e.Sensor, "severity": e.Severity, "state": e.State, "unit": e.Unit, "user": e.User,
 		"value": value,
 	}
 }
 
 // render puts what e has into a template. What came from outside is put in as it is, once: it is no template itself, has no
 // control characters and a bounded length.
-func render(template string, e store.NoticeEvent, count int) string {
-	f := fields(e, count)
+func render(template string, e store.NoticeEvent, count int, zone *time.Location) string {
+	f := fields(e, count, zone)
 	text := placeholder.ReplaceAllStringFunc(template, func(p string) string { return plain(f[p[1:len(p)-1]], mostField) })
 	return strings.Join(strings.Fields(text), " ")
 }
@@ -81,6 +85,7 @@ func plain(s string, most int) string {
 type message struct {
 	store.Delivery
 	route   *store.Route // nil: a trial, or it was deleted
+	zone    *time.Location
 	subject string
 }
 
@@ -95,8 +100,8 @@ type body struct {
 	Events    store.NoticeEvents `json:"events"`
 }
 
-func newMessage(d store.Delivery, route *store.Route) message {
-	m := message{Delivery: d, route: route}
+func newMessage(d store.Delivery, route *store.Route, zone *time.Location) message {
+	m := message{Delivery: d, route: route, zone: zone}
 	switch {
 	case d.Kind == store.KindTrial || len(d.Events) == 0:
 		m.subject = "A trial of OEI-MS: this channel works"
@@ -105,7 +110,7 @@ func newMessage(d store.Delivery, route *store.Route) message {
 		if route != nil && route.Subject != "" {
 			template = route.Subject
 		}
-		m.subject = render(template, d.Events[0], d.EventCount)
+		m.subject = render(template, d.Events[0], d.EventCount, zone)
 		if d.Kind != store.KindNotice {
 			m.subject = strings.ToUpper(d.Kind[:1]) + d.Kind[1:] + ": " + m.subject
 		}
@@ -134,7 +139,7 @@ func (m message) text() string {
 	var b strings.Builder
 	b.WriteString(m.subject + "\n\n")
 	for i, e := range m.Events {
-		line := render(template, e, m.EventCount)
+		line := render(template, e, m.EventCount, m.zone)
 		if b.Len()+len(line) > mostText {
 			m.Events = m.Events[:i]
 			break

@@ -39,6 +39,7 @@ type Notifier struct {
 	cfg      Config
 	store    *store.Store
 	log      *slog.Logger
+	location *time.Location // of times in texts, for routes that name none
 	webhooks *webhooks
 	mailer   mailer
 	publish  Publish
@@ -53,8 +54,12 @@ func New(cfg Config, st *store.Store, publish Publish, log *slog.Logger, reg pro
 	if err != nil {
 		return nil, fmt.Errorf("allowed targets: %w", err)
 	}
+	location, err := time.LoadLocation(cfg.TimeZone)
+	if err != nil {
+		return nil, fmt.Errorf("time zone: %w", err)
+	}
 	n := &Notifier{
-		cfg: cfg, store: st, log: log, publish: publish, wake: make(chan struct{}, 1), due: make(chan struct{}, 1),
+		cfg: cfg, location: location, store: st, log: log, publish: publish, wake: make(chan struct{}, 1), due: make(chan struct{}, 1),
 		webhooks: newWebhooks(guard{allowed}, cfg.Timeout), mailer: mailer{cfg: cfg},
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "oei_notify_attempts_total", Help: "Attempts to deliver a notice, by kind of channel and result: delivered, failed (for good) or retried.",
@@ -277,7 +282,7 @@ func (n *Notifier) attempt(ctx context.Context, c store.Channel, d store.Deliver
 			return "", err
 		}
 	}
-	m := newMessage(d, route)
+	m := newMessage(d, route, n.zone(route))
 	switch c.Kind {
 	case store.Webhook:
 		b, err := m.json()

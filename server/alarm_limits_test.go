@@ -111,7 +111,7 @@ func (p *limitsProbe) try(s *openapi3.Schema, path []string, value any) {
 		}
 		accepted = false
 	}
-	isID := s.Max != nil && *s.Max == math.MaxInt32 // the code looks whether it is there
+	isID := s.Max != nil && *s.Max == math.MaxInt32                 // the code looks whether it is there
 	stricter := !accepted && (value == nil || value == 0.0 || isID) // to the code 0 is absent
 	if accepted != (fault == "") && !stricter {
 		p.t.Errorf("%s = %.80v: the contract accepts %v, the code says %q", name, value, accepted, fault)

@@ -76,7 +76,7 @@ func deliveryJSON(ctx context.Context) func(store.Delivery) api.Delivery {
 func notifiedJSON(e store.NoticeEvent) api.NotifiedEvent {
 	return api.NotifiedEvent{
 		Epoch: e.Epoch, Offset: e.Offset, At: e.At.UTC(), AlarmID: e.AlarmID, SensorID: e.SensorID, GatewayID: e.GatewayID, Occurrence: e.Occurrence,
-		Version: e.Version, Alarm: e.Alarm, Sensor: e.Sensor, Gateway: e.Gateway, Kind: e.Kind, State: e.State, Severity: e.Severity, Level: e.Level,
+		Version: e.Version, Alarm: e.Alarm, Sensor: e.Sensor, Gateway: e.Gateway, SensorName: e.SensorName, GatewayName: e.GatewayName, Kind: e.Kind, State: e.State, Severity: e.Severity, Level: e.Level,
 		Value: orNull(e.Value), Unit: e.Unit, Message: e.Message, User: e.User, Comment: e.Comment, Labels: labelsJSON(e.Labels),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/oei-ms/oei-ms/gen/api"
 	"github.com/oei-ms/oei-ms/store"
@@ -34,7 +35,7 @@ func (s *Server) CreateNotificationRoute(ctx context.Context, req api.CreateNoti
 	r := store.Route{
 		Name: b.Name, IsActive: orTrue(b.IsActive), ChannelID: b.ChannelID, EscalationChannelID: pointer(b.EscalationChannelID),
 		Severities: orZero(b.Severities), Events: orZero(b.Events), Labels: store.LabelMap(orZero(b.Labels)), GroupSeconds: 2,
-		RemindSeconds: orZero(b.RemindSeconds), EscalateSeconds: orZero(b.EscalateSeconds), Subject: orZero(b.Subject), Line: orZero(b.Line),
+		RemindSeconds: orZero(b.RemindSeconds), EscalateSeconds: orZero(b.EscalateSeconds), Subject: orZero(b.Subject), Line: orZero(b.Line), TimeZone: orZero(b.TimeZone),
 	}
 	replace(&r.GroupSeconds, b.GroupSeconds)
 	if err := s.checkRoute(ctx, r); err != nil {
@@ -81,6 +82,7 @@ func (s *Server) UpdateNotificationRoute(ctx context.Context, req api.UpdateNoti
 	replace(&r.EscalateSeconds, b.EscalateSeconds)
 	replace(&r.Subject, b.Subject)
 	replace(&r.Line, b.Line)
+	replace(&r.TimeZone, b.TimeZone)
 	if b.EscalationChannelID.IsSpecified() {
 		r.EscalationChannelID = pointer(b.EscalationChannelID)
 	}
@@ -125,6 +127,9 @@ func (s *Server) checkRoute(ctx context.Context, r store.Route) error {
 			return invalid(name, err.Error())
 		}
 	}
+	if _, err := time.LoadLocation(r.TimeZone); err != nil || r.TimeZone == "Local" {
+		return invalid("time_zone", "is not in the IANA database; use a name such as Europe/Berlin, or UTC")
+	}
 	if r.RemindSeconds > 0 && r.RemindSeconds < leastReminder {
 		return invalid("remind_seconds", fmt.Sprintf("is less than %d; use 0 for never", leastReminder))
 	}
@@ -153,7 +158,7 @@ func routeJSON(r store.Route) api.NotificationRoute {
 	return api.NotificationRoute{
 		ID: r.ID, Name: r.Name, IsActive: r.IsActive, ChannelID: r.ChannelID, EscalationChannelID: orNull(r.EscalationChannelID),
 		Severities: listed(r.Severities), Events: listed(r.Events), Labels: labelsJSON(r.Labels), GroupSeconds: r.GroupSeconds,
-		RemindSeconds: r.RemindSeconds, EscalateSeconds: r.EscalateSeconds, Subject: r.Subject, Line: r.Line,
+		RemindSeconds: r.RemindSeconds, EscalateSeconds: r.EscalateSeconds, Subject: r.Subject, Line: r.Line, TimeZone: r.TimeZone,
 		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
 	}
 }

@@ -78,6 +78,7 @@ func TestNoticesThatMakeNoSenseAreRefusedByField(t *testing.T) {
 		"an unknown channel":               {"routes", `{"name":"r","channel_id":99}`, "channel_id"},
 		"an unknown placeholder":           {"routes", route(`"subject":"{secret}"`), "subject"},
 		"a template of another kind":       {"routes", route(`"line":"{{range .}}"`), "line"},
+		"a time zone that is none":         {"routes", route(`"time_zone":"Europe/Atlantis"`), "time_zone"},
 		"an escalation to nobody":          {"routes", route(`"escalate_seconds":60`), "escalation_channel_id"},
 		"an escalation to an unknown one":  {"routes", route(`"escalation_channel_id":99`), "escalation_channel_id"},
 		"a silence that ends before it":    {"silences", silence(time.Hour, time.Minute, minor), "ends_at"},

@@ -50,7 +50,8 @@ type Route struct {
 	RemindSeconds       int            `db:"remind_seconds"`   // 0: never
 	EscalateSeconds     int            `db:"escalate_seconds"` // 0: never
 	Subject             string         `db:"subject"`
-	Line                string         `db:"line"` // template of an event in a text
+	Line                string         `db:"line"`      // template of an event in a text
+	TimeZone            string         `db:"time_zone"` // IANA name; empty: that of the settings
 	Version             int64          `db:"version"`
 	CreatedAt           time.Time      `db:"created_at"`
 	UpdatedAt           time.Time      `db:"updated_at"`
@@ -60,7 +61,7 @@ type Route struct {
 const MostRoutes = 1000
 
 const routeColumns = `id, name, is_active, channel_id, escalation_channel_id, severities, events, labels, group_seconds, remind_seconds,
-	escalate_seconds, subject, line, version, created_at, updated_at`
+	escalate_seconds, subject, line, time_zone, version, created_at, updated_at`
 
 // Routes returns at most limit routes with an id above after, in order of id.
 func (s *Store) Routes(ctx context.Context, after int64, limit int) ([]Route, error) {
@@ -80,13 +81,13 @@ func (s *Store) Route(ctx context.Context, id int64) (Route, error) {
 func (s *Store) CreateRoute(ctx context.Context, r Route) (Route, error) {
 	const q = `
 		INSERT INTO notification_routes (name, is_active, channel_id, escalation_channel_id, severities, events, labels, group_seconds,
-			remind_seconds, escalate_seconds, subject, line)
-		SELECT $1, $2, $3, $4, coalesce($5::text[], '{}'), coalesce($6::text[], '{}'), $7, $8, $9, $10, $11, $12
-		WHERE (SELECT count(*) FROM notification_routes) < $13
+			remind_seconds, escalate_seconds, subject, line, time_zone)
+		SELECT $1, $2, $3, $4, coalesce($5::text[], '{}'), coalesce($6::text[], '{}'), $7, $8, $9, $10, $11, $12, $13
+		WHERE (SELECT count(*) FROM notification_routes) < $14
 		RETURNING ` + routeColumns
 	var out Route
 	err := s.api.GetContext(ctx, &out, q, r.Name, r.IsActive, r.ChannelID, r.EscalationChannelID, r.Severities, r.Events, r.Labels,
-		r.GroupSeconds, r.RemindSeconds, r.EscalateSeconds, r.Subject, r.Line, MostRoutes)
+		r.GroupSeconds, r.RemindSeconds, r.EscalateSeconds, r.Subject, r.Line, r.TimeZone, MostRoutes)
 	return out, explain(fmt.Sprintf("route %q", r.Name), err)
 }
 
@@ -96,12 +97,12 @@ func (s *Store) UpdateRoute(ctx context.Context, r Route) (Route, error) {
 		UPDATE notification_routes
 		SET name = $3, is_active = $4, channel_id = $5, escalation_channel_id = $6, severities = coalesce($7::text[], '{}'),
 			events = coalesce($8::text[], '{}'), labels = $9, group_seconds = $10, remind_seconds = $11, escalate_seconds = $12,
-			subject = $13, line = $14, version = version + 1, updated_at = now()
+			subject = $13, line = $14, time_zone = $15, version = version + 1, updated_at = now()
 		WHERE id = $1 AND version = $2
 		RETURNING ` + routeColumns
 	var out Route
 	err := s.api.GetContext(ctx, &out, q, r.ID, r.Version, r.Name, r.IsActive, r.ChannelID, r.EscalationChannelID, r.Severities, r.Events,
-		r.Labels, r.GroupSeconds, r.RemindSeconds, r.EscalateSeconds, r.Subject, r.Line)
+		r.Labels, r.GroupSeconds, r.RemindSeconds, r.EscalateSeconds, r.Subject, r.Line, r.TimeZone)
 	return out, explain("route", s.stale(ctx, err, "notification_routes", r.ID))
 }
 

@@ -22,20 +22,24 @@ type NoticeEvent struct {
 	GatewayID  int64     `db:"gateway_id" json:"gateway_id"`
 	Occurrence int64     `db:"occurrence" json:"occurrence"`
 	Version    int64     `db:"version" json:"version"` // what an acknowledgement has to name
-	Alarm      string    `db:"alarm" json:"alarm"`     // name; empty when it was deleted since, as the next two
+	Alarm      string    `db:"alarm" json:"alarm"`     // name; empty when it was deleted since, as keys and names below
 	Sensor     string    `db:"sensor" json:"sensor"`   // key
 	Gateway    string    `db:"gateway" json:"gateway"` // key
-	Kind       string    `db:"kind" json:"kind"`
-	State      string    `db:"after" json:"state"`
-	Severity   string    `db:"severity" json:"severity"`
-	Level      string    `db:"level" json:"level"`
-	Value      *float64  `db:"value" json:"value"`
-	Unit       string    `db:"unit" json:"unit"`
-	Message    string    `db:"message" json:"message"`
-	User       string    `db:"username" json:"user"`
-	Comment    string    `db:"comment" json:"comment"`
-	Labels     LabelMap  `db:"labels" json:"labels"`
-	Quiet      bool      `db:"quiet" json:"-"` // nobody is told
+
+	SensorName  string `db:"sensor_name" json:"sensor_name"`
+	GatewayName string `db:"gateway_name" json:"gateway_name"`
+
+	Kind     string   `db:"kind" json:"kind"`
+	State    string   `db:"after" json:"state"`
+	Severity string   `db:"severity" json:"severity"`
+	Level    string   `db:"level" json:"level"`
+	Value    *float64 `db:"value" json:"value"`
+	Unit     string   `db:"unit" json:"unit"`
+	Message  string   `db:"message" json:"message"`
+	User     string   `db:"username" json:"user"`
+	Comment  string   `db:"comment" json:"comment"`
+	Labels   LabelMap `db:"labels" json:"labels"`
+	Quiet    bool     `db:"quiet" json:"-"` // nobody is told
 }
 
 // NoticeEvents is a list of them; a JSON array in the database.
@@ -96,7 +100,7 @@ func (s *Store) NoticeCursor(ctx context.Context) (offset int64, err error) {
 func (s *Store) NoticeEvents(ctx context.Context, after int64, limit int) ([]NoticeEvent, error) {
 	const q = `
 		SELECT l.epoch, e."offset", e.at, e.alarm_id, e.sensor_id, e.gateway_id, e.occurrence, e.version, coalesce(a.name, '') AS alarm,
-			coalesce(v.key, '') AS sensor, coalesce(g.key, '') AS gateway, e.kind, e.after, e.severity, e.level, e.value,
+			coalesce(v.key, '') AS sensor, coalesce(g.key, '') AS gateway, coalesce(v.name, '') AS sensor_name, coalesce(g.name, '') AS gateway_name, e.kind, e.after, e.severity, e.level, e.value,
 			coalesce(v.unit, '') AS unit, e.message, e.username, e.comment, coalesce(a.labels, '{}') AS labels, e.quiet
 		FROM alarm_events e
 		CROSS JOIN alarm_log l

@@ -2684,11 +2684,15 @@ type NotificationRoute struct {
 	// Severities Which severities; empty is all.
 	Severities NotificationSeverities `json:"severities"`
 
-	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{kind}`, `{message}`, `{sensor}`, `{severity}`,
-	// `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there are. Empty is
+	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`,
+	// `{sensor_key}`, `{severity}`, `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there
+	// are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is
 	// `[{severity}] {count} × {alarm}: {kind}`.
-	Subject   NotificationSubject `json:"subject"`
-	UpdatedAt time.Time           `json:"updated_at"`
+	Subject NotificationSubject `json:"subject"`
+
+	// TimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON always has UTC.
+	TimeZone  NotificationTimeZone `json:"time_zone"`
+	UpdatedAt time.Time            `json:"updated_at"`
 }
 
 // NotificationRouteCreate defines model for NotificationRouteCreate.
@@ -2727,10 +2731,14 @@ type NotificationRouteCreate struct {
 	// Severities Which severities; empty is all.
 	Severities *NotificationSeverities `json:"severities,omitempty"`
 
-	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{kind}`, `{message}`, `{sensor}`, `{severity}`,
-	// `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there are. Empty is
+	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`,
+	// `{sensor_key}`, `{severity}`, `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there
+	// are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is
 	// `[{severity}] {count} × {alarm}: {kind}`.
 	Subject *NotificationSubject `json:"subject,omitempty"`
+
+	// TimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON always has UTC.
+	TimeZone *NotificationTimeZone `json:"time_zone,omitempty"`
 }
 
 // NotificationRouteUpdate defines model for NotificationRouteUpdate.
@@ -2769,19 +2777,27 @@ type NotificationRouteUpdate struct {
 	// Severities Which severities; empty is all.
 	Severities *NotificationSeverities `json:"severities,omitempty"`
 
-	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{kind}`, `{message}`, `{sensor}`, `{severity}`,
-	// `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there are. Empty is
+	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`,
+	// `{sensor_key}`, `{severity}`, `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there
+	// are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is
 	// `[{severity}] {count} × {alarm}: {kind}`.
 	Subject *NotificationSubject `json:"subject,omitempty"`
+
+	// TimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON always has UTC.
+	TimeZone *NotificationTimeZone `json:"time_zone,omitempty"`
 }
 
 // NotificationSeverities Which severities; empty is all.
 type NotificationSeverities = []string
 
-// NotificationSubject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{kind}`, `{message}`, `{sensor}`, `{severity}`,
-// `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there are. Empty is
+// NotificationSubject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`,
+// `{sensor_key}`, `{severity}`, `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there
+// are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is
 // `[{severity}] {count} × {alarm}: {kind}`.
 type NotificationSubject = string
+
+// NotificationTimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON always has UTC.
+type NotificationTimeZone = string
 
 // NotifiedEvent An alarm event as a receiver gets it.
 type NotifiedEvent struct {
@@ -2795,8 +2811,9 @@ type NotifiedEvent struct {
 	Epoch string `json:"epoch"`
 
 	// Gateway Its key.
-	Gateway   string `json:"gateway"`
-	GatewayID int64  `json:"gateway_id"`
+	Gateway     string `json:"gateway"`
+	GatewayID   int64  `json:"gateway_id"`
+	GatewayName string `json:"gateway_name"`
 
 	// Kind What happened.
 	Kind string `json:"kind"`
@@ -2811,9 +2828,10 @@ type NotifiedEvent struct {
 	Offset     int64  `json:"offset"`
 
 	// Sensor Its key.
-	Sensor   string `json:"sensor"`
-	SensorID int64  `json:"sensor_id"`
-	Severity string `json:"severity"`
+	Sensor     string `json:"sensor"`
+	SensorID   int64  `json:"sensor_id"`
+	SensorName string `json:"sensor_name"`
+	Severity   string `json:"severity"`
 
 	// State Of the alarm after it.
 	State string                     `json:"state"`

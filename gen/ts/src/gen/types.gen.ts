@@ -1599,8 +1599,9 @@ export type NotificationSeverities = Array<'critical' | 'major' | 'minor' | 'war
 export type NotificationEvents = Array<'raised' | 'escalated' | 'deescalated' | 'reraised' | 'cleared' | 'acknowledged' | 'reset' | 'shelved' | 'unshelved' | 'suppressed' | 'unsuppressed' | 'out_of_service' | 'returned_to_service' | 'commented' | 'rule_changed' | 'faulted' | 'recovered'>;
 
 /**
- * What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{kind}`, `{message}`, `{sensor}`, `{severity}`,
- * `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there are. Empty is
+ * What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`,
+ * `{sensor_key}`, `{severity}`, `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there
+ * are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is
  * `[{severity}] {count} × {alarm}: {kind}`.
  *
  */
@@ -1612,6 +1613,11 @@ export type NotificationSubject = string;
  *
  */
 export type NotificationLine = string;
+
+/**
+ * IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON always has UTC.
+ */
+export type NotificationTimeZone = string;
 
 export type NotificationRoute = {
     id: Id;
@@ -1639,6 +1645,7 @@ export type NotificationRoute = {
     escalation_channel_id: number | null;
     subject: NotificationSubject;
     line: NotificationLine;
+    time_zone: NotificationTimeZone;
     created_at: string;
     updated_at: string;
 };
@@ -1668,6 +1675,7 @@ export type NotificationRouteCreate = {
     escalation_channel_id?: number | null;
     subject?: NotificationSubject;
     line?: NotificationLine;
+    time_zone?: NotificationTimeZone;
 };
 
 export type NotificationRouteUpdate = {
@@ -1695,6 +1703,7 @@ export type NotificationRouteUpdate = {
     escalation_channel_id?: number | null;
     subject?: NotificationSubject;
     line?: NotificationLine;
+    time_zone?: NotificationTimeZone;
 };
 
 export type Silence = {
@@ -1861,6 +1870,8 @@ export type NotifiedEvent = {
      * Its key.
      */
     gateway: string;
+    sensor_name: string;
+    gateway_name: string;
     /**
      * What happened.
      */
