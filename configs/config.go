@@ -116,13 +116,22 @@ func (c *Config) complete(lookup func(string) string) {
 	c.nameShareGroup()
 }
 
-// withoutDriver turns the form postgresql+asyncpg://…, which the system before this one took, into postgresql://….
+// withoutDriver turns the form postgresql+asyncpg://…?ssl=require, which the system before this one took, into
+// postgresql://…?sslmode=require.
 func withoutDriver(dsn string) string {
 	scheme, rest, ok := strings.Cut(dsn, "://")
-	if name, _, driver := strings.Cut(scheme, "+"); ok && driver && (name == "postgresql" || name == "postgres") {
-		return name + "://" + rest
+	name, _, driver := strings.Cut(scheme, "+")
+	if !ok || !driver || name != "postgresql" && name != "postgres" {
+		return dsn
 	}
-	return dsn
+	address, query, _ := strings.Cut(rest, "?")
+	parameters := strings.Split(query, "&")
+	for i, p := range parameters {
+		if mode, isMode := strings.CutPrefix(p, "ssl="); isMode {
+			parameters[i] = "sslmode=" + mode
+		}
+	}
+	return strings.TrimSuffix(name+"://"+address+"?"+strings.Join(parameters, "&"), "?")
 }
 
 // defaultDataDir is the usual place for data on a system; "" when the environment does not tell.

@@ -105,6 +105,21 @@ func TestTheFirstSourceThatHasASettingDecides(t *testing.T) {
 	}
 }
 
+func TestDatabaseURL_OfTheOldDriver(t *testing.T) {
+	for dsn, want := range map[string]string{
+		"postgresql+asyncpg://u:p@localhost/x":                         "postgresql://u:p@localhost/x",
+		"postgres+psycopg2://u:p@db/x?sslmode=require":                 "postgres://u:p@db/x?sslmode=require",
+		"postgresql+asyncpg://u:p@db/x?ssl=require":                    "postgresql://u:p@db/x?sslmode=require",
+		"postgresql+asyncpg://u:p@db/x?application_name=a&ssl=disable": "postgresql://u:p@db/x?application_name=a&sslmode=disable",
+		"postgresql://u:p@db/x?ssl=require":                            "postgresql://u:p@db/x?ssl=require",
+		"host=db user=u password=a+b://c":                              "host=db user=u password=a+b://c",
+	} {
+		if got := mustLoad(t, sources{env: []string{"DATABASE_URL=" + dsn}}).Database.URL; got != want {
+			t.Errorf("%s: got %s, want %s", dsn, got, want)
+		}
+	}
+}
+
 func TestTheOldNamesAreBound(t *testing.T) {
 	c := mustLoad(t, sources{env: []string{
 		"HOST=127.0.0.1", "PORT=8100", "DATABASE_URL=postgresql+asyncpg://u:p@db/x", "REDIS_URL=redis://cache:6379/0", "MQTT_HOST=broker",

@@ -86,6 +86,7 @@ func TestLoginByForm(t *testing.T) {
 		field      string
 	}{
 		"as an OAuth2 client sends it":         {form, "grant_type=password&username=viewer&password=a+password+of+tests&scope=viewer&client_id=x&client_secret=", 200, ""},
+		"as Swagger UI shows it for curl":      {form, "grant_type=&username=viewer&password=a+password+of+tests&scope=&client_id=&client_secret=", 200, ""},
 		"with a charset":                       {form + "; charset=UTF-8", "username=viewer&password=a+password+of+tests", 200, ""},
 		"in capitals":                          {"Application/X-WWW-Form-Urlencoded", "username=viewer&password=a+password+of+tests", 200, ""},
 		"with a wrong password":                {form, "username=viewer&password=wrong", 401, ""},

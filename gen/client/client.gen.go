@@ -606,12 +606,15 @@ func (e LivenessStatus) Valid() bool {
 
 // Defines values for LoginFormGrantType.
 const (
+	LoginFormGrantTypeEmpty    LoginFormGrantType = ""
 	LoginFormGrantTypePassword LoginFormGrantType = "password"
 )
 
 // Valid indicates whether the value is a known member of the LoginFormGrantType enum.
 func (e LoginFormGrantType) Valid() bool {
 	switch e {
+	case LoginFormGrantTypeEmpty:
+		return true
 	case LoginFormGrantTypePassword:
 		return true
 	default:
@@ -2516,15 +2519,17 @@ type Location = string
 
 // LoginForm OAuth2 password grant (RFC 6749 section 4.3). All but username and password is accepted and not used.
 type LoginForm struct {
-	ClientID     *string             `json:"client_id,omitempty"`
-	ClientSecret *string             `json:"client_secret,omitempty"`
-	GrantType    *LoginFormGrantType `json:"grant_type,omitempty"`
-	Password     string              `json:"password"`
-	Scope        *string             `json:"scope,omitempty"`
-	Username     string              `json:"username"`
+	ClientID     *string `json:"client_id,omitempty"`
+	ClientSecret *string `json:"client_secret,omitempty"`
+
+	// GrantType Empty is `password`, as forms of documentation pages send it.
+	GrantType *LoginFormGrantType `json:"grant_type,omitempty"`
+	Password  string              `json:"password"`
+	Scope     *string             `json:"scope,omitempty"`
+	Username  string              `json:"username"`
 }
 
-// LoginFormGrantType defines model for LoginForm.GrantType.
+// LoginFormGrantType Empty is `password`, as forms of documentation pages send it.
 type LoginFormGrantType string
 
 // LoginRequest defines model for LoginRequest.

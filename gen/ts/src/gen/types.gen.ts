@@ -102,7 +102,10 @@ export type LoginRequest = {
  * OAuth2 password grant (RFC 6749 section 4.3). All but username and password is accepted and not used.
  */
 export type LoginForm = {
-    grant_type?: 'password';
+    /**
+     * Empty is `password`, as forms of documentation pages send it.
+     */
+    grant_type?: 'password' | '';
     username: string;
     password: string;
     scope?: string;
