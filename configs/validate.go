@@ -161,7 +161,9 @@ func (c *Config) databaseFaults() error {
 		return fmt.Errorf("DATABASE_URL: after a Unix socket the driver would connect to %s without TLS; list either sockets or hosts",
 			tls.Remote)
 	}
-	if scheme, _, ok := strings.Cut(c.Database.URL, "://"); err == nil && (!ok || scheme == "postgres" || scheme == "postgresql") {
+	scheme, _, ok := strings.Cut(c.Database.URL, "://")
+	pairs := !ok || strings.Contains(scheme, "=") // key=value, of which a value may have ://
+	if err == nil && (pairs || scheme == "postgres" || scheme == "postgresql") {
 		return nil
 	}
 	const right = "is not an address of PostgreSQL; use postgres://user:password@host:5432/database"
