@@ -18,7 +18,8 @@ import (
 // minuteSensors have a reading a minute; the one before them, sensor 1, has one a day.
 const minuteSensors = 20
 
-// years asks a database that has readings of one day, and again when it has readings of years, and compares.
+// years asks a database that has readings of one day, and again when it has readings of years, and
+// compares.
 func years(ctx context.Context, o options) (err error) {
 	dir, err := os.MkdirTemp("", "oei-ms-bench-")
 	if err != nil {

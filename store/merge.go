@@ -14,9 +14,10 @@ import (
 
 // How partitions are merged.
 //
-// Small partitions that are over are copied into one table, which then takes their place. Nobody waits for the copying: triggers note the
-// keys that change meanwhile, and these are copied again. The exchange is one short transaction. Whatever is left of a pass that was cut
-// off is removed by the next one, and the old partitions stay until the exchange commits.
+// Small partitions that are over are copied into one table, which then takes their place. Nobody
+// waits for the copying: triggers note the keys that change meanwhile, and these are copied again.
+// The exchange is one short transaction. Whatever is left of a pass that was cut off is removed by
+// the next one, and the old partitions stay until the exchange commits.
 
 const (
 	// maxMerged is how many partitions are merged at once, which bounds the locks of the exchange.
@@ -44,10 +45,11 @@ type Merged struct {
 // errOverlap means that the partitions to be merged are not those that there are any more.
 var errOverlap = errors.New("partitions have changed")
 
-// Merge merges partitions that are over and small at the time now, the oldest first, and calls done after each step, which may take
-// its time. Several instances may call it: while one works the others have nothing to do.
+// Merge merges partitions that are over and small at the time now, the oldest first, and calls done
+// after each step, which may take its time. Several instances may call it: while one works the
+// others have nothing to do.
 func (s *Store) Merge(ctx context.Context, now time.Time, done func(Merged)) error {
-	err := s.maintain(ctx, "oei-ms merge", dropPatience, func(ctx context.Context, conn *sqlx.Conn) error {
+	pass := func(ctx context.Context, conn *sqlx.Conn) error {
 		failed := map[string]bool{} // in this pass
 		for {
 			g, err := s.mergeable(ctx, conn, now, failed)
@@ -61,8 +63,8 @@ func (s *Store) Merge(ctx context.Context, now time.Time, done func(Merged)) err
 			failed[m.Partition] = m.InUse
 			done(m)
 		}
-	})
-	return explain("merge", err)
+	}
+	return explain("merge", s.maintain(ctx, "oei-ms merge", dropPatience, pass))
 }
 
 // mergeGroup are partitions to be merged.
@@ -72,7 +74,9 @@ type mergeGroup struct {
 }
 
 // mergeable returns the partitions to merge next, or nil.
-func (s *Store) mergeable(ctx context.Context, conn *sqlx.Conn, now time.Time, failed map[string]bool) (*mergeGroup, error) {
+func (s *Store) mergeable(
+	ctx context.Context, conn *sqlx.Conn, now time.Time, failed map[string]bool,
+) (*mergeGroup, error) {
 	list, err := listPartitions(ctx, conn)
 	if err != nil || s.partitions.size != auto && len(list) <= fewPartitions {
 		return nil, err
@@ -91,11 +95,14 @@ func (s *Store) mergeable(ctx context.Context, conn *sqlx.Conn, now time.Time, f
 			}
 			g := newMergeGroup(list, from, to, start, end)
 			from = to
-			if len(g.old) < 2 || g.End.After(now.Add(-level.age)) || level.length > limits.longest(g.End) || failed[g.Name] {
+			tooEarly := g.End.After(now.Add(-level.age)) || level.length > limits.longest(g.End)
+			if len(g.old) < 2 || tooEarly || failed[g.Name] {
 				continue
 			}
 			var bytes int64
-			const size = `SELECT coalesce(sum(pg_total_relation_size(to_regclass(name))), 0)::bigint FROM unnest($1::text[]) AS n (name)`
+			const size = `
+				SELECT coalesce(sum(pg_total_relation_size(to_regclass(name))), 0)::bigint
+				FROM unnest($1::text[]) AS n (name)`
 			if err := conn.GetContext(ctx, &bytes, size, pq.Array(g.names())); err != nil {
 				return nil, err
 			}
@@ -107,7 +114,8 @@ func (s *Store) mergeable(ctx context.Context, conn *sqlx.Conn, now time.Time, f
 	return nil, nil
 }
 
-// newMergeGroup is of the partitions list[from:to], which begin in [start, end). The new one takes what others leave of that.
+// newMergeGroup is of the partitions list[from:to], which begin in [start, end). The new one takes
+// what others leave of that.
 func newMergeGroup(list []partition, from, to int, start, end time.Time) *mergeGroup {
 	g := &mergeGroup{old: slices.Clone(list[from:to])}
 	if from > 0 {
@@ -162,14 +170,17 @@ func (s *Store) merge(ctx context.Context, conn *sqlx.Conn, g *mergeGroup) (Merg
 	return m, err
 }
 
-// copy has changes of the old partitions noted from now on, and copies what they have, each in order of its key.
+// copy has changes of the old partitions noted from now on, and copies what they have, each in
+// order of its key.
 func (g *mergeGroup) copy(ctx context.Context, conn *sqlx.Conn, copied *time.Time) error {
 	var triggers strings.Builder
 	for _, p := range g.old {
 		fmt.Fprintf(&triggers, `
-			CREATE TRIGGER note_merge_change AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION note_merge_change();`, p.Name)
+			CREATE TRIGGER note_merge_change AFTER INSERT OR UPDATE OR DELETE ON %s
+			FOR EACH ROW EXECUTE FUNCTION note_merge_change();`, p.Name)
 	}
-	err := onConn(ctx, conn, func(tx *sqlx.Tx) error { // it waits for transactions that have written without the trigger
+	// It waits for transactions that have written without the triggers.
+	err := onConn(ctx, conn, func(tx *sqlx.Tx) error {
 		return within(ctx, tx, dropPatience, triggers.String()+`
 			CREATE TABLE `+mergeTable+` (LIKE sensor_data INCLUDING DEFAULTS INCLUDING CONSTRAINTS)`)
 	})
@@ -221,7 +232,8 @@ func (g *mergeGroup) copyChanges(ctx context.Context, tx *sqlx.Tx) (n int, err e
 		DELETE FROM merge_changes
 		WHERE ctid = ANY (ARRAY(SELECT ctid FROM merge_changes LIMIT $1))
 		RETURNING sensor_id, timestamp AS hour`
-	if err := tx.SelectContext(ctx, &changes, take, changesAtOnce); err != nil || len(changes) == 0 {
+	err = tx.SelectContext(ctx, &changes, take, changesAtOnce)
+	if err != nil || len(changes) == 0 {
 		return 0, err
 	}
 	sensors, times := hourSensors(changes), hourStarts(changes)
@@ -239,19 +251,25 @@ func (g *mergeGroup) copyChanges(ctx context.Context, tx *sqlx.Tx) (n int, err e
 		CROSS JOIN LATERAL (
 			SELECT timestamp, value, sensor_id, status_code, quality
 			FROM sensor_data
-			WHERE sensor_id = c.sensor_id AND timestamp = c.timestamp AND timestamp >= $3 AND timestamp < $4
+			WHERE sensor_id = c.sensor_id AND timestamp = c.timestamp
+				AND timestamp >= $3 AND timestamp < $4
 			LIMIT 1) d` // by the key, not all of the partitions
 	_, err = tx.ExecContext(ctx, add, sensors, times, g.Start, g.End)
 	return len(changes), err
 }
 
-// exchange puts the copy, which was complete at the time copied, in the place of the old partitions.
-func (s *Store) exchange(ctx context.Context, conn *sqlx.Conn, g *mergeGroup, copied time.Time, bytes *int64) error {
+// exchange puts the copy, which was complete at the time copied, in the place of the old
+// partitions.
+func (s *Store) exchange(
+	ctx context.Context, conn *sqlx.Conn, g *mergeGroup, copied time.Time, bytes *int64,
+) error {
 	return onConn(ctx, conn, func(tx *sqlx.Tx) error {
 		if err := g.waitForNobody(ctx, tx, copied); err != nil {
 			return err
 		}
-		const lock = `SELECT pg_advisory_xact_lock(%d); LOCK TABLE ONLY sensor_data IN ACCESS EXCLUSIVE MODE`
+		const lock = `
+			SELECT pg_advisory_xact_lock(%d);
+			LOCK TABLE ONLY sensor_data IN ACCESS EXCLUSIVE MODE`
 		if err := within(ctx, tx, dropPatience, fmt.Sprintf(lock, partitionLock)); err != nil {
 			return err
 		}
@@ -259,8 +277,12 @@ func (s *Store) exchange(ctx context.Context, conn *sqlx.Conn, g *mergeGroup, co
 		if err != nil {
 			return err
 		}
-		there := slices.DeleteFunc(list, func(p partition) bool { return !p.End.After(g.Start) || !p.Start.Before(g.End) })
-		if !slices.EqualFunc(there, g.old, func(a, b partition) bool { return a.Name == b.Name && a.Start.Equal(b.Start) && a.End.Equal(b.End) }) {
+		there := slices.DeleteFunc(list, func(p partition) bool {
+			return !p.End.After(g.Start) || !p.Start.Before(g.End)
+		})
+		if !slices.EqualFunc(there, g.old, func(a, b partition) bool {
+			return a.Name == b.Name && a.Start.Equal(b.Start) && a.End.Equal(b.End)
+		}) {
 			return errOverlap
 		}
 		for n := 1; n > 0; {
@@ -279,23 +301,24 @@ func (s *Store) exchange(ctx context.Context, conn *sqlx.Conn, g *mergeGroup, co
 			WHERE oid = '%[3]s'::regclass
 			ON CONFLICT (partition) DO UPDATE
 			SET writes = 0, quiet_since = now(), key_bytes = excluded.key_bytes`
-		if err := within(ctx, tx, dropPatience, fmt.Sprintf(exchange, strings.Join(g.names(), ", "), mergeTable, g.Name,
-			g.Start.Format(time.RFC3339), g.End.Format(time.RFC3339))); err != nil {
+		statements := fmt.Sprintf(exchange, strings.Join(g.names(), ", "), mergeTable, g.Name,
+			g.Start.Format(time.RFC3339), g.End.Format(time.RFC3339))
+		if err := within(ctx, tx, dropPatience, statements); err != nil {
 			return err
 		}
 		return tx.GetContext(ctx, bytes, `SELECT pg_total_relation_size($1::regclass)`, g.Name)
 	})
 }
 
-// waitForNobody is an error that is in the way when a transaction that began before the copy was complete may still read with a snapshot
-// in which it is empty.
+// waitForNobody is an error that is in the way when a transaction that began before the copy was
+// complete may still read with a snapshot in which it is empty.
 func (g *mergeGroup) waitForNobody(ctx context.Context, tx *sqlx.Tx, copied time.Time) error {
 	const q = `
 		SELECT EXISTS (
 			SELECT
 			FROM pg_stat_activity
-			WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-				AND backend_xmin IS NOT NULL AND xact_start < $1)`
+			WHERE datname = current_database() AND pid <> pg_backend_pid()
+				AND backend_type = 'client backend' AND backend_xmin IS NOT NULL AND xact_start < $1)`
 	var busy bool
 	if err := tx.GetContext(ctx, &busy, q, copied); err != nil || !busy {
 		return err
@@ -314,7 +337,8 @@ func sweepMerge(ctx context.Context, conn *sqlx.Conn) error {
 		return err
 	}
 	for _, name := range names {
-		if _, err := conn.ExecContext(ctx, `DROP TRIGGER IF EXISTS note_merge_change ON `+name); err != nil && !dropped(err) {
+		_, err := conn.ExecContext(ctx, `DROP TRIGGER IF EXISTS note_merge_change ON `+name)
+		if err != nil && !dropped(err) {
 			return err
 		}
 	}

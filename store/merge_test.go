@@ -16,8 +16,8 @@ import (
 
 const countPartitions = `SELECT count(*) FROM pg_inherits WHERE inhparent = 'sensor_data'::regclass`
 
-// openDaily opens two stores on a database with a reading on each of days before now, a partition each: one that makes partitions of
-// days, and one that chooses.
+// openDaily opens two stores on a database with a reading on each of days before now, a partition
+// each: one that makes partitions of days, and one that chooses.
 func openDaily(t *testing.T, days int) (daily, chooses *store.Store, db *sql.DB, rs []store.Reading) {
 	t.Helper()
 	dsn := pgtest.DSN(t) + durable
@@ -51,8 +51,8 @@ func mergeAll(t *testing.T, s *store.Store) {
 	}
 }
 
-// While partitions are merged by two instances, whose passes are cut off anywhere, readings come into them and go, and those who read
-// see at every moment all that there is.
+// While partitions are merged by two instances, whose passes are cut off anywhere, readings come
+// into them and go, and those who read see at every moment all that there is.
 func TestMergingChangesNoReading(t *testing.T) {
 	daily, chooses, db, rs := openDaily(t, 400)
 	store.RollUpAtOnce(chooses)

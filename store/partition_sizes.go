@@ -31,7 +31,8 @@ const (
 	fullPartition = 4 << 30
 	// fewPartitions is a number of partitions above which new ones are months.
 	fewPartitions = 300
-	// keptLonger is the part of its retention for which a reading may be kept longer, since its partition is not over.
+	// keptLonger is the part of its retention for which a reading may be kept longer, since its
+	// partition is not over.
 	keptLonger = 8
 )
 
@@ -44,7 +45,9 @@ type sizing struct {
 }
 
 // sizing is by what there is now; known are the partitions.
-func (p *partitions) sizing(ctx context.Context, q sqlx.QueryerContext, known []partition, now time.Time) (sizing, error) {
+func (p *partitions) sizing(
+	ctx context.Context, q sqlx.QueryerContext, known []partition, now time.Time,
+) (sizing, error) {
 	if p.size != auto {
 		return sizing{fixed: p.size}, nil
 	}
@@ -62,8 +65,8 @@ func (p *partitions) sizing(ctx context.Context, q sqlx.QueryerContext, known []
 	return sizing{now: now, recent: recent, retentions: retentions}, err
 }
 
-// at returns the size of a new partition for an instant: coarser with age, and not so long that readings are kept for much longer
-// than they have to be.
+// at returns the size of a new partition for an instant: coarser with age, and not so long that
+// readings are kept for much longer than they have to be.
 func (s *sizing) at(at time.Time) string {
 	if s.fixed != "" {
 		return s.fixed
@@ -83,8 +86,8 @@ func (s *sizing) at(at time.Time) string {
 	return size
 }
 
-// longest is how long a partition may be that ends at an instant. Those sensors that keep its readings no longer than their age have
-// none there.
+// longest is how long a partition may be that ends at an instant. Those sensors that keep its
+// readings no longer than their age have none there.
 func (s *sizing) longest(end time.Time) time.Duration {
 	shortest := longestRetention
 	for _, r := range s.retentions {
@@ -96,7 +99,9 @@ func (s *sizing) longest(end time.Time) time.Duration {
 }
 
 // retentions returns how long sensors keep their readings, those but for ever, each once.
-func (p *partitions) retentions(ctx context.Context, q sqlx.QueryerContext) ([]time.Duration, error) {
+func (p *partitions) retentions(
+	ctx context.Context, q sqlx.QueryerContext,
+) ([]time.Duration, error) {
 	const list = `
 		SELECT DISTINCT coalesce(retention_days * $2::bigint, $1::bigint)
 		FROM sensors
@@ -107,8 +112,11 @@ func (p *partitions) retentions(ctx context.Context, q sqlx.QueryerContext) ([]t
 	return all, sqlx.SelectContext(ctx, q, &all, list, p.retention, day)
 }
 
-// bytesPerDay is about how much comes each day, by the partitions of the last weeks; 0: it is not known.
-func bytesPerDay(ctx context.Context, q sqlx.QueryerContext, known []partition, now time.Time) (float64, error) {
+// bytesPerDay is about how much comes each day, by the partitions of the last weeks; 0: it is not
+// known.
+func bytesPerDay(
+	ctx context.Context, q sqlx.QueryerContext, known []partition, now time.Time,
+) (float64, error) {
 	var bytes, days float64
 	for _, p := range known {
 		elapsed := earlier(p.End, now).Sub(p.Start)
@@ -116,7 +124,8 @@ func bytesPerDay(ctx context.Context, q sqlx.QueryerContext, known []partition, 
 			continue
 		}
 		var size float64
-		if err := sqlx.GetContext(ctx, q, &size, `SELECT coalesce(pg_total_relation_size(to_regclass($1)), 0)`, p.Name); err != nil {
+		const total = `SELECT coalesce(pg_total_relation_size(to_regclass($1)), 0)`
+		if err := sqlx.GetContext(ctx, q, &size, total, p.Name); err != nil {
 			return 0, err
 		}
 		bytes += size
@@ -143,7 +152,8 @@ func slot(size string, at time.Time) (start, end time.Time) {
 		first := time.Date(year, month, 1, 0, 0, 0, 0, time.UTC)
 		return first, first.AddDate(0, 1, 0)
 	case yearly:
-		return time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(year+1, 1, 1, 0, 0, 0, 0, time.UTC)
+		first := time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)
+		return first, first.AddDate(1, 0, 0)
 	}
 	return midnight, midnight.Add(day)
 }

@@ -8,19 +8,22 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// A statement on sensor_data locks and plans every partition that its bounds do not exclude, and the planner sees only bounds that are
-// constants. So each statement on a range that may be long is run once for each of its spans, whose bounds are parameters of their own.
+// A statement on sensor_data locks and plans every partition that its bounds do not exclude, and
+// the planner sees only bounds that are constants. So each statement on a range that may be long is
+// run once for each of its spans, whose bounds are parameters of their own.
 
 const (
-	// maxSpan is how many partitions a statement touches at most. A transaction has room for 64 locks of its own by default, and a
-	// partition takes two.
+	// maxSpan is how many partitions a statement touches at most. A transaction has room for 64
+	// locks of its own by default, and a partition takes two.
 	maxSpan = 32
-	// firstSpan is how many partitions a walk begins with; each next span has twice as many, up to maxSpan.
+	// firstSpan is how many partitions a walk begins with; each next span has twice as many, up to
+	// maxSpan.
 	firstSpan = 2
-	// partitionsAge is for how long the list of partitions may be of use to those who read: what other instances have merged since
-	// makes spans shorter than they need to be, and nothing else.
+	// partitionsAge is for how long the list of partitions may be of use to those who read: what
+	// other instances have merged since makes spans shorter than they need to be, and nothing else.
 	partitionsAge = time.Minute
-	// maxAhead is more than a timestamp can be ahead of the time of receipt, and so of latest: ingest allows a day.
+	// maxAhead is more than a timestamp can be ahead of the time of receipt, and so of latest:
+	// ingest allows a day.
 	maxAhead = 2 * day
 )
 
@@ -42,14 +45,16 @@ const (
 	newestFirst
 )
 
-// cut returns the spans of [start, end), in order. Together they cover all of it, also where list is out of date.
+// cut returns the spans of [start, end), in order. Together they cover all of it, also where list
+// is out of date.
 func cut(list []partition, start, end time.Time, o order) []span {
 	if !start.Before(end) {
 		return nil
 	}
 	edges := []time.Time{start}
 	for _, p := range list {
-		if p.Start.After(start) && p.Start.Before(end) && p.Start.Equal(hourOf(p.Start)) { // an hour is within one span
+		within := p.Start.After(start) && p.Start.Before(end)
+		if within && p.Start.Equal(hourOf(p.Start)) { // an hour is within one span
 			edges = append(edges, p.Start)
 		}
 	}
@@ -74,16 +79,21 @@ func cut(list []partition, start, end time.Time, o order) []span {
 }
 
 // spans returns the spans of [start, end) by the partitions that there are.
-func (s *Store) spans(ctx context.Context, q sqlx.QueryerContext, start, end time.Time, o order) ([]span, error) {
+func (s *Store) spans(
+	ctx context.Context, q sqlx.QueryerContext, start, end time.Time, o order,
+) ([]span, error) {
 	list, err := s.partitions.list(ctx, q)
 	return cut(list, start, end, o), err
 }
 
 // spansOf is spans without what is certain to have no readings of the sensors.
-func (s *Store) spansOf(ctx context.Context, sensors []int64, start, end *time.Time, o order) ([]span, error) {
+func (s *Store) spansOf(
+	ctx context.Context, sensors []int64, start, end *time.Time, o order,
+) ([]span, error) {
 	const q = `SELECT max(timestamp) FROM latest WHERE sensor_id = ANY ($1::int[])`
 	var newest *time.Time
-	if err := s.api.GetContext(ctx, &newest, q, int32s(unique(sensors))); err != nil || newest == nil {
+	err := s.api.GetContext(ctx, &newest, q, int32s(unique(sensors)))
+	if err != nil || newest == nil {
 		return nil, err
 	}
 	from, to := firstInstant, newest.Add(maxAhead)
@@ -96,9 +106,12 @@ func (s *Store) spansOf(ctx context.Context, sensors []int64, start, end *time.T
 	return s.spans(ctx, s.api, from, to, o)
 }
 
-// walk calls f in a transaction with each of spans until it reports that it is done. What f reads it must not lock: the locks on
-// partitions are released at once, since those of thousands have no room.
-func walk(ctx context.Context, tx *sqlx.Tx, spans []span, f func(span) (done bool, err error)) error {
+// walk calls f in a transaction with each of spans until it reports that it is done. What f reads
+// it must not lock: the locks on partitions are released at once, since those of thousands have no
+// room.
+func walk(
+	ctx context.Context, tx *sqlx.Tx, spans []span, f func(span) (done bool, err error),
+) error {
 	for _, w := range spans {
 		if _, err := tx.ExecContext(ctx, `SAVEPOINT walk`); err != nil {
 			return err

@@ -50,7 +50,8 @@ func TestSpansCoverARangeAndAreOfFewPartitions(t *testing.T) {
 	}
 }
 
-// reached is a store of 400 partitions with a day each, all but some of which are locked, so that a statement fails that touches them.
+// reached is a store of 400 partitions with a day each, all but some of which are locked, so that a
+// statement fails that touches them.
 type reached struct {
 	*store.Store
 	db           *sql.DB
@@ -181,8 +182,8 @@ func (w *reached) statements(t *testing.T, sensor int64, start, end time.Time) m
 	}
 }
 
-// A statement touches the partitions that it needs and no others, which would cost time and locks: of 400, a day each, most are locked
-// by somebody else meanwhile.
+// A statement touches the partitions that it needs and no others, which would cost time and locks:
+// of 400, a day each, most are locked by somebody else meanwhile.
 func TestStatementsTouchTheirPartitionsOnly(t *testing.T) {
 	w := newReached(t)
 	for name, tt := range map[string]struct {
