@@ -67,9 +67,6 @@ func (s *Store) ShapeOfReadings(ctx context.Context, q ShapeQuery) (map[int64][]
 	return s.shape(ctx, q, p)
 }
 
-// MaxSpan is how many partitions a statement touches at most.
-const MaxSpan = maxSpan
-
 // Cut returns the spans of [start, end) where a partition begins at each of starts.
 func Cut(starts []time.Time, start, end time.Time, newest, all bool) [][2]time.Time {
 	list := make([]partition, len(starts))

@@ -39,7 +39,7 @@ func TestSpansCoverARangeAndAreOfFewPartitions(t *testing.T) {
 					n++
 				}
 			}
-			if !w[0].Equal(until) || n > store.MaxSpan {
+			if !w[0].Equal(until) || n > 32 {
 				t.Fatalf("a span of %d partitions begins at %v, the one before ends at %v", n, w[0], until)
 			}
 			until = w[1]
