@@ -8,6 +8,7 @@ import (
 )
 
 func TestNamesOfAUser(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		username, email, fault string
 	}{

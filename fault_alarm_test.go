@@ -110,6 +110,7 @@ func (l *ledger) checkAlarms(t *testing.T, dsn string, alarms []int64) {
 func first(lines []string) []string { return lines[:min(3, len(lines))] }
 
 func TestFaultKillNineLeavesTheAlarmLogWhole(t *testing.T) {
+	t.Parallel()
 	random := chance(t)
 	dir, ports := dataDir(t), freePorts(t)
 	p := serve(t, dir, ports...)
@@ -129,6 +130,7 @@ func TestFaultKillNineLeavesTheAlarmLogWhole(t *testing.T) {
 }
 
 func TestFaultCutAroundACommitLeavesTheAlarmLogWhole(t *testing.T) {
+	t.Parallel()
 	random := chance(t)
 	db := pgtest.Server(t)
 	w := newWire(t, db.DSN())

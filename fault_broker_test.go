@@ -13,6 +13,7 @@ import (
 )
 
 func TestFaultKillNineBehindAnotherBrokerLosesNothingThatItAcknowledged(t *testing.T) {
+	t.Parallel()
 	random := chance(t)
 	m := mosquitto.Start(t)
 	settings := append(freePorts(t), "MQTT_HOST="+m.Host(), fmt.Sprintf("MQTT_PORT=%d", m.Port()))
@@ -37,6 +38,7 @@ func TestFaultKillNineBehindAnotherBrokerLosesNothingThatItAcknowledged(t *testi
 
 // A broker that is killed may lose what it has acknowledged and not yet saved: that is its promise, not ours.
 func TestFaultKillNineOfAnotherBroker(t *testing.T) {
+	t.Parallel()
 	m := mosquitto.Start(t)
 	p := serve(t, dataDir(t), "MQTT_HOST="+m.Host(), fmt.Sprintf("MQTT_PORT=%d", m.Port()))
 	l := newLedger(p.registerAll(4))
@@ -122,6 +124,7 @@ func TestFaultRedeliveryStorm(t *testing.T) {
 
 // Two instances share a database; while one restarts, the other goes on.
 func TestFaultRollingRestart(t *testing.T) {
+	t.Parallel()
 	db := pgtest.Server(t)
 	ports := [][]string{freePorts(t), freePorts(t)}
 	dirs := []string{dataDir(t), dataDir(t)}

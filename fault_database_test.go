@@ -19,6 +19,7 @@ import (
 )
 
 func TestFaultKillNineOfPostgresLosesNothingThatWasAcknowledged(t *testing.T) {
+	t.Parallel()
 	random := chance(t)
 	p := serve(t, dataDir(t))
 	l := newLedger(p.registerAll(4))
@@ -193,6 +194,7 @@ func TestFaultSlowDatabase(t *testing.T) {
 }
 
 func TestFaultConnectionCutAroundACommit(t *testing.T) {
+	t.Parallel()
 	random := chance(t)
 	db := pgtest.Server(t)
 	w := newWire(t, db.DSN())

@@ -12,6 +12,7 @@ import (
 // The disk under the private cluster is one of 160 MiB, which takes root to make; without root PostgreSQL itself says that its
 // disk is full.
 func TestFaultDiskFull(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Log("not root: the error is PostgreSQL's, the disk is not")
 	} else {

@@ -141,6 +141,7 @@ func (in *intruder) refused(what string) {
 }
 
 func TestFaultGatewayThatPosesAsAnother(t *testing.T) {
+	t.Parallel()
 	p := serve(t, dataDir(t))
 	api := p.login()
 	a, b := p.register(api, "a"), p.register(api, "b")

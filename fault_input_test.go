@@ -40,6 +40,7 @@ func TestFaultPoisonAmongGoodMessages(t *testing.T) {
 }
 
 func TestFaultClocks(t *testing.T) {
+	t.Parallel()
 	p := serve(t, dataDir(t))
 	d := p.register(p.login(), "press-1")
 	c, err := d.connect(t.Context(), p.mqtt, func() {})

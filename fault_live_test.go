@@ -165,6 +165,7 @@ func addAlarmEvents(db *sql.DB, n int) error {
 // TestFaultCutsLoseNoAlarmEvent cuts sockets, Redis and instances while alarm events come: in the end the merged log of each client
 // is the table.
 func TestFaultCutsLoseNoAlarmEvent(t *testing.T) {
+	t.Parallel()
 	random := chance(t)
 	pg, redis := pgtest.Server(t), redistest.Start(t)
 	settings := []string{"DATABASE_URL=" + pg.DSN(), "REDIS_URL=" + redis.URL(), "SECRET_KEY=a key of 32 bytes that all of them have"}
@@ -238,6 +239,7 @@ func TestFaultCutsLoseNoAlarmEvent(t *testing.T) {
 // TestASnapshotGoesOverIntoLiveReadings subscribes again and again while readings come: after the snapshot's every reading follows,
 // once.
 func TestASnapshotGoesOverIntoLiveReadings(t *testing.T) {
+	t.Parallel()
 	p := serve(t, dataDir(t))
 	d := p.register(p.login(), "press")
 	token := p.token()

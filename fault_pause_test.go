@@ -14,6 +14,7 @@ import (
 // TestFaultPausedInMidTransition stops an instance at the commit of an alarm's step, for longer than its transaction is waited for or
 // not, while the gateway sends the same readings to another one: every step is taken once.
 func TestFaultPausedInMidTransition(t *testing.T) {
+	t.Parallel()
 	random := chance(t)
 	db := pgtest.Server(t)
 	w := newWire(t, db.DSN())

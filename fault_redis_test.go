@@ -18,6 +18,7 @@ import (
 // back every client of every instance has every event, readings of the other instance come again, and a token that was revoked
 // before is refused all the time.
 func TestFaultRedisAway(t *testing.T) {
+	t.Parallel()
 	pg, redis := pgtest.Server(t), redistest.Start(t)
 	settings := []string{"DATABASE_URL=" + pg.DSN(), "REDIS_URL=" + redis.URL(), "SECRET_KEY=a key of 32 bytes that all of them have"}
 	one, other := serve(t, dataDir(t), settings...), serve(t, dataDir(t), settings...)

@@ -40,6 +40,7 @@ func chance(t *testing.T) *rand.Rand {
 func upTo(random *rand.Rand, d time.Duration) { time.Sleep(time.Duration(random.Int64N(int64(d)))) }
 
 func TestFaultKillNineLosesNothingThatWasAcknowledged(t *testing.T) {
+	t.Parallel()
 	random := chance(t)
 	dir, ports := dataDir(t), freePorts(t)
 	p := serve(t, dir, ports...)
@@ -64,6 +65,7 @@ func TestFaultKillNineLosesNothingThatWasAcknowledged(t *testing.T) {
 }
 
 func TestFaultKillNineAroundACommit(t *testing.T) {
+	t.Parallel()
 	random := chance(t)
 	db := pgtest.Server(t)
 	w := newWire(t, db.DSN())
@@ -84,6 +86,7 @@ func TestFaultKillNineAroundACommit(t *testing.T) {
 }
 
 func TestFaultStopUnderLoadLosesNothingThatWasAcknowledged(t *testing.T) {
+	t.Parallel()
 	random := chance(t)
 	dir, ports := dataDir(t), freePorts(t)
 	p := serve(t, dir, ports...)

@@ -93,6 +93,7 @@ func (in *instances) stored(l *ledger) {
 }
 
 func TestInstancesBehindABalancerAreAsOne(t *testing.T) {
+	t.Parallel()
 	in := startInstances(t, 2)
 	anyone, err := client.NewClientWithResponses("http://" + in.front.api)
 	if err != nil {
@@ -203,6 +204,7 @@ func TestInstancesBehindABalancerAreAsOne(t *testing.T) {
 }
 
 func TestFaultKillNineOfOneOfTwoInstancesLosesNothing(t *testing.T) {
+	t.Parallel()
 	random := chance(t)
 	in := startInstances(t, 2)
 	l := newLedger(in.front.registerAll(4))
@@ -226,6 +228,7 @@ func TestFaultKillNineOfOneOfTwoInstancesLosesNothing(t *testing.T) {
 // TestFaultRollingRestartLosesNoAlarmEvent stops and starts one instance after the other while alarms come and go: clients that
 // resume have every event, once and in order, and no alarm has taken a step twice.
 func TestFaultRollingRestartLosesNoAlarmEvent(t *testing.T) {
+	t.Parallel()
 	in := startInstances(t, 2)
 	l := newLedger(in.front.registerAll(6))
 	in.front.watch(l.devices)

@@ -87,6 +87,7 @@ func await[T any](c *plainClient) T {
 
 // TestAClientWrittenFromTheContract follows readings, a gateway and an alarm over two connections.
 func TestAClientWrittenFromTheContract(t *testing.T) {
+	t.Parallel()
 	p := serve(t, dataDir(t))
 	api, token := p.login(), p.token()
 	d := p.register(api, "press")

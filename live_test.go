@@ -13,6 +13,7 @@ import (
 )
 
 func TestCommitWithAlarmEventsHasTheLogReadAtOnce(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		hub := push.NewHub(push.DefaultConfig(), push.Auth{}, slog.New(slog.DiscardHandler), nil)
 		var asked atomic.Int64

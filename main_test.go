@@ -23,6 +23,7 @@ import (
 )
 
 func TestAReadingGoesFromPublishToEverybody(t *testing.T) {
+	t.Parallel()
 	t.Run("through the embedded broker", func(t *testing.T) {
 		p := serve(t, dataDir(t))
 		followOneReading(t, p, p.mqtt, true)
@@ -194,6 +195,7 @@ func (s *socket) wantClose(t *testing.T, code int) {
 }
 
 func TestTheDemoShowsReadingsWithinSeconds(t *testing.T) {
+	t.Parallel()
 	begin := time.Now()
 	p := launch(t, dataDir(t), []string{"serve", "--demo"})
 	p.waitReady()
@@ -215,6 +217,7 @@ func TestTheDemoShowsReadingsWithinSeconds(t *testing.T) {
 }
 
 func TestABadStartEndsAtOnceAndNamesTheRemedy(t *testing.T) {
+	t.Parallel()
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -262,6 +265,7 @@ func endsSaying(t *testing.T, settings []string, want ...string) {
 }
 
 func TestADatabaseThatWillNotDoEndsTheStartWithTheRemedy(t *testing.T) {
+	t.Parallel()
 	other := serve(t, dataDir(t)) // whose cluster stands for a server of somebody else
 	dsn := postgres.RunningDSN(filepath.Join(other.dir, "postgres"))
 	db, err := sql.Open("postgres", dsn)
@@ -349,6 +353,7 @@ func TestAStopLeavesNothingBehind(t *testing.T) {
 }
 
 func TestHealthNamesEachDependency(t *testing.T) {
+	t.Parallel()
 	p := serve(t, dataDir(t))
 	res, err := http.Get("http://" + p.api + "/health")
 	if err != nil {

@@ -22,6 +22,7 @@ import (
 
 // TestGatewaysBySecureWays has a gateway log in by its certificate at a server that takes no MQTT without TLS.
 func TestGatewaysBySecureWays(t *testing.T) {
+	t.Parallel()
 	cert, key, pair := selfSigned(t, "secure-1")
 	p := launch(t, dataDir(t), []string{"serve"}, "OEI_BROKER_PLAIN=false", "OEI_BROKER_TLS_PORT=-1", "OEI_BROKER_WEBSOCKET_PORT=-1",
 		"OEI_BROKER_TLS_CERTIFICATE="+cert, "OEI_BROKER_TLS_KEY="+key, "OEI_BROKER_TLS_CLIENT_CA="+cert)

@@ -14,6 +14,7 @@ import (
 // TestAGatewayThatMovesToAnotherInstanceIsNotGone has a gateway connect to another instance while the first still believes in its old
 // connection: what that says when it ends, and its will, make nobody think that the gateway is gone. Neither does a restart.
 func TestAGatewayThatMovesToAnotherInstanceIsNotGone(t *testing.T) {
+	t.Parallel()
 	pg := pgtest.Server(t)
 	shared := []string{"DATABASE_URL=" + pg.DSN(), "SECRET_KEY=a key of 32 bytes that all of them have"}
 	dir := dataDir(t)

@@ -16,6 +16,7 @@ import (
 )
 
 func TestWhatIsRefusedIsToldRecordedAndCounted(t *testing.T) {
+	t.Parallel()
 	const few = "OEI_INGEST_MAX_REJECTIONS_PER_GATEWAY=2"
 	t.Run("through the embedded broker", func(t *testing.T) {
 		p := serve(t, dataDir(t), few)

@@ -20,6 +20,7 @@ import (
 // TestInstancesShareTheWork starts two instances at once on an empty database, has alarms raised by the time that passes and sends
 // notices of them: one makes the schema, and of everything else, each thing is done by one of the two.
 func TestInstancesShareTheWork(t *testing.T) {
+	t.Parallel()
 	pg := pgtest.Server(t)
 	shared := []string{"DATABASE_URL=" + pg.DSN(), "SECRET_KEY=a key of 32 bytes that all of them have", "OEI_NOTIFY_ALLOWED_TARGETS=127.0.0.1"}
 	ps := []*process{launch(t, dataDir(t), []string{"serve"}, shared...), launch(t, dataDir(t), []string{"serve"}, shared...)}
@@ -92,6 +93,7 @@ func TestInstancesShareTheWork(t *testing.T) {
 // TestInstancesMayTakeReadingsOutOfOrder has two instances on one shared subscription take a sensor's readings in any order: all are stored,
 // the newest by its timestamp is the latest, and the alarm goes on in time and never back.
 func TestInstancesMayTakeReadingsOutOfOrder(t *testing.T) {
+	t.Parallel()
 	random := chance(t)
 	in := startInstances(t, 2)
 	api := in.front.login()

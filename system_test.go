@@ -13,6 +13,7 @@ import (
 )
 
 func TestTheServerSaysWhichGatewayIsMissingAndWhoseMessagesItRefuses(t *testing.T) {
+	t.Parallel()
 	p := serve(t, dataDir(t), "OEI_WATCH_INTERVAL=1s", "OEI_WATCH_OFFLINE_AFTER=1s", "OEI_WATCH_REFUSALS_PER_MINUTE=5")
 	api := p.login()
 	d := p.register(api, "press-1")
