@@ -90,10 +90,11 @@ func TestOutcomesOfWritesByHTTP(t *testing.T) {
 			`{"sensor_id":1,"value":1,"value":1}`, `{"sensor_id":1,"value":1,"timestamp":"yesterday"}`, `{"sensor_id":1,"value":1}]} {"x":[`, `{"sensor_id":1}`, ``,
 		}, strings.TrimSpace(strings.Repeat("400 ", 9)), ""},
 	}
+	s := startWithIngest(t)
+	c := s.as(store.Engineer)
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := startWithIngest(t)
-			c := s.as(store.Engineer)
+			defer s.deleteReadings(1, 2, 3)
 			var results []string
 			for _, readings := range tt.readings {
 				readings = strings.ReplaceAll(readings, "AHEAD", time.Now().Add(5*time.Minute+30*time.Second).UTC().Format(time.RFC3339))
@@ -137,6 +138,17 @@ func TestLateWriteByHTTPDoesNotMoveLatestBack(t *testing.T) {
 	latest := must(c.ListLatestWithResponse(t.Context(), nil))
 	if l := *latest.JSON200; len(l) != 1 || !l[0].Timestamp.Equal(at3) || l[0].Value.MustGet() != 2 {
 		t.Errorf("got %s", latest.Body)
+	}
+}
+
+// deleteReadings deletes all readings of sensors.
+func (s *system) deleteReadings(sensors ...int64) {
+	s.t.Helper()
+	for _, id := range sensors {
+		all := client.DeleteDataParams{SensorID: id, Start: time.Unix(0, 0).UTC(), End: time.Now().Add(time.Hour).UTC()}
+		if res := must(s.as(store.Admin).DeleteDataWithResponse(s.t.Context(), &all)); res.JSON200 == nil {
+			s.t.Errorf("delete the readings of sensor %d: %s", id, res.Body)
+		}
 	}
 }
 
