@@ -24,7 +24,7 @@ func changeRule(t testing.TB, s *store.Store, id int64, minutes int, r alarm.Rul
 	ok(t, err)
 }
 
-// said is all events, as "kind minute value comment".
+// said is all events, as "kind minute value comment"; readings are received a second after their timestamp.
 func said(t testing.TB, s *store.Store) []string {
 	t.Helper()
 	es, err := s.AlarmEvents(t.Context(), 0, 1e6)
@@ -35,7 +35,7 @@ func said(t testing.TB, s *store.Store) []string {
 		if e.Value != nil {
 			value = alarm.FormatNumber(*e.Value)
 		}
-		line := fmt.Sprintf("%s %v %s", e.Kind, e.At.Sub(noon).Minutes(), value)
+		line := fmt.Sprintf("%s %v %s", e.Kind, e.At.Sub(noon).Truncate(time.Minute).Minutes(), value)
 		if e.Comment != "" {
 			line += " " + e.Comment
 		}

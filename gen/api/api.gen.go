@@ -94,6 +94,7 @@ const (
 	AlarmEventKindCleared           AlarmEventKind = "cleared"
 	AlarmEventKindCommented         AlarmEventKind = "commented"
 	AlarmEventKindDeescalated       AlarmEventKind = "deescalated"
+	AlarmEventKindDeleted           AlarmEventKind = "deleted"
 	AlarmEventKindEscalated         AlarmEventKind = "escalated"
 	AlarmEventKindFaulted           AlarmEventKind = "faulted"
 	AlarmEventKindLatched           AlarmEventKind = "latched"
@@ -120,6 +121,8 @@ func (e AlarmEventKind) Valid() bool {
 	case AlarmEventKindCommented:
 		return true
 	case AlarmEventKindDeescalated:
+		return true
+	case AlarmEventKindDeleted:
 		return true
 	case AlarmEventKindEscalated:
 		return true
@@ -1393,7 +1396,7 @@ type Alarm struct {
 	// | `bad_quality` | none | the newest reading is of bad quality |
 	// | `expression` | `expression` | its text is true |
 	//
-	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of time. One that is not newer than the
+	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of effective time. One that is not newer than the
 	// newest of its sensor is late and changes nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
 	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not come, an off-delay begins again, and it is not
 	// part of a rate. For `no_data` a reading of any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
@@ -1401,7 +1404,7 @@ type Alarm struct {
 	//
 	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and for `min_samples` readings in a row, by
 	// the first reading that meets both or, with a delay, when that is over. It is cleared when a breach, with the deadband, has been left
-	// for `off_delay_ms`. Both count from the timestamp of the first reading that said so; at the very instant when a delay is over the
+	// for `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of the first reading that said so; at the very instant when a delay is over the
 	// reading of that instant decides. With both 0 the reading itself raises and clears.
 	//
 	// **Several limits** are one alarm, whose level is the outermost limit that the value is beyond; each limit waits for the on-delay
@@ -1501,7 +1504,7 @@ type AlarmCreate struct {
 	// | `bad_quality` | none | the newest reading is of bad quality |
 	// | `expression` | `expression` | its text is true |
 	//
-	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of time. One that is not newer than the
+	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of effective time. One that is not newer than the
 	// newest of its sensor is late and changes nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
 	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not come, an off-delay begins again, and it is not
 	// part of a rate. For `no_data` a reading of any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
@@ -1509,7 +1512,7 @@ type AlarmCreate struct {
 	//
 	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and for `min_samples` readings in a row, by
 	// the first reading that meets both or, with a delay, when that is over. It is cleared when a breach, with the deadband, has been left
-	// for `off_delay_ms`. Both count from the timestamp of the first reading that said so; at the very instant when a delay is over the
+	// for `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of the first reading that said so; at the very instant when a delay is over the
 	// reading of that instant decides. With both 0 the reading itself raises and clears.
 	//
 	// **Several limits** are one alarm, whose level is the outermost limit that the value is beyond; each limit waits for the on-delay
@@ -1547,7 +1550,7 @@ type AlarmEvent struct {
 	// GatewayID An id given by the server.
 	GatewayID ID `json:"gateway_id"`
 
-	// Kind What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged, reset, shelved, unshelved, suppressed, unsuppressed, out_of_service, returned_to_service, commented, rule_changed, faulted or recovered; more may come.
+	// Kind What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged, reset, shelved, unshelved, suppressed, unsuppressed, out_of_service, returned_to_service, commented, rule_changed, faulted, recovered or deleted; more may come.
 	Kind string `json:"kind"`
 
 	// Level The limit, such as high_high; empty when there is none.
@@ -1703,7 +1706,7 @@ type AlarmPhase string
 // | `bad_quality` | none | the newest reading is of bad quality |
 // | `expression` | `expression` | its text is true |
 //
-// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of time. One that is not newer than the
+// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of effective time. One that is not newer than the
 // newest of its sensor is late and changes nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
 // compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not come, an off-delay begins again, and it is not
 // part of a rate. For `no_data` a reading of any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
@@ -1711,7 +1714,7 @@ type AlarmPhase string
 //
 // **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and for `min_samples` readings in a row, by
 // the first reading that meets both or, with a delay, when that is over. It is cleared when a breach, with the deadband, has been left
-// for `off_delay_ms`. Both count from the timestamp of the first reading that said so; at the very instant when a delay is over the
+// for `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of the first reading that said so; at the very instant when a delay is over the
 // reading of that instant decides. With both 0 the reading itself raises and clears.
 //
 // **Several limits** are one alarm, whose level is the outermost limit that the value is beyond; each limit waits for the on-delay
@@ -1938,7 +1941,7 @@ type AlarmSimulate struct {
 	// | `bad_quality` | none | the newest reading is of bad quality |
 	// | `expression` | `expression` | its text is true |
 	//
-	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of time. One that is not newer than the
+	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of effective time. One that is not newer than the
 	// newest of its sensor is late and changes nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
 	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not come, an off-delay begins again, and it is not
 	// part of a rate. For `no_data` a reading of any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
@@ -1946,7 +1949,7 @@ type AlarmSimulate struct {
 	//
 	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and for `min_samples` readings in a row, by
 	// the first reading that meets both or, with a delay, when that is over. It is cleared when a breach, with the deadband, has been left
-	// for `off_delay_ms`. Both count from the timestamp of the first reading that said so; at the very instant when a delay is over the
+	// for `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of the first reading that said so; at the very instant when a delay is over the
 	// reading of that instant decides. With both 0 the reading itself raises and clears.
 	//
 	// **Several limits** are one alarm, whose level is the outermost limit that the value is beyond; each limit waits for the on-delay
@@ -2003,7 +2006,7 @@ type AlarmUpdate struct {
 	// | `bad_quality` | none | the newest reading is of bad quality |
 	// | `expression` | `expression` | its text is true |
 	//
-	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of time. One that is not newer than the
+	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of effective time. One that is not newer than the
 	// newest of its sensor is late and changes nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
 	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not come, an off-delay begins again, and it is not
 	// part of a rate. For `no_data` a reading of any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
@@ -2011,7 +2014,7 @@ type AlarmUpdate struct {
 	//
 	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and for `min_samples` readings in a row, by
 	// the first reading that meets both or, with a delay, when that is over. It is cleared when a breach, with the deadband, has been left
-	// for `off_delay_ms`. Both count from the timestamp of the first reading that said so; at the very instant when a delay is over the
+	// for `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of the first reading that said so; at the very instant when a delay is over the
 	// reading of that instant decides. With both 0 the reading itself raises and clears.
 	//
 	// **Several limits** are one alarm, whose level is the outermost limit that the value is beyond; each limit waits for the on-delay
@@ -3259,7 +3262,7 @@ type SimulatedEvent struct {
 	Before  AlarmPhase `json:"before"`
 	Comment string     `json:"comment"`
 
-	// Kind What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged, reset, shelved, unshelved, suppressed, unsuppressed, out_of_service, returned_to_service, commented, rule_changed, faulted or recovered; more may come.
+	// Kind What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged, reset, shelved, unshelved, suppressed, unsuppressed, out_of_service, returned_to_service, commented, rule_changed, faulted, recovered or deleted; more may come.
 	Kind string `json:"kind"`
 
 	// Level The limit, such as high_high; empty when there is none.

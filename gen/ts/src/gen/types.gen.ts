@@ -978,7 +978,7 @@ export type Direction = typeof Direction[keyof typeof Direction];
  * | `bad_quality` | none | the newest reading is of bad quality |
  * | `expression` | `expression` | its text is true |
  *
- * **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of time. One that is not newer than the
+ * **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of effective time. One that is not newer than the
  * newest of its sensor is late and changes nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
  * compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not come, an off-delay begins again, and it is not
  * part of a rate. For `no_data` a reading of any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
@@ -986,7 +986,7 @@ export type Direction = typeof Direction[keyof typeof Direction];
  *
  * **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and for `min_samples` readings in a row, by
  * the first reading that meets both or, with a delay, when that is over. It is cleared when a breach, with the deadband, has been left
- * for `off_delay_ms`. Both count from the timestamp of the first reading that said so; at the very instant when a delay is over the
+ * for `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of the first reading that said so; at the very instant when a delay is over the
  * reading of that instant decides. With both 0 the reading itself raises and clears.
  *
  * **Several limits** are one alarm, whose level is the outermost limit that the value is beyond; each limit waits for the on-delay
@@ -1337,7 +1337,8 @@ export const AlarmEventKind = {
     COMMENTED: 'commented',
     RULE_CHANGED: 'rule_changed',
     FAULTED: 'faulted',
-    RECOVERED: 'recovered'
+    RECOVERED: 'recovered',
+    DELETED: 'deleted'
 } as const;
 
 /**
@@ -1360,7 +1361,7 @@ export type AlarmEvent = {
     version: number;
     rule_version: number;
     /**
-     * What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged, reset, shelved, unshelved, suppressed, unsuppressed, out_of_service, returned_to_service, commented, rule_changed, faulted or recovered; more may come.
+     * What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged, reset, shelved, unshelved, suppressed, unsuppressed, out_of_service, returned_to_service, commented, rule_changed, faulted, recovered or deleted; more may come.
      */
     kind: string;
     before: AlarmPhase;
@@ -1386,7 +1387,7 @@ export type AlarmEvent = {
 export type SimulatedEvent = {
     at: string;
     /**
-     * What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged, reset, shelved, unshelved, suppressed, unsuppressed, out_of_service, returned_to_service, commented, rule_changed, faulted or recovered; more may come.
+     * What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged, reset, shelved, unshelved, suppressed, unsuppressed, out_of_service, returned_to_service, commented, rule_changed, faulted, recovered or deleted; more may come.
      */
     kind: string;
     occurrence: number;
@@ -1599,7 +1600,7 @@ export type NotificationSeverities = Array<'critical' | 'major' | 'minor' | 'war
 /**
  * What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and `faulted`.
  */
-export type NotificationEvents = Array<'raised' | 'escalated' | 'deescalated' | 'reraised' | 'cleared' | 'acknowledged' | 'reset' | 'shelved' | 'unshelved' | 'suppressed' | 'unsuppressed' | 'out_of_service' | 'returned_to_service' | 'commented' | 'rule_changed' | 'faulted' | 'recovered'>;
+export type NotificationEvents = Array<'raised' | 'escalated' | 'deescalated' | 'reraised' | 'cleared' | 'acknowledged' | 'reset' | 'shelved' | 'unshelved' | 'suppressed' | 'unsuppressed' | 'out_of_service' | 'returned_to_service' | 'commented' | 'rule_changed' | 'faulted' | 'recovered' | 'deleted'>;
 
 /**
  * What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`,
