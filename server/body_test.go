@@ -27,7 +27,7 @@ func (s *system) direct(method, path, token string, length int64, body io.ReadCl
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
 	w := httptest.NewRecorder()
-	s.handler.ServeHTTP(w, r)
+	s.server.Handler().ServeHTTP(w, r)
 	return w
 }
 

@@ -56,6 +56,12 @@ func KeyFor(name, noun string) (key string, isKey bool, err error) {
 	return key, c.isKey(key), nil
 }
 
+// HoldHeads takes all that the heads of requests may hold, until release.
+func (s *Server) HoldHeads() (release func()) {
+	s.connections.heads.Add(maxHeads)
+	return func() { s.connections.heads.Add(-maxHeads) }
+}
+
 // FaultsOf returns the fields and reasons of a *problem.
 func FaultsOf(err error) (texts []string) {
 	if p, ok := errors.AsType[*problem](err); ok {

@@ -71,6 +71,7 @@ func (s *Server) front(next http.Handler) (http.Handler, error) {
 		return nil, err
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		routed(r)
 		r2 := *r
 		r2.RemoteAddr = clientAddr(r, proxies)
 		if r.Method == http.MethodHead && r.Header.Get("Upgrade") == "" {

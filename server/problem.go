@@ -42,8 +42,13 @@ var kinds = map[int]struct{ name, title string }{
 	http.StatusUnprocessableEntity:   {"unprocessable", "The request cannot be carried out"},
 	http.StatusUpgradeRequired:       {"upgrade-required", "This is a WebSocket"},
 	http.StatusTooManyRequests:       {"too-many-requests", "Too many requests"},
+	http.StatusExpectationFailed:     {"expectation-failed", "The expectation cannot be met"},
+	http.StatusNotImplemented:        {"not-implemented", "Not implemented"},
 	http.StatusInternalServerError:   {"internal", "Something went wrong here"},
 	http.StatusServiceUnavailable:    {"unavailable", "Not available just now"},
+
+	http.StatusRequestHeaderFieldsTooLarge: {"head-too-large", "The head of the request is too large"},
+	http.StatusHTTPVersionNotSupported:     {"version-not-supported", "The HTTP version is not supported"},
 }
 
 // sentinels gives each error its answer; the first match wins, anything absent is a 500.

@@ -58,6 +58,7 @@ type Server struct {
 	heavy    *heavy
 
 	publicBodies *bodyBudget
+	connections  *connections
 	handler      http.Handler
 	draining     atomic.Bool
 }
@@ -79,6 +80,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 
 		publicBodies: newBodyBudget(d.Registry),
 	}
+	s.connections = newConnections(d.Log, s.metrics, d.Registry)
 	d.Registry.MustRegister(d.Auth.passwords.checks)
 	d.Auth.ended = d.Hub.EndSession
 	d.Hub.Refuse = func(w http.ResponseWriter, r *http.Request, status int, reason error) {
@@ -132,10 +134,16 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		WriteTimeout:      s.cfg.WriteTimeout,
 		IdleTimeout:       s.cfg.IdleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ConnContext:       s.connections.keep,
+		ConnState:         s.connections.follow,
+
+		DisableGeneralOptionsHandler: true,
+
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ln) }() // goes on by itself when there were no file descriptors
+	s.connections.Listener = ln
+	go func() { served <- srv.Serve(s.connections) }() // goes on by itself when there were no file descriptors
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve: %w", err)

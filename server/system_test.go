@@ -45,7 +45,7 @@ type system struct {
 	hub      *push.Hub
 	notifier *notify.Notifier
 	url      string
-	handler  http.Handler
+	server   *server.Server
 	http     *http.Client
 	log      *syncbuf.Buffer
 	stop     func() // waits until the server has stopped
@@ -108,7 +108,7 @@ func (s *system) run(srv *server.Server) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.url, s.handler = "http://"+ln.Addr().String(), srv.Handler()
+	s.url, s.server = "http://"+ln.Addr().String(), srv
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.t.Context()))
 	var running sync.WaitGroup
 	running.Go(func() { _ = s.hub.Run(ctx) })
