@@ -13,8 +13,8 @@ import (
 // sweepInterval is how often alarms are swept.
 const sweepInterval = 200 * time.Millisecond
 
-// sweepAlarms fires what alarms wait for, as soon as it is due. It runs while readings are taken, and says so: time in which they
-// are not does not count as silence.
+// sweepAlarms fires what alarms wait for, as soon as it is due. It runs while readings are taken,
+// and says so: time in which they are not does not count as silence.
 func sweepAlarms(ctx context.Context, st *store.Store, log *slog.Logger) error {
 	var beat atomic.Int64 // the last, in Unix nanoseconds
 	var beats sync.WaitGroup
@@ -38,8 +38,11 @@ func sweepAlarms(ctx context.Context, st *store.Store, log *slog.Logger) error {
 	return nil
 }
 
-// every calls f again and again until ctx ends. Of failures that follow each other the first is logged.
-func every(ctx context.Context, interval time.Duration, failure string, log *slog.Logger, f func(now time.Time) error) {
+// every calls f again and again until ctx ends. Of failures that follow each other the first is
+// logged.
+func every(
+	ctx context.Context, interval time.Duration, failure string, log *slog.Logger, f func(now time.Time) error,
+) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	failing := false

@@ -8,7 +8,8 @@ import (
 	"github.com/oei-ms/oei-ms/ingest"
 )
 
-// TestPresence_WillsAndRetainedMessagesAreNoClocks publishes statuses whose timestamps are of another time than when they come.
+// TestPresence_WillsAndRetainedMessagesAreNoClocks publishes statuses whose timestamps are of
+// another time than when they come.
 func TestPresence_WillsAndRetainedMessagesAreNoClocks(t *testing.T) {
 	b := newBench(t, ingest.DefaultConfig())
 	const long = `"timestamp":"2026-02-01T00:00:00Z"`

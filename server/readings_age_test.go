@@ -8,7 +8,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// TestLatestReading_IsStaleFromItsReceipt writes readings whose timestamps are ahead of and behind their receipt.
+// TestLatestReading_IsStaleFromItsReceipt writes readings whose timestamps are ahead of and behind
+// their receipt.
 func TestLatestReading_IsStaleFromItsReceipt(t *testing.T) {
 	now := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 	tests := map[string]struct {

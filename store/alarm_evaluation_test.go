@@ -159,7 +159,9 @@ func TestChangedSilence_IsCountedFromTheLastReading(t *testing.T) {
 		return alarm.Rule{SensorID: 1, Name: "silent", Kind: alarm.NoData, Severity: alarm.Major, NoDataAfter: after}
 	}
 	a := addAlarm(t, s, silent(60))
-	write(t, s, reading(1, 10, 20))
+	heard := reading(1, 10, 20)
+	heard.Received = heard.Timestamp
+	write(t, s, heard)
 	changeRule(t, s, a.ID, 30, silent(15))
 	changeRule(t, s, a.ID, 31, silent(30))
 	changeRule(t, s, a.ID, 32, silent(25))

@@ -13,9 +13,10 @@ import (
 
 // How long readings take to arrive.
 //
-// A reading is on its way from its effective time to its receipt. The newest of a sensor tells where the sensor's clock stands, and how
-// much longer others took, which come in batches, is learned: it is latest.spread_ms. A delay of an alarm that no reading ends is over
-// when a reading from its end would have arrived by that, and a margin.
+// A reading is on its way from its effective time to its receipt. The newest of a sensor tells
+// where the sensor's clock stands, and how much longer others took, which come in batches, is
+// learned: it is latest.spread_ms. A delay of an alarm that no reading ends is over when a reading
+// from its end would have arrived by that, and a margin.
 
 const (
 	// maxSpread bounds what is learned: a backlog of days does not keep delays waiting for days.
@@ -24,12 +25,14 @@ const (
 	minWait = time.Second
 )
 
-// nextSpread is spread_ms after excluded has become the newest reading: it grows at once, and in ten minutes it is forgotten.
+// nextSpread is spread_ms after excluded has become the newest reading: it grows at once, and in
+// ten minutes it is forgotten.
 const nextSpread = `CASE
 			WHEN excluded.spread_ms IS NULL THEN latest.spread_ms
 			ELSE greatest(excluded.spread_ms, least(1800000,
 				coalesce(latest.spread_ms, 0)
-					* least(greatest(1 - date_part('epoch', excluded.received_at - latest.received_at) / 600, 0), 1)
+					* least(1, greatest(0,
+						1 - date_part('epoch', excluded.received_at - latest.received_at) / 600))
 				+ 1000 * date_part('epoch', greatest(latest.received_at - latest.timestamp, '0')
 					- greatest(excluded.received_at - excluded.timestamp, '0'))))::integer
 			END`
@@ -37,8 +40,8 @@ const nextSpread = `CASE
 // way is how long a reading was on its way.
 func (r *Reading) way() time.Duration { return max(r.receipt().Sub(r.Timestamp), 0) }
 
-// spreads is, for the newest row of each sensor, how many milliseconds longer than that others of the sensor were on their way, and one
-// more; NULL for sensors whose alarms have no delays.
+// spreads is, for the newest row of each sensor, how many milliseconds longer than that others of
+// the sensor were on their way, and one more; NULL for sensors whose alarms have no delays.
 func (b *batch) spreads(newest []row, rules *ruleSet) []byte {
 	list := make([]int32, len(newest))
 	if len(rules.delayed) == 0 {
@@ -65,8 +68,8 @@ func (b *batch) spreads(newest []row, rules *ruleSet) []byte {
 	return positive32s(list)
 }
 
-// hearLate notes the receipt of readings that were late, as signs of life, where an alarm watches for silence. It adds their sensors to
-// those that m has moved.
+// hearLate notes the receipt of readings that were late, as signs of life, where an alarm watches
+// for silence. It adds their sensors to those that m has moved.
 func (b *batch) hearLate(ctx context.Context, tx *sqlx.Tx, newest []row, m *steps) error {
 	if len(m.moved) == len(newest) {
 		return nil
@@ -78,9 +81,11 @@ func (b *batch) hearLate(ctx context.Context, tx *sqlx.Tx, newest []row, m *step
 		for len(moved) > 0 && moved[0].sensor < r.sensor {
 			moved = moved[1:]
 		}
-		if late := len(moved) == 0 || moved[0].sensor != r.sensor; late && m.rules.watchesSilence(r.sensor) {
-			sensors, received = append(sensors, r.sensor), append(received, b.readings[r.reading].receipt())
+		if len(moved) > 0 && moved[0].sensor == r.sensor || !m.rules.watchesSilence(r.sensor) {
+			continue
 		}
+		sensors = append(sensors, r.sensor)
+		received = append(received, b.readings[r.reading].receipt())
 	}
 	if len(sensors) == 0 {
 		return nil
@@ -111,7 +116,9 @@ func (b *batch) hearLate(ctx context.Context, tx *sqlx.Tx, newest []row, m *step
 
 // watchesSilence reports whether an alarm watches for the silence of sensor.
 func (n *ruleSet) watchesSilence(sensor int64) bool {
-	return slices.ContainsFunc(n.bySensor[sensor], func(id int64) bool { return n.byID[id].Kind == alarm.NoData })
+	return slices.ContainsFunc(n.bySensor[sensor], func(id int64) bool {
+		return n.byID[id].Kind == alarm.NoData
+	})
 }
 
 // arrivals are the newest readings of sensors, and when they were last heard of.
@@ -125,8 +132,8 @@ type arrival struct {
 // newestArrivals reads those of sensors.
 func newestArrivals(ctx context.Context, q sqlx.QueryerContext, sensors []int64) (arrivals, error) {
 	const newest = `
-		SELECT sensor_id, timestamp, received_at, coalesce(value, 'NaN'), quality, coalesce(spread_ms, 0),
-			greatest(received_at, heard_at)
+		SELECT sensor_id, timestamp, received_at, coalesce(value, 'NaN'), quality,
+			coalesce(spread_ms, 0), greatest(received_at, heard_at)
 		FROM latest
 		WHERE sensor_id = ANY ($1::int[])`
 	rows, err := q.QueryContext(ctx, newest, int32s(sensors))
@@ -139,7 +146,8 @@ func newestArrivals(ctx context.Context, q sqlx.QueryerContext, sensors []int64)
 		var r Reading
 		var spread int64
 		var heard time.Time
-		if err := rows.Scan(&r.SensorID, &r.Timestamp, &r.Received, &r.Value, &r.Quality, &spread, &heard); err != nil {
+		err := rows.Scan(&r.SensorID, &r.Timestamp, &r.Received, &r.Value, &r.Quality, &spread, &heard)
+		if err != nil {
 			return nil, err
 		}
 		x := sample(r)

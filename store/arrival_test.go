@@ -26,7 +26,8 @@ func sweepUntil(t testing.TB, s *store.Store, from, to float64) {
 	}
 }
 
-// TestASpikeAtTheEndOfABatchIsNoAlarm sends ten samples of 1 Hz every ten seconds, each tenth of them above the limit.
+// TestASpikeAtTheEndOfABatchIsNoAlarm sends ten samples of 1 Hz every ten seconds, each tenth of
+// them above the limit.
 func TestASpikeAtTheEndOfABatchIsNoAlarm(t *testing.T) {
 	for _, linked := range []bool{false, true} {
 		t.Run(fmt.Sprint("linked ", linked), func(t *testing.T) {
@@ -87,7 +88,8 @@ func TestADelayEndsByTheClockWhereReadingsComeAtOnce(t *testing.T) {
 	}
 }
 
-// TestABacklogIsJudgedByItsOwnTime sends, after an outage, messages of which each ends above the limit.
+// TestABacklogIsJudgedByItsOwnTime sends, after an outage, messages of which each ends above the
+// limit.
 func TestABacklogIsJudgedByItsOwnTime(t *testing.T) {
 	s := open(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
@@ -101,8 +103,8 @@ func TestABacklogIsJudgedByItsOwnTime(t *testing.T) {
 	wantJournal(t, s)
 }
 
-// TestBatchesTellWhatSimulationTells stores a random walk in random batches, by two instances which sweep, and holds the journal against
-// the pure rule on what is stored.
+// TestBatchesTellWhatSimulationTells stores a random walk in random batches, by two instances which
+// sweep, and holds the journal against the pure rule on what is stored.
 func TestBatchesTellWhatSimulationTells(t *testing.T) {
 	s, db := openRaw(t)
 	instances := []*store.Store{s, openOther(t, db)}

@@ -158,7 +158,8 @@ func (s *Store) moveLatestBack(ctx context.Context, tx *sqlx.Tx, sensors []int64
 	}
 	const move = `
 		UPDATE latest l
-		SET timestamp = n.timestamp, received_at = least(n.timestamp, now()), value = n.value, status_code = n.status_code, quality = n.quality
+		SET timestamp = n.timestamp, received_at = least(n.timestamp, now()),
+			heard_at = greatest(l.heard_at, l.received_at), value = n.value, status_code = n.status_code, quality = n.quality
 		FROM unnest($1::int[]) AS i (id)
 		CROSS JOIN LATERAL (
 			SELECT timestamp, value, status_code, quality

@@ -16,8 +16,8 @@ func stamped(second int, ahead time.Duration, value float64) store.Reading {
 	return store.Reading{Timestamp: received.Add(ahead), Received: received, Value: value}
 }
 
-// TestAStampAheadHidesNothing stores readings of clocks that run ahead, in batches, and wants the alarm and latest to follow them in the
-// order in which they came.
+// TestAStampAheadHidesNothing stores readings of clocks that run ahead, in batches, and wants the
+// alarm and latest to follow them in the order in which they came.
 func TestAStampAheadHidesNothing(t *testing.T) {
 	const ahead = 30 * time.Second
 	tests := map[string]struct {
@@ -112,7 +112,8 @@ func TestTheStampOfALatestReadingStaysTheDevices(t *testing.T) {
 	}
 }
 
-// TestDeletionLeavesAStampAheadThatHidesNothing deletes the newest reading, so that one which was stamped ahead of now becomes it.
+// TestDeletionLeavesAStampAheadThatHidesNothing deletes the newest reading, so that one which was
+// stamped ahead of now becomes it.
 func TestDeletionLeavesAStampAheadThatHidesNothing(t *testing.T) {
 	s := open(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")

@@ -9,15 +9,18 @@ import (
 	"github.com/oei-ms/oei-ms/alarm"
 )
 
-// Time in which the server could not take readings says nothing of the sensors: silence and delays do not count it.
+// Time in which the server could not take readings says nothing of the sensors: silence and delays
+// do not count it.
 
 const (
 	// IngestBeat is how often BeatIngest is to be called.
 	IngestBeat = time.Second
-	// MaxBeatPause is for how long no instance may have called it before ingest was away; at a start it is maxStartPause.
+	// MaxBeatPause is for how long no instance may have called it before ingest was away; at a
+	// start it is maxStartPause.
 	MaxBeatPause  = 3 * time.Second
 	maxStartPause = 1500 * time.Millisecond
-	// reconnectTime is how long gateways have to come back after a start; after a pause it is twice as long as that, if it is less.
+	// reconnectTime is how long gateways have to come back after a start; after a pause it is twice
+	// as long as that, if it is less.
 	reconnectTime = 30 * time.Second
 	// maxAbsences is how many absences are kept.
 	maxAbsences = 1000
@@ -37,8 +40,9 @@ func (s *Store) away() absences {
 	return nil
 }
 
-// BeatIngest says that an instance takes readings at now. Where none has said so for a while, sensors are not taken for silent in
-// between. It has to be called before alarms are swept, by each instance, and not by two at once.
+// BeatIngest says that an instance takes readings at now. Where none has said so for a while,
+// sensors are not taken for silent in between. It has to be called before alarms are swept, by each
+// instance, and not by two at once.
 func (s *Store) BeatIngest(ctx context.Context, now time.Time) error {
 	starts, pause := s.absences.Load() == nil, MaxBeatPause
 	if starts {
@@ -51,7 +55,9 @@ func (s *Store) BeatIngest(ctx context.Context, now time.Time) error {
 			ON CONFLICT (one) DO UPDATE SET at = greatest(ingest_beat.at, excluded.at)),
 		away AS (
 			INSERT INTO ingest_absences (since, until)
-			SELECT at, $1::timestamptz + CASE WHEN $4 THEN $5::interval ELSE least($5::interval, 2 * ($1::timestamptz - at)) END
+			SELECT at, $1::timestamptz + CASE
+				WHEN $4 THEN $5::interval
+				ELSE least($5::interval, 2 * ($1::timestamptz - at)) END
 			FROM before
 			WHERE at < $1::timestamptz - make_interval(secs => $2)
 			ON CONFLICT (since) DO NOTHING
@@ -63,7 +69,8 @@ func (s *Store) BeatIngest(ctx context.Context, now time.Time) error {
 		FROM (SELECT since, until FROM ingest_absences UNION SELECT since, until FROM away) a`
 	var found []byte
 	var times [][2]time.Time
-	err := s.ingest.QueryRowContext(ctx, q, now, pause.Seconds(), maxAbsences, starts, reconnectTime.String()).Scan(&found)
+	args := []any{now, pause.Seconds(), maxAbsences, starts, reconnectTime.String()}
+	err := s.ingest.QueryRowContext(ctx, q, args...).Scan(&found)
 	if err == nil {
 		err = json.Unmarshal(found, &times)
 	}

@@ -109,7 +109,8 @@ func TestAPauseOfIngestIsNoSilence(t *testing.T) {
 	wantJournal(t, s)
 }
 
-// TestABacklogIsOneReturn has a gateway send its buffer after an outage in which silence was raised, in several orders.
+// TestABacklogIsOneReturn has a gateway send its buffer after an outage in which silence was
+// raised, in several orders.
 func TestABacklogIsOneReturn(t *testing.T) {
 	orders := map[string]func(i int) int{
 		"oldest first": func(i int) int { return i },
@@ -178,5 +179,17 @@ func TestSilenceThatIsOverIsNotRaised(t *testing.T) {
 	write(t, s, arrives(v.ID, 0, 0, 20))
 	write(t, s, arrives(v.ID, 60, 0, 20))
 	sweep(t, s, after(61))
+	wantJournal(t, s)
+}
+
+func TestADeletionIsNoSilence(t *testing.T) {
+	s := open(t)
+	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
+	addAlarm(t, s, quietRule(v.ID, 10*time.Second))
+	write(t, s, arrives(v.ID, 0, 0, 20))
+	write(t, s, arrives(v.ID, 60, 0, 20))
+	_, err := s.DeleteReadings(t.Context(), v.ID, after(60), after(61), false)
+	ok(t, err)
+	sweep(t, s, after(69))
 	wantJournal(t, s)
 }
