@@ -2,7 +2,6 @@ package notify
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -12,6 +11,7 @@ import (
 	"unicode"
 
 	"github.com/oei-ms/oei-ms/alarm"
+	"github.com/oei-ms/oei-ms/internal/timejson"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -127,7 +127,7 @@ func (m message) json() ([]byte, error) {
 	if b.Events == nil {
 		b.Events = store.NoticeEvents{}
 	}
-	return json.Marshal(b)
+	return timejson.Marshal(b)
 }
 
 // text is the message for people.

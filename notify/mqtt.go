@@ -2,11 +2,10 @@ package notify
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
+	"github.com/oei-ms/oei-ms/internal/timejson"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -23,7 +22,7 @@ func (n *Notifier) overMQTT(ctx context.Context, m message) (detail string, err 
 		return "", permanent{errors.New("there is no MQTT broker to publish by")}
 	}
 	if m.Kind == store.KindTrial {
-		b, err := json.Marshal(map[string]any{"id": m.Key, "type": "alarm.trial", "timestamp": m.CreatedAt.UTC().Format(time.RFC3339Nano)})
+		b, err := timejson.Marshal(map[string]any{"id": m.Key, "type": "alarm.trial", "timestamp": m.CreatedAt})
 		if err == nil {
 			err = n.publish(ctx, "alarms/trial/trial", b)
 		}
@@ -34,7 +33,7 @@ func (n *Notifier) overMQTT(ctx context.Context, m message) (detail string, err 
 		if e.Gateway == "" || e.Sensor == "" {
 			continue // deleted since: there is no topic any more
 		}
-		b, err := json.Marshal(published{ID: fmt.Sprintf("%s-%d", m.Key, e.Offset), Type: "alarm." + m.Kind, NoticeEvent: e})
+		b, err := timejson.Marshal(published{ID: fmt.Sprintf("%s-%d", m.Key, e.Offset), Type: "alarm." + m.Kind, NoticeEvent: e})
 		if err != nil {
 			return "", permanent{err}
 		}

@@ -1,15 +1,15 @@
 package server
 
 import (
-	"encoding/json"
 	"time"
 
+	"github.com/oei-ms/oei-ms/internal/timejson"
 	"github.com/oei-ms/oei-ms/store"
 )
 
 // AlarmEventJSON is e as live connections have it.
 func AlarmEventJSON(e store.AlarmEvent) []byte {
-	b, _ := json.Marshal(struct { // text and numbers; a value is finite
+	b, _ := timejson.Marshal(struct { // text and numbers; a value is finite
 		Epoch       string    `json:"epoch"`
 		Offset      int64     `json:"offset"`
 		At          time.Time `json:"at"`

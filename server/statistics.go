@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -12,6 +11,7 @@ import (
 	"github.com/oapi-codegen/nullable"
 
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/timejson"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -68,7 +68,7 @@ func (s *Server) GetStatistics(ctx context.Context, req api.GetStatisticsRequest
 		if p.Interval != nil {
 			answer.Interval = nullable.NewNullableWithValue(interval.String())
 		}
-		body, err := json.Marshal(answer)
+		body, err := timejson.Marshal(answer)
 		return append(body, '\n'), err
 	})
 	if err != nil {
