@@ -142,7 +142,7 @@ func (c *connection) Write(b []byte) (int, error) {
 		p, status = errCrowded, errCrowded.status
 	}
 	id := rand.Text()
-	c.of.metrics.requests.WithLabelValues("none", strconv.Itoa(status)).Inc()
+	c.of.metrics.count(none, none, none, status)
 	c.of.log.Debug("request refused", "request_id", id, "status", status, "remote", c.RemoteAddr())
 	w := &reply{header: http.Header{}}
 	setHeaders(w.header, id)

@@ -73,6 +73,10 @@ func TestRequestsThatNetHTTPRefuses_AreAnsweredAsTheContractSays(t *testing.T) {
 			}
 		}
 	}
+	const refused = `http_requests_total{endpoint="none",method="none",operation="none",status="417"}`
+	if got := s.metric(refused); got != "1" {
+		t.Errorf("%s: got %s, want 1", refused, got)
+	}
 }
 
 // TestConnection_ReplacesNoAnswerOfAHandler sends a second request that net/http refuses after one that a handler

@@ -63,6 +63,11 @@ func newHTTPMetrics(reg prometheus.Registerer) httpMetrics {
 	}
 }
 
+// count counts an answer. It is the only user of the labels of requests.
+func (m httpMetrics) count(operation, method, endpoint string, status int) {
+	m.requests.WithLabelValues(operation, method, endpoint, strconv.Itoa(status)).Inc()
+}
+
 // front is what every request meets before it is routed: the client's address behind proxies, and HEAD as the GET it stands
 // for, whose body net/http leaves out.
 func (s *Server) front(next http.Handler) (http.Handler, error) {
@@ -167,7 +172,7 @@ func (s *Server) record(ctx context.Context, c echo.Context, call *call, took ti
 	if !c.Response().Committed && status == http.StatusOK {
 		status = http.StatusSwitchingProtocols // the hub has taken the connection
 	}
-	s.metrics.requests.WithLabelValues(call.operation, call.method, call.endpoint, strconv.Itoa(status)).Inc()
+	s.metrics.count(call.operation, call.method, call.endpoint, status)
 	s.metrics.seconds.WithLabelValues(call.operation, call.method, call.endpoint).Observe(took.Seconds())
 	level := slog.LevelDebug
 	if call.told {
