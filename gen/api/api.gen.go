@@ -7653,7 +7653,7 @@ type ListAlarms200JSONResponse struct {
 func (response ListAlarms200JSONResponse) VisitListAlarmsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -7675,7 +7675,7 @@ type ListAlarms400ApplicationProblemPlusJSONResponse struct {
 func (response ListAlarms400ApplicationProblemPlusJSONResponse) VisitListAlarmsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -7691,7 +7691,7 @@ type ListAlarms401ApplicationProblemPlusJSONResponse struct {
 func (response ListAlarms401ApplicationProblemPlusJSONResponse) VisitListAlarmsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -7711,7 +7711,7 @@ type ListAlarmsdefaultApplicationProblemPlusJSONResponse struct {
 func (response ListAlarmsdefaultApplicationProblemPlusJSONResponse) VisitListAlarmsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -7741,7 +7741,7 @@ type CreateAlarm201JSONResponse struct {
 func (response CreateAlarm201JSONResponse) VisitCreateAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -7759,7 +7759,7 @@ type CreateAlarm400ApplicationProblemPlusJSONResponse struct {
 func (response CreateAlarm400ApplicationProblemPlusJSONResponse) VisitCreateAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -7775,7 +7775,7 @@ type CreateAlarm401ApplicationProblemPlusJSONResponse struct {
 func (response CreateAlarm401ApplicationProblemPlusJSONResponse) VisitCreateAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -7794,7 +7794,7 @@ type CreateAlarm403ApplicationProblemPlusJSONResponse struct {
 func (response CreateAlarm403ApplicationProblemPlusJSONResponse) VisitCreateAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -7810,7 +7810,7 @@ type CreateAlarm409ApplicationProblemPlusJSONResponse struct {
 func (response CreateAlarm409ApplicationProblemPlusJSONResponse) VisitCreateAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -7826,7 +7826,7 @@ type CreateAlarm415ApplicationProblemPlusJSONResponse struct {
 func (response CreateAlarm415ApplicationProblemPlusJSONResponse) VisitCreateAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -7843,7 +7843,7 @@ type CreateAlarmdefaultApplicationProblemPlusJSONResponse struct {
 func (response CreateAlarmdefaultApplicationProblemPlusJSONResponse) VisitCreateAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -7865,7 +7865,7 @@ type AckAlarms200JSONResponse []AckResult
 func (response AckAlarms200JSONResponse) VisitAckAlarmsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -7881,7 +7881,7 @@ type AckAlarms400ApplicationProblemPlusJSONResponse struct {
 func (response AckAlarms400ApplicationProblemPlusJSONResponse) VisitAckAlarmsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -7897,7 +7897,7 @@ type AckAlarms401ApplicationProblemPlusJSONResponse struct {
 func (response AckAlarms401ApplicationProblemPlusJSONResponse) VisitAckAlarmsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -7916,7 +7916,7 @@ type AckAlarms403ApplicationProblemPlusJSONResponse struct {
 func (response AckAlarms403ApplicationProblemPlusJSONResponse) VisitAckAlarmsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -7932,7 +7932,7 @@ type AckAlarms415ApplicationProblemPlusJSONResponse struct {
 func (response AckAlarms415ApplicationProblemPlusJSONResponse) VisitAckAlarmsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -7949,7 +7949,7 @@ type AckAlarmsdefaultApplicationProblemPlusJSONResponse struct {
 func (response AckAlarmsdefaultApplicationProblemPlusJSONResponse) VisitAckAlarmsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -7978,7 +7978,7 @@ type ListAlarmEvents200JSONResponse struct {
 func (response ListAlarmEvents200JSONResponse) VisitListAlarmEventsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -7997,7 +7997,7 @@ type ListAlarmEvents400ApplicationProblemPlusJSONResponse struct {
 func (response ListAlarmEvents400ApplicationProblemPlusJSONResponse) VisitListAlarmEventsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8013,7 +8013,7 @@ type ListAlarmEvents401ApplicationProblemPlusJSONResponse struct {
 func (response ListAlarmEvents401ApplicationProblemPlusJSONResponse) VisitListAlarmEventsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8033,7 +8033,7 @@ type ListAlarmEventsdefaultApplicationProblemPlusJSONResponse struct {
 func (response ListAlarmEventsdefaultApplicationProblemPlusJSONResponse) VisitListAlarmEventsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8055,7 +8055,7 @@ type GetAlarmKPI200JSONResponse AlarmKPI
 func (response GetAlarmKPI200JSONResponse) VisitGetAlarmKPIResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -8071,7 +8071,7 @@ type GetAlarmKPI400ApplicationProblemPlusJSONResponse struct {
 func (response GetAlarmKPI400ApplicationProblemPlusJSONResponse) VisitGetAlarmKPIResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8087,7 +8087,7 @@ type GetAlarmKPI401ApplicationProblemPlusJSONResponse struct {
 func (response GetAlarmKPI401ApplicationProblemPlusJSONResponse) VisitGetAlarmKPIResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8107,7 +8107,7 @@ type GetAlarmKPIdefaultApplicationProblemPlusJSONResponse struct {
 func (response GetAlarmKPIdefaultApplicationProblemPlusJSONResponse) VisitGetAlarmKPIResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8129,7 +8129,7 @@ type SimulateAlarm200JSONResponse AlarmSimulated
 func (response SimulateAlarm200JSONResponse) VisitSimulateAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -8145,7 +8145,7 @@ type SimulateAlarm400ApplicationProblemPlusJSONResponse struct {
 func (response SimulateAlarm400ApplicationProblemPlusJSONResponse) VisitSimulateAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8161,7 +8161,7 @@ type SimulateAlarm401ApplicationProblemPlusJSONResponse struct {
 func (response SimulateAlarm401ApplicationProblemPlusJSONResponse) VisitSimulateAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8180,7 +8180,7 @@ type SimulateAlarm403ApplicationProblemPlusJSONResponse struct {
 func (response SimulateAlarm403ApplicationProblemPlusJSONResponse) VisitSimulateAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8196,7 +8196,7 @@ type SimulateAlarm415ApplicationProblemPlusJSONResponse struct {
 func (response SimulateAlarm415ApplicationProblemPlusJSONResponse) VisitSimulateAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8212,7 +8212,7 @@ type SimulateAlarm503ApplicationProblemPlusJSONResponse struct {
 func (response SimulateAlarm503ApplicationProblemPlusJSONResponse) VisitSimulateAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8232,7 +8232,7 @@ type SimulateAlarmdefaultApplicationProblemPlusJSONResponse struct {
 func (response SimulateAlarmdefaultApplicationProblemPlusJSONResponse) VisitSimulateAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8255,7 +8255,7 @@ type DeleteAlarm200JSONResponse struct{ WhatGoesJSONResponse }
 func (response DeleteAlarm200JSONResponse) VisitDeleteAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -8271,7 +8271,7 @@ type DeleteAlarm400ApplicationProblemPlusJSONResponse struct {
 func (response DeleteAlarm400ApplicationProblemPlusJSONResponse) VisitDeleteAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8287,7 +8287,7 @@ type DeleteAlarm401ApplicationProblemPlusJSONResponse struct {
 func (response DeleteAlarm401ApplicationProblemPlusJSONResponse) VisitDeleteAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8306,7 +8306,7 @@ type DeleteAlarm403ApplicationProblemPlusJSONResponse struct {
 func (response DeleteAlarm403ApplicationProblemPlusJSONResponse) VisitDeleteAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8322,7 +8322,7 @@ type DeleteAlarm404ApplicationProblemPlusJSONResponse struct {
 func (response DeleteAlarm404ApplicationProblemPlusJSONResponse) VisitDeleteAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8338,7 +8338,7 @@ type DeleteAlarm409ApplicationProblemPlusJSONResponse struct {
 func (response DeleteAlarm409ApplicationProblemPlusJSONResponse) VisitDeleteAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8354,7 +8354,7 @@ type DeleteAlarm412ApplicationProblemPlusJSONResponse struct {
 func (response DeleteAlarm412ApplicationProblemPlusJSONResponse) VisitDeleteAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8371,7 +8371,7 @@ type DeleteAlarmdefaultApplicationProblemPlusJSONResponse struct {
 func (response DeleteAlarmdefaultApplicationProblemPlusJSONResponse) VisitDeleteAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8393,7 +8393,7 @@ type GetAlarm200JSONResponse struct{ TheAlarmJSONResponse }
 func (response GetAlarm200JSONResponse) VisitGetAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -8410,7 +8410,7 @@ type GetAlarm400ApplicationProblemPlusJSONResponse struct {
 func (response GetAlarm400ApplicationProblemPlusJSONResponse) VisitGetAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8426,7 +8426,7 @@ type GetAlarm401ApplicationProblemPlusJSONResponse struct {
 func (response GetAlarm401ApplicationProblemPlusJSONResponse) VisitGetAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8445,7 +8445,7 @@ type GetAlarm404ApplicationProblemPlusJSONResponse struct {
 func (response GetAlarm404ApplicationProblemPlusJSONResponse) VisitGetAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8462,7 +8462,7 @@ type GetAlarmdefaultApplicationProblemPlusJSONResponse struct {
 func (response GetAlarmdefaultApplicationProblemPlusJSONResponse) VisitGetAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8486,7 +8486,7 @@ type UpdateAlarm200JSONResponse struct{ TheAlarmJSONResponse }
 func (response UpdateAlarm200JSONResponse) VisitUpdateAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -8503,7 +8503,7 @@ type UpdateAlarm400ApplicationProblemPlusJSONResponse struct {
 func (response UpdateAlarm400ApplicationProblemPlusJSONResponse) VisitUpdateAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8519,7 +8519,7 @@ type UpdateAlarm401ApplicationProblemPlusJSONResponse struct {
 func (response UpdateAlarm401ApplicationProblemPlusJSONResponse) VisitUpdateAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8538,7 +8538,7 @@ type UpdateAlarm403ApplicationProblemPlusJSONResponse struct {
 func (response UpdateAlarm403ApplicationProblemPlusJSONResponse) VisitUpdateAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8554,7 +8554,7 @@ type UpdateAlarm404ApplicationProblemPlusJSONResponse struct {
 func (response UpdateAlarm404ApplicationProblemPlusJSONResponse) VisitUpdateAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8570,7 +8570,7 @@ type UpdateAlarm409ApplicationProblemPlusJSONResponse struct {
 func (response UpdateAlarm409ApplicationProblemPlusJSONResponse) VisitUpdateAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8586,7 +8586,7 @@ type UpdateAlarm412ApplicationProblemPlusJSONResponse struct {
 func (response UpdateAlarm412ApplicationProblemPlusJSONResponse) VisitUpdateAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8602,7 +8602,7 @@ type UpdateAlarm415ApplicationProblemPlusJSONResponse struct {
 func (response UpdateAlarm415ApplicationProblemPlusJSONResponse) VisitUpdateAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8619,7 +8619,7 @@ type UpdateAlarmdefaultApplicationProblemPlusJSONResponse struct {
 func (response UpdateAlarmdefaultApplicationProblemPlusJSONResponse) VisitUpdateAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8642,7 +8642,7 @@ type AckAlarm200JSONResponse struct{ TheAlarmJSONResponse }
 func (response AckAlarm200JSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -8659,7 +8659,7 @@ type AckAlarm400ApplicationProblemPlusJSONResponse struct {
 func (response AckAlarm400ApplicationProblemPlusJSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8675,7 +8675,7 @@ type AckAlarm401ApplicationProblemPlusJSONResponse struct {
 func (response AckAlarm401ApplicationProblemPlusJSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8694,7 +8694,7 @@ type AckAlarm403ApplicationProblemPlusJSONResponse struct {
 func (response AckAlarm403ApplicationProblemPlusJSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8710,7 +8710,7 @@ type AckAlarm404ApplicationProblemPlusJSONResponse struct {
 func (response AckAlarm404ApplicationProblemPlusJSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8726,7 +8726,7 @@ type AckAlarm409ApplicationProblemPlusJSONResponse struct {
 func (response AckAlarm409ApplicationProblemPlusJSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8742,7 +8742,7 @@ type AckAlarm415ApplicationProblemPlusJSONResponse struct {
 func (response AckAlarm415ApplicationProblemPlusJSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8759,7 +8759,7 @@ type AckAlarmdefaultApplicationProblemPlusJSONResponse struct {
 func (response AckAlarmdefaultApplicationProblemPlusJSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8782,7 +8782,7 @@ type CommentAlarm200JSONResponse struct{ TheAlarmJSONResponse }
 func (response CommentAlarm200JSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -8799,7 +8799,7 @@ type CommentAlarm400ApplicationProblemPlusJSONResponse struct {
 func (response CommentAlarm400ApplicationProblemPlusJSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8815,7 +8815,7 @@ type CommentAlarm401ApplicationProblemPlusJSONResponse struct {
 func (response CommentAlarm401ApplicationProblemPlusJSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8834,7 +8834,7 @@ type CommentAlarm403ApplicationProblemPlusJSONResponse struct {
 func (response CommentAlarm403ApplicationProblemPlusJSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8850,7 +8850,7 @@ type CommentAlarm404ApplicationProblemPlusJSONResponse struct {
 func (response CommentAlarm404ApplicationProblemPlusJSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8866,7 +8866,7 @@ type CommentAlarm409ApplicationProblemPlusJSONResponse struct {
 func (response CommentAlarm409ApplicationProblemPlusJSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8882,7 +8882,7 @@ type CommentAlarm415ApplicationProblemPlusJSONResponse struct {
 func (response CommentAlarm415ApplicationProblemPlusJSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8899,7 +8899,7 @@ type CommentAlarmdefaultApplicationProblemPlusJSONResponse struct {
 func (response CommentAlarmdefaultApplicationProblemPlusJSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8929,7 +8929,7 @@ type ListEventsOfAlarm200JSONResponse struct {
 func (response ListEventsOfAlarm200JSONResponse) VisitListEventsOfAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -8948,7 +8948,7 @@ type ListEventsOfAlarm400ApplicationProblemPlusJSONResponse struct {
 func (response ListEventsOfAlarm400ApplicationProblemPlusJSONResponse) VisitListEventsOfAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8964,7 +8964,7 @@ type ListEventsOfAlarm401ApplicationProblemPlusJSONResponse struct {
 func (response ListEventsOfAlarm401ApplicationProblemPlusJSONResponse) VisitListEventsOfAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -8983,7 +8983,7 @@ type ListEventsOfAlarm404ApplicationProblemPlusJSONResponse struct {
 func (response ListEventsOfAlarm404ApplicationProblemPlusJSONResponse) VisitListEventsOfAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9000,7 +9000,7 @@ type ListEventsOfAlarmdefaultApplicationProblemPlusJSONResponse struct {
 func (response ListEventsOfAlarmdefaultApplicationProblemPlusJSONResponse) VisitListEventsOfAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9022,7 +9022,7 @@ type ExplainAlarm200JSONResponse AlarmExplanation
 func (response ExplainAlarm200JSONResponse) VisitExplainAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -9038,7 +9038,7 @@ type ExplainAlarm400ApplicationProblemPlusJSONResponse struct {
 func (response ExplainAlarm400ApplicationProblemPlusJSONResponse) VisitExplainAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9054,7 +9054,7 @@ type ExplainAlarm401ApplicationProblemPlusJSONResponse struct {
 func (response ExplainAlarm401ApplicationProblemPlusJSONResponse) VisitExplainAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9073,7 +9073,7 @@ type ExplainAlarm404ApplicationProblemPlusJSONResponse struct {
 func (response ExplainAlarm404ApplicationProblemPlusJSONResponse) VisitExplainAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9090,7 +9090,7 @@ type ExplainAlarmdefaultApplicationProblemPlusJSONResponse struct {
 func (response ExplainAlarmdefaultApplicationProblemPlusJSONResponse) VisitExplainAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9113,7 +9113,7 @@ type TakeAlarmOut200JSONResponse struct{ TheAlarmJSONResponse }
 func (response TakeAlarmOut200JSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -9130,7 +9130,7 @@ type TakeAlarmOut400ApplicationProblemPlusJSONResponse struct {
 func (response TakeAlarmOut400ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9146,7 +9146,7 @@ type TakeAlarmOut401ApplicationProblemPlusJSONResponse struct {
 func (response TakeAlarmOut401ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9165,7 +9165,7 @@ type TakeAlarmOut403ApplicationProblemPlusJSONResponse struct {
 func (response TakeAlarmOut403ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9181,7 +9181,7 @@ type TakeAlarmOut404ApplicationProblemPlusJSONResponse struct {
 func (response TakeAlarmOut404ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9197,7 +9197,7 @@ type TakeAlarmOut409ApplicationProblemPlusJSONResponse struct {
 func (response TakeAlarmOut409ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9213,7 +9213,7 @@ type TakeAlarmOut415ApplicationProblemPlusJSONResponse struct {
 func (response TakeAlarmOut415ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9230,7 +9230,7 @@ type TakeAlarmOutdefaultApplicationProblemPlusJSONResponse struct {
 func (response TakeAlarmOutdefaultApplicationProblemPlusJSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9253,7 +9253,7 @@ type ResetAlarm200JSONResponse struct{ TheAlarmJSONResponse }
 func (response ResetAlarm200JSONResponse) VisitResetAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -9270,7 +9270,7 @@ type ResetAlarm400ApplicationProblemPlusJSONResponse struct {
 func (response ResetAlarm400ApplicationProblemPlusJSONResponse) VisitResetAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9286,7 +9286,7 @@ type ResetAlarm401ApplicationProblemPlusJSONResponse struct {
 func (response ResetAlarm401ApplicationProblemPlusJSONResponse) VisitResetAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9305,7 +9305,7 @@ type ResetAlarm403ApplicationProblemPlusJSONResponse struct {
 func (response ResetAlarm403ApplicationProblemPlusJSONResponse) VisitResetAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9321,7 +9321,7 @@ type ResetAlarm404ApplicationProblemPlusJSONResponse struct {
 func (response ResetAlarm404ApplicationProblemPlusJSONResponse) VisitResetAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9337,7 +9337,7 @@ type ResetAlarm409ApplicationProblemPlusJSONResponse struct {
 func (response ResetAlarm409ApplicationProblemPlusJSONResponse) VisitResetAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9353,7 +9353,7 @@ type ResetAlarm415ApplicationProblemPlusJSONResponse struct {
 func (response ResetAlarm415ApplicationProblemPlusJSONResponse) VisitResetAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9370,7 +9370,7 @@ type ResetAlarmdefaultApplicationProblemPlusJSONResponse struct {
 func (response ResetAlarmdefaultApplicationProblemPlusJSONResponse) VisitResetAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9393,7 +9393,7 @@ type ReturnAlarm200JSONResponse struct{ TheAlarmJSONResponse }
 func (response ReturnAlarm200JSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -9410,7 +9410,7 @@ type ReturnAlarm400ApplicationProblemPlusJSONResponse struct {
 func (response ReturnAlarm400ApplicationProblemPlusJSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9426,7 +9426,7 @@ type ReturnAlarm401ApplicationProblemPlusJSONResponse struct {
 func (response ReturnAlarm401ApplicationProblemPlusJSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9445,7 +9445,7 @@ type ReturnAlarm403ApplicationProblemPlusJSONResponse struct {
 func (response ReturnAlarm403ApplicationProblemPlusJSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9461,7 +9461,7 @@ type ReturnAlarm404ApplicationProblemPlusJSONResponse struct {
 func (response ReturnAlarm404ApplicationProblemPlusJSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9477,7 +9477,7 @@ type ReturnAlarm409ApplicationProblemPlusJSONResponse struct {
 func (response ReturnAlarm409ApplicationProblemPlusJSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9493,7 +9493,7 @@ type ReturnAlarm415ApplicationProblemPlusJSONResponse struct {
 func (response ReturnAlarm415ApplicationProblemPlusJSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9510,7 +9510,7 @@ type ReturnAlarmdefaultApplicationProblemPlusJSONResponse struct {
 func (response ReturnAlarmdefaultApplicationProblemPlusJSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9533,7 +9533,7 @@ type ShelveAlarm200JSONResponse struct{ TheAlarmJSONResponse }
 func (response ShelveAlarm200JSONResponse) VisitShelveAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -9550,7 +9550,7 @@ type ShelveAlarm400ApplicationProblemPlusJSONResponse struct {
 func (response ShelveAlarm400ApplicationProblemPlusJSONResponse) VisitShelveAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9566,7 +9566,7 @@ type ShelveAlarm401ApplicationProblemPlusJSONResponse struct {
 func (response ShelveAlarm401ApplicationProblemPlusJSONResponse) VisitShelveAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9585,7 +9585,7 @@ type ShelveAlarm403ApplicationProblemPlusJSONResponse struct {
 func (response ShelveAlarm403ApplicationProblemPlusJSONResponse) VisitShelveAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9601,7 +9601,7 @@ type ShelveAlarm404ApplicationProblemPlusJSONResponse struct {
 func (response ShelveAlarm404ApplicationProblemPlusJSONResponse) VisitShelveAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9617,7 +9617,7 @@ type ShelveAlarm409ApplicationProblemPlusJSONResponse struct {
 func (response ShelveAlarm409ApplicationProblemPlusJSONResponse) VisitShelveAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9633,7 +9633,7 @@ type ShelveAlarm415ApplicationProblemPlusJSONResponse struct {
 func (response ShelveAlarm415ApplicationProblemPlusJSONResponse) VisitShelveAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9650,7 +9650,7 @@ type ShelveAlarmdefaultApplicationProblemPlusJSONResponse struct {
 func (response ShelveAlarmdefaultApplicationProblemPlusJSONResponse) VisitShelveAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9673,7 +9673,7 @@ type UnshelveAlarm200JSONResponse struct{ TheAlarmJSONResponse }
 func (response UnshelveAlarm200JSONResponse) VisitUnshelveAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -9690,7 +9690,7 @@ type UnshelveAlarm400ApplicationProblemPlusJSONResponse struct {
 func (response UnshelveAlarm400ApplicationProblemPlusJSONResponse) VisitUnshelveAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9706,7 +9706,7 @@ type UnshelveAlarm401ApplicationProblemPlusJSONResponse struct {
 func (response UnshelveAlarm401ApplicationProblemPlusJSONResponse) VisitUnshelveAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9725,7 +9725,7 @@ type UnshelveAlarm403ApplicationProblemPlusJSONResponse struct {
 func (response UnshelveAlarm403ApplicationProblemPlusJSONResponse) VisitUnshelveAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9741,7 +9741,7 @@ type UnshelveAlarm404ApplicationProblemPlusJSONResponse struct {
 func (response UnshelveAlarm404ApplicationProblemPlusJSONResponse) VisitUnshelveAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9757,7 +9757,7 @@ type UnshelveAlarm409ApplicationProblemPlusJSONResponse struct {
 func (response UnshelveAlarm409ApplicationProblemPlusJSONResponse) VisitUnshelveAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9773,7 +9773,7 @@ type UnshelveAlarm415ApplicationProblemPlusJSONResponse struct {
 func (response UnshelveAlarm415ApplicationProblemPlusJSONResponse) VisitUnshelveAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9790,7 +9790,7 @@ type UnshelveAlarmdefaultApplicationProblemPlusJSONResponse struct {
 func (response UnshelveAlarmdefaultApplicationProblemPlusJSONResponse) VisitUnshelveAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9813,7 +9813,7 @@ type Login200JSONResponse struct{ NewTokensJSONResponse }
 func (response Login200JSONResponse) VisitLoginResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -9830,7 +9830,7 @@ type Login400ApplicationProblemPlusJSONResponse struct {
 func (response Login400ApplicationProblemPlusJSONResponse) VisitLoginResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9846,7 +9846,7 @@ type Login401ApplicationProblemPlusJSONResponse struct {
 func (response Login401ApplicationProblemPlusJSONResponse) VisitLoginResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9865,7 +9865,7 @@ type Login413ApplicationProblemPlusJSONResponse struct {
 func (response Login413ApplicationProblemPlusJSONResponse) VisitLoginResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9881,7 +9881,7 @@ type Login415ApplicationProblemPlusJSONResponse struct {
 func (response Login415ApplicationProblemPlusJSONResponse) VisitLoginResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9897,7 +9897,7 @@ type Login429ApplicationProblemPlusJSONResponse struct {
 func (response Login429ApplicationProblemPlusJSONResponse) VisitLoginResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9917,7 +9917,7 @@ type LogindefaultApplicationProblemPlusJSONResponse struct {
 func (response LogindefaultApplicationProblemPlusJSONResponse) VisitLoginResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9948,7 +9948,7 @@ type Logout401ApplicationProblemPlusJSONResponse struct {
 func (response Logout401ApplicationProblemPlusJSONResponse) VisitLogoutResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9968,7 +9968,7 @@ type LogoutdefaultApplicationProblemPlusJSONResponse struct {
 func (response LogoutdefaultApplicationProblemPlusJSONResponse) VisitLogoutResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -9989,7 +9989,7 @@ type GetMe200JSONResponse User
 func (response GetMe200JSONResponse) VisitGetMeResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -10005,7 +10005,7 @@ type GetMe401ApplicationProblemPlusJSONResponse struct {
 func (response GetMe401ApplicationProblemPlusJSONResponse) VisitGetMeResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10025,7 +10025,7 @@ type GetMedefaultApplicationProblemPlusJSONResponse struct {
 func (response GetMedefaultApplicationProblemPlusJSONResponse) VisitGetMeResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10057,7 +10057,7 @@ type ChangePassword400ApplicationProblemPlusJSONResponse struct {
 func (response ChangePassword400ApplicationProblemPlusJSONResponse) VisitChangePasswordResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10073,7 +10073,7 @@ type ChangePassword401ApplicationProblemPlusJSONResponse struct {
 func (response ChangePassword401ApplicationProblemPlusJSONResponse) VisitChangePasswordResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10092,7 +10092,7 @@ type ChangePassword415ApplicationProblemPlusJSONResponse struct {
 func (response ChangePassword415ApplicationProblemPlusJSONResponse) VisitChangePasswordResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10108,7 +10108,7 @@ type ChangePassword429ApplicationProblemPlusJSONResponse struct {
 func (response ChangePassword429ApplicationProblemPlusJSONResponse) VisitChangePasswordResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10128,7 +10128,7 @@ type ChangePassworddefaultApplicationProblemPlusJSONResponse struct {
 func (response ChangePassworddefaultApplicationProblemPlusJSONResponse) VisitChangePasswordResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10150,7 +10150,7 @@ type Refresh200JSONResponse struct{ NewTokensJSONResponse }
 func (response Refresh200JSONResponse) VisitRefreshResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -10167,7 +10167,7 @@ type Refresh400ApplicationProblemPlusJSONResponse struct {
 func (response Refresh400ApplicationProblemPlusJSONResponse) VisitRefreshResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10183,7 +10183,7 @@ type Refresh401ApplicationProblemPlusJSONResponse struct {
 func (response Refresh401ApplicationProblemPlusJSONResponse) VisitRefreshResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10202,7 +10202,7 @@ type Refresh413ApplicationProblemPlusJSONResponse struct {
 func (response Refresh413ApplicationProblemPlusJSONResponse) VisitRefreshResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10218,7 +10218,7 @@ type Refresh415ApplicationProblemPlusJSONResponse struct {
 func (response Refresh415ApplicationProblemPlusJSONResponse) VisitRefreshResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10235,7 +10235,7 @@ type RefreshdefaultApplicationProblemPlusJSONResponse struct {
 func (response RefreshdefaultApplicationProblemPlusJSONResponse) VisitRefreshResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10257,7 +10257,7 @@ type DeleteData200JSONResponse DataDeletion
 func (response DeleteData200JSONResponse) VisitDeleteDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -10273,7 +10273,7 @@ type DeleteData400ApplicationProblemPlusJSONResponse struct {
 func (response DeleteData400ApplicationProblemPlusJSONResponse) VisitDeleteDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10289,7 +10289,7 @@ type DeleteData401ApplicationProblemPlusJSONResponse struct {
 func (response DeleteData401ApplicationProblemPlusJSONResponse) VisitDeleteDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10308,7 +10308,7 @@ type DeleteData403ApplicationProblemPlusJSONResponse struct {
 func (response DeleteData403ApplicationProblemPlusJSONResponse) VisitDeleteDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10324,7 +10324,7 @@ type DeleteData503ApplicationProblemPlusJSONResponse struct {
 func (response DeleteData503ApplicationProblemPlusJSONResponse) VisitDeleteDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10344,7 +10344,7 @@ type DeleteDatadefaultApplicationProblemPlusJSONResponse struct {
 func (response DeleteDatadefaultApplicationProblemPlusJSONResponse) VisitDeleteDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10375,7 +10375,7 @@ type ListData200JSONResponse struct {
 func (response ListData200JSONResponse) VisitListDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -10398,7 +10398,7 @@ type ListData400ApplicationProblemPlusJSONResponse struct {
 func (response ListData400ApplicationProblemPlusJSONResponse) VisitListDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10414,7 +10414,7 @@ type ListData401ApplicationProblemPlusJSONResponse struct {
 func (response ListData401ApplicationProblemPlusJSONResponse) VisitListDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10433,7 +10433,7 @@ type ListData503ApplicationProblemPlusJSONResponse struct {
 func (response ListData503ApplicationProblemPlusJSONResponse) VisitListDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10453,7 +10453,7 @@ type ListDatadefaultApplicationProblemPlusJSONResponse struct {
 func (response ListDatadefaultApplicationProblemPlusJSONResponse) VisitListDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10483,7 +10483,7 @@ type WriteData200JSONResponse struct {
 func (response WriteData200JSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -10502,7 +10502,7 @@ type WriteData400ApplicationProblemPlusJSONResponse struct {
 func (response WriteData400ApplicationProblemPlusJSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10518,7 +10518,7 @@ type WriteData401ApplicationProblemPlusJSONResponse struct {
 func (response WriteData401ApplicationProblemPlusJSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10537,7 +10537,7 @@ type WriteData403ApplicationProblemPlusJSONResponse struct {
 func (response WriteData403ApplicationProblemPlusJSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10553,7 +10553,7 @@ type WriteData409ApplicationProblemPlusJSONResponse struct {
 func (response WriteData409ApplicationProblemPlusJSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10572,7 +10572,7 @@ type WriteData413ApplicationProblemPlusJSONResponse struct {
 func (response WriteData413ApplicationProblemPlusJSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10588,7 +10588,7 @@ type WriteData415ApplicationProblemPlusJSONResponse struct {
 func (response WriteData415ApplicationProblemPlusJSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10604,7 +10604,7 @@ type WriteData422ApplicationProblemPlusJSONResponse struct {
 func (response WriteData422ApplicationProblemPlusJSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10620,7 +10620,7 @@ type WriteData503ApplicationProblemPlusJSONResponse struct {
 func (response WriteData503ApplicationProblemPlusJSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10640,7 +10640,7 @@ type WriteDatadefaultApplicationProblemPlusJSONResponse struct {
 func (response WriteDatadefaultApplicationProblemPlusJSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10763,7 +10763,7 @@ type ExportData400ApplicationProblemPlusJSONResponse struct {
 func (response ExportData400ApplicationProblemPlusJSONResponse) VisitExportDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10779,7 +10779,7 @@ type ExportData401ApplicationProblemPlusJSONResponse struct {
 func (response ExportData401ApplicationProblemPlusJSONResponse) VisitExportDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10798,7 +10798,7 @@ type ExportData503ApplicationProblemPlusJSONResponse struct {
 func (response ExportData503ApplicationProblemPlusJSONResponse) VisitExportDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10818,7 +10818,7 @@ type ExportDatadefaultApplicationProblemPlusJSONResponse struct {
 func (response ExportDatadefaultApplicationProblemPlusJSONResponse) VisitExportDataResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10847,7 +10847,7 @@ type GetHistory200JSONResponse struct {
 func (response GetHistory200JSONResponse) VisitGetHistoryResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -10874,7 +10874,7 @@ type GetHistory400ApplicationProblemPlusJSONResponse struct {
 func (response GetHistory400ApplicationProblemPlusJSONResponse) VisitGetHistoryResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10890,7 +10890,7 @@ type GetHistory401ApplicationProblemPlusJSONResponse struct {
 func (response GetHistory401ApplicationProblemPlusJSONResponse) VisitGetHistoryResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10909,7 +10909,7 @@ type GetHistory503ApplicationProblemPlusJSONResponse struct {
 func (response GetHistory503ApplicationProblemPlusJSONResponse) VisitGetHistoryResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10929,7 +10929,7 @@ type GetHistorydefaultApplicationProblemPlusJSONResponse struct {
 func (response GetHistorydefaultApplicationProblemPlusJSONResponse) VisitGetHistoryResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10958,7 +10958,7 @@ type ListLatest200JSONResponse struct {
 func (response ListLatest200JSONResponse) VisitListLatestResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -10977,7 +10977,7 @@ type ListLatest400ApplicationProblemPlusJSONResponse struct {
 func (response ListLatest400ApplicationProblemPlusJSONResponse) VisitListLatestResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -10993,7 +10993,7 @@ type ListLatest401ApplicationProblemPlusJSONResponse struct {
 func (response ListLatest401ApplicationProblemPlusJSONResponse) VisitListLatestResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11013,7 +11013,7 @@ type ListLatestdefaultApplicationProblemPlusJSONResponse struct {
 func (response ListLatestdefaultApplicationProblemPlusJSONResponse) VisitListLatestResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11043,7 +11043,7 @@ type ListRejections200JSONResponse struct {
 func (response ListRejections200JSONResponse) VisitListRejectionsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -11065,7 +11065,7 @@ type ListRejections400ApplicationProblemPlusJSONResponse struct {
 func (response ListRejections400ApplicationProblemPlusJSONResponse) VisitListRejectionsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11081,7 +11081,7 @@ type ListRejections401ApplicationProblemPlusJSONResponse struct {
 func (response ListRejections401ApplicationProblemPlusJSONResponse) VisitListRejectionsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11100,7 +11100,7 @@ type ListRejections403ApplicationProblemPlusJSONResponse struct {
 func (response ListRejections403ApplicationProblemPlusJSONResponse) VisitListRejectionsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11117,7 +11117,7 @@ type ListRejectionsdefaultApplicationProblemPlusJSONResponse struct {
 func (response ListRejectionsdefaultApplicationProblemPlusJSONResponse) VisitListRejectionsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11146,7 +11146,7 @@ type ListExpiring200JSONResponse struct {
 func (response ListExpiring200JSONResponse) VisitListExpiringResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -11165,7 +11165,7 @@ type ListExpiring400ApplicationProblemPlusJSONResponse struct {
 func (response ListExpiring400ApplicationProblemPlusJSONResponse) VisitListExpiringResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11181,7 +11181,7 @@ type ListExpiring401ApplicationProblemPlusJSONResponse struct {
 func (response ListExpiring401ApplicationProblemPlusJSONResponse) VisitListExpiringResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11200,7 +11200,7 @@ type ListExpiring403ApplicationProblemPlusJSONResponse struct {
 func (response ListExpiring403ApplicationProblemPlusJSONResponse) VisitListExpiringResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11216,7 +11216,7 @@ type ListExpiring503ApplicationProblemPlusJSONResponse struct {
 func (response ListExpiring503ApplicationProblemPlusJSONResponse) VisitListExpiringResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11236,7 +11236,7 @@ type ListExpiringdefaultApplicationProblemPlusJSONResponse struct {
 func (response ListExpiringdefaultApplicationProblemPlusJSONResponse) VisitListExpiringResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11258,7 +11258,7 @@ type GetStatistics200JSONResponse StatisticsAnswer
 func (response GetStatistics200JSONResponse) VisitGetStatisticsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -11274,7 +11274,7 @@ type GetStatistics400ApplicationProblemPlusJSONResponse struct {
 func (response GetStatistics400ApplicationProblemPlusJSONResponse) VisitGetStatisticsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11290,7 +11290,7 @@ type GetStatistics401ApplicationProblemPlusJSONResponse struct {
 func (response GetStatistics401ApplicationProblemPlusJSONResponse) VisitGetStatisticsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11309,7 +11309,7 @@ type GetStatistics503ApplicationProblemPlusJSONResponse struct {
 func (response GetStatistics503ApplicationProblemPlusJSONResponse) VisitGetStatisticsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11329,7 +11329,7 @@ type GetStatisticsdefaultApplicationProblemPlusJSONResponse struct {
 func (response GetStatisticsdefaultApplicationProblemPlusJSONResponse) VisitGetStatisticsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11359,7 +11359,7 @@ type ListGateways200JSONResponse struct {
 func (response ListGateways200JSONResponse) VisitListGatewaysResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -11381,7 +11381,7 @@ type ListGateways400ApplicationProblemPlusJSONResponse struct {
 func (response ListGateways400ApplicationProblemPlusJSONResponse) VisitListGatewaysResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11397,7 +11397,7 @@ type ListGateways401ApplicationProblemPlusJSONResponse struct {
 func (response ListGateways401ApplicationProblemPlusJSONResponse) VisitListGatewaysResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11417,7 +11417,7 @@ type ListGatewaysdefaultApplicationProblemPlusJSONResponse struct {
 func (response ListGatewaysdefaultApplicationProblemPlusJSONResponse) VisitListGatewaysResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11447,7 +11447,7 @@ type CreateGateway201JSONResponse struct {
 func (response CreateGateway201JSONResponse) VisitCreateGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -11465,7 +11465,7 @@ type CreateGateway400ApplicationProblemPlusJSONResponse struct {
 func (response CreateGateway400ApplicationProblemPlusJSONResponse) VisitCreateGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11481,7 +11481,7 @@ type CreateGateway401ApplicationProblemPlusJSONResponse struct {
 func (response CreateGateway401ApplicationProblemPlusJSONResponse) VisitCreateGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11500,7 +11500,7 @@ type CreateGateway403ApplicationProblemPlusJSONResponse struct {
 func (response CreateGateway403ApplicationProblemPlusJSONResponse) VisitCreateGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11516,7 +11516,7 @@ type CreateGateway409ApplicationProblemPlusJSONResponse struct {
 func (response CreateGateway409ApplicationProblemPlusJSONResponse) VisitCreateGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11532,7 +11532,7 @@ type CreateGateway415ApplicationProblemPlusJSONResponse struct {
 func (response CreateGateway415ApplicationProblemPlusJSONResponse) VisitCreateGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11549,7 +11549,7 @@ type CreateGatewaydefaultApplicationProblemPlusJSONResponse struct {
 func (response CreateGatewaydefaultApplicationProblemPlusJSONResponse) VisitCreateGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11572,7 +11572,7 @@ type DeleteGateway200JSONResponse struct{ WhatGoesJSONResponse }
 func (response DeleteGateway200JSONResponse) VisitDeleteGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -11588,7 +11588,7 @@ type DeleteGateway400ApplicationProblemPlusJSONResponse struct {
 func (response DeleteGateway400ApplicationProblemPlusJSONResponse) VisitDeleteGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11604,7 +11604,7 @@ type DeleteGateway401ApplicationProblemPlusJSONResponse struct {
 func (response DeleteGateway401ApplicationProblemPlusJSONResponse) VisitDeleteGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11623,7 +11623,7 @@ type DeleteGateway403ApplicationProblemPlusJSONResponse struct {
 func (response DeleteGateway403ApplicationProblemPlusJSONResponse) VisitDeleteGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11639,7 +11639,7 @@ type DeleteGateway404ApplicationProblemPlusJSONResponse struct {
 func (response DeleteGateway404ApplicationProblemPlusJSONResponse) VisitDeleteGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11655,7 +11655,7 @@ type DeleteGateway409ApplicationProblemPlusJSONResponse struct {
 func (response DeleteGateway409ApplicationProblemPlusJSONResponse) VisitDeleteGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11671,7 +11671,7 @@ type DeleteGateway412ApplicationProblemPlusJSONResponse struct {
 func (response DeleteGateway412ApplicationProblemPlusJSONResponse) VisitDeleteGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11688,7 +11688,7 @@ type DeleteGatewaydefaultApplicationProblemPlusJSONResponse struct {
 func (response DeleteGatewaydefaultApplicationProblemPlusJSONResponse) VisitDeleteGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11710,7 +11710,7 @@ type GetGateway200JSONResponse struct{ TheGatewayJSONResponse }
 func (response GetGateway200JSONResponse) VisitGetGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -11727,7 +11727,7 @@ type GetGateway400ApplicationProblemPlusJSONResponse struct {
 func (response GetGateway400ApplicationProblemPlusJSONResponse) VisitGetGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11743,7 +11743,7 @@ type GetGateway401ApplicationProblemPlusJSONResponse struct {
 func (response GetGateway401ApplicationProblemPlusJSONResponse) VisitGetGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11762,7 +11762,7 @@ type GetGateway404ApplicationProblemPlusJSONResponse struct {
 func (response GetGateway404ApplicationProblemPlusJSONResponse) VisitGetGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11779,7 +11779,7 @@ type GetGatewaydefaultApplicationProblemPlusJSONResponse struct {
 func (response GetGatewaydefaultApplicationProblemPlusJSONResponse) VisitGetGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11803,7 +11803,7 @@ type UpdateGateway200JSONResponse struct{ TheGatewayJSONResponse }
 func (response UpdateGateway200JSONResponse) VisitUpdateGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -11820,7 +11820,7 @@ type UpdateGateway400ApplicationProblemPlusJSONResponse struct {
 func (response UpdateGateway400ApplicationProblemPlusJSONResponse) VisitUpdateGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11836,7 +11836,7 @@ type UpdateGateway401ApplicationProblemPlusJSONResponse struct {
 func (response UpdateGateway401ApplicationProblemPlusJSONResponse) VisitUpdateGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11855,7 +11855,7 @@ type UpdateGateway403ApplicationProblemPlusJSONResponse struct {
 func (response UpdateGateway403ApplicationProblemPlusJSONResponse) VisitUpdateGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11871,7 +11871,7 @@ type UpdateGateway404ApplicationProblemPlusJSONResponse struct {
 func (response UpdateGateway404ApplicationProblemPlusJSONResponse) VisitUpdateGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11887,7 +11887,7 @@ type UpdateGateway409ApplicationProblemPlusJSONResponse struct {
 func (response UpdateGateway409ApplicationProblemPlusJSONResponse) VisitUpdateGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11903,7 +11903,7 @@ type UpdateGateway412ApplicationProblemPlusJSONResponse struct {
 func (response UpdateGateway412ApplicationProblemPlusJSONResponse) VisitUpdateGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11919,7 +11919,7 @@ type UpdateGateway415ApplicationProblemPlusJSONResponse struct {
 func (response UpdateGateway415ApplicationProblemPlusJSONResponse) VisitUpdateGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11936,7 +11936,7 @@ type UpdateGatewaydefaultApplicationProblemPlusJSONResponse struct {
 func (response UpdateGatewaydefaultApplicationProblemPlusJSONResponse) VisitUpdateGatewayResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11958,7 +11958,7 @@ type ListCredentials200JSONResponse []Credential
 func (response ListCredentials200JSONResponse) VisitListCredentialsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -11974,7 +11974,7 @@ type ListCredentials400ApplicationProblemPlusJSONResponse struct {
 func (response ListCredentials400ApplicationProblemPlusJSONResponse) VisitListCredentialsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -11990,7 +11990,7 @@ type ListCredentials401ApplicationProblemPlusJSONResponse struct {
 func (response ListCredentials401ApplicationProblemPlusJSONResponse) VisitListCredentialsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12009,7 +12009,7 @@ type ListCredentials403ApplicationProblemPlusJSONResponse struct {
 func (response ListCredentials403ApplicationProblemPlusJSONResponse) VisitListCredentialsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12025,7 +12025,7 @@ type ListCredentials404ApplicationProblemPlusJSONResponse struct {
 func (response ListCredentials404ApplicationProblemPlusJSONResponse) VisitListCredentialsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12042,7 +12042,7 @@ type ListCredentialsdefaultApplicationProblemPlusJSONResponse struct {
 func (response ListCredentialsdefaultApplicationProblemPlusJSONResponse) VisitListCredentialsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12064,7 +12064,7 @@ type CreateCredential201JSONResponse CredentialCreated
 func (response CreateCredential201JSONResponse) VisitCreateCredentialResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -12080,7 +12080,7 @@ type CreateCredential400ApplicationProblemPlusJSONResponse struct {
 func (response CreateCredential400ApplicationProblemPlusJSONResponse) VisitCreateCredentialResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12096,7 +12096,7 @@ type CreateCredential401ApplicationProblemPlusJSONResponse struct {
 func (response CreateCredential401ApplicationProblemPlusJSONResponse) VisitCreateCredentialResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12115,7 +12115,7 @@ type CreateCredential403ApplicationProblemPlusJSONResponse struct {
 func (response CreateCredential403ApplicationProblemPlusJSONResponse) VisitCreateCredentialResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12131,7 +12131,7 @@ type CreateCredential404ApplicationProblemPlusJSONResponse struct {
 func (response CreateCredential404ApplicationProblemPlusJSONResponse) VisitCreateCredentialResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12147,7 +12147,7 @@ type CreateCredential409ApplicationProblemPlusJSONResponse struct {
 func (response CreateCredential409ApplicationProblemPlusJSONResponse) VisitCreateCredentialResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12164,7 +12164,7 @@ type CreateCredentialdefaultApplicationProblemPlusJSONResponse struct {
 func (response CreateCredentialdefaultApplicationProblemPlusJSONResponse) VisitCreateCredentialResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12197,7 +12197,7 @@ type RevokeCredential400ApplicationProblemPlusJSONResponse struct {
 func (response RevokeCredential400ApplicationProblemPlusJSONResponse) VisitRevokeCredentialResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12213,7 +12213,7 @@ type RevokeCredential401ApplicationProblemPlusJSONResponse struct {
 func (response RevokeCredential401ApplicationProblemPlusJSONResponse) VisitRevokeCredentialResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12232,7 +12232,7 @@ type RevokeCredential403ApplicationProblemPlusJSONResponse struct {
 func (response RevokeCredential403ApplicationProblemPlusJSONResponse) VisitRevokeCredentialResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12248,7 +12248,7 @@ type RevokeCredential404ApplicationProblemPlusJSONResponse struct {
 func (response RevokeCredential404ApplicationProblemPlusJSONResponse) VisitRevokeCredentialResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12265,7 +12265,7 @@ type RevokeCredentialdefaultApplicationProblemPlusJSONResponse struct {
 func (response RevokeCredentialdefaultApplicationProblemPlusJSONResponse) VisitRevokeCredentialResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12294,7 +12294,7 @@ type ListNotificationChannels200JSONResponse struct {
 func (response ListNotificationChannels200JSONResponse) VisitListNotificationChannelsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -12313,7 +12313,7 @@ type ListNotificationChannels400ApplicationProblemPlusJSONResponse struct {
 func (response ListNotificationChannels400ApplicationProblemPlusJSONResponse) VisitListNotificationChannelsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12329,7 +12329,7 @@ type ListNotificationChannels401ApplicationProblemPlusJSONResponse struct {
 func (response ListNotificationChannels401ApplicationProblemPlusJSONResponse) VisitListNotificationChannelsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12349,7 +12349,7 @@ type ListNotificationChannelsdefaultApplicationProblemPlusJSONResponse struct {
 func (response ListNotificationChannelsdefaultApplicationProblemPlusJSONResponse) VisitListNotificationChannelsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12379,7 +12379,7 @@ type CreateNotificationChannel201JSONResponse struct {
 func (response CreateNotificationChannel201JSONResponse) VisitCreateNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -12397,7 +12397,7 @@ type CreateNotificationChannel400ApplicationProblemPlusJSONResponse struct {
 func (response CreateNotificationChannel400ApplicationProblemPlusJSONResponse) VisitCreateNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12413,7 +12413,7 @@ type CreateNotificationChannel401ApplicationProblemPlusJSONResponse struct {
 func (response CreateNotificationChannel401ApplicationProblemPlusJSONResponse) VisitCreateNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12432,7 +12432,7 @@ type CreateNotificationChannel403ApplicationProblemPlusJSONResponse struct {
 func (response CreateNotificationChannel403ApplicationProblemPlusJSONResponse) VisitCreateNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12448,7 +12448,7 @@ type CreateNotificationChannel409ApplicationProblemPlusJSONResponse struct {
 func (response CreateNotificationChannel409ApplicationProblemPlusJSONResponse) VisitCreateNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12464,7 +12464,7 @@ type CreateNotificationChannel415ApplicationProblemPlusJSONResponse struct {
 func (response CreateNotificationChannel415ApplicationProblemPlusJSONResponse) VisitCreateNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12481,7 +12481,7 @@ type CreateNotificationChanneldefaultApplicationProblemPlusJSONResponse struct {
 func (response CreateNotificationChanneldefaultApplicationProblemPlusJSONResponse) VisitCreateNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12514,7 +12514,7 @@ type DeleteNotificationChannel400ApplicationProblemPlusJSONResponse struct {
 func (response DeleteNotificationChannel400ApplicationProblemPlusJSONResponse) VisitDeleteNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12530,7 +12530,7 @@ type DeleteNotificationChannel401ApplicationProblemPlusJSONResponse struct {
 func (response DeleteNotificationChannel401ApplicationProblemPlusJSONResponse) VisitDeleteNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12549,7 +12549,7 @@ type DeleteNotificationChannel403ApplicationProblemPlusJSONResponse struct {
 func (response DeleteNotificationChannel403ApplicationProblemPlusJSONResponse) VisitDeleteNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12565,7 +12565,7 @@ type DeleteNotificationChannel404ApplicationProblemPlusJSONResponse struct {
 func (response DeleteNotificationChannel404ApplicationProblemPlusJSONResponse) VisitDeleteNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12581,7 +12581,7 @@ type DeleteNotificationChannel409ApplicationProblemPlusJSONResponse struct {
 func (response DeleteNotificationChannel409ApplicationProblemPlusJSONResponse) VisitDeleteNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12597,7 +12597,7 @@ type DeleteNotificationChannel412ApplicationProblemPlusJSONResponse struct {
 func (response DeleteNotificationChannel412ApplicationProblemPlusJSONResponse) VisitDeleteNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12614,7 +12614,7 @@ type DeleteNotificationChanneldefaultApplicationProblemPlusJSONResponse struct {
 func (response DeleteNotificationChanneldefaultApplicationProblemPlusJSONResponse) VisitDeleteNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12643,7 +12643,7 @@ type GetNotificationChannel200JSONResponse struct {
 func (response GetNotificationChannel200JSONResponse) VisitGetNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -12660,7 +12660,7 @@ type GetNotificationChannel400ApplicationProblemPlusJSONResponse struct {
 func (response GetNotificationChannel400ApplicationProblemPlusJSONResponse) VisitGetNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12676,7 +12676,7 @@ type GetNotificationChannel401ApplicationProblemPlusJSONResponse struct {
 func (response GetNotificationChannel401ApplicationProblemPlusJSONResponse) VisitGetNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12695,7 +12695,7 @@ type GetNotificationChannel404ApplicationProblemPlusJSONResponse struct {
 func (response GetNotificationChannel404ApplicationProblemPlusJSONResponse) VisitGetNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12712,7 +12712,7 @@ type GetNotificationChanneldefaultApplicationProblemPlusJSONResponse struct {
 func (response GetNotificationChanneldefaultApplicationProblemPlusJSONResponse) VisitGetNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12743,7 +12743,7 @@ type UpdateNotificationChannel200JSONResponse struct {
 func (response UpdateNotificationChannel200JSONResponse) VisitUpdateNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -12760,7 +12760,7 @@ type UpdateNotificationChannel400ApplicationProblemPlusJSONResponse struct {
 func (response UpdateNotificationChannel400ApplicationProblemPlusJSONResponse) VisitUpdateNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12776,7 +12776,7 @@ type UpdateNotificationChannel401ApplicationProblemPlusJSONResponse struct {
 func (response UpdateNotificationChannel401ApplicationProblemPlusJSONResponse) VisitUpdateNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12795,7 +12795,7 @@ type UpdateNotificationChannel403ApplicationProblemPlusJSONResponse struct {
 func (response UpdateNotificationChannel403ApplicationProblemPlusJSONResponse) VisitUpdateNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12811,7 +12811,7 @@ type UpdateNotificationChannel404ApplicationProblemPlusJSONResponse struct {
 func (response UpdateNotificationChannel404ApplicationProblemPlusJSONResponse) VisitUpdateNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12827,7 +12827,7 @@ type UpdateNotificationChannel409ApplicationProblemPlusJSONResponse struct {
 func (response UpdateNotificationChannel409ApplicationProblemPlusJSONResponse) VisitUpdateNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12843,7 +12843,7 @@ type UpdateNotificationChannel412ApplicationProblemPlusJSONResponse struct {
 func (response UpdateNotificationChannel412ApplicationProblemPlusJSONResponse) VisitUpdateNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12859,7 +12859,7 @@ type UpdateNotificationChannel415ApplicationProblemPlusJSONResponse struct {
 func (response UpdateNotificationChannel415ApplicationProblemPlusJSONResponse) VisitUpdateNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12876,7 +12876,7 @@ type UpdateNotificationChanneldefaultApplicationProblemPlusJSONResponse struct {
 func (response UpdateNotificationChanneldefaultApplicationProblemPlusJSONResponse) VisitUpdateNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12898,7 +12898,7 @@ type TestNotificationChannel200JSONResponse Delivery
 func (response TestNotificationChannel200JSONResponse) VisitTestNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -12914,7 +12914,7 @@ type TestNotificationChannel400ApplicationProblemPlusJSONResponse struct {
 func (response TestNotificationChannel400ApplicationProblemPlusJSONResponse) VisitTestNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12930,7 +12930,7 @@ type TestNotificationChannel401ApplicationProblemPlusJSONResponse struct {
 func (response TestNotificationChannel401ApplicationProblemPlusJSONResponse) VisitTestNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12949,7 +12949,7 @@ type TestNotificationChannel403ApplicationProblemPlusJSONResponse struct {
 func (response TestNotificationChannel403ApplicationProblemPlusJSONResponse) VisitTestNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12965,7 +12965,7 @@ type TestNotificationChannel404ApplicationProblemPlusJSONResponse struct {
 func (response TestNotificationChannel404ApplicationProblemPlusJSONResponse) VisitTestNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -12982,7 +12982,7 @@ type TestNotificationChanneldefaultApplicationProblemPlusJSONResponse struct {
 func (response TestNotificationChanneldefaultApplicationProblemPlusJSONResponse) VisitTestNotificationChannelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13012,7 +13012,7 @@ type ListDeliveries200JSONResponse struct {
 func (response ListDeliveries200JSONResponse) VisitListDeliveriesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -13034,7 +13034,7 @@ type ListDeliveries400ApplicationProblemPlusJSONResponse struct {
 func (response ListDeliveries400ApplicationProblemPlusJSONResponse) VisitListDeliveriesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13050,7 +13050,7 @@ type ListDeliveries401ApplicationProblemPlusJSONResponse struct {
 func (response ListDeliveries401ApplicationProblemPlusJSONResponse) VisitListDeliveriesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13070,7 +13070,7 @@ type ListDeliveriesdefaultApplicationProblemPlusJSONResponse struct {
 func (response ListDeliveriesdefaultApplicationProblemPlusJSONResponse) VisitListDeliveriesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13092,7 +13092,7 @@ type GetDelivery200JSONResponse DeliveryWithEvents
 func (response GetDelivery200JSONResponse) VisitGetDeliveryResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -13108,7 +13108,7 @@ type GetDelivery400ApplicationProblemPlusJSONResponse struct {
 func (response GetDelivery400ApplicationProblemPlusJSONResponse) VisitGetDeliveryResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13124,7 +13124,7 @@ type GetDelivery401ApplicationProblemPlusJSONResponse struct {
 func (response GetDelivery401ApplicationProblemPlusJSONResponse) VisitGetDeliveryResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13143,7 +13143,7 @@ type GetDelivery404ApplicationProblemPlusJSONResponse struct {
 func (response GetDelivery404ApplicationProblemPlusJSONResponse) VisitGetDeliveryResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13160,7 +13160,7 @@ type GetDeliverydefaultApplicationProblemPlusJSONResponse struct {
 func (response GetDeliverydefaultApplicationProblemPlusJSONResponse) VisitGetDeliveryResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13189,7 +13189,7 @@ type ListNotificationRoutes200JSONResponse struct {
 func (response ListNotificationRoutes200JSONResponse) VisitListNotificationRoutesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -13208,7 +13208,7 @@ type ListNotificationRoutes400ApplicationProblemPlusJSONResponse struct {
 func (response ListNotificationRoutes400ApplicationProblemPlusJSONResponse) VisitListNotificationRoutesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13224,7 +13224,7 @@ type ListNotificationRoutes401ApplicationProblemPlusJSONResponse struct {
 func (response ListNotificationRoutes401ApplicationProblemPlusJSONResponse) VisitListNotificationRoutesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13244,7 +13244,7 @@ type ListNotificationRoutesdefaultApplicationProblemPlusJSONResponse struct {
 func (response ListNotificationRoutesdefaultApplicationProblemPlusJSONResponse) VisitListNotificationRoutesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13274,7 +13274,7 @@ type CreateNotificationRoute201JSONResponse struct {
 func (response CreateNotificationRoute201JSONResponse) VisitCreateNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -13292,7 +13292,7 @@ type CreateNotificationRoute400ApplicationProblemPlusJSONResponse struct {
 func (response CreateNotificationRoute400ApplicationProblemPlusJSONResponse) VisitCreateNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13308,7 +13308,7 @@ type CreateNotificationRoute401ApplicationProblemPlusJSONResponse struct {
 func (response CreateNotificationRoute401ApplicationProblemPlusJSONResponse) VisitCreateNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13327,7 +13327,7 @@ type CreateNotificationRoute403ApplicationProblemPlusJSONResponse struct {
 func (response CreateNotificationRoute403ApplicationProblemPlusJSONResponse) VisitCreateNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13343,7 +13343,7 @@ type CreateNotificationRoute409ApplicationProblemPlusJSONResponse struct {
 func (response CreateNotificationRoute409ApplicationProblemPlusJSONResponse) VisitCreateNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13359,7 +13359,7 @@ type CreateNotificationRoute415ApplicationProblemPlusJSONResponse struct {
 func (response CreateNotificationRoute415ApplicationProblemPlusJSONResponse) VisitCreateNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13376,7 +13376,7 @@ type CreateNotificationRoutedefaultApplicationProblemPlusJSONResponse struct {
 func (response CreateNotificationRoutedefaultApplicationProblemPlusJSONResponse) VisitCreateNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13409,7 +13409,7 @@ type DeleteNotificationRoute400ApplicationProblemPlusJSONResponse struct {
 func (response DeleteNotificationRoute400ApplicationProblemPlusJSONResponse) VisitDeleteNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13425,7 +13425,7 @@ type DeleteNotificationRoute401ApplicationProblemPlusJSONResponse struct {
 func (response DeleteNotificationRoute401ApplicationProblemPlusJSONResponse) VisitDeleteNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13444,7 +13444,7 @@ type DeleteNotificationRoute403ApplicationProblemPlusJSONResponse struct {
 func (response DeleteNotificationRoute403ApplicationProblemPlusJSONResponse) VisitDeleteNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13460,7 +13460,7 @@ type DeleteNotificationRoute404ApplicationProblemPlusJSONResponse struct {
 func (response DeleteNotificationRoute404ApplicationProblemPlusJSONResponse) VisitDeleteNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13476,7 +13476,7 @@ type DeleteNotificationRoute412ApplicationProblemPlusJSONResponse struct {
 func (response DeleteNotificationRoute412ApplicationProblemPlusJSONResponse) VisitDeleteNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13493,7 +13493,7 @@ type DeleteNotificationRoutedefaultApplicationProblemPlusJSONResponse struct {
 func (response DeleteNotificationRoutedefaultApplicationProblemPlusJSONResponse) VisitDeleteNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13522,7 +13522,7 @@ type GetNotificationRoute200JSONResponse struct {
 func (response GetNotificationRoute200JSONResponse) VisitGetNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -13539,7 +13539,7 @@ type GetNotificationRoute400ApplicationProblemPlusJSONResponse struct {
 func (response GetNotificationRoute400ApplicationProblemPlusJSONResponse) VisitGetNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13555,7 +13555,7 @@ type GetNotificationRoute401ApplicationProblemPlusJSONResponse struct {
 func (response GetNotificationRoute401ApplicationProblemPlusJSONResponse) VisitGetNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13574,7 +13574,7 @@ type GetNotificationRoute404ApplicationProblemPlusJSONResponse struct {
 func (response GetNotificationRoute404ApplicationProblemPlusJSONResponse) VisitGetNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13591,7 +13591,7 @@ type GetNotificationRoutedefaultApplicationProblemPlusJSONResponse struct {
 func (response GetNotificationRoutedefaultApplicationProblemPlusJSONResponse) VisitGetNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13622,7 +13622,7 @@ type UpdateNotificationRoute200JSONResponse struct {
 func (response UpdateNotificationRoute200JSONResponse) VisitUpdateNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -13639,7 +13639,7 @@ type UpdateNotificationRoute400ApplicationProblemPlusJSONResponse struct {
 func (response UpdateNotificationRoute400ApplicationProblemPlusJSONResponse) VisitUpdateNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13655,7 +13655,7 @@ type UpdateNotificationRoute401ApplicationProblemPlusJSONResponse struct {
 func (response UpdateNotificationRoute401ApplicationProblemPlusJSONResponse) VisitUpdateNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13674,7 +13674,7 @@ type UpdateNotificationRoute403ApplicationProblemPlusJSONResponse struct {
 func (response UpdateNotificationRoute403ApplicationProblemPlusJSONResponse) VisitUpdateNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13690,7 +13690,7 @@ type UpdateNotificationRoute404ApplicationProblemPlusJSONResponse struct {
 func (response UpdateNotificationRoute404ApplicationProblemPlusJSONResponse) VisitUpdateNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13706,7 +13706,7 @@ type UpdateNotificationRoute409ApplicationProblemPlusJSONResponse struct {
 func (response UpdateNotificationRoute409ApplicationProblemPlusJSONResponse) VisitUpdateNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13722,7 +13722,7 @@ type UpdateNotificationRoute412ApplicationProblemPlusJSONResponse struct {
 func (response UpdateNotificationRoute412ApplicationProblemPlusJSONResponse) VisitUpdateNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13738,7 +13738,7 @@ type UpdateNotificationRoute415ApplicationProblemPlusJSONResponse struct {
 func (response UpdateNotificationRoute415ApplicationProblemPlusJSONResponse) VisitUpdateNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13755,7 +13755,7 @@ type UpdateNotificationRoutedefaultApplicationProblemPlusJSONResponse struct {
 func (response UpdateNotificationRoutedefaultApplicationProblemPlusJSONResponse) VisitUpdateNotificationRouteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13784,7 +13784,7 @@ type ListSilences200JSONResponse struct {
 func (response ListSilences200JSONResponse) VisitListSilencesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -13803,7 +13803,7 @@ type ListSilences400ApplicationProblemPlusJSONResponse struct {
 func (response ListSilences400ApplicationProblemPlusJSONResponse) VisitListSilencesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13819,7 +13819,7 @@ type ListSilences401ApplicationProblemPlusJSONResponse struct {
 func (response ListSilences401ApplicationProblemPlusJSONResponse) VisitListSilencesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13839,7 +13839,7 @@ type ListSilencesdefaultApplicationProblemPlusJSONResponse struct {
 func (response ListSilencesdefaultApplicationProblemPlusJSONResponse) VisitListSilencesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13868,7 +13868,7 @@ type CreateSilence201JSONResponse struct {
 func (response CreateSilence201JSONResponse) VisitCreateSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -13885,7 +13885,7 @@ type CreateSilence400ApplicationProblemPlusJSONResponse struct {
 func (response CreateSilence400ApplicationProblemPlusJSONResponse) VisitCreateSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13901,7 +13901,7 @@ type CreateSilence401ApplicationProblemPlusJSONResponse struct {
 func (response CreateSilence401ApplicationProblemPlusJSONResponse) VisitCreateSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13920,7 +13920,7 @@ type CreateSilence403ApplicationProblemPlusJSONResponse struct {
 func (response CreateSilence403ApplicationProblemPlusJSONResponse) VisitCreateSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13936,7 +13936,7 @@ type CreateSilence415ApplicationProblemPlusJSONResponse struct {
 func (response CreateSilence415ApplicationProblemPlusJSONResponse) VisitCreateSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13953,7 +13953,7 @@ type CreateSilencedefaultApplicationProblemPlusJSONResponse struct {
 func (response CreateSilencedefaultApplicationProblemPlusJSONResponse) VisitCreateSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -13975,7 +13975,7 @@ type GetSilence200JSONResponse Silence
 func (response GetSilence200JSONResponse) VisitGetSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -13991,7 +13991,7 @@ type GetSilence400ApplicationProblemPlusJSONResponse struct {
 func (response GetSilence400ApplicationProblemPlusJSONResponse) VisitGetSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14007,7 +14007,7 @@ type GetSilence401ApplicationProblemPlusJSONResponse struct {
 func (response GetSilence401ApplicationProblemPlusJSONResponse) VisitGetSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14026,7 +14026,7 @@ type GetSilence404ApplicationProblemPlusJSONResponse struct {
 func (response GetSilence404ApplicationProblemPlusJSONResponse) VisitGetSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14043,7 +14043,7 @@ type GetSilencedefaultApplicationProblemPlusJSONResponse struct {
 func (response GetSilencedefaultApplicationProblemPlusJSONResponse) VisitGetSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14065,7 +14065,7 @@ type EndSilence200JSONResponse Silence
 func (response EndSilence200JSONResponse) VisitEndSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -14081,7 +14081,7 @@ type EndSilence400ApplicationProblemPlusJSONResponse struct {
 func (response EndSilence400ApplicationProblemPlusJSONResponse) VisitEndSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14097,7 +14097,7 @@ type EndSilence401ApplicationProblemPlusJSONResponse struct {
 func (response EndSilence401ApplicationProblemPlusJSONResponse) VisitEndSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14116,7 +14116,7 @@ type EndSilence403ApplicationProblemPlusJSONResponse struct {
 func (response EndSilence403ApplicationProblemPlusJSONResponse) VisitEndSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14132,7 +14132,7 @@ type EndSilence404ApplicationProblemPlusJSONResponse struct {
 func (response EndSilence404ApplicationProblemPlusJSONResponse) VisitEndSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14148,7 +14148,7 @@ type EndSilence409ApplicationProblemPlusJSONResponse struct {
 func (response EndSilence409ApplicationProblemPlusJSONResponse) VisitEndSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14165,7 +14165,7 @@ type EndSilencedefaultApplicationProblemPlusJSONResponse struct {
 func (response EndSilencedefaultApplicationProblemPlusJSONResponse) VisitEndSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14195,7 +14195,7 @@ type ListSensors200JSONResponse struct {
 func (response ListSensors200JSONResponse) VisitListSensorsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -14217,7 +14217,7 @@ type ListSensors400ApplicationProblemPlusJSONResponse struct {
 func (response ListSensors400ApplicationProblemPlusJSONResponse) VisitListSensorsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14233,7 +14233,7 @@ type ListSensors401ApplicationProblemPlusJSONResponse struct {
 func (response ListSensors401ApplicationProblemPlusJSONResponse) VisitListSensorsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14253,7 +14253,7 @@ type ListSensorsdefaultApplicationProblemPlusJSONResponse struct {
 func (response ListSensorsdefaultApplicationProblemPlusJSONResponse) VisitListSensorsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14283,7 +14283,7 @@ type CreateSensor201JSONResponse struct {
 func (response CreateSensor201JSONResponse) VisitCreateSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -14301,7 +14301,7 @@ type CreateSensor400ApplicationProblemPlusJSONResponse struct {
 func (response CreateSensor400ApplicationProblemPlusJSONResponse) VisitCreateSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14317,7 +14317,7 @@ type CreateSensor401ApplicationProblemPlusJSONResponse struct {
 func (response CreateSensor401ApplicationProblemPlusJSONResponse) VisitCreateSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14336,7 +14336,7 @@ type CreateSensor403ApplicationProblemPlusJSONResponse struct {
 func (response CreateSensor403ApplicationProblemPlusJSONResponse) VisitCreateSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14352,7 +14352,7 @@ type CreateSensor409ApplicationProblemPlusJSONResponse struct {
 func (response CreateSensor409ApplicationProblemPlusJSONResponse) VisitCreateSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14368,7 +14368,7 @@ type CreateSensor415ApplicationProblemPlusJSONResponse struct {
 func (response CreateSensor415ApplicationProblemPlusJSONResponse) VisitCreateSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14385,7 +14385,7 @@ type CreateSensordefaultApplicationProblemPlusJSONResponse struct {
 func (response CreateSensordefaultApplicationProblemPlusJSONResponse) VisitCreateSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14408,7 +14408,7 @@ type DeleteSensor200JSONResponse struct{ WhatGoesJSONResponse }
 func (response DeleteSensor200JSONResponse) VisitDeleteSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -14424,7 +14424,7 @@ type DeleteSensor400ApplicationProblemPlusJSONResponse struct {
 func (response DeleteSensor400ApplicationProblemPlusJSONResponse) VisitDeleteSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14440,7 +14440,7 @@ type DeleteSensor401ApplicationProblemPlusJSONResponse struct {
 func (response DeleteSensor401ApplicationProblemPlusJSONResponse) VisitDeleteSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14459,7 +14459,7 @@ type DeleteSensor403ApplicationProblemPlusJSONResponse struct {
 func (response DeleteSensor403ApplicationProblemPlusJSONResponse) VisitDeleteSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14475,7 +14475,7 @@ type DeleteSensor404ApplicationProblemPlusJSONResponse struct {
 func (response DeleteSensor404ApplicationProblemPlusJSONResponse) VisitDeleteSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14491,7 +14491,7 @@ type DeleteSensor409ApplicationProblemPlusJSONResponse struct {
 func (response DeleteSensor409ApplicationProblemPlusJSONResponse) VisitDeleteSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14507,7 +14507,7 @@ type DeleteSensor412ApplicationProblemPlusJSONResponse struct {
 func (response DeleteSensor412ApplicationProblemPlusJSONResponse) VisitDeleteSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14524,7 +14524,7 @@ type DeleteSensordefaultApplicationProblemPlusJSONResponse struct {
 func (response DeleteSensordefaultApplicationProblemPlusJSONResponse) VisitDeleteSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14546,7 +14546,7 @@ type GetSensor200JSONResponse struct{ TheSensorJSONResponse }
 func (response GetSensor200JSONResponse) VisitGetSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -14563,7 +14563,7 @@ type GetSensor400ApplicationProblemPlusJSONResponse struct {
 func (response GetSensor400ApplicationProblemPlusJSONResponse) VisitGetSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14579,7 +14579,7 @@ type GetSensor401ApplicationProblemPlusJSONResponse struct {
 func (response GetSensor401ApplicationProblemPlusJSONResponse) VisitGetSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14598,7 +14598,7 @@ type GetSensor404ApplicationProblemPlusJSONResponse struct {
 func (response GetSensor404ApplicationProblemPlusJSONResponse) VisitGetSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14615,7 +14615,7 @@ type GetSensordefaultApplicationProblemPlusJSONResponse struct {
 func (response GetSensordefaultApplicationProblemPlusJSONResponse) VisitGetSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14639,7 +14639,7 @@ type UpdateSensor200JSONResponse struct{ TheSensorJSONResponse }
 func (response UpdateSensor200JSONResponse) VisitUpdateSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -14656,7 +14656,7 @@ type UpdateSensor400ApplicationProblemPlusJSONResponse struct {
 func (response UpdateSensor400ApplicationProblemPlusJSONResponse) VisitUpdateSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14672,7 +14672,7 @@ type UpdateSensor401ApplicationProblemPlusJSONResponse struct {
 func (response UpdateSensor401ApplicationProblemPlusJSONResponse) VisitUpdateSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14691,7 +14691,7 @@ type UpdateSensor403ApplicationProblemPlusJSONResponse struct {
 func (response UpdateSensor403ApplicationProblemPlusJSONResponse) VisitUpdateSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14707,7 +14707,7 @@ type UpdateSensor404ApplicationProblemPlusJSONResponse struct {
 func (response UpdateSensor404ApplicationProblemPlusJSONResponse) VisitUpdateSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14723,7 +14723,7 @@ type UpdateSensor409ApplicationProblemPlusJSONResponse struct {
 func (response UpdateSensor409ApplicationProblemPlusJSONResponse) VisitUpdateSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14739,7 +14739,7 @@ type UpdateSensor412ApplicationProblemPlusJSONResponse struct {
 func (response UpdateSensor412ApplicationProblemPlusJSONResponse) VisitUpdateSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14755,7 +14755,7 @@ type UpdateSensor415ApplicationProblemPlusJSONResponse struct {
 func (response UpdateSensor415ApplicationProblemPlusJSONResponse) VisitUpdateSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14772,7 +14772,7 @@ type UpdateSensordefaultApplicationProblemPlusJSONResponse struct {
 func (response UpdateSensordefaultApplicationProblemPlusJSONResponse) VisitUpdateSensorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14802,7 +14802,7 @@ type ListUsers200JSONResponse struct {
 func (response ListUsers200JSONResponse) VisitListUsersResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -14824,7 +14824,7 @@ type ListUsers400ApplicationProblemPlusJSONResponse struct {
 func (response ListUsers400ApplicationProblemPlusJSONResponse) VisitListUsersResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14840,7 +14840,7 @@ type ListUsers401ApplicationProblemPlusJSONResponse struct {
 func (response ListUsers401ApplicationProblemPlusJSONResponse) VisitListUsersResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14859,7 +14859,7 @@ type ListUsers403ApplicationProblemPlusJSONResponse struct {
 func (response ListUsers403ApplicationProblemPlusJSONResponse) VisitListUsersResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14876,7 +14876,7 @@ type ListUsersdefaultApplicationProblemPlusJSONResponse struct {
 func (response ListUsersdefaultApplicationProblemPlusJSONResponse) VisitListUsersResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14906,7 +14906,7 @@ type CreateUser201JSONResponse struct {
 func (response CreateUser201JSONResponse) VisitCreateUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -14924,7 +14924,7 @@ type CreateUser400ApplicationProblemPlusJSONResponse struct {
 func (response CreateUser400ApplicationProblemPlusJSONResponse) VisitCreateUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14940,7 +14940,7 @@ type CreateUser401ApplicationProblemPlusJSONResponse struct {
 func (response CreateUser401ApplicationProblemPlusJSONResponse) VisitCreateUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14959,7 +14959,7 @@ type CreateUser403ApplicationProblemPlusJSONResponse struct {
 func (response CreateUser403ApplicationProblemPlusJSONResponse) VisitCreateUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14975,7 +14975,7 @@ type CreateUser409ApplicationProblemPlusJSONResponse struct {
 func (response CreateUser409ApplicationProblemPlusJSONResponse) VisitCreateUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -14991,7 +14991,7 @@ type CreateUser415ApplicationProblemPlusJSONResponse struct {
 func (response CreateUser415ApplicationProblemPlusJSONResponse) VisitCreateUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15008,7 +15008,7 @@ type CreateUserdefaultApplicationProblemPlusJSONResponse struct {
 func (response CreateUserdefaultApplicationProblemPlusJSONResponse) VisitCreateUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15031,7 +15031,7 @@ type DeleteUser200JSONResponse UserDeletion
 func (response DeleteUser200JSONResponse) VisitDeleteUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -15047,7 +15047,7 @@ type DeleteUser400ApplicationProblemPlusJSONResponse struct {
 func (response DeleteUser400ApplicationProblemPlusJSONResponse) VisitDeleteUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15063,7 +15063,7 @@ type DeleteUser401ApplicationProblemPlusJSONResponse struct {
 func (response DeleteUser401ApplicationProblemPlusJSONResponse) VisitDeleteUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15082,7 +15082,7 @@ type DeleteUser403ApplicationProblemPlusJSONResponse struct {
 func (response DeleteUser403ApplicationProblemPlusJSONResponse) VisitDeleteUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15098,7 +15098,7 @@ type DeleteUser404ApplicationProblemPlusJSONResponse struct {
 func (response DeleteUser404ApplicationProblemPlusJSONResponse) VisitDeleteUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15114,7 +15114,7 @@ type DeleteUser409ApplicationProblemPlusJSONResponse struct {
 func (response DeleteUser409ApplicationProblemPlusJSONResponse) VisitDeleteUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15130,7 +15130,7 @@ type DeleteUser412ApplicationProblemPlusJSONResponse struct {
 func (response DeleteUser412ApplicationProblemPlusJSONResponse) VisitDeleteUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15147,7 +15147,7 @@ type DeleteUserdefaultApplicationProblemPlusJSONResponse struct {
 func (response DeleteUserdefaultApplicationProblemPlusJSONResponse) VisitDeleteUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15169,7 +15169,7 @@ type GetUser200JSONResponse struct{ TheUserJSONResponse }
 func (response GetUser200JSONResponse) VisitGetUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -15186,7 +15186,7 @@ type GetUser400ApplicationProblemPlusJSONResponse struct {
 func (response GetUser400ApplicationProblemPlusJSONResponse) VisitGetUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15202,7 +15202,7 @@ type GetUser401ApplicationProblemPlusJSONResponse struct {
 func (response GetUser401ApplicationProblemPlusJSONResponse) VisitGetUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15221,7 +15221,7 @@ type GetUser403ApplicationProblemPlusJSONResponse struct {
 func (response GetUser403ApplicationProblemPlusJSONResponse) VisitGetUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15237,7 +15237,7 @@ type GetUser404ApplicationProblemPlusJSONResponse struct {
 func (response GetUser404ApplicationProblemPlusJSONResponse) VisitGetUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15254,7 +15254,7 @@ type GetUserdefaultApplicationProblemPlusJSONResponse struct {
 func (response GetUserdefaultApplicationProblemPlusJSONResponse) VisitGetUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15278,7 +15278,7 @@ type UpdateUser200JSONResponse struct{ TheUserJSONResponse }
 func (response UpdateUser200JSONResponse) VisitUpdateUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -15295,7 +15295,7 @@ type UpdateUser400ApplicationProblemPlusJSONResponse struct {
 func (response UpdateUser400ApplicationProblemPlusJSONResponse) VisitUpdateUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15311,7 +15311,7 @@ type UpdateUser401ApplicationProblemPlusJSONResponse struct {
 func (response UpdateUser401ApplicationProblemPlusJSONResponse) VisitUpdateUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15330,7 +15330,7 @@ type UpdateUser403ApplicationProblemPlusJSONResponse struct {
 func (response UpdateUser403ApplicationProblemPlusJSONResponse) VisitUpdateUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15346,7 +15346,7 @@ type UpdateUser404ApplicationProblemPlusJSONResponse struct {
 func (response UpdateUser404ApplicationProblemPlusJSONResponse) VisitUpdateUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15362,7 +15362,7 @@ type UpdateUser409ApplicationProblemPlusJSONResponse struct {
 func (response UpdateUser409ApplicationProblemPlusJSONResponse) VisitUpdateUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15378,7 +15378,7 @@ type UpdateUser412ApplicationProblemPlusJSONResponse struct {
 func (response UpdateUser412ApplicationProblemPlusJSONResponse) VisitUpdateUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15394,7 +15394,7 @@ type UpdateUser415ApplicationProblemPlusJSONResponse struct {
 func (response UpdateUser415ApplicationProblemPlusJSONResponse) VisitUpdateUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15411,7 +15411,7 @@ type UpdateUserdefaultApplicationProblemPlusJSONResponse struct {
 func (response UpdateUserdefaultApplicationProblemPlusJSONResponse) VisitUpdateUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15432,7 +15432,7 @@ type CreateTicket201JSONResponse Ticket
 func (response CreateTicket201JSONResponse) VisitCreateTicketResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -15448,7 +15448,7 @@ type CreateTicket401ApplicationProblemPlusJSONResponse struct {
 func (response CreateTicket401ApplicationProblemPlusJSONResponse) VisitCreateTicketResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15468,7 +15468,7 @@ type CreateTicketdefaultApplicationProblemPlusJSONResponse struct {
 func (response CreateTicketdefaultApplicationProblemPlusJSONResponse) VisitCreateTicketResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15489,7 +15489,7 @@ type GetHealth200JSONResponse Health
 func (response GetHealth200JSONResponse) VisitGetHealthResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -15503,7 +15503,7 @@ type GetHealth503JSONResponse Health
 func (response GetHealth503JSONResponse) VisitGetHealthResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -15520,7 +15520,7 @@ type GetHealthdefaultApplicationProblemPlusJSONResponse struct {
 func (response GetHealthdefaultApplicationProblemPlusJSONResponse) VisitGetHealthResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15541,7 +15541,7 @@ type GetLive200JSONResponse Liveness
 func (response GetLive200JSONResponse) VisitGetLiveResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -15558,7 +15558,7 @@ type GetLivedefaultApplicationProblemPlusJSONResponse struct {
 func (response GetLivedefaultApplicationProblemPlusJSONResponse) VisitGetLiveResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15579,7 +15579,7 @@ type GetReady200JSONResponse Readiness
 func (response GetReady200JSONResponse) VisitGetReadyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -15593,7 +15593,7 @@ type GetReady503JSONResponse Readiness
 func (response GetReady503JSONResponse) VisitGetReadyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -15610,7 +15610,7 @@ type GetReadydefaultApplicationProblemPlusJSONResponse struct {
 func (response GetReadydefaultApplicationProblemPlusJSONResponse) VisitGetReadyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
@@ -15631,7 +15631,7 @@ type GetVersion200JSONResponse Version
 func (response GetVersion200JSONResponse) VisitGetVersionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := encode(&buf, response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -15648,7 +15648,7 @@ type GetVersiondefaultApplicationProblemPlusJSONResponse struct {
 func (response GetVersiondefaultApplicationProblemPlusJSONResponse) VisitGetVersionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
