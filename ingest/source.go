@@ -229,10 +229,9 @@ func (s *Source) clientConfig(ctx context.Context) autopaho.ClientConfig {
 func (s *Source) down(ctx context.Context) {
 	s.connected.Store(false)
 	s.discard()
-	why := s.link.Load().why
-	if why == "" {
-		why = ofLoss(nil)
-	}
+	l := s.link.Load()
+	l.cut(ofLoss(nil)) // unless the reason is known already
+	why := l.why
 	if time.Since(time.Unix(0, s.since.Load())) >= shortLived {
 		s.brief.Store(0)
 	} else if n := s.brief.Add(1); n >= manyBrief && !strings.Contains(why, "(0x") {
