@@ -154,7 +154,8 @@ func (j *journal) apply(c Command, now time.Time) error {
 		if s.Resting == "" {
 			return nil
 		}
-		s.Resting, s.Began, e.Kind = "", now, Unsuppressed // silence is counted from now
+		s.Resting, e.Kind = "", Unsuppressed
+		s.Began, s.Clock = now, now // silence is counted from now, and no timer ends before
 	case FollowRule:
 		j.follow(now)
 		e.Kind = RuleChanged

@@ -113,8 +113,8 @@ func (j *journal) timers() []Timer {
 	if !s.Shelf.Until.IsZero() {
 		add("shelf", None, time.Time{}, s.Shelf.Until, 0)
 	}
-	if s.Active && !s.Unacked && r.RealarmAfter > 0 && !s.AckedAt.IsZero() && s.Resting == "" {
-		add("realarm", s.Level, s.AckedAt, s.AckedAt.Add(time.Duration(r.RealarmAfter)), 0)
+	if due := s.realarmDue(r); !due.IsZero() {
+		add("realarm", s.Level, s.AckedAt, due, 0)
 	}
 	if r.Schedule != nil {
 		if due := r.Schedule.next(r.location(), s.Clock); !due.IsZero() {

@@ -112,7 +112,6 @@ type Wait struct {
 	Level Level     `json:"level,omitempty"`
 	Since time.Time `json:"since,omitzero"`
 	Count int       `json:"count,omitempty"` // readings in a row that said so, at most mostSamples
-	Value float64   `json:"value,omitempty"` // of the first of them
 }
 
 func same(a, b [2]Wait) bool {
@@ -166,10 +165,10 @@ type State struct {
 
 	Began     time.Time `json:"began"`               // when the rule began to be watched
 	RaisedAt  time.Time `json:"raised_at,omitzero"`  // of the occurrence
-	RaisedBy  ReadingID `json:"raised_by,omitzero"`  // the newest reading when it was raised or escalated; zero: silence did it
+	RaisedBy  ReadingID `json:"raised_by,omitzero"`  // the reading that raised or escalated it, or the newest when a delay did; zero: silence did
 	ClearedAt time.Time `json:"cleared_at,omitzero"` // of the occurrence, zero while Active
 	AckedAt   time.Time `json:"acked_at,omitzero"`   // of the newest acknowledgement of the occurrence
-	Clock     time.Time `json:"clock,omitzero"`      // how far the schedule has been followed
+	Clock     time.Time `json:"clock,omitzero"`      // how far the schedule has been followed; reminders are not due before
 
 	Rise   [2]Wait `json:"rise,omitzero"`    // limits breached that wait for the on-delay, the nearer first
 	Fall   [2]Wait `json:"fall,omitzero"`    // limits left that wait for the off-delay, the nearer first

@@ -32,7 +32,7 @@ func Step(r *Rule, s State, x Sample, now time.Time) (State, []Event, error) {
 	if err := j.advance(to); err != nil {
 		return s, nil, err
 	}
-	j.s = j.s.Saw(r, x)
+	j.s, j.reading = j.s.Saw(r, x), x.id()
 	if s.Resting != "" {
 		return j.s, j.events, nil
 	}
@@ -105,7 +105,8 @@ type journal struct {
 	lag    time.Duration // how long after its end a delay is known to be over
 	events []Event
 
-	silence bool // it is to be told of
+	reading ReadingID // that is judged; zero: the clock or a command
+	silence bool      // it is to be told of
 }
 
 // levels of one side, the nearer first.
@@ -141,21 +142,21 @@ func (j *journal) settle(l Level, x Sample) {
 		cur = s.Level
 	}
 	for i, m := range side(l) {
-		s.Rise[i].mark(m, j.r.has(m) && l.covers(m) && !cur.covers(m), x)
+		s.Rise[i].mark(m, j.r.has(m) && l.covers(m) && !cur.covers(m), x.At)
 	}
 	for i, m := range side(cur) {
-		s.Fall[i].mark(m, cur != None && m != None && cur.covers(m) && (j.r.has(m) || m == cur) && !l.covers(m), x)
+		s.Fall[i].mark(m, cur != None && m != None && cur.covers(m) && (j.r.has(m) || m == cur) && !l.covers(m), x.At)
 	}
 	j.fire(x.At, x.Value)
 }
 
-// mark goes on with a wait when it is so, and ends it when it is not.
-func (w *Wait) mark(l Level, so bool, x Sample) {
+// mark goes on with a wait when it is so at an instant, and ends it when it is not.
+func (w *Wait) mark(l Level, so bool, at time.Time) {
 	switch {
 	case !so:
 		*w = Wait{}
 	case w.Level != l:
-		*w = Wait{Level: l, Since: x.At, Count: 1, Value: x.Value}
+		*w = Wait{Level: l, Since: at, Count: 1}
 	case w.Count < mostSamples:
 		w.Count++
 	}
@@ -210,8 +211,8 @@ func (j *journal) raise(w Wait, at time.Time, v float64) {
 	}
 	s.Unacked = true
 	s.Level, s.Severity = w.Level, j.r.severity(w.Level)
-	s.RaisedBy = ReadingID{}
-	if x, seen := s.newest(); seen && j.r.Kind != NoData {
+	s.RaisedBy = j.reading
+	if x, seen := s.newest(); seen && j.reading.SensorID == 0 && j.r.Kind != NoData {
 		s.RaisedBy = x.id()
 	}
 	for i := range s.Rise {

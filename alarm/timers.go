@@ -40,13 +40,24 @@ func (j *journal) next() (timer, time.Time) {
 		offer(silence, s.Heard().Add(time.Duration(r.NoDataAfter)))
 	}
 	offer(shelfEnds, s.Shelf.Until)
-	if s.Active && !s.Unacked && r.RealarmAfter > 0 && !s.AckedAt.IsZero() && s.Resting == "" {
-		offer(realarm, s.AckedAt.Add(time.Duration(r.RealarmAfter)))
-	}
+	offer(realarm, s.realarmDue(r))
 	if r.Schedule != nil {
 		offer(scheduleTurns, r.Schedule.next(r.location(), s.Clock))
 	}
 	return which, at
+}
+
+// realarmDue is when an acknowledged alarm that still stands is unacknowledged again, not before its
+// rule was changed or its sensors came back into use; zero is never.
+func (s *State) realarmDue(r *Rule) time.Time {
+	stands := s.Active && !s.Unacked && s.Resting == ""
+	if !stands || r.RealarmAfter == 0 || s.AckedAt.IsZero() {
+		return time.Time{}
+	}
+	if due := s.AckedAt.Add(time.Duration(r.RealarmAfter)); due.After(s.Clock) {
+		return due
+	}
+	return s.Clock
 }
 
 // Heard is since when there is silence, for NoData, whose readings are at their receipt.

@@ -1785,7 +1785,7 @@ type AlarmRule struct {
 	// breach: choose a window of at least the usual time between two readings.
 	Rate *AlarmRule_Rate `json:"rate,omitempty"`
 
-	// RealarmAfterMs An alarm that still stands so long after it was acknowledged is unacknowledged again: 0 for never, or 1000 to 604800000 milliseconds (7 days).
+	// RealarmAfterMs An alarm that still stands so long after it was acknowledged is unacknowledged again, but not before its rule was changed or its sensors came back into use: 0 for never, or 1000 to 604800000 milliseconds (7 days).
 	RealarmAfterMs    *int64  `json:"realarm_after_ms,omitempty"`
 	RecommendedAction *string `json:"recommended_action,omitempty"`
 

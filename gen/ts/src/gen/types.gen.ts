@@ -1124,7 +1124,7 @@ export type AlarmRule = {
      */
     latching?: boolean;
     /**
-     * An alarm that still stands so long after it was acknowledged is unacknowledged again: 0 for never, or 1000 to 604800000 milliseconds (7 days).
+     * An alarm that still stands so long after it was acknowledged is unacknowledged again, but not before its rule was changed or its sensors came back into use: 0 for never, or 1000 to 604800000 milliseconds (7 days).
      */
     realarm_after_ms?: number;
     /**
