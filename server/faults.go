@@ -143,10 +143,12 @@ func wholeNumber(text string) (digits string, ok bool) {
 
 // outOfRange names the limit that an integer beyond 64 bits breaks.
 func outOfRange(number string, schema *openapi3.Schema) string {
-	if f, err := strconv.ParseFloat(number, 64); err == nil {
-		if reason := checkScalar(f, schema); reason != "" {
-			return reason
-		}
+	negative := strings.HasPrefix(number, "-")
+	switch {
+	case negative && schema.Min != nil:
+		return "is below " + strconv.FormatFloat(*schema.Min, 'f', -1, 64)
+	case !negative && schema.Max != nil:
+		return "is above " + strconv.FormatFloat(*schema.Max, 'f', -1, 64)
 	}
 	return "is beyond 64 bits"
 }

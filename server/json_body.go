@@ -34,6 +34,14 @@ type jsonBody struct {
 	out    []byte
 	faults faults
 	tokens int
+	room   room
+}
+
+// room is what the object with x-max-bytes that is being read may take of out; there is at most one.
+type room struct {
+	field string
+	bytes int
+	end   int // in out; 0 outside of such an object
 }
 
 // checkJSON returns the body as the generated code can decode it, or a *problem, or what r or ctx
@@ -80,6 +88,9 @@ func (b *jsonBody) token() (jsontext.Token, error) {
 		return t, err
 	case b.in.StackDepth() > maxLevels:
 		b.faults.add(b.here(), fmt.Sprintf("is nested in more than %d levels", maxLevels))
+		return t, errStop
+	case b.room.end > 0 && len(b.out) >= b.room.end: // the closing brace is missing yet
+		b.faults.add(b.room.field, fmt.Sprintf("has more than %d bytes of JSON", b.room.bytes))
 		return t, errStop
 	case t.Kind() == '"' && strings.ContainsRune(t.String(), 0):
 		b.faults.add(b.here(), "holds a NUL character")
@@ -157,6 +168,10 @@ func (b *jsonBody) wrongType(t jsontext.Token, schema *openapi3.Schema) error {
 
 // object reads the members of an object that has begun.
 func (b *jsonBody) object(schema *openapi3.Schema) error {
+	if most, ok := schema.Extensions["x-max-bytes"].(float64); ok {
+		b.room = room{field: b.here(), bytes: int(most), end: len(b.out) + int(most)}
+		defer func() { b.room = room{} }()
+	}
 	b.out = append(b.out, '{')
 	var count, given uint64 // given has a bit for each required member
 	for b.in.PeekKind() != '}' {
@@ -185,16 +200,15 @@ func (b *jsonBody) object(schema *openapi3.Schema) error {
 		return err
 	}
 	b.out = append(b.out, '}')
-	here := b.here()
 	for i, name := range schema.Required {
 		if given&(1<<i) == 0 {
-			if err := b.fault(below(here, name), "is missing"); err != nil {
+			if err := b.fault(below(b.here(), name), "is missing"); err != nil {
 				return err
 			}
 		}
 	}
 	if count < schema.MinProps {
-		return b.fault(here, "has no member")
+		return b.fault(b.here(), "has no member")
 	}
 	return nil
 }

@@ -75,11 +75,48 @@ func TestCheckJSON_ReadsNoFurtherThanItsLimits(t *testing.T) {
 		"more items than allowed": {"writeData", list(`{"readings":[`, reading), 1, "readings: has more than 5000 items", 5000*len(reading) + buffer},
 		"more members":            {"createSilence", labels, 1, "labels: has more than ", buffer},
 		"levels":                  {"updateGateway", list(`{"metadata":{"x":`, `[`), 1, " is nested in more than 32 levels", buffer},
+		"bytes of a free object": {
+			"updateGateway", list(`{"metadata":{"x":[`, `{},`), 1, "metadata: has more than 16384 bytes of JSON", 16<<10 + buffer,
+		},
 	} {
 		_, err := server.CheckJSON(t.Context(), test.body, bodySchema(t, test.operation))
 		faults := server.FaultsOf(err)
 		if len(faults) != test.faults || !strings.Contains(strings.Join(faults[len(faults)-1:], ""), test.last) || test.body.read > test.maxRead {
 			t.Errorf("%s: got %d faults after %d bytes, the last %q", name, len(faults), test.body.read, faults[max(0, len(faults)-1):])
+		}
+	}
+}
+
+// TestCheckJSON_BoundsFreeObjectsExactly writes objects that are as large as they may be, and by one byte larger.
+func TestCheckJSON_BoundsFreeObjectsExactly(t *testing.T) {
+	for field, operation := range map[string]string{
+		"metadata": "updateGateway", "tags": "updateSensor", "labels": "updateNotificationRoute",
+	} {
+		for size, want := range map[int]string{16384: "", 16385: field + ": has more than 16384 bytes of JSON"} {
+			object := `{"` + strings.Repeat("x", size-len(`{"":"y"}`)) + `":"y"}`
+			body := `{"` + field + `": ` + object + `, "name": "z"}`
+			_, err := server.CheckJSON(t.Context(), strings.NewReader(body), bodySchema(t, operation))
+			if got := strings.Join(server.FaultsOf(err), "; "); got != want {
+				t.Errorf("%s of %d bytes: got %q, want %q", field, size, got, want)
+			}
+		}
+	}
+}
+
+func TestCheckJSON_NamesTheLimitOfIntegersBeyond64Bits(t *testing.T) {
+	for value, want := range map[string]string{
+		"9223372036854775808":  "v: is above 10",
+		"99999999999999999999": "v: is above 10",
+		"1e19":                 "v: is above 10",
+		"1e999":                "v: is above 10",
+		"-1e19":                "v: is below 1",
+		"-1e999":               "v: is below 1",
+	} {
+		limited := openapi3.NewInt64Schema().WithMin(1).WithMax(10)
+		schema := openapi3.NewObjectSchema().WithProperty("v", limited)
+		_, err := server.CheckJSON(t.Context(), strings.NewReader(`{"v":`+value+`}`), schema)
+		if got := strings.Join(server.FaultsOf(err), "; "); got != want {
+			t.Errorf("%s: got %q, want %q", value, got, want)
 		}
 	}
 }

@@ -36,14 +36,14 @@ func (s *Server) GetStatistics(ctx context.Context, req api.GetStatisticsRequest
 	most := mostStatistics / len(sensors)
 	bounds, more := interval.Bounds(p.Start, p.End, zone, most)
 	if more {
-		reason := fmt.Sprintf("gives more than %d statistics; use ", mostStatistics)
-		if i, ok := store.IntervalFor(p.Start, p.End, zone, most); ok {
-			reason += i.String() + " or longer, "
-		}
+		remedy := "a shorter range"
 		if len(sensors) > 1 {
-			reason += "fewer sensors, "
+			remedy = "fewer sensors, or " + remedy
 		}
-		return nil, invalid("interval", reason+"or a shorter range")
+		if i, ok := store.IntervalFor(p.Start, p.End, zone, most); ok {
+			remedy = i.String() + " or longer, " + remedy
+		}
+		return nil, invalid("interval", fmt.Sprintf("gives more than %d statistics; use %s", mostStatistics, remedy))
 	}
 	names := p.Percentiles
 	if len(names) == 0 {

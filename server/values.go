@@ -12,10 +12,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// mostMembers is how large a free object may be, in bytes of JSON.
-const mostMembers = 16 << 10
-
-// object encodes the free object of field; nil is the empty one.
+// object encodes the free object of field, which the contract bounds; nil is the empty one.
 func object[M ~map[string]V, V any](field string, m M) (string, error) {
 	if m == nil {
 		return "{}", nil
@@ -23,9 +20,6 @@ func object[M ~map[string]V, V any](field string, m M) (string, error) {
 	b, err := json.Marshal(m)
 	if err != nil {
 		return "", fmt.Errorf("encode %s: %w", field, err)
-	}
-	if len(b) > mostMembers {
-		return "", invalid(field, fmt.Sprintf("has more than %d bytes of JSON", mostMembers))
 	}
 	return string(b), nil
 }

@@ -2304,7 +2304,7 @@ type Gateway struct {
 	// Location Where it stands.
 	Location Location `json:"location"`
 
-	// Metadata Whatever else is worth keeping, up to 16 KiB of JSON.
+	// Metadata Further data of the gateway, up to 16,384 bytes of JSON.
 	Metadata Metadata `json:"metadata"`
 
 	// Name A name for people.
@@ -2331,7 +2331,7 @@ type GatewayCreate struct {
 	// Location Where it stands.
 	Location *Location `json:"location,omitempty"`
 
-	// Metadata Whatever else is worth keeping, up to 16 KiB of JSON.
+	// Metadata Further data of the gateway, up to 16,384 bytes of JSON.
 	Metadata *Metadata `json:"metadata,omitempty"`
 
 	// Name A name for people.
@@ -2355,7 +2355,7 @@ type GatewayUpdate struct {
 	// Location Where it stands.
 	Location *Location `json:"location,omitempty"`
 
-	// Metadata Whatever else is worth keeping, up to 16 KiB of JSON.
+	// Metadata Further data of the gateway, up to 16,384 bytes of JSON.
 	Metadata *Metadata `json:"metadata,omitempty"`
 
 	// Name A name for people.
@@ -2541,7 +2541,7 @@ type LoginRequest struct {
 	Username string `json:"username"`
 }
 
-// Metadata Whatever else is worth keeping, up to 16 KiB of JSON.
+// Metadata Further data of the gateway, up to 16,384 bytes of JSON.
 type Metadata map[string]interface{}
 
 // Name A name for people.
@@ -2674,7 +2674,7 @@ type NotificationRoute struct {
 	ID       ID   `json:"id"`
 	IsActive bool `json:"is_active"`
 
-	// Labels Free labels.
+	// Labels Free labels, up to 16,384 bytes of JSON.
 	//
 	// Example: {"line":"1","motor":"M7"}
 	Labels Tags `json:"labels"`
@@ -2721,7 +2721,7 @@ type NotificationRouteCreate struct {
 	GroupSeconds *int  `json:"group_seconds,omitempty"`
 	IsActive     *bool `json:"is_active,omitempty"`
 
-	// Labels Free labels.
+	// Labels Free labels, up to 16,384 bytes of JSON.
 	//
 	// Example: {"line":"1","motor":"M7"}
 	Labels *Tags `json:"labels,omitempty"`
@@ -2767,7 +2767,7 @@ type NotificationRouteUpdate struct {
 	GroupSeconds *int  `json:"group_seconds,omitempty"`
 	IsActive     *bool `json:"is_active,omitempty"`
 
-	// Labels Free labels.
+	// Labels Free labels, up to 16,384 bytes of JSON.
 	//
 	// Example: {"line":"1","motor":"M7"}
 	Labels *Tags `json:"labels,omitempty"`
@@ -2826,7 +2826,7 @@ type NotifiedEvent struct {
 	// Kind What happened.
 	Kind string `json:"kind"`
 
-	// Labels Free labels.
+	// Labels Free labels, up to 16,384 bytes of JSON.
 	//
 	// Example: {"line":"1","motor":"M7"}
 	Labels     Tags   `json:"labels"`
@@ -3069,7 +3069,7 @@ type Sensor struct {
 	// see `GET /api/data/retention`.
 	RetentionDays nullable.Nullable[RetentionDays] `json:"retention_days"`
 
-	// Tags Free labels.
+	// Tags Free labels, up to 16,384 bytes of JSON.
 	//
 	// Example: {"line":"1","motor":"M7"}
 	Tags Tags `json:"tags"`
@@ -3112,7 +3112,7 @@ type SensorCreate struct {
 	// see `GET /api/data/retention`.
 	RetentionDays nullable.Nullable[RetentionDays] `json:"retention_days,omitempty"`
 
-	// Tags Free labels.
+	// Tags Free labels, up to 16,384 bytes of JSON.
 	//
 	// Example: {"line":"1","motor":"M7"}
 	Tags *Tags `json:"tags,omitempty"`
@@ -3166,7 +3166,7 @@ type SensorUpdate struct {
 	// see `GET /api/data/retention`.
 	RetentionDays nullable.Nullable[RetentionDays] `json:"retention_days,omitempty"`
 
-	// Tags Free labels.
+	// Tags Free labels, up to 16,384 bytes of JSON.
 	//
 	// Example: {"line":"1","motor":"M7"}
 	Tags *Tags `json:"tags,omitempty"`
@@ -3207,7 +3207,7 @@ type Silence struct {
 	// ID An id given by the server.
 	ID ID `json:"id"`
 
-	// Labels Free labels.
+	// Labels Free labels, up to 16,384 bytes of JSON.
 	//
 	// Example: {"line":"1","motor":"M7"}
 	Labels Tags `json:"labels"`
@@ -3230,7 +3230,7 @@ type SilenceCreate struct {
 	// GatewayID An id given by the server.
 	GatewayID *ID `json:"gateway_id,omitempty"`
 
-	// Labels Free labels.
+	// Labels Free labels, up to 16,384 bytes of JSON.
 	//
 	// Example: {"line":"1","motor":"M7"}
 	Labels *Tags `json:"labels,omitempty"`
@@ -3344,7 +3344,7 @@ type StatisticsAnswerPercentileMethod string
 // StatusCode The OPC UA status code, when the device gave one or a check here set one.
 type StatusCode = int64
 
-// Tags Free labels.
+// Tags Free labels, up to 16,384 bytes of JSON.
 //
 // Example: {"line":"1","motor":"M7"}
 type Tags map[string]string

@@ -37,14 +37,14 @@ export type SensorType = string;
 export type Unit = string;
 
 /**
- * Free labels.
+ * Free labels, up to 16,384 bytes of JSON.
  */
 export type Tags = {
     [key: string]: string;
 };
 
 /**
- * Whatever else is worth keeping, up to 16 KiB of JSON.
+ * Further data of the gateway, up to 16,384 bytes of JSON.
  */
 export type Metadata = {
     [key: string]: unknown;
