@@ -23,6 +23,9 @@ var Connector = connector
 // RollUpAtOnce has s gather no changes.
 func RollUpAtOnce(s *Store) { s.rollupRest = 0 }
 
+// MergeUpTo has s merge partitions into ones of at most so many bytes.
+func MergeUpTo(s *Store, bytes int64) { s.partitions.full = bytes }
+
 // CompactPatience has s wait for others no longer than this when it compacts.
 func CompactPatience(s *Store, patience time.Duration) { s.compactPatience = patience }
 

@@ -85,33 +85,42 @@ func (s *Store) mergeable(
 	if err != nil {
 		return nil, err
 	}
+	bytes, err := partitionBytes(ctx, conn, list)
+	if err != nil {
+		return nil, err
+	}
 	limits := sizing{now: now, retentions: retentions}
 	for _, level := range mergeLevels {
 		for from := 0; from < len(list); {
 			start, end := slot(level.size, list[from].Start)
-			to := from + 1
-			for to < len(list) && to-from < maxMerged && list[to].Start.Before(end) {
+			to, sum := from+1, bytes[from]
+			for to < len(list) && to-from < maxMerged && list[to].Start.Before(end) &&
+				sum+bytes[to] <= s.partitions.full {
+				sum += bytes[to]
 				to++
 			}
 			g := newMergeGroup(list, from, to, start, end)
 			from = to
 			tooEarly := g.End.After(now.Add(-level.age)) || level.length > limits.longest(g.End)
-			if len(g.old) < 2 || tooEarly || failed[g.Name] {
-				continue
-			}
-			var bytes int64
-			const size = `
-				SELECT coalesce(sum(pg_total_relation_size(to_regclass(name))), 0)::bigint
-				FROM unnest($1::text[]) AS n (name)`
-			if err := conn.GetContext(ctx, &bytes, size, pq.Array(g.names())); err != nil {
-				return nil, err
-			}
-			if bytes <= fullPartition {
+			if len(g.old) > 1 && !tooEarly && !failed[g.Name] {
 				return g, nil
 			}
 		}
 	}
 	return nil, nil
+}
+
+// partitionBytes returns how large each partition of list is, with its key.
+func partitionBytes(
+	ctx context.Context, q sqlx.QueryerContext, list []partition,
+) ([]int64, error) {
+	const sizes = `
+		SELECT coalesce(pg_total_relation_size(to_regclass(name)), 0)
+		FROM unnest($1::text[]) WITH ORDINALITY AS n (name, i)
+		ORDER BY i`
+	var bytes []int64
+	err := sqlx.SelectContext(ctx, q, &bytes, sizes, pq.Array(names(list)))
+	return bytes, err
 }
 
 // newMergeGroup is of the partitions list[from:to], which begin in [start, end). The new one takes
@@ -129,9 +138,9 @@ func newMergeGroup(list []partition, from, to int, start, end time.Time) *mergeG
 	return g
 }
 
-func (g *mergeGroup) names() []string {
-	names := make([]string, len(g.old))
-	for i, p := range g.old {
+func names(list []partition) []string {
+	names := make([]string, len(list))
+	for i, p := range list {
 		names[i] = p.Name
 	}
 	return names
@@ -301,7 +310,7 @@ func (s *Store) exchange(
 			WHERE oid = '%[3]s'::regclass
 			ON CONFLICT (partition) DO UPDATE
 			SET writes = 0, quiet_since = now(), key_bytes = excluded.key_bytes`
-		statements := fmt.Sprintf(exchange, strings.Join(g.names(), ", "), mergeTable, g.Name,
+		statements := fmt.Sprintf(exchange, strings.Join(names(g.old), ", "), mergeTable, g.Name,
 			g.Start.Format(time.RFC3339), g.End.Format(time.RFC3339))
 		if err := within(ctx, tx, dropPatience, statements); err != nil {
 			return err

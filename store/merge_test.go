@@ -166,6 +166,25 @@ func TestThousandsOfPartitionsBecomeFew(t *testing.T) {
 	}
 }
 
+// Days of which a month would be too large are merged as far as there is room.
+func TestMerge_FillsPartitionsOfMonthsThatAreTooLarge(t *testing.T) {
+	_, chooses, db, rs := openDaily(t, 120)
+	const most = 256 << 10 // ten of these days
+	store.MergeUpTo(chooses, most)
+	err := chooses.Merge(t.Context(), time.Now(), func(m store.Merged) {
+		if m.Count > 10 || m.Bytes > most {
+			t.Errorf("merged %+v", m)
+		}
+	})
+	ok(t, err)
+	if n := scan[int](t, db, countPartitions); n > 80 {
+		t.Errorf("got %d partitions, want fewer than 80 of 120", n)
+	}
+	if got := all(t, chooses, 1); len(got) != len(rs) {
+		t.Errorf("got %d readings, want %d", len(got), len(rs))
+	}
+}
+
 // Who chose a size keeps it as long as partitions are few.
 func TestAChosenSizeIsKept(t *testing.T) {
 	daily, _, db, _ := openDaily(t, 120)

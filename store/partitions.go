@@ -23,6 +23,7 @@ const (
 // they are: one that is made takes what they leave of its stretch of time.
 type partitions struct {
 	size      string
+	full      int64         // bytes that a merged partition has at most
 	retention time.Duration // the default of sensors; 0: for ever
 	mu        sync.Mutex    // of those who make some
 	known     atomic.Pointer[knownPartitions]

@@ -113,6 +113,7 @@ func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store
 	}
 	s := &Store{api: api, ingest: ingest, dsn: dsn, instance: rand.Int64(), log: log, rollups: cfg.Rollups, rollupRest: rollupRest, retention: cfg.Retention, compactPatience: compactPatience}
 	s.partitions.size, s.partitions.retention = cfg.Partition, cfg.Retention
+	s.partitions.full = fullPartition
 	s.alarmsPerSensor, s.evaluationLimit = cfg.AlarmsPerSensor, cfg.EvaluationTimeout
 	s.kept.bySensor = map[int64]*keptSensor{}
 	if err := s.checkServer(ctx); err != nil {
