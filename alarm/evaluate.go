@@ -3,7 +3,7 @@ package alarm
 import "time"
 
 // Evaluate judges an alarm at now on the newest reading that it has seen, after something other than a reading has changed,
-// such as its rule. Waits begin again at now. why is the comment of the events. Whether the reading is too old to be judged
+// such as its rule. Waits begin again at now by the sensor's clock. why is the comment of the events. Whether the reading is too old to be judged
 // is the caller's to decide. On an error, which is of the rule, nothing has changed.
 func Evaluate(r *Rule, s State, now time.Time, why string) (State, []Event, error) {
 	j := journal{r: r, s: s}
@@ -27,7 +27,7 @@ func (j *journal) evaluate(now time.Time) error {
 	if r.Kind == NoData {
 		switch silent := !s.Heard().Add(time.Duration(r.NoDataAfter)).After(now); {
 		case !silent:
-			j.settle(None, Sample{At: now, Value: none})
+			j.settle(None, Sample{At: now, Value: none}, now)
 		case !s.Active:
 			j.raise(Wait{Level: Breach}, now, none)
 		}
@@ -44,8 +44,8 @@ func (j *journal) evaluate(now time.Time) error {
 	if s.Fault != "" {
 		j.recover(now)
 	}
-	x.At = now
-	j.settle(l, x)
+	x.At = now.Add(min(x.Skew, 0)) // as the sensor's clock has it, which readings follow
+	j.settle(l, x, now)
 	return nil
 }
 

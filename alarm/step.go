@@ -42,13 +42,13 @@ func Step(r *Rule, s State, x Sample, now time.Time) (State, []Event, error) {
 	}
 	if !ok {
 		j.s.Fall = [2]Wait{} // nothing says that it is over
-		j.fire(x.At, none)
+		j.fire(x.At, x.At, none)
 		return j.s, j.events, nil
 	}
 	if j.s.Fault != "" {
 		j.recover(x.At)
 	}
-	j.settle(l, x)
+	j.settle(l, x, x.At)
 	return j.s, j.events, nil
 }
 
@@ -134,8 +134,9 @@ func (r *Rule) has(l Level) bool {
 // covers says whether being at l is being at m too, or further out.
 func (l Level) covers(m Level) bool { return l == m || l.beyond(m) }
 
-// settle begins, goes on with and ends the waits of a verdict, and does what no longer waits.
-func (j *journal) settle(l Level, x Sample) {
+// settle begins, goes on with and ends the waits of a verdict, and does what no longer waits, as
+// events of at.
+func (j *journal) settle(l Level, x Sample, at time.Time) {
 	s := &j.s
 	cur := None
 	if s.Active {
@@ -147,7 +148,7 @@ func (j *journal) settle(l Level, x Sample) {
 	for i, m := range side(cur) {
 		s.Fall[i].mark(m, cur != None && m != None && cur.covers(m) && (j.r.has(m) || m == cur) && !l.covers(m), x.At)
 	}
-	j.fire(x.At, x.Value)
+	j.fire(x.At, at, x.Value)
 }
 
 // mark goes on with a wait when it is so at an instant, and ends it when it is not.
@@ -180,16 +181,17 @@ func (j *journal) rises(i int) time.Time {
 
 func by(due, at time.Time) bool { return !due.IsZero() && !due.After(at) }
 
-// fire does what waited until at: first what is left, then what is breached, the furthest only.
-func (j *journal) fire(at time.Time, v float64) {
+// fire does what waited until due, as events of at: first what is left, then what is breached, the
+// furthest only.
+func (j *journal) fire(due, at time.Time, v float64) {
 	for i := range j.s.Fall {
-		if by(j.falls(i), at) {
+		if by(j.falls(i), due) {
 			j.leave(j.s.Fall[i], at, v)
 			break
 		}
 	}
 	for i := len(j.s.Rise) - 1; i >= 0; i-- {
-		if by(j.rises(i), at) {
+		if by(j.rises(i), due) {
 			j.raise(j.s.Rise[i], at, v)
 			break
 		}

@@ -101,7 +101,8 @@ func (j *journal) end(which timer, at time.Time) {
 	s := &j.s
 	switch which {
 	case fallTimer, riseTimer:
-		j.fire(at.Add(-j.lag), none)
+		due := at.Add(-j.lag)
+		j.fire(due, due, none)
 	case silence:
 		j.raise(Wait{Level: Breach}, at, none)
 	case shelfEnds:

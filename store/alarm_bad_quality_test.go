@@ -21,8 +21,10 @@ func TestBadQuality_WaitsOnReadingsWithoutValue(t *testing.T) {
 	for name, r := range map[string]alarm.Rule{
 		"for a time":        {Kind: alarm.BadQuality, OnDelay: minutes(2)},
 		"for more readings": {Kind: alarm.BadQuality, MinSamples: 3},
-		"for another sensor's": {Kind: alarm.Expressed, OnDelay: minutes(2), Expression: &alarm.Expression{
-			Text: "b > 80", Inputs: map[string]int64{"b": 2}}},
+		"for another sensor's": {
+			Kind: alarm.Expressed, OnDelay: minutes(2),
+			Expression: &alarm.Expression{Text: "b > 80", Inputs: map[string]int64{"b": 2}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, db := openRaw(t)
