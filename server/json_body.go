@@ -37,7 +37,8 @@ type jsonBody struct {
 	room   room
 }
 
-// room is what the object with x-max-bytes that is being read may take of out; there is at most one.
+// room is what an object with x-max-bytes, while it is read, may take of out. Such objects do not
+// hold each other.
 type room struct {
 	field string
 	bytes int
