@@ -42,8 +42,13 @@ func TestMarshal(t *testing.T) {
 // Whatever has no times is as encoding/json writes it.
 func TestMarshal_IsThatOfEncodingJSON(t *testing.T) {
 	for range 1000 {
-		v := map[string]any{"s": string([]rune{rune(rand.IntN(0x3000)), '"', '\\', 0x2028}), "f": rand.NormFloat64() * 1e10, "i": rand.Int64(),
-			"l": []any{nil, true, 1e21, 1e-7}, "n": nullable.NewNullableWithValue(rand.Float64())}
+		v := map[string]any{
+			"s": string([]rune{rune(rand.IntN(0x3000)), '"', '\\', 0x2028}),
+			"f": rand.NormFloat64() * 1e10,
+			"i": rand.Int64(),
+			"l": []any{nil, true, 1e21, 1e-7},
+			"n": nullable.NewNullableWithValue(rand.Float64()),
+		}
 		got, err := timejson.Marshal(v)
 		want, err2 := json.Marshal(v)
 		if err != nil || err2 != nil || string(got) != string(want) {
