@@ -94,6 +94,7 @@ func TestAKeptAnswerIsTheOneThatWouldBeMade(t *testing.T) {
 		"history?interval=1d&timezone=Europe/Berlin&" + day, "history?interval=1d&timezone=Asia/Kolkata&" + day, "history?interval=1d&" + day,
 		"history?interval=1h&agg=time_weighted_avg&" + day, "history?interval=1h&sensor_id=2&start=2026-03-04T00:00:00Z&end=2026-03-04T12:00:00Z",
 		"history?method=lttb&points=20&" + day, "history?method=minmax&points=20&" + day, "history?method=minmax&points=10&" + day,
+		"history?interval=1h&include=sensor&" + day, "history?method=lttb&points=20&include=sensor&" + day,
 		"statistics?" + day, "statistics?interval=1d&" + day, "statistics?percentiles=p10&" + day, "statistics?gap_seconds=60&" + day,
 	} {
 		path := "/api/data/" + query

@@ -80,8 +80,14 @@ func (s *Server) ListLatest(ctx context.Context, req api.ListLatestRequestObject
 		return nil, err
 	}
 	list, link := page(ctx, list, *p.Limit, func(r store.Reading) string { return encodeID(r.SensorID) })
+	summaries, err := s.sensorMembers(ctx, p.Include, each(list, func(r store.Reading) int64 { return r.SensorID }))
+	if err != nil {
+		return nil, err
+	}
 	now, stale := time.Now(), time.Duration(*p.StaleAfter)*time.Second
-	body := appendList(nil, list, func(b []byte, r *store.Reading) []byte { return appendLatest(b, r, now, stale) })
+	body := appendList(nil, list, func(b []byte, r *store.Reading) []byte {
+		return appendLatest(b, r, summaries[r.SensorID], now, stale)
+	})
 	return streamed(func(w http.ResponseWriter) error { return writeList(w, link, body) }), nil
 }
 

@@ -23,7 +23,11 @@ func (s *Server) ExportData(ctx context.Context, req api.ExportDataRequestObject
 	if err := checkSpan(p.Start, p.End); err != nil {
 		return nil, err
 	}
-	if err := s.checkSensors(ctx, p.SensorID); err != nil {
+	summaries, err := s.sensorSummaries(ctx, p.Include, p.SensorID)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkSensors(ctx, p.SensorID); err != nil { // last, so that each of them has its summary
 		return nil, err
 	}
 	q := store.ExportQuery{Sensors: p.SensorID, Start: p.Start, End: p.End}
@@ -32,7 +36,6 @@ func (s *Server) ExportData(ctx context.Context, req api.ExportDataRequestObject
 		q.Quality = &quality
 	}
 	if p.After != nil {
-		var err error
 		if q.After, err = afterReading(*p.After); err != nil {
 			return nil, err
 		}
@@ -46,21 +49,29 @@ func (s *Server) ExportData(ctx context.Context, req api.ExportDataRequestObject
 	}
 	q.Turn = s.heavy.inTurns(cost)
 	zipped := acceptsGzip(callOf(ctx).acceptEncoding)
-	return streamed(func(w http.ResponseWriter) error { return s.export(lasting(ctx), w, q, *p.Format, zipped) }), nil
+	return streamed(func(w http.ResponseWriter) error { return s.export(lasting(ctx), w, q, summaries, *p.Format, zipped) }), nil
 }
 
-// export writes the readings of q in format.
-func (s *Server) export(ctx context.Context, w http.ResponseWriter, q store.ExportQuery, format api.ExportDataParamsFormat, zipped bool) error {
+// export writes the readings of q in format, with the summaries of their sensors unless summaries is nil.
+func (s *Server) export(
+	ctx context.Context, w http.ResponseWriter, q store.ExportQuery, summaries map[int64]store.SensorSummary,
+	format api.ExportDataParamsFormat, zipped bool,
+) error {
 	const name = "oei-ms-readings."
 	var d *download
 	var write func([]store.Reading) error
 	end := func() error { return nil }
 	var buf []byte
-	lines := func(line func([]byte, *store.Reading) []byte) func([]store.Reading) error {
+	lines := func(
+		line func([]byte, *store.Reading) []byte, summary func(store.SensorSummary) string, end string,
+	) func([]store.Reading) error {
+		texts := formatSummaries(summaries, summary)
 		return func(rs []store.Reading) error {
 			buf = buf[:0]
 			for i := range rs {
 				buf = line(buf, &rs[i])
+				buf = append(buf, texts[rs[i].SensorID]...)
+				buf = append(buf, end...)
 			}
 			_, err := d.Write(buf)
 			return err
@@ -70,16 +81,15 @@ func (s *Server) export(ctx context.Context, w http.ResponseWriter, q store.Expo
 	switch format {
 	case api.ExportDataParamsFormatParquet:
 		d = s.newDownload(w, "application/vnd.apache.parquet", name+"parquet", false)
-		p := newParquet(d)
-		write, end = p.write, p.close
+		write, end = parquetOf(d, summaries)
 	case api.ExportDataParamsFormatNdjson:
 		d = s.newDownload(w, "application/x-ndjson", name+"ndjson", zipped)
-		write = lines(appendJSONLine)
+		write = lines(appendReadingMembers, ndjsonSummary, "}\n")
 	default:
 		d = s.newDownload(w, "text/csv; charset=utf-8", name+"csv", zipped)
-		write = lines(appendCSVLine)
+		write = lines(appendCSVCells, csvSummary, "\n")
 		if q.After == nil { // it goes out with the first readings: until these are there, there may be an error
-			write, end = headed(d, write)
+			write, end = headed(d, csvHead(summaries != nil), write)
 		}
 	}
 	if err := s.store.Export(ctx, q, write); err != nil {
@@ -91,10 +101,10 @@ func (s *Server) export(ctx context.Context, w http.ResponseWriter, q store.Expo
 	return d.Close()
 }
 
-// headed writes csvHead before the first readings, and when there are none at the end.
-func headed(w io.Writer, lines func([]store.Reading) error) (write func([]store.Reading) error, end func() error) {
+// headed writes line before the first readings, and when there are none at the end.
+func headed(w io.Writer, line string, lines func([]store.Reading) error) (write func([]store.Reading) error, end func() error) {
 	head := sync.OnceValue(func() error {
-		_, err := io.WriteString(w, csvHead)
+		_, err := io.WriteString(w, line)
 		return err
 	})
 	return func(rs []store.Reading) error {
@@ -116,9 +126,15 @@ func afterReading(text string) (*store.Cursor, error) {
 	return &store.Cursor{SensorID: sensor, Timestamp: t}, nil
 }
 
-const csvHead = "sensor_id,timestamp,value,quality,status_code\n"
+func csvHead(withSensor bool) string {
+	const head = "sensor_id,timestamp,value,quality,status_code"
+	if withSensor {
+		return head + ",sensor_key,sensor_name,unit\n"
+	}
+	return head + "\n"
+}
 
-func appendCSVLine(b []byte, r *store.Reading) []byte {
+func appendCSVCells(b []byte, r *store.Reading) []byte {
 	b = strconv.AppendInt(b, r.SensorID, 10)
 	b = append(b, ',')
 	b = appendTime(b, r.Timestamp)
@@ -132,7 +148,5 @@ func appendCSVLine(b []byte, r *store.Reading) []byte {
 	if r.StatusCode != 0 {
 		b = strconv.AppendUint(b, uint64(r.StatusCode), 10)
 	}
-	return append(b, '\n')
+	return b
 }
-
-func appendJSONLine(b []byte, r *store.Reading) []byte { return append(appendReading(b, r), '\n') }

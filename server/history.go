@@ -58,14 +58,18 @@ func (s *Server) GetHistory(ctx context.Context, req api.GetHistoryRequestObject
 	q := store.HistoryQuery{
 		Sensors: h.sensors, Start: h.start, End: h.end, Bounds: h.bounds, Ends: slices.ContainsFunc(aggs, needsEnds), Now: now,
 	}
+	summaries, err := s.sensorMembers(ctx, p.Include, h.sensors)
+	if err != nil {
+		return nil, err
+	}
 	columns := *p.Format == api.GetHistoryParamsFormatColumns
-	about := s.question(h.sensors, h.start, h.end, h.bounds, "history", h.interval, h.zone, h.next, aggs, *p.Fill, columns)
+	about := s.question(h.sensors, h.start, h.end, h.bounds, "history", h.interval, h.zone, h.next, aggs, *p.Fill, columns, summaries)
 	body, err := s.answer(ctx, about, func(ctx context.Context) (int64, error) { return s.store.HistoryCost(ctx, q) }, func(ctx context.Context) ([]byte, error) {
 		found, source, err := s.store.History(ctx, q)
 		if err != nil {
 			return nil, tooMuch(err)
 		}
-		return seal(h.encode(found, source, aggs, *p.Fill, columns)), nil
+		return seal(h.encode(found, summaries, source, aggs, *p.Fill, columns)), nil
 	})
 	if err != nil {
 		return nil, err
@@ -179,7 +183,10 @@ func needsEnds(a api.Aggregate) bool {
 }
 
 // encode writes the answer by hand, behind room for its tag: it may have very many points.
-func (h *historyRequest) encode(found map[int64][]store.Bucket, source store.Source, aggs []api.Aggregate, fill api.GetHistoryParamsFill, columns bool) []byte {
+func (h *historyRequest) encode(
+	found map[int64][]store.Bucket, summaries map[int64]string, source store.Source, aggs []api.Aggregate,
+	fill api.GetHistoryParamsFill, columns bool,
+) []byte {
 	b := fmt.Appendf(make([]byte, tagLength), `{"source":%q,"interval":%q,"timezone":%q,"coverage":{"start":"`, source, h.interval, h.zone)
 	b = appendTime(b, h.start)
 	b = append(b, `","end":"`...)
@@ -199,6 +206,7 @@ func (h *historyRequest) encode(found map[int64][]store.Bucket, source store.Sou
 		}
 		b = append(b, `{"sensor_id":`...)
 		b = strconv.AppendInt(b, id, 10)
+		b = append(b, summaries[id]...)
 		t := newTable(found[id], h.bounds, aggs, fill)
 		if columns {
 			b = t.appendColumns(b)

@@ -40,18 +40,25 @@ func appendList(b []byte, list []store.Reading, item func([]byte, *store.Reading
 
 // appendReading writes r as a Reading.
 func appendReading(b []byte, r *store.Reading) []byte {
-	b = append(b, `{"sensor_id":`...)
-	b = strconv.AppendInt(b, r.SensorID, 10)
-	return append(appendMeasured(b, r), '}')
+	return append(appendReadingMembers(b, r), '}')
 }
 
-// appendLatest writes r as a LatestReading, which says how old it is now.
-func appendLatest(b []byte, r *store.Reading, now time.Time, stale time.Duration) []byte {
+// appendReadingMembers writes the start of r as a Reading: what follows may be more members.
+func appendReadingMembers(b []byte, r *store.Reading) []byte {
+	b = append(b, `{"sensor_id":`...)
+	b = strconv.AppendInt(b, r.SensorID, 10)
+	return appendMeasured(b, r)
+}
+
+// appendLatest writes r as a LatestReading, which says how old it is now. summary is the member of its sensor,
+// if it is included.
+func appendLatest(b []byte, r *store.Reading, summary string, now time.Time, stale time.Duration) []byte {
 	age := max(now.Sub(r.EffectiveTime()), 0)
 	b = append(b, `{"sensor_id":`...)
 	b = strconv.AppendInt(b, r.SensorID, 10)
 	b = append(b, `,"gateway_id":`...)
 	b = strconv.AppendInt(b, r.GatewayID, 10)
+	b = append(b, summary...)
 	b = appendMeasured(b, r)
 	b = append(b, `,"received_at":"`...)
 	b = appendTime(b, r.Received)

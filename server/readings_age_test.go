@@ -28,7 +28,7 @@ func TestLatestReading_IsStaleFromItsReceipt(t *testing.T) {
 			Age   float64 `json:"age_seconds"`
 			Stale bool    `json:"is_stale"`
 		}
-		if err := json.Unmarshal(appendLatest(nil, &r, now, time.Minute), &got); err != nil {
+		if err := json.Unmarshal(appendLatest(nil, &r, "", now, time.Minute), &got); err != nil {
 			t.Fatal(err)
 		}
 		if got.Age != tt.age || got.Stale != tt.stale {

@@ -41,18 +41,25 @@ func (s *Server) shape(ctx context.Context, p api.GetHistoryParams) ([]byte, err
 	case q.Points > most:
 		return nil, invalid("points", fmt.Sprintf("is too much for %d sensors; use at most %d, or ask for fewer sensors", len(q.Sensors), most))
 	}
+	summaries, err := s.sensorMembers(ctx, p.Include, q.Sensors)
+	if err != nil {
+		return nil, err
+	}
 	columns := *p.Format == api.GetHistoryParamsFormatColumns
-	about := s.question(q.Sensors, q.Start, q.End, nil, "shape", q.Method, q.Points, zone, columns)
+	about := s.question(q.Sensors, q.Start, q.End, nil, "shape", q.Method, q.Points, zone, columns, summaries)
 	return s.answer(ctx, about, func(ctx context.Context) (int64, error) { return s.store.ShapeCost(ctx, q) }, func(ctx context.Context) ([]byte, error) {
 		found, source, err := s.store.Shape(ctx, q)
 		if err != nil {
 			return nil, tooMuch(err)
 		}
-		return seal(encodeShape(q, zone, found, source, *p.Method, columns)), nil
+		return seal(encodeShape(q, zone, found, summaries, source, *p.Method, columns)), nil
 	})
 }
 
-func encodeShape(q store.ShapeQuery, zone *time.Location, found map[int64][]store.Reading, source store.Source, method api.ShapeMethod, columns bool) []byte {
+func encodeShape(
+	q store.ShapeQuery, zone *time.Location, found map[int64][]store.Reading, summaries map[int64]string,
+	source store.Source, method api.ShapeMethod, columns bool,
+) []byte {
 	b := fmt.Appendf(make([]byte, tagLength), `{"source":%q,"method":%q,"timezone":%q,"coverage":{"start":"`, source, method, zone)
 	b = appendTime(b, q.Start)
 	b = append(b, `","end":"`...)
@@ -64,6 +71,7 @@ func encodeShape(q store.ShapeQuery, zone *time.Location, found map[int64][]stor
 		}
 		b = append(b, `{"sensor_id":`...)
 		b = strconv.AppendInt(b, id, 10)
+		b = append(b, summaries[id]...)
 		if columns {
 			b = appendPickedColumns(b, found[id])
 		} else {

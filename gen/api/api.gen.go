@@ -514,6 +514,21 @@ func (e HealthStatus) Valid() bool {
 	}
 }
 
+// Defines values for Include.
+const (
+	IncludeSensor Include = "sensor"
+)
+
+// Valid indicates whether the value is a known member of the Include enum.
+func (e Include) Valid() bool {
+	switch e {
+	case IncludeSensor:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Interval.
 const (
 	IntervalN10M Interval = "10m"
@@ -2457,12 +2472,20 @@ type HistorySeries struct {
 	// Readings With `method` and `format=rows`, in order of time.
 	Readings []PickedReading `json:"readings,omitempty"`
 
+	// Sensor With `include=sensor`, the sensor's key, name and unit.
+	//
+	// Example: {"gateway_key":"press-1","key":"bearing-temp","name":"Bearing temperature","unit":"Cel"}
+	Sensor *SensorSummary `json:"sensor,omitempty"`
+
 	// SensorID An id given by the server.
 	SensorID ID `json:"sensor_id"`
 }
 
 // ID An id given by the server.
 type ID = int64
+
+// Include What is added to each item of an answer.
+type Include string
 
 // Instant A value and when it was measured; null without values.
 type Instant struct {
@@ -2495,6 +2518,11 @@ type LatestReading struct {
 
 	// ReceivedAt When it arrived here.
 	ReceivedAt time.Time `json:"received_at"`
+
+	// Sensor With `include=sensor`, the sensor's key, name and unit.
+	//
+	// Example: {"gateway_key":"press-1","key":"bearing-temp","name":"Bearing temperature","unit":"Cel"}
+	Sensor *SensorSummary `json:"sensor,omitempty"`
 
 	// SensorID An id given by the server.
 	SensorID ID `json:"sensor_id"`
@@ -3137,6 +3165,23 @@ type SensorStatistics struct {
 	SensorID ID `json:"sensor_id"`
 }
 
+// SensorSummary With `include=sensor`, the sensor's key, name and unit.
+//
+// Example: {"gateway_key":"press-1","key":"bearing-temp","name":"Bearing temperature","unit":"Cel"}
+type SensorSummary struct {
+	// GatewayKey Key of the sensor's gateway.
+	GatewayKey string `json:"gateway_key"`
+
+	// Key Key of the sensor, unique in its gateway.
+	Key string `json:"key"`
+
+	// Name Name of the sensor.
+	Name string `json:"name"`
+
+	// Unit Unit of the values; empty when the sensor has none.
+	Unit string `json:"unit"`
+}
+
 // SensorType What is measured, such as temperature, humidity or pressure.
 //
 // Example: temperature
@@ -3754,6 +3799,9 @@ type IDParameter = ID
 // IfMatch defines model for IfMatch.
 type IfMatch = string
 
+// IncludeParameter What is added to each item of an answer.
+type IncludeParameter = Include
+
 // IsSystem defines model for IsSystem.
 type IsSystem = bool
 
@@ -4014,6 +4062,10 @@ type ExportDataParams struct {
 	// Format Of the file.
 	Format *ExportDataParamsFormat `form:"format,omitempty" json:"format,omitempty"`
 
+	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the time of the request: the member
+	// `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in an export. If absent, nothing is added.
+	Include *IncludeParameter `form:"include,omitempty" json:"include,omitempty"`
+
 	// After Go on behind this reading, `{sensor_id}@{timestamp}`, the last one there is of an export that was cut off.
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 }
@@ -4054,6 +4106,10 @@ type GetHistoryParams struct {
 	// Format A list of `points` for each sensor, or a list for each of their members, `columns`, which is smaller.
 	Format *GetHistoryParamsFormat `form:"format,omitempty" json:"format,omitempty"`
 
+	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the time of the request: the member
+	// `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in an export. If absent, nothing is added.
+	Include *IncludeParameter `form:"include,omitempty" json:"include,omitempty"`
+
 	// Limit Buckets of a sensor at most.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
@@ -4084,6 +4140,10 @@ type ListLatestParams struct {
 
 	// StaleAfter Seconds after which a reading is stale.
 	StaleAfter *int `form:"stale_after,omitempty" json:"stale_after,omitempty"`
+
+	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the time of the request: the member
+	// `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in an export. If absent, nothing is added.
+	Include *IncludeParameter `form:"include,omitempty" json:"include,omitempty"`
 
 	// Limit How many at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -6028,6 +6088,13 @@ func (w *ServerInterfaceWrapper) ExportData(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter format: %s", err))
 	}
 
+	// ------------- Optional query parameter "include" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "include", ctx.QueryParams(), &params.Include, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter include: %s", err))
+	}
+
 	// ------------- Optional query parameter "after" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", ctx.QueryParams(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -6116,6 +6183,13 @@ func (w *ServerInterfaceWrapper) GetHistory(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter format: %s", err))
 	}
 
+	// ------------- Optional query parameter "include" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "include", ctx.QueryParams(), &params.Include, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter include: %s", err))
+	}
+
 	// ------------- Optional query parameter "limit" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
@@ -6184,6 +6258,13 @@ func (w *ServerInterfaceWrapper) ListLatest(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "stale_after", ctx.QueryParams(), &params.StaleAfter, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter stale_after: %s", err))
+	}
+
+	// ------------- Optional query parameter "include" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "include", ctx.QueryParams(), &params.Include, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter include: %s", err))
 	}
 
 	// ------------- Optional query parameter "limit" -------------

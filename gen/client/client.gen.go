@@ -514,6 +514,21 @@ func (e HealthStatus) Valid() bool {
 	}
 }
 
+// Defines values for Include.
+const (
+	IncludeSensor Include = "sensor"
+)
+
+// Valid indicates whether the value is a known member of the Include enum.
+func (e Include) Valid() bool {
+	switch e {
+	case IncludeSensor:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Interval.
 const (
 	IntervalN10M Interval = "10m"
@@ -2457,12 +2472,20 @@ type HistorySeries struct {
 	// Readings With `method` and `format=rows`, in order of time.
 	Readings []PickedReading `json:"readings,omitempty"`
 
+	// Sensor With `include=sensor`, the sensor's key, name and unit.
+	//
+	// Example: {"gateway_key":"press-1","key":"bearing-temp","name":"Bearing temperature","unit":"Cel"}
+	Sensor *SensorSummary `json:"sensor,omitempty"`
+
 	// SensorID An id given by the server.
 	SensorID ID `json:"sensor_id"`
 }
 
 // ID An id given by the server.
 type ID = int64
+
+// Include What is added to each item of an answer.
+type Include string
 
 // Instant A value and when it was measured; null without values.
 type Instant struct {
@@ -2495,6 +2518,11 @@ type LatestReading struct {
 
 	// ReceivedAt When it arrived here.
 	ReceivedAt time.Time `json:"received_at"`
+
+	// Sensor With `include=sensor`, the sensor's key, name and unit.
+	//
+	// Example: {"gateway_key":"press-1","key":"bearing-temp","name":"Bearing temperature","unit":"Cel"}
+	Sensor *SensorSummary `json:"sensor,omitempty"`
 
 	// SensorID An id given by the server.
 	SensorID ID `json:"sensor_id"`
@@ -3137,6 +3165,23 @@ type SensorStatistics struct {
 	SensorID ID `json:"sensor_id"`
 }
 
+// SensorSummary With `include=sensor`, the sensor's key, name and unit.
+//
+// Example: {"gateway_key":"press-1","key":"bearing-temp","name":"Bearing temperature","unit":"Cel"}
+type SensorSummary struct {
+	// GatewayKey Key of the sensor's gateway.
+	GatewayKey string `json:"gateway_key"`
+
+	// Key Key of the sensor, unique in its gateway.
+	Key string `json:"key"`
+
+	// Name Name of the sensor.
+	Name string `json:"name"`
+
+	// Unit Unit of the values; empty when the sensor has none.
+	Unit string `json:"unit"`
+}
+
 // SensorType What is measured, such as temperature, humidity or pressure.
 //
 // Example: temperature
@@ -3754,6 +3799,9 @@ type IDParameter = ID
 // IfMatch defines model for IfMatch.
 type IfMatch = string
 
+// IncludeParameter What is added to each item of an answer.
+type IncludeParameter = Include
+
 // IsSystem defines model for IsSystem.
 type IsSystem = bool
 
@@ -4014,6 +4062,10 @@ type ExportDataParams struct {
 	// Format Of the file.
 	Format *ExportDataParamsFormat `form:"format,omitempty" json:"format,omitempty"`
 
+	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the time of the request: the member
+	// `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in an export. If absent, nothing is added.
+	Include *IncludeParameter `form:"include,omitempty" json:"include,omitempty"`
+
 	// After Go on behind this reading, `{sensor_id}@{timestamp}`, the last one there is of an export that was cut off.
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 }
@@ -4054,6 +4106,10 @@ type GetHistoryParams struct {
 	// Format A list of `points` for each sensor, or a list for each of their members, `columns`, which is smaller.
 	Format *GetHistoryParamsFormat `form:"format,omitempty" json:"format,omitempty"`
 
+	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the time of the request: the member
+	// `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in an export. If absent, nothing is added.
+	Include *IncludeParameter `form:"include,omitempty" json:"include,omitempty"`
+
 	// Limit Buckets of a sensor at most.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
@@ -4084,6 +4140,10 @@ type ListLatestParams struct {
 
 	// StaleAfter Seconds after which a reading is stale.
 	StaleAfter *int `form:"stale_after,omitempty" json:"stale_after,omitempty"`
+
+	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the time of the request: the member
+	// `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in an export. If absent, nothing is added.
+	Include *IncludeParameter `form:"include,omitempty" json:"include,omitempty"`
 
 	// Limit How many at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -5590,9 +5650,13 @@ type ClientInterface interface {
 	//
 	// | format | columns |
 	// |---|---|
-	// | `csv` | `sensor_id,timestamp,value,quality,status_code`, with a header line; no value and no code are empty. All are numbers, times or words of this list, so no cell can be a formula to a spreadsheet |
-	// | `ndjson` | one `Reading` a line |
+	// | `csv` | `sensor_id,timestamp,value,quality,status_code`, with a header line; no value and no code are empty |
+	// | `ndjson` | one `Reading` a line, with `include=sensor` more members |
 	// | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double or null, `quality` string, `status_code` int64 or null |
+	//
+	// `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, in each format, as they are when the export
+	// begins. In CSV, texts are quoted where RFC 4180 requires it, and one that begins with `=`, `+`, `-` or `@` is written with `'` in
+	// front, so that a spreadsheet does not take it for a formula.
 	//
 	// An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a client never takes a part for the whole.
 	// To go on with CSV or NDJSON, send the last whole line's sensor and time as `after`: the answer goes on behind it, without
@@ -7040,9 +7104,13 @@ func (c *Client) WriteData(ctx context.Context, params *WriteDataParams, body Wr
 //
 // | format | columns |
 // |---|---|
-// | `csv` | `sensor_id,timestamp,value,quality,status_code`, with a header line; no value and no code are empty. All are numbers, times or words of this list, so no cell can be a formula to a spreadsheet |
-// | `ndjson` | one `Reading` a line |
+// | `csv` | `sensor_id,timestamp,value,quality,status_code`, with a header line; no value and no code are empty |
+// | `ndjson` | one `Reading` a line, with `include=sensor` more members |
 // | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double or null, `quality` string, `status_code` int64 or null |
+//
+// `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, in each format, as they are when the export
+// begins. In CSV, texts are quoted where RFC 4180 requires it, and one that begins with `=`, `+`, `-` or `@` is written with `'` in
+// front, so that a spreadsheet does not take it for a formula.
 //
 // An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a client never takes a part for the whole.
 // To go on with CSV or NDJSON, send the last whole line's sensor and time as `after`: the answer goes on behind it, without
@@ -9944,6 +10012,18 @@ func NewExportDataRequest(server string, params *ExportDataParams) (*http.Reques
 
 		}
 
+		if params.Include != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "include", *params.Include, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.After != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
@@ -10110,6 +10190,18 @@ func NewGetHistoryRequest(server string, params *GetHistoryParams) (*http.Reques
 
 		}
 
+		if params.Include != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "include", *params.Include, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.Limit != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
@@ -10230,6 +10322,18 @@ func NewListLatestRequest(server string, params *ListLatestParams) (*http.Reques
 		if params.StaleAfter != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "stale_after", *params.StaleAfter, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Include != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "include", *params.Include, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -13356,9 +13460,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// | format | columns |
 	// |---|---|
-	// | `csv` | `sensor_id,timestamp,value,quality,status_code`, with a header line; no value and no code are empty. All are numbers, times or words of this list, so no cell can be a formula to a spreadsheet |
-	// | `ndjson` | one `Reading` a line |
+	// | `csv` | `sensor_id,timestamp,value,quality,status_code`, with a header line; no value and no code are empty |
+	// | `ndjson` | one `Reading` a line, with `include=sensor` more members |
 	// | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double or null, `quality` string, `status_code` int64 or null |
+	//
+	// `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, in each format, as they are when the export
+	// begins. In CSV, texts are quoted where RFC 4180 requires it, and one that begins with `=`, `+`, `-` or `@` is written with `'` in
+	// front, so that a spreadsheet does not take it for a formula.
 	//
 	// An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a client never takes a part for the whole.
 	// To go on with CSV or NDJSON, send the last whole line's sensor and time as `after`: the answer goes on behind it, without
@@ -21128,9 +21236,13 @@ func (c *ClientWithResponses) WriteDataWithResponse(ctx context.Context, params 
 //
 // | format | columns |
 // |---|---|
-// | `csv` | `sensor_id,timestamp,value,quality,status_code`, with a header line; no value and no code are empty. All are numbers, times or words of this list, so no cell can be a formula to a spreadsheet |
-// | `ndjson` | one `Reading` a line |
+// | `csv` | `sensor_id,timestamp,value,quality,status_code`, with a header line; no value and no code are empty |
+// | `ndjson` | one `Reading` a line, with `include=sensor` more members |
 // | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double or null, `quality` string, `status_code` int64 or null |
+//
+// `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, in each format, as they are when the export
+// begins. In CSV, texts are quoted where RFC 4180 requires it, and one that begins with `=`, `+`, `-` or `@` is written with `'` in
+// front, so that a spreadsheet does not take it for a formula.
 //
 // An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a client never takes a part for the whole.
 // To go on with CSV or NDJSON, send the last whole line's sensor and time as `after`: the answer goes on behind it, without

@@ -510,9 +510,13 @@ export const getStatistics = <ThrowOnError extends boolean = false>(options: Opt
  *
  * | format | columns |
  * |---|---|
- * | `csv` | `sensor_id,timestamp,value,quality,status_code`, with a header line; no value and no code are empty. All are numbers, times or words of this list, so no cell can be a formula to a spreadsheet |
- * | `ndjson` | one `Reading` a line |
+ * | `csv` | `sensor_id,timestamp,value,quality,status_code`, with a header line; no value and no code are empty |
+ * | `ndjson` | one `Reading` a line, with `include=sensor` more members |
  * | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double or null, `quality` string, `status_code` int64 or null |
+ *
+ * `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, in each format, as they are when the export
+ * begins. In CSV, texts are quoted where RFC 4180 requires it, and one that begins with `=`, `+`, `-` or `@` is written with `'` in
+ * front, so that a spreadsheet does not take it for a formula.
  *
  * An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a client never takes a part for the whole.
  * To go on with CSV or NDJSON, send the last whole line's sensor and time as `after`: the answer goes on behind it, without

@@ -438,6 +438,38 @@ export type Reading = {
     status_code?: StatusCode;
 };
 
+/**
+ * What is added to each item of an answer.
+ */
+export const Include = { SENSOR: 'sensor' } as const;
+
+/**
+ * What is added to each item of an answer.
+ */
+export type Include = typeof Include[keyof typeof Include];
+
+/**
+ * With `include=sensor`, the sensor's key, name and unit.
+ */
+export type SensorSummary = {
+    /**
+     * Key of the sensor's gateway.
+     */
+    gateway_key: string;
+    /**
+     * Key of the sensor, unique in its gateway.
+     */
+    key: string;
+    /**
+     * Name of the sensor.
+     */
+    name: string;
+    /**
+     * Unit of the values; empty when the sensor has none.
+     */
+    unit: string;
+};
+
 export type LatestReading = {
     sensor_id: Id;
     gateway_id: Id;
@@ -451,6 +483,7 @@ export type LatestReading = {
     value: number | null;
     quality: Quality;
     status_code?: StatusCode;
+    sensor?: SensorSummary;
     /**
      * When it arrived here.
      */
@@ -560,6 +593,7 @@ export type History = {
 
 export type HistorySeries = {
     sensor_id: Id;
+    sensor?: SensorSummary;
     /**
      * With `format=rows`, in order of time.
      */
@@ -2321,6 +2355,13 @@ export type Count = boolean;
 export type IsSystem = boolean;
 
 /**
+ * What each item also has. `sensor` is the sensor's key, name and unit, as they are at the time of the request: the member
+ * `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in an export. If absent, nothing is added.
+ *
+ */
+export type Include2 = Include;
+
+/**
  * Answer what would go and change nothing.
  */
 export type DryRun = boolean;
@@ -3775,6 +3816,12 @@ export type ListLatestData = {
          */
         stale_after?: number;
         /**
+         * What each item also has. `sensor` is the sensor's key, name and unit, as they are at the time of the request: the member
+         * `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in an export. If absent, nothing is added.
+         *
+         */
+        include?: Include;
+        /**
          * How many at most.
          */
         limit?: number;
@@ -3864,6 +3911,12 @@ export type GetHistoryData = {
          * A list of `points` for each sensor, or a list for each of their members, `columns`, which is smaller.
          */
         format?: 'rows' | 'columns';
+        /**
+         * What each item also has. `sensor` is the sensor's key, name and unit, as they are at the time of the request: the member
+         * `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in an export. If absent, nothing is added.
+         *
+         */
+        include?: Include;
         /**
          * Buckets of a sensor at most.
          */
@@ -3992,6 +4045,12 @@ export type ExportDataData = {
          * Of the file.
          */
         format?: 'csv' | 'ndjson' | 'parquet';
+        /**
+         * What each item also has. `sensor` is the sensor's key, name and unit, as they are at the time of the request: the member
+         * `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in an export. If absent, nothing is added.
+         *
+         */
+        include?: Include;
         /**
          * Go on behind this reading, `{sensor_id}@{timestamp}`, the last one there is of an export that was cut off.
          */
