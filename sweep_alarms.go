@@ -20,36 +20,34 @@ func sweepAlarms(ctx context.Context, st *store.Store, log *slog.Logger) error {
 	var beats sync.WaitGroup
 	defer beats.Wait()
 	beats.Go(func() {
-		every(ctx, store.IngestBeat, "ingest beat failed, retrying", log, func(now time.Time) error {
+		every(ctx, store.IngestBeat, func(now time.Time) error {
 			err := st.BeatIngest(ctx, now)
 			if err == nil {
 				beat.Store(now.UnixNano())
 			}
 			return err
-		})
+		}, func(err error) { log.WarnContext(ctx, "ingest beat failed, retrying", "error", err) })
 	})
-	every(ctx, sweepInterval, "alarm sweep failed, retrying", log, func(now time.Time) error {
+	every(ctx, sweepInterval, func(now time.Time) error {
 		if now.Sub(time.Unix(0, beat.Load())) > store.MaxBeatPause {
 			return nil // it is not known yet what was missed
 		}
 		_, err := st.SweepAlarms(ctx, now)
 		return err
-	})
+	}, func(err error) { log.WarnContext(ctx, "alarm sweep failed, retrying", "error", err) })
 	return nil
 }
 
-// every calls f again and again until ctx ends. Of failures that follow each other the first is
-// logged.
-func every(
-	ctx context.Context, interval time.Duration, failure string, log *slog.Logger, f func(now time.Time) error,
-) {
+// every calls f again and again until ctx ends, and failed with the first of failures that follow each
+// other.
+func every(ctx context.Context, interval time.Duration, f func(now time.Time) error, failed func(error)) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	failing := false
 	for {
 		err := f(time.Now())
 		if err != nil && ctx.Err() == nil && !failing {
-			log.WarnContext(ctx, failure, "error", err)
+			failed(err)
 		}
 		failing = err != nil
 		select {

@@ -13,10 +13,14 @@ func TestRaisedBy_IsTheReadingThatRaised(t *testing.T) {
 	for name, test := range map[string]struct {
 		before, raises Sample
 	}{
-		"at the same instant": {Sample{SensorID: 7, At: minute(1), Value: 90},
-			Sample{SensorID: 8, At: minute(1), Value: 90}},
-		"of a slower clock": {Sample{SensorID: 8, At: minute(10), Value: 90},
-			Sample{SensorID: 7, At: minute(1), Value: 90}},
+		"at the same instant": {
+			Sample{SensorID: 7, At: minute(1), Value: 90},
+			Sample{SensorID: 8, At: minute(1), Value: 90},
+		},
+		"of a slower clock": {
+			Sample{SensorID: 8, At: minute(10), Value: 90},
+			Sample{SensorID: 7, At: minute(1), Value: 90},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _, _ := Step(both, New(both, epoch), test.before, minute(10))

@@ -21,8 +21,10 @@ func TestRealarm_IsNotDueBeforeAChange(t *testing.T) {
 		"it rested before that": {first: hourly, want: minute(62), commands: map[float64]Command{
 			30: {Kind: Rest, Comment: "sensor 7 is not in use"}, 40: {Kind: Resume},
 		}},
-		"its rule reminds since later": {first: func(*Rule) {}, then: hourly, want: minute(500),
-			commands: map[float64]Command{500: {Kind: FollowRule}}},
+		"its rule reminds since later": {
+			first: func(*Rule) {}, then: hourly, want: minute(500),
+			commands: map[float64]Command{500: {Kind: FollowRule}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := sound(t, with(high(80), test.first))

@@ -198,7 +198,7 @@ func (c *conn) whole(size int) ([]byte, error) {
 
 // beginning returns what a packet that is too large begins with, after its fixed header.
 func (c *conn) beginning(head, length int) []byte {
-	_ = c.Conn.SetReadDeadline(time.Now().Add(lingerTime))
+	_ = c.SetReadDeadline(time.Now().Add(lingerTime))
 	packet, _ := c.in.Peek(min(head+length, maxRecorded)) // what has come by then will do
 	return packet[min(head, len(packet)):]
 }

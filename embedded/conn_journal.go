@@ -88,32 +88,37 @@ func (j *connJournal) record(c *conn, err error, stopping bool) {
 		if e.reason == reasonTakenOver {
 			j.takeovers.add()
 		}
-		j.line(&j.endings, "mqtt connection ended", r.clientID+" "+e.reason, e.reason, attrs)
+		if level, attrs, ok := limited(&j.endings, r.clientID+" "+e.reason, e.reason, attrs); ok {
+			j.log.LogAttrs(context.Background(), level, "mqtt connection ended", attrs...)
+		}
 	case e.reason == reasonClosed && c.wire.bytesRead() == 0: // such as a load balancer that looks whether the port is open
 		j.metrics.refused.WithLabelValues(e.reason).Inc()
 	default:
 		j.metrics.refused.WithLabelValues(e.reason).Inc()
 		host, _, _ := net.SplitHostPort(address)
-		j.line(&j.refusals, "mqtt connection refused", host+" "+r.username+" "+e.reason, e.reason, attrs)
+		if level, attrs, ok := limited(&j.refusals, host+" "+r.username+" "+e.reason, e.reason, attrs); ok {
+			j.log.LogAttrs(context.Background(), level, "mqtt connection refused", attrs...)
+		}
 	}
 }
 
 // manyTakeovers is from how many take-overs of one client id in a minute two devices are likely to share it.
 const manyTakeovers = 3
 
-// line logs what the limiter lets pass, with how often it happened since the last line of its kind.
-func (j *connJournal) line(l *logLimiter, message, kind, reason string, attrs []slog.Attr) {
+// limited returns the level and attributes of a line, with how often it happened since the last line of
+// its kind; ok is false when the limiter holds it back.
+func limited(l *logLimiter, kind, reason string, attrs []slog.Attr) (level slog.Level, _ []slog.Attr, ok bool) {
 	count, ok := l.allow(kind)
 	if !ok {
-		return
+		return level, nil, false
 	}
-	level := slog.LevelInfo
+	level = slog.LevelInfo
 	attrs = append(attrs, slog.Int("count", count))
 	if reason == reasonTakenOver && count >= manyTakeovers {
 		level = slog.LevelWarn
 		attrs = append(attrs, slog.String("hint", "two devices may use this client id: give each its own suffix, key:suffix"))
 	}
-	j.log.LogAttrs(context.Background(), level, message, attrs...)
+	return level, attrs, true
 }
 
 // shorten keeps what a client sent to a length fit for a log line.

@@ -111,8 +111,10 @@ func TestConnect_Version5(t *testing.T) {
 		connect   func(*packets.Connect)
 		want, why string
 	}{
-		"a client id of 65,535 bytes": {func(c *packets.Connect) { c.ClientID = strings.Repeat("g", 65535) },
-			"CONNACK 0x85", "the client id has 65535 bytes; at most 256 are allowed"},
+		"a client id of 65,535 bytes": {
+			func(c *packets.Connect) { c.ClientID = strings.Repeat("g", 65535) },
+			"CONNACK 0x85", "the client id has 65535 bytes; at most 256 are allowed",
+		},
 		"a client id that is not UTF-8": {func(c *packets.Connect) { c.ClientID = "g1:\xff" }, "CONNACK 0x85", "the client id is not valid UTF-8"},
 		"a will too large":              {will("x", strings.Repeat("x", 60_000)), "CONNACK 0x95", "the CONNECT, its will included, must not be larger than 16384 bytes"},
 		"a user property too large": {func(c *packets.Connect) {

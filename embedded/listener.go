@@ -125,7 +125,7 @@ func (l *listener) run(establish listeners.EstablishFn, c *conn) (err error) {
 	if c.Conn, c.certified, err = l.open(c.wire); err != nil {
 		return fmt.Errorf("%w: %w", errHandshake, err)
 	}
-	defer c.Conn.Close()
+	defer c.Close()
 	if err := c.SetDeadline(deadline); err != nil {
 		return err
 	}

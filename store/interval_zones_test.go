@@ -15,11 +15,27 @@ var widths = []struct {
 	name  string
 	width time.Duration
 }{
-	{"1s", time.Second}, {"2s", 2 * time.Second}, {"5s", 5 * time.Second}, {"10s", 10 * time.Second},
-	{"15s", 15 * time.Second}, {"30s", 30 * time.Second}, {"1m", time.Minute}, {"2m", 2 * time.Minute},
-	{"5m", 5 * time.Minute}, {"10m", 10 * time.Minute}, {"15m", 15 * time.Minute}, {"30m", 30 * time.Minute},
-	{"1h", time.Hour}, {"2h", 2 * time.Hour}, {"3h", 3 * time.Hour}, {"4h", 4 * time.Hour}, {"6h", 6 * time.Hour},
-	{"8h", 8 * time.Hour}, {"12h", 12 * time.Hour}, {"1d", 24 * time.Hour}, {"1w", 7 * 24 * time.Hour},
+	{"1s", time.Second},
+	{"2s", 2 * time.Second},
+	{"5s", 5 * time.Second},
+	{"10s", 10 * time.Second},
+	{"15s", 15 * time.Second},
+	{"30s", 30 * time.Second},
+	{"1m", time.Minute},
+	{"2m", 2 * time.Minute},
+	{"5m", 5 * time.Minute},
+	{"10m", 10 * time.Minute},
+	{"15m", 15 * time.Minute},
+	{"30m", 30 * time.Minute},
+	{"1h", time.Hour},
+	{"2h", 2 * time.Hour},
+	{"3h", 3 * time.Hour},
+	{"4h", 4 * time.Hour},
+	{"6h", 6 * time.Hour},
+	{"8h", 8 * time.Hour},
+	{"12h", 12 * time.Hour},
+	{"1d", 24 * time.Hour},
+	{"1w", 7 * 24 * time.Hour},
 	{"1mo", 31 * 24 * time.Hour},
 }
 

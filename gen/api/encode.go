@@ -1,3 +1,4 @@
+// Package api is generated from openapi.yaml, but for this file.
 package api
 
 import (
