@@ -11,8 +11,12 @@ import (
 )
 
 const (
-	compactFirst = 3 * time.Minute // after the start
+	compactFirst = 30 * time.Second // after the start
 	compactPause = 10 * time.Minute
+	// mergeRest and compactRest are how many times as long as a step took the next one waits, for
+	// others to have the database. Long queries are slow until thousands of partitions are merged.
+	mergeRest   = 1
+	compactRest = 4
 )
 
 // keepCompact merges small partitions that are over, and gives back the room that closed ones need not take, until ctx ends.
@@ -26,11 +30,11 @@ func keepCompact(ctx context.Context, st *store.Store, log *slog.Logger, reg pro
 	timer := time.NewTimer(compactFirst)
 	defer timer.Stop()
 	var began time.Time
-	step := func(f func(took time.Duration)) { // the others are to have most of the database
+	step := func(rest time.Duration, f func(took time.Duration)) {
 		took := time.Since(began)
 		seconds.Add(took.Seconds())
 		f(took)
-		timer.Reset(4 * took)
+		timer.Reset(rest * took)
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
@@ -45,7 +49,7 @@ func keepCompact(ctx context.Context, st *store.Store, log *slog.Logger, reg pro
 		}
 		began = time.Now()
 		err := st.Merge(ctx, began, func(m store.Merged) {
-			step(func(took time.Duration) {
+			step(mergeRest, func(took time.Duration) {
 				if m.InUse {
 					inUse.Inc()
 					return
@@ -59,7 +63,7 @@ func keepCompact(ctx context.Context, st *store.Store, log *slog.Logger, reg pro
 		}
 		began = time.Now()
 		err = st.Compact(ctx, began, func(c store.Compacted) {
-			step(func(took time.Duration) {
+			step(compactRest, func(took time.Duration) {
 				if c.InUse {
 					inUse.Inc()
 					return
