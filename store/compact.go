@@ -20,7 +20,6 @@ import (
 // A key that is half built when it is cut off stays, is of no use and has to be kept up by whoever writes: the next pass drops it.
 
 const (
-	compactLock = 0x6f656930 // "oei0"
 	// compactRest is for how long a partition's time is over, and nothing has changed in it, before its key is built anew.
 	compactRest = time.Hour
 	// compactLimit is for how long a key may be built; one of a month with a billion readings takes less.

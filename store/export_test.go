@@ -17,6 +17,9 @@ var (
 	ID          = id
 )
 
+// MigrationLock is the advisory lock of an instance that migrates.
+const MigrationLock = migrationLock
+
 // Connector is connector without parameters.
 var Connector = connector
 

@@ -16,13 +16,8 @@ import (
 	"github.com/oei-ms/oei-ms/migrations"
 )
 
-const (
-	// migrationWait is how long an instance waits for another one that migrates.
-	migrationWait = 2 * time.Minute
-	// migrationLock is held by whoever looks at the schema's version: golang-migrate lets go of its own in between, so that
-	// another instance would take a migration that is under way for one that was cut off.
-	migrationLock = partitionLock + 1
-)
+// migrationWait is how long an instance waits for another one that migrates.
+const migrationWait = 2 * time.Minute
 
 // ErrDirty means that a migration was cut off and somebody has to look.
 var ErrDirty = errors.New("a migration was cut off")

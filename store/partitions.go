@@ -13,8 +13,6 @@ import (
 
 const (
 	day = 24 * time.Hour
-	// partitionLock keeps two instances from making the same partition; any number that no other lock has.
-	partitionLock = 0x6f65692d // "oei-"
 	// attachedAtOnce is how many partitions one transaction makes.
 	attachedAtOnce = 64
 )

@@ -21,7 +21,6 @@ import (
 // was cut off.
 
 const (
-	retentionLock = 0x6f65692f // "oei/"
 	// longestRetention is far from where arithmetic with it would end.
 	longestRetention = 36500 * day
 	// dropPatience is how long a drop may keep readers and ingest waiting while it waits for those that were there before.

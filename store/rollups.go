@@ -22,7 +22,6 @@ import (
 // Thus an answer is what the readings give at every moment, however far behind RollUp is.
 
 const (
-	rollupLock = 0x6f65692e // "oei."
 	// rollupGrace is how long an hour is over before it is rolled up: readings that are a little late change it no more then.
 	rollupGrace = 2 * time.Minute
 	// rollupRest is how long changes of an hour are gathered: a flood into the past makes it anew once in that time.

@@ -1,0 +1,16 @@
+package store
+
+// The advisory locks that instances hold against each other. A transaction that takes several takes them in this order.
+const (
+	// migrationLock is held while the schema's version is read and changed: golang-migrate lets go of its own lock in
+	// between, so that another instance would take a migration under way for one that was cut off.
+	migrationLock = 0x6f65692d + iota // "oei-"
+	// retentionLock is held by the instance that enforces retention.
+	retentionLock
+	// compactLock is held by the instance that merges partitions and rebuilds their keys.
+	compactLock
+	// rollupLock is held by the instance that rolls up.
+	rollupLock
+	// partitionLock is held while partitions are attached, exchanged and dropped.
+	partitionLock
+)
