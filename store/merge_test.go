@@ -120,6 +120,13 @@ func TestMergingChangesNoReading(t *testing.T) {
 	ok(t, writers.Wait())
 	cancel()
 	ok(t, workers.Wait())
+	eventually(t, "the sessions of the passes that were cut off have ended", func() bool {
+		const sessions = `
+			SELECT count(*)
+			FROM pg_stat_activity
+			WHERE datname = current_database() AND application_name = 'oei-ms merge'`
+		return scan[int](t, db, sessions) == 0
+	})
 	mergeAll(t, chooses)
 	for _, got := range lines(all(t, daily, 1, 2)) {
 		if !want[got] {
