@@ -114,8 +114,12 @@ func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	under := conn
-	if tls, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		under = tls.NetConn()
+	for {
+		wrapper, ok := under.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		under = wrapper.NetConn()
 	}
 	if tcp, ok := under.(*net.TCPConn); ok {
 		_ = tcp.SetWriteBuffer(sendBuffer)

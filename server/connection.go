@@ -115,6 +115,9 @@ func (c *connection) release() {
 	c.of.heads.Add(-c.held.Swap(0))
 }
 
+// NetConn returns the connection below, as tls.Conn does: sockets bound its send buffer.
+func (c *connection) NetConn() net.Conn { return c.Conn }
+
 func (c *connection) Close() error {
 	c.closed.Do(func() {
 		c.release()
