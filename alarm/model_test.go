@@ -61,7 +61,7 @@ func (p *plant) scan(t int) {
 	p.clocks(t)
 }
 
-// clocks is what ends at an instant whatever is read.
+// clocks ends what ends at an instant, independent of readings.
 func (p *plant) clocks(t int) {
 	if p.shelf > 0 && t >= p.shelf {
 		p.shelf, p.oneShot = 0, false

@@ -38,7 +38,7 @@ type Message struct {
 	Text        bool          // its payload format indicator says that it is UTF-8
 
 	Will     bool // written when its publisher connected, published when that was gone
-	Retained bool // kept by an external broker since nobody knows when
+	Retained bool // kept by an external broker since an unknown time
 
 	Refused string // not empty: the broker does not take it for this reason, and it is only to be recorded
 	Detail  string // of Refused

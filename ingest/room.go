@@ -55,7 +55,7 @@ func (r *room) releaseShare(j *job) {
 	}
 }
 
-// waitsAlone reports whether nobody but its publisher waits when j does.
+// waitsAlone reports whether only its own publisher waits when j does.
 func (j *job) waitsAlone() bool { return j.byHTTP || j.message.Gateway != "" }
 
 // share is what j takes of its publisher's share.

@@ -170,7 +170,7 @@ func (s *Store) addAlarm(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, r *al
 	return followCauses(ctx, tx, rules.change(r, gateway), r, "", "judged when the alarm was made", now)
 }
 
-// UpdateAlarm gives the alarm r.ID the rule r, which CheckRule has found sound, if it still has version (0: whatever it has), else
+// UpdateAlarm gives the alarm r.ID the rule r, which CheckRule has found sound, if it still has version (0: any version), else
 // ErrStale. An alarm stays with its sensor. The limit of CreateAlarm holds for sensors that the rule did not refer to before.
 func (s *Store) UpdateAlarm(ctx context.Context, r *alarm.Rule, version int64, user string, now time.Time) (Alarm, []AlarmEvent, error) {
 	var events []AlarmEvent

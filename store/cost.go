@@ -92,7 +92,7 @@ func (s *Store) cost(ctx context.Context, sensors []int64, start, end time.Time,
 			return 0, explain("cost", err)
 		}
 		counted.readings += n
-		if n >= LightCost { // nobody knows how many more
+		if n >= LightCost { // there may be any number more
 			counted.readings += others * densest
 		}
 	}

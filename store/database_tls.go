@@ -37,7 +37,7 @@ func DatabaseTLS(dsn string) (TLS, error) {
 		}
 	}
 	switch {
-	case t.Socket: // lib/pq has set the mode to disable, whatever was given
+	case t.Socket: // lib/pq has set the mode to disable, also when another was given
 	case t.Mode != "":
 		t.Given = true
 	case t.Remote != "" || cfg.SSLNegotiation == pq.SSLNegotiationDirect:

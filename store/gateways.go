@@ -87,7 +87,7 @@ func (s *Store) CreateGateway(ctx context.Context, g Gateway) (Gateway, error) {
 	return g, explain(fmt.Sprintf("gateway %q", g.Key), err)
 }
 
-// UpdateGateway changes the gateway id if it still has version (0: whatever it has), else ErrStale. Alarms that look at its
+// UpdateGateway changes the gateway id if it still has version (0: any version), else ErrStale. Alarms that look at its
 // sensors rest while it is not in use.
 func (s *Store) UpdateGateway(ctx context.Context, id, version int64, c GatewayChange) (Gateway, error) {
 	const q = `

@@ -108,7 +108,7 @@ func (s *Store) CreateSensor(ctx context.Context, v Sensor) (Sensor, error) {
 	return v, explain(fmt.Sprintf("sensor %q", v.Key), err)
 }
 
-// UpdateSensor changes the sensor id if it still has version (0: whatever it has), else ErrStale. A range whose ends are the
+// UpdateSensor changes the sensor id if it still has version (0: any version), else ErrStale. A range whose ends are the
 // wrong way round is ErrInvalid. Alarms that look at the sensor rest while it is not in use.
 func (s *Store) UpdateSensor(ctx context.Context, id, version int64, c SensorChange) (Sensor, error) {
 	const q = `

@@ -54,7 +54,7 @@ func (s *Store) User(ctx context.Context, id int64) (User, error) {
 	return u, explain("user", err)
 }
 
-// UpdateUser changes the user id if it still has version (0: whatever it has), else ErrStale. A new password and being made
+// UpdateUser changes the user id if it still has version (0: any version), else ErrStale. A new password and being made
 // inactive end the user's sessions, whose ids are returned. A taken username or email is ErrConflict; a change that leaves no
 // active admin is ErrLastAdmin.
 func (s *Store) UpdateUser(ctx context.Context, id, version int64, c UserChange) (u User, ended []string, err error) {

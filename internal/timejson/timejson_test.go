@@ -39,7 +39,7 @@ func TestMarshal(t *testing.T) {
 	}
 }
 
-// Whatever has no times is as encoding/json writes it.
+// A value without times is written as encoding/json writes it.
 func TestMarshal_IsThatOfEncodingJSON(t *testing.T) {
 	for range 1000 {
 		v := map[string]any{
