@@ -19,7 +19,7 @@ import (
 
 	"github.com/oei-ms/oei-ms/configs"
 	"github.com/oei-ms/oei-ms/internal/postgres"
-	"github.com/oei-ms/oei-ms/plant"
+	"github.com/oei-ms/oei-ms/internal/simulator"
 	"github.com/oei-ms/oei-ms/server"
 	"github.com/oei-ms/oei-ms/store"
 )
@@ -214,7 +214,7 @@ func (p *program) askPassword(in io.Reader) (string, error) {
 }
 
 func (p *program) simulateCommand() *cobra.Command {
-	c := plant.DefaultConfig()
+	c := simulator.DefaultConfig()
 	cmd := &cobra.Command{
 		Use:   "simulate",
 		Short: "Run a simulated plant against a server",
@@ -226,7 +226,7 @@ func (p *program) simulateCommand() *cobra.Command {
 			if c.Password == "" {
 				c.Password = os.Getenv("OEI_PASSWORD")
 			}
-			return plant.Run(cmd.Context(), c, slog.New(slog.NewTextHandler(p.errOut, nil)))
+			return simulator.Run(cmd.Context(), c, slog.New(slog.NewTextHandler(p.errOut, nil)))
 		},
 	}
 	f := cmd.Flags()
@@ -261,13 +261,13 @@ func (p *program) demo(ctx context.Context, cfg *configs.Config) error {
 			return err
 		}
 		p.tour(r, password)
-		c := plant.DefaultConfig()
+		c := simulator.DefaultConfig()
 		c.API, c.Username, c.Password, c.Out = localURL(r.api), demoName, password, p.out
 		c.MQTT = "mqtt://" + cfg.MQTT.Host + ":" + strconv.Itoa(cfg.MQTT.Port)
 		if r.mqtt.Plain != nil {
 			c.MQTT = "mqtt://" + local(r.mqtt.Plain.Addr())
 		}
-		return plant.Run(ctx, c, log)
+		return simulator.Run(ctx, c, log)
 	})
 }
 
@@ -293,7 +293,7 @@ func demoUser(ctx context.Context, st *store.Store) (string, error) {
 	return password, st.SetPassword(ctx, u.ID, hash, "")
 }
 
-// tour prints how to look at the plant.
+// tour prints how to look at the simulator.
 func (p *program) tour(r running, password string) {
 	fmt.Fprintf(p.out, `  A simulated plant publishes every second. Log in to the docs page as %[2]s / %[3]s, or:
 

@@ -9,7 +9,7 @@ import (
 	"syscall"
 
 	"github.com/oei-ms/oei-ms/configs"
-	"github.com/oei-ms/oei-ms/embedded"
+	"github.com/oei-ms/oei-ms/internal/broker"
 )
 
 // listen opens a port; setting is the name of what chose it.
@@ -26,7 +26,7 @@ func listen(ctx context.Context, setting, host string, port int) (net.Listener, 
 }
 
 // listenMQTT opens the ports of the embedded broker, if that is what gateways connect to.
-func listenMQTT(ctx context.Context, cfg *configs.Config) (ls embedded.Listeners, err error) {
+func listenMQTT(ctx context.Context, cfg *configs.Config) (ls broker.Listeners, err error) {
 	if !cfg.OwnBroker() {
 		return ls, nil
 	}
@@ -53,7 +53,7 @@ func listenMQTT(ctx context.Context, cfg *configs.Config) (ls embedded.Listeners
 }
 
 // greetMQTT prints where gateways connect to.
-func (p *program) greetMQTT(cfg *configs.Config, ls embedded.Listeners) {
+func (p *program) greetMQTT(cfg *configs.Config, ls broker.Listeners) {
 	ws := "ws://"
 	if cfg.Broker.TLSCertificate != "" {
 		ws = "wss://"

@@ -5,8 +5,8 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/oei-ms/oei-ms/embedded"
 	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/internal/broker"
 	"github.com/oei-ms/oei-ms/push"
 	"github.com/oei-ms/oei-ms/store"
 )
@@ -16,7 +16,7 @@ const leaveTime = 2 * time.Second
 
 // keepPresence tells the other instances that this one, with its broker, is there, and everybody of gateways whose instance is not,
 // until ctx ends: then nobody knows of those that were connected here, until they are somewhere else.
-func keepPresence(ctx context.Context, st *store.Store, hub *push.Hub, broker *embedded.Broker, log *slog.Logger) error {
+func keepPresence(ctx context.Context, st *store.Store, hub *push.Hub, broker *broker.Broker, log *slog.Logger) error {
 	tick := time.NewTicker(store.InstanceBeat)
 	defer tick.Stop()
 	failing := false

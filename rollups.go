@@ -7,8 +7,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/oei-ms/oei-ms/cache"
 	"github.com/oei-ms/oei-ms/configs"
+	"github.com/oei-ms/oei-ms/internal/cache"
 	"github.com/oei-ms/oei-ms/store"
 )
 

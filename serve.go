@@ -15,13 +15,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/oei-ms/oei-ms/configs"
-	"github.com/oei-ms/oei-ms/embedded"
 	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/internal/broker"
 	"github.com/oei-ms/oei-ms/internal/postgres"
+	"github.com/oei-ms/oei-ms/internal/selfmonitor"
 	"github.com/oei-ms/oei-ms/notify"
 	"github.com/oei-ms/oei-ms/server"
 	"github.com/oei-ms/oei-ms/store"
-	"github.com/oei-ms/oei-ms/watch"
 )
 
 // drainTime is how long committing may go on after a stop was asked for.
@@ -51,8 +51,8 @@ func (p *program) serveCommand() *cobra.Command {
 // running is what a started server tells.
 type running struct {
 	api           net.Addr
-	mqtt          embedded.Listeners // none with an external broker
-	adminPassword string             // set only when it was made just now
+	mqtt          broker.Listeners // none with an external broker
+	adminPassword string           // set only when it was made just now
 	store         *store.Store
 }
 
@@ -143,7 +143,7 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 		if err := st.ResetPresence(ctx, cfg.PrivateDatabase()); err != nil {
 			return err
 		}
-		broker, err := embedded.NewBroker(cfg.Broker, mqtt, access(st, auth), pipeline.Submit, log, reg)
+		broker, err := broker.New(cfg.Broker, mqtt, access(st, auth), pipeline.Submit, log, reg)
 		if err != nil {
 			return err
 		}
@@ -154,12 +154,12 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 	}
 	defer l.start("ingest", func(ctx context.Context) error { return pipeline.Run(ctx, drainTime) })()
 	defer l.start("alarms", func(ctx context.Context) error { return sweepAlarms(ctx, st, log) })() // while readings are taken
-	watcher := watch.New(cfg.Watch, st, log)
+	watcher := selfmonitor.New(cfg.Watch, st, log)
 	watcher.Lag, watcher.Tell = pipeline.Lag, func(rs []store.Reading, es []store.AlarmEvent) {
 		announce(hub)(ingest.Committed{Readings: rs, Events: es})
 	}
 	if cfg.PrivateDatabase() {
-		watcher.DiskFree = func() (float64, error) { return watch.DiskFree(cfg.Cluster.DataDir) }
+		watcher.DiskFree = func() (float64, error) { return selfmonitor.DiskFree(cfg.Cluster.DataDir) }
 	}
 	defer l.start("watch", watcher.Run)()
 	notifier, err := notify.New(cfg.Notify, st, publish, log, reg)
@@ -209,23 +209,23 @@ func openDatabase(ctx context.Context, cfg *configs.Config, log *slog.Logger) (d
 }
 
 // access lets the embedded broker ask the store who may connect.
-func access(st *store.Store, auth *server.Auth) embedded.Access {
-	return embedded.Access{
+func access(st *store.Store, auth *server.Auth) broker.Access {
+	return broker.Access{
 		BeginLogin: auth.BeginGatewayLogin,
 		EndLogin:   auth.EndGatewayLogin,
-		Login: func(ctx context.Context, key, secret string) (embedded.Gateway, bool, error) {
+		Login: func(ctx context.Context, key, secret string) (broker.Gateway, bool, error) {
 			gateway, credential, err := st.Login(ctx, key, secret)
 			if errors.Is(err, store.ErrNotFound) {
-				return embedded.Gateway{}, false, nil
+				return broker.Gateway{}, false, nil
 			}
-			return embedded.Gateway{ID: gateway, Key: key, Credential: credential}, err == nil, err
+			return broker.Gateway{ID: gateway, Key: key, Credential: credential}, err == nil, err
 		},
-		Certified: func(ctx context.Context, key string) (embedded.Gateway, bool, error) {
+		Certified: func(ctx context.Context, key string) (broker.Gateway, bool, error) {
 			credential, err := st.Certified(ctx, key)
 			if errors.Is(err, store.ErrNotFound) {
-				return embedded.Gateway{}, false, nil
+				return broker.Gateway{}, false, nil
 			}
-			return embedded.Gateway{ID: -credential, Key: key, Credential: credential}, err == nil, err
+			return broker.Gateway{ID: -credential, Key: key, Credential: credential}, err == nil, err
 		},
 		HasGateway: st.HasGateway,
 		InForce:    st.InForce,

@@ -12,15 +12,15 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/oei-ms/oei-ms/cache"
-	"github.com/oei-ms/oei-ms/embedded"
 	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/internal/broker"
+	"github.com/oei-ms/oei-ms/internal/cache"
 	"github.com/oei-ms/oei-ms/internal/postgres"
+	"github.com/oei-ms/oei-ms/internal/selfmonitor"
 	"github.com/oei-ms/oei-ms/notify"
 	"github.com/oei-ms/oei-ms/push"
 	"github.com/oei-ms/oei-ms/server"
 	"github.com/oei-ms/oei-ms/store"
-	"github.com/oei-ms/oei-ms/watch"
 )
 
 // Config is every setting of the program. It is what default.yaml describes, key by key. Printing or logging it shows no secret;
@@ -31,18 +31,18 @@ type Config struct {
 	DataDir        string `mapstructure:"data_dir"` // absolute once loaded; empty when there is no usual place for it
 	AllowPlaintext bool   `mapstructure:"allow_plaintext"`
 
-	Log      Log                   `mapstructure:"log"`
-	Database Database              `mapstructure:"database"`
-	Store    store.Config          `mapstructure:"store"`
-	Cache    cache.Config          `mapstructure:"cache"`
-	Server   server.Config         `mapstructure:"server"`
-	MQTT     ingest.SourceConfig   `mapstructure:"mqtt"` // Port is also where the broker in the process listens
-	Ingest   ingest.Config         `mapstructure:"ingest"`
-	Broker   embedded.BrokerConfig `mapstructure:"broker"`
-	Cluster  postgres.Config       `mapstructure:"cluster"`
-	Push     push.Config           `mapstructure:"push"`
-	Notify   notify.Config         `mapstructure:"notify"`
-	Watch    watch.Config          `mapstructure:"watch"`
+	Log      Log                 `mapstructure:"log"`
+	Database Database            `mapstructure:"database"`
+	Store    store.Config        `mapstructure:"store"`
+	Cache    cache.Config        `mapstructure:"cache"`
+	Server   server.Config       `mapstructure:"server"`
+	MQTT     ingest.SourceConfig `mapstructure:"mqtt"` // Port is also where the broker in the process listens
+	Ingest   ingest.Config       `mapstructure:"ingest"`
+	Broker   broker.Config `mapstructure:"broker"`
+	Cluster  postgres.Config     `mapstructure:"cluster"`
+	Push     push.Config         `mapstructure:"push"`
+	Notify   notify.Config       `mapstructure:"notify"`
+	Watch    selfmonitor.Config  `mapstructure:"watch"`
 
 	origins map[string]string // where the value of a key is from; absent means the defaults
 }

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/oei-ms/oei-ms/cache"
+	"github.com/oei-ms/oei-ms/internal/cache"
 	"github.com/oei-ms/oei-ms/store"
 )
 

@@ -1,0 +1,121 @@
+package broker
+
+import "fmt"
+
+// Packets of a client that have properties of MQTT v5.
+const (
+	inConnect = 1 << iota
+	inWill
+	inPublish
+	inAcknowledgement
+	inSubscribe
+	inUnsubscribe
+	inDisconnect
+)
+
+// Properties that are looked at by name, section 2.2.2.2.
+const (
+	propSubscriptionID       = 11
+	propSessionExpiry        = 17
+	propAuthenticationMethod = 21
+	propAuthenticationData   = 22
+	propTopicAlias           = 35
+	propUser                 = 38
+	propMaxPacketSize        = 39
+)
+
+// propertyType is how a property is encoded.
+type propertyType byte
+
+const (
+	propertyFlag             propertyType = iota // a byte that is 0 or 1
+	propertyUint16                               // two bytes
+	propertyUint32                               // four bytes
+	propertyText                                 // UTF-8
+	propertyBinary                               // two bytes of length, and as many bytes
+	propertyPair                                 // two strings
+	propertyPositive16                           // two bytes, not 0
+	propertyPositive32                           // four bytes, not 0
+	propertyPositiveVariable                     // variable byte integer, not 0
+)
+
+// clientProperties are the properties that a client may send, by their identifier: how each is encoded, and in which packets.
+var clientProperties = [40]struct {
+	kind propertyType
+	in   int
+}{
+	1:                        {propertyFlag, inPublish | inWill},   // payload format indicator
+	2:                        {propertyUint32, inPublish | inWill}, // message expiry interval
+	3:                        {propertyText, inPublish | inWill},   // content type
+	8:                        {propertyText, inPublish | inWill},   // response topic
+	9:                        {propertyBinary, inPublish | inWill}, // correlation data
+	propSubscriptionID:       {propertyPositiveVariable, inSubscribe},
+	propSessionExpiry:        {propertyUint32, inConnect | inDisconnect},
+	propAuthenticationMethod: {propertyText, inConnect},
+	propAuthenticationData:   {propertyBinary, inConnect},
+	23:                       {propertyFlag, inConnect},                        // request problem information
+	24:                       {propertyUint32, inWill},                         // will delay interval
+	25:                       {propertyFlag, inConnect},                        // request response information
+	31:                       {propertyText, inAcknowledgement | inDisconnect}, // reason string
+	33:                       {propertyPositive16, inConnect},                  // receive maximum
+	34:                       {propertyUint16, inConnect},                      // topic alias maximum
+	propTopicAlias:           {propertyUint16, inPublish},
+	propUser:                 {propertyPair, ^0},
+	propMaxPacketSize:        {propertyPositive32, inConnect},
+}
+
+// packetProperties are the properties of a packet; those that are numbers have their value.
+type packetProperties struct {
+	seen  uint64
+	value [len(clientProperties)]uint32
+}
+
+func (p *packetProperties) has(id int) bool { return p.seen&(1<<id) != 0 }
+
+// properties reads the properties of a packet. Those that do not belong there, and a second one of a kind, are faults.
+func (c *packetCursor) properties(packet int) (p packetProperties) {
+	of := packetCursor{rest: c.take(int(c.variable()))}
+	for len(of.rest) > 0 && of.fault == nil {
+		id := int(of.variable())
+		if id >= len(clientProperties) || clientProperties[id].in&packet == 0 {
+			of.fail(codeProtocolError, fmt.Sprintf("protocol error: property %d does not belong here", id))
+			break
+		}
+		if p.has(id) && id != propUser {
+			of.fail(codeProtocolError, fmt.Sprintf("protocol error: property %d is given twice", id))
+			break
+		}
+		p.seen |= 1 << id
+		p.value[id] = of.property(clientProperties[id].kind)
+	}
+	if of.fault != nil && c.fault == nil {
+		c.fail(of.fault.code, of.fault.text)
+	}
+	return p
+}
+
+func (c *packetCursor) property(kind propertyType) (value uint32) {
+	switch kind {
+	case propertyFlag:
+		if value = uint32(c.uint8()); value > 1 {
+			c.fail(codeProtocolError, "protocol error: a property that must be 0 or 1")
+		}
+	case propertyUint16, propertyPositive16:
+		value = uint32(c.uint16())
+	case propertyUint32, propertyPositive32:
+		value = c.uint32()
+	case propertyPositiveVariable:
+		value = c.variable()
+	case propertyText:
+		c.text()
+	case propertyBinary:
+		c.binary()
+	case propertyPair:
+		c.text()
+		c.text()
+	}
+	if kind >= propertyPositive16 && value == 0 {
+		c.fail(codeProtocolError, "protocol error: a property that must not be 0")
+	}
+	return value
+}

@@ -1,0 +1,4 @@
+package selfmonitor
+
+// Look measures once.
+var Look = (*Watcher).look

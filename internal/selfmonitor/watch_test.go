@@ -1,0 +1,389 @@
+package selfmonitor_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oei-ms/oei-ms/alarm"
+	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/internal/selfmonitor"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+func TestMain(m *testing.M) {
+	pgtest.Template(func(dsn string) error {
+		_, _, err := store.Migrate(context.Background(), dsn)
+		return err
+	})
+	pgtest.Main(m)
+}
+
+// world is a database, and a watcher on it whose turn it is whenever look is called.
+type world struct {
+	t   *testing.T
+	dsn string
+	db  *sql.DB // beside the store
+	*store.Store
+	w    *selfmonitor.Watcher
+	disk float64
+	lag  time.Duration
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	p := &world{t: t, dsn: pgtest.DSN(t) + " synchronous_commit=on", disk: 50}
+	var err error
+	if p.db, err = sql.Open("postgres", p.dsn); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.db.Close() })
+	p.Store = p.open()
+	p.w = selfmonitor.New(selfmonitor.DefaultConfig(), p.Store, slog.New(slog.DiscardHandler))
+	p.w.DiskFree = func() (float64, error) { return p.disk, nil }
+	p.w.Lag = func(time.Time) time.Duration { return p.lag }
+	return p
+}
+
+func (p *world) open() *store.Store {
+	p.t.Helper()
+	s, err := store.Open(p.t.Context(), p.dsn, store.DefaultConfig(), slog.New(slog.DiscardHandler))
+	p.ok(err)
+	p.t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func (p *world) ok(err error) {
+	p.t.Helper()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *world) run(q string, args ...any) {
+	p.t.Helper()
+	if _, err := p.db.ExecContext(p.t.Context(), q, args...); err != nil {
+		p.t.Fatalf("%s: %v", q, err)
+	}
+}
+
+// look looks as if a minute had gone by since the last time.
+func (p *world) look() {
+	p.t.Helper()
+	p.run(`UPDATE system_watch SET at = now() - interval '1 minute'`)
+	p.ok(selfmonitor.Look(p.w, p.t.Context()))
+}
+
+// sweep lets timers end that end within d.
+func (p *world) sweep(d time.Duration) {
+	p.t.Helper()
+	_, err := p.SweepAlarms(p.t.Context(), time.Now().Add(d))
+	p.ok(err)
+}
+
+func (p *world) gateway(key string) store.Gateway {
+	p.t.Helper()
+	g, err := p.CreateGateway(p.t.Context(), store.Gateway{Key: key, Name: "Gateway " + key, IsActive: true, Metadata: "{}"})
+	p.ok(err)
+	return g
+}
+
+func (p *world) presence(g store.Gateway, status string, skew time.Duration) {
+	p.t.Helper()
+	_, err := p.SetPresence(p.t.Context(), []store.Presence{{GatewayID: g.ID, Status: status, At: time.Now(), Skew: &skew}})
+	p.ok(err)
+}
+
+// events are those of alarms, as "kind gateway: message".
+func (p *world) events() []string {
+	p.t.Helper()
+	list, err := p.AlarmEvents(p.t.Context(), 0, 1000)
+	p.ok(err)
+	out := []string{}
+	for _, e := range list {
+		out = append(out, strings.TrimSuffix(fmt.Sprintf("%s %d: %s", e.Kind, e.GatewayID, e.Message), ": "))
+	}
+	return out
+}
+
+func (p *world) want(want ...string) {
+	p.t.Helper()
+	if got := p.events(); strings.Join(got, "\n") != strings.Join(want, "\n") {
+		p.t.Errorf("events: got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// own is the id of the server's own gateway.
+func (p *world) own() (id int64) {
+	p.t.Helper()
+	p.ok(p.db.QueryRow(`SELECT id FROM gateways WHERE is_system`).Scan(&id))
+	return id
+}
+
+// alarms are those of the server's own, by label.
+func (p *world) alarms(label string) []store.Alarm {
+	p.t.Helper()
+	list, err := p.Alarms(p.t.Context(), store.AlarmFilter{Labels: map[string]string{"system": label}}, store.WorstFirst, nil, 100)
+	p.ok(err)
+	return list
+}
+
+func TestAHealthySystemIsCalm(t *testing.T) {
+	p := newWorld(t)
+	p.gateway("never-seen")
+	g := p.gateway("press-1")
+	p.presence(g, "online", time.Second)
+	for range 3 {
+		p.look()
+		p.sweep(time.Hour)
+	}
+	p.want()
+	if g.ID != 2 {
+		t.Errorf("the second gateway of the plant has id %d", g.ID)
+	}
+	for label, n := range map[string]int{"disk_free": 1, "ingest_lag": 1, "faulted_alarms": 1, "gateway_offline": 1, "clock_skew": 1, "refusals": 0} {
+		if got := p.alarms(label); len(got) != n {
+			t.Errorf("alarms %s: got %d, want %d", label, len(got), n)
+		}
+	}
+}
+
+func TestTheServersOwnGatewayStaysAsItIs(t *testing.T) {
+	p := newWorld(t)
+	p.look()
+	for name, change := range map[string]store.GatewayChange{"another key": {Key: new("foo")}, "not in use": {IsActive: new(false)}} {
+		if _, err := p.UpdateGateway(t.Context(), p.own(), 0, change); !errors.Is(err, store.ErrInUse) {
+			t.Errorf("%s: got %v, want %v", name, err, store.ErrInUse)
+		}
+	}
+	sensor := p.alarms("disk_free")[0].SensorID
+	for name, change := range map[string]store.SensorChange{"another key": {Key: new("foo")}, "not in use": {IsActive: new(false)}} {
+		if _, err := p.UpdateSensor(t.Context(), sensor, 0, change); !errors.Is(err, store.ErrInUse) {
+			t.Errorf("its sensor, %s: got %v, want %v", name, err, store.ErrInUse)
+		}
+	}
+	if g, err := p.UpdateGateway(t.Context(), p.own(), 0, store.GatewayChange{Location: new("Hall 3")}); err != nil || g.Location != "Hall 3" {
+		t.Errorf("its location: got %q, %v", g.Location, err)
+	}
+}
+
+func TestAGatewayThatIsMissingIsNamedOnce(t *testing.T) {
+	p := newWorld(t)
+	g := p.gateway("press-1")
+	p.presence(g, "online", 0)
+	p.look()
+	p.presence(g, "offline", 0) // it comes and goes
+	p.look()
+	p.presence(g, "online", 0)
+	p.look()
+	p.sweep(time.Hour)
+	p.want()
+
+	p.presence(g, "offline", 0)
+	p.look()
+	p.sweep(time.Minute)
+	p.want()
+	p.sweep(3 * time.Minute)
+	raised := fmt.Sprintf("raised %d: Gateway press-1 is offline", g.ID)
+	p.want(raised)
+
+	p.ok(p.ResetPresence(t.Context(), true)) // a restart: nothing is known of it, and it does not come back
+	p.Store = p.open()
+	p.w = selfmonitor.New(selfmonitor.DefaultConfig(), p.Store, slog.New(slog.DiscardHandler))
+	p.look()
+	p.sweep(time.Hour)
+	p.want(raised)
+
+	p.presence(g, "online", 0)
+	p.look()
+	p.sweep(time.Hour)
+	p.want(raised, fmt.Sprintf("cleared %d", g.ID))
+}
+
+func TestAGatewayThatDoesNotComeBackAfterARestartIsMissing(t *testing.T) {
+	p := newWorld(t)
+	g, off := p.gateway("press-1"), p.gateway("press-2")
+	p.presence(g, "online", 0)
+	p.presence(off, "online", 0)
+	p.look()
+	_, err := p.UpdateGateway(t.Context(), off.ID, 0, store.GatewayChange{IsActive: new(bool)}) // it may be missing
+	p.ok(err)
+	p.ok(p.ResetPresence(t.Context(), true))
+	p.look()
+	p.sweep(3 * time.Minute)
+	rests := fmt.Sprintf("suppressed %d", off.ID) // its offline and clock alarms
+	p.want(rests, rests, fmt.Sprintf("raised %d: Gateway press-1 is offline", g.ID))
+}
+
+func TestClockRefusalsDiskAndLagRaise(t *testing.T) {
+	p := newWorld(t)
+	g := p.gateway("press-1")
+	p.presence(g, "online", -90*time.Second)
+	p.look()
+	p.ok(p.CountRefused(t.Context(), map[int64]int64{g.ID: 100, 0: 61}))
+	p.disk, p.lag = 9.94, 45*time.Second
+	p.look()
+	p.sweep(2 * time.Minute)
+	p.disk = 2
+	p.look()
+	own := p.own()
+	p.want(
+		fmt.Sprintf("raised %d: The clock of Gateway press-1 is -90 s ahead", g.ID),
+		fmt.Sprintf("raised %d: The oldest message has waited 45 s to be stored", own),
+		fmt.Sprintf("raised %d: 9.9 %% of the disk is free", own),
+		fmt.Sprintf("raised %d: More than 60 messages or samples of Gateway press-1 a minute are refused", g.ID),
+		fmt.Sprintf("raised %d: More than 60 messages or samples of gateways that are not registered are refused a minute", own),
+		fmt.Sprintf("escalated %d: 2 %% of the disk is free", own))
+	p.presence(g, "online", 0)
+	p.disk, p.lag = 50, 0
+	p.look()
+	p.sweep(2 * time.Minute)
+	if got := p.events()[6:]; strings.Count(strings.Join(got, "\n"), "cleared") != 5 {
+		t.Errorf("when all is well again: got %q, want 5 cleared", got)
+	}
+}
+
+func TestAnAlarmThatCannotBeEvaluatedIsOne(t *testing.T) {
+	p := newWorld(t)
+	g := p.gateway("press-1")
+	v, err := p.CreateSensor(t.Context(), store.Sensor{GatewayID: g.ID, Key: "t1", Name: "t1", Type: "temperature", IsActive: true, Tags: "{}"})
+	p.ok(err)
+	r := alarm.Rule{SensorID: v.ID, Name: "inverse", Kind: alarm.Expressed, Severity: alarm.Minor, Expression: &alarm.Expression{
+		Text: "1 / x > 2", Inputs: map[string]int64{"x": v.ID},
+	}}
+	_, _, err = p.CreateAlarm(t.Context(), &r, time.Now())
+	p.ok(err)
+	p.look()
+	at := time.Now().UTC().Truncate(time.Microsecond)
+	write := func(value float64) {
+		t.Helper()
+		at = at.Add(time.Second)
+		out, _, err := p.Write(t.Context(), []store.Reading{{SensorID: v.ID, Timestamp: at, Received: at, Value: value}}, func([]store.Outcome) store.Also { return store.Also{} })
+		p.ok(err)
+		if out[0] != store.Stored {
+			t.Errorf("the reading: got %v, want stored", out[0])
+		}
+	}
+	write(0)
+	p.look()
+	write(5)
+	p.look()
+	p.want(fmt.Sprintf("faulted %d", g.ID), fmt.Sprintf("raised %d: Alarms that cannot be evaluated: 1", p.own()),
+		fmt.Sprintf("recovered %d", g.ID), fmt.Sprintf("cleared %d", p.own()))
+}
+
+func TestOfSeveralInstancesOneLooks(t *testing.T) {
+	p := newWorld(t)
+	g := p.gateway("press-1")
+	p.presence(g, "online", 0)
+	p.look()
+	p.presence(g, "offline", 0)
+	var watchers []*selfmonitor.Watcher
+	for range 4 {
+		w := selfmonitor.New(selfmonitor.DefaultConfig(), p.open(), slog.New(slog.DiscardHandler))
+		w.Lag = func(time.Time) time.Duration { return 40 * time.Second } // of others too
+		p.ok(selfmonitor.Look(w, t.Context()))                            // it says how far behind it is
+		watchers = append(watchers, w)
+	}
+	var stored int
+	p.ok(p.db.QueryRow(`SELECT count(*) FROM sensor_data WHERE value = 1`).Scan(&stored))
+	if stored != 0 {
+		t.Errorf("%d readings of those whose turn it was not", stored)
+	}
+	var wg sync.WaitGroup
+	for _, w := range watchers {
+		wg.Go(func() {
+			for range 5 {
+				p.run(`UPDATE system_watch SET at = at - interval '1 minute'`)
+				if err := selfmonitor.Look(w, t.Context()); err != nil {
+					t.Error(err)
+				}
+				if _, err := p.SweepAlarms(t.Context(), time.Now().Add(3*time.Minute)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	raised := 0
+	for _, e := range p.events() {
+		if strings.HasPrefix(e, "raised") {
+			raised++
+		}
+	}
+	if raised != 2 {
+		t.Errorf("got %q, want two raised: the gateway and the lag", p.events())
+	}
+	var n int
+	p.ok(p.db.QueryRow(`SELECT count(*) FROM sensors`).Scan(&n))
+	if n != 5 { // two of the gateway; disk, lag and faulted
+		t.Errorf("sensors: got %d, want 5", n)
+	}
+}
+
+func TestADeletedGatewayTakesWhatIsWatchedOfItAlong(t *testing.T) {
+	p := newWorld(t)
+	g := p.gateway("press-1")
+	p.presence(g, "offline", 0)
+	p.look()
+	p.sweep(3 * time.Minute)
+	d, err := p.DeleteGateway(t.Context(), g.ID, 0, false, false)
+	p.ok(err)
+	if d.Sensors != 0 || d.Alarms != 2 {
+		t.Errorf("it took along %+v, want none of the plant's sensors and two alarms", d)
+	}
+	p.look()
+	p.want(fmt.Sprintf("raised %d: Gateway press-1 is offline", g.ID), fmt.Sprintf("deleted %d", g.ID), fmt.Sprintf("deleted %[1]d", g.ID))
+	if n := len(p.alarms("gateway_offline")); n != 0 {
+		t.Errorf("alarms of it: got %d", n)
+	}
+}
+
+func TestADeletedAlarmIsNotMadeAgain(t *testing.T) {
+	p := newWorld(t)
+	p.look()
+	a := p.alarms("disk_free")[0]
+	_, _, err := p.DeleteAlarm(t.Context(), a.ID, 0, "engineer", false, time.Now())
+	p.ok(err)
+	p.disk = 1
+	p.look()
+	if got := p.alarms("disk_free"); len(got) != 0 {
+		t.Errorf("got %+v, want none", got)
+	}
+}
+
+func TestTheServersOwnIsNobodyElses(t *testing.T) {
+	p := newWorld(t)
+	plants := p.gateway("oei-ms") // the plant had one of this name before
+	p.look()
+	own := p.own()
+	if own == plants.ID {
+		t.Fatal("a gateway of the plant is taken for the server's own")
+	}
+	list, err := p.Sensors(t.Context(), store.SensorFilter{GatewayID: &own}, 0, 10)
+	p.ok(err)
+	refused := map[string]error{}
+	_, refused["delete the gateway"] = p.DeleteGateway(t.Context(), own, 0, true, false)
+	_, refused["delete a sensor"] = p.DeleteSensor(t.Context(), list[0].ID, 0, false)
+	_, refused["change a sensor's key"] = p.UpdateSensor(t.Context(), list[0].ID, 0, store.SensorChange{Key: new(string)})
+	_, refused["add a sensor"] = p.CreateSensor(t.Context(), store.Sensor{GatewayID: own, Key: "x", Name: "x", Type: "x", Tags: "{}"})
+	_, _, _, refused["make a credential"] = p.AddCredential(t.Context(), own, "secret")
+	for what, err := range refused {
+		var e *store.InUseError
+		if !errors.As(err, &e) || !strings.Contains(e.Detail, "the server's own") {
+			t.Errorf("%s: got %v, want that it is the server's own", what, err)
+		}
+	}
+	if _, err := p.Certified(t.Context(), "oei-ms-2"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a certificate in its name: got %v, want %v", err, store.ErrNotFound)
+	}
+	if _, err := p.UpdateSensor(t.Context(), list[0].ID, 0, store.SensorChange{Name: &plants.Name}); err != nil {
+		t.Errorf("its name may be changed: %v", err)
+	}
+}

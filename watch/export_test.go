@@ -1,4 +1,0 @@
-package watch
-
-// Look measures once.
-var Look = (*Watcher).look
