@@ -38,7 +38,7 @@ type Config struct {
 	Server   server.Config       `mapstructure:"server"`
 	MQTT     ingest.SourceConfig `mapstructure:"mqtt"` // Port is also where the broker in the process listens
 	Ingest   ingest.Config       `mapstructure:"ingest"`
-	Broker   broker.Config `mapstructure:"broker"`
+	Broker   broker.Config       `mapstructure:"broker"`
 	Cluster  postgres.Config     `mapstructure:"cluster"`
 	Push     push.Config         `mapstructure:"push"`
 	Notify   notify.Config       `mapstructure:"notify"`
