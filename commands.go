@@ -33,9 +33,11 @@ func migrate(ctx context.Context, dsn string, log *slog.Logger) error {
 	return err
 }
 
-// withDatabase runs f with the address of the database: the one of the settings, else of the private cluster, which is started
-// for as long unless a running server has it.
-func (p *program) withDatabase(ctx context.Context, f func(cfg *configs.Config, dsn string, log *slog.Logger) error) (err error) {
+// withDatabase runs f with the address of the database: the one of the settings, else of the
+// private cluster, which is started for as long unless a running server has it.
+func (p *program) withDatabase(
+	ctx context.Context, f func(cfg *configs.Config, dsn string, log *slog.Logger) error,
+) (err error) {
 	cfg, log, err := p.load()
 	if err != nil {
 		return err
@@ -59,14 +61,15 @@ func (p *program) migrateCommand() *cobra.Command {
 		Short: "Bring the database's schema to this program's version",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return p.withDatabase(cmd.Context(), func(_ *configs.Config, dsn string, _ *slog.Logger) error {
-				from, to, err := store.Migrate(cmd.Context(), dsn)
-				if err != nil {
+			return p.withDatabase(cmd.Context(),
+				func(_ *configs.Config, dsn string, _ *slog.Logger) error {
+					from, to, err := store.Migrate(cmd.Context(), dsn)
+					if err != nil {
+						return err
+					}
+					_, err = fmt.Fprintf(p.out, "schema version %d (was %d)\n", to, from)
 					return err
-				}
-				_, err = fmt.Fprintf(p.out, "schema version %d (was %d)\n", to, from)
-				return err
-			})
+				})
 		},
 	}
 	cmd.AddCommand(
@@ -88,15 +91,18 @@ func (p *program) migrateCommand() *cobra.Command {
 	return cmd
 }
 
-func (p *program) withVersion(f func(ctx context.Context, dsn string, version int) error) func(*cobra.Command, []string) error {
+func (p *program) withVersion(
+	f func(ctx context.Context, dsn string, version int) error,
+) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		v, err := strconv.Atoi(args[0])
 		if err != nil || v < 0 || v > int(store.Newest()) {
 			return fmt.Errorf("version %q: use 0 to %d", args[0], store.Newest())
 		}
-		return p.withDatabase(cmd.Context(), func(_ *configs.Config, dsn string, _ *slog.Logger) error {
-			return f(cmd.Context(), dsn, v)
-		})
+		return p.withDatabase(cmd.Context(),
+			func(_ *configs.Config, dsn string, _ *slog.Logger) error {
+				return f(cmd.Context(), dsn, v)
+			})
 	}
 }
 
@@ -135,7 +141,8 @@ func (p *program) userCommand() *cobra.Command {
 			return err
 		}),
 	}
-	create.Flags().StringVar(&role, "role", string(store.Viewer), "viewer, operator, engineer or admin")
+	create.Flags().StringVar(&role, "role", string(store.Viewer),
+		"viewer, operator, engineer or admin")
 	create.Flags().StringVar(&email, "email", "", "default USERNAME@localhost")
 	passwd := &cobra.Command{
 		Use:   "passwd USERNAME",
@@ -166,29 +173,36 @@ func (p *program) userCommand() *cobra.Command {
 
 // checkNames holds a user's names against the contract's UserCreate.
 func checkNames(u store.User) error {
-	if n := utf8.RuneCountInString(u.Username); n < 1 || n > 50 || strings.TrimSpace(u.Username) != u.Username ||
+	if n := utf8.RuneCountInString(u.Username); n < 1 || n > 50 ||
+		strings.TrimSpace(u.Username) != u.Username ||
 		strings.ContainsFunc(u.Username, unicode.IsControl) {
-		return fmt.Errorf("username %q: use 1 to 50 characters, without spaces around them", u.Username)
+		return fmt.Errorf("username %q: use 1 to 50 characters, without spaces around them",
+			u.Username)
 	}
 	name, domain, _ := strings.Cut(u.Email, "@")
-	if utf8.RuneCountInString(u.Email) > 100 || name == "" || domain == "" || strings.ContainsAny(domain, "@ ") || strings.Contains(name, " ") {
-		return fmt.Errorf("email %q: use one like name@example.com, with at most 100 characters", u.Email)
+	if utf8.RuneCountInString(u.Email) > 100 || name == "" || domain == "" ||
+		strings.ContainsAny(domain, "@ ") || strings.Contains(name, " ") {
+		return fmt.Errorf("email %q: use one like name@example.com, with at most 100 characters",
+			u.Email)
 	}
 	return nil
 }
 
-func (p *program) withStore(f func(*cobra.Command, []string, *store.Store) error) func(*cobra.Command, []string) error {
+func (p *program) withStore(
+	f func(*cobra.Command, []string, *store.Store) error,
+) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		return p.withDatabase(cmd.Context(), func(cfg *configs.Config, dsn string, log *slog.Logger) error {
-			if err := migrate(cmd.Context(), dsn, log); err != nil {
-				return err
-			}
-			st, err := store.Open(cmd.Context(), dsn, cfg.Store, log)
-			if err != nil {
-				return err
-			}
-			return errors.Join(f(cmd, args, st), st.Close())
-		})
+		return p.withDatabase(cmd.Context(),
+			func(cfg *configs.Config, dsn string, log *slog.Logger) error {
+				if err := migrate(cmd.Context(), dsn, log); err != nil {
+					return err
+				}
+				st, err := store.Open(cmd.Context(), dsn, cfg.Store, log)
+				if err != nil {
+					return err
+				}
+				return errors.Join(f(cmd, args, st), st.Close())
+			})
 	}
 }
 
@@ -243,7 +257,8 @@ func (p *program) simulateCommand() *cobra.Command {
 	return cmd
 }
 
-// demo runs the server and a plant together. Unless the settings ask for more, it logs only what goes wrong.
+// demo runs the server and a plant together. Unless the settings ask for more, it logs only what
+// goes wrong.
 func (p *program) demo(ctx context.Context, cfg *configs.Config) error {
 	if cfg.Log.Level == "info" && !cfg.Debug {
 		cfg.Log.Level = "warn"
@@ -283,7 +298,11 @@ func demoUser(ctx context.Context, st *store.Store) (string, error) {
 	u, err := st.UserByName(ctx, demoName)
 	if errors.Is(err, store.ErrNotFound) {
 		_, err = st.CreateUser(ctx, store.User{
-			Username: demoName, Email: demoName + "@localhost", PasswordHash: hash, Role: store.Engineer, IsActive: true,
+			Username:     demoName,
+			Email:        demoName + "@localhost",
+			PasswordHash: hash,
+			Role:         store.Engineer,
+			IsActive:     true,
 		})
 		return password, err
 	}

@@ -26,7 +26,8 @@ func TestNamesOfAUser(t *testing.T) {
 	}
 	for name, test := range tests {
 		err := checkNames(store.User{Username: test.username, Email: test.email})
-		if (err != nil) != (test.fault != "") || err != nil && !strings.HasPrefix(err.Error(), test.fault) {
+		if (err != nil) != (test.fault != "") || err != nil &&
+			!strings.HasPrefix(err.Error(), test.fault) {
 			t.Errorf("%s: got %v, want a fault of %q", name, err, test.fault)
 		}
 	}

@@ -19,13 +19,31 @@ const (
 	compactRest = 4
 )
 
-// keepCompact merges small partitions that are over, and gives back the room that closed ones need not take, until ctx ends.
-func keepCompact(ctx context.Context, st *store.Store, log *slog.Logger, reg prometheus.Registerer) error {
-	merged := prometheus.NewCounter(prometheus.CounterOpts{Name: "oei_merge_partitions_total", Help: "Partitions of readings that were merged into others."})
-	partitions := prometheus.NewCounter(prometheus.CounterOpts{Name: "oei_compaction_partitions_total", Help: "Closed partitions of readings whose keys were built anew."})
-	bytes := prometheus.NewCounter(prometheus.CounterOpts{Name: "oei_compaction_freed_bytes_total", Help: "Bytes that their keys take less since."})
-	seconds := prometheus.NewCounter(prometheus.CounterOpts{Name: "oei_compaction_seconds_total", Help: "Seconds that merging and building keys took, waiting for others included."})
-	inUse := prometheus.NewCounter(prometheus.CounterOpts{Name: "oei_compaction_in_use_total", Help: "Partitions that were put off because others used them."})
+// keepCompact merges small partitions that are over, and gives back the room that closed ones need
+// not take, until ctx ends.
+func keepCompact(
+	ctx context.Context, st *store.Store, log *slog.Logger, reg prometheus.Registerer,
+) error {
+	merged := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "oei_merge_partitions_total",
+		Help: "Partitions of readings that were merged into others.",
+	})
+	partitions := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "oei_compaction_partitions_total",
+		Help: "Closed partitions of readings whose keys were built anew.",
+	})
+	bytes := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "oei_compaction_freed_bytes_total",
+		Help: "Bytes that their keys take less since.",
+	})
+	seconds := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "oei_compaction_seconds_total",
+		Help: "Seconds that merging and building keys took, waiting for others included.",
+	})
+	inUse := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "oei_compaction_in_use_total",
+		Help: "Partitions that were put off because others used them.",
+	})
 	reg.MustRegister(merged, partitions, bytes, seconds, inUse)
 	timer := time.NewTimer(compactFirst)
 	defer timer.Stop()
@@ -55,7 +73,8 @@ func keepCompact(ctx context.Context, st *store.Store, log *slog.Logger, reg pro
 					return
 				}
 				merged.Add(float64(m.Count))
-				log.InfoContext(ctx, "partitions merged", "partition", m.Partition, "merged", m.Count, "bytes", m.Bytes, "took", took.Round(time.Millisecond))
+				log.InfoContext(ctx, "partitions merged", "partition", m.Partition, "merged",
+					m.Count, "bytes", m.Bytes, "took", took.Round(time.Millisecond))
 			})
 		})
 		if err != nil && ctx.Err() == nil {
@@ -70,7 +89,8 @@ func keepCompact(ctx context.Context, st *store.Store, log *slog.Logger, reg pro
 				}
 				partitions.Inc()
 				bytes.Add(float64(max(c.Before-c.After, 0)))
-				log.InfoContext(ctx, "partition compacted", "partition", c.Partition, "freed_bytes", c.Before-c.After, "took", took.Round(time.Millisecond))
+				log.InfoContext(ctx, "partition compacted", "partition", c.Partition, "freed_bytes",
+					c.Before-c.After, "took", took.Round(time.Millisecond))
 			})
 		})
 		if err != nil && ctx.Err() == nil {

@@ -13,18 +13,29 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// inOrder is one message of a gateway at a time, so that no reading comes after a newer one of its sensor.
+// inOrder is one message of a gateway at a time, so that no reading comes after a newer one of its
+// sensor.
 var inOrder = load{senders: 1, samples: 1, qos: 1}
 
-// watch makes an alarm on the sensor of each device that comes and goes as the ledger's numbers rise, and returns their ids.
+// watch makes an alarm on the sensor of each device that comes and goes as the ledger's numbers
+// rise, and returns their ids.
 func (p *process) watch(devices []device) []int64 {
 	p.t.Helper()
 	api := p.login()
 	var ids []int64
 	for _, d := range devices {
-		rule := client.AlarmRule{Name: "Comes and goes", Kind: client.AlarmRuleKindExpression, Severity: "major", MinSamples: new(2)}
-		rule.Expression = &client.AlarmRule_Expression{Text: "x - 200 * floor(x / 200) < 100", Inputs: map[string]client.ID{"x": d.sensorID}}
-		a, err := api.CreateAlarmWithResponse(p.t.Context(), client.AlarmCreate{SensorID: d.sensorID, Rule: rule})
+		rule := client.AlarmRule{
+			Name:       "Comes and goes",
+			Kind:       client.AlarmRuleKindExpression,
+			Severity:   "major",
+			MinSamples: new(2),
+		}
+		rule.Expression = &client.AlarmRule_Expression{
+			Text:   "x - 200 * floor(x / 200) < 100",
+			Inputs: map[string]client.ID{"x": d.sensorID},
+		}
+		a, err := api.CreateAlarmWithResponse(p.t.Context(),
+			client.AlarmCreate{SensorID: d.sensorID, Rule: rule})
 		if err != nil || a.JSON201 == nil {
 			p.t.Fatalf("create alarm: %v %s", err, a.Body)
 		}
@@ -33,8 +44,8 @@ func (p *process) watch(devices []device) []int64 {
 	return ids
 }
 
-// checkAlarms compares the alarm log of the database at dsn with what the rules of alarms make of the readings that are stored:
-// the same events, each once, with offsets from 1 without gaps.
+// checkAlarms compares the alarm log of the database at dsn with what the rules of alarms make of
+// the readings that are stored: the same events, each once, with offsets from 1 without gaps.
 func (l *ledger) checkAlarms(t *testing.T, dsn string, alarms []int64) {
 	t.Helper()
 	ctx := t.Context()
@@ -44,7 +55,8 @@ func (l *ledger) checkAlarms(t *testing.T, dsn string, alarms []int64) {
 	}
 	defer st.Close()
 	line := func(kind string, occurrence int64, before, after string, at time.Time, value *float64) string {
-		return fmt.Sprintf("%d %s %s>%s %s %v", occurrence, kind, before, after, at.UTC().Format(time.RFC3339Nano), *value)
+		return fmt.Sprintf("%d %s %s>%s %s %v", occurrence, kind, before, after,
+			at.UTC().Format(time.RFC3339Nano), *value)
 	}
 	got, last := map[int64][]string{}, int64(0)
 	for {
@@ -62,7 +74,8 @@ func (l *ledger) checkAlarms(t *testing.T, dsn string, alarms []int64) {
 			if !slices.Contains(alarms, e.AlarmID) {
 				continue // the system's own
 			}
-			got[e.AlarmID] = append(got[e.AlarmID], line(e.Kind, e.Occurrence, e.Before, e.After, e.At, e.Value))
+			got[e.AlarmID] = append(got[e.AlarmID],
+				line(e.Kind, e.Occurrence, e.Before, e.After, e.At, e.Value))
 		}
 	}
 	if _, end, err := st.AlarmLog(ctx); err != nil || end != last {
@@ -82,10 +95,13 @@ func (l *ledger) checkAlarms(t *testing.T, dsn string, alarms []int64) {
 			t.Fatal(err)
 		}
 		var want []string
-		state, _, err := st.Simulate(ctx, &r, l.base, l.base.Add(24*time.Hour), func(e alarm.Event) bool {
-			want = append(want, line(string(e.Kind), e.Occurrence, e.Before.Name(), e.After.Name(), e.At, e.Value))
-			return true
-		})
+		state, _, err := st.Simulate(ctx, &r, l.base, l.base.Add(24*time.Hour),
+			func(e alarm.Event) bool {
+				want = append(want,
+					line(string(e.Kind), e.Occurrence, e.Before.Name(), e.After.Name(), e.At,
+						e.Value))
+				return true
+			})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -36,7 +36,8 @@ func TestFaultKillNineBehindAnotherBrokerLosesNothingThatItAcknowledged(t *testi
 	l.check(t, p.dsn())
 }
 
-// A broker that is killed may lose what it has acknowledged and not yet saved: that is its promise, not ours.
+// A broker that is killed may lose what it has acknowledged and not yet saved: that is its promise,
+// not ours.
 func TestFaultKillNineOfAnotherBroker(t *testing.T) {
 	t.Parallel()
 	m := mosquitto.Start(t)
@@ -50,7 +51,8 @@ func TestFaultKillNineOfAnotherBroker(t *testing.T) {
 		m.Run()
 		l.flows(p, 100, 20*time.Second)
 		before := stored() // none of those that are on their way now came before the kill
-		p.eventually(15*time.Second, "readings are stored again", func() bool { return stored() > before+1000 })
+		p.eventually(15*time.Second, "readings are stored again",
+			func() bool { return stored() > before+1000 })
 	}
 	l.stored(t, p.dsn()) // each as it was sent, and once
 }
@@ -78,7 +80,8 @@ func TestFaultRedeliveryStorm(t *testing.T) {
 			for range 5 { // times two instances
 				brokers.Go(func() {
 					for n := first; n < first+each; n++ {
-						res, err := c.Publish(t.Context(), &paho.Publish{Topic: d.topic(), QoS: 1, Payload: l.payload(n, n)})
+						res, err := c.Publish(t.Context(),
+							&paho.Publish{Topic: d.topic(), QoS: 1, Payload: l.payload(n, n)})
 						if err != nil || res.ReasonCode != 0 || res.Properties.ReasonString != "" {
 							t.Errorf("reading %d: got %+v, %v", n, res, err)
 							return
@@ -97,13 +100,19 @@ func TestFaultRedeliveryStorm(t *testing.T) {
 	}
 	l.checkAlarms(t, db.DSN(), alarms)
 	checkSteps(t, db.DSN())
-	for outcome, want := range map[string]float64{"stored": float64(total), "duplicate": float64(9 * total), "conflict": 0, "rejected": 0} {
+	for outcome, want := range map[string]float64{
+		"stored": float64(total), "duplicate": float64(9 * total), "conflict": 0, "rejected": 0,
+	} {
 		label := fmt.Sprintf("outcome=%q", outcome)
-		if got := one.metric("oei_ingest_readings_total", label) + other.metric("oei_ingest_readings_total", label); got != want {
+		if got := one.metric("oei_ingest_readings_total", label) +
+			other.metric("oei_ingest_readings_total", label); got != want {
 			t.Errorf("%s: got %v readings at both instances, want %v", outcome, got, want)
 		}
 	}
-	if got := query[int](t, db.DSN(), `SELECT count(*) FROM latest JOIN sensors ON id = sensor_id WHERE key = 't1'`); got != len(l.devices) {
+	if got := query[int](t, db.DSN(),
+		`SELECT count(*) FROM latest JOIN sensors ON id = sensor_id WHERE key = 't1'`); got != len(
+		l.devices,
+	) {
 		t.Errorf("latest: got %d rows, want %d", got, len(l.devices))
 	}
 	one.stop()

@@ -19,13 +19,15 @@ import (
 	"github.com/oei-ms/oei-ms/gen/client"
 )
 
-// many is how many clients take part: few beside the other tests, and all when faults are tried for longer.
+// many is how many clients take part: few beside the other tests, and all when faults are tried for
+// longer.
 func many(t *testing.T, few, all int) int {
 	t.Helper()
 	return min(max(few, all*rounds(t, 0)/200), all)
 }
 
-// dawdle says first, then a byte a second of rest, and returns how long the other side puts up with it.
+// dawdle says first, then a byte a second of rest, and returns how long the other side puts up with
+// it.
 func dawdle(addr, first, rest string) (time.Duration, error) {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -76,16 +78,30 @@ func TestFaultDawdlers(t *testing.T) {
 	l.flows(p, 10, 20*time.Second)
 	slow := strings.Repeat("a", 100)
 	ways := map[string]func() (time.Duration, error){
-		"an HTTP client that says nothing": func() (time.Duration, error) { return dawdle(p.api, "", "") },
-		"an HTTP head at a byte a second":  func() (time.Duration, error) { return dawdle(p.api, "GET /health HTTP/1.1\r\nHost: x\r\nX-A: ", slow) },
+		"an HTTP client that says nothing": func() (time.Duration, error) {
+			return dawdle(p.api, "",
+				"")
+		},
+		"an HTTP head at a byte a second": func() (time.Duration, error) {
+			return dawdle(p.api,
+				"GET /health HTTP/1.1\r\nHost: x\r\nX-A: ", slow)
+		},
 		"an HTTP body at a byte a second": func() (time.Duration, error) {
-			return dawdle(p.api, "POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 90\r\n\r\n{", slow)
+			return dawdle(p.api,
+				"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 90\r\n\r\n{", slow)
 		},
 		"a handshake of a WebSocket at a byte a second": func() (time.Duration, error) {
-			return dawdle(p.api, "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ", slow)
+			return dawdle(p.api,
+				"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ", slow)
 		},
-		"an MQTT client that says nothing": func() (time.Duration, error) { return dawdle(p.mqtt, "", "") },
-		"a CONNECT at a byte a second":     func() (time.Duration, error) { return dawdle(p.mqtt, "\x10\x7f\x00\x04MQTT", slow) },
+		"an MQTT client that says nothing": func() (time.Duration, error) {
+			return dawdle(p.mqtt,
+				"", "")
+		},
+		"a CONNECT at a byte a second": func() (time.Duration, error) {
+			return dawdle(p.mqtt,
+				"\x10\x7f\x00\x04MQTT", slow)
+		},
 		"a WebSocket that does not log in": func() (time.Duration, error) {
 			ws, _, err := websocket.DefaultDialer.Dial("ws://"+p.api+"/ws", nil)
 			if err != nil {
@@ -113,7 +129,8 @@ func TestFaultDawdlers(t *testing.T) {
 		for range many(t, 5, 100) {
 			dawdlers.Go(func() {
 				if took, err := way(); err != nil || took > 16*time.Second {
-					t.Errorf("%s: closed after %v, %v; want 15 s", name, took.Round(time.Millisecond), err)
+					t.Errorf("%s: closed after %v, %v; want 15 s", name,
+						took.Round(time.Millisecond), err)
 				}
 			})
 		}
@@ -156,7 +173,9 @@ func TestFaultClientsThatNeverRead(t *testing.T) {
 		if i%5 == 0 {
 			dialer = &narrow
 		}
-		ws, _, err := dialer.DialContext(t.Context(), fmt.Sprintf("ws://%s/ws/sensors/%d", p.api, d.sensorID), http.Header{"Authorization": {"Bearer " + token}})
+		ws, _, err := dialer.DialContext(t.Context(),
+			fmt.Sprintf("ws://%s/ws/sensors/%d", p.api, d.sensorID),
+			http.Header{"Authorization": {"Bearer " + token}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -194,14 +213,17 @@ func TestFaultClientsThatNeverRead(t *testing.T) {
 			payload = fmt.Appendf(payload, `{"value":%d,"timestamp":%d},`, n, begin+int64(n))
 		}
 		payload[len(payload)-1] = ']'
-		if res, err := gateway.Publish(t.Context(), &paho.Publish{Topic: d.topic(), QoS: 1, Payload: payload}); err != nil || res.ReasonCode != 0 {
+		if res, err := gateway.Publish(t.Context(),
+			&paho.Publish{Topic: d.topic(), QoS: 1, Payload: payload}); err != nil || res.ReasonCode != 0 {
 			t.Fatalf("publish: %+v %v", res, err)
 		}
-		p.eventually(30*time.Second, "those who read have most of it", func() bool { return got.Load() >= hearing*int64(m-4)*samples })
+		p.eventually(30*time.Second, "those who read have most of it",
+			func() bool { return got.Load() >= hearing*int64(m-4)*samples })
 	}
 	readers.Wait()
 	var late sync.WaitGroup
-	for _, ws := range deaf { // they read after all: what was left out is told, or the connection has ended
+	// they read after all: what was left out is told, or the connection has ended
+	for _, ws := range deaf {
 		late.Go(func() {
 			_ = ws.SetReadDeadline(time.Now().Add(30 * time.Second))
 			for {
@@ -221,18 +243,26 @@ func TestFaultClientsThatNeverRead(t *testing.T) {
 	late.Wait()
 }
 
-// TestLiveConnectionsOfAttackers tries what a page of another site, a stolen token or a broken client would.
+// TestLiveConnectionsOfAttackers tries what a page of another site, a stolen token or a broken
+// client would.
 func TestLiveConnectionsOfAttackers(t *testing.T) {
 	t.Parallel()
 	const within = 5 * time.Second
 	p := serve(t, dataDir(t), "ACCESS_TOKEN_EXPIRE_MINUTES=0.05")
 	api := p.login()
 	d := p.register(api, "press")
-	viewer, err := api.CreateUserWithResponse(t.Context(), client.UserCreate{Username: "vera", Email: "vera@example.com", Password: adminPassword, Role: client.RoleViewer})
+	viewer, err := api.CreateUserWithResponse(t.Context(),
+		client.UserCreate{
+			Username: "vera",
+			Email:    "vera@example.com",
+			Password: adminPassword,
+			Role:     client.RoleViewer,
+		})
 	if err != nil || viewer.JSON201 == nil {
 		t.Fatalf("create user: %v %s", err, viewer.Body)
 	}
-	if _, res, err := websocket.DefaultDialer.Dial("ws://"+p.api+"/ws", http.Header{"Origin": {"https://evil.example"}}); err == nil || res.StatusCode != http.StatusForbidden {
+	if _, res, err := websocket.DefaultDialer.Dial("ws://"+p.api+"/ws",
+		http.Header{"Origin": {"https://evil.example"}}); err == nil || res.StatusCode != http.StatusForbidden {
 		t.Errorf("a page of another site: got %v, want 403", res)
 	}
 	open := func(username string) *websocket.Conn {
@@ -241,7 +271,8 @@ func TestLiveConnectionsOfAttackers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		login, err := c.LoginWithResponse(t.Context(), client.LoginRequest{Username: username, Password: adminPassword})
+		login, err := c.LoginWithResponse(t.Context(),
+			client.LoginRequest{Username: username, Password: adminPassword})
 		if err != nil || login.JSON200 == nil {
 			t.Fatalf("login: %v %s", err, body(login))
 		}
@@ -250,7 +281,9 @@ func TestLiveConnectionsOfAttackers(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { ws.Close() })
-		if err := ws.WriteJSON(map[string]any{"type": "subscribe", "topics": []string{fmt.Sprintf("sensors/%d", d.sensorID)}}); err != nil {
+		if err := ws.WriteJSON(map[string]any{
+			"type": "subscribe", "topics": []string{fmt.Sprintf("sensors/%d", d.sensorID)},
+		}); err != nil {
 			t.Fatal(err)
 		}
 		return ws
@@ -268,19 +301,23 @@ func TestLiveConnectionsOfAttackers(t *testing.T) {
 		}
 	}
 	big := open("admin")
-	go func() { _ = big.WriteMessage(websocket.TextMessage, make([]byte, 10<<20)) }() // cut off on the way
+	// cut off on the way
+	go func() { _ = big.WriteMessage(websocket.TextMessage, make([]byte, 10<<20)) }()
 	ends(big, "a frame of 10 MB", websocket.CloseMessageTooBig, within)
 
 	busy := open("admin")
 	go func() {
-		for busy.WriteMessage(websocket.TextMessage, []byte(`{"type":"unsubscribe","topics":["sensors/7"]}`)) == nil {
+		for busy.WriteMessage(websocket.TextMessage,
+			[]byte(`{"type":"unsubscribe","topics":["sensors/7"]}`)) == nil {
 			time.Sleep(time.Millisecond)
 		}
 	}()
 	ends(busy, "1,000 messages a second", 4429, within)
 
 	curious := open("admin")
-	if err := curious.WriteJSON(map[string]any{"type": "subscribe", "topics": []string{"sensors/1000", "$SYS/#", "alarms"}}); err != nil {
+	if err := curious.WriteJSON(map[string]any{
+		"type": "subscribe", "topics": []string{"sensors/1000", "$SYS/#", "alarms"},
+	}); err != nil {
 		t.Fatal(err)
 	}
 	_ = curious.SetReadDeadline(time.Now().Add(within))
@@ -292,12 +329,14 @@ func TestLiveConnectionsOfAttackers(t *testing.T) {
 		if err := curious.ReadJSON(&m); err != nil {
 			t.Fatalf("topics that are not allowed: %v", err)
 		}
-		refused = m.Type == "error" && m.Code == "unknown_topic" && strings.Join(m.Topics, " ") == "$SYS/# sensors/1000"
+		refused = m.Type == "error" && m.Code == "unknown_topic" &&
+			strings.Join(m.Topics, " ") == "$SYS/# sensors/1000"
 	}
 	ends(curious, "a token that expires", 4401, 3*time.Second+within)
 
 	vera := open("vera")
-	disabled, err := p.login().UpdateUserWithResponse(t.Context(), viewer.JSON201.ID, nil, client.UserUpdate{IsActive: new(false)})
+	disabled, err := p.login().UpdateUserWithResponse(t.Context(), viewer.JSON201.ID, nil,
+		client.UserUpdate{IsActive: new(false)})
 	if err != nil || disabled.JSON200 == nil {
 		t.Fatalf("disable: %v %s", err, disabled.Body)
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// crowd is gateways and live clients that lose their connections all at once. It needs a file descriptor for each here, and as many
-// in the program.
+// crowd is gateways and live clients that lose their connections all at once. It needs a file
+// descriptor for each here, and as many in the program.
 type crowd struct {
 	p                 *process
 	gateways, sockets int
@@ -44,7 +44,8 @@ func (c *crowd) enroll(t *testing.T) {
 	}
 }
 
-// come connects everybody at once, each trying again a random while after it failed, until ctx ends; it returns how many made it.
+// come connects everybody at once, each trying again a random while after it failed, until ctx
+// ends; it returns how many made it.
 func (c *crowd) come(ctx context.Context) (gateways, sockets int64) {
 	var in [2]atomic.Int64
 	var running sync.WaitGroup
@@ -82,8 +83,15 @@ func (c *crowd) gateway(ctx context.Context, n int) (net.Conn, error) {
 	}
 	hello := packets.NewControlPacket(packets.CONNECT)
 	hello.Content = &packets.Connect{
-		ProtocolName: "MQTT", ProtocolVersion: 5, CleanStart: true, ClientID: fmt.Sprintf("crowd-%d", n), Properties: new(packets.Properties),
-		UsernameFlag: true, Username: fmt.Sprintf("crowd-%d", n), PasswordFlag: true, Password: []byte("crowd"),
+		ProtocolName:    "MQTT",
+		ProtocolVersion: 5,
+		CleanStart:      true,
+		ClientID:        fmt.Sprintf("crowd-%d", n),
+		Properties:      new(packets.Properties),
+		UsernameFlag:    true,
+		Username:        fmt.Sprintf("crowd-%d", n),
+		PasswordFlag:    true,
+		Password:        []byte("crowd"),
 	}
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	if _, err = hello.WriteTo(conn); err == nil {
@@ -102,7 +110,8 @@ func (c *crowd) gateway(ctx context.Context, n int) (net.Conn, error) {
 }
 
 func (c *crowd) socket(ctx context.Context) (net.Conn, error) {
-	ws, res, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+c.p.api+"/ws", http.Header{"Authorization": {"Bearer " + c.token}})
+	ws, res, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+c.p.api+"/ws",
+		http.Header{"Authorization": {"Bearer " + c.token}})
 	if err != nil {
 		if res != nil && res.StatusCode == http.StatusTooManyRequests {
 			c.later.Add(1)
@@ -110,7 +119,8 @@ func (c *crowd) socket(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	_ = ws.SetReadDeadline(time.Now().Add(20 * time.Second))
-	if _, frame, err := ws.ReadMessage(); err != nil || !strings.Contains(string(frame), "authenticated") {
+	if _, frame, err := ws.ReadMessage(); err != nil ||
+		!strings.Contains(string(frame), "authenticated") {
 		ws.Close()
 		return nil, fmt.Errorf("got %s, %w", frame, err)
 	}
@@ -134,11 +144,13 @@ func (c *crowd) leave() {
 	c.conns = nil
 }
 
-// TestFaultEverybodyComesBackAtOnce breaks all connections and has everybody come back in the same second, to a server that lets in
-// only so many live clients a second.
+// TestFaultEverybodyComesBackAtOnce breaks all connections and has everybody come back in the same
+// second, to a server that lets in only so many live clients a second.
 func TestFaultEverybodyComesBackAtOnce(t *testing.T) {
-	p := serve(t, dataDir(t), "OEI_PUSH_MAX_CONNECTIONS_PER_USER=10000", "OEI_PUSH_MAX_CONNECTIONS_PER_ADDRESS=10000",
-		"OEI_BROKER_MAX_CONNECTIONS=12000", "OEI_BROKER_MAX_CONNECTIONS_PER_ADDRESS=12000", "OEI_PUSH_HANDSHAKES_PER_SECOND=500", "OEI_PUSH_HANDSHAKE_BURST=100")
+	p := serve(t, dataDir(t), "OEI_PUSH_MAX_CONNECTIONS_PER_USER=10000",
+		"OEI_PUSH_MAX_CONNECTIONS_PER_ADDRESS=10000",
+		"OEI_BROKER_MAX_CONNECTIONS=12000", "OEI_BROKER_MAX_CONNECTIONS_PER_ADDRESS=12000",
+		"OEI_PUSH_HANDSHAKES_PER_SECOND=500", "OEI_PUSH_HANDSHAKE_BURST=100")
 	c := &crowd{p: p, gateways: many(t, 500, 10_000), sockets: many(t, 500, 5000), token: p.token()}
 	c.enroll(t)
 	defer c.leave()
@@ -159,18 +171,23 @@ func TestFaultEverybodyComesBackAtOnce(t *testing.T) {
 		})
 		begin := time.Now()
 		gateways, sockets := c.come(ctx)
-		t.Logf("%s: %d gateways and %d sockets in %v; %d times a socket was told to come later", when, gateways, sockets, time.Since(begin).Round(time.Millisecond), c.later.Load())
+		t.Logf("%s: %d gateways and %d sockets in %v; %d times a socket was told to come later",
+			when, gateways, sockets, time.Since(begin).Round(time.Millisecond), c.later.Load())
 		stop()
 		watch()
 		if gateways != int64(c.gateways) || sockets != int64(c.sockets) {
-			t.Errorf("%s: %d of %d gateways and %d of %d sockets are back within a minute", when, gateways, c.gateways, sockets, c.sockets)
+			t.Errorf("%s: %d of %d gateways and %d of %d sockets are back within a minute", when,
+				gateways, c.gateways, sockets, c.sockets)
 		}
-		if n, m := p.metric("oei_mqtt_connections"), p.metric("websocket_connections_active"); int(n) != c.gateways || int(m) != c.sockets {
+		if n, m := p.metric("oei_mqtt_connections"), p.metric("websocket_connections_active"); int(
+			n,
+		) != c.gateways || int(m) != c.sockets {
 			t.Errorf("%s: the server counts %v gateways and %v sockets", when, n, m)
 		}
 		slices.Sort(took)
 		p99 := took[len(took)*99/100]
-		t.Logf("%s: of %d calls of the API the 99th percentile took %v; %d times it was not ready", when, len(took), p99.Round(time.Millisecond), unready)
+		t.Logf("%s: of %d calls of the API the 99th percentile took %v; %d times it was not ready",
+			when, len(took), p99.Round(time.Millisecond), unready)
 		if p99 > 2*time.Second {
 			t.Errorf("%s: the API took %v, want 2 s", when, p99)
 		}

@@ -28,12 +28,15 @@ func TestFaultKillNineOfPostgresLosesNothingThatWasAcknowledged(t *testing.T) {
 		l.flows(p, 100, 20*time.Second)
 		upTo(random, 200*time.Millisecond)
 		var pids []int
-		p.eventually(10*time.Second, "PostgreSQL runs", func() bool { pids = postgresOf(t, p.cmd.Process.Pid); return len(pids) > 1 })
+		p.eventually(10*time.Second, "PostgreSQL runs",
+			func() bool { pids = postgresOf(t, p.cmd.Process.Pid); return len(pids) > 1 })
 		for _, pid := range pids {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended since
 		}
-		p.eventually(20*time.Second, "PostgreSQL is back", p.hasDatabase) // it takes the longer, the more often it is killed
-		l.flows(p, 1000, 10*time.Second)                                  // more than were on their way
+		// it takes the longer, the more often it is killed
+		p.eventually(20*time.Second, "PostgreSQL is back", p.hasDatabase)
+		// more than were on their way
+		l.flows(p, 1000, 10*time.Second)
 	}
 	stop()
 	l.check(t, p.dsn())
@@ -44,7 +47,8 @@ func TestFaultKillNineOfPostgresLosesNothingThatWasAcknowledged(t *testing.T) {
 
 // hasDatabase reports whether the private cluster answers.
 func (p *process) hasDatabase() bool {
-	db, err := sql.Open("postgres", postgres.RunningDSN(filepath.Join(p.dir, "postgres"))+" connect_timeout=1")
+	db, err := sql.Open("postgres",
+		postgres.RunningDSN(filepath.Join(p.dir, "postgres"))+" connect_timeout=1")
 	if err != nil {
 		return false
 	}
@@ -52,7 +56,8 @@ func (p *process) hasDatabase() bool {
 	return db.Ping() == nil
 }
 
-// postgresOf returns the processes of the cluster that the program with this pid has, the first of them first.
+// postgresOf returns the processes of the cluster that the program with this pid has, the first of
+// them first.
 func postgresOf(t *testing.T, program int) (pids []int) {
 	t.Helper()
 	list, err := exec.Command("ps", "-A", "-o", "pid=,ppid=,comm=").Output()
@@ -83,15 +88,18 @@ func TestFaultDatabaseThatHangsAndThenIsGone(t *testing.T) {
 		devices[i].keepAlive = 4 // so that pings fall into the outage
 	}
 	l, flood := newLedger(devices[:16]), newLedger(devices[16:])
-	stop := l.run(t, p.mqtt, load{senders: 16, samples: 500, qos: 1, pause: 3 * time.Second}) // soon more than there is room for
+	// soon more than there is room for
+	stop := l.run(t, p.mqtt, load{senders: 16, samples: 500, qos: 1, pause: 3 * time.Second})
 	l.flows(p, 1000, 20*time.Second)
 	before, most := p.memory(), 0
 	watch := watching(func() { most = max(most, p.memory()) })
 
-	stopFlood := flood.run(t, p.mqtt, load{senders: 2, samples: 500, qos: 0}) // nothing but us holds it back
+	// nothing but us holds it back
+	stopFlood := flood.run(t, p.mqtt, load{senders: 2, samples: 500, qos: 0})
 	p.eventually(5*time.Second, "the flood has begun", func() bool { return flood.sent.Load() > 0 })
 	db.Pause()
-	p.eventually(10*time.Second, "it is not ready", func() bool { return p.status("/health/ready") == http.StatusServiceUnavailable })
+	p.eventually(10*time.Second, "it is not ready",
+		func() bool { return p.status("/health/ready") == http.StatusServiceUnavailable })
 	acked := l.count()
 	for range rounds(t, 4) {
 		time.Sleep(time.Second)
@@ -110,7 +118,8 @@ func TestFaultDatabaseThatHangsAndThenIsGone(t *testing.T) {
 	ebbed := make(chan struct{})
 	go func() { defer close(ebbed); stopFlood() }() // ends when what it has written is read
 	db.Start()
-	p.eventually(10*time.Second, "it is ready", func() bool { return p.status("/health/ready") == http.StatusOK })
+	p.eventually(10*time.Second, "it is ready",
+		func() bool { return p.status("/health/ready") == http.StatusOK })
 	l.flows(p, 16*16*500+1, 60*time.Second) // more than were on their way
 	<-ebbed
 	watch()
@@ -180,13 +189,15 @@ func TestFaultSlowDatabase(t *testing.T) {
 		w.slow(0, 0)
 		w.hush()
 		was := unavailable.Load()
-		p.eventually(10*time.Second, "it says that the database is not available", func() bool { return unavailable.Load() > was })
+		p.eventually(10*time.Second, "it says that the database is not available",
+			func() bool { return unavailable.Load() > was })
 		w.speak()
 		l.flows(p, 100, 40*time.Second)
 	}
 	ask()
 	stop()
-	t.Logf("asked %d times: %d answers, %d times unavailable", asked.Load(), answered.Load(), unavailable.Load())
+	t.Logf("asked %d times: %d answers, %d times unavailable", asked.Load(), answered.Load(),
+		unavailable.Load())
 	l.check(t, db.DSN())
 	if n := l.breaks.Load(); n > 0 {
 		t.Errorf("%d connections of gateways broke", n)

@@ -9,8 +9,8 @@ import (
 	"github.com/oei-ms/oei-ms/internal/pgtest"
 )
 
-// The disk under the private cluster is one of 160 MiB, which takes root to make; without root PostgreSQL itself says that its
-// disk is full.
+// The disk under the private cluster is one of 160 MiB, which takes root to make; without root
+// PostgreSQL itself says that its disk is full.
 func TestFaultDiskFull(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -18,7 +18,8 @@ func TestFaultDiskFull(t *testing.T) {
 	} else {
 		t.Run("of a small disk", func(t *testing.T) {
 			dir := smallDisk(t, 160<<20)
-			p := serve(t, dir, "OEI_CLUSTER_SETTINGS=min_wal_size=32MB,max_wal_size=32MB,shared_buffers=16MB")
+			p := serve(t, dir,
+				"OEI_CLUSTER_SETTINGS=min_wal_size=32MB,max_wal_size=32MB,shared_buffers=16MB")
 			survivesAFullDisk(t, p, p.dsn,
 				func() { fillDisk(t, filepath.Join(dir, "ballast")) },
 				func() { removeFile(t, filepath.Join(dir, "ballast")) })
@@ -66,7 +67,8 @@ func survivesAFullDisk(t *testing.T, p *process, dsn func() string, fill, empty 
 		l.flows(p, 1000, 60*time.Second)
 	}
 	stop()
-	p.eventually(20*time.Second, "it is ready", func() bool { return p.status("/health/ready") == 200 })
+	p.eventually(20*time.Second, "it is ready",
+		func() bool { return p.status("/health/ready") == 200 })
 	l.check(t, dsn())
 	if n := l.breaks.Load(); n > 0 {
 		t.Errorf("%d connections of gateways broke", n)

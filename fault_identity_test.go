@@ -29,9 +29,14 @@ func (p *process) newVictim(d device) *victim {
 	v := &victim{device: d, p: p}
 	lose := func() { v.lost.Store(true) }
 	hello := d.hello()
-	hello.WillMessage = &paho.WillMessage{Topic: "gateways/" + d.key + "/status", QoS: 1, Payload: []byte(`{"status":"offline"}`)}
+	hello.WillMessage = &paho.WillMessage{
+		Topic:   "gateways/" + d.key + "/status",
+		QoS:     1,
+		Payload: []byte(`{"status":"offline"}`),
+	}
 	c, err := dial(p.t.Context(), p.mqtt, hello, paho.ClientConfig{
-		OnClientError: func(error) { lose() }, OnServerDisconnect: func(*paho.Disconnect) { lose() },
+		OnClientError:      func(error) { lose() },
+		OnServerDisconnect: func(*paho.Disconnect) { lose() },
 		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(paho.PublishReceived) (bool, error) {
 			v.received.Add(1)
 			return true, nil
@@ -42,23 +47,35 @@ func (p *process) newVictim(d device) *victim {
 	}
 	p.t.Cleanup(func() { _ = c.Disconnect(&paho.Disconnect{}) })
 	v.c = c
-	if _, err := c.Subscribe(p.t.Context(), &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: "gateways/" + d.key + "/commands", QoS: 1}}}); err != nil {
+	if _, err := c.Subscribe(p.t.Context(),
+		&paho.Subscribe{
+			Subscriptions: []paho.SubscribeOptions{
+				{Topic: "gateways/" + d.key + "/commands", QoS: 1},
+			},
+		}); err != nil {
 		p.t.Fatal(err)
 	}
 	return v
 }
 
-// unharmed wants it to publish as before, and everybody to know of it what it said and nothing else.
+// unharmed wants it to publish as before, and everybody to know of it what it said and nothing
+// else.
 func (v *victim) unharmed(t *testing.T) {
 	t.Helper()
 	v.published++
-	res, err := v.c.Publish(t.Context(), &paho.Publish{Topic: v.topic(), QoS: 1, Payload: fmt.Appendf(nil, `{"value":%d}`, v.published)})
+	res, err := v.c.Publish(t.Context(),
+		&paho.Publish{
+			Topic:   v.topic(),
+			QoS:     1,
+			Payload: fmt.Appendf(nil, `{"value":%d}`, v.published),
+		})
 	if err != nil || res.ReasonCode != 0 {
 		t.Fatalf("its next reading: got %+v, %v", res, err)
 	}
 	const q = `SELECT count(*) || ' ' || coalesce(max(value), 0) || ' ' || (SELECT count(DISTINCT sensor_id) FROM sensor_data)
 		FROM sensor_data WHERE sensor_id = $1`
-	if got, want := query[string](t, v.p.dsn(), q, v.sensorID), fmt.Sprintf("%d %[1]d 1", v.published); got != want {
+	if got, want := query[string](t, v.p.dsn(), q, v.sensorID), fmt.Sprintf("%d %[1]d 1",
+		v.published); got != want {
 		t.Errorf("readings, newest value and sensors that have any: got %s, want %s", got, want)
 	}
 	if got := query[string](t, v.p.dsn(), `SELECT status FROM gateways WHERE id = $1`, v.gatewayID); got != "online" {
@@ -180,20 +197,32 @@ func TestFaultGatewayThatPosesAsAnother(t *testing.T) {
 			"/sensors/a/t1/data":                           reading,
 			"sensors/b/../a/t1/data":                       reading,
 		} {
-			in.say(packets.PUBLISH, &packets.Publish{Topic: topic, QoS: 1, PacketID: 1, Payload: payload, Properties: &packets.Properties{}})
+			in.say(packets.PUBLISH,
+				&packets.Publish{
+					Topic:      topic,
+					QoS:        1,
+					PacketID:   1,
+					Payload:    payload,
+					Properties: &packets.Properties{},
+				})
 			in.refused(topic)
-			in.say(packets.PUBLISH, &packets.Publish{Topic: topic, Payload: payload, Properties: &packets.Properties{}})
+			in.say(packets.PUBLISH,
+				&packets.Publish{Topic: topic, Payload: payload, Properties: &packets.Properties{}})
 		}
 		v.unharmed(t)
 	})
 	t.Run("client id", func(t *testing.T) {
 		for name, hello := range map[string]*packets.Connect{
-			"its id":               asB(func(c *packets.Connect) { c.ClientID = "a" }),
-			"its id and more":      asB(func(c *packets.Connect) { c.ClientID = "a:1" }),
-			"its name":             asB(func(c *packets.Connect) { c.Username = "a" }),
-			"both":                 asB(func(c *packets.Connect) { c.ClientID, c.Username = "a", "a" }),
-			"both and no password": asB(func(c *packets.Connect) { c.ClientID, c.Username, c.Password = "a", "a", nil }),
-			"no id":                asB(func(c *packets.Connect) { c.ClientID = "" }),
+			"its id":          asB(func(c *packets.Connect) { c.ClientID = "a" }),
+			"its id and more": asB(func(c *packets.Connect) { c.ClientID = "a:1" }),
+			"its name":        asB(func(c *packets.Connect) { c.Username = "a" }),
+			"both": asB(
+				func(c *packets.Connect) { c.ClientID, c.Username = "a", "a" },
+			),
+			"both and no password": asB(
+				func(c *packets.Connect) { c.ClientID, c.Username, c.Password = "a", "a", nil },
+			),
+			"no id": asB(func(c *packets.Connect) { c.ClientID = "" }),
 		} {
 			if _, code := p.intrude(t, hello); code < 0x80 {
 				t.Errorf("%s: got CONNACK %#02x", name, code)
@@ -203,7 +232,8 @@ func TestFaultGatewayThatPosesAsAnother(t *testing.T) {
 	})
 	t.Run("will", func(t *testing.T) {
 		for topic, payload := range map[string]string{
-			"gateways/a/status": `{"status":"offline"}`, "sensors/a/t1/data": `{"value":999}`, "gateways/a/commands": `{"do":"stop"}`,
+			"gateways/a/status": `{"status":"offline"}`, "sensors/a/t1/data": `{"value":999}`,
+			"gateways/a/commands": `{"do":"stop"}`,
 		} {
 			in, _ := p.intrude(t, asB(func(c *packets.Connect) {
 				c.WillFlag, c.WillTopic, c.WillMessage, c.WillQOS, c.WillProperties = true, topic, []byte(payload), 1, &packets.Properties{}
@@ -211,17 +241,32 @@ func TestFaultGatewayThatPosesAsAnother(t *testing.T) {
 			_ = in.conn.Close() // without a word, so that the will is sent
 		}
 		p.eventually(5*time.Second, "b is known as gone", func() bool {
-			return query[string](t, p.dsn(), `SELECT status FROM gateways WHERE id = $1`, b.gatewayID) == "offline"
+			return query[string](t, p.dsn(), `SELECT status FROM gateways WHERE id = $1`,
+				b.gatewayID) == "offline"
 		})
 		v.unharmed(t)
 	})
 	t.Run("retained", func(t *testing.T) {
 		for _, topic := range []string{"gateways/a/commands", "sensors/a/t1/data"} {
 			in := enter(t)
-			in.say(packets.PUBLISH, &packets.Publish{Topic: topic, QoS: 1, PacketID: 1, Retain: true, Payload: []byte(`{"value":999}`), Properties: &packets.Properties{}})
+			in.say(packets.PUBLISH,
+				&packets.Publish{
+					Topic:      topic,
+					QoS:        1,
+					PacketID:   1,
+					Retain:     true,
+					Payload:    []byte(`{"value":999}`),
+					Properties: &packets.Properties{},
+				})
 			in.refused(topic)
 		}
-		again := p.newVictim(device{key: "a", secret: a.secret, gatewayID: a.gatewayID, sensorID: a.sensorID}) // takes over, and subscribes anew
+		// takes over, and subscribes anew
+		again := p.newVictim(device{
+			key:       "a",
+			secret:    a.secret,
+			gatewayID: a.gatewayID,
+			sensorID:  a.sensorID,
+		})
 		again.published = v.published
 		v = again
 		v.unharmed(t)
@@ -229,23 +274,46 @@ func TestFaultGatewayThatPosesAsAnother(t *testing.T) {
 	t.Run("alias", func(t *testing.T) {
 		in := enter(t)
 		alias := uint16(1)
-		in.say(packets.PUBLISH, &packets.Publish{QoS: 1, PacketID: 1, Payload: []byte(`{"value":999}`), Properties: &packets.Properties{TopicAlias: &alias}})
+		in.say(packets.PUBLISH,
+			&packets.Publish{
+				QoS:        1,
+				PacketID:   1,
+				Payload:    []byte(`{"value":999}`),
+				Properties: &packets.Properties{TopicAlias: &alias},
+			})
 		in.refused("an alias that is a's at most")
 		in = enter(t)
-		in.say(packets.PUBLISH, &packets.Publish{Topic: "sensors/a/t1/data", QoS: 1, PacketID: 1, Payload: []byte(`{"value":999}`), Properties: &packets.Properties{TopicAlias: &alias}})
+		in.say(packets.PUBLISH,
+			&packets.Publish{
+				Topic:      "sensors/a/t1/data",
+				QoS:        1,
+				PacketID:   1,
+				Payload:    []byte(`{"value":999}`),
+				Properties: &packets.Properties{TopicAlias: &alias},
+			})
 		in.refused("a new alias")
 		v.unharmed(t)
 	})
 	t.Run("subscriptions", func(t *testing.T) {
 		for _, filter := range []string{
-			"#", "+/#", "sensors/#", "gateways/+/commands", "sensors/a/t1/data", "gateways/a/commands", "gateways/a/commands/x", "gateways/a/status",
-			"$share/x/#", "$share/oei-ms/sensors/+/+/data", "$share/x/gateways/a/commands", "$SYS/#", "$SYS/broker/clients/connected",
+			"#", "+/#", "sensors/#", "gateways/+/commands", "sensors/a/t1/data",
+			"gateways/a/commands", "gateways/a/commands/x", "gateways/a/status",
+			"$share/x/#", "$share/oei-ms/sensors/+/+/data", "$share/x/gateways/a/commands",
+			"$SYS/#", "$SYS/broker/clients/connected",
 		} {
 			in := enter(t)
-			in.say(packets.SUBSCRIBE, &packets.Subscribe{PacketID: 1, Properties: &packets.Properties{}, Subscriptions: []packets.SubOptions{{Topic: filter, QoS: 1}}})
+			in.say(packets.SUBSCRIBE,
+				&packets.Subscribe{
+					PacketID:      1,
+					Properties:    &packets.Properties{},
+					Subscriptions: []packets.SubOptions{{Topic: filter, QoS: 1}},
+				})
 			in.refused(filter)
 			v.unharmed(t) // publishes
-			if _, err := (&packets.ControlPacket{FixedHeader: packets.FixedHeader{Type: packets.PINGREQ}, Content: &packets.Pingreq{}}).WriteTo(in.conn); err != nil {
+			if _, err := (&packets.ControlPacket{
+				FixedHeader: packets.FixedHeader{Type: packets.PINGREQ},
+				Content:     &packets.Pingreq{},
+			}).WriteTo(in.conn); err != nil {
 				continue // it was cut off
 			}
 			if got, overheard := in.hear().(*packets.Publish); overheard {
@@ -259,21 +327,29 @@ func TestFaultGatewayThatPosesAsAnother(t *testing.T) {
 			return &packets.Connect{ClientID: "c", Username: "c", Password: []byte(c.secret)}
 		}
 		former, code := p.intrude(t, hello())
-		listening, code2 := p.intrude(t, &packets.Connect{ClientID: "c:2", Username: "c", Password: []byte(c.secret)})
+		listening, code2 := p.intrude(t,
+			&packets.Connect{ClientID: "c:2", Username: "c", Password: []byte(c.secret)})
 		if code != 0 || code2 != 0 {
 			t.Fatalf("c itself: got CONNACK %#02x, %#02x", code, code2)
 		}
-		res, err := api.UpdateGatewayWithResponse(t.Context(), c.gatewayID, nil, client.GatewayUpdate{Key: new("c-old")})
+		res, err := api.UpdateGatewayWithResponse(t.Context(), c.gatewayID, nil,
+			client.GatewayUpdate{Key: new("c-old")})
 		if err != nil || res.StatusCode() != 200 {
 			t.Fatalf("rename c: %v %s", err, res.Body)
 		}
 		heir := p.register(api, "c")
 		former.say(packets.PUBLISH, &packets.Publish{
-			Topic: "sensors/c/t1/data", QoS: 1, PacketID: 1, Payload: []byte(`{"value":999}`), Properties: &packets.Properties{},
+			Topic:      "sensors/c/t1/data",
+			QoS:        1,
+			PacketID:   1,
+			Payload:    []byte(`{"value":999}`),
+			Properties: &packets.Properties{},
 		})
 		former.refused("a reading under the key that it had")
 		listening.say(packets.SUBSCRIBE, &packets.Subscribe{
-			PacketID: 1, Properties: &packets.Properties{}, Subscriptions: []packets.SubOptions{{Topic: "gateways/c/commands", QoS: 1}},
+			PacketID:      1,
+			Properties:    &packets.Properties{},
+			Subscriptions: []packets.SubOptions{{Topic: "gateways/c/commands", QoS: 1}},
 		})
 		listening.refused("the commands under the key that it had")
 		const readings = `SELECT count(*) FROM sensor_data WHERE sensor_id = $1`
@@ -287,7 +363,8 @@ func TestFaultGatewayThatPosesAsAnother(t *testing.T) {
 	t.Run("after it was disabled", func(t *testing.T) {
 		in := enter(t)
 		inactive := false
-		res, err := api.UpdateGatewayWithResponse(t.Context(), b.gatewayID, nil, client.GatewayUpdate{IsActive: &inactive})
+		res, err := api.UpdateGatewayWithResponse(t.Context(), b.gatewayID, nil,
+			client.GatewayUpdate{IsActive: &inactive})
 		if err != nil || res.StatusCode() != 200 {
 			t.Fatalf("disable b: %v %s", err, res.Body)
 		}

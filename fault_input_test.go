@@ -50,9 +50,14 @@ func TestFaultClocks(t *testing.T) {
 	defer func() { _ = c.Disconnect(&paho.Disconnect{}) }()
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	year := now.Year() - 1 // daylight saving time of a year that is over
-	stamp := func(d time.Duration) string { return fmt.Sprintf("%q", now.Add(d).Format(time.RFC3339Nano)) }
+	stamp := func(d time.Duration) string {
+		return fmt.Sprintf("%q",
+			now.Add(d).Format(time.RFC3339Nano))
+	}
 	at := func(month time.Month, day, hour, minute int, second float64) *time.Time {
-		v := time.Date(year, month, day, hour, minute, 0, int(second*1e9), time.UTC).Round(time.Microsecond)
+		v := time.Date(year, month, day, hour, minute, 0, int(second*1e9), time.UTC).Round(
+			time.Microsecond,
+		)
 		return &v
 	}
 	ago := func(d time.Duration) *time.Time { v := now.Add(-d); return &v }
@@ -72,13 +77,31 @@ func TestFaultClocks(t *testing.T) {
 		{"a clock that was never set", `0`, 0x83, "too_old", nil},
 		{"a clock before 1970", `-1`, 0x99, "invalid_timestamp", nil},
 		{"seconds for milliseconds", fmt.Sprint(now.Unix()), 0x83, "too_old", nil},
-		{"microseconds for milliseconds", fmt.Sprint(now.UnixMicro()), 0x99, "invalid_timestamp", nil},
-		{"an hour that comes twice, the first time", fmt.Sprintf(`"%d-10-26T02:30:00+02:00"`, year), 0, "", at(time.October, 26, 0, 30, 0)},
-		{"an hour that comes twice, the second time", fmt.Sprintf(`"%d-10-26T02:30:00+01:00"`, year), 0, "", at(time.October, 26, 1, 30, 0)},
-		{"an hour that is left out", fmt.Sprintf(`"%d-03-30T02:30:00+01:00"`, year), 0, "", at(time.March, 30, 1, 30, 0)},
-		{"the second before a leap second", fmt.Sprintf(`"%d-06-30T23:59:59.999999Z"`, year), 0, "", at(time.June, 30, 23, 59, 59.999999)},
+		{
+			"microseconds for milliseconds", fmt.Sprint(now.UnixMicro()), 0x99, "invalid_timestamp",
+			nil,
+		},
+		{
+			"an hour that comes twice, the first time",
+			fmt.Sprintf(`"%d-10-26T02:30:00+02:00"`, year), 0, "", at(time.October, 26, 0, 30, 0),
+		},
+		{
+			"an hour that comes twice, the second time",
+			fmt.Sprintf(`"%d-10-26T02:30:00+01:00"`, year), 0, "", at(time.October, 26, 1, 30, 0),
+		},
+		{
+			"an hour that is left out", fmt.Sprintf(`"%d-03-30T02:30:00+01:00"`, year), 0, "",
+			at(time.March, 30, 1, 30, 0),
+		},
+		{
+			"the second before a leap second", fmt.Sprintf(`"%d-06-30T23:59:59.999999Z"`, year), 0,
+			"", at(time.June, 30, 23, 59, 59.999999),
+		},
 		{"a leap second", fmt.Sprintf(`"%d-06-30T23:59:60Z"`, year), 0x99, "invalid_timestamp", nil},
-		{"the second after a leap second", fmt.Sprintf(`"%d-07-01T00:00:00Z"`, year), 0, "", at(time.July, 1, 0, 0, 0)},
+		{
+			"the second after a leap second", fmt.Sprintf(`"%d-07-01T00:00:00Z"`, year), 0, "",
+			at(time.July, 1, 0, 0, 0),
+		},
 		{"a second that never is", `"2026-01-01T00:00:61Z"`, 0x99, "invalid_timestamp", nil},
 		{"the 30th of February", `"2026-02-30T00:00:00Z"`, 0x99, "invalid_timestamp", nil},
 		{"no zone", `"2026-01-01T00:00:00"`, 0x99, "invalid_timestamp", nil},
@@ -86,32 +109,40 @@ func TestFaultClocks(t *testing.T) {
 	for i, tt := range tests {
 		value := float64(i + 1)
 		res, err := c.Publish(t.Context(), &paho.Publish{
-			Topic: d.topic(), QoS: 1, Payload: fmt.Appendf(nil, `{"value":%v,"timestamp":%s}`, value, tt.timestamp),
+			Topic:   d.topic(),
+			QoS:     1,
+			Payload: fmt.Appendf(nil, `{"value":%v,"timestamp":%s}`, value, tt.timestamp),
 		})
 		if res == nil {
 			t.Fatalf("%s: %v", tt.name, err)
 		}
 		reason, _, _ := strings.Cut(res.Properties.ReasonString, ":")
 		if res.ReasonCode != tt.code || reason != tt.reason {
-			t.Errorf("%s: got %#02x %s, want %#02x %s", tt.name, res.ReasonCode, res.Properties.ReasonString, tt.code, tt.reason)
+			t.Errorf("%s: got %#02x %s, want %#02x %s", tt.name, res.ReasonCode,
+				res.Properties.ReasonString, tt.code, tt.reason)
 		}
-		stored := query[sql.Null[time.Time]](t, p.dsn(), `SELECT max(timestamp) FROM sensor_data WHERE value = $1`, value)
+		stored := query[sql.Null[time.Time]](t, p.dsn(),
+			`SELECT max(timestamp) FROM sensor_data WHERE value = $1`, value)
 		if stored.Valid != (tt.stored != nil) || stored.Valid && !stored.V.Equal(*tt.stored) {
 			t.Errorf("%s: stored at %v, want %v", tt.name, stored, tt.stored)
 		}
 	}
 	const q = `SELECT timestamp FROM latest WHERE sensor_id = $1`
-	if got, want := query[time.Time](t, p.dsn(), q, d.sensorID), now.Add(4*time.Minute); !got.Equal(want) {
+	if got, want := query[time.Time](t, p.dsn(), q, d.sensorID), now.Add(4*time.Minute); !got.Equal(
+		want,
+	) {
 		t.Errorf("latest: got %v, want the newest of those stored, %v", got, want)
 	}
 	for _, ahead := range []time.Duration{-3 * 8766 * time.Hour, 3 * 8766 * time.Hour, 0} {
 		if _, err := c.Publish(t.Context(), &paho.Publish{
 			Topic: "gateways/press-1/status", QoS: 1,
-			Payload: fmt.Appendf(nil, `{"status":"online","timestamp":%q}`, time.Now().Add(ahead).Format(time.RFC3339Nano)),
+			Payload: fmt.Appendf(nil, `{"status":"online","timestamp":%q}`,
+				time.Now().Add(ahead).Format(time.RFC3339Nano)),
 		}); err != nil {
 			t.Fatalf("status %v ahead: %v", ahead, err)
 		}
-		skew := query[int64](t, p.dsn(), `SELECT clock_skew_ms FROM gateways WHERE id = $1`, d.gatewayID)
+		skew := query[int64](t, p.dsn(), `SELECT clock_skew_ms FROM gateways WHERE id = $1`,
+			d.gatewayID)
 		if off := time.Duration(skew)*time.Millisecond - ahead; off.Abs() > 10*time.Second {
 			t.Errorf("a clock %v ahead: got %d ms", ahead, skew)
 		}

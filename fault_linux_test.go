@@ -28,7 +28,8 @@ func (p *process) openFiles(t *testing.T) int {
 	return len(entries)
 }
 
-// limitFiles leaves the program a few more file descriptors than it has, and returns how many it may have.
+// limitFiles leaves the program a few more file descriptors than it has, and returns how many it
+// may have.
 func (p *process) limitFiles(t *testing.T) int {
 	t.Helper()
 	limit := p.openFiles(t) + 20

@@ -26,7 +26,8 @@ func (p *process) token() string {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	res, err := c.LoginWithResponse(p.t.Context(), client.LoginRequest{Username: "admin", Password: adminPassword})
+	res, err := c.LoginWithResponse(p.t.Context(),
+		client.LoginRequest{Username: "admin", Password: adminPassword})
 	if err != nil || res.JSON200 == nil {
 		p.t.Fatalf("login: %v %s", err, body(res))
 	}
@@ -35,7 +36,8 @@ func (p *process) token() string {
 
 // live opens a live connection.
 func live(ctx context.Context, addr, token string) (*websocket.Conn, error) {
-	ws, _, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+addr+"/ws", http.Header{"Authorization": {"Bearer " + token}})
+	ws, _, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+addr+"/ws",
+		http.Header{"Authorization": {"Bearer " + token}})
 	return ws, err
 }
 
@@ -54,7 +56,8 @@ type liveItem struct {
 	Data     struct{ Value float64 }
 }
 
-// follower is a client that keeps what it got of the alarm log, and resumes behind it at any instance.
+// follower is a client that keeps what it got of the alarm log, and resumes behind it at any
+// instance.
 type follower struct {
 	addrs []string
 	token string
@@ -90,7 +93,9 @@ func (f *follower) read(ctx context.Context, ws *websocket.Conn, after int64) {
 	}
 	f.mu.Unlock()
 	resume := map[string]any{"epoch": f.epoch, "offset": after}
-	if ws.WriteJSON(map[string]any{"type": "subscribe", "topics": []string{"alarms"}, "resume": resume}) != nil {
+	if ws.WriteJSON(map[string]any{
+		"type": "subscribe", "topics": []string{"alarms"}, "resume": resume,
+	}) != nil {
 		return
 	}
 	for {
@@ -136,7 +141,8 @@ func (f *follower) check(t *testing.T, name string, last int64) {
 		}
 	}
 	if int64(len(f.log)) != last || f.resync > 0 {
-		t.Errorf("%s: got %d events and %d resyncs, want %d events", name, len(f.log), f.resync, last)
+		t.Errorf("%s: got %d events and %d resyncs, want %d events", name, len(f.log), f.resync,
+			last)
 	}
 }
 
@@ -162,13 +168,16 @@ func addAlarmEvents(db *sql.DB, n int) error {
 	return tx.Commit()
 }
 
-// TestFaultCutsLoseNoAlarmEvent cuts sockets, Redis and instances while alarm events come: in the end the merged log of each client
-// is the table.
+// TestFaultCutsLoseNoAlarmEvent cuts sockets, Redis and instances while alarm events come: in the
+// end the merged log of each client is the table.
 func TestFaultCutsLoseNoAlarmEvent(t *testing.T) {
 	t.Parallel()
 	random := chance(t)
 	pg, redis := pgtest.Server(t), redistest.Start(t)
-	settings := []string{"DATABASE_URL=" + pg.DSN(), "REDIS_URL=" + redis.URL(), "SECRET_KEY=a key of 32 bytes that all of them have"}
+	settings := []string{
+		"DATABASE_URL=" + pg.DSN(), "REDIS_URL=" + redis.URL(),
+		"SECRET_KEY=a key of 32 bytes that all of them have",
+	}
 	var ps [2]*process
 	var dirs [2]string
 	var all [2][]string
@@ -236,8 +245,8 @@ func TestFaultCutsLoseNoAlarmEvent(t *testing.T) {
 	t.Logf("%d events", last)
 }
 
-// TestASnapshotGoesOverIntoLiveReadings subscribes again and again while readings come: after the snapshot's every reading follows,
-// once.
+// TestASnapshotGoesOverIntoLiveReadings subscribes again and again while readings come: after the
+// snapshot's every reading follows, once.
 func TestASnapshotGoesOverIntoLiveReadings(t *testing.T) {
 	t.Parallel()
 	p := serve(t, dataDir(t))
@@ -257,7 +266,8 @@ func TestASnapshotGoesOverIntoLiveReadings(t *testing.T) {
 		begin := time.Now().Add(-time.Hour).UnixMilli()
 		for n := int64(1); ctx.Err() == nil; n++ {
 			payload := fmt.Appendf(nil, `{"value":%d,"timestamp":%d}`, n, begin+n)
-			if _, err := gateway.Publish(ctx, &paho.Publish{Topic: d.topic(), QoS: 1, Payload: payload}); err != nil {
+			if _, err := gateway.Publish(ctx,
+				&paho.Publish{Topic: d.topic(), QoS: 1, Payload: payload}); err != nil {
 				return
 			}
 			sent.Store(n)
@@ -269,8 +279,13 @@ func TestASnapshotGoesOverIntoLiveReadings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		topics := [][]string{{fmt.Sprintf("sensors/%d", d.sensorID)}, {fmt.Sprintf("gateways/%d", d.gatewayID), "sensors?type=temperature"}}[round%2]
-		if err := ws.WriteJSON(map[string]any{"type": "subscribe", "topics": topics, "snapshot": true}); err != nil {
+		topics := [][]string{
+			{fmt.Sprintf("sensors/%d", d.sensorID)},
+			{fmt.Sprintf("gateways/%d", d.gatewayID), "sensors?type=temperature"},
+		}[round%2]
+		if err := ws.WriteJSON(map[string]any{
+			"type": "subscribe", "topics": topics, "snapshot": true,
+		}); err != nil {
 			t.Fatal(err)
 		}
 		_ = ws.SetReadDeadline(time.Now().Add(20 * time.Second))

@@ -18,7 +18,8 @@ func TestFaultOverload(t *testing.T) {
 	p := serve(t, dataDir(t), "DATABASE_URL="+w.dsn())
 	devices := p.registerAll(6)
 	sure, unsure := newLedger(devices[:4]), newLedger(devices[4:])
-	w.slow(20*time.Millisecond, 200<<10) // so that any machine publishes more than the database takes
+	// so that any machine publishes more than the database takes
+	w.slow(20*time.Millisecond, 200<<10)
 	stopSure := sure.run(t, p.mqtt, load{senders: 64, samples: 10, qos: 1})
 	stopUnsure := unsure.run(t, p.mqtt, load{senders: 2, samples: 10, qos: 0})
 	most := 0
@@ -34,7 +35,8 @@ func TestFaultOverload(t *testing.T) {
 	sure.flows(p, 1000, 30*time.Second)
 	stopSure()
 	fates := func() int64 { // of 10 readings a message
-		return int64(len(unsure.stored(t, db.DSN()))) + 10*int64(p.metric("oei_mqtt_qos0_dropped_total"))
+		return int64(len(unsure.stored(t, db.DSN()))) +
+			10*int64(p.metric("oei_mqtt_qos0_dropped_total"))
 	}
 	p.eventually(30*time.Second, "all of QoS 0 is stored, or counted as dropped", func() bool {
 		return fates() >= unsure.sent.Load()-unsure.unsent.Load()
@@ -69,13 +71,16 @@ func TestFaultFileDescriptorsExhausted(t *testing.T) {
 				held = append(held, c)
 			}
 		}
-		p.eventually(10*time.Second, "it has no descriptors left", func() bool { return p.openFiles(t) >= limit })
+		p.eventually(10*time.Second, "it has no descriptors left",
+			func() bool { return p.openFiles(t) >= limit })
 		l.flows(p, 100, 10*time.Second) // over the connections that are there
 		for _, c := range held {
 			_ = c.Close()
 		}
-		p.eventually(3*time.Second, "it accepts on HTTP", func() bool { return p.status("/health/live") == http.StatusOK })
-		p.eventually(3*time.Second, "it accepts on MQTT", func() bool { return p.lets(l.devices[0]) })
+		p.eventually(3*time.Second, "it accepts on HTTP",
+			func() bool { return p.status("/health/live") == http.StatusOK })
+		p.eventually(3*time.Second, "it accepts on MQTT",
+			func() bool { return p.lets(l.devices[0]) })
 		p.liftLimit(t)
 	}
 	stop()

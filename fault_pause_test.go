@@ -11,20 +11,24 @@ import (
 	"github.com/oei-ms/oei-ms/internal/pgtest"
 )
 
-// TestFaultPausedInMidTransition stops an instance at the commit of an alarm's step, for longer than its transaction is waited for or
-// not, while the gateway sends the same readings to another one: every step is taken once.
+// TestFaultPausedInMidTransition stops an instance at the commit of an alarm's step, for longer
+// than its transaction is waited for or not, while the gateway sends the same readings to another
+// one: every step is taken once.
 func TestFaultPausedInMidTransition(t *testing.T) {
 	t.Parallel()
 	random := chance(t)
 	db := pgtest.Server(t)
 	w := newWire(t, db.DSN())
-	one, other := serve(t, dataDir(t), "DATABASE_URL="+w.dsn()), serve(t, dataDir(t), "DATABASE_URL="+db.DSN())
+	one, other := serve(t, dataDir(t), "DATABASE_URL="+w.dsn()), serve(t, dataDir(t),
+		"DATABASE_URL="+db.DSN())
 	l := newLedger(one.registerAll(1))
 	d := l.devices[0]
 	alarms := one.watch(l.devices)
-	published := make(chan error, 2) // room for both: whoever comes second is waited for before the first is heard
+	// room for both: whoever comes second is waited for before the first is heard
+	published := make(chan error, 2)
 	publish := func(c *paho.Client, first, last int64) {
-		_, err := c.Publish(t.Context(), &paho.Publish{Topic: d.topic(), QoS: 1, Payload: l.payload(first, last)})
+		_, err := c.Publish(t.Context(),
+			&paho.Publish{Topic: d.topic(), QoS: 1, Payload: l.payload(first, last)})
 		published <- err
 	}
 	a, err := d.connect(t.Context(), one.mqtt, func() {})
@@ -53,7 +57,8 @@ func TestFaultPausedInMidTransition(t *testing.T) {
 		}
 		_ = one.cmd.Process.Signal(syscall.SIGSTOP)
 		again := make(chan bool)
-		go func() { defer close(again); publish(b, first, first+1) }() // waits for the paused transaction
+		// waits for the paused transaction
+		go func() { defer close(again); publish(b, first, first+1) }()
 		if round%4 < 3 {
 			upTo(random, time.Second)
 		} else {

@@ -14,19 +14,24 @@ import (
 	"github.com/oei-ms/oei-ms/internal/redistest"
 )
 
-// TestFaultRedisAway kills, stops and empties Redis while readings and alarm events come: ingest goes on as before, and soon after it is
-// back every client of every instance has every event, readings of the other instance come again, and a token that was revoked
-// before is refused all the time.
+// TestFaultRedisAway kills, stops and empties Redis while readings and alarm events come: ingest
+// goes on as before, and soon after it is back every client of every instance has every event,
+// readings of the other instance come again, and a token that was revoked before is refused all the
+// time.
 func TestFaultRedisAway(t *testing.T) {
 	t.Parallel()
 	pg, redis := pgtest.Server(t), redistest.Start(t)
-	settings := []string{"DATABASE_URL=" + pg.DSN(), "REDIS_URL=" + redis.URL(), "SECRET_KEY=a key of 32 bytes that all of them have"}
+	settings := []string{
+		"DATABASE_URL=" + pg.DSN(), "REDIS_URL=" + redis.URL(),
+		"SECRET_KEY=a key of 32 bytes that all of them have",
+	}
 	one, other := serve(t, dataDir(t), settings...), serve(t, dataDir(t), settings...)
 	db := database(t, pg.DSN())
 	defer db.Close()
 	revoked := one.revokedToken()
 	l := newLedger(one.registerAll(4))
-	readings := other.countFrames("sensor_data", "gateways/status", fmt.Sprintf("gateways/%d", l.devices[0].gatewayID))
+	readings := other.countFrames("sensor_data", "gateways/status",
+		fmt.Sprintf("gateways/%d", l.devices[0].gatewayID))
 	var following sync.WaitGroup
 	defer following.Wait()
 	ctx, end := context.WithCancel(t.Context())
@@ -62,7 +67,8 @@ func TestFaultRedisAway(t *testing.T) {
 	again := func() {
 		t.Helper()
 		from := readings.Load()
-		other.eventually(20*time.Second, "readings of the other instance come", func() bool { return readings.Load() > from })
+		other.eventually(20*time.Second, "readings of the other instance come",
+			func() bool { return readings.Load() > from })
 	}
 	again()
 	for _, fault := range []struct {
@@ -79,11 +85,13 @@ func TestFaultRedisAway(t *testing.T) {
 		refused(fault.name)
 		fault.heal()
 		one.eventually(10*time.Second, fault.name+": every client has every event", func() bool {
-			return !slices.ContainsFunc(followers, func(f *follower) bool { return f.last() < last })
+			return !slices.ContainsFunc(followers,
+				func(f *follower) bool { return f.last() < last })
 		})
 		again()
 		refused(fault.name + ", and back")
-		t.Logf("%s for %v: %.0f readings/s before, %.0f meanwhile, %.2f of it", fault.name, lasts, before, during, during/before)
+		t.Logf("%s for %v: %.0f readings/s before, %.0f meanwhile, %.2f of it", fault.name, lasts,
+			before, during, during/before)
 		if lasts >= 10*time.Second && during < 0.95*before { // in less time it says little
 			t.Errorf("%s: got %.2f of the rate before, want 0.95", fault.name, during/before)
 		}
@@ -131,7 +139,8 @@ func (p *process) statusWith(token, path string) int {
 	return res.StatusCode
 }
 
-// countFrames counts the messages of a kind that come to a socket with these topics, until the test ends.
+// countFrames counts the messages of a kind that come to a socket with these topics, until the test
+// ends.
 func (p *process) countFrames(kind string, topics ...string) *atomic.Int64 {
 	p.t.Helper()
 	s, n := p.subscribe(p.login(), topics...), new(atomic.Int64)

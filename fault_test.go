@@ -10,7 +10,8 @@ import (
 	"github.com/oei-ms/oei-ms/internal/pgtest"
 )
 
-// rounds is how often a fault is tried, or for how many seconds it lasts; OEI_FAULT_ROUNDS overrides it.
+// rounds is how often a fault is tried, or for how many seconds it lasts; OEI_FAULT_ROUNDS
+// overrides it.
 func rounds(t *testing.T, n int) int {
 	t.Helper()
 	if s := os.Getenv("OEI_FAULT_ROUNDS"); s != "" {

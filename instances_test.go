@@ -38,7 +38,13 @@ type instances struct {
 
 func startInstances(t *testing.T, n int) *instances {
 	t.Helper()
-	in := &instances{t: t, pg: pgtest.Server(t), redis: redistest.Start(t), broker: mosquitto.Start(t), ps: make([]*process, n)}
+	in := &instances{
+		t:      t,
+		pg:     pgtest.Server(t),
+		redis:  redistest.Start(t),
+		broker: mosquitto.Start(t),
+		ps:     make([]*process, n),
+	}
 	var addrs []string
 	for i := range n {
 		port := freePort(t)
@@ -46,7 +52,8 @@ func startInstances(t *testing.T, n int) *instances {
 		in.dirs = append(in.dirs, dataDir(t))
 		in.settings = append(in.settings, []string{
 			"PORT=" + port, "DATABASE_URL=" + in.pg.DSN(), "REDIS_URL=" + in.redis.URL(),
-			"MQTT_HOST=" + in.broker.Host(), fmt.Sprintf("MQTT_PORT=%d", in.broker.Port()), fmt.Sprintf("OEI_MQTT_CLIENT_ID=oei-ms-%d", i),
+			"MQTT_HOST=" + in.broker.Host(), fmt.Sprintf("MQTT_PORT=%d", in.broker.Port()),
+			fmt.Sprintf("OEI_MQTT_CLIENT_ID=oei-ms-%d", i),
 			"SECRET_KEY=a key of 32 bytes that all of them have",
 		})
 		in.start(i)
@@ -99,20 +106,24 @@ func TestInstancesBehindABalancerAreAsOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	login, err := anyone.LoginWithResponse(t.Context(), client.LoginRequest{Username: "admin", Password: adminPassword})
+	login, err := anyone.LoginWithResponse(t.Context(),
+		client.LoginRequest{Username: "admin", Password: adminPassword})
 	if err != nil || login.JSON200 == nil {
 		t.Fatalf("login: %v %s", err, body(login))
 	}
-	renewed, err := anyone.RefreshWithResponse(t.Context(), client.RefreshRequest{RefreshToken: login.JSON200.RefreshToken}) // at the other one
+	// at the other one
+	renewed, err := anyone.RefreshWithResponse(t.Context(),
+		client.RefreshRequest{RefreshToken: login.JSON200.RefreshToken})
 	if err != nil || renewed.JSON200 == nil {
 		t.Fatalf("refresh at another instance: %v %s", err, renewed.Body)
 	}
 	token := renewed.JSON200.AccessToken
 	as := func(p *process) *client.ClientWithResponses {
-		c, err := client.NewClientWithResponses("http://"+p.api, client.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
-			r.Header.Set("Authorization", "Bearer "+token)
-			return nil
-		}))
+		c, err := client.NewClientWithResponses("http://"+p.api,
+			client.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
+				r.Header.Set("Authorization", "Bearer "+token)
+				return nil
+			}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,13 +138,16 @@ func TestInstancesBehindABalancerAreAsOne(t *testing.T) {
 		if err != nil || ticket.JSON201 == nil {
 			t.Fatalf("ticket: %v %s", err, ticket.Body)
 		}
-		conn, _, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+at.api+"/ws?ticket="+ticket.JSON201.Ticket, nil)
+		conn, _, err := websocket.DefaultDialer.DialContext(t.Context(),
+			"ws://"+at.api+"/ws?ticket="+ticket.JSON201.Ticket, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
 		s := &socket{conn: conn}
-		if err := conn.WriteJSON(map[string]any{"type": "subscribe", "topics": []string{fmt.Sprintf("sensors/%d", d.sensorID)}}); err != nil {
+		if err := conn.WriteJSON(map[string]any{
+			"type": "subscribe", "topics": []string{fmt.Sprintf("sensors/%d", d.sensorID)},
+		}); err != nil {
 			t.Fatal(err)
 		}
 		s.find(t, func(frame string) bool { return strings.Contains(frame, `"type":"subscribed"`) })
@@ -141,7 +155,8 @@ func TestInstancesBehindABalancerAreAsOne(t *testing.T) {
 	}
 	sockets = append(sockets, in.front.subscribe(api, fmt.Sprintf("gateways/%d", d.gatewayID)))
 	in.front.eventually(10*time.Second, "the instances hear each other", func() bool {
-		return in.ps[0].metric("oei_relay_connected") == 1 && in.ps[1].metric("oei_relay_connected") == 1
+		return in.ps[0].metric("oei_relay_connected") == 1 &&
+			in.ps[1].metric("oei_relay_connected") == 1
 	})
 
 	gateway, err := d.connect(t.Context(), in.broker.Addr(), func() {})
@@ -152,7 +167,8 @@ func TestInstancesBehindABalancerAreAsOne(t *testing.T) {
 	begin := time.Now().Add(-time.Hour).UnixMilli()
 	for i := range n {
 		payload := fmt.Appendf(nil, `{"value":%d.5,"timestamp":%d}`, i, begin+int64(i))
-		if _, err := gateway.Publish(t.Context(), &paho.Publish{Topic: d.topic(), QoS: 1, Payload: payload}); err != nil {
+		if _, err := gateway.Publish(t.Context(),
+			&paho.Publish{Topic: d.topic(), QoS: 1, Payload: payload}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -172,32 +188,41 @@ func TestInstancesBehindABalancerAreAsOne(t *testing.T) {
 		}
 	}
 
-	in.front.eventually(20*time.Second, "what one instance has answered another answers without making it anew", func() bool {
-		noon := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -2)
-		noon = noon.Add(time.Duration(rand.IntN(12)) * time.Hour)
-		for _, p := range in.ps {
-			res, err := as(p).GetHistoryWithResponse(t.Context(), &client.GetHistoryParams{SensorID: []int64{d.sensorID}, Start: noon, End: noon.Add(time.Hour)})
-			if err != nil || res.JSON200 == nil {
-				t.Fatalf("history: %v %s", err, res.Body)
+	in.front.eventually(20*time.Second,
+		"what one instance has answered another answers without making it anew", func() bool {
+			noon := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -2)
+			noon = noon.Add(time.Duration(rand.IntN(12)) * time.Hour)
+			for _, p := range in.ps {
+				res, err := as(p).GetHistoryWithResponse(t.Context(),
+					&client.GetHistoryParams{
+						SensorID: []int64{d.sensorID},
+						Start:    noon,
+						End:      noon.Add(time.Hour),
+					})
+				if err != nil || res.JSON200 == nil {
+					t.Fatalf("history: %v %s", err, res.Body)
+				}
 			}
-		}
-		return in.ps[1].metric("oei_cache_hits_total", `from="redis"`) > 0
-	})
+			return in.ps[1].metric("oei_cache_hits_total", `from="redis"`) > 0
+		})
 
-	if out, err := as(in.ps[0]).LogoutWithResponse(t.Context()); err != nil || out.StatusCode() != http.StatusNoContent {
+	if out, err := as(in.ps[0]).LogoutWithResponse(t.Context()); err != nil ||
+		out.StatusCode() != http.StatusNoContent {
 		t.Fatalf("logout: %v %s", err, out.Body)
 	}
 	for _, p := range in.ps {
-		p.eventually(8*time.Second, "a token that was revoked at one instance is refused at every one", func() bool {
-			me, err := as(p).GetMeWithResponse(t.Context())
-			return err == nil && me.StatusCode() == http.StatusUnauthorized
-		})
+		p.eventually(8*time.Second,
+			"a token that was revoked at one instance is refused at every one", func() bool {
+				me, err := as(p).GetMeWithResponse(t.Context())
+				return err == nil && me.StatusCode() == http.StatusUnauthorized
+			})
 	}
 	for _, s := range sockets {
 		_ = s.conn.SetReadDeadline(time.Now().Add(8 * time.Second)) // the limit is 5 s
 		s.wantClose(t, 4401)
 	}
-	if again, err := anyone.RefreshWithResponse(t.Context(), client.RefreshRequest{RefreshToken: renewed.JSON200.RefreshToken}); err != nil || again.StatusCode() != http.StatusUnauthorized {
+	if again, err := anyone.RefreshWithResponse(t.Context(),
+		client.RefreshRequest{RefreshToken: renewed.JSON200.RefreshToken}); err != nil || again.StatusCode() != http.StatusUnauthorized {
 		t.Errorf("refresh after the logout: %v, got %d, want 401", err, again.StatusCode())
 	}
 	http.DefaultClient.CloseIdleConnections()
@@ -208,7 +233,8 @@ func TestFaultKillNineOfOneOfTwoInstancesLosesNothing(t *testing.T) {
 	random := chance(t)
 	in := startInstances(t, 2)
 	l := newLedger(in.front.registerAll(4))
-	stop := l.run(t, in.broker.Addr(), load{senders: 16, samples: 1, qos: 1, pause: 20 * time.Millisecond})
+	stop := l.run(t, in.broker.Addr(),
+		load{senders: 16, samples: 1, qos: 1, pause: 20 * time.Millisecond})
 	for range rounds(t, 4) {
 		l.flows(in.front, 100, 20*time.Second)
 		upTo(random, 200*time.Millisecond)
@@ -225,8 +251,9 @@ func TestFaultKillNineOfOneOfTwoInstancesLosesNothing(t *testing.T) {
 	in.stored(l)
 }
 
-// TestFaultRollingRestartLosesNoAlarmEvent stops and starts one instance after the other while alarms come and go: clients that
-// resume have every event, once and in order, and no alarm has taken a step twice.
+// TestFaultRollingRestartLosesNoAlarmEvent stops and starts one instance after the other while
+// alarms come and go: clients that resume have every event, once and in order, and no alarm has
+// taken a step twice.
 func TestFaultRollingRestartLosesNoAlarmEvent(t *testing.T) {
 	t.Parallel()
 	in := startInstances(t, 2)
@@ -242,11 +269,13 @@ func TestFaultRollingRestartLosesNoAlarmEvent(t *testing.T) {
 		followers[i] = f
 		following.Go(func() { f.run(ctx, epoch, 0) })
 	}
-	stop := l.run(t, in.broker.Addr(), load{senders: 2, samples: 1, qos: 1, pause: 2 * time.Millisecond})
+	stop := l.run(t, in.broker.Addr(),
+		load{senders: 2, samples: 1, qos: 1, pause: 2 * time.Millisecond})
 	events := func() int64 { return query[int64](t, in.pg.DSN(), `SELECT last FROM alarm_log`) }
 	grows := func() {
 		before := events()
-		in.front.eventually(30*time.Second, "alarms come and go", func() bool { return events() > before+10 })
+		in.front.eventually(30*time.Second, "alarms come and go",
+			func() bool { return events() > before+10 })
 	}
 	for range rounds(t, 1) {
 		for i, p := range in.ps {
@@ -275,8 +304,8 @@ func TestFaultRollingRestartLosesNoAlarmEvent(t *testing.T) {
 	t.Logf("%d events", last)
 }
 
-// checkSteps looks for alarms that have taken a step twice: each goes on from where the one before has led, with a newer version,
-// and the occurrences are counted without gaps.
+// checkSteps looks for alarms that have taken a step twice: each goes on from where the one before
+// has led, with a newer version, and the occurrences are counted without gaps.
 func checkSteps(t *testing.T, dsn string) {
 	t.Helper()
 	const twice = `

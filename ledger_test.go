@@ -13,8 +13,9 @@ import (
 	"github.com/lib/pq"
 )
 
-// ledger is what the publishers know: every reading sent, and of which they were told that it is stored. A reading's timestamp
-// is base plus its number in microseconds, its value the number. It is safe for concurrent use.
+// ledger is what the publishers know: every reading sent, and of which they were told that it is
+// stored. A reading's timestamp is base plus its number in microseconds, its value the number. It
+// is safe for concurrent use.
 type ledger struct {
 	base     time.Time
 	devices  []device
@@ -87,7 +88,8 @@ func (l *ledger) publish(ctx context.Context, d device, broker string, how load)
 
 // publishWith sends readings of d until ctx or the connection ends.
 func (l *ledger) publishWith(ctx, connected context.Context, d device, c *paho.Client, how load) {
-	sending, end := context.WithCancel(connected) // paho would wait for acknowledgements that cannot come any more
+	// paho would wait for acknowledgements that cannot come any more
+	sending, end := context.WithCancel(connected)
 	defer end()
 	defer context.AfterFunc(ctx, end)()
 	var senders sync.WaitGroup
@@ -100,7 +102,8 @@ func (l *ledger) publishWith(ctx, connected context.Context, d device, c *paho.C
 	}
 	senders.Wait()
 	if how.qos == 0 {
-		l.send(connected, d, c, load{samples: how.samples, qos: 1}) // what came before it has been read when it is acknowledged
+		// what came before it has been read when it is acknowledged
+		l.send(connected, d, c, load{samples: how.samples, qos: 1})
 	}
 }
 
@@ -141,7 +144,8 @@ func (l *ledger) send(ctx context.Context, d device, c *paho.Client, how load) b
 func (l *ledger) payload(first, last int64) []byte {
 	b := []byte{'['}
 	for n := first; n <= last; n++ {
-		b = fmt.Appendf(b, `{"value":%d,"timestamp":%q},`, n, l.base.Add(time.Duration(n)*time.Microsecond).Format(time.RFC3339Nano))
+		b = fmt.Appendf(b, `{"value":%d,"timestamp":%q},`, n,
+			l.base.Add(time.Duration(n)*time.Microsecond).Format(time.RFC3339Nano))
 	}
 	b[len(b)-1] = ']'
 	return b
@@ -158,11 +162,12 @@ func (l *ledger) count() int {
 func (l *ledger) flows(p *process, n int, within time.Duration) {
 	p.t.Helper()
 	from := l.count()
-	p.eventually(within, fmt.Sprintf("%d more readings are acknowledged", n), func() bool { return l.count() >= from+n })
+	p.eventually(within, fmt.Sprintf("%d more readings are acknowledged", n),
+		func() bool { return l.count() >= from+n })
 }
 
-// check compares the ledger with the database at dsn: acknowledged ⊆ stored ⊆ sent, each once, with its value, and nothing that
-// was sent is refused. It returns how many are stored.
+// check compares the ledger with the database at dsn: acknowledged ⊆ stored ⊆ sent, each once, with
+// its value, and nothing that was sent is refused. It returns how many are stored.
 func (l *ledger) check(t *testing.T, dsn string) int {
 	t.Helper()
 	stored := l.stored(t, dsn)
@@ -174,7 +179,8 @@ func (l *ledger) check(t *testing.T, dsn string) int {
 			lost++
 		}
 	}
-	t.Logf("sent %d, acknowledged %d, stored %d, connections broken %d", l.sent.Load(), len(l.acked), len(stored), l.breaks.Load())
+	t.Logf("sent %d, acknowledged %d, stored %d, connections broken %d", l.sent.Load(),
+		len(l.acked), len(stored), l.breaks.Load())
 	if lost > 0 {
 		t.Errorf("%d readings were acknowledged and are not stored", lost)
 	}
@@ -184,7 +190,8 @@ func (l *ledger) check(t *testing.T, dsn string) int {
 	return len(stored)
 }
 
-// countLedgers counts what is stored of all ledgers, beside which there are readings of the server's own.
+// countLedgers counts what is stored of all ledgers, beside which there are readings of the
+// server's own.
 const countLedgers = `SELECT count(*) FROM sensor_data WHERE sensor_id IN (SELECT id FROM sensors WHERE key = 't1')`
 
 // stored reads the numbers that are stored, each of which must have been sent, with its value.
@@ -196,7 +203,8 @@ func (l *ledger) stored(t *testing.T, dsn string) map[int64]bool {
 	}
 	db := database(t, dsn)
 	defer db.Close()
-	rows, err := db.Query(`SELECT timestamp, value FROM sensor_data WHERE sensor_id = ANY ($1)`, pq.Array(sensors))
+	rows, err := db.Query(`SELECT timestamp, value FROM sensor_data WHERE sensor_id = ANY ($1)`,
+		pq.Array(sensors))
 	if err != nil {
 		t.Fatal(err)
 	}

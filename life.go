@@ -7,7 +7,8 @@ import (
 	"sync"
 )
 
-// life starts the parts of the program and ends them one by one. A part that ends by itself ends everything.
+// life starts the parts of the program and ends them one by one. A part that ends by itself ends
+// everything.
 type life struct {
 	ctx  context.Context // ends when the program shall
 	fail context.CancelCauseFunc
@@ -22,7 +23,8 @@ func newLife(ctx context.Context) *life {
 	return l
 }
 
-// start runs a part until the returned stop is called, which waits for its end. Parts started later are stopped earlier.
+// start runs a part until the returned stop is called, which waits for its end. Parts started later
+// are stopped earlier.
 func (l *life) start(name string, run func(context.Context) error) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(l.ctx))
 	done := make(chan struct{})

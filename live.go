@@ -16,7 +16,10 @@ import (
 )
 
 // newHub returns a hub with all that it asks of others.
-func newHub(cfg *configs.Config, auth *server.Auth, st *store.Store, log *slog.Logger, reg prometheus.Registerer) (_ *push.Hub, err error) {
+func newHub(
+	cfg *configs.Config, auth *server.Auth, st *store.Store, log *slog.Logger,
+	reg prometheus.Registerer,
+) (_ *push.Hub, err error) {
 	hub := push.NewHub(cfg.Push, auth.Push(), log, reg)
 	hub.Latest = func(ctx context.Context, topics []push.Topic, limit int) ([]push.Reading, error) {
 		return latest(ctx, st, topics, limit)
@@ -61,16 +64,19 @@ func pushed(readings []store.Reading) []push.Reading {
 			GatewayID:  r.GatewayID,
 			SensorType: r.SensorType,
 			Timestamp:  r.Timestamp,
-			Received:   r.Received.Truncate(time.Microsecond), // as the database keeps it, for snapshots
-			Value:      r.Value,
-			Quality:    r.Quality.String(),
+			// as the database keeps it, for snapshots
+			Received: r.Received.Truncate(time.Microsecond),
+			Value:    r.Value,
+			Quality:  r.Quality.String(),
 		}
 	}
 	return rs
 }
 
 // latest returns the newest readings of the topics' sensors, at most about limit.
-func latest(ctx context.Context, st *store.Store, topics []push.Topic, limit int) (rs []push.Reading, err error) {
+func latest(
+	ctx context.Context, st *store.Store, topics []push.Topic, limit int,
+) (rs []push.Reading, err error) {
 	var sensors []int64
 	var queries []store.LatestQuery
 	for _, t := range topics {
@@ -102,22 +108,28 @@ func latest(ctx context.Context, st *store.Store, topics []push.Topic, limit int
 // mostActive is how many alarms a snapshot tells, the worst first.
 const mostActive = 10_000
 
-func alarmEvents(ctx context.Context, st *store.Store, after int64, limit int) (epoch string, events []push.AlarmEvent, err error) {
+func alarmEvents(
+	ctx context.Context, st *store.Store, after int64, limit int,
+) (epoch string, events []push.AlarmEvent, err error) {
 	found, err := st.AlarmEvents(ctx, after, limit)
 	if err == nil && len(found) == 0 {
 		epoch, _, err = st.AlarmLog(ctx)
 	}
 	for _, e := range found {
 		epoch = e.Epoch
-		events = append(events, push.AlarmEvent{Offset: e.Offset, Severity: e.Severity, JSON: server.AlarmEventJSON(e)})
+		events = append(events,
+			push.AlarmEvent{Offset: e.Offset, Severity: e.Severity, JSON: server.AlarmEventJSON(e)})
 	}
 	return epoch, events, err
 }
 
-func activeAlarms(ctx context.Context, st *store.Store) (epoch string, last int64, alarms []push.ActiveAlarm, err error) {
+func activeAlarms(
+	ctx context.Context, st *store.Store,
+) (epoch string, last int64, alarms []push.ActiveAlarm, err error) {
 	epoch, last, found, err := st.ActiveAlarms(ctx, mostActive)
 	for _, e := range found {
-		alarms = append(alarms, push.ActiveAlarm{Severity: e.Severity, JSON: server.AlarmEventJSON(e)})
+		alarms = append(alarms,
+			push.ActiveAlarm{Severity: e.Severity, JSON: server.AlarmEventJSON(e)})
 	}
 	return epoch, last, alarms, err
 }

@@ -12,7 +12,8 @@ import (
 	"github.com/oei-ms/oei-ms/gen/client"
 )
 
-// plainClient is a live client that knows nothing but the description of /ws and the types made from the contract.
+// plainClient is a live client that knows nothing but the description of /ws and the types made
+// from the contract.
 type plainClient struct {
 	t        *testing.T
 	addr     string
@@ -41,7 +42,8 @@ func (c *plainClient) send(message any) {
 	}
 }
 
-// next returns the next message as one of the types of the contract, and keeps the place in the alarm log.
+// next returns the next message as one of the types of the contract, and keeps the place in the
+// alarm log.
 func (c *plainClient) next() any {
 	c.t.Helper()
 	_ = c.ws.SetReadDeadline(time.Now().Add(10 * time.Second))
@@ -71,7 +73,8 @@ func (c *plainClient) next() any {
 	return v
 }
 
-// await returns the first message of type T that was not returned before; those of other types wait for their turn.
+// await returns the first message of type T that was not returned before; those of other types wait
+// for their turn.
 func await[T any](c *plainClient) T {
 	c.t.Helper()
 	for i := 0; ; i++ {
@@ -91,8 +94,14 @@ func TestAClientWrittenFromTheContract(t *testing.T) {
 	p := serve(t, dataDir(t))
 	api, token := p.login(), p.token()
 	d := p.register(api, "press")
-	rule := client.AlarmRule{Name: "Bearing hot", Kind: client.AlarmRuleKindThreshold, Severity: client.SeverityMajor, Limits: &client.AlarmRule_Limits{High: &client.AlarmLimit{Value: 80}}}
-	alarm, err := api.CreateAlarmWithResponse(t.Context(), client.AlarmCreate{SensorID: d.sensorID, Rule: rule})
+	rule := client.AlarmRule{
+		Name:     "Bearing hot",
+		Kind:     client.AlarmRuleKindThreshold,
+		Severity: client.SeverityMajor,
+		Limits:   &client.AlarmRule_Limits{High: &client.AlarmLimit{Value: 80}},
+	}
+	alarm, err := api.CreateAlarmWithResponse(t.Context(),
+		client.AlarmCreate{SensorID: d.sensorID, Rule: rule})
 	if err != nil || alarm.JSON201 == nil {
 		t.Fatalf("create alarm: %v %s", err, alarm.Body)
 	}
@@ -100,13 +109,16 @@ func TestAClientWrittenFromTheContract(t *testing.T) {
 		t.Helper()
 		var readings []client.ReadingWrite
 		for _, v := range values {
-			data, _ := json.Marshal(map[string]any{"sensor_id": d.sensorID, "value": v, "timestamp": time.Now().UTC()})
+			data, _ := json.Marshal(map[string]any{
+				"sensor_id": d.sensorID, "value": v, "timestamp": time.Now().UTC(),
+			})
 			var r client.ReadingWrite
 			_ = json.Unmarshal(data, &r) // of our own making
 			readings = append(readings, r)
 			time.Sleep(time.Millisecond) // an instant of its own
 		}
-		if res, err := api.WriteDataWithResponse(t.Context(), &client.WriteDataParams{}, client.DataWrite{Readings: readings}); err != nil || res.JSON200 == nil {
+		if res, err := api.WriteDataWithResponse(t.Context(), &client.WriteDataParams{},
+			client.DataWrite{Readings: readings}); err != nil || res.JSON200 == nil {
 			t.Fatalf("write: %v %s", err, res.Body)
 		}
 	}
@@ -114,56 +126,82 @@ func TestAClientWrittenFromTheContract(t *testing.T) {
 
 	c := &plainClient{t: t, addr: p.api}
 	c.connect(token)
-	sensor, gateway := fmt.Sprintf("sensors/%d", d.sensorID), fmt.Sprintf("gateways/%d", d.gatewayID)
-	c.send(client.WsSubscribe{Type: client.WsSubscribeTypeSubscribe, Topics: []string{sensor, gateway, "alarms", "sensors/1000"}, Snapshot: new(true)})
-	if got := await[client.WsSubscribed](c).Topics; !slices.Equal(got, []string{sensor, gateway, "alarms"}) {
+	sensor, gateway := fmt.Sprintf("sensors/%d", d.sensorID), fmt.Sprintf("gateways/%d",
+		d.gatewayID)
+	c.send(client.WsSubscribe{
+		Type:     client.WsSubscribeTypeSubscribe,
+		Topics:   []string{sensor, gateway, "alarms", "sensors/1000"},
+		Snapshot: new(true),
+	})
+	if got := await[client.WsSubscribed](c).Topics; !slices.Equal(got,
+		[]string{sensor, gateway, "alarms"}) {
 		t.Errorf("subscribed to %v", got)
 	}
 	if got := await[client.WsAlarmSnapshot](c); len(got.Alarms) != 0 || got.More {
 		t.Errorf("got %+v, want no alarm", got)
 	}
-	if got := await[client.WsSnapshot](c); len(got.Items) != 1 || got.Items[0].Data.Value.MustGet() != 20 || got.More {
+	if got := await[client.WsSnapshot](c); len(got.Items) != 1 ||
+		got.Items[0].Data.Value.MustGet() != 20 || got.More {
 		t.Errorf("got %+v, want the newest reading", got)
 	}
-	if got := await[client.WsError](c); got.Code != client.WsErrorCodeUnknownTopic || !slices.Equal(got.Topics, []string{"sensors/1000"}) {
+	if got := await[client.WsError](c); got.Code != client.WsErrorCodeUnknownTopic ||
+		!slices.Equal(got.Topics, []string{"sensors/1000"}) {
 		t.Errorf("got %+v, want the topic that is none", got)
 	}
 
 	write(81.5)
-	if got := await[client.WsSensorData](c); got.SensorID != d.sensorID || got.Data.Value.MustGet() != 81.5 || got.Data.Quality != client.QualityGood {
+	if got := await[client.WsSensorData](c); got.SensorID != d.sensorID ||
+		got.Data.Value.MustGet() != 81.5 || got.Data.Quality != client.QualityGood {
 		t.Errorf("got %+v, want 81.5", got)
 	}
-	if got := await[client.WsAlarm](c).Event; got.Kind != "raised" || got.AlarmID != alarm.JSON201.ID || got.After != client.AlarmPhaseActiveUnacknowledged ||
+	if got := await[client.WsAlarm](c).Event; got.Kind != "raised" ||
+		got.AlarmID != alarm.JSON201.ID || got.After != client.AlarmPhaseActiveUnacknowledged ||
 		got.Severity != client.SeverityMajor || got.Value.MustGet() != 81.5 {
 		t.Errorf("got %+v, want the alarm raised", got)
 	}
 	if _, err := d.connect(t.Context(), p.mqtt, func() {}); err != nil {
 		t.Fatal(err)
 	}
-	if got := await[client.WsGatewayStatus](c); got.GatewayID != d.gatewayID || got.Status != client.GatewayStatusOnline {
+	if got := await[client.WsGatewayStatus](c); got.GatewayID != d.gatewayID ||
+		got.Status != client.GatewayStatusOnline {
 		t.Errorf("got %+v, want the gateway online", got)
 	}
 
 	c.ws.NetConn().Close() // without a word
 	write(20, 90, 20)
 	c.connect(token)
-	c.send(client.WsSubscribe{Type: client.WsSubscribeTypeSubscribe, Topics: []string{"alarms", sensor}, Resume: c.position, Batch: new(true)})
+	c.send(client.WsSubscribe{
+		Type:   client.WsSubscribeTypeSubscribe,
+		Topics: []string{"alarms", sensor},
+		Resume: c.position,
+		Batch:  new(true),
+	})
 	for len(c.log) < 4 { // it went, came again, and went
 		await[client.WsAlarm](c)
 	}
 	write(21)
-	if got := await[client.WsSensorDataBatch](c); len(got.Items) != 1 || got.Items[0].Data.Value.MustGet() != 21 {
+	if got := await[client.WsSensorDataBatch](c); len(got.Items) != 1 ||
+		got.Items[0].Data.Value.MustGet() != 21 {
 		t.Errorf("got %+v, want one reading", got)
 	}
-	c.send(client.WsUnsubscribe{Type: client.WsUnsubscribeTypeUnsubscribe, Topics: []string{"alarms"}})
+	c.send(client.WsUnsubscribe{
+		Type:   client.WsUnsubscribeTypeUnsubscribe,
+		Topics: []string{"alarms"},
+	})
 	await[client.WsUnsubscribed](c)
 
 	c.position.Epoch = "another"
-	c.send(client.WsSubscribe{Type: client.WsSubscribeTypeSubscribe, Topics: []string{"alarms"}, Resume: c.position})
+	c.send(client.WsSubscribe{
+		Type:   client.WsSubscribeTypeSubscribe,
+		Topics: []string{"alarms"},
+		Resume: c.position,
+	})
 	if got := await[client.WsResync](c); got.Scope != client.WsResyncScopeAlarms {
 		t.Errorf("got %+v, want the scope alarms", got)
 	}
-	if got := await[client.WsAlarmSnapshot](c).Alarms; len(got) != 1 || got[0].AlarmID != alarm.JSON201.ID || got[0].After != client.AlarmPhaseReturnedUnacknowledged {
+	if got := await[client.WsAlarmSnapshot](c).Alarms; len(got) != 1 ||
+		got[0].AlarmID != alarm.JSON201.ID ||
+		got[0].After != client.AlarmPhaseReturnedUnacknowledged {
 		t.Errorf("got %+v, want the alarm that nobody has acknowledged", got)
 	}
 }

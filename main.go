@@ -1,4 +1,5 @@
-// Command oei-ms watches industrial equipment: it stores what gateways publish over MQTT, and serves and pushes it.
+// Command oei-ms watches industrial equipment: it stores what gateways publish over MQTT, and
+// serves and pushes it.
 package main
 
 import (
@@ -25,7 +26,8 @@ var version = "0.1.0-dev"
 // stopTime is how long a stop may take; a database that hangs could hold it up for longer.
 const stopTime = 9 * time.Second
 
-// gcPercent keeps the heap smaller than Go does by itself, for a few per cent of processor time at full speed. GOGC overrides it.
+// gcPercent keeps the heap smaller than Go does by itself, for a few per cent of processor time at
+// full speed. GOGC overrides it.
 const gcPercent = 58
 
 func main() {
@@ -36,7 +38,8 @@ func main() {
 	context.AfterFunc(ctx, func() {
 		stop() // a second signal ends the process at once
 		time.AfterFunc(stopTime, func() {
-			fmt.Fprintln(os.Stderr, "oei-ms: something does not end, so it is cut off; what was not committed was not acknowledged")
+			fmt.Fprintln(os.Stderr,
+				"oei-ms: something does not end, so it is cut off; what was not committed was not acknowledged")
 			os.Exit(1)
 		})
 	})
@@ -66,7 +69,8 @@ func command(out, errOut io.Writer) *cobra.Command {
 	root.SetErr(errOut)
 	p.flags = root.PersistentFlags()
 	configs.AddFlags(p.flags)
-	root.AddCommand(p.serveCommand(), p.migrateCommand(), p.simulateCommand(), p.userCommand(), p.configCommand(), p.versionCommand())
+	root.AddCommand(p.serveCommand(), p.migrateCommand(), p.simulateCommand(), p.userCommand(),
+		p.configCommand(), p.versionCommand())
 	return root
 }
 
@@ -85,14 +89,20 @@ func (p *program) versionCommand() *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(p.out, "oei-ms %s%s, %s\n", version, prefixed(" at ", commit()), goVersion())
+			_, err := fmt.Fprintf(p.out, "oei-ms %s%s, %s\n", version, prefixed(" at ", commit()),
+				goVersion())
 			return err
 		},
 	}
 }
 
 func (p *program) configCommand() *cobra.Command {
-	config := &cobra.Command{Use: "config", Short: "Look at the settings", Args: cobra.NoArgs, RunE: help}
+	config := &cobra.Command{
+		Use:   "config",
+		Short: "Look at the settings",
+		Args:  cobra.NoArgs,
+		RunE:  help,
+	}
 	config.AddCommand(&cobra.Command{
 		Use:   "check",
 		Short: "Check the settings and print them, secrets masked, with where each comes from",

@@ -39,11 +39,13 @@ func TestAReadingGoesFromPublishToEverybody(t *testing.T) {
 	})
 }
 
-// followOneReading publishes at broker, which is the program's own or not, and looks for the reading everywhere it has to be.
+// followOneReading publishes at broker, which is the program's own or not, and looks for the
+// reading everywhere it has to be.
 func followOneReading(t *testing.T, p *process, broker string, own bool) {
 	api := p.login()
 	d := p.register(api, "press-1")
-	live := p.subscribe(api, fmt.Sprintf("sensors/%d", d.sensorID), fmt.Sprintf("gateways/%d", d.gatewayID))
+	live := p.subscribe(api, fmt.Sprintf("sensors/%d", d.sensorID),
+		fmt.Sprintf("gateways/%d", d.gatewayID))
 
 	gateway, err := d.connect(t.Context(), broker, func() {})
 	if err != nil {
@@ -52,7 +54,8 @@ func followOneReading(t *testing.T, p *process, broker string, own bool) {
 	at := time.Now().UTC().Truncate(time.Microsecond)
 	res, err := gateway.Publish(t.Context(), &paho.Publish{
 		Topic: "sensors/press-1/t1/data", QoS: 1,
-		Payload: fmt.Appendf(nil, `{"value": 21.5, "timestamp": %q, "quality": "good"}`, at.Format(time.RFC3339Nano)),
+		Payload: fmt.Appendf(nil, `{"value": 21.5, "timestamp": %q, "quality": "good"}`,
+			at.Format(time.RFC3339Nano)),
 	})
 	if err != nil || res.ReasonCode != 0 {
 		t.Fatalf("PUBACK: got %+v, %v; want success", res, err)
@@ -60,7 +63,8 @@ func followOneReading(t *testing.T, p *process, broker string, own bool) {
 
 	want := client.Reading{SensorID: d.sensorID, Timestamp: at, Quality: client.QualityGood}
 	p.eventually(5*time.Second, "the reading is in the raw data", func() bool {
-		rows, err := api.ListDataWithResponse(t.Context(), &client.ListDataParams{SensorID: []client.ID{d.sensorID}})
+		rows, err := api.ListDataWithResponse(t.Context(),
+			&client.ListDataParams{SensorID: []client.ID{d.sensorID}})
 		if err != nil || rows.JSON200 == nil {
 			t.Fatalf("raw data: %v %s", err, rows.Body)
 		}
@@ -71,17 +75,21 @@ func followOneReading(t *testing.T, p *process, broker string, own bool) {
 			t.Fatalf("raw data: got %d readings, want 1", len(*rows.JSON200))
 		}
 		got := (*rows.JSON200)[0]
-		if got.SensorID != want.SensorID || !got.Timestamp.Equal(at) || got.Quality != want.Quality || got.Value.MustGet() != 21.5 {
+		if got.SensorID != want.SensorID || !got.Timestamp.Equal(at) ||
+			got.Quality != want.Quality || got.Value.MustGet() != 21.5 {
 			t.Fatalf("raw data: got %s, want 21.5 at %v", rows.Body, at)
 		}
 		return true
 	})
-	latest, err := api.ListLatestWithResponse(t.Context(), &client.ListLatestParams{GatewayID: &d.gatewayID})
-	if err != nil || latest.JSON200 == nil || len(*latest.JSON200) != 1 || (*latest.JSON200)[0].Value.MustGet() != 21.5 {
+	latest, err := api.ListLatestWithResponse(t.Context(),
+		&client.ListLatestParams{GatewayID: &d.gatewayID})
+	if err != nil || latest.JSON200 == nil || len(*latest.JSON200) != 1 ||
+		(*latest.JSON200)[0].Value.MustGet() != 21.5 {
 		t.Fatalf("latest: got %v %s, want one of 21.5", err, latest.Body)
 	}
-	live.want(t, fmt.Sprintf(`{"type":"sensor_data","sensor_id":%d,"data":{"value":21.5,"timestamp":%q,"quality":"good"}}`,
-		d.sensorID, at.Format("2006-01-02T15:04:05.000000Z")))
+	live.want(t,
+		fmt.Sprintf(`{"type":"sensor_data","sensor_id":%d,"data":{"value":21.5,"timestamp":%q,"quality":"good"}}`,
+			d.sensorID, at.Format("2006-01-02T15:04:05.000000Z")))
 	live.wantStatus(t, d.gatewayID, "online")
 
 	if err := gateway.Disconnect(&paho.Disconnect{}); err != nil {
@@ -109,7 +117,8 @@ func (p *process) subscribe(api *client.ClientWithResponses, topics ...string) *
 	if err != nil || ticket.JSON201 == nil {
 		p.t.Fatalf("ticket: %v %s", err, ticket.Body)
 	}
-	conn, res, err := websocket.DefaultDialer.DialContext(p.t.Context(), "ws://"+p.api+"/ws?ticket="+ticket.JSON201.Ticket, nil)
+	conn, res, err := websocket.DefaultDialer.DialContext(p.t.Context(),
+		"ws://"+p.api+"/ws?ticket="+ticket.JSON201.Ticket, nil)
 	if err != nil {
 		p.t.Fatalf("websocket: %v", err)
 	}
@@ -156,7 +165,8 @@ func (s *socket) wantStatus(t *testing.T, gateway int64, status string) {
 			GatewayID int64  `json:"gateway_id"`
 			Status    string `json:"status"`
 		}
-		return json.Unmarshal([]byte(got), &m) == nil && m.Type == "gateway_status" && m.GatewayID == gateway && m.Status == status
+		return json.Unmarshal([]byte(got), &m) == nil && m.Type == "gateway_status" &&
+			m.GatewayID == gateway && m.Status == status
 	})
 }
 
@@ -228,13 +238,28 @@ func TestABadStartEndsAtOnceAndNamesTheRemedy(t *testing.T) {
 		settings []string
 		want     []string
 	}{
-		"a port that is taken":            {[]string{"PORT=" + port}, []string{"PORT", port, "in use"}},
-		"an mqtt port that is taken":      {[]string{"MQTT_PORT=" + port}, []string{"MQTT_PORT", port, "in use"}},
-		"a port that is none":             {[]string{"PORT=70000"}, []string{"PORT", "70000", "65535"}},
-		"a database that is not there":    {[]string{"DATABASE_URL=postgres://u:p@127.0.0.1:1/x?sslmode=disable"}, []string{"database", "refused"}},
-		"an address of a database":        {[]string{"DATABASE_URL=postgres://%zz"}, []string{"DATABASE_URL"}},
-		"a level that is none":            {[]string{"LOG_LEVEL=loud"}, []string{"LOG_LEVEL", "loud", "debug"}},
-		"a secret that is short":          {[]string{"SECRET_KEY=short"}, []string{"SECRET_KEY", "32"}},
+		"a port that is taken": {
+			[]string{"PORT=" + port}, []string{"PORT", port, "in use"},
+		},
+		"an mqtt port that is taken": {
+			[]string{"MQTT_PORT=" + port}, []string{"MQTT_PORT", port, "in use"},
+		},
+		"a port that is none": {
+			[]string{"PORT=70000"}, []string{"PORT", "70000", "65535"},
+		},
+		"a database that is not there": {
+			[]string{"DATABASE_URL=postgres://u:p@127.0.0.1:1/x?sslmode=disable"},
+			[]string{"database", "refused"},
+		},
+		"an address of a database": {
+			[]string{"DATABASE_URL=postgres://%zz"}, []string{"DATABASE_URL"},
+		},
+		"a level that is none": {
+			[]string{"LOG_LEVEL=loud"}, []string{"LOG_LEVEL", "loud", "debug"},
+		},
+		"a secret that is short": {
+			[]string{"SECRET_KEY=short"}, []string{"SECRET_KEY", "32"},
+		},
 		"a data directory that is a file": {[]string{"DATA_DIR=/dev/null"}, []string{"/dev/null"}},
 	}
 	for name, test := range tests {
@@ -300,20 +325,29 @@ func TestADatabaseThatWillNotDoEndsTheStartWithTheRemedy(t *testing.T) {
 		dsn  string
 		want []string
 	}{
-		"it is missing":                     {dsn + " dbname=nope", []string{"nope", "createdb", "DATABASE_URL"}},
-		"the user is unknown":               {dsn + " user=stranger", []string{"stranger", "user and password", "DATABASE_URL"}},
-		"its schema is newer":               {newer, []string{"9000", "newer program"}},
-		"it may lose what it has committed": {dsn + " dbname=careless", []string{"synchronous_commit", "set it to on"}},
+		"it is missing": {
+			dsn + " dbname=nope", []string{"nope", "createdb", "DATABASE_URL"},
+		},
+		"the user is unknown": {
+			dsn + " user=stranger", []string{"stranger", "user and password", "DATABASE_URL"},
+		},
+		"its schema is newer": {newer, []string{"9000", "newer program"}},
+		"it may lose what it has committed": {
+			dsn + " dbname=careless", []string{"synchronous_commit", "set it to on"},
+		},
 	}
 	for name, test := range tests {
-		t.Run(name, func(t *testing.T) { endsSaying(t, []string{"DATABASE_URL=" + test.dsn}, test.want...) })
+		t.Run(name,
+			func(t *testing.T) { endsSaying(t, []string{"DATABASE_URL=" + test.dsn}, test.want...) })
 	}
 }
 
-// TestAStopLeavesNothingBehind runs the program in this process, where TestMain looks for goroutines afterwards.
+// TestAStopLeavesNothingBehind runs the program in this process, where TestMain looks for
+// goroutines afterwards.
 func TestAStopLeavesNothingBehind(t *testing.T) {
 	for name, value := range map[string]string{
-		"DATA_DIR": dataDir(t), "HOST": "127.0.0.1", "PORT": "0", "MQTT_PORT": "0", "ADMIN_PASSWORD": adminPassword,
+		"DATA_DIR": dataDir(t), "HOST": "127.0.0.1", "PORT": "0", "MQTT_PORT": "0",
+		"ADMIN_PASSWORD": adminPassword,
 	} {
 		t.Setenv(name, value)
 	}
@@ -336,7 +370,8 @@ func TestAStopLeavesNothingBehind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := gateway.Publish(t.Context(), &paho.Publish{Topic: "sensors/press-1/t1/data", QoS: 1, Payload: []byte(`{"value":1}`)}); err != nil {
+	if _, err := gateway.Publish(t.Context(),
+		&paho.Publish{Topic: "sensors/press-1/t1/data", QoS: 1, Payload: []byte(`{"value":1}`)}); err != nil {
 		t.Fatal(err)
 	}
 	stop()
@@ -368,10 +403,12 @@ func TestHealthNamesEachDependency(t *testing.T) {
 	for _, d := range h.Dependencies {
 		got[d.Name] = d.State
 	}
-	if h.Status != client.HealthStatusHealthy || got["database"] != client.DependencyStateUp || got["mqtt"] != client.DependencyStateUp {
+	if h.Status != client.HealthStatusHealthy || got["database"] != client.DependencyStateUp ||
+		got["mqtt"] != client.DependencyStateUp {
 		t.Errorf("got %+v, want database and mqtt up", h)
 	}
-	if h.Database != client.ConnectionConnected || h.Redis != client.ConnectionConnected || h.Mqtt != client.ConnectionConnected || h.Version == "" ||
+	if h.Database != client.ConnectionConnected || h.Redis != client.ConnectionConnected ||
+		h.Mqtt != client.ConnectionConnected || h.Version == "" ||
 		time.Since(h.Timestamp).Abs() > time.Hour {
 		t.Errorf("got %+v, want every member of an old client", h)
 	}

@@ -20,7 +20,10 @@ func listen(ctx context.Context, setting, host string, port int) (net.Listener, 
 		if _, ok := errors.AsType[*net.DNSError](err); ok || errors.Is(err, syscall.EADDRNOTAVAIL) {
 			return nil, fmt.Errorf("HOST: %s is no address of this machine (%w); use one that is, such as 127.0.0.1, or 0.0.0.0 for all", host, err)
 		}
-		return nil, fmt.Errorf("%s: cannot listen on %s (%w); stop what uses it or choose another %s", setting, addr, err, setting)
+		return nil, fmt.Errorf(
+			"%s: cannot listen on %s (%w); stop what uses it or choose another %s", setting, addr,
+			err, setting,
+		)
 	}
 	return l, nil
 }
@@ -47,7 +50,8 @@ func listenMQTT(ctx context.Context, cfg *configs.Config) (ls broker.Listeners, 
 		}
 	}
 	if cfg.Broker.WebSocketPort != 0 {
-		ls.WebSocket, err = listen(ctx, "OEI_BROKER_WEBSOCKET_PORT", host, max(cfg.Broker.WebSocketPort, 0))
+		ls.WebSocket, err = listen(ctx, "OEI_BROKER_WEBSOCKET_PORT", host,
+			max(cfg.Broker.WebSocketPort, 0))
 	}
 	return ls, err
 }

@@ -20,12 +20,15 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// TestGatewaysBySecureWays has a gateway log in by its certificate at a server that takes no MQTT without TLS.
+// TestGatewaysBySecureWays has a gateway log in by its certificate at a server that takes no MQTT
+// without TLS.
 func TestGatewaysBySecureWays(t *testing.T) {
 	t.Parallel()
 	cert, key, pair := selfSigned(t, "secure-1")
-	p := launch(t, dataDir(t), []string{"serve"}, "OEI_BROKER_PLAIN=false", "OEI_BROKER_TLS_PORT=-1", "OEI_BROKER_WEBSOCKET_PORT=-1",
-		"OEI_BROKER_TLS_CERTIFICATE="+cert, "OEI_BROKER_TLS_KEY="+key, "OEI_BROKER_TLS_CLIENT_CA="+cert)
+	p := launch(t, dataDir(t), []string{"serve"}, "OEI_BROKER_PLAIN=false",
+		"OEI_BROKER_TLS_PORT=-1", "OEI_BROKER_WEBSOCKET_PORT=-1",
+		"OEI_BROKER_TLS_CERTIFICATE="+cert, "OEI_BROKER_TLS_KEY="+key,
+		"OEI_BROKER_TLS_CLIENT_CA="+cert)
 	p.waitReady()
 	secure := regexp.MustCompile(`MQTT v5 +(\S+) with TLS\n +MQTT v5 +(wss://\S+)\n`).FindStringSubmatch(p.out.String())
 	if secure == nil {
@@ -33,10 +36,15 @@ func TestGatewaysBySecureWays(t *testing.T) {
 	}
 	trusted := x509.NewCertPool()
 	trusted.AddCert(pair.Leaf)
-	config := &tls.Config{RootCAs: trusted, Certificates: []tls.Certificate{pair}, ServerName: "localhost"}
+	config := &tls.Config{
+		RootCAs:      trusted,
+		Certificates: []tls.Certificate{pair},
+		ServerName:   "localhost",
+	}
 	login := func(conn net.Conn) (byte, error) {
 		c := paho.NewClient(paho.ClientConfig{Conn: conn})
-		ack, err := c.Connect(t.Context(), &paho.Connect{ClientID: "secure-1", CleanStart: true, KeepAlive: 30})
+		ack, err := c.Connect(t.Context(),
+			&paho.Connect{ClientID: "secure-1", CleanStart: true, KeepAlive: 30})
 		if err == nil {
 			_ = c.Disconnect(&paho.Disconnect{})
 			<-c.Done()
@@ -76,10 +84,18 @@ func selfSigned(t *testing.T, name string) (cert, key string, pair tls.Certifica
 		t.Fatal(err)
 	}
 	template := x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"},
-		IsCA: true, BasicConstraintsValid: true, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: name},
+		NotAfter:              time.Now().Add(time.Hour),
+		DNSNames:              []string{"localhost"},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		ExtKeyUsage: []x509.ExtKeyUsage{
+			x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth,
+		},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &private.PublicKey, private)
+	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &private.PublicKey,
+		private)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +105,10 @@ func selfSigned(t *testing.T, name string) (cert, key string, pair tls.Certifica
 	}
 	dir := t.TempDir()
 	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: secret}} {
+	for path, block := range map[string]*pem.Block{
+		cert: {Type: "CERTIFICATE", Bytes: der},
+		key:  {Type: "PRIVATE KEY", Bytes: secret},
+	} {
 		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -11,22 +11,32 @@ import (
 	"github.com/oei-ms/oei-ms/internal/pgtest"
 )
 
-// TestAGatewayThatMovesToAnotherInstanceIsNotGone has a gateway connect to another instance while the first still believes in its old
-// connection: what that says when it ends, and its will, make nobody think that the gateway is gone. Neither does a restart.
+// TestAGatewayThatMovesToAnotherInstanceIsNotGone has a gateway connect to another instance while
+// the first still believes in its old connection: what that says when it ends, and its will, make
+// nobody think that the gateway is gone. Neither does a restart.
 func TestAGatewayThatMovesToAnotherInstanceIsNotGone(t *testing.T) {
 	t.Parallel()
 	pg := pgtest.Server(t)
-	shared := []string{"DATABASE_URL=" + pg.DSN(), "SECRET_KEY=a key of 32 bytes that all of them have"}
+	shared := []string{
+		"DATABASE_URL=" + pg.DSN(), "SECRET_KEY=a key of 32 bytes that all of them have",
+	}
 	dir := dataDir(t)
 	a, b := serve(t, dir, shared...), serve(t, dataDir(t), shared...)
 	api := b.login()
 	d := b.register(api, "press")
 	live := b.subscribe(api, fmt.Sprintf("gateways/%d", d.gatewayID))
-	status := func() string { return query[string](t, pg.DSN(), `SELECT status FROM gateways WHERE key = 'press'`) }
+	status := func() string {
+		return query[string](t, pg.DSN(),
+			`SELECT status FROM gateways WHERE key = 'press'`)
+	}
 	connect := func(p *process) *paho.Client {
 		t.Helper()
 		hello := d.hello()
-		hello.WillMessage = &paho.WillMessage{Topic: "gateways/press/status", Payload: []byte(`{"status":"offline"}`), QoS: 1}
+		hello.WillMessage = &paho.WillMessage{
+			Topic:   "gateways/press/status",
+			Payload: []byte(`{"status":"offline"}`),
+			QoS:     1,
+		}
 		c, err := dial(t.Context(), p.mqtt, hello, paho.ClientConfig{})
 		if err != nil {
 			t.Fatal(err)

@@ -50,8 +50,8 @@ type process struct {
 	ended     chan struct{}
 }
 
-// serve starts `oei-ms serve` with args and these settings on top of a private data directory and free ports, and waits until it
-// is ready.
+// serve starts `oei-ms serve` with args and these settings on top of a private data directory and
+// free ports, and waits until it is ready.
 func serve(t testing.TB, dir string, settings ...string) *process {
 	t.Helper()
 	p := launch(t, dir, []string{"serve"}, settings...)
@@ -67,7 +67,8 @@ func launch(t testing.TB, dir string, args []string, settings ...string) *proces
 	p.cmd.Dir = t.TempDir() // where there is no .env
 	p.cmd.Env = append([]string{
 		asProgram + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"),
-		"DATA_DIR=" + dir, "HOST=127.0.0.1", "PORT=0", "MQTT_PORT=0", "ADMIN_PASSWORD=" + adminPassword,
+		"DATA_DIR=" + dir, "HOST=127.0.0.1", "PORT=0", "MQTT_PORT=0",
+		"ADMIN_PASSWORD=" + adminPassword,
 	}, settings...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	if err := p.cmd.Start(); err != nil {
@@ -94,7 +95,9 @@ var (
 func (p *process) waitReady() {
 	p.t.Helper()
 	p.eventually(30*time.Second, "it says where it listens", func() bool {
-		api, mqtt := apiLine.FindStringSubmatch(p.out.String()), mqttLine.FindStringSubmatch(p.out.String())
+		api, mqtt := apiLine.FindStringSubmatch(p.out.String()), mqttLine.FindStringSubmatch(
+			p.out.String(),
+		)
 		if api == nil || mqtt == nil {
 			return false
 		}
@@ -164,12 +167,14 @@ func (p *process) login() *client.ClientWithResponses {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	res, err := c.LoginWithResponse(p.t.Context(), client.LoginRequest{Username: "admin", Password: adminPassword})
+	res, err := c.LoginWithResponse(p.t.Context(),
+		client.LoginRequest{Username: "admin", Password: adminPassword})
 	if err != nil || res.JSON200 == nil {
 		p.t.Fatalf("login: %v %s", err, body(res))
 	}
 	bearer := "Bearer " + res.JSON200.AccessToken
-	c, err = client.NewClientWithResponses(base, client.WithHTTPClient(&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}),
+	c, err = client.NewClientWithResponses(base,
+		client.WithHTTPClient(&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}),
 		client.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
 			r.Header.Set("Authorization", bearer)
 			return nil
@@ -214,11 +219,18 @@ func (p *process) registerAll(n int) []device {
 func (p *process) register(c *client.ClientWithResponses, key string) device {
 	p.t.Helper()
 	ctx := p.t.Context()
-	g, err := c.CreateGatewayWithResponse(ctx, client.GatewayCreate{Key: new(key), Name: "Gateway " + key})
+	g, err := c.CreateGatewayWithResponse(ctx,
+		client.GatewayCreate{Key: new(key), Name: "Gateway " + key})
 	if err != nil || g.JSON201 == nil {
 		p.t.Fatalf("create gateway: %v %s", err, g.Body)
 	}
-	s, err := c.CreateSensorWithResponse(ctx, client.SensorCreate{Key: new("t1"), Name: "Temperature", Type: "temperature", GatewayID: g.JSON201.ID})
+	s, err := c.CreateSensorWithResponse(ctx,
+		client.SensorCreate{
+			Key:       new("t1"),
+			Name:      "Temperature",
+			Type:      "temperature",
+			GatewayID: g.JSON201.ID,
+		})
 	if err != nil || s.JSON201 == nil {
 		p.t.Fatalf("create sensor: %v %s", err, s.Body)
 	}
@@ -226,13 +238,20 @@ func (p *process) register(c *client.ClientWithResponses, key string) device {
 	if err != nil || cred.JSON201 == nil {
 		p.t.Fatalf("create credential: %v %s", err, cred.Body)
 	}
-	return device{key: key, secret: cred.JSON201.Secret, gatewayID: g.JSON201.ID, sensorID: s.JSON201.ID}
+	return device{
+		key:       key,
+		secret:    cred.JSON201.Secret,
+		gatewayID: g.JSON201.ID,
+		sensorID:  s.JSON201.ID,
+	}
 }
 
-// connect connects the gateway to the broker at addr with MQTT v5. lost is called when the connection breaks.
+// connect connects the gateway to the broker at addr with MQTT v5. lost is called when the
+// connection breaks.
 func (d device) connect(ctx context.Context, addr string, lost func()) (*paho.Client, error) {
 	return dial(ctx, addr, d.hello(), paho.ClientConfig{
-		OnClientError: func(error) { lost() }, OnServerDisconnect: func(*paho.Disconnect) { lost() },
+		OnClientError:      func(error) { lost() },
+		OnServerDisconnect: func(*paho.Disconnect) { lost() },
 	})
 }
 
@@ -245,12 +264,15 @@ func (d device) hello() *paho.Connect {
 }
 
 // dial connects to the broker at addr with hello, for as long as ctx lasts.
-func dial(ctx context.Context, addr string, hello *paho.Connect, cfg paho.ClientConfig) (*paho.Client, error) {
+func dial(
+	ctx context.Context, addr string, hello *paho.Connect, cfg paho.ClientConfig,
+) (*paho.Client, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	cfg.Conn, cfg.PacketTimeout = conn, time.Hour // an acknowledgement may have to wait for the database
+	// an acknowledgement may have to wait for the database
+	cfg.Conn, cfg.PacketTimeout = conn, time.Hour
 	c := paho.NewClient(cfg)
 	if _, err = c.Connect(ctx, hello); err != nil {
 		_ = conn.Close()
@@ -269,7 +291,8 @@ func (p *process) dsn() string {
 	return dsn
 }
 
-// status asks for a path that everybody may ask for, and returns the answer's status; 0 when there is none within 8 s.
+// status asks for a path that everybody may ask for, and returns the answer's status; 0 when there
+// is none within 8 s.
 func (p *process) status(path string) int {
 	c := http.Client{Timeout: 8 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := c.Get("http://" + p.api + path)

@@ -28,11 +28,13 @@ func TestWhatIsRefusedIsToldRecordedAndCounted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		followRefusals(t, serve(t, dataDir(t), few, "MQTT_HOST="+host, "MQTT_PORT="+port), m.Addr(), false)
+		followRefusals(t, serve(t, dataDir(t), few, "MQTT_HOST="+host, "MQTT_PORT="+port), m.Addr(),
+			false)
 	})
 }
 
-// followRefusals publishes what is refused at broker, which is the program's own or not, and looks for it where it has to be.
+// followRefusals publishes what is refused at broker, which is the program's own or not, and looks
+// for it where it has to be.
 func followRefusals(t *testing.T, p *process, broker string, own bool) {
 	api := p.login()
 	d := p.register(api, "press-1")
@@ -42,22 +44,28 @@ func followRefusals(t *testing.T, p *process, broker string, own bool) {
 	}
 	for i := range 3 {
 		payload := fmt.Sprintf(`{"Value": %d}`, i)
-		res, err := gateway.Publish(t.Context(), &paho.Publish{Topic: d.topic(), QoS: 1, Payload: []byte(payload)})
-		if own && (res == nil || res.ReasonCode != 0x99 || !strings.HasPrefix(res.Properties.ReasonString, "malformed: ")) {
+		res, err := gateway.Publish(t.Context(),
+			&paho.Publish{Topic: d.topic(), QoS: 1, Payload: []byte(payload)})
+		if own &&
+			(res == nil || res.ReasonCode != 0x99 ||
+				!strings.HasPrefix(res.Properties.ReasonString, "malformed: ")) {
 			t.Errorf("PUBACK of %s: got %+v, %v; want 0x99", payload, res, err)
 		}
 	}
 	var kept []client.Rejection
 	p.eventually(10*time.Second, "the newest two are kept", func() bool {
-		list, err := api.ListRejectionsWithResponse(t.Context(), &client.ListRejectionsParams{GatewayID: &d.gatewayID})
+		list, err := api.ListRejectionsWithResponse(t.Context(),
+			&client.ListRejectionsParams{GatewayID: &d.gatewayID})
 		if err != nil || list.JSON200 == nil {
 			t.Fatalf("rejections: %v %s", err, list.Body)
 		}
 		kept = *list.JSON200
-		return len(kept) == 2 && kept[0].Payload == `{"Value": 2}` && kept[1].Payload == `{"Value": 1}`
+		return len(kept) == 2 && kept[0].Payload == `{"Value": 2}` &&
+			kept[1].Payload == `{"Value": 1}`
 	})
 	for _, r := range kept {
-		if r.Gateway != d.key || r.Topic != d.topic() || r.Reason != client.RejectionReasonMalformed || !strings.Contains(r.Detail, `"value"`) {
+		if r.Gateway != d.key || r.Topic != d.topic() ||
+			r.Reason != client.RejectionReasonMalformed || !strings.Contains(r.Detail, `"value"`) {
 			t.Errorf("rejections: got %+v", r)
 		}
 	}
@@ -70,7 +78,10 @@ func followRefusals(t *testing.T, p *process, broker string, own bool) {
 		defer res.Body.Close()
 		text, err := io.ReadAll(res.Body)
 		metrics = string(text)
-		return err == nil && strings.Contains(metrics, fmt.Sprintf(`oei_ingest_refused_total{gateway="%d",reason="malformed"} 3`, d.gatewayID))
+		return err == nil &&
+			strings.Contains(metrics,
+				fmt.Sprintf(`oei_ingest_refused_total{gateway="%d",reason="malformed"} 3`,
+					d.gatewayID))
 	})
 	http.DefaultClient.CloseIdleConnections()
 	if strings.Contains(metrics, d.key) {

@@ -16,13 +16,25 @@ const (
 )
 
 // keepRetention removes readings that are kept no longer, until ctx ends.
-func keepRetention(ctx context.Context, st *store.Store, log *slog.Logger, reg prometheus.Registerer) error {
-	partitions := prometheus.NewCounter(prometheus.CounterOpts{Name: "oei_retention_partitions_total", Help: "Partitions of readings that were dropped."})
-	bytes := prometheus.NewCounter(prometheus.CounterOpts{Name: "oei_retention_bytes_total", Help: "Bytes of the partitions that were dropped."})
-	readings := prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "oei_retention_readings_total", Help: "Readings that were deleted from partitions in which other sensors keep theirs.",
+func keepRetention(
+	ctx context.Context, st *store.Store, log *slog.Logger, reg prometheus.Registerer,
+) error {
+	partitions := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "oei_retention_partitions_total",
+		Help: "Partitions of readings that were dropped.",
 	})
-	inUse := prometheus.NewCounter(prometheus.CounterOpts{Name: "oei_retention_in_use_total", Help: "Drops of a partition that were put off because somebody was at it."})
+	bytes := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "oei_retention_bytes_total",
+		Help: "Bytes of the partitions that were dropped.",
+	})
+	readings := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "oei_retention_readings_total",
+		Help: "Readings that were deleted from partitions in which other sensors keep theirs.",
+	})
+	inUse := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "oei_retention_in_use_total",
+		Help: "Drops of a partition that were put off because somebody was at it.",
+	})
 	reg.MustRegister(partitions, bytes, readings, inUse)
 	timer := time.NewTimer(retentionFirst)
 	defer timer.Stop()
@@ -41,7 +53,8 @@ func keepRetention(ctx context.Context, st *store.Store, log *slog.Logger, reg p
 			case r.Dropped:
 				partitions.Inc()
 				bytes.Add(float64(r.Bytes))
-				log.InfoContext(ctx, "a partition was dropped, no sensor keeps anything in it", "partition", r.Partition, "bytes", r.Bytes)
+				log.InfoContext(ctx, "a partition was dropped, no sensor keeps anything in it",
+					"partition", r.Partition, "bytes", r.Bytes)
 			default:
 				deleted += r.Readings
 				readings.Add(float64(r.Readings))
@@ -54,10 +67,12 @@ func keepRetention(ctx context.Context, st *store.Store, log *slog.Logger, reg p
 			began = time.Now()
 		})
 		if deleted > 0 {
-			log.InfoContext(ctx, "readings were deleted that their sensors keep no longer", "readings", deleted)
+			log.InfoContext(ctx, "readings were deleted that their sensors keep no longer",
+				"readings", deleted)
 		}
 		if err != nil && ctx.Err() == nil {
-			log.WarnContext(ctx, "removing what is kept no longer failed, it is tried again", "error", err)
+			log.WarnContext(ctx, "removing what is kept no longer failed, it is tried again",
+				"error", err)
 		}
 		timer.Reset(retentionPause)
 	}

@@ -13,13 +13,17 @@ import (
 )
 
 const (
-	rollupPause = 2 * time.Second        // between passes that leave nothing to do
-	rollupPass  = 300 * time.Millisecond // is what a pass should take: ingest and the API want the processors too
-	mostRolled  = 4096                   // hours in a pass
+	rollupPause = 2 * time.Second // between passes that leave nothing to do
+	// is what a pass should take: ingest and the API want the processors too
+	rollupPass = 300 * time.Millisecond
+	mostRolled = 4096 // hours in a pass
 )
 
-// newCache is nil when no answers are kept. Without rollups, whose marks tell when readings change, none are.
-func newCache(cfg *configs.Config, st *store.Store, log *slog.Logger, reg prometheus.Registerer) (*cache.Cache, error) {
+// newCache is nil when no answers are kept. Without rollups, whose marks tell when readings change,
+// none are.
+func newCache(
+	cfg *configs.Config, st *store.Store, log *slog.Logger, reg prometheus.Registerer,
+) (*cache.Cache, error) {
 	if cfg.Cache.Bytes == 0 || !cfg.Store.Rollups {
 		return nil, nil
 	}
@@ -27,10 +31,21 @@ func newCache(cfg *configs.Config, st *store.Store, log *slog.Logger, reg promet
 }
 
 // keepRollups rolls up what has changed, until ctx ends.
-func keepRollups(ctx context.Context, st *store.Store, log *slog.Logger, reg prometheus.Registerer) error {
-	rolled := prometheus.NewCounter(prometheus.CounterOpts{Name: "oei_rollup_hours_total", Help: "Hours of single sensors that were rolled up."})
-	marks := prometheus.NewGauge(prometheus.GaugeOpts{Name: "oei_rollup_marks", Help: "Transactions of ingest that rollups have not looked at yet."})
-	hours := prometheus.NewGauge(prometheus.GaugeOpts{Name: "oei_rollup_waiting_hours", Help: "Hours of single sensors that are over and not rolled up yet."})
+func keepRollups(
+	ctx context.Context, st *store.Store, log *slog.Logger, reg prometheus.Registerer,
+) error {
+	rolled := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "oei_rollup_hours_total",
+		Help: "Hours of single sensors that were rolled up.",
+	})
+	marks := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "oei_rollup_marks",
+		Help: "Transactions of ingest that rollups have not looked at yet.",
+	})
+	hours := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "oei_rollup_waiting_hours",
+		Help: "Hours of single sensors that are over and not rolled up yet.",
+	})
 	reg.MustRegister(rolled, marks, hours)
 	size := 64
 	pause := time.NewTimer(rollupPause)
@@ -48,7 +63,9 @@ func keepRollups(ctx context.Context, st *store.Store, log *slog.Logger, reg pro
 		switch {
 		case err != nil:
 			if ctx.Err() == nil {
-				log.WarnContext(ctx, "rolling up failed, it is tried again; answers are made of readings until then", "error", err)
+				log.WarnContext(ctx,
+					"rolling up failed, it is tried again; answers are made of readings until then",
+					"error", err)
 			}
 			size = max(size/4, 1)
 			pause.Reset(5 * rollupPause)

@@ -44,7 +44,8 @@ func (p *program) serveCommand() *cobra.Command {
 			return p.serve(cmd.Context(), cfg, log, p.greet)
 		},
 	}
-	cmd.Flags().BoolVar(&demo, "demo", false, "also run a simulated plant, in a data directory of its own")
+	cmd.Flags().BoolVar(&demo, "demo", false,
+		"also run a simulated plant, in a data directory of its own")
 	return cmd
 }
 
@@ -57,10 +58,14 @@ type running struct {
 }
 
 // serve runs the server until ctx ends or a part of it fails. ready is called when it takes work.
-func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logger, ready func(context.Context, *configs.Config, running) error) (err error) {
+func (p *program) serve(
+	ctx context.Context, cfg *configs.Config, log *slog.Logger,
+	ready func(context.Context, *configs.Config, running) error,
+) (err error) {
 	l := newLife(ctx)
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reg.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	if path, made, err := cfg.KeepSecretKey(); err != nil {
 		return err
@@ -96,7 +101,8 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 	if err := st.EnsurePartitions(ctx); err != nil {
 		return err
 	}
-	defer l.start("housekeeping", func(ctx context.Context) error { return keepHouse(ctx, st, cfg, log) })()
+	defer l.start("housekeeping",
+		func(ctx context.Context) error { return keepHouse(ctx, st, cfg, log) })()
 
 	answers, err := newCache(cfg, st, log, reg)
 	if err != nil {
@@ -105,15 +111,18 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 	if on, err := st.KeepRollups(ctx); err != nil {
 		return err
 	} else if on {
-		defer l.start("rollups", func(ctx context.Context) error { return keepRollups(ctx, st, log, reg) })()
+		defer l.start("rollups",
+			func(ctx context.Context) error { return keepRollups(ctx, st, log, reg) })()
 	}
 	if answers != nil {
 		defer l.start("cache", answers.Run)()
 	}
 
-	defer l.start("retention", func(ctx context.Context) error { return keepRetention(ctx, st, log, reg) })()
+	defer l.start("retention",
+		func(ctx context.Context) error { return keepRetention(ctx, st, log, reg) })()
 	if cfg.Store.Compact {
-		defer l.start("compaction", func(ctx context.Context) error { return keepCompact(ctx, st, log, reg) })()
+		defer l.start("compaction",
+			func(ctx context.Context) error { return keepCompact(ctx, st, log, reg) })()
 	}
 
 	auth, err := server.NewAuth(cfg.Server, st, log)
@@ -132,12 +141,14 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 	defer l.start("push", hub.Run)()
 
 	pipeline := ingest.New(cfg.Ingest, st, announce(hub), log, reg)
-	checks := append(databaseCheck(st, cfg), server.Check{Name: "ingest", Kind: "embedded", Func: pipeline.Check})
+	checks := append(databaseCheck(st, cfg),
+		server.Check{Name: "ingest", Kind: "embedded", Func: pipeline.Check})
 	var publish notify.Publish
 	if !cfg.OwnBroker() {
 		source := ingest.NewSource(cfg.MQTT, pipeline.Submit, log, reg)
 		publish = source.Publish
-		checks = append(checks, server.Check{Name: "mqtt", Kind: "external", Required: true, Func: source.Check})
+		checks = append(checks,
+			server.Check{Name: "mqtt", Kind: "external", Required: true, Func: source.Check})
 		defer l.start("mqtt source", source.Run)()
 	} else {
 		if err := st.ResetPresence(ctx, cfg.PrivateDatabase()); err != nil {
@@ -148,18 +159,25 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 			return err
 		}
 		info.mqtt, publish = mqtt, broker.Publish
-		checks = append(checks, server.Check{Name: "mqtt", Kind: "embedded", Required: true, Func: broker.Check})
-		defer l.start("presence", func(ctx context.Context) error { return keepPresence(ctx, st, hub, broker, log) })()
+		checks = append(checks,
+			server.Check{Name: "mqtt", Kind: "embedded", Required: true, Func: broker.Check})
+		defer l.start("presence",
+			func(ctx context.Context) error { return keepPresence(ctx, st, hub, broker, log) })()
 		defer l.start("mqtt broker", broker.Run)()
 	}
 	defer l.start("ingest", func(ctx context.Context) error { return pipeline.Run(ctx, drainTime) })()
-	defer l.start("alarms", func(ctx context.Context) error { return sweepAlarms(ctx, st, log) })() // while readings are taken
+	// while readings are taken
+	defer l.start("alarms", func(ctx context.Context) error { return sweepAlarms(ctx, st, log) })()
 	watcher := selfmonitor.New(cfg.Watch, st, log)
 	watcher.Lag, watcher.Tell = pipeline.Lag, func(rs []store.Reading, es []store.AlarmEvent) {
 		announce(hub)(ingest.Committed{Readings: rs, Events: es})
 	}
 	if cfg.PrivateDatabase() {
-		watcher.DiskFree = func() (float64, error) { return selfmonitor.DiskFree(cfg.Cluster.DataDir) }
+		watcher.DiskFree = func() (float64, error) {
+			return selfmonitor.DiskFree(
+				cfg.Cluster.DataDir,
+			)
+		}
 	}
 	defer l.start("watch", watcher.Run)()
 	notifier, err := notify.New(cfg.Notify, st, publish, log, reg)
@@ -171,12 +189,21 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 		return st.WatchAlarmEvents(ctx, func() { hub.ReadAlarms(); notifier.Wake() })
 	})()
 	if cfg.Server.RedisURL != "" {
-		checks = append(checks, server.Check{Name: "redis", Kind: "external", Func: auth.CheckRedis})
+		checks = append(checks,
+			server.Check{Name: "redis", Kind: "external", Func: auth.CheckRedis})
 	}
 
 	srv, err := server.New(cfg.Server, server.Deps{
-		Store: st, Cache: answers, Auth: auth, Hub: hub, Write: pipeline.Write, Notices: notices(notifier), Checks: checks, Log: log, Registry: reg,
-		Version: server.Version{Version: version, Commit: commit(), Go: goVersion()},
+		Store:    st,
+		Cache:    answers,
+		Auth:     auth,
+		Hub:      hub,
+		Write:    pipeline.Write,
+		Notices:  notices(notifier),
+		Checks:   checks,
+		Log:      log,
+		Registry: reg,
+		Version:  server.Version{Version: version, Commit: commit(), Go: goVersion()},
 	})
 	if err != nil {
 		return err
@@ -193,11 +220,18 @@ func (p *program) serve(ctx context.Context, cfg *configs.Config, log *slog.Logg
 
 // notices lets the server ask the notifier.
 func notices(n *notify.Notifier) server.Notices {
-	return server.Notices{Try: n.Try, CheckChannel: n.CheckChannel, CheckTemplate: notify.CheckTemplate}
+	return server.Notices{
+		Try:           n.Try,
+		CheckChannel:  n.CheckChannel,
+		CheckTemplate: notify.CheckTemplate,
+	}
 }
 
-// openDatabase returns the address of the database: the one of the settings, else of a private cluster that it starts.
-func openDatabase(ctx context.Context, cfg *configs.Config, log *slog.Logger) (dsn string, stop func() error, err error) {
+// openDatabase returns the address of the database: the one of the settings, else of a private
+// cluster that it starts.
+func openDatabase(
+	ctx context.Context, cfg *configs.Config, log *slog.Logger,
+) (dsn string, stop func() error, err error) {
 	if !cfg.PrivateDatabase() {
 		return cfg.Database.URL, func() error { return nil }, nil
 	}
@@ -242,10 +276,12 @@ func databaseCheck(st *store.Store, cfg *configs.Config) []server.Check {
 	return []server.Check{{Name: "database", Kind: kind, Required: true, Func: st.Ping}}
 }
 
-// keepHouse does what has to be done now and then: partitions ahead of time, readings of deleted sensors, old sessions, old
-// idempotency keys, and what was refused or sent longer ago than it is kept.
+// keepHouse does what has to be done now and then: partitions ahead of time, readings of deleted
+// sensors, old sessions, old idempotency keys, and what was refused or sent longer ago than it is
+// kept.
 func keepHouse(ctx context.Context, st *store.Store, cfg *configs.Config, log *slog.Logger) error {
-	often, seldom := time.NewTicker(10*time.Second), time.NewTimer(time.Minute) // soon: one that never runs for an hour has to sweep too
+	// soon: one that never runs for an hour has to sweep too
+	often, seldom := time.NewTicker(10*time.Second), time.NewTimer(time.Minute)
 	defer often.Stop()
 	defer seldom.Stop()
 	for {
@@ -258,7 +294,8 @@ func keepHouse(ctx context.Context, st *store.Store, cfg *configs.Config, log *s
 		case <-seldom.C:
 			seldom.Reset(time.Hour)
 			err = errors.Join(st.EnsurePartitions(ctx), st.SweepSessions(ctx), st.SweepKeys(ctx),
-				st.SweepRejections(ctx, cfg.Ingest.RejectionRetention), st.SweepDeliveries(ctx, cfg.Notify.Retention))
+				st.SweepRejections(ctx, cfg.Ingest.RejectionRetention),
+				st.SweepDeliveries(ctx, cfg.Notify.Retention))
 		}
 		if err != nil && ctx.Err() == nil {
 			log.WarnContext(ctx, "housekeeping failed, it is tried again", "error", err)
@@ -271,10 +308,12 @@ func (p *program) greet(_ context.Context, cfg *configs.Config, r running) error
 	fmt.Fprintf(p.out, "\n  API        %s/docs\n", localURL(r.api))
 	p.greetMQTT(cfg, r.mqtt)
 	if !cfg.OwnBroker() {
-		fmt.Fprintf(p.out, "  MQTT v5    by the broker at %s\n", net.JoinHostPort(cfg.MQTT.Host, strconv.Itoa(cfg.MQTT.Port)))
+		fmt.Fprintf(p.out, "  MQTT v5    by the broker at %s\n",
+			net.JoinHostPort(cfg.MQTT.Host, strconv.Itoa(cfg.MQTT.Port)))
 	}
 	if r.adminPassword != "" {
-		fmt.Fprintf(p.out, "  log in     %s / %s   (shown this once; change it with `%[3]s user passwd %[1]s --data-dir %[4]s`)\n",
+		fmt.Fprintf(p.out,
+			"  log in     %s / %s   (shown this once; change it with `%[3]s user passwd %[1]s --data-dir %[4]s`)\n",
 			cfg.Server.AdminUsername, r.adminPassword, os.Args[0], cfg.DataDir)
 	}
 	_, err := fmt.Fprintln(p.out)

@@ -17,13 +17,20 @@ import (
 	"github.com/oei-ms/oei-ms/internal/pgtest"
 )
 
-// TestInstancesShareTheWork starts two instances at once on an empty database, has alarms raised by the time that passes and sends
-// notices of them: one makes the schema, and of everything else, each thing is done by one of the two.
+// TestInstancesShareTheWork starts two instances at once on an empty database, has alarms raised by
+// the time that passes and sends notices of them: one makes the schema, and of everything else,
+// each thing is done by one of the two.
 func TestInstancesShareTheWork(t *testing.T) {
 	t.Parallel()
 	pg := pgtest.Server(t)
-	shared := []string{"DATABASE_URL=" + pg.DSN(), "SECRET_KEY=a key of 32 bytes that all of them have", "OEI_NOTIFY_ALLOWED_TARGETS=127.0.0.1"}
-	ps := []*process{launch(t, dataDir(t), []string{"serve"}, shared...), launch(t, dataDir(t), []string{"serve"}, shared...)}
+	shared := []string{
+		"DATABASE_URL=" + pg.DSN(), "SECRET_KEY=a key of 32 bytes that all of them have",
+		"OEI_NOTIFY_ALLOWED_TARGETS=127.0.0.1",
+	}
+	ps := []*process{
+		launch(t, dataDir(t), []string{"serve"}, shared...),
+		launch(t, dataDir(t), []string{"serve"}, shared...),
+	}
 	for _, p := range ps {
 		p.waitReady()
 	}
@@ -45,15 +52,17 @@ func TestInstancesShareTheWork(t *testing.T) {
 	defer receiver.Close()
 
 	api := ps[0].login()
-	channel, err := api.CreateNotificationChannelWithResponse(t.Context(), client.NotificationChannelCreate{
-		Name: "Shift lead", Kind: client.NotificationChannelKindWebhook, URL: &receiver.URL,
-	})
+	channel, err := api.CreateNotificationChannelWithResponse(t.Context(),
+		client.NotificationChannelCreate{
+			Name: "Shift lead", Kind: client.NotificationChannelKindWebhook, URL: &receiver.URL,
+		})
 	if err != nil || channel.JSON201 == nil {
 		t.Fatalf("create channel: %v %s", err, channel.Body)
 	}
-	route, err := api.CreateNotificationRouteWithResponse(t.Context(), client.NotificationRouteCreate{
-		Name: "All", ChannelID: channel.JSON201.ID, GroupSeconds: new(0),
-	})
+	route, err := api.CreateNotificationRouteWithResponse(t.Context(),
+		client.NotificationRouteCreate{
+			Name: "All", ChannelID: channel.JSON201.ID, GroupSeconds: new(0),
+		})
 	if err != nil || route.JSON201 == nil {
 		t.Fatalf("create route: %v %s", err, route.Body)
 	}
@@ -61,12 +70,19 @@ func TestInstancesShareTheWork(t *testing.T) {
 	var readings []client.ReadingWrite
 	for i := range alarms {
 		d := ps[0].register(api, fmt.Sprintf("press-%d", i))
-		rule := client.AlarmRule{Name: "Hot for a while", Kind: client.AlarmRuleKindThreshold, Severity: "major", OnDelayMs: new(int64(300))}
+		rule := client.AlarmRule{
+			Name:      "Hot for a while",
+			Kind:      client.AlarmRuleKindThreshold,
+			Severity:  "major",
+			OnDelayMs: new(int64(300)),
+		}
 		rule.Limits = &client.AlarmRule_Limits{High: &client.AlarmLimit{Value: 80}}
-		if a, err := api.CreateAlarmWithResponse(t.Context(), client.AlarmCreate{SensorID: d.sensorID, Rule: rule}); err != nil || a.JSON201 == nil {
+		if a, err := api.CreateAlarmWithResponse(t.Context(),
+			client.AlarmCreate{SensorID: d.sensorID, Rule: rule}); err != nil || a.JSON201 == nil {
 			t.Fatalf("create alarm: %v %s", err, a.Body)
 		}
-		readings = append(readings, client.ReadingWrite{SensorID: d.sensorID, Value: nullable.NewNullableWithValue(90.0)})
+		readings = append(readings,
+			client.ReadingWrite{SensorID: d.sensorID, Value: nullable.NewNullableWithValue(90.0)})
 	}
 	if res, err := api.WriteDataWithResponse(t.Context(), nil, client.DataWrite{Readings: readings}); err != nil || res.JSON200 == nil {
 		t.Fatalf("write: %v %s", err, res.Body)
@@ -90,8 +106,9 @@ func TestInstancesShareTheWork(t *testing.T) {
 	}
 }
 
-// TestInstancesMayTakeReadingsOutOfOrder has two instances on one shared subscription take a sensor's readings in any order: all are stored,
-// the newest by its timestamp is the latest, and the alarm goes on in time and never back.
+// TestInstancesMayTakeReadingsOutOfOrder has two instances on one shared subscription take a
+// sensor's readings in any order: all are stored, the newest by its timestamp is the latest, and
+// the alarm goes on in time and never back.
 func TestInstancesMayTakeReadingsOutOfOrder(t *testing.T) {
 	t.Parallel()
 	random := chance(t)
@@ -100,13 +117,15 @@ func TestInstancesMayTakeReadingsOutOfOrder(t *testing.T) {
 	d := in.front.register(api, "press")
 	rule := client.AlarmRule{Name: "Hot", Kind: client.AlarmRuleKindThreshold, Severity: "major"}
 	rule.Limits = &client.AlarmRule_Limits{High: &client.AlarmLimit{Value: 80}}
-	a, err := api.CreateAlarmWithResponse(t.Context(), client.AlarmCreate{SensorID: d.sensorID, Rule: rule})
+	a, err := api.CreateAlarmWithResponse(t.Context(),
+		client.AlarmCreate{SensorID: d.sensorID, Rule: rule})
 	if err != nil || a.JSON201 == nil {
 		t.Fatalf("create alarm: %v %s", err, a.Body)
 	}
 	live := in.front.subscribe(api, fmt.Sprintf("sensors/%d", d.sensorID))
 	in.front.eventually(10*time.Second, "the instances hear each other", func() bool {
-		return in.ps[0].metric("oei_relay_connected") == 1 && in.ps[1].metric("oei_relay_connected") == 1
+		return in.ps[0].metric("oei_relay_connected") == 1 &&
+			in.ps[1].metric("oei_relay_connected") == 1
 	})
 	gateway, err := d.connect(t.Context(), in.broker.Addr(), func() {})
 	if err != nil {
@@ -114,10 +133,12 @@ func TestInstancesMayTakeReadingsOutOfOrder(t *testing.T) {
 	}
 	begin := time.Now().UTC().Add(-time.Hour).Truncate(time.Second)
 	at := func(i int) time.Time { return begin.Add(time.Duration(i) * time.Second) }
-	value := func(i int) float64 { return 20.5 + 79*float64(i/10%2) } // ten of them, then ten above the limit
+	// ten of them, then ten above the limit
+	value := func(i int) float64 { return 20.5 + 79*float64(i/10%2) }
 	publish := func(i int) {
 		payload := fmt.Appendf(nil, `{"value":%v,"timestamp":%d}`, value(i), at(i).UnixMilli())
-		if _, err := gateway.Publish(t.Context(), &paho.Publish{Topic: d.topic(), QoS: 1, Payload: payload}); err != nil {
+		if _, err := gateway.Publish(t.Context(),
+			&paho.Publish{Topic: d.topic(), QoS: 1, Payload: payload}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -128,15 +149,18 @@ func TestInstancesMayTakeReadingsOutOfOrder(t *testing.T) {
 		})
 	}
 	events := func() int {
-		return query[int](t, in.pg.DSN(), `SELECT count(*) FROM alarm_events WHERE alarm_id = $1`, a.JSON201.ID)
+		return query[int](t, in.pg.DSN(), `SELECT count(*) FROM alarm_events WHERE alarm_id = $1`,
+			a.JSON201.ID)
 	}
 	newest := func(i int) {
 		t.Helper()
-		latest, err := api.ListLatestWithResponse(t.Context(), &client.ListLatestParams{SensorID: []client.ID{d.sensorID}})
+		latest, err := api.ListLatestWithResponse(t.Context(),
+			&client.ListLatestParams{SensorID: []client.ID{d.sensorID}})
 		if err != nil || latest.JSON200 == nil || len(*latest.JSON200) != 1 {
 			t.Fatalf("latest: %v %s", err, latest.Body)
 		}
-		if got := (*latest.JSON200)[0]; !got.Timestamp.Equal(at(i)) || got.Value.MustGet() != value(i) {
+		if got := (*latest.JSON200)[0]; !got.Timestamp.Equal(at(i)) ||
+			got.Value.MustGet() != value(i) {
 			t.Errorf("latest: got %v at %v, want reading %d", got.Value.MustGet(), got.Timestamp, i)
 		}
 	}
@@ -149,7 +173,8 @@ func TestInstancesMayTakeReadingsOutOfOrder(t *testing.T) {
 	if n := events(); n != 0 {
 		t.Errorf("a reading above the limit that is late has made %d events", n)
 	}
-	live.find(t, func(frame string) bool { return strings.Contains(frame, at(15).Format(time.RFC3339)[:19]) })
+	live.find(t,
+		func(frame string) bool { return strings.Contains(frame, at(15).Format(time.RFC3339)[:19]) })
 
 	const first, last = 30, 400
 	for i := first; i < last; i += 8 {
@@ -167,7 +192,11 @@ func TestInstancesMayTakeReadingsOutOfOrder(t *testing.T) {
 		}
 	}
 	for i := first; i < last; i++ {
-		live.find(t, func(frame string) bool { return strings.Contains(frame, at(i).Format(time.RFC3339)[:19]) })
+		live.find(t,
+			func(frame string) bool {
+				return strings.Contains(frame,
+					at(i).Format(time.RFC3339)[:19])
+			})
 	}
 	checkSteps(t, in.pg.DSN())
 	if events() == 0 {

@@ -38,9 +38,11 @@ func sweepAlarms(ctx context.Context, st *store.Store, log *slog.Logger) error {
 	return nil
 }
 
-// every calls f again and again until ctx ends, and failed with the first of failures that follow each
-// other.
-func every(ctx context.Context, interval time.Duration, f func(now time.Time) error, failed func(error)) {
+// every calls f again and again until ctx ends, and failed with the first of failures that follow
+// each other.
+func every(
+	ctx context.Context, interval time.Duration, f func(now time.Time) error, failed func(error),
+) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	failing := false

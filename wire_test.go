@@ -13,7 +13,8 @@ import (
 	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
-// wire is a way to the database that can be slow, silent or cut. It listens on TCP and leads to the unix socket of a private cluster.
+// wire is a way to the database that can be slow, silent or cut. It listens on TCP and leads to the
+// unix socket of a private cluster.
 type wire struct {
 	listener net.Listener
 	socket   string
@@ -64,7 +65,8 @@ func newWire(t *testing.T, dsn string) *wire {
 
 // dsn reaches the server over the wire.
 func (w *wire) dsn() string {
-	return fmt.Sprintf("host=127.0.0.1 port=%d user=%s dbname=%[2]s sslmode=disable", w.listener.Addr().(*net.TCPAddr).Port, postgres.Database)
+	return fmt.Sprintf("host=127.0.0.1 port=%d user=%s dbname=%[2]s sslmode=disable",
+		w.listener.Addr().(*net.TCPAddr).Port, postgres.Database)
 }
 
 func (w *wire) serve() {
@@ -103,7 +105,8 @@ func (w *wire) carry(to, from net.Conn, lost chan struct{}, up bool) {
 			<-silence
 		}
 		cut := nowhere
-		events = up && (events || bytes.Contains(buf[:n], []byte("INSERT INTO alarm_events"))) && !bytes.Contains(buf[:n], []byte("ROLLBACK\x00"))
+		events = up && (events || bytes.Contains(buf[:n], []byte("INSERT INTO alarm_events"))) &&
+			!bytes.Contains(buf[:n], []byte("ROLLBACK\x00"))
 		if events && bytes.Contains(buf[:n], []byte("COMMIT\x00")) {
 			events = false
 			w.holdUp()

@@ -10,12 +10,24 @@ import (
 func BenchmarkStep(b *testing.B) {
 	rules := map[string]Rule{
 		"threshold": {
-			Kind: Threshold, Limits: &Limits{HighHigh: &Limit{Value: 90}, High: &Limit{Value: 80}, Low: &Limit{Value: 5}, LowLow: &Limit{Value: 1}},
+			Kind: Threshold,
+			Limits: &Limits{
+				HighHigh: &Limit{Value: 90},
+				High:     &Limit{Value: 80},
+				Low:      &Limit{Value: 5},
+				LowLow:   &Limit{Value: 1},
+			},
 			OnDelay: mins, Deadband: &Deadband{Value: 1},
 		},
-		"no_data":    {Kind: NoData, NoDataAfter: mins},
-		"rate":       {Kind: RateOfChange, Rate: &Rate{Limit: 1e6, Per: "minute", Window: mins}},
-		"expression": {Kind: Expressed, Expression: &Expression{Text: "a - b > 10 and a > 0", Inputs: map[string]int64{"a": 7, "b": 8}}},
+		"no_data": {Kind: NoData, NoDataAfter: mins},
+		"rate":    {Kind: RateOfChange, Rate: &Rate{Limit: 1e6, Per: "minute", Window: mins}},
+		"expression": {
+			Kind: Expressed,
+			Expression: &Expression{
+				Text:   "a - b > 10 and a > 0",
+				Inputs: map[string]int64{"a": 7, "b": 8},
+			},
+		},
 	}
 	for name, r := range rules {
 		b.Run(name, func(b *testing.B) {
@@ -26,7 +38,8 @@ func BenchmarkStep(b *testing.B) {
 			for i := 0; b.Loop(); i++ {
 				at = at.Add(time.Second)
 				var es []Event
-				if s, es, _ = Step(rule, s, Sample{SensorID: 7, At: at, Value: 50 + float64(i%5)}, at); len(es) > 0 {
+				if s, es, _ = Step(rule, s, Sample{SensorID: 7, At: at, Value: 50 + float64(i%5)},
+					at); len(es) > 0 {
 					b.Fatal(es)
 				}
 			}
@@ -49,7 +62,8 @@ func BenchmarkPlant(b *testing.B) {
 	for b.Loop() {
 		at = at.Add(time.Second)
 		for i := range rules {
-			next, es, _ := Step(rules[i], states[i], Sample{SensorID: rules[i].SensorID, At: at, Value: 50}, at)
+			next, es, _ := Step(rules[i], states[i],
+				Sample{SensorID: rules[i].SensorID, At: at, Value: 50}, at)
 			if len(es) > 0 || Changed(&states[i], &next) {
 				b.Fatal(es)
 			}
@@ -59,7 +73,8 @@ func BenchmarkPlant(b *testing.B) {
 }
 
 func TestNothingNewIsFree(t *testing.T) {
-	r := sound(t, with(high(80), func(r *Rule) { r.OnDelay, r.Deadband = mins, &Deadband{Value: 1} }))
+	r := sound(t,
+		with(high(80), func(r *Rule) { r.OnDelay, r.Deadband = mins, &Deadband{Value: 1} }))
 	s := New(r, epoch)
 	at := epoch
 	if n := testing.AllocsPerRun(1000, func() {

@@ -18,9 +18,11 @@ var (
 
 // Refusal says why a command is not carried out.
 type Refusal struct {
-	Kind   error  // ErrStale, ErrNotAllowed or ErrInvalid
-	Field  string // of the command that is wrong, when it is ErrInvalid
-	Reason string // for people: a sentence; what follows the field when it is ErrInvalid, and "it has changed:" when it is ErrStale
+	Kind  error  // ErrStale, ErrNotAllowed or ErrInvalid
+	Field string // of the command that is wrong, when it is ErrInvalid
+	// for people: a sentence; what follows the field when it is ErrInvalid, and "it has changed:"
+	// when it is ErrStale
+	Reason string
 }
 
 func (r *Refusal) Error() string { return r.Kind.Error() + ": " + r.Reason }
@@ -73,8 +75,8 @@ type Command struct {
 	Cause      int64     // Suppress, Unsuppress: the alarm that is or was the cause
 }
 
-// Apply is the state after a command at now, and what happened. Timers that end by now end before it. On an error, which
-// is a Refusal unless the rule runs away, nothing has changed.
+// Apply is the state after a command at now, and what happened. Timers that end by now end before
+// it. On an error, which is a Refusal unless the rule runs away, nothing has changed.
 func Apply(r *Rule, s State, c Command, now time.Time) (State, []Event, error) {
 	j := journal{r: r, s: s, lag: s.lag()}
 	if c.Kind == Suppress || c.Kind == Unsuppress {
@@ -96,7 +98,8 @@ func (j *journal) apply(c Command, now time.Time) error {
 	if c.Version != 0 && c.Version != s.Version {
 		return stale("it is at version %d, not %d", s.Version, c.Version)
 	}
-	if utf8.RuneCountInString(c.Comment) > 1000 || strings.ContainsRune(c.Comment, 0) || !utf8.ValidString(c.Comment) {
+	if utf8.RuneCountInString(c.Comment) > 1000 || strings.ContainsRune(c.Comment, 0) ||
+		!utf8.ValidString(c.Comment) {
 		return invalid("comment", "must be text of at most 1000 characters")
 	}
 	e := Event{At: now, Before: s.Phase(), User: c.User, Comment: c.Comment}
@@ -194,7 +197,8 @@ func (j *journal) shelve(c Command, now time.Time) error {
 	}
 	before := s.Phase()
 	s.Shelf = Shelf{Until: until, OneShot: c.OneShot, By: c.User, Reason: c.Comment}
-	j.add(Event{At: now, Kind: ShelvedEvent, Before: before, User: c.User, Comment: c.Comment}, none)
+	j.add(Event{At: now, Kind: ShelvedEvent, Before: before, User: c.User, Comment: c.Comment},
+		none)
 	return nil
 }
 
@@ -209,7 +213,8 @@ func (j *journal) cause(c Command, now time.Time) {
 		s.Causes = append(slices.Clone(s.Causes), c.Cause)
 		e.Kind = SuppressedEvent
 	case c.Kind == Unsuppress && have:
-		s.Causes = slices.DeleteFunc(slices.Clone(s.Causes), func(id int64) bool { return id == c.Cause })
+		s.Causes = slices.DeleteFunc(slices.Clone(s.Causes),
+			func(id int64) bool { return id == c.Cause })
 		e.Kind = Unsuppressed
 	default:
 		return
@@ -217,8 +222,8 @@ func (j *journal) cause(c Command, now time.Time) {
 	j.add(e, none)
 }
 
-// follow takes the rule's new definition; what stands keeps standing until Evaluate or Step judges it. Waits begin again, but
-// silence is counted from where it began.
+// follow takes the rule's new definition; what stands keeps standing until Evaluate or Step judges
+// it. Waits begin again, but silence is counted from where it began.
 func (j *journal) follow(now time.Time) {
 	r, s := j.r, &j.s
 	s.RuleVersion, s.Clock = r.Version, now
@@ -227,6 +232,8 @@ func (j *journal) follow(now time.Time) {
 		s.Severity = r.severity(s.Level)
 	}
 	s.OffSchedule = r.Schedule != nil && !r.Schedule.on(r.location(), now)
-	s.Causes = slices.DeleteFunc(slices.Clone(s.Causes), func(id int64) bool { return !slices.Contains(r.SuppressedBy, id) })
-	s.Others = slices.DeleteFunc(slices.Clone(s.Others), func(x Sample) bool { return !r.reads(x.SensorID) })
+	s.Causes = slices.DeleteFunc(slices.Clone(s.Causes),
+		func(id int64) bool { return !slices.Contains(r.SuppressedBy, id) })
+	s.Others = slices.DeleteFunc(slices.Clone(s.Others),
+		func(x Sample) bool { return !r.reads(x.SensorID) })
 }

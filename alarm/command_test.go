@@ -12,7 +12,8 @@ func TestApplyRefuses(t *testing.T) {
 	at := func(value ...float64) State {
 		s := New(r, epoch)
 		for i, v := range value {
-			s, _, _ = Step(r, s, Sample{SensorID: 7, At: minute(float64(i)), Value: v}, minute(float64(i)))
+			s, _, _ = Step(r, s, Sample{SensorID: 7, At: minute(float64(i)), Value: v},
+				minute(float64(i)))
 		}
 		return s
 	}
@@ -21,23 +22,53 @@ func TestApplyRefuses(t *testing.T) {
 		c    Command
 		want error
 	}{
-		"an acknowledgement that names no version":   {at(81), Command{Kind: Acknowledge, Occurrence: 1}, ErrStale},
-		"an acknowledgement of another occurrence":   {at(81, 79, 81), Command{Kind: Acknowledge, Occurrence: 1, Version: 3}, ErrStale},
-		"an acknowledgement of before it ended":      {at(81, 79), Command{Kind: Acknowledge, Occurrence: 1, Version: 1}, ErrStale},
-		"an acknowledgement of nothing":              {at(79), Command{Kind: Acknowledge, Version: 0}, ErrStale},
-		"a reset of an alarm whose trouble is there": {at(81), Command{Kind: ResetLatch}, ErrNotAllowed},
-		"shelving without a reason":                  {at(81), Command{Kind: Shelve, Until: minute(70)}, ErrInvalid},
-		"shelving for longer than eight hours":       {at(81), Command{Kind: Shelve, Until: minute(60 + 8*60 + 1), Comment: "x"}, ErrInvalid},
-		"shelving until the past":                    {at(81), Command{Kind: Shelve, Until: minute(59), Comment: "x"}, ErrInvalid},
-		"one-shot shelving of what is normal":        {at(79), Command{Kind: Shelve, OneShot: true, Comment: "x"}, ErrNotAllowed},
-		"unshelving what is not shelved":             {at(81), Command{Kind: Unshelve}, ErrNotAllowed},
-		"returning to service what is in service":    {at(81), Command{Kind: ReturnToService}, ErrNotAllowed},
-		"taking out of service without a reason":     {at(81), Command{Kind: TakeOut}, ErrInvalid},
-		"an empty comment":                           {at(81), Command{Kind: Remark, Comment: " "}, ErrInvalid},
-		"a comment that is too long":                 {at(81), Command{Kind: Remark, Comment: strings.Repeat("x", 1001)}, ErrInvalid},
-		"a comment with NUL":                         {at(81), Command{Kind: Remark, Comment: "x\x00"}, ErrInvalid},
-		"an unknown command":                         {at(81), Command{Kind: "explode"}, ErrInvalid},
-		"a reset that saw another version":           {at(81, 79), Command{Kind: ResetLatch, Version: 1}, ErrStale},
+		"an acknowledgement that names no version": {
+			at(81), Command{Kind: Acknowledge, Occurrence: 1}, ErrStale,
+		},
+		"an acknowledgement of another occurrence": {
+			at(81, 79, 81), Command{Kind: Acknowledge, Occurrence: 1, Version: 3}, ErrStale,
+		},
+		"an acknowledgement of before it ended": {
+			at(81, 79), Command{Kind: Acknowledge, Occurrence: 1, Version: 1}, ErrStale,
+		},
+		"an acknowledgement of nothing": {
+			at(79), Command{Kind: Acknowledge, Version: 0}, ErrStale,
+		},
+		"a reset of an alarm whose trouble is there": {
+			at(81), Command{Kind: ResetLatch}, ErrNotAllowed,
+		},
+		"shelving without a reason": {
+			at(81), Command{Kind: Shelve, Until: minute(70)}, ErrInvalid,
+		},
+		"shelving for longer than eight hours": {
+			at(81), Command{Kind: Shelve, Until: minute(60 + 8*60 + 1), Comment: "x"}, ErrInvalid,
+		},
+		"shelving until the past": {
+			at(81), Command{Kind: Shelve, Until: minute(59), Comment: "x"}, ErrInvalid,
+		},
+		"one-shot shelving of what is normal": {
+			at(79), Command{Kind: Shelve, OneShot: true, Comment: "x"}, ErrNotAllowed,
+		},
+		"unshelving what is not shelved": {
+			at(81), Command{Kind: Unshelve}, ErrNotAllowed,
+		},
+		"returning to service what is in service": {
+			at(81), Command{Kind: ReturnToService}, ErrNotAllowed,
+		},
+		"taking out of service without a reason": {at(81), Command{Kind: TakeOut}, ErrInvalid},
+		"an empty comment": {
+			at(81), Command{Kind: Remark, Comment: " "}, ErrInvalid,
+		},
+		"a comment that is too long": {
+			at(81), Command{Kind: Remark, Comment: strings.Repeat("x", 1001)}, ErrInvalid,
+		},
+		"a comment with NUL": {
+			at(81), Command{Kind: Remark, Comment: "x\x00"}, ErrInvalid,
+		},
+		"an unknown command": {at(81), Command{Kind: "explode"}, ErrInvalid},
+		"a reset that saw another version": {
+			at(81, 79), Command{Kind: ResetLatch, Version: 1}, ErrStale,
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -87,7 +118,8 @@ func TestAChangedRuleIsFollowedFromTheNextReading(t *testing.T) {
 	r = sound(t, next)
 	r.Version = 2
 	s, es, err := Apply(r, s, Command{Kind: FollowRule, User: "eve"}, minute(2))
-	if err != nil || len(es) != 1 || es[0].Kind != RuleChanged || es[0].RuleVersion != 2 || s.Phase() != ActiveUnacked {
+	if err != nil || len(es) != 1 || es[0].Kind != RuleChanged || es[0].RuleVersion != 2 ||
+		s.Phase() != ActiveUnacked {
 		t.Fatalf("%v, %v, in %s", es, err, s.Phase())
 	}
 	if s, es, err = Step(r, s, Sample{SensorID: 7, At: minute(3), Value: 85}, minute(3)); err != nil || len(es) != 1 || s.Phase() != LatchedUnacked {
@@ -100,7 +132,8 @@ func TestExplainSaysWhatWaits(t *testing.T) {
 	s := New(r, epoch)
 	s, _, _ = Step(r, s, Sample{SensorID: 7, At: minute(1), Value: 81}, minute(1))
 	e := Explain(r, s, minute(2))
-	if len(e.Timers) != 1 || e.Timers[0].Name != "on_delay" || !e.Timers[0].Due.Equal(minute(6)) || *e.Inputs[0].Value != 81 || e.Phase != Normal {
+	if len(e.Timers) != 1 || e.Timers[0].Name != "on_delay" || !e.Timers[0].Due.Equal(minute(6)) ||
+		*e.Inputs[0].Value != 81 || e.Phase != Normal {
 		t.Errorf("got %+v", e)
 	}
 	if got, want := e.Why[len(e.Why)-1], "Level high is breached since 2026-03-02T00:01:00Z and is raised at 2026-03-02T00:06:00Z if that lasts."; got != want {
@@ -126,17 +159,22 @@ func TestKPI(t *testing.T) {
 	k.Add(2, Event{At: minute(45), Kind: Raised, Quiet: true})
 	k.Add(2, Event{At: minute(61), Kind: Raised})
 	got := k.Result()
-	if got.Alarms != 18 || got.Average != 3 || got.Peak != 12 || got.BySeverity[Minor] != 6 || got.BySeverity[Major] != 12 {
+	if got.Alarms != 18 || got.Average != 3 || got.Peak != 12 || got.BySeverity[Minor] != 6 ||
+		got.BySeverity[Major] != 12 {
 		t.Errorf("rate: %+v", got)
 	}
-	if len(got.Floods) != 1 || !got.Floods[0].From.Equal(minute(20)) || !got.Floods[0].To.Equal(minute(40)) || got.Floods[0].Alarms != 18 {
+	if len(got.Floods) != 1 || !got.Floods[0].From.Equal(minute(20)) ||
+		!got.Floods[0].To.Equal(minute(40)) || got.Floods[0].Alarms != 18 {
 		t.Errorf("floods: %+v", got.Floods)
 	}
-	if got.ChatteringAlarms != 1 || got.Chattering[0] != (Count{1, 10}) || got.TopTen[0] != (Count{1, 12}) {
+	if got.ChatteringAlarms != 1 || got.Chattering[0] != (Count{1, 10}) ||
+		got.TopTen[0] != (Count{1, 12}) {
 		t.Errorf("chattering %v, top %v", got.Chattering, got.TopTen)
 	}
-	if got.StaleAlarms != 1 || got.Stale[0].AlarmID != 99 || got.Acknowledged != 6 || got.MeanTimeToAck != 150*time.Second {
-		t.Errorf("stale %v, acknowledged %d after %s", got.Stale, got.Acknowledged, got.MeanTimeToAck)
+	if got.StaleAlarms != 1 || got.Stale[0].AlarmID != 99 || got.Acknowledged != 6 ||
+		got.MeanTimeToAck != 150*time.Second {
+		t.Errorf("stale %v, acknowledged %d after %s", got.Stale, got.Acknowledged,
+			got.MeanTimeToAck)
 	}
 	if s := strings.Join(got.Missed, " "); s != "average_per_10_min peak_per_10_min flood_share chattering top_ten_share" {
 		t.Errorf("missed %s", s)

@@ -2,9 +2,10 @@ package alarm
 
 import "time"
 
-// Evaluate judges an alarm at now on the newest reading that it has seen, after something other than a reading has changed,
-// such as its rule. Waits begin again at now by the sensor's clock. why is the comment of the events. Whether the reading is too old to be judged
-// is the caller's to decide. On an error, which is of the rule, nothing has changed.
+// Evaluate judges an alarm at now on the newest reading that it has seen, after something other
+// than a reading has changed, such as its rule. Waits begin again at now by the sensor's clock. why
+// is the comment of the events. Whether the reading is too old to be judged is the caller's to
+// decide. On an error, which is of the rule, nothing has changed.
 func Evaluate(r *Rule, s State, now time.Time, why string) (State, []Event, error) {
 	j := journal{r: r, s: s}
 	if err := j.evaluate(now); err != nil {

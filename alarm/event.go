@@ -7,12 +7,14 @@ type EventKind string
 
 // What can happen.
 const (
-	Raised            EventKind = "raised"      // a new occurrence, which closes the one before
-	Escalated         EventKind = "escalated"   // to a further limit; unacknowledged again
-	Deescalated       EventKind = "deescalated" // to a nearer limit
-	Cleared           EventKind = "cleared"     // the trouble is over
-	LatchedEvent      EventKind = "latched"     // the trouble is over, and the alarm stays until it is reset
-	Reraised          EventKind = "reraised"    // still there long after it was acknowledged; unacknowledged again
+	Raised      EventKind = "raised"      // a new occurrence, which closes the one before
+	Escalated   EventKind = "escalated"   // to a further limit; unacknowledged again
+	Deescalated EventKind = "deescalated" // to a nearer limit
+	Cleared     EventKind = "cleared"     // the trouble is over
+	// the trouble is over, and the alarm stays until it is reset
+	LatchedEvent EventKind = "latched"
+	// still there long after it was acknowledged; unacknowledged again
+	Reraised          EventKind = "reraised"
 	Acknowledged      EventKind = "acknowledged"
 	Reset             EventKind = "reset"
 	ShelvedEvent      EventKind = "shelved"
@@ -42,5 +44,6 @@ type Event struct {
 	Message     string    `json:"message,omitempty"`
 	User        string    `json:"user,omitempty"`
 	Comment     string    `json:"comment,omitempty"` // of the user, or the reason
-	Quiet       bool      `json:"quiet,omitempty"`   // journal only: the alarm is shelved, suppressed or out of service
+	// journal only: the alarm is shelved, suppressed or out of service
+	Quiet bool `json:"quiet,omitempty"`
 }

@@ -60,8 +60,13 @@ type Timer struct {
 func Explain(r *Rule, s State, now time.Time) Explanation {
 	j := &journal{r: r, s: s}
 	e := Explanation{
-		At: now, RuleVersion: s.RuleVersion, Phase: s.Phase(), Process: s.Process(), Occurrence: s.Occurrence, Severity: r.Severity,
-		Inputs: []Input{}, Timers: j.timers(), Why: []string{},
+		At:          now,
+		RuleVersion: s.RuleVersion,
+		Phase:       s.Phase(),
+		Process:     s.Process(),
+		Occurrence:  s.Occurrence,
+		Severity:    r.Severity,
+		Inputs:      []Input{}, Timers: j.timers(), Why: []string{},
 	}
 	if s.Active || s.Latched || s.Unacked {
 		e.Level, e.Severity = s.Level, s.Severity
@@ -145,9 +150,11 @@ func (j *journal) why(e *Explanation) []string {
 	case s.Active:
 		say("Occurrence %d is active at level %s since %s.", s.Occurrence, level, when(s.RaisedAt))
 	case s.Latched:
-		say("Occurrence %d ended at %s and is latched: it stays until it is reset.", s.Occurrence, when(s.ClearedAt))
+		say("Occurrence %d ended at %s and is latched: it stays until it is reset.", s.Occurrence,
+			when(s.ClearedAt))
 	case s.Unacked:
-		say("Occurrence %d ended at %s and nobody has acknowledged it.", s.Occurrence, when(s.ClearedAt))
+		say("Occurrence %d ended at %s and nobody has acknowledged it.", s.Occurrence,
+			when(s.ClearedAt))
 	case s.Occurrence > 0:
 		say("Occurrence %d ended at %s.", s.Occurrence, when(s.ClearedAt))
 	default:
@@ -183,11 +190,13 @@ func (j *journal) why(e *Explanation) []string {
 		case in.tooOld:
 			say("The newest reading of sensor %d, of %s, is stale: it is %s older than the newest of the rule's sensors, and max_age_ms admits %s. "+
 				"Until it sends again the alarm stays as it is.",
-				in.SensorID, when(*in.At), formatDuration(in.behind.Round(time.Second)), formatDuration(time.Duration(r.maxAge())))
+				in.SensorID, when(*in.At), formatDuration(in.behind.Round(time.Second)),
+				formatDuration(time.Duration(r.maxAge())))
 		case !in.Compared && r.Kind != BadQuality && r.Kind != NoData:
 			say("The newest reading of sensor %d, of %s, is not compared, since its quality is not good enough; what it leaves unknown changes nothing.", in.SensorID, when(*in.At))
 		case in.Value != nil:
-			say("The newest reading of sensor %d, of %s, is %s.", in.SensorID, when(*in.At), FormatNumber(*in.Value))
+			say("The newest reading of sensor %d, of %s, is %s.", in.SensorID, when(*in.At),
+				FormatNumber(*in.Value))
 			if in.behind > longBehind {
 				say("It is %s older than the newest of the rule's sensors, and used all the same, since the rule has no max_age_ms that excludes it.",
 					formatDuration(in.behind.Round(time.Second)))
@@ -197,11 +206,15 @@ func (j *journal) why(e *Explanation) []string {
 	for _, t := range e.Timers {
 		switch {
 		case t.Name == "on_delay" && t.Due == nil:
-			say("Level %s is breached since %s, in %d of %d readings that it takes.", strings.ReplaceAll(string(t.Level), "_", " "), when(*t.Since), t.Samples, r.MinSamples)
+			say("Level %s is breached since %s, in %d of %d readings that it takes.",
+				strings.ReplaceAll(string(t.Level), "_", " "), when(*t.Since), t.Samples,
+				r.MinSamples)
 		case t.Name == "on_delay":
-			say("Level %s is breached since %s and is raised at %s if that lasts.", strings.ReplaceAll(string(t.Level), "_", " "), when(*t.Since), when(*t.Due))
+			say("Level %s is breached since %s and is raised at %s if that lasts.",
+				strings.ReplaceAll(string(t.Level), "_", " "), when(*t.Since), when(*t.Due))
 		case t.Name == "off_delay":
-			say("Level %s is left since %s and counts as left at %s if that lasts.", strings.ReplaceAll(string(t.Level), "_", " "), when(*t.Since), when(*t.Due))
+			say("Level %s is left since %s and counts as left at %s if that lasts.",
+				strings.ReplaceAll(string(t.Level), "_", " "), when(*t.Since), when(*t.Due))
 		case t.Name == "no_data":
 			say("Silence since %s is raised at %s if it lasts.", when(*t.Since), when(*t.Due))
 		}

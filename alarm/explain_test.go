@@ -8,7 +8,14 @@ import (
 
 func TestExplain_TellsOfStaleInputs(t *testing.T) {
 	expression := func(age Duration) Rule {
-		return Rule{Kind: Expressed, Expression: &Expression{Text: "a > b", Inputs: map[string]int64{"a": 7, "b": 8}, MaxAge: age}}
+		return Rule{
+			Kind: Expressed,
+			Expression: &Expression{
+				Text:   "a > b",
+				Inputs: map[string]int64{"a": 7, "b": 8},
+				MaxAge: age,
+			},
+		}
 	}
 	deviation := func(age Duration) Rule {
 		return Rule{Kind: Deviates, Deviation: &Deviation{SensorID: 8, Limit: 1, MaxAge: age}}
@@ -29,7 +36,9 @@ func TestExplain_TellsOfStaleInputs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := sound(t, c.rule)
 			s := New(r, epoch)
-			for _, x := range []Sample{{SensorID: 8, At: minute(0), Value: 5}, {SensorID: 7, At: minute(60), Value: 9}} {
+			for _, x := range []Sample{
+				{SensorID: 8, At: minute(0), Value: 5}, {SensorID: 7, At: minute(60), Value: 9},
+			} {
 				var err error
 				if s, _, err = Step(r, s, x, x.At); err != nil {
 					t.Fatal(err)

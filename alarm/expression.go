@@ -14,19 +14,22 @@ import (
 	"github.com/expr-lang/expr/vm"
 )
 
-// The library is expr rather than CEL: numbers mix as people write them (a * 2 > 80), and it brings no dependencies.
-// The bounds of an expression. There is nothing in it that repeats or allocates, so its nodes are its cost.
+// The library is expr rather than CEL: numbers mix as people write them (a * 2 > 80), and it brings
+// no dependencies. The bounds of an expression. There is nothing in it that repeats or allocates,
+// so its nodes are its cost.
 const (
 	longestExpression = 1000
 	mostNodes         = 200
 )
 
-// What may stand in an expression: names, numbers, true and false, a ? b : c, and these. No text, list, loop, member, time,
-// chance or call of anything else is in the language.
+// What may stand in an expression: names, numbers, true and false, a ? b : c, and these. No text,
+// list, loop, member, time, chance or call of anything else is in the language.
 var (
 	unaryOperators  = []string{"-", "+", "!", "not"}
-	binaryOperators = []string{"+", "-", "*", "/", "<", "<=", ">", ">=", "==", "!=", "&&", "and", "||", "or"}
-	functions       = []string{"abs", "min", "max", "round", "floor", "ceil"}
+	binaryOperators = []string{
+		"+", "-", "*", "/", "<", "<=", ">", ">=", "==", "!=", "&&", "and", "||", "or",
+	}
+	functions = []string{"abs", "min", "max", "round", "floor", "ceil"}
 )
 
 var errDivision = errors.New("division by zero")
@@ -37,12 +40,14 @@ func (e *Expression) names() []string { return slices.Sorted(maps.Keys(e.Inputs)
 func (e *Expression) validate(fs *faults) {
 	fs.delay("expression.max_age_ms", e.MaxAge)
 	fs.add(len(e.Inputs) == 0, "expression.inputs", "must name at least one sensor")
-	fs.add(len(e.Inputs) > mostInputs, "expression.inputs", fmt.Sprintf("must name at most %d sensors", mostInputs))
+	fs.add(len(e.Inputs) > mostInputs, "expression.inputs",
+		fmt.Sprintf("must name at most %d sensors", mostInputs))
 	sound := true
 	for _, name := range e.names() {
 		field := "expression.inputs." + cut(strings.ToValidUTF8(name, "?"), 60)
 		if !isName(name) || slices.Contains(functions, name) {
-			fs.add(true, field, "must be a name of letters, digits and _, at most 50, that is no function")
+			fs.add(true, field,
+				"must be a name of letters, digits and _, at most 50, that is no function")
 			sound = false
 		}
 		fs.add(e.Inputs[name] <= 0, field, "must be the id of a sensor")
@@ -74,7 +79,8 @@ func (e *Expression) compile() (*vm.Program, error) {
 		}
 		env[name] = 0.0
 	}
-	p, err := expr.Compile(e.Text, expr.Env(env), expr.AsBool(), expr.MaxNodes(2*mostNodes), expr.Patch(floats{}),
+	p, err := expr.Compile(e.Text, expr.Env(env), expr.AsBool(), expr.MaxNodes(2*mostNodes),
+		expr.Patch(floats{}),
 		expr.Function("__div", divide, new(func(float64, float64) float64)))
 	if err != nil {
 		return nil, firstLine(err)
@@ -91,7 +97,8 @@ type checker struct {
 // check refuses a node that is not in the language.
 func (c *checker) check(n ast.Node) error {
 	if c.nodes++; c.nodes > mostNodes {
-		return fmt.Errorf("costs too much: it must have at most %d numbers, names and operators", mostNodes)
+		return fmt.Errorf("costs too much: it must have at most %d numbers, names and operators",
+			mostNodes)
 	}
 	switch n := n.(type) {
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
@@ -128,7 +135,8 @@ func (c *checker) check(n ast.Node) error {
 	return errors.New("must be made of names, numbers, arithmetic, comparisons, and, or, not and a ? b : c")
 }
 
-// floats makes every number a float and every division one that fails by zero, so that no result is quietly NaN.
+// floats makes every number a float and every division one that fails by zero, so that no result is
+// quietly NaN.
 type floats struct{}
 
 func (floats) Visit(n *ast.Node) {
@@ -137,7 +145,11 @@ func (floats) Visit(n *ast.Node) {
 		ast.Patch(n, &ast.FloatNode{Value: float64(m.Value)})
 	case *ast.BinaryNode:
 		if m.Operator == "/" {
-			ast.Patch(n, &ast.CallNode{Callee: &ast.IdentifierNode{Value: "__div"}, Arguments: []ast.Node{m.Left, m.Right}})
+			ast.Patch(n,
+				&ast.CallNode{
+					Callee:    &ast.IdentifierNode{Value: "__div"},
+					Arguments: []ast.Node{m.Left, m.Right},
+				})
 		}
 	}
 }
@@ -155,7 +167,8 @@ func firstLine(err error) error {
 	return errors.New(s)
 }
 
-// run says whether the expression is true of the newest readings; ok is false when one is missing, too old or not to be compared.
+// run says whether the expression is true of the newest readings; ok is false when one is missing,
+// too old or not to be compared.
 func (r *Rule) run(s *State) (is, ok bool, err error) {
 	program := r.program
 	if program == nil {

@@ -30,7 +30,8 @@ func tooOld(at, newest time.Time, most Duration) bool {
 	return most > 0 && newest.Sub(at) > time.Duration(most)
 }
 
-// judge says at which level the alarm should be after x, which s has seen already; ok is false when x does not tell.
+// judge says at which level the alarm should be after x, which s has seen already; ok is false when
+// x does not tell.
 func (r *Rule) judge(s *State, x Sample) (l Level, ok bool, err error) {
 	switch r.Kind {
 	case NoData:
@@ -78,7 +79,8 @@ func (r *Rule) judge(s *State, x Sample) (l Level, ok bool, err error) {
 	return None, false, nil
 }
 
-// breach compares m with one limit: above it is a breach, which lasts while m is above limit less the deadband.
+// breach compares m with one limit: above it is a breach, which lasts while m is above limit less
+// the deadband.
 func (r *Rule) breach(m, limit float64, cur Level) Level {
 	if m > limit || cur != None && m > limit-r.band() {
 		return Breach
@@ -86,7 +88,8 @@ func (r *Rule) breach(m, limit float64, cur Level) Level {
 	return None
 }
 
-// level is the outermost limit that v is beyond. Limits up to cur, on its side, are held until v is a deadband inside of them.
+// level is the outermost limit that v is beyond. Limits up to cur, on its side, are held until v is
+// a deadband inside of them.
 func (l *Limits) level(v float64, cur Level, band float64) Level {
 	held := func(m Level) float64 {
 		if m == cur || cur.beyond(m) {
@@ -127,14 +130,15 @@ func (r *Rule) deviation(s *State) (float64, bool) {
 		return d.Direction.directed(s.Last.Value - *d.Setpoint), true
 	}
 	o, seen := s.seen(r, d.SensorID)
-	if !seen || !r.comparable(o) || tooOld(o.At, s.Last.At, d.MaxAge) || tooOld(s.Last.At, o.At, d.MaxAge) {
+	if !seen || !r.comparable(o) || tooOld(o.At, s.Last.At, d.MaxAge) ||
+		tooOld(s.Last.At, o.At, d.MaxAge) {
 		return 0, false
 	}
 	return d.Direction.directed(s.Last.Value - o.Value), true
 }
 
-// measure moves the window on to x and returns how fast the value moved. There is no telling before the window is full, nor
-// across a gap longer than twice the window: the window begins anew.
+// measure moves the window on to x and returns how fast the value moved. There is no telling before
+// the window is full, nor across a gap longer than twice the window: the window begins anew.
 func (r *Rate) measure(s *State, x Sample) (float64, bool) {
 	window := time.Duration(r.Window)
 	w := s.Window

@@ -23,17 +23,22 @@ type Target struct {
 	TopTenShare     float64 `json:"top_ten_share"`      // of all, at most, by the ten most frequent
 }
 
-// EEMUA191 are limits for steady operation. Those of the average (one in ten minutes is what an operator can manage) and of the peak
-// (ten in ten minutes) are EEMUA publication 191's. Those of floods, which begin above ten and end below five in ten minutes and take
-// less than about 1 % of the time, of stale alarms (24 hours, fewer than five), of chattering (three in a minute, none) and of the ten
-// most frequent (1 to 5 % of all) are what ANSI/ISA-18.2 and IEC 62682, which were built upon it, give as targets.
+// EEMUA191 are limits for steady operation. Those of the average (one in ten minutes is what an
+// operator can manage) and of the peak (ten in ten minutes) are EEMUA publication 191's. Those of
+// floods, which begin above ten and end below five in ten minutes and take less than about 1 % of
+// the time, of stale alarms (24 hours, fewer than five), of chattering (three in a minute, none)
+// and of the ten most frequent (1 to 5 % of all) are what ANSI/ISA-18.2 and IEC 62682, which were
+// built upon it, give as targets.
 var EEMUA191 = Target{
 	AveragePer10Min: 1, PeakPer10Min: 10, FloodEndsBelow: 5, FloodShare: 0.01, ChatterCount: 3,
-	ChatterMs: time.Minute.Milliseconds(), StaleMs: (24 * time.Hour).Milliseconds(), StaleAlarms: 5, TopTenShare: 0.05,
+	ChatterMs:   time.Minute.Milliseconds(),
+	StaleMs:     (24 * time.Hour).Milliseconds(),
+	StaleAlarms: 5,
+	TopTenShare: 0.05,
 }
 
-// KPI measures an alarm system from its events, in order of time. It keeps a number for each ten minutes and a few for each
-// alarm that has events.
+// KPI measures an alarm system from its events, in order of time. It keeps a number for each ten
+// minutes and a few for each alarm that has events.
 type KPI struct {
 	from, to   time.Time
 	target     Target
@@ -52,7 +57,8 @@ type alarmCount struct {
 	unacked time.Time   // announced and not acknowledged since; zero: is not
 }
 
-// NewKPI measures from (inclusive) to (exclusive), which is at most 366 days later, against a target.
+// NewKPI measures from (inclusive) to (exclusive), which is at most 366 days later, against a
+// target.
 func NewKPI(from, to time.Time, target Target) *KPI {
 	if most := from.Add(366 * 24 * time.Hour); to.After(most) {
 		to = most
@@ -61,7 +67,14 @@ func NewKPI(from, to time.Time, target Target) *KPI {
 	if to.After(from) {
 		n = int((to.Sub(from) + slot - 1) / slot)
 	}
-	return &KPI{from: from, to: to, target: target, slots: make([]int, n), alarms: map[int64]*alarmCount{}, bySeverity: map[Severity]int{}}
+	return &KPI{
+		from:       from,
+		to:         to,
+		target:     target,
+		slots:      make([]int, n),
+		alarms:     map[int64]*alarmCount{},
+		bySeverity: map[Severity]int{},
+	}
 }
 
 func (k *KPI) alarm(id int64) *alarmCount {
@@ -73,7 +86,8 @@ func (k *KPI) alarm(id int64) *alarmCount {
 	return a
 }
 
-// Standing tells, before the first Add, of an alarm that was active at from, since when, and since when unacknowledged (zero: it is not).
+// Standing tells, before the first Add, of an alarm that was active at from, since when, and since
+// when unacknowledged (zero: it is not).
 func (k *KPI) Standing(id int64, since, unacked time.Time) {
 	a := k.alarm(id)
 	a.since, a.unacked = since, unacked
@@ -100,7 +114,8 @@ func (k *KPI) Add(id int64, e Event) {
 		if a.recent = append(a.recent, e.At); len(a.recent) > k.target.ChatterCount {
 			a.recent = slices.Delete(a.recent, 0, 1)
 		}
-		if len(a.recent) == k.target.ChatterCount && e.At.Sub(a.recent[0]).Milliseconds() <= k.target.ChatterMs {
+		if len(a.recent) == k.target.ChatterCount &&
+			e.At.Sub(a.recent[0]).Milliseconds() <= k.target.ChatterMs {
 			a.chatter++
 		}
 	case Cleared, LatchedEvent:
@@ -116,9 +131,10 @@ func (k *KPI) Add(id int64, e Event) {
 
 // KPIResult is what was measured.
 type KPIResult struct {
-	From, To         time.Time
-	Target           Target
-	Alarms           int     // announced: raised, escalated or raised again while neither shelved nor suppressed
+	From, To time.Time
+	Target   Target
+	// announced: raised, escalated or raised again while neither shelved nor suppressed
+	Alarms           int
 	Per10Min         []int   // of each ten minutes
 	Average          float64 // per ten minutes
 	Peak             int     // of the worst ten minutes
@@ -157,8 +173,12 @@ type Standing struct {
 // Result of what has been added.
 func (k *KPI) Result() KPIResult {
 	out := KPIResult{
-		From: k.from, To: k.to, Target: k.target, Per10Min: slices.Clone(k.slots), BySeverity: maps.Clone(k.bySeverity),
-		Floods: []Flood{}, Acknowledged: k.acks,
+		From:       k.from,
+		To:         k.to,
+		Target:     k.target,
+		Per10Min:   slices.Clone(k.slots),
+		BySeverity: maps.Clone(k.bySeverity),
+		Floods:     []Flood{}, Acknowledged: k.acks,
 	}
 	for _, n := range k.slots {
 		out.Alarms += n
@@ -181,9 +201,14 @@ func (k *KPI) Result() KPIResult {
 			stale = append(stale, Standing{id, a.since})
 		}
 	}
-	slices.SortFunc(stale, func(a, b Standing) int { return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.AlarmID, b.AlarmID)) })
+	slices.SortFunc(stale,
+		func(a, b Standing) int {
+			return cmp.Or(a.Since.Compare(b.Since),
+				cmp.Compare(a.AlarmID, b.AlarmID))
+		})
 	out.TopTen, out.Chattering = top(raised), top(chatter)
-	out.ChatteringAlarms, out.StaleAlarms, out.Stale = len(chatter), len(stale), stale[:min(10, len(stale))]
+	out.ChatteringAlarms, out.StaleAlarms, out.Stale = len(chatter), len(stale), stale[:min(10,
+		len(stale))]
 	ten := 0
 	for _, c := range out.TopTen {
 		ten += c.Count
@@ -200,7 +225,8 @@ func (k *KPI) Result() KPIResult {
 
 // top ten by count.
 func top(cs []Count) []Count {
-	slices.SortFunc(cs, func(a, b Count) int { return cmp.Or(b.Count-a.Count, cmp.Compare(a.AlarmID, b.AlarmID)) })
+	slices.SortFunc(cs,
+		func(a, b Count) int { return cmp.Or(b.Count-a.Count, cmp.Compare(a.AlarmID, b.AlarmID)) })
 	return cs[:min(10, len(cs))]
 }
 

@@ -9,8 +9,9 @@ import (
 // longestMessage is how many characters a message has at most.
 const longestMessage = 1000
 
-// Render fills in the rule's template: {name} {sensor} {gateway} {value} {unit} {limit} {level} {severity} {time} {label.NAME}.
-// Nothing else in it means anything, and what is filled in is never read as a template. At most longestMessage characters.
+// Render fills in the rule's template: {name} {sensor} {gateway} {value} {unit} {limit} {level}
+// {severity} {time} {label.NAME}. Nothing else in it means anything, and what is filled in is never
+// read as a template. At most longestMessage characters.
 func (r *Rule) Render(l Level, v *float64, at time.Time) string {
 	t := r.Message
 	if t == "" {

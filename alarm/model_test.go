@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// plant is the model that Step is held against: each limit is a relay of its own with an on-delay and an off-delay, scanned every
-// second as a PLC would, and the operator's panel is the table of transitions of ISA-18.2. It shares no code with Step.
+// plant is the model that Step is held against: each limit is a relay of its own with an on-delay
+// and an off-delay, scanned every second as a PLC would, and the operator's panel is the table of
+// transitions of ISA-18.2. It shares no code with Step.
 type plant struct {
 	limits       []*relay // by side and, on it, from the inside out
 	on, off, min int      // delays in seconds, readings
@@ -31,11 +32,13 @@ type relay struct {
 	left        int // of its end while closed; -1 is none
 }
 
-// panel is ISA-18.2: what becomes of a letter. trouble: new, over, over and latching, acknowledge, reset.
+// panel is ISA-18.2: what becomes of a letter. trouble: new, over, over and latching, acknowledge,
+// reset.
 var panel = map[string]byte{
 	"A new": 'B', "B new": 'B', "C new": 'B', "D new": 'B', "E new": 'B', "F new": 'B',
 	"B worse": 'B', "C worse": 'B', "B over": 'D', "C over": 'A', "B latch": 'E', "C latch": 'F',
-	"B ack": 'C', "D ack": 'A', "E ack": 'F', "E reset": 'D', "F reset": 'A', "C again": 'B', "B better": 'B', "C better": 'C',
+	"B ack": 'C', "D ack": 'A', "E ack": 'F', "E reset": 'D', "F reset": 'A', "C again": 'B',
+	"B better": 'B', "C better": 'C',
 }
 
 func (p *plant) press(key string) bool {
@@ -179,15 +182,19 @@ func (p *plant) read(t int, v float64, bad bool) {
 
 func newPlant(r *Rule) *plant {
 	p := &plant{
-		on: seconds(r.OnDelay), off: seconds(r.OffDelay), min: max(r.MinSamples, 1), latching: r.Latching,
-		realarm: seconds(r.RealarmAfter), letter: 'A', newest: -1,
+		on:       seconds(r.OnDelay),
+		off:      seconds(r.OffDelay),
+		min:      max(r.MinSamples, 1),
+		latching: r.Latching,
+		realarm:  seconds(r.RealarmAfter), letter: 'A', newest: -1,
 	}
 	if r.Deadband != nil {
 		p.band = r.Deadband.Value
 	}
 	add := func(l *Limit, name string, high, outer bool) {
 		if l != nil {
-			p.limits = append(p.limits, &relay{name: name, at: l.Value, high: high, outer: outer, since: -1, left: -1})
+			p.limits = append(p.limits,
+				&relay{name: name, at: l.Value, high: high, outer: outer, since: -1, left: -1})
 		}
 	}
 	add(r.Limits.High, "high", true, false)

@@ -8,14 +8,15 @@ import (
 )
 
 const (
-	// maxDigits is how many significant digits of a float64 survive arithmetic: 0.1 + 0.2 is 0.3 in 15 of them.
+	// maxDigits is how many significant digits of a float64 survive arithmetic: 0.1 + 0.2 is 0.3 in
+	// 15 of them.
 	maxDigits = 15
 	// Magnitudes from minPlain to below maxPlain are written without an exponent.
 	minPlain, maxPlain = 1e-9, 1e15
 )
 
-// FormatNumber writes v as people do: with all digits that mean something and without an exponent for usual magnitudes,
-// 12345678.9 and 0.00001.
+// FormatNumber writes v as people do: with all digits that mean something and without an exponent
+// for usual magnitudes, 12345678.9 and 0.00001.
 func FormatNumber(v float64) string {
 	if v == 0 {
 		return "0" // not -0

@@ -70,7 +70,8 @@ func TestMessage_WritesNumbersAsPeopleDo(t *testing.T) {
 
 func TestExplain_NamesTheNewestValue(t *testing.T) {
 	r := sound(t, high(1e6))
-	s, _, err := Step(r, New(r, epoch), Sample{SensorID: 7, At: minute(1), Value: 12345678.9}, minute(1))
+	s, _, err := Step(r, New(r, epoch), Sample{SensorID: 7, At: minute(1), Value: 12345678.9},
+		minute(1))
 	if err != nil {
 		t.Fatal(err)
 	}

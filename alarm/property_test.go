@@ -22,7 +22,9 @@ type act struct {
 
 func drawRule(t *rapid.T) *Rule {
 	delay := func(name string) Duration {
-		return Duration(rapid.SampledFrom([]int{0, 0, 1, 5, 12}).Draw(t, name)) * Duration(time.Second)
+		return Duration(rapid.SampledFrom([]int{0, 0, 1, 5, 12}).Draw(t, name)) * Duration(
+			time.Second,
+		)
 	}
 	lim := func(v float64, name string) *Limit {
 		if rapid.Bool().Draw(t, name) {
@@ -32,9 +34,16 @@ func drawRule(t *rapid.T) *Rule {
 	}
 	r := &Rule{
 		ID: 1, Version: 1, SensorID: 7, Name: "n", Severity: Major, Kind: Threshold,
-		Limits:  &Limits{HighHigh: lim(9, "hh"), High: lim(7, "h"), Low: lim(3, "l"), LowLow: lim(1, "ll")},
-		OnDelay: delay("on"), OffDelay: delay("off"), MinSamples: rapid.IntRange(0, 3).Draw(t, "min"),
-		Latching: rapid.Bool().Draw(t, "latching"), RealarmAfter: delay("realarm"),
+		Limits: &Limits{
+			HighHigh: lim(9, "hh"),
+			High:     lim(7, "h"),
+			Low:      lim(3, "l"),
+			LowLow:   lim(1, "ll"),
+		},
+		OnDelay:    delay("on"),
+		OffDelay:   delay("off"),
+		MinSamples: rapid.IntRange(0, 3).Draw(t, "min"),
+		Latching:   rapid.Bool().Draw(t, "latching"), RealarmAfter: delay("realarm"),
 	}
 	if b := rapid.IntRange(0, 3).Draw(t, "band"); b > 0 {
 		r.Deadband = &Deadband{Value: float64(b)}
@@ -54,12 +63,19 @@ func drawActs(t *rapid.T, kinds ...string) []act {
 	var out []act
 	for range n {
 		now += rapid.SampledFrom([]int{0, 1, 1, 2, 5, 13}).Draw(t, "dt")
-		out = append(out, act{now, rapid.SampledFrom(kinds).Draw(t, "what"), float64(rapid.IntRange(0, 10).Draw(t, "v"))})
+		out = append(out,
+			act{
+				now, rapid.SampledFrom(kinds).Draw(t, "what"),
+				float64(rapid.IntRange(0, 10).Draw(t, "v")),
+			})
 	}
 	return append(out, act{now + 60, "tick", 0})
 }
 
-var all = []string{"read", "read", "read", "read", "read", "bad", "late", "tick", "ack", "reset", "shelve", "oneshot"}
+var all = []string{
+	"read", "read", "read", "read", "read", "bad", "late", "tick", "ack", "reset", "shelve",
+	"oneshot",
+}
 
 // do gives one act to the machine; what it refuses changes nothing.
 func do(t *rapid.T, r *Rule, s State, a act) (State, []Event) {
@@ -74,7 +90,8 @@ func do(t *rapid.T, r *Rule, s State, a act) (State, []Event) {
 			x.Quality = Bad
 		}
 		s, es, err = Step(r, s, x, at)
-		if Unmoved(r, &before, x) && (err != nil || len(es) > 0 || Changed(&before, &s) || s.Last != x) {
+		if Unmoved(r, &before, x) &&
+			(err != nil || len(es) > 0 || Changed(&before, &s) || s.Last != x) {
 			t.Fatalf("unmoved by %+v: %+v became %+v, %v, %v", x, before, s, es, err)
 		}
 	case "late":
@@ -83,20 +100,25 @@ func do(t *rapid.T, r *Rule, s State, a act) (State, []Event) {
 		if s.Last.At.IsZero() {
 			break
 		}
-		s, es, err = Step(r, s, Sample{SensorID: 7, At: s.Last.At.Add(-time.Duration(a.V) * time.Second), Value: a.V}, at)
+		s, es, err = Step(r, s,
+			Sample{SensorID: 7, At: s.Last.At.Add(-time.Duration(a.V) * time.Second), Value: a.V},
+			at)
 		if len(es) > 0 || Changed(&before, &s) {
 			t.Fatal("a late reading changed the state")
 		}
 	case "tick":
 		s, es, err = Tick(r, s, at)
 	case "ack":
-		s, es, err = Apply(r, s, Command{Kind: Acknowledge, Occurrence: s.Occurrence, Version: s.Version}, at)
+		s, es, err = Apply(r, s,
+			Command{Kind: Acknowledge, Occurrence: s.Occurrence, Version: s.Version}, at)
 	case "reset":
 		s, es, err = Apply(r, s, Command{Kind: ResetLatch}, at)
 	case "shelve":
-		s, es, err = Apply(r, s, Command{Kind: Shelve, Until: at.Add(20 * time.Second), Comment: "x"}, at)
+		s, es, err = Apply(r, s,
+			Command{Kind: Shelve, Until: at.Add(20 * time.Second), Comment: "x"}, at)
 	case "oneshot":
-		s, es, err = Apply(r, s, Command{Kind: Shelve, OneShot: true, Until: at.Add(30 * time.Second), Comment: "x"}, at)
+		s, es, err = Apply(r, s,
+			Command{Kind: Shelve, OneShot: true, Until: at.Add(30 * time.Second), Comment: "x"}, at)
 	}
 	if err != nil && !errors.Is(err, ErrNotAllowed) && !errors.Is(err, ErrStale) {
 		t.Fatal(err)
@@ -105,7 +127,8 @@ func do(t *rapid.T, r *Rule, s State, a act) (State, []Event) {
 }
 
 func line(e Event) string {
-	return fmt.Sprintf("%s %d #%d %s %s", e.Kind, int(e.At.Sub(epoch)/time.Second), e.Occurrence, e.Level, e.After)
+	return fmt.Sprintf("%s %d #%d %s %s", e.Kind, int(e.At.Sub(epoch)/time.Second), e.Occurrence,
+		e.Level, e.After)
 }
 
 // The log is what the model of relays and panel says, whatever is read and whatever operators do.
@@ -121,7 +144,8 @@ func TestStepIsTheModel(t *testing.T) {
 			if a.What == "late" {
 				continue
 			}
-			// An operator acts on what the clock has shown; a reading at the instant when a delay is over comes first.
+			// An operator acts on what the clock has shown; a reading at the instant when a delay
+			// is over comes first.
 			clock := second(a.T)
 			reads := a.What == "read" || a.What == "bad"
 			if reads && now < a.T {
@@ -183,8 +207,8 @@ func TestStepIsTheModel(t *testing.T) {
 	})
 }
 
-// Clock ticks anywhere between, restarts anywhere (the state through JSON, its newest reading from elsewhere), and everything
-// given twice leave the log as it is.
+// Clock ticks anywhere between, restarts anywhere (the state through JSON, its newest reading from
+// elsewhere), and everything given twice leave the log as it is.
 func TestStepIsTheSameHoweverItIsSplit(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := drawRule(t)
@@ -247,8 +271,9 @@ func lines(es []Event) []string {
 	return out
 }
 
-// The events alone give where the alarm is; phases join; versions have no gap; shelved is quiet; latched goes by reset or a new
-// occurrence only; an acknowledgement is of the newest occurrence; silence and bad readings clear nothing that was not leaving.
+// The events alone give where the alarm is; phases join; versions have no gap; shelved is quiet;
+// latched goes by reset or a new occurrence only; an acknowledgement is of the newest occurrence;
+// silence and bad readings clear nothing that was not leaving.
 func TestEventsTellTheState(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := drawRule(t)
@@ -264,7 +289,8 @@ func TestEventsTellTheState(t *testing.T) {
 			s, es = do(t, r, s, a)
 			for _, e := range es {
 				if e.Before != after || e.Version != version+1 {
-					t.Fatalf("%s v%d: began in %s, the one before ended in %s v%d", line(e), e.Version, e.Before, after, version)
+					t.Fatalf("%s v%d: began in %s, the one before ended in %s v%d", line(e),
+						e.Version, e.Before, after, version)
 				}
 				if e.Quiet != (e.After == Shelved) || e.Quiet && e.Notice() {
 					t.Fatalf("%s: quiet %v", line(e), e.Quiet)
@@ -275,7 +301,8 @@ func TestEventsTellTheState(t *testing.T) {
 					}
 					occurrence = e.Occurrence
 				}
-				if (e.Before == LatchedUnacked || e.Before == LatchedAcked) && (e.After == Normal || e.After == Returned) && e.Kind != Reset {
+				if (e.Before == LatchedUnacked || e.Before == LatchedAcked) &&
+					(e.After == Normal || e.After == Returned) && e.Kind != Reset {
 					t.Fatalf("%s: latched has gone", line(e))
 				}
 				if e.Kind == Cleared && !leaving && a.What != "read" {
@@ -284,10 +311,15 @@ func TestEventsTellTheState(t *testing.T) {
 				after, version = e.After, e.Version
 			}
 			if after != s.Phase() || version != s.Version || occurrence != s.Occurrence {
-				t.Fatalf("events say %s v%d #%d, state is %s v%d #%d", after, version, occurrence, s.Phase(), s.Version, s.Occurrence)
+				t.Fatalf("events say %s v%d #%d, state is %s v%d #%d", after, version, occurrence,
+					s.Phase(), s.Version, s.Occurrence)
 			}
 			if was.Occurrence > 0 {
-				stale := Command{Kind: Acknowledge, Occurrence: was.Occurrence, Version: was.Version}
+				stale := Command{
+					Kind:       Acknowledge,
+					Occurrence: was.Occurrence,
+					Version:    was.Version,
+				}
 				if was.Version != s.Version {
 					if _, _, err := Apply(r, s, stale, second(a.T)); !errors.Is(err, ErrStale) {
 						t.Fatalf("an acknowledgement of what was seen before: %v", err)
@@ -301,7 +333,8 @@ func TestEventsTellTheState(t *testing.T) {
 	})
 }
 
-// A constant breach longer than its on-delay raises once; noise within the deadband then says nothing.
+// A constant breach longer than its on-delay raises once; noise within the deadband then says
+// nothing.
 func TestConstantBreachRaisesOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := high(50)
@@ -363,10 +396,11 @@ func TestSimulateIsLive(t *testing.T) {
 				}
 			}
 		}
-		end, err := Simulate(r, nil, readings, epoch, second(acts[len(acts)-1].T), func(e Event) bool {
-			simulated = append(simulated, e)
-			return true
-		})
+		end, err := Simulate(r, nil, readings, epoch, second(acts[len(acts)-1].T),
+			func(e Event) bool {
+				simulated = append(simulated, e)
+				return true
+			})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -379,8 +413,9 @@ func TestSimulateIsLive(t *testing.T) {
 	})
 }
 
-// However readings are batched on their way, and whatever their clock says, live tells what a simulation tells of them, while the clock
-// ticks live between batches. No batch takes longer than the sensor's readings are known to take.
+// However readings are batched on their way, and whatever their clock says, live tells what a
+// simulation tells of them, while the clock ticks live between batches. No batch takes longer than
+// the sensor's readings are known to take.
 func TestBatchesTellWhatSimulationTells(t *testing.T) {
 	const longest = 20 // seconds of a batch
 	rapid.Check(t, func(t *rapid.T) {
@@ -394,7 +429,8 @@ func TestBatchesTellWhatSimulationTells(t *testing.T) {
 		now := epoch.Add(slow)
 		sweep := func(to time.Time) {
 			s.Last.Spread = 2*longest*time.Second + time.Second // as the store has it
-			for ticks := rapid.IntRange(0, 3).Draw(t, "ticks"); ticks >= 0 && to.After(now); ticks-- {
+			for ticks := rapid.IntRange(0, 3).Draw(t, "ticks"); ticks >= 0 &&
+				to.After(now); ticks-- {
 				if now = now.Add(to.Sub(now) / time.Duration(ticks+1)); !now.Before(to) {
 					now = to.Add(-1)
 					ticks = 0
@@ -410,12 +446,18 @@ func TestBatchesTellWhatSimulationTells(t *testing.T) {
 		}
 		for i := 0; i < len(acts); {
 			n := 1
-			for end := i + rapid.IntRange(1, 10).Draw(t, "batch"); i+n < min(end, len(acts)) && acts[i+n].T-acts[i].T <= longest; n++ {
+			for end := i + rapid.IntRange(1, 10).Draw(t, "batch"); i+n < min(end, len(acts)) &&
+				acts[i+n].T-acts[i].T <= longest; n++ {
 			}
 			received := second(acts[i+n-1].T).Add(slow)
 			sweep(received)
 			for _, a := range acts[i : i+n] {
-				x := Sample{SensorID: 7, At: second(a.T), Value: a.V, Skew: second(a.T).Sub(received)}
+				x := Sample{
+					SensorID: 7,
+					At:       second(a.T),
+					Value:    a.V,
+					Skew:     second(a.T).Sub(received),
+				}
 				if a.What == "bad" {
 					x.Quality = Bad
 				}
@@ -445,7 +487,8 @@ func TestBatchesTellWhatSimulationTells(t *testing.T) {
 			t.Fatal(err)
 		}
 		if a, b := lines(live), lines(simulated); !slices.Equal(a, b) {
-			t.Fatalf("rule %+v %+v\nslow %v acts %v\nlive      %q\nsimulated %q", *r, *r.Limits, slow, acts, a, b)
+			t.Fatalf("rule %+v %+v\nslow %v acts %v\nlive      %q\nsimulated %q", *r, *r.Limits,
+				slow, acts, a, b)
 		}
 	})
 }

@@ -1,5 +1,5 @@
-// Package alarm decides when readings mean trouble: rules, and the life cycle of ISA-18.2, as pure functions of a rule, a
-// state and a time. It has no clock, does no I/O and keeps nothing.
+// Package alarm decides when readings mean trouble: rules, and the life cycle of ISA-18.2, as pure
+// functions of a rule, a state and a time. It has no clock, does no I/O and keeps nothing.
 package alarm
 
 import (
@@ -24,8 +24,9 @@ const (
 	Expressed    Kind = "expression" // Expression
 )
 
-// Rule is the definition of one alarm. What has a JSON name is the definition as it is kept; the rest is what its owner
-// knows besides, and fills in before Compile. A compiled Rule is not changed any more and may be used by many goroutines.
+// Rule is the definition of one alarm. What has a JSON name is the definition as it is kept; the
+// rest is what its owner knows besides, and fills in before Compile. A compiled Rule is not changed
+// any more and may be used by many goroutines.
 type Rule struct {
 	ID       int64 `json:"-"`
 	Version  int64 `json:"-"` // of the definition
@@ -36,25 +37,34 @@ type Rule struct {
 	Unit    string  `json:"-"` // of the sensor's values, for messages
 	Span    float64 `json:"-"` // max_value - min_value of the sensor; 0: not known
 
-	Name        string      `json:"name"`
-	Kind        Kind        `json:"kind"`
-	Severity    Severity    `json:"severity"`
-	Limits      *Limits     `json:"limits,omitempty"`
-	Range       *Range      `json:"range,omitempty"`
-	Rate        *Rate       `json:"rate,omitempty"`
-	Deviation   *Deviation  `json:"deviation,omitempty"`
-	NoDataAfter Duration    `json:"no_data_after_ms,omitempty"` // NoData: silence this long is the alarm
+	Name      string     `json:"name"`
+	Kind      Kind       `json:"kind"`
+	Severity  Severity   `json:"severity"`
+	Limits    *Limits    `json:"limits,omitempty"`
+	Range     *Range     `json:"range,omitempty"`
+	Rate      *Rate      `json:"rate,omitempty"`
+	Deviation *Deviation `json:"deviation,omitempty"`
+	// NoData: silence this long is the alarm
+	NoDataAfter Duration    `json:"no_data_after_ms,omitempty"`
 	Expression  *Expression `json:"expression,omitempty"`
 
-	Deadband        *Deadband `json:"deadband,omitempty"`
-	OnDelay         Duration  `json:"on_delay_ms,omitempty"`      // trouble lasts this long before it is an alarm
-	OffDelay        Duration  `json:"off_delay_ms,omitempty"`     // and its end this long before the alarm clears
-	MinSamples      int       `json:"min_samples,omitempty"`      // and is seen in so many readings in a row; 0 is 1
-	IgnoreUncertain bool      `json:"ignore_uncertain,omitempty"` // readings of uncertain quality are not compared
-	Latching        bool      `json:"latching,omitempty"`         // stays after the trouble has ended until it is reset
-	RealarmAfter    Duration  `json:"realarm_after_ms,omitempty"` // acknowledged and still there so long: unacknowledged again; 0: never
-	Schedule        *Schedule `json:"schedule,omitempty"`         // outside of it the alarm is suppressed
-	SuppressedBy    []int64   `json:"suppressed_by,omitempty"`    // alarms that are the cause: while one of them stands, this is suppressed
+	Deadband *Deadband `json:"deadband,omitempty"`
+	// trouble lasts this long before it is an alarm
+	OnDelay Duration `json:"on_delay_ms,omitempty"`
+	// and its end this long before the alarm clears
+	OffDelay Duration `json:"off_delay_ms,omitempty"`
+	// and is seen in so many readings in a row; 0 is 1
+	MinSamples int `json:"min_samples,omitempty"`
+	// readings of uncertain quality are not compared
+	IgnoreUncertain bool `json:"ignore_uncertain,omitempty"`
+	// stays after the trouble has ended until it is reset
+	Latching bool `json:"latching,omitempty"`
+	// acknowledged and still there so long: unacknowledged again; 0: never
+	RealarmAfter Duration `json:"realarm_after_ms,omitempty"`
+	// outside of it the alarm is suppressed
+	Schedule *Schedule `json:"schedule,omitempty"`
+	// alarms that are the cause: while one of them stands, this is suppressed
+	SuppressedBy []int64 `json:"suppressed_by,omitempty"`
 
 	Labels            map[string]string `json:"labels,omitempty"`
 	Message           string            `json:"message,omitempty"` // template, see Render
@@ -65,7 +75,8 @@ type Rule struct {
 	zone    *time.Location
 }
 
-// Limits of a Threshold rule: one alarm, whose level is the outermost limit that the value is beyond.
+// Limits of a Threshold rule: one alarm, whose level is the outermost limit that the value is
+// beyond.
 type Limits struct {
 	HighHigh *Limit `json:"high_high,omitempty"`
 	High     *Limit `json:"high,omitempty"`
@@ -95,7 +106,8 @@ const (
 	Down   Direction = "down"
 )
 
-// Rate is breached when the value moves by more than Limit per Per, from the newest reading that is at least Window older.
+// Rate is breached when the value moves by more than Limit per Per, from the newest reading that is
+// at least Window older.
 type Rate struct {
 	Limit     float64   `json:"limit"`
 	Per       string    `json:"per"` // second, minute, hour
@@ -103,20 +115,23 @@ type Rate struct {
 	Direction Direction `json:"direction,omitempty"`
 }
 
-// Deviation is breached when the value is further than Limit from Setpoint, or from the newest value of SensorID.
+// Deviation is breached when the value is further than Limit from Setpoint, or from the newest
+// value of SensorID.
 type Deviation struct {
 	Setpoint  *float64  `json:"setpoint,omitempty"`
 	SensorID  int64     `json:"sensor_id,omitempty"`
 	Limit     float64   `json:"limit"`
 	Direction Direction `json:"direction,omitempty"`
-	MaxAge    Duration  `json:"max_age_ms,omitempty"` // the other value may be this much older than the newest; 0: any
+	// the other value may be this much older than the newest; 0: any
+	MaxAge Duration `json:"max_age_ms,omitempty"`
 }
 
 // Expression is breached when Text is true. Inputs gives the sensor behind each name in it.
 type Expression struct {
 	Text   string           `json:"text"`
 	Inputs map[string]int64 `json:"inputs"`
-	MaxAge Duration         `json:"max_age_ms,omitempty"` // no input may be this much older than the newest; 0: any
+	// no input may be this much older than the newest; 0: any
+	MaxAge Duration `json:"max_age_ms,omitempty"`
 }
 
 // Deadband is how far inside a limit a value must be before that limit counts as left.

@@ -7,8 +7,8 @@ import (
 	_ "time/tzdata" // a server without zone files follows the same schedules
 )
 
-// Schedule is when an alarm is in force: on Days (mon…sun, empty: every day) from From to To (15:04, local time of Zone).
-// To not after From ends on the next day; both equal is the whole day.
+// Schedule is when an alarm is in force: on Days (mon…sun, empty: every day) from From to To
+// (15:04, local time of Zone). To not after From ends on the next day; both equal is the whole day.
 type Schedule struct {
 	Zone string   `json:"zone"` // IANA name
 	Days []string `json:"days,omitempty"`
@@ -20,10 +20,13 @@ var dayNames = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"} // as t
 
 func (s *Schedule) validate(fs *faults) {
 	_, err := time.LoadLocation(s.Zone)
-	fs.add(err != nil || s.Zone == "" || s.Zone == "Local", "schedule.zone", "must be the name of a time zone such as Europe/Rome or UTC")
+	fs.add(err != nil || s.Zone == "" || s.Zone == "Local", "schedule.zone",
+		"must be the name of a time zone such as Europe/Rome or UTC")
 	for i, d := range s.Days {
-		fs.add(!slices.Contains(dayNames, d), fmt.Sprintf("schedule.days[%d]", i), "must be mon, tue, wed, thu, fri, sat or sun")
-		fs.add(slices.Contains(s.Days[:i], d), fmt.Sprintf("schedule.days[%d]", i), "must not be named twice")
+		fs.add(!slices.Contains(dayNames, d), fmt.Sprintf("schedule.days[%d]", i),
+			"must be mon, tue, wed, thu, fri, sat or sun")
+		fs.add(slices.Contains(s.Days[:i], d), fmt.Sprintf("schedule.days[%d]", i),
+			"must not be named twice")
 	}
 	fs.add(minutes(s.From) < 0, "schedule.from", "must be a time of day such as 06:00")
 	fs.add(minutes(s.To) < 0, "schedule.to", "must be a time of day such as 22:00")
@@ -53,8 +56,11 @@ func (r *Rule) location() *time.Location {
 	return r.zone
 }
 
-// turn of day d (at its local midnight or any time of it): when the schedule begins on it, and ends.
-func (s *Schedule) turn(y int, m time.Month, d int, l *time.Location) (from, to time.Time, ok bool) {
+// turn of day d (at its local midnight or any time of it): when the schedule begins on it, and
+// ends.
+func (s *Schedule) turn(
+	y int, m time.Month, d int, l *time.Location,
+) (from, to time.Time, ok bool) {
 	day := time.Date(y, m, d, 12, 0, 0, 0, l)
 	if len(s.Days) > 0 && !slices.Contains(s.Days, dayNames[day.Weekday()]) {
 		return from, to, false

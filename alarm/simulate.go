@@ -11,14 +11,20 @@ import (
 // ErrOrder is a series to simulate that is not in order of time.
 var ErrOrder = errors.New("readings are not in order of time")
 
-// Simulate follows a compiled rule through readings of its sensors, oldest first, as if it had begun at from and as Step,
-// Tick and Apply do it live, and returns the state at to. Timers end at their own instants, in order with the readings. each
-// is given what happened, in order, and ends the simulation by returning false. Readings before from are seen, not compared;
-// those from to on end it. It keeps nothing but the state, however long the series. An error of the series is returned as it is.
+// Simulate follows a compiled rule through readings of its sensors, oldest first, as if it had
+// begun at from and as Step, Tick and Apply do it live, and returns the state at to. Timers end at
+// their own instants, in order with the readings. each is given what happened, in order, and ends
+// the simulation by returning false. Readings before from are seen, not compared; those from to on
+// end it. It keeps nothing but the state, however long the series. An error of the series is
+// returned as it is.
 //
-// causes are the alarms that may suppress the rule's, directly or through others, those that suppress before those they suppress. They
-// are followed too; readings has those of their sensors. What people did to them, such as a reset, is not known here.
-func Simulate(r *Rule, causes []*Rule, readings iter.Seq2[Sample, error], from, to time.Time, each func(Event) bool) (State, error) {
+// causes are the alarms that may suppress the rule's, directly or through others, those that
+// suppress before those they suppress. They are followed too; readings has those of their sensors.
+// What people did to them, such as a reset, is not known here.
+func Simulate(
+	r *Rule, causes []*Rule, readings iter.Seq2[Sample, error], from, to time.Time,
+	each func(Event) bool,
+) (State, error) {
 	m := simulation{rules: append(slices.Clone(causes), r), each: each}
 	for _, r := range m.rules {
 		m.states = append(m.states, New(r, from))
@@ -30,7 +36,8 @@ func Simulate(r *Rule, causes []*Rule, readings iter.Seq2[Sample, error], from, 
 			return *own, err
 		}
 		if x.At.Before(newest) {
-			return *own, fmt.Errorf("simulate: %w: %s after %s", ErrOrder, x.At.Format(time.RFC3339Nano), newest.Format(time.RFC3339Nano))
+			return *own, fmt.Errorf("simulate: %w: %s after %s", ErrOrder,
+				x.At.Format(time.RFC3339Nano), newest.Format(time.RFC3339Nano))
 		}
 		newest = x.At
 		if x.At.Before(from) {
@@ -67,14 +74,16 @@ func (m *simulation) prime(x Sample) {
 // step gives x to those that look at its sensor. One that fails is marked.
 func (m *simulation) step(x Sample) error {
 	if len(m.rules) > 1 || m.rules[0].Kind == NoData { // else Step does it
-		if err := m.tick(x.At.Add(-1)); err != nil { // what ends at the very instant is x's to decide
+		// what ends at the very instant is x's to decide
+		if err := m.tick(x.At.Add(-1)); err != nil {
 			return err
 		}
 	}
 	for i, r := range m.rules {
 		next, events, err := Step(r, m.states[i], x, x.At)
 		if err != nil {
-			next, events, err = Apply(r, next, Command{Kind: MarkFaulted, Comment: err.Error()}, x.At)
+			next, events, err = Apply(r, next, Command{Kind: MarkFaulted, Comment: err.Error()},
+				x.At)
 		}
 		if err == nil {
 			err = m.move(i, next, events, x.At)
@@ -91,7 +100,8 @@ func (m *simulation) tick(to time.Time) error {
 	for !m.ended {
 		first, at := -1, to
 		for i, r := range m.rules {
-			if due := m.states[i].Due(r); !due.IsZero() && (due.Before(at) || first < 0 && due.Equal(at)) {
+			if due := m.states[i].Due(r); !due.IsZero() &&
+				(due.Before(at) || first < 0 && due.Equal(at)) {
 				first, at = i, due
 			}
 		}
@@ -109,7 +119,8 @@ func (m *simulation) tick(to time.Time) error {
 	return nil
 }
 
-// move gives a rule its next state and, when its alarm begins or ends to be a cause, tells those it suppresses.
+// move gives a rule its next state and, when its alarm begins or ends to be a cause, tells those it
+// suppresses.
 func (m *simulation) move(i int, next State, events []Event, at time.Time) error {
 	was := m.states[i].IsCause()
 	m.states[i] = next
@@ -143,8 +154,8 @@ func (m *simulation) move(i int, next State, events []Event, at time.Time) error
 	return nil
 }
 
-// Notice says whether people are to be told of an event: the alarm wants attention, wants it again, or no longer needs it, and is
-// neither shelved nor suppressed nor out of service.
+// Notice says whether people are to be told of an event: the alarm wants attention, wants it again,
+// or no longer needs it, and is neither shelved nor suppressed nor out of service.
 func (e *Event) Notice() bool {
 	if e.Quiet {
 		return false

@@ -76,30 +76,36 @@ const (
 	Bad
 )
 
-// Sample is one reading at its effective time, the earlier of its timestamp and its receipt. A Value that is NaN is of bad quality
-// whatever Quality says.
+// Sample is one reading at its effective time, the earlier of its timestamp and its receipt. A
+// Value that is NaN is of bad quality whatever Quality says.
 type Sample struct {
-	SensorID int64         `json:"sensor_id"`
-	At       time.Time     `json:"at"`
-	Skew     time.Duration `json:"skew,omitempty"`   // its timestamp less its receipt; 0 also where the receipt is not known
-	Spread   time.Duration `json:"spread,omitempty"` // how much longer than this one the sensor's readings may take to arrive
-	Value    float64       `json:"value"`
-	Quality  Quality       `json:"quality,omitempty"`
+	SensorID int64     `json:"sensor_id"`
+	At       time.Time `json:"at"`
+	// its timestamp less its receipt; 0 also where the receipt is not known
+	Skew time.Duration `json:"skew,omitempty"`
+	// how much longer than this one the sensor's readings may take to arrive
+	Spread  time.Duration `json:"spread,omitempty"`
+	Value   float64       `json:"value"`
+	Quality Quality       `json:"quality,omitempty"`
 }
 
 // Received is when s was received, as far as that is known.
 func (s Sample) Received() time.Time { return s.At.Add(max(-s.Skew, 0)) }
 
-// lag is how long after an instant all that was measured until then has arrived, going by the newest reading s.
+// lag is how long after an instant all that was measured until then has arrived, going by the
+// newest reading s.
 func (s Sample) lag() time.Duration { return max(-s.Skew, 0) + s.Spread }
 
-// after reports whether s follows y, a reading of the same sensor: of two that were stamped ahead and received together, the one with
-// the later timestamp.
+// after reports whether s follows y, a reading of the same sensor: of two that were stamped ahead
+// and received together, the one with the later timestamp.
 func (s Sample) after(y Sample) bool {
 	return s.At.After(y.At) || max(s.Skew, 0) > max(y.Skew, 0) && s.At.Equal(y.At)
 }
 
-func (s Sample) bad() bool { return s.Quality >= Bad || math.IsNaN(s.Value) || math.IsInf(s.Value, 0) }
+func (s Sample) bad() bool {
+	return s.Quality >= Bad || math.IsNaN(s.Value) || math.IsInf(s.Value,
+		0)
+}
 
 // Point is a value of a rate's window.
 type Point struct {
@@ -144,49 +150,59 @@ func (s Shelf) equal(t Shelf) bool {
 	return s.Until.Equal(t.Until) && s.OneShot == t.OneShot && s.By == t.By && s.Reason == t.Reason
 }
 
-// State is all that is known of one alarm between two readings. It is a value: functions return a new one and leave the old
-// as it was. It is kept as JSON; what Changed does not look at need not be kept (see Saw).
+// State is all that is known of one alarm between two readings. It is a value: functions return a
+// new one and leave the old as it was. It is kept as JSON; what Changed does not look at need not
+// be kept (see Saw).
 type State struct {
-	Version     int64 `json:"version"`      // counts changes that made an event, comments aside: what a command names
+	// counts changes that made an event, comments aside: what a command names
+	Version     int64 `json:"version"`
 	RuleVersion int64 `json:"rule_version"` // of the definition it follows
 	Occurrence  int64 `json:"occurrence"`   // number of the newest one; 0 before the first
 
-	Active       bool     `json:"active,omitempty"`       // the trouble is there
-	Unacked      bool     `json:"unacked,omitempty"`      // nobody has acknowledged it
-	Latched      bool     `json:"latched,omitempty"`      // it has gone and waits for a reset
-	Level        Level    `json:"level,omitempty"`        // of the occurrence
-	Severity     Severity `json:"severity,omitempty"`     // of the occurrence
-	Shelf        Shelf    `json:"shelf,omitzero"`         // shelved until
-	OffSchedule  bool     `json:"off_schedule,omitempty"` // suppressed since the schedule says so
-	Causes       []int64  `json:"causes,omitempty"`       // suppressed since these alarms stand
-	Resting      string   `json:"resting,omitempty"`      // suppressed and not judged, since what this names is not in use
-	OutOfService bool     `json:"out_of_service,omitempty"`
-	Fault        string   `json:"fault,omitempty"` // why the rule cannot be evaluated
+	Active      bool     `json:"active,omitempty"`       // the trouble is there
+	Unacked     bool     `json:"unacked,omitempty"`      // nobody has acknowledged it
+	Latched     bool     `json:"latched,omitempty"`      // it has gone and waits for a reset
+	Level       Level    `json:"level,omitempty"`        // of the occurrence
+	Severity    Severity `json:"severity,omitempty"`     // of the occurrence
+	Shelf       Shelf    `json:"shelf,omitzero"`         // shelved until
+	OffSchedule bool     `json:"off_schedule,omitempty"` // suppressed since the schedule says so
+	Causes      []int64  `json:"causes,omitempty"`       // suppressed since these alarms stand
+	// suppressed and not judged, since what this names is not in use
+	Resting      string `json:"resting,omitempty"`
+	OutOfService bool   `json:"out_of_service,omitempty"`
+	Fault        string `json:"fault,omitempty"` // why the rule cannot be evaluated
 
-	Began     time.Time `json:"began"`               // when the rule began to be watched
-	RaisedAt  time.Time `json:"raised_at,omitzero"`  // of the occurrence
-	RaisedBy  ReadingID `json:"raised_by,omitzero"`  // the reading that raised or escalated it, or the newest when a delay did; zero: silence did
+	Began    time.Time `json:"began"`              // when the rule began to be watched
+	RaisedAt time.Time `json:"raised_at,omitzero"` // of the occurrence
+	// the reading that raised or escalated it, or the newest when a delay did; zero: silence did
+	RaisedBy  ReadingID `json:"raised_by,omitzero"`
 	ClearedAt time.Time `json:"cleared_at,omitzero"` // of the occurrence, zero while Active
-	AckedAt   time.Time `json:"acked_at,omitzero"`   // of the newest acknowledgement of the occurrence
-	Clock     time.Time `json:"clock,omitzero"`      // how far the schedule has been followed; reminders are not due before
+	// of the newest acknowledgement of the occurrence
+	AckedAt time.Time `json:"acked_at,omitzero"`
+	// how far the schedule has been followed; reminders are not due before
+	Clock time.Time `json:"clock,omitzero"`
 
-	Rise   [2]Wait `json:"rise,omitzero"`    // limits breached that wait for the on-delay, the nearer first
-	Fall   [2]Wait `json:"fall,omitzero"`    // limits left that wait for the off-delay, the nearer first
+	// limits breached that wait for the on-delay, the nearer first
+	Rise [2]Wait `json:"rise,omitzero"`
+	// limits left that wait for the off-delay, the nearer first
+	Fall   [2]Wait `json:"fall,omitzero"`
 	Window []Point `json:"window,omitempty"` // of a rate, oldest first
 
 	Last   Sample   `json:"last,omitzero"`    // newest reading of the rule's sensor
 	Others []Sample `json:"others,omitempty"` // newest reading of each other sensor
 }
 
-// New is the state of an alarm whose rule begins at now: normal, until readings or silence say otherwise.
+// New is the state of an alarm whose rule begins at now: normal, until readings or silence say
+// otherwise.
 func New(r *Rule, now time.Time) State {
 	s := State{RuleVersion: r.Version, Began: now, Clock: now}
 	s.OffSchedule = r.Schedule != nil && !r.Schedule.on(r.location(), now)
 	return s
 }
 
-// Saw is the state with x as the newest reading of its sensor, when it is, and nothing else changed. Whoever loads a state
-// calls it with the newest reading before those that are stepped, for each sensor of the rule.
+// Saw is the state with x as the newest reading of its sensor, when it is, and nothing else
+// changed. Whoever loads a state calls it with the newest reading before those that are stepped,
+// for each sensor of the rule.
 func (s State) Saw(r *Rule, x Sample) State {
 	if x.SensorID == r.SensorID {
 		if x.after(s.Last) {
@@ -207,10 +223,12 @@ func (s State) Saw(r *Rule, x Sample) State {
 	return s
 }
 
-// otherClock is how much older than the newest reading of a rule another sensor's is before that sensor is not waited for.
+// otherClock is how much older than the newest reading of a rule another sensor's is before that
+// sensor is not waited for.
 const otherClock = time.Hour
 
-// lag is how long after its end a delay is known to be over when no reading says so: by then the sensors' readings have arrived.
+// lag is how long after its end a delay is known to be over when no reading says so: by then the
+// sensors' readings have arrived.
 func (s *State) lag() time.Duration {
 	lag := s.Last.lag()
 	if len(s.Others) == 0 {
@@ -239,16 +257,22 @@ func (s *State) seen(r *Rule, sensor int64) (Sample, bool) {
 	return Sample{}, false
 }
 
-// Changed says whether b must be written when a is what is kept: all but the newest readings counts.
+// Changed says whether b must be written when a is what is kept: all but the newest readings
+// counts.
 func Changed(a, b *State) bool {
-	return a.Version != b.Version || a.RuleVersion != b.RuleVersion || a.Occurrence != b.Occurrence ||
-		a.Active != b.Active || a.Unacked != b.Unacked || a.Latched != b.Latched || a.Level != b.Level ||
-		a.Severity != b.Severity || !a.Shelf.equal(b.Shelf) || a.OffSchedule != b.OffSchedule || a.Resting != b.Resting ||
+	return a.Version != b.Version || a.RuleVersion != b.RuleVersion ||
+		a.Occurrence != b.Occurrence ||
+		a.Active != b.Active || a.Unacked != b.Unacked || a.Latched != b.Latched ||
+		a.Level != b.Level ||
+		a.Severity != b.Severity || !a.Shelf.equal(b.Shelf) || a.OffSchedule != b.OffSchedule ||
+		a.Resting != b.Resting ||
 		a.OutOfService != b.OutOfService ||
 		a.Fault != b.Fault || !slices.Equal(a.Causes, b.Causes) ||
-		!a.RaisedAt.Equal(b.RaisedAt) || !a.ClearedAt.Equal(b.ClearedAt) || !a.AckedAt.Equal(b.AckedAt) || !a.Clock.Equal(b.Clock) ||
+		!a.RaisedAt.Equal(b.RaisedAt) || !a.ClearedAt.Equal(b.ClearedAt) ||
+		!a.AckedAt.Equal(b.AckedAt) || !a.Clock.Equal(b.Clock) ||
 		!same(a.Rise, b.Rise) || !same(a.Fall, b.Fall) ||
-		!slices.EqualFunc(a.Window, b.Window, func(p, q Point) bool { return p.At.Equal(q.At) && p.Value == q.Value })
+		!slices.EqualFunc(a.Window, b.Window,
+			func(p, q Point) bool { return p.At.Equal(q.At) && p.Value == q.Value })
 }
 
 // Phase is where in the life cycle an alarm is, as a letter of ISA-18.2 (A…I).
@@ -269,8 +293,10 @@ const (
 
 var phaseNames = map[Phase]string{
 	Normal: "normal", ActiveUnacked: "active_unacknowledged", ActiveAcked: "active_acknowledged",
-	Returned: "returned_unacknowledged", LatchedUnacked: "latched_unacknowledged", LatchedAcked: "latched_acknowledged",
-	Shelved: "shelved", Suppressed: "suppressed", OutOfService: "out_of_service",
+	Returned:       "returned_unacknowledged",
+	LatchedUnacked: "latched_unacknowledged",
+	LatchedAcked:   "latched_acknowledged",
+	Shelved:        "shelved", Suppressed: "suppressed", OutOfService: "out_of_service",
 }
 
 // Name is the phase in words: normal, active_unacknowledged, …
@@ -308,5 +334,6 @@ func (s *State) Process() Phase {
 
 // IsCause says whether alarms that name this one in SuppressedBy are suppressed now.
 func (s *State) IsCause() bool {
-	return (s.Active || s.Latched) && !s.OffSchedule && s.Resting == "" && len(s.Causes) == 0 && !s.OutOfService
+	return (s.Active || s.Latched) && !s.OffSchedule && s.Resting == "" && len(s.Causes) == 0 &&
+		!s.OutOfService
 }

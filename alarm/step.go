@@ -9,11 +9,12 @@ import (
 // errRunaway is a rule whose timers never come to an end.
 var errRunaway = errors.New("alarm: more than 100000 timers at once")
 
-// Step is the state after a reading of one of the rule's sensors, and what happened. A reading that is not newer than the one
-// that its sensor has is late and changes nothing. Timers that end by the time of the reading end before it, delays only when they
-// end earlier: at the instant when a delay is over the reading decides. now bounds them: a reading of the future does not end what
-// waits for the clock. On an error the reading is seen but not compared. Of NoData the reading is a sign of life at its receipt,
-// and does not tell of silence before it.
+// Step is the state after a reading of one of the rule's sensors, and what happened. A reading that
+// is not newer than the one that its sensor has is late and changes nothing. Timers that end by the
+// time of the reading end before it, delays only when they end earlier: at the instant when a delay
+// is over the reading decides. now bounds them: a reading of the future does not end what waits for
+// the clock. On an error the reading is seen but not compared. Of NoData the reading is a sign of
+// life at its receipt, and does not tell of silence before it.
 func Step(r *Rule, s State, x Sample, now time.Time) (State, []Event, error) {
 	if !r.reads(x.SensorID) {
 		return s, nil, nil
@@ -52,15 +53,16 @@ func Step(r *Rule, s State, x Sample, now time.Time) (State, []Event, error) {
 	return j.s, j.events, nil
 }
 
-// Unmoved reports whether all that Step would change is the newest reading, where that is seen at a glance: it costs a fraction of
-// Step. Where it is not, Unmoved is false.
+// Unmoved reports whether all that Step would change is the newest reading, where that is seen at a
+// glance: it costs a fraction of Step. Where it is not, Unmoved is false.
 func Unmoved(r *Rule, s *State, x Sample) bool {
 	switch r.Kind {
 	case Threshold, OutsideRange, InsideRange, BadQuality:
 	default:
 		return false
 	}
-	if x.SensorID != r.SensorID || !x.after(s.Last) || s.Fault != "" || s.Resting != "" || !s.idle(r) {
+	if x.SensorID != r.SensorID || !x.after(s.Last) || s.Fault != "" || s.Resting != "" ||
+		!s.idle(r) {
 		return false
 	}
 	l, ok, err := r.judge(s, x)
@@ -70,8 +72,8 @@ func Unmoved(r *Rule, s *State, x Sample) bool {
 	return err == nil && (!ok || l == None)
 }
 
-// Tick is the state when every timer that ends by now has ended, and what happened. A delay that no reading has ended is over when
-// the readings until its end should have arrived.
+// Tick is the state when every timer that ends by now has ended, and what happened. A delay that no
+// reading has ended is over when the readings until its end should have arrived.
 func Tick(r *Rule, s State, now time.Time) (State, []Event, error) {
 	j := journal{r: r, s: s, lag: s.lag(), silence: true}
 	if err := j.advance(now); err != nil {
@@ -146,7 +148,9 @@ func (j *journal) settle(l Level, x Sample, at time.Time) {
 		s.Rise[i].mark(m, j.r.has(m) && l.covers(m) && !cur.covers(m), x.At)
 	}
 	for i, m := range side(cur) {
-		s.Fall[i].mark(m, cur != None && m != None && cur.covers(m) && (j.r.has(m) || m == cur) && !l.covers(m), x.At)
+		s.Fall[i].mark(m,
+			cur != None && m != None && cur.covers(m) && (j.r.has(m) || m == cur) && !l.covers(m),
+			x.At)
 	}
 	j.fire(x.At, at, x.Value)
 }
@@ -171,7 +175,8 @@ func (j *journal) falls(i int) time.Time {
 	return time.Time{}
 }
 
-// rises is when the i-th limit counts as breached; zero when it is not waiting, or for more readings.
+// rises is when the i-th limit counts as breached; zero when it is not waiting, or for more
+// readings.
 func (j *journal) rises(i int) time.Time {
 	if w := &j.s.Rise[i]; w.Level != None && w.Count >= max(j.r.MinSamples, 1) {
 		return w.Since.Add(time.Duration(j.r.OnDelay))
@@ -225,7 +230,8 @@ func (j *journal) raise(w Wait, at time.Time, v float64) {
 	j.add(Event{At: at, Kind: kind, Before: before}, v)
 }
 
-// leave takes the alarm to the next limit inside of the one that w left, or ends the trouble when there is none.
+// leave takes the alarm to the next limit inside of the one that w left, or ends the trouble when
+// there is none.
 func (j *journal) leave(w Wait, at time.Time, v float64) {
 	s := &j.s
 	before := s.Phase()

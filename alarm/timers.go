@@ -15,8 +15,8 @@ const (
 	scheduleTurns
 )
 
-// next is the timer that ends first, a delay counted from when it is known to be over (see journal.lag). Timers that end together
-// do so in the order of the constants.
+// next is the timer that ends first, a delay counted from when it is known to be over (see
+// journal.lag). Timers that end together do so in the order of the constants.
 func (j *journal) next() (timer, time.Time) {
 	r, s := j.r, &j.s
 	which, at := noTimer, time.Time{}
@@ -47,8 +47,8 @@ func (j *journal) next() (timer, time.Time) {
 	return which, at
 }
 
-// realarmDue is when an acknowledged alarm that still stands is unacknowledged again, not before its
-// rule was changed or its sensors came back into use; zero is never.
+// realarmDue is when an acknowledged alarm that still stands is unacknowledged again, not before
+// its rule was changed or its sensors came back into use; zero is never.
 func (s *State) realarmDue(r *Rule) time.Time {
 	stands := s.Active && !s.Unacked && s.Resting == ""
 	if !stands || r.RealarmAfter == 0 || s.AckedAt.IsZero() {
@@ -68,8 +68,8 @@ func (s *State) Heard() time.Time {
 	return s.Began
 }
 
-// Due is when Tick has something to do; zero when only a reading or a command can change the alarm. For NoData it moves with
-// every reading: one that was kept before is early, never late.
+// Due is when Tick has something to do; zero when only a reading or a command can change the alarm.
+// For NoData it moves with every reading: one that was kept before is early, never late.
 func (s State) Due(r *Rule) time.Time {
 	j := journal{r: r, s: s, lag: s.lag(), silence: true}
 	_, at := j.next()
@@ -78,7 +78,8 @@ func (s State) Due(r *Rule) time.Time {
 
 // idle says at a glance that no timer runs.
 func (s *State) idle(r *Rule) bool {
-	return s.Fall[0].Level == None && s.Fall[1].Level == None && s.Rise[0].Level == None && s.Rise[1].Level == None &&
+	return s.Fall[0].Level == None && s.Fall[1].Level == None && s.Rise[0].Level == None &&
+		s.Rise[1].Level == None &&
 		r.Kind != NoData && r.Schedule == nil && s.Shelf.Until.IsZero() && r.RealarmAfter == 0
 }
 

@@ -70,7 +70,8 @@ func (fs *faults) add(bad bool, field, reason string) {
 
 func (fs *faults) text(field, s string, most int) {
 	fs.add(!utf8.ValidString(s) || strings.ContainsRune(s, 0), field, "must be text without NUL")
-	fs.add(utf8.RuneCountInString(s) > most, field, fmt.Sprintf("must have at most %d characters", most))
+	fs.add(utf8.RuneCountInString(s) > most, field,
+		fmt.Sprintf("must have at most %d characters", most))
 }
 
 func (fs *faults) delay(field string, d Duration) {
@@ -94,16 +95,20 @@ func (r *Rule) Validate() []Fault {
 	fs.delay("on_delay_ms", r.OnDelay)
 	fs.delay("off_delay_ms", r.OffDelay)
 	fs.delay("realarm_after_ms", r.RealarmAfter)
-	fs.add(r.RealarmAfter > 0 && r.RealarmAfter < Duration(time.Second), "realarm_after_ms", "must be at least 1000, or 0 for never")
-	fs.add(r.MinSamples < 0 || r.MinSamples > mostSamples, "min_samples", fmt.Sprintf("must be 0 to %d", mostSamples))
+	fs.add(r.RealarmAfter > 0 && r.RealarmAfter < Duration(time.Second), "realarm_after_ms",
+		"must be at least 1000, or 0 for never")
+	fs.add(r.MinSamples < 0 || r.MinSamples > mostSamples, "min_samples",
+		fmt.Sprintf("must be 0 to %d", mostSamples))
 	if r.Kind == NoData {
-		fs.add(r.OnDelay != 0, "on_delay_ms", "must be absent with no_data: no_data_after_ms is the delay")
+		fs.add(r.OnDelay != 0, "on_delay_ms",
+			"must be absent with no_data: no_data_after_ms is the delay")
 		fs.add(r.MinSamples > 1, "min_samples", "must be absent with no_data")
 	}
 	if r.Schedule != nil {
 		r.Schedule.validate(&fs)
 	}
-	fs.add(len(r.SuppressedBy) > mostCauses, "suppressed_by", fmt.Sprintf("must name at most %d alarms", mostCauses))
+	fs.add(len(r.SuppressedBy) > mostCauses, "suppressed_by",
+		fmt.Sprintf("must name at most %d alarms", mostCauses))
 	for i, id := range r.SuppressedBy {
 		field := fmt.Sprintf("suppressed_by[%d]", i)
 		fs.add(id <= 0, field, "must be the id of an alarm")
@@ -112,17 +117,20 @@ func (r *Rule) Validate() []Fault {
 	}
 	fs.add(len(r.Labels) > mostLabels, "labels", fmt.Sprintf("must be at most %d", mostLabels))
 	for k, v := range r.Labels {
-		fs.add(!isName(k), "labels", "must have names of letters, digits and _, at most 50, not beginning with a digit")
+		fs.add(!isName(k), "labels",
+			"must have names of letters, digits and _, at most 50, not beginning with a digit")
 		fs.text("labels", v, 200)
 	}
 	fs.text("message", r.Message, 500)
 	if name, ok := unknownPlaceholder(r.Message); !ok {
-		fs.add(true, "message", fmt.Sprintf("%.60q is not known: use {name}, {sensor}, {gateway}, {value}, {unit}, {limit}, {level}, {severity}, {time} or {label.NAME}", name))
+		fs.add(true, "message",
+			fmt.Sprintf("%.60q is not known: use {name}, {sensor}, {gateway}, {value}, {unit}, {limit}, {level}, {severity}, {time} or {label.NAME}", name))
 	}
 	fs.text("documentation_url", r.DocumentationURL, 500)
 	if r.DocumentationURL != "" {
 		u, err := url.Parse(r.DocumentationURL)
-		fs.add(err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "", "documentation_url", "must be an http or https address")
+		fs.add(err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "",
+			"documentation_url", "must be an http or https address")
 	}
 	fs.text("recommended_action", r.RecommendedAction, 2000)
 	return fs
@@ -135,9 +143,12 @@ func (r *Rule) parts(fs *faults) {
 		fs.add(!present && wanted, field, fmt.Sprintf("is required by kind %.20s", r.Kind))
 		return present && wanted
 	}
-	known := []Kind{Threshold, OutsideRange, InsideRange, RateOfChange, Deviates, NoData, BadQuality, Expressed}
+	known := []Kind{
+		Threshold, OutsideRange, InsideRange, RateOfChange, Deviates, NoData, BadQuality, Expressed,
+	}
 	if !slices.Contains(known, r.Kind) {
-		fs.add(true, "kind", "must be threshold, outside_range, inside_range, rate, deviation, no_data, bad_quality or expression")
+		fs.add(true, "kind",
+			"must be threshold, outside_range, inside_range, rate, deviation, no_data, bad_quality or expression")
 		return
 	}
 	if belongs("limits", r.Limits != nil, r.Kind == Threshold) {
@@ -151,14 +162,16 @@ func (r *Rule) parts(fs *faults) {
 	if belongs("rate", r.Rate != nil, r.Kind == RateOfChange) {
 		fs.add(!finite(r.Rate.Limit) || r.Rate.Limit <= 0, "rate.limit", "must be above 0")
 		fs.add(r.Rate.per() == 0, "rate.per", "must be second, minute or hour")
-		fs.add(r.Rate.Window < Duration(time.Second/10) || r.Rate.Window > Duration(24*time.Hour), "rate.window_ms", "must be 100 to 86400000 (a day)")
+		fs.add(r.Rate.Window < Duration(time.Second/10) || r.Rate.Window > Duration(24*time.Hour),
+			"rate.window_ms", "must be 100 to 86400000 (a day)")
 		fs.direction("rate.direction", r.Rate.Direction)
 	}
 	if belongs("deviation", r.Deviation != nil, r.Kind == Deviates) {
 		r.Deviation.validate(fs, r.SensorID)
 	}
 	if belongs("no_data_after_ms", r.NoDataAfter != 0, r.Kind == NoData) {
-		fs.add(r.NoDataAfter < Duration(time.Second) || r.NoDataAfter > 30*Duration(24*time.Hour), "no_data_after_ms", "must be 1000 to 2592000000 (30 days)")
+		fs.add(r.NoDataAfter < Duration(time.Second) || r.NoDataAfter > 30*Duration(24*time.Hour),
+			"no_data_after_ms", "must be 1000 to 2592000000 (30 days)")
 	}
 	if belongs("expression", r.Expression != nil, r.Kind == Expressed) {
 		r.Expression.validate(fs)
@@ -171,13 +184,20 @@ func (l *Limits) validate(fs *faults) {
 	for _, x := range []struct {
 		name  string
 		limit *Limit
-	}{{"limits.low_low", l.LowLow}, {"limits.low", l.Low}, {"limits.high", l.High}, {"limits.high_high", l.HighHigh}} {
+	}{
+		{"limits.low_low", l.LowLow},
+		{"limits.low", l.Low},
+		{"limits.high", l.High},
+		{"limits.high_high", l.HighHigh},
+	} {
 		if x.limit == nil {
 			continue
 		}
 		fs.add(!finite(x.limit.Value), x.name+".value", "must be a number")
-		fs.add(x.limit.Severity != "" && x.limit.Severity.Rank() == 0, x.name+".severity", "must be critical, major, minor or warning")
-		fs.add(before != nil && before.Value >= x.limit.Value, x.name+".value", fmt.Sprintf("must be above %s", name))
+		fs.add(x.limit.Severity != "" && x.limit.Severity.Rank() == 0, x.name+".severity",
+			"must be critical, major, minor or warning")
+		fs.add(before != nil && before.Value >= x.limit.Value, x.name+".value",
+			fmt.Sprintf("must be above %s", name))
 		before, name = x.limit, x.name
 	}
 	fs.add(before == nil, "limits", "must have at least one of high_high, high, low and low_low")
@@ -185,10 +205,12 @@ func (l *Limits) validate(fs *faults) {
 
 func (d *Deviation) validate(fs *faults, own int64) {
 	fs.add(!finite(d.Limit) || d.Limit <= 0, "deviation.limit", "must be above 0")
-	fs.add((d.Setpoint == nil) == (d.SensorID == 0), "deviation", "must have either setpoint or sensor_id")
+	fs.add((d.Setpoint == nil) == (d.SensorID == 0), "deviation",
+		"must have either setpoint or sensor_id")
 	fs.add(d.Setpoint != nil && !finite(*d.Setpoint), "deviation.setpoint", "must be a number")
 	fs.add(d.SensorID < 0, "deviation.sensor_id", "must be the id of a sensor")
-	fs.add(d.SensorID != 0 && d.SensorID == own, "deviation.sensor_id", "must be another sensor than the alarm's own")
+	fs.add(d.SensorID != 0 && d.SensorID == own, "deviation.sensor_id",
+		"must be another sensor than the alarm's own")
 	fs.direction("deviation.direction", d.Direction)
 	fs.delay("deviation.max_age_ms", d.MaxAge)
 }
@@ -204,10 +226,12 @@ func (r *Rule) deadband(fs *faults) {
 		fs.add(true, "deadband", fmt.Sprintf("does not belong to kind %s", r.Kind))
 		return
 	}
-	fs.add(d.Unit != "" && d.Unit != "absolute" && d.Unit != "percent", "deadband.unit", "must be absolute or percent")
+	fs.add(d.Unit != "" && d.Unit != "absolute" && d.Unit != "percent", "deadband.unit",
+		"must be absolute or percent")
 	fs.add(!finite(d.Value) || d.Value < 0, "deadband.value", "must be 0 or above")
 	fs.add(d.Unit == "percent" && d.Value > 100, "deadband.value", "must be at most 100 percent")
-	fs.add(d.Unit == "percent" && !(r.Span > 0), "deadband.unit", "must be absolute, since the sensor has no min_value and max_value to take a percentage of")
+	fs.add(d.Unit == "percent" && !(r.Span > 0), "deadband.unit",
+		"must be absolute, since the sensor has no min_value and max_value to take a percentage of")
 	room := math.Inf(1)
 	within := ""
 	switch {
@@ -220,7 +244,8 @@ func (r *Rule) deadband(fs *faults) {
 	case r.Deviation != nil:
 		room, within = r.Deviation.Limit, "deviation.limit"
 	}
-	fs.add(r.band() >= room, "deadband.value", "must be smaller than "+within+", or the alarm could never clear")
+	fs.add(r.band() >= room, "deadband.value",
+		"must be smaller than "+within+", or the alarm could never clear")
 }
 
 // high is the innermost limit above.

@@ -18,8 +18,8 @@ import (
 	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
-// alarms measures what rules cost ingest, and a flood of alarms: half of the gateways have a rule on each of their sensors, the
-// other half has none, and they take turns.
+// alarms measures what rules cost ingest, and a flood of alarms: half of the gateways have a rule
+// on each of their sensors, the other half has none, and they take turns.
 func alarms(ctx context.Context, o options) (err error) {
 	dir, err := os.MkdirTemp("", "oei-ms-bench-")
 	if err != nil {
@@ -29,7 +29,8 @@ func alarms(ctx context.Context, o options) (err error) {
 	if err := os.Chmod(dir, 0o711); err != nil { // as root the database runs as another user
 		return err
 	}
-	s, err := startService(ctx, dir, "ADMIN_PASSWORD="+benchPassword, "OEI_WATCH_INTERVAL=0s", // its alarms would be counted among these
+	// its alarms would be counted among these
+	s, err := startService(ctx, dir, "ADMIN_PASSWORD="+benchPassword, "OEI_WATCH_INTERVAL=0s",
 		"OEI_NOTIFY_ALLOWED_TARGETS=127.0.0.1")
 	if err != nil {
 		return err
@@ -54,7 +55,8 @@ func alarms(ctx context.Context, o options) (err error) {
 	if err := s.addRules(ctx, db, token, o.gateways); err != nil {
 		return err
 	}
-	fmt.Printf("%d rules on %d of %d sensors\n", o.gateways*o.points, o.gateways*o.points, 2*o.gateways*o.points)
+	fmt.Printf("%d rules on %d of %d sensors\n", o.gateways*o.points, o.gateways*o.points,
+		2*o.gateways*o.points)
 	if o.only == "" || o.only == "rules" {
 		if err := withRules(ctx, s, db, o, ruled, plain); err != nil {
 			return err
@@ -66,7 +68,8 @@ func alarms(ctx context.Context, o options) (err error) {
 	return nil
 }
 
-// addRules makes the first rule by the API and one like it for every other sensor of the first gateways.
+// addRules makes the first rule by the API and one like it for every other sensor of the first
+// gateways.
 func (s *service) addRules(ctx context.Context, db *sql.DB, token string, gateways int) error {
 	if err := s.create(ctx, token, "/api/alarms", `{"sensor_id":1,"rule":{"name":"Bearing hot","kind":"threshold","severity":"major",
 		"deadband":{"value":2},"limits":{"high":{"value":80},"high_high":{"value":95,"severity":"critical"}}}}`); err != nil {
@@ -96,8 +99,11 @@ func (s *service) addRules(ctx context.Context, db *sql.DB, token string, gatewa
 }
 
 // withRules measures ingest to sensors that have rules beside ingest to those that have none.
-func withRules(ctx context.Context, s *service, db *sql.DB, o options, ruled, plain []string) error {
-	fmt.Printf("%-44s %10s %10s %8s %8s  %-21s %8s\n", "", "messages/s", "readings/s", "p50", "p99", "CPU µs/reading", "memory")
+func withRules(
+	ctx context.Context, s *service, db *sql.DB, o options, ruled, plain []string,
+) error {
+	fmt.Printf("%-44s %10s %10s %8s %8s  %-21s %8s\n", "", "messages/s", "readings/s", "p50", "p99",
+		"CPU µs/reading", "memory")
 	version := 0
 	for _, scenario := range []struct {
 		title              string
@@ -113,7 +119,13 @@ func withRules(ctx context.Context, s *service, db *sql.DB, o options, ruled, pl
 			var rate, cost [2]float64
 			for i, keys := range [][]string{plain, ruled} {
 				title := []string{scenario.title, "  with rules"}[i]
-				f := &fleet{addrs: []string{s.mqtt}, o: o, points: scenario.points, rate: scenario.rate, version: version}
+				f := &fleet{
+					addrs:   []string{s.mqtt},
+					o:       o,
+					points:  scenario.points,
+					rate:    scenario.rate,
+					version: version,
+				}
 				if err := measure(ctx, title, f, s, db, keys); err != nil {
 					return err
 				}
@@ -122,14 +134,17 @@ func withRules(ctx context.Context, s *service, db *sql.DB, o options, ruled, pl
 			rates, costs = append(rates, rate[1]/rate[0]), append(costs, cost[1]/cost[0])
 		}
 		if scenario.turn == 3 {
-			fmt.Printf("%-44s %21.2f %24s %.2f\n", "  ratio, middle of three", middle(rates), "of CPU", middle(costs))
+			fmt.Printf("%-44s %21.2f %24s %.2f\n", "  ratio, middle of three", middle(rates),
+				"of CPU", middle(costs))
 		}
 	}
 	return nil
 }
 
 // flood raises 1,000 alarms within 10 seconds while others publish, and follows them to a socket.
-func flood(ctx context.Context, s *service, db *sql.DB, token string, o options, ruled, plain []string) error {
+func flood(
+	ctx context.Context, s *service, db *sql.DB, token string, o options, ruled, plain []string,
+) error {
 	const count, within = 1000, 10 * time.Second
 	var first int64
 	if err := db.QueryRowContext(ctx, `SELECT last FROM alarm_log`).Scan(&first); err != nil {
@@ -202,15 +217,22 @@ func flood(ctx context.Context, s *service, db *sql.DB, token string, o options,
 	told, of := received.wait(count, 10*time.Second)
 	hs := []*histogram{delay}
 	fmt.Printf("%-44s\n%-44s %12d\n%-44s %12d of %d alarms, offsets %d to %d\n%-44s %12d\n%-44s %12v\n%-44s %12v\n%-44s %12d of %d alarms\n",
-		"1,000 alarms in 10 s beside 2,000 readings/s", "breaches acknowledged", len(acked), "events in the log", events, raised, first+1, last,
+		"1,000 alarms in 10 s beside 2,000 readings/s", "breaches acknowledged", len(acked),
+		"events in the log", events, raised, first+1, last,
 		"events on the socket, in order, without gaps", len(came),
-		"PUBACK to frame, p50", quantile(hs, 0.5).Round(10*time.Microsecond), "PUBACK to frame, p99", quantile(hs, 0.99).Round(10*time.Microsecond), "notices by webhook", told, of)
+		"PUBACK to frame, p50", quantile(hs, 0.5).Round(10*time.Microsecond),
+		"PUBACK to frame, p99", quantile(hs, 0.99).Round(10*time.Microsecond), "notices by webhook",
+		told, of)
 	return check(len(acked) == count && events == count && raised == count && last == first+count && len(came) == count && of == count,
 		"alarms are missing")
 }
 
-// raise publishes one reading above the limit to each of count sensors and returns when each was acknowledged.
-func raise(ctx context.Context, s *service, db *sql.DB, o options, keys []string, count int, within time.Duration) (map[int64]time.Time, error) {
+// raise publishes one reading above the limit to each of count sensors and returns when each was
+// acknowledged.
+func raise(
+	ctx context.Context, s *service, db *sql.DB, o options, keys []string, count int,
+	within time.Duration,
+) (map[int64]time.Time, error) {
 	var mu sync.Mutex
 	acked := make(map[int64]time.Time, count)
 	var failed atomic.Pointer[error]
@@ -235,16 +257,25 @@ func raise(ctx context.Context, s *service, db *sql.DB, o options, keys []string
 		}
 		c := paho.NewClient(paho.ClientConfig{Conn: conn, PacketTimeout: time.Minute})
 		if _, err := c.Connect(ctx, &paho.Connect{
-			ClientID: key, CleanStart: true, KeepAlive: 60, Username: key, UsernameFlag: true, Password: []byte(secret), PasswordFlag: true,
+			ClientID:     key,
+			CleanStart:   true,
+			KeepAlive:    60,
+			Username:     key,
+			UsernameFlag: true,
+			Password:     []byte(secret),
+			PasswordFlag: true,
 		}); err != nil {
 			return nil, err
 		}
 		publishers.Go(func() {
 			defer func() { _ = c.Disconnect(&paho.Disconnect{}) }()
 			for n := range min(per, count-i*per) {
-				time.Sleep(time.Until(begin.Add(time.Duration(n*len(keys)+i) * within / time.Duration(count))))
+				time.Sleep(time.Until(
+					begin.Add(time.Duration(n*len(keys)+i) * within / time.Duration(count)),
+				))
 				topic := fmt.Sprintf("sensors/%s/s%d/data", key, n+1)
-				if _, err := c.Publish(ctx, &paho.Publish{Topic: topic, QoS: 1, Payload: []byte(`{"value":90}`)}); err != nil {
+				if _, err := c.Publish(ctx,
+					&paho.Publish{Topic: topic, QoS: 1, Payload: []byte(`{"value":90}`)}); err != nil {
 					failed.Store(&err)
 					return
 				}

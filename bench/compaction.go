@@ -23,18 +23,21 @@ func compaction(ctx context.Context, db *sql.DB, dsn string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d partitions compacted in %v\n", keys, time.Since(began).Round(100*time.Millisecond))
+	fmt.Printf("%d partitions compacted in %v\n", keys,
+		time.Since(began).Round(100*time.Millisecond))
 	return size(ctx, db, "after")
 }
 
-// compact compacts what is over, rests for pauses times as long after each partition, and returns how many it was.
+// compact compacts what is over, rests for pauses times as long after each partition, and returns
+// how many it was.
 func compact(ctx context.Context, dsn string, pauses int) (keys int, err error) {
 	st, err := store.Open(ctx, dsn, store.DefaultConfig(), slog.Default())
 	if err != nil {
 		return 0, err
 	}
 	defer st.Close()
-	for n := range 2 { // the first looks, and when nothing has changed for an hour the second does it
+	// the first looks, and when nothing has changed for an hour the second does it
+	for n := range 2 {
 		began := time.Now()
 		err := st.Compact(ctx, began.Add(time.Duration(2*n)*time.Hour), func(c store.Compacted) {
 			if !c.InUse {
@@ -65,12 +68,13 @@ func size(ctx context.Context, db *sql.DB, when string) error {
 		return err
 	}
 	fmt.Printf("bytes on disk a reading, %s: %.1f + %.1f key + %.1f rollups + %.1f their keys = %.1f\n", when,
-		heap/readings, index/readings, rollups/readings, rollupIndex/readings, (heap+index+rollups+rollupIndex)/readings)
+		heap/readings, index/readings, rollups/readings, rollupIndex/readings,
+		(heap+index+rollups+rollupIndex)/readings)
 	return nil
 }
 
-// compactionCost compares ingest at full speed while partitions are compacted, again and again, with ingest alone, by turns. The
-// service makes pauses of four times as long as it works.
+// compactionCost compares ingest at full speed while partitions are compacted, again and again,
+// with ingest alone, by turns. The service makes pauses of four times as long as it works.
 func compactionCost(ctx context.Context, o options) (err error) {
 	dir, err := os.MkdirTemp("", "oei-ms-bench-")
 	if err != nil {
@@ -95,7 +99,8 @@ func compactionCost(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	yesterday := time.Now().UTC().Truncate(24 * time.Hour).Add(-24 * time.Hour) // into which is ingested
+	// into which is ingested
+	yesterday := time.Now().UTC().Truncate(24 * time.Hour).Add(-24 * time.Hour)
 	if err := load(ctx, db, yesterday, o.days); err != nil {
 		return err
 	}
@@ -108,7 +113,11 @@ func compactionCost(ctx context.Context, o options) (err error) {
 		for i, scenario := range []struct {
 			title  string
 			pauses int
-		}{{"ingest alone", -1}, {"ingest beside compaction", 4}, {"the same without pauses in it", 0}} {
+		}{
+			{"ingest alone", -1},
+			{"ingest beside compaction", 4},
+			{"the same without pauses in it", 0},
+		} {
 			busy, stop := context.WithCancel(ctx)
 			ended := make(chan int, 1)
 			go func() {
@@ -129,7 +138,8 @@ func compactionCost(ctx context.Context, o options) (err error) {
 			if i == 0 {
 				alone = rate
 			}
-			fmt.Printf("  %d partitions of %d readings compacted, %.2f of ingest alone\n", n, denseSensors*86400, rate/alone)
+			fmt.Printf("  %d partitions of %d readings compacted, %.2f of ingest alone\n", n,
+				denseSensors*86400, rate/alone)
 		}
 	}
 	return size(ctx, db, "in the end")
@@ -143,7 +153,8 @@ func compactOn(ctx context.Context, db *sql.DB, dsn string, pauses int) (keys in
 			fmt.Fprintln(os.Stderr, "compaction:", err)
 			return keys
 		}
-		_, _ = db.ExecContext(ctx, `UPDATE compactions SET key_bytes = NULL WHERE key_bytes < 1e9`) // it may have ended
+		// it may have ended
+		_, _ = db.ExecContext(ctx, `UPDATE compactions SET key_bytes = NULL WHERE key_bytes < 1e9`)
 	}
 	return keys
 }

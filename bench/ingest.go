@@ -43,7 +43,8 @@ func ingest(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%-44s %10s %10s %8s %8s  %-21s %8s\n", "", "messages/s", "readings/s", "p50", "p99", "CPU µs/reading", "memory")
+	fmt.Printf("%-44s %10s %10s %8s %8s  %-21s %8s\n", "", "messages/s", "readings/s", "p50", "p99",
+		"CPU µs/reading", "memory")
 	version := 0
 	for _, scenario := range []struct {
 		name, title          string
@@ -58,7 +59,14 @@ func ingest(ctx context.Context, o options) (err error) {
 		if o.only != "" && o.only != scenario.name {
 			continue
 		}
-		f := &fleet{addrs: []string{s.mqtt}, o: o, points: scenario.points, rate: scenario.rate, poison: scenario.poison, version: version}
+		f := &fleet{
+			addrs:   []string{s.mqtt},
+			o:       o,
+			points:  scenario.points,
+			rate:    scenario.rate,
+			poison:  scenario.poison,
+			version: version,
+		}
 		if err := measure(ctx, scenario.title, f, s, db, keys); err != nil {
 			return err
 		}
@@ -108,7 +116,9 @@ func register(ctx context.Context, db *sql.DB, o options) ([]string, error) {
 }
 
 // measure runs f against s, checks that what was acknowledged is stored, and prints a line.
-func measure(ctx context.Context, title string, f *fleet, s *service, db *sql.DB, keys []string) error {
+func measure(
+	ctx context.Context, title string, f *fleet, s *service, db *sql.DB, keys []string,
+) error {
 	if _, err := db.ExecContext(ctx, `CHECKPOINT`); err != nil {
 		return err
 	}
@@ -132,13 +142,19 @@ func measure(ctx context.Context, title string, f *fleet, s *service, db *sql.DB
 	}
 	readings := f.acked.Load() * int64(f.points)
 	if after-before != readings || f.poison == 0 && f.refused.Load() > 0 {
-		return fmt.Errorf("%s: %d readings were acknowledged, %d stored, %d messages refused %s", title, readings, after-before,
+		return fmt.Errorf("%s: %d readings were acknowledged, %d stored, %d messages refused %s",
+			title, readings, after-before,
 			f.refused.Load(), f.reason)
 	}
-	perReading := func(d time.Duration) float64 { return float64(d.Microseconds()) / float64(max(readings, 1)) }
+	perReading := func(d time.Duration) float64 {
+		return float64(d.Microseconds()) / float64(
+			max(readings, 1),
+		)
+	}
 	fmt.Printf("%-44s %10.0f %10.0f %8s %8s  %6.2f + %5.2f database %5d MiB\n", title,
 		float64(f.inTime)/seconds, float64(f.stored*int64(f.points))/seconds,
-		quantile(f.latencies, 0.5).Round(10*time.Microsecond), quantile(f.latencies, 0.99).Round(10*time.Microsecond),
+		quantile(f.latencies, 0.5).Round(10*time.Microsecond),
+		quantile(f.latencies, 0.99).Round(10*time.Microsecond),
 		perReading(end.service-used.service), perReading(end.database-used.database), end.peak>>20)
 	return nil
 }

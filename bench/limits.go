@@ -32,12 +32,14 @@ func copyLimit(ctx context.Context, dir string, s *service, db *sql.DB, o option
 	}
 	begin := time.Now()
 	cmd := exec.CommandContext(ctx, "psql", "-qX", "-v", "ON_ERROR_STOP=1",
-		"-c", `\copy sensor_data (sensor_id, timestamp, value, status_code, quality) FROM '`+file+`'`,
+		"-c",
+		`\copy sensor_data (sensor_id, timestamp, value, status_code, quality) FROM '`+file+`'`,
 		psqlDSN(postgres.RunningDSN(s.dir+"/postgres")))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("psql: %w: %s", err, out)
 	}
-	fmt.Printf("%-44s %10s %10.0f\n", `psql \copy of such rows (the limit)`, "", rows/time.Since(begin).Seconds())
+	fmt.Printf("%-44s %10s %10.0f\n", `psql \copy of such rows (the limit)`, "",
+		rows/time.Since(begin).Seconds())
 	return nil
 }
 
@@ -60,7 +62,8 @@ func writeRows(name string, rows, sensors int) error {
 	return errors.Join(w.Flush(), f.Close())
 }
 
-// relayPeer is a Mosquitto that relays the same messages to a subscriber at QoS 1 who stores nothing.
+// relayPeer is a Mosquitto that relays the same messages to a subscriber at QoS 1 who stores
+// nothing.
 func relayPeer(ctx context.Context, dir string, o options, keys []string) error {
 	addr, _, stop, err := startMosquitto(ctx, dir)
 	if err != nil {
@@ -84,12 +87,14 @@ func relayPeer(ctx context.Context, dir string, o options, keys []string) error 
 		return err
 	}
 	relayed := float64(<-end-<-half) / (o.duration / 2).Seconds()
-	fmt.Printf("%-44s %10.0f %10s   (its publishers were acknowledged %.0f/s)\n", "Mosquitto to a subscriber that stores nothing",
+	fmt.Printf("%-44s %10.0f %10s   (its publishers were acknowledged %.0f/s)\n",
+		"Mosquitto to a subscriber that stores nothing",
 		relayed, "", float64(f.inTime)/o.duration.Seconds())
 	return nil
 }
 
-// external is the service behind a Mosquitto: what it stores of what the same publishers send there.
+// external is the service behind a Mosquitto: what it stores of what the same publishers send
+// there.
 func external(ctx context.Context, dir string, o options) (err error) {
 	addr, _, stop, err := startMosquitto(ctx, dir)
 	if err != nil {
@@ -97,7 +102,8 @@ func external(ctx context.Context, dir string, o options) (err error) {
 	}
 	defer stop()
 	host, port, _ := net.SplitHostPort(addr)
-	s, err := startService(ctx, dir, "DATA_DIR="+filepath.Join(dir, "external"), "MQTT_HOST="+host, "MQTT_PORT="+port)
+	s, err := startService(ctx, dir, "DATA_DIR="+filepath.Join(dir, "external"), "MQTT_HOST="+host,
+		"MQTT_PORT="+port)
 	if err != nil {
 		return err
 	}
@@ -127,7 +133,8 @@ func external(ctx context.Context, dir string, o options) (err error) {
 	rate := float64(<-stored-half) / (o.duration / 2).Seconds()
 	end := s.usage()
 	fmt.Printf("%-44s %10.0f %10.0f   (its publishers were acknowledged %.0f/s) %d MiB, %.1f s CPU\n", "Mosquitto to the service, stored",
-		rate, rate, float64(f.inTime)/o.duration.Seconds(), end.peak>>20, (end.service - used.service).Seconds())
+		rate, rate, float64(f.inTime)/o.duration.Seconds(), end.peak>>20,
+		(end.service - used.service).Seconds())
 	return nil
 }
 
@@ -161,7 +168,9 @@ func relay(conn net.Conn, received *atomic.Int64) error {
 }
 
 // startMosquitto starts a broker that keeps all it cannot deliver at once.
-func startMosquitto(ctx context.Context, dir string) (addr string, pid int, stop func(), err error) {
+func startMosquitto(
+	ctx context.Context, dir string,
+) (addr string, pid int, stop func(), err error) {
 	path, err := exec.LookPath("mosquitto")
 	if err != nil {
 		path = "/usr/sbin/mosquitto"
@@ -173,7 +182,8 @@ func startMosquitto(ctx context.Context, dir string) (addr string, pid int, stop
 	port := strconv.Itoa(number)
 	addr = net.JoinHostPort("127.0.0.1", port)
 	conf := filepath.Join(dir, "mosquitto.conf")
-	text := "listener " + port + " 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0\nset_tcp_nodelay true\nlog_type error\n"
+	text := "listener " + port +
+		" 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0\nset_tcp_nodelay true\nlog_type error\n"
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		return "", 0, nil, err
 	}

@@ -1,4 +1,5 @@
-// Command bench measures OEI-MS beside the limits of the machine it runs on. What matters are the ratios within one run.
+// Command bench measures OEI-MS beside the limits of the machine it runs on. What matters are the
+// ratios within one run.
 package main
 
 import (
@@ -42,18 +43,21 @@ func run(ctx context.Context) error {
 	flag.IntVar(&o.window, "window", 200, "messages of a gateway that may wait for their PUBACK")
 	flag.DurationVar(&o.duration, "duration", 8*time.Second, "of each scenario")
 	flag.IntVar(&o.rate, "rate", 1000, "messages a second of the paced scenario")
-	flag.StringVar(&o.only, "only", "", "only this scenario: single, poison, batch, paced, copy, relay or external; of push: fanout, slow, frames, dashboards, memory or storm; of alarms: rules or flood; of scale: mosquitto or embedded, also with -1 or -100 for the readings in a message; of series: questions, kept, export, heavy, rollups or compaction")
+	flag.StringVar(&o.only, "only", "",
+		"only this scenario: single, poison, batch, paced, copy, relay or external; of push: fanout, slow, frames, dashboards, memory or storm; of alarms: rules or flood; of scale: mosquitto or embedded, also with -1 or -100 for the readings in a message; of series: questions, kept, export, heavy, rollups or compaction")
 	flag.IntVar(&o.days, "days", 30, "of series: how many days of 10 readings a second are loaded")
 	flag.IntVar(&o.years, "years", 10, "of years: how many years of a reading a day are loaded")
 	flag.IntVar(&o.dense, "dense", 2, "of years: how many years of 20 readings a minute are loaded")
-	flag.StringVar(&o.data, "data", "", "of series: a directory to keep what is loaded in, and to find it the next time")
+	flag.StringVar(&o.data, "data", "",
+		"of series: a directory to keep what is loaded in, and to find it the next time")
 	what := "ingest"
 	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
 		what = os.Args[1]
 		os.Args = append(os.Args[:1], os.Args[2:]...)
 	}
 	flag.Parse()
-	fmt.Printf("%s, %s, %d cores, %s\n\n", time.Now().UTC().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS)
+	fmt.Printf("%s, %s, %d cores, %s\n\n", time.Now().UTC().Format(time.DateOnly),
+		runtime.Version(), runtime.NumCPU(), runtime.GOOS)
 	switch what {
 	case "ingest":
 		return ingest(ctx, o)

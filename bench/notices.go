@@ -36,13 +36,15 @@ func receiveNotices() *notices {
 
 // from has a service send a notice of every alarm here, gathered as the default has it.
 func (n *notices) from(ctx context.Context, s *service, token string) error {
-	if err := s.create(ctx, token, "/api/notifications/channels", fmt.Sprintf(`{"name":"bench","kind":"webhook","url":%q}`, n.URL)); err != nil {
+	if err := s.create(ctx, token, "/api/notifications/channels",
+		fmt.Sprintf(`{"name":"bench","kind":"webhook","url":%q}`, n.URL)); err != nil {
 		return err
 	}
 	return s.create(ctx, token, "/api/notifications/routes", `{"name":"all","channel_id":1}`)
 }
 
-// wait waits until the notices are of so many alarms, at most as long as given, and returns how many notices and alarms it were.
+// wait waits until the notices are of so many alarms, at most as long as given, and returns how
+// many notices and alarms it were.
 func (n *notices) wait(alarms int, atMost time.Duration) (int, int) {
 	for end := time.Now().Add(atMost); ; time.Sleep(100 * time.Millisecond) {
 		n.mu.Lock()
@@ -56,11 +58,14 @@ func (n *notices) wait(alarms int, atMost time.Duration) (int, int) {
 
 // create posts a body that makes something.
 func (s *service) create(ctx context.Context, token, path, body string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.api+path, bytes.NewReader([]byte(body)))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.api+path,
+		bytes.NewReader([]byte(body)))
 	if err != nil {
 		return err
 	}
-	req.Header = http.Header{"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"}}
+	req.Header = http.Header{
+		"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"},
+	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err

@@ -19,7 +19,8 @@ import (
 	"github.com/oei-ms/oei-ms/internal/syncbuf"
 )
 
-// service is the program under measurement, in a process of its own with a PostgreSQL cluster of its own.
+// service is the program under measurement, in a process of its own with a PostgreSQL cluster of
+// its own.
 type service struct {
 	cmd       *exec.Cmd
 	dir       string
@@ -39,7 +40,8 @@ func startService(ctx context.Context, dir string, settings ...string) (*service
 	s.cmd = exec.Command(program, "serve")
 	s.cmd.Dir = dir
 	s.cmd.Env = append([]string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "DATA_DIR=" + s.dir, "HOST=127.0.0.1", "PORT=0", "MQTT_PORT=0",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "DATA_DIR=" + s.dir,
+		"HOST=127.0.0.1", "PORT=0", "MQTT_PORT=0",
 		"LOG_LEVEL=warn", "OEI_BROKER_RECEIVE_MAXIMUM=2000",
 	}, settings...)
 	for _, v := range os.Environ() { // to try settings out
@@ -62,7 +64,8 @@ func startService(ctx context.Context, dir string, settings ...string) (*service
 			}
 		}
 		if time.Now().After(deadline) || ctx.Err() != nil {
-			return nil, errors.Join(fmt.Errorf("the service does not become ready:\n%s", s.out.String()), s.stop())
+			return nil, errors.Join(fmt.Errorf("the service does not become ready:\n%s",
+				s.out.String()), s.stop())
 		}
 	}
 }
@@ -131,6 +134,7 @@ func (s *service) usage() usage {
 		kb, _ := strconv.ParseInt(string(m[1]), 10, 64)
 		u.peak = kb << 10
 	}
-	_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0o200) // the peak begins anew
+	// the peak begins anew
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0o200)
 	return u
 }

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// fleet publishes as many gateways at once, as cheaply as can be: it shares the machine with what it measures.
+// fleet publishes as many gateways at once, as cheaply as can be: it shares the machine with what
+// it measures.
 type fleet struct {
 	addrs   []string // gateways connect to these in turn
 	o       options
@@ -112,7 +113,8 @@ func (f *fleet) publish(ctx context.Context, n int, key, secret string) error {
 	if err := out.Flush(); err != nil {
 		return err
 	}
-	for deadline := time.Now().Add(20 * time.Second); len(slots) > 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(20 * time.Second); len(slots) > 0 &&
+		time.Now().Before(deadline); {
 		time.Sleep(5 * time.Millisecond)
 	}
 	_ = conn.Close()
@@ -123,7 +125,9 @@ func (f *fleet) publish(ctx context.Context, n int, key, secret string) error {
 }
 
 // acknowledged reads PUBACKs until the connection ends.
-func (f *fleet) acknowledged(conn net.Conn, slots <-chan struct{}, sentAt []int64, h *histogram) error {
+func (f *fleet) acknowledged(
+	conn net.Conn, slots <-chan struct{}, sentAt []int64, h *histogram,
+) error {
 	in := bufio.NewReaderSize(conn, 16<<10)
 	for {
 		kind, body, err := readPacket(in)
@@ -153,7 +157,8 @@ type message struct {
 	at     time.Time
 }
 
-// spoil makes the message malformed, or well-formed again: the name of its last value gets the wrong case.
+// spoil makes the message malformed, or well-formed again: the name of its last value gets the
+// wrong case.
 func (m *message) spoil(yes bool) {
 	const value = `"value":21.5,"timestamp":"`
 	at := m.stamps[len(m.stamps)-1] - len(value) + 1
@@ -165,10 +170,12 @@ func (m *message) spoil(yes bool) {
 
 const stampLayout = "2006-01-02T15:04:05.000Z"
 
-// newMessage is a PUBLISH at QoS 1 of one reading to the sensor's topic, or of points readings, each of another sensor, to the
-// gateway's.
+// newMessage is a PUBLISH at QoS 1 of one reading to the sensor's topic, or of points readings,
+// each of another sensor, to the gateway's.
 func newMessage(key string, points, version int) *message {
-	m := &message{at: time.Now().UTC().Truncate(24 * time.Hour).Add(time.Duration(version-24) * time.Hour)}
+	m := &message{
+		at: time.Now().UTC().Truncate(24 * time.Hour).Add(time.Duration(version-24) * time.Hour),
+	}
 	topic, payload := "sensors/"+key+"/s1/data", []byte{}
 	reading := func(sensor string) {
 		payload = append(payload, '{')
@@ -213,7 +220,8 @@ func (m *message) next(id uint16) []byte {
 	return m.packet
 }
 
-// dialMQTT connects with MQTT v5; receiveMaximum is how many messages the broker may send that are not acknowledged.
+// dialMQTT connects with MQTT v5; receiveMaximum is how many messages the broker may send that are
+// not acknowledged.
 func dialMQTT(addr, key, secret string, receiveMaximum uint16) (net.Conn, error) {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -223,14 +231,16 @@ func dialMQTT(addr, key, secret string, receiveMaximum uint16) (net.Conn, error)
 		return append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
 	}
 	body := text(nil, "MQTT")
-	body = append(body, 5, 0xC2, 0, 60) // version, user name and password and clean start, keep alive
-	body = append(body, 3, 0x21)        // properties: receive maximum
+	// version, user name and password and clean start, keep alive
+	body = append(body, 5, 0xC2, 0, 60)
+	body = append(body, 3, 0x21) // properties: receive maximum
 	body = binary.BigEndian.AppendUint16(body, receiveMaximum)
 	body = text(text(text(body, key), key), secret)
 	if _, err := conn.Write(append(binary.AppendUvarint([]byte{0x10}, uint64(len(body))), body...)); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	kind, ack, err := readPacket(bufio.NewReaderSize(conn, 16)) // nothing follows a CONNACK before we send more
+	// nothing follows a CONNACK before we send more
+	kind, ack, err := readPacket(bufio.NewReaderSize(conn, 16))
 	if err == nil && (kind>>4 != 2 || len(ack) < 2 || ack[1] != 0) {
 		err = fmt.Errorf("it was refused: % x", ack)
 	}

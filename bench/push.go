@@ -21,8 +21,9 @@ import (
 	"github.com/oei-ms/oei-ms/push"
 )
 
-// livePush measures how committed readings reach live connections: the hub beside what the WebSocket library can do, in this
-// process, then the whole program, started anew for each scenario.
+// livePush measures how committed readings reach live connections: the hub beside what the
+// WebSocket library can do, in this process, then the whole program, started anew for each
+// scenario.
 func livePush(ctx context.Context, o options) error {
 	for _, part := range []struct {
 		name string
@@ -64,20 +65,29 @@ func startHub(queue int) *hubServer {
 	ran := make(chan struct{})
 	go func() { defer close(ran); _ = hub.Run(ctx) }()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { hub.Serve(w, r, &identity, r.URL.Query()["topic"]) }))
-	return &hubServer{hub, "ws" + strings.TrimPrefix(srv.URL, "http"), func() { cancel(); <-ran; srv.Close() }}
+	return &hubServer{
+		hub, "ws" + strings.TrimPrefix(srv.URL, "http"), func() { cancel(); <-ran; srv.Close() },
+	}
 }
 
-// fanOut delivers to 1,000 sockets that listen to one sensor, by the hub and by two programs over the same library: a bare loop that
-// writes to one socket after the other, and one that has a channel and a writer for each. Flat out each goes as fast as its sockets
-// take it; frame by frame the next reading is published when everyone has the one before, so that nothing can be gathered.
+// fanOut delivers to 1,000 sockets that listen to one sensor, by the hub and by two programs over
+// the same library: a bare loop that writes to one socket after the other, and one that has a
+// channel and a writer for each. Flat out each goes as fast as its sockets take it; frame by frame
+// the next reading is published when everyone has the one before, so that nothing can be gathered.
 func fanOut(ctx context.Context, o options) error {
 	const sockets = 1000
 	kinds := []string{"bare", "writers", "hub"}
-	names := map[string]string{"bare": "a bare PreparedMessage loop", "writers": "a channel and a writer for each", "hub": "the hub"}
+	names := map[string]string{
+		"bare": "a bare PreparedMessage loop", "writers": "a channel and a writer for each",
+		"hub": "the hub",
+	}
 	for _, way := range []struct {
 		title string
 		ahead int // readings that may be on their way
-	}{{"1,000 sockets, one sensor, frame by frame", 0}, {"1,000 sockets, one sensor, flat out", 2000}} {
+	}{
+		{"1,000 sockets, one sensor, frame by frame", 0},
+		{"1,000 sockets, one sensor, flat out", 2000},
+	} {
 		rates := map[string][]float64{}
 		for range 3 { // taking turns, since the machine is not the same all the time
 			for _, kind := range kinds {
@@ -90,7 +100,8 @@ func fanOut(ctx context.Context, o options) error {
 		}
 		fmt.Printf("%-44s %12s %12s\n", way.title, "frames/s", "of the bare")
 		for _, kind := range kinds {
-			fmt.Printf("%-44s %12.0f %12.2f\n", names[kind], middle(rates[kind]), middle(rates[kind])/middle(rates["bare"]))
+			fmt.Printf("%-44s %12.0f %12.2f\n", names[kind], middle(rates[kind]),
+				middle(rates[kind])/middle(rates["bare"]))
 		}
 		fmt.Println()
 	}
@@ -143,7 +154,8 @@ func (p *peer) stop() {
 	}
 }
 
-// deliver returns how many frames a second come, with at most so many readings ahead of the slowest socket on the whole.
+// deliver returns how many frames a second come, with at most so many readings ahead of the slowest
+// socket on the whole.
 func deliver(kind string, sockets, ahead int, d time.Duration) (rate float64, err error) {
 	var items atomic.Int64
 	var send func(n int) error
@@ -154,7 +166,15 @@ func deliver(kind string, sockets, ahead int, d time.Duration) (rate float64, er
 		h := startHub(1 << 16)
 		url, stop = h.url+"/?topic=sensors/1", h.stop
 		send = func(n int) error {
-			h.hub.Publish([]push.Reading{{SensorID: 1, GatewayID: 1, Timestamp: time.Now(), Value: float64(n), Quality: "good"}})
+			h.hub.Publish([]push.Reading{
+				{
+					SensorID:  1,
+					GatewayID: 1,
+					Timestamp: time.Now(),
+					Value:     float64(n),
+					Quality:   "good",
+				},
+			})
 			return nil
 		}
 	} else {
@@ -194,7 +214,9 @@ func deliver(kind string, sockets, ahead int, d time.Duration) (rate float64, er
 			time.Sleep(20 * time.Microsecond)
 		}
 	}
-	for deadline := time.Now().Add(time.Minute); items.Load() < int64(sent*sockets); time.Sleep(20 * time.Microsecond) {
+	for deadline := time.Now().Add(time.Minute); items.Load() < int64(sent*sockets); time.Sleep(
+		20 * time.Microsecond,
+	) {
 		if time.Now().After(deadline) {
 			return 0, fmt.Errorf("%s: %d readings came, want %d", kind, items.Load(), sent*sockets)
 		}
@@ -220,7 +242,8 @@ func countReadings(ws *websocket.Conn, items *atomic.Int64) {
 	}
 }
 
-// slowReaders compares the delay of 160 sockets when 40 others read and when they never do, taking turns.
+// slowReaders compares the delay of 160 sockets when 40 others read and when they never do, taking
+// turns.
 func slowReaders(ctx context.Context, o options) error {
 	fmt.Printf("%-44s %12s %12s\n", "160 sockets beside 40, 100 readings/s each", "p50", "p99")
 	var p50, p99 [2][]time.Duration
@@ -234,9 +257,11 @@ func slowReaders(ctx context.Context, o options) error {
 		}
 	}
 	for i, title := range []string{"all read, middle of 7", "the 40 never read, middle of 7"} {
-		fmt.Printf("%-44s %12v %12v\n", title, middle(p50[i]).Round(time.Microsecond), middle(p99[i]).Round(time.Microsecond))
+		fmt.Printf("%-44s %12v %12v\n", title, middle(p50[i]).Round(time.Microsecond),
+			middle(p99[i]).Round(time.Microsecond))
 	}
-	fmt.Printf("%-44s %12s %12.2f\n\n", "ratio", "", float64(middle(p99[1]))/float64(middle(p99[0])))
+	fmt.Printf("%-44s %12s %12.2f\n\n", "ratio", "",
+		float64(middle(p99[1]))/float64(middle(p99[0])))
 	return nil
 }
 
@@ -267,7 +292,13 @@ func besides(reads bool, d time.Duration) ([]*histogram, error) {
 	rs := make([]push.Reading, 1)
 	for n, begin := int64(0), time.Now(); time.Since(begin) < d; n++ {
 		<-tick.C
-		rs[0] = push.Reading{SensorID: n%50 + 1, GatewayID: 1, Timestamp: time.Now(), Value: float64(time.Now().UnixNano() % 1e15), Quality: "good"}
+		rs[0] = push.Reading{
+			SensorID:  n%50 + 1,
+			GatewayID: 1,
+			Timestamp: time.Now(),
+			Value:     float64(time.Now().UnixNano() % 1e15),
+			Quality:   "good",
+		}
 		h.hub.Publish(rs)
 	}
 	time.Sleep(100 * time.Millisecond)

@@ -24,7 +24,9 @@ import (
 const benchPassword = "a password of the benchmark"
 
 // onItsOwn runs a scenario with a program of its own.
-func onItsOwn(run func(context.Context, *service, string, options) error) func(context.Context, options) error {
+func onItsOwn(
+	run func(context.Context, *service, string, options) error,
+) func(context.Context, options) error {
 	return func(ctx context.Context, o options) (err error) {
 		dir, err := os.MkdirTemp("", "oei-ms-bench-")
 		if err != nil {
@@ -34,7 +36,8 @@ func onItsOwn(run func(context.Context, *service, string, options) error) func(c
 		if err := os.Chmod(dir, 0o711); err != nil { // as root the database runs as another user
 			return err
 		}
-		s, err := startService(ctx, dir, "ADMIN_PASSWORD="+benchPassword, "OEI_PUSH_MAX_CONNECTIONS_PER_USER=20000",
+		s, err := startService(ctx, dir, "ADMIN_PASSWORD="+benchPassword,
+			"OEI_PUSH_MAX_CONNECTIONS_PER_USER=20000",
 			"OEI_PUSH_MAX_CONNECTIONS_PER_ADDRESS=20000")
 		if err != nil {
 			return err
@@ -50,7 +53,8 @@ func onItsOwn(run func(context.Context, *service, string, options) error) func(c
 
 func (s *service) login() (string, error) {
 	body, _ := json.Marshal(map[string]string{"username": "admin", "password": benchPassword})
-	res, err := http.Post("http://"+s.api+"/api/auth/login", "application/json", bytes.NewReader(body))
+	res, err := http.Post("http://"+s.api+"/api/auth/login", "application/json",
+		bytes.NewReader(body))
 	if err != nil {
 		return "", err
 	}
@@ -58,7 +62,8 @@ func (s *service) login() (string, error) {
 	var answer struct {
 		Token string `json:"access_token"`
 	}
-	return answer.Token, errors.Join(json.NewDecoder(res.Body).Decode(&answer), check(res.StatusCode == http.StatusOK, res.Status))
+	return answer.Token, errors.Join(json.NewDecoder(res.Body).Decode(&answer),
+		check(res.StatusCode == http.StatusOK, res.Status))
 }
 
 func check(ok bool, what string) error {
@@ -69,20 +74,27 @@ func check(ok bool, what string) error {
 }
 
 func (s *service) live(ctx context.Context, token string) (*websocket.Conn, *http.Response, error) {
-	return websocket.DefaultDialer.DialContext(ctx, "ws://"+s.api+"/ws", http.Header{"Authorization": {"Bearer " + token}})
+	return websocket.DefaultDialer.DialContext(ctx, "ws://"+s.api+"/ws",
+		http.Header{"Authorization": {"Bearer " + token}})
 }
 
 // spread has each of 1,000 sockets listen to another 50 of 2,000 sensors: 50,000 frames a second.
 func spread(ctx context.Context, s *service, token string, o options) error {
 	return frames(ctx, s, token, o, audience{
-		title: "1,000 sockets, each with its 50 of 2,000 sensors", sensors: 50, topics: func(socket, j int) int { return (socket*50 + j*41) % 2000 },
+		title:   "1,000 sockets, each with its 50 of 2,000 sensors",
+		sensors: 50,
+		topics:  func(socket, j int) int { return (socket*50 + j*41) % 2000 },
 	})
 }
 
-// dashboards has all of 1,000 sockets listen to the same 50 sensors, in batches: 2,000,000 readings a second reach them.
+// dashboards has all of 1,000 sockets listen to the same 50 sensors, in batches: 2,000,000 readings
+// a second reach them.
 func dashboards(ctx context.Context, s *service, token string, o options) error {
 	return frames(ctx, s, token, o, audience{
-		title: "1,000 sockets, all with the same 50 sensors", sensors: 2, batch: true, topics: func(_, j int) int { return j },
+		title:   "1,000 sockets, all with the same 50 sensors",
+		sensors: 2,
+		batch:   true,
+		topics:  func(_, j int) int { return j },
 	})
 }
 
@@ -94,8 +106,8 @@ type audience struct {
 	batch   bool
 }
 
-// frames publishes 2,000 readings a second by MQTT, one in a message, and looks when each reaches the sockets: from its PUBACK to the
-// frame whose first reading it is.
+// frames publishes 2,000 readings a second by MQTT, one in a message, and looks when each reaches
+// the sockets: from its PUBACK to the frame whose first reading it is.
 func frames(ctx context.Context, s *service, token string, o options, to audience) error {
 	const sockets, each, rate = 1000, 50, 2000
 	gateways := 40
@@ -138,7 +150,9 @@ func frames(ctx context.Context, s *service, token string, o options, to audienc
 		for j := range topics {
 			topics[j] = "sensors/" + strconv.Itoa(to.topics(i, j)+1)
 		}
-		if err := ws.WriteJSON(map[string]any{"type": "subscribe", "topics": topics, "batch": to.batch}); err != nil {
+		if err := ws.WriteJSON(map[string]any{
+			"type": "subscribe", "topics": topics, "batch": to.batch,
+		}); err != nil {
 			return err
 		}
 		readers.Go(func() {
@@ -170,7 +184,13 @@ func frames(ctx context.Context, s *service, token string, o options, to audienc
 		}
 		c := paho.NewClient(paho.ClientConfig{Conn: conn, PacketTimeout: time.Minute})
 		if _, err := c.Connect(ctx, &paho.Connect{
-			ClientID: key, CleanStart: true, KeepAlive: 60, Username: key, UsernameFlag: true, Password: []byte(secret), PasswordFlag: true,
+			ClientID:     key,
+			CleanStart:   true,
+			KeepAlive:    60,
+			Username:     key,
+			UsernameFlag: true,
+			Password:     []byte(secret),
+			PasswordFlag: true,
 		}); err != nil {
 			return err
 		}
@@ -182,7 +202,12 @@ func frames(ctx context.Context, s *service, token string, o options, to audienc
 				v := next.Add(1) - 1
 				topic := fmt.Sprintf("sensors/%s/s%d/data", key, n%to.sensors+1)
 				under.Go(func() {
-					if _, err := c.Publish(ctx, &paho.Publish{Topic: topic, QoS: 1, Payload: fmt.Appendf(nil, `{"value":%d}`, v)}); err == nil {
+					if _, err := c.Publish(ctx,
+						&paho.Publish{
+							Topic:   topic,
+							QoS:     1,
+							Payload: fmt.Appendf(nil, `{"value":%d}`, v),
+						}); err == nil {
 						acked[v].Store(time.Now().UnixNano())
 					}
 				})
@@ -207,8 +232,10 @@ func frames(ctx context.Context, s *service, token string, o options, to audienc
 	sent := next.Load()
 	hs := []*histogram{delay}
 	fmt.Printf("%-52s\n%-52s %12.0f\n%-52s %12.0f (%.1f %% of what was due)\n%-52s %12.0f\n%-52s %12v\n%-52s %12v\n\n",
-		to.title, "readings/s published by MQTT", float64(sent)/took.Seconds(), "readings/s that reach the sockets", float64(came)/took.Seconds(),
-		100*float64(came)/float64(sent*sockets*each/int64(gateways*to.sensors)), "frames/s", float64(frames)/took.Seconds(),
+		to.title, "readings/s published by MQTT", float64(sent)/took.Seconds(),
+		"readings/s that reach the sockets", float64(came)/took.Seconds(),
+		100*float64(came)/float64(sent*sockets*each/int64(gateways*to.sensors)), "frames/s",
+		float64(frames)/took.Seconds(),
 		"PUBACK to frame, p50", quantile(hs, 0.5).Round(10*time.Microsecond),
 		"PUBACK to frame, p99", quantile(hs, 0.99).Round(10*time.Microsecond))
 	return nil

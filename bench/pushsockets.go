@@ -21,7 +21,8 @@ import (
 
 const crowd = 5000
 
-// gather connects a crowd at once, each client trying again after a random while, and returns it with how long that took.
+// gather connects a crowd at once, each client trying again after a random while, and returns it
+// with how long that took.
 func gather(ctx context.Context, s *service, token, title string) ([]*websocket.Conn, error) {
 	ctx, stop := context.WithTimeout(ctx, 2*time.Minute)
 	defer stop()
@@ -64,7 +65,9 @@ func gather(ctx context.Context, s *service, token, title string) ([]*websocket.
 	var conns []*websocket.Conn
 	for ws := range back {
 		conns = append(conns, ws)
-		if err := ws.WriteJSON(map[string]any{"type": "subscribe", "topics": []string{"sensors?type=temperature", "alarms"}}); err != nil {
+		if err := ws.WriteJSON(map[string]any{
+			"type": "subscribe", "topics": []string{"sensors?type=temperature", "alarms"},
+		}); err != nil {
 			return nil, err
 		}
 		go func() { // answers pings
@@ -76,7 +79,8 @@ func gather(ctx context.Context, s *service, token, title string) ([]*websocket.
 		}()
 	}
 	fmt.Printf("%-44s %12v, %d of them; %d attempts failed; API calls meanwhile p99 %v, the slowest %v\n", title, took.Round(10*time.Millisecond),
-		len(conns), refused.Load(), quantile([]*histogram{calls}, 0.99).Round(time.Millisecond), quantile([]*histogram{calls}, 1-1e-9).Round(time.Millisecond))
+		len(conns), refused.Load(), quantile([]*histogram{calls}, 0.99).Round(time.Millisecond),
+		quantile([]*histogram{calls}, 1-1e-9).Round(time.Millisecond))
 	return conns, nil
 }
 
@@ -95,7 +99,8 @@ func storm(ctx context.Context, s *service, token string, _ options) error {
 	return nil
 }
 
-// memory looks how much of it a socket takes while nothing happens, and after a burst of readings to each.
+// memory looks how much of it a socket takes while nothing happens, and after a burst of readings
+// to each.
 func memory(ctx context.Context, s *service, token string, o options) error {
 	before := s.resident()
 	conns, err := gather(ctx, s, token, "5,000 sockets connect")
@@ -115,7 +120,8 @@ func memory(ctx context.Context, s *service, token string, o options) error {
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		fmt.Printf("%-44s %12.1f KiB\n", title, float64(s.resident()-before)/1024/float64(len(conns)))
+		fmt.Printf("%-44s %12.1f KiB\n", title,
+			float64(s.resident()-before)/1024/float64(len(conns)))
 	}
 	tell("resident memory of each, after 10 s")
 	if err := s.burst(ctx, token, o); err != nil {
@@ -145,11 +151,14 @@ func (s *service) burst(ctx context.Context, token string, o options) error {
 			}
 			body = fmt.Appendf(body, `{"sensor_id":%d,"value":%d}`, sensor+1, n)
 		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.api+"/api/data", bytes.NewReader(append(body, "]}"...)))
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.api+"/api/data",
+			bytes.NewReader(append(body, "]}"...)))
 		if err != nil {
 			return err
 		}
-		req.Header = http.Header{"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"}}
+		req.Header = http.Header{
+			"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"},
+		}
 		res, err := http.DefaultClient.Do(req)
 		if err != nil {
 			return err

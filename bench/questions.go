@@ -39,14 +39,17 @@ func (b *seriesBench) incoming(ctx context.Context, f func() error) error {
 	cancel()
 	took := time.Since(begin).Seconds()
 	err = errors.Join(err, <-done)
-	fmt.Printf("  meanwhile %.0f readings/s came in, PUBACK after %v, p99 %v\n", float64(gateways.acked.Load()*int64(gateways.points))/took,
-		quantile(gateways.latencies, 0.5).Round(10*time.Microsecond), quantile(gateways.latencies, 0.99).Round(10*time.Microsecond))
+	fmt.Printf("  meanwhile %.0f readings/s came in, PUBACK after %v, p99 %v\n",
+		float64(gateways.acked.Load()*int64(gateways.points))/took,
+		quantile(gateways.latencies, 0.5).Round(10*time.Microsecond),
+		quantile(gateways.latencies, 0.99).Round(10*time.Microsecond))
 	return err
 }
 
 // span is the last days as parameters, and more.
 func (b *seriesBench) span(days int, more string) string {
-	return "start=" + url.QueryEscape(b.end.Add(-time.Duration(days)*24*time.Hour).Format(time.RFC3339)) +
+	return "start=" +
+		url.QueryEscape(b.end.Add(-time.Duration(days)*24*time.Hour).Format(time.RFC3339)) +
 		"&end=" + url.QueryEscape(b.end.Format(time.RFC3339)) + more
 }
 
@@ -57,7 +60,8 @@ func (b *seriesBench) questions(ctx context.Context) error {
 	aggregates := func(unit, sensors string, days int) string {
 		return fmt.Sprintf(`SELECT sensor_id, date_trunc('%s', timestamp) t, avg(value), min(value), max(value) FROM sensor_data
 			WHERE sensor_id IN (%s) AND timestamp >= '%s' AND timestamp < '%s' GROUP BY 1, 2`, unit, sensors,
-			b.end.Add(-time.Duration(days)*24*time.Hour).Format(time.RFC3339), b.end.Format(time.RFC3339))
+			b.end.Add(-time.Duration(days)*24*time.Hour).Format(time.RFC3339),
+			b.end.Format(time.RFC3339))
 	}
 	ten, tenIDs := "", "1"
 	for i := range denseSensors {
@@ -65,28 +69,67 @@ func (b *seriesBench) questions(ctx context.Context) error {
 		tenIDs += fmt.Sprintf(", %d", i+1)
 	}
 	now := time.Now()
-	untilNow := "start=" + url.QueryEscape(now.Add(-24*time.Hour).Format(time.RFC3339)) + "&end=" + url.QueryEscape(now.Format(time.RFC3339))
-	fmt.Printf("\n%-48s %9s %9s %9s %8s %12s   %s\n", "question, by HTTP", "cold", "p50", "p99", "rows", "rows/s", "the same in plain SQL on the readings, once")
+	untilNow := "start=" + url.QueryEscape(now.Add(-24*time.Hour).Format(time.RFC3339)) + "&end=" +
+		url.QueryEscape(now.Format(time.RFC3339))
+	fmt.Printf("\n%-48s %9s %9s %9s %8s %12s   %s\n", "question, by HTTP", "cold", "p50", "p99",
+		"rows", "rows/s", "the same in plain SQL on the readings, once")
 	return b.incoming(ctx, func() error {
 		for _, q := range []struct {
 			title, path string
 			rows        int
 			sql         string
 		}{
-			{"latest of 1,000 sensors", "latest?limit=1000", 1000, `SELECT DISTINCT ON (sensor_id) * FROM sensor_data ORDER BY sensor_id, timestamp DESC`},
-			{"a day by the minute", "history?sensor_id=1&interval=1m&" + b.span(1, some), 1440, aggregates("minute", "1", 1)},
-			{"a day by the minute, until now", "history?sensor_id=1&interval=1m&" + untilNow + some, 0, ""},
-			{fmt.Sprintf("%d days by the hour", days), "history?sensor_id=1&interval=1h&" + b.span(days, some), 24 * days, aggregates("hour", "1", days)},
-			{fmt.Sprintf("%d days by the hour, time-weighted", days), "history?sensor_id=1&interval=1h&agg=time_weighted_avg&" + b.span(days, ""), 24 * days, ""},
-			{fmt.Sprintf("%d days by the day in Berlin", days), "history?sensor_id=1&interval=1d&timezone=Europe/Berlin&" + b.span(days, some), days, ""},
-			{fmt.Sprintf("10 sensors, %d days by the hour", days), "history?interval=1h&" + b.span(days, some) + ten, 240 * days, aggregates("hour", tenIDs, days)},
-			{"the same as columns", "history?format=columns&interval=1h&" + b.span(days, some) + ten, 240 * days, ""},
-			{"1,000 readings", "?sensor_id=1&limit=1000&" + b.span(1, ""), 1000, `SELECT * FROM sensor_data WHERE sensor_id = 1 ORDER BY timestamp DESC LIMIT 1000`},
 			{
-				fmt.Sprintf("statistics of %d days, with percentiles", days), "statistics?sensor_id=1&" + b.span(days, ""), 1,
-				strings.Replace(aggregates("year", "1", days), "max(value)", "max(value), stddev(value), percentile_cont(ARRAY[0.05, 0.5, 0.95]) WITHIN GROUP (ORDER BY value)", 1),
+				"latest of 1,000 sensors", "latest?limit=1000", 1000,
+				`SELECT DISTINCT ON (sensor_id) * FROM sensor_data ORDER BY sensor_id, timestamp DESC`,
 			},
-			{fmt.Sprintf("the same by the day in Kolkata, %d days", days), "statistics?sensor_id=1&interval=1d&timezone=Asia/Kolkata&" + b.span(days, ""), days, ""},
+			{
+				"a day by the minute", "history?sensor_id=1&interval=1m&" + b.span(1, some), 1440,
+				aggregates("minute", "1", 1),
+			},
+			{
+				"a day by the minute, until now",
+				"history?sensor_id=1&interval=1m&" + untilNow + some, 0, "",
+			},
+			{
+				fmt.Sprintf("%d days by the hour", days),
+				"history?sensor_id=1&interval=1h&" + b.span(days, some), 24 * days,
+				aggregates("hour", "1", days),
+			},
+			{
+				fmt.Sprintf("%d days by the hour, time-weighted", days),
+				"history?sensor_id=1&interval=1h&agg=time_weighted_avg&" + b.span(days, ""),
+				24 * days, "",
+			},
+			{
+				fmt.Sprintf("%d days by the day in Berlin", days),
+				"history?sensor_id=1&interval=1d&timezone=Europe/Berlin&" + b.span(days, some),
+				days, "",
+			},
+			{
+				fmt.Sprintf("10 sensors, %d days by the hour", days),
+				"history?interval=1h&" + b.span(days, some) + ten, 240 * days,
+				aggregates("hour", tenIDs, days),
+			},
+			{
+				"the same as columns",
+				"history?format=columns&interval=1h&" + b.span(days, some) + ten, 240 * days, "",
+			},
+			{
+				"1,000 readings", "?sensor_id=1&limit=1000&" + b.span(1, ""), 1000,
+				`SELECT * FROM sensor_data WHERE sensor_id = 1 ORDER BY timestamp DESC LIMIT 1000`,
+			},
+			{
+				fmt.Sprintf("statistics of %d days, with percentiles", days),
+				"statistics?sensor_id=1&" + b.span(days, ""), 1,
+				strings.Replace(aggregates("year", "1", days), "max(value)",
+					"max(value), stddev(value), percentile_cont(ARRAY[0.05, 0.5, 0.95]) WITHIN GROUP (ORDER BY value)", 1),
+			},
+			{
+				fmt.Sprintf("the same by the day in Kolkata, %d days", days),
+				"statistics?sensor_id=1&interval=1d&timezone=Asia/Kolkata&" + b.span(days, ""),
+				days, "",
+			},
 		} {
 			path := "/api/data/" + q.path
 			if q.path[0] == '?' {
@@ -118,7 +161,8 @@ func (b *seriesBench) ask(ctx context.Context, title, path string, rows int, pla
 		all += d
 	}
 	slices.Sort(times)
-	line := fmt.Sprintf("%-48s %9s %9s %9s %8d %12.0f", title, ms(cold), ms(times[len(times)/2]), ms(times[len(times)*99/100]), rows,
+	line := fmt.Sprintf("%-48s %9s %9s %9s %8d %12.0f", title, ms(cold), ms(times[len(times)/2]),
+		ms(times[len(times)*99/100]), rows,
 		float64(rows*len(times))/all.Seconds())
 	if plain != "" {
 		begin := time.Now()
@@ -141,26 +185,34 @@ func (b *seriesBench) export(ctx context.Context) error {
 		for _, format := range []string{"csv", "ndjson", "parquet"} {
 			b.usage() // the peak begins anew
 			begin := time.Now()
-			n, err := b.read(ctx, "/api/data/export?sensor_id=1&sensor_id=2&format="+format+"&end="+url.QueryEscape(b.end.Format(time.RFC3339)))
+			n, err := b.read(ctx,
+				"/api/data/export?sensor_id=1&sensor_id=2&format="+format+"&end="+url.QueryEscape(
+					b.end.Format(time.RFC3339),
+				))
 			if err != nil {
 				return err
 			}
 			took := time.Since(begin)
-			fmt.Printf("  %-10s %8.0f rows/s, %5.1f bytes a row, service at most %d MiB\n", format, rows/took.Seconds(), float64(n)/rows, b.usage().peak>>20)
+			fmt.Printf("  %-10s %8.0f rows/s, %5.1f bytes a row, service at most %d MiB\n", format,
+				rows/took.Seconds(), float64(n)/rows, b.usage().peak>>20)
 		}
 		return nil
 	})
 }
 
-// heavy compares ingest alone with ingest beside clients that ask what costs most, each without a pause.
+// heavy compares ingest alone with ingest beside clients that ask what costs most, each without a
+// pause.
 func (b *seriesBench) heavy(ctx context.Context) error {
 	day := b.end.Add(-24 * time.Hour)
-	fine := "start=" + url.QueryEscape(day.Format(time.RFC3339)) + "&end=" + url.QueryEscape(b.end.Format(time.RFC3339))
+	fine := "start=" + url.QueryEscape(day.Format(time.RFC3339)) + "&end=" +
+		url.QueryEscape(b.end.Format(time.RFC3339))
 	asked := []string{
 		"statistics?interval=30m&sensor_id=1&" + b.span(min(b.o.days, 10), ""), // of readings
 		"history?interval=10s&agg=time_weighted_avg&sensor_id=2&sensor_id=3&sensor_id=4&sensor_id=5&" + fine,
-		"history?interval=1h&agg=first&agg=stddev&" + b.span(b.o.days, "&sensor_id=6&sensor_id=7&sensor_id=8&sensor_id=9&sensor_id=10"),
-		"export?format=csv&sensor_id=1&sensor_id=2&end=" + url.QueryEscape(b.end.Format(time.RFC3339)),
+		"history?interval=1h&agg=first&agg=stddev&" + b.span(b.o.days,
+			"&sensor_id=6&sensor_id=7&sensor_id=8&sensor_id=9&sensor_id=10"),
+		"export?format=csv&sensor_id=1&sensor_id=2&end=" +
+			url.QueryEscape(b.end.Format(time.RFC3339)),
 	}
 	for _, clients := range []int{0, 1, len(asked), 0} {
 		fmt.Printf("\n%d clients ask what costs most\n", clients)
@@ -181,7 +233,8 @@ func (b *seriesBench) heavy(ctx context.Context) error {
 						}
 						answers++
 					}
-					fmt.Printf("  client %d: %d answers, %d refused or cut off\n", n, answers, refused)
+					fmt.Printf("  client %d: %d answers, %d refused or cut off\n", n, answers,
+						refused)
 				})
 			}
 			<-ctx.Done()

@@ -21,7 +21,8 @@ import (
 	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
-// site is what instances share, and how many sockets listen at them: each to one gateway, and all of them to all gateways.
+// site is what instances share, and how many sockets listen at them: each to one gateway, and all
+// of them to all gateways.
 type site struct {
 	dir     string
 	cluster *postgres.Cluster
@@ -38,15 +39,16 @@ type site struct {
 
 const liveSockets = 60
 
-// scale measures one, two and three instances on one machine with one PostgreSQL and one Redis: behind a Mosquitto, and as brokers
-// themselves.
+// scale measures one, two and three instances on one machine with one PostgreSQL and one Redis:
+// behind a Mosquitto, and as brokers themselves.
 func scale(ctx context.Context, o options) (err error) {
 	s, err := openSite(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	fmt.Printf("%-52s %10s %10s %10s  %s\n", "", "messages/s", "readings/s", "pushed/s", "cores used: instances, PostgreSQL, Mosquitto, Redis, load; CPU µs/reading: instances, PostgreSQL")
+	fmt.Printf("%-52s %10s %10s %10s  %s\n", "", "messages/s", "readings/s", "pushed/s",
+		"cores used: instances, PostgreSQL, Mosquitto, Redis, load; CPU µs/reading: instances, PostgreSQL")
 	for _, behind := range []string{"mosquitto", "embedded"} {
 		for _, points := range []int{1, o.points} {
 			for n := 1; n <= 3; n++ {
@@ -72,7 +74,8 @@ func openSite(ctx context.Context, o options) (s *site, err error) {
 		return nil, err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	if s.cluster, err = postgres.Start(ctx, postgres.Config{DataDir: filepath.Join(s.dir, "postgres")}, log); err != nil {
+	if s.cluster, err = postgres.Start(ctx,
+		postgres.Config{DataDir: filepath.Join(s.dir, "postgres")}, log); err != nil {
 		return nil, err
 	}
 	if s.broker, s.brokerPid, s.stopBroker, err = startMosquitto(ctx, s.dir); err != nil {
@@ -83,9 +86,11 @@ func openSite(ctx context.Context, o options) (s *site, err error) {
 		return nil, errors.Join(err, s.close())
 	}
 	s.port = strconv.Itoa(port)
-	s.redis = exec.Command("redis-server", "--port", s.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+	s.redis = exec.Command("redis-server", "--port", s.port, "--bind", "127.0.0.1", "--save", "",
+		"--appendonly", "no")
 	if err := s.redis.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("redis-server: %w (./task setup installs it)", err), s.close())
+		return nil, errors.Join(fmt.Errorf("redis-server: %w (./task setup installs it)", err),
+			s.close())
 	}
 	first, err := startService(ctx, s.dir, s.settings(0, false)...) // makes the schema
 	if err != nil {
@@ -118,17 +123,22 @@ func (s *site) close() error {
 // settings are those of the instance i.
 func (s *site) settings(i int, behind bool) []string {
 	all := []string{
-		"DATA_DIR=" + filepath.Join(s.dir, fmt.Sprint("instance-", i)), "DATABASE_URL=" + s.cluster.DSN(postgres.Database),
-		"REDIS_URL=redis://127.0.0.1:" + s.port, "SECRET_KEY=a secret key of the benchmark, the same everywhere", "ADMIN_PASSWORD=" + benchPassword,
+		"DATA_DIR=" + filepath.Join(s.dir, fmt.Sprint("instance-", i)),
+		"DATABASE_URL=" + s.cluster.DSN(postgres.Database),
+		"REDIS_URL=redis://127.0.0.1:" + s.port,
+		"SECRET_KEY=a secret key of the benchmark, the same everywhere",
+		"ADMIN_PASSWORD=" + benchPassword,
 	}
 	if behind {
 		host, port, _ := net.SplitHostPort(s.broker)
-		all = append(all, "MQTT_HOST="+host, "MQTT_PORT="+port, fmt.Sprint("OEI_MQTT_CLIENT_ID=bench-", i))
+		all = append(all, "MQTT_HOST="+host, "MQTT_PORT="+port,
+			fmt.Sprint("OEI_MQTT_CLIENT_ID=bench-", i))
 	}
 	return all
 }
 
-// measure publishes at full speed to n instances, checks that what was acknowledged is stored, and prints a line.
+// measure publishes at full speed to n instances, checks that what was acknowledged is stored, and
+// prints a line.
 func (s *site) measure(ctx context.Context, o options, behind bool, points, n int) (err error) {
 	var services []*service
 	defer func() {
@@ -164,7 +174,8 @@ func (s *site) measure(ctx context.Context, o options, behind bool, points, n in
 	if behind {
 		f.addrs = []string{s.broker}
 		if points > 1 {
-			f.rate = 250_000 / points // more than is stored, and not so much that what the broker holds takes minutes
+			// more than is stored, and not so much that what the broker holds takes minutes
+			f.rate = 250_000 / points
 		}
 	}
 	half, end := make(chan sample, 1), make(chan sample, 1)
@@ -179,7 +190,8 @@ func (s *site) measure(ctx context.Context, o options, behind bool, points, n in
 	}
 	a, b := <-half, <-end
 	want := before + f.acked.Load()*int64(points)
-	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(100 * time.Millisecond) { // what the broker still has
+	// what the broker still has
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		got, err := s.stored(ctx)
 		if err != nil {
 			return err
@@ -201,9 +213,12 @@ func (s *site) measure(ctx context.Context, o options, behind bool, points, n in
 		return float64((of(b) - of(a)).Microseconds()) / max(readings, 1)
 	}
 	instances, database := func(x sample) time.Duration { return x.instances }, func(x sample) time.Duration { return x.database }
-	fmt.Printf("%-52s %10.0f %10.0f %10.0f  %.2f, %.2f, %.2f, %.2f, %.2f; %.1f, %.1f\n", fmt.Sprintf("%s %d, readings in a message: %d", where, n, points),
-		readings/float64(points)/seconds, readings/seconds, float64(b.pushed-a.pushed)/seconds, cores(instances), cores(database),
-		cores(func(x sample) time.Duration { return x.broker }), cores(func(x sample) time.Duration { return x.redis }),
+	fmt.Printf("%-52s %10.0f %10.0f %10.0f  %.2f, %.2f, %.2f, %.2f, %.2f; %.1f, %.1f\n",
+		fmt.Sprintf("%s %d, readings in a message: %d", where, n, points),
+		readings/float64(points)/seconds, readings/seconds, float64(b.pushed-a.pushed)/seconds,
+		cores(instances), cores(database),
+		cores(func(x sample) time.Duration { return x.broker }),
+		cores(func(x sample) time.Duration { return x.redis }),
 		cores(func(x sample) time.Duration { return x.load }), micros(instances), micros(database))
 	return nil
 }
@@ -221,7 +236,13 @@ type sample struct {
 }
 
 func (s *site) sample(services []*service, pushed *atomic.Int64) sample {
-	x := sample{at: time.Now(), pushed: pushed.Load(), redis: cpu(s.redis.Process.Pid), broker: cpu(s.brokerPid), load: cpu(os.Getpid())}
+	x := sample{
+		at:     time.Now(),
+		pushed: pushed.Load(),
+		redis:  cpu(s.redis.Process.Pid),
+		broker: cpu(s.brokerPid),
+		load:   cpu(os.Getpid()),
+	}
 	for _, sv := range services {
 		n, _ := sv.stored() // 0 when it does not answer, which shows
 		x.stored += n
@@ -233,13 +254,15 @@ func (s *site) sample(services []*service, pushed *atomic.Int64) sample {
 	return x
 }
 
-// cpu is what a process has used, and those of its children that have ended; zero where there is no /proc.
+// cpu is what a process has used, and those of its children that have ended; zero where there is no
+// /proc.
 func cpu(pid int) (d time.Duration) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
 	}
-	for _, field := range bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])[11:15] { // in hundredths of a second
+	// in hundredths of a second
+	for _, field := range bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])[11:15] {
 		ticks, _ := strconv.Atoi(string(field))
 		d += time.Duration(ticks) * 10 * time.Millisecond
 	}
@@ -247,7 +270,9 @@ func cpu(pid int) (d time.Duration) {
 }
 
 // listen opens sockets at the instances in turn and counts the readings that come.
-func listen(ctx context.Context, services []*service, gateways int, pushed *atomic.Int64) (hangUp func(), err error) {
+func listen(
+	ctx context.Context, services []*service, gateways int, pushed *atomic.Int64,
+) (hangUp func(), err error) {
 	token, err := services[0].login()
 	if err != nil {
 		return nil, err

@@ -16,7 +16,8 @@ import (
 
 const denseSensors = 10 // that have a reading a second
 
-// series measures questions about a month of readings while readings come in, beside the same questions in plain SQL.
+// series measures questions about a month of readings while readings come in, beside the same
+// questions in plain SQL.
 func series(ctx context.Context, o options) (err error) {
 	switch o.only {
 	case "rollups":
@@ -36,7 +37,8 @@ func series(ctx context.Context, o options) (err error) {
 	if err := os.Chmod(dir, 0o711); err != nil { // as root the database runs as another user
 		return err
 	}
-	s, err := startService(ctx, dir, "ADMIN_PASSWORD="+benchPassword, "OEI_CACHE_BYTES=0") // each answer is made
+	// each answer is made
+	s, err := startService(ctx, dir, "ADMIN_PASSWORD="+benchPassword, "OEI_CACHE_BYTES=0")
 	if err != nil {
 		return err
 	}
@@ -72,8 +74,8 @@ func series(ctx context.Context, o options) (err error) {
 	return nil
 }
 
-// prepare loads what is asked about, or what a run that was cut off has left of it, and returns the keys of the gateways and where
-// the load ends.
+// prepare loads what is asked about, or what a run that was cut off has left of it, and returns the
+// keys of the gateways and where the load ends.
 func prepare(ctx context.Context, db *sql.DB, dsn string, o options) ([]string, time.Time, error) {
 	for _, q := range []string{
 		`CREATE TABLE IF NOT EXISTS bench_load (loaded_until timestamptz NOT NULL, days integer NOT NULL)`,
@@ -84,7 +86,8 @@ func prepare(ctx context.Context, db *sql.DB, dsn string, o options) ([]string, 
 		}
 	}
 	end, days, done := time.Now().UTC().Truncate(24*time.Hour), o.days, false
-	err := db.QueryRowContext(ctx, `SELECT loaded_until, days, done FROM bench_load`).Scan(&end, &days, &done)
+	err := db.QueryRowContext(ctx, `SELECT loaded_until, days, done FROM bench_load`).Scan(&end,
+		&days, &done)
 	if errors.Is(err, sql.ErrNoRows) {
 		_, err = db.ExecContext(ctx, `INSERT INTO bench_load VALUES ($1, $2, false)`, end, days)
 	}
@@ -93,7 +96,9 @@ func prepare(ctx context.Context, db *sql.DB, dsn string, o options) ([]string, 
 	}
 	end = end.UTC()
 	if days != o.days {
-		return nil, end, fmt.Errorf("%s holds %d days of readings; use -days %[2]d, or another directory", o.data, days)
+		return nil, end, fmt.Errorf(
+			"%s holds %d days of readings; use -days %[2]d, or another directory", o.data, days,
+		)
 	}
 	keys, err := register(ctx, db, o)
 	if err != nil || done {
@@ -109,7 +114,8 @@ func prepare(ctx context.Context, db *sql.DB, dsn string, o options) ([]string, 
 	return keys, end, err
 }
 
-// load puts days of readings before end, a second apart, of the first sensors; day by day in order of time, as they would have come.
+// load puts days of readings before end, a second apart, of the first sensors; day by day in order
+// of time, as they would have come.
 func load(ctx context.Context, db *sql.DB, end time.Time, days int) error {
 	begin := time.Now()
 	work := make(chan time.Time, days)
@@ -140,7 +146,8 @@ func load(ctx context.Context, db *sql.DB, end time.Time, days int) error {
 		return err
 	}
 	n := days * 86400 * denseSensors
-	fmt.Printf("%d readings loaded in %v, %.0f/s\n", n, time.Since(begin).Round(time.Second), float64(n)/time.Since(begin).Seconds())
+	fmt.Printf("%d readings loaded in %v, %.0f/s\n", n, time.Since(begin).Round(time.Second),
+		float64(n)/time.Since(begin).Seconds())
 	return nil
 }
 
@@ -158,7 +165,8 @@ func loadDay(ctx context.Context, db *sql.DB, day time.Time) error {
 		return err
 	}
 	create, attach := `CREATE TABLE `+name+` (LIKE sensor_data INCLUDING DEFAULTS INCLUDING CONSTRAINTS)`,
-		fmt.Sprintf(`ALTER TABLE sensor_data ATTACH PARTITION %s FOR VALUES FROM ('%s') TO ('%s')`, name, day.Format(time.RFC3339), day.Add(24*time.Hour).Format(time.RFC3339))
+		fmt.Sprintf(`ALTER TABLE sensor_data ATTACH PARTITION %s FOR VALUES FROM ('%s') TO ('%s')`,
+			name, day.Format(time.RFC3339), day.Add(24*time.Hour).Format(time.RFC3339))
 	if there {
 		create, attach = `SELECT 1`, `SELECT 1`
 	}
@@ -166,7 +174,8 @@ func loadDay(ctx context.Context, db *sql.DB, day time.Time) error {
 		INSERT INTO %s (timestamp, value, sensor_id, quality)
 		SELECT t, 20 + 5 * sin(date_part('epoch', t) / 3600 + i) + random(), i, 0
 		FROM generate_series('%s'::timestamptz, '%s'::timestamptz, '1s') t, generate_series(1, %d) i`,
-		name, day.Format(time.RFC3339), day.Add(24*time.Hour-time.Second).Format(time.RFC3339), denseSensors)
+		name, day.Format(time.RFC3339), day.Add(24*time.Hour-time.Second).Format(time.RFC3339),
+		denseSensors)
 	due := fmt.Sprintf(`
 		INSERT INTO rollup_due (hour, sensor_id)
 		SELECT '%s'::timestamptz + h * interval '1 hour', i FROM generate_series(0, 23) h, generate_series(1, %d) i
@@ -183,7 +192,8 @@ func loadDay(ctx context.Context, db *sql.DB, day time.Time) error {
 	return err
 }
 
-// rolled rolls up what was loaded, up to end. The service, which does so too, gives way to everything else and would take its time.
+// rolled rolls up what was loaded, up to end. The service, which does so too, gives way to
+// everything else and would take its time.
 func rolled(ctx context.Context, db *sql.DB, dsn string, end time.Time) error {
 	st, err := store.Open(ctx, dsn, store.DefaultConfig(), slog.Default())
 	if err != nil {

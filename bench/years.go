@@ -29,7 +29,8 @@ func years(ctx context.Context, o options) (err error) {
 	if err := os.Chmod(dir, 0o711); err != nil { // as root the database runs as another user
 		return err
 	}
-	s, err := startService(ctx, dir, "ADMIN_PASSWORD="+benchPassword, "OEI_CACHE_BYTES=0") // each answer is made
+	// each answer is made
+	s, err := startService(ctx, dir, "ADMIN_PASSWORD="+benchPassword, "OEI_CACHE_BYTES=0")
 	if err != nil {
 		return err
 	}
@@ -53,7 +54,17 @@ func years(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	b := &yearsBench{seriesBench: &seriesBench{service: s, db: db, o: o, token: token, end: time.Now().UTC().Truncate(time.Hour)}, st: st, dsn: dsn}
+	b := &yearsBench{
+		seriesBench: &seriesBench{
+			service: s,
+			db:      db,
+			o:       o,
+			token:   token,
+			end:     time.Now().UTC().Truncate(time.Hour),
+		},
+		st:  st,
+		dsn: dsn,
+	}
 	day := b.end.AddDate(0, 0, -1)
 	if err := b.load(ctx, day, b.end); err != nil {
 		return err
@@ -72,7 +83,8 @@ func years(ctx context.Context, o options) (err error) {
 			return err
 		}
 	}
-	fmt.Printf("%d years loaded, %d of them with readings a minute, in %v\n", o.years, o.dense, time.Since(begin).Round(time.Second))
+	fmt.Printf("%d years loaded, %d of them with readings a minute, in %v\n", o.years, o.dense,
+		time.Since(begin).Round(time.Second))
 	if err := rolled(ctx, db, dsn, b.end); err != nil {
 		return err
 	}
@@ -94,11 +106,14 @@ type yearsBench struct {
 func (b *yearsBench) load(ctx context.Context, from, to time.Time) error {
 	var rs []store.Reading
 	for at := from; at.Before(to); at = at.AddDate(0, 0, 1) {
-		rs = append(rs, store.Reading{SensorID: 1, Timestamp: at, Received: at, Value: 20}) // which makes the partitions, too
+		// which makes the partitions, too
+		rs = append(rs, store.Reading{SensorID: 1, Timestamp: at, Received: at, Value: 20})
 	}
 	for i := range minuteSensors {
 		at := to.Add(-time.Minute)
-		rs = append(rs, store.Reading{SensorID: int64(2 + i), Timestamp: at, Received: at, Value: 20}) // which is the latest of those
+		// which is the latest of those
+		rs = append(rs,
+			store.Reading{SensorID: int64(2 + i), Timestamp: at, Received: at, Value: 20})
 	}
 	if _, _, err := b.st.Write(ctx, rs, func([]store.Outcome) store.Also { return store.Also{} }); err != nil {
 		return err
@@ -131,7 +146,8 @@ func (q *question) quantile(p int) time.Duration { return q.times[len(q.times)*p
 
 // askAll asks every question again and again.
 func (b *yearsBench) askAll(ctx context.Context) ([]question, error) {
-	all := "start=" + url.QueryEscape(b.end.AddDate(-b.o.years, 0, 0).Format(time.RFC3339)) + "&end=" + url.QueryEscape(b.end.Format(time.RFC3339))
+	all := "start=" + url.QueryEscape(b.end.AddDate(-b.o.years, 0, 0).Format(time.RFC3339)) +
+		"&end=" + url.QueryEscape(b.end.Format(time.RFC3339))
 	list := []question{
 		{title: "the newest 10 readings, one a day", path: "?sensor_id=1&limit=10"},
 		{title: "the newest 1,000", path: "?sensor_id=1&limit=1000"},
@@ -141,10 +157,22 @@ func (b *yearsBench) askAll(ctx context.Context) ([]question, error) {
 		{title: "the newest 100 readings, one a minute", path: "?sensor_id=2&limit=100"},
 		{title: "the readings of a day", path: "?sensor_id=2&limit=1000&" + b.span(1, "")},
 		{title: "latest of all sensors", path: "/latest"},
-		{title: "history of a day by 15 minutes", path: "/history?interval=15m&sensor_id=2&" + b.span(1, "")},
-		{title: "history of all by month, one a minute", path: "/history?interval=1mo&sensor_id=2&" + all},
-		{title: "statistics of a day, 20 sensors", path: "/statistics?" + b.span(1, "") + sensorsFrom(2, minuteSensors)},
-		{title: "export of a day, 20 sensors", path: "/export?" + b.span(1, "") + sensorsFrom(2, minuteSensors)},
+		{
+			title: "history of a day by 15 minutes",
+			path:  "/history?interval=15m&sensor_id=2&" + b.span(1, ""),
+		},
+		{
+			title: "history of all by month, one a minute",
+			path:  "/history?interval=1mo&sensor_id=2&" + all,
+		},
+		{
+			title: "statistics of a day, 20 sensors",
+			path:  "/statistics?" + b.span(1, "") + sensorsFrom(2, minuteSensors),
+		},
+		{
+			title: "export of a day, 20 sensors",
+			path:  "/export?" + b.span(1, "") + sensorsFrom(2, minuteSensors),
+		},
 	}
 	for i := range list {
 		q := &list[i]
@@ -180,10 +208,13 @@ func (b *yearsBench) print(ctx context.Context, first, then []question) error {
 		return err
 	}
 	fmt.Printf("\n%d readings in %d partitions, %d MiB\n", rows, partitions, bytes>>20)
-	fmt.Printf("%-40s %10s %10s %14s %10s %8s\n", "question, by HTTP", "day: p50", "p99", "years: p50", "p99", "p50 ratio")
+	fmt.Printf("%-40s %10s %10s %14s %10s %8s\n", "question, by HTTP", "day: p50", "p99",
+		"years: p50", "p99", "p50 ratio")
 	for i := range first {
-		fmt.Printf("%-40s %10s %10s %14s %10s %8.1f\n", first[i].title, ms(first[i].quantile(50)), ms(first[i].quantile(99)),
-			ms(then[i].quantile(50)), ms(then[i].quantile(99)), float64(then[i].quantile(50))/float64(first[i].quantile(50)))
+		fmt.Printf("%-40s %10s %10s %14s %10s %8.1f\n", first[i].title, ms(first[i].quantile(50)),
+			ms(first[i].quantile(99)),
+			ms(then[i].quantile(50)), ms(then[i].quantile(99)),
+			float64(then[i].quantile(50))/float64(first[i].quantile(50)))
 	}
 	return nil
 }

@@ -1,4 +1,5 @@
-// Package configs gathers the settings of every room from flags, the environment, .env, a file and the defaults, and checks them.
+// Package configs gathers the settings of every room from flags, the environment, .env, a file and
+// the defaults, and checks them.
 package configs
 
 import (
@@ -23,26 +24,28 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// Config is every setting of the program. It is what default.yaml describes, key by key. Printing or logging it shows no secret;
-// printing one of its sections does.
+// Config is every setting of the program. It is what default.yaml describes, key by key. Printing
+// or logging it shows no secret; printing one of its sections does.
 type Config struct {
-	Environment    string `mapstructure:"environment"` // Development or Production
-	Debug          bool   `mapstructure:"debug"`
-	DataDir        string `mapstructure:"data_dir"` // absolute once loaded; empty when there is no usual place for it
+	Environment string `mapstructure:"environment"` // Development or Production
+	Debug       bool   `mapstructure:"debug"`
+	// absolute once loaded; empty when there is no usual place for it
+	DataDir        string `mapstructure:"data_dir"`
 	AllowPlaintext bool   `mapstructure:"allow_plaintext"`
 
-	Log      Log                 `mapstructure:"log"`
-	Database Database            `mapstructure:"database"`
-	Store    store.Config        `mapstructure:"store"`
-	Cache    cache.Config        `mapstructure:"cache"`
-	Server   server.Config       `mapstructure:"server"`
-	MQTT     ingest.SourceConfig `mapstructure:"mqtt"` // Port is also where the broker in the process listens
-	Ingest   ingest.Config       `mapstructure:"ingest"`
-	Broker   broker.Config       `mapstructure:"broker"`
-	Cluster  postgres.Config     `mapstructure:"cluster"`
-	Push     push.Config         `mapstructure:"push"`
-	Notify   notify.Config       `mapstructure:"notify"`
-	Watch    selfmonitor.Config  `mapstructure:"watch"`
+	Log      Log           `mapstructure:"log"`
+	Database Database      `mapstructure:"database"`
+	Store    store.Config  `mapstructure:"store"`
+	Cache    cache.Config  `mapstructure:"cache"`
+	Server   server.Config `mapstructure:"server"`
+	// Port is also where the broker in the process listens
+	MQTT    ingest.SourceConfig `mapstructure:"mqtt"`
+	Ingest  ingest.Config       `mapstructure:"ingest"`
+	Broker  broker.Config       `mapstructure:"broker"`
+	Cluster postgres.Config     `mapstructure:"cluster"`
+	Push    push.Config         `mapstructure:"push"`
+	Notify  notify.Config       `mapstructure:"notify"`
+	Watch   selfmonitor.Config  `mapstructure:"watch"`
 
 	origins map[string]string // where the value of a key is from; absent means the defaults
 }
@@ -67,7 +70,8 @@ type Database struct {
 // PrivateDatabase reports whether the database is a private cluster, made and run by this program.
 func (c *Config) PrivateDatabase() bool { return c.Database.URL == "" }
 
-// OwnBroker reports whether gateways connect to a broker in this process, and not to one of its own.
+// OwnBroker reports whether gateways connect to a broker in this process, and not to one of its
+// own.
 func (c *Config) OwnBroker() bool { return c.MQTT.Host == "" }
 
 // HTTPAddress is where the API listens, as net.Listen takes it.
@@ -85,8 +89,9 @@ func (c *Config) MQTTAddress() string {
 
 // levels are the names of log levels, with the ones that other systems use.
 var levels = map[string]slog.Level{
-	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "warning": slog.LevelWarn,
-	"error": slog.LevelError, "critical": slog.LevelError,
+	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn,
+	"warning": slog.LevelWarn,
+	"error":   slog.LevelError, "critical": slog.LevelError,
 }
 
 // Logger makes the program's logger, which writes to w.
@@ -106,7 +111,8 @@ func (c *Config) complete(lookup func(string) string) {
 	if c.DataDir == "" {
 		c.DataDir = defaultDataDir(runtime.GOOS, os.Geteuid() == 0, lookup)
 	}
-	if abs, err := filepath.Abs(c.DataDir); err == nil && c.DataDir != "" && !strings.HasPrefix(c.DataDir, "~") {
+	if abs, err := filepath.Abs(c.DataDir); err == nil && c.DataDir != "" &&
+		!strings.HasPrefix(c.DataDir, "~") {
 		c.DataDir = abs
 	}
 	if c.DataDir != "" {
@@ -116,8 +122,8 @@ func (c *Config) complete(lookup func(string) string) {
 	c.nameShareGroup()
 }
 
-// withoutDriver turns the form postgresql+asyncpg://…?ssl=require, which the system before this one took, into
-// postgresql://…?sslmode=require.
+// withoutDriver turns the form postgresql+asyncpg://…?ssl=require, which the system before this one
+// took, into postgresql://…?sslmode=require.
 func withoutDriver(dsn string) string {
 	scheme, rest, ok := strings.Cut(dsn, "://")
 	name, _, driver := strings.Cut(scheme, "+")

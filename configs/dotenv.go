@@ -8,9 +8,10 @@ import (
 
 var variablePattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// parseDotenv reads the lines NAME=value of a .env file. "export " before the name is allowed. A # begins a comment only at the
-// start of a line or after a space, so that it may stand in a password. '…' takes everything as it is, "…" knows \n \t \r \" \\ \$.
-// Nothing is expanded. The last of several lines with the same name wins. An error names the line and never shows a value.
+// parseDotenv reads the lines NAME=value of a .env file. "export " before the name is allowed. A #
+// begins a comment only at the start of a line or after a space, so that it may stand in a
+// password. '…' takes everything as it is, "…" knows \n \t \r \" \\ \$. Nothing is expanded. The
+// last of several lines with the same name wins. An error names the line and never shows a value.
 func parseDotenv(text string) (map[string]string, error) {
 	values := map[string]string{}
 	text = strings.TrimPrefix(text, "\ufeff")
@@ -19,7 +20,8 @@ func parseDotenv(text string) (map[string]string, error) {
 		if line == "" || line[0] == '#' {
 			continue
 		}
-		if rest, ok := strings.CutPrefix(line, "export"); ok && strings.TrimLeft(rest, " \t") != rest {
+		if rest, ok := strings.CutPrefix(line, "export"); ok &&
+			strings.TrimLeft(rest, " \t") != rest {
 			line = strings.TrimSpace(rest)
 		}
 		name, raw, ok := strings.Cut(line, "=")
@@ -47,7 +49,9 @@ func parseValue(raw string) (string, error) {
 		switch c := trimmed[i]; {
 		case c == quote:
 			if withoutComment(trimmed[i+1:]) != "" {
-				return "", fmt.Errorf("there is something after the closing quote; put the whole value into quotes")
+				return "", fmt.Errorf(
+					"there is something after the closing quote; put the whole value into quotes",
+				)
 			}
 			return value.String(), nil
 		case c == '\\' && quote == '"' && i+1 < len(trimmed):

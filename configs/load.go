@@ -24,7 +24,8 @@ var DefaultYAML string
 // fileName is looked for in the working directory when no other file is named.
 const fileName = "oei-ms.yaml"
 
-// flags are the settings that can be given on the command line. None is a secret: other users can see a command line.
+// flags are the settings that can be given on the command line. None is a secret: other users can
+// see a command line.
 var flags = []struct{ name, key, usage string }{
 	{"host", "server.host", "address to listen on for HTTP and MQTT"},
 	{"port", "server.port", "port of the API"},
@@ -46,13 +47,20 @@ func AddFlags(set *pflag.FlagSet) {
 type Options struct {
 	Flags   *pflag.FlagSet // parsed, with the flags of AddFlags; may be nil
 	Environ []string       // NAME=value; nil means os.Environ()
-	Dir     string         // where .env and oei-ms.yaml are looked for; "" means the working directory
+	// where .env and oei-ms.yaml are looked for; "" means the working directory
+	Dir string
 }
 
-// Load reads every setting from the first that has it: flags, environment, .env, file, defaults. An empty variable counts as none.
-// The error joins every fault found, each naming its setting and what would be right; the Config then has the rest.
+// Load reads every setting from the first that has it: flags, environment, .env, file, defaults. An
+// empty variable counts as none. The error joins every fault found, each naming its setting and
+// what would be right; the Config then has the rest.
 func Load(o Options) (*Config, error) {
-	l := &loader{Config: &Config{origins: map[string]string{}}, viper: viper.New(), dir: o.Dir, flags: o.Flags}
+	l := &loader{
+		Config: &Config{origins: map[string]string{}},
+		viper:  viper.New(),
+		dir:    o.Dir,
+		flags:  o.Flags,
+	}
 	l.settings = l.Config.settings()
 	if o.Environ == nil {
 		o.Environ = os.Environ()
@@ -176,7 +184,9 @@ func (l *loader) checkKeys(file string, keys []string) {
 	var settings, sections []string
 	for _, s := range l.settings {
 		settings = append(settings, s.key)
-		keys = slices.DeleteFunc(keys, func(key string) bool { return strings.HasPrefix(key, s.key+".") }) // assign sees to those
+		// assign sees to those
+		keys = slices.DeleteFunc(keys,
+			func(key string) bool { return strings.HasPrefix(key, s.key+".") })
 		if section, _, ok := strings.Cut(s.key, "."); ok {
 			sections = append(sections, section)
 		}
@@ -186,7 +196,8 @@ func (l *loader) checkKeys(file string, keys []string) {
 		switch {
 		case slices.Contains(settings, key):
 		case slices.Contains(sections, key):
-			l.fault("%s: %s is a section; write its settings on the lines below it, indented", file, key)
+			l.fault("%s: %s is a section; write its settings on the lines below it, indented", file,
+				key)
 		default:
 			l.fault("%s: %s is not a setting%s", file, key, meant(key, settings))
 		}
@@ -222,15 +233,18 @@ func (l *loader) overlay(origin string, values map[string]string) {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if l.looksLikeOurs(name) && !slices.Contains(names, name) && !slices.Contains(names, strings.TrimSuffix(name, "_FILE")) {
+		if l.looksLikeOurs(name) && !slices.Contains(names, name) &&
+			!slices.Contains(names, strings.TrimSuffix(name, "_FILE")) {
 			l.fault("%s: is not a setting%s", name, meant(name, names))
 		}
 	}
 }
 
-// lookup finds the value that a variable gives to s, by itself or, for a secret, by a file. Where from is set it tells more than
-// the name of the variable.
-func (l *loader) lookup(s setting, name string, values map[string]string) (value, from string, ok bool) {
+// lookup finds the value that a variable gives to s, by itself or, for a secret, by a file. Where
+// from is set it tells more than the name of the variable.
+func (l *loader) lookup(
+	s setting, name string, values map[string]string,
+) (value, from string, ok bool) {
 	value, path := values[name], values[name+"_FILE"]
 	switch {
 	case !s.secret || path == "":
@@ -257,7 +271,8 @@ func (l *loader) lookup(s setting, name string, values map[string]string) (value
 	return value, from, value != ""
 }
 
-// looksLikeOurs reports whether a variable can only be meant for this program: OEI_ and the name of a section.
+// looksLikeOurs reports whether a variable can only be meant for this program: OEI_ and the name of
+// a section.
 func (l *loader) looksLikeOurs(name string) bool {
 	return slices.ContainsFunc(l.settings, func(s setting) bool {
 		section, _, ok := strings.Cut(s.key, ".")

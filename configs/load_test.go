@@ -31,7 +31,8 @@ type sources struct {
 	files  map[string]string // others, by name
 }
 
-// load reads a configuration from a directory of its own. It stands for $DIR in variables, flags and texts.
+// load reads a configuration from a directory of its own. It stands for $DIR in variables, flags
+// and texts.
 func load(t *testing.T, from sources) (*Config, error) {
 	t.Helper()
 	return loadIn(t, t.TempDir(), from)
@@ -43,7 +44,8 @@ func loadIn(t *testing.T, dir string, from sources) (*Config, error) {
 		if text == "" {
 			return
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.ReplaceAll(text, "$DIR", dir)), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name),
+			[]byte(strings.ReplaceAll(text, "$DIR", dir)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -82,19 +84,56 @@ func TestTheFirstSourceThatHasASettingDecides(t *testing.T) {
 		from sources
 		want int
 	}{
-		"nothing set":                           {sources{}, 8000},
-		"the file":                              {sources{file: file}, 1004},
-		".env before the file":                  {sources{dotenv: "PORT=1003", file: file}, 1003},
-		"the environment before .env":           {sources{env: []string{"PORT=1002"}, dotenv: "PORT=1003", file: file}, 1002},
-		"flags before all":                      {sources{flags: []string{"--port=1001"}, env: []string{"PORT=1002"}, dotenv: "PORT=1003", file: file}, 1001},
-		"an empty variable counts as none":      {sources{env: []string{"PORT="}, dotenv: "PORT=", file: file}, 1004},
-		"the name by section":                   {sources{env: []string{"OEI_SERVER_PORT=1005"}}, 1005},
-		"the name by section before the known":  {sources{env: []string{"PORT=1002", "OEI_SERVER_PORT=1005"}}, 1005},
-		"the environment before .env, any name": {sources{env: []string{"PORT=1002"}, dotenv: "OEI_SERVER_PORT=1005"}, 1002},
-		"a file named by flag":                  {sources{flags: []string{"--config=$DIR/other"}, file: file, files: map[string]string{"other": "server:\n  port: 1006"}}, 1006},
-		"a file named by variable":              {sources{env: []string{"OEI_CONFIG=$DIR/other.yml"}, files: map[string]string{"other.yml": "server: {port: 1006}"}}, 1006},
-		"a file named in .env":                  {sources{dotenv: "OEI_CONFIG=$DIR/other.yml", files: map[string]string{"other.yml": "server: {port: 1006}"}}, 1006},
-		"an empty value in the file":            {sources{file: "server:\n  port:\n"}, 8000},
+		"nothing set":          {sources{}, 8000},
+		"the file":             {sources{file: file}, 1004},
+		".env before the file": {sources{dotenv: "PORT=1003", file: file}, 1003},
+		"the environment before .env": {
+			sources{env: []string{"PORT=1002"}, dotenv: "PORT=1003", file: file}, 1002,
+		},
+		"flags before all": {
+			sources{
+				flags:  []string{"--port=1001"},
+				env:    []string{"PORT=1002"},
+				dotenv: "PORT=1003",
+				file:   file,
+			},
+			1001,
+		},
+		"an empty variable counts as none": {
+			sources{env: []string{"PORT="}, dotenv: "PORT=", file: file}, 1004,
+		},
+		"the name by section": {
+			sources{env: []string{"OEI_SERVER_PORT=1005"}}, 1005,
+		},
+		"the name by section before the known": {
+			sources{env: []string{"PORT=1002", "OEI_SERVER_PORT=1005"}}, 1005,
+		},
+		"the environment before .env, any name": {
+			sources{env: []string{"PORT=1002"}, dotenv: "OEI_SERVER_PORT=1005"}, 1002,
+		},
+		"a file named by flag": {
+			sources{
+				flags: []string{"--config=$DIR/other"},
+				file:  file,
+				files: map[string]string{"other": "server:\n  port: 1006"},
+			},
+			1006,
+		},
+		"a file named by variable": {
+			sources{
+				env:   []string{"OEI_CONFIG=$DIR/other.yml"},
+				files: map[string]string{"other.yml": "server: {port: 1006}"},
+			},
+			1006,
+		},
+		"a file named in .env": {
+			sources{
+				dotenv: "OEI_CONFIG=$DIR/other.yml",
+				files:  map[string]string{"other.yml": "server: {port: 1006}"},
+			},
+			1006,
+		},
+		"an empty value in the file": {sources{file: "server:\n  port:\n"}, 8000},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -122,9 +161,12 @@ func TestDatabaseURL_OfTheOldDriver(t *testing.T) {
 
 func TestTheOldNamesAreBound(t *testing.T) {
 	c := mustLoad(t, sources{env: []string{
-		"HOST=127.0.0.1", "PORT=8100", "DATABASE_URL=postgresql+asyncpg://u:p@db/x", "REDIS_URL=redis://cache:6379/0", "MQTT_HOST=broker",
-		"MQTT_PORT=8883", "MQTT_USERNAME=m", "MQTT_PASSWORD= mp ", "SECRET_KEY=0123456789abcdefghijklmnopqrstuvwxyz", "DEBUG=True",
-		"ACCESS_TOKEN_EXPIRE_MINUTES=45", "LOG_LEVEL=WARNING", "DATA_DIR=/data", "ADMIN_USERNAME=root", "ADMIN_PASSWORD=correct horse",
+		"HOST=127.0.0.1", "PORT=8100", "DATABASE_URL=postgresql+asyncpg://u:p@db/x",
+		"REDIS_URL=redis://cache:6379/0", "MQTT_HOST=broker",
+		"MQTT_PORT=8883", "MQTT_USERNAME=m", "MQTT_PASSWORD= mp ",
+		"SECRET_KEY=0123456789abcdefghijklmnopqrstuvwxyz", "DEBUG=True",
+		"ACCESS_TOKEN_EXPIRE_MINUTES=45", "LOG_LEVEL=WARNING", "DATA_DIR=/data",
+		"ADMIN_USERNAME=root", "ADMIN_PASSWORD=correct horse",
 		"ENVIRONMENT=development",
 	}})
 	for _, check := range []struct{ name, got, want string }{
@@ -148,14 +190,17 @@ func TestTheOldNamesAreBound(t *testing.T) {
 		}
 	}
 	if !c.Debug || c.PrivateDatabase() || c.OwnBroker() {
-		t.Errorf("got debug %v, private database %v, own broker %v, want true, false, false", c.Debug, c.PrivateDatabase(), c.OwnBroker())
+		t.Errorf("got debug %v, private database %v, own broker %v, want true, false, false",
+			c.Debug, c.PrivateDatabase(), c.OwnBroker())
 	}
 }
 
 func TestValuesOfEveryKind(t *testing.T) {
 	want := &Config{}
 	want.Server.AllowedOrigins = []string{"https://a.example", "https://b.example:8443"}
-	want.Cluster.Settings = map[string]string{"shared_buffers": "1GB", "auto_explain.log_min_duration": "250"}
+	want.Cluster.Settings = map[string]string{
+		"shared_buffers": "1GB", "auto_explain.log_min_duration": "250",
+	}
 	want.Ingest.Linger = 5 * time.Millisecond
 	want.Ingest.MaxBytes = 64_000_000
 	want.MQTT.TLS = true
@@ -167,15 +212,19 @@ cluster: {settings: {shared_buffers: 1GB, auto_explain.log_min_duration: 250}}
 ingest: {linger: 5ms, max_bytes: 64000000}
 mqtt: {tls: true}`},
 		"from variables": {env: []string{
-			"OEI_SERVER_ALLOWED_ORIGINS=https://a.example, https://b.example:8443,", "OEI_MQTT_TLS=yes",
-			"OEI_CLUSTER_SETTINGS=shared_buffers=1GB, auto_explain.log_min_duration=250", "OEI_INGEST_LINGER=5ms", "OEI_INGEST_MAX_BYTES=64_000_000",
+			"OEI_SERVER_ALLOWED_ORIGINS=https://a.example, https://b.example:8443,",
+			"OEI_MQTT_TLS=yes",
+			"OEI_CLUSTER_SETTINGS=shared_buffers=1GB, auto_explain.log_min_duration=250",
+			"OEI_INGEST_LINGER=5ms", "OEI_INGEST_MAX_BYTES=64_000_000",
 		}},
 	}
 	for name, from := range tests {
 		t.Run(name, func(t *testing.T) {
 			c := mustLoad(t, from)
-			if !slices.Equal(c.Server.AllowedOrigins, want.Server.AllowedOrigins) || !reflect.DeepEqual(c.Cluster.Settings, want.Cluster.Settings) ||
-				c.Ingest.Linger != want.Ingest.Linger || c.Ingest.MaxBytes != want.Ingest.MaxBytes || c.MQTT.TLS != want.MQTT.TLS {
+			if !slices.Equal(c.Server.AllowedOrigins, want.Server.AllowedOrigins) ||
+				!reflect.DeepEqual(c.Cluster.Settings, want.Cluster.Settings) ||
+				c.Ingest.Linger != want.Ingest.Linger ||
+				c.Ingest.MaxBytes != want.Ingest.MaxBytes || c.MQTT.TLS != want.MQTT.TLS {
 				t.Errorf("got %v, want %v", c, want)
 			}
 		})
@@ -187,9 +236,12 @@ func TestASecretIsReadFromAFile(t *testing.T) {
 	c := mustLoad(t, sources{
 		env:    []string{"SECRET_KEY_FILE=$DIR/key", "DATABASE_URL_FILE=$DIR/url"},
 		dotenv: "OEI_MQTT_PASSWORD_FILE=$DIR/password",
-		files:  map[string]string{"key": key + "\n", "url": "postgres://u:p@db/x\r\n", "password": " with spaces "},
+		files: map[string]string{
+			"key": key + "\n", "url": "postgres://u:p@db/x\r\n", "password": " with spaces ",
+		},
 	})
-	if c.Server.SecretKey != key || c.Database.URL != "postgres://u:p@db/x" || c.MQTT.Password != " with spaces " {
+	if c.Server.SecretKey != key || c.Database.URL != "postgres://u:p@db/x" ||
+		c.MQTT.Password != " with spaces " {
 		t.Errorf("got %q, %q, %q", c.Server.SecretKey, c.Database.URL, c.MQTT.Password)
 	}
 }
@@ -207,7 +259,8 @@ func TestTheDefaultsAreThoseOfTheRoomsAndAllAreDocumented(t *testing.T) {
 			t.Errorf("%s: default.yaml has %s, its room %s", s.key, got, want)
 		}
 		name := s.key[strings.LastIndexByte(s.key, '.')+1:]
-		if !strings.Contains(DefaultYAML, "["+s.name()+"]") && !strings.Contains(DefaultYAML, "["+s.name()+",") {
+		if !strings.Contains(DefaultYAML, "["+s.name()+"]") &&
+			!strings.Contains(DefaultYAML, "["+s.name()+",") {
 			t.Errorf("%s: default.yaml says nothing of [%s]", name, s.name())
 		}
 	}
@@ -220,17 +273,38 @@ func TestTheUsualPlaceForDataOfEachSystem(t *testing.T) {
 		env    map[string]string
 		want   string
 	}{
-		"root":                          {"linux", true, map[string]string{"HOME": "/root"}, "/var/lib/oei-ms"},
-		"a user":                        {"linux", false, map[string]string{"HOME": "/home/ann"}, "/home/ann/.local/share/oei-ms"},
-		"a user with a data home":       {"linux", false, map[string]string{"HOME": "/home/ann", "XDG_DATA_HOME": "/data"}, "/data/oei-ms"},
-		"a data home that is relative":  {"linux", false, map[string]string{"HOME": "/home/ann", "XDG_DATA_HOME": "data"}, "/home/ann/.local/share/oei-ms"},
-		"a Mac":                         {"darwin", false, map[string]string{"HOME": "/Users/ann"}, "/Users/ann/Library/Application Support/oei-ms"},
-		"Windows":                       {"windows", false, map[string]string{"LOCALAPPDATA": `/c/ann/Local`}, "/c/ann/Local/oei-ms"},
+		"root": {
+			"linux", true, map[string]string{"HOME": "/root"}, "/var/lib/oei-ms",
+		},
+		"a user": {
+			"linux", false, map[string]string{"HOME": "/home/ann"}, "/home/ann/.local/share/oei-ms",
+		},
+		"a user with a data home": {
+			"linux", false,
+			map[string]string{"HOME": "/home/ann", "XDG_DATA_HOME": "/data"},
+			"/data/oei-ms",
+		},
+		"a data home that is relative": {
+			"linux", false,
+			map[string]string{"HOME": "/home/ann", "XDG_DATA_HOME": "data"},
+			"/home/ann/.local/share/oei-ms",
+		},
+		"a Mac": {
+			"darwin", false,
+			map[string]string{"HOME": "/Users/ann"},
+			"/Users/ann/Library/Application Support/oei-ms",
+		},
+		"Windows": {
+			"windows", false,
+			map[string]string{"LOCALAPPDATA": `/c/ann/Local`},
+			"/c/ann/Local/oei-ms",
+		},
 		"an environment without a home": {"linux", false, nil, ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := defaultDataDir(test.system, test.root, func(name string) string { return test.env[name] })
+			got := defaultDataDir(test.system, test.root,
+				func(name string) string { return test.env[name] })
 			if filepath.ToSlash(got) != test.want {
 				t.Errorf("got %s, want %s", got, test.want)
 			}

@@ -13,7 +13,8 @@ import (
 	"github.com/oei-ms/oei-ms/push"
 )
 
-// TestSettingsAsDocumented loads each file of settings in the README, those of one kind of instance on top of what all have.
+// TestSettingsAsDocumented loads each file of settings in the README, those of one kind of instance
+// on top of what all have.
 func TestSettingsAsDocumented(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
@@ -28,7 +29,9 @@ func TestSettingsAsDocumented(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	blocks := regexp.MustCompile("(?s)```env\n# ([^\n]+)\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
+	blocks := regexp.MustCompile("(?s)```env\n# ([^\n]+)\n(.*?)```").FindAllStringSubmatch(
+		string(readme), -1,
+	)
 	if len(blocks) < 4 {
 		t.Fatalf("the README has %d files of settings, want those of growing", len(blocks))
 	}
@@ -40,14 +43,16 @@ func TestSettingsAsDocumented(t *testing.T) {
 				text = shared + text
 			}
 			dir := t.TempDir()
-			if err := os.WriteFile(filepath.Join(dir, ".env"), []byte(strings.ReplaceAll(text, "/etc/oei-ms/", etc+"/")), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, ".env"),
+				[]byte(strings.ReplaceAll(text, "/etc/oei-ms/", etc+"/")), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			c, err := Load(Options{Environ: []string{"HOME=" + dir}, Dir: dir})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := push.NewRelay(c.Server.RedisURL, c.Push.ShardedRelay, slog.New(slog.DiscardHandler), prometheus.NewRegistry()); err != nil {
+			if _, err := push.NewRelay(c.Server.RedisURL, c.Push.ShardedRelay,
+				slog.New(slog.DiscardHandler), prometheus.NewRegistry()); err != nil {
 				t.Error(err)
 			}
 		})

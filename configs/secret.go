@@ -18,8 +18,9 @@ import (
 // keyBytes is how long a secret key is at least, and how much chance is in one made here.
 const keyBytes = 32
 
-// KeepSecretKey gives the configuration the secret key of the data directory when none is set, making both where they are
-// missing. path is where the key is; "" when it was set. made reports whether it is new.
+// KeepSecretKey gives the configuration the secret key of the data directory when none is set,
+// making both where they are missing. path is where the key is; "" when it was set. made reports
+// whether it is new.
 func (c *Config) KeepSecretKey() (path string, made bool, err error) {
 	if c.Server.SecretKey != "" {
 		return "", false, nil
@@ -65,8 +66,8 @@ func (c *Config) ReadSecretKey() error {
 	return err
 }
 
-// nameShareGroup makes the name of the shared subscription out of the secret key, unless one is set: so all instances that have the
-// key have it, and nobody can guess it.
+// nameShareGroup makes the name of the shared subscription out of the secret key, unless one is
+// set: so all instances that have the key have it, and nobody can guess it.
 func (c *Config) nameShareGroup() {
 	if c.MQTT.ShareGroup != "" || c.OwnBroker() || c.Server.SecretKey == "" {
 		return
@@ -113,7 +114,8 @@ func makeKey(path string) (string, error) {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return "", err
 	}
-	err = os.Link(f.Name(), path) // fails when it exists: nobody ever sees half a key, nor another one later
+	// fails when it exists: nobody ever sees half a key, nor another one later
+	err = os.Link(f.Name(), path)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		err = os.Rename(f.Name(), path) // a file system without links
 	}

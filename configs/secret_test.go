@@ -18,7 +18,8 @@ func TestASecretKeyIsMadeOnceAndKept(t *testing.T) {
 	if err != nil || !made {
 		t.Fatalf("got made %v, %v, want a new key", made, err)
 	}
-	if random, err := base64.StdEncoding.DecodeString(c.Server.SecretKey); err != nil || len(random) != 32 {
+	if random, err := base64.StdEncoding.DecodeString(c.Server.SecretKey); err != nil ||
+		len(random) != 32 {
 		t.Errorf("got a key of %d bytes, %v, want 32", len(random), err)
 	}
 	info, err := os.Stat(path)
@@ -26,8 +27,10 @@ func TestASecretKeyIsMadeOnceAndKept(t *testing.T) {
 		t.Errorf("got mode %v, %v, want 0600", info.Mode(), err)
 	}
 	again := inDir(c.DataDir)
-	if _, made, err := again.KeepSecretKey(); err != nil || made || again.Server.SecretKey != c.Server.SecretKey {
-		t.Errorf("got made %v, %v, the same key %v, want the kept one", made, err, again.Server.SecretKey == c.Server.SecretKey)
+	if _, made, err := again.KeepSecretKey(); err != nil || made ||
+		again.Server.SecretKey != c.Server.SecretKey {
+		t.Errorf("got made %v, %v, the same key %v, want the kept one", made, err,
+			again.Server.SecretKey == c.Server.SecretKey)
 	}
 }
 
@@ -69,9 +72,11 @@ func TestASecretKeyThatCannotBeUsedIsExplained(t *testing.T) {
 		mode os.FileMode
 		want string
 	}{
-		"others can read it": {strings.Repeat("k", 44), 0o644, "can be read by others; run chmod 600"},
-		"it is empty":        {"", 0o600, "holds no key; remove it"},
-		"it is cut":          {"abc\n", 0o600, "holds no key; remove it"},
+		"others can read it": {
+			strings.Repeat("k", 44), 0o644, "can be read by others; run chmod 600",
+		},
+		"it is empty": {"", 0o600, "holds no key; remove it"},
+		"it is cut":   {"abc\n", 0o600, "holds no key; remove it"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -84,7 +89,8 @@ func TestASecretKeyThatCannotBeUsedIsExplained(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, _, err := inDir(dir).KeepSecretKey()
-			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), path) {
+			if err == nil || !strings.Contains(err.Error(), test.want) ||
+				!strings.Contains(err.Error(), path) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
 		})
@@ -95,7 +101,8 @@ func TestTheShareGroupIsTheSecretKeysAndNotToBeGuessed(t *testing.T) {
 	group := func(env ...string) string { return mustLoad(t, sources{env: env}).MQTT.ShareGroup }
 	const key, other = "SECRET_KEY=hunter2-hunter2-hunter2-hunter2-hunter2", "SECRET_KEY=hunter3-hunter3-hunter3-hunter3-hunter3"
 	one := group(key, "MQTT_HOST=broker")
-	if !regexp.MustCompile(`^oei-ms-[0-9a-f]{16}$`).MatchString(one) || one != group(key, "MQTT_HOST=elsewhere", "PORT=9000") {
+	if !regexp.MustCompile(`^oei-ms-[0-9a-f]{16}$`).MatchString(one) ||
+		one != group(key, "MQTT_HOST=elsewhere", "PORT=9000") {
 		t.Errorf("got %q, want a name that depends on the key alone", one)
 	}
 	if one == group(other, "MQTT_HOST=broker") {

@@ -12,15 +12,18 @@ import (
 
 // A setting is one key of the configuration and the field it sets.
 type setting struct {
-	key    string   // server.port
-	names  []string // its environment variables: the one it is known by, then, where there is another, OEI_SERVER_PORT
-	secret bool     // shown masked; may also come from the file that NAME_FILE names
+	key string // server.port
+	// its environment variables: the one it is known by, then, where there is another,
+	// OEI_SERVER_PORT
+	names  []string
+	secret bool // shown masked; may also come from the file that NAME_FILE names
 	field  reflect.Value
 }
 
 func (s setting) name() string { return s.names[0] }
 
-// known are the names that settings had in the system before this one, and ones that are used as often.
+// known are the names that settings had in the system before this one, and ones that are used as
+// often.
 var known = map[string]string{
 	"environment":           "ENVIRONMENT",
 	"debug":                 "DEBUG",
@@ -44,7 +47,10 @@ var known = map[string]string{
 // minutesName is the one variable whose value is a bare number of minutes.
 const minutesName = "ACCESS_TOKEN_EXPIRE_MINUTES"
 
-var secrets = []string{"database.url", "server.secret_key", "server.admin_password", "server.redis_url", "mqtt.password", "notify.smtp_password"}
+var secrets = []string{
+	"database.url", "server.secret_key", "server.admin_password", "server.redis_url",
+	"mqtt.password", "notify.smtp_password",
+}
 
 // settings lists every setting of c, in the order of its fields.
 func (c *Config) settings() []setting {
@@ -71,8 +77,8 @@ func (c *Config) settings() []setting {
 	return list
 }
 
-// assign sets the field from raw, which is a string, or what YAML made of the value. An error says what would be right, and
-// shows the value unless it is a secret.
+// assign sets the field from raw, which is a string, or what YAML made of the value. An error says
+// what would be right, and shows the value unless it is a secret.
 func (s setting) assign(raw any) error {
 	switch s.field.Interface().(type) {
 	case []string:
@@ -122,7 +128,8 @@ func (s setting) assign(raw any) error {
 }
 
 var booleans = map[string]bool{
-	"true": true, "yes": true, "on": true, "1": true, "false": false, "no": false, "off": false, "0": false,
+	"true": true, "yes": true, "on": true, "1": true, "false": false, "no": false, "off": false,
+	"0": false,
 }
 
 func (s setting) assignList(raw any) error {
@@ -140,7 +147,8 @@ func (s setting) assignList(raw any) error {
 	for i := range list {
 		list[i] = strings.TrimSpace(list[i])
 	}
-	s.field.Set(reflect.ValueOf(slices.DeleteFunc(list, func(item string) bool { return item == "" })))
+	s.field.Set(reflect.ValueOf(slices.DeleteFunc(list,
+		func(item string) bool { return item == "" })))
 	return nil
 }
 
@@ -159,7 +167,8 @@ func (s setting) assignMap(raw any) error {
 		for pair := range strings.SplitSeq(raw, ",") {
 			name, value, ok := strings.Cut(pair, "=")
 			if !ok {
-				return fmt.Errorf("%q is not of the form name=value; separate several by commas", strings.TrimSpace(pair))
+				return fmt.Errorf("%q is not of the form name=value; separate several by commas",
+					strings.TrimSpace(pair))
 			}
 			values[strings.TrimSpace(name)] = strings.TrimSpace(value)
 		}

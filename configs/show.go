@@ -17,7 +17,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// Write shows every setting in effect, by the name of its variable, and where it is from. Secrets are masked.
+// Write shows every setting in effect, by the name of its variable, and where it is from. Secrets
+// are masked.
 func (c *Config) Write(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(table, "SETTING\tVALUE\tFROM")
@@ -120,7 +121,8 @@ func (s setting) shownTime(d time.Duration) string {
 
 var dsnPassword = regexp.MustCompile(`(?i)\b(\w*password|passfile)\s*=\s*('(?:[^'\\]|\\.)*'|\S*)`)
 
-// maskedAddress hides the password of an address, or all of it unless it is sure where the password is.
+// maskedAddress hides the password of an address, or all of it unless it is sure where the password
+// is.
 func maskedAddress(address string) string {
 	if u, err := url.Parse(address); err == nil && u.Scheme != "" && u.Host != "" {
 		if _, set := u.User.Password(); set {

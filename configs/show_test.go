@@ -11,8 +11,10 @@ import (
 
 func TestNoSecretIsEverShown(t *testing.T) {
 	c := mustLoad(t, sources{env: []string{
-		"SECRET_KEY=hunter2-hunter2-hunter2-hunter2-hunter2", "ADMIN_PASSWORD=hunter2hunter2", "MQTT_PASSWORD=hunter2",
-		"DATABASE_URL=postgres://ann:hunter2@db:5432/x?sslmode=require", "REDIS_URL=redis://:hunter2@cache:6379/1",
+		"SECRET_KEY=hunter2-hunter2-hunter2-hunter2-hunter2", "ADMIN_PASSWORD=hunter2hunter2",
+		"MQTT_PASSWORD=hunter2",
+		"DATABASE_URL=postgres://ann:hunter2@db:5432/x?sslmode=require",
+		"REDIS_URL=redis://:hunter2@cache:6379/1",
 	}})
 	var table, text, js bytes.Buffer
 	if err := c.Write(&table); err != nil {
@@ -25,8 +27,10 @@ func TestNoSecretIsEverShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	for how, shown := range map[string]string{
-		"Write": table.String(), "slog text": text.String(), "slog JSON": js.String(), "json": string(marshalled),
-		"%v": fmt.Sprintf("%v %v", c, *c), "%+v": fmt.Sprintf("%+v %+v", c, *c), "%#v": fmt.Sprintf("%#v %#v", c, *c),
+		"Write": table.String(), "slog text": text.String(), "slog JSON": js.String(),
+		"json": string(marshalled),
+		"%v":   fmt.Sprintf("%v %v", c, *c), "%+v": fmt.Sprintf("%+v %+v", c, *c),
+		"%#v": fmt.Sprintf("%#v %#v", c, *c),
 	} {
 		if strings.Contains(shown, "hunter2") {
 			t.Errorf("%s: a secret is in %s", how, shown)
@@ -39,8 +43,13 @@ func TestNoSecretIsEverShown(t *testing.T) {
 
 func TestTheTableSaysWhereEachSettingIsFrom(t *testing.T) {
 	c := mustLoad(t, sources{
-		flags: []string{"--log-level=debug"}, env: []string{"PORT=9000", "OEI_SERVER_HOST=127.0.0.1", "MQTT_PASSWORD_FILE=$DIR/password"},
-		dotenv: "ADMIN_USERNAME=ann", file: "ingest: {linger: 9ms}", files: map[string]string{"password": "p"},
+		flags: []string{"--log-level=debug"},
+		env: []string{
+			"PORT=9000", "OEI_SERVER_HOST=127.0.0.1", "MQTT_PASSWORD_FILE=$DIR/password",
+		},
+		dotenv: "ADMIN_USERNAME=ann",
+		file:   "ingest: {linger: 9ms}",
+		files:  map[string]string{"password": "p"},
 	})
 	var table bytes.Buffer
 	if err := c.Write(&table); err != nil {
@@ -52,8 +61,10 @@ func TestTheTableSaysWhereEachSettingIsFrom(t *testing.T) {
 		rows[fields[0]] = strings.Join(fields[1:], " ")
 	}
 	for name, want := range map[string]string{
-		"LOG_LEVEL": "debug --log-level", "PORT": "9000 environment", "HOST": "127.0.0.1 environment OEI_SERVER_HOST",
-		"ADMIN_USERNAME": "ann .env", "OEI_INGEST_LINGER": "9ms oei-ms.yaml: ingest.linger", "MQTT_PORT": "1883 default",
+		"LOG_LEVEL": "debug --log-level", "PORT": "9000 environment",
+		"HOST":           "127.0.0.1 environment OEI_SERVER_HOST",
+		"ADMIN_USERNAME": "ann .env", "OEI_INGEST_LINGER": "9ms oei-ms.yaml: ingest.linger",
+		"MQTT_PORT": "1883 default",
 	} {
 		if rows[name] != want {
 			t.Errorf("%s: got %q, want %q", name, rows[name], want)
@@ -115,11 +126,21 @@ func TestTimesAreShownAsTheyAreSet(t *testing.T) {
 
 func TestPasswordsInAddressesAreMasked(t *testing.T) {
 	tests := map[string]struct{ address, want string }{
-		"a URL":                     {"postgres://u:hunter2@db/x?sslmode=disable", "postgres://u:" + mask + "@db/x?sslmode=disable"},
-		"a URL without a user":      {"redis://cache:6379", "redis://cache:6379"},
-		"a password in the query":   {"postgres://db/x?user=u&password=hunter2", "postgres://db/x?password=" + mask + "&user=u"},
-		"pairs":                     {"host=db password=hunter2 user=u", "host=db password=" + mask + " user=u"},
-		"pairs with quotes":         {`host=db password = 'a hunter2 \' b' user=u`, "host=db password=" + mask + " user=u"},
+		"a URL": {
+			"postgres://u:hunter2@db/x?sslmode=disable",
+			"postgres://u:" + mask + "@db/x?sslmode=disable",
+		},
+		"a URL without a user": {"redis://cache:6379", "redis://cache:6379"},
+		"a password in the query": {
+			"postgres://db/x?user=u&password=hunter2",
+			"postgres://db/x?password=" + mask + "&user=u",
+		},
+		"pairs": {
+			"host=db password=hunter2 user=u", "host=db password=" + mask + " user=u",
+		},
+		"pairs with quotes": {
+			`host=db password = 'a hunter2 \' b' user=u`, "host=db password=" + mask + " user=u",
+		},
 		"something not understood":  {"hunter2", mask},
 		"a URL that is not written": {"postgres://u:hunter2%zz@db", mask},
 	}

@@ -14,9 +14,13 @@ import (
 // Validate reports every setting that cannot work, or that production must not have.
 func (c *Config) Validate() error { return errors.Join(c.faults(nil)...) }
 
-// faults are what Validate reports, but for those of the keys in bad, whose faults are known already.
+// faults are what Validate reports, but for those of the keys in bad, whose faults are known
+// already.
 func (c *Config) faults(bad map[string]bool) []error {
-	parts := []error{c.Store.Validate(), c.Cache.Validate(), c.Ingest.Validate(), c.Push.Validate(), c.Notify.Validate(), c.Watch.Validate(), c.serverFaults(), c.general(), c.databaseFaults()}
+	parts := []error{
+		c.Store.Validate(), c.Cache.Validate(), c.Ingest.Validate(), c.Push.Validate(),
+		c.Notify.Validate(), c.Watch.Validate(), c.serverFaults(), c.general(), c.databaseFaults(),
+	}
 	if c.OwnBroker() {
 		parts = append(parts, c.Broker.Validate(), c.brokerFaults())
 	} else {
@@ -84,7 +88,8 @@ func (c *Config) general() error {
 		fault("OEI_LOG_FORMAT: %q is not known; use text or json", c.Log.Format)
 	}
 	if strings.HasPrefix(c.DataDir, "~") {
-		fault("DATA_DIR: %q begins with ~, which only a shell understands; write the whole path", c.DataDir)
+		fault("DATA_DIR: %q begins with ~, which only a shell understands; write the whole path",
+			c.DataDir)
 	}
 	if c.DataDir == "" && c.Server.SecretKey == "" {
 		fault("DATA_DIR: is empty; name a directory, for the secret key that is made when SECRET_KEY is not set")
@@ -103,7 +108,8 @@ func listenable(host string) bool {
 // isHostPort reports whether s has a port behind its host; an IPv6 address has several colons.
 func isHostPort(s string) bool { return strings.Count(s, ":") == 1 }
 
-// serverFaults are those of the API's settings. An absent secret key is none: it is made at the start.
+// serverFaults are those of the API's settings. An absent secret key is none: it is made at the
+// start.
 func (c *Config) serverFaults() error {
 	s := c.Server
 	if s.SecretKey == "" {
@@ -116,24 +122,31 @@ func (c *Config) serverFaults() error {
 func (c *Config) brokerFaults() error {
 	var faults []error
 	if c.MQTT.Port < 0 || c.MQTT.Port > 65535 {
-		faults = append(faults, fmt.Errorf("MQTT_PORT: %d is not a port; use 1 to 65535", c.MQTT.Port))
+		faults = append(faults,
+			fmt.Errorf("MQTT_PORT: %d is not a port; use 1 to 65535", c.MQTT.Port))
 	}
 	if !listenable(c.Broker.Host) {
-		faults = append(faults, fmt.Errorf("OEI_BROKER_HOST: %q is not an address to listen on; use 0.0.0.0, 127.0.0.1, :: or a name", c.Broker.Host))
+		faults = append(faults,
+			fmt.Errorf("OEI_BROKER_HOST: %q is not an address to listen on; use 0.0.0.0, 127.0.0.1, :: or a name", c.Broker.Host))
 	}
 	taken := map[int]string{c.Server.Port: "the API's PORT"}
 	for _, p := range []struct {
 		name string
 		port int
-	}{{"MQTT_PORT", c.plainPort()}, {"OEI_BROKER_TLS_PORT", c.Broker.TLSPort}, {"OEI_BROKER_WEBSOCKET_PORT", c.Broker.WebSocketPort}} {
+	}{
+		{"MQTT_PORT", c.plainPort()},
+		{"OEI_BROKER_TLS_PORT", c.Broker.TLSPort},
+		{"OEI_BROKER_WEBSOCKET_PORT", c.Broker.WebSocketPort},
+	} {
 		if by := taken[p.port]; by != "" && p.port > 0 {
 			faults = append(faults, fmt.Errorf("%s: %d is %s too; use another", p.name, p.port, by))
 		}
 		taken[p.port] = p.name
 	}
 	if c.Broker.MaxPacket < c.Ingest.MaxPayload {
-		faults = append(faults, fmt.Errorf("OEI_BROKER_MAX_PACKET: %d is less than a message may have by OEI_INGEST_MAX_PAYLOAD; use more than %d",
-			c.Broker.MaxPacket, c.Ingest.MaxPayload))
+		faults = append(faults,
+			fmt.Errorf("OEI_BROKER_MAX_PACKET: %d is less than a message may have by OEI_INGEST_MAX_PAYLOAD; use more than %d",
+				c.Broker.MaxPacket, c.Ingest.MaxPayload))
 	}
 	return errors.Join(faults...)
 }
@@ -146,12 +159,15 @@ func (c *Config) plainPort() int {
 	return 0
 }
 
-// takesPlainMQTT reports whether the broker in this process takes MQTT without TLS, by WebSocket or not.
+// takesPlainMQTT reports whether the broker in this process takes MQTT without TLS, by WebSocket or
+// not.
 func (c *Config) takesPlainMQTT() bool {
-	return c.OwnBroker() && (c.Broker.Plain || c.Broker.WebSocketPort != 0 && c.Broker.TLSCertificate == "")
+	return c.OwnBroker() &&
+		(c.Broker.Plain || c.Broker.WebSocketPort != 0 && c.Broker.TLSCertificate == "")
 }
 
-// databaseFaults says what is wrong with the form of the address, and never shows it: it may hold a password.
+// databaseFaults says what is wrong with the form of the address, and never shows it: it may hold a
+// password.
 func (c *Config) databaseFaults() error {
 	if c.PrivateDatabase() {
 		return nil
@@ -169,7 +185,8 @@ func (c *Config) databaseFaults() error {
 	const right = "is not an address of PostgreSQL; use postgres://user:password@host:5432/database"
 	var malformed *url.Error
 	if errors.As(err, &malformed) {
-		return fmt.Errorf("DATABASE_URL: %s, and write special characters of the password as %%xx", right)
+		return fmt.Errorf("DATABASE_URL: %s, and write special characters of the password as %%xx",
+			right)
 	}
 	return errors.New("DATABASE_URL: " + right)
 }
@@ -181,7 +198,8 @@ func (c *Config) productionFaults() error {
 	if key := c.Server.SecretKey; key != "" && weakKey(key) {
 		fault("SECRET_KEY: it can be guessed; use 32 random bytes or more, as `openssl rand -base64 32` gives, or leave it out and one is made")
 	}
-	if word := c.Server.AdminPassword; word != "" && slices.Contains(knownWords, strings.ToLower(word)) {
+	if word := c.Server.AdminPassword; word != "" &&
+		slices.Contains(knownWords, strings.ToLower(word)) {
 		fault("ADMIN_PASSWORD: everybody knows it; use another, or leave it out and one is made")
 	}
 	plainMQTT := c.takesPlainMQTT() && !loopback(c.BrokerHost())
@@ -198,7 +216,8 @@ func (c *Config) productionFaults() error {
 			"or say ALLOW_PLAINTEXT=true", c.Broker.Host)
 	}
 	tls, err := store.DatabaseTLS(c.Database.URL)
-	if err == nil && !c.PrivateDatabase() && tls.Remote != "" && !strings.HasPrefix(string(tls.Mode), "verify-") {
+	if err == nil && !c.PrivateDatabase() && tls.Remote != "" &&
+		!strings.HasPrefix(string(tls.Mode), "verify-") {
 		fault("DATABASE_URL: sslmode=%s does not verify that the server at %s is the right one; use sslmode=verify-full",
 			tls.Mode, tls.Remote)
 	}
@@ -207,18 +226,24 @@ func (c *Config) productionFaults() error {
 
 // knownWords are secrets out of examples, in lower case.
 var knownWords = []string{
-	"secret", "secretkey", "secret-key", "secret_key", "changeme", "change-me", "change_me", "changeit", "password", "password1",
-	"password123", "passw0rd", "admin", "admin123", "admin1234", "administrator", "letmein", "1234567890", "12345678", "qwerty", "mysecret",
-	"my-secret-key", "supersecret", "super-secret-key", "your-secret-key", "your-secret-key-here", "dev", "development", "test",
+	"secret", "secretkey", "secret-key", "secret_key", "changeme", "change-me", "change_me",
+	"changeit", "password", "password1",
+	"password123", "passw0rd", "admin", "admin123", "admin1234", "administrator", "letmein",
+	"1234567890", "12345678", "qwerty", "mysecret",
+	"my-secret-key", "supersecret", "super-secret-key", "your-secret-key", "your-secret-key-here",
+	"dev", "development", "test",
 }
 
-// weakKey reports whether key is too short, out of an example, or of too few different characters to be random.
+// weakKey reports whether key is too short, out of an example, or of too few different characters
+// to be random.
 func weakKey(key string) bool {
 	lower := strings.ToLower(key)
 	if len(key) < keyBytes || lower == fastAPIExample {
 		return true
 	}
-	for _, word := range []string{"change", "your-", "your_", "secret", "example", "password", "default", "0123456789"} {
+	for _, word := range []string{
+		"change", "your-", "your_", "secret", "example", "password", "default", "0123456789",
+	} {
 		if strings.Contains(lower, word) {
 			return true
 		}

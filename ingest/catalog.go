@@ -11,8 +11,8 @@ import (
 // maxPoints bounds what the catalog remembers; beyond it starts over.
 const maxPoints = 500_000
 
-// catalog knows the gateways and sensors that messages came from. What it does not know it looks up every time, so that a
-// sensor is there for ingest as soon as it is registered.
+// catalog knows the gateways and sensors that messages came from. What it does not know it looks up
+// every time, so that a sensor is there for ingest as soon as it is registered.
 type catalog struct {
 	store *store.Store
 
@@ -33,7 +33,8 @@ func newCatalog(s *store.Store) *catalog {
 	return &catalog{store: s, gateways: map[string]*gateway{}, names: map[int64][]string{}}
 }
 
-// resolve gives each sample of jobs its sensor, each status its gateway, and to what these leave open who published it.
+// resolve gives each sample of jobs its sensor, each status its gateway, and to what these leave
+// open who published it.
 func (c *catalog) resolve(ctx context.Context, jobs []*job) error {
 	var m missing
 	c.mu.RLock()
@@ -43,7 +44,8 @@ func (c *catalog) resolve(ctx context.Context, jobs []*job) error {
 			continue
 		}
 		g := c.gateways[j.topic.Gateway]
-		if g != nil && j.foreign(&g.point) { // its key may have been given to the publisher a moment ago
+		// its key may have been given to the publisher a moment ago
+		if g != nil && j.foreign(&g.point) {
 			g = nil
 		}
 		if j.reason != "" || g == nil && j.message.GatewayID != 0 {
@@ -131,11 +133,19 @@ func (c *catalog) remember(generation int, points map[store.Ref]store.Point) {
 		g := c.gateways[r.Gateway]
 		if g == nil {
 			name := strings.Clone(r.Gateway) // it is a part of a topic
-			g = &gateway{point: store.Point{GatewayID: p.GatewayID, GatewayKey: p.GatewayKey, System: p.System}, sensors: map[string]*store.Point{}}
+			g = &gateway{
+				point: store.Point{
+					GatewayID:  p.GatewayID,
+					GatewayKey: p.GatewayKey,
+					System:     p.System,
+				},
+				sensors: map[string]*store.Point{},
+			}
 			c.gateways[name] = g
 			c.names[p.GatewayID] = append(c.names[p.GatewayID], name)
 		}
-		if p.SensorID != 0 && p.OwnerID == p.GatewayID { // another time it may be there, or be its own
+		// another time it may be there, or be its own
+		if p.SensorID != 0 && p.OwnerID == p.GatewayID {
 			g.sensors[strings.Clone(r.Sensor)] = &p
 			c.points++
 		}

@@ -10,8 +10,9 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// TestOurOwnClockJumps has a gateway whose clock is right, and a server whose clock is not: no sample is without an outcome, none is
-// stored twice, and what a wrong clock refused is stored when it is sent again.
+// TestOurOwnClockJumps has a gateway whose clock is right, and a server whose clock is not: no
+// sample is without an outcome, none is stored twice, and what a wrong clock refused is stored when
+// it is sent again.
 func TestOurOwnClockJumps(t *testing.T) {
 	b := newBench(t, ingest.DefaultConfig())
 	with := func(value int, clock string) string {
@@ -28,10 +29,14 @@ func TestOurOwnClockJumps(t *testing.T) {
 	}{
 		{"the clock is right", 0, with(1, "12:00:00"), 0, "1 0 0", "12:00:00"},
 		{"an hour ahead", ahead, with(2, "12:00:01"), 0, "1 0 0", "12:00:01"},
-		{"an hour ahead, five minutes behind it", ahead, with(3, "13:05:00"), 0, "1 0 0", "13:05:00"},
+		{
+			"an hour ahead, five minutes behind it", ahead, with(3, "13:05:00"), 0, "1 0 0",
+			"13:05:00",
+		},
 		{"put right, latest stays", 0, with(4, "12:00:02"), 0, "1 0 0", "13:05:00"},
 		{"sent again", 0, with(4, "12:00:02"), 0, "0 1 0", "13:05:00"},
-		{"put right, the time of receipt", 0, `{"value":5}`, 0x83, "0 0 1", "13:05:00"}, // noon is taken
+		// noon is taken
+		{"put right, the time of receipt", 0, `{"value":5}`, 0x83, "0 0 1", "13:05:00"},
 		{"an hour behind", behind, with(6, "12:00:03"), 0x83, "0 0 1", "13:05:00"},
 		{"an hour behind, the time of receipt", behind, `{"value":7}`, 0, "1 0 0", "13:05:00"},
 		{"years ahead", years, with(8, "12:00:04"), 0x83, "0 0 1", "13:05:00"},
@@ -40,10 +45,13 @@ func TestOurOwnClockJumps(t *testing.T) {
 	}
 	for _, s := range steps {
 		r := b.wait(b.send("g1", "sensors/g1/t2/data", s.payload, noon.Add(s.off)))
-		if got := fmt.Sprint(r.Accepted, r.Duplicates, r.Refused); got != s.counts || r.Code != s.code {
-			t.Errorf("%s: got %s with %#02x, want %s with %#02x", s.name, got, r.Code, s.counts, s.code)
+		if got := fmt.Sprint(r.Accepted, r.Duplicates, r.Refused); got != s.counts ||
+			r.Code != s.code {
+			t.Errorf("%s: got %s with %#02x, want %s with %#02x", s.name, got, r.Code, s.counts,
+				s.code)
 		}
-		latest, err := b.store.Latest(t.Context(), store.LatestQuery{Sensors: []int64{b.id("t2")}, Limit: 1})
+		latest, err := b.store.Latest(t.Context(),
+			store.LatestQuery{Sensors: []int64{b.id("t2")}, Limit: 1})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,8 +20,9 @@ const (
 // errLate means that an attempt has taken all its time.
 var errLate = errors.New("the transaction took too long")
 
-// commit writes jobs, again and again while the database cannot take them: nothing is acknowledged until it has. It gives up only
-// when ctx ends. A batch that is refused, or takes too much, is split; a message that takes too much is left to commitPart.
+// commit writes jobs, again and again while the database cannot take them: nothing is acknowledged
+// until it has. It gives up only when ctx ends. A batch that is refused, or takes too much, is
+// split; a message that takes too much is left to commitPart.
 func (l *lane) commit(ctx context.Context, jobs []*job) {
 	p, backoff := l.pipeline, firstBackoff
 	for attempt := 1; len(jobs) > 0; attempt++ {
@@ -39,7 +40,8 @@ func (l *lane) commit(ctx context.Context, jobs []*job) {
 			l.commit(ctx, slices.DeleteFunc(jobs[n:], l.isQueued))
 			return
 		case invalid && !jobs[0].hopeless:
-			p.log.ErrorContext(ctx, "the database refuses a message that passed every check", "topic", jobs[0].message.Topic, "error", err)
+			p.log.ErrorContext(ctx, "the database refuses a message that passed every check",
+				"topic", jobs[0].message.Topic, "error", err)
 			jobs[0].refuseForDatabase()
 			continue
 		}
@@ -50,13 +52,15 @@ func (l *lane) commit(ctx context.Context, jobs []*job) {
 			return
 		case overload:
 			if jobs[0].overloads++; jobs[0].overloads == maxOverloads {
-				p.log.ErrorContext(ctx, "reading refused, its alarms take too long", "topic", jobs[0].message.Topic, "error", err)
+				p.log.ErrorContext(ctx, "reading refused, its alarms take too long", "topic",
+					jobs[0].message.Topic, "error", err)
 				jobs[0].refusePending(overloaded)
 			}
 			continue
 		}
 		if attempt == 1 || backoff == lastBackoff {
-			p.log.WarnContext(ctx, "readings wait for the database", "messages", len(jobs), "attempt", attempt, "error", err)
+			p.log.WarnContext(ctx, "readings wait for the database", "messages", len(jobs),
+				"attempt", attempt, "error", err)
 		}
 		select {
 		case <-time.After(backoff/2 + rand.N(backoff)):
@@ -78,7 +82,8 @@ func (p *Pipeline) write(ctx context.Context, jobs []*job) error {
 	outcomes, effects, err := p.store.Write(attempt, b.readings, b.also)
 	if err != nil {
 		for _, j := range jobs {
-			j.tried = j.tried || !errors.Is(err, store.ErrInvalid) && !errors.Is(err, store.ErrOverload)
+			j.tried = j.tried || !errors.Is(err, store.ErrInvalid) &&
+				!errors.Is(err, store.ErrOverload)
 		}
 		return late(attempt, err)
 	}
@@ -95,7 +100,8 @@ func (p *Pipeline) write(ctx context.Context, jobs []*job) error {
 		j.advance(effects.Evaluations)
 	}
 	for i, o := range outcomes {
-		if o == store.Stored || again && o == store.Duplicate { // then it is ours, from an attempt before
+		// then it is ours, from an attempt before
+		if o == store.Stored || again && o == store.Duplicate {
 			c.Readings = append(c.Readings, b.readings[i])
 		}
 	}
@@ -124,7 +130,8 @@ func (p *Pipeline) finish(jobs []*job) {
 	}
 }
 
-// drop lets go of jobs that were not committed. Their publishers were told nothing and will send them again.
+// drop lets go of jobs that were not committed. Their publishers were told nothing and will send
+// them again.
 func (p *Pipeline) drop(jobs []*job) {
 	for _, j := range jobs {
 		j.ended = true
@@ -154,7 +161,10 @@ func (p *Pipeline) assemble(ctx context.Context, jobs []*job) (*transaction, err
 		n += len(j.samples)
 	}
 	b := &transaction{
-		jobs: jobs, readings: make([]store.Reading, 0, n), samples: make([]*sample, 0, n), status: map[int64]string{},
+		jobs:           jobs,
+		readings:       make([]store.Reading, 0, n),
+		samples:        make([]*sample, 0, n),
+		status:         map[int64]string{},
 		mostRejections: p.cfg.MaxRejections,
 	}
 	for _, j := range jobs {

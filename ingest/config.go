@@ -1,4 +1,5 @@
-// Package ingest takes readings from an MQTT message to a commit: decode, batch, commit, acknowledge.
+// Package ingest takes readings from an MQTT message to a commit: decode, batch, commit,
+// acknowledge.
 package ingest
 
 import (
@@ -9,16 +10,23 @@ import (
 
 // Config says how readings are gathered into transactions.
 type Config struct {
-	Committers int           `mapstructure:"committers"`  // transactions at a time; a gateway's messages stay in order
-	BatchRows  int           `mapstructure:"batch_rows"`  // readings in a transaction, but for a single message that has more
-	Linger     time.Duration `mapstructure:"linger"`      // how long a transaction waits for more
-	MaxBytes   int64         `mapstructure:"max_bytes"`   // memory for messages not yet committed; then publishers wait
-	MaxPayload int           `mapstructure:"max_payload"` // bytes of a message; a larger one is refused
-	MaxAge     time.Duration `mapstructure:"max_age"`     // older readings are refused
-	MaxAhead   time.Duration `mapstructure:"max_ahead"`   // readings further in the future are refused
+	// transactions at a time; a gateway's messages stay in order
+	Committers int `mapstructure:"committers"`
+	// readings in a transaction, but for a single message that has more
+	BatchRows int           `mapstructure:"batch_rows"`
+	Linger    time.Duration `mapstructure:"linger"` // how long a transaction waits for more
+	// memory for messages not yet committed; then publishers wait
+	MaxBytes int64 `mapstructure:"max_bytes"`
+	// bytes of a message; a larger one is refused
+	MaxPayload int           `mapstructure:"max_payload"`
+	MaxAge     time.Duration `mapstructure:"max_age"` // older readings are refused
+	// readings further in the future are refused
+	MaxAhead time.Duration `mapstructure:"max_ahead"`
 
-	MaxRejections      int           `mapstructure:"max_rejections_per_gateway"` // kept of what was refused, the newest
-	RejectionRetention time.Duration `mapstructure:"rejection_retention"`        // for how long they are kept
+	// kept of what was refused, the newest
+	MaxRejections int `mapstructure:"max_rejections_per_gateway"`
+	// for how long they are kept
+	RejectionRetention time.Duration `mapstructure:"rejection_retention"`
 }
 
 // DefaultConfig is right for one instance on a small machine.
@@ -51,7 +59,8 @@ func (c Config) Validate() error {
 		fault("OEI_INGEST_LINGER: %v is out of range; use 0s to 1s", c.Linger)
 	}
 	if c.MaxPayload < 1<<10 || c.MaxPayload > 16<<20 {
-		fault("OEI_INGEST_MAX_PAYLOAD: %d is out of range; use 1024 to 16777216 bytes", c.MaxPayload)
+		fault("OEI_INGEST_MAX_PAYLOAD: %d is out of range; use 1024 to 16777216 bytes",
+			c.MaxPayload)
 	}
 	if least := 4 * cost(c.MaxPayload, maxSamples); c.MaxBytes < least {
 		fault("OEI_INGEST_MAX_BYTES: %d holds too little; use at least %d, four of the largest messages", c.MaxBytes, least)
@@ -63,10 +72,12 @@ func (c Config) Validate() error {
 		fault("OEI_INGEST_MAX_AHEAD: %v is out of range; use 0s to 24h", c.MaxAhead)
 	}
 	if c.MaxRejections < 1 || c.MaxRejections > 1_000_000 {
-		fault("OEI_INGEST_MAX_REJECTIONS_PER_GATEWAY: %d is out of range; use 1 to 1000000", c.MaxRejections)
+		fault("OEI_INGEST_MAX_REJECTIONS_PER_GATEWAY: %d is out of range; use 1 to 1000000",
+			c.MaxRejections)
 	}
 	if c.RejectionRetention < time.Hour {
-		fault("OEI_INGEST_REJECTION_RETENTION: %v is too short; use 1h or more", c.RejectionRetention)
+		fault("OEI_INGEST_REJECTION_RETENTION: %v is too short; use 1h or more",
+			c.RejectionRetention)
 	}
 	return errors.Join(errs...)
 }

@@ -34,7 +34,8 @@ const (
 	badSensor       = "invalid_sensor"
 	futureTimestamp = "future_timestamp"
 	tooOld          = "too_old"
-	expired         = "expired"          // its message expiry interval was over before it could be stored
+	// its message expiry interval was over before it could be stored
+	expired         = "expired"
 	conflict        = "conflict"         // another value is stored for this instant
 	databaseRefused = "database_refused" // the database will not have it, whatever is tried
 	alarmOverload   = "alarm_overload"   // the alarms of its sensor take too many evaluations
@@ -46,13 +47,15 @@ const (
 	RefusedQoS      = "unsupported_qos"
 )
 
-// maxSamples is how many samples a message may have. A sample takes more memory than the two bytes that it may have in a payload.
+// maxSamples is how many samples a message may have. A sample takes more memory than the two bytes
+// that it may have in a payload.
 const maxSamples = 10_000
 
 var errTooMany = fmt.Errorf("it has more than %d samples", maxSamples)
 
-// decodeSamples reads one sample or an array of them. An error means that the whole payload is refused: it is not JSON as
-// RFC 8259 has it, names a member twice or in the wrong case, or goes on behind its end.
+// decodeSamples reads one sample or an array of them. An error means that the whole payload is
+// refused: it is not JSON as RFC 8259 has it, names a member twice or in the wrong case, or goes on
+// behind its end.
 func decodeSamples(payload []byte, t Topic) ([]sample, error) {
 	d := decoder(payload)
 	defer decoders.Put(d)
@@ -147,7 +150,8 @@ func decodeSample(d *jsontext.Decoder, payload []byte, t Topic) (sample, error) 
 	return s, nil
 }
 
-// members calls each for the name of every member, which has to read the value, and returns the object's bytes.
+// members calls each for the name of every member, which has to read the value, and returns the
+// object's bytes.
 func members(d *jsontext.Decoder, payload []byte, each func(name string) error) ([]byte, error) {
 	if tok, err := d.ReadToken(); err != nil {
 		return nil, err
@@ -168,8 +172,8 @@ func members(d *jsontext.Decoder, payload []byte, each func(name string) error) 
 	return payload[start:d.InputOffset()], err
 }
 
-// unknownMember skips a member that has no meaning here. One that looks like a known one under another name is an error: skipping
-// a time would store the sample at another one.
+// unknownMember skips a member that has no meaning here. One that looks like a known one under
+// another name is an error: skipping a time would store the sample at another one.
 func unknownMember(d *jsontext.Decoder, name string, known ...string) error {
 	for _, k := range known {
 		if strings.EqualFold(name, k) {
@@ -217,7 +221,8 @@ func (s *sample) decodeTimestamp(d *jsontext.Decoder) error {
 	return nil
 }
 
-// parseTime reads RFC 3339 or whole milliseconds since 1970 and cuts it to microseconds. Null stands for none.
+// parseTime reads RFC 3339 or whole milliseconds since 1970 and cuts it to microseconds. Null
+// stands for none.
 func parseTime(kind jsontext.Kind, text string) (time.Time, error) {
 	switch kind {
 	case 'n':
@@ -271,7 +276,8 @@ func (s *sample) decodeSensor(d *jsontext.Decoder) error {
 	if err != nil {
 		return err
 	}
-	if kind == '0' && strings.Trim(text, "0123456789") != "" { // an id or a key of digits, spelled in another way
+	// an id or a key of digits, spelled in another way
+	if kind == '0' && strings.Trim(text, "0123456789") != "" {
 		id, err := readingjson.Whole(text)
 		if err == nil && id >= 0 {
 			text = strconv.FormatInt(id, 10)

@@ -20,7 +20,9 @@ var update = flag.Bool("update", false, "write testdata/decode/*.want")
 var received = time.Date(2026, 1, 2, 3, 4, 6, 0, time.UTC)
 
 // topics are what the names of the golden cases begin with.
-var topics = map[string]string{"single": "sensors/g1/t1/data", "gateway": "gateways/g1/data", "status": "gateways/g1/status"}
+var topics = map[string]string{
+	"single": "sensors/g1/t1/data", "gateway": "gateways/g1/data", "status": "gateways/g1/status",
+}
 
 // decoded is a message as it is understood, one line for each sample.
 func decoded(topic string, payload []byte) string {
@@ -85,17 +87,26 @@ func TestDecode(t *testing.T) {
 }
 
 func TestDecodeBySize(t *testing.T) {
-	samples := func(n int) []byte { return []byte("[" + strings.Repeat(`{"value":1},`, n-1) + `{"value":1}]`) }
+	samples := func(n int) []byte {
+		return []byte("[" + strings.Repeat(`{"value":1},`, n-1) +
+			`{"value":1}]`)
+	}
 	tests := map[string]struct {
 		payload []byte
 		reason  string
 		samples int
 	}{
-		"as many samples as may be":               {samples(maxSamples), "", maxSamples},
-		"one sample more":                         {samples(maxSamples + 1), tooLarge, 0},
-		"a payload as large as may be":            {[]byte(`{"value":1}` + strings.Repeat(" ", DefaultConfig().MaxPayload-11)), "", 1},
-		"a byte more":                             {[]byte(`{"value":1}` + strings.Repeat(" ", DefaultConfig().MaxPayload-10)), tooLarge, 0},
-		"the most samples that bytes could carry": {[]byte("[0" + strings.Repeat(",0", DefaultConfig().MaxPayload/2-2) + "]"), tooLarge, 0},
+		"as many samples as may be": {samples(maxSamples), "", maxSamples},
+		"one sample more":           {samples(maxSamples + 1), tooLarge, 0},
+		"a payload as large as may be": {
+			[]byte(`{"value":1}` + strings.Repeat(" ", DefaultConfig().MaxPayload-11)), "", 1,
+		},
+		"a byte more": {
+			[]byte(`{"value":1}` + strings.Repeat(" ", DefaultConfig().MaxPayload-10)), tooLarge, 0,
+		},
+		"the most samples that bytes could carry": {
+			[]byte("[0" + strings.Repeat(",0", DefaultConfig().MaxPayload/2-2) + "]"), tooLarge, 0,
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -103,7 +114,8 @@ func TestDecodeBySize(t *testing.T) {
 			if j.reason != tt.reason || len(j.samples) != tt.samples {
 				t.Errorf("got %q, %d samples", j.reason, len(j.samples))
 			}
-			if j.size > DefaultConfig().MaxBytes/4 || len(j.message.Payload) > DefaultConfig().MaxPayload {
+			if j.size > DefaultConfig().MaxBytes/4 ||
+				len(j.message.Payload) > DefaultConfig().MaxPayload {
 				t.Errorf("it takes %d bytes", j.size)
 			}
 		})
@@ -112,14 +124,17 @@ func TestDecodeBySize(t *testing.T) {
 
 func TestTopic(t *testing.T) {
 	tests := map[string]Topic{
-		"sensors/g1/t1/data":                             {SensorData, "g1", "t1"},
-		"sensors/1/2/data":                               {SensorData, "1", "2"},
-		"sensors/G_1.a-b/T.1/data":                       {SensorData, "G_1.a-b", "T.1"},
-		"sensors/00:1b:44:11:3a:b7/356938035643809/data": {SensorData, "00:1b:44:11:3a:b7", "356938035643809"},
-		"gateways/g1/data":                               {GatewayData, "g1", ""},
-		"gateways/g1/status":                             {StatusReport, "g1", ""},
-		"gateways/" + strings.Repeat("x", 64) + "/data":  {GatewayData, strings.Repeat("x", 64), ""},
-		"gateways/" + strings.Repeat("x", 65) + "/data":  {},
+		"sensors/g1/t1/data":       {SensorData, "g1", "t1"},
+		"sensors/1/2/data":         {SensorData, "1", "2"},
+		"sensors/G_1.a-b/T.1/data": {SensorData, "G_1.a-b", "T.1"},
+		"sensors/00:1b:44:11:3a:b7/356938035643809/data": {
+			SensorData, "00:1b:44:11:3a:b7", "356938035643809",
+		},
+		"gateways/g1/data":   {GatewayData, "g1", ""},
+		"gateways/g1/status": {StatusReport, "g1", ""},
+		"gateways/" + strings.Repeat("x", 64) +
+			"/data": {GatewayData, strings.Repeat("x", 64), ""},
+		"gateways/" + strings.Repeat("x", 65) + "/data": {},
 		"":                          {},
 		"/":                         {},
 		"sensors":                   {},
@@ -152,7 +167,10 @@ func TestTopic(t *testing.T) {
 }
 
 func FuzzTopic(f *testing.F) {
-	for _, name := range []string{"sensors/g1/t1/data", "gateways/g1/data", "gateways/g1/status", "gateways/+/data", "", "///", "sensors/g1/t1/data/x"} {
+	for _, name := range []string{
+		"sensors/g1/t1/data", "gateways/g1/data", "gateways/g1/status", "gateways/+/data", "",
+		"///", "sensors/g1/t1/data/x",
+	} {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
@@ -167,7 +185,8 @@ func FuzzTopic(f *testing.F) {
 			if topic != (Topic{}) {
 				t.Errorf("%q: got %+v", name, topic)
 			}
-		case back[topic.Kind] != name || !validKey(topic.Gateway) || topic.Kind == SensorData && !validKey(topic.Sensor):
+		case back[topic.Kind] != name || !validKey(topic.Gateway) || topic.Kind == SensorData &&
+			!validKey(topic.Sensor):
 			t.Errorf("%q: got %+v", name, topic)
 		}
 	})
@@ -202,7 +221,8 @@ func FuzzDecode(f *testing.F) {
 		}
 		if j.reason != "" {
 			if j.samples != nil || j.status != nil || len(j.detail) > 4*detailRunes {
-				t.Fatalf("refused, and yet %d samples, status %v, detail %q", len(j.samples), j.status, j.detail)
+				t.Fatalf("refused, and yet %d samples, status %v, detail %q", len(j.samples),
+					j.status, j.detail)
 			}
 			return
 		}
@@ -218,15 +238,18 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// checkSample checks that a sample that was taken means what its own bytes say, and that it says the same when it is sent again.
+// checkSample checks that a sample that was taken means what its own bytes say, and that it says
+// the same when it is sent again.
 func checkSample(t *testing.T, s *sample, topic string) {
 	if s.fault != nil {
 		return
 	}
-	if math.IsInf(s.value, 0) || math.IsNaN(s.value) && s.quality != store.Bad || s.quality < store.Good || s.quality > store.Bad {
+	if math.IsInf(s.value, 0) || math.IsNaN(s.value) && s.quality != store.Bad ||
+		s.quality < store.Good || s.quality > store.Bad {
 		t.Fatalf("taken: %v %v", s.value, s.quality)
 	}
-	if !validKey(s.sensor) || s.timestamp.Nanosecond()%1000 != 0 || s.timestamp.Location() != time.UTC {
+	if !validKey(s.sensor) || s.timestamp.Nanosecond()%1000 != 0 ||
+		s.timestamp.Location() != time.UTC {
 		t.Fatalf("taken: sensor %q at %v", s.sensor, s.timestamp)
 	}
 	var raw struct {
@@ -257,7 +280,8 @@ func checkSample(t *testing.T, s *sample, topic string) {
 		t.Fatalf("%s: refused: %s", payload, b.detail)
 	}
 	g := b.samples[0]
-	if g.fault != nil || g.sensor != s.sensor || g.value != s.value && !math.IsNaN(s.value) || g.quality != s.quality ||
+	if g.fault != nil || g.sensor != s.sensor || g.value != s.value && !math.IsNaN(s.value) ||
+		g.quality != s.quality ||
 		g.statusCode != s.statusCode || !g.timestamp.Equal(s.timestamp) {
 		t.Fatalf("%s: got %+v, want %+v", payload, g, *s)
 	}

@@ -8,10 +8,12 @@ import (
 	"time"
 )
 
-// gathered is a connection that reads ahead and gathers small writes. paho reads a packet in three steps and writes every
-// acknowledgement by itself; without this each of them would be a system call.
+// gathered is a connection that reads ahead and gathers small writes. paho reads a packet in three
+// steps and writes every acknowledgement by itself; without this each of them would be a system
+// call.
 //
-// Locking it keeps the parts of a packet together, as paho does with a connection that is a sync.Locker.
+// Locking it keeps the parts of a packet together, as paho does with a connection that is a
+// sync.Locker.
 type gathered struct {
 	net.Conn
 	sync.Mutex
@@ -35,7 +37,12 @@ const (
 )
 
 func gather(conn net.Conn) net.Conn {
-	g := &gathered{Conn: conn, in: bufio.NewReaderSize(conn, 64<<10), wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	g := &gathered{
+		Conn:  conn,
+		in:    bufio.NewReaderSize(conn, 64<<10),
+		wake:  make(chan struct{}, 1),
+		ended: make(chan struct{}),
+	}
 	g.flushed.Go(func() {
 		for {
 			select {

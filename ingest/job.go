@@ -26,7 +26,8 @@ const (
 	codePayloadInvalid = 0x99
 )
 
-// engineeringUnitsExceeded is OPC UA's UncertainEngineeringUnitsExceeded: a value outside its sensor's measuring range.
+// engineeringUnitsExceeded is OPC UA's UncertainEngineeringUnitsExceeded: a value outside its
+// sensor's measuring range.
 const engineeringUnitsExceeded = 0x40940000
 
 // keptBytes is how much of a payload over the size is kept for the record.
@@ -40,24 +41,27 @@ type job struct {
 	size    int64        // of what it keeps in memory
 	samples []sample     // empty for a status and for a payload that is refused as a whole
 	gateway *store.Point // of a status, once looked up; nil: it is unknown
-	from    *store.Point // who published it, looked up when the samples do not say so; nil: it is not registered
-	status  *status
-	reason  string // not empty: the whole payload is refused
-	detail  string
+	// who published it, looked up when the samples do not say so; nil: it is not registered
+	from   *store.Point
+	status *status
+	reason string // not empty: the whole payload is refused
+	detail string
 
-	sequence  uint64          // its publisher: messages of one are committed in order
-	caller    context.Context // of a bulk write, which is of no use any more when it has ended; nil: it always is
-	parts     *parts          // nil: it is committed in one transaction
-	overloads int             // how often its only pending sample took too long
-	tried     bool            // an attempt that failed may have been committed
-	hopeless  bool            // the database would not have it, and that is being recorded
-	ended     bool            // it is committed or dropped
+	sequence uint64 // its publisher: messages of one are committed in order
+	// of a bulk write, which is of no use any more when it has ended; nil: it always is
+	caller    context.Context
+	parts     *parts // nil: it is committed in one transaction
+	overloads int    // how often its only pending sample took too long
+	tried     bool   // an attempt that failed may have been committed
+	hopeless  bool   // the database would not have it, and that is being recorded
+	ended     bool   // it is committed or dropped
 }
 
 // isAbandoned reports whether the caller of a bulk write has given up.
 func (j *job) isAbandoned() bool { return j.caller != nil && j.caller.Err() != nil }
 
-// cost estimates the memory that a payload of so many bytes and samples takes until it is committed.
+// cost estimates the memory that a payload of so many bytes and samples takes until it is
+// committed.
 func cost(bytes, samples int) int64 { return 512 + int64(bytes) + 250*int64(samples) }
 
 // newJob decodes m.
@@ -106,17 +110,20 @@ func isJSON(contentType string) bool {
 	}
 	kind, params, err := mime.ParseMediaType(contentType)
 	charset, given := params["charset"]
-	return err == nil && kind == "application/json" && (!given || strings.EqualFold(charset, "utf-8"))
+	return err == nil && kind == "application/json" &&
+		(!given || strings.EqualFold(charset, "utf-8"))
 }
 
-// expire refuses a message that was only of use until now. Whoever calls it has not tried to store it yet.
+// expire refuses a message that was only of use until now. Whoever calls it has not tried to store
+// it yet.
 func (j *job) expire(now time.Time) {
 	if e := j.message.Expiry; e > 0 && now.Sub(j.message.Received) >= e && j.reason == "" {
 		j.refuse(expired, "it was to be used within %v, and could not be stored by then", e)
 	}
 }
 
-// detailRunes is how much is said of why a payload is refused: an error of the parser may quote what is in it.
+// detailRunes is how much is said of why a payload is refused: an error of the parser may quote
+// what is in it.
 const detailRunes = 300
 
 // refuse refuses the whole of it.
@@ -128,7 +135,8 @@ func (j *job) refuse(reason, format string, args ...any) {
 	j.samples, j.status = nil, nil
 }
 
-// settleStatus refuses a status of another gateway than the publisher's, of none, and one whose timestamp is none.
+// settleStatus refuses a status of another gateway than the publisher's, of none, and one whose
+// timestamp is none.
 func (j *job) settleStatus(cfg Config) {
 	at := j.status.timestamp
 	switch {
@@ -139,14 +147,16 @@ func (j *job) settleStatus(cfg Config) {
 	case j.foreign(j.gateway):
 		j.refuse(notOwner, "%q published for gateway %q", j.message.Gateway, j.gateway.GatewayKey)
 	case at.IsZero():
-	case readingjson.SecondsHint(at) != "" || j.tellsTime() && at.Before(j.message.Received.Add(-cfg.MaxAge)):
+	case readingjson.SecondsHint(at) != "" || j.tellsTime() &&
+		at.Before(j.message.Received.Add(-cfg.MaxAge)):
 		j.refuse(tooOld, "timestamp %s is more than %s old, which is OEI_INGEST_MAX_AGE%s",
 			rfc3339.Format(at), span(cfg.MaxAge), readingjson.SecondsHint(at))
 	}
 }
 
-// tellsTime reports whether the timestamp of a status is of when it was published. That of a will is of when its publisher connected,
-// and an external broker does not say whether "offline" is a will.
+// tellsTime reports whether the timestamp of a status is of when it was published. That of a will
+// is of when its publisher connected, and an external broker does not say whether "offline" is a
+// will.
 func (j *job) tellsTime() bool {
 	return j.status.state == online && !j.message.Will && !j.message.Retained
 }
@@ -162,8 +172,12 @@ func (j *job) reading(s *sample, cfg Config) (store.Reading, bool) {
 		return store.Reading{}, false
 	}
 	r := store.Reading{
-		SensorID: s.point.SensorID, GatewayID: s.point.GatewayID, SensorType: s.point.Type, Timestamp: s.timestamp, Received: now,
-		Value: s.value, Quality: s.quality, StatusCode: s.statusCode,
+		SensorID:   s.point.SensorID,
+		GatewayID:  s.point.GatewayID,
+		SensorType: s.point.Type,
+		Timestamp:  s.timestamp,
+		Received:   now,
+		Value:      s.value, Quality: s.quality, StatusCode: s.statusCode,
 	}
 	if r.Quality == store.Good && outside(s.point, r.Value) {
 		r.Quality, r.StatusCode = store.Uncertain, engineeringUnitsExceeded
@@ -191,13 +205,15 @@ func (j *job) objection(s *sample, now time.Time, cfg Config) *refusal {
 	case !p.Active:
 		return notInUse
 	case s.timestamp.After(now.Add(cfg.MaxAhead)):
-		return refuse(futureTimestamp, "timestamp %s is %s ahead", rfc3339.Format(s.timestamp), span(s.timestamp.Sub(now)))
+		return refuse(futureTimestamp, "timestamp %s is %s ahead", rfc3339.Format(s.timestamp),
+			span(s.timestamp.Sub(now)))
 	case s.timestamp.Before(now.Add(-cfg.MaxAge)):
 		return refuse(tooOld, "timestamp %s is more than %s old, which is OEI_INGEST_MAX_AGE%s",
 			rfc3339.Format(s.timestamp), span(cfg.MaxAge), readingjson.SecondsHint(s.timestamp))
 	case p.Retention > 0 && s.timestamp.Before(now.Add(-p.Retention)):
-		return refuse(tooOld, "timestamp %s is more than %s old, for which this sensor's readings are kept by its "+
-			"retention_days or by OEI_STORE_RETENTION%s",
+		return refuse(tooOld,
+			"timestamp %s is more than %s old, for which this sensor's readings are kept by its "+
+				"retention_days or by OEI_STORE_RETENTION%s",
 			rfc3339.Format(s.timestamp), span(p.Retention), readingjson.SecondsHint(s.timestamp))
 	}
 	return nil
@@ -216,8 +232,9 @@ func (j *job) foreign(p *store.Point) bool {
 	return j.message.GatewayID != 0 && j.message.GatewayID != p.GatewayID
 }
 
-// sender is the gateway that published this, as a topic may call it: by its id when it was authenticated, since its key may be
-// another gateway's by now; else what the topic says, which may be nothing.
+// sender is the gateway that published this, as a topic may call it: by its id when it was
+// authenticated, since its key may be another gateway's by now; else what the topic says, which may
+// be nothing.
 func (j *job) sender() string {
 	if id := j.message.GatewayID; id != 0 {
 		return strconv.FormatInt(id, 10)
@@ -225,7 +242,8 @@ func (j *job) sender() string {
 	return j.topic.Gateway
 }
 
-// publisher returns the gateway that published s, or the whole of it when s is nil. The id is 0 when it is not registered.
+// publisher returns the gateway that published s, or the whole of it when s is nil. The id is 0
+// when it is not registered.
 func (j *job) publisher(s *sample) (id int64, key string) {
 	p := j.from
 	if s != nil && s.point != nil && !j.foreign(s.point) {
@@ -305,9 +323,11 @@ func (j *job) receipt() Receipt {
 	case len(j.samples) == 1:
 		r.Code, r.Text = reasonCode(first.reason), first.reason+": "+first.detail
 	case r.Refused == len(j.samples):
-		r.Code, r.Text = reasonCode(first.reason), fmt.Sprintf("all %d refused, the first: %s: %s", r.Refused, first.reason, first.detail)
+		r.Code, r.Text = reasonCode(first.reason), fmt.Sprintf("all %d refused, the first: %s: %s",
+			r.Refused, first.reason, first.detail)
 	default:
-		r.Text = fmt.Sprintf("%d of %d refused, the first: %s: %s", r.Refused, len(j.samples), first.reason, first.detail)
+		r.Text = fmt.Sprintf("%d of %d refused, the first: %s: %s", r.Refused, len(j.samples),
+			first.reason, first.detail)
 	}
 	return r
 }

@@ -13,8 +13,9 @@ import (
 type lane struct {
 	pipeline *Pipeline
 	jobs     chan *job
-	queues   []*queue     // of publishers with a message in parts, in turn
-	oldest   atomic.Int64 // receipt of the oldest message that it commits, in Unix ns; 0: it is idle
+	queues   []*queue // of publishers with a message in parts, in turn
+	// receipt of the oldest message that it commits, in Unix ns; 0: it is idle
+	oldest atomic.Int64
 }
 
 // queue holds the messages of a publisher; the first is committed in parts and the others wait for

@@ -59,7 +59,13 @@ func newBenchAt(t testing.TB, cfg ingest.Config, dsn string) *bench {
 
 func newBenchWith(t testing.TB, cfg ingest.Config, dsn string, storeConfig store.Config) *bench {
 	t.Helper()
-	b := &bench{t: t, dsn: dsn, names: map[int64]string{}, gateways: map[string]int64{"g8": 88}, reg: newRegistry()}
+	b := &bench{
+		t:        t,
+		dsn:      dsn,
+		names:    map[int64]string{},
+		gateways: map[string]int64{"g8": 88},
+		reg:      newRegistry(),
+	}
 	var err error
 	if b.db, err = sql.Open("postgres", dsn); err != nil {
 		t.Fatal(err)
@@ -76,13 +82,18 @@ func newBenchWith(t testing.TB, cfg ingest.Config, dsn string, storeConfig store
 	b.sensor(g2, "u1", nil)
 	b.sensor(idle, "i1", nil)
 	b.sensor(g1, "week", func(s *store.Sensor) { s.Retention = ptr(7) })
-	if _, err := b.store.UpdateGateway(t.Context(), idle, 0, store.GatewayChange{IsActive: ptr(false)}); err != nil {
+	if _, err := b.store.UpdateGateway(t.Context(), idle, 0,
+		store.GatewayChange{IsActive: ptr(false)}); err != nil {
 		t.Fatal(err)
 	}
 	notify := func(c ingest.Committed) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		b.committed = append(b.committed, ingest.Committed{Readings: append([]store.Reading(nil), c.Readings...), Presence: c.Presence})
+		b.committed = append(b.committed,
+			ingest.Committed{
+				Readings: append([]store.Reading(nil), c.Readings...),
+				Presence: c.Presence,
+			})
 	}
 	b.Pipeline = ingest.New(cfg, b.store, notify, discard, b.reg)
 	b.start(10 * time.Second)
@@ -110,7 +121,8 @@ func (b *bench) start(grace time.Duration) {
 
 func (b *bench) gateway(key string) int64 {
 	b.t.Helper()
-	g, err := b.store.CreateGateway(b.t.Context(), store.Gateway{Key: key, Name: key, IsActive: true, Metadata: "{}"})
+	g, err := b.store.CreateGateway(b.t.Context(),
+		store.Gateway{Key: key, Name: key, IsActive: true, Metadata: "{}"})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -120,7 +132,14 @@ func (b *bench) gateway(key string) int64 {
 
 func (b *bench) sensor(gateway int64, key string, change func(*store.Sensor)) int64 {
 	b.t.Helper()
-	s := store.Sensor{GatewayID: gateway, Key: key, Name: key, Type: "temperature", IsActive: true, Tags: "{}"}
+	s := store.Sensor{
+		GatewayID: gateway,
+		Key:       key,
+		Name:      key,
+		Type:      "temperature",
+		IsActive:  true,
+		Tags:      "{}",
+	}
 	if change != nil {
 		change(&s)
 	}
@@ -147,7 +166,14 @@ func (b *bench) id(key string) int64 {
 func (b *bench) send(as, topic, payload string, received time.Time) <-chan ingest.Receipt {
 	b.t.Helper()
 	done := make(chan ingest.Receipt, 2)
-	m := ingest.Message{Topic: topic, Payload: []byte(payload), GatewayID: b.gateways[as], Gateway: as, Received: received, Done: func(r ingest.Receipt) { done <- r }}
+	m := ingest.Message{
+		Topic:     topic,
+		Payload:   []byte(payload),
+		GatewayID: b.gateways[as],
+		Gateway:   as,
+		Received:  received,
+		Done:      func(r ingest.Receipt) { done <- r },
+	}
 	if err := b.Submit(b.t.Context(), m); err != nil {
 		b.t.Fatalf("submit: %v", err)
 	}
@@ -175,7 +201,8 @@ func (b *bench) publish(as, topic, payload string) ingest.Receipt {
 // stored is every reading, one a line: sensor, instant, value, quality, status code.
 func (b *bench) stored() string {
 	b.t.Helper()
-	rs, err := b.store.Readings(b.t.Context(), store.ReadingsQuery{Sensors: ids(b.names), Ascending: true, Limit: 1e6})
+	rs, err := b.store.Readings(b.t.Context(),
+		store.ReadingsQuery{Sensors: ids(b.names), Ascending: true, Limit: 1e6})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -187,7 +214,8 @@ func (b *bench) stored() string {
 }
 
 func (b *bench) line(r store.Reading) string {
-	line := fmt.Sprintf("%s %s %v %v", b.names[r.SensorID], r.Timestamp.UTC().Format("2006-01-02T15:04:05.999999"), r.Value, r.Quality)
+	line := fmt.Sprintf("%s %s %v %v", b.names[r.SensorID],
+		r.Timestamp.UTC().Format("2006-01-02T15:04:05.999999"), r.Value, r.Quality)
 	if r.StatusCode != 0 {
 		line += fmt.Sprintf(" %#08x", r.StatusCode)
 	}

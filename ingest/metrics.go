@@ -27,25 +27,34 @@ var allOutcomes = [...]store.Outcome{store.Stored, store.Duplicate, store.Confli
 func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		messages: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "oei_ingest_messages_total", Help: "Messages and bulk writes whose fate is committed, by source.",
+			Name: "oei_ingest_messages_total",
+			Help: "Messages and bulk writes whose fate is committed, by source.",
 		}, []string{"source"}),
 		readings: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "oei_ingest_readings_total", Help: "Readings by outcome: stored, duplicate, conflict or rejected.",
+			Name: "oei_ingest_readings_total",
+			Help: "Readings by outcome: stored, duplicate, conflict or rejected.",
 		}, []string{"outcome"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "oei_ingest_refused_total", Help: "Payloads and samples refused, by reason and gateway: its id, of the first 100, else other; none when it is not registered.",
+			Name: "oei_ingest_refused_total",
+			Help: "Payloads and samples refused, by reason and gateway: its id, of the first 100, else other; none when it is not registered.",
 		}, []string{"reason", "gateway"}),
 		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "oei_ingest_batch_readings", Help: "Readings of one transaction.", Buckets: prometheus.ExponentialBuckets(1, 4, 8),
+			Name:    "oei_ingest_batch_readings",
+			Help:    "Readings of one transaction.",
+			Buckets: prometheus.ExponentialBuckets(1, 4, 8),
 		}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "oei_ingest_commit_seconds", Help: "Duration of one transaction.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15),
+			Name:    "oei_ingest_commit_seconds",
+			Help:    "Duration of one transaction.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15),
 		}),
 		retries: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "oei_ingest_retries_total", Help: "Transactions that failed and were tried again, or in parts.",
+			Name: "oei_ingest_retries_total",
+			Help: "Transactions that failed and were tried again, or in parts.",
 		}),
 		split: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "oei_ingest_split_total", Help: "Messages committed in several transactions, since their alarms take too much for one.",
+			Name: "oei_ingest_split_total",
+			Help: "Messages committed in several transactions, since their alarms take too much for one.",
 		}),
 	}
 	reg.MustRegister(m.messages, m.readings, m.refused, m.batch, m.seconds, m.retries, m.split)
@@ -90,13 +99,15 @@ func (m *metrics) count(jobs []*job) {
 // labelledGateways is how many gateways are counted apart.
 const labelledGateways = 100
 
-// gatewayLabels names gateways in metrics, which anybody may read: by id, never by key, and only the first that come.
+// gatewayLabels names gateways in metrics, which anybody may read: by id, never by key, and only
+// the first that come.
 type gatewayLabels struct {
 	mu     sync.Mutex
 	labels map[int64]string
 }
 
-// of returns the label of the gateway id; 0 is one that is not registered. It is safe for concurrent use.
+// of returns the label of the gateway id; 0 is one that is not registered. It is safe for
+// concurrent use.
 func (g *gatewayLabels) of(id int64) string {
 	if id == 0 {
 		return "none"

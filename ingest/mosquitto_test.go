@@ -53,8 +53,12 @@ func join(t *testing.T, b *mosquitto.Broker, user, id string, will *paho.WillMes
 		}},
 	})
 	if _, err := m.Connect(t.Context(), &paho.Connect{
-		ClientID: id, Username: user, UsernameFlag: true, Password: []byte(user), PasswordFlag: true,
-		CleanStart: true, KeepAlive: 30, WillMessage: will,
+		ClientID:     id,
+		Username:     user,
+		UsernameFlag: true,
+		Password:     []byte(user),
+		PasswordFlag: true,
+		CleanStart:   true, KeepAlive: 30, WillMessage: will,
 	}); err != nil {
 		t.Fatalf("%s: %v", user, err)
 	}
@@ -65,7 +69,8 @@ func join(t *testing.T, b *mosquitto.Broker, user, id string, will *paho.WillMes
 // publish returns the reason code.
 func (m *member) publish(topic, payload string, p *paho.PublishProperties) byte {
 	m.t.Helper()
-	res, err := m.Publish(m.t.Context(), &paho.Publish{QoS: 1, Topic: topic, Payload: []byte(payload), Properties: p})
+	res, err := m.Publish(m.t.Context(),
+		&paho.Publish{QoS: 1, Topic: topic, Payload: []byte(payload), Properties: p})
 	if res == nil {
 		m.t.Fatalf("publish: %v", err)
 	}
@@ -85,7 +90,8 @@ func (m *member) subscribe(filters ...string) {
 
 // TestMosquittoAsDocumented has a source behind a mosquitto that is set up as the README says.
 func TestMosquittoAsDocumented(t *testing.T) {
-	b := mosquitto.StartAs(t, documented(t, "mosquitto.conf"), documented(t, "acl"), "oei-ms", "g1", "g2", "g3")
+	b := mosquitto.StartAs(t, documented(t, "mosquitto.conf"), documented(t, "acl"), "oei-ms", "g1",
+		"g2", "g3")
 	cfg := sourceConfig(b, "any")
 	cfg.Username, cfg.Password, cfg.ShareGroup = "oei-ms", "oei-ms", "oei-ms-9b1d5c7e"
 	messages := make(chan ingest.Message, 10_000)
@@ -109,8 +115,13 @@ func TestMosquittoAsDocumented(t *testing.T) {
 		return strings.Join(lines, ", ")
 	}
 	g1 := join(t, b, "g1", "g1", nil)
-	for i, topic := range []string{t1, "gateways/g1/data", "gateways/g1/status", "gateways/g1/receipts/x", "gateways/g1/commands/x", "x"} {
-		forger := join(t, b, "g2", "g1", nil) // whose client id is not the one that ends g1's connection; mosquitto 2.0.11 hangs up after a refusal
+	for i, topic := range []string{
+		t1, "gateways/g1/data", "gateways/g1/status", "gateways/g1/receipts/x",
+		"gateways/g1/commands/x", "x",
+	} {
+		// whose client id is not the one that ends g1's connection; mosquitto 2.0.11 hangs up after
+		// a refusal
+		forger := join(t, b, "g2", "g1", nil)
 		if code := forger.publish(topic, "forged", nil); code != 0x87 {
 			t.Errorf("g2 published to %s: got %#02x, want 0x87", topic, code)
 		}
@@ -125,7 +136,8 @@ func TestMosquittoAsDocumented(t *testing.T) {
 	}
 
 	for _, topic := range []string{"gateways/g1/status", "gateways/g3/status"} {
-		g3 := join(t, b, "g3", "g3", &paho.WillMessage{Topic: topic, Payload: []byte("gone"), QoS: 1})
+		g3 := join(t, b, "g3", "g3",
+			&paho.WillMessage{Topic: topic, Payload: []byte("gone"), QoS: 1})
 		_ = g3.conn.Close()
 	}
 	if line := got(1); line != "gateways/g3/status gone" {
@@ -136,12 +148,20 @@ func TestMosquittoAsDocumented(t *testing.T) {
 	g2.subscribe("#", "sensors/#", "gateways/g1/#", "$share/oei-ms/sensors/+/+/data")
 	const n = 20
 	for i := range n {
-		g1.publish(t1, fmt.Sprint(i), &paho.PublishProperties{ResponseTopic: "gateways/g1/receipts/r", CorrelationData: []byte("c")})
+		g1.publish(t1, fmt.Sprint(i),
+			&paho.PublishProperties{
+				ResponseTopic:   "gateways/g1/receipts/r",
+				CorrelationData: []byte("c"),
+			})
 	}
 	if lines := got(n); strings.Count(lines, t1) != n {
 		t.Errorf("with a thief: got %s", lines)
 	}
-	g2.publish("sensors/g2/u1/data", "1", &paho.PublishProperties{ResponseTopic: "gateways/g2/receipts/r", CorrelationData: []byte("c")})
+	g2.publish("sensors/g2/u1/data", "1",
+		&paho.PublishProperties{
+			ResponseTopic:   "gateways/g2/receipts/r",
+			CorrelationData: []byte("c"),
+		})
 	select {
 	case line := <-g2.got:
 		if !strings.HasPrefix(line, "gateways/g2/receipts/r {") {

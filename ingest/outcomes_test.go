@@ -32,26 +32,44 @@ func TestOutcomes(t *testing.T) {
 		refused string
 	}{
 		"a reading is stored": {
-			[]step{{"g1", t1, `{"value":21.5,"timestamp":"2026-03-04T03:04:05.678Z","quality":"good"}`, 0, "1 0 0", ""}},
+			[]step{
+				{
+					"g1", t1,
+					`{"value":21.5,"timestamp":"2026-03-04T03:04:05.678Z","quality":"good"}`, 0,
+					"1 0 0", "",
+				},
+			},
 			"t1 2026-03-04T03:04:05.678 21.5 good", "",
 		},
 		"without a timestamp the time of receipt counts": {
-			[]step{{"g1", t1, `{"value":21.5}`, 0, "1 0 0", ""}}, "t1 2026-03-04T12:00:00 21.5 good", "",
+			[]step{{"g1", t1, `{"value":21.5}`, 0, "1 0 0", ""}},
+			"t1 2026-03-04T12:00:00 21.5 good", "",
 		},
 		"gateway and sensor may be named by id": {
 			[]step{
 				{"g1", "sensors/1/1/data", `{"value":1,` + at3 + `}`, 0, "1 0 0", ""},
-				{"g1", "gateways/1/data", `[{"sensor":2,"value":2,` + at3 + `},{"sensor":"t1","value":1,` + at3 + `}]`, 0, "1 1 0", ""},
+				{
+					"g1", "gateways/1/data",
+					`[{"sensor":2,"value":2,` + at3 + `},{"sensor":"t1","value":1,` + at3 + `}]`, 0,
+					"1 1 0", "",
+				},
 			}, "t1 2026-03-04T03:00:00 1 good\nt2 2026-03-04T03:00:00 2 good", "",
 		},
 		"an external broker vouches for the gateway": {
-			[]step{{"", t1, `{"value":1,` + at3 + `}`, 0, "1 0 0", ""}}, "t1 2026-03-04T03:00:00 1 good", "",
+			[]step{{"", t1, `{"value":1,` + at3 + `}`, 0, "1 0 0", ""}},
+			"t1 2026-03-04T03:00:00 1 good", "",
 		},
 		"the same sensor, instant and value is a duplicate": {
 			[]step{
 				{"g1", t1, `{"value":1,` + at3 + `}`, 0, "1 0 0", ""},
-				{"g1", t1, `{"value":1.0,"timestamp":"2026-03-04T04:00:00.000+01:00"}`, 0, "0 1 0", ""},
-				{"g1", gateway, `[{"sensor":"t1","value":1,"timestamp":1772593200000}]`, 0, "0 1 0", ""},
+				{
+					"g1", t1, `{"value":1.0,"timestamp":"2026-03-04T04:00:00.000+01:00"}`, 0,
+					"0 1 0", "",
+				},
+				{
+					"g1", gateway, `[{"sensor":"t1","value":1,"timestamp":1772593200000}]`, 0,
+					"0 1 0", "",
+				},
 			}, "t1 2026-03-04T03:00:00 1 good", "",
 		},
 		"the same sensor and instant with another value is a conflict": {
@@ -64,26 +82,50 @@ func TestOutcomes(t *testing.T) {
 		"finer than a microsecond is cut before keying": {
 			[]step{
 				{"g1", t1, `{"value":1,"timestamp":"2026-03-04T03:00:00.1234561Z"}`, 0, "1 0 0", ""},
-				{"g1", t1, `{"value":1,"timestamp":"2026-03-04T03:00:00.123456999Z"}`, 0, "0 1 0", ""},
+				{
+					"g1", t1, `{"value":1,"timestamp":"2026-03-04T03:00:00.123456999Z"}`, 0,
+					"0 1 0", "",
+				},
 			}, "t1 2026-03-04T03:00:00.123456 1 good", "",
 		},
 		"a late one is stored": {
-			[]step{{"g1", t1, `{"value":1,"timestamp":"2017-01-01T00:00:00Z"}`, 0, "1 0 0", ""}}, "t1 2017-01-01T00:00:00 1 good", "",
+			[]step{{"g1", t1, `{"value":1,"timestamp":"2017-01-01T00:00:00Z"}`, 0, "1 0 0", ""}},
+			"t1 2017-01-01T00:00:00 1 good", "",
 		},
 		"one older than what is kept is refused": {
-			[]step{{"g1", t1, `{"value":1,"timestamp":0}`, 0x83, "0 0 1", "too_old: timestamp 1970-01-01T00:00:00.000000Z is more than 3650 days old, which is OEI_INGEST_MAX_AGE"}}, "", "g1 sensors/g1/t1/data too_old 1",
+			[]step{
+				{
+					"g1", t1, `{"value":1,"timestamp":0}`, 0x83, "0 0 1",
+					"too_old: timestamp 1970-01-01T00:00:00.000000Z is more than 3650 days old, which is OEI_INGEST_MAX_AGE",
+				},
+			}, "", "g1 sensors/g1/t1/data too_old 1",
 		},
 		"one older than its sensor keeps is refused": {
 			[]step{
-				{"g1", "sensors/g1/week/data", `{"value":1,"timestamp":"2026-02-25T11:59:59.999999Z"}`, 0x83, "0 0 1", "too_old: timestamp 2026-02-25T11:59:59.999999Z is more than 7 days old, for which this sensor's readings are kept by its retention_days"},
-				{"g1", gateway, `[{"sensor":"week","value":1,"timestamp":"2026-02-25T12:00:00Z"},{"sensor":"t2","value":1,"timestamp":"2026-02-25T11:59:59Z"}]`, 0, "2 0 0", ""},
+				{
+					"g1", "sensors/g1/week/data",
+					`{"value":1,"timestamp":"2026-02-25T11:59:59.999999Z"}`, 0x83, "0 0 1",
+					"too_old: timestamp 2026-02-25T11:59:59.999999Z is more than 7 days old, for which this sensor's readings are kept by its retention_days",
+				},
+				{
+					"g1", gateway,
+					`[{"sensor":"week","value":1,"timestamp":"2026-02-25T12:00:00Z"},{"sensor":"t2","value":1,"timestamp":"2026-02-25T11:59:59Z"}]`,
+					0, "2 0 0", "",
+				},
 			}, "t2 2026-02-25T11:59:59 1 good\nweek 2026-02-25T12:00:00 1 good", "g1 sensors/g1/week/data too_old 1",
 		},
 		"five minutes ahead are stored, more is refused": {
 			[]step{
 				{"g1", t1, `{"value":1,"timestamp":"2026-03-04T12:05:00Z"}`, 0, "1 0 0", ""},
-				{"g1", t1, `{"value":1,"timestamp":"2026-03-04T12:05:00.000001Z"}`, 0x83, "0 0 1", "future_timestamp: timestamp 2026-03-04T12:05:00.000001Z is 5m0s ahead"},
-				{"g1", t1, `{"value":1,"timestamp":"9999-12-31T23:59:59Z"}`, 0x83, "0 0 1", "future_timestamp"},
+				{
+					"g1", t1, `{"value":1,"timestamp":"2026-03-04T12:05:00.000001Z"}`, 0x83,
+					"0 0 1",
+					"future_timestamp: timestamp 2026-03-04T12:05:00.000001Z is 5m0s ahead",
+				},
+				{
+					"g1", t1, `{"value":1,"timestamp":"9999-12-31T23:59:59Z"}`, 0x83, "0 0 1",
+					"future_timestamp",
+				},
 			}, "t1 2026-03-04T12:05:00 1 good", "g1 sensors/g1/t1/data future_timestamp 1\ng1 sensors/g1/t1/data future_timestamp 1",
 		},
 		"null and NaN are no value of bad quality": {
@@ -100,32 +142,72 @@ func TestOutcomes(t *testing.T) {
 			}, "", "g1 sensors/g1/t1/data invalid_value 1\ng1 sensors/g1/t1/data invalid_value 1\ng1 sensors/g1/t1/data malformed 1",
 		},
 		"bad and uncertain quality are stored": {
-			[]step{{"g1", gateway, `[{"sensor":"t1","value":1e6,"quality":"bad",` + at3 + `},{"sensor":"t2","value":1,"quality":"uncertain",` + at3 + `}]`, 0, "2 0 0", ""}},
+			[]step{
+				{
+					"g1", gateway,
+					`[{"sensor":"t1","value":1e6,"quality":"bad",` + at3 +
+						`},{"sensor":"t2","value":1,"quality":"uncertain",` + at3 + `}]`,
+					0, "2 0 0", "",
+				},
+			},
 			"t1 2026-03-04T03:00:00 1e+06 bad\nt2 2026-03-04T03:00:00 1 uncertain", "",
 		},
 		"a status code is kept": {
-			[]step{{"g1", t1, `{"value":1,"status_code":2158166016,` + at3 + `}`, 0, "1 0 0", ""}}, "t1 2026-03-04T03:00:00 1 bad 0x80a30000", "",
+			[]step{{"g1", t1, `{"value":1,"status_code":2158166016,` + at3 + `}`, 0, "1 0 0", ""}},
+			"t1 2026-03-04T03:00:00 1 bad 0x80a30000", "",
 		},
 		"outside the measuring range good becomes uncertain": {
-			[]step{{"g1", t1, `[{"value":100,"timestamp":1772593200001},{"value":100.1,"timestamp":1772593200002},{"value":-0.1,"timestamp":1772593200003},{"value":101,"quality":"bad","timestamp":1772593200004}]`, 0, "4 0 0", ""}},
+			[]step{
+				{
+					"g1", t1,
+					`[{"value":100,"timestamp":1772593200001},{"value":100.1,"timestamp":1772593200002},{"value":-0.1,"timestamp":1772593200003},{"value":101,"quality":"bad","timestamp":1772593200004}]`,
+					0, "4 0 0", "",
+				},
+			},
 			"t1 2026-03-04T03:00:00.001 100 good\nt1 2026-03-04T03:00:00.002 100.1 uncertain 0x40940000\nt1 2026-03-04T03:00:00.003 -0.1 uncertain 0x40940000\nt1 2026-03-04T03:00:00.004 101 bad", "",
 		},
 		"an unknown sensor is refused and not made": {
-			[]step{{"g1", "sensors/g1/new/data", `{"value":1}`, 0x83, "0 0 1", `unknown_sensor: gateway "g1" has no sensor "new"`}}, "", "g1 sensors/g1/new/data unknown_sensor 1",
+			[]step{
+				{
+					"g1", "sensors/g1/new/data", `{"value":1}`, 0x83, "0 0 1",
+					`unknown_sensor: gateway "g1" has no sensor "new"`,
+				},
+			}, "", "g1 sensors/g1/new/data unknown_sensor 1",
 		},
 		"an unknown gateway is refused": {
 			[]step{
-				{"", "sensors/g9/t1/data", `{"value":1}`, 0x87, "0 0 1", `unknown_gateway: there is no gateway "g9"`},
-				{"", "gateways/g9/status", `{"status":"online"}`, 0x87, "0 0 1", `unknown_gateway: there is no gateway "g9"`},
+				{
+					"", "sensors/g9/t1/data", `{"value":1}`, 0x87, "0 0 1",
+					`unknown_gateway: there is no gateway "g9"`,
+				},
+				{
+					"", "gateways/g9/status", `{"status":"online"}`, 0x87, "0 0 1",
+					`unknown_gateway: there is no gateway "g9"`,
+				},
 			}, "", "g9 sensors/g9/t1/data unknown_gateway 1\ng9 gateways/g9/status unknown_gateway 1",
 		},
 		"another gateway's topic or sensor is refused": {
 			[]step{
-				{"g2", t1, `{"value":1}`, 0x87, "0 0 1", `not_owner: "g2" published for gateway "g1"`},
-				{"g2", "gateways/1/data", `[{"sensor":"t1","value":1}]`, 0x87, "0 0 1", `not_owner: "g2" published for gateway "g1"`},
-				{"g2", "gateways/g1/status", `{"status":"offline"}`, 0x87, "0 0 1", `not_owner: "g2" published for gateway "g1"`},
-				{"g1", "sensors/g1/4/data", `{"value":1}`, 0x87, "0 0 1", "not_owner: sensor 4 is another gateway's"},
-				{"g1", gateway, `[{"sensor":4,"value":1},{"sensor":"t2","value":1,` + at3 + `}]`, 0, "1 0 1", "1 of 2 refused, the first: not_owner"},
+				{
+					"g2", t1, `{"value":1}`, 0x87, "0 0 1",
+					`not_owner: "g2" published for gateway "g1"`,
+				},
+				{
+					"g2", "gateways/1/data", `[{"sensor":"t1","value":1}]`, 0x87, "0 0 1",
+					`not_owner: "g2" published for gateway "g1"`,
+				},
+				{
+					"g2", "gateways/g1/status", `{"status":"offline"}`, 0x87, "0 0 1",
+					`not_owner: "g2" published for gateway "g1"`,
+				},
+				{
+					"g1", "sensors/g1/4/data", `{"value":1}`, 0x87, "0 0 1",
+					"not_owner: sensor 4 is another gateway's",
+				},
+				{
+					"g1", gateway, `[{"sensor":4,"value":1},{"sensor":"t2","value":1,` + at3 + `}]`,
+					0, "1 0 1", "1 of 2 refused, the first: not_owner",
+				},
 			},
 			"t2 2026-03-04T03:00:00 1 good",
 			"g2 sensors/g1/t1/data not_owner 1\ng2 gateways/1/data not_owner 1\ng2 gateways/g1/status not_owner 1\ng1 sensors/g1/4/data not_owner 1\ng1 gateways/g1/data not_owner 1",
@@ -142,39 +224,74 @@ func TestOutcomes(t *testing.T) {
 				{"g1", t1, `{"value":1,"value":2}`, 0x99, "0 0 1", "malformed"},
 				{"g1", t1, `{"Value":1}`, 0x99, "0 0 1", "malformed"},
 				{"g1", t1, "{\"value\":1}\x00", 0x99, "0 0 1", "malformed"},
-				{"g1", t1, "[{\"value\":1},{\"value\":2,\"x\":\"\xff\"}]", 0x99, "0 0 1", "malformed"},
+				{
+					"g1", t1, "[{\"value\":1},{\"value\":2,\"x\":\"\xff\"}]", 0x99, "0 0 1",
+					"malformed",
+				},
 				{"g1", t1, ``, 0x99, "0 0 1", "malformed: it is empty"},
-				{"g1", gateway, `[{"sensor":"t1","value":1},{"sensor":"t1","value":1}`, 0x99, "0 0 1", "malformed"},
+				{
+					"g1", gateway, `[{"sensor":"t1","value":1},{"sensor":"t1","value":1}`, 0x99,
+					"0 0 1", "malformed",
+				},
 				{"g1", "gateways/g1/status", `{"status":"gone"}`, 0x99, "0 0 1", "malformed"},
-			}, "", strings.Repeat("g1 sensors/g1/t1/data malformed 1\n", 6) + "g1 gateways/g1/data malformed 1\ng1 gateways/g1/status malformed 1",
+			}, "", strings.Repeat("g1 sensors/g1/t1/data malformed 1\n",
+				6) + "g1 gateways/g1/data malformed 1\ng1 gateways/g1/status malformed 1",
 		},
 		"one over the size is refused": {
-			[]step{{"g1", t1, `{"value":1}` + strings.Repeat(" ", 1<<20), 0x99, "0 0 1", "too_large: it has 1048587 bytes"}}, "", "g1 sensors/g1/t1/data too_large 1",
+			[]step{
+				{
+					"g1", t1, `{"value":1}` + strings.Repeat(" ", 1<<20), 0x99, "0 0 1",
+					"too_large: it has 1048587 bytes",
+				},
+			}, "", "g1 sensors/g1/t1/data too_large 1",
 		},
 		"a topic that is none of ours is refused": {
 			[]step{
 				{"g1", "plant/line/4", `{"value":1}`, 0x83, "0 0 1", "unknown_topic"},
 				{"g1", "$SYS/broker", `{"value":1}`, 0x83, "0 0 1", "unknown_topic"},
 				{"", "a\x00b\xff", `{"value":1}`, 0x83, "0 0 1", "unknown_topic"},
-				{"g1", strings.Repeat("x/\u00e4/", 15000), `{"value":1}`, 0x83, "0 0 1", "unknown_topic"},
+				{
+					"g1", strings.Repeat("x/\u00e4/", 15000), `{"value":1}`, 0x83, "0 0 1",
+					"unknown_topic",
+				},
 			}, "", "g1 plant/line/4 unknown_topic 1\ng1 $SYS/broker unknown_topic 1\n a\ufffdb\ufffd unknown_topic 1\ng1 " + strings.Repeat("x/\u00e4/", 102) + "x/ unknown_topic 1",
 		},
 		"one bad sample is refused alone": {
-			[]step{{"g1", gateway, `[{"sensor":"t1","value":1,` + at3 + `},{"sensor":"t1","value":"x"},{"sensor":"a\u0000b","value":1},{"sensor":"nope","value":1},{"value":1},7,{"sensor":"t2","value":2,` + at3 + `}]`, 0, "2 0 5", "5 of 7 refused, the first: invalid_value"}},
+			[]step{
+				{
+					"g1", gateway,
+					`[{"sensor":"t1","value":1,` + at3 +
+						`},{"sensor":"t1","value":"x"},{"sensor":"a\u0000b","value":1},{"sensor":"nope","value":1},{"value":1},7,{"sensor":"t2","value":2,` + at3 + `}]`,
+					0, "2 0 5", "5 of 7 refused, the first: invalid_value",
+				},
+			},
 			"t1 2026-03-04T03:00:00 1 good\nt2 2026-03-04T03:00:00 2 good",
 			"g1 gateways/g1/data invalid_sensor 1\ng1 gateways/g1/data invalid_sensor 1\ng1 gateways/g1/data invalid_value 1\ng1 gateways/g1/data invalid_value 1\ng1 gateways/g1/data unknown_sensor 1",
 		},
 		"all samples bad is a refusal": {
-			[]step{{"g1", gateway, `[{"sensor":"x","value":1},{"sensor":"y","value":1}]`, 0x83, "0 0 2", "all 2 refused, the first: unknown_sensor"}},
+			[]step{
+				{
+					"g1", gateway, `[{"sensor":"x","value":1},{"sensor":"y","value":1}]`, 0x83,
+					"0 0 2", "all 2 refused, the first: unknown_sensor",
+				},
+			},
 			"", "g1 gateways/g1/data unknown_sensor 1\ng1 gateways/g1/data unknown_sensor 1",
 		},
 		"repeats inside an array": {
-			[]step{{"g1", t1, `[{"value":1,` + at3 + `},{"value":1,` + at3 + `},{"value":2,` + at3 + `}]`, 0, "1 1 1", "1 of 3 refused, the first: conflict"}},
+			[]step{
+				{
+					"g1", t1,
+					`[{"value":1,` + at3 + `},{"value":1,` + at3 + `},{"value":2,` + at3 + `}]`, 0,
+					"1 1 1", "1 of 3 refused, the first: conflict",
+				},
+			},
 			"t1 2026-03-04T03:00:00 1 good", "g1 sensors/g1/t1/data conflict 1",
 		},
 		"the same refusal again is counted": {
 			[]step{
-				{"g1", t1, `nonsense`, 0x99, "0 0 1", "malformed"}, {"g1", t1, `nonsense`, 0x99, "0 0 1", "malformed"}, {"g1", t1, `nonsense`, 0x99, "0 0 1", "malformed"},
+				{"g1", t1, `nonsense`, 0x99, "0 0 1", "malformed"},
+				{"g1", t1, `nonsense`, 0x99, "0 0 1", "malformed"},
+				{"g1", t1, `nonsense`, 0x99, "0 0 1", "malformed"},
 			}, "", "g1 sensors/g1/t1/data malformed 3",
 		},
 	}
@@ -183,9 +300,12 @@ func TestOutcomes(t *testing.T) {
 			b := newBench(t, ingest.DefaultConfig())
 			for _, s := range tt.steps {
 				r := b.publish(s.as, s.topic, s.payload)
-				if counts := fmt.Sprint(r.Accepted, r.Duplicates, r.Refused); r.Code != s.code || counts != s.counts ||
-					!strings.Contains(r.Text, s.says) || (s.says == "") != (r.Text == "") || len(r.Text) > 2000 {
-					t.Errorf("%.80s %.80s: got %#02x, %s, %q; want %#02x, %s, %q", s.topic, s.payload, r.Code, counts, r.Text, s.code, s.counts, s.says)
+				if counts := fmt.Sprint(r.Accepted, r.Duplicates, r.Refused); r.Code != s.code ||
+					counts != s.counts ||
+					!strings.Contains(r.Text, s.says) || (s.says == "") != (r.Text == "") ||
+					len(r.Text) > 2000 {
+					t.Errorf("%.80s %.80s: got %#02x, %s, %q; want %#02x, %s, %q", s.topic,
+						s.payload, r.Code, counts, r.Text, s.code, s.counts, s.says)
 				}
 			}
 			if got := b.stored(); got != tt.stored {
@@ -238,7 +358,14 @@ func TestWrite(t *testing.T) {
 		want string
 	}{
 		{"nothing", nil, ""},
-		{"readings of several gateways", []store.Reading{{SensorID: one, Timestamp: at, Value: 1}, {SensorID: other, Timestamp: at, Value: 2}}, "stored, stored"},
+		{
+			"readings of several gateways",
+			[]store.Reading{
+				{SensorID: one, Timestamp: at, Value: 1},
+				{SensorID: other, Timestamp: at, Value: 2},
+			},
+			"stored, stored",
+		},
 		{"each its own outcome, in order", []store.Reading{
 			{SensorID: one, Timestamp: at, Value: 1},
 			{SensorID: one, Timestamp: at, Value: 2},
@@ -251,7 +378,13 @@ func TestWrite(t *testing.T) {
 			{SensorID: two, Timestamp: at.Add(1), Value: inf},
 			{SensorID: 1 << 40, Value: 1},
 			{SensorID: two, Timestamp: at.Add(999 * time.Nanosecond), Value: 3},
-			{SensorID: two, Timestamp: at.Add(time.Minute), Value: 3, Quality: store.Good, StatusCode: 0x80000000},
+			{
+				SensorID:   two,
+				Timestamp:  at.Add(time.Minute),
+				Value:      3,
+				Quality:    store.Good,
+				StatusCode: 0x80000000,
+			},
 		}, "duplicate, conflict conflict, rejected unknown_sensor, rejected inactive, stored, rejected future_timestamp, rejected too_old, duplicate, rejected invalid_value, rejected unknown_sensor, duplicate, rejected invalid_quality"},
 		{"no time is now", []store.Reading{{SensorID: two, Value: 9}}, "stored"},
 	}
@@ -261,7 +394,8 @@ func TestWrite(t *testing.T) {
 		}
 	}
 	latest, err := b.store.Latest(t.Context(), store.LatestQuery{Sensors: []int64{two}, Limit: 1})
-	if err != nil || len(latest) != 1 || latest[0].Value != 9 || latest[0].Timestamp.Before(now.Add(-time.Second)) {
+	if err != nil || len(latest) != 1 || latest[0].Value != 9 ||
+		latest[0].Timestamp.Before(now.Add(-time.Second)) {
 		t.Errorf("latest: got %v, %v", latest, err)
 	}
 	if got := b.refused(); got != "" {
@@ -277,7 +411,8 @@ func TestNobodyPublishesForTheServer(t *testing.T) {
 	if _, err := b.store.Conditions(t.Context(), 0); err != nil { // makes its gateway
 		t.Fatal(err)
 	}
-	id, err := b.store.AddSystemSensor(t.Context(), store.Sensor{Key: "disk-free", Name: "Disk", Type: "ratio"}, nil, noon)
+	id, err := b.store.AddSystemSensor(t.Context(),
+		store.Sensor{Key: "disk-free", Name: "Disk", Type: "ratio"}, nil, noon)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,7 +448,8 @@ func TestLagIsTheAgeOfTheOldestMessageThatIsNotStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := b.send("g1", t1, `{"value":1}`, noon)
-	until(t, "it waits", func() bool { return b.Lag(noon) == 0 && b.Lag(noon.Add(time.Minute)) == time.Minute })
+	until(t, "it waits",
+		func() bool { return b.Lag(noon) == 0 && b.Lag(noon.Add(time.Minute)) == time.Minute })
 	second := b.send("g1", t1, `{"value":2}`, noon.Add(30*time.Second))
 	if lag := b.Lag(noon.Add(time.Minute)); lag != time.Minute {
 		t.Errorf("with another behind it: got %v, want 1m", lag)

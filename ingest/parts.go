@@ -20,7 +20,8 @@ var (
 	overloaded = refuse(alarmOverload,
 		"the alarms of its sensor cannot be evaluated in time: delete some of them")
 	overMessage = refuse(alarmOverload,
-		"a message may take %d alarm evaluations: send fewer readings in one, or delete alarms", maxEvaluations)
+		"a message may take %d alarm evaluations: send fewer readings in one, or delete alarms",
+		maxEvaluations)
 )
 
 // parts are the transactions that commit a message whose alarms take too much for one: its samples

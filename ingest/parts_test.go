@@ -129,7 +129,8 @@ func TestSensorWithManyAlarms_ThatChangeWithEveryReading(t *testing.T) {
 	if b.metric(split) != 1 {
 		t.Error("the message was committed in one transaction")
 	}
-	until(t, "ingest is well again", func() bool { _, err := b.Check(t.Context()); return err == nil })
+	until(t, "ingest is well again",
+		func() bool { _, err := b.Check(t.Context()); return err == nil })
 }
 
 func TestMessage_TakesABoundedNumberOfEvaluations(t *testing.T) {

@@ -22,25 +22,28 @@ var ErrStopped = errors.New("ingest has stopped")
 type Message struct {
 	Topic   string
 	Payload []byte // not changed by anybody from here on
-	// GatewayID is the authenticated publisher, and Gateway its key when it logged in, which may be another gateway's by now.
-	// They are 0 and "" when an external broker vouches for the message.
+	// GatewayID is the authenticated publisher, and Gateway its key when it logged in, which may be
+	// another gateway's by now. They are 0 and "" when an external broker vouches for the message.
 	GatewayID int64
 	Gateway   string
 	Link      Link
 	Received  time.Time
-	// Done is called once, after the COMMIT that stored or recorded all of the message. It must not block. A message whose fate
-	// is not known, such as one that was on its way when the pipeline stopped, is never done: it was not acknowledged.
+	// Done is called once, after the COMMIT that stored or recorded all of the message. It must not
+	// block. A message whose fate is not known, such as one that was on its way when the pipeline
+	// stopped, is never done: it was not acknowledged.
 	Done     func(Receipt)
 	Itemized bool // Done wants to know which samples were refused
 
-	Expiry      time.Duration // after Received, if its turn has not come by then, it is refused; 0: it keeps
-	ContentType string        // as MQTT v5 has it; "": JSON
-	Text        bool          // its payload format indicator says that it is UTF-8
+	// after Received, if its turn has not come by then, it is refused; 0: it keeps
+	Expiry      time.Duration
+	ContentType string // as MQTT v5 has it; "": JSON
+	Text        bool   // its payload format indicator says that it is UTF-8
 
 	Will     bool // written when its publisher connected, published when that was gone
 	Retained bool // kept by an external broker since an unknown time
 
-	Refused string // not empty: the broker does not take it for this reason, and it is only to be recorded
+	// not empty: the broker does not take it for this reason, and it is only to be recorded
+	Refused string
 	Detail  string // of Refused
 }
 
@@ -77,8 +80,11 @@ type Pipeline struct {
 	ended   chan struct{} // closed when nothing more is committed
 }
 
-// New makes a pipeline that works while Run does. notify is told of every commit; it must not block.
-func New(cfg Config, s *store.Store, notify func(Committed), log *slog.Logger, reg prometheus.Registerer) *Pipeline {
+// New makes a pipeline that works while Run does. notify is told of every commit; it must not
+// block.
+func New(
+	cfg Config, s *store.Store, notify func(Committed), log *slog.Logger, reg prometheus.Registerer,
+) *Pipeline {
 	p := &Pipeline{
 		cfg:     cfg,
 		store:   s,
@@ -99,7 +105,8 @@ func New(cfg Config, s *store.Store, notify func(Committed), log *slog.Logger, r
 	return p
 }
 
-// Run commits until ctx ends. What has been submitted by then is committed first, for at most grace.
+// Run commits until ctx ends. What has been submitted by then is committed first, for at most
+// grace.
 func (p *Pipeline) Run(ctx context.Context, grace time.Duration) error {
 	defer close(p.ended)
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -118,7 +125,8 @@ func (p *Pipeline) Run(ctx context.Context, grace time.Duration) error {
 	return g.Wait()
 }
 
-// Lag is how long the oldest message that is taken in and not committed has waited at now; 0 when there is none.
+// Lag is how long the oldest message that is taken in and not committed has waited at now; 0 when
+// there is none.
 func (p *Pipeline) Lag(now time.Time) time.Duration {
 	var lag time.Duration
 	for _, l := range p.lanes {
@@ -147,15 +155,16 @@ func (p *Pipeline) isStopped() bool {
 	}
 }
 
-// Submit takes m in and returns; m.Done tells the rest. It waits while there is too much to commit, and so slows the publisher
-// down. An error means that m was not taken.
+// Submit takes m in and returns; m.Done tells the rest. It waits while there is too much to commit,
+// and so slows the publisher down. An error means that m was not taken.
 func (p *Pipeline) Submit(ctx context.Context, m Message) error {
 	j := newJob(m, p.cfg)
 	return p.enqueue(ctx, j, maphash.String(p.seed, cmp.Or(m.Gateway, j.topic.Gateway)))
 }
 
-// Write stores readings that came by HTTP, and returns one result for each, in order, after the commit. Their sensors may be of
-// any gateways; a zero Timestamp means now. An error means that it is not known whether they were stored.
+// Write stores readings that came by HTTP, and returns one result for each, in order, after the
+// commit. Their sensors may be of any gateways; a zero Timestamp means now. An error means that it
+// is not known whether they were stored.
 func (p *Pipeline) Write(ctx context.Context, rs []store.Reading) ([]store.Result, error) {
 	if len(rs) == 0 {
 		return []store.Result{}, nil

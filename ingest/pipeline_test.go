@@ -41,19 +41,21 @@ func TestDoneFollowsTheCommit(t *testing.T) {
 	defer release()
 	var visible atomic.Int32
 	done := make(chan struct{})
-	err := b.Submit(t.Context(), ingest.Message{Topic: "sensors/g1/t2/data", Payload: []byte(sample(1)), Gateway: "g1", Received: noon, Done: func(ingest.Receipt) {
-		var n int32
-		if err := b.db.QueryRow(`SELECT count(*) FROM sensor_data`).Scan(&n); err != nil {
-			t.Error(err)
-		}
-		visible.Store(n)
-		close(done)
-	}})
+	err := b.Submit(t.Context(),
+		ingest.Message{Topic: "sensors/g1/t2/data", Payload: []byte(sample(1)), Gateway: "g1", Received: noon, Done: func(ingest.Receipt) {
+			var n int32
+			if err := b.db.QueryRow(`SELECT count(*) FROM sensor_data`).Scan(&n); err != nil {
+				t.Error(err)
+			}
+			visible.Store(n)
+			close(done)
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	until(t, "the transaction waits for its lock", func() bool {
-		return scan[int](t, b.db, `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'oei-ms ingest' AND wait_event_type = 'Lock'`) > 0
+		return scan[int](t, b.db,
+			`SELECT count(*) FROM pg_stat_activity WHERE application_name = 'oei-ms ingest' AND wait_event_type = 'Lock'`) > 0
 	})
 	select {
 	case <-done:
@@ -76,7 +78,9 @@ func TestDoneIsInOrderForEachGateway(t *testing.T) {
 	done := map[string][]int{}
 	var all sync.WaitGroup
 	all.Add(2 * each)
-	for gateway, topic := range map[string]string{"g1": "sensors/g1/t2/data", "g2": "sensors/g2/u1/data"} {
+	for gateway, topic := range map[string]string{
+		"g1": "sensors/g1/t2/data", "g2": "sensors/g2/u1/data",
+	} {
 		go func() {
 			for n := range each {
 				payload := sample(n)
@@ -110,10 +114,17 @@ func TestSubmitWaitsWhenFull(t *testing.T) {
 	release := b.hold()
 	defer release()
 	var done atomic.Int32
-	submit := func(n int, patience time.Duration) error { // as an external broker does, which vouches for all gateways
+	// as an external broker does, which vouches for all gateways
+	submit := func(n int, patience time.Duration) error {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		return b.Submit(ctx, ingest.Message{Topic: "sensors/g1/t2/data", Payload: []byte(sample(n)), Received: noon, Done: func(ingest.Receipt) { done.Add(1) }})
+		return b.Submit(ctx,
+			ingest.Message{
+				Topic:    "sensors/g1/t2/data",
+				Payload:  []byte(sample(n)),
+				Received: noon,
+				Done:     func(ingest.Receipt) { done.Add(1) },
+			})
 	}
 	taken := 0
 	for submit(taken, 300*time.Millisecond) == nil {
@@ -153,7 +164,12 @@ func TestSubmit_APublisherLeavesRoomForOthers(t *testing.T) {
 	submit := func(gateway, sensor string, n int, patience time.Duration) error {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		m := ingest.Message{Topic: "sensors/" + gateway + "/" + sensor + "/data", Payload: []byte(sample(n)), Gateway: gateway, Received: noon}
+		m := ingest.Message{
+			Topic:    "sensors/" + gateway + "/" + sensor + "/data",
+			Payload:  []byte(sample(n)),
+			Gateway:  gateway,
+			Received: noon,
+		}
 		m.Done = func(ingest.Receipt) { done.Add(1) }
 		return b.Submit(ctx, m)
 	}
@@ -182,7 +198,8 @@ type ledger struct {
 	sent  int
 }
 
-// flow publishes readings 0, 1, 2, … of a sensor until stop is called, and returns what was sent and acknowledged.
+// flow publishes readings 0, 1, 2, … of a sensor until stop is called, and returns what was sent
+// and acknowledged.
 func (b *bench) flow(gateway, sensor string) (l *ledger, stop func()) {
 	l = &ledger{acked: map[int]ingest.Receipt{}}
 	ctx, cancel := context.WithCancel(b.t.Context())
@@ -190,7 +207,12 @@ func (b *bench) flow(gateway, sensor string) (l *ledger, stop func()) {
 	go func() {
 		defer close(ended)
 		for n := 0; ctx.Err() == nil; n++ {
-			m := ingest.Message{Topic: "sensors/" + gateway + "/" + sensor + "/data", Payload: []byte(sample(n)), Gateway: gateway, Received: noon}
+			m := ingest.Message{
+				Topic:    "sensors/" + gateway + "/" + sensor + "/data",
+				Payload:  []byte(sample(n)),
+				Gateway:  gateway,
+				Received: noon,
+			}
 			m.Done = func(r ingest.Receipt) {
 				l.mu.Lock()
 				defer l.mu.Unlock()
@@ -222,8 +244,10 @@ func (l *ledger) count() (sent, acked int) {
 // settle waits until everything sent is acknowledged, and compares the ledger with what is stored.
 func (b *bench) settle(l *ledger, sensor string) {
 	b.t.Helper()
-	until(b.t, "everything sent is acknowledged", func() bool { sent, acked := l.count(); return sent == acked })
-	rs, err := b.store.Readings(b.t.Context(), store.ReadingsQuery{Sensors: []int64{b.id(sensor)}, Ascending: true, Limit: 1e7})
+	until(b.t, "everything sent is acknowledged",
+		func() bool { sent, acked := l.count(); return sent == acked })
+	rs, err := b.store.Readings(b.t.Context(),
+		store.ReadingsQuery{Sensors: []int64{b.id(sensor)}, Ascending: true, Limit: 1e7})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -252,7 +276,8 @@ func TestConnectionsAreCut(t *testing.T) {
 	cut := 0
 	for cut < 30 {
 		time.Sleep(time.Duration(rnd.IntN(20)) * time.Millisecond)
-		cut += scan[int](t, b.db, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'oei-ms ingest' AND datname = current_database()`)
+		cut += scan[int](t, b.db,
+			`SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'oei-ms ingest' AND datname = current_database()`)
 	}
 	stopOne()
 	stopTwo()
@@ -318,7 +343,8 @@ func TestDatabaseGoesAway(t *testing.T) {
 		}
 		tt.mend()
 		sent, _ := l.count()
-		until(t, tt.name+": it flows again", func() bool { later, _ := l.count(); return later > sent+100 })
+		until(t, tt.name+": it flows again",
+			func() bool { later, _ := l.count(); return later > sent+100 })
 		stop()
 		b.settle(l, sensors[i])
 	}
@@ -349,11 +375,18 @@ func TestStop(t *testing.T) {
 			t.Errorf("stored %d", n)
 		}
 		for range 100 {
-			err := b.Submit(t.Context(), ingest.Message{Topic: "sensors/g1/t2/data", Payload: []byte(sample(1)), Done: func(ingest.Receipt) { t.Error("done after the stop") }})
+			err := b.Submit(t.Context(),
+				ingest.Message{
+					Topic:   "sensors/g1/t2/data",
+					Payload: []byte(sample(1)),
+					Done:    func(ingest.Receipt) { t.Error("done after the stop") },
+				})
 			if !errors.Is(err, ingest.ErrStopped) {
 				t.Fatalf("submit: got %v", err)
 			}
-			if _, err := b.Write(t.Context(), []store.Reading{{SensorID: 1, Value: 1}}); !errors.Is(err, store.ErrUnavailable) {
+			if _, err := b.Write(t.Context(), []store.Reading{{SensorID: 1, Value: 1}}); !errors.Is(
+				err, store.ErrUnavailable,
+			) {
 				t.Fatalf("write: got %v", err)
 			}
 		}
@@ -367,7 +400,12 @@ func TestStop(t *testing.T) {
 		server.Stop()
 		var done atomic.Int32
 		for n := range 100 {
-			m := ingest.Message{Topic: "sensors/g1/t2/data", Payload: []byte(sample(n)), Gateway: "g1", Done: func(ingest.Receipt) { done.Add(1) }}
+			m := ingest.Message{
+				Topic:   "sensors/g1/t2/data",
+				Payload: []byte(sample(n)),
+				Gateway: "g1",
+				Done:    func(ingest.Receipt) { done.Add(1) },
+			}
 			if err := p.Submit(t.Context(), m); err != nil {
 				t.Fatal(err)
 			}
@@ -384,7 +422,8 @@ func TestStop(t *testing.T) {
 func newBenchPipeline(t *testing.T, b *bench) *bench {
 	t.Helper()
 	p := &bench{t: t, dsn: b.dsn, db: b.db, store: b.store, names: b.names}
-	p.Pipeline = ingest.New(ingest.DefaultConfig(), b.store, func(ingest.Committed) {}, discard, newRegistry())
+	p.Pipeline = ingest.New(ingest.DefaultConfig(), b.store, func(ingest.Committed) {}, discard,
+		newRegistry())
 	p.start(200 * time.Millisecond)
 	return p
 }
@@ -396,18 +435,23 @@ func TestWriteOfACallerThatGoesAway(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		_, err := b.Write(ctx, []store.Reading{{SensorID: b.id("t2"), Timestamp: time.Now().UTC().Truncate(time.Second), Value: 1}})
+		_, err := b.Write(ctx,
+			[]store.Reading{
+				{SensorID: b.id("t2"), Timestamp: time.Now().UTC().Truncate(time.Second), Value: 1},
+			})
 		ended <- err
 	}()
 	until(t, "the write waits", func() bool {
-		return scan[int](t, b.db, `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'oei-ms ingest' AND wait_event_type = 'Lock'`) > 0
+		return scan[int](t, b.db,
+			`SELECT count(*) FROM pg_stat_activity WHERE application_name = 'oei-ms ingest' AND wait_event_type = 'Lock'`) > 0
 	})
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) || !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
 	release()
-	until(t, "what was taken is stored all the same", func() bool { return scan[int](t, b.db, `SELECT count(*) FROM sensor_data`) == 1 })
+	until(t, "what was taken is stored all the same",
+		func() bool { return scan[int](t, b.db, `SELECT count(*) FROM sensor_data`) == 1 })
 	if _, err := b.Write(ctx, []store.Reading{{SensorID: b.id("t2"), Value: 1}}); err == nil {
 		t.Error("a caller that is gone was answered")
 	}
@@ -416,7 +460,8 @@ func TestWriteOfACallerThatGoesAway(t *testing.T) {
 func TestPresence(t *testing.T) {
 	b := newBench(t, ingest.DefaultConfig())
 	is := func(gateway string) string {
-		return scan[string](t, b.db, `SELECT format('%s %s %s', status, to_char(last_seen_at, 'HH24:MI:SS'), clock_skew_ms) FROM gateways WHERE key = $1`, gateway)
+		return scan[string](t, b.db,
+			`SELECT format('%s %s %s', status, to_char(last_seen_at, 'HH24:MI:SS'), clock_skew_ms) FROM gateways WHERE key = $1`, gateway)
 	}
 	at := func(s int) time.Time { return noon.Add(time.Duration(s) * time.Second) }
 	steps := []struct {
@@ -424,15 +469,39 @@ func TestPresence(t *testing.T) {
 		second                   int
 		want                     string // of g1
 	}{
-		{"a reading means that it is there", "g1", "sensors/g1/t2/data", sample(1), 1, "online 12:00:01 "},
-		{"it says that it goes", "g1", "gateways/g1/status", `{"status":"offline"}`, 2, "offline 12:00:02 "},
-		{"a refused sample of its own sensor says that it is there", "g1", "sensors/g1/t2/data", `{"value":"x"}`, 3, "online 12:00:03 "},
-		{"it says how late it is", "g1", "gateways/1/status", `{"status":"online","timestamp":"2026-03-04T11:59:58.5Z"}`, 4, "online 12:00:04 -5500"},
-		{"somebody else says that it is gone", "g2", "gateways/g1/status", `{"status":"offline"}`, 5, "online 12:00:04 -5500"},
-		{"somebody else publishes for it", "g2", "sensors/g1/t2/data", sample(2), 6, "online 12:00:04 -5500"},
-		{"nonsense says nothing", "g1", "gateways/g1/status", `{"status":"dead"}`, 7, "online 12:00:04 -5500"},
+		{
+			"a reading means that it is there", "g1", "sensors/g1/t2/data", sample(1), 1,
+			"online 12:00:01 ",
+		},
+		{
+			"it says that it goes", "g1", "gateways/g1/status", `{"status":"offline"}`, 2,
+			"offline 12:00:02 ",
+		},
+		{
+			"a refused sample of its own sensor says that it is there", "g1", "sensors/g1/t2/data",
+			`{"value":"x"}`, 3, "online 12:00:03 ",
+		},
+		{
+			"it says how late it is", "g1", "gateways/1/status",
+			`{"status":"online","timestamp":"2026-03-04T11:59:58.5Z"}`, 4, "online 12:00:04 -5500",
+		},
+		{
+			"somebody else says that it is gone", "g2", "gateways/g1/status",
+			`{"status":"offline"}`, 5, "online 12:00:04 -5500",
+		},
+		{
+			"somebody else publishes for it", "g2", "sensors/g1/t2/data", sample(2), 6,
+			"online 12:00:04 -5500",
+		},
+		{
+			"nonsense says nothing", "g1", "gateways/g1/status", `{"status":"dead"}`, 7,
+			"online 12:00:04 -5500",
+		},
 		{"it goes", "g1", "gateways/g1/status", `{"status":"offline"}`, 8, "offline 12:00:08 -5500"},
-		{"and comes", "g1", "gateways/g1/data", `[{"sensor":"t2","value":1}]`, 9, "online 12:00:09 -5500"},
+		{
+			"and comes", "g1", "gateways/g1/data", `[{"sensor":"t2","value":1}]`, 9,
+			"online 12:00:09 -5500",
+		},
 	}
 	for _, s := range steps {
 		b.wait(b.send(s.as, s.topic, s.payload, at(s.second)))
@@ -470,7 +539,10 @@ func TestStatusesInOneTransaction(t *testing.T) {
 	defer release()
 	b.send("g1", "sensors/g1/t2/data", sample(0), noon) // occupies the lane
 	var last <-chan ingest.Receipt
-	for _, payload := range []string{`{"status":"online"}`, `{"status":"offline"}`, `{"status":"online"}`, `{"status":"offline"}`} {
+	for _, payload := range []string{
+		`{"status":"online"}`, `{"status":"offline"}`, `{"status":"online"}`,
+		`{"status":"offline"}`,
+	} {
 		last = b.send("g1", "gateways/g1/status", payload, noon)
 	}
 	release()
@@ -484,13 +556,15 @@ func TestCatalogIsUpToDate(t *testing.T) {
 	b := newBench(t, ingest.DefaultConfig())
 	publish := func(gateway, sensor string) string {
 		t.Helper()
-		r := b.publish(gateway, "sensors/"+gateway+"/"+sensor+"/data", fmt.Sprintf(`{"value":1,"timestamp":%d}`, noon.UnixMilli()-rand.Int64N(1e9)))
+		r := b.publish(gateway, "sensors/"+gateway+"/"+sensor+"/data",
+			fmt.Sprintf(`{"value":1,"timestamp":%d}`, noon.UnixMilli()-rand.Int64N(1e9)))
 		reason, _, _ := strings.Cut(r.Text, ":")
 		return reason
 	}
 	becomes := func(gateway, sensor, want string) {
 		t.Helper()
-		until(t, gateway+"/"+sensor+" becomes "+want, func() bool { return publish(gateway, sensor) == want })
+		until(t, gateway+"/"+sensor+" becomes "+want,
+			func() bool { return publish(gateway, sensor) == want })
 	}
 	if got := publish("g1", "fresh"); got != "unknown_sensor" {
 		t.Errorf("got %q", got)
@@ -524,11 +598,13 @@ func TestCatalogIsUpToDate(t *testing.T) {
 		t.Fatal(err)
 	}
 	becomes("g1", "renamed", "unknown_sensor")
-	if _, err := b.store.UpdateGateway(t.Context(), id, 0, store.GatewayChange{IsActive: ptr(false)}); err != nil {
+	if _, err := b.store.UpdateGateway(t.Context(), id, 0,
+		store.GatewayChange{IsActive: ptr(false)}); err != nil {
 		t.Fatal(err)
 	}
 	becomes("new", "s", "inactive")
-	if _, err := b.store.UpdateGateway(t.Context(), id, 0, store.GatewayChange{IsActive: ptr(true), Key: ptr("newer")}); err != nil {
+	if _, err := b.store.UpdateGateway(t.Context(), id, 0,
+		store.GatewayChange{IsActive: ptr(true), Key: ptr("newer")}); err != nil {
 		t.Fatal(err)
 	}
 	becomes("new", "s", "unknown_gateway")
@@ -541,8 +617,10 @@ func TestCatalogIsUpToDate(t *testing.T) {
 		n := 0
 		quality := func() string {
 			n++
-			b.publish("g1", t1, fmt.Sprintf(`{"value":50,"timestamp":%d}`, noon.UnixMilli()+int64(n)))
-			return scan[string](t, b.db, `SELECT quality::text FROM sensor_data WHERE sensor_id = $1 ORDER BY timestamp DESC LIMIT 1`, b.id("t1"))
+			b.publish("g1", t1,
+				fmt.Sprintf(`{"value":50,"timestamp":%d}`, noon.UnixMilli()+int64(n)))
+			return scan[string](t, b.db,
+				`SELECT quality::text FROM sensor_data WHERE sensor_id = $1 ORDER BY timestamp DESC LIMIT 1`, b.id("t1"))
 		}
 		if got := quality(); got != "0" {
 			t.Errorf("got %s", got)
@@ -552,14 +630,16 @@ func TestCatalogIsUpToDate(t *testing.T) {
 		}
 		until(t, "50 is outside", func() bool { return quality() == "1" })
 	})
-	t.Run("a gateway that takes another's id as its key is the one that is meant", func(t *testing.T) {
-		if got := b.publish("g2", "sensors/2/u1/data", sample(1)); got.Accepted != 1 {
-			t.Errorf("got %+v", got)
-		}
-		two := b.gateway("2")
-		b.sensor(two, "w", nil)
-		until(t, "the key counts", func() bool { return b.publish("2", "sensors/2/w/data", `{"value":1}`).Code == 0 })
-	})
+	t.Run("a gateway that takes another's id as its key is the one that is meant",
+		func(t *testing.T) {
+			if got := b.publish("g2", "sensors/2/u1/data", sample(1)); got.Accepted != 1 {
+				t.Errorf("got %+v", got)
+			}
+			two := b.gateway("2")
+			b.sensor(two, "w", nil)
+			until(t, "the key counts",
+				func() bool { return b.publish("2", "sensors/2/w/data", `{"value":1}`).Code == 0 })
+		})
 }
 
 // TestRefusedByTheDatabase has the database refuse what passed every check.
@@ -579,7 +659,9 @@ func TestRefusedByTheDatabase(t *testing.T) {
 	b.wait(first)
 	for n, done := range receipts {
 		r := b.wait(done)
-		if want := 0; n == 13 && (r.Code != 0x83 || !strings.HasPrefix(r.Text, "database_refused")) || n != 13 && r.Refused != want {
+		if want := 0; n == 13 &&
+			(r.Code != 0x83 || !strings.HasPrefix(r.Text, "database_refused")) || n != 13 &&
+			r.Refused != want {
 			t.Errorf("%d: got %+v", n, r)
 		}
 	}
@@ -589,8 +671,10 @@ func TestRefusedByTheDatabase(t *testing.T) {
 	if got := b.refused(); got != "g1 sensors/g1/t2/data database_refused 1" {
 		t.Errorf("refused: got %s", got)
 	}
-	results, err := b.Write(t.Context(), []store.Reading{{SensorID: b.id("t2"), Value: 13}, {SensorID: b.id("t1"), Value: 1}})
-	if err != nil || len(results) != 2 || results[0].Outcome != store.Rejected || results[1].Outcome != store.Rejected {
+	results, err := b.Write(t.Context(),
+		[]store.Reading{{SensorID: b.id("t2"), Value: 13}, {SensorID: b.id("t1"), Value: 1}})
+	if err != nil || len(results) != 2 || results[0].Outcome != store.Rejected ||
+		results[1].Outcome != store.Rejected {
 		t.Errorf("by HTTP: got %+v, %v", results, err)
 	}
 }
@@ -602,10 +686,14 @@ func TestConfigNamesEveryFault(t *testing.T) {
 	if err := ingest.DefaultSourceConfig().Validate(); err != nil {
 		t.Error(err)
 	}
-	err := errors.Join(ingest.Config{BatchRows: 1e6, Linger: -1, MaxAhead: -1}.Validate(), ingest.SourceConfig{Port: 70000, ShareGroup: "a/b"}.Validate())
+	err := errors.Join(ingest.Config{BatchRows: 1e6, Linger: -1, MaxAhead: -1}.Validate(),
+		ingest.SourceConfig{Port: 70000, ShareGroup: "a/b"}.Validate())
 	for _, want := range []string{
-		"OEI_INGEST_COMMITTERS: 0 is", "OEI_INGEST_BATCH_ROWS: 1000000 is", "OEI_INGEST_LINGER: -1ns is", "OEI_INGEST_MAX_PAYLOAD: 0 is", "OEI_INGEST_MAX_BYTES: 0 holds",
-		"OEI_INGEST_MAX_AGE: 0s is", "OEI_INGEST_MAX_AHEAD: -1ns is out of range; use 0s to 24h", "MQTT_PORT: 70000 is not a port; use 1 to 65535", "OEI_MQTT_RECEIVE_MAXIMUM: 0 is",
+		"OEI_INGEST_COMMITTERS: 0 is", "OEI_INGEST_BATCH_ROWS: 1000000 is",
+		"OEI_INGEST_LINGER: -1ns is", "OEI_INGEST_MAX_PAYLOAD: 0 is",
+		"OEI_INGEST_MAX_BYTES: 0 holds",
+		"OEI_INGEST_MAX_AGE: 0s is", "OEI_INGEST_MAX_AHEAD: -1ns is out of range; use 0s to 24h",
+		"MQTT_PORT: 70000 is not a port; use 1 to 65535", "OEI_MQTT_RECEIVE_MAXIMUM: 0 is",
 		"OEI_MQTT_SESSION_EXPIRY: 0s is", `OEI_MQTT_SHARE_GROUP: "a/b" is`,
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -614,15 +702,18 @@ func TestConfigNamesEveryFault(t *testing.T) {
 	}
 }
 
-// TestIdentityIsTheGatewaysID is a key that is given to another gateway while a connection that began under it is still open.
+// TestIdentityIsTheGatewaysID is a key that is given to another gateway while a connection that
+// began under it is still open.
 func TestIdentityIsTheGatewaysID(t *testing.T) {
 	b := newBench(t, ingest.DefaultConfig())
 	const topic = "sensors/g1/t1/data"
-	if r := b.publish("g1", topic, `{"value":1,"timestamp":1}`); r.Text == "" || r.Refused != 1 { // too old, but looked up
+	// too old, but looked up
+	if r := b.publish("g1", topic, `{"value":1,"timestamp":1}`); r.Text == "" || r.Refused != 1 {
 		t.Fatalf("got %+v", r)
 	}
 	former := b.gateways["g1"]
-	if _, err := b.store.UpdateGateway(t.Context(), former, 0, store.GatewayChange{Key: ptr("g1-old")}); err != nil {
+	if _, err := b.store.UpdateGateway(t.Context(), former, 0,
+		store.GatewayChange{Key: ptr("g1-old")}); err != nil {
 		t.Fatal(err)
 	}
 	heir := b.gateway("g1")
@@ -630,7 +721,12 @@ func TestIdentityIsTheGatewaysID(t *testing.T) {
 	publish := func(gateway int64, topic, payload string) ingest.Receipt {
 		done := make(chan ingest.Receipt, 1)
 		m := ingest.Message{
-			Topic: topic, Payload: []byte(payload), GatewayID: gateway, Gateway: "g1", Received: noon, Done: func(r ingest.Receipt) { done <- r },
+			Topic:     topic,
+			Payload:   []byte(payload),
+			GatewayID: gateway,
+			Gateway:   "g1",
+			Received:  noon,
+			Done:      func(r ingest.Receipt) { done <- r },
 		}
 		if err := b.Submit(t.Context(), m); err != nil {
 			t.Fatal(err)
@@ -640,7 +736,8 @@ func TestIdentityIsTheGatewaysID(t *testing.T) {
 	if r := publish(heir, topic, `{"value":7}`); r.Accepted != 1 {
 		t.Errorf("the gateway that has the key: got %+v", r)
 	}
-	if r := publish(former, topic, `{"value":8}`); r.Code != 0x87 || !strings.HasPrefix(r.Text, "not_owner") {
+	if r := publish(former, topic, `{"value":8}`); r.Code != 0x87 ||
+		!strings.HasPrefix(r.Text, "not_owner") {
 		t.Errorf("the gateway that had it: got %+v", r)
 	}
 	if r := publish(former, "gateways/g1/status", `{"status":"offline"}`); r.Code != 0x87 {
@@ -650,7 +747,8 @@ func TestIdentityIsTheGatewaysID(t *testing.T) {
 		t.Errorf("a status of its own: got %+v", r)
 	}
 	const q = `SELECT string_agg(format('%s %s %s', gateway_id, gateway, reason), E'\n' ORDER BY id) FROM rejections WHERE reason = 'not_owner'`
-	if got, want := scan[string](t, b.db, q), strings.Repeat(fmt.Sprintf("%d g1-old not_owner\n", former), 2); got+"\n" != want {
+	if got, want := scan[string](t, b.db, q), strings.Repeat(fmt.Sprintf("%d g1-old not_owner\n",
+		former), 2); got+"\n" != want {
 		t.Errorf("recorded: got %q, want %q", got, want)
 	}
 	const values = `SELECT string_agg(format('%s %s', sensor_id, value), ' ') FROM sensor_data`

@@ -20,11 +20,16 @@ type presence struct {
 	status map[int64]string         // as this instance has heard it last
 	seen   map[int64]store.Presence // since the last flush
 
-	refused map[int64]int64 // messages and samples since the last flush; 0 is gateways that are not registered
+	// messages and samples since the last flush; 0 is gateways that are not registered
+	refused map[int64]int64
 }
 
 func newPresence() *presence {
-	return &presence{status: map[int64]string{}, seen: map[int64]store.Presence{}, refused: map[int64]int64{}}
+	return &presence{
+		status:  map[int64]string{},
+		seen:    map[int64]store.Presence{},
+		refused: map[int64]int64{},
+	}
 }
 
 // heard is what a message says of its gateway: a reading that comes from it means that it is there.
@@ -59,8 +64,9 @@ func (p *presence) isUnheard(gateway int64) bool {
 	return p.status[gateway] == ""
 }
 
-// implies reports whether what j means for h's gateway is new, after what the same transaction says already. What is said outright is
-// never taken for known: another instance may have heard otherwise meanwhile.
+// implies reports whether what j means for h's gateway is new, after what the same transaction says
+// already. What is said outright is never taken for known: another instance may have heard
+// otherwise meanwhile.
 func (p *presence) implies(j *job, h store.Presence, status map[int64]string) bool {
 	if j.status != nil {
 		return true
@@ -79,7 +85,8 @@ func (p *presence) learn(heard []store.Presence) {
 	defer p.mu.Unlock()
 	for _, h := range heard {
 		p.status[h.GatewayID] = h.Status
-		p.seen[h.GatewayID] = h // a gateway's messages are committed in order, whatever our clock does
+		// a gateway's messages are committed in order, whatever our clock does
+		p.seen[h.GatewayID] = h
 	}
 }
 
@@ -104,8 +111,8 @@ func (p *presence) refuse(jobs []*job) {
 	}
 }
 
-// take returns what was seen and how much was refused since the last time: of a gateway that is there, that it is, in case another
-// instance takes it for gone; of any other, only when.
+// take returns what was seen and how much was refused since the last time: of a gateway that is
+// there, that it is, in case another instance takes it for gone; of any other, only when.
 func (p *presence) take() ([]store.Presence, map[int64]int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,8 +130,8 @@ func (p *presence) take() ([]store.Presence, map[int64]int64) {
 	return ps, refused
 }
 
-// flushSeen writes when gateways were last heard of, until ctx ends and once more then. Nothing is lost when that fails: the next
-// message says it again.
+// flushSeen writes when gateways were last heard of, until ctx ends and once more then. Nothing is
+// lost when that fails: the next message says it again.
 func (p *Pipeline) flushSeen(ctx, work context.Context) {
 	tick := time.NewTicker(seenInterval)
 	defer tick.Stop()
@@ -136,7 +143,8 @@ func (p *Pipeline) flushSeen(ctx, work context.Context) {
 		attempt, cancel := context.WithTimeout(work, seenInterval)
 		seen, refused := p.seen.take()
 		changed, err := p.store.SetPresence(attempt, seen)
-		if err := errors.Join(err, p.store.CountRefused(attempt, refused)); err != nil && work.Err() == nil {
+		if err := errors.Join(err, p.store.CountRefused(attempt, refused)); err != nil &&
+			work.Err() == nil {
 			p.log.WarnContext(attempt, "cannot write when gateways were last seen", "error", err)
 		}
 		if len(changed) > 0 {

@@ -13,10 +13,12 @@ type Receipt struct {
 	Accepted   int    // samples that are stored; 1 for a status
 	Duplicates int
 	Refused    int
-	Rejected   []Rejected // the first mostRejected of the refused, when Message.Itemized asked for them
+	// the first mostRejected of the refused, when Message.Itemized asked for them
+	Rejected []Rejected
 }
 
-// Rejected is a sample that was refused. Index is its place in the message; -1 stands for the message as a whole.
+// Rejected is a sample that was refused. Index is its place in the message; -1 stands for the
+// message as a whole.
 type Rejected struct {
 	Index  int
 	Reason string
@@ -56,14 +58,17 @@ const (
 	NoReceiptRoom        = "full"        // those before it have not been taken yet
 )
 
-// mostEcho is the longest response topic and correlation data, in bytes: they are kept until the receipt is sent.
+// mostEcho is the longest response topic and correlation data, in bytes: they are kept until the
+// receipt is sent.
 const mostEcho = 256
 
-// NoReceipt is why a message of gateway cannot be answered on the topic; "" when it can: on gateways/{gateway}/receipts or below it.
+// NoReceipt is why a message of gateway cannot be answered on the topic; "" when it can: on
+// gateways/{gateway}/receipts or below it.
 func NoReceipt(gateway, topic string, correlation []byte) string {
 	rest, own := strings.CutPrefix(topic, "gateways/"+gateway+"/receipts")
 	switch {
-	case gateway == "" || !own || rest != "" && rest[0] != '/' || strings.ContainsAny(rest, "+#\x00") || len(topic) > mostEcho:
+	case gateway == "" || !own || rest != "" && rest[0] != '/' ||
+		strings.ContainsAny(rest, "+#\x00") || len(topic) > mostEcho:
 		return NoReceiptTopic
 	case len(correlation) > mostEcho:
 		return NoReceiptCorrelation

@@ -29,17 +29,30 @@ func (b *bench) deliver(m ingest.Message) ingest.Receipt {
 
 func TestReceipts(t *testing.T) {
 	b := newBench(t, ingest.DefaultConfig())
-	many := "[" + strings.Repeat(`{"sensor":"t2","value":"x"},`, 149) + `{"sensor":"t2","value":2,"timestamp":7}]`
+	many := "[" + strings.Repeat(`{"sensor":"t2","value":"x"},`, 149) +
+		`{"sensor":"t2","value":2,"timestamp":7}]`
 	tests := []struct{ name, topic, payload, want string }{
-		{"one reading", "sensors/g1/t1/data", `{"value":1}`, `{"accepted":1,"duplicates":0,"rejected":[],"rejected_total":0,"server_time":"2026-03-04T12:00:00Z"}`},
-		{"the same again", "sensors/g1/t1/data", `{"value":1}`, `{"accepted":0,"duplicates":1,"rejected":[],"rejected_total":0,"server_time":"2026-03-04T12:00:00Z"}`},
+		{
+			"one reading", "sensors/g1/t1/data", `{"value":1}`,
+			`{"accepted":1,"duplicates":0,"rejected":[],"rejected_total":0,"server_time":"2026-03-04T12:00:00Z"}`,
+		},
+		{
+			"the same again", "sensors/g1/t1/data", `{"value":1}`,
+			`{"accepted":0,"duplicates":1,"rejected":[],"rejected_total":0,"server_time":"2026-03-04T12:00:00Z"}`,
+		},
 		{
 			"some of each", "gateways/g1/data",
 			`[{"sensor":"t1","value":2},{"sensor":"none","value":1},{"sensor":"t1","value":1},{"sensor":"t2","value":1}]`,
 			`{"accepted":1,"duplicates":1,"rejected":[{"index":0,"reason":"conflict"},{"index":1,"reason":"unknown_sensor"}],"rejected_total":2,"server_time":"2026-03-04T12:00:00Z"}`,
 		},
-		{"a payload as a whole", "gateways/g1/data", `{`, `{"accepted":0,"duplicates":0,"rejected":[{"index":null,"reason":"malformed"}],"rejected_total":1,"server_time":"2026-03-04T12:00:00Z"}`},
-		{"a status", "gateways/g1/status", `{"status":"online"}`, `{"accepted":1,"duplicates":0,"rejected":[],"rejected_total":0,"server_time":"2026-03-04T12:00:00Z"}`},
+		{
+			"a payload as a whole", "gateways/g1/data", `{`,
+			`{"accepted":0,"duplicates":0,"rejected":[{"index":null,"reason":"malformed"}],"rejected_total":1,"server_time":"2026-03-04T12:00:00Z"}`,
+		},
+		{
+			"a status", "gateways/g1/status", `{"status":"online"}`,
+			`{"accepted":1,"duplicates":0,"rejected":[],"rejected_total":0,"server_time":"2026-03-04T12:00:00Z"}`,
+		},
 	}
 	for _, tt := range tests {
 		r := b.deliver(ingest.Message{Topic: tt.topic, Payload: []byte(tt.payload), Itemized: true})
@@ -47,7 +60,11 @@ func TestReceipts(t *testing.T) {
 			t.Errorf("%s:\ngot  %s\nwant %s", tt.name, got, tt.want)
 		}
 	}
-	if r := b.deliver(ingest.Message{Topic: "gateways/g1/data", Payload: []byte(many), Itemized: true}); len(r.Rejected) != 100 || r.Refused != 150 && r.Refused != 149 {
+	if r := b.deliver(ingest.Message{
+		Topic:    "gateways/g1/data",
+		Payload:  []byte(many),
+		Itemized: true,
+	}); len(r.Rejected) != 100 || r.Refused != 150 && r.Refused != 149 {
 		t.Errorf("many: got %d of %d", len(r.Rejected), r.Refused)
 	}
 	if r := b.deliver(ingest.Message{Topic: "gateways/g1/data", Payload: []byte(many)}); r.Rejected != nil {
@@ -79,11 +96,19 @@ func TestWhereReceiptsMayGo(t *testing.T) {
 func TestContentTypes(t *testing.T) {
 	b := newBench(t, ingest.DefaultConfig())
 	for contentType, want := range map[string]byte{
-		"": 0, "application/json": 0, "application/json; charset=utf-8": 0, "Application/JSON;charset=\"UTF-8\"": 0,
-		"application/json; charset=latin1": 0x99, "text/csv": 0x99, "application/senml+json": 0x99, ";": 0x99, "application/cbor": 0x99,
+		"": 0, "application/json": 0, "application/json; charset=utf-8": 0,
+		"Application/JSON;charset=\"UTF-8\"": 0,
+		"application/json; charset=latin1":   0x99, "text/csv": 0x99,
+		"application/senml+json": 0x99,
+		";":                      0x99, "application/cbor": 0x99,
 	} {
-		r := b.deliver(ingest.Message{Topic: "sensors/g1/t1/data", Payload: []byte(`{"value":1}`), ContentType: contentType})
-		if r.Code != want || want != 0 && r.Text != fmt.Sprintf("malformed: content type %q is not application/json", contentType) {
+		r := b.deliver(ingest.Message{
+			Topic:       "sensors/g1/t1/data",
+			Payload:     []byte(`{"value":1}`),
+			ContentType: contentType,
+		})
+		if r.Code != want || want != 0 &&
+			r.Text != fmt.Sprintf("malformed: content type %q is not application/json", contentType) {
 			t.Errorf("%q: got %+v", contentType, r)
 		}
 	}
@@ -91,7 +116,11 @@ func TestContentTypes(t *testing.T) {
 	if r := b.deliver(ingest.Message{Topic: "sensors/g1/t1/data", Payload: latin, Text: true}); r.Code != 0x99 || !strings.Contains(r.Text, "payload format indicator") {
 		t.Errorf("not UTF-8: got %+v", r)
 	}
-	if r := b.deliver(ingest.Message{Topic: "sensors/g1/t1/data", Payload: []byte(`{"value":1}`), Text: true}); r.Code != 0 {
+	if r := b.deliver(ingest.Message{
+		Topic:   "sensors/g1/t1/data",
+		Payload: []byte(`{"value":1}`),
+		Text:    true,
+	}); r.Code != 0 {
 		t.Errorf("UTF-8: got %+v", r)
 	}
 }
@@ -99,7 +128,13 @@ func TestContentTypes(t *testing.T) {
 func TestExpiry(t *testing.T) {
 	b := newBench(t, ingest.DefaultConfig())
 	at := func(ago time.Duration, expiry time.Duration, payload string) ingest.Receipt {
-		return b.deliver(ingest.Message{Topic: "sensors/g1/t1/data", Payload: []byte(payload), Received: time.Now().Add(-ago), Expiry: expiry, Itemized: true})
+		return b.deliver(ingest.Message{
+			Topic:    "sensors/g1/t1/data",
+			Payload:  []byte(payload),
+			Received: time.Now().Add(-ago),
+			Expiry:   expiry,
+			Itemized: true,
+		})
 	}
 	if r := at(time.Minute, 2*time.Minute, `{"value":1,"timestamp":1}`); r.Refused+r.Accepted != 1 || strings.HasPrefix(r.Text, "expired") {
 		t.Errorf("in time: got %+v", r)
@@ -108,7 +143,9 @@ func TestExpiry(t *testing.T) {
 		t.Errorf("without an end: got %+v", r)
 	}
 	r := at(time.Minute, time.Minute, `{"value":2}`)
-	if r.Code != 0x83 || r.Text != "expired: it was to be used within 1m0s, and could not be stored by then" || r.Rejected[0].Reason != "expired" {
+	if r.Code != 0x83 ||
+		r.Text != "expired: it was to be used within 1m0s, and could not be stored by then" ||
+		r.Rejected[0].Reason != "expired" {
 		t.Errorf("too late: got %+v", r)
 	}
 	if got := b.refused(); !strings.Contains(got, "g1 sensors/g1/t1/data expired 1") {
@@ -129,18 +166,27 @@ func TestReceiptsByWayOfTheBroker(t *testing.T) {
 	c := paho.NewClient(paho.ClientConfig{Conn: conn, OnPublishReceived: []func(paho.PublishReceived) (bool, error){
 		func(p paho.PublishReceived) (bool, error) { got <- p.Packet; return true, nil },
 	}})
-	if _, err := c.Connect(t.Context(), &paho.Connect{ClientID: "g1", CleanStart: true, KeepAlive: 30}); err != nil {
+	if _, err := c.Connect(t.Context(),
+		&paho.Connect{ClientID: "g1", CleanStart: true, KeepAlive: 30}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Disconnect(&paho.Disconnect{}); <-c.Done() })
-	if _, err := c.Subscribe(t.Context(), &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: "gateways/#", QoS: 1}}}); err != nil {
+	if _, err := c.Subscribe(t.Context(),
+		&paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: "gateways/#", QoS: 1}}}); err != nil {
 		t.Fatal(err)
 	}
 	ask := func(responseTopic, correlation string, expiry uint32) {
 		t.Helper()
-		p := &paho.PublishProperties{ResponseTopic: responseTopic, CorrelationData: []byte(correlation), ContentType: "application/json", MessageExpiry: &expiry}
-		payload := fmt.Appendf(nil, `[{"value":1,"timestamp":"%s"},{"value":"x"}]`, time.Now().Format(time.RFC3339))
-		if _, err := c.Publish(t.Context(), &paho.Publish{QoS: 1, Topic: "sensors/g1/t2/data", Payload: payload, Properties: p}); err != nil {
+		p := &paho.PublishProperties{
+			ResponseTopic:   responseTopic,
+			CorrelationData: []byte(correlation),
+			ContentType:     "application/json",
+			MessageExpiry:   &expiry,
+		}
+		payload := fmt.Appendf(nil, `[{"value":1,"timestamp":"%s"},{"value":"x"}]`,
+			time.Now().Format(time.RFC3339))
+		if _, err := c.Publish(t.Context(),
+			&paho.Publish{QoS: 1, Topic: "sensors/g1/t2/data", Payload: payload, Properties: p}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -150,7 +196,8 @@ func TestReceiptsByWayOfTheBroker(t *testing.T) {
 	case p := <-got:
 		want := `{"accepted":1,"duplicates":0,"rejected":[{"index":1,"reason":"invalid_value"}],"rejected_total":1,"server_time":"`
 		dup := `{"accepted":0,"duplicates":1,"rejected":[{"index":1,"reason":"invalid_value"}],"rejected_total":1,"server_time":"`
-		if s := string(p.Payload); p.Topic != "gateways/g1/receipts/x" || string(p.Properties.CorrelationData) != "b" || p.QoS != 1 ||
+		if s := string(p.Payload); p.Topic != "gateways/g1/receipts/x" ||
+			string(p.Properties.CorrelationData) != "b" || p.QoS != 1 ||
 			!strings.HasPrefix(s, want) && !strings.HasPrefix(s, dup) {
 			t.Errorf("got %v", p)
 		}

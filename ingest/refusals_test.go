@@ -19,21 +19,58 @@ func (b *bench) refusals() string {
 func TestRefusalsAreThoseOfThePublisher(t *testing.T) {
 	const bad, good = `nonsense`, `{"value":1}`
 	tests := map[string]struct{ as, topic, payload, recorded, counted string }{
-		"a sample of its own":                                   {"g1", "sensors/g1/new/data", good, "1 g1 unknown_sensor", "gateway=1 reason=unknown_sensor"},
-		"a payload on its own topic":                            {"g1", "sensors/g1/t1/data", bad, "1 g1 malformed", "gateway=1 reason=malformed"},
-		"a payload on a topic by id":                            {"g1", "sensors/1/t1/data", bad, "1 g1 malformed", "gateway=1 reason=malformed"},
-		"a topic that is none of ours":                          {"g2", "x", good, "2 g2 unknown_topic", "gateway=2 reason=unknown_topic"},
-		"a sample of another":                                   {"g2", "sensors/g1/t1/data", good, "2 g2 not_owner", "gateway=2 reason=not_owner"},
-		"a status of another":                                   {"g2", "gateways/g1/status", `{"status":"offline"}`, "2 g2 not_owner", "gateway=2 reason=not_owner"},
-		"a sample of none":                                      {"g2", "sensors/g9/t1/data", good, "2 g2 unknown_gateway", "gateway=2 reason=unknown_gateway"},
-		"a status of none":                                      {"g2", "gateways/g9/status", `{"status":"offline"}`, "2 g2 unknown_gateway", "gateway=2 reason=unknown_gateway"},
-		"a sample by an external broker":                        {"", "sensors/2/new/data", good, "2 g2 unknown_sensor", "gateway=2 reason=unknown_sensor"},
-		"a payload by an external broker":                       {"", "gateways/2/data", bad, "2 g2 malformed", "gateway=2 reason=malformed"},
-		"a sample by an external broker, of none":               {"", "sensors/g9/t1/data", good, "0 g9 unknown_gateway", "gateway=none reason=unknown_gateway"},
-		"a status by an external broker, of none":               {"", "gateways/g9/status", `{"status":"offline"}`, "0 g9 unknown_gateway", "gateway=none reason=unknown_gateway"},
-		"a payload by an external broker, of none":              {"", "gateways/g9/data", bad, "0 g9 malformed", "gateway=none reason=malformed"},
-		"a topic that is none of ours, by an external broker":   {"", "x", good, "0  unknown_topic", "gateway=none reason=unknown_topic"},
-		"somebody who has been deleted while still being there": {"g8", "sensors/g8/t1/data", bad, "0 g8 malformed", "gateway=none reason=malformed"},
+		"a sample of its own": {
+			"g1", "sensors/g1/new/data", good, "1 g1 unknown_sensor",
+			"gateway=1 reason=unknown_sensor",
+		},
+		"a payload on its own topic": {
+			"g1", "sensors/g1/t1/data", bad, "1 g1 malformed", "gateway=1 reason=malformed",
+		},
+		"a payload on a topic by id": {
+			"g1", "sensors/1/t1/data", bad, "1 g1 malformed", "gateway=1 reason=malformed",
+		},
+		"a topic that is none of ours": {
+			"g2", "x", good, "2 g2 unknown_topic", "gateway=2 reason=unknown_topic",
+		},
+		"a sample of another": {
+			"g2", "sensors/g1/t1/data", good, "2 g2 not_owner", "gateway=2 reason=not_owner",
+		},
+		"a status of another": {
+			"g2", "gateways/g1/status", `{"status":"offline"}`, "2 g2 not_owner",
+			"gateway=2 reason=not_owner",
+		},
+		"a sample of none": {
+			"g2", "sensors/g9/t1/data", good, "2 g2 unknown_gateway",
+			"gateway=2 reason=unknown_gateway",
+		},
+		"a status of none": {
+			"g2", "gateways/g9/status", `{"status":"offline"}`, "2 g2 unknown_gateway",
+			"gateway=2 reason=unknown_gateway",
+		},
+		"a sample by an external broker": {
+			"", "sensors/2/new/data", good, "2 g2 unknown_sensor",
+			"gateway=2 reason=unknown_sensor",
+		},
+		"a payload by an external broker": {
+			"", "gateways/2/data", bad, "2 g2 malformed", "gateway=2 reason=malformed",
+		},
+		"a sample by an external broker, of none": {
+			"", "sensors/g9/t1/data", good, "0 g9 unknown_gateway",
+			"gateway=none reason=unknown_gateway",
+		},
+		"a status by an external broker, of none": {
+			"", "gateways/g9/status", `{"status":"offline"}`, "0 g9 unknown_gateway",
+			"gateway=none reason=unknown_gateway",
+		},
+		"a payload by an external broker, of none": {
+			"", "gateways/g9/data", bad, "0 g9 malformed", "gateway=none reason=malformed",
+		},
+		"a topic that is none of ours, by an external broker": {
+			"", "x", good, "0  unknown_topic", "gateway=none reason=unknown_topic",
+		},
+		"somebody who has been deleted while still being there": {
+			"g8", "sensors/g8/t1/data", bad, "0 g8 malformed", "gateway=none reason=malformed",
+		},
 	}
 	b := newBench(t, ingest.DefaultConfig())
 	for name, tt := range tests {
@@ -85,7 +122,8 @@ func TestRefusalsOfManyGatewaysAreCountedTogether(t *testing.T) {
 		b.publish(key, "gateways/"+key+"/data", "nonsense")
 	}
 	counts := b.refusedTotal()
-	if len(counts) != 101 || counts["gateway=other reason=malformed"] != 20 || counts["gateway=100 reason=malformed"] == 0 {
+	if len(counts) != 101 || counts["gateway=other reason=malformed"] != 20 ||
+		counts["gateway=100 reason=malformed"] == 0 {
 		t.Errorf("got %d: %v", len(counts), counts)
 	}
 	for labels := range counts {

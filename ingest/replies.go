@@ -36,7 +36,8 @@ func newReplies(reg prometheus.Registerer) *replies {
 // NoReceiptCounter counts the receipts that were asked for and not given, by reason.
 func NoReceiptCounter() *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "oei_mqtt_no_receipt_total", Help: "Messages with a response topic that were stored or refused as any other, but not answered, by reason.",
+		Name: "oei_mqtt_no_receipt_total",
+		Help: "Messages with a response topic that were stored or refused as any other, but not answered, by reason.",
 	}, []string{"reason"})
 }
 
@@ -80,7 +81,10 @@ func (r *replies) send(ctx context.Context, a reply) {
 	defer cancel()
 	_, err := a.client.PublishWithOptions(ctx, &paho.Publish{
 		Topic: a.topic, QoS: 1, Payload: a.receipt.JSON(time.Now()),
-		Properties: &paho.PublishProperties{CorrelationData: a.correlation, ContentType: "application/json"},
+		Properties: &paho.PublishProperties{
+			CorrelationData: a.correlation,
+			ContentType:     "application/json",
+		},
 	}, paho.PublishOptions{Method: paho.PublishMethod_AsyncSend})
 	if err != nil { // the connection is gone: the message comes again, and asks again
 		r.none.WithLabelValues(NoReceiptListener).Inc()

@@ -40,7 +40,11 @@ func refuse(reason, format string, args ...any) *refusal {
 // newSample is a reading that came by HTTP; point is nil when its sensor is unknown.
 func newSample(r store.Reading, point *store.Point) sample {
 	s := sample{
-		timestamp: r.Timestamp.UTC().Truncate(time.Microsecond), value: r.Value, quality: r.Quality, statusCode: r.StatusCode, point: point,
+		timestamp:  r.Timestamp.UTC().Truncate(time.Microsecond),
+		value:      r.Value,
+		quality:    r.Quality,
+		statusCode: r.StatusCode,
+		point:      point,
 	}
 	if math.IsInf(s.value, 0) {
 		s.blame(badValue, "value is not a finite number or null")
@@ -56,8 +60,8 @@ func (s *sample) blame(reason, format string, args ...any) {
 	}
 }
 
-// settleQuality brings status code and quality together; given tells that a quality was sent. No value is always bad, and the
-// status code 0 says no more than none.
+// settleQuality brings status code and quality together; given tells that a quality was sent. No
+// value is always bad, and the status code 0 says no more than none.
 func (s *sample) settleQuality(given bool) {
 	implied := codeQuality(s.statusCode)
 	switch {
@@ -67,7 +71,8 @@ func (s *sample) settleQuality(given bool) {
 	case !given:
 		s.quality = implied
 	case implied != s.quality:
-		s.blame(badQuality, "status_code %#08x means %v but quality is %v", s.statusCode, implied, s.quality)
+		s.blame(badQuality, "status_code %#08x means %v but quality is %v", s.statusCode, implied,
+			s.quality)
 	}
 }
 

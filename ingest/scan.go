@@ -9,9 +9,10 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// scanner reads samples of the shape that nearly every message has, several times faster than the strict decoder: an object, or an
-// array of them, with known members in any order, each once, strings without escapes, RFC 3339 in UTC. It decides nothing:
-// whatever it does not know, or takes for wrong, it leaves to decodeSamples, and what it takes means the same there.
+// scanner reads samples of the shape that nearly every message has, several times faster than the
+// strict decoder: an object, or an array of them, with known members in any order, each once,
+// strings without escapes, RFC 3339 in UTC. It decides nothing: whatever it does not know, or takes
+// for wrong, it leaves to decodeSamples, and what it takes means the same there.
 type scanner struct {
 	text []byte
 	at   int
@@ -150,7 +151,8 @@ func (s *scanner) number() []byte {
 func (s *scanner) timestamp(out *sample) bool {
 	if s.at < len(s.text) && s.text[s.at] != '"' {
 		start := s.at
-		if s.take('0') || !s.digits() || s.at-start > 14 { // 0 is left alone; so is what may be beyond the year 9999
+		// 0 is left alone; so is what may be beyond the year 9999
+		if s.take('0') || !s.digits() || s.at-start > 14 {
 			return false
 		}
 		ms, err := strconv.ParseInt(string(s.text[start:s.at]), 10, 64)

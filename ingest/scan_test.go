@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// FuzzScan holds the scanner against the strict decoder: what it takes, the other takes too, and means the same.
+// FuzzScan holds the scanner against the strict decoder: what it takes, the other takes too, and
+// means the same.
 func FuzzScan(f *testing.F) {
 	files, err := filepath.Glob("testdata/decode/*.json")
 	if err != nil || len(files) == 0 {
@@ -22,11 +23,17 @@ func FuzzScan(f *testing.F) {
 		f.Add(payload)
 	}
 	for _, payload := range []string{
-		`{"value":1,"value":2}`, `{"value":01}`, `{"value":1.}`, `{"value":-}`, `{"value":1e999}`, `{"value":1} `, `{"value":1}x`, `[]`, `[{"value":1},]`,
-		`{"value":1,"timestamp":"2026-02-29T00:00:00Z"}`, `{"value":1,"timestamp":"0000-01-01T00:00:00Z"}`, `{"value":1,"timestamp":"2026-01-01T24:00:00Z"}`,
-		`{"value":1,"timestamp":"2026-01-01T00:00:60Z"}`, `{"value":1,"timestamp":"2026-01-01T00:00:00.1234567899Z"}`, `{"value":1,"timestamp":00}`,
-		`{"value":1,"timestamp":253402300799999}`, `{"value":1,"timestamp":253402300800000}`, `{"value":-0,"status_code":4294967296}`,
-		`[{"sensor":"t1","value":1.5e3,"quality":"bad","status_code":2147483648}]`, `{"sensor":"12","value":null}`, "{\"value\":1,\"sensor\":\"\xff\"}",
+		`{"value":1,"value":2}`, `{"value":01}`, `{"value":1.}`, `{"value":-}`, `{"value":1e999}`,
+		`{"value":1} `, `{"value":1}x`, `[]`, `[{"value":1},]`,
+		`{"value":1,"timestamp":"2026-02-29T00:00:00Z"}`,
+		`{"value":1,"timestamp":"0000-01-01T00:00:00Z"}`,
+		`{"value":1,"timestamp":"2026-01-01T24:00:00Z"}`,
+		`{"value":1,"timestamp":"2026-01-01T00:00:60Z"}`,
+		`{"value":1,"timestamp":"2026-01-01T00:00:00.1234567899Z"}`, `{"value":1,"timestamp":00}`,
+		`{"value":1,"timestamp":253402300799999}`, `{"value":1,"timestamp":253402300800000}`,
+		`{"value":-0,"status_code":4294967296}`,
+		`[{"sensor":"t1","value":1.5e3,"quality":"bad","status_code":2147483648}]`,
+		`{"sensor":"12","value":null}`, "{\"value\":1,\"sensor\":\"\xff\"}",
 	} {
 		f.Add([]byte(payload))
 	}
@@ -38,7 +45,8 @@ func FuzzScan(f *testing.F) {
 			}
 			want, err := decodeSamples(payload, topic)
 			if err != nil || len(got) != len(want) {
-				t.Fatalf("%q: got %d samples, the decoder %d, %v", payload, len(got), len(want), err)
+				t.Fatalf("%q: got %d samples, the decoder %d, %v", payload, len(got), len(want),
+					err)
 			}
 			for i := range got {
 				if g, w := meaning(&got[i]), meaning(&want[i]); g != w {
@@ -55,7 +63,8 @@ func meaning(s *sample) string {
 	if s.fault != nil {
 		fault = s.fault.reason + ": " + s.fault.detail
 	}
-	return fmt.Sprintf("%q %s %x %v %d %q %s", s.sensor, s.timestamp, math.Float64bits(s.value), s.quality, s.statusCode, s.raw, fault)
+	return fmt.Sprintf("%q %s %x %v %d %q %s", s.sensor, s.timestamp, math.Float64bits(s.value),
+		s.quality, s.statusCode, s.raw, fault)
 }
 
 func TestTheUsualMessagesNeedNoStrictDecoder(t *testing.T) {
@@ -69,7 +78,8 @@ func TestTheUsualMessagesNeedNoStrictDecoder(t *testing.T) {
 			t.Errorf("%s: the scanner does not know it", payload)
 		}
 	}
-	if _, ok := scanSamples([]byte(`[{"sensor": "t1", "value": 1}]`), Topic{Kind: GatewayData, Gateway: "g1"}); !ok {
+	if _, ok := scanSamples([]byte(`[{"sensor": "t1", "value": 1}]`),
+		Topic{Kind: GatewayData, Gateway: "g1"}); !ok {
 		t.Error("a gateway's batch: the scanner does not know it")
 	}
 }

@@ -22,21 +22,25 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// SourceConfig says where the external broker is. The broker keeps a session for this client while it is away, so its id has
-// to stay the same and be its own.
+// SourceConfig says where the external broker is. The broker keeps a session for this client while
+// it is away, so its id has to stay the same and be its own.
 type SourceConfig struct {
-	Host           string        `mapstructure:"host"` // empty: there is no external broker
-	Port           int           `mapstructure:"port"`
-	Username       string        `mapstructure:"username"`
-	Password       string        `mapstructure:"password"`
-	TLS            bool          `mapstructure:"tls"`
-	ClientID       string        `mapstructure:"client_id"`       // empty: made of the machine's name
-	ShareGroup     string        `mapstructure:"share_group"`     // that of all instances; whoever else joins it makes messages disappear
-	ReceiveMaximum int           `mapstructure:"receive_maximum"` // messages on their way to a commit; the broker holds back more
+	Host     string `mapstructure:"host"` // empty: there is no external broker
+	Port     int    `mapstructure:"port"`
+	Username string `mapstructure:"username"`
+	Password string `mapstructure:"password"`
+	TLS      bool   `mapstructure:"tls"`
+	// empty: made of the machine's name
+	ClientID string `mapstructure:"client_id"`
+	// that of all instances; whoever else joins it makes messages disappear
+	ShareGroup string `mapstructure:"share_group"`
+	// messages on their way to a commit; the broker holds back more
+	ReceiveMaximum int           `mapstructure:"receive_maximum"`
 	SessionExpiry  time.Duration `mapstructure:"session_expiry"`
 }
 
-// DefaultSourceConfig is right for one instance or several that share the work, once it has a ShareGroup that nobody can guess.
+// DefaultSourceConfig is right for one instance or several that share the work, once it has a
+// ShareGroup that nobody can guess.
 func DefaultSourceConfig() SourceConfig {
 	return SourceConfig{Port: 1883, ReceiveMaximum: 1000, SessionExpiry: 7 * 24 * time.Hour}
 }
@@ -48,19 +52,23 @@ func (c SourceConfig) Validate() error {
 		errs = append(errs, fmt.Errorf("MQTT_PORT: %d is not a port; use 1 to 65535", c.Port))
 	}
 	if c.ReceiveMaximum < 1 || c.ReceiveMaximum > 65535 {
-		errs = append(errs, fmt.Errorf("OEI_MQTT_RECEIVE_MAXIMUM: %d is out of range; use 1 to 65535", c.ReceiveMaximum))
+		errs = append(errs,
+			fmt.Errorf("OEI_MQTT_RECEIVE_MAXIMUM: %d is out of range; use 1 to 65535",
+				c.ReceiveMaximum))
 	}
 	if c.SessionExpiry < 24*time.Hour {
-		errs = append(errs, fmt.Errorf("OEI_MQTT_SESSION_EXPIRY: %v is too short to outlast an outage; use 24h or more", c.SessionExpiry))
+		errs = append(errs,
+			fmt.Errorf("OEI_MQTT_SESSION_EXPIRY: %v is too short to outlast an outage; use 24h or more", c.SessionExpiry))
 	}
 	if c.ShareGroup != "" && !validKey(c.ShareGroup) {
-		errs = append(errs, fmt.Errorf("OEI_MQTT_SHARE_GROUP: %q is not a name; use letters, digits, dots, dashes and underscores", c.ShareGroup))
+		errs = append(errs,
+			fmt.Errorf("OEI_MQTT_SHARE_GROUP: %q is not a name; use letters, digits, dots, dashes and underscores", c.ShareGroup))
 	}
 	return errors.Join(errs...)
 }
 
-// Source takes messages from an external broker. It acknowledges them to the broker after the commit; what the publisher was
-// promised before that is between it and the broker.
+// Source takes messages from an external broker. It acknowledges them to the broker after the
+// commit; what the publisher was promised before that is between it and the broker.
 type Source struct {
 	cfg       SourceConfig
 	submit    func(context.Context, Message) error
@@ -69,11 +77,14 @@ type Source struct {
 	replies   *replies
 	dropped   prometheus.Counter
 	connected atomic.Bool
-	trouble   trouble                                    // why it is not
-	since     atomic.Int64                               // when it was connected last, in Unix nanoseconds
-	brief     atomic.Int32                               // how many connections in a row were accepted and soon ended
-	manager   atomic.Pointer[autopaho.ConnectionManager] // set while Run does
-	link      atomic.Pointer[link]                       // to the broker; set before there is anything to read
+	trouble   trouble // why it is not
+	// when it was connected last, in Unix nanoseconds
+	since atomic.Int64
+	// how many connections in a row were accepted and soon ended
+	brief   atomic.Int32
+	manager atomic.Pointer[autopaho.ConnectionManager] // set while Run does
+	// to the broker; set before there is anything to read
+	link atomic.Pointer[link]
 
 	aside sync.WaitGroup // what runs beside Run
 }
@@ -88,7 +99,8 @@ type arrival struct {
 type link struct {
 	lost chan struct{}
 	once sync.Once
-	why  string // it was lost, once lost is closed, as the end of a sentence that begins with the broker
+	// it was lost, once lost is closed, as the end of a sentence that begins with the broker
+	why string
 }
 
 func (l *link) cut(why string) {
@@ -99,26 +111,38 @@ func (l *link) cut(why string) {
 }
 
 // NewSource makes a source that feeds submit while Run does.
-func NewSource(cfg SourceConfig, submit func(context.Context, Message) error, log *slog.Logger, reg prometheus.Registerer) *Source {
+func NewSource(
+	cfg SourceConfig, submit func(context.Context, Message) error, log *slog.Logger,
+	reg prometheus.Registerer,
+) *Source {
 	if cfg.ClientID == "" {
 		host, _ := os.Hostname() // without a name the id is still stable
 		cfg.ClientID = "oei-ms-" + host
 	}
-	s := &Source{cfg: cfg, submit: submit, log: log, queue: make(chan arrival, 2*cfg.ReceiveMaximum), replies: newReplies(reg)}
+	s := &Source{
+		cfg:     cfg,
+		submit:  submit,
+		log:     log,
+		queue:   make(chan arrival, 2*cfg.ReceiveMaximum),
+		replies: newReplies(reg),
+	}
 	s.dropped = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "oei_mqtt_dropped_total", Help: "Messages from the external broker that were not taken: QoS 0 beyond what can be held.",
+		Name: "oei_mqtt_dropped_total",
+		Help: "Messages from the external broker that were not taken: QoS 0 beyond what can be held.",
 	})
 	reg.MustRegister(s.dropped)
 	return s
 }
 
-// Check reports whether the broker is there, and what an acknowledgement is worth with it, or what is in the way.
+// Check reports whether the broker is there, and what an acknowledgement is worth with it, or what
+// is in the way.
 func (s *Source) Check(context.Context) (string, error) {
 	if !s.connected.Load() {
 		detail := s.broker() + " " + cmp.Or(s.trouble.String(), "is not connected yet")
 		return detail, errors.New(detail)
 	}
-	return s.addr() + "; a gateway's PUBACK is this broker's promise, ours to the broker follows the commit", nil
+	return s.addr() +
+		"; a gateway's PUBACK is this broker's promise, ours to the broker follows the commit", nil
 }
 
 func (s *Source) addr() string { return net.JoinHostPort(s.cfg.Host, strconv.Itoa(s.cfg.Port)) }
@@ -128,11 +152,13 @@ func (s *Source) broker() string { return "the broker at " + s.addr() }
 // complain keeps what is wrong for those who ask, and logs it when it is news.
 func (s *Source) complain(ctx context.Context, text string, err error) {
 	if s.trouble.set(text) {
-		s.log.WarnContext(ctx, "no readings from the mqtt broker", "problem", s.broker()+" "+text, "error", err)
+		s.log.WarnContext(ctx, "no readings from the mqtt broker", "problem", s.broker()+" "+text,
+			"error", err)
 	}
 }
 
-// Run keeps a connection to the broker until ctx ends. Stop the pipeline first, so that what was committed is acknowledged.
+// Run keeps a connection to the broker until ctx ends. Stop the pipeline first, so that what was
+// committed is acknowledged.
 func (s *Source) Run(ctx context.Context) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer s.aside.Wait()
@@ -165,7 +191,10 @@ func (s *Source) Publish(ctx context.Context, topic string, payload []byte) erro
 		return autopaho.ConnectionDownError
 	}
 	res, err := cm.Publish(ctx, &paho.Publish{
-		Topic: topic, QoS: 1, Payload: payload, Properties: &paho.PublishProperties{ContentType: "application/json"},
+		Topic:      topic,
+		QoS:        1,
+		Payload:    payload,
+		Properties: &paho.PublishProperties{ContentType: "application/json"},
 	})
 	if res != nil && res.ReasonCode >= 0x80 {
 		return errors.New(s.broker() + " " + ofPublishing(topic, res.ReasonCode))
@@ -176,7 +205,8 @@ func (s *Source) Publish(ctx context.Context, topic string, payload []byte) erro
 const (
 	// shortLived is how long a connection lasts that the broker ends on purpose.
 	shortLived = 5 * time.Second
-	// manyBrief is how many such connections in a row are no coincidence, as when the broker is restarted.
+	// manyBrief is how many such connections in a row are no coincidence, as when the broker is
+	// restarted.
 	manyBrief = 3
 )
 
@@ -205,7 +235,8 @@ func (s *Source) clientConfig(ctx context.Context) autopaho.ClientConfig {
 		},
 		OnConnectionUp: func(cm *autopaho.ConnectionManager, ack *paho.Connack) {
 			s.since.Store(time.Now().UnixNano())
-			s.log.InfoContext(ctx, "connected to the mqtt broker", "broker", u.Host, "session_present", ack.SessionPresent)
+			s.log.InfoContext(ctx, "connected to the mqtt broker", "broker", u.Host,
+				"session_present", ack.SessionPresent)
 			s.aside.Go(func() { s.subscribe(ctx, cm) })
 		},
 		OnConnectionDown: func() bool { s.down(ctx); return true },
@@ -219,7 +250,11 @@ func (s *Source) clientConfig(ctx context.Context) autopaho.ClientConfig {
 			SendAcksInterval:           acksInterval,
 			OnPublishReceived:          []func(paho.PublishReceived) (bool, error){s.receive},
 			OnClientError:              func(err error) { s.link.Load().cut(ofLoss(err)) },
-			OnServerDisconnect:         func(d *paho.Disconnect) { s.link.Load().cut(ofDisconnect(d.ReasonCode)) },
+			OnServerDisconnect: func(d *paho.Disconnect) {
+				s.link.Load().cut(
+					ofDisconnect(d.ReasonCode),
+				)
+			},
 		},
 	}
 	return cfg
@@ -239,7 +274,8 @@ func (s *Source) down(ctx context.Context) {
 			"another client may have the same OEI_MQTT_CLIENT_ID, which is to be each instance's own"
 	}
 	if s.trouble.set(why) {
-		s.log.WarnContext(ctx, "lost the mqtt broker, connecting again", "broker", s.addr(), "problem", s.broker()+" "+why)
+		s.log.WarnContext(ctx, "lost the mqtt broker, connecting again", "broker", s.addr(),
+			"problem", s.broker()+" "+why)
 	}
 }
 
@@ -259,9 +295,10 @@ func (s *Source) dial(ctx context.Context, _ autopaho.ClientConfig, u *url.URL) 
 	return gather(conn), nil
 }
 
-// receive queues p. Half of the queue is for what the broker may have on its way unacknowledged; QoS 0, which knows no such bound,
-// has the other half, and the rest of it is dropped. A broker that sends more than it may, as mosquitto 2.0 does behind a backlog,
-// has to wait: nothing more is read from it.
+// receive queues p. Half of the queue is for what the broker may have on its way unacknowledged;
+// QoS 0, which knows no such bound, has the other half, and the rest of it is dropped. A broker
+// that sends more than it may, as mosquitto 2.0 does behind a backlog, has to wait: nothing more is
+// read from it.
 func (s *Source) receive(p paho.PublishReceived) (bool, error) {
 	if p.Packet.QoS == 0 && len(s.queue) >= s.cfg.ReceiveMaximum {
 		s.dropped.Inc()
@@ -280,7 +317,8 @@ func (s *Source) receive(p paho.PublishReceived) (bool, error) {
 	return true, nil
 }
 
-// discard makes room for what comes again, since its connection was lost. Nobody queues anything meanwhile.
+// discard makes room for what comes again, since its connection was lost. Nobody queues anything
+// meanwhile.
 func (s *Source) discard() {
 	for range len(s.queue) {
 		select {
@@ -297,12 +335,14 @@ func (s *Source) discard() {
 // formerGroup was every instance's by default once; a session of then still has it.
 const formerGroup = "oei-ms"
 
-// subscribe asks for everything we understand, on every connection: that is harmless when the session has it already.
+// subscribe asks for everything we understand, on every connection: that is harmless when the
+// session has it already.
 func (s *Source) subscribe(ctx context.Context, cm *autopaho.ConnectionManager) {
 	const patience, pause = 10 * time.Second, 5 * time.Second
 	sub, former := &paho.Subscribe{}, &paho.Unsubscribe{}
 	for _, f := range Filters {
-		sub.Subscriptions = append(sub.Subscriptions, paho.SubscribeOptions{Topic: "$share/" + s.cfg.ShareGroup + "/" + f, QoS: 1})
+		sub.Subscriptions = append(sub.Subscriptions,
+			paho.SubscribeOptions{Topic: "$share/" + s.cfg.ShareGroup + "/" + f, QoS: 1})
 		former.Topics = append(former.Topics, "$share/"+formerGroup+"/"+f)
 	}
 	for {
@@ -328,7 +368,8 @@ func (s *Source) subscribe(ctx context.Context, cm *autopaho.ConnectionManager) 
 	}
 }
 
-// forward submits what came, in order, until ctx ends. What is in the queue then was not acknowledged and comes again.
+// forward submits what came, in order, until ctx ends. What is in the queue then was not
+// acknowledged and comes again.
 func (s *Source) forward(ctx context.Context) {
 	for {
 		select {
@@ -345,7 +386,12 @@ func (s *Source) forward(ctx context.Context) {
 
 // message is what came, as the pipeline takes it.
 func (s *Source) message(a arrival) Message {
-	m := Message{Topic: a.Packet.Topic, Payload: a.Packet.Payload, Received: a.at, Retained: a.Packet.Retain}
+	m := Message{
+		Topic:    a.Packet.Topic,
+		Payload:  a.Packet.Payload,
+		Received: a.at,
+		Retained: a.Packet.Retain,
+	}
 	if p := a.Packet.Properties; p != nil {
 		m.ContentType, m.Text = p.ContentType, p.PayloadFormat != nil && *p.PayloadFormat == 1
 		if p.MessageExpiry != nil {
@@ -355,7 +401,8 @@ func (s *Source) message(a arrival) Message {
 	answered := s.replies.wanted(a.PublishReceived)
 	m.Itemized = answered
 	m.Done = func(r Receipt) {
-		_ = a.Client.Ack(a.Packet) // fails when the connection is gone; then it comes again, and is a duplicate
+		// fails when the connection is gone; then it comes again, and is a duplicate
+		_ = a.Client.Ack(a.Packet)
 		if answered {
 			s.replies.add(a.PublishReceived, r)
 		}

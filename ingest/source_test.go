@@ -30,8 +30,11 @@ func sourceConfig(b *mosquitto.Broker, id string) ingest.SourceConfig {
 	return cfg
 }
 
-// receive runs a source that feeds submit, and waits until it is subscribed. Nil stands for the inbox itself.
-func receive(t *testing.T, cfg ingest.SourceConfig, submit func(context.Context, ingest.Message) error) *inbox {
+// receive runs a source that feeds submit, and waits until it is subscribed. Nil stands for the
+// inbox itself.
+func receive(
+	t *testing.T, cfg ingest.SourceConfig, submit func(context.Context, ingest.Message) error,
+) *inbox {
 	t.Helper()
 	in := &inbox{t: t, messages: make(chan ingest.Message, 10_000)}
 	if submit == nil {
@@ -54,7 +57,8 @@ func receive(t *testing.T, cfg ingest.SourceConfig, submit func(context.Context,
 
 func (in *inbox) connected() {
 	in.t.Helper()
-	until(in.t, "the source is subscribed", func() bool { _, err := in.source.Check(in.t.Context()); return err == nil })
+	until(in.t, "the source is subscribed",
+		func() bool { _, err := in.source.Check(in.t.Context()); return err == nil })
 }
 
 // next returns the next n messages.
@@ -88,7 +92,8 @@ func numbers(from, to int) string {
 	return strings.Join(out, " ")
 }
 
-// publisher connects a client to the broker; the function publishes and returns when the broker has acknowledged.
+// publisher connects a client to the broker; the function publishes and returns when the broker has
+// acknowledged.
 func publisher(t *testing.T, b *mosquitto.Broker) func(qos byte, topic, payload string) {
 	t.Helper()
 	conn, err := net.Dial("tcp", b.Addr())
@@ -96,13 +101,15 @@ func publisher(t *testing.T, b *mosquitto.Broker) func(qos byte, topic, payload 
 		t.Fatal(err)
 	}
 	c := paho.NewClient(paho.ClientConfig{Conn: conn})
-	if _, err := c.Connect(t.Context(), &paho.Connect{ClientID: "publisher", CleanStart: true, KeepAlive: 30}); err != nil {
+	if _, err := c.Connect(t.Context(),
+		&paho.Connect{ClientID: "publisher", CleanStart: true, KeepAlive: 30}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Disconnect(&paho.Disconnect{}); <-c.Done() })
 	return func(qos byte, topic, payload string) {
 		t.Helper()
-		if _, err := c.Publish(t.Context(), &paho.Publish{QoS: qos, Topic: topic, Payload: []byte(payload)}); err != nil {
+		if _, err := c.Publish(t.Context(),
+			&paho.Publish{QoS: qos, Topic: topic, Payload: []byte(payload)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -136,7 +143,8 @@ func TestSourceAcknowledgesWhatIsDone(t *testing.T) {
 		publish(1, t1, fmt.Sprint(n))
 	}
 	ms := first.next(20)
-	if got := payloads(ms); got != numbers(0, 20) || ms[0].Topic != t1 || ms[0].Gateway != "" || ms[0].Received.IsZero() {
+	if got := payloads(ms); got != numbers(0, 20) || ms[0].Topic != t1 || ms[0].Gateway != "" ||
+		ms[0].Received.IsZero() {
 		t.Errorf("got %s, %+v", got, ms[0])
 	}
 	for _, m := range ms[:5] {
@@ -173,7 +181,8 @@ func TestSourceAfterTheBrokerWasAway(t *testing.T) {
 	publish(1, t1, "0")
 	held := in.next(1)[0]
 	b.Stop()
-	until(t, "the source notices", func() bool { _, err := in.source.Check(t.Context()); return err != nil })
+	until(t, "the source notices",
+		func() bool { _, err := in.source.Check(t.Context()); return err != nil })
 	held.Done(ingest.Receipt{}) // there is nobody to tell
 	b.Run()
 	in.connected()
@@ -195,7 +204,8 @@ func TestSourceAfterTheBrokerWasAway(t *testing.T) {
 	}
 }
 
-// TestSourceDoesNotStall has a pipeline that takes nothing while the broker comes and goes and sends what needs no acknowledgement.
+// TestSourceDoesNotStall has a pipeline that takes nothing while the broker comes and goes and
+// sends what needs no acknowledgement.
 func TestSourceDoesNotStall(t *testing.T) {
 	b := mosquitto.Start(t)
 	cfg := sourceConfig(b, "one")
@@ -227,7 +237,8 @@ func TestSourceDoesNotStall(t *testing.T) {
 			publish(0, t1, fmt.Sprint("loose", n))
 		}
 		b.Stop()
-		until(t, "the source notices", func() bool { _, err := in.source.Check(t.Context()); return err != nil })
+		until(t, "the source notices",
+			func() bool { _, err := in.source.Check(t.Context()); return err != nil })
 		b.Run()
 		in.connected()
 		publish = publisher(t, b)
@@ -268,7 +279,8 @@ func TestSourcesShareTheWork(t *testing.T) {
 	for i := range n {
 		publish(1, "sensors/g1/t2/data", sample(i))
 	}
-	until(t, "all are stored", func() bool { return scan[int](t, bench.db, `SELECT count(*) FROM sensor_data`) == n })
+	until(t, "all are stored",
+		func() bool { return scan[int](t, bench.db, `SELECT count(*) FROM sensor_data`) == n })
 	mu.Lock()
 	defer mu.Unlock()
 	if count["one"]+count["two"] != n || count["one"] == 0 || count["two"] == 0 {
@@ -289,8 +301,13 @@ func TestPoisonHoldsNoPlace(t *testing.T) {
 		publish(1, "gateways/g1/status", `{"status":"?"}`)
 		publish(1, "sensors/g1/t2/data", sample(n))
 	}
-	until(t, "what is good is stored", func() bool { return scan[int](t, bench.db, `SELECT count(*) FROM sensor_data`) == 50 })
-	until(t, "what is not is recorded", func() bool { return scan[int](t, bench.db, `SELECT coalesce(sum(count), 0) FROM rejections`) == 150 })
+	until(t, "what is good is stored",
+		func() bool { return scan[int](t, bench.db, `SELECT count(*) FROM sensor_data`) == 50 })
+	until(t, "what is not is recorded",
+		func() bool {
+			return scan[int](t, bench.db,
+				`SELECT coalesce(sum(count), 0) FROM rejections`) == 150
+		})
 }
 
 func TestSourceNeedsItsBroker(t *testing.T) {

@@ -52,7 +52,8 @@ func validKey(s string) bool {
 	}
 	for i := range len(s) {
 		c := s[i]
-		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && c != '_' && c != '.' && c != ':' && c != '-' {
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && c != '_' &&
+			c != '.' && c != ':' && c != '-' {
 			return false
 		}
 	}

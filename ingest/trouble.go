@@ -18,8 +18,9 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 )
 
-// trouble is what stands between us and the broker, as the end of a sentence that begins with the broker, with the setting to look at.
-// Anybody may read it: it holds neither password nor user nor share group. It is safe for concurrent use.
+// trouble is what stands between us and the broker, as the end of a sentence that begins with the
+// broker, with the setting to look at. Anybody may read it: it holds neither password nor user nor
+// share group. It is safe for concurrent use.
 type trouble struct {
 	mu   sync.Mutex
 	text string
@@ -84,7 +85,8 @@ func (c SourceConfig) ofConnecting(err error) string {
 		return "has a name that is not known: look at MQTT_HOST"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "is not there: start it, or look at MQTT_HOST and MQTT_PORT"
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded),
+		errors.Is(err, syscall.ETIMEDOUT):
 		return "does not answer: look at MQTT_HOST and MQTT_PORT, and at firewalls on the way"
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
 		return "cannot be reached: look at MQTT_HOST, and at the network"
@@ -141,7 +143,8 @@ func ofSubscribing(sub *paho.Subscribe, ack *paho.Suback, err error) string {
 	case len(topics) == 0:
 		return "does not answer our subscription"
 	case code == codeNoSharing || code == codeNoWildcards:
-		return withCode("has no shared subscriptions, or no wildcards in them: use one that has", code)
+		return withCode("has no shared subscriptions, or no wildcards in them: use one that has",
+			code)
 	}
 	return withCode("does not let us read "+strings.Join(topics, ", ")+": allow the user of MQTT_USERNAME to subscribe to them by $share", code)
 }
@@ -157,7 +160,8 @@ func ofLoss(err error) string {
 	switch {
 	case err == nil, errors.Is(err, io.EOF):
 		return "has closed the connection without saying why"
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded),
+		errors.Is(err, syscall.ETIMEDOUT):
 		return "does not answer any more"
 	}
 	return "is lost: " + err.Error()
@@ -171,7 +175,8 @@ func ofDisconnect(code byte) string {
 	case codeShuttingDown:
 		return withCode("is shutting down", code)
 	case codeNotAuthorized:
-		return withCode("does not let us go on: look at what it allows the user of MQTT_USERNAME", code)
+		return withCode("does not let us go on: look at what it allows the user of MQTT_USERNAME",
+			code)
 	}
 	return withCode("has ended the connection", code)
 }
@@ -179,7 +184,9 @@ func ofDisconnect(code byte) string {
 // ofPublishing says why a broker does not take a message of ours.
 func ofPublishing(topic string, code byte) string {
 	if code == codeNotAuthorized {
-		return withCode(fmt.Sprintf("does not let us write %s: allow it to the user of MQTT_USERNAME", topic), code)
+		return withCode(fmt.Sprintf(
+			"does not let us write %s: allow it to the user of MQTT_USERNAME", topic,
+		), code)
 	}
 	return withCode("refuses a message to "+topic, code)
 }

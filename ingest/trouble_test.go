@@ -35,7 +35,8 @@ func runSource(t *testing.T, cfg ingest.SourceConfig) (*ingest.Source, *syncbuf.
 	return s, log
 }
 
-// TestWhatABrokerRefusesIsSaidWithItsRemedy looks at what anybody may read at /health, and what is in the log.
+// TestWhatABrokerRefusesIsSaidWithItsRemedy looks at what anybody may read at /health, and what is
+// in the log.
 func TestWhatABrokerRefusesIsSaidWithItsRemedy(t *testing.T) {
 	closed := mosquitto.StartAs(t, documented(t, "mosquitto.conf"), documented(t, "acl"), "oei-ms")
 	mute, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and hangs up
@@ -66,14 +67,39 @@ func TestWhatABrokerRefusesIsSaidWithItsRemedy(t *testing.T) {
 		change func(*ingest.SourceConfig)
 		want   []string
 	}{
-		"a wrong password":               {at(closed.Host(), closed.Port()), func(c *ingest.SourceConfig) { c.Password = "hunter2" }, []string{"refuses this user or password", "0x87", "MQTT_PASSWORD"}},
-		"a user that it does not know":   {at(closed.Host(), closed.Port()), func(c *ingest.SourceConfig) { c.Username = "mallory" }, []string{"refuses this user or password", "MQTT_USERNAME"}},
-		"no user":                        {at(closed.Host(), closed.Port()), func(c *ingest.SourceConfig) { c.Username, c.Password = "", "" }, []string{"lets nobody in without a user", "MQTT_USERNAME"}},
-		"topics that are not for us":     {at("127.0.0.1", port(strict)), nil, []string{"does not let us read gateways/+/data", "gateways/+/status", "0x87", "$share"}},
-		"nobody at that port":            {at(gone.Host(), gone.Port()), nil, []string{"is not there", "MQTT_HOST", "MQTT_PORT"}},
-		"a name that nobody knows":       {at("broker.invalid", 1883), nil, []string{"has a name that is not known", "MQTT_HOST"}},
-		"TLS where there is none":        {at(closed.Host(), closed.Port()), func(c *ingest.SourceConfig) { c.TLS = true }, []string{"TLS", "OEI_MQTT_TLS"}},
-		"something that is not a broker": {at("127.0.0.1", port(mute.Addr())), nil, []string{"does not answer as a broker of MQTT v5", "MQTT_PORT"}},
+		"a wrong password": {
+			at(closed.Host(), closed.Port()),
+			func(c *ingest.SourceConfig) { c.Password = "hunter2" },
+			[]string{"refuses this user or password", "0x87", "MQTT_PASSWORD"},
+		},
+		"a user that it does not know": {
+			at(closed.Host(), closed.Port()),
+			func(c *ingest.SourceConfig) { c.Username = "mallory" },
+			[]string{"refuses this user or password", "MQTT_USERNAME"},
+		},
+		"no user": {
+			at(closed.Host(), closed.Port()),
+			func(c *ingest.SourceConfig) { c.Username, c.Password = "", "" },
+			[]string{"lets nobody in without a user", "MQTT_USERNAME"},
+		},
+		"topics that are not for us": {
+			at("127.0.0.1", port(strict)), nil,
+			[]string{"does not let us read gateways/+/data", "gateways/+/status", "0x87", "$share"},
+		},
+		"nobody at that port": {
+			at(gone.Host(), gone.Port()), nil, []string{"is not there", "MQTT_HOST", "MQTT_PORT"},
+		},
+		"a name that nobody knows": {
+			at("broker.invalid", 1883), nil, []string{"has a name that is not known", "MQTT_HOST"},
+		},
+		"TLS where there is none": {
+			at(closed.Host(), closed.Port()), func(c *ingest.SourceConfig) { c.TLS = true },
+			[]string{"TLS", "OEI_MQTT_TLS"},
+		},
+		"something that is not a broker": {
+			at("127.0.0.1", port(mute.Addr())), nil,
+			[]string{"does not answer as a broker of MQTT v5", "MQTT_PORT"},
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -102,7 +128,8 @@ func TestWhatABrokerRefusesIsSaidWithItsRemedy(t *testing.T) {
 	}
 }
 
-// startMochi starts a broker that says by its SUBACK what may not be read, as EMQX does and mosquitto does not: sensors may be.
+// startMochi starts a broker that says by its SUBACK what may not be read, as EMQX does and
+// mosquitto does not: sensors may be.
 func startMochi(t *testing.T) net.Addr {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -144,7 +171,9 @@ func TestTwoSourcesWithOneClientIDAreTold(t *testing.T) {
 		port int
 		want string
 	}{
-		"by a broker that says so":          {"127.0.0.1", says.Port, "has given our session to another connection (0x8e)"},
+		"by a broker that says so": {
+			"127.0.0.1", says.Port, "has given our session to another connection (0x8e)",
+		},
 		"behind a broker that says nothing": {silent.Host(), silent.Port(), "as soon as it is made"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -153,13 +182,15 @@ func TestTwoSourcesWithOneClientIDAreTold(t *testing.T) {
 			_, log := runSource(t, cfg)
 			runSource(t, cfg)
 			until(t, "one is told", func() bool {
-				return strings.Contains(log.String(), tt.want) && strings.Contains(log.String(), "OEI_MQTT_CLIENT_ID")
+				return strings.Contains(log.String(), tt.want) &&
+					strings.Contains(log.String(), "OEI_MQTT_CLIENT_ID")
 			})
 		})
 	}
 }
 
-// TestABrokerThatStops_IsNotBlamedOnAnotherClient stops a broker that was connected to a moment ago, as in a restart.
+// TestABrokerThatStops_IsNotBlamedOnAnotherClient stops a broker that was connected to a moment
+// ago, as in a restart.
 func TestABrokerThatStops_IsNotBlamedOnAnotherClient(t *testing.T) {
 	silent := mosquitto.Start(t)
 	for name, stop := range map[string]func(){"stopped": silent.Stop, "killed": silent.Kill} {
@@ -167,17 +198,26 @@ func TestABrokerThatStops_IsNotBlamedOnAnotherClient(t *testing.T) {
 			cfg := sourceConfig(silent, "one")
 			s, log := runSource(t, cfg)
 			for range 2 {
-				until(t, "it is connected", func() bool { _, err := s.Check(t.Context()); return err == nil })
+				until(t, "it is connected",
+					func() bool { _, err := s.Check(t.Context()); return err == nil })
 				stop()
-				until(t, "it is told", func() bool { return strings.Contains(log.String(), "lost the mqtt broker") })
-				until(t, "and that nothing is there", func() bool { detail, _ := s.Check(t.Context()); return strings.Contains(detail, "is not there") })
+				until(t, "it is told",
+					func() bool { return strings.Contains(log.String(), "lost the mqtt broker") })
+				until(t, "and that nothing is there",
+					func() bool {
+						detail, _ := s.Check(t.Context())
+						return strings.Contains(detail,
+							"is not there")
+					})
 				silent.Run()
 			}
 			if strings.Contains(log.String(), "OEI_MQTT_CLIENT_ID") {
 				t.Errorf("logged:\n%s", log)
 			}
-			first, _, _ := strings.Cut(log.String()[strings.Index(log.String(), "level=WARN"):], "\n")
-			if !strings.Contains(first, "is shutting down (0x8b)") && !strings.Contains(first, "has closed the connection without saying why") &&
+			first, _, _ := strings.Cut(log.String()[strings.Index(log.String(), "level=WARN"):],
+				"\n")
+			if !strings.Contains(first, "is shutting down (0x8b)") &&
+				!strings.Contains(first, "has closed the connection without saying why") &&
 				!strings.Contains(first, "is lost: ") {
 				t.Errorf("the first warning: %s", first)
 			}
@@ -186,7 +226,8 @@ func TestABrokerThatStops_IsNotBlamedOnAnotherClient(t *testing.T) {
 }
 
 func TestWhatIsPublishedAndRefusedIsSaid(t *testing.T) {
-	b := mosquitto.StartAs(t, documented(t, "mosquitto.conf"), strings.ReplaceAll(documented(t, "acl"), "topic write alarms/#\n", ""), "oei-ms")
+	b := mosquitto.StartAs(t, documented(t, "mosquitto.conf"),
+		strings.ReplaceAll(documented(t, "acl"), "topic write alarms/#\n", ""), "oei-ms")
 	cfg := sourceConfig(b, "oei-ms")
 	cfg.Username, cfg.Password = "oei-ms", "oei-ms"
 	in := receive(t, cfg, nil)

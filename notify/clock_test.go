@@ -33,7 +33,12 @@ func TestClock_HasItsZone(t *testing.T) {
 }
 
 func TestText_NamesSensorsByName(t *testing.T) {
-	e := store.NoticeEvent{Sensor: "t1", SensorName: "Bearing temperature", Gateway: "g1", GatewayName: "Press 1"}
+	e := store.NoticeEvent{
+		Sensor:      "t1",
+		SensorName:  "Bearing temperature",
+		Gateway:     "g1",
+		GatewayName: "Press 1",
+	}
 	if got := notify.Render("{gateway}/{sensor} {gateway_key}/{sensor_key}", e); got != "Press 1/Bearing temperature g1/t1" {
 		t.Errorf("got %q", got)
 	}
@@ -44,10 +49,13 @@ func TestText_NamesSensorsByName(t *testing.T) {
 }
 
 func TestConfig_RefusesTimeZonesThatAreNone(t *testing.T) {
-	for zone, want := range map[string]bool{"UTC": true, "Europe/Rome": true, "": false, "Local": false, "Europe/Atlantis": false} {
+	for zone, want := range map[string]bool{
+		"UTC": true, "Europe/Rome": true, "": false, "Local": false, "Europe/Atlantis": false,
+	} {
 		cfg := notify.DefaultConfig()
 		cfg.TimeZone = zone
-		if err := cfg.Validate(); (err == nil) != want || err != nil && !strings.HasPrefix(err.Error(), "OEI_NOTIFY_TIME_ZONE: ") {
+		if err := cfg.Validate(); (err == nil) != want || err != nil &&
+			!strings.HasPrefix(err.Error(), "OEI_NOTIFY_TIME_ZONE: ") {
 			t.Errorf("%q: got %v", zone, err)
 		}
 	}

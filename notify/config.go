@@ -10,24 +10,32 @@ import (
 
 // Config says how notices are sent.
 type Config struct {
-	AllowedTargets []string      `mapstructure:"allowed_targets"` // private addresses that webhooks may go to, as 10.1.2.3 or 10.1.0.0/16
-	Timeout        time.Duration `mapstructure:"timeout"`         // of an attempt
+	// private addresses that webhooks may go to, as 10.1.2.3 or 10.1.0.0/16
+	AllowedTargets []string      `mapstructure:"allowed_targets"`
+	Timeout        time.Duration `mapstructure:"timeout"` // of an attempt
 	MaxAttempts    int           `mapstructure:"max_attempts"`
 	Workers        int           `mapstructure:"workers"`   // attempts at a time
 	Retention      time.Duration `mapstructure:"retention"` // of the log of deliveries
-	TimeZone       string        `mapstructure:"time_zone"` // of times in texts, for routes that name none
-	SMTPHost       string        `mapstructure:"smtp_host"` // empty: there is no e-mail
-	SMTPPort       int           `mapstructure:"smtp_port"`
-	SMTPTLS        string        `mapstructure:"smtp_tls"` // starttls, tls or none
-	SMTPUsername   string        `mapstructure:"smtp_username"`
-	SMTPPassword   string        `mapstructure:"smtp_password"`
-	SMTPFrom       string        `mapstructure:"smtp_from"`
+	// of times in texts, for routes that name none
+	TimeZone     string `mapstructure:"time_zone"`
+	SMTPHost     string `mapstructure:"smtp_host"` // empty: there is no e-mail
+	SMTPPort     int    `mapstructure:"smtp_port"`
+	SMTPTLS      string `mapstructure:"smtp_tls"` // starttls, tls or none
+	SMTPUsername string `mapstructure:"smtp_username"`
+	SMTPPassword string `mapstructure:"smtp_password"`
+	SMTPFrom     string `mapstructure:"smtp_from"`
 }
 
 // DefaultConfig is right for one instance or several that share the work.
 func DefaultConfig() Config {
 	return Config{
-		Timeout: 10 * time.Second, MaxAttempts: 12, Workers: 8, Retention: 30 * 24 * time.Hour, TimeZone: "UTC", SMTPPort: 587, SMTPTLS: "starttls",
+		Timeout:     10 * time.Second,
+		MaxAttempts: 12,
+		Workers:     8,
+		Retention:   30 * 24 * time.Hour,
+		TimeZone:    "UTC",
+		SMTPPort:    587,
+		SMTPTLS:     "starttls",
 	}
 }
 
@@ -63,7 +71,8 @@ func (c Config) Validate() error {
 		fault("OEI_NOTIFY_SMTP_PORT: %d is not a port; use 1 to 65535", c.SMTPPort)
 	}
 	if _, err := mail.ParseAddress(c.SMTPFrom); err != nil {
-		fault("OEI_NOTIFY_SMTP_FROM: %q is not an address; use one such as alarms@plant.example", c.SMTPFrom)
+		fault("OEI_NOTIFY_SMTP_FROM: %q is not an address; use one such as alarms@plant.example",
+			c.SMTPFrom)
 	}
 	if c.SMTPTLS == "none" && c.SMTPPassword != "" && !isLoopback(c.SMTPHost) {
 		fault("OEI_NOTIFY_SMTP_TLS: none would send the password in the clear; use starttls or tls")

@@ -25,7 +25,8 @@ func TestWebhookIsSignedAndTriedAgainWithTheSameKey(t *testing.T) {
 	n := p.notifier()
 	p.raised(1, 1)
 	p.step(n, noon)
-	if d := p.deliveries(); len(d) != 1 || d[0].Status != "waiting" || d[0].Detail != "answered 503" || !d[0].DueAt.After(noon) {
+	if d := p.deliveries(); len(d) != 1 || d[0].Status != "waiting" ||
+		d[0].Detail != "answered 503" || !d[0].DueAt.After(noon) {
 		t.Fatalf("after a failure: got %+v", d)
 	}
 	p.step(n, noon.Add(time.Second)) // too early
@@ -40,10 +41,12 @@ func TestWebhookIsSignedAndTriedAgainWithTheSameKey(t *testing.T) {
 		h := g.header
 		mac := hmac.New(sha256.New, key)
 		fmt.Fprintf(mac, "%s.%s.%s", h.Get("webhook-id"), h.Get("webhook-timestamp"), g.body)
-		if want := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)); h.Get("webhook-signature") != want {
+		if want := "v1," +
+			base64.StdEncoding.EncodeToString(mac.Sum(nil)); h.Get("webhook-signature") != want {
 			t.Errorf("signature: got %q, want %q", h.Get("webhook-signature"), want)
 		}
-		if h.Get("webhook-id") != got[0].header.Get("webhook-id") || h.Get("Idempotency-Key") != h.Get("webhook-id") || g.body != got[0].body {
+		if h.Get("webhook-id") != got[0].header.Get("webhook-id") ||
+			h.Get("Idempotency-Key") != h.Get("webhook-id") || g.body != got[0].body {
 			t.Errorf("an attempt differs: %v %s", h, g.body)
 		}
 	}
@@ -52,11 +55,14 @@ func TestWebhookIsSignedAndTriedAgainWithTheSameKey(t *testing.T) {
 		Count    int
 		Events   []map[string]any
 	}
-	if err := json.Unmarshal([]byte(got[0].body), &body); err != nil || body.Type != "alarm.notice" || body.Count != 1 || len(body.Events) != 1 ||
-		body.Events[0]["alarm"] != "Oil too hot" || body.Events[0]["sensor"] != "t1" || body.Events[0]["gateway"] != "press-1" {
+	if err := json.Unmarshal([]byte(got[0].body), &body); err != nil ||
+		body.Type != "alarm.notice" || body.Count != 1 || len(body.Events) != 1 ||
+		body.Events[0]["alarm"] != "Oil too hot" || body.Events[0]["sensor"] != "t1" ||
+		body.Events[0]["gateway"] != "press-1" {
 		t.Errorf("body: got %s, %v", got[0].body, err)
 	}
-	if d := p.deliveries(); d[0].Status != "delivered" || d[0].Attempts != 2 || d[0].Key != body.ID {
+	if d := p.deliveries(); d[0].Status != "delivered" || d[0].Attempts != 2 ||
+		d[0].Key != body.ID {
 		t.Errorf("log: got %+v", d[0])
 	}
 }
@@ -117,7 +123,8 @@ func TestAFloodIsAFewNotices(t *testing.T) {
 			Count  int
 			Events []any
 		}
-		if err := json.Unmarshal([]byte(g.body), &body); err != nil || len(body.Events) > store.MostNoticed {
+		if err := json.Unmarshal([]byte(g.body), &body); err != nil ||
+			len(body.Events) > store.MostNoticed {
 			t.Errorf("body: %d events, %v", len(body.Events), err)
 		}
 		total += body.Count
@@ -189,7 +196,9 @@ func TestInstancesShareTheWork(t *testing.T) {
 		}
 		return total, keys
 	}
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(
+		10 * time.Millisecond,
+	) {
 		if total, _ := count(); total >= events {
 			break
 		}
@@ -220,7 +229,8 @@ func TestAChannelThatHangsDoesNotHoldUpAnother(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = n.Run(ctx) })
-	for deadline := time.Now().Add(15 * time.Second); len(well.all()) == 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(15 * time.Second); len(well.all()) == 0 &&
+		time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	stop()

@@ -9,16 +9,26 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// TestAReadingBecomesANotice goes the whole way: from readings by a rule into the journal, and out of it to a receiver.
+// TestAReadingBecomesANotice goes the whole way: from readings by a rule into the journal, and out
+// of it to a receiver.
 func TestAReadingBecomesANotice(t *testing.T) {
 	p := newPlant(t)
 	r := receive(t, always(204))
 	p.run(`DELETE FROM alarms`)
-	p.route(store.Route{ChannelID: p.webhook(r.URL).ID, Severities: []string{"major"}, Labels: store.LabelMap{"motor": "M7"}, RemindSeconds: 60})
+	p.route(store.Route{
+		ChannelID:     p.webhook(r.URL).ID,
+		Severities:    []string{"major"},
+		Labels:        store.LabelMap{"motor": "M7"},
+		RemindSeconds: 60,
+	})
 	began := time.Now().UTC().Truncate(time.Second)
 	rule := &alarm.Rule{
-		SensorID: 1, Name: "hot", Kind: alarm.Threshold, Severity: alarm.Major, Labels: map[string]string{"motor": "M7"},
-		Limits: &alarm.Limits{High: &alarm.Limit{Value: 80}},
+		SensorID: 1,
+		Name:     "hot",
+		Kind:     alarm.Threshold,
+		Severity: alarm.Major,
+		Labels:   map[string]string{"motor": "M7"},
+		Limits:   &alarm.Limits{High: &alarm.Limit{Value: 80}},
 	}
 	a, _, err := p.store.CreateAlarm(t.Context(), rule, began)
 	if err != nil {
@@ -28,7 +38,8 @@ func TestAReadingBecomesANotice(t *testing.T) {
 	write := func(second int, value float64) {
 		t.Helper()
 		at := began.Add(time.Duration(second) * time.Second)
-		_, _, err := p.store.Write(t.Context(), []store.Reading{{SensorID: 1, GatewayID: 1, Timestamp: at, Received: at, Value: value}},
+		_, _, err := p.store.Write(t.Context(),
+			[]store.Reading{{SensorID: 1, GatewayID: 1, Timestamp: at, Received: at, Value: value}},
 			func([]store.Outcome) store.Also { return store.Also{} })
 		if err != nil {
 			t.Fatal(err)
@@ -53,7 +64,12 @@ func TestAReadingBecomesANotice(t *testing.T) {
 	write(2, 81) // comes twice, happens once
 	step(2, "notice:1")
 	step(63, "notice:1 reminder:1")
-	command(alarm.Command{Kind: alarm.Shelve, User: "operator", Comment: "known", Until: time.Now().Add(time.Hour)})
+	command(alarm.Command{
+		Kind:    alarm.Shelve,
+		User:    "operator",
+		Comment: "known",
+		Until:   time.Now().Add(time.Hour),
+	})
 	write(3, 20)
 	write(4, 99)
 	step(300, "notice:1 reminder:1") // shelved: not a word
@@ -73,9 +89,15 @@ func TestAReadingBecomesANotice(t *testing.T) {
 	if state, err = current.State(); err != nil {
 		t.Fatal(err)
 	}
-	command(alarm.Command{Kind: alarm.Acknowledge, User: "operator", Occurrence: state.Occurrence, Version: state.Version})
+	command(alarm.Command{
+		Kind:       alarm.Acknowledge,
+		User:       "operator",
+		Occurrence: state.Occurrence,
+		Version:    state.Version,
+	})
 	step(3600, "notice:1 reminder:1 notice:2 reminder:1")
-	if got := r.all(); len(got) != 4 || !strings.Contains(got[0].body, `"message":"`) || !strings.Contains(got[0].body, `"motor":"M7"`) {
+	if got := r.all(); len(got) != 4 || !strings.Contains(got[0].body, `"message":"`) ||
+		!strings.Contains(got[0].body, `"motor":"M7"`) {
 		t.Errorf("got %d notices, the first %s", len(got), got[0].body)
 	}
 }

@@ -21,14 +21,17 @@ type mailer struct {
 
 func (s mailer) send(ctx context.Context, c store.Channel, m message) (detail string, err error) {
 	if s.cfg.SMTPHost == "" {
-		return "", permanent{errors.New("no SMTP server is set; set OEI_NOTIFY_SMTP_HOST and OEI_NOTIFY_SMTP_FROM")}
+		return "", permanent{
+			errors.New("no SMTP server is set; set OEI_NOTIFY_SMTP_HOST and OEI_NOTIFY_SMTP_FROM"),
+		}
 	}
 	msg := mail.NewMsg()
 	if err := errors.Join(msg.From(s.cfg.SMTPFrom), msg.To(c.Recipients...)); err != nil {
 		return "", permanent{fmt.Errorf("an address: %w", err)}
 	}
 	_, domain, _ := strings.Cut(msg.GetFrom()[0].Address, "@")
-	msg.SetMessageIDWithValue(m.Key + "@" + domain) // a server or reader may know a repetition by it
+	// a server or reader may know a repetition by it
+	msg.SetMessageIDWithValue(m.Key + "@" + domain)
 	msg.SetDateWithValue(m.CreatedAt)
 	msg.Subject(plain(m.subject, 200))
 	msg.SetGenHeader("Auto-Submitted", "auto-generated")
@@ -51,7 +54,10 @@ func (s mailer) client() (*mail.Client, error) {
 	if conf == nil {
 		conf = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.cfg.SMTPHost}
 	}
-	options := []mail.Option{mail.WithPort(s.cfg.SMTPPort), mail.WithTimeout(max(s.cfg.Timeout, time.Second)), mail.WithTLSConfig(conf), mail.WithoutNoop()}
+	options := []mail.Option{
+		mail.WithPort(s.cfg.SMTPPort), mail.WithTimeout(max(s.cfg.Timeout, time.Second)),
+		mail.WithTLSConfig(conf), mail.WithoutNoop(),
+	}
 	switch s.cfg.SMTPTLS {
 	case "tls":
 		options = append(options, mail.WithSSL())
@@ -65,7 +71,8 @@ func (s mailer) client() (*mail.Client, error) {
 		if s.cfg.SMTPTLS == "none" { // on loopback only, see Validate
 			auth = mail.SMTPAuthPlainNoEnc
 		}
-		options = append(options, mail.WithSMTPAuth(auth), mail.WithUsername(s.cfg.SMTPUsername), mail.WithPassword(s.cfg.SMTPPassword))
+		options = append(options, mail.WithSMTPAuth(auth), mail.WithUsername(s.cfg.SMTPUsername),
+			mail.WithPassword(s.cfg.SMTPPassword))
 	}
 	return mail.NewClient(s.cfg.SMTPHost, options...)
 }

@@ -42,7 +42,9 @@ func newMailbox(t *testing.T) *mailbox {
 	roots := x509.NewCertPool()
 	roots.AddCert(web.Certificate())
 	b := &mailbox{roots: &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}}
-	srv := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &mailSession{b: b}, nil }))
+	srv := smtp.NewServer(
+		smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &mailSession{b: b}, nil }),
+	)
 	srv.Domain, srv.TLSConfig = "mail.example", &tls.Config{Certificates: web.TLS.Certificates}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -124,7 +126,10 @@ func mails(port int) func(*notify.Config) {
 
 func TestEmailIsSentOverTLSAndTriedAgain(t *testing.T) {
 	p, b := newPlant(t), newMailbox(t)
-	c := p.channel(store.Channel{Kind: store.Email, Recipients: []string{"a@example.com", "b@example.com"}})
+	c := p.channel(store.Channel{
+		Kind:       store.Email,
+		Recipients: []string{"a@example.com", "b@example.com"},
+	})
 	p.route(store.Route{ChannelID: c.ID, TimeZone: "Asia/Tokyo"})
 	p.run(`UPDATE alarms SET name = E'Oil\r\nBcc: evil@example.com' WHERE id = 1`)
 	n := p.notifier(mails(b.port))
@@ -146,10 +151,12 @@ func TestEmailIsSentOverTLSAndTriedAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.Header.Get("Bcc") != "" || m.Header.Get("Message-ID") != "<"+d.Key+"@plant.example>" || m.Header.Get("Auto-Submitted") != "auto-generated" {
+	if m.Header.Get("Bcc") != "" || m.Header.Get("Message-ID") != "<"+d.Key+"@plant.example>" ||
+		m.Header.Get("Auto-Submitted") != "auto-generated" {
 		t.Errorf("head: got %v", m.Header)
 	}
-	if text := got[0].text; strings.Count(text, "2026-03-04 21:00:00 JST (+09:00) [critical] Press/Oil") != 3 {
+	if text := got[0].text; strings.Count(text,
+		"2026-03-04 21:00:00 JST (+09:00) [critical] Press/Oil") != 3 {
 		t.Errorf("got %s", text)
 	}
 	if strings.Contains(p.log.String(), smtpPassword) {
@@ -170,12 +177,21 @@ func TestEmailThatCannotBeSentSaysWhy(t *testing.T) {
 		trust  bool
 		want   string
 	}{
-		"no server":                       {func(c *notify.Config) { c.SMTPHost = "" }, true, "no SMTP server is set"},
-		"a certificate nobody knows":      {func(*notify.Config) {}, false, "certificate"},
-		"a wrong password":                {func(c *notify.Config) { c.SMTPPassword = "wrong" }, true, "smtp"},
-		"a server that is not there":      {func(c *notify.Config) { c.SMTPPort = 1 }, true, "smtp"},
-		"a server that says nothing":      {func(c *notify.Config) { c.SMTPPort, c.Timeout = silent.Addr().(*net.TCPAddr).Port, time.Second }, true, "smtp"},
-		"one without TLS, though it must": {func(c *notify.Config) { c.SMTPTLS = "tls" }, true, "smtp"},
+		"no server": {
+			func(c *notify.Config) { c.SMTPHost = "" }, true, "no SMTP server is set",
+		},
+		"a certificate nobody knows": {func(*notify.Config) {}, false, "certificate"},
+		"a wrong password": {
+			func(c *notify.Config) { c.SMTPPassword = "wrong" }, true, "smtp",
+		},
+		"a server that is not there": {func(c *notify.Config) { c.SMTPPort = 1 }, true, "smtp"},
+		"a server that says nothing": {
+			func(c *notify.Config) { c.SMTPPort, c.Timeout = silent.Addr().(*net.TCPAddr).Port, time.Second },
+			true, "smtp",
+		},
+		"one without TLS, though it must": {
+			func(c *notify.Config) { c.SMTPTLS = "tls" }, true, "smtp",
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -184,7 +200,8 @@ func TestEmailThatCannotBeSentSaysWhy(t *testing.T) {
 				n.Trust(b.roots)
 			}
 			d, err := n.Try(t.Context(), c.ID)
-			if err != nil || d.Status != "failed" || !strings.Contains(d.Detail, test.want) && !strings.Contains(d.Detail, "in time") || strings.Contains(d.Detail, smtpPassword) {
+			if err != nil || d.Status != "failed" || !strings.Contains(d.Detail, test.want) &&
+				!strings.Contains(d.Detail, "in time") || strings.Contains(d.Detail, smtpPassword) {
 				t.Errorf("got %s %q, %v; want %q", d.Status, d.Detail, err, test.want)
 			}
 		})

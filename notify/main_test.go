@@ -33,7 +33,8 @@ var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 
 const secret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 
-// plant is a database with alarm 1 of sensor 1 of gateway 1, labelled line=1, and alarm 2 on the same sensor, labelled line=2.
+// plant is a database with alarm 1 of sensor 1 of gateway 1, labelled line=1, and alarm 2 on the
+// same sensor, labelled line=2.
 type plant struct {
 	t     *testing.T
 	dsn   string
@@ -50,7 +51,8 @@ func newPlant(t *testing.T) *plant {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.db.Close() })
-	if p.store, err = store.Open(t.Context(), p.dsn, store.DefaultConfig(), slog.New(slog.DiscardHandler)); err != nil {
+	if p.store, err = store.Open(t.Context(), p.dsn, store.DefaultConfig(),
+		slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.store.Close() })
@@ -96,7 +98,9 @@ func (p *plant) notifier(change ...func(*notify.Config)) *notify.Notifier {
 	return p.notifierBy(nil, change...)
 }
 
-func (p *plant) notifierBy(publish notify.Publish, change ...func(*notify.Config)) *notify.Notifier {
+func (p *plant) notifierBy(
+	publish notify.Publish, change ...func(*notify.Config),
+) *notify.Notifier {
 	p.t.Helper()
 	cfg := notify.DefaultConfig()
 	cfg.AllowedTargets = []string{"127.0.0.1"}
@@ -106,7 +110,9 @@ func (p *plant) notifierBy(publish notify.Publish, change ...func(*notify.Config
 	if err := cfg.Validate(); err != nil {
 		p.t.Fatal(err)
 	}
-	n, err := notify.New(cfg, p.store, publish, slog.New(slog.NewTextHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug})), prometheus.NewRegistry())
+	n, err := notify.New(cfg, p.store, publish,
+		slog.New(slog.NewTextHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		prometheus.NewRegistry())
 	if err != nil {
 		p.t.Fatal(err)
 	}

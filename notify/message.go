@@ -28,7 +28,8 @@ const (
 
 var placeholder = regexp.MustCompile(`\{([^{}]*)\}`)
 
-// CheckTemplate says what is wrong with a template: text in which {alarm}, {kind} and so on stand for what an event has.
+// CheckTemplate says what is wrong with a template: text in which {alarm}, {kind} and so on stand
+// for what an event has.
 func CheckTemplate(text string) error {
 	for _, m := range placeholder.FindAllStringSubmatch(text, -1) {
 		if _, ok := fields(store.NoticeEvent{}, 0, time.UTC)[m[1]]; !ok {
@@ -42,27 +43,30 @@ func CheckTemplate(text string) error {
 	return nil
 }
 
-// fields are what placeholders become; count is how many events there are. A sensor that has lost its name to a deletion, or an
-// event of before names were kept, has its key.
+// fields are what placeholders become; count is how many events there are. A sensor that has lost
+// its name to a deletion, or an event of before names were kept, has its key.
 func fields(e store.NoticeEvent, count int, zone *time.Location) map[string]string {
 	value := ""
 	if e.Value != nil {
 		value = alarm.FormatNumber(*e.Value)
 	}
 	return map[string]string{
-		"alarm": e.Alarm, "at": clock(e.At, zone), "comment": e.Comment, "count": strconv.Itoa(count),
+		"alarm": e.Alarm, "at": clock(e.At, zone), "comment": e.Comment,
+		"count":   strconv.Itoa(count),
 		"gateway": cmp.Or(e.GatewayName, e.Gateway), "gateway_key": e.Gateway,
 		"kind": e.Kind, "message": e.Message,
-		"sensor": cmp.Or(e.SensorName, e.Sensor), "sensor_key": e.Sensor, "severity": e.Severity, "state": e.State, "unit": e.Unit, "user": e.User,
+		"sensor": cmp.Or(e.SensorName, e.Sensor), "sensor_key": e.Sensor, "severity": e.Severity,
+		"state": e.State, "unit": e.Unit, "user": e.User,
 		"value": value,
 	}
 }
 
-// render puts what e has into a template. What came from outside is put in as it is, once: it is no template itself, has no
-// control characters and a bounded length.
+// render puts what e has into a template. What came from outside is put in as it is, once: it is no
+// template itself, has no control characters and a bounded length.
 func render(template string, e store.NoticeEvent, count int, zone *time.Location) string {
 	f := fields(e, count, zone)
-	text := placeholder.ReplaceAllStringFunc(template, func(p string) string { return plain(f[p[1:len(p)-1]], mostField) })
+	text := placeholder.ReplaceAllStringFunc(template,
+		func(p string) string { return plain(f[p[1:len(p)-1]], mostField) })
 	return strings.Join(strings.Fields(text), " ")
 }
 
@@ -120,7 +124,14 @@ func newMessage(d store.Delivery, route *store.Route, zone *time.Location) messa
 
 // json is the message for programs. It is the same in every attempt.
 func (m message) json() ([]byte, error) {
-	b := body{ID: m.Key, Type: "alarm." + m.Kind, Timestamp: m.CreatedAt.UTC(), Subject: m.subject, Count: m.EventCount, Events: m.Events}
+	b := body{
+		ID:        m.Key,
+		Type:      "alarm." + m.Kind,
+		Timestamp: m.CreatedAt.UTC(),
+		Subject:   m.subject,
+		Count:     m.EventCount,
+		Events:    m.Events,
+	}
 	if m.route != nil {
 		b.Route = &m.route.Name
 	}

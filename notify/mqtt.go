@@ -16,13 +16,16 @@ type published struct {
 	store.NoticeEvent
 }
 
-// overMQTT publishes every event of m on its alarms/{gateway}/{sensor}. After a failure all of them come again.
+// overMQTT publishes every event of m on its alarms/{gateway}/{sensor}. After a failure all of them
+// come again.
 func (n *Notifier) overMQTT(ctx context.Context, m message) (detail string, err error) {
 	if n.publish == nil {
 		return "", permanent{errors.New("there is no MQTT broker to publish by")}
 	}
 	if m.Kind == store.KindTrial {
-		b, err := timejson.Marshal(map[string]any{"id": m.Key, "type": "alarm.trial", "timestamp": m.CreatedAt})
+		b, err := timejson.Marshal(map[string]any{
+			"id": m.Key, "type": "alarm.trial", "timestamp": m.CreatedAt,
+		})
 		if err == nil {
 			err = n.publish(ctx, "alarms/trial/trial", b)
 		}
@@ -33,7 +36,11 @@ func (n *Notifier) overMQTT(ctx context.Context, m message) (detail string, err 
 		if e.Gateway == "" || e.Sensor == "" {
 			continue // deleted since: there is no topic any more
 		}
-		b, err := timejson.Marshal(published{ID: fmt.Sprintf("%s-%d", m.Key, e.Offset), Type: "alarm." + m.Kind, NoticeEvent: e})
+		b, err := timejson.Marshal(published{
+			ID:          fmt.Sprintf("%s-%d", m.Key, e.Offset),
+			Type:        "alarm." + m.Kind,
+			NoticeEvent: e,
+		})
 		if err != nil {
 			return "", permanent{err}
 		}

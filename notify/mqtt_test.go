@@ -22,7 +22,8 @@ func TestEveryEventIsPublishedOnItsTopicByMosquitto(t *testing.T) {
 	p, broker := newPlant(t), mosquitto.Start(t)
 	cfg := ingest.DefaultSourceConfig()
 	cfg.Host, cfg.Port, cfg.ClientID = broker.Host(), broker.Port(), "oei-ms-test"
-	source := ingest.NewSource(cfg, func(context.Context, ingest.Message) error { return nil }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	source := ingest.NewSource(cfg, func(context.Context, ingest.Message) error { return nil },
+		slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -31,13 +32,14 @@ func TestEveryEventIsPublishedOnItsTopicByMosquitto(t *testing.T) {
 
 	heard := make(chan *paho.Publish, 1000)
 	u, _ := url.Parse("mqtt://" + broker.Addr())
-	listener, err := autopaho.NewConnection(ctx, autopaho.ClientConfig{ServerUrls: []*url.URL{u}, ClientConfig: paho.ClientConfig{
-		ClientID: "screen",
-		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(m paho.PublishReceived) (bool, error) {
-			heard <- m.Packet
-			return true, nil
-		}},
-	}})
+	listener, err := autopaho.NewConnection(ctx,
+		autopaho.ClientConfig{ServerUrls: []*url.URL{u}, ClientConfig: paho.ClientConfig{
+			ClientID: "screen",
+			OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(m paho.PublishReceived) (bool, error) {
+				heard <- m.Packet
+				return true, nil
+			}},
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,10 +47,14 @@ func TestEveryEventIsPublishedOnItsTopicByMosquitto(t *testing.T) {
 	if err := listener.AwaitConnection(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := listener.Subscribe(t.Context(), &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: "alarms/press-1/#", QoS: 1}}}); err != nil {
+	if _, err := listener.Subscribe(t.Context(),
+		&paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: "alarms/press-1/#", QoS: 1}}}); err != nil {
 		t.Fatal(err)
 	}
-	p.route(store.Route{ChannelID: p.channel(store.Channel{Kind: store.MQTT}).ID, GroupSeconds: 3600})
+	p.route(store.Route{
+		ChannelID:    p.channel(store.Channel{Kind: store.MQTT}).ID,
+		GroupSeconds: 3600,
+	})
 	n := p.notifierBy(source.Publish)
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		if _, err := source.Check(t.Context()); err == nil {
@@ -70,7 +76,9 @@ func TestEveryEventIsPublishedOnItsTopicByMosquitto(t *testing.T) {
 				ID, Type, Alarm string
 				Offset          int64
 			}
-			if err := json.Unmarshal(m.Payload, &e); err != nil || m.Topic != "alarms/press-1/t1" || e.Alarm != "Oil too hot" || e.Type != "alarm.notice" || e.ID == "" || seen[e.Offset] {
+			if err := json.Unmarshal(m.Payload, &e); err != nil || m.Topic != "alarms/press-1/t1" ||
+				e.Alarm != "Oil too hot" || e.Type != "alarm.notice" || e.ID == "" ||
+				seen[e.Offset] {
 				t.Fatalf("got %s on %s, %v", m.Payload, m.Topic, err)
 			}
 			seen[e.Offset] = true
@@ -83,7 +91,8 @@ func TestEveryEventIsPublishedOnItsTopicByMosquitto(t *testing.T) {
 	p.step(n, noon.Add(time.Minute))
 	ds := p.deliveries()
 	if last := ds[len(ds)-1]; len(ds) != 4 || last.Status != "waiting" {
-		t.Errorf("while the broker is away: got %d deliveries, the last %s %q", len(ds), last.Status, last.Detail)
+		t.Errorf("while the broker is away: got %d deliveries, the last %s %q", len(ds),
+			last.Status, last.Detail)
 	}
 	broker.Run()
 	if err := listener.AwaitConnection(t.Context()); err != nil {

@@ -1,5 +1,5 @@
-// Package notify tells people and programs of alarms: from a committed event by routes into an outbox, and out of it by webhook,
-// e-mail and MQTT.
+// Package notify tells people and programs of alarms: from a committed event by routes into an
+// outbox, and out of it by webhook, e-mail and MQTT.
 package notify
 
 import (
@@ -20,7 +20,8 @@ const (
 	// pollInterval is how long an event waits that nobody has woken us for.
 	pollInterval = time.Second
 	batchSize    = 500 // events or watches in one transaction
-	mostAtOnce   = 2   // attempts by one channel, so that one that hangs does not hold up the others
+	// attempts by one channel, so that one that hangs does not hold up the others
+	mostAtOnce   = 2
 	firstPause   = 5 * time.Second
 	longestPause = 15 * time.Minute
 )
@@ -33,8 +34,8 @@ func (p permanent) Unwrap() error { return p.error }
 // Publish sends a message over MQTT, and returns when the broker has taken it.
 type Publish func(ctx context.Context, topic string, payload []byte) error
 
-// Notifier puts notices into the outbox and sends them. Several, in one process or many, share the work. Its methods are safe
-// for concurrent use.
+// Notifier puts notices into the outbox and sends them. Several, in one process or many, share the
+// work. Its methods are safe for concurrent use.
 type Notifier struct {
 	cfg      Config
 	store    *store.Store
@@ -49,7 +50,9 @@ type Notifier struct {
 }
 
 // New makes a notifier that works while Run does. publish may be nil: then channels of MQTT fail.
-func New(cfg Config, st *store.Store, publish Publish, log *slog.Logger, reg prometheus.Registerer) (*Notifier, error) {
+func New(
+	cfg Config, st *store.Store, publish Publish, log *slog.Logger, reg prometheus.Registerer,
+) (*Notifier, error) {
 	allowed, err := prefixes(cfg.AllowedTargets)
 	if err != nil {
 		return nil, fmt.Errorf("allowed targets: %w", err)
@@ -59,17 +62,25 @@ func New(cfg Config, st *store.Store, publish Publish, log *slog.Logger, reg pro
 		return nil, fmt.Errorf("time zone: %w", err)
 	}
 	n := &Notifier{
-		cfg: cfg, location: location, store: st, log: log, publish: publish, wake: make(chan struct{}, 1), due: make(chan struct{}, 1),
+		cfg:      cfg,
+		location: location,
+		store:    st,
+		log:      log,
+		publish:  publish,
+		wake:     make(chan struct{}, 1),
+		due:      make(chan struct{}, 1),
 		webhooks: newWebhooks(guard{allowed}, cfg.Timeout), mailer: mailer{cfg: cfg},
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "oei_notify_attempts_total", Help: "Attempts to deliver a notice, by kind of channel and result: delivered, failed (for good) or retried.",
+			Name: "oei_notify_attempts_total",
+			Help: "Attempts to deliver a notice, by kind of channel and result: delivered, failed (for good) or retried.",
 		}, []string{"channel", "result"}),
 	}
 	reg.MustRegister(n.attempts)
 	return n, nil
 }
 
-// Wake says that there are new alarm events. It never blocks; without it they are seen a second later.
+// Wake says that there are new alarm events. It never blocks; without it they are seen a second
+// later.
 func (n *Notifier) Wake() {
 	signal(n.wake)
 }
@@ -134,7 +145,8 @@ func (n *Notifier) gather(ctx context.Context) {
 	}
 }
 
-// Gather puts into the outbox what follows from the alarm events that are there and from its being now.
+// Gather puts into the outbox what follows from the alarm events that are there and from its being
+// now.
 func (n *Notifier) Gather(ctx context.Context, now time.Time) error {
 	for more := true; more; {
 		var err error
@@ -173,20 +185,23 @@ func (n *Notifier) gatherEvents(ctx context.Context, now time.Time) (more bool, 
 	return len(events) == batchSize, err
 }
 
-// gatherWatches does so for alarms that somebody has to be reminded of, and reports whether there may be more.
+// gatherWatches does so for alarms that somebody has to be reminded of, and reports whether there
+// may be more.
 func (n *Notifier) gatherWatches(ctx context.Context, now time.Time) (more bool, err error) {
 	rules, err := n.rules(ctx, now)
 	if err != nil {
 		return false, err
 	}
-	due, err := n.store.StepWatches(ctx, now, batchSize, func(ws []store.Watch) ([]store.Notice, []store.Watch) {
-		return rules.remind(ws, now)
-	})
+	due, err := n.store.StepWatches(ctx, now, batchSize,
+		func(ws []store.Watch) ([]store.Notice, []store.Watch) {
+			return rules.remind(ws, now)
+		})
 	return due == batchSize, err
 }
 
 func (n *Notifier) rules(ctx context.Context, now time.Time) (rs rules, err error) {
-	if rs.routes, err = n.store.Routes(ctx, 0, store.MostRoutes); err != nil || len(rs.routes) == 0 {
+	if rs.routes, err = n.store.Routes(ctx, 0, store.MostRoutes); err != nil ||
+		len(rs.routes) == 0 {
 		return rs, err
 	}
 	if rs.kinds, err = n.store.ChannelKinds(ctx); err != nil {
@@ -200,7 +215,9 @@ func (n *Notifier) rules(ctx context.Context, now time.Time) (rs rules, err erro
 func (n *Notifier) lease() time.Duration { return 3*n.cfg.Timeout + 10*time.Second }
 
 // claim takes a delivery that is due at now, if there is one.
-func (n *Notifier) claim(ctx context.Context, now time.Time) (d store.Delivery, ok bool, err error) {
+func (n *Notifier) claim(
+	ctx context.Context, now time.Time,
+) (d store.Delivery, ok bool, err error) {
 	ds, err := n.store.ClaimDeliveries(ctx, now, n.lease(), 1, mostAtOnce)
 	if err != nil || len(ds) == 0 {
 		return d, false, err
@@ -237,7 +254,10 @@ func (n *Notifier) deliver(ctx context.Context, d store.Delivery, now time.Time)
 }
 
 // settle records what became of an attempt.
-func (n *Notifier) settle(ctx context.Context, kind store.ChannelKind, d store.Delivery, detail string, err error, now time.Time) error {
+func (n *Notifier) settle(
+	ctx context.Context, kind store.ChannelKind, d store.Delivery, detail string, err error,
+	now time.Time,
+) error {
 	result, again := "delivered", time.Time{}
 	if err != nil {
 		detail, result = plain(err.Error(), 500), "failed"
@@ -248,7 +268,8 @@ func (n *Notifier) settle(ctx context.Context, kind store.ChannelKind, d store.D
 	}
 	n.attempts.WithLabelValues(string(kind), result).Inc()
 	if result == "failed" {
-		n.log.WarnContext(ctx, "a notice was not delivered", "delivery_id", d.ID, "channel_id", d.ChannelID, "attempts", d.Attempts, "reason", detail)
+		n.log.WarnContext(ctx, "a notice was not delivered", "delivery_id", d.ID, "channel_id",
+			d.ChannelID, "attempts", d.Attempts, "reason", detail)
 	}
 	err = n.store.FinishDelivery(ctx, d, err == nil, detail, again)
 	if errors.Is(err, store.ErrStale) { // it took so long that another has it
@@ -257,14 +278,17 @@ func (n *Notifier) settle(ctx context.Context, kind store.ChannelKind, d store.D
 	return err
 }
 
-// pause is how long to wait after so many attempts: twice as long each time, and a different time for each delivery.
+// pause is how long to wait after so many attempts: twice as long each time, and a different time
+// for each delivery.
 func pause(attempts int) time.Duration {
 	longest := min(firstPause<<min(attempts-1, 10), longestPause)
 	return longest/2 + rand.N(longest/2)
 }
 
 // attempt sends d by c. A panic is an error of this delivery only.
-func (n *Notifier) attempt(ctx context.Context, c store.Channel, d store.Delivery, now time.Time) (detail string, err error) {
+func (n *Notifier) attempt(
+	ctx context.Context, c store.Channel, d store.Delivery, now time.Time,
+) (detail string, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = permanent{fmt.Errorf("it broke: %v", r)}

@@ -10,7 +10,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// active is the state of an alarm that stands and that nobody has acknowledged: what reminders are about.
+// active is the state of an alarm that stands and that nobody has acknowledged: what reminders are
+// about.
 const active = "active_unacknowledged"
 
 // usual are the kinds of events that a route gets which asks for none in particular.
@@ -33,7 +34,8 @@ func newOutbox(kinds map[int64]store.ChannelKind, now time.Time) *outbox {
 	return &outbox{kinds: kinds, now: now, open: map[place]*store.Notice{}}
 }
 
-// tell adds e. On MQTT every event is a message of its own: there is nothing to wait for, and none is only counted.
+// tell adds e. On MQTT every event is a message of its own: there is nothing to wait for, and none
+// is only counted.
 func (o *outbox) tell(r store.Route, channel int64, kind string, e store.NoticeEvent) {
 	p := place{r.ID, channel, kind}
 	n := o.open[p]
@@ -41,7 +43,13 @@ func (o *outbox) tell(r store.Route, channel int64, kind string, e store.NoticeE
 		o.full, n = append(o.full, *n), nil
 	}
 	if n == nil {
-		n = &store.Notice{RouteID: r.ID, ChannelID: channel, Kind: kind, First: e.Offset, DueAt: o.now.Add(seconds(r.GroupSeconds))}
+		n = &store.Notice{
+			RouteID:   r.ID,
+			ChannelID: channel,
+			Kind:      kind,
+			First:     e.Offset,
+			DueAt:     o.now.Add(seconds(r.GroupSeconds)),
+		}
 		if o.kinds[channel] == store.MQTT {
 			n.DueAt, n.Alone = o.now, true
 		}
@@ -70,7 +78,8 @@ type rules struct {
 	silences []store.Silence
 }
 
-// plan says what follows from events, which come after the offset after: which routes get them, and who is to be reminded when.
+// plan says what follows from events, which come after the offset after: which routes get them, and
+// who is to be reminded when.
 func (rs rules) plan(after int64, events []store.NoticeEvent, now time.Time) store.Notices {
 	plan := store.Notices{After: after, Upto: after, HeldBack: map[int64]int64{}}
 	type key struct{ alarm, route int64 }
@@ -81,9 +90,11 @@ func (rs rules) plan(after int64, events []store.NoticeEvent, now time.Time) sto
 		plan.Upto = e.Offset
 		standing := e.State == active && !e.Quiet
 		anew := slices.Contains(renewing, e.Kind)
-		if !standing || anew { // whatever was watched is over: acknowledged, cleared, shelved, or another occurrence
+		// whatever was watched is over: acknowledged, cleared, shelved, or another occurrence
+		if !standing || anew {
 			unwatch[e.AlarmID] = true
-			maps.DeleteFunc(watches, func(k key, _ store.Watch) bool { return k.alarm == e.AlarmID })
+			maps.DeleteFunc(watches,
+				func(k key, _ store.Watch) bool { return k.alarm == e.AlarmID })
 		}
 		if e.Quiet {
 			continue
@@ -132,16 +143,18 @@ func newWatch(r store.Route, e store.NoticeEvent, now time.Time) store.Watch {
 	return w
 }
 
-// remind says what becomes of watches that are due: reminders, escalations, and when they are due again. What is silenced waits
-// for the end of its silence.
+// remind says what becomes of watches that are due: reminders, escalations, and when they are due
+// again. What is silenced waits for the end of its silence.
 func (rs rules) remind(due []store.Watch, now time.Time) ([]store.Notice, []store.Watch) {
 	out := newOutbox(rs.kinds, now)
 	for i := range due {
 		w := &due[i]
 		var e store.NoticeEvent
 		at := slices.IndexFunc(rs.routes, func(r store.Route) bool { return r.ID == w.RouteID })
-		if err := json.Unmarshal([]byte(w.Event), &e); err != nil || at < 0 || !rs.routes[at].IsActive {
-			w.RemindAt, w.EscalateAt = nil, nil // nor when the route is in use again: it reminds of what comes then
+		if err := json.Unmarshal([]byte(w.Event), &e); err != nil || at < 0 ||
+			!rs.routes[at].IsActive {
+			// nor when the route is in use again: it reminds of what comes then
+			w.RemindAt, w.EscalateAt = nil, nil
 			continue
 		}
 		r := rs.routes[at]
@@ -207,7 +220,8 @@ func (rs rules) silentUntil(e store.NoticeEvent) (end time.Time) {
 
 func isAbout(s store.Silence, e store.NoticeEvent) bool {
 	is := func(want *int64, got int64) bool { return want == nil || *want == got }
-	return is(s.AlarmID, e.AlarmID) && is(s.SensorID, e.SensorID) && is(s.GatewayID, e.GatewayID) && has(s.Severities, e.Severity) && hasAll(e.Labels, s.Labels)
+	return is(s.AlarmID, e.AlarmID) && is(s.SensorID, e.SensorID) && is(s.GatewayID, e.GatewayID) &&
+		has(s.Severities, e.Severity) && hasAll(e.Labels, s.Labels)
 }
 
 // has reports whether list has s; an empty one has everything.

@@ -23,13 +23,17 @@ func TestRoutesTakeWhatTheyAreAbout(t *testing.T) {
 		route store.Route
 		want  string
 	}{
-		"everything":            {store.Route{}, "notice:3"},
-		"a severity":            {store.Route{Severities: []string{"minor"}}, "notice:1"},
-		"a label":               {store.Route{Labels: store.LabelMap{"line": "1"}}, "notice:2"},
-		"a label it has not":    {store.Route{Labels: store.LabelMap{"motor": ""}}, ""},
-		"a kind of event":       {store.Route{Events: []string{"acknowledged"}}, "notice:1"},
-		"severity and label":    {store.Route{Severities: []string{"minor"}, Labels: store.LabelMap{"line": "1"}}, ""},
-		"several severities":    {store.Route{Severities: []string{"minor", "critical"}}, "notice:3"},
+		"everything":         {store.Route{}, "notice:3"},
+		"a severity":         {store.Route{Severities: []string{"minor"}}, "notice:1"},
+		"a label":            {store.Route{Labels: store.LabelMap{"line": "1"}}, "notice:2"},
+		"a label it has not": {store.Route{Labels: store.LabelMap{"motor": ""}}, ""},
+		"a kind of event":    {store.Route{Events: []string{"acknowledged"}}, "notice:1"},
+		"severity and label": {
+			store.Route{Severities: []string{"minor"}, Labels: store.LabelMap{"line": "1"}}, "",
+		},
+		"several severities": {
+			store.Route{Severities: []string{"minor", "critical"}}, "notice:3",
+		},
 		"two labels, one wrong": {store.Route{Labels: store.LabelMap{"line": "1", "x": "y"}}, ""},
 	}
 	for name, test := range tests {
@@ -57,16 +61,44 @@ func TestRemindersAndEscalationUntilSomebodyActs(t *testing.T) {
 		then func(p *plant) // after 12 minutes
 		want string         // of an hour
 	}{
-		"nobody does":            {func(*plant) {}, "notice:1 reminder:1 escalation:1 reminder:1 reminder:1 reminder:1 reminder:1 reminder:1"},
-		"an acknowledgement":     {func(p *plant) { p.happens(1, 1, "acknowledged", acked, false) }, "notice:1 reminder:1"},
-		"the trouble is over":    {func(p *plant) { p.happens(1, 1, "cleared", "returned_unacknowledged", false) }, "notice:1 reminder:1 notice:1"},
-		"it is shelved":          {func(p *plant) { p.happens(1, 1, "shelved", "shelved", true) }, "notice:1 reminder:1"},
-		"a comment does nothing": {func(p *plant) { p.happens(1, 1, "commented", unacked, false) }, "notice:1 reminder:1 escalation:1 reminder:1 reminder:1 reminder:1 reminder:1 reminder:1"},
-		"it is raised anew":      {func(p *plant) { p.raised(1, 1) }, "notice:1 reminder:1 notice:1 reminder:1 escalation:1 reminder:1 reminder:1 reminder:1"},
-		"the alarm is deleted":   {func(p *plant) { p.run(`DELETE FROM alarms WHERE id = 1`) }, "notice:1 reminder:1"},
-		"the route is put aside": {func(p *plant) { p.run(`UPDATE notification_routes SET is_active = false`) }, "notice:1 reminder:1"},
+		"nobody does": {
+			func(*plant) {},
+			"notice:1 reminder:1 escalation:1 reminder:1 reminder:1 reminder:1 reminder:1 reminder:1",
+		},
+		"an acknowledgement": {
+			func(p *plant) { p.happens(1, 1, "acknowledged", acked, false) }, "notice:1 reminder:1",
+		},
+		"the trouble is over": {
+			func(p *plant) { p.happens(1, 1, "cleared", "returned_unacknowledged", false) },
+			"notice:1 reminder:1 notice:1",
+		},
+		"it is shelved": {
+			func(p *plant) { p.happens(1, 1, "shelved", "shelved", true) }, "notice:1 reminder:1",
+		},
+		"a comment does nothing": {
+			func(p *plant) { p.happens(1, 1, "commented", unacked, false) },
+			"notice:1 reminder:1 escalation:1 reminder:1 reminder:1 reminder:1 reminder:1 reminder:1",
+		},
+		"it is raised anew": {
+			func(p *plant) { p.raised(1, 1) },
+			"notice:1 reminder:1 notice:1 reminder:1 escalation:1 reminder:1 reminder:1 reminder:1",
+		},
+		"the alarm is deleted": {
+			func(p *plant) { p.run(`DELETE FROM alarms WHERE id = 1`) }, "notice:1 reminder:1",
+		},
+		"the route is put aside": {
+			func(p *plant) { p.run(`UPDATE notification_routes SET is_active = false`) },
+			"notice:1 reminder:1",
+		},
 		"it is silenced for half an hour": {func(p *plant) {
-			if _, err := p.store.CreateSilence(p.t.Context(), store.Silence{StartsAt: minute(12), EndsAt: minute(45), Labels: store.LabelMap{"line": "1"}, Reason: "x", CreatedBy: "x"}); err != nil {
+			if _, err := p.store.CreateSilence(p.t.Context(),
+				store.Silence{
+					StartsAt:  minute(12),
+					EndsAt:    minute(45),
+					Labels:    store.LabelMap{"line": "1"},
+					Reason:    "x",
+					CreatedBy: "x",
+				}); err != nil {
 				p.t.Fatal(err)
 			}
 		}, "notice:1 reminder:1 escalation:1 reminder:1 reminder:1"},
@@ -76,7 +108,12 @@ func TestRemindersAndEscalationUntilSomebodyActs(t *testing.T) {
 			p := newPlant(t)
 			r, boss := receive(t, always(204)), receive(t, always(204))
 			escalation := p.webhook(boss.URL).ID
-			p.route(store.Route{ChannelID: p.webhook(r.URL).ID, RemindSeconds: 600, EscalateSeconds: 900, EscalationChannelID: &escalation})
+			p.route(store.Route{
+				ChannelID:           p.webhook(r.URL).ID,
+				RemindSeconds:       600,
+				EscalateSeconds:     900,
+				EscalationChannelID: &escalation,
+			})
 			n := p.notifier()
 			p.raised(1, 1)
 			for m := range 61 {
@@ -100,7 +137,11 @@ func TestASilenceHoldsBackAndSaysHowMuch(t *testing.T) {
 	p.route(store.Route{ChannelID: p.webhook(receive(t, always(204)).URL).ID})
 	n := p.notifier()
 	v, err := p.store.CreateSilence(t.Context(), store.Silence{
-		StartsAt: time.Now().Add(-time.Minute), EndsAt: time.Now().Add(time.Hour), Severities: []string{"critical"}, Reason: "x", CreatedBy: "x",
+		StartsAt:   time.Now().Add(-time.Minute),
+		EndsAt:     time.Now().Add(time.Hour),
+		Severities: []string{"critical"},
+		Reason:     "x",
+		CreatedBy:  "x",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +152,8 @@ func TestASilenceHoldsBackAndSaysHowMuch(t *testing.T) {
 	if got := p.kinds(); got != "notice:1" {
 		t.Errorf("while it is in force: got %q", got)
 	}
-	if v, err = p.store.EndSilence(t.Context(), v.ID, "operator"); err != nil || v.EndedBy != "operator" || v.HeldBack != 5 {
+	if v, err = p.store.EndSilence(t.Context(), v.ID, "operator"); err != nil ||
+		v.EndedBy != "operator" || v.HeldBack != 5 {
 		t.Errorf("ended early: got %+v, %v", v, err)
 	}
 	p.raised(1, 1)

@@ -10,8 +10,8 @@ import (
 // longestTrial is shorter than a request may take.
 const longestTrial = 5 * time.Second
 
-// Try sends a trial by the channel id, once, also when it is not in use, and returns what became of it. An unknown channel is
-// store.ErrNotFound.
+// Try sends a trial by the channel id, once, also when it is not in use, and returns what became of
+// it. An unknown channel is store.ErrNotFound.
 func (n *Notifier) Try(ctx context.Context, id int64) (store.Delivery, error) {
 	c, err := n.store.Channel(ctx, id)
 	if err != nil {
@@ -31,7 +31,8 @@ func (n *Notifier) Try(ctx context.Context, id int64) (store.Delivery, error) {
 	return n.store.Delivery(ctx, d.ID)
 }
 
-// CheckChannel says what is wrong with c before it is kept: a field and why, both empty when nothing is.
+// CheckChannel says what is wrong with c before it is kept: a field and why, both empty when
+// nothing is.
 func (n *Notifier) CheckChannel(c store.Channel) (field, reason string) {
 	if c.Kind != store.Webhook {
 		return "", ""

@@ -53,8 +53,8 @@ type webhooks struct {
 	client *http.Client
 }
 
-// newWebhooks makes connections anew each time, since the guard looks at them as they are made, and follows nothing: neither
-// redirects nor the proxies of the environment.
+// newWebhooks makes connections anew each time, since the guard looks at them as they are made, and
+// follows nothing: neither redirects nor the proxies of the environment.
 func newWebhooks(g guard, timeout time.Duration) *webhooks {
 	dialer := &net.Dialer{Timeout: timeout, Control: g.control}
 	return &webhooks{guard: g, client: &http.Client{
@@ -75,7 +75,8 @@ func newWebhooks(g guard, timeout time.Duration) *webhooks {
 func (w *webhooks) check(address string) error {
 	u, err := url.Parse(address)
 	switch {
-	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.Opaque != "":
+	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" ||
+		u.Opaque != "":
 		return errors.New("is not an http or https address")
 	case u.User != nil:
 		return errors.New("must not hold a user name or password")
@@ -93,8 +94,11 @@ func (w *webhooks) check(address string) error {
 	return nil
 }
 
-// send posts body to the channel. Anything but a 2xx is an error, which shows neither the address nor what was answered.
-func (w *webhooks) send(ctx context.Context, c store.Channel, id string, body []byte, now time.Time) (detail string, err error) {
+// send posts body to the channel. Anything but a 2xx is an error, which shows neither the address
+// nor what was answered.
+func (w *webhooks) send(
+	ctx context.Context, c store.Channel, id string, body []byte, now time.Time,
+) (detail string, err error) {
 	key, err := secretKey(c.Secret)
 	if err != nil {
 		return "", permanent{fmt.Errorf("the secret %w", err)}
@@ -117,7 +121,8 @@ func (w *webhooks) send(ctx context.Context, c store.Channel, id string, body []
 		return "", dialError(err)
 	}
 	defer res.Body.Close()
-	_, _ = io.CopyN(io.Discard, res.Body, mostAnswered) // what it says does not matter, the status does
+	// what it says does not matter, the status does
+	_, _ = io.CopyN(io.Discard, res.Body, mostAnswered)
 	detail = "answered " + strconv.Itoa(res.StatusCode)
 	switch {
 	case res.StatusCode >= 300 && res.StatusCode < 400:

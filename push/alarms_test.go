@@ -39,7 +39,10 @@ func (a *alarmTable) log() *AlarmLog {
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			last := a.first + int64(len(a.events)) - 1
-			return a.epoch, last, []ActiveAlarm{{"critical", fmt.Appendf(nil, `{"id":1,"at":%d}`, last)}, {"minor", []byte(`{"id":2}`)}}, a.down
+			return a.epoch, last, []ActiveAlarm{
+				{"critical", fmt.Appendf(nil, `{"id":1,"at":%d}`, last)},
+				{"minor", []byte(`{"id":2}`)},
+			}, a.down
 		},
 	}
 }
@@ -54,7 +57,12 @@ func (a *alarmTable) add(n int) int64 {
 		if offset%3 == 0 {
 			severity = "critical"
 		}
-		a.events = append(a.events, AlarmEvent{Offset: offset, Severity: severity, JSON: fmt.Appendf(nil, `{"n":%d}`, offset)})
+		a.events = append(a.events,
+			AlarmEvent{
+				Offset:   offset,
+				Severity: severity,
+				JSON:     fmt.Appendf(nil, `{"n":%d}`, offset),
+			})
 	}
 	return a.first + int64(len(a.events)) - 1
 }
@@ -110,7 +118,8 @@ func TestAlarmEventsComeInOrderFromTheSubscriptionOn(t *testing.T) {
 	})
 }
 
-// TestSubscribe_FollowsFromTheSnapshot adds an event while the snapshot is read, and has the hub read it before the stream begins.
+// TestSubscribe_FollowsFromTheSnapshot adds an event while the snapshot is read, and has the hub
+// read it before the stream begins.
 func TestSubscribe_FollowsFromTheSnapshot(t *testing.T) {
 	var reading atomic.Bool // of the subscriber's snapshot
 	inBubbleWith(t, DefaultConfig(), func(h *Hub) any {
@@ -159,23 +168,38 @@ func TestResume(t *testing.T) {
 	}{
 		"goes on behind the offset": {
 			`{"epoch":"e1","offset":7}`, nil,
-			[]string{`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":7}`, alarmFrame(8), alarmFrame(9), alarmFrame(10), alarmFrame(11)},
+			[]string{
+				`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":7}`, alarmFrame(8),
+				alarmFrame(9), alarmFrame(10), alarmFrame(11),
+			},
 		},
 		"at the end has nothing to catch up": {
 			`{"epoch":"e1","offset":10}`, nil,
-			[]string{`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":10}`, alarmFrame(11)},
+			[]string{
+				`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":10}`,
+				alarmFrame(11),
+			},
 		},
 		"beyond what this instance has read is as good": {
 			`{"epoch":"e1","offset":11}`, func(_ *world, table *alarmTable) { table.add(1) },
-			[]string{`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":11}`, alarmFrame(12)},
+			[]string{
+				`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":11}`,
+				alarmFrame(12),
+			},
 		},
 		"in another log begins anew": {
 			`{"epoch":"e0","offset":7}`, nil,
-			[]string{`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":10}`, gone("the alarm log is another one now"), snapshot(10), alarmFrame(11)},
+			[]string{
+				`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":10}`,
+				gone("the alarm log is another one now"), snapshot(10), alarmFrame(11),
+			},
 		},
 		"beyond the log begins anew": {
 			`{"epoch":"e1","offset":70}`, nil,
-			[]string{`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":10}`, gone("the alarm log does not reach so far"), snapshot(10), alarmFrame(11)},
+			[]string{
+				`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":10}`,
+				gone("the alarm log does not reach so far"), snapshot(10), alarmFrame(11),
+			},
 		},
 		"before what is kept begins anew": {
 			`{"epoch":"e1","offset":2}`,
@@ -183,7 +207,10 @@ func TestResume(t *testing.T) {
 				table.set(func() { table.events, table.first = table.events[6:], table.first+6 })
 				w.hub.tail.reset("e1", 10) // as after a restart
 			},
-			[]string{`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":10}`, gone("the alarm log does not reach back so far"), snapshot(10), alarmFrame(11)},
+			[]string{
+				`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":10}`,
+				gone("the alarm log does not reach back so far"), snapshot(10), alarmFrame(11),
+			},
 		},
 	}
 	for name, tt := range tests {
@@ -205,7 +232,8 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// TestAResumingClientMissesNothingWhileEventsCome has clients join at random places of a log that grows under them.
+// TestAResumingClientMissesNothingWhileEventsCome has clients join at random places of a log that
+// grows under them.
 func TestAResumingClientMissesNothingWhileEventsCome(t *testing.T) {
 	withAlarms(t, DefaultConfig(), func(t *testing.T, w *world, table *alarmTable) {
 		table.add(3 * pageSize)
@@ -232,7 +260,8 @@ func TestAResumingClientMissesNothingWhileEventsCome(t *testing.T) {
 	})
 }
 
-// wantContiguous takes what came and checks that it is every event after one offset up to another, once and in order.
+// wantContiguous takes what came and checks that it is every event after one offset up to another,
+// once and in order.
 func wantContiguous(t *testing.T, frames <-chan string, after, last int64) {
 	t.Helper()
 	next := after + 1
@@ -341,14 +370,17 @@ func TestAStreamKeepsItsPlace(t *testing.T) {
 		t.Error("something is missing after events that were known already")
 	}
 	if got := len(l.take(nil).alarms); got != 3 || l.stream.known != 3 || l.stream.cursor != 3 {
-		t.Errorf("got %d events, known %d, cursor %d; want 3 of each", got, l.stream.known, l.stream.cursor)
+		t.Errorf("got %d events, known %d, cursor %d; want 3 of each", got, l.stream.known,
+			l.stream.cursor)
 	}
 	l.offerAlarm(&update{offset: 5, severity: 1})
 	if g, lacking := l.missing(); !lacking || g.after != 3 {
 		t.Errorf("after a gap: got %v, %t; want what follows 3 to be missing", g, lacking)
 	}
-	l.fill(gap{number: streamOf(l) - 1, after: 3}, []*update{{offset: 4, severity: 1}}) // of a stream before
-	l.fill(gap{number: streamOf(l), after: 3}, []*update{{offset: 4, severity: 1}, {offset: 5, severity: 1}})
+	// of a stream before
+	l.fill(gap{number: streamOf(l) - 1, after: 3}, []*update{{offset: 4, severity: 1}})
+	l.fill(gap{number: streamOf(l), after: 3},
+		[]*update{{offset: 4, severity: 1}, {offset: 5, severity: 1}})
 	if got := len(l.take(nil).alarms); got != 2 {
 		t.Errorf("got %d events, want 2", got)
 	}

@@ -13,14 +13,17 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// BenchmarkPublish delivers every reading to each of N clients on this machine. The bare loop is what the library can do
-// from one goroutine: a PreparedMessage written to one connection after the other.
+// BenchmarkPublish delivers every reading to each of N clients on this machine. The bare loop is
+// what the library can do from one goroutine: a PreparedMessage written to one connection after the
+// other.
 func BenchmarkPublish(b *testing.B) {
 	for _, clients := range []int{1, 100, 1000} {
 		for _, at := range []int{1, 100} {
-			b.Run(fmt.Sprintf("hub/%d clients/%d at once", clients, at), func(b *testing.B) { benchHub(b, clients, at, false) })
+			b.Run(fmt.Sprintf("hub/%d clients/%d at once", clients, at),
+				func(b *testing.B) { benchHub(b, clients, at, false) })
 		}
-		b.Run(fmt.Sprintf("batch/%d clients/100 at once", clients), func(b *testing.B) { benchHub(b, clients, 100, true) })
+		b.Run(fmt.Sprintf("batch/%d clients/100 at once", clients),
+			func(b *testing.B) { benchHub(b, clients, 100, true) })
 		b.Run(fmt.Sprintf("bare/%d clients", clients), func(b *testing.B) { benchBare(b, clients) })
 	}
 }
@@ -33,7 +36,9 @@ func benchHub(b *testing.B, clients, at int, batch bool) {
 	var items atomic.Int64
 	for range clients {
 		ws := dialBench(b, w.url, http.Header{"Authorization": {"Bearer ann"}})
-		for _, frame := range []string{"", fmt.Sprintf(`{"type":"subscribe","topics":["gateways/1"],"batch":%t}`, batch)} {
+		for _, frame := range []string{
+			"", fmt.Sprintf(`{"type":"subscribe","topics":["gateways/1"],"batch":%t}`, batch),
+		} {
 			if frame != "" {
 				_ = ws.WriteMessage(websocket.TextMessage, []byte(frame))
 			}
@@ -74,7 +79,8 @@ func benchBare(b *testing.B, clients int) {
 	}
 	b.ResetTimer()
 	for range b.N {
-		frame, err := websocket.NewPreparedMessage(websocket.TextMessage, appendReading(nil, reading(1, 1, 21.5)))
+		frame, err := websocket.NewPreparedMessage(websocket.TextMessage,
+			appendReading(nil, reading(1, 1, 21.5)))
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -91,7 +97,9 @@ func benchBare(b *testing.B, clients int) {
 }
 
 func finish(b *testing.B, items *atomic.Int64, clients int) {
-	for deadline := time.Now().Add(time.Minute); items.Load() < int64(b.N*clients); time.Sleep(50 * time.Microsecond) {
+	for deadline := time.Now().Add(time.Minute); items.Load() < int64(b.N*clients); time.Sleep(
+		50 * time.Microsecond,
+	) {
 		if time.Now().After(deadline) {
 			b.Fatalf("%d readings arrived, want %d", items.Load(), b.N*clients)
 		}

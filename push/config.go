@@ -9,19 +9,32 @@ import (
 
 // Config bounds what clients may take. Every limit is at least 1.
 type Config struct {
-	AllowedOrigins           []string `mapstructure:"allowed_origins"`             // beside the server's own, as https://host[:port]
-	MaxConnections           int      `mapstructure:"max_connections"`             // of the whole hub
-	MaxConnectionsPerUser    int      `mapstructure:"max_connections_per_user"`    // once authenticated
-	MaxConnectionsPerAddress int      `mapstructure:"max_connections_per_address"` // by the host of the request's RemoteAddr
-	HandshakesPerSecond      int      `mapstructure:"handshakes_per_second"`       // of the whole hub, in the long run
-	HandshakeBurst           int      `mapstructure:"handshake_burst"`             // of the whole hub, at once
-	MaxTopics                int      `mapstructure:"max_topics"`                  // of one connection
-	MaxFrameBytes            int      `mapstructure:"max_frame_bytes"`             // of one message from a client
-	FramesPerSecond          int      `mapstructure:"frames_per_second"`           // from one client, in the long run
-	FrameBurst               int      `mapstructure:"frame_burst"`                 // from one client, at once
-	QueueSize                int      `mapstructure:"queue_size"`                  // updates waiting for one client before they conflate; take more than a commit brings to one
-	AlarmQueueSize           int      `mapstructure:"alarm_queue_size"`            // alarm events waiting for one client before it is closed
-	ShardedRelay             bool     `mapstructure:"sharded_relay"`               // Redis Cluster 7 or newer: spread what instances tell each other over its shards
+	// beside the server's own, as https://host[:port]
+	AllowedOrigins []string `mapstructure:"allowed_origins"`
+	// of the whole hub
+	MaxConnections int `mapstructure:"max_connections"`
+	// once authenticated
+	MaxConnectionsPerUser int `mapstructure:"max_connections_per_user"`
+	// by the host of the request's RemoteAddr
+	MaxConnectionsPerAddress int `mapstructure:"max_connections_per_address"`
+	// of the whole hub, in the long run
+	HandshakesPerSecond int `mapstructure:"handshakes_per_second"`
+	// of the whole hub, at once
+	HandshakeBurst int `mapstructure:"handshake_burst"`
+	// of one connection
+	MaxTopics int `mapstructure:"max_topics"`
+	// of one message from a client
+	MaxFrameBytes int `mapstructure:"max_frame_bytes"`
+	// from one client, in the long run
+	FramesPerSecond int `mapstructure:"frames_per_second"`
+	// from one client, at once
+	FrameBurst int `mapstructure:"frame_burst"`
+	// updates waiting for one client before they conflate; take more than a commit brings to one
+	QueueSize int `mapstructure:"queue_size"`
+	// alarm events waiting for one client before it is closed
+	AlarmQueueSize int `mapstructure:"alarm_queue_size"`
+	// Redis Cluster 7 or newer: spread what instances tell each other over its shards
+	ShardedRelay bool `mapstructure:"sharded_relay"`
 }
 
 // DefaultConfig suits one instance with some thousands of clients.
@@ -62,7 +75,8 @@ func (c Config) Validate() error {
 		{"OEI_PUSH_ALARM_QUEUE_SIZE", c.AlarmQueueSize, 1, 100_000},
 	} {
 		if s.value < s.least || s.value > s.top {
-			faults = append(faults, fmt.Errorf("%s: %d is out of range; use %d to %d", s.name, s.value, s.least, s.top))
+			faults = append(faults,
+				fmt.Errorf("%s: %d is out of range; use %d to %d", s.name, s.value, s.least, s.top))
 		}
 	}
 	return errors.Join(append(faults, origin.Check("OEI_PUSH_ALLOWED_ORIGINS", c.AllowedOrigins))...)

@@ -22,8 +22,8 @@ const (
 	maxRefusals  = 20               // of frames over the rate, in a row
 )
 
-// conn is one client. One goroutine reads and, while there is something to send, one writes; anybody may offer updates to its lane,
-// or end it.
+// conn is one client. One goroutine reads and, while there is something to send, one writes;
+// anybody may offer updates to its lane, or end it.
 type conn struct {
 	hub     *Hub
 	ws      *websocket.Conn
@@ -76,10 +76,11 @@ func newConn(h *Hub, ws *websocket.Conn, number uint64, addr string, preset []st
 	return c
 }
 
-// run serves the client until the connection is closed. With an identity the preset topics are already allowed;
-// without one an auth frame has to come first.
+// run serves the client until the connection is closed. With an identity the preset topics are
+// already allowed; without one an auth frame has to come first.
 //
-// It waits for messages with little on its stack, which would else be twice as large for as long as the client does nothing.
+// It waits for messages with little on its stack, which would else be twice as large for as long as
+// the client does nothing.
 func (c *conn) run(id *Identity) {
 	if id != nil {
 		apart(func() { c.welcome("", *id, true) })
@@ -94,8 +95,8 @@ func (c *conn) run(id *Identity) {
 	c.hub.pumps.Done()
 }
 
-// end tells the client why and closes the connection within partWithin; the first reason stands. It does not wait for
-// the client. The caller must not hold hub.mu.
+// end tells the client why and closes the connection within partWithin; the first reason stands. It
+// does not wait for the client. The caller must not hold hub.mu.
 func (c *conn) end(code int, reason string) {
 	c.ending.Do(func() {
 		c.code, c.reason = code, reason
@@ -103,7 +104,8 @@ func (c *conn) end(code int, reason string) {
 		c.hub.forget(c)
 		close(c.ended)
 		c.lane.close()
-		c.hub.log.DebugContext(c.hub.ctx, "live connection ended", "code", code, "reason", reason, "remote", c.addr)
+		c.hub.log.DebugContext(c.hub.ctx, "live connection ended", "code", code, "reason", reason,
+			"remote", c.addr)
 	})
 }
 
@@ -118,8 +120,9 @@ func (c *conn) hasEnded() bool {
 
 func (c *conn) hear() { c.heard.Store(int64(time.Since(c.hub.began))) }
 
-// take handles a message of the client and reports whether another may come. After the connection has ended it goes on to take,
-// and throw away, what still comes: closing a socket on unread bytes could cost the client the close frame.
+// take handles a message of the client and reports whether another may come. After the connection
+// has ended it goes on to take, and throw away, what still comes: closing a socket on unread bytes
+// could cost the client the close frame.
 func (c *conn) take(kind int, r io.Reader, err error) bool {
 	if err != nil {
 		c.lost(err)
@@ -150,7 +153,8 @@ func (c *conn) take(kind int, r io.Reader, err error) bool {
 	return true
 }
 
-// apart runs f on a stack that ends with it: one that has asked a database once would stay as large for as long as the client does.
+// apart runs f on a stack that ends with it: one that has asked a database once would stay as large
+// for as long as the client does.
 func apart(f func()) {
 	done := make(chan struct{})
 	go func() {

@@ -13,13 +13,17 @@ const event = `{"epoch":"e","offset":3,"at":"2026-01-02T03:04:05.678Z","recorded
 	`"gateway_id":3,"occurrence":5,"version":9,"rule_version":1,"kind":"raised","before":"normal","after":"active_unacknowledged","level":"high",` +
 	`"severity":"major","value":81.5,"message":"Bearing hot","user":"","comment":"","quiet":false}`
 
-// TestFramesAreThoseOfTheContract looks up every frame that there is, full and as bare as it gets, under its type in openapi.yaml.
+// TestFramesAreThoseOfTheContract looks up every frame that there is, full and as bare as it gets,
+// under its type in openapi.yaml.
 func TestFramesAreThoseOfTheContract(t *testing.T) {
 	doc, err := openapi3.NewLoader().LoadFromFile("../openapi.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	offset, topics := int64(3), []string{"sensors/12", "sensors?type=temperature", "gateways/3", "gateways/status", "alarms", "alarms/critical"}
+	offset, topics := int64(3), []string{
+		"sensors/12", "sensors?type=temperature", "gateways/3", "gateways/status", "alarms",
+		"alarms/critical",
+	}
 	readings := []Reading{reading(12, 3, 21.5), reading(12, 3, 22)}
 	var us []*update
 	for _, r := range readings {
@@ -27,7 +31,12 @@ func TestFramesAreThoseOfTheContract(t *testing.T) {
 	}
 	frames := [][]byte{
 		encode(authenticatedFrame{Type: "authenticated", UserID: 1, ExpiresAt: formatTime(t0)}),
-		encode(authenticatedFrame{Type: "authenticated", ID: "a", UserID: 1, ExpiresAt: formatTime(t0)}),
+		encode(authenticatedFrame{
+			Type:      "authenticated",
+			ID:        "a",
+			UserID:    1,
+			ExpiresAt: formatTime(t0),
+		}),
 		encode(topicsFrame{Type: "subscribed", ID: "b", Topics: topics, Epoch: "e", Offset: &offset}),
 		encode(topicsFrame{Type: "subscribed", Topics: topics}),
 		encode(topicsFrame{Type: "unsubscribed", ID: "c", Topics: topics}),
@@ -40,9 +49,18 @@ func TestFramesAreThoseOfTheContract(t *testing.T) {
 		encode(resyncFrame{Type: "resync", Scope: "readings", Reason: "Redis was away"}),
 		encode(laggedFrame{Type: "lagged", Dropped: 7}),
 		encode(pingFrame{Type: "ping", Time: formatTime(t0)}),
-		encode(errorFrame{Type: "error", ID: "d", Code: codeUnknownTopic, Detail: "there is no such topic", Topics: []string{"x"}}),
+		encode(errorFrame{
+			Type:   "error",
+			ID:     "d",
+			Code:   codeUnknownTopic,
+			Detail: "there is no such topic",
+			Topics: []string{"x"},
+		}),
 	}
-	for _, code := range []string{codeBadMessage, codeNotAuthenticated, codeTooManyTopics, codeRateLimited, codeForbidden, codeUnavailable, codeTooLarge} {
+	for _, code := range []string{
+		codeBadMessage, codeNotAuthenticated, codeTooManyTopics, codeRateLimited, codeForbidden,
+		codeUnavailable, codeTooLarge,
+	} {
 		frames = append(frames, encode(errorFrame{Type: "error", Code: code, Detail: "why"}))
 	}
 	for _, alarms := range [][]ActiveAlarm{nil, {{Severity: "major", JSON: []byte(event)}}} {
@@ -71,7 +89,8 @@ func TestFramesAreThoseOfTheContract(t *testing.T) {
 		if json.Unmarshal([]byte(test.body), &v) != nil || !test.ok {
 			continue
 		}
-		if err := doc.Components.Schemas["WsClientMessage"].Value.VisitJSON(v); err != nil && name != "a topic with a NUL is for the topic" {
+		if err := doc.Components.Schemas["WsClientMessage"].Value.VisitJSON(v); err != nil &&
+			name != "a topic with a NUL is for the topic" {
 			t.Errorf("%s is followed, and not in the contract: %v", name, err)
 		}
 	}

@@ -80,7 +80,8 @@ func (r *subscribeRequest) fault() error {
 	case r.Interval != 0 && r.Policy != "conflate":
 		return errors.New("interval_ms goes with the policy conflate")
 	case r.Interval != 0 && (r.Interval < leastInterval || r.Interval > greatestInterval):
-		return fmt.Errorf("interval_ms is out of range; use %d to %d", leastInterval, greatestInterval)
+		return fmt.Errorf("interval_ms is out of range; use %d to %d", leastInterval,
+			greatestInterval)
 	case r.Resume != nil && (r.Resume.Epoch == "" || r.Resume.Offset < 0):
 		return errors.New("resume has the epoch and the offset of the last alarm event, as they came")
 	}
@@ -92,12 +93,14 @@ type unsubscribeRequest struct {
 	Topics []string `json:"topics"`
 }
 
-// parseRequest returns a pointer to one of the three requests, or what is wrong with body, in words for its sender.
-// The head is what could be read of it, so that also a refusal names the request.
+// parseRequest returns a pointer to one of the three requests, or what is wrong with body, in words
+// for its sender. The head is what could be read of it, so that also a refusal names the request.
 func parseRequest(body []byte) (any, head, error) {
 	var h head
 	if err := json.Unmarshal(body, &h); err != nil {
-		return nil, head{}, errors.New("not a JSON object with a type, without duplicate names, in UTF-8")
+		return nil, head{}, errors.New(
+			"not a JSON object with a type, without duplicate names, in UTF-8",
+		)
 	}
 	if utf8.RuneCountInString(h.ID) > maxRequestID {
 		return nil, head{}, fmt.Errorf("id has more than %d characters", maxRequestID)
@@ -120,8 +123,11 @@ func parseRequest(body []byte) (any, head, error) {
 		return req, h, nil
 	case "unsubscribe":
 		req := new(unsubscribeRequest)
-		if json.Unmarshal(body, req, json.RejectUnknownMembers(true)) != nil || len(req.Topics) == 0 {
-			return nil, h, errors.New("an unsubscribe frame has a type, one or more topics, and may have an id")
+		if json.Unmarshal(body, req, json.RejectUnknownMembers(true)) != nil ||
+			len(req.Topics) == 0 {
+			return nil, h, errors.New(
+				"an unsubscribe frame has a type, one or more topics, and may have an id",
+			)
 		}
 		return req, h, nil
 	}
@@ -185,7 +191,8 @@ const timeLayout = "2006-01-02T15:04:05.000000Z"
 
 func formatTime(t time.Time) string { return t.UTC().Format(timeLayout) }
 
-// readingStart begins a reading's frame; what follows it, after an opening brace, is the reading's item in a batch.
+// readingStart begins a reading's frame; what follows it, after an opening brace, is the reading's
+// item in a batch.
 const readingStart = `{"type":"sensor_data",`
 
 func appendReading(b []byte, r Reading) []byte {
@@ -237,7 +244,8 @@ func appendSnapshot(b []byte, topics []string, rs []Reading, more bool) []byte {
 	return append(b, '}')
 }
 
-// appendBatch makes one frame of the readings among us; the caller sees to it that there is nothing else.
+// appendBatch makes one frame of the readings among us; the caller sees to it that there is nothing
+// else.
 func appendBatch(b []byte, us []*update) []byte {
 	b = append(b, `{"type":"sensor_data_batch","items":[`...)
 	for i, u := range us {

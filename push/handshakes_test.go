@@ -24,10 +24,13 @@ func TestHandshakesAreBounded(t *testing.T) {
 		w.listener("ann")
 	}
 	_, res, err := websocket.DefaultDialer.Dial(w.url, nil)
-	if err == nil || res.StatusCode != http.StatusTooManyRequests || res.Header.Get("Retry-After") == "" {
+	if err == nil || res.StatusCode != http.StatusTooManyRequests ||
+		res.Header.Get("Retry-After") == "" {
 		t.Fatalf("got %v, want 429 and when to come again", res)
 	}
-	if plain, err := http.Get("http" + w.url[2:]); err != nil || plain.StatusCode != http.StatusUpgradeRequired { // no handshake
+	// no handshake
+	if plain, err := http.Get("http" + w.url[2:]); err != nil ||
+		plain.StatusCode != http.StatusUpgradeRequired {
 		t.Errorf("got %v, %v; want 426", plain, err)
 	} else {
 		plain.Body.Close()

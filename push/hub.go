@@ -17,7 +17,8 @@ import (
 	"github.com/oei-ms/oei-ms/internal/origin"
 )
 
-// What the functions of Auth refuse with, wrapped or not. Any other error means that they could not find out.
+// What the functions of Auth refuse with, wrapped or not. Any other error means that they could not
+// find out.
 var (
 	ErrNotAuthenticated = errors.New("not authenticated")
 	ErrForbidden        = errors.New("forbidden")
@@ -28,8 +29,12 @@ var (
 var (
 	errHandshakes   = errors.New("too many handshakes just now")
 	errNoHandshake  = errors.New("this address is for WebSocket clients, as ws:// or wss://: the request asks for no upgrade to a WebSocket of version 13")
-	errBadHandshake = errors.New("the WebSocket handshake is not valid: Sec-WebSocket-Key has to be 16 bytes in Base64")
-	errOrigin       = errors.New("pages of this Origin may not connect; OEI_PUSH_ALLOWED_ORIGINS names those that may")
+	errBadHandshake = errors.New(
+		"the WebSocket handshake is not valid: Sec-WebSocket-Key has to be 16 bytes in Base64",
+	)
+	errOrigin = errors.New(
+		"pages of this Origin may not connect; OEI_PUSH_ALLOWED_ORIGINS names those that may",
+	)
 )
 
 // Identity is who stands behind a connection, until Expires.
@@ -39,27 +44,32 @@ type Identity struct {
 	Expires   time.Time
 }
 
-// Auth is asked who clients are and what they may listen to. Its functions are called by many goroutines at once.
+// Auth is asked who clients are and what they may listen to. Its functions are called by many
+// goroutines at once.
 type Auth struct {
-	// Authenticate returns whose token it is: ErrNotAuthenticated closes the connection with 4401 (or leaves an
-	// authenticated one as it is), ErrForbidden with 4403, any other error with 1013.
+	// Authenticate returns whose token it is: ErrNotAuthenticated closes the connection with 4401
+	// (or leaves an authenticated one as it is), ErrForbidden with 4403, any other error with 1013.
 	Authenticate func(ctx context.Context, token string) (Identity, error)
-	// Allow returns one verdict for each topic, in order: nil, ErrUnknownTopic or ErrForbidden. A nil slice allows all.
-	// Any other error closes the connection with 1013.
+	// Allow returns one verdict for each topic, in order: nil, ErrUnknownTopic or ErrForbidden. A
+	// nil slice allows all. Any other error closes the connection with 1013.
 	Allow func(ctx context.Context, id Identity, topics []string) []error
-	// Check returns ErrNotAuthenticated when the session has ended or its user may not listen any more. On any other
-	// error the connections stay until the next sweep, and at most until their tokens expire.
+	// Check returns ErrNotAuthenticated when the session has ended or its user may not listen any
+	// more. On any other error the connections stay until the next sweep, and at most until their
+	// tokens expire.
 	Check func(ctx context.Context, id Identity) error
 }
 
 // Hub knows every live connection of this process and what it listens to.
 type Hub struct {
-	// Refuse answers a request that does not become a WebSocket. Set it before the first Serve; nil answers in plain text.
+	// Refuse answers a request that does not become a WebSocket. Set it before the first Serve; nil
+	// answers in plain text.
 	Refuse func(w http.ResponseWriter, r *http.Request, status int, reason error)
-	// AlarmLog is what alarm topics carry; without it there are none. Set it, and the next two, before Run and the first Serve.
+	// AlarmLog is what alarm topics carry; without it there are none. Set it, and the next two,
+	// before Run and the first Serve.
 	AlarmLog *AlarmLog
-	// Latest returns the newest reading of each sensor of the topics, at most limit, in any order; a sensor of several topics may
-	// come several times. Without it there are no snapshots of readings.
+	// Latest returns the newest reading of each sensor of the topics, at most limit, in any order;
+	// a sensor of several topics may come several times. Without it there are no snapshots of
+	// readings.
 	Latest func(ctx context.Context, topics []Topic, limit int) ([]Reading, error)
 	// Relay takes part in what other instances publish; nil when there are none.
 	Relay *Relay
@@ -93,7 +103,10 @@ type Hub struct {
 func NewHub(cfg Config, auth Auth, log *slog.Logger, reg prometheus.Registerer) *Hub {
 	h := &Hub{
 		cfg: cfg, auth: auth, log: log, metrics: newMetrics(reg), began: time.Now(),
-		conns: make(map[*conn]struct{}), users: make(map[int64]int), addrs: make(map[string]int), topics: make(index),
+		conns:      make(map[*conn]struct{}),
+		users:      make(map[int64]int),
+		addrs:      make(map[string]int),
+		topics:     make(index),
 		handshakes: rate.NewLimiter(rate.Limit(cfg.HandshakesPerSecond), cfg.HandshakeBurst),
 		asking:     make(chan struct{}, askers), tail: newTail(),
 	}
@@ -109,7 +122,8 @@ func NewHub(cfg Config, auth Auth, log *slog.Logger, reg prometheus.Registerer) 
 	return h
 }
 
-// refuse answers a request that does not become a WebSocket, in our words where the library has its own.
+// refuse answers a request that does not become a WebSocket, in our words where the library has its
+// own.
 func (h *Hub) refuse(w http.ResponseWriter, r *http.Request, status int, reason error) {
 	switch {
 	case !isHandshake(r):
@@ -133,9 +147,10 @@ func isHandshake(r *http.Request) bool {
 	return websocket.IsWebSocketUpgrade(r) && r.Header.Get("Sec-WebSocket-Version") == "13"
 }
 
-// Serve makes r a live connection and returns when it is one, or has been refused; the hub owns it from then on.
-// id is who the handshake authenticated, nil when the client has to send an auth frame. The connection listens to topics
-// from the start: with an id the caller has allowed them, without one Allow is asked after the auth frame.
+// Serve makes r a live connection and returns when it is one, or has been refused; the hub owns it
+// from then on. id is who the handshake authenticated, nil when the client has to send an auth
+// frame. The connection listens to topics from the start: with an id the caller has allowed them,
+// without one Allow is asked after the auth frame.
 func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, id *Identity, topics []string) {
 	if isHandshake(r) && !h.handshakes.Allow() {
 		w.Header().Set("Retry-After", "1")
@@ -158,8 +173,11 @@ func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, id *Identity, topics
 	go c.run(id)
 }
 
-// admit returns a connection, whose end has to be reported to pumps, or why there is no place for one.
-func (h *Hub) admit(ws *websocket.Conn, addr string, topics []string) (c *conn, code int, reason string) {
+// admit returns a connection, whose end has to be reported to pumps, or why there is no place for
+// one.
+func (h *Hub) admit(
+	ws *websocket.Conn, addr string, topics []string,
+) (c *conn, code int, reason string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -183,7 +201,8 @@ func (h *Hub) admit(ws *websocket.Conn, addr string, topics []string) (c *conn, 
 func (h *Hub) turnAway(ws *websocket.Conn, code int, reason string) {
 	h.metrics.end(code)
 	deadline := time.Now().Add(partWithin)
-	_ = ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), deadline)
+	_ = ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason),
+		deadline)
 	_ = ws.SetReadDeadline(deadline)
 	for {
 		if _, _, err := ws.NextReader(); err != nil {
@@ -304,7 +323,8 @@ func (h *Hub) EndSession(sessionID string) {
 
 // EndUser closes the user's connections with 4401.
 func (h *Hub) EndUser(userID int64) {
-	h.endWhere(func(id Identity) bool { return id.UserID == userID }, "the user's sessions have ended")
+	h.endWhere(func(id Identity) bool { return id.UserID == userID },
+		"the user's sessions have ended")
 }
 
 func (h *Hub) endWhere(match func(Identity) bool, reason string) {

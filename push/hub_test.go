@@ -13,7 +13,8 @@ import (
 )
 
 func TestConversation(t *testing.T) {
-	const ann = `{"type":"authenticated","user_id":1,"expires_at":"2000-01-01T01:00:00.000000Z"}` // a bubble begins in 2000
+	// a bubble begins in 2000
+	const ann = `{"type":"authenticated","user_id":1,"expires_at":"2000-01-01T01:00:00.000000Z"}`
 	type step struct {
 		send string
 		want []string
@@ -23,14 +24,40 @@ func TestConversation(t *testing.T) {
 			{`{"type":"auth","token":"ann"}`, []string{ann}},
 		},
 		"an id comes back in every answer": {
-			{`{"type":"auth","token":"ann","id":"a"}`, []string{`{"type":"authenticated","id":"a","user_id":1,"expires_at":"2000-01-01T01:00:00.000000Z"}`}},
-			{`{"type":"subscribe","topics":["sensors/12"],"id":"b"}`, []string{`{"type":"subscribed","id":"b","topics":["sensors/12"]}`}},
-			{`{"type":"unsubscribe","topics":["sensors/12"],"id":"c"}`, []string{`{"type":"unsubscribed","id":"c","topics":["sensors/12"]}`}},
-			{`{"type":"subscribe","topics":["x"],"id":"d"}`, []string{`{"type":"error","id":"d","code":"unknown_topic","detail":"there is no such topic","topics":["x"]}`}},
-			{`{"type":"nonsense","id":"e"}`, []string{`{"type":"error","id":"e","code":"bad_message","detail":"type is none of auth, subscribe, unsubscribe"}`}},
+			{
+				`{"type":"auth","token":"ann","id":"a"}`,
+				[]string{
+					`{"type":"authenticated","id":"a","user_id":1,"expires_at":"2000-01-01T01:00:00.000000Z"}`,
+				},
+			},
+			{
+				`{"type":"subscribe","topics":["sensors/12"],"id":"b"}`,
+				[]string{`{"type":"subscribed","id":"b","topics":["sensors/12"]}`},
+			},
+			{
+				`{"type":"unsubscribe","topics":["sensors/12"],"id":"c"}`,
+				[]string{`{"type":"unsubscribed","id":"c","topics":["sensors/12"]}`},
+			},
+			{
+				`{"type":"subscribe","topics":["x"],"id":"d"}`,
+				[]string{
+					`{"type":"error","id":"d","code":"unknown_topic","detail":"there is no such topic","topics":["x"]}`,
+				},
+			},
+			{
+				`{"type":"nonsense","id":"e"}`,
+				[]string{
+					`{"type":"error","id":"e","code":"bad_message","detail":"type is none of auth, subscribe, unsubscribe"}`,
+				},
+			},
 		},
 		"nothing can be subscribed to before authentication": {
-			{`{"type":"subscribe","topics":["sensors/12"]}`, []string{`{"type":"error","code":"not_authenticated","detail":"send an auth frame first","topics":["sensors/12"]}`}},
+			{
+				`{"type":"subscribe","topics":["sensors/12"]}`,
+				[]string{
+					`{"type":"error","code":"not_authenticated","detail":"send an auth frame first","topics":["sensors/12"]}`,
+				},
+			},
 			{`{"type":"auth","token":"ann"}`, []string{ann}},
 		},
 		"each topic is answered for, the good ones are subscribed to": {
@@ -43,7 +70,10 @@ func TestConversation(t *testing.T) {
 		},
 		"topics over the limit are refused, those there already are not": {
 			{`{"type":"auth","token":"ann"}`, []string{ann}},
-			{`{"type":"subscribe","topics":["sensors/1","sensors/2"]}`, []string{`{"type":"subscribed","topics":["sensors/1","sensors/2"]}`}},
+			{
+				`{"type":"subscribe","topics":["sensors/1","sensors/2"]}`,
+				[]string{`{"type":"subscribed","topics":["sensors/1","sensors/2"]}`},
+			},
 			{`{"type":"subscribe","topics":["sensors/2","sensors/3","sensors/4"]}`, []string{
 				`{"type":"subscribed","topics":["sensors/2","sensors/3"]}`,
 				`{"type":"error","code":"too_many_topics","detail":"a connection may have 3 topics","topics":["sensors/4"]}`,
@@ -51,8 +81,14 @@ func TestConversation(t *testing.T) {
 			{`{"type":"subscribe","topics":["gateways/1","gateways/2","gateways/3","gateways/4"]}`, []string{
 				`{"type":"error","code":"too_many_topics","detail":"a connection may have 3 topics","topics":["gateways/1","gateways/2","gateways/3","gateways/4"]}`,
 			}},
-			{`{"type":"unsubscribe","topics":["sensors/1"]}`, []string{`{"type":"unsubscribed","topics":["sensors/1"]}`}},
-			{`{"type":"subscribe","topics":["sensors/4"]}`, []string{`{"type":"subscribed","topics":["sensors/4"]}`}},
+			{
+				`{"type":"unsubscribe","topics":["sensors/1"]}`,
+				[]string{`{"type":"unsubscribed","topics":["sensors/1"]}`},
+			},
+			{
+				`{"type":"subscribe","topics":["sensors/4"]}`,
+				[]string{`{"type":"subscribed","topics":["sensors/4"]}`},
+			},
 		},
 		"a new token of the same user renews the connection": {
 			{`{"type":"auth","token":"ann"}`, []string{ann}},
@@ -60,10 +96,28 @@ func TestConversation(t *testing.T) {
 		},
 		"another user's token is refused, and so is a bad one, while the first stands": {
 			{`{"type":"auth","token":"ann"}`, []string{ann}},
-			{`{"type":"auth","token":"bob"}`, []string{`{"type":"error","code":"forbidden","detail":"a connection keeps its user; open another one"}`}},
-			{`{"type":"auth","token":"forged"}`, []string{`{"type":"error","code":"not_authenticated","detail":"the token is not valid; the one before it stands"}`}},
-			{`{"type":"auth","token":"stale"}`, []string{`{"type":"error","code":"not_authenticated","detail":"the token is not valid; the one before it stands"}`}},
-			{`{"type":"subscribe","topics":["sensors/1"]}`, []string{`{"type":"subscribed","topics":["sensors/1"]}`}},
+			{
+				`{"type":"auth","token":"bob"}`,
+				[]string{
+					`{"type":"error","code":"forbidden","detail":"a connection keeps its user; open another one"}`,
+				},
+			},
+			{
+				`{"type":"auth","token":"forged"}`,
+				[]string{
+					`{"type":"error","code":"not_authenticated","detail":"the token is not valid; the one before it stands"}`,
+				},
+			},
+			{
+				`{"type":"auth","token":"stale"}`,
+				[]string{
+					`{"type":"error","code":"not_authenticated","detail":"the token is not valid; the one before it stands"}`,
+				},
+			},
+			{
+				`{"type":"subscribe","topics":["sensors/1"]}`,
+				[]string{`{"type":"subscribed","topics":["sensors/1"]}`},
+			},
 		},
 	}
 	for name, steps := range tests {
@@ -103,7 +157,10 @@ func TestPublish(t *testing.T) {
 				h.PublishStatus(Status{GatewayID: 3, Status: "offline", At: t0})
 				h.PublishStatus(Status{GatewayID: 4, Status: "online", At: t0})
 			},
-			want: []string{data12, `{"type":"gateway_status","gateway_id":3,"status":"offline","timestamp":"2026-01-02T03:04:05.678000Z"}`},
+			want: []string{
+				data12,
+				`{"type":"gateway_status","gateway_id":3,"status":"offline","timestamp":"2026-01-02T03:04:05.678000Z"}`,
+			},
 		},
 		"a reading under both topics comes once": {
 			topics: []string{"gateways/3", "sensors/12"},
@@ -113,7 +170,9 @@ func TestPublish(t *testing.T) {
 		"no value is null": {
 			topics: []string{"sensors/12"},
 			do:     func(h *Hub) { h.Publish([]Reading{late}) },
-			want:   []string{`{"type":"sensor_data","sensor_id":12,"data":{"value":null,"timestamp":"2026-01-02T03:04:05.678000Z","quality":"bad"}}`},
+			want: []string{
+				`{"type":"sensor_data","sensor_id":12,"data":{"value":null,"timestamp":"2026-01-02T03:04:05.678000Z","quality":"bad"}}`,
+			},
 		},
 		"a batch client gets what comes together as one frame, and a status in its place": {
 			topics: []string{"gateways/3"},
@@ -137,7 +196,8 @@ func TestPublish(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
 				c := w.listener("ann")
-				c.send(fmt.Sprintf(`{"type":"subscribe","topics":["%s"],"batch":%t}`, strings.Join(tt.topics, `","`), tt.batch))
+				c.send(fmt.Sprintf(`{"type":"subscribe","topics":["%s"],"batch":%t}`,
+					strings.Join(tt.topics, `","`), tt.batch))
 				c.skip("subscribed")
 				frames := c.collect()
 				tt.do(w.hub)
@@ -178,12 +238,14 @@ func TestABatchClientGetsAllOfABurstWithoutWaiting(t *testing.T) {
 			items += strings.Count(frame, `"sensor_id"`)
 		}
 		if took := time.Since(begin); items < 99*chunk || took != 0 {
-			t.Errorf("%d of %d readings in %d frames after %v, want all but the last few at once", items, 100*chunk, n, took)
+			t.Errorf("%d of %d readings in %d frames after %v, want all but the last few at once",
+				items, 100*chunk, n, took)
 		}
 		if n > items/16 {
 			t.Errorf("%d readings came in %d frames, want far fewer", items, n)
 		}
-		c.send(`{"type":"unsubscribe","topics":["gateways/1"]}`) // an answer does not wait for a batch
+		// an answer does not wait for a batch
+		c.send(`{"type":"unsubscribe","topics":["gateways/1"]}`)
 		for frame := range frames {
 			if strings.Contains(frame, "unsubscribed") {
 				break
@@ -215,13 +277,25 @@ func TestPresetTopics(t *testing.T) {
 		code        int
 	}{
 		"are subscribed to at once after an authenticated handshake": {
-			token: "ann", topics: []string{"sensors/1"}, want: []string{"authenticated", "subscribed"},
+			token:  "ann",
+			topics: []string{"sensors/1"},
+			want:   []string{"authenticated", "subscribed"},
 		},
 		"wait for the auth frame without one": {
-			auth: "ann", topics: []string{"sensors/1"}, want: []string{"authenticated", "subscribed"},
+			auth:   "ann",
+			topics: []string{"sensors/1"},
+			want:   []string{"authenticated", "subscribed"},
 		},
-		"that are forbidden close the connection": {auth: "ann", topics: []string{"sensors/403"}, code: CloseForbidden},
-		"that do not exist close the connection":  {auth: "ann", topics: []string{"sensors/404"}, code: CloseForbidden},
+		"that are forbidden close the connection": {
+			auth:   "ann",
+			topics: []string{"sensors/403"},
+			code:   CloseForbidden,
+		},
+		"that do not exist close the connection": {
+			auth:   "ann",
+			topics: []string{"sensors/404"},
+			code:   CloseForbidden,
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -253,14 +327,22 @@ func TestOrigin(t *testing.T) {
 		origin string
 		status int
 	}{
-		"a program sends none and is let in":       {"", http.StatusSwitchingProtocols},
-		"the server's own page is let in":          {"http" + strings.TrimPrefix(w.url, "ws"), http.StatusSwitchingProtocols},
-		"a page of the list is let in":             {"https://hmi.example", http.StatusSwitchingProtocols},
-		"a page with the default port is let in":   {"https://hmi.example:443", http.StatusSwitchingProtocols},
-		"another site is kept out":                 {"https://evil.example", http.StatusForbidden},
-		"another scheme of the list is kept out":   {"http://hmi.example", http.StatusForbidden},
-		"a site whose name begins the same is out": {"https://hmi.example.evil.example", http.StatusForbidden},
-		"a page without an origin is kept out":     {"null", http.StatusForbidden},
+		"a program sends none and is let in": {"", http.StatusSwitchingProtocols},
+		"the server's own page is let in": {
+			"http" + strings.TrimPrefix(w.url, "ws"), http.StatusSwitchingProtocols,
+		},
+		"a page of the list is let in": {
+			"https://hmi.example", http.StatusSwitchingProtocols,
+		},
+		"a page with the default port is let in": {
+			"https://hmi.example:443", http.StatusSwitchingProtocols,
+		},
+		"another site is kept out":               {"https://evil.example", http.StatusForbidden},
+		"another scheme of the list is kept out": {"http://hmi.example", http.StatusForbidden},
+		"a site whose name begins the same is out": {
+			"https://hmi.example.evil.example", http.StatusForbidden,
+		},
+		"a page without an origin is kept out": {"null", http.StatusForbidden},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -275,8 +357,10 @@ func TestOrigin(t *testing.T) {
 			if res == nil || res.StatusCode != tt.status {
 				t.Fatalf("got %v, error %v; want status %d", res, err, tt.status)
 			}
-			if tt.status == http.StatusForbidden && res.Header.Get("Content-Type") != "application/problem+json" {
-				t.Errorf("refused with %q, want the answer of Refuse", res.Header.Get("Content-Type"))
+			if tt.status == http.StatusForbidden &&
+				res.Header.Get("Content-Type") != "application/problem+json" {
+				t.Errorf("refused with %q, want the answer of Refuse",
+					res.Header.Get("Content-Type"))
 			}
 		})
 	}

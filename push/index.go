@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// listener is a connection under one of its topics. Pace is the least time between two readings of one sensor; 0 asks for every
-// reading.
+// listener is a connection under one of its topics. Pace is the least time between two readings of
+// one sensor; 0 asks for every reading.
 type listener struct {
 	c    *conn
 	pace time.Duration
@@ -16,8 +16,9 @@ type listener struct {
 // index knows who listens to what.
 type index map[Topic]list
 
-// list is the listeners of a topic in parts, none empty, ascending by connection number. What a holder of one sees never changes, so it may
-// be walked without the lock it was taken under; a change copies one part, however many listeners there are.
+// list is the listeners of a topic in parts, none empty, ascending by connection number. What a
+// holder of one sees never changes, so it may be walked without the lock it was taken under; a
+// change copies one part, however many listeners there are.
 type list struct {
 	parts [][]listener
 	size  int
@@ -37,7 +38,8 @@ func byNumber(l listener, number uint64) int {
 
 // find returns where the connection with this number is, or belongs: at i of part p.
 func (l list) find(number uint64) (p, i int, found bool) {
-	p, _ = slices.BinarySearchFunc(l.parts, number, func(part []listener, n uint64) int { return byNumber(part[len(part)-1], n) })
+	p, _ = slices.BinarySearchFunc(l.parts, number,
+		func(part []listener, n uint64) int { return byNumber(part[len(part)-1], n) })
 	if p == len(l.parts) && p > 0 {
 		p--
 	}

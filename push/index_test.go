@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// TestIndex compares the index with plain sets, and holds old lists to see that they stay as they were.
+// TestIndex compares the index with plain sets, and holds old lists to see that they stay as they
+// were.
 func TestIndex(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	cs := make([]*conn, 3*fullPart)

@@ -13,8 +13,9 @@ const (
 	toldFor      = time.Minute
 )
 
-// join begins the stream of alarms that req asks for and returns its first frames, which follow the answer. The caller holds the
-// lane, and the connection is among the followers already. A stream that is there goes on from where it is.
+// join begins the stream of alarms that req asks for and returns its first frames, which follow the
+// answer. The caller holds the lane, and the connection is among the followers already. A stream
+// that is there goes on from where it is.
 func (c *conn) join(mask uint8, req *subscribeRequest, topics []string) (frames []any, err error) {
 	ctx, cancel := context.WithTimeout(c.hub.ctx, askWithin)
 	defer cancel()
@@ -59,14 +60,17 @@ func (c *conn) join(mask uint8, req *subscribeRequest, topics []string) (frames 
 }
 
 // unresumable says why the log does not go on from p, in words; empty when it does.
-func (c *conn) unresumable(ctx context.Context, p position, epoch string, last int64) (string, error) {
+func (c *conn) unresumable(
+	ctx context.Context, p position, epoch string, last int64,
+) (string, error) {
 	if p.Epoch != epoch {
 		return "the alarm log is another one now", nil
 	}
 	if _, ok := c.hub.tail.after(epoch, p.Offset); ok || p.Offset == last {
 		return "", nil
 	}
-	// The log has to have the event itself, or for the start of a log nothing before it: another instance may know more of it than we.
+	// The log has to have the event itself, or for the start of a log nothing before it: another
+	// instance may know more of it than we.
 	us, err := c.hub.askEvents(ctx, epoch, max(p.Offset-1, 0))
 	switch {
 	case errors.Is(err, errGap):
@@ -80,7 +84,9 @@ func (c *conn) unresumable(ctx context.Context, p position, epoch string, last i
 }
 
 // alarmSnapshot returns the frames that tell the alarms of these severities.
-func alarmSnapshot(topics []string, mask uint8, epoch string, offset int64, alarms []ActiveAlarm) []any {
+func alarmSnapshot(
+	topics []string, mask uint8, epoch string, offset int64, alarms []ActiveAlarm,
+) []any {
 	var wanted []rawJSON
 	for _, a := range alarms {
 		if mask&severityBit(a.Severity) != 0 {
@@ -93,7 +99,12 @@ func alarmSnapshot(topics []string, mask uint8, epoch string, offset int64, alar
 		part := append([]rawJSON{}, wanted[:n]...)
 		wanted = wanted[n:]
 		frames = append(frames, alarmSnapshotFrame{
-			Type: "alarm_snapshot", Topics: topics, Epoch: epoch, Offset: offset, Alarms: part, More: len(wanted) > 0,
+			Type:   "alarm_snapshot",
+			Topics: topics,
+			Epoch:  epoch,
+			Offset: offset,
+			Alarms: part,
+			More:   len(wanted) > 0,
 		})
 		if len(wanted) == 0 {
 			return frames
@@ -101,8 +112,8 @@ func alarmSnapshot(topics []string, mask uint8, epoch string, offset int64, alar
 	}
 }
 
-// fetch gives the client the next part of the log that it lacks and reports whether there was any. When there is none to be had
-// it is tried again a little later.
+// fetch gives the client the next part of the log that it lacks and reports whether there was any.
+// When there is none to be had it is tried again a little later.
 func (c *conn) fetch() bool {
 	g, lacking := c.lane.missing()
 	if !lacking {
@@ -142,7 +153,11 @@ func (c *conn) resync(g gap) error {
 	if !c.lane.restart(g, epoch, offset) {
 		return nil
 	}
-	c.answer(resyncFrame{Type: "resync", Scope: "alarms", Reason: "the alarm log does not go on from there"})
+	c.answer(resyncFrame{
+		Type:   "resync",
+		Scope:  "alarms",
+		Reason: "the alarm log does not go on from there",
+	})
 	for _, frame := range alarmSnapshot(maskNames(mask), mask, epoch, offset, alarms) {
 		c.answer(frame)
 	}
@@ -178,7 +193,9 @@ func (c *conn) tellLatest(reqID string, topics []Topic) error {
 		return err
 	}
 	if len(rs) > snapshotMost {
-		c.refuse(reqID, codeTooLarge, "the topics have more than 10000 sensors; their readings come, but no snapshot", names(topics))
+		c.refuse(reqID, codeTooLarge,
+			"the topics have more than 10000 sensors; their readings come, but no snapshot",
+			names(topics))
 		return nil
 	}
 	told := make(map[Topic]order, len(rs))
@@ -194,7 +211,8 @@ func (c *conn) tellLatest(reqID string, topics []Topic) error {
 	for more := true; more; {
 		n := min(snapshotPart, len(rs))
 		more = len(rs) > n
-		frames = append(frames, &update{json: appendSnapshot(nil, names(topics), rs[:n], more), single: true})
+		frames = append(frames,
+			&update{json: appendSnapshot(nil, names(topics), rs[:n], more), single: true})
 		rs = rs[n:]
 	}
 	c.lane.tell(frames, told)

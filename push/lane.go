@@ -6,17 +6,20 @@ import (
 	"time"
 )
 
-// maxReplies bounds the answers that wait for one connection; a client may well send a burst before it reads.
+// maxReplies bounds the answers that wait for one connection; a client may well send a burst before
+// it reads.
 const maxReplies = 128
 
 // lane holds what waits to be written to one connection. Putting something in never blocks.
 //
-// Updates leave in the order they came while no more than size wait. When they are more, later ones conflate: of each
-// sensor (and each gateway's status) only the newest is kept, one slot for each the client listens to, until the queue
-// has drained and they become the queue. What was lost by it is counted and handed out with them.
-// Answers and pings have their own room and go first; so have alarm events (stream.go), which go next.
+// Updates leave in the order they came while no more than size wait. When they are more, later ones
+// conflate: of each sensor (and each gateway's status) only the newest is kept, one slot for each
+// the client listens to, until the queue has drained and they become the queue. What was lost by it
+// is counted and handed out with them. Answers and pings have their own room and go first; so have
+// alarm events (stream.go), which go next.
 //
-// Whoever takes out of it, the writer, is there only while there is something to do; where that is often it stays.
+// Whoever takes out of it, the writer, is there only while there is something to do; where that is
+// often it stays.
 type lane struct {
 	size  int
 	start func()        // a writer
@@ -54,14 +57,21 @@ type load struct {
 }
 
 func (l load) empty() bool {
-	return len(l.replies) == 0 && l.pong == nil && !l.ping && len(l.alarms) == 0 && l.dropped == 0 && len(l.updates) == 0
+	return len(l.replies) == 0 && l.pong == nil && !l.ping && len(l.alarms) == 0 &&
+		l.dropped == 0 && len(l.updates) == 0
 }
 
 func newLane(size, alarms int, start func()) *lane {
-	return &lane{size: size, start: start, wake: make(chan struct{}, 1), stream: stream{size: alarms}}
+	return &lane{
+		size:   size,
+		start:  start,
+		wake:   make(chan struct{}, 1),
+		stream: stream{size: alarms},
+	}
 }
 
-// offer puts u in and reports whether an update was lost by it. With a pace it may have to wait for the end of a round.
+// offer puts u in and reports whether an update was lost by it. With a pace it may have to wait for
+// the end of a round.
 func (l *lane) offer(u *update, pace time.Duration) (lost bool) {
 	l.mu.Lock()
 	if pace > 0 && !l.begin(u, pace) {
@@ -91,13 +101,14 @@ func (l *lane) put(u *update) (lost bool) {
 	return false
 }
 
-// gather has wake stay silent until there is a chunk of updates, or an answer. The writer sets it while it waits, and
-// takes what there is afterwards.
+// gather has wake stay silent until there is a chunk of updates, or an answer. The writer sets it
+// while it waits, and takes what there is afterwards.
 func (l *lane) gather(patient bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.patient = patient
-	if patient && len(l.replies) == 0 && len(l.stream.events) == 0 && l.pong == nil && !l.ping && len(l.queue)-l.head < chunk {
+	if patient && len(l.replies) == 0 && len(l.stream.events) == 0 && l.pong == nil && !l.ping &&
+		len(l.queue)-l.head < chunk {
 		select {
 		case <-l.wake: // of updates that may go on waiting
 		default:
@@ -153,8 +164,8 @@ func (l *lane) givePong(payload string) {
 	l.callAndUnlock()
 }
 
-// hold keeps updates in until release, while answers still leave: what a subscription is answered with comes before its
-// first update.
+// hold keeps updates in until release, while answers still leave: what a subscription is answered
+// with comes before its first update.
 func (l *lane) hold() {
 	l.mu.Lock()
 	l.held = true
@@ -199,8 +210,8 @@ func (l *lane) take(room []*update) (out load) {
 	return out
 }
 
-// tell puts the frames of a snapshot in while the lane is held. What waits of the same sensors and is older goes before them,
-// and what they tell already is left out, now and until forgetTold.
+// tell puts the frames of a snapshot in while the lane is held. What waits of the same sensors and
+// is older goes before them, and what they tell already is left out, now and until forgetTold.
 func (l *lane) tell(frames []*update, told map[Topic]order) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -279,11 +290,13 @@ func (l *lane) sweep() {
 	l.mu.Unlock()
 }
 
-// leave reports whether the writer, which found nothing, is to go; then the next who puts something in starts another one.
+// leave reports whether the writer, which found nothing, is to go; then the next who puts something
+// in starts another one.
 func (l *lane) leave() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	waits := len(l.replies) > 0 || l.pong != nil || l.ping || !l.held && (len(l.queue) > l.head || len(l.late) > 0 || len(l.stream.events) > 0)
+	waits := len(l.replies) > 0 || l.pong != nil || l.ping || !l.held &&
+		(len(l.queue) > l.head || len(l.late) > 0 || len(l.stream.events) > 0)
 	if l.hot || l.over || waits {
 		return false
 	}

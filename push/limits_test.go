@@ -17,10 +17,18 @@ func TestConnectionsOverALimitAreTurnedAway(t *testing.T) {
 		third string // the token of the one too many; the two before are ann's
 		after string // the token of one that may still come
 	}{
-		"of the hub":     {limit: func(c *Config) { c.MaxConnections = 2 }, third: "bob"},
-		"of an address":  {limit: func(c *Config) { c.MaxConnectionsPerAddress = 2 }, third: "bob"},
-		"of one user":    {limit: func(c *Config) { c.MaxConnectionsPerUser = 2 }, third: "ann", after: "bob"},
-		"of an auth one": {limit: func(c *Config) { c.MaxConnectionsPerUser = 2 }, third: "", after: "bob"},
+		"of the hub":    {limit: func(c *Config) { c.MaxConnections = 2 }, third: "bob"},
+		"of an address": {limit: func(c *Config) { c.MaxConnectionsPerAddress = 2 }, third: "bob"},
+		"of one user": {
+			limit: func(c *Config) { c.MaxConnectionsPerUser = 2 },
+			third: "ann",
+			after: "bob",
+		},
+		"of an auth one": {
+			limit: func(c *Config) { c.MaxConnectionsPerUser = 2 },
+			third: "",
+			after: "bob",
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -47,7 +55,10 @@ func TestConnectionsOverALimitAreTurnedAway(t *testing.T) {
 }
 
 func TestBadClients(t *testing.T) {
-	text := func(c *client, s string) error { return c.ws.WriteMessage(websocket.TextMessage, []byte(s)) }
+	text := func(c *client, s string) error {
+		return c.ws.WriteMessage(websocket.TextMessage,
+			[]byte(s))
+	}
 	tests := map[string]struct {
 		do   func(c *client) error
 		code int
@@ -61,7 +72,8 @@ func TestBadClients(t *testing.T) {
 			return nil
 		}, CloseProtocol},
 		"a binary message is a protocol error": {func(c *client) error {
-			return c.ws.WriteMessage(websocket.BinaryMessage, []byte(`{"type":"auth","token":"ann"}`))
+			return c.ws.WriteMessage(websocket.BinaryMessage,
+				[]byte(`{"type":"auth","token":"ann"}`))
 		}, CloseProtocol},
 		"1,000 messages in a moment are over the limit": {func(c *client) error {
 			for range 1000 {
@@ -73,7 +85,8 @@ func TestBadClients(t *testing.T) {
 		}, CloseOverLimit},
 		"1,000 pings in a moment are over the limit": {func(c *client) error {
 			for range 1000 {
-				if err := c.ws.WriteControl(websocket.PingMessage, []byte("x"), time.Now().Add(time.Second)); err != nil {
+				if err := c.ws.WriteControl(websocket.PingMessage, []byte("x"),
+					time.Now().Add(time.Second)); err != nil {
 					return err
 				}
 			}
@@ -201,7 +214,8 @@ func TestAPingIsAnsweredWithItsPayload(t *testing.T) {
 		pong := make(chan string, 1)
 		c.ws.SetPongHandler(func(payload string) error { pong <- payload; return nil })
 		frames := c.collect()
-		if err := c.ws.WriteControl(websocket.PingMessage, []byte("hello"), time.Now().Add(time.Second)); err != nil {
+		if err := c.ws.WriteControl(websocket.PingMessage, []byte("hello"),
+			time.Now().Add(time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		if got := <-pong; got != "hello" {

@@ -41,8 +41,10 @@ func newMetrics(reg prometheus.Registerer) metrics {
 func (m metrics) end(code int) {
 	label := "other"
 	switch code {
-	case websocket.CloseNormalClosure, websocket.CloseNoStatusReceived, websocket.CloseAbnormalClosure, websocket.CloseProtocolError,
-		CloseGoingAway, CloseTooBig, CloseTryLater, CloseProtocol, CloseNotAuthenticated, CloseForbidden, CloseAuthTimeout, CloseBehind, CloseOverLimit:
+	case websocket.CloseNormalClosure, websocket.CloseNoStatusReceived,
+		websocket.CloseAbnormalClosure, websocket.CloseProtocolError,
+		CloseGoingAway, CloseTooBig, CloseTryLater, CloseProtocol, CloseNotAuthenticated,
+		CloseForbidden, CloseAuthTimeout, CloseBehind, CloseOverLimit:
 		label = strconv.Itoa(code)
 	}
 	m.closed.WithLabelValues(label).Inc()

@@ -8,8 +8,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// Reading is one committed reading. A Value that is not finite is sent as null. Quality is good, uncertain or bad. SensorType may
-// be empty, then those who listen to a type do not get it.
+// Reading is one committed reading. A Value that is not finite is sent as null. Quality is good,
+// uncertain or bad. SensorType may be empty, then those who listen to a type do not get it.
 type Reading struct {
 	SensorID, GatewayID int64
 	SensorType          string
@@ -19,8 +19,9 @@ type Reading struct {
 	Quality             string
 }
 
-// order is the place of a reading among those of its sensor: by its effective time, the earlier of its timestamp and its receipt, so
-// that a device's clock that runs ahead hides nothing; of one effective time by how far the timestamp is ahead of it.
+// order is the place of a reading among those of its sensor: by its effective time, the earlier of
+// its timestamp and its receipt, so that a device's clock that runs ahead hides nothing; of one
+// effective time by how far the timestamp is ahead of it.
 type order struct {
 	at    time.Time
 	ahead time.Duration
@@ -47,7 +48,8 @@ type Status struct {
 	At        time.Time
 }
 
-// update is a reading, a status, an alarm event or a part of a snapshot on its way to whoever listens, encoded once and shared.
+// update is a reading, a status, an alarm event or a part of a snapshot on its way to whoever
+// listens, encoded once and shared.
 type update struct {
 	about    Topic  // what it says something about: conflation keeps the newest for each
 	at       order  // when it was so
@@ -67,9 +69,10 @@ func (u *update) prepared() (*websocket.PreparedMessage, error) {
 	return u.frame, u.err
 }
 
-// Publish offers readings that were committed here, in their order, to everyone who listens to their sensors, gateways or types,
-// and by the relay to the other instances. It never blocks; a client that cannot keep up gets the newest of each sensor. Calls at
-// once have no order among them.
+// Publish offers readings that were committed here, in their order, to everyone who listens to
+// their sensors, gateways or types, and by the relay to the other instances. It never blocks; a
+// client that cannot keep up gets the newest of each sensor. Calls at once have no order among
+// them.
 func (h *Hub) Publish(rs []Reading) {
 	h.deliver(rs)
 	if h.Relay != nil {
@@ -77,7 +80,8 @@ func (h *Hub) Publish(rs []Reading) {
 	}
 }
 
-// PublishStatus offers s to everyone who listens to its gateway or to all; like Publish it never blocks.
+// PublishStatus offers s to everyone who listens to its gateway or to all; like Publish it never
+// blocks.
 func (h *Hub) PublishStatus(s Status) {
 	h.deliverStatus(s)
 	if h.Relay != nil {
@@ -97,7 +101,12 @@ func (h *Hub) deliver(rs []Reading) {
 		}
 		h.mu.RUnlock()
 		if n := to.size(); n > 0 {
-			h.offer(&update{about: sensor, at: r.order(), single: n == 1, json: appendReading(make([]byte, 0, 128), *r)}, to)
+			h.offer(&update{
+				about:  sensor,
+				at:     r.order(),
+				single: n == 1,
+				json:   appendReading(make([]byte, 0, 128), *r),
+			}, to)
 		}
 	}
 }
@@ -108,7 +117,12 @@ func (h *Hub) deliverStatus(s Status) {
 	to := audience{h.topics[gateway], h.topics[Topic{Kind: Statuses}]}
 	h.mu.RUnlock()
 	if n := to.size(); n > 0 {
-		h.offer(&update{about: gateway, at: order{at: s.At}, single: n == 1, json: appendStatus(nil, s)}, to)
+		h.offer(&update{
+			about:  gateway,
+			at:     order{at: s.At},
+			single: n == 1,
+			json:   appendStatus(nil, s),
+		}, to)
 	}
 }
 

@@ -17,15 +17,18 @@ import (
 
 const (
 	relayChannel = "oei:live"
-	relayShards  = 8                      // channels of a sharded relay
-	relayWaiting = 1024                   // messages that wait for Redis; those that find no room are dropped
-	relayAtOnce  = 128                    // messages in one round trip
-	relayWithin  = 2 * time.Second        // for Redis to answer
-	relayPause   = 500 * time.Millisecond // between attempts to reach it, and as much again at random
+	relayShards  = 8 // channels of a sharded relay
+	// messages that wait for Redis; those that find no room are dropped
+	relayWaiting = 1024
+	relayAtOnce  = 128             // messages in one round trip
+	relayWithin  = 2 * time.Second // for Redis to answer
+	// between attempts to reach it, and as much again at random
+	relayPause = 500 * time.Millisecond
 )
 
-// Relay tells other instances what this one has committed, and this one's hub what they have, by Redis pub/sub. It is a hint that
-// may be lost: alarm events are read from the log in any case, and who listens to readings is told when some may be missing.
+// Relay tells other instances what this one has committed, and this one's hub what they have, by
+// Redis pub/sub. It is a hint that may be lost: alarm events are read from the log in any case, and
+// who listens to readings is told when some may be missing.
 type Relay struct {
 	option   rueidis.ClientOption
 	channels []string
@@ -45,9 +48,11 @@ type relayed struct {
 	body    string
 }
 
-// NewRelay returns a relay by the Redis at url: one server, redis://host1?addr=host2 for a cluster, ?master_set=name for Sentinel.
-// It does not connect yet.
-func NewRelay(url string, sharded bool, log *slog.Logger, reg prometheus.Registerer) (*Relay, error) {
+// NewRelay returns a relay by the Redis at url: one server, redis://host1?addr=host2 for a cluster,
+// ?master_set=name for Sentinel. It does not connect yet.
+func NewRelay(
+	url string, sharded bool, log *slog.Logger, reg prometheus.Registerer,
+) (*Relay, error) {
 	option, err := rueidis.ParseURL(url)
 	if err != nil {
 		return nil, fmt.Errorf("REDIS_URL: %w", err)
@@ -58,12 +63,28 @@ func NewRelay(url string, sharded bool, log *slog.Logger, reg prometheus.Registe
 	option.DisableRetry = true // so that a subscription that ended is seen to have
 	f := promauto.With(reg)
 	r := &Relay{
-		option: option, sharded: sharded, self: rand.Uint64(), log: log, channels: []string{relayChannel},
-		out: make(chan relayed, relayWaiting), hint: make(chan struct{}, 1),
-		sent:      f.NewCounter(prometheus.CounterOpts{Name: "oei_relay_sent_total", Help: "Messages to other instances that Redis took."}),
-		dropped:   f.NewCounter(prometheus.CounterOpts{Name: "oei_relay_dropped_total", Help: "Messages to other instances that Redis did not take in time."}),
-		received:  f.NewCounter(prometheus.CounterOpts{Name: "oei_relay_received_total", Help: "Messages of other instances."}),
-		connected: f.NewGauge(prometheus.GaugeOpts{Name: "oei_relay_connected", Help: "1 while all that other instances say is heard."}),
+		option:   option,
+		sharded:  sharded,
+		self:     rand.Uint64(),
+		log:      log,
+		channels: []string{relayChannel},
+		out:      make(chan relayed, relayWaiting), hint: make(chan struct{}, 1),
+		sent: f.NewCounter(prometheus.CounterOpts{
+			Name: "oei_relay_sent_total",
+			Help: "Messages to other instances that Redis took.",
+		}),
+		dropped: f.NewCounter(prometheus.CounterOpts{
+			Name: "oei_relay_dropped_total",
+			Help: "Messages to other instances that Redis did not take in time.",
+		}),
+		received: f.NewCounter(prometheus.CounterOpts{
+			Name: "oei_relay_received_total",
+			Help: "Messages of other instances.",
+		}),
+		connected: f.NewGauge(prometheus.GaugeOpts{
+			Name: "oei_relay_connected",
+			Help: "1 while all that other instances say is heard.",
+		}),
 	}
 	if sharded {
 		r.channels = nil
@@ -82,7 +103,10 @@ func (r *Relay) sendReadings(rs []Reading) {
 	}
 }
 
-func (r *Relay) sendStatus(s Status) { r.send(s.GatewayID, appendRelayedStatus(r.head(kindStatus), s)) }
+func (r *Relay) sendStatus(s Status) {
+	r.send(s.GatewayID,
+		appendRelayedStatus(r.head(kindStatus), s))
+}
 
 // sendAlarms says that there are new alarm events; many such hints that wait are one.
 func (r *Relay) sendAlarms() {
@@ -92,7 +116,8 @@ func (r *Relay) sendAlarms() {
 	}
 }
 
-// send has a message published soon, or drops it when too many wait: whoever commits does not wait for Redis.
+// send has a message published soon, or drops it when too many wait: whoever commits does not wait
+// for Redis.
 func (r *Relay) send(about int64, body []byte) {
 	select {
 	case r.out <- relayed{r.channels[about%int64(len(r.channels))], rueidis.BinaryString(body)}:
@@ -111,7 +136,8 @@ func (r *Relay) run(ctx context.Context, h *Hub) error {
 		}
 		client = nil
 		if !failing {
-			r.log.WarnContext(ctx, "other instances cannot be reached, Redis does not answer", "err", err)
+			r.log.WarnContext(ctx, "other instances cannot be reached, Redis does not answer",
+				"err", err)
 			failing = true
 		}
 		r.discard()
@@ -159,7 +185,8 @@ func (r *Relay) publish(ctx context.Context, client rueidis.Client) {
 		case <-ctx.Done():
 			return
 		case <-r.hint:
-			cmds = append(cmds, r.command(client, relayed{r.channels[0], rueidis.BinaryString(r.head(kindAlarms))}))
+			cmds = append(cmds,
+				r.command(client, relayed{r.channels[0], rueidis.BinaryString(r.head(kindAlarms))}))
 		case m := <-r.out:
 			cmds = append(cmds, r.command(client, m))
 		}
@@ -183,7 +210,8 @@ func (r *Relay) publish(ctx context.Context, client rueidis.Client) {
 		}
 		cancel()
 		if err != nil && !failing && ctx.Err() == nil {
-			r.log.WarnContext(ctx, "other instances are not told, Redis does not answer", "err", err)
+			r.log.WarnContext(ctx, "other instances are not told, Redis does not answer", "err",
+				err)
 		}
 		if failing = err != nil; failing {
 			r.discard()
@@ -213,7 +241,8 @@ func (r *Relay) listen(ctx context.Context, client rueidis.Client, channel strin
 		if r.sharded {
 			subscribe = client.B().Ssubscribe().Channel(channel).Build()
 		}
-		err := client.Receive(subscribed, subscribe, func(m rueidis.PubSubMessage) { r.receive(ctx, state.hub, m.Message) })
+		err := client.Receive(subscribed, subscribe,
+			func(m rueidis.PubSubMessage) { r.receive(ctx, state.hub, m.Message) })
 		if ctx.Err() != nil || errors.Is(err, rueidis.ErrClosing) {
 			return
 		}
@@ -228,7 +257,9 @@ func (r *Relay) receive(ctx context.Context, h *Hub, message string) {
 	m, err := parseRelayed([]byte(message))
 	switch {
 	case err != nil:
-		r.log.WarnContext(ctx, "a message of another instance is not understood; do they run the same version?", "err", err)
+		r.log.WarnContext(ctx,
+			"a message of another instance is not understood; do they run the same version?", "err",
+			err)
 		return
 	case m.from == r.self:
 		return
@@ -273,7 +304,8 @@ func (s *hearing) end(ctx context.Context, channel string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.channels[channel] {
-		s.relay.log.WarnContext(ctx, "other instances are not heard, Redis does not answer", "err", err)
+		s.relay.log.WarnContext(ctx, "other instances are not heard, Redis does not answer", "err",
+			err)
 		s.channels[channel] = false
 	}
 	s.gauge()
@@ -292,7 +324,11 @@ func (s *hearing) gauge() {
 
 // tellHole says to all who listen to readings that some of other instances may be missing.
 func (h *Hub) tellHole() {
-	frame := encode(resyncFrame{Type: "resync", Scope: "readings", Reason: "readings that other instances stored may be missing"})
+	frame := encode(resyncFrame{
+		Type:   "resync",
+		Scope:  "readings",
+		Reason: "readings that other instances stored may be missing",
+	})
 	for _, c := range h.all() {
 		h.mu.RLock()
 		listens := c.listensToReadings()
@@ -303,7 +339,8 @@ func (h *Hub) tellHole() {
 	}
 }
 
-// listensToReadings reports whether one of its topics carries readings or statuses. The caller holds hub.mu.
+// listensToReadings reports whether one of its topics carries readings or statuses. The caller
+// holds hub.mu.
 func (c *conn) listensToReadings() bool {
 	for t := range c.topics {
 		if t.Kind != Alarms {

@@ -53,11 +53,22 @@ func (w *world) awaitRelay() {
 
 func TestRelayedMessages(t *testing.T) {
 	r := &Relay{self: 7}
-	rs := []Reading{at(1, 5), at(1<<40, -5), {SensorID: 3, GatewayID: 4, SensorType: "Wärme", Timestamp: t0, Value: math.Inf(1), Quality: ""}}
+	rs := []Reading{
+		at(1, 5), at(1<<40, -5),
+		{
+			SensorID:   3,
+			GatewayID:  4,
+			SensorType: "Wärme",
+			Timestamp:  t0,
+			Value:      math.Inf(1),
+			Quality:    "",
+		},
+	}
 	rs[1].Received = rs[1].Timestamp.Add(-time.Minute) // a clock that runs ahead
 	status := Status{GatewayID: 9, Status: "offline", At: t0}
 	bodies := map[string][]byte{
-		"readings": appendRelayedReadings(r.head(kindReadings), rs), "status": appendRelayedStatus(r.head(kindStatus), status), "alarms": r.head(kindAlarms),
+		"readings": appendRelayedReadings(r.head(kindReadings), rs),
+		"status":   appendRelayedStatus(r.head(kindStatus), status), "alarms": r.head(kindAlarms),
 	}
 	for name, body := range bodies {
 		m, err := parseRelayed(body)
@@ -92,13 +103,15 @@ func FuzzParseRelayed(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, b []byte) { _, _ = parseRelayed(b) })
 }
 
-// TestRelay has what one instance commits reach the sockets of another, by one Redis, and by a cluster with sharded pub/sub.
+// TestRelay has what one instance commits reach the sockets of another, by one Redis, and by a
+// cluster with sharded pub/sub.
 func TestRelay(t *testing.T) {
 	for name, start := range map[string]func(t *testing.T) (url string, sharded bool){
 		"one server": func(t *testing.T) (string, bool) { return redistest.Start(t).URL(), false },
 		"a cluster with sharded pub/sub": func(t *testing.T) (string, bool) {
 			r := redistest.Start(t, "--cluster-enabled", "yes")
-			out, err := exec.Command("redis-cli", "-p", r.Port(), "cluster", "addslotsrange", "0", "16383").CombinedOutput()
+			out, err := exec.Command("redis-cli", "-p", r.Port(), "cluster", "addslotsrange", "0",
+				"16383").CombinedOutput()
 			if err != nil {
 				t.Fatalf("redis-cli: %v: %s", err, out)
 			}
@@ -111,7 +124,8 @@ func TestRelay(t *testing.T) {
 		"a primary that Sentinel names": func(t *testing.T) (string, bool) {
 			r := redistest.Start(t)
 			file := filepath.Join(t.TempDir(), "sentinel.conf")
-			if err := os.WriteFile(file, []byte("sentinel monitor plant 127.0.0.1 "+r.Port()+" 1\n"), 0o600); err != nil {
+			if err := os.WriteFile(file,
+				[]byte("sentinel monitor plant 127.0.0.1 "+r.Port()+" 1\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			return redistest.Start(t, file, "--sentinel").URL() + "?master_set=plant", false
@@ -188,13 +202,15 @@ func TestRedisAway(t *testing.T) {
 			return int64(local) == n
 		})
 		if round == 1 {
-			eventually(t, 20*time.Second, "it is seen that Redis does not answer", func() bool { return !b.connected() })
+			eventually(t, 20*time.Second, "it is seen that Redis does not answer",
+				func() bool { return !b.connected() })
 		}
 		away.end()
 		b.awaitRelay()
 		a.awaitRelay()
 	}
-	eventually(t, 10*time.Second, "every alarm event came", func() bool { return len(alarms) == 30 })
+	eventually(t, 10*time.Second, "every alarm event came",
+		func() bool { return len(alarms) == 30 })
 	wantContiguous(t, alarms, 0, 30)
 	told := 0
 	for len(thereFrames) > 0 {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// What instances tell each other: a version, a kind, who says it, and the rest by kind; numbers are little-endian or varints,
-// strings have their length before them.
+// What instances tell each other: a version, a kind, who says it, and the rest by kind; numbers are
+// little-endian or varints, strings have their length before them.
 const (
 	relayVersion  = 2
 	relayReadings = 1000 // readings in one message
@@ -43,7 +43,8 @@ func appendRelayedReadings(b []byte, rs []Reading) []byte {
 }
 
 func appendRelayedStatus(b []byte, s Status) []byte {
-	return appendText(binary.AppendVarint(binary.AppendVarint(b, s.GatewayID), s.At.UnixMicro()), s.Status)
+	return appendText(binary.AppendVarint(binary.AppendVarint(b, s.GatewayID), s.At.UnixMicro()),
+		s.Status)
 }
 
 func appendText(b []byte, s string) []byte {
@@ -67,7 +68,9 @@ func parseRelayed(b []byte) (m relayedMessage, err error) {
 		m.readings = make([]Reading, n)
 		for i := range m.readings {
 			r := &m.readings[i]
-			r.SensorID, r.GatewayID, r.Timestamp = d.varint(), d.varint(), time.UnixMicro(d.varint())
+			r.SensorID, r.GatewayID, r.Timestamp = d.varint(), d.varint(), time.UnixMicro(
+				d.varint(),
+			)
 			if ahead := d.varint(); ahead > 0 {
 				r.Received = time.UnixMicro(r.Timestamp.UnixMicro() - ahead)
 			}

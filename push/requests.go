@@ -52,9 +52,15 @@ func (c *conn) authenticate(req *authRequest) {
 		c.refuse(req.ID, codeForbidden, "a connection keeps its user; open another one", nil)
 	case err == nil:
 		c.identity.Store(&id)
-		c.answer(authenticatedFrame{Type: "authenticated", ID: req.ID, UserID: id.UserID, ExpiresAt: formatTime(id.Expires)})
+		c.answer(authenticatedFrame{
+			Type:      "authenticated",
+			ID:        req.ID,
+			UserID:    id.UserID,
+			ExpiresAt: formatTime(id.Expires),
+		})
 	case errors.Is(err, ErrNotAuthenticated) && before != nil:
-		c.refuse(req.ID, codeNotAuthenticated, "the token is not valid; the one before it stands", nil)
+		c.refuse(req.ID, codeNotAuthenticated, "the token is not valid; the one before it stands",
+			nil)
 	case errors.Is(err, ErrNotAuthenticated):
 		c.end(CloseNotAuthenticated, "the token is not valid")
 	case errors.Is(err, ErrForbidden):
@@ -65,13 +71,19 @@ func (c *conn) authenticate(req *authRequest) {
 	}
 }
 
-// welcome gives the connection its user and its preset topics, which have been allowed already or have to be now.
+// welcome gives the connection its user and its preset topics, which have been allowed already or
+// have to be now.
 func (c *conn) welcome(reqID string, id Identity, allowed bool) {
 	if !c.hub.enroll(c, &id) {
 		c.end(CloseOverLimit, "too many connections of this user")
 		return
 	}
-	c.answer(authenticatedFrame{Type: "authenticated", ID: reqID, UserID: id.UserID, ExpiresAt: formatTime(id.Expires)})
+	c.answer(authenticatedFrame{
+		Type:      "authenticated",
+		ID:        reqID,
+		UserID:    id.UserID,
+		ExpiresAt: formatTime(id.Expires),
+	})
 	if len(c.preset) == 0 {
 		return
 	}
@@ -102,8 +114,9 @@ func (c *conn) subscribe(req *subscribeRequest) {
 	c.listen(req, wanted)
 }
 
-// listen subscribes to what was allowed and answers for every topic. Nothing of a topic leaves before the answer that
-// names it and its snapshot: the connection listens first and looks then, so that nothing is missed between them.
+// listen subscribes to what was allowed and answers for every topic. Nothing of a topic leaves
+// before the answer that names it and its snapshot: the connection listens first and looks then, so
+// that nothing is missed between them.
 func (c *conn) listen(req *subscribeRequest, w wanted) {
 	c.lane.hold()
 	taken, over := c.hub.subscribe(c, w.topics, req.pace())
@@ -113,10 +126,12 @@ func (c *conn) listen(req *subscribeRequest, w wanted) {
 	}
 	c.lane.release()
 	if len(unavailable) > 0 {
-		c.refuse(req.ID, codeUnavailable, "it cannot be had just now; subscribe again later", names(unavailable))
+		c.refuse(req.ID, codeUnavailable, "it cannot be had just now; subscribe again later",
+			names(unavailable))
 	}
 	if len(over) > 0 {
-		c.refuse(req.ID, codeTooManyTopics, fmt.Sprintf("a connection may have %d topics", c.hub.cfg.MaxTopics), names(over))
+		c.refuse(req.ID, codeTooManyTopics,
+			fmt.Sprintf("a connection may have %d topics", c.hub.cfg.MaxTopics), names(over))
 	}
 	if len(w.unknown) > 0 {
 		c.refuse(req.ID, codeUnknownTopic, "there is no such topic", w.unknown)
@@ -126,7 +141,8 @@ func (c *conn) listen(req *subscribeRequest, w wanted) {
 	}
 }
 
-// begin answers for topics that are listened to now, with what they begin with, and returns those that have to be given up.
+// begin answers for topics that are listened to now, with what they begin with, and returns those
+// that have to be given up.
 func (c *conn) begin(req *subscribeRequest, taken []Topic) (unavailable []Topic) {
 	var alarms, readings []Topic
 	for _, t := range taken {
@@ -145,7 +161,8 @@ func (c *conn) begin(req *subscribeRequest, taken []Topic) (unavailable []Topic)
 		var err error
 		if first, err = c.join(mask, req, names(alarms)); err != nil {
 			unavailable = c.giveUp(alarms, err)
-			taken = slices.DeleteFunc(slices.Clone(taken), func(t Topic) bool { return t.Kind == Alarms })
+			taken = slices.DeleteFunc(slices.Clone(taken),
+				func(t Topic) bool { return t.Kind == Alarms })
 			alarms = nil
 		}
 	}
@@ -180,8 +197,8 @@ func (c *conn) giveUp(topics []Topic, err error) []Topic {
 	return topics
 }
 
-// unsubscribe answers with every topic that is not listened to any more, whether it was before or not. Updates that were
-// under way may still follow.
+// unsubscribe answers with every topic that is not listened to any more, whether it was before or
+// not. Updates that were under way may still follow.
 func (c *conn) unsubscribe(req *unsubscribeRequest) {
 	w := c.hub.sift(req.Topics)
 	c.lane.narrow(c.hub.unsubscribe(c, w.topics))
@@ -218,8 +235,8 @@ func (h *Hub) sift(named []string) wanted {
 
 var errNoVerdict = errors.New("fewer verdicts than topics")
 
-// allow leaves in w.topics those that id may listen to. When that cannot be found out it ends the connection and
-// returns false.
+// allow leaves in w.topics those that id may listen to. When that cannot be found out it ends the
+// connection and returns false.
 func (c *conn) allow(id Identity, w *wanted) bool {
 	if len(w.topics) == 0 {
 		return true
@@ -245,7 +262,8 @@ func (c *conn) allow(id Identity, w *wanted) bool {
 		case errors.Is(err, ErrForbidden):
 			w.forbidden = append(w.forbidden, t.String())
 		default:
-			c.hub.log.WarnContext(ctx, "check topics of a live connection", "err", err, "user_id", id.UserID)
+			c.hub.log.WarnContext(ctx, "check topics of a live connection", "err", err, "user_id",
+				id.UserID)
 			c.end(CloseTryLater, "the topics could not be checked")
 			return false
 		}
@@ -265,14 +283,16 @@ func (c *conn) refuse(reqID, code, detail string, topics []string) {
 	c.answer(errorFrame{Type: "error", ID: reqID, Code: code, Detail: detail, Topics: topics})
 }
 
-// answer queues a frame for the client; one that asks on and on without taking the answers is let go.
+// answer queues a frame for the client; one that asks on and on without taking the answers is let
+// go.
 func (c *conn) answer(frame any) {
 	if !c.lane.reply(encode(frame)) {
 		c.end(CloseTryLater, "answers are not being taken")
 	}
 }
 
-// encode is for the frames of this package, whose every string came out of valid JSON or is our own.
+// encode is for the frames of this package, whose every string came out of valid JSON or is our
+// own.
 func encode(frame any) []byte {
 	b, _ := json.Marshal(frame)
 	return b

@@ -2,15 +2,17 @@ package push
 
 import "time"
 
-// round gathers what a connection conflates at one pace: the first update opens it and leaves at once; those that follow wait for
-// its end, of each sensor the newest, and then open the next. So no sensor is told of twice within an interval.
+// round gathers what a connection conflates at one pace: the first update opens it and leaves at
+// once; those that follow wait for its end, of each sensor the newest, and then open the next. So
+// no sensor is told of twice within an interval.
 type round struct {
 	newest []*update // in the order of their first
 	at     map[Topic]int
 	timer  *time.Timer
 }
 
-// begin reports whether u opens a round and may leave now; else u waits in the one that is open. The caller holds l.mu.
+// begin reports whether u opens a round and may leave now; else u waits in the one that is open.
+// The caller holds l.mu.
 func (l *lane) begin(u *update, pace time.Duration) bool {
 	r := l.rounds[pace]
 	if r == nil {

@@ -90,8 +90,9 @@ func TestASlowReaderConflatesAndIsToldWhileOthersAreNotDisturbed(t *testing.T) {
 	})
 }
 
-// TestStorm has clients come, change their minds, stall, be thrown out and go while readings are published, and checks
-// of what each of them saw that nothing came twice, out of order, or was missing without a word.
+// TestStorm has clients come, change their minds, stall, be thrown out and go while readings are
+// published, and checks of what each of them saw that nothing came twice, out of order, or was
+// missing without a word.
 func TestStorm(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.QueueSize = 16
@@ -146,7 +147,8 @@ func TestStorm(t *testing.T) {
 func visit(t *testing.T, w *world, token string, r *rand.Rand) {
 	c := w.connect(token, "sensors/1", "gateways/1", "gateways/2")
 	defer c.ws.Close()
-	for _, kind := range []string{"authenticated", "subscribed"} { // nothing comes before the answers
+	// nothing comes before the answers
+	for _, kind := range []string{"authenticated", "subscribed"} {
 		if frame, err := c.next(); err == nil && !strings.HasPrefix(frame, `{"type":"`+kind) {
 			t.Errorf("got %s, want %s first", frame, kind)
 		}

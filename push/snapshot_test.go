@@ -17,19 +17,30 @@ func at(sensor, n int64) Reading {
 	return r
 }
 
-// TestSnapshotAndLive publishes while the snapshot is being read, and after it what it has told already.
+// TestSnapshotAndLive publishes while the snapshot is being read, and after it what it has told
+// already.
 func TestSnapshotAndLive(t *testing.T) {
 	tests := map[string]struct {
 		before, during, after []int64 // seconds of readings that are published
 		snapshot              int64
 		want                  string // a bar before the snapshot's
 	}{
-		"what is stored meanwhile follows":                    {nil, []int64{6, 7}, []int64{8}, 5, "|5 6 7 8"},
-		"what the snapshot tells is not told again":           {nil, []int64{6, 7}, []int64{8}, 6, "|6 7 8"},
-		"nor when it is published late":                       {nil, nil, []int64{5, 6}, 5, "|5 6"},
-		"what is older goes before it":                        {nil, []int64{5, 6, 7}, nil, 6, "5|6 7"},
-		"a late one is a reading as others are":               {nil, nil, []int64{3, 6}, 5, "|5 3 6"},
-		"what came before the subscription is of no interest": {[]int64{3, 4}, []int64{6}, nil, 5, "|5 6"},
+		"what is stored meanwhile follows": {
+			nil, []int64{6, 7}, []int64{8}, 5, "|5 6 7 8",
+		},
+		"what the snapshot tells is not told again": {
+			nil, []int64{6, 7}, []int64{8}, 6, "|6 7 8",
+		},
+		"nor when it is published late": {nil, nil, []int64{5, 6}, 5, "|5 6"},
+		"what is older goes before it": {
+			nil, []int64{5, 6, 7}, nil, 6, "5|6 7",
+		},
+		"a late one is a reading as others are": {
+			nil, nil, []int64{3, 6}, 5, "|5 3 6",
+		},
+		"what came before the subscription is of no interest": {
+			[]int64{3, 4}, []int64{6}, nil, 5, "|5 6",
+		},
 		"all at once": {[]int64{1}, []int64{4, 5, 6}, []int64{6, 5, 7}, 5, "4|5 6 6 7"},
 	}
 	for name, tt := range tests {
@@ -58,7 +69,8 @@ func TestSnapshotAndLive(t *testing.T) {
 				for len(frames) > 0 {
 					frame := <-frames
 					if strings.HasPrefix(frame, `{"type":"snapshot"`) {
-						if strings.Count(frame, "sensor_id") != 1 || !strings.HasSuffix(frame, `"more":false}`) {
+						if strings.Count(frame, "sensor_id") != 1 ||
+							!strings.HasSuffix(frame, `"more":false}`) {
 							t.Errorf("got %s, want one item and no more", frame)
 						}
 						fmt.Fprintf(&got, "|%d", tt.snapshot)
@@ -88,7 +100,8 @@ func TestSnapshotThatCannotBeHad(t *testing.T) {
 		c := w.listener("ann")
 		c.send(`{"type":"subscribe","topics":["sensors/1"],"snapshot":true}`)
 		c.skip("subscribed")
-		if got := c.skip("error"); !strings.Contains(got, `"code":"unavailable"`) || !strings.Contains(got, "sensors/1") {
+		if got := c.skip("error"); !strings.Contains(got, `"code":"unavailable"`) ||
+			!strings.Contains(got, "sensors/1") {
 			t.Errorf("got %s, want unavailable", got)
 		}
 		w.hub.Publish([]Reading{at(1, 1)}) // it is not listened to
@@ -108,12 +121,30 @@ func TestConflate(t *testing.T) {
 		subscribe []string
 		want      string // values, a bar between those that came at different times
 	}{
-		"every reading without a policy":         {[]string{`"topics":["sensors/1"]`}, "0|1|2|3|4|5|6|7|8|9|10|11"},
-		"the newest in each interval":            {[]string{`"topics":["sensors/1"],"policy":"conflate","interval_ms":500`}, "0|4|9|11"},
-		"a second when no interval is given":     {[]string{`"topics":["sensors/1"],"policy":"conflate"`}, "0|9|11"},
-		"the topic that sends most counts":       {[]string{`"topics":["gateways/1"],"policy":"conflate"`, `"topics":["sensors/1"],"policy":"conflate","interval_ms":500`}, "0|4|9|11"},
-		"every counts more than any interval":    {[]string{`"topics":["sensors/1"],"policy":"conflate"`, `"topics":["gateways/1"]`}, "0|1|2|3|4|5|6|7|8|9|10|11"},
-		"subscribing again changes the interval": {[]string{`"topics":["sensors/1"]`, `"topics":["sensors/1"],"policy":"conflate"`}, "0|9|11"},
+		"every reading without a policy": {
+			[]string{`"topics":["sensors/1"]`}, "0|1|2|3|4|5|6|7|8|9|10|11",
+		},
+		"the newest in each interval": {
+			[]string{`"topics":["sensors/1"],"policy":"conflate","interval_ms":500`}, "0|4|9|11",
+		},
+		"a second when no interval is given": {
+			[]string{`"topics":["sensors/1"],"policy":"conflate"`}, "0|9|11",
+		},
+		"the topic that sends most counts": {
+			[]string{
+				`"topics":["gateways/1"],"policy":"conflate"`,
+				`"topics":["sensors/1"],"policy":"conflate","interval_ms":500`,
+			},
+			"0|4|9|11",
+		},
+		"every counts more than any interval": {
+			[]string{`"topics":["sensors/1"],"policy":"conflate"`, `"topics":["gateways/1"]`},
+			"0|1|2|3|4|5|6|7|8|9|10|11",
+		},
+		"subscribing again changes the interval": {
+			[]string{`"topics":["sensors/1"]`, `"topics":["sensors/1"],"policy":"conflate"`},
+			"0|9|11",
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -1,12 +1,16 @@
 package push
 
-// stream is the part of a lane that carries the alarm log: every event once, in order, from where the client joined.
+// stream is the part of a lane that carries the alarm log: every event once, in order, from where
+// the client joined.
 //
-// While the client has all that is known, an event goes straight into the queue. When it has not, because it resumes or joined
-// while events were coming, the writer fetches what follows cursor, as fast as the client takes it, until nothing is missing.
+// While the client has all that is known, an event goes straight into the queue. When it has not,
+// because it resumes or joined while events were coming, the writer fetches what follows cursor, as
+// fast as the client takes it, until nothing is missing.
 type stream struct {
-	number uint64 // of this stream among those of its connection; what was fetched for an earlier one is thrown away
-	mask   uint8  // severities; 0 when nothing is followed
+	// of this stream among those of its connection; what was fetched for an earlier one is thrown
+	// away
+	number uint64
+	mask   uint8 // severities; 0 when nothing is followed
 	epoch  string
 	cursor int64 // the last event that was put in, or passed over
 	known  int64 // the last event there is
@@ -31,7 +35,14 @@ func (s *stream) put(u *update) {
 func (l *lane) follow(mask uint8, epoch string, cursor int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.stream = stream{number: l.stream.number + 1, mask: mask, epoch: epoch, cursor: cursor, known: cursor, size: l.stream.size}
+	l.stream = stream{
+		number: l.stream.number + 1,
+		mask:   mask,
+		epoch:  epoch,
+		cursor: cursor,
+		known:  cursor,
+		size:   l.stream.size,
+	}
 }
 
 // narrow changes the severities of a stream, from here on; none ends it.
@@ -58,7 +69,8 @@ func (l *lane) learn(offset int64) {
 	l.callAndUnlock()
 }
 
-// offerAlarm puts the next event in and reports whether there was room. Events come in order, each after it is known.
+// offerAlarm puts the next event in and reports whether there was room. Events come in order, each
+// after it is known.
 func (l *lane) offerAlarm(u *update) bool {
 	l.mu.Lock()
 	s := &l.stream
@@ -90,7 +102,8 @@ func (l *lane) missing() (gap, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := &l.stream
-	return gap{s.number, s.epoch, s.cursor}, s.mask != 0 && !l.held && len(s.events) == 0 && s.cursor < s.known
+	return gap{s.number, s.epoch, s.cursor}, s.mask != 0 && !l.held && len(s.events) == 0 &&
+		s.cursor < s.known
 }
 
 // fill puts in what was fetched for g.

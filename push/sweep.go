@@ -9,14 +9,15 @@ import (
 )
 
 const (
-	tendEvery   = 500 * time.Millisecond // deadlines, pings
-	checkEvery  = 2 * time.Second        // from one round of Check to the next
-	checkWithin = 2 * time.Second        // for a round; together a session that ends loses its connections within 5 s
-	checkers    = 8                      // at once
+	tendEvery  = 500 * time.Millisecond // deadlines, pings
+	checkEvery = 2 * time.Second        // from one round of Check to the next
+	// for a round; together a session that ends loses its connections within 5 s
+	checkWithin = 2 * time.Second
+	checkers    = 8 // at once
 )
 
-// Run keeps the connections: deadlines, pings, sessions that have ended. When ctx ends it closes them all with 1001,
-// waits for their goroutines and returns nil; a hub does not run twice.
+// Run keeps the connections: deadlines, pings, sessions that have ended. When ctx ends it closes
+// them all with 1001, waits for their goroutines and returns nil; a hub does not run twice.
 func (h *Hub) Run(ctx context.Context) error {
 	var loops errgroup.Group
 	loops.Go(func() error { return h.tend(ctx) })
@@ -87,13 +88,15 @@ func (h *Hub) checkAll(ctx context.Context) {
 		checks.Go(func() error {
 			err := h.auth.Check(ctx, id)
 			if errors.Is(err, ErrNotAuthenticated) {
-				h.endWhere(func(id Identity) bool { return s == session{id.UserID, id.SessionID} }, "the session has ended")
+				h.endWhere(func(id Identity) bool { return s == session{id.UserID, id.SessionID} },
+					"the session has ended")
 				return nil
 			}
 			return err
 		})
 	}
 	if err := checks.Wait(); err != nil && !errors.Is(err, context.Canceled) {
-		h.log.WarnContext(ctx, "check sessions of live connections", "sessions", len(sessions), "err", err)
+		h.log.WarnContext(ctx, "check sessions of live connections", "sessions", len(sessions),
+			"err", err)
 	}
 }

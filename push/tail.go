@@ -28,21 +28,23 @@ type ActiveAlarm struct {
 	JSON     []byte // as the contract has it
 }
 
-// AlarmLog reads the alarm log. Epoch names the log: offsets of another one mean nothing. Its functions are called by many
-// goroutines at once.
+// AlarmLog reads the alarm log. Epoch names the log: offsets of another one mean nothing. Its
+// functions are called by many goroutines at once.
 type AlarmLog struct {
-	// Events returns the first events after an offset, at most limit, in order. When the log does not reach back so far they begin
-	// where it does.
-	Events func(ctx context.Context, after int64, limit int) (epoch string, events []AlarmEvent, err error)
-	// Active returns the alarms that are not normal as they are after the event with the returned offset.
+	// Events returns the first events after an offset, at most limit, in order. When the log does
+	// not reach back so far they begin where it does.
+	Events func(ctx context.Context, after int64, limit int) (epoch string, events []AlarmEvent,
+		err error)
+	// Active returns the alarms that are not normal as they are after the event with the returned
+	// offset.
 	Active func(ctx context.Context) (epoch string, offset int64, alarms []ActiveAlarm, err error)
 }
 
 // errGap means that the log does not hold what has to come next.
 var errGap = errors.New("the alarm log does not go on from there")
 
-// tail is the end of the alarm log as far as this instance has read it. What it knows is written before any connection is offered
-// it, so that one which joins first and looks then misses nothing.
+// tail is the end of the alarm log as far as this instance has read it. What it knows is written
+// before any connection is offered it, so that one which joins first and looks then misses nothing.
 type tail struct {
 	hint chan struct{} // has a token when there may be more
 
@@ -90,7 +92,8 @@ func (t *tail) after(epoch string, offset int64) ([]*update, bool) {
 	return t.recent[from:min(from+pageSize, len(t.recent))], true
 }
 
-// AlarmsChanged is ReadAlarms here and at the other instances, for whoever has added to the alarm log.
+// AlarmsChanged is ReadAlarms here and at the other instances, for whoever has added to the alarm
+// log.
 func (h *Hub) AlarmsChanged() {
 	h.ReadAlarms()
 	if h.Relay != nil {
@@ -98,7 +101,8 @@ func (h *Hub) AlarmsChanged() {
 	}
 }
 
-// ReadAlarms says that the alarm log may have grown: it is read and what is new goes to everyone who listens. It never blocks.
+// ReadAlarms says that the alarm log may have grown: it is read and what is new goes to everyone
+// who listens. It never blocks.
 func (h *Hub) ReadAlarms() {
 	select {
 	case h.tail.hint <- struct{}{}:
@@ -106,7 +110,8 @@ func (h *Hub) ReadAlarms() {
 	}
 }
 
-// followAlarms gives everyone who listens what the log brings, until ctx ends. Hints make it quick, but it does without.
+// followAlarms gives everyone who listens what the log brings, until ctx ends. Hints make it quick,
+// but it does without.
 func (h *Hub) followAlarms(ctx context.Context) error {
 	if h.AlarmLog == nil {
 		return nil
@@ -160,7 +165,8 @@ func (h *Hub) advance(ctx context.Context) error {
 		for _, u := range us {
 			for l := range to.all() {
 				if !l.c.lane.offerAlarm(u) {
-					l.c.end(CloseBehind, "alarm events are not being taken; resume from the last one")
+					l.c.end(CloseBehind,
+						"alarm events are not being taken; resume from the last one")
 				}
 			}
 		}
@@ -170,7 +176,8 @@ func (h *Hub) advance(ctx context.Context) error {
 	}
 }
 
-// startOver begins a log that is not the one before, or has lost events that were not read: everyone has to resynchronize.
+// startOver begins a log that is not the one before, or has lost events that were not read:
+// everyone has to resynchronize.
 func (h *Hub) startOver(ctx context.Context) error {
 	epoch, offset, _, err := h.active(ctx)
 	if err != nil {
@@ -203,13 +210,18 @@ func (h *Hub) events(ctx context.Context, epoch string, after int64) ([]*update,
 			return nil, errGap
 		}
 		us[i] = &update{
-			about: Topic{Kind: Alarms}, offset: e.Offset, severity: severityBit(e.Severity), json: appendAlarm(nil, epoch, e),
+			about:    Topic{Kind: Alarms},
+			offset:   e.Offset,
+			severity: severityBit(e.Severity),
+			json:     appendAlarm(nil, epoch, e),
 		}
 	}
 	return us, nil
 }
 
-func (h *Hub) active(ctx context.Context) (epoch string, offset int64, alarms []ActiveAlarm, err error) {
+func (h *Hub) active(
+	ctx context.Context,
+) (epoch string, offset int64, alarms []ActiveAlarm, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
 	if epoch, offset, alarms, err = h.AlarmLog.Active(ctx); err != nil {
@@ -228,7 +240,9 @@ func (h *Hub) askEvents(ctx context.Context, epoch string, after int64) ([]*upda
 	return h.events(ctx, epoch, after)
 }
 
-func (h *Hub) askActive(ctx context.Context) (epoch string, offset int64, alarms []ActiveAlarm, err error) {
+func (h *Hub) askActive(
+	ctx context.Context,
+) (epoch string, offset int64, alarms []ActiveAlarm, err error) {
 	release, err := h.ask(ctx)
 	if err != nil {
 		return "", 0, nil, err
@@ -237,7 +251,8 @@ func (h *Hub) askActive(ctx context.Context) (epoch string, offset int64, alarms
 	return h.active(ctx)
 }
 
-// ask waits for its turn to ask the database: many who come back at once are not to take every connection there is.
+// ask waits for its turn to ask the database: many who come back at once are not to take every
+// connection there is.
 func (h *Hub) ask(ctx context.Context) (release func(), err error) {
 	select {
 	case h.asking <- struct{}{}:

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// wantEnd waits for a connection to be closed by the hub with code, between from and to after begin.
+// wantEnd waits for a connection to be closed by the hub with code, between from and to after
+// begin.
 func wantEnd(t *testing.T, c *client, code int, begin time.Time, from, to time.Duration) {
 	t.Helper()
 	c.wantClose(code)
@@ -29,8 +30,16 @@ func TestExpiry(t *testing.T) {
 	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
 		begin := time.Now()
 		w.door.set(func() {
-			w.door.tokens["short"] = Identity{UserID: 1, SessionID: "s-ann", Expires: begin.Add(time.Minute)}
-			w.door.tokens["longer"] = Identity{UserID: 1, SessionID: "s-ann", Expires: begin.Add(5 * time.Minute)}
+			w.door.tokens["short"] = Identity{
+				UserID:    1,
+				SessionID: "s-ann",
+				Expires:   begin.Add(time.Minute),
+			}
+			w.door.tokens["longer"] = Identity{
+				UserID:    1,
+				SessionID: "s-ann",
+				Expires:   begin.Add(5 * time.Minute),
+			}
 		})
 		ends, renewed := w.listener("short"), w.listener("short")
 		renewed.send(`{"type":"auth","token":"longer"}`)
@@ -79,7 +88,8 @@ func TestEachSessionIsCheckedOnceARound(t *testing.T) {
 		synctest.Wait()
 		w.door.set(func() {
 			if w.door.checks != 20 {
-				t.Errorf("%d checks in 10 rounds of 2 sessions with 10 connections each, want 20", w.door.checks)
+				t.Errorf("%d checks in 10 rounds of 2 sessions with 10 connections each, want 20",
+					w.door.checks)
 			}
 		})
 	})
@@ -89,7 +99,11 @@ func TestConnectionsStayWhileSessionsCannotBeChecked(t *testing.T) {
 	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
 		begin := time.Now()
 		w.door.set(func() {
-			w.door.tokens["short"] = Identity{UserID: 1, SessionID: "s-ann", Expires: begin.Add(time.Minute)}
+			w.door.tokens["short"] = Identity{
+				UserID:    1,
+				SessionID: "s-ann",
+				Expires:   begin.Add(time.Minute),
+			}
 		})
 		c := w.listener("short")
 		w.door.set(func() { w.door.down = errors.New("database is down") })
@@ -100,7 +114,11 @@ func TestConnectionsStayWhileSessionsCannotBeChecked(t *testing.T) {
 func TestEndSessionAndEndUserCloseAtOnce(t *testing.T) {
 	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
 		w.door.set(func() {
-			w.door.tokens["ann2"] = Identity{UserID: 1, SessionID: "s-ann2", Expires: time.Now().Add(time.Hour)}
+			w.door.tokens["ann2"] = Identity{
+				UserID:    1,
+				SessionID: "s-ann2",
+				Expires:   time.Now().Add(time.Hour),
+			}
 		})
 		ann, ann2, bob := w.listener("ann"), w.listener("ann2"), w.listener("bob", "sensors/1")
 		begin := time.Now()
@@ -116,7 +134,8 @@ func TestEndSessionAndEndUserCloseAtOnce(t *testing.T) {
 func TestPingFramesComeEvery30Seconds(t *testing.T) {
 	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
 		c := w.listener("ann")
-		c.want(`{"type":"ping","time":"2000-01-01T00:00:30.000000Z"}`, `{"type":"ping","time":"2000-01-01T00:01:00.000000Z"}`)
+		c.want(`{"type":"ping","time":"2000-01-01T00:00:30.000000Z"}`,
+			`{"type":"ping","time":"2000-01-01T00:01:00.000000Z"}`)
 	})
 }
 
@@ -139,8 +158,11 @@ func TestAClientThatTakesNothingIsClosed(t *testing.T) {
 			t.Errorf("%v connections after %v, want 1", open, time.Since(begin))
 		}
 		time.Sleep(2 * time.Millisecond)
-		if open, closed := w.metric("websocket_connections_active", ""), w.metric("oei_ws_closed_total", "1013"); open != 0 || closed != 1 {
-			t.Errorf("%v connections, %v closed with 1013 after %v, want 0 and 1", open, closed, time.Since(begin))
+		if open, closed := w.metric("websocket_connections_active", ""), w.metric(
+			"oei_ws_closed_total", "1013",
+		); open != 0 || closed != 1 {
+			t.Errorf("%v connections, %v closed with 1013 after %v, want 0 and 1", open, closed,
+				time.Since(begin))
 		}
 	})
 }

@@ -13,12 +13,15 @@ type Kind byte
 
 // The kinds of topics.
 const (
-	Sensors     Kind = iota + 1 // sensors/12: one sensor's readings
-	Gateways                    // gateways/3: a gateway's status and the readings of all its sensors
-	SensorTypes                 // sensors?type=temperature: the readings of every sensor of that type but the server's own
-	Statuses                    // gateways/status: the status of every gateway
-	Alarms                      // alarms, or alarms/critical: the alarm log, or its events of one severity
-	followers                   // whoever listens to any topic of alarms; no client can name it
+	Sensors Kind = iota + 1 // sensors/12: one sensor's readings
+	// gateways/3: a gateway's status and the readings of all its sensors
+	Gateways
+	// sensors?type=temperature: the readings of every sensor of that type but the server's own
+	SensorTypes
+	Statuses // gateways/status: the status of every gateway
+	// alarms, or alarms/critical: the alarm log, or its events of one severity
+	Alarms
+	followers // whoever listens to any topic of alarms; no client can name it
 )
 
 // Topic names what a client may listen to.
@@ -36,7 +39,8 @@ const (
 // severities are those of alarms, each with its bit in a lane's mask.
 var severities = []string{"critical", "major", "minor", "warning"}
 
-// ParseTopic returns ErrUnknownTopic for anything but the forms above, with a positive id in plain decimal.
+// ParseTopic returns ErrUnknownTopic for anything but the forms above, with a positive id in plain
+// decimal.
 func ParseTopic(s string) (Topic, error) {
 	switch s {
 	case "gateways/status":
@@ -45,7 +49,9 @@ func ParseTopic(s string) (Topic, error) {
 		return Topic{Kind: Alarms}, nil
 	}
 	if name, ok := strings.CutPrefix(s, typePrefix); ok {
-		if name == "" || utf8.RuneCountInString(name) > maxTypeName || strings.ContainsFunc(name, func(r rune) bool { return r == '&' || unicode.IsControl(r) }) {
+		if name == "" || utf8.RuneCountInString(name) > maxTypeName ||
+			strings.ContainsFunc(name,
+				func(r rune) bool { return r == '&' || unicode.IsControl(r) }) {
 			return Topic{}, ErrUnknownTopic
 		}
 		return Topic{Kind: SensorTypes, Name: name}, nil

@@ -9,11 +9,12 @@ import (
 	"time"
 )
 
-// sendBuffer is how much the kernel may hold for one client: enough for a distant one, and little enough that a client
-// which does not read is noticed soon.
+// sendBuffer is how much the kernel may hold for one client: enough for a distant one, and little
+// enough that a client which does not read is noticed soon.
 const sendBuffer = 64 << 10
 
-// gatherings are buffers of 1, 2, 4 and 8 KiB. Each writer takes one no larger than it needs: in a burst thousands have one at once.
+// gatherings are buffers of 1, 2, 4 and 8 KiB. Each writer takes one no larger than it needs: in a
+// burst thousands have one at once.
 var gatherings [4]sync.Pool
 
 const (
@@ -22,7 +23,9 @@ const (
 )
 
 func gatheringClass(size int) int {
-	return bits.Len(uint(min(max(size, leastGathering), mostGathering)-1)) - bits.Len(leastGathering-1)
+	return bits.Len(uint(min(max(size, leastGathering), mostGathering)-1)) - bits.Len(
+		leastGathering-1,
+	)
 }
 
 // borrow returns an empty buffer with room for size bytes, or for as many as the largest has.
@@ -51,7 +54,8 @@ type wire struct {
 	deadline time.Time
 }
 
-// gather keeps what is written from now on, about size bytes, until flush, or until there is too much of it.
+// gather keeps what is written from now on, about size bytes, until flush, or until there is too
+// much of it.
 func (w *wire) gather(size int) {
 	w.mu.Lock()
 	w.gathered = borrow(size)

@@ -25,10 +25,12 @@ func TestWire(t *testing.T) {
 		sizes []int // of what is written while it gathers
 		calls []int // sizes of what reaches the connection
 	}{
-		"what fits leaves at once":            {[]int{100, 200, 300}, []int{600}},
-		"nothing leaves as nothing":           {nil, nil},
-		"a full one makes room":               {[]int{room - 1, 1, 1, room}, []int{room, 1, room}},
-		"what never fits goes by itself":      {[]int{100, room + 1, 100}, []int{100, room + 1, 100}},
+		"what fits leaves at once":  {[]int{100, 200, 300}, []int{600}},
+		"nothing leaves as nothing": {nil, nil},
+		"a full one makes room":     {[]int{room - 1, 1, 1, room}, []int{room, 1, room}},
+		"what never fits goes by itself": {
+			[]int{100, room + 1, 100}, []int{100, room + 1, 100},
+		},
 		"what never fits goes without delay":  {[]int{3 * room}, []int{3 * room}},
 		"small ones after a big one are kept": {[]int{room + 1, 1, 2}, []int{room + 1, 3}},
 	}
@@ -67,10 +69,14 @@ func TestWire(t *testing.T) {
 }
 
 func TestBuffersAreNoLargerThanNeeded(t *testing.T) {
-	for size, want := range map[int]int{0: 1 << 10, 1: 1 << 10, 1 << 10: 1 << 10, 1<<10 + 1: 2 << 10, 4 << 10: 4 << 10, 5 << 10: 8 << 10, 8 << 10: 8 << 10, 1 << 20: 8 << 10} {
+	for size, want := range map[int]int{
+		0: 1 << 10, 1: 1 << 10, 1 << 10: 1 << 10, 1<<10 + 1: 2 << 10, 4 << 10: 4 << 10,
+		5 << 10: 8 << 10, 8 << 10: 8 << 10, 1 << 20: 8 << 10,
+	} {
 		buf := borrow(size)
 		if len(*buf) != 0 || cap(*buf) != want {
-			t.Errorf("borrow(%d) is %d long with room for %d, want 0 and %d", size, len(*buf), cap(*buf), want)
+			t.Errorf("borrow(%d) is %d long with room for %d, want 0 and %d", size, len(*buf),
+				cap(*buf), want)
 		}
 		*buf = append(*buf, make([]byte, size)...) // it may have grown
 		giveBack(buf)

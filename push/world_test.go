@@ -33,9 +33,17 @@ type door struct {
 func newDoor() *door {
 	d := &door{tokens: make(map[string]Identity), ended: make(map[string]bool)}
 	for token, user := range map[string]int64{"ann": 1, "bob": 2, "cat": 3} {
-		d.tokens[token] = Identity{UserID: user, SessionID: "s-" + token, Expires: time.Now().Add(time.Hour)}
+		d.tokens[token] = Identity{
+			UserID:    user,
+			SessionID: "s-" + token,
+			Expires:   time.Now().Add(time.Hour),
+		}
 	}
-	d.tokens["stale"] = Identity{UserID: 1, SessionID: "s-ann", Expires: time.Now().Add(-time.Second)}
+	d.tokens["stale"] = Identity{
+		UserID:    1,
+		SessionID: "s-ann",
+		Expires:   time.Now().Add(-time.Second),
+	}
 	return d
 }
 
@@ -90,7 +98,8 @@ func (d *door) auth() Auth {
 	}
 }
 
-// world is a running hub behind an HTTP server, reached over TCP or, in a synctest bubble, over pipes.
+// world is a running hub behind an HTTP server, reached over TCP or, in a synctest bubble, over
+// pipes.
 type world struct {
 	t    testing.TB
 	hub  *Hub
@@ -105,7 +114,13 @@ type world struct {
 // newWorld starts a hub; prepare, which may be nil, sets what is to be set before that.
 func newWorld(t testing.TB, cfg Config, prepare func(*Hub)) (*world, http.Handler) {
 	d, reg := newDoor(), prometheus.NewRegistry()
-	w := &world{t: t, door: d, reg: reg, hub: NewHub(cfg, d.auth(), slog.New(slog.DiscardHandler), reg), ran: make(chan struct{})}
+	w := &world{
+		t:    t,
+		door: d,
+		reg:  reg,
+		hub:  NewHub(cfg, d.auth(), slog.New(slog.DiscardHandler), reg),
+		ran:  make(chan struct{}),
+	}
 	if prepare != nil {
 		prepare(w.hub)
 	}
@@ -139,14 +154,18 @@ func overTCPWith(t testing.TB, cfg Config, prepare func(*Hub)) *world {
 	return w
 }
 
-// inBubble runs test in a bubble, where time passes only when everybody waits and a pipe takes a byte only when it is read.
+// inBubble runs test in a bubble, where time passes only when everybody waits and a pipe takes a
+// byte only when it is read.
 func inBubble(t *testing.T, cfg Config, test func(t *testing.T, w *world)) {
 	t.Helper()
-	inBubbleWith(t, cfg, func(*Hub) any { return nil }, func(t *testing.T, w *world, _ any) { test(t, w) })
+	inBubbleWith(t, cfg, func(*Hub) any { return nil },
+		func(t *testing.T, w *world, _ any) { test(t, w) })
 }
 
 // inBubbleWith lets prepare change the hub before it runs, and hands what that returns to test.
-func inBubbleWith(t *testing.T, cfg Config, prepare func(*Hub) any, test func(t *testing.T, w *world, made any)) {
+func inBubbleWith(
+	t *testing.T, cfg Config, prepare func(*Hub) any, test func(t *testing.T, w *world, made any),
+) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		var made any
@@ -269,7 +288,8 @@ func (c *client) wantClose(code int) {
 		}
 		closed, ok := errors.AsType[*websocket.CloseError](err)
 		if !ok || closed.Code != code || closed.Text == "" {
-			c.t.Fatalf("after %q the connection ended with %v, want code %d and a reason", frame, err, code)
+			c.t.Fatalf("after %q the connection ended with %v, want code %d and a reason", frame,
+				err, code)
 		}
 		return
 	}
@@ -311,7 +331,13 @@ func (w *world) metric(name, code string) float64 {
 var t0 = time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC)
 
 func reading(sensor, gateway int64, value float64) Reading {
-	return Reading{SensorID: sensor, GatewayID: gateway, Timestamp: t0, Value: value, Quality: "good"}
+	return Reading{
+		SensorID:  sensor,
+		GatewayID: gateway,
+		Timestamp: t0,
+		Value:     value,
+		Quality:   "good",
+	}
 }
 
 // values returns the values of the sensor_data frames among frames.

@@ -15,7 +15,8 @@ const (
 	frameHeader = 4                     // bytes before the text of most frames
 )
 
-// write sends what comes into the lane, until that is seldom or the connection ends; then the close frame.
+// write sends what comes into the lane, until that is seldom or the connection ends; then the close
+// frame.
 func (c *conn) write() {
 	room := make([]*update, chunk)
 	for {
@@ -50,7 +51,8 @@ func (c *conn) write() {
 	}
 }
 
-// pause lets updates gather for the next batch: for a while, until there are enough of them, or an answer waits.
+// pause lets updates gather for the next batch: for a while, until there are enough of them, or an
+// answer waits.
 func (c *conn) pause() {
 	c.lane.gather(true)
 	defer c.lane.gather(false)
@@ -61,7 +63,8 @@ func (c *conn) pause() {
 	}
 }
 
-// send writes l, or ends the connection. A client that takes what it had no room for is alive, if slow.
+// send writes l, or ends the connection. A client that takes what it had no room for is alive, if
+// slow.
 func (c *conn) send(l load) {
 	begin := time.Now()
 	c.writing.Store(true)
@@ -114,7 +117,8 @@ func (c *conn) ship(l load, deadline time.Time) (err error) {
 	return c.updates(l.updates)
 }
 
-// extent returns how many frames l has, but for pings and what was dropped, and about how many bytes they take on the wire.
+// extent returns how many frames l has, but for pings and what was dropped, and about how many
+// bytes they take on the wire.
 func (l load) extent() (frames, size int) {
 	for _, reply := range l.replies {
 		size += len(reply) + frameHeader
@@ -127,7 +131,8 @@ func (l load) extent() (frames, size int) {
 	return len(l.replies) + len(l.alarms) + len(l.updates), size
 }
 
-// updates writes us in their order: each by itself, or for a batch client the readings that stand together as one frame.
+// updates writes us in their order: each by itself, or for a batch client the readings that stand
+// together as one frame.
 func (c *conn) updates(us []*update) error {
 	batch := c.batch.Load()
 	for len(us) > 0 {
@@ -171,13 +176,15 @@ func (c *conn) text(frame []byte) error {
 	return c.ws.WriteMessage(websocket.TextMessage, frame)
 }
 
-// part sends the answers that still wait, and the close frame; no more updates, the client may have lost its right to them.
+// part sends the answers that still wait, and the close frame; no more updates, the client may have
+// lost its right to them.
 func (c *conn) part() {
 	if c.code == websocket.CloseAbnormalClosure {
 		return // nobody is there
 	}
 	deadline := time.Now().Add(partWithin)
 	if err := c.ship(load{replies: c.lane.take(nil).replies}, deadline); err == nil {
-		_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(c.code, c.reason), deadline)
+		_ = c.ws.WriteControl(websocket.CloseMessage,
+			websocket.FormatCloseMessage(c.code, c.reason), deadline)
 	}
 }

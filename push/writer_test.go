@@ -50,11 +50,17 @@ func TestAConnectionHasAWriterOnlyWhileThereIsSomethingToSend(t *testing.T) {
 
 func TestAWriterLeavesOnlyWhenNothingWaits(t *testing.T) {
 	for name, put := range map[string]func(l *lane){
-		"an answer":      func(l *lane) { l.reply([]byte("x")) },
-		"a ping":         func(l *lane) { l.askPing() },
-		"a pong":         func(l *lane) { l.givePong("x") },
-		"an update":      func(l *lane) { l.offer(new(update), 0) },
-		"an alarm event": func(l *lane) { l.follow(allSeverities, "e", 0); l.offerAlarm(&update{offset: 1, severity: 1}) },
+		"an answer": func(l *lane) { l.reply([]byte("x")) },
+		"a ping":    func(l *lane) { l.askPing() },
+		"a pong":    func(l *lane) { l.givePong("x") },
+		"an update": func(l *lane) { l.offer(new(update), 0) },
+		"an alarm event": func(l *lane) {
+			l.follow(allSeverities, "e", 0)
+			l.offerAlarm(&update{
+				offset:   1,
+				severity: 1,
+			})
+		},
 	} {
 		l := newLane(1, 1, func() {})
 		put(l)
@@ -78,7 +84,8 @@ func TestAWriterLeavesOnlyWhenNothingWaits(t *testing.T) {
 	}
 }
 
-// TestNothingIsLeftBehindByWritersThatLeave has writers leave as often as they can while updates come.
+// TestNothingIsLeftBehindByWritersThatLeave has writers leave as often as they can while updates
+// come.
 func TestNothingIsLeftBehindByWritersThatLeave(t *testing.T) {
 	const updates = 20_000
 	var l *lane

@@ -31,11 +31,15 @@ func at(path string) func(*system) string { return func(*system) string { return
 
 func atUser(s *system) string {
 	s.made++
-	return fmt.Sprintf("/api/users/%d", s.addUser(fmt.Sprintf("user %d", s.made), store.Viewer, true).ID)
+	return fmt.Sprintf("/api/users/%d",
+		s.addUser(fmt.Sprintf("user %d", s.made), store.Viewer, true).ID)
 }
 
 func atGateway(rest string) func(*system) string {
-	return func(s *system) string { return fmt.Sprintf("/api/gateways/%d%s", s.addGateway().ID, rest) }
+	return func(s *system) string {
+		return fmt.Sprintf("/api/gateways/%d%s", s.addGateway().ID,
+			rest)
+	}
 }
 
 func atSensor(path string) func(*system) string {
@@ -60,7 +64,8 @@ func atChannel(rest string) func(*system) string {
 
 func atRoute(s *system) string {
 	s.made++
-	r, err := s.store.CreateRoute(s.t.Context(), store.Route{Name: fmt.Sprintf("route %d", s.made), ChannelID: s.addChannel().ID})
+	r, err := s.store.CreateRoute(s.t.Context(),
+		store.Route{Name: fmt.Sprintf("route %d", s.made), ChannelID: s.addChannel().ID})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -70,7 +75,11 @@ func atRoute(s *system) string {
 func atSilence(rest string) func(*system) string {
 	return func(s *system) string {
 		v, err := s.store.CreateSilence(s.t.Context(), store.Silence{
-			StartsAt: time.Now(), EndsAt: time.Now().Add(time.Hour), Severities: []string{"minor"}, Reason: "a test", CreatedBy: "operator",
+			StartsAt:   time.Now(),
+			EndsAt:     time.Now().Add(time.Hour),
+			Severities: []string{"minor"},
+			Reason:     "a test",
+			CreatedBy:  "operator",
 		})
 		if err != nil {
 			s.t.Fatal(err)
@@ -92,7 +101,10 @@ func (s *system) addChannel() store.Channel {
 	s.t.Helper()
 	s.made++
 	c, err := s.store.CreateChannel(s.t.Context(), store.Channel{
-		Name: fmt.Sprintf("channel %d", s.made), Kind: store.Email, IsActive: true, Recipients: []string{"a@example.com"},
+		Name:       fmt.Sprintf("channel %d", s.made),
+		Kind:       store.Email,
+		IsActive:   true,
+		Recipients: []string{"a@example.com"},
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -100,16 +112,24 @@ func (s *system) addChannel() store.Channel {
 	return c
 }
 
-// rows has one for each operation of the contract, made by hand: it is what the contract's own security is held against.
-// NEW in a body is something new each time.
+// rows has one for each operation of the contract, made by hand: it is what the contract's own
+// security is held against. NEW in a body is something new each time.
 var rows = map[string]row{
-	"login":            {public, at("/api/auth/login"), `{"username":"viewer","password":"` + password + `"}`, 200},
-	"refresh":          {public, at("/api/auth/refresh"), `{"refresh_token":"rt_unknown"}`, 401},
-	"logout":           {store.Viewer, at("/api/auth/logout"), "", 204},
-	"getMe":            {store.Viewer, at("/api/auth/me"), "", 200},
-	"changePassword":   {store.Viewer, at("/api/auth/me/password"), `{"current_password":"` + password + `","new_password":"` + password + `"}`, 204},
-	"listUsers":        {store.Admin, at("/api/users"), "", 200},
-	"createUser":       {store.Admin, at("/api/users"), `{"username":"NEW","email":"NEW@x","role":"viewer","password":"long enough"}`, 201},
+	"login": {
+		public, at("/api/auth/login"), `{"username":"viewer","password":"` + password + `"}`, 200,
+	},
+	"refresh": {public, at("/api/auth/refresh"), `{"refresh_token":"rt_unknown"}`, 401},
+	"logout":  {store.Viewer, at("/api/auth/logout"), "", 204},
+	"getMe":   {store.Viewer, at("/api/auth/me"), "", 200},
+	"changePassword": {
+		store.Viewer, at("/api/auth/me/password"),
+		`{"current_password":"` + password + `","new_password":"` + password + `"}`, 204,
+	},
+	"listUsers": {store.Admin, at("/api/users"), "", 200},
+	"createUser": {
+		store.Admin, at("/api/users"),
+		`{"username":"NEW","email":"NEW@x","role":"viewer","password":"long enough"}`, 201,
+	},
 	"getUser":          {store.Admin, atUser, "", 200},
 	"updateUser":       {store.Admin, atUser, `{"role":"operator"}`, 200},
 	"deleteUser":       {store.Admin, atUser, "", 200},
@@ -128,33 +148,55 @@ var rows = map[string]row{
 		}
 		return fmt.Sprintf("/api/gateways/%d/credentials/%d", g.ID, c.ID)
 	}, "", 204},
-	"listSensors":     {store.Viewer, at("/api/sensors"), "", 200},
-	"createSensor":    {store.Engineer, at("/api/sensors"), `{"key":"NEW","name":"x","type":"temperature","gateway_id":1}`, 201},
-	"getSensor":       {store.Viewer, atSensor("/api/sensors/%d"), "", 200},
-	"updateSensor":    {store.Engineer, atSensor("/api/sensors/%d"), `{"name":"y"}`, 200},
-	"deleteSensor":    {store.Engineer, atSensor("/api/sensors/%d"), "", 200},
-	"listData":        {store.Viewer, atSensor("/api/data?sensor_id=%d"), "", 200},
-	"writeData":       {store.Engineer, at("/api/data"), `{"readings":[{"sensor_id":1,"value":1}]}`, 200},
-	"deleteData":      {store.Admin, atSensor("/api/data?sensor_id=%d&start=2026-01-01T00:00:00Z&end=2026-01-02T00:00:00Z"), "", 200},
-	"exportData":      {store.Viewer, atSensor("/api/data/export?sensor_id=%d"), "", 200},
-	"getHistory":      {store.Viewer, atSensor("/api/data/history?sensor_id=%d&start=2026-01-01T00:00:00Z&end=2026-01-02T00:00:00Z"), "", 200},
-	"getStatistics":   {store.Viewer, atSensor("/api/data/statistics?sensor_id=%d&start=2026-01-01T00:00:00Z&end=2026-01-02T00:00:00Z"), "", 200},
-	"listLatest":      {store.Viewer, at("/api/data/latest"), "", 200},
-	"listExpiring":    {store.Engineer, at("/api/data/retention"), "", 200},
-	"listRejections":  {store.Engineer, at("/api/data/rejections"), "", 200},
-	"listAlarms":      {store.Viewer, at("/api/alarms"), "", 200},
-	"createAlarm":     {store.Engineer, at("/api/alarms"), `{"sensor_id":1,` + hot + `}`, 201},
-	"ackAlarms":       {store.Operator, at("/api/alarms/ack"), `{"alarms":[{"id":999,"occurrence":1,"version":1}]}`, 200},
+	"listSensors": {store.Viewer, at("/api/sensors"), "", 200},
+	"createSensor": {
+		store.Engineer, at("/api/sensors"),
+		`{"key":"NEW","name":"x","type":"temperature","gateway_id":1}`, 201,
+	},
+	"getSensor":    {store.Viewer, atSensor("/api/sensors/%d"), "", 200},
+	"updateSensor": {store.Engineer, atSensor("/api/sensors/%d"), `{"name":"y"}`, 200},
+	"deleteSensor": {store.Engineer, atSensor("/api/sensors/%d"), "", 200},
+	"listData":     {store.Viewer, atSensor("/api/data?sensor_id=%d"), "", 200},
+	"writeData": {
+		store.Engineer, at("/api/data"), `{"readings":[{"sensor_id":1,"value":1}]}`, 200,
+	},
+	"deleteData": {
+		store.Admin,
+		atSensor("/api/data?sensor_id=%d&start=2026-01-01T00:00:00Z&end=2026-01-02T00:00:00Z"), "",
+		200,
+	},
+	"exportData": {store.Viewer, atSensor("/api/data/export?sensor_id=%d"), "", 200},
+	"getHistory": {
+		store.Viewer,
+		atSensor("/api/data/history?sensor_id=%d&start=2026-01-01T00:00:00Z&end=2026-01-02T00:00:00Z"),
+		"", 200,
+	},
+	"getStatistics": {
+		store.Viewer,
+		atSensor("/api/data/statistics?sensor_id=%d&start=2026-01-01T00:00:00Z&end=2026-01-02T00:00:00Z"),
+		"", 200,
+	},
+	"listLatest":     {store.Viewer, at("/api/data/latest"), "", 200},
+	"listExpiring":   {store.Engineer, at("/api/data/retention"), "", 200},
+	"listRejections": {store.Engineer, at("/api/data/rejections"), "", 200},
+	"listAlarms":     {store.Viewer, at("/api/alarms"), "", 200},
+	"createAlarm":    {store.Engineer, at("/api/alarms"), `{"sensor_id":1,` + hot + `}`, 201},
+	"ackAlarms": {
+		store.Operator, at("/api/alarms/ack"), `{"alarms":[{"id":999,"occurrence":1,"version":1}]}`,
+		200,
+	},
 	"listAlarmEvents": {store.Viewer, at("/api/alarms/events"), "", 200},
 	"simulateAlarm": {
 		store.Engineer, at("/api/alarms/simulate"),
-		`{"sensor_id":1,"start":"2026-01-01T00:00:00Z","end":"2026-01-02T00:00:00Z",` + hot + `}`, 200,
+		`{"sensor_id":1,"start":"2026-01-01T00:00:00Z","end":"2026-01-02T00:00:00Z",` + hot + `}`,
+		200,
 	},
-	"getAlarmKPI":       {store.Viewer, at("/api/alarms/kpi"), "", 200},
-	"getAlarm":          {store.Viewer, atAlarm(""), "", 200},
-	"updateAlarm":       {store.Engineer, atAlarm(""), `{` + hot + `}`, 200},
-	"deleteAlarm":       {store.Engineer, atAlarm(""), "", 200},
-	"ackAlarm":          {store.Operator, atAlarm("/ack"), `{"occurrence":1,"version":1}`, 409}, // there is nothing to acknowledge
+	"getAlarmKPI": {store.Viewer, at("/api/alarms/kpi"), "", 200},
+	"getAlarm":    {store.Viewer, atAlarm(""), "", 200},
+	"updateAlarm": {store.Engineer, atAlarm(""), `{` + hot + `}`, 200},
+	"deleteAlarm": {store.Engineer, atAlarm(""), "", 200},
+	// there is nothing to acknowledge
+	"ackAlarm":          {store.Operator, atAlarm("/ack"), `{"occurrence":1,"version":1}`, 409},
 	"shelveAlarm":       {store.Operator, atAlarm("/shelve"), `{"minutes":5,"comment":"x"}`, 200},
 	"unshelveAlarm":     {store.Operator, atAlarm("/unshelve"), `{}`, 409},
 	"resetAlarm":        {store.Operator, atAlarm("/reset"), `{}`, 409},
@@ -164,22 +206,26 @@ var rows = map[string]row{
 	"listEventsOfAlarm": {store.Viewer, atAlarm("/events"), "", 200},
 	"explainAlarm":      {store.Viewer, atAlarm("/explain"), "", 200},
 	"createTicket":      {store.Viewer, at("/api/ws/ticket"), "", 201},
-	"stream":            {anonymous, at("/ws"), "", 426}, // let in, and then found not to be a WebSocket
-	"streamAlarms":      {anonymous, at("/ws/alarms"), "", 426},
-	"streamSensor":      {anonymous, atSensor("/ws/sensors/%d"), "", 426},
-	"getHealth":         {public, at("/health"), "", 200},
-	"getLive":           {public, at("/health/live"), "", 200},
-	"getReady":          {public, at("/health/ready"), "", 200},
-	"getMetrics":        {public, at("/metrics"), "", 200},
-	"getVersion":        {public, at("/version"), "", 200},
-	"getOpenAPI":        {public, at("/openapi.json"), "", 200},
-	"getRoot":           {public, at("/"), "", 302},
-	"getDocs":           {public, at("/docs"), "", 200},
-	"getDocsAsset":      {public, at("/docs/assets/swagger-init.js"), "", 200},
-	"getRedoc":          {public, at("/redoc"), "", 200},
+	// let in, and then found not to be a WebSocket
+	"stream":       {anonymous, at("/ws"), "", 426},
+	"streamAlarms": {anonymous, at("/ws/alarms"), "", 426},
+	"streamSensor": {anonymous, atSensor("/ws/sensors/%d"), "", 426},
+	"getHealth":    {public, at("/health"), "", 200},
+	"getLive":      {public, at("/health/live"), "", 200},
+	"getReady":     {public, at("/health/ready"), "", 200},
+	"getMetrics":   {public, at("/metrics"), "", 200},
+	"getVersion":   {public, at("/version"), "", 200},
+	"getOpenAPI":   {public, at("/openapi.json"), "", 200},
+	"getRoot":      {public, at("/"), "", 302},
+	"getDocs":      {public, at("/docs"), "", 200},
+	"getDocsAsset": {public, at("/docs/assets/swagger-init.js"), "", 200},
+	"getRedoc":     {public, at("/redoc"), "", 200},
 
-	"listNotificationChannels":  {store.Viewer, at("/api/notifications/channels"), "", 200},
-	"createNotificationChannel": {store.Engineer, at("/api/notifications/channels"), `{"name":"NEW","kind":"email","recipients":["a@example.com"]}`, 201},
+	"listNotificationChannels": {store.Viewer, at("/api/notifications/channels"), "", 200},
+	"createNotificationChannel": {
+		store.Engineer, at("/api/notifications/channels"),
+		`{"name":"NEW","kind":"email","recipients":["a@example.com"]}`, 201,
+	},
 	"getNotificationChannel":    {store.Viewer, atChannel(""), "", 200},
 	"updateNotificationChannel": {store.Engineer, atChannel(""), `{"is_active":false}`, 200},
 	"deleteNotificationChannel": {store.Engineer, atChannel(""), "", 204},
@@ -197,7 +243,8 @@ var rows = map[string]row{
 	"listSilences":            {store.Viewer, at("/api/notifications/silences"), "", 200},
 	"createSilence": {
 		store.Operator, at("/api/notifications/silences"),
-		`{"ends_at":"` + time.Now().Add(time.Hour).UTC().Format(time.RFC3339) + `","severities":["minor"],"reason":"a test"}`, 201,
+		`{"ends_at":"` + time.Now().Add(time.Hour).UTC().Format(time.RFC3339) +
+			`","severities":["minor"],"reason":"a test"}`, 201,
 	},
 	"getSilence":     {store.Viewer, atSilence(""), "", 200},
 	"endSilence":     {store.Operator, atSilence("/end"), "", 200},
@@ -209,11 +256,14 @@ var rows = map[string]row{
 func (s *system) call(method string, r row, token string) answer {
 	s.t.Helper()
 	s.made++
-	return s.send(method, r.path(s), token, strings.ReplaceAll(r.body, "NEW", fmt.Sprintf("new-%d", s.made)))
+	return s.send(method, r.path(s), token,
+		strings.ReplaceAll(r.body, "NEW", fmt.Sprintf("new-%d", s.made)))
 }
 
 // eachOperation calls f for each operation of the contract.
-func eachOperation(t *testing.T, f func(path, method string, item *openapi3.PathItem, op *openapi3.Operation)) {
+func eachOperation(
+	t *testing.T, f func(path, method string, item *openapi3.PathItem, op *openapi3.Operation),
+) {
 	t.Helper()
 	for path, item := range contract(t).Paths.Map() {
 		for method, op := range item.Operations() {
@@ -246,7 +296,8 @@ func TestEveryOperationLetsInWhomItShould(t *testing.T) {
 		for name, caller := range callers {
 			token, role := caller()
 			if got, want := s.call(method, r, token), r.wanted(role); got.StatusCode != want {
-				t.Errorf("%s as %s: got %d, want %d: %s", op.OperationID, name, got.StatusCode, want, got.body)
+				t.Errorf("%s as %s: got %d, want %d: %s", op.OperationID, name, got.StatusCode,
+					want, got.body)
 			}
 		}
 	})
@@ -282,15 +333,23 @@ func TestPathTricksReachNoHandler(t *testing.T) {
 	s := start(t)
 	s.addSensor(s.addGateway().ID)
 	tricks := []string{
-		"//api/gateways", "/api//gateways", "/api/./gateways", "/api/../api/gateways", "/api/gateways/", "/api/gateways/.", "/API/gateways",
-		"/api/Gateways", "/api%2Fgateways", "/api/gateways%2F1", "/api/gateways/1/", "/api/gateways/1%2Fcredentials", "/api/gateways/1;x=1",
-		"/api/gateways/1/credentials/1/x", "/api/sensors/1/2", "/api/sensors/1%2F2", "/health/../api/gateways", "/docs/../api/gateways",
-		"/docs/assets/../../api/gateways", "/docs/assets/..%2F..%2Fapi%2Fgateways", "/metrics/../api/gateways", "/api/auth/login/../me",
-		"/api/auth/me%00", "/api/auth/me%20", "/api/auth/me.json", "/api/gateways%3Flimit=1", "/%61pi/gateways", "/api/gateways#", "/api", "/ws/", "/ws/x",
+		"//api/gateways", "/api//gateways", "/api/./gateways", "/api/../api/gateways",
+		"/api/gateways/", "/api/gateways/.", "/API/gateways",
+		"/api/Gateways", "/api%2Fgateways", "/api/gateways%2F1", "/api/gateways/1/",
+		"/api/gateways/1%2Fcredentials", "/api/gateways/1;x=1",
+		"/api/gateways/1/credentials/1/x", "/api/sensors/1/2", "/api/sensors/1%2F2",
+		"/health/../api/gateways", "/docs/../api/gateways",
+		"/docs/assets/../../api/gateways", "/docs/assets/..%2F..%2Fapi%2Fgateways",
+		"/metrics/../api/gateways", "/api/auth/login/../me",
+		"/api/auth/me%00", "/api/auth/me%20", "/api/auth/me.json", "/api/gateways%3Flimit=1",
+		"/%61pi/gateways", "/api/gateways#", "/api", "/ws/", "/ws/x",
 		"/debug/pprof/", "/.git/config", "/api/users",
 	}
 	for _, path := range tricks {
-		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get"} {
+		for _, method := range []string{
+			"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT",
+			"PROPFIND", "get",
+		} {
 			got := s.raw(method, path, "")
 			if got < 400 || got >= 500 {
 				t.Errorf("%s %s without a token: got %d, want 4xx", method, path, got)
@@ -307,7 +366,10 @@ func TestPathTricksReachNoHandler(t *testing.T) {
 		{"an unknown address is 404 with a token", "GET", "/api/nothing", viewer, 404, ""},
 		{"the rest of a path is not an id", "GET", "/api/sensors/1/2", viewer, 404, ""},
 		{"another method needs a token first", "PATCH", "/api/gateways", "", 401, ""},
-		{"another method is 405 with what is allowed", "PATCH", "/api/gateways", viewer, 405, "GET, HEAD, POST"},
+		{
+			"another method is 405 with what is allowed", "PATCH", "/api/gateways", viewer, 405,
+			"GET, HEAD, POST",
+		},
 		{"another method at a public address", "POST", "/health", "", 405, "GET, HEAD"},
 		{"a public address beside it", "DELETE", "/api/auth/login", "", 405, "POST"},
 		{"HEAD stands for GET", "HEAD", "/health", "", 200, ""},
@@ -319,7 +381,8 @@ func TestPathTricksReachNoHandler(t *testing.T) {
 	for _, test := range tests {
 		res := s.send(test.method, test.path, test.token, "")
 		if res.StatusCode != test.want || res.Header.Get("Allow") != test.allow {
-			t.Errorf("%s: got %d, Allow %q, want %d, %q", test.name, res.StatusCode, res.Header.Get("Allow"), test.want, test.allow)
+			t.Errorf("%s: got %d, Allow %q, want %d, %q", test.name, res.StatusCode,
+				res.Header.Get("Allow"), test.want, test.allow)
 		}
 	}
 }
@@ -365,7 +428,8 @@ func TestStaticPaths_AnswerOtherMethodsWith405(t *testing.T) {
 			}
 			res := s.send(method, path, token, "")
 			if res.StatusCode != 405 || res.Header.Get("Allow") != strings.Join(allowed, ", ") {
-				t.Errorf("%s %s: got %d, Allow %q, want 405, %v", method, path, res.StatusCode, res.Header.Get("Allow"), allowed)
+				t.Errorf("%s %s: got %d, Allow %q, want 405, %v", method, path, res.StatusCode,
+					res.Header.Get("Allow"), allowed)
 			}
 		}
 	}

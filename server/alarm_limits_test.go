@@ -16,7 +16,8 @@ import (
 	"github.com/oei-ms/oei-ms/gen/api"
 )
 
-// soundRules are rules that have every member between them, each far from the limits that members set each other.
+// soundRules are rules that have every member between them, each far from the limits that members
+// set each other.
 var soundRules = []string{
 	`{"name":"n","kind":"threshold","severity":"major","limits":{"high":{"value":1,"severity":"minor"}},
 		"deadband":{"value":1,"unit":"absolute"},"on_delay_ms":1,"off_delay_ms":1,"min_samples":1,"ignore_uncertain":true,
@@ -33,12 +34,15 @@ var soundRules = []string{
 	`{"name":"n","kind":"expression","severity":"major","expression":{"text":"a > 1","inputs":{"a":1},"max_age_ms":1}}`,
 }
 
-// inWords are the values that the contract refuses in the description of a member only, and what is in that.
+// inWords are the values that the contract refuses in the description of a member only, and what is
+// in that.
 var inWords = map[string]struct {
 	words string
 	holds func(v any) bool
 }{
-	"realarm_after_ms": {"or 1000 to", func(v any) bool { n := v.(float64); return n > 0 && n < 1000 }},
+	"realarm_after_ms": {
+		"or 1000 to", func(v any) bool { n := v.(float64); return n > 0 && n < 1000 },
+	},
 }
 
 func TestAlarmRule_LimitsOfContractAreThoseOfCode(t *testing.T) {
@@ -111,14 +115,17 @@ func (p *limitsProbe) try(s *openapi3.Schema, path []string, value any) {
 		}
 		accepted = false
 	}
-	isID := s.Max != nil && *s.Max == math.MaxInt32                 // the code looks whether it is there
+	// the code looks whether it is there
+	isID := s.Max != nil && *s.Max == math.MaxInt32
 	stricter := !accepted && (value == nil || value == 0.0 || isID) // to the code 0 is absent
 	if accepted != (fault == "") && !stricter {
-		p.t.Errorf("%s = %.80v: the contract accepts %v, the code says %q", name, value, accepted, fault)
+		p.t.Errorf("%s = %.80v: the contract accepts %v, the code says %q", name, value, accepted,
+			fault)
 	}
 }
 
-// fault is what the code says of the member name, but for its belonging to another kind, which stands in the table of kinds.
+// fault is what the code says of the member name, but for its belonging to another kind, which
+// stands in the table of kinds.
 func (p *limitsProbe) fault(rule map[string]any, name string) string {
 	text, err := json.Marshal(rule)
 	if err != nil {
@@ -131,7 +138,8 @@ func (p *limitsProbe) fault(rule map[string]any, name string) string {
 	r.Span = 100
 	for _, f := range r.Validate() {
 		rest, of := strings.CutPrefix(f.Field, name)
-		if of && (rest == "" || rest[0] == '.' || rest[0] == '[') && !strings.Contains(f.Reason, " kind ") {
+		if of && (rest == "" || rest[0] == '.' || rest[0] == '[') &&
+			!strings.Contains(f.Reason, " kind ") {
 			return f.Field + " " + f.Reason
 		}
 	}
@@ -143,7 +151,10 @@ func (p *limitsProbe) values(s *openapi3.Schema, path []string) (out []any) {
 	name := strings.Join(path, ".")
 	switch {
 	case s.Type.Is("integer") || s.Type.Is("number"):
-		grid := []float64{-1e9, -1, 0, 1, 99, 100, 101, 999, 1000, 1001, 86400000, 604800000, 2592000000, 31622400000, 1e15}
+		grid := []float64{
+			-1e9, -1, 0, 1, 99, 100, 101, 999, 1000, 1001, 86400000, 604800000, 2592000000,
+			31622400000, 1e15,
+		}
 		if s.Type.Is("integer") && (s.Min == nil || s.Max == nil) {
 			p.t.Errorf("%s: an integer has no limits", name)
 		}
@@ -189,7 +200,9 @@ func (p *limitsProbe) texts(s *openapi3.Schema, name string) (out []any) {
 	}
 	switch name {
 	case "schedule.from", "schedule.to":
-		return []any{"00:00", "23:59", "24:00", "06:60", "6:00", "0600", "06:00:00", "ab:cd", "", " 6:00"}
+		return []any{
+			"00:00", "23:59", "24:00", "06:60", "6:00", "0600", "06:00:00", "ab:cd", "", " 6:00",
+		}
 	case "schedule.zone":
 		return []any{"Europe/Rome", "UTC", "", strings.Repeat("x", 101)}
 	case "documentation_url":
@@ -229,7 +242,8 @@ func items(s *openapi3.Schema, n int) []any {
 	return list
 }
 
-// members are n different ones; those of an expression are used in no text, so only their number is compared.
+// members are n different ones; those of an expression are used in no text, so only their number is
+// compared.
 func (p *limitsProbe) members(s *openapi3.Schema, n int, name string) map[string]any {
 	m := map[string]any{}
 	for i := range n {
@@ -261,14 +275,19 @@ func TestAlarmCommands_LimitsOfContractAreThoseOfCode(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := alarm.Rule{
-		Name: "n", Kind: alarm.Threshold, Severity: alarm.Major, Limits: &alarm.Limits{High: &alarm.Limit{Value: 1}},
+		Name:     "n",
+		Kind:     alarm.Threshold,
+		Severity: alarm.Major,
+		Limits:   &alarm.Limits{High: &alarm.Limit{Value: 1}},
 	}
 	now := time.Now()
 	for schema, c := range map[string]alarm.Command{
-		"AlarmShelve": {Kind: alarm.Shelve}, "AlarmTakeOut": {Kind: alarm.TakeOut}, "AlarmComment": {Kind: alarm.Remark},
+		"AlarmShelve": {Kind: alarm.Shelve}, "AlarmTakeOut": {Kind: alarm.TakeOut},
+		"AlarmComment": {Kind: alarm.Remark},
 	} {
 		for _, comment := range []string{
-			"", " ", "\u00a0\u2003", "\u3000\u0085", "a", " a ", strings.Repeat("\u65e5", 1000), strings.Repeat("\u65e5", 1001),
+			"", " ", "\u00a0\u2003", "\u3000\u0085", "a", " a ", strings.Repeat("\u65e5", 1000),
+			strings.Repeat("\u65e5", 1001),
 		} {
 			for _, minutes := range []int{0, 1, 480, 481} {
 				c.Comment, c.Until = comment, now.Add(time.Duration(minutes)*time.Minute)
@@ -279,7 +298,8 @@ func TestAlarmCommands_LimitsOfContractAreThoseOfCode(t *testing.T) {
 				_, _, err := alarm.Apply(&r, alarm.New(&r, now), c, now)
 				accepted := doc.Components.Schemas[schema].Value.VisitJSON(body) == nil
 				if accepted != (err == nil) {
-					t.Errorf("%s %q, %d min: the contract accepts %v, the code says %v", schema, comment, minutes, accepted, err)
+					t.Errorf("%s %q, %d min: the contract accepts %v, the code says %v", schema,
+						comment, minutes, accepted, err)
 				}
 			}
 		}

@@ -12,7 +12,9 @@ import (
 )
 
 // command carries c out in the name of the caller.
-func (s *Server) command(ctx context.Context, id int64, c alarm.Command) (api.TheAlarmJSONResponse, error) {
+func (s *Server) command(
+	ctx context.Context, id int64, c alarm.Command,
+) (api.TheAlarmJSONResponse, error) {
 	c.User = callOf(ctx).principal.User.Username
 	a, _, err := s.store.CommandAlarm(ctx, id, c, time.Now())
 	if err != nil {
@@ -30,24 +32,38 @@ func commandFault(err error) error {
 	case errors.Is(err, alarm.ErrInvalid):
 		return invalid(r.Field, r.Reason)
 	case errors.Is(err, alarm.ErrStale):
-		return &problem{status: http.StatusConflict, detail: "The alarm has changed since it was seen: " + r.Reason + ". Read it again."}
+		return &problem{
+			status: http.StatusConflict,
+			detail: "The alarm has changed since it was seen: " + r.Reason + ". Read it again.",
+		}
 	}
 	return &problem{status: http.StatusConflict, detail: r.Reason}
 }
 
 // AckAlarm answers POST /api/alarms/{id}/ack.
-func (s *Server) AckAlarm(ctx context.Context, req api.AckAlarmRequestObject) (api.AckAlarmResponseObject, error) {
+func (s *Server) AckAlarm(
+	ctx context.Context, req api.AckAlarmRequestObject,
+) (api.AckAlarmResponseObject, error) {
 	b := req.Body
-	res, err := s.command(ctx, req.ID, alarm.Command{Kind: alarm.Acknowledge, Occurrence: b.Occurrence, Version: b.Version, Comment: orZero(b.Comment)})
+	res, err := s.command(ctx, req.ID,
+		alarm.Command{
+			Kind:       alarm.Acknowledge,
+			Occurrence: b.Occurrence,
+			Version:    b.Version,
+			Comment:    orZero(b.Comment),
+		})
 	return api.AckAlarm200JSONResponse{TheAlarmJSONResponse: res}, err
 }
 
 // AckAlarms answers POST /api/alarms/ack.
-func (s *Server) AckAlarms(ctx context.Context, req api.AckAlarmsRequestObject) (api.AckAlarmsResponseObject, error) {
+func (s *Server) AckAlarms(
+	ctx context.Context, req api.AckAlarmsRequestObject,
+) (api.AckAlarmsResponseObject, error) {
 	acks := each(req.Body.Alarms, func(a api.AlarmAcks_Alarms) store.Ack {
 		return store.Ack{AlarmID: a.ID, Occurrence: a.Occurrence, Version: a.Version}
 	})
-	errs, _, err := s.store.AcknowledgeAlarms(ctx, acks, callOf(ctx).principal.User.Username, orZero(req.Body.Comment), time.Now())
+	errs, _, err := s.store.AcknowledgeAlarms(ctx, acks, callOf(ctx).principal.User.Username,
+		orZero(req.Body.Comment), time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -72,12 +88,21 @@ func (s *Server) AckAlarms(ctx context.Context, req api.AckAlarmsRequestObject) 
 }
 
 // ShelveAlarm answers POST /api/alarms/{id}/shelve.
-func (s *Server) ShelveAlarm(ctx context.Context, req api.ShelveAlarmRequestObject) (api.ShelveAlarmResponseObject, error) {
+func (s *Server) ShelveAlarm(
+	ctx context.Context, req api.ShelveAlarmRequestObject,
+) (api.ShelveAlarmResponseObject, error) {
 	b := req.Body
-	c := alarm.Command{Kind: alarm.Shelve, Comment: b.Comment, OneShot: orZero(b.OneShot), Version: orZero(b.Version)}
+	c := alarm.Command{
+		Kind:    alarm.Shelve,
+		Comment: b.Comment,
+		OneShot: orZero(b.OneShot),
+		Version: orZero(b.Version),
+	}
 	switch {
 	case b.Minutes != nil:
-		c.Until = time.Now().Add(time.Duration(*b.Minutes) * time.Minute).UTC().Truncate(time.Microsecond)
+		c.Until = time.Now().Add(time.Duration(*b.Minutes) * time.Minute).UTC().Truncate(
+			time.Microsecond,
+		)
 	case !c.OneShot:
 		return nil, invalid("minutes", "is needed unless one_shot is set")
 	}
@@ -86,37 +111,51 @@ func (s *Server) ShelveAlarm(ctx context.Context, req api.ShelveAlarmRequestObje
 }
 
 // simple is a command that says no more than AlarmCommand does.
-func (s *Server) simple(ctx context.Context, id int64, kind alarm.CommandKind, b *api.AlarmCommand) (api.TheAlarmJSONResponse, error) {
-	return s.command(ctx, id, alarm.Command{Kind: kind, Comment: orZero(b.Comment), Version: orZero(b.Version)})
+func (s *Server) simple(
+	ctx context.Context, id int64, kind alarm.CommandKind, b *api.AlarmCommand,
+) (api.TheAlarmJSONResponse, error) {
+	return s.command(ctx, id,
+		alarm.Command{Kind: kind, Comment: orZero(b.Comment), Version: orZero(b.Version)})
 }
 
 // UnshelveAlarm answers POST /api/alarms/{id}/unshelve.
-func (s *Server) UnshelveAlarm(ctx context.Context, req api.UnshelveAlarmRequestObject) (api.UnshelveAlarmResponseObject, error) {
+func (s *Server) UnshelveAlarm(
+	ctx context.Context, req api.UnshelveAlarmRequestObject,
+) (api.UnshelveAlarmResponseObject, error) {
 	res, err := s.simple(ctx, req.ID, alarm.Unshelve, req.Body)
 	return api.UnshelveAlarm200JSONResponse{TheAlarmJSONResponse: res}, err
 }
 
 // ResetAlarm answers POST /api/alarms/{id}/reset.
-func (s *Server) ResetAlarm(ctx context.Context, req api.ResetAlarmRequestObject) (api.ResetAlarmResponseObject, error) {
+func (s *Server) ResetAlarm(
+	ctx context.Context, req api.ResetAlarmRequestObject,
+) (api.ResetAlarmResponseObject, error) {
 	res, err := s.simple(ctx, req.ID, alarm.ResetLatch, req.Body)
 	return api.ResetAlarm200JSONResponse{TheAlarmJSONResponse: res}, err
 }
 
 // TakeAlarmOut answers POST /api/alarms/{id}/out-of-service.
-func (s *Server) TakeAlarmOut(ctx context.Context, req api.TakeAlarmOutRequestObject) (api.TakeAlarmOutResponseObject, error) {
+func (s *Server) TakeAlarmOut(
+	ctx context.Context, req api.TakeAlarmOutRequestObject,
+) (api.TakeAlarmOutResponseObject, error) {
 	b := req.Body
-	res, err := s.command(ctx, req.ID, alarm.Command{Kind: alarm.TakeOut, Comment: b.Comment, Version: orZero(b.Version)})
+	res, err := s.command(ctx, req.ID,
+		alarm.Command{Kind: alarm.TakeOut, Comment: b.Comment, Version: orZero(b.Version)})
 	return api.TakeAlarmOut200JSONResponse{TheAlarmJSONResponse: res}, err
 }
 
 // ReturnAlarm answers POST /api/alarms/{id}/return-to-service.
-func (s *Server) ReturnAlarm(ctx context.Context, req api.ReturnAlarmRequestObject) (api.ReturnAlarmResponseObject, error) {
+func (s *Server) ReturnAlarm(
+	ctx context.Context, req api.ReturnAlarmRequestObject,
+) (api.ReturnAlarmResponseObject, error) {
 	res, err := s.simple(ctx, req.ID, alarm.ReturnToService, req.Body)
 	return api.ReturnAlarm200JSONResponse{TheAlarmJSONResponse: res}, err
 }
 
 // CommentAlarm answers POST /api/alarms/{id}/comments.
-func (s *Server) CommentAlarm(ctx context.Context, req api.CommentAlarmRequestObject) (api.CommentAlarmResponseObject, error) {
+func (s *Server) CommentAlarm(
+	ctx context.Context, req api.CommentAlarmRequestObject,
+) (api.CommentAlarmResponseObject, error) {
 	res, err := s.command(ctx, req.ID, alarm.Command{Kind: alarm.Remark, Comment: req.Body.Comment})
 	return api.CommentAlarm200JSONResponse{TheAlarmJSONResponse: res}, err
 }

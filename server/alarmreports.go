@@ -17,27 +17,51 @@ const (
 )
 
 // ListAlarmEvents answers GET /api/alarms/events.
-func (s *Server) ListAlarmEvents(ctx context.Context, req api.ListAlarmEventsRequestObject) (api.ListAlarmEventsResponseObject, error) {
+func (s *Server) ListAlarmEvents(
+	ctx context.Context, req api.ListAlarmEventsRequestObject,
+) (api.ListAlarmEventsResponseObject, error) {
 	p := req.Params
 	f := store.AlarmEventFilter{
-		SensorID: p.SensorID, GatewayID: p.GatewayID, Kind: (*string)(p.Kind), Severity: (*string)(p.Severity), From: p.Start, To: p.End,
+		SensorID:  p.SensorID,
+		GatewayID: p.GatewayID,
+		Kind:      (*string)(p.Kind),
+		Severity:  (*string)(p.Severity),
+		From:      p.Start,
+		To:        p.End,
 	}
 	list, link, err := s.alarmEvents(ctx, f, p.After, p.Cursor, *p.Limit)
-	return api.ListAlarmEvents200JSONResponse{Body: list, Headers: api.ListAlarmEvents200ResponseHeaders{Link: link}}, err
+	return api.ListAlarmEvents200JSONResponse{
+		Body:    list,
+		Headers: api.ListAlarmEvents200ResponseHeaders{Link: link},
+	}, err
 }
 
 // ListEventsOfAlarm answers GET /api/alarms/{id}/events.
-func (s *Server) ListEventsOfAlarm(ctx context.Context, req api.ListEventsOfAlarmRequestObject) (api.ListEventsOfAlarmResponseObject, error) {
+func (s *Server) ListEventsOfAlarm(
+	ctx context.Context, req api.ListEventsOfAlarmRequestObject,
+) (api.ListEventsOfAlarmResponseObject, error) {
 	p := req.Params
-	f := store.AlarmEventFilter{AlarmID: &req.ID, Kind: (*string)(p.Kind), Severity: (*string)(p.Severity), From: p.Start, To: p.End}
+	f := store.AlarmEventFilter{
+		AlarmID:  &req.ID,
+		Kind:     (*string)(p.Kind),
+		Severity: (*string)(p.Severity),
+		From:     p.Start,
+		To:       p.End,
+	}
 	list, link, err := s.alarmEvents(ctx, f, p.After, p.Cursor, *p.Limit)
-	if err == nil && len(list) == 0 && p.After == nil && p.Cursor == nil { // one that is deleted has events
+	// one that is deleted has events
+	if err == nil && len(list) == 0 && p.After == nil && p.Cursor == nil {
 		_, err = s.store.Alarm(ctx, req.ID)
 	}
-	return api.ListEventsOfAlarm200JSONResponse{Body: list, Headers: api.ListEventsOfAlarm200ResponseHeaders{Link: link}}, err
+	return api.ListEventsOfAlarm200JSONResponse{
+		Body:    list,
+		Headers: api.ListEventsOfAlarm200ResponseHeaders{Link: link},
+	}, err
 }
 
-func (s *Server) alarmEvents(ctx context.Context, f store.AlarmEventFilter, after *int64, cursor *string, limit int) ([]api.AlarmEvent, *string, error) {
+func (s *Server) alarmEvents(
+	ctx context.Context, f store.AlarmEventFilter, after *int64, cursor *string, limit int,
+) ([]api.AlarmEvent, *string, error) {
 	if err := checkSpan(f.From, f.To); err != nil {
 		return nil, nil, err
 	}
@@ -53,21 +77,40 @@ func (s *Server) alarmEvents(ctx context.Context, f store.AlarmEventFilter, afte
 	if err := s.whenEmpty(ctx, len(list), cursor == nil && after == nil, names); err != nil {
 		return nil, nil, err
 	}
-	list, link := page(ctx, list, limit, func(e store.AlarmEvent) string { return encodeID(e.Offset) })
+	list, link := page(ctx, list, limit,
+		func(e store.AlarmEvent) string { return encodeID(e.Offset) })
 	return each(list, alarmEventJSON), link, nil
 }
 
 func alarmEventJSON(e store.AlarmEvent) api.AlarmEvent {
 	return api.AlarmEvent{
-		Epoch: e.Epoch, Offset: e.Offset, At: e.At.UTC(), RecordedAt: e.RecordedAt.UTC(), AlarmID: e.AlarmID, SensorID: e.SensorID,
-		GatewayID: e.GatewayID, Occurrence: e.Occurrence, Version: e.Version, RuleVersion: e.RuleVersion, Kind: e.Kind,
-		Before: api.AlarmPhase(e.Before), After: api.AlarmPhase(e.After), Level: e.Level, Severity: api.Severity(e.Severity),
-		Value: orNull(e.Value), Message: e.Message, User: e.User, Comment: e.Comment, Quiet: e.Quiet,
+		Epoch:       e.Epoch,
+		Offset:      e.Offset,
+		At:          e.At.UTC(),
+		RecordedAt:  e.RecordedAt.UTC(),
+		AlarmID:     e.AlarmID,
+		SensorID:    e.SensorID,
+		GatewayID:   e.GatewayID,
+		Occurrence:  e.Occurrence,
+		Version:     e.Version,
+		RuleVersion: e.RuleVersion,
+		Kind:        e.Kind,
+		Before:      api.AlarmPhase(e.Before),
+		After:       api.AlarmPhase(e.After),
+		Level:       e.Level,
+		Severity:    api.Severity(e.Severity),
+		Value:       orNull(e.Value),
+		Message:     e.Message,
+		User:        e.User,
+		Comment:     e.Comment,
+		Quiet:       e.Quiet,
 	}
 }
 
 // SimulateAlarm answers POST /api/alarms/simulate.
-func (s *Server) SimulateAlarm(ctx context.Context, req api.SimulateAlarmRequestObject) (api.SimulateAlarmResponseObject, error) {
+func (s *Server) SimulateAlarm(
+	ctx context.Context, req api.SimulateAlarmRequestObject,
+) (api.SimulateAlarmResponseObject, error) {
 	b := req.Body
 	if !b.End.After(b.Start) {
 		return nil, invalid("end", "is not after start")
@@ -101,35 +144,64 @@ func (s *Server) SimulateAlarm(ctx context.Context, req api.SimulateAlarmRequest
 
 func simulatedJSON(e alarm.Event) api.SimulatedEvent {
 	return api.SimulatedEvent{
-		At: e.At.UTC(), Kind: string(e.Kind), Occurrence: e.Occurrence, Before: api.AlarmPhase(e.Before.Name()), After: api.AlarmPhase(e.After.Name()),
-		Level: string(e.Level), Severity: api.Severity(e.Severity), Value: orNull(e.Value), Message: e.Message, Comment: e.Comment, Quiet: e.Quiet,
-		Notice: e.Notice(),
+		At:         e.At.UTC(),
+		Kind:       string(e.Kind),
+		Occurrence: e.Occurrence,
+		Before:     api.AlarmPhase(e.Before.Name()),
+		After:      api.AlarmPhase(e.After.Name()),
+		Level:      string(e.Level),
+		Severity:   api.Severity(e.Severity),
+		Value:      orNull(e.Value),
+		Message:    e.Message,
+		Comment:    e.Comment,
+		Quiet:      e.Quiet,
+		Notice:     e.Notice(),
 	}
 }
 
 // ExplainAlarm answers GET /api/alarms/{id}/explain.
-func (s *Server) ExplainAlarm(ctx context.Context, req api.ExplainAlarmRequestObject) (api.ExplainAlarmResponseObject, error) {
+func (s *Server) ExplainAlarm(
+	ctx context.Context, req api.ExplainAlarmRequestObject,
+) (api.ExplainAlarmResponseObject, error) {
 	e, err := s.store.ExplainAlarm(ctx, req.ID, time.Now())
 	if err != nil {
 		return nil, err
 	}
 	out := api.ExplainAlarm200JSONResponse{
-		At: e.At.UTC(), RuleVersion: e.RuleVersion, State: api.AlarmPhase(e.Phase.Name()), Process: api.AlarmPhase(e.Process.Name()),
-		Occurrence: e.Occurrence, Level: string(e.Level), Severity: api.Severity(e.Severity), Why: e.Why,
+		At:          e.At.UTC(),
+		RuleVersion: e.RuleVersion,
+		State:       api.AlarmPhase(e.Phase.Name()),
+		Process:     api.AlarmPhase(e.Process.Name()),
+		Occurrence:  e.Occurrence,
+		Level:       string(e.Level),
+		Severity:    api.Severity(e.Severity),
+		Why:         e.Why,
 	}
 	out.Inputs = each(e.Inputs, func(i alarm.Input) api.AlarmExplanation_Inputs {
 		return api.AlarmExplanation_Inputs{
-			SensorID: i.SensorID, At: timeOrNull(i.At), Value: orNull(i.Value), Quality: api.Quality(store.Quality(i.Quality).String()), Compared: i.Compared,
+			SensorID: i.SensorID,
+			At:       timeOrNull(i.At),
+			Value:    orNull(i.Value),
+			Quality:  api.Quality(store.Quality(i.Quality).String()),
+			Compared: i.Compared,
 		}
 	})
 	out.Timers = each(e.Timers, func(t alarm.Timer) api.AlarmExplanation_Timers {
-		return api.AlarmExplanation_Timers{Name: t.Name, Level: string(t.Level), Since: timeOrNull(t.Since), Due: timeOrNull(t.Due), Samples: t.Samples}
+		return api.AlarmExplanation_Timers{
+			Name:    t.Name,
+			Level:   string(t.Level),
+			Since:   timeOrNull(t.Since),
+			Due:     timeOrNull(t.Due),
+			Samples: t.Samples,
+		}
 	})
 	return out, nil
 }
 
 // GetAlarmKPI answers GET /api/alarms/kpi.
-func (s *Server) GetAlarmKPI(ctx context.Context, req api.GetAlarmKPIRequestObject) (api.GetAlarmKPIResponseObject, error) {
+func (s *Server) GetAlarmKPI(
+	ctx context.Context, req api.GetAlarmKPIRequestObject,
+) (api.GetAlarmKPIResponseObject, error) {
 	to := time.Now().UTC()
 	if req.Params.End != nil {
 		to = req.Params.End.UTC()
@@ -145,18 +217,36 @@ func (s *Server) GetAlarmKPI(ctx context.Context, req api.GetAlarmKPIRequestObje
 		return nil, invalid("end", "is not after start")
 	}
 	if to.Sub(from) > longestReport {
-		return nil, invalid("start", fmt.Sprintf("is more than %d days before end", longestReport/(24*time.Hour)))
+		return nil, invalid("start",
+			fmt.Sprintf("is more than %d days before end", longestReport/(24*time.Hour)))
 	}
 	k, err := s.store.AlarmKPI(ctx, from, to)
 	if err != nil {
 		return nil, err
 	}
-	counts := func(c alarm.Count) api.AlarmCount { return api.AlarmCount{AlarmID: c.AlarmID, Count: c.Count} }
+	counts := func(c alarm.Count) api.AlarmCount {
+		return api.AlarmCount{
+			AlarmID: c.AlarmID,
+			Count:   c.Count,
+		}
+	}
 	out := api.GetAlarmKPI200JSONResponse{
-		Start: k.From, End: k.To, Alarms: k.Alarms, Per10Min: k.Per10Min, AveragePer10Min: k.Average, PeakPer10Min: k.Peak,
-		FloodShare: k.FloodShare, Chattering: each(k.Chattering, counts), ChatteringAlarms: k.ChatteringAlarms, StaleAlarms: k.StaleAlarms,
-		TopTen: each(k.TopTen, counts), TopTenShare: k.TopTenShare, BySeverity: map[string]int{}, Acknowledged: k.Acknowledged,
-		MeanTimeToAcknowledgeMs: k.MeanTimeToAck.Milliseconds(), Missed: each(k.Missed, func(m string) string { return m }),
+		Start:                   k.From,
+		End:                     k.To,
+		Alarms:                  k.Alarms,
+		Per10Min:                k.Per10Min,
+		AveragePer10Min:         k.Average,
+		PeakPer10Min:            k.Peak,
+		FloodShare:              k.FloodShare,
+		Chattering:              each(k.Chattering, counts),
+		ChatteringAlarms:        k.ChatteringAlarms,
+		StaleAlarms:             k.StaleAlarms,
+		TopTen:                  each(k.TopTen, counts),
+		TopTenShare:             k.TopTenShare,
+		BySeverity:              map[string]int{},
+		Acknowledged:            k.Acknowledged,
+		MeanTimeToAcknowledgeMs: k.MeanTimeToAck.Milliseconds(),
+		Missed:                  each(k.Missed, func(m string) string { return m }),
 	}
 	out.Floods = each(k.Floods, func(f alarm.Flood) api.AlarmKPI_Floods {
 		return api.AlarmKPI_Floods{Start: f.From.UTC(), End: f.To.UTC(), Alarms: f.Alarms}

@@ -16,7 +16,9 @@ import (
 )
 
 // ListAlarms answers GET /api/alarms.
-func (s *Server) ListAlarms(ctx context.Context, req api.ListAlarmsRequestObject) (api.ListAlarmsResponseObject, error) {
+func (s *Server) ListAlarms(
+	ctx context.Context, req api.ListAlarmsRequestObject,
+) (api.ListAlarmsResponseObject, error) {
 	p := req.Params
 	after, err := alarmCursor(p.Cursor)
 	if err != nil {
@@ -26,8 +28,12 @@ func (s *Server) ListAlarms(ctx context.Context, req api.ListAlarmsRequestObject
 		return nil, err
 	}
 	f := store.AlarmFilter{
-		States: texts(p.State), Severities: texts(p.Severity), SensorID: p.SensorID, GatewayID: p.GatewayID, Text: orZero(p.Text),
-		From: p.Start, To: p.End, Labels: map[string]string{},
+		States:     texts(p.State),
+		Severities: texts(p.Severity),
+		SensorID:   p.SensorID,
+		GatewayID:  p.GatewayID,
+		Text:       orZero(p.Text),
+		From:       p.Start, To: p.End, Labels: map[string]string{},
 	}
 	for _, l := range p.Label {
 		name, value, _ := strings.Cut(l, "=") // the contract has checked that it is there
@@ -40,7 +46,8 @@ func (s *Server) ListAlarms(ctx context.Context, req api.ListAlarmsRequestObject
 	if err != nil {
 		return nil, err
 	}
-	if err := s.whenEmpty(ctx, len(list), p.Cursor == nil, named{Sensor: p.SensorID, Gateway: p.GatewayID}); err != nil {
+	if err := s.whenEmpty(ctx, len(list), p.Cursor == nil,
+		named{Sensor: p.SensorID, Gateway: p.GatewayID}); err != nil {
 		return nil, err
 	}
 	list, link := page(ctx, list, *p.Limit, func(a store.Alarm) string {
@@ -84,7 +91,9 @@ func alarmCursor(cursor *string) (*store.AlarmCursor, error) {
 }
 
 // CreateAlarm answers POST /api/alarms.
-func (s *Server) CreateAlarm(ctx context.Context, req api.CreateAlarmRequestObject) (api.CreateAlarmResponseObject, error) {
+func (s *Server) CreateAlarm(
+	ctx context.Context, req api.CreateAlarmRequestObject,
+) (api.CreateAlarmResponseObject, error) {
 	r, err := s.rule(ctx, 0, req.Body.SensorID, req.Body.Rule)
 	if err != nil {
 		return nil, err
@@ -95,13 +104,18 @@ func (s *Server) CreateAlarm(ctx context.Context, req api.CreateAlarmRequestObje
 	}
 	body, err := alarmJSON(a)
 	return api.CreateAlarm201JSONResponse{
-		Body:    body,
-		Headers: api.CreateAlarm201ResponseHeaders{ETag: etag(a.Version), Location: fmt.Sprintf("/api/alarms/%d", a.ID)},
+		Body: body,
+		Headers: api.CreateAlarm201ResponseHeaders{
+			ETag:     etag(a.Version),
+			Location: fmt.Sprintf("/api/alarms/%d", a.ID),
+		},
 	}, err
 }
 
 // GetAlarm answers GET /api/alarms/{id}.
-func (s *Server) GetAlarm(ctx context.Context, req api.GetAlarmRequestObject) (api.GetAlarmResponseObject, error) {
+func (s *Server) GetAlarm(
+	ctx context.Context, req api.GetAlarmRequestObject,
+) (api.GetAlarmResponseObject, error) {
 	a, err := s.store.Alarm(ctx, req.ID)
 	if err != nil {
 		return nil, err
@@ -111,7 +125,9 @@ func (s *Server) GetAlarm(ctx context.Context, req api.GetAlarmRequestObject) (a
 }
 
 // UpdateAlarm answers PUT /api/alarms/{id}.
-func (s *Server) UpdateAlarm(ctx context.Context, req api.UpdateAlarmRequestObject) (api.UpdateAlarmResponseObject, error) {
+func (s *Server) UpdateAlarm(
+	ctx context.Context, req api.UpdateAlarmRequestObject,
+) (api.UpdateAlarmResponseObject, error) {
 	version, err := ifMatch(req.Params.IfMatch)
 	if err != nil {
 		return nil, err
@@ -124,7 +140,8 @@ func (s *Server) UpdateAlarm(ctx context.Context, req api.UpdateAlarmRequestObje
 	if err != nil {
 		return nil, err
 	}
-	a, _, err := s.store.UpdateAlarm(ctx, &r, version, callOf(ctx).principal.User.Username, time.Now())
+	a, _, err := s.store.UpdateAlarm(ctx, &r, version, callOf(ctx).principal.User.Username,
+		time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -133,19 +150,23 @@ func (s *Server) UpdateAlarm(ctx context.Context, req api.UpdateAlarmRequestObje
 }
 
 // DeleteAlarm answers DELETE /api/alarms/{id}.
-func (s *Server) DeleteAlarm(ctx context.Context, req api.DeleteAlarmRequestObject) (api.DeleteAlarmResponseObject, error) {
+func (s *Server) DeleteAlarm(
+	ctx context.Context, req api.DeleteAlarmRequestObject,
+) (api.DeleteAlarmResponseObject, error) {
 	version, err := ifMatch(req.Params.IfMatch)
 	if err != nil {
 		return nil, err
 	}
-	d, _, err := s.store.DeleteAlarm(ctx, req.ID, version, callOf(ctx).principal.User.Username, *req.Params.DryRun, time.Now())
+	d, _, err := s.store.DeleteAlarm(ctx, req.ID, version, callOf(ctx).principal.User.Username,
+		*req.Params.DryRun, time.Now())
 	if err != nil {
 		return nil, err
 	}
 	return api.DeleteAlarm200JSONResponse{WhatGoesJSONResponse: whatGoes(d, *req.Params.DryRun)}, nil
 }
 
-// rule is the rule that a client has sent for a sensor, compiled, or a 400 that says what is wrong with it.
+// rule is the rule that a client has sent for a sensor, compiled, or a 400 that says what is wrong
+// with it.
 func (s *Server) rule(ctx context.Context, id, sensor int64, b api.AlarmRule) (alarm.Rule, error) {
 	definition, err := json.Marshal(b)
 	if err != nil {
@@ -161,7 +182,13 @@ func (s *Server) rule(ctx context.Context, id, sensor int64, b api.AlarmRule) (a
 		return r, err
 	}
 	if len(faults) > 0 {
-		return r, invalidFields(each(faults, func(f alarm.Fault) api.FieldError { return api.FieldError{Field: f.Field, Reason: f.Reason} }))
+		return r, invalidFields(each(faults,
+			func(f alarm.Fault) api.FieldError {
+				return api.FieldError{
+					Field:  f.Field,
+					Reason: f.Reason,
+				}
+			}))
 	}
 	if err := r.Compile(); err != nil {
 		return r, invalid("rule", err.Error())
@@ -171,7 +198,10 @@ func (s *Server) rule(ctx context.Context, id, sensor int64, b api.AlarmRule) (a
 
 func theAlarm(a store.Alarm) (api.TheAlarmJSONResponse, error) {
 	body, err := alarmJSON(a)
-	return api.TheAlarmJSONResponse{Body: body, Headers: api.TheAlarmResponseHeaders{ETag: etag(a.Version)}}, err
+	return api.TheAlarmJSONResponse{
+		Body:    body,
+		Headers: api.TheAlarmResponseHeaders{ETag: etag(a.Version)},
+	}, err
 }
 
 func alarmJSON(a store.Alarm) (api.Alarm, error) {
@@ -180,10 +210,19 @@ func alarmJSON(a store.Alarm) (api.Alarm, error) {
 		return api.Alarm{}, err
 	}
 	out := api.Alarm{
-		ID: a.ID, SensorID: a.SensorID, GatewayID: a.GatewayID, RuleVersion: a.Version, State: api.AlarmPhase(a.Phase),
-		Severity: api.Severity(a.Severity), Occurrence: state.Occurrence, Version: state.Version, Since: a.Since.UTC(),
-		RaisedAt: instant(state.RaisedAt), ClearedAt: instant(state.ClearedAt), AcknowledgedAt: instant(state.AckedAt),
-		ShelvedUntil: instant(state.Shelf.Until), Fault: state.Fault, DueAt: timeOrNull(a.DueAt),
+		ID:             a.ID,
+		SensorID:       a.SensorID,
+		GatewayID:      a.GatewayID,
+		RuleVersion:    a.Version,
+		State:          api.AlarmPhase(a.Phase),
+		Severity:       api.Severity(a.Severity),
+		Occurrence:     state.Occurrence,
+		Version:        state.Version,
+		Since:          a.Since.UTC(),
+		RaisedAt:       instant(state.RaisedAt),
+		ClearedAt:      instant(state.ClearedAt),
+		AcknowledgedAt: instant(state.AckedAt),
+		ShelvedUntil:   instant(state.Shelf.Until), Fault: state.Fault, DueAt: timeOrNull(a.DueAt),
 		CreatedAt: a.CreatedAt.UTC(), UpdatedAt: a.UpdatedAt.UTC(),
 	}
 	return out, json.Unmarshal([]byte(a.Definition), &out.Rule)

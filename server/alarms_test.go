@@ -15,7 +15,13 @@ import (
 // addAlarm adds an alarm above 80 and returns its id.
 func (s *system) addAlarm(sensor int64) int64 {
 	s.t.Helper()
-	r := alarm.Rule{SensorID: sensor, Name: "hot", Kind: alarm.Threshold, Severity: alarm.Major, Limits: &alarm.Limits{High: &alarm.Limit{Value: 80}}}
+	r := alarm.Rule{
+		SensorID: sensor,
+		Name:     "hot",
+		Kind:     alarm.Threshold,
+		Severity: alarm.Major,
+		Limits:   &alarm.Limits{High: &alarm.Limit{Value: 80}},
+	}
 	a, _, err := s.store.CreateAlarm(s.t.Context(), &r, time.Now())
 	if err != nil {
 		s.t.Fatal(err)
@@ -28,13 +34,16 @@ func (s *system) reads(sensor int64, value float64) {
 	s.t.Helper()
 	at := time.Now().UTC().Truncate(time.Microsecond)
 	rs := []store.Reading{{SensorID: sensor, Timestamp: at, Received: at, Value: value}}
-	if _, _, err := s.store.Write(s.t.Context(), rs, func([]store.Outcome) store.Also { return store.Also{} }); err != nil {
+	if _, _, err := s.store.Write(s.t.Context(), rs,
+		func([]store.Outcome) store.Also { return store.Also{} }); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
 // alarmAt sends a request and returns the alarm in the answer.
-func (s *system) alarmAt(want int, method, path, token, body string, header ...string) (a client.Alarm) {
+func (s *system) alarmAt(
+	want int, method, path, token, body string, header ...string,
+) (a client.Alarm) {
 	s.t.Helper()
 	res := s.send(method, path, token, body, header...)
 	if res.StatusCode != want {
@@ -61,8 +70,10 @@ func TestAlarmsWholeLife(t *testing.T) {
 	if a.State != "active_unacknowledged" || a.Occurrence != 1 || a.Rule.Name != "hot" {
 		t.Fatalf("raised: got %+v", a)
 	}
-	s.alarmAt(409, "POST", path+"/ack", operator, fmt.Sprintf(`{"occurrence":1,"version":%d}`, a.Version+1))
-	a = s.alarmAt(200, "POST", path+"/ack", operator, fmt.Sprintf(`{"occurrence":1,"version":%d,"comment":"on it"}`, a.Version))
+	s.alarmAt(409, "POST", path+"/ack", operator,
+		fmt.Sprintf(`{"occurrence":1,"version":%d}`, a.Version+1))
+	a = s.alarmAt(200, "POST", path+"/ack", operator,
+		fmt.Sprintf(`{"occurrence":1,"version":%d,"comment":"on it"}`, a.Version))
 	if a.State != "active_acknowledged" {
 		t.Fatalf("acknowledged: got %s", a.State)
 	}
@@ -72,16 +83,28 @@ func TestAlarmsWholeLife(t *testing.T) {
 	s.alarmAt(200, "POST", path+"/unshelve", operator, `{}`)
 	s.alarmAt(409, "POST", path+"/reset", operator, `{}`)
 	for _, refused := range []struct{ path, as, body, detail, field string }{
-		{"/ack", operator, `{"occurrence":1,"version":1}`, "The alarm has changed since it was seen: it is at version ", ""},
-		{"/reset", operator, `{}`, "Only an alarm that is latched, after its trouble is over, can be reset.", ""},
+		{
+			"/ack", operator, `{"occurrence":1,"version":1}`,
+			"The alarm has changed since it was seen: it is at version ", "",
+		},
+		{
+			"/reset", operator, `{}`,
+			"Only an alarm that is latched, after its trouble is over, can be reset.", "",
+		},
 		{"/unshelve", operator, `{}`, "The alarm is not shelved.", ""},
 		{"/shelve", operator, `{"minutes":5,"comment":""}`, "comment: ", "comment"},
-		{"/shelve", operator, `{"minutes":5,"comment":" "}`, "comment: is not of the right form; use text on one line, without control characters and not only blanks", "comment"},
+		{
+			"/shelve", operator, `{"minutes":5,"comment":" "}`,
+			"comment: is not of the right form; use text on one line, without control characters and not only blanks",
+			"comment",
+		},
 		{"/out-of-service", admin, `{}`, "comment: is missing", "comment"},
 	} {
 		p := s.send("POST", path+refused.path, refused.as, refused.body).problem()
-		if !strings.HasPrefix(p.Detail, refused.detail) || refused.field != "" && (len(p.Errors) != 1 || p.Errors[0].Field != refused.field) {
-			t.Errorf("%s %s: got %q, %+v, want %q", refused.path, refused.body, p.Detail, p.Errors, refused.detail)
+		if !strings.HasPrefix(p.Detail, refused.detail) || refused.field != "" &&
+			(len(p.Errors) != 1 || p.Errors[0].Field != refused.field) {
+			t.Errorf("%s %s: got %q, %+v, want %q", refused.path, refused.body, p.Detail, p.Errors,
+				refused.detail)
 		}
 	}
 	s.reads(sensor, 20)
@@ -113,10 +136,13 @@ func TestAlarmsWholeLife(t *testing.T) {
 	if got := strings.Join(kinds, " "); got != want {
 		t.Errorf("journal: got\n%s, want\n%s", got, want)
 	}
-	res := s.send("POST", "/api/alarms/simulate", engineer, fmt.Sprintf(`{"sensor_id":%d,%s,"start":%q,"end":%q}`, sensor, hot,
-		began.Format(time.RFC3339Nano), time.Now().UTC().Add(time.Second).Format(time.RFC3339Nano)))
+	res := s.send("POST", "/api/alarms/simulate", engineer,
+		fmt.Sprintf(`{"sensor_id":%d,%s,"start":%q,"end":%q}`, sensor, hot,
+			began.Format(time.RFC3339Nano),
+			time.Now().UTC().Add(time.Second).Format(time.RFC3339Nano)))
 	var sim client.AlarmSimulated
-	if err := json.Unmarshal(res.body, &sim); err != nil || len(sim.Events) != 2 || sim.Readings != 2 || sim.Events[0].Kind != "raised" {
+	if err := json.Unmarshal(res.body, &sim); err != nil || len(sim.Events) != 2 ||
+		sim.Readings != 2 || sim.Events[0].Kind != "raised" {
 		t.Errorf("simulated: got %v, %s", err, res.body)
 	}
 	for _, report := range []string{path + "/explain", "/api/alarms/kpi"} {
@@ -124,7 +150,8 @@ func TestAlarmsWholeLife(t *testing.T) {
 			t.Errorf("%s: got %d: %s", report, res.StatusCode, res.body)
 		}
 	}
-	if res := s.send("DELETE", path+"?dry_run=true", engineer, ""); res.StatusCode != 200 || !strings.Contains(string(res.body), `"alarms":1`) {
+	if res := s.send("DELETE", path+"?dry_run=true", engineer, ""); res.StatusCode != 200 ||
+		!strings.Contains(string(res.body), `"alarms":1`) {
 		t.Errorf("dry run: got %d: %s", res.StatusCode, res.body)
 	}
 	s.alarmAt(200, "GET", path, operator, "")
@@ -162,15 +189,19 @@ func TestAlarmLists(t *testing.T) {
 		return strings.Join(ids, " ")
 	}
 	for query, want := range map[string]string{
-		"": "1 4 0 2 3", "&sort=newest": "1 0 4 3 2", "&sort=oldest": "2 3 4 0 1", "&severity=critical": "1 4",
-		"&state=active_unacknowledged": "1 0", "&label=n%3D1": "1 3", "&text=aLARM%203": "3", "&state=active_unacknowledged&severity=minor": "0",
-		fmt.Sprintf("&sensor_id=%d", sensors[2]): "2", fmt.Sprintf("&gateway_id=%d&label=n%%3D9", g): "",
+		"": "1 4 0 2 3", "&sort=newest": "1 0 4 3 2", "&sort=oldest": "2 3 4 0 1",
+		"&severity=critical":           "1 4",
+		"&state=active_unacknowledged": "1 0", "&label=n%3D1": "1 3", "&text=aLARM%203": "3",
+		"&state=active_unacknowledged&severity=minor": "0",
+		fmt.Sprintf("&sensor_id=%d", sensors[2]):      "2",
+		fmt.Sprintf("&gateway_id=%d&label=n%%3D9", g): "",
 	} {
 		if got := list(query); got != want {
 			t.Errorf("%q: got %q, want %q", query, got, want)
 		}
 	}
-	res := s.send("POST", "/api/alarms/ack", operator, `{"alarms":[{"id":1,"occurrence":1,"version":1},{"id":2,"occurrence":9,"version":1},{"id":3,"occurrence":1,"version":1},{"id":999,"occurrence":1,"version":1}]}`)
+	res := s.send("POST", "/api/alarms/ack", operator,
+		`{"alarms":[{"id":1,"occurrence":1,"version":1},{"id":2,"occurrence":9,"version":1},{"id":3,"occurrence":1,"version":1},{"id":999,"occurrence":1,"version":1}]}`)
 	var acks []client.AckResult
 	if err := json.Unmarshal(res.body, &acks); err != nil {
 		t.Fatalf("%v: %s", err, res.body)
@@ -189,15 +220,31 @@ func TestRulesThatMakeNoSense(t *testing.T) {
 	sensor := s.addSensor(s.addGateway().ID).ID
 	engineer := s.token(s.users[store.Engineer])
 	for name, test := range map[string]struct{ rule, field string }{
-		"low above high":            {`"kind":"threshold","limits":{"high":{"value":1},"low":{"value":2}}`, "rule.limits"},
-		"a deadband too wide":       {`"kind":"threshold","limits":{"high":{"value":3},"low":{"value":2}},"deadband":{"value":5}`, "rule.deadband"},
-		"an unknown other sensor":   {`"kind":"deviation","deviation":{"sensor_id":99999,"limit":1}`, "rule.deviation.sensor_id"},
-		"an unknown cause":          {`"kind":"bad_quality","suppressed_by":[99999]`, "rule.suppressed_by"},
-		"an expression that is not": {fmt.Sprintf(`"kind":"expression","expression":{"text":"a >","inputs":{"a":%d}}`, sensor), "rule.expression"},
-		"no limits":                 {`"kind":"threshold"`, "rule.limits"},
+		"low above high": {
+			`"kind":"threshold","limits":{"high":{"value":1},"low":{"value":2}}`, "rule.limits",
+		},
+		"a deadband too wide": {
+			`"kind":"threshold","limits":{"high":{"value":3},"low":{"value":2}},"deadband":{"value":5}`,
+			"rule.deadband",
+		},
+		"an unknown other sensor": {
+			`"kind":"deviation","deviation":{"sensor_id":99999,"limit":1}`,
+			"rule.deviation.sensor_id",
+		},
+		"an unknown cause": {
+			`"kind":"bad_quality","suppressed_by":[99999]`, "rule.suppressed_by",
+		},
+		"an expression that is not": {
+			fmt.Sprintf(`"kind":"expression","expression":{"text":"a >","inputs":{"a":%d}}`, sensor),
+			"rule.expression",
+		},
+		"no limits": {`"kind":"threshold"`, "rule.limits"},
 	} {
-		res := s.send("POST", "/api/alarms", engineer, fmt.Sprintf(`{"sensor_id":%d,"rule":{"name":"x","severity":"minor",%s}}`, sensor, test.rule))
-		if p := res.problem(); res.StatusCode != 400 || len(p.Errors) == 0 || !strings.HasPrefix(p.Errors[0].Field, test.field) {
+		res := s.send("POST", "/api/alarms", engineer,
+			fmt.Sprintf(`{"sensor_id":%d,"rule":{"name":"x","severity":"minor",%s}}`, sensor,
+				test.rule))
+		if p := res.problem(); res.StatusCode != 400 || len(p.Errors) == 0 ||
+			!strings.HasPrefix(p.Errors[0].Field, test.field) {
 			t.Errorf("%s: got %d: %s", name, res.StatusCode, res.body)
 		}
 	}
@@ -215,7 +262,13 @@ func TestARefusedDeleteSaysWhichAlarmsAreInTheWay(t *testing.T) {
 	engineer := s.token(s.users[store.Engineer])
 	var apart []int64
 	for range 7 {
-		r := alarm.Rule{SensorID: other.ID, Name: "apart", Kind: alarm.Deviates, Severity: alarm.Minor, Deviation: &alarm.Deviation{SensorID: v.ID, Limit: 5}}
+		r := alarm.Rule{
+			SensorID:  other.ID,
+			Name:      "apart",
+			Kind:      alarm.Deviates,
+			Severity:  alarm.Minor,
+			Deviation: &alarm.Deviation{SensorID: v.ID, Limit: 5},
+		}
 		a, _, err := s.store.CreateAlarm(t.Context(), &r, time.Now())
 		if err != nil {
 			t.Fatal(err)
@@ -223,7 +276,11 @@ func TestARefusedDeleteSaysWhichAlarmsAreInTheWay(t *testing.T) {
 		apart = append(apart, a.ID)
 	}
 	suppressed := alarm.Rule{
-		SensorID: other.ID, Name: "follows", Kind: alarm.BadQuality, Severity: alarm.Minor, SuppressedBy: []int64{hot},
+		SensorID:     other.ID,
+		Name:         "follows",
+		Kind:         alarm.BadQuality,
+		Severity:     alarm.Minor,
+		SuppressedBy: []int64{hot},
 	}
 	follows, _, err := s.store.CreateAlarm(t.Context(), &suppressed, time.Now())
 	if err != nil {
@@ -233,17 +290,20 @@ func TestARefusedDeleteSaysWhichAlarmsAreInTheWay(t *testing.T) {
 		t.Helper()
 		res := s.send("DELETE", path, engineer, "")
 		if p := res.problem(); res.StatusCode != 409 || !strings.Contains(p.Detail, want) {
-			t.Errorf("DELETE %s: got %d, %q, want 409 with %q", path, res.StatusCode, p.Detail, want)
+			t.Errorf("DELETE %s: got %d, %q, want 409 with %q", path, res.StatusCode, p.Detail,
+				want)
 		}
 	}
-	first := fmt.Sprintf("7 alarms: %d (apart), %d (apart), %d (apart), %d (apart), %d (apart), …", apart[0], apart[1], apart[2], apart[3], apart[4])
+	first := fmt.Sprintf("7 alarms: %d (apart), %d (apart), %d (apart), %d (apart), %d (apart), …",
+		apart[0], apart[1], apart[2], apart[3], apart[4])
 	refused(fmt.Sprintf("/api/sensors/%d", v.ID), first)
 	refused(fmt.Sprintf("/api/gateways/%d?cascade=true", g.ID), first)
 	refused(fmt.Sprintf("/api/alarms/%d", hot), fmt.Sprintf("alarm %d (follows)", follows.ID))
 	for _, id := range append(apart, follows.ID) {
 		s.alarmAt(200, "DELETE", fmt.Sprintf("/api/alarms/%d", id), engineer, "")
 	}
-	refused(fmt.Sprintf("/api/gateways/%d", g.ID), fmt.Sprintf("1 sensor and alarm %d (hot). With cascade=true all that goes", hot))
+	refused(fmt.Sprintf("/api/gateways/%d", g.ID),
+		fmt.Sprintf("1 sensor and alarm %d (hot). With cascade=true all that goes", hot))
 	s.alarmAt(200, "DELETE", fmt.Sprintf("/api/gateways/%d?cascade=true", g.ID), engineer, "")
 }
 
@@ -253,9 +313,11 @@ func TestCreateAlarm_NamesTheLimitOfAlarmsPerSensor(t *testing.T) {
 	for range store.DefaultConfig().AlarmsPerSensor {
 		s.addAlarm(sensor)
 	}
-	res := s.send("POST", "/api/alarms", s.token(s.users[store.Engineer]), fmt.Sprintf(`{"sensor_id":%d,%s}`, sensor, hot))
+	res := s.send("POST", "/api/alarms", s.token(s.users[store.Engineer]),
+		fmt.Sprintf(`{"sensor_id":%d,%s}`, sensor, hot))
 	want := fmt.Sprintf("Sensor %d has 100 alarms", sensor)
-	if res.StatusCode != 409 || !strings.Contains(string(res.body), want) || !strings.Contains(string(res.body), "OEI_STORE_ALARMS_PER_SENSOR") {
+	if res.StatusCode != 409 || !strings.Contains(string(res.body), want) ||
+		!strings.Contains(string(res.body), "OEI_STORE_ALARMS_PER_SENSOR") {
 		t.Errorf("got %d %s, want 409 with %q", res.StatusCode, res.body, want)
 	}
 }

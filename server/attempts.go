@@ -18,8 +18,8 @@ const (
 	mostCounted       = 50_000
 )
 
-// attempts counts tries to guess a password. A try is counted before it is made, so that many at once gain nothing, and taken
-// back when it succeeds.
+// attempts counts tries to guess a password. A try is counted before it is made, so that many at
+// once gain nothing, and taken back when it succeeds.
 type attempts interface {
 	// begin counts a try and returns 0, or how long to wait when there were too many.
 	begin(ctx context.Context, k attemptKeys) (wait time.Duration, err error)
@@ -37,7 +37,10 @@ func keysOf(addr, username string) attemptKeys {
 	if a, err := netip.ParseAddr(addr); err == nil && a.Is6() && !a.Is4In6() {
 		addr = netip.PrefixFrom(a.WithZone(""), 64).Masked().String()
 	}
-	return attemptKeys{address: "oei:attempts:{" + addr + "}", user: "oei:attempts:{" + addr + "}:" + username}
+	return attemptKeys{
+		address: "oei:attempts:{" + addr + "}",
+		user:    "oei:attempts:{" + addr + "}:" + username,
+	}
 }
 
 // localAttempts counts in this process.
@@ -51,7 +54,11 @@ type attemptCount struct {
 	end time.Time // of the window
 }
 
-func newLocalAttempts() *localAttempts { return &localAttempts{counts: make(map[string]attemptCount)} }
+func newLocalAttempts() *localAttempts {
+	return &localAttempts{
+		counts: make(map[string]attemptCount),
+	}
+}
 
 func (l *localAttempts) begin(_ context.Context, k attemptKeys) (time.Duration, error) {
 	now := time.Now()
@@ -167,7 +174,8 @@ var (
 )
 
 func (r *redisAttempts) begin(ctx context.Context, k attemptKeys) (time.Duration, error) {
-	ms, err := r.run(ctx, beginScript, k, fmt.Sprint(attemptsOfAddress), fmt.Sprint(attemptsOfUser), fmt.Sprint(attemptsWindow.Milliseconds()))
+	ms, err := r.run(ctx, beginScript, k, fmt.Sprint(attemptsOfAddress), fmt.Sprint(attemptsOfUser),
+		fmt.Sprint(attemptsWindow.Milliseconds()))
 	if err != nil {
 		return r.local.begin(ctx, k)
 	}
@@ -186,7 +194,9 @@ func (r *redisAttempts) undo(ctx context.Context, k attemptKeys) error {
 	return nil
 }
 
-func (r *redisAttempts) run(ctx context.Context, script *rueidis.Lua, k attemptKeys, args ...string) (int64, error) {
+func (r *redisAttempts) run(
+	ctx context.Context, script *rueidis.Lua, k attemptKeys, args ...string,
+) (int64, error) {
 	client, err := r.connect()
 	if err != nil {
 		return 0, err
@@ -195,12 +205,14 @@ func (r *redisAttempts) run(ctx context.Context, script *rueidis.Lua, k attemptK
 	defer cancel()
 	n, err := script.Exec(ctx, client, []string{k.address, k.user}, args).AsInt64()
 	if err != nil {
-		r.log.LogAttrs(ctx, slog.LevelWarn, "failed logins are counted here only", slog.Any("error", err))
+		r.log.LogAttrs(ctx, slog.LevelWarn, "failed logins are counted here only",
+			slog.Any("error", err))
 	}
 	return n, err
 }
 
-// connect returns the client, which connects again by itself; the first time, Redis has to be there.
+// connect returns the client, which connects again by itself; the first time, Redis has to be
+// there.
 func (r *redisAttempts) connect() (rueidis.Client, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

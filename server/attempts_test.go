@@ -36,7 +36,8 @@ func TestFailedLoginsAreCountedForAllInstancesWhileRedisIsThere(t *testing.T) {
 		return errA == nil && errB == nil
 	})
 	if x, y, z := fail(a, "operator", 5), fail(b, "operator", 5), fail(b, "operator", 1); x != 401 || y != 401 || z != 429 {
-		t.Errorf("5 failures at one and 6 at the other: got %d, %d, %d, want 401, 401, 429", x, y, z)
+		t.Errorf("5 failures at one and 6 at the other: got %d, %d, %d, want 401, 401, 429", x, y,
+			z)
 	}
 	res := a.tryLogin("operator", password)
 	if res.StatusCode != 429 || res.Header.Get("Retry-After") == "" {

@@ -40,8 +40,13 @@ func NewAuth(cfg Config, st *store.Store, log *slog.Logger) (*Auth, error) {
 		return nil, err
 	}
 	a := &Auth{
-		cfg: cfg, store: st, log: log, tokens: tokens, passwords: newPasswords(), attempts: newLocalAttempts(),
-		sessions: newSessions(st), ended: func(string) {},
+		cfg:       cfg,
+		store:     st,
+		log:       log,
+		tokens:    tokens,
+		passwords: newPasswords(),
+		attempts:  newLocalAttempts(),
+		sessions:  newSessions(st), ended: func(string) {},
 	}
 	if cfg.RedisURL != "" {
 		if a.attempts, err = newRedisAttempts(cfg.RedisURL, log); err != nil {
@@ -67,12 +72,13 @@ func (a *Auth) CheckRedis(ctx context.Context) (detail string, err error) {
 	return "not used", nil
 }
 
-// FirstAdmin creates an admin when there is no user at all, with the configured password or one it makes. password is not
-// empty when it was made here: show it once, it is kept nowhere.
+// FirstAdmin creates an admin when there is no user at all, with the configured password or one it
+// makes. password is not empty when it was made here: show it once, it is kept nowhere.
 func (a *Auth) FirstAdmin(ctx context.Context) (created bool, password string, err error) {
 	if has, err := a.store.HasUsers(ctx); err != nil || has {
 		if a.cfg.AdminPassword != "" && err == nil {
-			a.log.InfoContext(ctx, "ADMIN_PASSWORD is not used: there are users already, and `oei-ms user passwd` sets the password of one")
+			a.log.InfoContext(ctx,
+				"ADMIN_PASSWORD is not used: there are users already, and `oei-ms user passwd` sets the password of one")
 		}
 		return false, "", err
 	}
@@ -87,7 +93,11 @@ func (a *Auth) FirstAdmin(ctx context.Context) (created bool, password string, e
 	}
 	name := a.cfg.AdminUsername
 	created, err = a.store.CreateFirstUser(ctx, store.User{
-		Username: name, Email: name + "@localhost", PasswordHash: hash, Role: store.Admin, IsActive: true,
+		Username:     name,
+		Email:        name + "@localhost",
+		PasswordHash: hash,
+		Role:         store.Admin,
+		IsActive:     true,
 	})
 	if err != nil || !created {
 		return false, "", err
@@ -98,7 +108,8 @@ func (a *Auth) FirstAdmin(ctx context.Context) (created bool, password string, e
 // pair is what a login or refresh gives.
 type pair struct{ access, refresh string }
 
-// login begins a session. Whatever is wrong with username and password, the answer and the work are the same.
+// login begins a session. Whatever is wrong with username and password, the answer and the work are
+// the same.
 func (a *Auth) login(ctx context.Context, addr, username, password string) (pair, error) {
 	user, err := a.store.UserByName(ctx, username)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -112,13 +123,16 @@ func (a *Auth) login(ctx context.Context, addr, username, password string) (pair
 	if err != nil {
 		return pair{}, err
 	}
-	a.log.LogAttrs(ctx, slog.LevelInfo, "user logged in", slog.Int64("user_id", user.ID), slog.String("session_id", session), slog.String("remote", addr))
+	a.log.LogAttrs(ctx, slog.LevelInfo, "user logged in", slog.Int64("user_id", user.ID),
+		slog.String("session_id", session), slog.String("remote", addr))
 	access, err := a.tokens.issue(user.ID, session)
 	return pair{access, refresh}, err
 }
 
 // prove checks that password is user's, who may be nobody, counting failures of username from addr.
-func (a *Auth) prove(ctx context.Context, addr, username string, user store.User, password string) error {
+func (a *Auth) prove(
+	ctx context.Context, addr, username string, user store.User, password string,
+) error {
 	keys := keysOf(addr, username)
 	wait, err := a.attempts.begin(ctx, keys)
 	if err != nil {
@@ -132,7 +146,8 @@ func (a *Auth) prove(ctx context.Context, addr, username string, user store.User
 		return fmt.Errorf("check password of user %d: %w", user.ID, err)
 	}
 	if !ok || !user.IsActive {
-		a.log.LogAttrs(ctx, slog.LevelInfo, "login refused", slog.Int64("user_id", user.ID), slog.String("remote", addr))
+		a.log.LogAttrs(ctx, slog.LevelInfo, "login refused", slog.Int64("user_id", user.ID),
+			slog.String("remote", addr))
 		return unauthorized("Username or password is wrong.", false)
 	}
 	if old {
@@ -151,15 +166,17 @@ func (a *Auth) rehash(ctx context.Context, user store.User, password string) err
 	return a.store.Rehash(ctx, user.ID, user.PasswordHash, hash)
 }
 
-// refresh exchanges a refresh token. One that was used a moment ago is answered with the same successor,
-// one that was used earlier ends its session.
+// refresh exchanges a refresh token. One that was used a moment ago is answered with the same
+// successor, one that was used earlier ends its session.
 func (a *Auth) refresh(ctx context.Context, used string) (pair, error) {
 	next := a.tokens.successor(used)
 	session, err := a.store.Rotate(ctx, used, next, a.cfg.RefreshTTL)
 	switch {
 	case errors.Is(err, store.ErrReused):
-		a.log.LogAttrs(ctx, slog.LevelWarn, "refresh token was used twice; its session has been ended",
-			slog.Int64("user_id", session.User.ID), slog.String("session_id", session.ID), slog.String("remote", callOf(ctx).addr))
+		a.log.LogAttrs(ctx, slog.LevelWarn,
+			"refresh token was used twice; its session has been ended",
+			slog.Int64("user_id", session.User.ID), slog.String("session_id", session.ID),
+			slog.String("remote", callOf(ctx).addr))
 		a.forget(session.ID)
 		return pair{}, err
 	case errors.Is(err, store.ErrNotFound):
@@ -179,7 +196,9 @@ func (a *Auth) logout(ctx context.Context, p *Principal) error {
 }
 
 // changePassword asks for the current password and ends every other session of the user.
-func (a *Auth) changePassword(ctx context.Context, addr string, p *Principal, current, next string) error {
+func (a *Auth) changePassword(
+	ctx context.Context, addr string, p *Principal, current, next string,
+) error {
 	user, err := a.store.UserByName(ctx, p.User.Username) // the cached one may be a second old
 	if err != nil {
 		return err
@@ -201,7 +220,8 @@ func (a *Auth) changePassword(ctx context.Context, addr string, p *Principal, cu
 	return nil
 }
 
-// Authenticate returns who has token: a *problem, 401, when it is not valid or its session has ended.
+// Authenticate returns who has token: a *problem, 401, when it is not valid or its session has
+// ended.
 func (a *Auth) Authenticate(ctx context.Context, token string) (*Principal, error) {
 	c, err := a.tokens.verify(token)
 	if err != nil {
@@ -232,7 +252,11 @@ func (a *Auth) useTicket(ctx context.Context, ticket string) (*Principal, error)
 	if err != nil {
 		return nil, err
 	}
-	return &Principal{User: session.User, SessionID: session.ID, Expires: time.Now().Add(a.cfg.AccessTTL)}, nil
+	return &Principal{
+		User:      session.User,
+		SessionID: session.ID,
+		Expires:   time.Now().Add(a.cfg.AccessTTL),
+	}, nil
 }
 
 // forget makes the end of a session known here at once.

@@ -42,7 +42,8 @@ var (
 		header: map[string]string{"Connection": "close"},
 	}
 	errCrowded = &problem{
-		status: http.StatusServiceUnavailable, detail: "Too many requests without a login are being read; try again.",
+		status: http.StatusServiceUnavailable,
+		detail: "Too many requests without a login are being read; try again.",
 		header: map[string]string{"Retry-After": "1"},
 	}
 )
@@ -101,7 +102,9 @@ func (s *Server) checkBody(c echo.Context, op *operation) error {
 
 // checkContent returns what check makes of the body, which has at most limit bytes, also when it is
 // unzipped. What failed in reading comes before what check says.
-func checkContent(r *http.Request, zipped bool, limit int64, check func(io.Reader) ([]byte, error)) ([]byte, error) {
+func checkContent(
+	r *http.Request, zipped bool, limit int64, check func(io.Reader) ([]byte, error),
+) ([]byte, error) {
 	wire := &bodyReader{in: r.Body, left: limit}
 	if !zipped {
 		body, err := check(wire)
@@ -114,7 +117,8 @@ func checkContent(r *http.Request, zipped bool, limit int64, check func(io.Reade
 	text := &bodyReader{in: z, left: limit}
 	body, err := check(text)
 	return body, cmp.Or(
-		wire.problem(limit, "The body could not be read."), text.problem(limit, "The body is not gzip."), err)
+		wire.problem(limit, "The body could not be read."),
+		text.problem(limit, "The body is not gzip."), err)
 }
 
 // refuseBody refuses the body of an operation that takes none. An empty object, which some clients
@@ -133,7 +137,8 @@ func mediaOf(r *http.Request, content openapi3.Content) (string, *openapi3.Schem
 	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	media := content[kind]
 	if err != nil || media == nil {
-		return "", nil, unsupported("Send " + strings.Join(slices.Sorted(maps.Keys(content)), " or ") + ".")
+		return "", nil, unsupported("Send " +
+			strings.Join(slices.Sorted(maps.Keys(content)), " or ") + ".")
 	}
 	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
 		return "", nil, unsupported("Send the body in UTF-8.")
@@ -143,7 +148,8 @@ func mediaOf(r *http.Request, content openapi3.Content) (string, *openapi3.Schem
 
 // isZipped tells whether the body is gzip; any other coding is a 415 (RFC 9110, section 15.5.16).
 func isZipped(r *http.Request, op *operation) (bool, error) {
-	coding := strings.ToLower(strings.TrimSpace(strings.Join(r.Header.Values("Content-Encoding"), ",")))
+	coding := strings.ToLower(strings.TrimSpace(strings.Join(r.Header.Values("Content-Encoding"),
+		",")))
 	switch {
 	case coding == "" || coding == "identity":
 		return false, nil
@@ -164,7 +170,10 @@ func unsupported(detail string) *problem {
 }
 
 func tooLarge(limit int64) *problem {
-	return &problem{status: http.StatusRequestEntityTooLarge, detail: fmt.Sprintf("A body has at most %d bytes here.", limit)}
+	return &problem{
+		status: http.StatusRequestEntityTooLarge,
+		detail: fmt.Sprintf("A body has at most %d bytes here.", limit),
+	}
 }
 
 var errTooLarge = errors.New("body too large")

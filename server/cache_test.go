@@ -24,7 +24,8 @@ func startKeepingAnswers(t *testing.T) (keeping, other *system, counters *promet
 	keeping = startOn(t, dsn, func(_ *server.Config, d *server.Deps) {
 		counters = d.Registry
 		var err error
-		if d.Cache, err = cache.New(cache.DefaultConfig(), "", d.Store.Changes, slog.New(slog.DiscardHandler), d.Registry); err != nil {
+		if d.Cache, err = cache.New(cache.DefaultConfig(), "", d.Store.Changes,
+			slog.New(slog.DiscardHandler), d.Registry); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := d.Store.KeepRollups(t.Context()); err != nil {
@@ -88,23 +89,35 @@ func TestAKeptAnswerIsTheOneThatWouldBeMade(t *testing.T) {
 	const day, half = "sensor_id=1&sensor_id=2&start=2026-03-04T00:00:00Z&end=2026-03-05T00:00:00Z", "sensor_id=1&start=2026-03-04T00:00:00Z&end=2026-03-04T12:00:00Z"
 	seen := map[string]string{}
 	for _, query := range []string{
-		"history?interval=1h&" + day, "history?interval=1h&" + half, "history?interval=1h&format=columns&" + day, "history?interval=2h&" + day,
-		"history?interval=1h&agg=min&agg=max&" + day, "history?interval=1h&agg=max&agg=min&" + day, "history?interval=1h&fill=null&" + day,
-		"history?interval=1h&fill=linear&" + day, "history?interval=1h&limit=5&" + day, "history?points=5&" + day,
-		"history?interval=1d&timezone=Europe/Berlin&" + day, "history?interval=1d&timezone=Asia/Kolkata&" + day, "history?interval=1d&" + day,
-		"history?interval=1h&agg=time_weighted_avg&" + day, "history?interval=1h&sensor_id=2&start=2026-03-04T00:00:00Z&end=2026-03-04T12:00:00Z",
-		"history?method=lttb&points=20&" + day, "history?method=minmax&points=20&" + day, "history?method=minmax&points=10&" + day,
-		"history?interval=1h&include=sensor&" + day, "history?method=lttb&points=20&include=sensor&" + day,
-		"statistics?" + day, "statistics?interval=1d&" + day, "statistics?percentiles=p10&" + day, "statistics?gap_seconds=60&" + day,
+		"history?interval=1h&" + day, "history?interval=1h&" + half,
+		"history?interval=1h&format=columns&" + day, "history?interval=2h&" + day,
+		"history?interval=1h&agg=min&agg=max&" + day, "history?interval=1h&agg=max&agg=min&" + day,
+		"history?interval=1h&fill=null&" + day,
+		"history?interval=1h&fill=linear&" + day, "history?interval=1h&limit=5&" + day,
+		"history?points=5&" + day,
+		"history?interval=1d&timezone=Europe/Berlin&" + day,
+		"history?interval=1d&timezone=Asia/Kolkata&" + day, "history?interval=1d&" + day,
+		"history?interval=1h&agg=time_weighted_avg&" + day,
+		"history?interval=1h&sensor_id=2&start=2026-03-04T00:00:00Z&end=2026-03-04T12:00:00Z",
+		"history?method=lttb&points=20&" + day, "history?method=minmax&points=20&" + day,
+		"history?method=minmax&points=10&" + day,
+		"history?interval=1h&include=sensor&" + day,
+		"history?method=lttb&points=20&include=sensor&" + day,
+		"statistics?" + day, "statistics?interval=1d&" + day, "statistics?percentiles=p10&" + day,
+		"statistics?gap_seconds=60&" + day,
 	} {
 		path := "/api/data/" + query
-		got, want := kept(s, counters, path), other.send("GET", path, other.token(other.users[store.Viewer]), "")
+		got, want := kept(s, counters, path), other.send("GET", path,
+			other.token(other.users[store.Viewer]), "")
 		if got.StatusCode != 200 || string(got.body) != string(want.body) {
 			t.Errorf("%s: got %d %s, want %s", query, got.StatusCode, got.body, want.body)
 		}
-		for _, name := range []string{"ETag", "Cache-Control", "Content-Type", "Vary", "Content-Encoding"} {
+		for _, name := range []string{
+			"ETag", "Cache-Control", "Content-Type", "Vary", "Content-Encoding",
+		} {
 			if got.Header.Get(name) != want.Header.Get(name) {
-				t.Errorf("%s: %s: got %q, want %q", query, name, got.Header.Get(name), want.Header.Get(name))
+				t.Errorf("%s: %s: got %q, want %q", query, name, got.Header.Get(name),
+					want.Header.Get(name))
 			}
 		}
 		if before, ok := seen[string(got.body)]; ok {
@@ -117,7 +130,9 @@ func TestAKeptAnswerIsTheOneThatWouldBeMade(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/api/data/history?interval=1h&" + day, "/api/data/statistics?" + day} {
+	for _, path := range []string{
+		"/api/data/history?interval=1h&" + day, "/api/data/statistics?" + day,
+	} {
 		if res := s.send("GET", path, "", ""); res.StatusCode != http.StatusUnauthorized {
 			t.Errorf("%s of nobody: got %d", path, res.StatusCode)
 		}
@@ -132,31 +147,40 @@ func TestWhatIsKeptGoesWhenReadingsChange(t *testing.T) {
 	token := s.token(s.users[store.Viewer])
 	const span = "sensor_id=1&start=2026-03-04T00:00:00Z&end=2026-03-05T00:00:00Z"
 	const weighted = "/api/data/history?interval=1d&agg=time_weighted_avg&" + span
-	paths := []string{weighted, "/api/data/history?interval=1d&agg=count&" + span, "/api/data/statistics?" + span, "/api/data/history?method=minmax&" + span}
+	paths := []string{
+		weighted, "/api/data/history?interval=1d&agg=count&" + span, "/api/data/statistics?" + span,
+		"/api/data/history?method=minmax&" + span,
+	}
 	before := map[string]string{}
 	for _, path := range paths {
 		before[path] = string(kept(s, counters, path).body)
 	}
-	must(s.write(t.Context(), []store.Reading{{SensorID: 1, Timestamp: at3.Add(-26 * time.Hour), Value: 100}})) // holds for a day
+	// holds for a day
+	must(s.write(t.Context(),
+		[]store.Reading{{SensorID: 1, Timestamp: at3.Add(-26 * time.Hour), Value: 100}}))
 	time.Sleep(time.Second)
 	if got := s.send("GET", weighted, token, ""); string(got.body) == before[weighted] {
 		t.Errorf("a second after a reading from before the range, whose value holds in it: got what was kept: %s", got.body)
 	}
-	must(s.write(t.Context(), []store.Reading{{SensorID: 1, Timestamp: at3.Add(time.Minute), Value: 2}}))
+	must(s.write(t.Context(),
+		[]store.Reading{{SensorID: 1, Timestamp: at3.Add(time.Minute), Value: 2}}))
 	time.Sleep(time.Second)
 	for _, path := range paths {
-		if got := s.send("GET", path, token, ""); got.StatusCode != 200 || string(got.body) == before[path] {
+		if got := s.send("GET", path, token, ""); got.StatusCode != 200 ||
+			string(got.body) == before[path] {
 			t.Errorf("%s: a second after a late reading: got %d %s", path, got.StatusCode, got.body)
 		}
 		kept(s, counters, path)
 	}
-	if res, err := s.as(store.Engineer).DeleteSensorWithResponse(t.Context(), 1, &client.DeleteSensorParams{}); err != nil || res.StatusCode() != 200 {
+	if res, err := s.as(store.Engineer).DeleteSensorWithResponse(t.Context(), 1,
+		&client.DeleteSensorParams{}); err != nil || res.StatusCode() != 200 {
 		t.Fatalf("delete: %v %s", err, res.Body)
 	}
 	time.Sleep(time.Second)
 	for _, path := range paths {
 		if got := s.send("GET", path, token, ""); got.StatusCode != 400 {
-			t.Errorf("%s: a second after the sensor was deleted: got %d %s", path, got.StatusCode, got.body)
+			t.Errorf("%s: a second after the sensor was deleted: got %d %s", path, got.StatusCode,
+				got.body)
 		}
 	}
 }

@@ -18,13 +18,16 @@ import (
 type Notices struct {
 	// Try sends a trial by a channel and returns what became of it.
 	Try func(ctx context.Context, channel int64) (store.Delivery, error)
-	// CheckChannel and CheckTemplate say what is wrong with what is to be kept; a channel's field is empty when nothing is.
+	// CheckChannel and CheckTemplate say what is wrong with what is to be kept; a channel's field
+	// is empty when nothing is.
 	CheckChannel  func(store.Channel) (field, reason string)
 	CheckTemplate func(string) error
 }
 
 // ListNotificationChannels answers GET /api/notifications/channels.
-func (s *Server) ListNotificationChannels(ctx context.Context, req api.ListNotificationChannelsRequestObject) (api.ListNotificationChannelsResponseObject, error) {
+func (s *Server) ListNotificationChannels(
+	ctx context.Context, req api.ListNotificationChannelsRequestObject,
+) (api.ListNotificationChannelsResponseObject, error) {
 	after, err := idCursor(req.Params.Cursor)
 	if err != nil {
 		return nil, err
@@ -33,17 +36,25 @@ func (s *Server) ListNotificationChannels(ctx context.Context, req api.ListNotif
 	if err != nil {
 		return nil, err
 	}
-	list, link := page(ctx, list, *req.Params.Limit, func(c store.Channel) string { return encodeID(c.ID) })
+	list, link := page(ctx, list, *req.Params.Limit,
+		func(c store.Channel) string { return encodeID(c.ID) })
 	res := api.ListNotificationChannels200JSONResponse{Body: each(list, channelJSON)}
 	res.Headers.Link = link
 	return res, nil
 }
 
 // CreateNotificationChannel answers POST /api/notifications/channels.
-func (s *Server) CreateNotificationChannel(ctx context.Context, req api.CreateNotificationChannelRequestObject) (api.CreateNotificationChannelResponseObject, error) {
+func (s *Server) CreateNotificationChannel(
+	ctx context.Context, req api.CreateNotificationChannelRequestObject,
+) (api.CreateNotificationChannelResponseObject, error) {
 	b := req.Body
 	c := store.Channel{
-		Name: b.Name, Kind: store.ChannelKind(b.Kind), IsActive: orTrue(b.IsActive), URL: orZero(b.URL), Secret: orZero(b.Secret), Recipients: orZero(b.Recipients),
+		Name:       b.Name,
+		Kind:       store.ChannelKind(b.Kind),
+		IsActive:   orTrue(b.IsActive),
+		URL:        orZero(b.URL),
+		Secret:     orZero(b.Secret),
+		Recipients: orZero(b.Recipients),
 	}
 	if c.Kind == store.Webhook && c.Secret == "" {
 		c.Secret = webhookSecret()
@@ -60,8 +71,13 @@ func (s *Server) CreateNotificationChannel(ctx context.Context, req api.CreateNo
 	}
 	j := channelJSON(c)
 	created := api.NotificationChannelCreated{
-		ID: j.ID, Name: j.Name, Kind: j.Kind, IsActive: j.IsActive, Origin: j.Origin, Recipients: j.Recipients,
-		CreatedAt: j.CreatedAt, UpdatedAt: j.UpdatedAt, Secret: nullable.NewNullNullable[string](),
+		ID:         j.ID,
+		Name:       j.Name,
+		Kind:       j.Kind,
+		IsActive:   j.IsActive,
+		Origin:     j.Origin,
+		Recipients: j.Recipients,
+		CreatedAt:  j.CreatedAt, UpdatedAt: j.UpdatedAt, Secret: nullable.NewNullNullable[string](),
 	}
 	if c.Kind == store.Webhook {
 		created.Secret = nullable.NewNullableWithValue(c.Secret)
@@ -72,18 +88,23 @@ func (s *Server) CreateNotificationChannel(ctx context.Context, req api.CreateNo
 }
 
 // GetNotificationChannel answers GET /api/notifications/channels/{id}.
-func (s *Server) GetNotificationChannel(ctx context.Context, req api.GetNotificationChannelRequestObject) (api.GetNotificationChannelResponseObject, error) {
+func (s *Server) GetNotificationChannel(
+	ctx context.Context, req api.GetNotificationChannelRequestObject,
+) (api.GetNotificationChannelResponseObject, error) {
 	c, err := s.store.Channel(ctx, req.ID)
 	if err != nil {
 		return nil, err
 	}
 	return api.GetNotificationChannel200JSONResponse{
-		Body: channelJSON(c), Headers: api.GetNotificationChannel200ResponseHeaders{ETag: etag(c.Version)},
+		Body:    channelJSON(c),
+		Headers: api.GetNotificationChannel200ResponseHeaders{ETag: etag(c.Version)},
 	}, nil
 }
 
 // UpdateNotificationChannel answers PUT /api/notifications/channels/{id}.
-func (s *Server) UpdateNotificationChannel(ctx context.Context, req api.UpdateNotificationChannelRequestObject) (api.UpdateNotificationChannelResponseObject, error) {
+func (s *Server) UpdateNotificationChannel(
+	ctx context.Context, req api.UpdateNotificationChannelRequestObject,
+) (api.UpdateNotificationChannelResponseObject, error) {
 	c, err := s.store.Channel(ctx, req.ID)
 	if err != nil {
 		return nil, err
@@ -110,19 +131,25 @@ func (s *Server) UpdateNotificationChannel(ctx context.Context, req api.UpdateNo
 		return nil, err
 	}
 	return api.UpdateNotificationChannel200JSONResponse{
-		Body: channelJSON(c), Headers: api.UpdateNotificationChannel200ResponseHeaders{ETag: etag(c.Version)},
+		Body:    channelJSON(c),
+		Headers: api.UpdateNotificationChannel200ResponseHeaders{ETag: etag(c.Version)},
 	}, nil
 }
 
 // DeleteNotificationChannel answers DELETE /api/notifications/channels/{id}.
-func (s *Server) DeleteNotificationChannel(ctx context.Context, req api.DeleteNotificationChannelRequestObject) (api.DeleteNotificationChannelResponseObject, error) {
+func (s *Server) DeleteNotificationChannel(
+	ctx context.Context, req api.DeleteNotificationChannelRequestObject,
+) (api.DeleteNotificationChannelResponseObject, error) {
 	version, err := ifMatch(req.Params.IfMatch)
 	if err != nil {
 		return nil, err
 	}
 	err = s.store.DeleteChannel(ctx, req.ID, version)
 	if errors.Is(err, store.ErrInUse) {
-		return nil, &problem{status: 409, detail: "A route uses the channel; change or delete the route first."}
+		return nil, &problem{
+			status: 409,
+			detail: "A route uses the channel; change or delete the route first.",
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -131,7 +158,9 @@ func (s *Server) DeleteNotificationChannel(ctx context.Context, req api.DeleteNo
 }
 
 // TestNotificationChannel answers POST /api/notifications/channels/{id}/test.
-func (s *Server) TestNotificationChannel(ctx context.Context, req api.TestNotificationChannelRequestObject) (api.TestNotificationChannelResponseObject, error) {
+func (s *Server) TestNotificationChannel(
+	ctx context.Context, req api.TestNotificationChannelRequestObject,
+) (api.TestNotificationChannelResponseObject, error) {
 	d, err := s.notices.Try(ctx, req.ID)
 	if err != nil {
 		return nil, err
@@ -147,7 +176,9 @@ func (s *Server) checkChannel(c store.Channel) error {
 		of    store.ChannelKind
 		must  bool
 	}{
-		{"url", c.URL != "", store.Webhook, true}, {"secret", c.Secret != "", store.Webhook, true}, {"recipients", len(c.Recipients) > 0, store.Email, true},
+		{"url", c.URL != "", store.Webhook, true},
+		{"secret", c.Secret != "", store.Webhook, true},
+		{"recipients", len(c.Recipients) > 0, store.Email, true},
 	} {
 		switch {
 		case f.given && c.Kind != f.of:
@@ -175,7 +206,12 @@ func channelJSON(c store.Channel) api.NotificationChannel {
 		origin = u.Scheme + "://" + u.Host
 	}
 	return api.NotificationChannel{
-		ID: c.ID, Name: c.Name, Kind: api.NotificationChannelKind(c.Kind), IsActive: c.IsActive, Origin: origin, Recipients: listed(c.Recipients),
-		CreatedAt: c.CreatedAt.UTC(), UpdatedAt: c.UpdatedAt.UTC(),
+		ID:         c.ID,
+		Name:       c.Name,
+		Kind:       api.NotificationChannelKind(c.Kind),
+		IsActive:   c.IsActive,
+		Origin:     origin,
+		Recipients: listed(c.Recipients),
+		CreatedAt:  c.CreatedAt.UTC(), UpdatedAt: c.UpdatedAt.UTC(),
 	}
 }

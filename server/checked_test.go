@@ -28,7 +28,8 @@ func contract(t *testing.T) *openapi3.T {
 	return doc
 }
 
-// contractRoutes finds the operation of a request; all tests share it, since reading the contract takes time.
+// contractRoutes finds the operation of a request; all tests share it, since reading the contract
+// takes time.
 var contractRoutes = sync.OnceValues(func() (routers.Router, error) {
 	doc, err := api.GetSpec()
 	if err != nil {
@@ -78,7 +79,8 @@ func (c *checker) check(r *http.Request, res *http.Response, body []byte) {
 	kind := res.Header.Get("Content-Type")
 	isJSON := strings.HasSuffix(kind, "json") && kind != "application/x-ndjson"
 	if res.StatusCode >= 400 && !isJSON {
-		c.t.Errorf("%s %s: %d is of type %q", r.Method, r.URL.Path, res.StatusCode, res.Header.Get("Content-Type"))
+		c.t.Errorf("%s %s: %d is of type %q", r.Method, r.URL.Path, res.StatusCode,
+			res.Header.Get("Content-Type"))
 	}
 	for _, inside := range []string{"pq:", "sql:", "SELECT ", "goroutine ", ".go:", "openapi3"} {
 		if res.StatusCode >= 400 && bytes.Contains(body, []byte(inside)) {
@@ -92,13 +94,22 @@ func (c *checker) check(r *http.Request, res *http.Response, body []byte) {
 		return
 	}
 	in := &openapi3filter.ResponseValidationInput{
-		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: r, PathParams: params, Route: route},
-		Status:                 res.StatusCode,
-		Header:                 res.Header,
-		Options:                &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true, ExcludeResponseBody: !isJSON || r.Method == http.MethodHead},
+		RequestValidationInput: &openapi3filter.RequestValidationInput{
+			Request:    r,
+			PathParams: params,
+			Route:      route,
+		},
+		Status: res.StatusCode,
+		Header: res.Header,
+		Options: &openapi3filter.Options{
+			IncludeResponseStatus: true,
+			MultiError:            true,
+			ExcludeResponseBody:   !isJSON || r.Method == http.MethodHead,
+		},
 	}
 	in.SetBodyBytes(body)
 	if err := openapi3filter.ValidateResponse(r.Context(), in); err != nil {
-		c.t.Errorf("%s %s: %d is not as the contract says: %v\n%s", r.Method, r.URL.Path, res.StatusCode, err, body)
+		c.t.Errorf("%s %s: %d is not as the contract says: %v\n%s", r.Method, r.URL.Path,
+			res.StatusCode, err, body)
 	}
 }

@@ -14,26 +14,33 @@ import (
 
 // Config says where the API listens, who may log in and how much a client may take.
 type Config struct {
-	Host           string        `mapstructure:"host"`
-	Port           int           `mapstructure:"port"` // 0: any free one
-	SecretKey      string        `mapstructure:"secret_key"`
-	AccessTTL      time.Duration `mapstructure:"access_ttl"`
-	RefreshTTL     time.Duration `mapstructure:"refresh_ttl"` // from the last refresh
-	AdminUsername  string        `mapstructure:"admin_username"`
-	AdminPassword  string        `mapstructure:"admin_password"`  // empty: one is made at the first start
-	RedisURL       string        `mapstructure:"redis_url"`       // empty: failed logins are counted in this process
-	AllowedOrigins []string      `mapstructure:"allowed_origins"` // whose pages may call the API, as https://host[:port]
-	TrustedProxies []string      `mapstructure:"trusted_proxies"` // addresses and networks whose X-Forwarded-For is believed
-	BodyLimit      int64         `mapstructure:"body_limit"`      // bytes
-	HeavyQuestions int           `mapstructure:"heavy_questions"` // over much data, at a time; 0: half as many as there are processors
-	HeavyWait      time.Duration `mapstructure:"heavy_wait"`      // of such a question for its turn
+	Host          string        `mapstructure:"host"`
+	Port          int           `mapstructure:"port"` // 0: any free one
+	SecretKey     string        `mapstructure:"secret_key"`
+	AccessTTL     time.Duration `mapstructure:"access_ttl"`
+	RefreshTTL    time.Duration `mapstructure:"refresh_ttl"` // from the last refresh
+	AdminUsername string        `mapstructure:"admin_username"`
+	// empty: one is made at the first start
+	AdminPassword string `mapstructure:"admin_password"`
+	// empty: failed logins are counted in this process
+	RedisURL string `mapstructure:"redis_url"`
+	// whose pages may call the API, as https://host[:port]
+	AllowedOrigins []string `mapstructure:"allowed_origins"`
+	// addresses and networks whose X-Forwarded-For is believed
+	TrustedProxies []string `mapstructure:"trusted_proxies"`
+	BodyLimit      int64    `mapstructure:"body_limit"` // bytes
+	// over much data, at a time; 0: half as many as there are processors
+	HeavyQuestions int           `mapstructure:"heavy_questions"`
+	HeavyWait      time.Duration `mapstructure:"heavy_wait"` // of such a question for its turn
 
-	RequestTimeout    time.Duration `mapstructure:"request_timeout"` // for an answer, from the head of the request
+	// for an answer, from the head of the request
+	RequestTimeout    time.Duration `mapstructure:"request_timeout"`
 	ReadHeaderTimeout time.Duration `mapstructure:"read_header_timeout"`
 	ReadTimeout       time.Duration `mapstructure:"read_timeout"`
 	WriteTimeout      time.Duration `mapstructure:"write_timeout"`
 	IdleTimeout       time.Duration `mapstructure:"idle_timeout"`
-	DrainTimeout      time.Duration `mapstructure:"drain_timeout"` // for running requests when the server stops
+	// for running requests when the server stops
+	DrainTimeout time.Duration `mapstructure:"drain_timeout"`
 }
 
 // DefaultConfig lacks a secret key.
@@ -73,7 +80,8 @@ func (c Config) Validate() error {
 			fault("ADMIN_PASSWORD: %w", err)
 		}
 	}
-	if u, err := url.Parse(c.RedisURL); c.RedisURL != "" && (err != nil || u.Scheme != "redis" && u.Scheme != "rediss" && u.Scheme != "unix") {
+	if u, err := url.Parse(c.RedisURL); c.RedisURL != "" &&
+		(err != nil || u.Scheme != "redis" && u.Scheme != "rediss" && u.Scheme != "unix") {
 		fault("REDIS_URL: it is not an address of Redis; use redis://[user:password@]host[:port][/db] or rediss:// for TLS")
 	}
 	if c.BodyLimit < 1<<10 || c.BodyLimit > 64<<20 {
@@ -97,7 +105,10 @@ func (c Config) Validate() error {
 		{"OEI_SERVER_REFRESH_TTL", c.RefreshTTL, c.AccessTTL, 365 * 24 * time.Hour},
 		{"OEI_SERVER_REQUEST_TIMEOUT", c.RequestTimeout, 100 * time.Millisecond, 5 * time.Minute},
 		{"OEI_SERVER_HEAVY_WAIT", c.HeavyWait, 0, 5 * time.Minute},
-		{"OEI_SERVER_READ_HEADER_TIMEOUT", c.ReadHeaderTimeout, 100 * time.Millisecond, 5 * time.Minute},
+		{
+			"OEI_SERVER_READ_HEADER_TIMEOUT", c.ReadHeaderTimeout, 100 * time.Millisecond,
+			5 * time.Minute,
+		},
 		{"OEI_SERVER_READ_TIMEOUT", c.ReadTimeout, 100 * time.Millisecond, 5 * time.Minute},
 		{"OEI_SERVER_WRITE_TIMEOUT", c.WriteTimeout, c.RequestTimeout, time.Hour},
 		{"OEI_SERVER_IDLE_TIMEOUT", c.IdleTimeout, time.Second, time.Hour},

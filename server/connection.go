@@ -17,9 +17,10 @@ import (
 )
 
 const (
-	maxConnections = 25_000   // WebSockets included
-	freeHead       = 4 << 10  // bytes of the head of a request that net/http has a buffer for anyway
-	maxHeads       = 32 << 20 // bytes of heads beyond that, of all connections
+	maxConnections = 25_000 // WebSockets included
+	// bytes of the head of a request that net/http has a buffer for anyway
+	freeHead = 4 << 10
+	maxHeads = 32 << 20 // bytes of heads beyond that, of all connections
 )
 
 // connections wraps the listener of an http.Server. It bounds what clients can make the server hold

@@ -16,12 +16,14 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// contract is openapi.yaml made ready to look things up in. Every request passes through it; what it does not know is refused.
+// contract is openapi.yaml made ready to look things up in. Every request passes through it; what
+// it does not know is refused.
 type contract struct {
 	operations map[string]*operation // by method and path as Echo writes it
 	methods    map[string][]string   // of each such path
-	closer     map[string][]string   // paths that fit better than one with parameters, as /a/kpi does than /a/:id
-	key        *openapi3.Schema      // of gateways and sensors
+	// paths that fit better than one with parameters, as /a/kpi does than /a/:id
+	closer map[string][]string
+	key    *openapi3.Schema // of gateways and sensors
 }
 
 // none stands for the operation, method and path of what is not in the contract.
@@ -79,7 +81,8 @@ func newContract(doc *openapi3.T) (*contract, error) {
 			}
 			o := &operation{
 				id: op.OperationID, method: method, path: path, access: access,
-				told: method != http.MethodGet && !slices.Contains(op.Tags, "data") && !slices.Contains(op.Tags, "live"),
+				told: method != http.MethodGet && !slices.Contains(op.Tags, "data") &&
+					!slices.Contains(op.Tags, "live"),
 			}
 			for _, p := range slices.Concat(item.Parameters, op.Parameters) {
 				o.parameters = append(o.parameters, newParameter(p.Value))
@@ -88,7 +91,8 @@ func newContract(doc *openapi3.T) (*contract, error) {
 				o.body = op.RequestBody.Value.Content
 				for kind, media := range o.body {
 					if err := canCheck(media.Schema); err != nil {
-						errs = append(errs, fmt.Errorf("contract: body of %s, %s: %w", op.OperationID, kind, err))
+						errs = append(errs,
+							fmt.Errorf("contract: body of %s, %s: %w", op.OperationID, kind, err))
 					}
 				}
 			}
@@ -114,13 +118,16 @@ func newContract(doc *openapi3.T) (*contract, error) {
 // fits tells whether a path is one of a pattern as Echo writes it.
 func fits(pattern, path string) bool {
 	ps, segments := strings.Split(pattern, "/"), strings.Split(path, "/")
-	return slices.EqualFunc(ps, segments, func(p, segment string) bool { return p == segment || strings.HasPrefix(p, ":") })
+	return slices.EqualFunc(ps, segments,
+		func(p, segment string) bool { return p == segment || strings.HasPrefix(p, ":") })
 }
 
 // accessOf understands `security: []`, one role, and beside the role a ticket or nothing.
 func accessOf(security *openapi3.SecurityRequirements) (access, error) {
 	if security == nil {
-		return access{}, errors.New("it has no security; give it a role or an explicit `security: []`")
+		return access{}, errors.New(
+			"it has no security; give it a role or an explicit `security: []`",
+		)
 	}
 	var a access
 	for _, alternative := range *security {
@@ -162,7 +169,8 @@ func (c *contract) covers(routes []*echo.Route) error {
 	return errors.Join(errs...)
 }
 
-// find returns the operation Echo has routed c to, or the problem with its address: for those only who may know.
+// find returns the operation Echo has routed c to, or the problem with its address: for those only
+// who may know.
 func (c *contract) find(ctx echo.Context) (*operation, *problem) {
 	at := ctx.Path()
 	for _, v := range ctx.ParamValues() {
@@ -190,7 +198,11 @@ func (c *contract) find(ctx echo.Context) (*operation, *problem) {
 		}
 	}
 	allow := strings.Join(methods, ", ")
-	return gone, &problem{status: http.StatusMethodNotAllowed, detail: "Use one of " + allow + " here.", header: map[string]string{"Allow": allow}}
+	return gone, &problem{
+		status: http.StatusMethodNotAllowed,
+		detail: "Use one of " + allow + " here.",
+		header: map[string]string{"Allow": allow},
+	}
 }
 
 // enforce lets a request through that the contract allows: its caller's role first, then its form.
@@ -213,7 +225,8 @@ func (s *Server) enforce(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// admit returns who calls op, nil when it does not matter, or a *problem: 401, or 403 when their role does not suffice.
+// admit returns who calls op, nil when it does not matter, or a *problem: 401, or 403 when their
+// role does not suffice.
 func (s *Server) admit(r *http.Request, op *operation) (*Principal, error) {
 	if op.role == "" {
 		return nil, nil
@@ -235,7 +248,10 @@ func (s *Server) admit(r *http.Request, op *operation) (*Principal, error) {
 		return nil, err
 	}
 	if !p.User.Role.Includes(op.role) {
-		return nil, &problem{status: http.StatusForbidden, detail: fmt.Sprintf("This needs the role %s.", op.role)}
+		return nil, &problem{
+			status: http.StatusForbidden,
+			detail: fmt.Sprintf("This needs the role %s.", op.role),
+		}
 	}
 	return p, nil
 }

@@ -15,7 +15,9 @@ import (
 )
 
 // ListData answers GET /api/data.
-func (s *Server) ListData(ctx context.Context, req api.ListDataRequestObject) (api.ListDataResponseObject, error) {
+func (s *Server) ListData(
+	ctx context.Context, req api.ListDataRequestObject,
+) (api.ListDataResponseObject, error) {
 	p := req.Params
 	after, err := readingCursor(p.Cursor)
 	if err != nil {
@@ -28,7 +30,12 @@ func (s *Server) ListData(ctx context.Context, req api.ListDataRequestObject) (a
 		return nil, err
 	}
 	q := store.ReadingsQuery{
-		Sensors: p.SensorID, Start: p.Start, End: p.End, Ascending: *p.Order == api.ListDataParamsOrderAsc, After: after, Limit: *p.Limit + 1,
+		Sensors:   p.SensorID,
+		Start:     p.Start,
+		End:       p.End,
+		Ascending: *p.Order == api.ListDataParamsOrderAsc,
+		After:     after,
+		Limit:     *p.Limit + 1,
 	}
 	if p.Quality != nil {
 		quality, _ := store.ParseQuality(string(*p.Quality)) // the contract has checked it
@@ -56,7 +63,9 @@ func (s *Server) ListData(ctx context.Context, req api.ListDataRequestObject) (a
 }
 
 // ListLatest answers GET /api/data/latest.
-func (s *Server) ListLatest(ctx context.Context, req api.ListLatestRequestObject) (api.ListLatestResponseObject, error) {
+func (s *Server) ListLatest(
+	ctx context.Context, req api.ListLatestRequestObject,
+) (api.ListLatestResponseObject, error) {
 	p := req.Params
 	after, err := idCursor(p.Cursor)
 	if err != nil {
@@ -79,8 +88,10 @@ func (s *Server) ListLatest(ctx context.Context, req api.ListLatestRequestObject
 	if err := s.whenEmpty(ctx, len(list), p.Cursor == nil, named{Gateway: p.GatewayID}); err != nil {
 		return nil, err
 	}
-	list, link := page(ctx, list, *p.Limit, func(r store.Reading) string { return encodeID(r.SensorID) })
-	summaries, err := s.sensorMembers(ctx, p.Include, each(list, func(r store.Reading) int64 { return r.SensorID }))
+	list, link := page(ctx, list, *p.Limit,
+		func(r store.Reading) string { return encodeID(r.SensorID) })
+	summaries, err := s.sensorMembers(ctx, p.Include,
+		each(list, func(r store.Reading) int64 { return r.SensorID }))
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +103,9 @@ func (s *Server) ListLatest(ctx context.Context, req api.ListLatestRequestObject
 }
 
 // DeleteData answers DELETE /api/data.
-func (s *Server) DeleteData(ctx context.Context, req api.DeleteDataRequestObject) (api.DeleteDataResponseObject, error) {
+func (s *Server) DeleteData(
+	ctx context.Context, req api.DeleteDataRequestObject,
+) (api.DeleteDataResponseObject, error) {
 	p := req.Params
 	if err := checkSpan(&p.Start, &p.End); err != nil {
 		return nil, err
@@ -105,7 +118,10 @@ func (s *Server) DeleteData(ctx context.Context, req api.DeleteDataRequestObject
 		return nil, err
 	}
 	return api.DeleteData200JSONResponse{
-		DryRun: *p.DryRun, Readings: d.Readings, FirstReadingAt: timeOrNull(d.First), LastReadingAt: timeOrNull(d.Last),
+		DryRun:         *p.DryRun,
+		Readings:       d.Readings,
+		FirstReadingAt: timeOrNull(d.First),
+		LastReadingAt:  timeOrNull(d.Last),
 	}, nil
 }
 
@@ -129,20 +145,24 @@ func (s *Server) checkSensors(ctx context.Context, ids []int64) error {
 }
 
 // WriteData answers POST /api/data.
-func (s *Server) WriteData(ctx context.Context, req api.WriteDataRequestObject) (api.WriteDataResponseObject, error) {
-	written, replayed, err := once(ctx, s, req.Params.IdempotencyKey, req.Body, func(ctx context.Context) (api.DataWritten, error) {
-		sensors, err := s.sensorsOf(ctx, req.Body.Readings)
-		if err != nil {
-			return api.DataWritten{}, err
-		}
-		now := time.Now()
-		list := each(req.Body.Readings, func(r api.ReadingWrite) store.Reading { return readingOf(r, now) })
-		for i := range list {
-			list[i].SensorID = sensors[i]
-		}
-		results, err := s.write(ctx, list)
-		return writtenJSON(results), err
-	})
+func (s *Server) WriteData(
+	ctx context.Context, req api.WriteDataRequestObject,
+) (api.WriteDataResponseObject, error) {
+	written, replayed, err := once(ctx, s, req.Params.IdempotencyKey, req.Body,
+		func(ctx context.Context) (api.DataWritten, error) {
+			sensors, err := s.sensorsOf(ctx, req.Body.Readings)
+			if err != nil {
+				return api.DataWritten{}, err
+			}
+			now := time.Now()
+			list := each(req.Body.Readings,
+				func(r api.ReadingWrite) store.Reading { return readingOf(r, now) })
+			for i := range list {
+				list[i].SensorID = sensors[i]
+			}
+			results, err := s.write(ctx, list)
+			return writtenJSON(results), err
+		})
 	if err != nil {
 		return nil, err
 	}
@@ -160,10 +180,14 @@ func (s *Server) sensorsOf(ctx context.Context, list []api.ReadingWrite) ([]int6
 	ids := make([]int64, len(list))
 	var faults faults
 	for i, r := range list {
-		ids[i], refs[i] = r.SensorID, store.Ref{Gateway: orZero(r.Gateway), Sensor: orZero(r.Sensor)}
+		ids[i], refs[i] = r.SensorID, store.Ref{
+			Gateway: orZero(r.Gateway),
+			Sensor:  orZero(r.Sensor),
+		}
 		switch field := fmt.Sprintf("readings[%d].", i); {
 		case ids[i] != 0 && refs[i] != store.Ref{}:
-			faults.add(field+"sensor_id", "cannot be given together with gateway and sensor; leave one of them out")
+			faults.add(field+"sensor_id",
+				"cannot be given together with gateway and sensor; leave one of them out")
 		case ids[i] != 0:
 		case refs[i].Gateway == "" && refs[i].Sensor == "":
 			faults.add(field+"sensor_id", "is missing; give it, or gateway and sensor")
@@ -193,7 +217,8 @@ func (s *Server) sensorsOf(ctx context.Context, list []api.ReadingWrite) ([]int6
 func writtenJSON(results []store.Result) api.DataWritten {
 	out := api.DataWritten{Results: make([]api.WriteResult, len(results))}
 	counts := map[store.Outcome]*int{
-		store.Stored: &out.Stored, store.Duplicate: &out.Duplicates, store.Conflict: &out.Conflicts, store.Rejected: &out.Rejected,
+		store.Stored: &out.Stored, store.Duplicate: &out.Duplicates, store.Conflict: &out.Conflicts,
+		store.Rejected: &out.Rejected,
 	}
 	for i, r := range results {
 		*counts[r.Outcome]++
@@ -206,12 +231,17 @@ func writtenJSON(results []store.Result) api.DataWritten {
 	return out
 }
 
-// readingOf is the reading a client has sent. Left out, its time is now and its quality what the status code implies: the
-// severity in its two highest bits (OPC UA part 4, 7.39), good without one.
+// readingOf is the reading a client has sent. Left out, its time is now and its quality what the
+// status code implies: the severity in its two highest bits (OPC UA part 4, 7.39), good without
+// one.
 func readingOf(r api.ReadingWrite, now time.Time) store.Reading {
 	code := uint32(orZero(r.StatusCode))
 	out := store.Reading{
-		Timestamp: now, Received: now, Value: math.NaN(), Quality: min(store.Quality(code>>30), store.Bad), StatusCode: code,
+		Timestamp:  now,
+		Received:   now,
+		Value:      math.NaN(),
+		Quality:    min(store.Quality(code>>30), store.Bad),
+		StatusCode: code,
 	}
 	if r.Timestamp != nil {
 		out.Timestamp = *r.Timestamp

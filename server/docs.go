@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// docsFiles are Swagger UI, Redoc, their licences and the two pages. SHA256SUMS has the sums of what is not ours.
+// docsFiles are Swagger UI, Redoc, their licences and the two pages. SHA256SUMS has the sums of
+// what is not ours.
 //
 //go:embed docs
 var docsFiles embed.FS
@@ -32,7 +33,8 @@ type docsFile struct {
 	etag   string // without quotes
 }
 
-// docsHandler serves /docs, /redoc and /docs/assets/{file}; every other path and method goes to notFound.
+// docsHandler serves /docs, /redoc and /docs/assets/{file}; every other path and method goes to
+// notFound.
 func docsHandler(notFound http.Handler) (http.Handler, error) {
 	files, err := readDocs()
 	if err != nil {
@@ -68,13 +70,18 @@ func readDocs() (map[string]docsFile, error) {
 		}
 		sum := sha256.Sum256(body)
 		name, zipped := strings.CutSuffix(e.Name(), ".gz")
-		files[name] = docsFile{name: name, body: body, zipped: zipped, etag: hex.EncodeToString(sum[:8])}
+		files[name] = docsFile{
+			name:   name,
+			body:   body,
+			zipped: zipped,
+			etag:   hex.EncodeToString(sum[:8]),
+		}
 	}
 	return files, nil
 }
 
-// ServeHTTP sends the file, zipped when it is and the client takes that. What is zipped has its version in its name, so a
-// browser may keep it for good; the rest is asked for again each time.
+// ServeHTTP sends the file, zipped when it is and the client takes that. What is zipped has its
+// version in its name, so a browser may keep it for good; the rest is asked for again each time.
 func (f docsFile) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Security-Policy", docsPolicy)
@@ -92,7 +99,8 @@ func (f docsFile) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.Set("ETag", `"`+f.etag+`-gzip"`)
 		} else {
 			var err error
-			if body, err = unzip(body); err != nil { // not while the tests pass: they read every file
+			// not while the tests pass: they read every file
+			if body, err = unzip(body); err != nil {
 				w.WriteHeader(http.StatusInternalServerError)
 				return
 			}
@@ -114,7 +122,8 @@ func contentType(name string) string {
 	}
 }
 
-// acceptsGzip tells whether Accept-Encoding names gzip, or anything, with a weight above zero (RFC 9110 section 12.5.3).
+// acceptsGzip tells whether Accept-Encoding names gzip, or anything, with a weight above zero (RFC
+// 9110 section 12.5.3).
 func acceptsGzip(headers []string) bool {
 	named, anything := -1.0, -1.0
 	for part := range strings.SplitSeq(strings.Join(headers, ","), ",") {

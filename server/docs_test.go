@@ -80,28 +80,48 @@ func TestDocsAnswers(t *testing.T) {
 	}{
 		"a page is revalidated each time": {
 			http.MethodGet, "/docs", nil, http.StatusOK,
-			http.Header{"Content-Type": {"text/html; charset=utf-8"}, "Cache-Control": {"no-cache"}, "Content-Security-Policy": {docsPolicy}},
+			http.Header{
+				"Content-Type": {"text/html; charset=utf-8"}, "Cache-Control": {"no-cache"},
+				"Content-Security-Policy": {docsPolicy},
+			},
 		},
 		"a page known by its tag is not sent again": {
-			http.MethodGet, "/docs", http.Header{"If-None-Match": {tag}}, http.StatusNotModified, nil,
+			http.MethodGet, "/docs",
+			http.Header{"If-None-Match": {tag}},
+			http.StatusNotModified,
+			nil,
 		},
 		"a client that takes gzip gets the file as it is": {
 			http.MethodGet, script,
 			http.Header{"Accept-Encoding": {"br;q=1.0, gzip;q=0.8"}},
 			http.StatusOK,
-			http.Header{"Content-Encoding": {"gzip"}, "Vary": {"Accept-Encoding"}, "Cache-Control": {"public, max-age=31536000, immutable"}},
+			http.Header{
+				"Content-Encoding": {"gzip"}, "Vary": {"Accept-Encoding"},
+				"Cache-Control": {"public, max-age=31536000, immutable"},
+			},
 		},
 		"a client that refuses gzip gets it unzipped": {
 			http.MethodGet, script,
 			http.Header{"Accept-Encoding": {"gzip;q=0, *"}},
 			http.StatusOK,
-			http.Header{"Content-Encoding": nil, "Vary": {"Accept-Encoding"}, "Content-Type": {"text/javascript; charset=utf-8"}},
+			http.Header{
+				"Content-Encoding": nil, "Vary": {"Accept-Encoding"},
+				"Content-Type": {"text/javascript; charset=utf-8"},
+			},
 		},
 		"HEAD answers as GET, without a body": {http.MethodHead, "/redoc", nil, http.StatusOK, nil},
-		"nothing is written here":             {http.MethodPost, "/docs", nil, http.StatusNotFound, nil},
-		"a page is no asset":                  {http.MethodGet, "/docs/assets/docs.html", nil, http.StatusNotFound, nil},
-		"an unknown asset is not found":       {http.MethodGet, "/docs/assets/nothing.js", nil, http.StatusNotFound, nil},
-		"a path does not lead out":            {http.MethodGet, "/docs/assets/../docs.go", nil, http.StatusNotFound, nil},
+		"nothing is written here": {
+			http.MethodPost, "/docs", nil, http.StatusNotFound, nil,
+		},
+		"a page is no asset": {
+			http.MethodGet, "/docs/assets/docs.html", nil, http.StatusNotFound, nil,
+		},
+		"an unknown asset is not found": {
+			http.MethodGet, "/docs/assets/nothing.js", nil, http.StatusNotFound, nil,
+		},
+		"a path does not lead out": {
+			http.MethodGet, "/docs/assets/../docs.go", nil, http.StatusNotFound, nil,
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -110,7 +130,8 @@ func TestDocsAnswers(t *testing.T) {
 				t.Errorf("status is %d, want %d", res.StatusCode, tt.status)
 			}
 			for k, want := range tt.want {
-				if got := res.Header.Get(k); want == nil && got != "" || want != nil && got != want[0] {
+				if got := res.Header.Get(k); want == nil && got != "" || want != nil &&
+					got != want[0] {
 					t.Errorf("%s is %q, want %q", k, got, want)
 				}
 			}

@@ -18,7 +18,9 @@ import (
 func (f streamed) VisitExportDataResponse(w http.ResponseWriter) error { return f(w) }
 
 // ExportData answers GET /api/data/export.
-func (s *Server) ExportData(ctx context.Context, req api.ExportDataRequestObject) (api.ExportDataResponseObject, error) {
+func (s *Server) ExportData(
+	ctx context.Context, req api.ExportDataRequestObject,
+) (api.ExportDataResponseObject, error) {
 	p := req.Params
 	if err := checkSpan(p.Start, p.End); err != nil {
 		return nil, err
@@ -27,7 +29,8 @@ func (s *Server) ExportData(ctx context.Context, req api.ExportDataRequestObject
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkSensors(ctx, p.SensorID); err != nil { // last, so that each of them has its summary
+	// last, so that each of them has its summary
+	if err := s.checkSensors(ctx, p.SensorID); err != nil {
 		return nil, err
 	}
 	q := store.ExportQuery{Sensors: p.SensorID, Start: p.Start, End: p.End}
@@ -49,12 +52,16 @@ func (s *Server) ExportData(ctx context.Context, req api.ExportDataRequestObject
 	}
 	q.Turn = s.heavy.inTurns(cost)
 	zipped := acceptsGzip(callOf(ctx).acceptEncoding)
-	return streamed(func(w http.ResponseWriter) error { return s.export(lasting(ctx), w, q, summaries, *p.Format, zipped) }), nil
+	return streamed(func(w http.ResponseWriter) error {
+		return s.export(lasting(ctx), w, q,
+			summaries, *p.Format, zipped)
+	}), nil
 }
 
 // export writes the readings of q in format, with the summaries of their sensors unless summaries is nil.
 func (s *Server) export(
-	ctx context.Context, w http.ResponseWriter, q store.ExportQuery, summaries map[int64]store.SensorSummary,
+	ctx context.Context, w http.ResponseWriter, q store.ExportQuery,
+	summaries map[int64]store.SensorSummary,
 	format api.ExportDataParamsFormat, zipped bool,
 ) error {
 	const name = "oei-ms-readings."
@@ -63,7 +70,8 @@ func (s *Server) export(
 	end := func() error { return nil }
 	var buf []byte
 	lines := func(
-		line func([]byte, *store.Reading) []byte, summary func(store.SensorSummary) string, end string,
+		line func([]byte, *store.Reading) []byte, summary func(store.SensorSummary) string,
+		end string,
 	) func([]store.Reading) error {
 		texts := formatSummaries(summaries, summary)
 		return func(rs []store.Reading) error {
@@ -88,7 +96,8 @@ func (s *Server) export(
 	default:
 		d = s.newDownload(w, "text/csv; charset=utf-8", name+"csv", zipped)
 		write = lines(appendCSVCells, csvSummary, "\n")
-		if q.After == nil { // it goes out with the first readings: until these are there, there may be an error
+		// it goes out with the first readings: until these are there, there may be an error
+		if q.After == nil {
 			write, end = headed(d, csvHead(summaries != nil), write)
 		}
 	}
@@ -102,7 +111,9 @@ func (s *Server) export(
 }
 
 // headed writes line before the first readings, and when there are none at the end.
-func headed(w io.Writer, line string, lines func([]store.Reading) error) (write func([]store.Reading) error, end func() error) {
+func headed(
+	w io.Writer, line string, lines func([]store.Reading) error,
+) (write func([]store.Reading) error, end func() error) {
 	head := sync.OnceValue(func() error {
 		_, err := io.WriteString(w, line)
 		return err
@@ -121,7 +132,8 @@ func afterReading(text string) (*store.Cursor, error) {
 	sensor, err := strconv.ParseInt(id, 10, 32)
 	t, err2 := rfc3339.Parse(at)
 	if err != nil || err2 != nil {
-		return nil, invalid("after", "is not {sensor_id}@{timestamp}, such as 1@2026-01-02T03:04:05.678000Z")
+		return nil, invalid("after",
+			"is not {sensor_id}@{timestamp}, such as 1@2026-01-02T03:04:05.678000Z")
 	}
 	return &store.Cursor{SensorID: sensor, Timestamp: t}, nil
 }

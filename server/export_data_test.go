@@ -24,7 +24,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// startWithReadings is start with two sensors: 1 has n readings, a second apart from at3 on, 2 one of each kind.
+// startWithReadings is start with two sensors: 1 has n readings, a second apart from at3 on, 2 one
+// of each kind.
 func startWithReadings(t *testing.T, n int, options ...option) *system {
 	t.Helper()
 	return fillReadings(start(t, options...), n)
@@ -37,8 +38,21 @@ func fillReadings(s *system, n int) *system {
 	s.addReadings(a, n, at3.Add(time.Duration(n-1)*time.Second))
 	must(s.write(s.t.Context(), []store.Reading{
 		{SensorID: b, Timestamp: at3, Received: at3, Value: -1.5},
-		{SensorID: b, Timestamp: at3.Add(time.Microsecond), Received: at3, Value: math.NaN(), Quality: store.Bad},
-		{SensorID: b, Timestamp: at3.Add(time.Second), Received: at3, Value: 1e-7, Quality: store.Uncertain, StatusCode: 0x40940000},
+		{
+			SensorID:  b,
+			Timestamp: at3.Add(time.Microsecond),
+			Received:  at3,
+			Value:     math.NaN(),
+			Quality:   store.Bad,
+		},
+		{
+			SensorID:   b,
+			Timestamp:  at3.Add(time.Second),
+			Received:   at3,
+			Value:      1e-7,
+			Quality:    store.Uncertain,
+			StatusCode: 0x40940000,
+		},
 	}))
 	return s
 }
@@ -55,14 +69,16 @@ func TestExportIsTheReadingsInEachFormat(t *testing.T) {
 	token := s.token(s.users[store.Viewer])
 	get := func(query string, header ...string) answer {
 		t.Helper()
-		res := s.send("GET", "/api/data/export?sensor_id=2&sensor_id=1&sensor_id=2"+query, token, "", header...)
+		res := s.send("GET", "/api/data/export?sensor_id=2&sensor_id=1&sensor_id=2"+query, token,
+			"", header...)
 		if res.StatusCode != 200 {
 			t.Fatalf("%s: got %d: %s", query, res.StatusCode, res.body)
 		}
 		return res
 	}
 	csv := get("")
-	if got := string(csv.body); got != exported || !strings.HasPrefix(csv.Header.Get("Content-Type"), "text/csv") ||
+	if got := string(csv.body); got != exported ||
+		!strings.HasPrefix(csv.Header.Get("Content-Type"), "text/csv") ||
 		!strings.Contains(csv.Header.Get("Content-Disposition"), ".csv") {
 		t.Errorf("csv: got %q\n%s", csv.Header, got)
 	}
@@ -84,7 +100,8 @@ func TestExportIsTheReadingsInEachFormat(t *testing.T) {
 	}
 	order := client.ListDataParamsOrderAsc
 	for id, got := range map[int64][]client.Reading{1: lines[:2], 2: lines[2:]} {
-		want := must(s.as(store.Viewer).ListDataWithResponse(t.Context(), &client.ListDataParams{SensorID: []int64{id}, Order: &order}))
+		want := must(s.as(store.Viewer).ListDataWithResponse(t.Context(),
+			&client.ListDataParams{SensorID: []int64{id}, Order: &order}))
 		if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", *want.JSON200) {
 			if string(must(json.Marshal(got))) != string(must(json.Marshal(*want.JSON200))) {
 				t.Errorf("ndjson: got %+v, want %s", got, want.Body)
@@ -112,7 +129,8 @@ func TestExportIsTheReadingsInEachFormat(t *testing.T) {
 		if r.StatusCode != nil {
 			code = fmt.Sprint(*r.StatusCode)
 		}
-		got += fmt.Sprintf("%d,%s,%s,%s,%s\n", r.SensorID, r.Timestamp.UTC().Format("2006-01-02T15:04:05.000000Z"), value, r.Quality, code)
+		got += fmt.Sprintf("%d,%s,%s,%s,%s\n", r.SensorID,
+			r.Timestamp.UTC().Format("2006-01-02T15:04:05.000000Z"), value, r.Quality, code)
 	}
 	if got != exported {
 		t.Errorf("parquet: got %s", got)
@@ -131,8 +149,10 @@ func TestExportGoesOnWhereItWasCutOff(t *testing.T) {
 	for _, n := range []int{2, 16385, 16386, 30000, 40001, 40002, 40004} {
 		cells := strings.Split(lines[n-1], ",")
 		rest := s.send("GET", path+"&after="+url.QueryEscape(cells[0]+"@"+cells[1]), token, "")
-		if got := strings.Join(lines[:n], "") + string(rest.body); rest.StatusCode != 200 || strings.TrimSpace(got) != strings.TrimSpace(whole) {
-			t.Errorf("after line %d: got %d with %d bytes, want the rest of the whole", n, rest.StatusCode, len(rest.body))
+		if got := strings.Join(lines[:n], "") + string(rest.body); rest.StatusCode != 200 ||
+			strings.TrimSpace(got) != strings.TrimSpace(whole) {
+			t.Errorf("after line %d: got %d with %d bytes, want the rest of the whole", n,
+				rest.StatusCode, len(rest.body))
 		}
 	}
 }
@@ -141,17 +161,24 @@ func TestExportSelectsAndRefuses(t *testing.T) {
 	s := startWithReadings(t, 2)
 	token := s.token(s.users[store.Viewer])
 	for query, want := range map[string]int{
-		"sensor_id=2&quality=bad": 1, "sensor_id=1&start=2026-03-04T03:00:01Z": 1, "sensor_id=1&end=2026-03-04T03:00:01Z": 1,
-		"sensor_id=1&start=2026-03-04T05:00:00%2B01:00": 0, "sensor_id=1&start=2026-03-04T04:00:00%2B01:00": 2,
+		"sensor_id=2&quality=bad": 1, "sensor_id=1&start=2026-03-04T03:00:01Z": 1,
+		"sensor_id=1&end=2026-03-04T03:00:01Z":          1,
+		"sensor_id=1&start=2026-03-04T05:00:00%2B01:00": 0,
+		"sensor_id=1&start=2026-03-04T04:00:00%2B01:00": 2,
 	} {
-		if res := s.send("GET", "/api/data/export?"+query, token, ""); strings.Count(string(res.body), "\n") != want+1 {
+		if res := s.send("GET", "/api/data/export?"+query, token, ""); strings.Count(
+			string(res.body), "\n",
+		) != want+1 {
 			t.Errorf("%s: got %d: %s", query, res.StatusCode, res.body)
 		}
 	}
 	for query, field := range map[string]string{
-		"": "sensor_id", "sensor_id=99": "sensor_id", "sensor_id=1&start=2026-03-04T03:00:00Z&end=2026-03-04T02:00:00Z": "end",
-		"sensor_id=1&format=xlsx": "format", "sensor_id=1&after=1": "after", "sensor_id=1&after=1@2026": "after",
-		"sensor_id=1&format=parquet&after=1@2026-03-04T03:00:00Z": "after", "sensor_id=NaN": "sensor_id", "sensor_id=1&start=yesterday": "start",
+		"": "sensor_id", "sensor_id=99": "sensor_id",
+		"sensor_id=1&start=2026-03-04T03:00:00Z&end=2026-03-04T02:00:00Z": "end",
+		"sensor_id=1&format=xlsx": "format", "sensor_id=1&after=1": "after",
+		"sensor_id=1&after=1@2026":                                "after",
+		"sensor_id=1&format=parquet&after=1@2026-03-04T03:00:00Z": "after",
+		"sensor_id=NaN": "sensor_id", "sensor_id=1&start=yesterday": "start",
 		strings.Repeat("sensor_id=1&", 1001): "sensor_id",
 	} {
 		if res := s.send("GET", "/api/data/export?"+strings.TrimSuffix(query, "&"), token, ""); res.StatusCode != 400 || !names(res, field) {
@@ -188,7 +215,10 @@ func TestExportOutlastsTheTimesOfOtherRequests(t *testing.T) {
 func (s *system) slowly(path string) *http.Response {
 	s.t.Helper()
 	req := must(http.NewRequestWithContext(s.t.Context(), "GET", s.url+path, nil))
-	req.Header = http.Header{"Authorization": {"Bearer " + s.token(s.users[store.Viewer])}, "Accept-Encoding": {"identity"}}
+	req.Header = http.Header{
+		"Authorization":   {"Bearer " + s.token(s.users[store.Viewer])},
+		"Accept-Encoding": {"identity"},
+	}
 	transport := &http.Transport{ReadBufferSize: 4096}
 	s.t.Cleanup(transport.CloseIdleConnections)
 	res := must((&http.Client{Transport: transport}).Do(req))
@@ -250,7 +280,10 @@ func TestDeletedRangesAreGoneAndLatestIsWhatIsLeft(t *testing.T) {
 	remove := func(from, to int, dryRun bool) client.DataDeletion {
 		t.Helper()
 		res := must(c.DeleteDataWithResponse(t.Context(), &client.DeleteDataParams{
-			SensorID: 1, Start: at3.Add(time.Duration(from) * time.Second), End: at3.Add(time.Duration(to) * time.Second), DryRun: &dryRun,
+			SensorID: 1,
+			Start:    at3.Add(time.Duration(from) * time.Second),
+			End:      at3.Add(time.Duration(to) * time.Second),
+			DryRun:   &dryRun,
 		}))
 		if res.JSON200 == nil {
 			t.Fatalf("got %d: %s", res.StatusCode(), res.Body)
@@ -281,12 +314,16 @@ func TestDeletedRangesAreGoneAndLatestIsWhatIsLeft(t *testing.T) {
 		{"all that is left", -1000000, 1000000, false, 5, 0, "none"},
 	} {
 		d := remove(step.from, step.to, step.dryRun)
-		all := must(c.ListDataWithResponse(t.Context(), &client.ListDataParams{SensorID: []int64{1}}))
-		if d.Readings != step.gone || d.DryRun != step.dryRun || len(*all.JSON200) != step.left || latest() != step.latest || d.FirstReadingAt.IsNull() != (step.gone == 0) {
-			t.Errorf("%s: got %+v, %d left, latest %s; want %+v", step.name, d, len(*all.JSON200), latest(), step)
+		all := must(c.ListDataWithResponse(t.Context(),
+			&client.ListDataParams{SensorID: []int64{1}}))
+		if d.Readings != step.gone || d.DryRun != step.dryRun || len(*all.JSON200) != step.left ||
+			latest() != step.latest || d.FirstReadingAt.IsNull() != (step.gone == 0) {
+			t.Errorf("%s: got %+v, %d left, latest %s; want %+v", step.name, d, len(*all.JSON200),
+				latest(), step)
 		}
 	}
-	if n := len(*must(c.ListDataWithResponse(t.Context(), &client.ListDataParams{SensorID: []int64{2}})).JSON200); n != 3 {
+	if n := len(*must(c.ListDataWithResponse(t.Context(),
+		&client.ListDataParams{SensorID: []int64{2}})).JSON200); n != 3 {
 		t.Errorf("the other sensor has %d readings, want 3", n)
 	}
 	for path, field := range map[string]string{
@@ -307,11 +344,13 @@ func TestLatestSaysHowOldItIs(t *testing.T) {
 	s.addReadings(old.ID, 1, time.Now().Add(-time.Hour).UTC())
 	s.addReadings(fresh.ID, 1, time.Now().Add(time.Minute).UTC())
 	list := *must(s.as(store.Viewer).ListLatestWithResponse(t.Context(), nil)).JSON200
-	if len(list) != 2 || !list[0].IsStale || list[0].AgeSeconds < 3600 || list[0].AgeSeconds > 3700 || list[1].IsStale || list[1].AgeSeconds != 0 {
+	if len(list) != 2 || !list[0].IsStale || list[0].AgeSeconds < 3600 ||
+		list[0].AgeSeconds > 3700 || list[1].IsStale || list[1].AgeSeconds != 0 {
 		t.Errorf("got %+v", list)
 	}
 	day := 86400
-	if l := *must(s.as(store.Viewer).ListLatestWithResponse(t.Context(), &client.ListLatestParams{StaleAfter: &day})).JSON200; l[0].IsStale {
+	if l := *must(s.as(store.Viewer).ListLatestWithResponse(t.Context(),
+		&client.ListLatestParams{StaleAfter: &day})).JSON200; l[0].IsStale {
 		t.Errorf("within a day: got %+v", l[0])
 	}
 }
@@ -324,7 +363,8 @@ func TestPagesOfReadingsSayWhetherThereIsMore(t *testing.T) {
 	for page, want := range []string{"true", "true", "false"} {
 		res := must(c.ListDataWithResponse(t.Context(), params))
 		h := res.HTTPResponse.Header
-		if h.Get("X-Truncated") != want || (h.Get("X-Next-Cursor") != "") != (want == "true") || (h.Get("Link") != "") != (want == "true") {
+		if h.Get("X-Truncated") != want || (h.Get("X-Next-Cursor") != "") != (want == "true") ||
+			(h.Get("Link") != "") != (want == "true") {
 			t.Fatalf("page %d: got %v, want X-Truncated %s", page+1, h, want)
 		}
 		params.Cursor = new(h.Get("X-Next-Cursor"))

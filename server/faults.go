@@ -165,7 +165,8 @@ func allowed(values []any) string {
 // member is the name of a member as fields are written: quoted where it could be misread.
 func member(name string) string {
 	odd := func(r rune) bool {
-		return r == utf8.RuneError || unicode.IsSpace(r) || !unicode.IsPrint(r) || strings.ContainsRune(`."[]`, r)
+		return r == utf8.RuneError || unicode.IsSpace(r) || !unicode.IsPrint(r) ||
+			strings.ContainsRune(`."[]`, r)
 	}
 	name = cut(name)
 	if name == "" || strings.ContainsFunc(name, odd) {

@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// gatewayLogins limits wrong secrets of gateways as attempts limit those of people, and apart from them: a gateway that is set
-// up wrongly keeps no person out. One that has logged in from an address does not count against the limit of the address
-// either, so that others behind the same address or proxy cannot keep it out.
+// gatewayLogins limits wrong secrets of gateways as attempts limit those of people, and apart from
+// them: a gateway that is set up wrongly keeps no person out. One that has logged in from an
+// address does not count against the limit of the address either, so that others behind the same
+// address or proxy cannot keep it out.
 type gatewayLogins struct {
 	attempts attempts
 
@@ -37,9 +38,11 @@ func (g *gatewayLogins) remember(addr, key string) {
 	g.known[keysOf(addr, "mqtt:"+key)] = true
 }
 
-// BeginGatewayLogin counts a try of the gateway with this key to log in from addr, and returns 0, or how long it has to wait
-// after too many wrong secrets.
-func (a *Auth) BeginGatewayLogin(ctx context.Context, addr, key string) (wait time.Duration, err error) {
+// BeginGatewayLogin counts a try of the gateway with this key to log in from addr, and returns 0,
+// or how long it has to wait after too many wrong secrets.
+func (a *Auth) BeginGatewayLogin(
+	ctx context.Context, addr, key string,
+) (wait time.Duration, err error) {
 	return a.gateways.attempts.begin(ctx, a.gateways.keys(addr, key))
 }
 

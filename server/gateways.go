@@ -10,13 +10,20 @@ import (
 )
 
 // ListGateways answers GET /api/gateways.
-func (s *Server) ListGateways(ctx context.Context, req api.ListGatewaysRequestObject) (api.ListGatewaysResponseObject, error) {
+func (s *Server) ListGateways(
+	ctx context.Context, req api.ListGatewaysRequestObject,
+) (api.ListGatewaysResponseObject, error) {
 	p := req.Params
 	after, err := idCursor(p.Cursor)
 	if err != nil {
 		return nil, err
 	}
-	f := store.GatewayFilter{Key: p.Key, Status: (*string)(p.Status), IsActive: p.IsActive, IsSystem: ownOnly(p.IsSystem, false)}
+	f := store.GatewayFilter{
+		Key:      p.Key,
+		Status:   (*string)(p.Status),
+		IsActive: p.IsActive,
+		IsSystem: ownOnly(p.IsSystem, false),
+	}
 	list, err := s.store.Gateways(ctx, f, after, *p.Limit+1)
 	if err != nil {
 		return nil, err
@@ -35,14 +42,20 @@ func (s *Server) ListGateways(ctx context.Context, req api.ListGatewaysRequestOb
 }
 
 // CreateGateway answers POST /api/gateways.
-func (s *Server) CreateGateway(ctx context.Context, req api.CreateGatewayRequestObject) (api.CreateGatewayResponseObject, error) {
+func (s *Server) CreateGateway(
+	ctx context.Context, req api.CreateGatewayRequestObject,
+) (api.CreateGatewayResponseObject, error) {
 	b := req.Body
 	metadata, err := object("metadata", orZero(b.Metadata))
 	if err != nil {
 		return nil, err
 	}
 	g := store.Gateway{
-		Key: orZero(b.Key), Name: b.Name, Location: orZero(b.Location), IsActive: orTrue(b.IsActive), Metadata: metadata,
+		Key:      orZero(b.Key),
+		Name:     b.Name,
+		Location: orZero(b.Location),
+		IsActive: orTrue(b.IsActive),
+		Metadata: metadata,
 	}
 	if b.Key == nil {
 		g.Key = s.contract.keyFor(b.Name, "gateway")
@@ -57,13 +70,18 @@ func (s *Server) CreateGateway(ctx context.Context, req api.CreateGatewayRequest
 		return nil, err
 	}
 	return api.CreateGateway201JSONResponse{
-		Body:    gatewayJSON(g),
-		Headers: api.CreateGateway201ResponseHeaders{ETag: etag(g.Version), Location: fmt.Sprintf("/api/gateways/%d", g.ID)},
+		Body: gatewayJSON(g),
+		Headers: api.CreateGateway201ResponseHeaders{
+			ETag:     etag(g.Version),
+			Location: fmt.Sprintf("/api/gateways/%d", g.ID),
+		},
 	}, nil
 }
 
 // GetGateway answers GET /api/gateways/{id}.
-func (s *Server) GetGateway(ctx context.Context, req api.GetGatewayRequestObject) (api.GetGatewayResponseObject, error) {
+func (s *Server) GetGateway(
+	ctx context.Context, req api.GetGatewayRequestObject,
+) (api.GetGatewayResponseObject, error) {
 	g, err := s.store.Gateway(ctx, req.ID)
 	if err != nil {
 		return nil, err
@@ -72,13 +90,20 @@ func (s *Server) GetGateway(ctx context.Context, req api.GetGatewayRequestObject
 }
 
 // UpdateGateway answers PUT /api/gateways/{id}.
-func (s *Server) UpdateGateway(ctx context.Context, req api.UpdateGatewayRequestObject) (api.UpdateGatewayResponseObject, error) {
+func (s *Server) UpdateGateway(
+	ctx context.Context, req api.UpdateGatewayRequestObject,
+) (api.UpdateGatewayResponseObject, error) {
 	b := req.Body
 	version, err := ifMatch(req.Params.IfMatch)
 	if err != nil {
 		return nil, err
 	}
-	change := store.GatewayChange{Key: b.Key, Name: b.Name, Location: b.Location, IsActive: b.IsActive}
+	change := store.GatewayChange{
+		Key:      b.Key,
+		Name:     b.Name,
+		Location: b.Location,
+		IsActive: b.IsActive,
+	}
 	if b.Metadata != nil {
 		metadata, err := object("metadata", *b.Metadata)
 		if err != nil {
@@ -97,7 +122,9 @@ func (s *Server) UpdateGateway(ctx context.Context, req api.UpdateGatewayRequest
 }
 
 // DeleteGateway answers DELETE /api/gateways/{id}.
-func (s *Server) DeleteGateway(ctx context.Context, req api.DeleteGatewayRequestObject) (api.DeleteGatewayResponseObject, error) {
+func (s *Server) DeleteGateway(
+	ctx context.Context, req api.DeleteGatewayRequestObject,
+) (api.DeleteGatewayResponseObject, error) {
 	p := req.Params
 	version, err := ifMatch(p.IfMatch)
 	if err != nil {
@@ -111,14 +138,25 @@ func (s *Server) DeleteGateway(ctx context.Context, req api.DeleteGatewayRequest
 }
 
 func theGateway(g store.Gateway) api.TheGatewayJSONResponse {
-	return api.TheGatewayJSONResponse{Body: gatewayJSON(g), Headers: api.TheGatewayResponseHeaders{ETag: etag(g.Version)}}
+	return api.TheGatewayJSONResponse{
+		Body:    gatewayJSON(g),
+		Headers: api.TheGatewayResponseHeaders{ETag: etag(g.Version)},
+	}
 }
 
 func gatewayJSON(g store.Gateway) api.Gateway {
 	return api.Gateway{
-		ID: g.ID, Key: g.Key, Name: g.Name, Location: g.Location, IsActive: g.IsActive, IsSystem: g.IsSystem, Status: api.GatewayStatus(g.Status),
-		LastSeenAt: timeOrNull(g.LastSeenAt), ClockSkewMs: orNull(g.ClockSkewMs), Metadata: members[api.Metadata](g.Metadata),
-		CreatedAt: g.CreatedAt.UTC(), UpdatedAt: g.UpdatedAt.UTC(),
+		ID:          g.ID,
+		Key:         g.Key,
+		Name:        g.Name,
+		Location:    g.Location,
+		IsActive:    g.IsActive,
+		IsSystem:    g.IsSystem,
+		Status:      api.GatewayStatus(g.Status),
+		LastSeenAt:  timeOrNull(g.LastSeenAt),
+		ClockSkewMs: orNull(g.ClockSkewMs),
+		Metadata:    members[api.Metadata](g.Metadata),
+		CreatedAt:   g.CreatedAt.UTC(), UpdatedAt: g.UpdatedAt.UTC(),
 	}
 }
 

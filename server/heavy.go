@@ -15,11 +15,12 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// wholeTurn is what a question costs that takes a turn for itself. Ones that cost less, and more than light ones, share it.
+// wholeTurn is what a question costs that takes a turn for itself. Ones that cost less, and more
+// than light ones, share it.
 const wholeTurn = 4 * store.LightCost
 
-// heavy lets so many questions that cost much be answered at a time as leave the processors to ingest, in the order they came. Others
-// pass.
+// heavy lets so many questions that cost much be answered at a time as leave the processors to
+// ingest, in the order they came. Others pass.
 type heavy struct {
 	turns            *semaphore.Weighted
 	wait             time.Duration
@@ -27,7 +28,8 @@ type heavy struct {
 	refused          prometheus.Counter
 }
 
-// newHeavy makes turns of them, 0 being half of the processors, for which a question waits at most so long.
+// newHeavy makes turns of them, 0 being half of the processors, for which a question waits at most
+// so long.
 func newHeavy(turns int, wait time.Duration, reg prometheus.Registerer) *heavy {
 	if turns == 0 {
 		turns = max(runtime.GOMAXPROCS(0)/2, 1)
@@ -35,16 +37,23 @@ func newHeavy(turns int, wait time.Duration, reg prometheus.Registerer) *heavy {
 	f := promauto.With(reg)
 	return &heavy{
 		turns: semaphore.NewWeighted(int64(turns) * wholeTurn), wait: wait,
-		running: f.NewGauge(prometheus.GaugeOpts{Name: "oei_heavy_questions_running", Help: "Questions over much data that are being answered."}),
-		waiting: f.NewGauge(prometheus.GaugeOpts{Name: "oei_heavy_questions_waiting", Help: "Questions over much data that wait for their turn."}),
+		running: f.NewGauge(prometheus.GaugeOpts{
+			Name: "oei_heavy_questions_running",
+			Help: "Questions over much data that are being answered.",
+		}),
+		waiting: f.NewGauge(prometheus.GaugeOpts{
+			Name: "oei_heavy_questions_waiting",
+			Help: "Questions over much data that wait for their turn.",
+		}),
 		refused: f.NewCounter(prometheus.CounterOpts{
-			Name: "oei_heavy_questions_refused_total", Help: "Questions over much data that were refused, since their turn did not come in time.",
+			Name: "oei_heavy_questions_refused_total",
+			Help: "Questions over much data that were refused, since their turn did not come in time.",
 		}),
 	}
 }
 
-// enter returns when a question that costs so much may be answered; leave has to be called when it is. It is a 503 when the turn
-// does not come in time, and ctx's error when that ends first.
+// enter returns when a question that costs so much may be answered; leave has to be called when it
+// is. It is a 503 when the turn does not come in time, and ctx's error when that ends first.
 func (h *heavy) enter(ctx context.Context, cost int64) (leave func(), err error) {
 	if cost <= store.LightCost {
 		return func() {}, nil
@@ -59,8 +68,9 @@ func (h *heavy) enter(ctx context.Context, cost int64) (leave func(), err error)
 	return leave, err
 }
 
-// inTurns has each piece of an answer that costs so much wait for a turn of its own, so that others have theirs between. The first
-// one waits as enter does, those behind it, when the answer has begun, as long as it takes.
+// inTurns has each piece of an answer that costs so much wait for a turn of its own, so that others
+// have theirs between. The first one waits as enter does, those behind it, when the answer has
+// begun, as long as it takes.
 func (h *heavy) inTurns(cost int64) func(context.Context) (leave func(), err error) {
 	enter := h.enter
 	return func(ctx context.Context) (func(), error) {

@@ -50,7 +50,9 @@ func TestHeavyQuestionsTakeTurns(t *testing.T) {
 		ask("a half", share, time.Second)
 		ask("a half", share, time.Second)
 		ask("light", lightQuestion, time.Hour)
-		for second, want := range []string{"first light", "first light second", "first light second a half a half"} {
+		for second, want := range []string{
+			"first light", "first light second", "first light second a half a half",
+		} {
 			mu.Lock()
 			if got := strings.Join(order, " "); got != want {
 				t.Errorf("after %d seconds: got %s, want %s", second, got, want)
@@ -71,7 +73,8 @@ func TestAHeavyQuestionDoesNotWaitForever(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		if _, err := h.Enter(t.Context(), heavyQuestion); err == nil || time.Since(began) != 2*time.Second {
+		if _, err := h.Enter(t.Context(), heavyQuestion); err == nil ||
+			time.Since(began) != 2*time.Second {
 			t.Errorf("got %v after %v", err, time.Since(began))
 		}
 		gone, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -85,7 +88,8 @@ func TestAHeavyQuestionDoesNotWaitForever(t *testing.T) {
 		}
 		leave()
 		piece = h.InTurns(heavyQuestion)
-		for n, others := range []time.Duration{0, time.Second, time.Hour} { // which is how long they have their turn
+		// which is how long they have their turn
+		for n, others := range []time.Duration{0, time.Second, time.Hour} {
 			other := func() {}
 			if others > 0 {
 				if other, err = h.Enter(t.Context(), heavyQuestion); err != nil {
@@ -109,10 +113,12 @@ func TestAHeavyQuestionDoesNotWaitForever(t *testing.T) {
 	})
 }
 
-// While one question has the only turn, others over much data are told to come again, whatever they ask for, and light ones pass.
+// While one question has the only turn, others over much data are told to come again, whatever they
+// ask for, and light ones pass.
 func TestTooManyHeavyQuestionsAreTold(t *testing.T) {
 	dsn := pgtest.DSN(t) + " synchronous_commit=on"
-	s := startOn(t, dsn, func(c *server.Config, _ *server.Deps) { c.HeavyQuestions, c.HeavyWait = 1, 20*time.Millisecond })
+	s := startOn(t, dsn,
+		func(c *server.Config, _ *server.Deps) { c.HeavyQuestions, c.HeavyWait = 1, 20*time.Millisecond })
 	db := must(sql.Open("postgres", dsn))
 	defer db.Close()
 	sensor := s.addSensor(s.addGateway().ID).ID
@@ -140,14 +146,18 @@ func TestTooManyHeavyQuestionsAreTold(t *testing.T) {
 		"statistics of them": "/api/data/statistics?" + days,
 	}
 	lock := must(db.BeginTx(t.Context(), nil))
-	must(lock.ExecContext(t.Context(), `LOCK TABLE latest IN SHARE MODE; LOCK TABLE sensor_data IN ACCESS EXCLUSIVE MODE`))
+	must(lock.ExecContext(t.Context(),
+		`LOCK TABLE latest IN SHARE MODE; LOCK TABLE sensor_data IN ACCESS EXCLUSIVE MODE`))
 	answered := make(chan int, 1)
 	go func() { answered <- s.send("GET", heavy["history"], token, "").StatusCode }()
-	within(t, 10*time.Second, "the first has its turn", func() bool { return s.metric("oei_heavy_questions_running") == "1" })
+	within(t, 10*time.Second, "the first has its turn",
+		func() bool { return s.metric("oei_heavy_questions_running") == "1" })
 	for name, path := range heavy {
 		res := s.send("GET", path, token, "", "Accept-Encoding", "gzip")
-		if p := res.problem(); res.StatusCode != 503 || res.Header.Get("Retry-After") != "1" || p.Type != "/problems/unavailable" ||
-			res.Header.Get("Content-Encoding") != "" || res.Header.Get("Content-Disposition") != "" {
+		if p := res.problem(); res.StatusCode != 503 || res.Header.Get("Retry-After") != "1" ||
+			p.Type != "/problems/unavailable" ||
+			res.Header.Get("Content-Encoding") != "" ||
+			res.Header.Get("Content-Disposition") != "" {
 			t.Errorf("%s: got %d %v: %s", name, res.StatusCode, res.Header, res.body)
 		}
 	}

@@ -37,7 +37,9 @@ type historyRequest struct {
 }
 
 // GetHistory answers GET /api/data/history.
-func (s *Server) GetHistory(ctx context.Context, req api.GetHistoryRequestObject) (api.GetHistoryResponseObject, error) {
+func (s *Server) GetHistory(
+	ctx context.Context, req api.GetHistoryRequestObject,
+) (api.GetHistoryResponseObject, error) {
 	p := req.Params
 	now := time.Now()
 	if p.Method != nil {
@@ -56,21 +58,28 @@ func (s *Server) GetHistory(ctx context.Context, req api.GetHistoryRequestObject
 		aggs = []api.Aggregate{api.AggregateAvg}
 	}
 	q := store.HistoryQuery{
-		Sensors: h.sensors, Start: h.start, End: h.end, Bounds: h.bounds, Ends: slices.ContainsFunc(aggs, needsEnds), Now: now,
+		Sensors: h.sensors,
+		Start:   h.start,
+		End:     h.end,
+		Bounds:  h.bounds,
+		Ends:    slices.ContainsFunc(aggs, needsEnds),
+		Now:     now,
 	}
 	summaries, err := s.sensorMembers(ctx, p.Include, h.sensors)
 	if err != nil {
 		return nil, err
 	}
 	columns := *p.Format == api.GetHistoryParamsFormatColumns
-	about := s.question(h.sensors, h.start, h.end, h.bounds, "history", h.interval, h.zone, h.next, aggs, *p.Fill, columns, summaries)
-	body, err := s.answer(ctx, about, func(ctx context.Context) (int64, error) { return s.store.HistoryCost(ctx, q) }, func(ctx context.Context) ([]byte, error) {
-		found, source, err := s.store.History(ctx, q)
-		if err != nil {
-			return nil, tooMuch(err)
-		}
-		return seal(h.encode(found, summaries, source, aggs, *p.Fill, columns)), nil
-	})
+	about := s.question(h.sensors, h.start, h.end, h.bounds, "history", h.interval, h.zone, h.next,
+		aggs, *p.Fill, columns, summaries)
+	body, err := s.answer(ctx, about,
+		func(ctx context.Context) (int64, error) { return s.store.HistoryCost(ctx, q) }, func(ctx context.Context) ([]byte, error) {
+			found, source, err := s.store.History(ctx, q)
+			if err != nil {
+				return nil, tooMuch(err)
+			}
+			return seal(h.encode(found, summaries, source, aggs, *p.Fill, columns)), nil
+		})
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +103,8 @@ func tagged(sealed []byte, closed bool, ifNoneMatch *string) streamed {
 		tag, body := string(sealed[:tagLength]), sealed[tagLength:]
 		if closed {
 			w.Header().Set("ETag", tag)
-			w.Header().Set("Cache-Control", "private, no-cache") // a late reading may have come meanwhile
+			// a late reading may have come meanwhile
+			w.Header().Set("Cache-Control", "private, no-cache")
 			if strings.Contains(orZero(ifNoneMatch), tag) {
 				w.WriteHeader(http.StatusNotModified)
 				return nil
@@ -106,9 +116,14 @@ func tagged(sealed []byte, closed bool, ifNoneMatch *string) streamed {
 	}
 }
 
-// newHistoryRequest is a 400 with what to do instead for what cannot be answered. Whether there are such sensors is not looked at.
+// newHistoryRequest is a 400 with what to do instead for what cannot be answered. Whether there are
+// such sensors is not looked at.
 func newHistoryRequest(p api.GetHistoryParams) (*historyRequest, error) {
-	h := &historyRequest{sensors: distinct(slices.Sorted(slices.Values(p.SensorID))), start: p.Start.UTC(), end: p.End.UTC()}
+	h := &historyRequest{
+		sensors: distinct(slices.Sorted(slices.Values(p.SensorID))),
+		start:   p.Start.UTC(),
+		end:     p.End.UTC(),
+	}
 	var err error
 	if h.zone, err = spanAndZone(p.Start, p.End, *p.Timezone); err != nil {
 		return nil, err
@@ -116,11 +131,16 @@ func newHistoryRequest(p api.GetHistoryParams) (*historyRequest, error) {
 	most := mostPoints / len(h.sensors)
 	switch {
 	case p.Interval != nil && p.Points != nil:
-		return nil, invalid("points", "cannot be given together with interval; leave one of them out")
+		return nil, invalid("points",
+			"cannot be given together with interval; leave one of them out")
 	case orZero(p.Points) > most:
-		return nil, invalid("points", fmt.Sprintf("is too much for %d sensors; use at most %d, or ask for fewer sensors", len(h.sensors), most))
+		return nil, invalid("points",
+			fmt.Sprintf("is too much for %d sensors; use at most %d, or ask for fewer sensors",
+				len(h.sensors), most))
 	case orZero(p.Limit) > most:
-		return nil, invalid("limit", fmt.Sprintf("is too much for %d sensors; use at most %d, or ask for fewer sensors", len(h.sensors), most))
+		return nil, invalid("limit",
+			fmt.Sprintf("is too much for %d sensors; use at most %d, or ask for fewer sensors",
+				len(h.sensors), most))
 	}
 	if p.Interval == nil {
 		points := min(chartPoints, most)
@@ -129,12 +149,14 @@ func newHistoryRequest(p api.GetHistoryParams) (*historyRequest, error) {
 		}
 		var ok bool
 		if h.interval, ok = store.IntervalFor(h.start, h.end, h.zone, points); !ok {
-			return nil, invalid("points", "is too few for this range even in months; use more, or a shorter range")
+			return nil, invalid("points",
+				"is too few for this range even in months; use more, or a shorter range")
 		}
 	} else {
 		h.interval, _ = store.ParseInterval(string(*p.Interval)) // the contract has checked it
 	}
-	h.bounds, h.next = h.interval.Bounds(h.start, h.end, h.zone, min(most, cmp.Or(orZero(p.Limit), most)))
+	h.bounds, h.next = h.interval.Bounds(h.start, h.end, h.zone,
+		min(most, cmp.Or(orZero(p.Limit), most)))
 	if h.next && p.Limit == nil {
 		return nil, tooFine(h.start, h.end, h.zone, len(h.sensors))
 	}
@@ -146,7 +168,8 @@ func newHistoryRequest(p api.GetHistoryParams) (*historyRequest, error) {
 func tooFine(start, end time.Time, zone *time.Location, sensors int) error {
 	reason := fmt.Sprintf("gives more than %d points; ", mostPoints)
 	if i, ok := store.IntervalFor(start, end, zone, mostPoints/sensors); ok {
-		return invalid("interval", reason+"use "+i.String()+" or longer, fewer sensors, a shorter range, or limit")
+		return invalid("interval",
+			reason+"use "+i.String()+" or longer, fewer sensors, a shorter range, or limit")
 	}
 	return invalid("interval", reason+"use a shorter range, or limit")
 }
@@ -154,7 +177,8 @@ func tooFine(start, end time.Time, zone *time.Location, sensors int) error {
 // tooMuch is a 400 when the readings asked for could not be read in the time a statement has.
 func tooMuch(err error) error {
 	if errors.Is(err, store.ErrTooMuch) {
-		return invalid("end", "leaves too many readings to look at; use a shorter range, fewer sensors, or an interval of whole hours")
+		return invalid("end",
+			"leaves too many readings to look at; use a shorter range, fewer sensors, or an interval of whole hours")
 	}
 	return err
 }
@@ -169,7 +193,8 @@ func spanAndZone(start, end time.Time, timezone string) (*time.Location, error) 
 	}
 	zone, err := store.Zone(timezone)
 	if err != nil {
-		return nil, invalid("timezone", "is not in the IANA database; use a name such as Europe/Berlin, or UTC")
+		return nil, invalid("timezone",
+			"is not in the IANA database; use a name such as Europe/Berlin, or UTC")
 	}
 	return zone, nil
 }
@@ -184,10 +209,13 @@ func needsEnds(a api.Aggregate) bool {
 
 // encode writes the answer by hand, behind room for its tag: it may have very many points.
 func (h *historyRequest) encode(
-	found map[int64][]store.Bucket, summaries map[int64]string, source store.Source, aggs []api.Aggregate,
+	found map[int64][]store.Bucket, summaries map[int64]string, source store.Source,
+	aggs []api.Aggregate,
 	fill api.GetHistoryParamsFill, columns bool,
 ) []byte {
-	b := fmt.Appendf(make([]byte, tagLength), `{"source":%q,"interval":%q,"timezone":%q,"coverage":{"start":"`, source, h.interval, h.zone)
+	b := fmt.Appendf(make([]byte, tagLength),
+		`{"source":%q,"interval":%q,"timezone":%q,"coverage":{"start":"`, source, h.interval,
+		h.zone)
 	b = appendTime(b, h.start)
 	b = append(b, `","end":"`...)
 	b = appendTime(b, h.end)

@@ -17,7 +17,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// startWithHistory has sensor 1 with readings in minutes 0, 1 and 4 from at3 on, and sensor 2 without any.
+// startWithHistory has sensor 1 with readings in minutes 0, 1 and 4 from at3 on, and sensor 2
+// without any.
 func startWithHistory(t *testing.T) *system {
 	t.Helper()
 	s := start(t)
@@ -67,28 +68,41 @@ func TestHistoryHasWhatWasAskedFor(t *testing.T) {
 		"the mean, without another word": {"interval=1m", "0:15 1:40 4:60"},
 		"all there is": {"interval=1m" + all, "0:15 10 20 30 2 10 20 7.071 10 15 100 1:40 30 50 80 4 30 50 14.14 20 36.67 25 " +
 			"4:60 60 60 60 1 60 60 null 0 60 100"},
-		"in the order asked for, each once": {"interval=1m&agg=max&agg=min&agg=max", "0:20 10 1:50 30 4:60 60"},
-		"empty ones without values":         {"interval=1m&fill=null&agg=avg&agg=count&agg=percent_good", "0:15 2 100 1:40 4 25 2:null 0 null 3:null 0 null 4:60 1 100"},
-		"empty ones like the one before":    {"interval=1m&fill=previous&agg=avg&agg=count", "0:15 2 1:40 4 2:40 0 3:40 0 4:60 1"},
-		"empty ones on a line":              {"interval=1m&fill=linear&agg=avg&agg=count", "0:15 2 1:40 4 2:46.67 0 3:53.33 0 4:60 1"},
-		"points":                            {"points=5", "0:15 1:40 4:60"},
-		"fewer points":                      {"points=2", "0:30 " + "5:"},
-		"one bucket of a day":               {"interval=1d&agg=count&agg=avg", "-180:7 34"},
+		"in the order asked for, each once": {
+			"interval=1m&agg=max&agg=min&agg=max", "0:20 10 1:50 30 4:60 60",
+		},
+		"empty ones without values": {
+			"interval=1m&fill=null&agg=avg&agg=count&agg=percent_good",
+			"0:15 2 100 1:40 4 25 2:null 0 null 3:null 0 null 4:60 1 100",
+		},
+		"empty ones like the one before": {
+			"interval=1m&fill=previous&agg=avg&agg=count", "0:15 2 1:40 4 2:40 0 3:40 0 4:60 1",
+		},
+		"empty ones on a line": {
+			"interval=1m&fill=linear&agg=avg&agg=count", "0:15 2 1:40 4 2:46.67 0 3:53.33 0 4:60 1",
+		},
+		"points":              {"points=5", "0:15 1:40 4:60"},
+		"fewer points":        {"points=2", "0:30 " + "5:"},
+		"one bucket of a day": {"interval=1d&agg=count&agg=avg", "-180:7 34"},
 	}
 	tests["fewer points"] = struct{ query, want string }{"points=1&agg=count", "0:7"}
 	for name, tt := range tests {
 		for _, format := range []string{"rows", "columns"} {
-			h := s.history("sensor_id=2&sensor_id=1&" + fiveMinutes + "&" + tt.query + "&format=" + format)
-			if len(h.Series) != 2 || h.Series[0].SensorID != 1 || h.Series[1].SensorID != 2 || h.Source != "raw" || !h.Next.IsNull() {
+			h := s.history("sensor_id=2&sensor_id=1&" + fiveMinutes + "&" + tt.query + "&format=" +
+				format)
+			if len(h.Series) != 2 || h.Series[0].SensorID != 1 || h.Series[1].SensorID != 2 ||
+				h.Source != "raw" || !h.Next.IsNull() {
 				t.Fatalf("%s: got %+v", name, h)
 			}
 			var got []string
 			add := func(start time.Time, values []string) {
-				got = append(got, fmt.Sprintf("%d:%s", int(start.Sub(at3).Minutes()), strings.Join(values, " ")))
+				got = append(got,
+					fmt.Sprintf("%d:%s", int(start.Sub(at3).Minutes()), strings.Join(values, " ")))
 			}
 			order := []string{}
 			for part := range strings.SplitSeq(tt.query, "&") {
-				if agg, ok := strings.CutPrefix(part, "agg="); ok && !strings.Contains(strings.Join(order, " "), agg) {
+				if agg, ok := strings.CutPrefix(part, "agg="); ok &&
+					!strings.Contains(strings.Join(order, " "), agg) {
 					order = append(order, agg)
 				}
 			}
@@ -147,21 +161,31 @@ func texts(members map[string]any, names []string) []string {
 func TestHistoryByMethodHasReadings(t *testing.T) {
 	s := startWithHistory(t)
 	tests := map[string]struct{ query, want string }{
-		"all when they are few":          {"method=minmax&points=10", "0:10 good 30:20 good 60:30 good 100:50 uncertain 240:60 good"},
-		"500, without another word":      {"method=lttb", "0:10 good 30:20 good 60:30 good 100:50 uncertain 240:60 good"},
-		"the extremes, and the ends":     {"method=minmax&points=4", "0:10 good 240:60 good"},
-		"those of the largest triangles": {"method=lttb&points=4", "0:10 good 30:20 good 100:50 uncertain 240:60 good"},
+		"all when they are few": {
+			"method=minmax&points=10",
+			"0:10 good 30:20 good 60:30 good 100:50 uncertain 240:60 good",
+		},
+		"500, without another word": {
+			"method=lttb", "0:10 good 30:20 good 60:30 good 100:50 uncertain 240:60 good",
+		},
+		"the extremes, and the ends": {"method=minmax&points=4", "0:10 good 240:60 good"},
+		"those of the largest triangles": {
+			"method=lttb&points=4", "0:10 good 30:20 good 100:50 uncertain 240:60 good",
+		},
 	}
 	for name, tt := range tests {
 		for _, format := range []string{"rows", "columns"} {
-			h := s.history("sensor_id=2&sensor_id=1&" + fiveMinutes + "&" + tt.query + "&format=" + format)
-			if len(h.Series) != 2 || h.Series[0].SensorID != 1 || h.Source != "raw" || h.Interval != nil || h.Method == nil || !h.Next.IsNull() ||
+			h := s.history("sensor_id=2&sensor_id=1&" + fiveMinutes + "&" + tt.query + "&format=" +
+				format)
+			if len(h.Series) != 2 || h.Series[0].SensorID != 1 || h.Source != "raw" ||
+				h.Interval != nil || h.Method == nil || !h.Next.IsNull() ||
 				!h.Coverage.End.Equal(at3.Add(5*time.Minute)) || len(h.Series[1].Readings) > 0 {
 				t.Fatalf("%s: got %+v", name, h)
 			}
 			var got []string
 			add := func(at time.Time, value float64, quality client.Quality) {
-				got = append(got, fmt.Sprintf("%d:%v %s", int(at.Sub(at3).Seconds()), value, quality))
+				got = append(got,
+					fmt.Sprintf("%d:%v %s", int(at.Sub(at3).Seconds()), value, quality))
 			}
 			if format == "rows" {
 				for _, r := range h.Series[0].Readings {
@@ -181,7 +205,8 @@ func TestHistoryByMethodHasReadings(t *testing.T) {
 	token := s.token(s.users[store.Viewer])
 	const path = "/api/data/history?sensor_id=1&method=lttb&" + fiveMinutes
 	tag := s.send("GET", path, token, "").Header.Get("ETag")
-	if res := s.send("GET", path, token, "", "If-None-Match", tag); tag == "" || res.StatusCode != http.StatusNotModified {
+	if res := s.send("GET", path, token, "", "If-None-Match", tag); tag == "" ||
+		res.StatusCode != http.StatusNotModified {
 		t.Errorf("the same again: got %d", res.StatusCode)
 	}
 }
@@ -204,7 +229,8 @@ func TestHistoryGoesOnWhereTheLimitCutIt(t *testing.T) {
 		if !h.Coverage.End.Equal(next) {
 			t.Errorf("covered up to %v, to go on at %v", h.Coverage.End, next)
 		}
-		query = "sensor_id=1&interval=1m&limit=2&fill=null&start=" + next.Format(time.RFC3339) + "&end=2026-03-04T03:04:30Z"
+		query = "sensor_id=1&interval=1m&limit=2&fill=null&start=" + next.Format(time.RFC3339) +
+			"&end=2026-03-04T03:04:30Z"
 	}
 	if got := strings.Join(starts, " "); got != "00:00=20 01:00=40 02:00=null 03:00=null 04:00=60" {
 		t.Errorf("got %s", got)
@@ -223,11 +249,13 @@ func TestEndedHistoryHasATagUntilALateReading(t *testing.T) {
 	if res := s.send("GET", path, token, "", "If-None-Match", tag); res.StatusCode != http.StatusNotModified || len(res.body) > 0 {
 		t.Errorf("the same again: got %d", res.StatusCode)
 	}
-	must(s.write(t.Context(), []store.Reading{{SensorID: 1, Timestamp: at3.Add(150 * time.Second), Value: 1}}))
+	must(s.write(t.Context(),
+		[]store.Reading{{SensorID: 1, Timestamp: at3.Add(150 * time.Second), Value: 1}}))
 	if res := s.send("GET", path, token, "", "If-None-Match", tag); res.StatusCode != http.StatusOK || res.Header.Get("ETag") == tag {
 		t.Errorf("after a late reading: got %d %s", res.StatusCode, res.Header.Get("ETag"))
 	}
-	open := s.send("GET", "/api/data/history?sensor_id=1&interval=1d&start=2026-03-04T03:00:00Z&end="+time.Now().UTC().Add(time.Hour).Format(time.RFC3339), token, "")
+	open := s.send("GET",
+		"/api/data/history?sensor_id=1&interval=1d&start=2026-03-04T03:00:00Z&end="+time.Now().UTC().Add(time.Hour).Format(time.RFC3339), token, "")
 	if open.Header.Get("ETag") != "" || open.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("a range that goes on: got %v", open.Header)
 	}
@@ -238,42 +266,111 @@ func TestQuestionsThatCannotBeAnsweredSayWhatWouldDo(t *testing.T) {
 	token := s.token(s.users[store.Viewer])
 	const year = "sensor_id=1&start=2025-01-01T00:00:00Z&end=2026-01-01T00:00:00Z"
 	for query, want := range map[string][2]string{
-		"history?" + fiveMinutes:                                                                  {"sensor_id", "missing"},
-		"history?sensor_id=99&" + fiveMinutes:                                                     {"sensor_id", "no sensor 99"},
-		"history?sensor_id=NaN&" + fiveMinutes:                                                    {"sensor_id", ""},
-		"history?sensor_id=1&start=2026-03-04T03:00:00Z":                                          {"end", "missing"},
-		"history?sensor_id=1&start=2026-03-04T03:00:00Z&end=2026-03-04T02:00:00Z":                 {"end", "not after start"},
-		"history?sensor_id=1&start=NaN&end=2026-03-04T02:00:00Z":                                  {"start", ""},
-		"history?sensor_id=1&timezone=Mars/Olympus&" + fiveMinutes:                                {"timezone", "Europe/Berlin"},
-		"history?sensor_id=1&timezone=../etc/passwd&" + fiveMinutes:                               {"timezone", "Europe/Berlin"},
-		"history?sensor_id=1&timezone=Local&" + fiveMinutes:                                       {"timezone", "Europe/Berlin"},
-		"history?sensor_id=1&interval=7m&" + fiveMinutes:                                          {"interval", "1m"},
-		"history?sensor_id=1&interval=1m&points=3&" + fiveMinutes:                                 {"points", "together"},
-		"history?sensor_id=1&points=NaN&" + fiveMinutes:                                           {"points", ""},
-		"history?interval=1s&" + year:                                                             {"interval", "use 15m or longer"},
-		"history?interval=1s&sensor_id=2&" + year:                                                 {"interval", "use 30m or longer"},
-		"history?sensor_id=1&interval=1mo&start=0001-01-01T00:00:00Z&end=9999-01-01T00:00:00Z":    {"interval", "shorter range"},
-		"history?interval=1s&limit=50000&sensor_id=2&" + year:                                     {"limit", "at most 25000"},
-		"history?points=10000&" + year + manySensors(2, 6):                                        {"points", "at most 8333"},
-		"history?method=lttb&points=3&sensor_id=1&" + fiveMinutes:                                 {"points", "4 or more"},
-		"history?method=lttb&points=10000&" + year + manySensors(2, 6):                            {"points", "at most 8333"},
-		"history?method=minmax&interval=1m&sensor_id=1&" + fiveMinutes:                            {"interval", "method"},
-		"history?method=minmax&agg=avg&sensor_id=1&" + fiveMinutes:                                {"agg", "method"},
-		"history?method=minmax&fill=null&sensor_id=1&" + fiveMinutes:                              {"fill", "method"},
-		"history?method=minmax&limit=5&sensor_id=1&" + fiveMinutes:                                {"limit", "method"},
-		"history?method=average&sensor_id=1&" + fiveMinutes:                                       {"method", ""},
-		"history?method=lttb&sensor_id=99&" + fiveMinutes:                                         {"sensor_id", "no sensor 99"},
-		"history?agg=median&sensor_id=1&" + fiveMinutes:                                           {"agg", ""},
-		"history?" + fiveMinutes + manySensors(1, 101):                                            {"sensor_id", "100"},
-		"statistics?interval=1m&" + year:                                                          {"interval", "use 2h or longer"},
-		"statistics?sensor_id=1&interval=1mo&start=0001-01-01T00:00:00Z&end=9999-01-01T00:00:00Z": {"interval", "statistics; use a shorter range"},
-		"statistics?percentiles=p100&" + year:                                                     {"percentiles", ""},
-		"statistics?sensor_id=1&end=2026-03-04T03:00:00Z&start=2026-03-04T03:00:00Z":              {"end", "not after start"},
-		"statistics?timezone=Nowhere&sensor_id=1&" + fiveMinutes:                                  {"timezone", "Europe/Berlin"},
-		"statistics?sensor_id=99&" + fiveMinutes:                                                  {"sensor_id", "no sensor 99"},
-		"statistics?sensor_id=1&gap_seconds=0&" + fiveMinutes:                                     {"gap_seconds", ""},
+		"history?" + fiveMinutes: {
+			"sensor_id", "missing",
+		},
+		"history?sensor_id=99&" + fiveMinutes: {
+			"sensor_id", "no sensor 99",
+		},
+		"history?sensor_id=NaN&" + fiveMinutes: {
+			"sensor_id", "",
+		},
+		"history?sensor_id=1&start=2026-03-04T03:00:00Z": {
+			"end", "missing",
+		},
+		"history?sensor_id=1&start=2026-03-04T03:00:00Z&end=2026-03-04T02:00:00Z": {
+			"end", "not after start",
+		},
+		"history?sensor_id=1&start=NaN&end=2026-03-04T02:00:00Z": {
+			"start", "",
+		},
+		"history?sensor_id=1&timezone=Mars/Olympus&" + fiveMinutes: {
+			"timezone", "Europe/Berlin",
+		},
+		"history?sensor_id=1&timezone=../etc/passwd&" + fiveMinutes: {
+			"timezone", "Europe/Berlin",
+		},
+		"history?sensor_id=1&timezone=Local&" + fiveMinutes: {
+			"timezone", "Europe/Berlin",
+		},
+		"history?sensor_id=1&interval=7m&" + fiveMinutes: {
+			"interval", "1m",
+		},
+		"history?sensor_id=1&interval=1m&points=3&" + fiveMinutes: {
+			"points", "together",
+		},
+		"history?sensor_id=1&points=NaN&" + fiveMinutes: {
+			"points", "",
+		},
+		"history?interval=1s&" + year: {
+			"interval", "use 15m or longer",
+		},
+		"history?interval=1s&sensor_id=2&" + year: {
+			"interval", "use 30m or longer",
+		},
+		"history?sensor_id=1&interval=1mo&start=0001-01-01T00:00:00Z&end=9999-01-01T00:00:00Z": {
+			"interval", "shorter range",
+		},
+		"history?interval=1s&limit=50000&sensor_id=2&" + year: {
+			"limit", "at most 25000",
+		},
+		"history?points=10000&" + year + manySensors(2, 6): {
+			"points", "at most 8333",
+		},
+		"history?method=lttb&points=3&sensor_id=1&" + fiveMinutes: {
+			"points", "4 or more",
+		},
+		"history?method=lttb&points=10000&" + year + manySensors(2, 6): {
+			"points", "at most 8333",
+		},
+		"history?method=minmax&interval=1m&sensor_id=1&" + fiveMinutes: {
+			"interval", "method",
+		},
+		"history?method=minmax&agg=avg&sensor_id=1&" + fiveMinutes: {
+			"agg", "method",
+		},
+		"history?method=minmax&fill=null&sensor_id=1&" + fiveMinutes: {
+			"fill", "method",
+		},
+		"history?method=minmax&limit=5&sensor_id=1&" + fiveMinutes: {
+			"limit", "method",
+		},
+		"history?method=average&sensor_id=1&" + fiveMinutes: {
+			"method", "",
+		},
+		"history?method=lttb&sensor_id=99&" + fiveMinutes: {
+			"sensor_id", "no sensor 99",
+		},
+		"history?agg=median&sensor_id=1&" + fiveMinutes: {
+			"agg", "",
+		},
+		"history?" + fiveMinutes + manySensors(1, 101): {
+			"sensor_id", "100",
+		},
+		"statistics?interval=1m&" + year: {
+			"interval", "use 2h or longer",
+		},
+		"statistics?sensor_id=1&interval=1mo&start=0001-01-01T00:00:00Z&end=9999-01-01T00:00:00Z": {
+			"interval", "statistics; use a shorter range",
+		},
+		"statistics?percentiles=p100&" + year: {
+			"percentiles", "",
+		},
+		"statistics?sensor_id=1&end=2026-03-04T03:00:00Z&start=2026-03-04T03:00:00Z": {
+			"end", "not after start",
+		},
+		"statistics?timezone=Nowhere&sensor_id=1&" + fiveMinutes: {
+			"timezone", "Europe/Berlin",
+		},
+		"statistics?sensor_id=99&" + fiveMinutes: {
+			"sensor_id", "no sensor 99",
+		},
+		"statistics?sensor_id=1&gap_seconds=0&" + fiveMinutes: {
+			"gap_seconds", "",
+		},
 	} {
-		if res := s.send("GET", "/api/data/"+query, token, ""); res.StatusCode != 400 || !names(res, want[0]) || !strings.Contains(string(res.body), want[1]) {
+		if res := s.send("GET", "/api/data/"+query, token, ""); res.StatusCode != 400 ||
+			!names(res, want[0]) || !strings.Contains(string(res.body), want[1]) {
 			t.Errorf("%.120s: got %d, want 400 with %v: %s", query, res.StatusCode, want, res.body)
 		}
 	}
@@ -292,16 +389,23 @@ func TestStatisticsOfARange(t *testing.T) {
 	s := startWithHistory(t)
 	gap := 60
 	params := &client.GetStatisticsParams{
-		SensorID: []int64{2, 1}, Start: at3, End: at3.Add(5 * time.Minute), GapSeconds: &gap, Percentiles: []string{"p25", "p50", "p99"},
+		SensorID:    []int64{2, 1},
+		Start:       at3,
+		End:         at3.Add(5 * time.Minute),
+		GapSeconds:  &gap,
+		Percentiles: []string{"p25", "p50", "p99"},
 	}
 	res := must(s.as(store.Viewer).GetStatisticsWithResponse(t.Context(), params))
 	a := res.JSON200
-	if a == nil || len(a.Series) != 2 || len(a.Series[0].Intervals) != 1 || len(a.Series[1].Intervals) != 0 || a.PercentileMethod != "exact" || a.PercentileError != 0 {
+	if a == nil || len(a.Series) != 2 || len(a.Series[0].Intervals) != 1 ||
+		len(a.Series[1].Intervals) != 0 || a.PercentileMethod != "exact" || a.PercentileError != 0 {
 		t.Fatalf("got %d: %s", res.StatusCode(), res.Body)
 	}
 	v := a.Series[0].Intervals[0]
-	got := fmt.Sprintf("%d %d %s %s %s %s %s %s %s %v %v %v %v %v %.4g", v.Count, v.Usable, text(v.Min), text(v.Max), text(v.Avg), text(v.TimeWeightedAvg), text(v.Stddev),
-		text(v.Delta), text(v.Sum), v.Percentiles, v.PercentGood, v.Gaps, v.LongestGapSeconds, v.Last.MustGet().Value, v.Rate)
+	got := fmt.Sprintf("%d %d %s %s %s %s %s %s %s %v %v %v %v %v %.4g", v.Count, v.Usable,
+		text(v.Min), text(v.Max), text(v.Avg), text(v.TimeWeightedAvg), text(v.Stddev),
+		text(v.Delta), text(v.Sum), v.Percentiles, v.PercentGood, v.Gaps, v.LongestGapSeconds,
+		v.Last.MustGet().Value, v.Rate)
 	// 30 s of 10, 30 of 20, 40 of 30, 140 of 50, 60 of 60
 	want := "7 5 10 60 34 42.33 20.74 50 170 map[p25:20 p50:30 p99:59.6] 57.142857142857146 1 140 60 0.02333"
 	if got != want {
@@ -325,7 +429,8 @@ func TestTooMuchToReadIsSaidSo(t *testing.T) {
 	token := s.token(s.users[store.Viewer])
 	for _, question := range []string{"history?interval=1s&", "history?method=lttb&", "statistics?"} {
 		res := s.send("GET", "/api/data/"+question+"sensor_id=1&"+fiveMinutes, token, "")
-		if res.StatusCode != 400 || !names(res, "end") || !strings.Contains(string(res.body), "shorter range") {
+		if res.StatusCode != 400 || !names(res, "end") ||
+			!strings.Contains(string(res.body), "shorter range") {
 			t.Errorf("%s: got %d: %s", question, res.StatusCode, res.body)
 		}
 	}

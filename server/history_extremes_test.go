@@ -11,14 +11,27 @@ import (
 
 const allTime = "start=0001-01-01T00:00:00Z&end=9999-12-31T23:59:59.999999Z"
 
-// However large a limit is and however wide the buckets are, an answer has the points there are and says where it ends.
+// However large a limit is and however wide the buckets are, an answer has the points there are and
+// says where it ends.
 func TestHistory_LimitTimesIntervalBeyondInt64(t *testing.T) {
 	s := startWithHistory(t)
 	for _, tt := range []struct{ query, next, points string }{
-		{"start=2026-01-01T00:00:00Z&end=2027-01-01T00:00:00Z&interval=1mo&limit=5000", "null", "2026-03-01T00:00:00Z"},
-		{"start=2026-01-01T00:00:00Z&end=2027-01-01T00:00:00Z&interval=1w&limit=20000", "null", "2026-03-02T00:00:00Z"},
-		{"start=2026-01-01T00:00:00Z&end=2027-01-01T00:00:00Z&interval=1d&limit=50000", "null", "2026-03-04T00:00:00Z"},
-		{"start=2026-01-01T00:00:00Z&end=2027-01-01T00:00:00Z&interval=1mo&limit=2", "2026-03-01T00:00:00Z", ""},
+		{
+			"start=2026-01-01T00:00:00Z&end=2027-01-01T00:00:00Z&interval=1mo&limit=5000", "null",
+			"2026-03-01T00:00:00Z",
+		},
+		{
+			"start=2026-01-01T00:00:00Z&end=2027-01-01T00:00:00Z&interval=1w&limit=20000", "null",
+			"2026-03-02T00:00:00Z",
+		},
+		{
+			"start=2026-01-01T00:00:00Z&end=2027-01-01T00:00:00Z&interval=1d&limit=50000", "null",
+			"2026-03-04T00:00:00Z",
+		},
+		{
+			"start=2026-01-01T00:00:00Z&end=2027-01-01T00:00:00Z&interval=1mo&limit=2",
+			"2026-03-01T00:00:00Z", "",
+		},
 		{allTime + "&interval=1mo&limit=50000", "4167-09-01T00:00:00Z", "2026-03-01T00:00:00Z"},
 		{allTime + "&interval=1mo&limit=24303", "2026-04-01T00:00:00Z", "2026-03-01T00:00:00Z"},
 	} {
@@ -31,7 +44,8 @@ func TestHistory_LimitTimesIntervalBeyondInt64(t *testing.T) {
 			points += p.Start.Format(time.RFC3339)
 		}
 		if next != tt.next || points != tt.points {
-			t.Errorf("%s: got points at %s, next %s, want %s and %s", tt.query, points, next, tt.points, tt.next)
+			t.Errorf("%s: got points at %s, next %s, want %s and %s", tt.query, points, next,
+				tt.points, tt.next)
 		}
 	}
 }
@@ -48,7 +62,8 @@ func TestHistory_RangesBeyondADuration(t *testing.T) {
 	if n := len(few.Series[0].Readings); n < 2 || n > 4 {
 		t.Errorf("a shape of 4 points has %d", n)
 	}
-	res := s.send("GET", "/api/data/statistics?sensor_id=1&start=1026-03-04T03:00:00Z&end=3026-03-04T03:00:00Z",
+	res := s.send("GET",
+		"/api/data/statistics?sensor_id=1&start=1026-03-04T03:00:00Z&end=3026-03-04T03:00:00Z",
 		s.token(s.users["viewer"]), "")
 	var statistics client.StatisticsAnswer
 	if err := json.Unmarshal(res.body, &statistics); err != nil {

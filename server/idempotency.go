@@ -21,19 +21,24 @@ const keyHeader = "Idempotency-Key"
 
 var (
 	errKeyInUse = &problem{
-		status: http.StatusConflict, detail: "A request with this Idempotency-Key is at work; try again.",
+		status: http.StatusConflict,
+		detail: "A request with this Idempotency-Key is at work; try again.",
 		header: map[string]string{"Retry-After": "1"},
 	}
 	errKeyReused = &problem{
-		status: http.StatusUnprocessableEntity, detail: "The Idempotency-Key was used with another body; take a new one.",
+		status: http.StatusUnprocessableEntity,
+		detail: "The Idempotency-Key was used with another body; take a new one.",
 		errors: []api.FieldError{{Field: keyHeader, Reason: "was used with another body"}},
 	}
 )
 
-// once does the request that its user has named key, unless that was done before: then it returns the answer of that time, and
-// replayed is true. Without a key it is always done. A client that goes away does not stop one with a key: it will come again and
-// ask for the answer. An error is not kept.
-func once[A any](ctx context.Context, s *Server, key *string, body any, do func(context.Context) (A, error)) (answer A, replayed bool, err error) {
+// once does the request that its user has named key, unless that was done before: then it returns
+// the answer of that time, and replayed is true. Without a key it is always done. A client that
+// goes away does not stop one with a key: it will come again and ask for the answer. An error is
+// not kept.
+func once[A any](
+	ctx context.Context, s *Server, key *string, body any, do func(context.Context) (A, error),
+) (answer A, replayed bool, err error) {
 	if key == nil {
 		answer, err = do(ctx)
 		return answer, false, err
@@ -45,7 +50,8 @@ func once[A any](ctx context.Context, s *Server, key *string, body any, do func(
 		return answer, false, fmt.Errorf("encode request: %w", err)
 	}
 	lease := s.cfg.RequestTimeout + keepWithin // longer than anything below
-	kept, err := s.store.ClaimKey(ctx, user, *key, sha256.Sum256(append(request, call.operation...)), lease)
+	kept, err := s.store.ClaimKey(ctx, user, *key,
+		sha256.Sum256(append(request, call.operation...)), lease)
 	switch {
 	case errors.Is(err, store.ErrInUse):
 		return answer, false, errKeyInUse
@@ -60,8 +66,10 @@ func once[A any](ctx context.Context, s *Server, key *string, body any, do func(
 	work, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
 	answer, err = do(work)
-	if keepErr := s.keep(context.WithoutCancel(ctx), user, *key, answer, err); keepErr != nil { // the next one will do it again, which is harmless
-		s.log.LogAttrs(ctx, slog.LevelWarn, "an answer was not kept", slog.String("request_id", call.id), slog.Any("error", keepErr))
+	// the next one will do it again, which is harmless
+	if keepErr := s.keep(context.WithoutCancel(ctx), user, *key, answer, err); keepErr != nil {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "an answer was not kept",
+			slog.String("request_id", call.id), slog.Any("error", keepErr))
 	}
 	return answer, false, err
 }

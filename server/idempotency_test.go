@@ -22,12 +22,18 @@ import (
 // at3 is an instant that readings of these tests are of.
 var at3 = time.Date(2026, 3, 4, 3, 0, 0, 0, time.UTC)
 
-// written is the answer to a write with key: its status, whether it was an answer of before, and the body.
-func written(t *testing.T, c *client.ClientWithResponses, key string, value float64) (int, bool, []byte) {
+// written is the answer to a write with key: its status, whether it was an answer of before, and
+// the body.
+func written(
+	t *testing.T, c *client.ClientWithResponses, key string, value float64,
+) (int, bool, []byte) {
 	t.Helper()
-	res := must(c.WriteDataWithResponse(t.Context(), &client.WriteDataParams{IdempotencyKey: &key}, client.DataWrite{
-		Readings: []client.ReadingWrite{{SensorID: 1, Timestamp: &at3, Value: nullable.NewNullableWithValue(value)}},
-	}))
+	res := must(c.WriteDataWithResponse(t.Context(), &client.WriteDataParams{IdempotencyKey: &key},
+		client.DataWrite{
+			Readings: []client.ReadingWrite{
+				{SensorID: 1, Timestamp: &at3, Value: nullable.NewNullableWithValue(value)},
+			},
+		}))
 	return res.StatusCode(), res.HTTPResponse.Header.Get("Idempotency-Replayed") == "true", res.Body
 }
 
@@ -40,15 +46,20 @@ func TestSameKeySameAnswer(t *testing.T) {
 	if status != 200 || replayed || !bytes.Contains(first, []byte(`"stored":1`)) {
 		t.Fatalf("the first time: got %d, %v: %s", status, replayed, first)
 	}
-	for name, c := range map[string]*client.ClientWithResponses{"again": here, "in another session": one.as(store.Engineer), "at another instance": there} {
-		if status, replayed, body := written(t, c, "k", 1); status != 200 || !replayed || !bytes.Equal(body, first) {
+	for name, c := range map[string]*client.ClientWithResponses{
+		"again": here, "in another session": one.as(store.Engineer), "at another instance": there,
+	} {
+		if status, replayed, body := written(t, c, "k", 1); status != 200 || !replayed ||
+			!bytes.Equal(body, first) {
 			t.Errorf("%s: got %d, %v: %s", name, status, replayed, body)
 		}
 	}
-	if status, _, body := written(t, there, "k", 2); status != 422 || !bytes.Contains(body, []byte(`"Idempotency-Key"`)) {
+	if status, _, body := written(t, there, "k", 2); status != 422 ||
+		!bytes.Contains(body, []byte(`"Idempotency-Key"`)) {
 		t.Errorf("with another body: got %d: %s", status, body)
 	}
-	if status, replayed, body := written(t, one.as(store.Admin), "k", 1); status != 200 || replayed || !bytes.Contains(body, []byte(`"duplicates":1`)) {
+	if status, replayed, body := written(t, one.as(store.Admin), "k", 1); status != 200 ||
+		replayed || !bytes.Contains(body, []byte(`"duplicates":1`)) {
 		t.Errorf("of another user: got %d, %v: %s", status, replayed, body)
 	}
 	token := one.token(one.users[store.Engineer])
@@ -56,7 +67,9 @@ func TestSameKeySameAnswer(t *testing.T) {
 	if res := one.send("POST", "/api/data", token, same, "Idempotency-Key", "k"); res.StatusCode != 200 || res.Header.Get("Idempotency-Replayed") != "true" {
 		t.Errorf("the same readings written otherwise: got %d: %s", res.StatusCode, res.body)
 	}
-	if res := one.send("POST", "/api/data", token, same); res.StatusCode != 200 || res.Header.Get("Idempotency-Replayed") != "" || !strings.Contains(string(res.body), `"duplicates":1`) {
+	if res := one.send("POST", "/api/data", token, same); res.StatusCode != 200 ||
+		res.Header.Get("Idempotency-Replayed") != "" ||
+		!strings.Contains(string(res.body), `"duplicates":1`) {
 		t.Errorf("without a key: got %d: %s", res.StatusCode, res.body)
 	}
 }
@@ -68,7 +81,8 @@ func TestKeysThatAreNone(t *testing.T) {
 	const body = `{"readings":[{"sensor_id":1,"value":1}]}`
 	for key, want := range map[string]int{
 		"": 400, strings.Repeat("x", 256): 400, "a b": 400, "a\tb": 400, "ä": 400,
-		"x": 200, strings.Repeat("x", 255): 200, `"8e03978e-40d5-43dd-bc93-6894a57f9324"`: 200, "a,b;c=d/%41&<>'\\": 200, "null": 200, "~!": 200,
+		"x": 200, strings.Repeat("x", 255): 200, `"8e03978e-40d5-43dd-bc93-6894a57f9324"`: 200,
+		"a,b;c=d/%41&<>'\\": 200, "null": 200, "~!": 200,
 	} {
 		res := s.send("POST", "/api/data", token, body, "Idempotency-Key", key)
 		if res.StatusCode != want || want == 400 && !names(res, "Idempotency-Key") {
@@ -79,7 +93,10 @@ func TestKeysThatAreNone(t *testing.T) {
 		t.Error("a key of signs is not the same the second time")
 	}
 	req, _ := http.NewRequest("POST", s.url+"/api/data", strings.NewReader(body))
-	req.Header = http.Header{"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"}, "Idempotency-Key": {"a", "b"}}
+	req.Header = http.Header{
+		"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"},
+		"Idempotency-Key": {"a", "b"},
+	}
 	res, err := s.http.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +107,8 @@ func TestKeysThatAreNone(t *testing.T) {
 	}
 }
 
-// gated makes POST /api/data wait in the handler: it says on entered that it is there, and takes what comes of it from outcomes.
+// gated makes POST /api/data wait in the handler: it says on entered that it is there, and takes
+// what comes of it from outcomes.
 func gated(entered chan<- struct{}, outcomes <-chan error) option {
 	return func(_ *server.Config, d *server.Deps) {
 		write := d.Write
@@ -115,11 +133,15 @@ func TestKeyThatIsAtWork(t *testing.T) {
 		first <- status
 	}()
 	<-entered
-	res := must(c.WriteDataWithResponse(t.Context(), &client.WriteDataParams{IdempotencyKey: new("k")}, client.DataWrite{
-		Readings: []client.ReadingWrite{{SensorID: 1, Timestamp: &at3, Value: nullable.NewNullableWithValue(1.)}},
-	}))
+	res := must(c.WriteDataWithResponse(t.Context(),
+		&client.WriteDataParams{IdempotencyKey: new("k")}, client.DataWrite{
+			Readings: []client.ReadingWrite{
+				{SensorID: 1, Timestamp: &at3, Value: nullable.NewNullableWithValue(1.)},
+			},
+		}))
 	if res.StatusCode() != 409 || res.HTTPResponse.Header.Get("Retry-After") == "" {
-		t.Errorf("meanwhile: got %d, Retry-After %q: %s", res.StatusCode(), res.HTTPResponse.Header.Get("Retry-After"), res.Body)
+		t.Errorf("meanwhile: got %d, Retry-After %q: %s", res.StatusCode(),
+			res.HTTPResponse.Header.Get("Retry-After"), res.Body)
 	}
 	if status, _, body := written(t, c, "k", 2); status != 422 {
 		t.Errorf("meanwhile, with another body: got %d: %s", status, body)
@@ -160,7 +182,10 @@ func TestClientThatGoesAwayFindsTheAnswer(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	const body = `{"readings":[{"sensor_id":1,"value":1,"timestamp":"2026-03-04T03:00:00Z"}]}`
 	req, _ := http.NewRequestWithContext(ctx, "POST", s.url+"/api/data", strings.NewReader(body))
-	req.Header = http.Header{"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"}, "Idempotency-Key": {"k"}}
+	req.Header = http.Header{
+		"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"},
+		"Idempotency-Key": {"k"},
+	}
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
@@ -177,7 +202,8 @@ func TestClientThatGoesAwayFindsTheAnswer(t *testing.T) {
 	outcomes <- nil // for a second time that must not be
 	within(t, 5*time.Second, "the answer is there", func() bool {
 		res := s.send("POST", "/api/data", token, body, "Idempotency-Key", "k")
-		return res.StatusCode == 200 && res.Header.Get("Idempotency-Replayed") == "true" && strings.Contains(string(res.body), `"stored":1`)
+		return res.StatusCode == 200 && res.Header.Get("Idempotency-Replayed") == "true" &&
+			strings.Contains(string(res.body), `"stored":1`)
 	})
 	if len(entered) > 0 {
 		t.Error("it was done a second time")
@@ -197,18 +223,22 @@ func TestCrashBeforeTheAnswerIsKept(t *testing.T) {
 	}
 	db := must(sql.Open("postgres", dsn))
 	defer db.Close()
-	if _, err := db.ExecContext(t.Context(), `UPDATE idempotency_keys SET answer = NULL`); err != nil { // as the crash leaves it
+	// as the crash leaves it
+	if _, err := db.ExecContext(t.Context(), `UPDATE idempotency_keys SET answer = NULL`); err != nil {
 		t.Fatal(err)
 	}
 	if res := send(); res.StatusCode != 409 {
 		t.Errorf("at once: got %d: %s", res.StatusCode, res.body)
 	}
 	var last answer
-	within(t, 10*time.Second, "it is done again", func() bool { last = send(); return last.StatusCode == 200 })
-	if last.Header.Get("Idempotency-Replayed") != "" || !strings.Contains(string(last.body), `"duplicates":1`) {
+	within(t, 10*time.Second, "it is done again",
+		func() bool { last = send(); return last.StatusCode == 200 })
+	if last.Header.Get("Idempotency-Replayed") != "" ||
+		!strings.Contains(string(last.body), `"duplicates":1`) {
 		t.Errorf("got %s", last.body)
 	}
-	if again := send(); again.Header.Get("Idempotency-Replayed") != "true" || !bytes.Equal(again.body, last.body) {
+	if again := send(); again.Header.Get("Idempotency-Replayed") != "true" ||
+		!bytes.Equal(again.body, last.body) {
 		t.Errorf("and again: got %s", again.body)
 	}
 }

@@ -21,7 +21,10 @@ var megabyte = strings.Repeat("x", 1<<20)
 
 // bad returns values that schema does not allow, as JSON.
 func bad(schema *openapi3.Schema) map[string]string {
-	values := map[string]string{"an object": `{"x":1}`, "a list": `[1]`, "a text": `"x"`, "a number": `1.5`, "true": `true`, "null": `null`}
+	values := map[string]string{
+		"an object": `{"x":1}`, "a list": `[1]`, "a text": `"x"`, "a number": `1.5`, "true": `true`,
+		"null": `null`,
+	}
 	switch {
 	case schema.Type.Is("integer"):
 		values["a huge number"], values["beyond a float64"], values["a text of digits"] = "1e300", "1e999", `"1"`
@@ -48,7 +51,9 @@ func bad(schema *openapi3.Schema) map[string]string {
 		delete(values, "a text")
 		values["NUL"], values["half a surrogate"], values["no UTF-8"] = `"a\u0000b"`, `"\ud800"`, "\"\xff\""
 		if schema.MaxLength != nil {
-			values["1 MB"], values["one character too many"] = `"`+megabyte+`"`, `"`+strings.Repeat("é", int(*schema.MaxLength)+1)+`"`
+			values["1 MB"], values["one character too many"] = `"`+megabyte+`"`, `"`+strings.Repeat(
+				"é", int(*schema.MaxLength)+1,
+			)+`"`
 		}
 		if schema.MinLength > 0 {
 			values["an empty text"] = `""`
@@ -68,7 +73,8 @@ func bad(schema *openapi3.Schema) map[string]string {
 
 // harmless are texts that must be neutral wherever a text is allowed.
 var harmless = []string{
-	"'; DROP TABLE users; --", `" OR ""="`, "$(reboot)", "{{7*7}}", "<script>alert(1)</script>", "=1+1", "../../etc/passwd",
+	"'; DROP TABLE users; --", `" OR ""="`, "$(reboot)", "{{7*7}}", "<script>alert(1)</script>",
+	"=1+1", "../../etc/passwd",
 	"💥", "é", "\u202egnp.exe", "z̷̢a̶l̵g̶o̷", "%00", "%s%n", "\\", "null", "\ufeffx",
 }
 
@@ -94,7 +100,8 @@ func TestBadMembersOfBodiesAreRefusedByName(t *testing.T) {
 				return
 			}
 			if res.StatusCode != http.StatusBadRequest || field != "" && !names(res, field) {
-				t.Errorf("%s with %s: got %d, want 400 that names %q: %.300s", op.OperationID, name, res.StatusCode, field, res.body)
+				t.Errorf("%s with %s: got %d, want 400 that names %q: %.300s", op.OperationID, name,
+					res.StatusCode, field, res.body)
 			}
 		}
 		schema := op.RequestBody.Value.Content["application/json"].Schema.Value
@@ -121,7 +128,8 @@ func TestBadMembersOfBodiesAreRefusedByName(t *testing.T) {
 				}
 				for member, p := range items.Value.Properties {
 					for kind, value := range bad(p.Value) {
-						try(name+"."+member+" "+kind, item(member, value), fieldWanted(name+"[0]."+member, kind))
+						try(name+"."+member+" "+kind, item(member, value),
+							fieldWanted(name+"[0]."+member, kind))
 					}
 				}
 				try("an unknown member of an item", item("extra", "1"), name+"[0].extra")
@@ -181,13 +189,15 @@ func TestHarmlessTextsStayWhatTheyAre(t *testing.T) {
 	g := s.addGateway()
 	for _, text := range harmless {
 		quoted, _ := json.Marshal(text)
-		body := fmt.Sprintf(`{"name":%s,"location":%s,"metadata":{%s:%s}}`, quoted, quoted, quoted, quoted)
+		body := fmt.Sprintf(`{"name":%s,"location":%s,"metadata":{%s:%s}}`, quoted, quoted, quoted,
+			quoted)
 		res := s.send("PUT", fmt.Sprintf("/api/gateways/%d", g.ID), token, body)
 		var got struct {
 			Name, Location string
 			Metadata       map[string]string
 		}
-		if err := json.Unmarshal(res.body, &got); err != nil || got.Name != text || got.Location != text || got.Metadata[text] != text {
+		if err := json.Unmarshal(res.body, &got); err != nil || got.Name != text ||
+			got.Location != text || got.Metadata[text] != text {
 			t.Errorf("%q: got %d %s", text, res.StatusCode, res.body)
 		}
 	}
@@ -205,8 +215,10 @@ func TestBadParametersAreRefusedByName(t *testing.T) {
 		good, query, _ := strings.Cut(r.path(s), "?")
 		try := func(name, target, field string) {
 			t.Helper()
-			if res := s.send(method, target, token, r.body); res.StatusCode != 400 || !names(res, field) {
-				t.Errorf("%s with %s: got %d, want 400 that names %q: %.300s", op.OperationID, name, res.StatusCode, field, res.body)
+			if res := s.send(method, target, token, r.body); res.StatusCode != 400 ||
+				!names(res, field) {
+				t.Errorf("%s with %s: got %d, want 400 that names %q: %.300s", op.OperationID, name,
+					res.StatusCode, field, res.body)
 			}
 		}
 		with := func(name, value string) string {
@@ -229,7 +241,8 @@ func TestBadParametersAreRefusedByName(t *testing.T) {
 				}
 			}
 			if p.Value.In == "query" && !p.Value.Schema.Value.Type.Is("array") {
-				try(p.Value.Name+" twice", with(p.Value.Name, "1")+"&"+p.Value.Name+"=1", p.Value.Name)
+				try(p.Value.Name+" twice", with(p.Value.Name, "1")+"&"+p.Value.Name+"=1",
+					p.Value.Name)
 			}
 		}
 	})
@@ -274,18 +287,28 @@ func TestBadCursorsAndTags(t *testing.T) {
 	g := s.addGateway()
 	v := s.addSensor(g.ID)
 	token := s.token(s.users[store.Admin])
-	for _, path := range []string{"/api/gateways?", "/api/sensors?", fmt.Sprintf("/api/data?sensor_id=%d&", v.ID), "/api/data/latest?", "/api/data/rejections?"} {
-		for _, cursor := range []string{"x", "MA", "LTE", "OTk5OTk5OTk5OTk5", "MS4", "Li4", "MS5NUw", "OTIyMzM3MjAzNjg1NDc3NTgwNy4x", "MQ_", "____"} {
-			if res := s.send("GET", path+"cursor="+cursor, token, ""); res.StatusCode != 400 || !names(res, "cursor") {
+	for _, path := range []string{
+		"/api/gateways?", "/api/sensors?", fmt.Sprintf("/api/data?sensor_id=%d&", v.ID),
+		"/api/data/latest?", "/api/data/rejections?",
+	} {
+		for _, cursor := range []string{
+			"x", "MA", "LTE", "OTk5OTk5OTk5OTk5", "MS4", "Li4", "MS5NUw",
+			"OTIyMzM3MjAzNjg1NDc3NTgwNy4x", "MQ_", "____",
+		} {
+			if res := s.send("GET", path+"cursor="+cursor, token, ""); res.StatusCode != 400 ||
+				!names(res, "cursor") {
 				t.Errorf("%scursor=%s: got %d: %s", path, cursor, res.StatusCode, res.body)
 			}
 		}
 	}
 	for tag, want := range map[string]int{
 		"3": 400, `"3`: 400, `""3"`: 400, `"1", "2"`: 400, "x": 400, strings.Repeat("x", 101): 400,
-		`"0"`: 412, `"-1"`: 412, `"01"`: 412, `"9"`: 412, `W/"1"`: 412, `"x"`: 412, `""`: 412, `"99999999999999999999"`: 412, `"1"`: 200, "*": 200,
+		`"0"`: 412, `"-1"`: 412, `"01"`: 412, `"9"`: 412, `W/"1"`: 412, `"x"`: 412, `""`: 412,
+		`"99999999999999999999"`: 412, `"1"`: 200, "*": 200,
 	} {
-		for _, path := range []string{fmt.Sprintf("/api/gateways/%d", g.ID), fmt.Sprintf("/api/sensors/%d", v.ID)} {
+		for _, path := range []string{
+			fmt.Sprintf("/api/gateways/%d", g.ID), fmt.Sprintf("/api/sensors/%d", v.ID),
+		} {
 			res := s.send("DELETE", path+"?dry_run=true", token, "", "If-Match", tag)
 			if res.StatusCode != want {
 				t.Errorf("If-Match: %s: got %d, want %d: %s", tag, res.StatusCode, want, res.body)
@@ -294,11 +317,12 @@ func TestBadCursorsAndTags(t *testing.T) {
 	}
 }
 
-// FuzzCheckJSON holds the check of bodies against encoding/json: what passes is JSON, and is written
-// again with the same meaning.
+// FuzzCheckJSON holds the check of bodies against encoding/json: what passes is JSON, and is
+// written again with the same meaning.
 func FuzzCheckJSON(f *testing.F) {
 	for _, seed := range []string{
-		`{}`, `{"a":1,"a":2}`, `[1,2] 3`, `"\u0000"`, `1e999`, `{"a":"\ud800"}`, "\xff", `[[[[1]]]]`, ``,
+		`{}`, `{"a":1,"a":2}`, `[1,2] 3`, `"\u0000"`, `1e999`, `{"a":"\ud800"}`, "\xff",
+		`[[[[1]]]]`, ``,
 		`{"":[null,true,-0.0,1e2,"\u00e9\n"],"b":{"c":[]}}`,
 	} {
 		f.Add([]byte(seed))
@@ -322,22 +346,50 @@ func FuzzCheckJSON(f *testing.F) {
 func TestWhatIsWrongIsSaidForPeople(t *testing.T) {
 	s := start(t)
 	tests := map[string]struct{ method, path, body, field, reason string }{
-		"a year beyond what can be written":    {"GET", "/api/alarms/kpi?end=9999-12-31T23:59:59-23:59", "", "end", "is not in the years 1 to 9999"},
-		"a year before the first":              {"GET", "/api/alarms/kpi?end=0000-01-01T00:00:00Z", "", "end", "is not in the years 1 to 9999"},
-		"a day before the first year":          {"GET", "/api/alarms/kpi?end=0001-01-01T00:00:00Z", "", "end", "is not in the years 1 to 9999"},
-		"the year of an export":                {"GET", "/api/data/export?sensor_id=1&start=0001-01-01T00:00:00%2B23:59", "", "start", "is not in the years 1 to 9999"},
-		"a date without a time":                {"GET", "/api/data?sensor_id=1&start=2026-11-25", "", "start", "2026-01-02T03:04:05Z"},
-		"two ids in one":                       {"GET", "/api/data?sensor_id=1,2", "", "sensor_id", "id=1&id=2"},
-		"an id beyond all":                     {"GET", "/api/gateways/99999999999", "", "id", "is above 2147483647"},
-		"what is none of the allowed":          {"GET", "/api/gateways?status=asleep", "", "status", "is none of online, offline, unknown"},
-		"a pattern":                            {"POST", "/api/gateways", `{"key":"a b","name":"x"}`, "key", "use letters, digits"},
-		"nothing to change":                    {"PUT", "/api/gateways/1", `{}`, "body", "has no member"},
-		"a name that breaks two rules is once": {"POST", "/api/gateways", `{"key":"a","name":""}`, "name", ""},
+		"a year beyond what can be written": {
+			"GET", "/api/alarms/kpi?end=9999-12-31T23:59:59-23:59", "", "end",
+			"is not in the years 1 to 9999",
+		},
+		"a year before the first": {
+			"GET", "/api/alarms/kpi?end=0000-01-01T00:00:00Z", "", "end",
+			"is not in the years 1 to 9999",
+		},
+		"a day before the first year": {
+			"GET", "/api/alarms/kpi?end=0001-01-01T00:00:00Z", "", "end",
+			"is not in the years 1 to 9999",
+		},
+		"the year of an export": {
+			"GET", "/api/data/export?sensor_id=1&start=0001-01-01T00:00:00%2B23:59", "", "start",
+			"is not in the years 1 to 9999",
+		},
+		"a date without a time": {
+			"GET", "/api/data?sensor_id=1&start=2026-11-25", "", "start", "2026-01-02T03:04:05Z",
+		},
+		"two ids in one": {
+			"GET", "/api/data?sensor_id=1,2", "", "sensor_id", "id=1&id=2",
+		},
+		"an id beyond all": {
+			"GET", "/api/gateways/99999999999", "", "id", "is above 2147483647",
+		},
+		"what is none of the allowed": {
+			"GET", "/api/gateways?status=asleep", "", "status",
+			"is none of online, offline, unknown",
+		},
+		"a pattern": {
+			"POST", "/api/gateways", `{"key":"a b","name":"x"}`, "key", "use letters, digits",
+		},
+		"nothing to change": {
+			"PUT", "/api/gateways/1", `{}`, "body", "has no member",
+		},
+		"a name that breaks two rules is once": {
+			"POST", "/api/gateways", `{"key":"a","name":""}`, "name", "",
+		},
 	}
 	for name, test := range tests {
 		res := s.send(test.method, test.path, s.token(s.users[store.Engineer]), test.body)
 		p := res.problem()
-		if res.StatusCode != 400 || len(p.Errors) != 1 || p.Errors[0].Field != test.field || !strings.Contains(p.Errors[0].Reason, test.reason) {
+		if res.StatusCode != 400 || len(p.Errors) != 1 || p.Errors[0].Field != test.field ||
+			!strings.Contains(p.Errors[0].Reason, test.reason) {
 			t.Errorf("%s: got %d %s", name, res.StatusCode, res.body)
 		}
 	}

@@ -135,7 +135,8 @@ func (b *jsonBody) value(schema *openapi3.Schema) error {
 		text, reason := checkInteger(t.String(), schema)
 		return b.scalar(reason, func() { b.out = append(b.out, text...) })
 	case kind == '0' && schema.Type.Is(openapi3.TypeNumber):
-		return b.scalar(checkNumber(t.String(), schema), func() { b.out = append(b.out, t.String()...) })
+		return b.scalar(checkNumber(t.String(), schema),
+			func() { b.out = append(b.out, t.String()...) })
 	case (kind == 't' || kind == 'f') && schema.Type.Is(openapi3.TypeBoolean):
 		b.out = append(b.out, t.String()...)
 	default:
@@ -155,8 +156,10 @@ func (b *jsonBody) scalar(reason string, write func()) error {
 
 func (b *jsonBody) wrongType(t jsontext.Token, schema *openapi3.Schema) error {
 	reason := "is not " + map[string]string{
-		openapi3.TypeArray: "a list", openapi3.TypeBoolean: "true or false", openapi3.TypeInteger: "a whole number",
-		openapi3.TypeNumber: "a number", openapi3.TypeObject: "an object", openapi3.TypeString: "a text",
+		openapi3.TypeArray: "a list", openapi3.TypeBoolean: "true or false",
+		openapi3.TypeInteger: "a whole number",
+		openapi3.TypeNumber:  "a number", openapi3.TypeObject: "an object",
+		openapi3.TypeString: "a text",
 	}[schema.Type.Slice()[0]]
 	if t.Kind() == 'n' {
 		reason = "must not be null"
@@ -294,7 +297,8 @@ func (b *jsonBody) anything(t jsontext.Token) error {
 	case '"':
 		b.out, _ = jsontext.AppendQuote(b.out, t.String())
 	case '0':
-		return b.scalar(checkNumber(t.String(), nil), func() { b.out = append(b.out, t.String()...) })
+		return b.scalar(checkNumber(t.String(), nil),
+			func() { b.out = append(b.out, t.String()...) })
 	default:
 		b.out = append(b.out, t.String()...)
 	}
@@ -354,7 +358,8 @@ func below(field, name string) string {
 
 // isInstant tells whether a schema takes a timestamp as a text or as milliseconds since 1970.
 func isInstant(s *openapi3.Schema) bool {
-	return len(s.OneOf) == 2 && s.OneOf[0].Value.Format == "date-time" && s.OneOf[1].Value.Type.Is(openapi3.TypeInteger)
+	return len(s.OneOf) == 2 && s.OneOf[0].Value.Format == "date-time" &&
+		s.OneOf[1].Value.Type.Is(openapi3.TypeInteger)
 }
 
 // canCheck fails on a schema of a body that jsonBody does not understand.

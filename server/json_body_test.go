@@ -58,7 +58,12 @@ func bodySchema(t *testing.T, operation string) (schema *openapi3.Schema) {
 func TestCheckJSON_ReadsNoFurtherThanItsLimits(t *testing.T) {
 	const buffer = 8 << 10 // of the decoder
 	reading := `{"sensor_id":1,"value":1},`
-	unknown := &endless{piece: func(n int) string { return strings.Repeat("{", max(0, 1-n)) + fmt.Sprintf(`"%d":1,`, n) }}
+	unknown := &endless{
+		piece: func(n int) string {
+			return strings.Repeat("{", max(0, 1-n)) + fmt.Sprintf(`"%d":1,`,
+				n)
+		},
+	}
 	labels := &endless{piece: func(n int) string {
 		return strings.Repeat(`{"labels":{`, max(0, 1-n)) + fmt.Sprintf(`"l%d":"x",`, n)
 	}}
@@ -69,33 +74,51 @@ func TestCheckJSON_ReadsNoFurtherThanItsLimits(t *testing.T) {
 		last      string
 		maxRead   int
 	}{
-		"unknown members":         {"login", unknown, 20, `19: is not known here`, buffer},
-		"empty items":             {"writeData", list(`{"readings":[`, `{},`), 20, "readings[19].value: is missing", buffer},
-		"items of another type":   {"ackAlarms", list(`{"alarms":[`, `1,`), 20, "alarms[19]: is not an object", buffer},
-		"more items than allowed": {"writeData", list(`{"readings":[`, reading), 1, "readings: has more than 5000 items", 5000*len(reading) + buffer},
-		"more members":            {"createSilence", labels, 1, "labels: has more than ", buffer},
-		"levels":                  {"updateGateway", list(`{"metadata":{"x":`, `[`), 1, " is nested in more than 32 levels", buffer},
+		"unknown members": {"login", unknown, 20, `19: is not known here`, buffer},
+		"empty items": {
+			"writeData", list(`{"readings":[`, `{},`), 20, "readings[19].value: is missing", buffer,
+		},
+		"items of another type": {
+			"ackAlarms", list(`{"alarms":[`, `1,`), 20, "alarms[19]: is not an object", buffer,
+		},
+		"more items than allowed": {
+			"writeData", list(`{"readings":[`, reading), 1, "readings: has more than 5000 items",
+			5000*len(reading) + buffer,
+		},
+		"more members": {"createSilence", labels, 1, "labels: has more than ", buffer},
+		"levels": {
+			"updateGateway", list(`{"metadata":{"x":`, `[`), 1, " is nested in more than 32 levels",
+			buffer,
+		},
 		"bytes of a free object": {
-			"updateGateway", list(`{"metadata":{"x":[`, `{},`), 1, "metadata: has more than 16384 bytes of JSON", 16<<10 + buffer,
+			"updateGateway", list(`{"metadata":{"x":[`, `{},`), 1,
+			"metadata: has more than 16384 bytes of JSON", 16<<10 + buffer,
 		},
 	} {
 		_, err := server.CheckJSON(t.Context(), test.body, bodySchema(t, test.operation))
 		faults := server.FaultsOf(err)
-		if len(faults) != test.faults || !strings.Contains(strings.Join(faults[len(faults)-1:], ""), test.last) || test.body.read > test.maxRead {
-			t.Errorf("%s: got %d faults after %d bytes, the last %q", name, len(faults), test.body.read, faults[max(0, len(faults)-1):])
+		if len(faults) != test.faults ||
+			!strings.Contains(strings.Join(faults[len(faults)-1:], ""), test.last) ||
+			test.body.read > test.maxRead {
+			t.Errorf("%s: got %d faults after %d bytes, the last %q", name, len(faults),
+				test.body.read, faults[max(0, len(faults)-1):])
 		}
 	}
 }
 
-// TestCheckJSON_BoundsFreeObjectsExactly writes objects that are as large as they may be, and by one byte larger.
+// TestCheckJSON_BoundsFreeObjectsExactly writes objects that are as large as they may be, and by
+// one byte larger.
 func TestCheckJSON_BoundsFreeObjectsExactly(t *testing.T) {
 	for field, operation := range map[string]string{
 		"metadata": "updateGateway", "tags": "updateSensor", "labels": "updateNotificationRoute",
 	} {
-		for size, want := range map[int]string{16384: "", 16385: field + ": has more than 16384 bytes of JSON"} {
+		for size, want := range map[int]string{
+			16384: "", 16385: field + ": has more than 16384 bytes of JSON",
+		} {
 			object := `{"` + strings.Repeat("x", size-len(`{"":"y"}`)) + `":"y"}`
 			body := `{"` + field + `": ` + object + `, "name": "z"}`
-			_, err := server.CheckJSON(t.Context(), strings.NewReader(body), bodySchema(t, operation))
+			_, err := server.CheckJSON(t.Context(), strings.NewReader(body),
+				bodySchema(t, operation))
 			if got := strings.Join(server.FaultsOf(err), "; "); got != want {
 				t.Errorf("%s of %d bytes: got %q, want %q", field, size, got, want)
 			}
@@ -139,7 +162,8 @@ func TestCheckJSON_BoundsEveryArray(t *testing.T) {
 		switch {
 		case s.Type.Is("string") && s.MaxLength == nil && s.Enum == nil && s.Format != "date-time":
 			t.Errorf("%s has no maxLength", at)
-		case s.Type.Is("object") && s.MaxProps == nil && (s.AdditionalProperties.Has == nil || *s.AdditionalProperties.Has):
+		case s.Type.Is("object") && s.MaxProps == nil &&
+			(s.AdditionalProperties.Has == nil || *s.AdditionalProperties.Has):
 			t.Errorf("%s has neither maxProperties nor known members only", at)
 		case s.Type.Is("array"):
 			arrays++
@@ -179,7 +203,10 @@ func TestCheckJSON_BoundsEveryArray(t *testing.T) {
 func TestCheckJSON_WritesWhatTheGeneratedCodeReads(t *testing.T) {
 	schema := func(kind, format string) *openapi3.Schema {
 		return &openapi3.Schema{
-			Type: &openapi3.Types{"object"}, Properties: openapi3.Schemas{"v": {Value: &openapi3.Schema{Type: &openapi3.Types{kind}, Format: format}}},
+			Type: &openapi3.Types{"object"},
+			Properties: openapi3.Schemas{
+				"v": {Value: &openapi3.Schema{Type: &openapi3.Types{kind}, Format: format}},
+			},
 		}
 	}
 	for _, test := range []struct{ kind, format, value, want string }{
@@ -201,11 +228,15 @@ func TestCheckJSON_WritesWhatTheGeneratedCodeReads(t *testing.T) {
 		{"number", "double", "1e999", "v: is beyond a 64-bit float"},
 		{"boolean", "", "0", "v: is not true or false"},
 		{"boolean", "", "true", "true"},
-		{"string", "date-time", `"2026-01-02t03:04:05.1234567+01:00"`, `"2026-01-02T02:04:05.123456Z"`},
+		{
+			"string", "date-time", `"2026-01-02t03:04:05.1234567+01:00"`,
+			`"2026-01-02T02:04:05.123456Z"`,
+		},
 		{"string", "date-time", `"2016-12-31T23:59:60z"`, "v: is a leap second"},
 		{"string", "date-time", `"2026-01-02T03:04:05+24:00"`, "v: is not an RFC 3339 timestamp"},
 	} {
-		out, err := server.CheckJSON(t.Context(), strings.NewReader(`{"v":`+test.value+`}`), schema(test.kind, test.format))
+		out, err := server.CheckJSON(t.Context(), strings.NewReader(`{"v":`+test.value+`}`),
+			schema(test.kind, test.format))
 		got := string(bytes.TrimSuffix(bytes.TrimPrefix(out, []byte(`{"v":`)), []byte("}")))
 		if err != nil {
 			got = strings.Join(server.FaultsOf(err), "; ")
@@ -220,10 +251,16 @@ func TestCheckJSON_NamesFields(t *testing.T) {
 	closed := false
 	text := &openapi3.SchemaRef{Value: &openapi3.Schema{Type: &openapi3.Types{"string"}}}
 	item := &openapi3.Schema{
-		Type: &openapi3.Types{"object"}, Properties: openapi3.Schemas{"id": text}, Required: []string{"id"},
+		Type:                 &openapi3.Types{"object"},
+		Properties:           openapi3.Schemas{"id": text},
+		Required:             []string{"id"},
 		AdditionalProperties: openapi3.AdditionalProperties{Has: &closed},
 	}
-	items := &openapi3.Schema{Type: &openapi3.Types{"array"}, Items: &openapi3.SchemaRef{Value: item}, MinItems: 1}
+	items := &openapi3.Schema{
+		Type:     &openapi3.Types{"array"},
+		Items:    &openapi3.SchemaRef{Value: item},
+		MinItems: 1,
+	}
 	schema := &openapi3.Schema{
 		Type: &openapi3.Types{"object"}, Properties: openapi3.Schemas{"list": {Value: items}},
 		AdditionalProperties: openapi3.AdditionalProperties{Schema: text},
@@ -246,7 +283,8 @@ func TestCheckJSON_NamesFields(t *testing.T) {
 		`{"list":[{"id":"x","more":{"a":[1,2]}}]}`: `list[0].more: is not known here`,
 	} {
 		_, err := server.CheckJSON(t.Context(), strings.NewReader(body), schema)
-		if got := strings.Join(server.FaultsOf(err), "; "); !strings.HasSuffix(got, want) || strings.Contains(got, "\n") {
+		if got := strings.Join(server.FaultsOf(err), "; "); !strings.HasSuffix(got, want) ||
+			strings.Contains(got, "\n") {
 			t.Errorf("%s: got %s, want %s", body, got, want)
 		}
 	}

@@ -65,7 +65,8 @@ func TestCreate_WithoutAKey(t *testing.T) {
 	}
 	sensor := func(name string, gateway int64) string {
 		t.Helper()
-		res := must(c.CreateSensorWithResponse(t.Context(), client.SensorCreate{Name: name, Type: "temperature", GatewayID: gateway}))
+		res := must(c.CreateSensorWithResponse(t.Context(),
+			client.SensorCreate{Name: name, Type: "temperature", GatewayID: gateway}))
 		if res.JSON201 == nil {
 			t.Fatalf("sensor %q: got %s", name, res.Body)
 		}
@@ -73,11 +74,13 @@ func TestCreate_WithoutAKey(t *testing.T) {
 	}
 	s.addOwn(time.Now())
 	first, second, own := gateway("网关 1"), gateway("网关 1"), gateway("oei-ms")
-	if first.Key != "wang-guan-1" || second.Key != "wang-guan-1-2" || own.Key != "oei-ms-2" || first.Name != "网关 1" {
+	if first.Key != "wang-guan-1" || second.Key != "wang-guan-1-2" || own.Key != "oei-ms-2" ||
+		first.Name != "网关 1" {
 		t.Errorf("gateways: got %q, %q and %q", first.Key, second.Key, own.Key)
 	}
 	got := []string{
-		sensor("温度 1", first.ID), sensor("温度 1", second.ID), sensor("温度 1", first.ID), sensor("wen-du-1-4", first.ID),
+		sensor("温度 1", first.ID), sensor("温度 1", second.ID), sensor("温度 1", first.ID),
+		sensor("wen-du-1-4", first.ID),
 		sensor("温度 1", first.ID), sensor("温度 1", first.ID),
 	}
 	want := []string{"wen-du-1", "wen-du-1", "wen-du-1-2", "wen-du-1-4", "wen-du-1-3", "wen-du-1-5"}
@@ -85,7 +88,8 @@ func TestCreate_WithoutAKey(t *testing.T) {
 		t.Errorf("sensors: got %q, want %q", got, want)
 	}
 	long := strings.Repeat("x", 70)
-	if a, b := sensor(long, first.ID), sensor(long, first.ID); a != long[:64] || b != long[:62]+"-2" {
+	if a, b := sensor(long, first.ID), sensor(long, first.ID); a != long[:64] ||
+		b != long[:62]+"-2" {
 		t.Errorf("a long name twice: got %q and %q", a, b)
 	}
 	body := client.SensorCreate{Name: "x", Type: "temperature", GatewayID: 99}
@@ -107,7 +111,8 @@ func TestCreate_WithoutAKeyAtOnce(t *testing.T) {
 			want[i] = fmt.Sprintf("pump-%d", i+1)
 		}
 		all.Go(func() {
-			res, err := c.CreateGatewayWithResponse(t.Context(), client.GatewayCreate{Name: "Pump!"})
+			res, err := c.CreateGatewayWithResponse(t.Context(),
+				client.GatewayCreate{Name: "Pump!"})
 			if err != nil || res.JSON201 == nil {
 				t.Errorf("gateway: got %v, %s", err, res.Body)
 				return

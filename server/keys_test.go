@@ -28,11 +28,13 @@ func TestKeys(t *testing.T) {
 	} {
 		body := fmt.Sprintf(`{"key":%q,"name":"x"}`, key)
 		if res := s.send("POST", "/api/gateways", engineer, body); res.StatusCode != want {
-			t.Errorf("a gateway with the key %q: got %d: %s, want %d", key, res.StatusCode, res.body, want)
+			t.Errorf("a gateway with the key %q: got %d: %s, want %d", key, res.StatusCode,
+				res.body, want)
 		}
 		body = fmt.Sprintf(`{"key":%q,"name":"x","type":"t","unit":"","gateway_id":1}`, key)
 		if res := s.send("POST", "/api/sensors", engineer, body); res.StatusCode != want {
-			t.Errorf("a sensor with the key %q: got %d: %s, want %d", key, res.StatusCode, res.body, want)
+			t.Errorf("a sensor with the key %q: got %d: %s, want %d", key, res.StatusCode, res.body,
+				want)
 		}
 	}
 }

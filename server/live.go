@@ -39,7 +39,8 @@ func (s *Server) streamAlarms(c echo.Context) error {
 	return nil
 }
 
-// serveLive hands the connection to the hub, which asks for an auth message when the handshake had no login.
+// serveLive hands the connection to the hub, which asks for an auth message when the handshake had
+// no login.
 func (s *Server) serveLive(c echo.Context, topics []string) {
 	var id *push.Identity
 	if p := callOf(c.Request().Context()).principal; p != nil {
@@ -49,7 +50,9 @@ func (s *Server) serveLive(c echo.Context, topics []string) {
 }
 
 // CreateTicket answers POST /api/ws/ticket.
-func (s *Server) CreateTicket(ctx context.Context, _ api.CreateTicketRequestObject) (api.CreateTicketResponseObject, error) {
+func (s *Server) CreateTicket(
+	ctx context.Context, _ api.CreateTicketRequestObject,
+) (api.CreateTicketResponseObject, error) {
 	ticket, err := s.auth.ticket(ctx, callOf(ctx).principal)
 	if err != nil {
 		return nil, err

@@ -49,7 +49,8 @@ func expect(t *testing.T, conn *websocket.Conn, kind string) members {
 	}
 }
 
-// expectClose reads until the connection ends with code, sooner than the hub would find out by itself.
+// expectClose reads until the connection ends with code, sooner than the hub would find out by
+// itself.
 func expectClose(t *testing.T, conn *websocket.Conn, code int) {
 	t.Helper()
 	_ = conn.SetReadDeadline(time.Now().Add(time.Second))
@@ -74,7 +75,11 @@ func TestEveryWayIntoALiveConnection(t *testing.T) {
 	token := s.token(s.users[store.Viewer])
 	topic := fmt.Sprintf("sensors/%d", v.ID)
 	ways := map[string]func() *websocket.Conn{
-		"by header": func() *websocket.Conn { c, _ := s.dial("/ws", "Authorization", "Bearer "+token); return c },
+		"by header": func() *websocket.Conn {
+			c, _ := s.dial("/ws", "Authorization",
+				"Bearer "+token)
+			return c
+		},
 		"by ticket": func() *websocket.Conn { c, _ := s.dial("/ws?ticket=" + s.ticket(token)); return c },
 		"by auth frame": func() *websocket.Conn {
 			c, _ := s.dial("/ws")
@@ -88,17 +93,34 @@ func TestEveryWayIntoALiveConnection(t *testing.T) {
 			t.Errorf("%s: refused", name)
 			continue
 		}
-		if got := expect(t, conn, "authenticated")["user_id"]; got != float64(s.users[store.Viewer].ID) {
+		if got := expect(t, conn, "authenticated")["user_id"]; got != float64(
+			s.users[store.Viewer].ID,
+		) {
 			t.Errorf("%s: user: got %v", name, got)
 		}
-		_ = conn.WriteJSON(members{"type": "subscribe", "topics": []string{topic, "sensors/99", "gateways/1", "gateways/99", "sensors/5000000000"}})
-		if got := fmt.Sprint(expect(t, conn, "subscribed")["topics"]); got != fmt.Sprintf("[%s gateways/1]", topic) {
+		_ = conn.WriteJSON(members{
+			"type": "subscribe",
+			"topics": []string{
+				topic, "sensors/99", "gateways/1", "gateways/99", "sensors/5000000000",
+			},
+		})
+		if got := fmt.Sprint(expect(t, conn, "subscribed")["topics"]); got != fmt.Sprintf(
+			"[%s gateways/1]", topic,
+		) {
 			t.Errorf("%s: subscribed: got %s", name, got)
 		}
 		if got := fmt.Sprint(expect(t, conn, "error")["topics"]); got != "[sensors/99 gateways/99 sensors/5000000000]" {
 			t.Errorf("%s: unknown: got %s", name, got)
 		}
-		s.hub.Publish([]push.Reading{{SensorID: v.ID, GatewayID: v.GatewayID, Timestamp: time.Now(), Value: 21.5, Quality: "good"}})
+		s.hub.Publish([]push.Reading{
+			{
+				SensorID:  v.ID,
+				GatewayID: v.GatewayID,
+				Timestamp: time.Now(),
+				Value:     21.5,
+				Quality:   "good",
+			},
+		})
 		if got := expect(t, conn, "sensor_data")["sensor_id"]; got != float64(v.ID) {
 			t.Errorf("%s: reading: got %v", name, got)
 		}
@@ -114,7 +136,9 @@ func TestLiveConnectionOfOneSensor(t *testing.T) {
 	expect(t, conn, "subscribed")
 	s.hub.Publish([]push.Reading{{SensorID: v.ID, Timestamp: time.Now(), Quality: "good"}})
 	expect(t, conn, "sensor_data")
-	for path, want := range map[string]int{"/ws/sensors/99": 404, "/ws/sensors/0": 400, "/ws/sensors/x": 400} {
+	for path, want := range map[string]int{
+		"/ws/sensors/99": 404, "/ws/sensors/0": 400, "/ws/sensors/x": 400,
+	} {
 		if _, res := s.dial(path, "Authorization", "Bearer "+token); res.StatusCode != want {
 			t.Errorf("%s: got %d, want %d", path, res.StatusCode, want)
 		}
@@ -131,18 +155,26 @@ func TestWhoIsNotLetIntoALiveConnection(t *testing.T) {
 		header []string
 		want   int
 	}{
-		"a garbage token":             {"/ws", []string{"Authorization", "Bearer garbage"}, 401},
-		"a token of an ended session": {"/ws", []string{"Authorization", "Bearer " + s.loggedOut()}, 401},
-		"an unknown ticket":           {"/ws?ticket=wt_x", nil, 401},
-		"a used ticket":               {"/ws?ticket=" + used, nil, 401},
-		"an empty ticket":             {"/ws?ticket=", nil, 401},
-		"a token in the address":      {"/ws?token=" + token, nil, 400},
-		"a page of another site":      {"/ws", []string{"Origin", "https://evil.example", "Authorization", "Bearer " + token}, 403},
+		"a garbage token": {"/ws", []string{"Authorization", "Bearer garbage"}, 401},
+		"a token of an ended session": {
+			"/ws", []string{"Authorization", "Bearer " + s.loggedOut()}, 401,
+		},
+		"an unknown ticket":      {"/ws?ticket=wt_x", nil, 401},
+		"a used ticket":          {"/ws?ticket=" + used, nil, 401},
+		"an empty ticket":        {"/ws?ticket=", nil, 401},
+		"a token in the address": {"/ws?token=" + token, nil, 400},
+		"a page of another site": {
+			"/ws",
+			[]string{"Origin", "https://evil.example", "Authorization", "Bearer " + token},
+			403,
+		},
 	}
 	for name, test := range tests {
 		conn, res := s.dial(test.path, test.header...)
-		if conn != nil || res.StatusCode != test.want || res.Header.Get("Content-Type") != "application/problem+json" {
-			t.Errorf("%s: got %d %s, want %d", name, res.StatusCode, res.Header.Get("Content-Type"), test.want)
+		if conn != nil || res.StatusCode != test.want ||
+			res.Header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%s: got %d %s, want %d", name, res.StatusCode, res.Header.Get("Content-Type"),
+				test.want)
 		}
 	}
 }
@@ -167,16 +199,27 @@ func TestLogoutEndsTheLiveConnectionsOfTheSession(t *testing.T) {
 func TestARequestThatIsNoHandshakeIsToldSo(t *testing.T) {
 	s := start(t)
 	token := "Bearer " + s.token(s.users[store.Viewer])
-	handshake := []string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA=="}
+	handshake := []string{
+		"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Key",
+		"AAAAAAAAAAAAAAAAAAAAAA==",
+	}
 	tests := map[string]struct {
 		header       []string
 		status       int
 		kind, detail string
 	}{
-		"asked for as a page":    {nil, 426, "upgrade-required", "WebSocket clients"},
-		"an older version":       {append(handshake, "Sec-WebSocket-Version", "8"), 426, "upgrade-required", "version 13"},
-		"a key that is none":     {[]string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13"}, 400, "invalid-request", "Sec-WebSocket-Key"},
-		"a page of another site": {append(handshake, "Sec-WebSocket-Version", "13", "Origin", "https://evil.example"), 403, "forbidden", "OEI_PUSH_ALLOWED_ORIGINS"},
+		"asked for as a page": {nil, 426, "upgrade-required", "WebSocket clients"},
+		"an older version": {
+			append(handshake, "Sec-WebSocket-Version", "8"), 426, "upgrade-required", "version 13",
+		},
+		"a key that is none": {
+			[]string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13"},
+			400, "invalid-request", "Sec-WebSocket-Key",
+		},
+		"a page of another site": {
+			append(handshake, "Sec-WebSocket-Version", "13", "Origin", "https://evil.example"), 403,
+			"forbidden", "OEI_PUSH_ALLOWED_ORIGINS",
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -197,7 +240,8 @@ func TestARequestThatIsNoHandshakeIsToldSo(t *testing.T) {
 			if err := json.NewDecoder(res.Body).Decode(&p); err != nil {
 				t.Fatal(err)
 			}
-			if res.StatusCode != tt.status || p.Type != "/problems/"+tt.kind || !strings.Contains(p.Detail, tt.detail) || strings.Contains(p.Detail, "websocket:") {
+			if res.StatusCode != tt.status || p.Type != "/problems/"+tt.kind ||
+				!strings.Contains(p.Detail, tt.detail) || strings.Contains(p.Detail, "websocket:") {
 				t.Errorf("got %d %+v, want %d %s", res.StatusCode, p, tt.status, tt.detail)
 			}
 			if got := res.Header.Get("Upgrade"); (tt.status == 426) != (got == "websocket") {
@@ -207,7 +251,8 @@ func TestARequestThatIsNoHandshakeIsToldSo(t *testing.T) {
 	}
 }
 
-// TestStreamSensor_TellsNothingBeforeTheLogin closes the database first, so that a query would be a 503 or 500.
+// TestStreamSensor_TellsNothingBeforeTheLogin closes the database first, so that a query would be a
+// 503 or 500.
 func TestStreamSensor_TellsNothingBeforeTheLogin(t *testing.T) {
 	s := start(t)
 	v := s.addSensor(s.addGateway().ID)

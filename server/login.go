@@ -8,7 +8,9 @@ import (
 )
 
 // Login answers POST /api/auth/login, JSON and form alike.
-func (s *Server) Login(ctx context.Context, req api.LoginRequestObject) (api.LoginResponseObject, error) {
+func (s *Server) Login(
+	ctx context.Context, req api.LoginRequestObject,
+) (api.LoginResponseObject, error) {
 	var username, password string
 	if req.JSONBody != nil {
 		username, password = req.JSONBody.Username, req.JSONBody.Password
@@ -23,7 +25,9 @@ func (s *Server) Login(ctx context.Context, req api.LoginRequestObject) (api.Log
 }
 
 // Refresh answers POST /api/auth/refresh.
-func (s *Server) Refresh(ctx context.Context, req api.RefreshRequestObject) (api.RefreshResponseObject, error) {
+func (s *Server) Refresh(
+	ctx context.Context, req api.RefreshRequestObject,
+) (api.RefreshResponseObject, error) {
 	p, err := s.auth.refresh(ctx, req.Body.RefreshToken)
 	if err != nil {
 		return nil, err
@@ -34,14 +38,19 @@ func (s *Server) Refresh(ctx context.Context, req api.RefreshRequestObject) (api
 func (s *Server) newTokens(p pair) api.NewTokensJSONResponse {
 	return api.NewTokensJSONResponse{
 		Body: api.Tokens{
-			AccessToken: p.access, RefreshToken: p.refresh, TokenType: api.TokensTokenTypeBearer, ExpiresIn: int(s.cfg.AccessTTL.Seconds()),
+			AccessToken:  p.access,
+			RefreshToken: p.refresh,
+			TokenType:    api.TokensTokenTypeBearer,
+			ExpiresIn:    int(s.cfg.AccessTTL.Seconds()),
 		},
 		Headers: api.NewTokensResponseHeaders{CacheControl: "no-store"},
 	}
 }
 
 // Logout answers POST /api/auth/logout.
-func (s *Server) Logout(ctx context.Context, _ api.LogoutRequestObject) (api.LogoutResponseObject, error) {
+func (s *Server) Logout(
+	ctx context.Context, _ api.LogoutRequestObject,
+) (api.LogoutResponseObject, error) {
 	if err := s.auth.logout(ctx, callOf(ctx).principal); err != nil {
 		return nil, err
 	}
@@ -49,14 +58,19 @@ func (s *Server) Logout(ctx context.Context, _ api.LogoutRequestObject) (api.Log
 }
 
 // GetMe answers GET /api/auth/me.
-func (s *Server) GetMe(ctx context.Context, _ api.GetMeRequestObject) (api.GetMeResponseObject, error) {
+func (s *Server) GetMe(
+	ctx context.Context, _ api.GetMeRequestObject,
+) (api.GetMeResponseObject, error) {
 	return api.GetMe200JSONResponse(userJSON(callOf(ctx).principal.User)), nil
 }
 
 // ChangePassword answers PUT /api/auth/me/password.
-func (s *Server) ChangePassword(ctx context.Context, req api.ChangePasswordRequestObject) (api.ChangePasswordResponseObject, error) {
+func (s *Server) ChangePassword(
+	ctx context.Context, req api.ChangePasswordRequestObject,
+) (api.ChangePasswordResponseObject, error) {
 	c := callOf(ctx)
-	if err := s.auth.changePassword(ctx, c.addr, c.principal, req.Body.CurrentPassword, req.Body.NewPassword); err != nil {
+	if err := s.auth.changePassword(ctx, c.addr, c.principal, req.Body.CurrentPassword,
+		req.Body.NewPassword); err != nil {
 		return nil, err
 	}
 	return api.ChangePassword204Response{}, nil
@@ -64,7 +78,12 @@ func (s *Server) ChangePassword(ctx context.Context, req api.ChangePasswordReque
 
 func userJSON(u store.User) api.User {
 	return api.User{
-		ID: u.ID, Username: u.Username, Email: u.Email, Role: api.Role(u.Role), IsActive: u.IsActive, IsSuperuser: u.Role == store.Admin,
-		CreatedAt: u.CreatedAt.UTC(), UpdatedAt: u.UpdatedAt.UTC(),
+		ID:          u.ID,
+		Username:    u.Username,
+		Email:       u.Email,
+		Role:        api.Role(u.Role),
+		IsActive:    u.IsActive,
+		IsSuperuser: u.Role == store.Admin,
+		CreatedAt:   u.CreatedAt.UTC(), UpdatedAt: u.UpdatedAt.UTC(),
 	}
 }

@@ -20,13 +20,15 @@ import (
 // tryLogin returns the answer to username and password.
 func (s *system) tryLogin(username, password string, header ...string) answer {
 	s.t.Helper()
-	return s.send("POST", "/api/auth/login", "", fmt.Sprintf(`{"username":%q,"password":%q}`, username, password), header...)
+	return s.send("POST", "/api/auth/login", "",
+		fmt.Sprintf(`{"username":%q,"password":%q}`, username, password), header...)
 }
 
 // login logs username in, whose password is the one of all.
 func (s *system) login(username string) client.Tokens {
 	s.t.Helper()
-	res, err := s.client("").LoginWithResponse(s.t.Context(), client.LoginRequest{Username: username, Password: password})
+	res, err := s.client("").LoginWithResponse(s.t.Context(),
+		client.LoginRequest{Username: username, Password: password})
 	if err != nil || res.JSON200 == nil {
 		s.t.Fatalf("login as %s: got %v, %v", username, res, err)
 	}
@@ -36,7 +38,8 @@ func (s *system) login(username string) client.Tokens {
 // refresh returns the new pair and the status.
 func (s *system) refresh(token string) (client.Tokens, int) {
 	s.t.Helper()
-	res, err := s.client("").RefreshWithResponse(s.t.Context(), client.RefreshRequest{RefreshToken: token})
+	res, err := s.client("").RefreshWithResponse(s.t.Context(),
+		client.RefreshRequest{RefreshToken: token})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -55,15 +58,18 @@ func (s *system) me(token string) int {
 func TestSessionFromLoginToLogout(t *testing.T) {
 	s := start(t)
 	tokens := s.login("operator")
-	if tokens.TokenType != "bearer" || tokens.ExpiresIn != 1800 || !strings.HasPrefix(tokens.RefreshToken, "rt_") {
+	if tokens.TokenType != "bearer" || tokens.ExpiresIn != 1800 ||
+		!strings.HasPrefix(tokens.RefreshToken, "rt_") {
 		t.Errorf("tokens: got %+v", tokens)
 	}
 	me, err := s.client(tokens.AccessToken).GetMeWithResponse(t.Context())
-	if err != nil || me.JSON200 == nil || me.JSON200.Username != "operator" || me.JSON200.IsSuperuser {
+	if err != nil || me.JSON200 == nil || me.JSON200.Username != "operator" ||
+		me.JSON200.IsSuperuser {
 		t.Errorf("me: got %s, %v", me.Body, err)
 	}
 	next, status := s.refresh(tokens.RefreshToken)
-	if status != http.StatusOK || s.me(next.AccessToken) != http.StatusOK || s.me(tokens.AccessToken) != http.StatusOK {
+	if status != http.StatusOK || s.me(next.AccessToken) != http.StatusOK ||
+		s.me(tokens.AccessToken) != http.StatusOK {
 		t.Errorf("refresh: got %d", status)
 	}
 	if res := s.send("POST", "/api/auth/logout", next.AccessToken, ""); res.StatusCode != http.StatusNoContent {
@@ -85,32 +91,65 @@ func TestLoginByForm(t *testing.T) {
 		want       int
 		field      string
 	}{
-		"as an OAuth2 client sends it":         {form, "grant_type=password&username=viewer&password=a+password+of+tests&scope=viewer&client_id=x&client_secret=", 200, ""},
-		"as Swagger UI shows it for curl":      {form, "grant_type=&username=viewer&password=a+password+of+tests&scope=&client_id=&client_secret=", 200, ""},
-		"with a charset":                       {form + "; charset=UTF-8", "username=viewer&password=a+password+of+tests", 200, ""},
-		"in capitals":                          {"Application/X-WWW-Form-Urlencoded", "username=viewer&password=a+password+of+tests", 200, ""},
-		"with a wrong password":                {form, "username=viewer&password=wrong", 401, ""},
-		"without a password":                   {form, "username=viewer", 400, "password"},
-		"with another grant":                   {form, "grant_type=implicit&username=viewer&password=x", 400, "grant_type"},
-		"with an unknown member":               {form, "username=viewer&password=x&admin=1", 400, "admin"},
-		"with a member twice":                  {form, "username=viewer&username=admin&password=x", 400, "username"},
-		"with NUL":                             {form, "username=view%00er&password=x", 400, "username"},
-		"with bytes that are no text":          {form, "username=%ff&password=x", 400, "username"},
-		"badly escaped":                        {form, "username=%zz", 400, "body"},
-		"empty":                                {form, "", 400, "body"},
-		"JSON that says it is a form":          {form, `{"username":"viewer"}`, 400, ""},
-		"a form that says it is JSON":          {"application/json", "username=viewer&password=x", 400, "body"},
-		"JSON of a kind nobody asked for":      {"application/json-seq", "{}", 415, ""},
-		"text":                                 {"text/plain", "username=viewer&password=x", 415, ""},
-		"without saying what it is":            {"", "username=viewer&password=x", 415, ""},
-		"JSON in capitals":                     {"APPLICATION/JSON", `{"username":"viewer","password":"a password of tests"}`, 200, ""},
-		"JSON with members in capitals":        {"application/json", `{"USERNAME":"viewer","PASSWORD":"a password of tests"}`, 400, "USERNAME"},
-		"parts, which no operation here takes": {"multipart/form-data; boundary=x", "--x--", 415, ""},
+		"as an OAuth2 client sends it": {
+			form,
+			"grant_type=password&username=viewer&password=a+password+of+tests&scope=viewer&client_id=x&client_secret=",
+			200, "",
+		},
+		"as Swagger UI shows it for curl": {
+			form,
+			"grant_type=&username=viewer&password=a+password+of+tests&scope=&client_id=&client_secret=",
+			200, "",
+		},
+		"with a charset": {
+			form + "; charset=UTF-8", "username=viewer&password=a+password+of+tests", 200, "",
+		},
+		"in capitals": {
+			"Application/X-WWW-Form-Urlencoded", "username=viewer&password=a+password+of+tests",
+			200, "",
+		},
+		"with a wrong password": {form, "username=viewer&password=wrong", 401, ""},
+		"without a password":    {form, "username=viewer", 400, "password"},
+		"with another grant": {
+			form, "grant_type=implicit&username=viewer&password=x", 400, "grant_type",
+		},
+		"with an unknown member": {
+			form, "username=viewer&password=x&admin=1", 400, "admin",
+		},
+		"with a member twice": {
+			form, "username=viewer&username=admin&password=x", 400, "username",
+		},
+		"with NUL": {
+			form, "username=view%00er&password=x", 400, "username",
+		},
+		"with bytes that are no text": {form, "username=%ff&password=x", 400, "username"},
+		"badly escaped":               {form, "username=%zz", 400, "body"},
+		"empty":                       {form, "", 400, "body"},
+		"JSON that says it is a form": {form, `{"username":"viewer"}`, 400, ""},
+		"a form that says it is JSON": {
+			"application/json", "username=viewer&password=x", 400, "body",
+		},
+		"JSON of a kind nobody asked for": {"application/json-seq", "{}", 415, ""},
+		"text": {
+			"text/plain", "username=viewer&password=x", 415, "",
+		},
+		"without saying what it is": {"", "username=viewer&password=x", 415, ""},
+		"JSON in capitals": {
+			"APPLICATION/JSON", `{"username":"viewer","password":"a password of tests"}`, 200, "",
+		},
+		"JSON with members in capitals": {
+			"application/json", `{"USERNAME":"viewer","PASSWORD":"a password of tests"}`, 400,
+			"USERNAME",
+		},
+		"parts, which no operation here takes": {
+			"multipart/form-data; boundary=x", "--x--", 415, "",
+		},
 	}
 	for name, test := range tests {
 		res := s.send("POST", "/api/auth/login", "", test.body, "Content-Type", test.kind)
 		if res.StatusCode != test.want || test.field != "" && !names(res, test.field) {
-			t.Errorf("a form %s: got %d, want %d and %q named: %s", name, res.StatusCode, test.want, test.field, res.body)
+			t.Errorf("a form %s: got %d, want %d and %q named: %s", name, res.StatusCode, test.want,
+				test.field, res.body)
 		}
 	}
 }
@@ -139,7 +178,8 @@ func TestRefresh_AtOnceGivesOneSuccessor(t *testing.T) {
 	all.Wait()
 	next := pairs[0].RefreshToken
 	for i, pair := range pairs {
-		if pair.RefreshToken != next || next == first.RefreshToken || a.me(pair.AccessToken) != 200 {
+		if pair.RefreshToken != next || next == first.RefreshToken ||
+			a.me(pair.AccessToken) != 200 {
 			t.Errorf("refresh %d: got %q, want an access token and %q", i, pair.RefreshToken, next)
 		}
 	}
@@ -178,7 +218,8 @@ func TestRefresh_WithATokenWhoseSuccessorWasUsedEndsTheSession(t *testing.T) {
 
 func TestSuccessor_NeedsTheSecretKey(t *testing.T) {
 	s := start(t)
-	other := start(t, func(c *server.Config, _ *server.Deps) { c.SecretKey = strings.Repeat("y", 32) })
+	other := start(t,
+		func(c *server.Config, _ *server.Deps) { c.SecretKey = strings.Repeat("y", 32) })
 	if a, b := s.auth.Successor("rt_a"), other.auth.Successor("rt_a"); a == b {
 		t.Error("two secret keys: got the same successor")
 	}
@@ -222,7 +263,8 @@ func TestTooManyFailedLoginsHaveToWait(t *testing.T) {
 	}
 	res := s.tryLogin("viewer", password, "X-Forwarded-For", "10.0.0.99")
 	if res.StatusCode != 429 || res.Header.Get("Retry-After") == "" {
-		t.Errorf("the right password after 10 failures: got %d, Retry-After %q, want 429", res.StatusCode, res.Header.Get("Retry-After"))
+		t.Errorf("the right password after 10 failures: got %d, Retry-After %q, want 429",
+			res.StatusCode, res.Header.Get("Retry-After"))
 	}
 	if got := s.tryLogin("operator", password).StatusCode; got != 200 {
 		t.Errorf("another user from the same address: got %d, want 200", got)
@@ -267,7 +309,12 @@ func TestSuccessForgetsTheFailuresOfTheUser(t *testing.T) {
 }
 
 func TestTrustedProxySaysWhoAsks(t *testing.T) {
-	s := start(t, func(c *server.Config, _ *server.Deps) { c.TrustedProxies = []string{"127.0.0.1", "10.0.0.0/8"} })
+	s := start(t,
+		func(c *server.Config, _ *server.Deps) {
+			c.TrustedProxies = []string{
+				"127.0.0.1", "10.0.0.0/8",
+			}
+		})
 	fail := func(forwarded string) int {
 		return s.tryLogin("viewer", "wrong", "X-Forwarded-For", forwarded).StatusCode
 	}
@@ -277,9 +324,10 @@ func TestTrustedProxySaysWhoAsks(t *testing.T) {
 	for forwarded, want := range map[string]int{
 		"192.0.2.1":                     429,
 		"192.0.2.1, 10.2.2.2, 10.3.3.3": 429,
-		"198.51.100.7, 192.0.2.1":       429, // what the client itself has put in front counts for nothing
-		"192.0.2.2":                     401,
-		"garbage":                       401,
+		// what the client itself has put in front counts for nothing
+		"198.51.100.7, 192.0.2.1": 429,
+		"192.0.2.2":               401,
+		"garbage":                 401,
 	} {
 		if got := fail(forwarded); got != want {
 			t.Errorf("for %s: got %d, want %d", forwarded, got, want)
@@ -294,7 +342,13 @@ func TestPasswordOfTheOldSystemIsTakenAndHashedAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, prefix := range map[string]string{"a": "$2a$", "b": "$2b$"} {
-		u := store.User{Username: name, Email: name, PasswordHash: prefix + string(old[4:]), Role: store.Viewer, IsActive: true}
+		u := store.User{
+			Username:     name,
+			Email:        name,
+			PasswordHash: prefix + string(old[4:]),
+			Role:         store.Viewer,
+			IsActive:     true,
+		}
 		if _, err := s.store.CreateUser(t.Context(), u); err != nil {
 			t.Fatal(err)
 		}
@@ -306,7 +360,8 @@ func TestPasswordOfTheOldSystemIsTakenAndHashedAnew(t *testing.T) {
 				t.Errorf("%s: got %d", prefix, got)
 			}
 		}
-		if u, err = s.store.UserByName(t.Context(), name); err != nil || !strings.HasPrefix(u.PasswordHash, "$argon2id$v=19$m=19456,t=2,p=1$") {
+		if u, err = s.store.UserByName(t.Context(), name); err != nil ||
+			!strings.HasPrefix(u.PasswordHash, "$argon2id$v=19$m=19456,t=2,p=1$") {
 			t.Errorf("%s after a login: got %.30s, %v", prefix, u.PasswordHash, err)
 		}
 	}
@@ -316,9 +371,11 @@ func TestChangeOfPasswordEndsTheOtherSessions(t *testing.T) {
 	s := start(t)
 	mine, other, stranger := s.login("viewer"), s.login("viewer"), s.login("operator")
 	change := func(current, next string) answer {
-		return s.send("PUT", "/api/auth/me/password", mine.AccessToken, fmt.Sprintf(`{"current_password":%q,"new_password":%q}`, current, next))
+		return s.send("PUT", "/api/auth/me/password", mine.AccessToken,
+			fmt.Sprintf(`{"current_password":%q,"new_password":%q}`, current, next))
 	}
-	if res := change("wrong password", "another password"); res.StatusCode != 400 || !names(res, "current_password") {
+	if res := change("wrong password", "another password"); res.StatusCode != 400 ||
+		!names(res, "current_password") {
 		t.Errorf("with a wrong password: got %d: %s", res.StatusCode, res.body)
 	}
 	if res := change(password, "short"); res.StatusCode != 400 || !names(res, "new_password") {
@@ -331,7 +388,8 @@ func TestChangeOfPasswordEndsTheOtherSessions(t *testing.T) {
 		t.Errorf("got %d: %s", res.StatusCode, res.body)
 	}
 	if a, b, c := s.me(mine.AccessToken), s.me(other.AccessToken), s.me(stranger.AccessToken); a != 200 || b != 401 || c != 200 {
-		t.Errorf("this session, the other one, another user's: got %d, %d, %d, want 200, 401, 200", a, b, c)
+		t.Errorf("this session, the other one, another user's: got %d, %d, %d, want 200, 401, 200",
+			a, b, c)
 	}
 	if _, got := s.refresh(other.RefreshToken); got != 401 {
 		t.Errorf("the other session's refresh: got %d, want 401", got)
@@ -355,7 +413,8 @@ func TestLogoutIsSeenByTheOtherInstanceWithinASecond(t *testing.T) {
 		t.Fatalf("before: got %d", got)
 	}
 	a.send("POST", "/api/auth/logout", tokens.AccessToken, "")
-	within(t, 1200*time.Millisecond, "the other instance refuses the token", func() bool { return b.me(tokens.AccessToken) == 401 })
+	within(t, 1200*time.Millisecond, "the other instance refuses the token",
+		func() bool { return b.me(tokens.AccessToken) == 401 })
 }
 
 // within waits until what holds.

@@ -22,8 +22,14 @@ func (s *Server) exist(ctx context.Context, n named) error {
 	}{
 		{"alarm", n.Alarm, func(id int64) error { _, err := s.store.Alarm(ctx, id); return err }},
 		{"sensor", n.Sensor, func(id int64) error { _, err := s.store.Sensor(ctx, id); return err }},
-		{"gateway", n.Gateway, func(id int64) error { _, err := s.store.Gateway(ctx, id); return err }},
-		{"channel", n.Channel, func(id int64) error { _, err := s.store.Channel(ctx, id); return err }},
+		{
+			"gateway", n.Gateway,
+			func(id int64) error { _, err := s.store.Gateway(ctx, id); return err },
+		},
+		{
+			"channel", n.Channel,
+			func(id int64) error { _, err := s.store.Channel(ctx, id); return err },
+		},
 		{"route", n.Route, func(id int64) error { _, err := s.store.Route(ctx, id); return err }},
 	} {
 		if thing.id == nil {
@@ -31,7 +37,8 @@ func (s *Server) exist(ctx context.Context, n named) error {
 		}
 		err := thing.find(*thing.id)
 		if errors.Is(err, store.ErrNotFound) {
-			return invalid(thing.name+"_id", fmt.Sprintf("there is no %s %d", thing.name, *thing.id))
+			return invalid(thing.name+"_id",
+				fmt.Sprintf("there is no %s %d", thing.name, *thing.id))
 		}
 		if err != nil {
 			return err
@@ -40,8 +47,9 @@ func (s *Server) exist(ctx context.Context, n named) error {
 	return nil
 }
 
-// whenEmpty is exist for the filters of a list whose first page, of so many rows, is empty: a name that is wrong is not taken for
-// nothing being there. Journals tell of things that have gone, too, and so does a page that is not empty.
+// whenEmpty is exist for the filters of a list whose first page, of so many rows, is empty: a name
+// that is wrong is not taken for nothing being there. Journals tell of things that have gone, too,
+// and so does a page that is not empty.
 func (s *Server) whenEmpty(ctx context.Context, rows int, first bool, n named) error {
 	if rows > 0 || !first {
 		return nil
@@ -49,8 +57,8 @@ func (s *Server) whenEmpty(ctx context.Context, rows int, first bool, n named) e
 	return s.exist(ctx, n)
 }
 
-// ownOnly is the is_system filter of a list. If it is absent, a list that names no sensor or gateway has
-// none of the server's own.
+// ownOnly is the is_system filter of a list. If it is absent, a list that names no sensor or
+// gateway has none of the server's own.
 func ownOnly(isSystem *bool, named bool) *bool {
 	if isSystem == nil && !named {
 		return new(false)
@@ -60,11 +68,13 @@ func ownOnly(isSystem *bool, named bool) *bool {
 
 // singular of the collections whose members have an id in a path.
 var singular = map[string]string{
-	"alarms": "alarm", "channels": "channel", "credentials": "credential", "deliveries": "delivery", "gateways": "gateway", "routes": "route",
+	"alarms": "alarm", "channels": "channel", "credentials": "credential", "deliveries": "delivery",
+	"gateways": "gateway", "routes": "route",
 	"sensors": "sensor", "silences": "silence", "users": "user",
 }
 
-// thereIsNo says what a path names that is not there, such as "There is no credential 3 of gateway 17."; "" when it names nothing.
+// thereIsNo says what a path names that is not there, such as "There is no credential 3 of gateway
+// 17."; "" when it names nothing.
 func thereIsNo(path string) string {
 	text := ""
 	parts := strings.Split(path, "/")

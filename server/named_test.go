@@ -33,14 +33,18 @@ func TestNamesOfNothingAreTold(t *testing.T) {
 		"/api/alarms/events?kind=raised_up":                      "kind: ",
 		"/api/alarms/1/events?kind=Raised":                       "kind: ",
 	} {
-		if res := s.send("GET", path, token, ""); res.StatusCode != 400 || !strings.HasPrefix(res.problem().Detail, want) {
+		if res := s.send("GET", path, token, ""); res.StatusCode != 400 ||
+			!strings.HasPrefix(res.problem().Detail, want) {
 			t.Errorf("%s: got %d %s, want %s", path, res.StatusCode, res.body, want)
 		}
 	}
 	for _, path := range []string{
-		fmt.Sprintf("/api/sensors?gateway_id=%d&type=pressure", g.ID), fmt.Sprintf("/api/alarms?gateway_id=%d", g.ID),
-		fmt.Sprintf("/api/alarms?sensor_id=%d", sensor), fmt.Sprintf("/api/data/latest?gateway_id=%d", g.ID),
-		fmt.Sprintf("/api/data/rejections?gateway_id=%d", g.ID), fmt.Sprintf("/api/alarms/events?sensor_id=%d&kind=commented", sensor),
+		fmt.Sprintf("/api/sensors?gateway_id=%d&type=pressure", g.ID),
+		fmt.Sprintf("/api/alarms?gateway_id=%d", g.ID),
+		fmt.Sprintf("/api/alarms?sensor_id=%d", sensor),
+		fmt.Sprintf("/api/data/latest?gateway_id=%d", g.ID),
+		fmt.Sprintf("/api/data/rejections?gateway_id=%d", g.ID),
+		fmt.Sprintf("/api/alarms/events?sensor_id=%d&kind=commented", sensor),
 		"/api/alarms/events?sensor_id=99&after=5", fmt.Sprintf("/api/alarms/%d/events", gone),
 	} {
 		if res := s.send("GET", path, token, ""); res.StatusCode != 200 {
@@ -65,7 +69,8 @@ func TestNamesOfNothingAreTold(t *testing.T) {
 	} {
 		method, target, _ := strings.Cut(path, " ")
 		target, body, _ := strings.Cut(target, " ")
-		if res := s.send(method, target, token, body); res.StatusCode != 404 || res.problem().Detail != want {
+		if res := s.send(method, target, token, body); res.StatusCode != 404 ||
+			res.problem().Detail != want {
 			t.Errorf("%s: got %d %s, want %s", path, res.StatusCode, res.body, want)
 		}
 	}

@@ -14,7 +14,9 @@ import (
 const leastReminder = 60
 
 // ListNotificationRoutes answers GET /api/notifications/routes.
-func (s *Server) ListNotificationRoutes(ctx context.Context, req api.ListNotificationRoutesRequestObject) (api.ListNotificationRoutesResponseObject, error) {
+func (s *Server) ListNotificationRoutes(
+	ctx context.Context, req api.ListNotificationRoutesRequestObject,
+) (api.ListNotificationRoutesResponseObject, error) {
 	after, err := idCursor(req.Params.Cursor)
 	if err != nil {
 		return nil, err
@@ -23,19 +25,32 @@ func (s *Server) ListNotificationRoutes(ctx context.Context, req api.ListNotific
 	if err != nil {
 		return nil, err
 	}
-	list, link := page(ctx, list, *req.Params.Limit, func(r store.Route) string { return encodeID(r.ID) })
+	list, link := page(ctx, list, *req.Params.Limit,
+		func(r store.Route) string { return encodeID(r.ID) })
 	res := api.ListNotificationRoutes200JSONResponse{Body: each(list, routeJSON)}
 	res.Headers.Link = link
 	return res, nil
 }
 
 // CreateNotificationRoute answers POST /api/notifications/routes.
-func (s *Server) CreateNotificationRoute(ctx context.Context, req api.CreateNotificationRouteRequestObject) (api.CreateNotificationRouteResponseObject, error) {
+func (s *Server) CreateNotificationRoute(
+	ctx context.Context, req api.CreateNotificationRouteRequestObject,
+) (api.CreateNotificationRouteResponseObject, error) {
 	b := req.Body
 	r := store.Route{
-		Name: b.Name, IsActive: orTrue(b.IsActive), ChannelID: b.ChannelID, EscalationChannelID: pointer(b.EscalationChannelID),
-		Severities: orZero(b.Severities), Events: orZero(b.Events), Labels: store.LabelMap(orZero(b.Labels)), GroupSeconds: 2,
-		RemindSeconds: orZero(b.RemindSeconds), EscalateSeconds: orZero(b.EscalateSeconds), Subject: orZero(b.Subject), Line: orZero(b.Line), TimeZone: orZero(b.TimeZone),
+		Name:                b.Name,
+		IsActive:            orTrue(b.IsActive),
+		ChannelID:           b.ChannelID,
+		EscalationChannelID: pointer(b.EscalationChannelID),
+		Severities:          orZero(b.Severities),
+		Events:              orZero(b.Events),
+		Labels:              store.LabelMap(orZero(b.Labels)),
+		GroupSeconds:        2,
+		RemindSeconds:       orZero(b.RemindSeconds),
+		EscalateSeconds:     orZero(b.EscalateSeconds),
+		Subject:             orZero(b.Subject),
+		Line:                orZero(b.Line),
+		TimeZone:            orZero(b.TimeZone),
 	}
 	replace(&r.GroupSeconds, b.GroupSeconds)
 	if err := s.checkRoute(ctx, r); err != nil {
@@ -46,7 +61,10 @@ func (s *Server) CreateNotificationRoute(ctx context.Context, req api.CreateNoti
 	case errors.Is(err, store.ErrConflict):
 		return nil, taken("name", b.Name)
 	case errors.Is(err, store.ErrNotFound):
-		return nil, &problem{status: 409, detail: fmt.Sprintf("There are %d routes, as many as there can be.", store.MostRoutes)}
+		return nil, &problem{
+			status: 409,
+			detail: fmt.Sprintf("There are %d routes, as many as there can be.", store.MostRoutes),
+		}
 	case err != nil:
 		return nil, err
 	}
@@ -56,16 +74,23 @@ func (s *Server) CreateNotificationRoute(ctx context.Context, req api.CreateNoti
 }
 
 // GetNotificationRoute answers GET /api/notifications/routes/{id}.
-func (s *Server) GetNotificationRoute(ctx context.Context, req api.GetNotificationRouteRequestObject) (api.GetNotificationRouteResponseObject, error) {
+func (s *Server) GetNotificationRoute(
+	ctx context.Context, req api.GetNotificationRouteRequestObject,
+) (api.GetNotificationRouteResponseObject, error) {
 	r, err := s.store.Route(ctx, req.ID)
 	if err != nil {
 		return nil, err
 	}
-	return api.GetNotificationRoute200JSONResponse{Body: routeJSON(r), Headers: api.GetNotificationRoute200ResponseHeaders{ETag: etag(r.Version)}}, nil
+	return api.GetNotificationRoute200JSONResponse{
+		Body:    routeJSON(r),
+		Headers: api.GetNotificationRoute200ResponseHeaders{ETag: etag(r.Version)},
+	}, nil
 }
 
 // UpdateNotificationRoute answers PUT /api/notifications/routes/{id}.
-func (s *Server) UpdateNotificationRoute(ctx context.Context, req api.UpdateNotificationRouteRequestObject) (api.UpdateNotificationRouteResponseObject, error) {
+func (s *Server) UpdateNotificationRoute(
+	ctx context.Context, req api.UpdateNotificationRouteRequestObject,
+) (api.UpdateNotificationRouteResponseObject, error) {
 	r, err := s.store.Route(ctx, req.ID)
 	if err != nil {
 		return nil, err
@@ -105,11 +130,16 @@ func (s *Server) UpdateNotificationRoute(ctx context.Context, req api.UpdateNoti
 	if err != nil {
 		return nil, err
 	}
-	return api.UpdateNotificationRoute200JSONResponse{Body: routeJSON(r), Headers: api.UpdateNotificationRoute200ResponseHeaders{ETag: etag(r.Version)}}, nil
+	return api.UpdateNotificationRoute200JSONResponse{
+		Body:    routeJSON(r),
+		Headers: api.UpdateNotificationRoute200ResponseHeaders{ETag: etag(r.Version)},
+	}, nil
 }
 
 // DeleteNotificationRoute answers DELETE /api/notifications/routes/{id}.
-func (s *Server) DeleteNotificationRoute(ctx context.Context, req api.DeleteNotificationRouteRequestObject) (api.DeleteNotificationRouteResponseObject, error) {
+func (s *Server) DeleteNotificationRoute(
+	ctx context.Context, req api.DeleteNotificationRouteRequestObject,
+) (api.DeleteNotificationRouteResponseObject, error) {
 	version, err := ifMatch(req.Params.IfMatch)
 	if err != nil {
 		return nil, err
@@ -120,7 +150,8 @@ func (s *Server) DeleteNotificationRoute(ctx context.Context, req api.DeleteNoti
 	return api.DeleteNotificationRoute204Response{}, nil
 }
 
-// checkRoute refuses templates that cannot be filled in, channels that are not there, and an escalation to nobody.
+// checkRoute refuses templates that cannot be filled in, channels that are not there, and an
+// escalation to nobody.
 func (s *Server) checkRoute(ctx context.Context, r store.Route) error {
 	for name, template := range map[string]string{"subject": r.Subject, "line": r.Line} {
 		if err := s.notices.CheckTemplate(template); err != nil {
@@ -128,10 +159,12 @@ func (s *Server) checkRoute(ctx context.Context, r store.Route) error {
 		}
 	}
 	if _, err := time.LoadLocation(r.TimeZone); err != nil || r.TimeZone == "Local" {
-		return invalid("time_zone", "is not in the IANA database; use a name such as Europe/Berlin, or UTC")
+		return invalid("time_zone",
+			"is not in the IANA database; use a name such as Europe/Berlin, or UTC")
 	}
 	if r.RemindSeconds > 0 && r.RemindSeconds < leastReminder {
-		return invalid("remind_seconds", fmt.Sprintf("is less than %d; use 0 for never", leastReminder))
+		return invalid("remind_seconds",
+			fmt.Sprintf("is less than %d; use 0 for never", leastReminder))
 	}
 	if r.EscalateSeconds > 0 && r.EscalationChannelID == nil {
 		return invalid("escalation_channel_id", "is needed with escalate_seconds")
@@ -156,10 +189,21 @@ func (s *Server) knowsChannel(ctx context.Context, field string, id *int64) erro
 
 func routeJSON(r store.Route) api.NotificationRoute {
 	return api.NotificationRoute{
-		ID: r.ID, Name: r.Name, IsActive: r.IsActive, ChannelID: r.ChannelID, EscalationChannelID: orNull(r.EscalationChannelID),
-		Severities: listed(r.Severities), Events: listed(r.Events), Labels: labelsJSON(r.Labels), GroupSeconds: r.GroupSeconds,
-		RemindSeconds: r.RemindSeconds, EscalateSeconds: r.EscalateSeconds, Subject: r.Subject, Line: r.Line, TimeZone: r.TimeZone,
-		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
+		ID:                  r.ID,
+		Name:                r.Name,
+		IsActive:            r.IsActive,
+		ChannelID:           r.ChannelID,
+		EscalationChannelID: orNull(r.EscalationChannelID),
+		Severities:          listed(r.Severities),
+		Events:              listed(r.Events),
+		Labels:              labelsJSON(r.Labels),
+		GroupSeconds:        r.GroupSeconds,
+		RemindSeconds:       r.RemindSeconds,
+		EscalateSeconds:     r.EscalateSeconds,
+		Subject:             r.Subject,
+		Line:                r.Line,
+		TimeZone:            r.TimeZone,
+		CreatedAt:           r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
 	}
 }
 

@@ -22,23 +22,30 @@ func (s *system) decoded(a answer, v any) {
 func TestChannelsShowNoSecrets(t *testing.T) {
 	s := start(t)
 	engineer := s.token(s.users[store.Engineer])
-	made := s.send("POST", "/api/notifications/channels", engineer, `{"name":"hook","kind":"webhook","url":"https://hooks.example.com/T0/very-private?token=abc"}`)
+	made := s.send("POST", "/api/notifications/channels", engineer,
+		`{"name":"hook","kind":"webhook","url":"https://hooks.example.com/T0/very-private?token=abc"}`)
 	var created client.NotificationChannelCreated
 	s.decoded(made, &created)
 	secret := created.Secret.MustGet()
-	if made.StatusCode != 201 || !strings.HasPrefix(secret, "whsec_") || created.Origin != "https://hooks.example.com" || made.Header.Get("Location") != fmt.Sprintf("/api/notifications/channels/%d", created.ID) {
+	if made.StatusCode != 201 || !strings.HasPrefix(secret, "whsec_") ||
+		created.Origin != "https://hooks.example.com" ||
+		made.Header.Get("Location") != fmt.Sprintf("/api/notifications/channels/%d", created.ID) {
 		t.Fatalf("created: got %d %s", made.StatusCode, made.body)
 	}
 	own := "whsec_" + strings.Repeat("QUJD", 10)
 	at := fmt.Sprintf("/api/notifications/channels/%d", created.ID)
 	answers := []answer{
-		s.send("GET", at, s.token(s.users[store.Viewer]), ""), s.send("GET", "/api/notifications/channels", engineer, ""),
-		s.send("PUT", at, engineer, `{"secret":"`+own+`"}`), s.send("PUT", at, engineer, `{"name":"x"}`, "If-Match", `"1"`),
-		s.send("POST", at+"/test", engineer, ""), s.send("GET", "/api/notifications/deliveries", engineer, ""),
+		s.send("GET", at, s.token(s.users[store.Viewer]), ""),
+		s.send("GET", "/api/notifications/channels", engineer, ""),
+		s.send("PUT", at, engineer, `{"secret":"`+own+`"}`),
+		s.send("PUT", at, engineer, `{"name":"x"}`, "If-Match", `"1"`),
+		s.send("POST", at+"/test", engineer, ""),
+		s.send("GET", "/api/notifications/deliveries", engineer, ""),
 	}
 	for i, want := range []int{200, 200, 200, 412, 200, 200} {
 		if answers[i].StatusCode != want {
-			t.Errorf("answer %d: got %d %s, want %d", i, answers[i].StatusCode, answers[i].body, want)
+			t.Errorf("answer %d: got %d %s, want %d", i, answers[i].StatusCode, answers[i].body,
+				want)
 		}
 	}
 	if c, err := s.store.Channel(t.Context(), created.ID); err != nil || c.Secret != own {
@@ -61,36 +68,76 @@ func TestNoticesThatMakeNoSenseAreRefusedByField(t *testing.T) {
 	s := start(t)
 	token := s.token(s.users[store.Engineer])
 	c := s.addChannel()
-	route := func(rest string) string { return fmt.Sprintf(`{"name":"r","channel_id":%d,%s}`, c.ID, rest) }
+	route := func(rest string) string {
+		return fmt.Sprintf(`{"name":"r","channel_id":%d,%s}`, c.ID,
+			rest)
+	}
 	silence := func(from, to time.Duration, rest string) string {
 		now := time.Now().UTC()
-		return fmt.Sprintf(`{"starts_at":%q,"ends_at":%q,"reason":"x"%s}`, now.Add(from).Format(time.RFC3339), now.Add(to).Format(time.RFC3339), rest)
+		return fmt.Sprintf(`{"starts_at":%q,"ends_at":%q,"reason":"x"%s}`,
+			now.Add(from).Format(time.RFC3339), now.Add(to).Format(time.RFC3339), rest)
 	}
 	const minor = `,"severities":["minor"]`
 	tests := map[string]struct{ path, body, field string }{
-		"a webhook without an address":     {"channels", `{"name":"c","kind":"webhook"}`, "url"},
-		"e-mail to nobody":                 {"channels", `{"name":"c","kind":"email"}`, "recipients"},
-		"mqtt with an address":             {"channels", `{"name":"c","kind":"mqtt","url":"https://example.com/"}`, "url"},
-		"a webhook inside":                 {"channels", `{"name":"c","kind":"webhook","url":"http://169.254.169.254/latest"}`, "url"},
-		"a webhook with a password":        {"channels", `{"name":"c","kind":"webhook","url":"http://u:p@example.com/"}`, "url"},
-		"a secret that is not base64":      {"channels", `{"name":"c","kind":"webhook","url":"https://example.com/","secret":"whsec_` + strings.Repeat("a", 33) + `"}`, "secret"},
-		"a recipient with a line break":    {"channels", `{"name":"c","kind":"email","recipients":["a@x.y\r\nBcc: b@x.y"]}`, "recipients[0]"},
-		"an unknown channel":               {"routes", `{"name":"r","channel_id":99}`, "channel_id"},
-		"an unknown placeholder":           {"routes", route(`"subject":"{secret}"`), "subject"},
-		"a template of another kind":       {"routes", route(`"line":"{{range .}}"`), "line"},
-		"a time zone that is none":         {"routes", route(`"time_zone":"Europe/Atlantis"`), "time_zone"},
-		"an escalation to nobody":          {"routes", route(`"escalate_seconds":60`), "escalation_channel_id"},
-		"an escalation to an unknown one":  {"routes", route(`"escalation_channel_id":99`), "escalation_channel_id"},
-		"a silence that ends before it":    {"silences", silence(time.Hour, time.Minute, minor), "ends_at"},
-		"a silence that is over":           {"silences", silence(-2*time.Hour, -time.Hour, minor), "ends_at"},
-		"a silence for half a year":        {"silences", silence(0, 180*24*time.Hour, minor), "ends_at"},
-		"a silence about nothing":          {"silences", silence(0, time.Hour, ""), "alarm_id"},
-		"a silence of an unknown severity": {"silences", silence(0, time.Hour, `,"severities":["bad"]`), "severities[0]"},
-		"a silence without saying why":     {"silences", strings.Replace(silence(0, time.Hour, minor), `"reason":"x"`, `"reason":""`, 1), "reason"},
+		"a webhook without an address": {"channels", `{"name":"c","kind":"webhook"}`, "url"},
+		"e-mail to nobody": {
+			"channels", `{"name":"c","kind":"email"}`, "recipients",
+		},
+		"mqtt with an address": {
+			"channels", `{"name":"c","kind":"mqtt","url":"https://example.com/"}`, "url",
+		},
+		"a webhook inside": {
+			"channels", `{"name":"c","kind":"webhook","url":"http://169.254.169.254/latest"}`,
+			"url",
+		},
+		"a webhook with a password": {
+			"channels", `{"name":"c","kind":"webhook","url":"http://u:p@example.com/"}`, "url",
+		},
+		"a secret that is not base64": {
+			"channels",
+			`{"name":"c","kind":"webhook","url":"https://example.com/","secret":"whsec_` +
+				strings.Repeat("a", 33) + `"}`,
+			"secret",
+		},
+		"a recipient with a line break": {
+			"channels", `{"name":"c","kind":"email","recipients":["a@x.y\r\nBcc: b@x.y"]}`,
+			"recipients[0]",
+		},
+		"an unknown channel":         {"routes", `{"name":"r","channel_id":99}`, "channel_id"},
+		"an unknown placeholder":     {"routes", route(`"subject":"{secret}"`), "subject"},
+		"a template of another kind": {"routes", route(`"line":"{{range .}}"`), "line"},
+		"a time zone that is none": {
+			"routes", route(`"time_zone":"Europe/Atlantis"`), "time_zone",
+		},
+		"an escalation to nobody": {
+			"routes", route(`"escalate_seconds":60`), "escalation_channel_id",
+		},
+		"an escalation to an unknown one": {
+			"routes", route(`"escalation_channel_id":99`), "escalation_channel_id",
+		},
+		"a silence that ends before it": {
+			"silences", silence(time.Hour, time.Minute, minor), "ends_at",
+		},
+		"a silence that is over": {
+			"silences", silence(-2*time.Hour, -time.Hour, minor), "ends_at",
+		},
+		"a silence for half a year": {
+			"silences", silence(0, 180*24*time.Hour, minor), "ends_at",
+		},
+		"a silence about nothing": {"silences", silence(0, time.Hour, ""), "alarm_id"},
+		"a silence of an unknown severity": {
+			"silences", silence(0, time.Hour, `,"severities":["bad"]`), "severities[0]",
+		},
+		"a silence without saying why": {
+			"silences",
+			strings.Replace(silence(0, time.Hour, minor), `"reason":"x"`, `"reason":""`, 1),
+			"reason",
+		},
 	}
 	for name, test := range tests {
 		if res := s.send("POST", "/api/notifications/"+test.path, token, test.body); res.StatusCode != 400 || !names(res, test.field) {
-			t.Errorf("%s: got %d %s, want 400 that names %s", name, res.StatusCode, res.body, test.field)
+			t.Errorf("%s: got %d %s, want 400 that names %s", name, res.StatusCode, res.body,
+				test.field)
 		}
 	}
 	s.send("POST", "/api/notifications/routes", token, route(`"group_seconds":5`))
@@ -105,25 +152,32 @@ func TestNoticesThatMakeNoSenseAreRefusedByField(t *testing.T) {
 func TestSilenceSaysWhoAndIsEndedOnce(t *testing.T) {
 	s := start(t)
 	operator := s.token(s.users[store.Operator])
-	made := s.send("POST", "/api/notifications/silences", operator, `{"ends_at":"`+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+`","reason":"maintenance","gateway_id":`+fmt.Sprint(s.addGateway().ID)+`}`)
+	made := s.send("POST", "/api/notifications/silences", operator,
+		`{"ends_at":"`+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+`","reason":"maintenance","gateway_id":`+fmt.Sprint(s.addGateway().ID)+`}`)
 	for _, about := range []string{"alarm_id", "sensor_id", "gateway_id"} {
-		unknown := s.send("POST", "/api/notifications/silences", operator, `{"ends_at":"2100-01-01T00:00:00Z","starts_at":"2099-12-31T00:00:00Z","reason":"x","`+about+`":999}`)
+		unknown := s.send("POST", "/api/notifications/silences", operator,
+			`{"ends_at":"2100-01-01T00:00:00Z","starts_at":"2099-12-31T00:00:00Z","reason":"x","`+about+`":999}`)
 		if unknown.StatusCode != 400 || !names(unknown, about) {
-			t.Errorf("about a %s that is not there: got %d %s", about, unknown.StatusCode, unknown.body)
+			t.Errorf("about a %s that is not there: got %d %s", about, unknown.StatusCode,
+				unknown.body)
 		}
 	}
 	var v client.Silence
 	s.decoded(made, &v)
-	if made.StatusCode != 201 || v.CreatedBy != "operator" || v.Reason != "maintenance" || !v.EndedBy.IsNull() {
+	if made.StatusCode != 201 || v.CreatedBy != "operator" || v.Reason != "maintenance" ||
+		!v.EndedBy.IsNull() {
 		t.Fatalf("got %d %s", made.StatusCode, made.body)
 	}
 	end := made.Header.Get("Location") + "/end"
 	for i, want := range []int{200, 409} {
-		if res := s.send("POST", end, operator, ""); res.StatusCode != want || want == 200 && !strings.Contains(string(res.body), `"ended_by":"operator"`) {
+		if res := s.send("POST", end, operator, ""); res.StatusCode != want || want == 200 &&
+			!strings.Contains(string(res.body), `"ended_by":"operator"`) {
 			t.Errorf("end %d: got %d %s", i+1, res.StatusCode, res.body)
 		}
 	}
-	if res := s.send("GET", "/api/notifications/silences?current=true", operator, ""); string(res.body) != "[]\n" {
+	if res := s.send("GET", "/api/notifications/silences?current=true", operator, ""); string(
+		res.body,
+	) != "[]\n" {
 		t.Errorf("in force: got %s", res.body)
 	}
 }
@@ -157,15 +211,23 @@ func TestDeliveriesArePagedAndFiltered(t *testing.T) {
 		}
 		next, _, _ = strings.Cut(strings.TrimPrefix(res.Header.Get("Link"), "<"), ">")
 	}
-	for _, role := range []store.Role{store.Viewer, store.Operator} { // the detail can name internal hosts
-		for _, path := range []string{"/api/notifications/deliveries", "/api/notifications/deliveries/1"} {
-			if res := s.send("GET", path, s.token(s.users[role]), ""); !strings.Contains(string(res.body), `"detail":""`) ||
-				strings.Count(string(res.body), `"detail":`) != strings.Count(string(res.body), `"detail":""`) {
+	// the detail can name internal hosts
+	for _, role := range []store.Role{store.Viewer, store.Operator} {
+		for _, path := range []string{
+			"/api/notifications/deliveries", "/api/notifications/deliveries/1",
+		} {
+			if res := s.send("GET", path, s.token(s.users[role]), ""); !strings.Contains(
+				string(res.body), `"detail":""`,
+			) ||
+				strings.Count(string(res.body), `"detail":`) != strings.Count(string(res.body),
+					`"detail":""`) {
 				t.Errorf("%s as %s: got %s", path, role, res.body)
 			}
 		}
 	}
-	if res := s.send("GET", "/api/notifications/deliveries/1", engineer, ""); strings.Contains(string(res.body), `"detail":""`) {
+	if res := s.send("GET", "/api/notifications/deliveries/1", engineer, ""); strings.Contains(
+		string(res.body), `"detail":""`,
+	) {
 		t.Errorf("an engineer: got %s", res.body)
 	}
 	if fmt.Sprint(ids) != "[5 4 3 2]" {

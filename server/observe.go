@@ -54,7 +54,8 @@ func newHTTPMetrics(reg prometheus.Registerer) httpMetrics {
 	f := promauto.With(reg)
 	return httpMetrics{
 		requests: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "http_requests_total", Help: "Requests answered, by operation and status; 499 when the client had gone.",
+			Name: "http_requests_total",
+			Help: "Requests answered, by operation and status; 499 when the client had gone.",
 		}, []string{"operation", "method", "endpoint", "status"}),
 		seconds: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "http_request_duration_seconds", Help: "Time to answer a request, by operation.",
@@ -68,8 +69,8 @@ func (m httpMetrics) count(operation, method, endpoint string, status int) {
 	m.requests.WithLabelValues(operation, method, endpoint, strconv.Itoa(status)).Inc()
 }
 
-// front is what every request meets before it is routed: the client's address behind proxies, and HEAD as the GET it stands
-// for, whose body net/http leaves out.
+// front is what every request meets before it is routed: the client's address behind proxies, and
+// HEAD as the GET it stands for, whose body net/http leaves out.
 func (s *Server) front(next http.Handler) (http.Handler, error) {
 	proxies, err := s.cfg.proxies()
 	if err != nil {
@@ -86,7 +87,8 @@ func (s *Server) front(next http.Handler) (http.Handler, error) {
 	}), nil
 }
 
-// clientAddr walks X-Forwarded-For back from the connection as far as the addresses are trusted proxies.
+// clientAddr walks X-Forwarded-For back from the connection as far as the addresses are trusted
+// proxies.
 func clientAddr(r *http.Request, proxies []netip.Prefix) string {
 	at, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || len(proxies) == 0 {
@@ -113,7 +115,8 @@ func within(addr netip.Addr, networks []netip.Prefix) bool {
 	return false
 }
 
-// observe gives a request its id, headers and time limit, and answers, counts and logs what comes of it.
+// observe gives a request its id, headers and time limit, and answers, counts and logs what comes
+// of it.
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {
 		started := time.Now()
@@ -122,7 +125,15 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if splitErr != nil {
 			addr = r.RemoteAddr
 		}
-		call := &call{id: requestID(r), addr: addr, url: *r.URL, operation: none, method: none, endpoint: none, acceptEncoding: r.Header.Values("Accept-Encoding")}
+		call := &call{
+			id:             requestID(r),
+			addr:           addr,
+			url:            *r.URL,
+			operation:      none,
+			method:         none,
+			endpoint:       none,
+			acceptEncoding: r.Header.Values("Accept-Encoding"),
+		}
 		base := context.WithValue(r.Context(), callKey{}, call)
 		call.whole = base
 		ctx, cancel := context.WithTimeout(base, s.cfg.RequestTimeout)
@@ -173,7 +184,9 @@ func (s *Server) record(ctx context.Context, c echo.Context, call *call, took ti
 		status = http.StatusSwitchingProtocols // the hub has taken the connection
 	}
 	s.metrics.count(call.operation, call.method, call.endpoint, status)
-	s.metrics.seconds.WithLabelValues(call.operation, call.method, call.endpoint).Observe(took.Seconds())
+	s.metrics.seconds.WithLabelValues(call.operation, call.method, call.endpoint).Observe(
+		took.Seconds(),
+	)
 	level := slog.LevelDebug
 	if call.told {
 		level = slog.LevelInfo
@@ -182,8 +195,10 @@ func (s *Server) record(ctx context.Context, c echo.Context, call *call, took ti
 		return
 	}
 	attrs := []slog.Attr{
-		slog.String("request_id", call.id), slog.String("method", c.Request().Method), slog.String("path", call.url.Path),
-		slog.String("operation", call.operation), slog.Int("status", status), slog.Duration("took", took), slog.String("remote", call.addr),
+		slog.String("request_id", call.id), slog.String("method", c.Request().Method),
+		slog.String("path", call.url.Path),
+		slog.String("operation", call.operation), slog.Int("status", status),
+		slog.Duration("took", took), slog.String("remote", call.addr),
 	}
 	if call.principal != nil {
 		attrs = append(attrs, slog.Int64("user_id", call.principal.User.ID))

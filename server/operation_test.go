@@ -23,7 +23,11 @@ func checks(cs ...server.Check) option {
 
 func TestHealthIsThatOfTheDependencies(t *testing.T) {
 	well := func(context.Context) (string, error) { return "fine", nil }
-	ill := func(context.Context) (string, error) { return "", errors.New("password of db01 is wrong") }
+	ill := func(context.Context) (string, error) {
+		return "", errors.New(
+			"password of db01 is wrong",
+		)
+	}
 	refused := func(context.Context) (string, error) {
 		return "it refuses the user", errors.New("password of mq01 is wrong")
 	}
@@ -40,11 +44,31 @@ func TestHealthIsThatOfTheDependencies(t *testing.T) {
 		ready               int
 		detailOfTheLastOnes string
 	}{
-		"all well":                 {[]server.Check{check("database", true, well), check("redis", false, well)}, 200, "healthy", 200, "fine"},
-		"what it can do without":   {[]server.Check{check("database", true, well), check("redis", false, ill)}, 200, "degraded", 200, "does not answer as it should"},
-		"what it cannot":           {[]server.Check{check("redis", false, ill), check("database", true, ill)}, 503, "down", 503, "does not answer as it should"},
-		"what says why":            {[]server.Check{check("database", true, well), check("mqtt", true, refused)}, 503, "down", 503, "it refuses the user"},
-		"what hangs":               {[]server.Check{check("redis", false, well), check("database", true, hangs)}, 503, "down", 503, "does not answer"},
+		"all well": {
+			[]server.Check{check("database", true, well), check("redis", false, well)},
+			200,
+			"healthy", 200, "fine",
+		},
+		"what it can do without": {
+			[]server.Check{check("database", true, well), check("redis", false, ill)},
+			200,
+			"degraded", 200, "does not answer as it should",
+		},
+		"what it cannot": {
+			[]server.Check{check("redis", false, ill), check("database", true, ill)},
+			503, "down",
+			503, "does not answer as it should",
+		},
+		"what says why": {
+			[]server.Check{check("database", true, well), check("mqtt", true, refused)},
+			503,
+			"down", 503, "it refuses the user",
+		},
+		"what hangs": {
+			[]server.Check{check("redis", false, well), check("database", true, hangs)},
+			503,
+			"down", 503, "does not answer",
+		},
 		"nothing to depend on yet": {nil, 200, "healthy", 200, ""},
 	}
 	for name, test := range tests {
@@ -57,9 +81,12 @@ func TestHealthIsThatOfTheDependencies(t *testing.T) {
 				h = health.JSON503
 			}
 			if h == nil || health.StatusCode() != test.health || h.Status != test.status {
-				t.Fatalf("health: got %d %s, want %d %s", health.StatusCode(), health.Body, test.health, test.status)
+				t.Fatalf("health: got %d %s, want %d %s", health.StatusCode(), health.Body,
+					test.health, test.status)
 			}
-			inWords := map[client.DependencyName]client.Connection{"database": h.Database, "redis": h.Redis, "mqtt": h.Mqtt}
+			inWords := map[client.DependencyName]client.Connection{
+				"database": h.Database, "redis": h.Redis, "mqtt": h.Mqtt,
+			}
 			for _, d := range h.Dependencies {
 				want := client.ConnectionConnected
 				if d.State == client.DependencyStateDown {
@@ -78,15 +105,19 @@ func TestHealthIsThatOfTheDependencies(t *testing.T) {
 			if h.Version != "0.0.1" || time.Since(h.Timestamp).Abs() > time.Minute {
 				t.Errorf("got version %q and timestamp %v", h.Version, h.Timestamp)
 			}
-			if n := len(h.Dependencies); n > 0 && h.Dependencies[n-1].Detail != test.detailOfTheLastOnes {
-				t.Errorf("detail: got %q, want %q", h.Dependencies[n-1].Detail, test.detailOfTheLastOnes)
+			if n := len(h.Dependencies); n > 0 &&
+				h.Dependencies[n-1].Detail != test.detailOfTheLastOnes {
+				t.Errorf("detail: got %q, want %q", h.Dependencies[n-1].Detail,
+					test.detailOfTheLastOnes)
 			}
 			ready := must(c.GetReadyWithResponse(t.Context()))
 			if ready.StatusCode() != test.ready {
 				t.Errorf("ready: got %d, want %d", ready.StatusCode(), test.ready)
 			}
-			if test.ready == 503 && !strings.Contains(ready.JSON503.Detail, ": "+test.detailOfTheLastOnes+".") {
-				t.Errorf("ready: got %q, want %q in it", ready.JSON503.Detail, test.detailOfTheLastOnes)
+			if test.ready == 503 &&
+				!strings.Contains(ready.JSON503.Detail, ": "+test.detailOfTheLastOnes+".") {
+				t.Errorf("ready: got %q, want %q in it", ready.JSON503.Detail,
+					test.detailOfTheLastOnes)
 			}
 			if live := must(c.GetLiveWithResponse(t.Context())); live.StatusCode() != 200 {
 				t.Errorf("live: got %d", live.StatusCode())
@@ -106,7 +137,10 @@ func TestStopLetsRunningRequestsEnd(t *testing.T) {
 	})
 	token := s.token(s.users[store.Engineer])
 	answered := make(chan answer, 1)
-	go func() { answered <- s.send("POST", "/api/data", token, `{"readings":[{"sensor_id":1,"value":1}]}`) }()
+	go func() {
+		answered <- s.send("POST", "/api/data", token,
+			`{"readings":[{"sensor_id":1,"value":1}]}`)
+	}()
 	<-entered
 	stopped := make(chan struct{})
 	go func() { s.stop(); close(stopped) }()
@@ -141,8 +175,11 @@ func TestStopDoesNotWaitForever(t *testing.T) {
 	})
 	defer close(leave)
 	token := s.token(s.users[store.Engineer])
-	req, _ := http.NewRequest("POST", s.url+"/api/data", strings.NewReader(`{"readings":[{"sensor_id":1,"value":1}]}`))
-	req.Header = http.Header{"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"}}
+	req, _ := http.NewRequest("POST", s.url+"/api/data",
+		strings.NewReader(`{"readings":[{"sensor_id":1,"value":1}]}`))
+	req.Header = http.Header{
+		"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"},
+	}
 	cut := make(chan error, 1)
 	go func() {
 		res, err := s.http.Do(req)
@@ -173,17 +210,33 @@ func TestErrorsOfTheInsideStayInside(t *testing.T) {
 		want   int
 		logged string
 	}{
-		"an error nobody knows": {func(context.Context) error { return errors.New(inside) }, 500, "request failed"},
-		"a panic":               {func(context.Context) error { panic(inside) }, 500, "request failed"},
-		"no database":           {func(context.Context) error { return fmt.Errorf("%w: %s", store.ErrUnavailable, inside) }, 503, "request not answered"},
-		"no answer in time":     {func(ctx context.Context) error { <-ctx.Done(); return fmt.Errorf("%s: %w", inside, ctx.Err()) }, 503, "request not answered"},
+		"an error nobody knows": {
+			func(context.Context) error { return errors.New(inside) }, 500, "request failed",
+		},
+		"a panic": {
+			func(context.Context) error { panic(inside) }, 500, "request failed",
+		},
+		"no database": {
+			func(context.Context) error { return fmt.Errorf("%w: %s", store.ErrUnavailable, inside) },
+			503, "request not answered",
+		},
+		"no answer in time": {
+			func(ctx context.Context) error {
+				<-ctx.Done()
+				return fmt.Errorf("%s: %w", inside,
+					ctx.Err())
+			},
+			503, "request not answered",
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, writes(test.f))
-			res := s.send("POST", "/api/data", s.token(s.users[store.Engineer]), `{"readings":[{"sensor_id":1,"value":1}]}`, "X-Request-ID", "the-id-of-it")
+			res := s.send("POST", "/api/data", s.token(s.users[store.Engineer]),
+				`{"readings":[{"sensor_id":1,"value":1}]}`, "X-Request-ID", "the-id-of-it")
 			p := res.problem()
-			if res.StatusCode != test.want || p.Status != test.want || p.Instance != "the-id-of-it" || strings.Contains(string(res.body), "db01") {
+			if res.StatusCode != test.want || p.Status != test.want ||
+				p.Instance != "the-id-of-it" || strings.Contains(string(res.body), "db01") {
 				t.Errorf("got %d: %s", res.StatusCode, res.body)
 			}
 			if (res.Header.Get("Retry-After") != "") != (test.want == 503) {
@@ -192,7 +245,8 @@ func TestErrorsOfTheInsideStayInside(t *testing.T) {
 			s.stop()
 			found := 0
 			for line := range strings.Lines(s.log.String()) {
-				if strings.Contains(line, test.logged) && strings.Contains(line, "the-id-of-it") && strings.Contains(line, "db01") {
+				if strings.Contains(line, test.logged) && strings.Contains(line, "the-id-of-it") &&
+					strings.Contains(line, "db01") {
 					found++
 				}
 			}
@@ -213,48 +267,68 @@ func TestClientThatGoesAwayLeavesNoNoise(t *testing.T) {
 		}
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	req, _ := http.NewRequestWithContext(ctx, "POST", s.url+"/api/data", strings.NewReader(`{"readings":[{"sensor_id":1,"value":1}]}`))
-	req.Header = http.Header{"Authorization": {"Bearer " + s.token(s.users[store.Engineer])}, "Content-Type": {"application/json"}}
+	req, _ := http.NewRequestWithContext(ctx, "POST", s.url+"/api/data",
+		strings.NewReader(`{"readings":[{"sensor_id":1,"value":1}]}`))
+	req.Header = http.Header{
+		"Authorization": {"Bearer " + s.token(s.users[store.Engineer])},
+		"Content-Type":  {"application/json"},
+	}
 	go func() { <-entered; cancel() }()
 	if res, err := s.http.Do(req); err == nil {
 		res.Body.Close()
 		t.Fatal("it was answered")
 	}
 	s.stop()
-	if log := s.log.String(); strings.Contains(log, "request failed") || strings.Contains(log, "not answered") || !strings.Contains(log, `"status":499`) {
+	if log := s.log.String(); strings.Contains(log, "request failed") ||
+		strings.Contains(log, "not answered") || !strings.Contains(log, `"status":499`) {
 		t.Errorf("log:\n%s", log)
 	}
 }
 
 func TestRequestIDsAndHeaders(t *testing.T) {
 	s := start(t)
-	for sent, kept := range map[string]bool{"abc-123_x.y": true, "": false, "a b": false, strings.Repeat("x", 65): false, `"><script>`: false} {
+	for sent, kept := range map[string]bool{
+		"abc-123_x.y": true, "": false, "a b": false, strings.Repeat("x", 65): false,
+		`"><script>`: false,
+	} {
 		got := s.send("GET", "/version", "", "", "X-Request-ID", sent).Header.Get("X-Request-ID")
 		if got == "" || (got == sent) != kept {
 			t.Errorf("X-Request-ID %q: got %q", sent, got)
 		}
 	}
 	h := s.send("GET", "/version", "", "").Header
-	for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Cache-Control": "no-store", "Server": ""} {
+	for name, want := range map[string]string{
+		"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Cache-Control": "no-store",
+		"Server": "",
+	} {
 		if got := h.Get(name); got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
 	}
-	if got := s.send("GET", "/version", "", "", "Origin", "https://evil.example").Header.Get("Access-Control-Allow-Origin"); got != "" {
+	if got := s.send("GET", "/version", "", "", "Origin", "https://evil.example").Header.Get(
+		"Access-Control-Allow-Origin",
+	); got != "" {
 		t.Errorf("another site's page may read the answers: %q", got)
 	}
 }
 
 func TestPagesOfAllowedOriginsMayCall(t *testing.T) {
-	s := start(t, func(c *server.Config, _ *server.Deps) { c.AllowedOrigins = []string{"https://ui.example"} })
+	s := start(t,
+		func(c *server.Config, _ *server.Deps) { c.AllowedOrigins = []string{"https://ui.example"} })
 	for origin, want := range map[string]string{
-		"https://ui.example": "https://ui.example", "https://ui.example:443": "https://ui.example:443", "https://evil.example": "", "http://ui.example": "",
+		"https://ui.example":     "https://ui.example",
+		"https://ui.example:443": "https://ui.example:443", "https://evil.example": "",
+		"http://ui.example": "",
 	} {
-		res := s.send("OPTIONS", "/api/gateways", "", "", "Origin", origin, "Access-Control-Request-Method", "PUT", "Access-Control-Request-Headers", "authorization")
+		res := s.send("OPTIONS", "/api/gateways", "", "", "Origin", origin,
+			"Access-Control-Request-Method", "PUT", "Access-Control-Request-Headers",
+			"authorization")
 		if got := res.Header.Get("Access-Control-Allow-Origin"); got != want {
 			t.Errorf("preflight of %s: got %q, want %q", origin, got, want)
 		}
-		if got := s.send("GET", "/api/gateways", "", "", "Origin", origin).Header.Get("Access-Control-Allow-Origin"); got != want {
+		if got := s.send("GET", "/api/gateways", "", "", "Origin", origin).Header.Get(
+			"Access-Control-Allow-Origin",
+		); got != want {
 			t.Errorf("%s: got %q, want %q", origin, got, want)
 		}
 	}
@@ -269,7 +343,10 @@ func TestSecretsAndQueriesStayOutOfTheLog(t *testing.T) {
 	s.refresh(tokens.RefreshToken)
 	s.tryLogin("admin\r\nfake line", "a wrong secret")
 	s.stop()
-	for _, secret := range []string{password, "a wrong secret", tokens.AccessToken, tokens.RefreshToken, ticket, "very-private", s.cfg.SecretKey, "\r\nfake"} {
+	for _, secret := range []string{
+		password, "a wrong secret", tokens.AccessToken, tokens.RefreshToken, ticket, "very-private",
+		s.cfg.SecretKey, "\r\nfake",
+	} {
 		if strings.Contains(s.log.String(), secret) {
 			t.Errorf("the log holds %q", secret)
 		}
@@ -280,7 +357,8 @@ func TestSystemPages(t *testing.T) {
 	s := start(t)
 	spec := s.send("GET", "/openapi.json", "", "")
 	if !strings.Contains(string(spec.body), `"streamSensor"`) || spec.Header.Get("ETag") == "" {
-		t.Errorf("openapi.json: got %d, ETag %q, %d bytes", spec.StatusCode, spec.Header.Get("ETag"), len(spec.body))
+		t.Errorf("openapi.json: got %d, ETag %q, %d bytes", spec.StatusCode,
+			spec.Header.Get("ETag"), len(spec.body))
 	}
 	if res := s.send("GET", "/openapi.json", "", "", "If-None-Match", spec.Header.Get("ETag")); res.StatusCode != 304 || len(res.body) != 0 {
 		t.Errorf("openapi.json again: got %d", res.StatusCode)
@@ -298,13 +376,16 @@ func TestSystemPages(t *testing.T) {
 			t.Errorf("metrics lack %s", want)
 		}
 	}
-	for path, want := range map[string]string{"/docs": "swagger", "/redoc": "redoc", "/docs/assets/redoc-init.js": "Redoc"} {
+	for path, want := range map[string]string{
+		"/docs": "swagger", "/redoc": "redoc", "/docs/assets/redoc-init.js": "Redoc",
+	} {
 		res := s.send("GET", path, "", "")
 		if res.StatusCode != 200 || !strings.Contains(string(res.body), want) {
 			t.Errorf("%s: got %d", path, res.StatusCode)
 		}
 	}
-	if v := must(s.client("").GetVersionWithResponse(t.Context())).JSON200; v == nil || v.Version != "0.0.1" || v.Go == "" {
+	if v := must(s.client("").GetVersionWithResponse(t.Context())).JSON200; v == nil ||
+		v.Version != "0.0.1" || v.Go == "" {
 		t.Errorf("version: got %+v", v)
 	}
 }
@@ -333,10 +414,13 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 func TestConfigNamesEveryFault(t *testing.T) {
 	c := server.DefaultConfig()
 	c.Port, c.SecretKey, c.AdminPassword, c.RedisURL = 70000, "short", "short", "http://x"
-	c.AllowedOrigins, c.TrustedProxies, c.RequestTimeout = []string{"https://x/"}, []string{"10.0.0.0/33"}, 0
+	c.AllowedOrigins, c.TrustedProxies, c.RequestTimeout = []string{"https://x/"}, []string{
+		"10.0.0.0/33",
+	}, 0
 	err := c.Validate()
 	for _, want := range []string{
-		"PORT: 70000 is not a port; use 1 to 65535", "SECRET_KEY", "ADMIN_PASSWORD", "REDIS_URL", "OEI_SERVER_ALLOWED_ORIGINS",
+		"PORT: 70000 is not a port; use 1 to 65535", "SECRET_KEY", "ADMIN_PASSWORD", "REDIS_URL",
+		"OEI_SERVER_ALLOWED_ORIGINS",
 		"OEI_SERVER_TRUSTED_PROXIES", "OEI_SERVER_REQUEST_TIMEOUT",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -18,7 +18,10 @@ func TestDatabaseThatHangsIsAnsweredFor(t *testing.T) {
 	db.Pause()
 	defer db.Resume()
 	began := time.Now()
-	for path, want := range map[string]int{"/api/gateways": 503, "/health": 503, "/health/ready": 503, "/health/live": 200, "/version": 200} {
+	for path, want := range map[string]int{
+		"/api/gateways": 503, "/health": 503, "/health/ready": 503, "/health/live": 200,
+		"/version": 200,
+	} {
 		if res := s.send("GET", path, token, ""); res.StatusCode != want {
 			t.Errorf("%s: got %d, want %d: %s", path, res.StatusCode, want, res.body)
 		}

@@ -65,7 +65,10 @@ func TestLists_LeaveOutTheServersOwn(t *testing.T) {
 		{"/api/data/latest?type=count", []int64{count.ID}},
 		{"/api/data/latest?is_system=true", []int64{ownSensor}},
 		{fmt.Sprintf("/api/data/latest?gateway_id=%d", ownGateway), []int64{ownSensor}},
-		{fmt.Sprintf("/api/data/latest?sensor_id=%d&sensor_id=%d", count.ID, ownSensor), []int64{count.ID, ownSensor}},
+		{
+			fmt.Sprintf("/api/data/latest?sensor_id=%d&sensor_id=%d", count.ID, ownSensor),
+			[]int64{count.ID, ownSensor},
+		},
 		{fmt.Sprintf("/api/data/latest?sensor_id=%d&is_system=false", ownSensor), nil},
 	}
 	token := s.token(s.users[store.Viewer])
@@ -93,9 +96,11 @@ func TestLists_LeaveOutTheServersOwn(t *testing.T) {
 	}
 	from, to := end.Add(-time.Hour).Format(time.RFC3339), end.Add(time.Hour).Format(time.RFC3339)
 	for _, path := range []string{
-		"/api/gateways/%[2]d", "/api/sensors/%[1]d", "/api/data?sensor_id=%[1]d", "/api/data/export?sensor_id=%[1]d",
+		"/api/gateways/%[2]d", "/api/sensors/%[1]d", "/api/data?sensor_id=%[1]d",
+		"/api/data/export?sensor_id=%[1]d",
 		"/api/data/history?sensor_id=%[1]d&start=%[3]s&end=%[4]s",
-		"/api/data/statistics?sensor_id=%[1]d&start=%[3]s&end=%[4]s", "/api/alarms?sensor_id=%[1]d", "/api/alarms?%[5]s",
+		"/api/data/statistics?sensor_id=%[1]d&start=%[3]s&end=%[4]s", "/api/alarms?sensor_id=%[1]d",
+		"/api/alarms?%[5]s",
 	} {
 		path = fmt.Sprintf(path, ownSensor, ownGateway, from, to, "")
 		res := s.send("GET", path, token, "")

@@ -11,7 +11,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// A cursor names the last row of the page before, in base64url so that nobody takes it for more than it is.
+// A cursor names the last row of the page before, in base64url so that nobody takes it for more
+// than it is.
 
 func encodeID(id int64) string { return encode(strconv.FormatInt(id, 10)) }
 
@@ -42,7 +43,8 @@ func encodeInstant(at time.Time, id int64) string {
 	return encode(fmt.Sprintf("%d.%d", at.UnixMicro(), id))
 }
 
-// instantCursor returns the instant and the id, which has so many bits, of the row a page begins behind; nil for the first.
+// instantCursor returns the instant and the id, which has so many bits, of the row a page begins
+// behind; nil for the first.
 func instantCursor(cursor *string, bits int) (*time.Time, int64, error) {
 	if cursor == nil {
 		return nil, 0, nil
@@ -70,8 +72,8 @@ func decode(cursor string) string {
 	return string(b)
 }
 
-// page cuts rows, of which one more than limit were asked for, and returns the Link to the next page if there is one: the
-// request's own address, so that the filters stay.
+// page cuts rows, of which one more than limit were asked for, and returns the Link to the next
+// page if there is one: the request's own address, so that the filters stay.
 func page[T any](ctx context.Context, rows []T, limit int, cursor func(T) string) ([]T, *string) {
 	if len(rows) <= limit {
 		return rows, nil

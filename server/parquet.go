@@ -29,8 +29,11 @@ type summaryRow struct {
 	Unit       string `parquet:"unit,dict"`
 }
 
-// parquetOf returns what writes readings to w as Parquet, with the summaries of their sensors unless summaries is nil.
-func parquetOf(w io.Writer, summaries map[int64]store.SensorSummary) (write func([]store.Reading) error, end func() error) {
+// parquetOf returns what writes readings to w as Parquet, with the summaries of their sensors
+// unless summaries is nil.
+func parquetOf(
+	w io.Writer, summaries map[int64]store.SensorSummary,
+) (write func([]store.Reading) error, end func() error) {
 	if summaries == nil {
 		p := newParquet(w, func(r parquetRow) parquetRow { return r })
 		return p.write, p.close
@@ -53,19 +56,25 @@ type parquetFile[R any] struct {
 
 func newParquet[R any](w io.Writer, row func(parquetRow) R) *parquetFile[R] {
 	return &parquetFile[R]{
-		w:   parquet.NewGenericWriter[R](w, parquet.Compression(&parquet.Snappy), parquet.MaxRowsPerRowGroup(rowGroup)),
+		w: parquet.NewGenericWriter[R](w, parquet.Compression(&parquet.Snappy),
+			parquet.MaxRowsPerRowGroup(rowGroup)),
 		row: row,
 	}
 }
 
 func (p *parquetFile[R]) write(rs []store.Reading) error {
 	if cap(p.rows) < len(rs) {
-		p.rows, p.nums, p.codes = make([]R, len(rs)), make([]float64, len(rs)), make([]int64, len(rs))
+		p.rows, p.nums, p.codes = make([]R, len(rs)), make([]float64, len(rs)), make([]int64,
+			len(rs))
 	}
 	rows := p.rows[:len(rs)]
 	for i := range rs {
 		r := &rs[i]
-		row := parquetRow{SensorID: int32(r.SensorID), Timestamp: r.Timestamp.UnixMicro(), Quality: r.Quality.String()}
+		row := parquetRow{
+			SensorID:  int32(r.SensorID),
+			Timestamp: r.Timestamp.UnixMicro(),
+			Quality:   r.Quality.String(),
+		}
 		if p.nums[i] = r.Value; !math.IsNaN(r.Value) {
 			row.Value = &p.nums[i]
 		}

@@ -16,7 +16,8 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// argon is the cost of new hashes, the second choice of RFC 9106 scaled to 19 MiB: 30 ms on a small machine.
+// argon is the cost of new hashes, the second choice of RFC 9106 scaled to 19 MiB: 30 ms on a small
+// machine.
 var argon = argonParams{memory: 19 << 10, time: 2, threads: 1}
 
 const (
@@ -32,7 +33,8 @@ type argonParams struct {
 // NewPassword makes a password of 26 characters, 130 random bits.
 func NewPassword() string { return rand.Text() }
 
-// HashPassword returns the argon2id hash of password as a PHC string. A password that is too short or too long is an error.
+// HashPassword returns the argon2id hash of password as a PHC string. A password that is too short
+// or too long is an error.
 func HashPassword(password string) (string, error) {
 	if err := checkPassword(password); err != nil {
 		return "", err
@@ -42,7 +44,8 @@ func HashPassword(password string) (string, error) {
 
 func checkPassword(password string) error {
 	if n := utf8.RuneCountInString(password); n < leastPassword || n > longestPassword {
-		return fmt.Errorf("a password has %d to %d characters, this one has %d", leastPassword, longestPassword, n)
+		return fmt.Errorf("a password has %d to %d characters, this one has %d", leastPassword,
+			longestPassword, n)
 	}
 	if !utf8.ValidString(password) {
 		return errors.New("a password is text in UTF-8")
@@ -59,7 +62,8 @@ func hashPassword(password string) string {
 		argon.memory, argon.time, argon.threads, b64.EncodeToString(salt), b64.EncodeToString(sum))
 }
 
-// passwords checks passwords, at most as many at once as there are processors: a check costs 19 MiB.
+// passwords checks passwords, at most as many at once as there are processors: a check costs 19
+// MiB.
 type passwords struct {
 	slots  chan struct{}
 	nobody string // a hash that costs as much as a user's
@@ -71,13 +75,14 @@ func newPasswords() *passwords {
 		slots:  make(chan struct{}, runtime.NumCPU()),
 		nobody: hashPassword(rand.Text()),
 		checks: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "oei_password_checks_total", Help: "Passwords checked, those for unknown users included.",
+			Name: "oei_password_checks_total",
+			Help: "Passwords checked, those for unknown users included.",
 		}),
 	}
 }
 
-// check reports whether password is the one of hash, and whether hash is of an older make. An empty hash, nobody's, takes as
-// long and matches nothing. It waits for a free processor until ctx ends.
+// check reports whether password is the one of hash, and whether hash is of an older make. An empty
+// hash, nobody's, takes as long and matches nothing. It waits for a free processor until ctx ends.
 func (p *passwords) check(ctx context.Context, hash, password string) (ok, old bool, err error) {
 	if err := p.acquire(ctx); err != nil {
 		return false, false, err
@@ -88,7 +93,8 @@ func (p *passwords) check(ctx context.Context, hash, password string) (ok, old b
 		_, _ = checkArgon(p.nobody, password)
 		return false, false, nil
 	}
-	if strings.HasPrefix(hash, "$2a$") || strings.HasPrefix(hash, "$2b$") { // what the system before this one made
+	// what the system before this one made
+	if strings.HasPrefix(hash, "$2a$") || strings.HasPrefix(hash, "$2b$") {
 		return bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil, true, nil
 	}
 	ok, err = checkArgon(hash, password)
@@ -120,7 +126,8 @@ var errBadHash = errors.New("not a password hash")
 // checkArgon compares password with a PHC string of argon2id.
 func checkArgon(phc, password string) (bool, error) {
 	parts := strings.Split(phc, "$")
-	if len(parts) != 6 || parts[1] != "argon2id" || parts[2] != fmt.Sprintf("v=%d", argon2.Version) {
+	if len(parts) != 6 || parts[1] != "argon2id" ||
+		parts[2] != fmt.Sprintf("v=%d", argon2.Version) {
 		return false, errBadHash
 	}
 	var p argonParams
@@ -129,7 +136,8 @@ func checkArgon(phc, password string) (bool, error) {
 	}
 	salt, err := base64.RawStdEncoding.DecodeString(parts[4])
 	want, err2 := base64.RawStdEncoding.DecodeString(parts[5])
-	if err != nil || err2 != nil || len(want) == 0 || p.time < 1 || p.threads < 1 || p.memory > 1<<20 {
+	if err != nil || err2 != nil || len(want) == 0 || p.time < 1 || p.threads < 1 ||
+		p.memory > 1<<20 {
 		return false, errBadHash
 	}
 	got := argon2.IDKey([]byte(password), salt, p.time, p.memory, p.threads, uint32(len(want)))

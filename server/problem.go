@@ -38,17 +38,23 @@ var kinds = map[int]struct{ name, title string }{
 	http.StatusConflict:              {"conflict", "In conflict with what is there"},
 	http.StatusPreconditionFailed:    {"changed", "Changed by somebody else"},
 	http.StatusRequestEntityTooLarge: {"too-large", "The request is too large"},
-	http.StatusUnsupportedMediaType:  {"unsupported-media-type", "The content type is not supported"},
-	http.StatusUnprocessableEntity:   {"unprocessable", "The request cannot be carried out"},
-	http.StatusUpgradeRequired:       {"upgrade-required", "This is a WebSocket"},
-	http.StatusTooManyRequests:       {"too-many-requests", "Too many requests"},
-	http.StatusExpectationFailed:     {"expectation-failed", "The expectation cannot be met"},
-	http.StatusNotImplemented:        {"not-implemented", "Not implemented"},
-	http.StatusInternalServerError:   {"internal", "Something went wrong here"},
-	http.StatusServiceUnavailable:    {"unavailable", "Not available just now"},
+	http.StatusUnsupportedMediaType: {
+		"unsupported-media-type", "The content type is not supported",
+	},
+	http.StatusUnprocessableEntity: {"unprocessable", "The request cannot be carried out"},
+	http.StatusUpgradeRequired:     {"upgrade-required", "This is a WebSocket"},
+	http.StatusTooManyRequests:     {"too-many-requests", "Too many requests"},
+	http.StatusExpectationFailed:   {"expectation-failed", "The expectation cannot be met"},
+	http.StatusNotImplemented:      {"not-implemented", "Not implemented"},
+	http.StatusInternalServerError: {"internal", "Something went wrong here"},
+	http.StatusServiceUnavailable:  {"unavailable", "Not available just now"},
 
-	http.StatusRequestHeaderFieldsTooLarge: {"head-too-large", "The head of the request is too large"},
-	http.StatusHTTPVersionNotSupported:     {"version-not-supported", "The HTTP version is not supported"},
+	http.StatusRequestHeaderFieldsTooLarge: {
+		"head-too-large", "The head of the request is too large",
+	},
+	http.StatusHTTPVersionNotSupported: {
+		"version-not-supported", "The HTTP version is not supported",
+	},
 }
 
 // sentinels gives each error its answer; the first match wins, anything absent is a 500.
@@ -57,14 +63,23 @@ var sentinels = []struct {
 	status int
 	detail string
 }{
-	{store.ErrReused, http.StatusUnauthorized, "The refresh token was used before; its session has been ended."},
+	{
+		store.ErrReused, http.StatusUnauthorized,
+		"The refresh token was used before; its session has been ended.",
+	},
 	{store.ErrNotFound, http.StatusNotFound, "There is no such thing."},
 	{store.ErrConflict, http.StatusConflict, "There is one like it already."},
 	{store.ErrInUse, http.StatusConflict, "It is in use."},
 	{store.ErrStale, http.StatusPreconditionFailed, "It was changed since; read it again."},
 	{store.ErrInvalid, http.StatusBadRequest, "The database does not take these values."},
-	{store.ErrUnavailable, http.StatusServiceUnavailable, "The database does not answer; try again."},
-	{context.DeadlineExceeded, http.StatusServiceUnavailable, "There was no answer in time; try again."},
+	{
+		store.ErrUnavailable, http.StatusServiceUnavailable,
+		"The database does not answer; try again.",
+	},
+	{
+		context.DeadlineExceeded, http.StatusServiceUnavailable,
+		"There was no answer in time; try again.",
+	},
 }
 
 // invalid is a 400 that names one field.
@@ -91,7 +106,8 @@ func taken(field, value string) *problem {
 // tooManyAlarms is a 409 that names the sensor and the limit.
 func tooManyAlarms(e *store.AlarmLimitError) *problem {
 	detail := fmt.Sprintf("Sensor %d has %d alarms, those that only refer to it included, which is the limit for one sensor "+
-		"(OEI_STORE_ALARMS_PER_SENSOR). Use several limits in one rule, or delete an alarm.", e.SensorID, e.Limit)
+		"(OEI_STORE_ALARMS_PER_SENSOR). Use several limits in one rule, or delete an alarm.",
+		e.SensorID, e.Limit)
 	return &problem{status: http.StatusConflict, detail: detail}
 }
 
@@ -101,13 +117,18 @@ func unauthorized(detail string, presented bool) *problem {
 	if presented {
 		challenge += `, error="invalid_token"`
 	}
-	return &problem{status: http.StatusUnauthorized, detail: detail, header: map[string]string{"WWW-Authenticate": challenge}}
+	return &problem{
+		status: http.StatusUnauthorized,
+		detail: detail,
+		header: map[string]string{"WWW-Authenticate": challenge},
+	}
 }
 
 func tooMany(wait time.Duration) *problem {
 	seconds := strconv.Itoa(int(wait.Seconds()) + 1)
 	return &problem{
-		status: http.StatusTooManyRequests, detail: "Too many failed tries; wait " + seconds + " seconds.",
+		status: http.StatusTooManyRequests,
+		detail: "Too many failed tries; wait " + seconds + " seconds.",
 		header: map[string]string{"Retry-After": seconds},
 	}
 }
@@ -141,7 +162,8 @@ func asProblem(err error) *problem {
 			return p
 		}
 	}
-	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok { // a value the contract lets pass and Go does not
+	// a value the contract lets pass and Go does not
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return invalid(e.Field, "is not a value of this type")
 	}
 	if e, ok := errors.AsType[*echo.HTTPError](err); ok && e.Code < http.StatusInternalServerError {
@@ -150,10 +172,12 @@ func asProblem(err error) *problem {
 	return nil
 }
 
-// fail answers err, and logs it when it is ours. A client that went away is told nothing, and neither is the log.
+// fail answers err, and logs it when it is ours. A client that went away is told nothing, and
+// neither is the log.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	ctx := r.Context()
-	gone := errors.Is(context.Cause(ctx), context.Canceled) && !errors.Is(err, errSlowBody) // after a read deadline too
+	// after a read deadline too
+	gone := errors.Is(context.Cause(ctx), context.Canceled) && !errors.Is(err, errSlowBody)
 	if gone {
 		if res, ok := w.(*echo.Response); ok && !res.Committed {
 			res.Status = statusClientGone
@@ -161,17 +185,23 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	p := asProblem(err)
-	if text := thereIsNo(callOf(ctx).url.Path); text != "" && errors.Is(err, store.ErrNotFound) && p.status == http.StatusNotFound {
+	if text := thereIsNo(callOf(ctx).url.Path); text != "" && errors.Is(err, store.ErrNotFound) &&
+		p.status == http.StatusNotFound {
 		p.detail = text
 	}
 	_, meant := errors.AsType[*problem](err) // and counted by who answers so
 	switch {
 	case p == nil:
-		s.log.LogAttrs(ctx, slog.LevelError, "request failed", slog.String("request_id", callOf(ctx).id),
+		s.log.LogAttrs(ctx, slog.LevelError, "request failed",
+			slog.String("request_id", callOf(ctx).id),
 			slog.String("operation", callOf(ctx).operation), slog.Any("error", err))
-		p = &problem{status: http.StatusInternalServerError, detail: "The request failed for a reason that is in the server's log."}
+		p = &problem{
+			status: http.StatusInternalServerError,
+			detail: "The request failed for a reason that is in the server's log.",
+		}
 	case p.status == http.StatusServiceUnavailable && !meant:
-		s.log.LogAttrs(ctx, slog.LevelWarn, "request not answered", slog.String("request_id", callOf(ctx).id),
+		s.log.LogAttrs(ctx, slog.LevelWarn, "request not answered",
+			slog.String("request_id", callOf(ctx).id),
 			slog.String("operation", callOf(ctx).operation), slog.Any("error", err))
 	}
 	if res, ok := w.(*echo.Response); ok && res.Committed {
@@ -200,6 +230,11 @@ func (p *problem) write(w http.ResponseWriter, instance string) {
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(p.status)
 	_ = json.NewEncoder(w).Encode(api.Problem{ // the client has gone if it fails
-		Type: "/problems/" + kind.name, Title: kind.title, Status: p.status, Detail: p.detail, Instance: instance, Errors: p.errors,
+		Type:     "/problems/" + kind.name,
+		Title:    kind.title,
+		Status:   p.status,
+		Detail:   p.detail,
+		Instance: instance,
+		Errors:   p.errors,
 	})
 }

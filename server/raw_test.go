@@ -37,7 +37,8 @@ func (s *system) raw(method, target, token string) int {
 	if token != "" {
 		auth = "Authorization: Bearer " + token + "\r\n"
 	}
-	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: test\r\n%sConnection: close\r\n\r\n", method, target, auth)
+	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: test\r\n%sConnection: close\r\n\r\n", method, target,
+		auth)
 	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 	if err != nil {
 		s.t.Fatalf("%s %s: %v", method, target, err)

@@ -50,9 +50,11 @@ func appendReadingMembers(b []byte, r *store.Reading) []byte {
 	return appendMeasured(b, r)
 }
 
-// appendLatest writes r as a LatestReading, which says how old it is now. summary is the member of its sensor,
-// if it is included.
-func appendLatest(b []byte, r *store.Reading, summary string, now time.Time, stale time.Duration) []byte {
+// appendLatest writes r as a LatestReading, which says how old it is now. summary is the member of
+// its sensor, if it is included.
+func appendLatest(
+	b []byte, r *store.Reading, summary string, now time.Time, stale time.Duration,
+) []byte {
 	age := max(now.Sub(r.EffectiveTime()), 0)
 	b = append(b, `{"sensor_id":`...)
 	b = strconv.AppendInt(b, r.SensorID, 10)

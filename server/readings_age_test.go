@@ -17,7 +17,9 @@ func TestLatestReading_IsStaleFromItsReceipt(t *testing.T) {
 		age                 float64
 		stale               bool
 	}{
-		"stamped as it is received":                  {10 * time.Second, 10 * time.Second, 10, false},
+		"stamped as it is received": {
+			10 * time.Second, 10 * time.Second, 10, false,
+		},
 		"stamped ahead and received just now":        {-time.Minute, 0, 0, false},
 		"stamped ahead of now and received long ago": {-time.Minute, 2 * time.Minute, 120, true},
 		"received long after its timestamp":          {2 * time.Minute, 0, 120, true},

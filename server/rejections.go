@@ -12,7 +12,9 @@ import (
 )
 
 // ListRejections answers GET /api/data/rejections.
-func (s *Server) ListRejections(ctx context.Context, req api.ListRejectionsRequestObject) (api.ListRejectionsResponseObject, error) {
+func (s *Server) ListRejections(
+	ctx context.Context, req api.ListRejectionsRequestObject,
+) (api.ListRejectionsResponseObject, error) {
 	p := req.Params
 	at, id, err := instantCursor(p.Cursor, 64)
 	if err != nil {
@@ -22,7 +24,12 @@ func (s *Server) ListRejections(ctx context.Context, req api.ListRejectionsReque
 		return nil, err
 	}
 	f := store.RejectionFilter{
-		Gateway: p.Gateway, GatewayID: p.GatewayID, Reason: (*string)(p.Reason), Topic: p.Topic, Start: p.Start, End: p.End,
+		Gateway:   p.Gateway,
+		GatewayID: p.GatewayID,
+		Reason:    (*string)(p.Reason),
+		Topic:     p.Topic,
+		Start:     p.Start,
+		End:       p.End,
 	}
 	list, err := s.store.Rejections(ctx, f, at, id, *p.Limit+1)
 	if err != nil {
@@ -31,7 +38,8 @@ func (s *Server) ListRejections(ctx context.Context, req api.ListRejectionsReque
 	if err := s.whenEmpty(ctx, len(list), p.Cursor == nil, named{Gateway: p.GatewayID}); err != nil {
 		return nil, err
 	}
-	list, link := page(ctx, list, *p.Limit, func(r store.RecordedRejection) string { return encodeInstant(r.LastAt, r.ID) })
+	list, link := page(ctx, list, *p.Limit,
+		func(r store.RecordedRejection) string { return encodeInstant(r.LastAt, r.ID) })
 	res := api.ListRejections200JSONResponse{Body: each(list, rejectionJSON)}
 	res.Headers.Link = link
 	if *p.Count {
@@ -46,8 +54,17 @@ func (s *Server) ListRejections(ctx context.Context, req api.ListRejectionsReque
 
 func rejectionJSON(r store.RecordedRejection) api.Rejection {
 	out := api.Rejection{
-		ID: r.ID, Gateway: r.Gateway, GatewayID: orNull(r.GatewayID), Topic: r.Topic, Reason: api.RejectionReason(r.Reason), Detail: r.Detail,
-		PayloadSize: r.PayloadSize, Folded: r.Folded, Count: r.Count, FirstAt: r.FirstAt.UTC(), LastAt: r.LastAt.UTC(),
+		ID:          r.ID,
+		Gateway:     r.Gateway,
+		GatewayID:   orNull(r.GatewayID),
+		Topic:       r.Topic,
+		Reason:      api.RejectionReason(r.Reason),
+		Detail:      r.Detail,
+		PayloadSize: r.PayloadSize,
+		Folded:      r.Folded,
+		Count:       r.Count,
+		FirstAt:     r.FirstAt.UTC(),
+		LastAt:      r.LastAt.UTC(),
 	}
 	var isText bool
 	if out.Payload, isText = readable(r.Payload, r.PayloadSize); isText {
@@ -58,8 +75,8 @@ func rejectionJSON(r store.RecordedRejection) api.Rejection {
 	return out
 }
 
-// readable is what is kept of a payload of size bytes as text, if it is text: without the part of a character at its end that
-// the cut may have left.
+// readable is what is kept of a payload of size bytes as text, if it is text: without the part of a
+// character at its end that the cut may have left.
 func readable(kept []byte, size int) (text string, ok bool) {
 	if size > len(kept) {
 		for i := len(kept) - 1; i >= max(0, len(kept)-utf8.UTFMax); i-- {
@@ -71,7 +88,10 @@ func readable(kept []byte, size int) (text string, ok bool) {
 			}
 		}
 	}
-	isControl := func(r rune) bool { return unicode.IsControl(r) && !strings.ContainsRune("\t\r\n", r) }
+	isControl := func(r rune) bool {
+		return unicode.IsControl(r) && !strings.ContainsRune("\t\r\n",
+			r)
+	}
 	text = string(kept)
 	return text, utf8.ValidString(text) && !strings.ContainsFunc(text, isControl)
 }

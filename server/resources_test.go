@@ -21,7 +21,12 @@ func TestGatewayFromCreationToDeletion(t *testing.T) {
 	s := start(t)
 	c := s.as(store.Engineer)
 	ctx := t.Context()
-	made, err := c.CreateGatewayWithResponse(ctx, client.GatewayCreate{Key: new("press-1"), Name: "Press", Metadata: &client.Metadata{"plc": "S7", "n": 3}})
+	made, err := c.CreateGatewayWithResponse(ctx,
+		client.GatewayCreate{
+			Key:      new("press-1"),
+			Name:     "Press",
+			Metadata: &client.Metadata{"plc": "S7", "n": 3},
+		})
 	if err != nil || made.JSON201 == nil {
 		t.Fatalf("create: got %v, %v", made, err)
 	}
@@ -29,27 +34,35 @@ func TestGatewayFromCreationToDeletion(t *testing.T) {
 	if got := made.HTTPResponse.Header.Get("Location"); got != fmt.Sprintf("/api/gateways/%d", id) {
 		t.Errorf("Location: got %q", got)
 	}
-	if made.JSON201.Status != client.GatewayStatusUnknown || !made.JSON201.IsActive || made.JSON201.Metadata["plc"] != "S7" {
+	if made.JSON201.Status != client.GatewayStatusUnknown || !made.JSON201.IsActive ||
+		made.JSON201.Metadata["plc"] != "S7" {
 		t.Errorf("created: got %s", made.Body)
 	}
-	if again, _ := c.CreateGatewayWithResponse(ctx, client.GatewayCreate{Key: new("press-1"), Name: "x"}); again.StatusCode() != 409 ||
+	if again, _ := c.CreateGatewayWithResponse(ctx,
+		client.GatewayCreate{Key: new("press-1"), Name: "x"}); again.StatusCode() != 409 ||
 		again.ApplicationProblemJSON409.Errors[0].Field != "key" {
 		t.Errorf("the key again: got %s", again.Body)
 	}
-	other, _ := c.CreateGatewayWithResponse(ctx, client.GatewayCreate{Key: new("press-2"), Name: "x"})
-	if res, _ := c.UpdateGatewayWithResponse(ctx, other.JSON201.ID, nil, client.GatewayUpdate{Key: new("press-1")}); res.StatusCode() != 409 {
+	other, _ := c.CreateGatewayWithResponse(ctx,
+		client.GatewayCreate{Key: new("press-2"), Name: "x"})
+	if res, _ := c.UpdateGatewayWithResponse(ctx, other.JSON201.ID, nil,
+		client.GatewayUpdate{Key: new("press-1")}); res.StatusCode() != 409 {
 		t.Errorf("the key of another: got %s", res.Body)
 	}
-	changed, err := c.UpdateGatewayWithResponse(ctx, id, nil, client.GatewayUpdate{Location: new("Hall 3"), IsActive: new(false)})
-	if err != nil || changed.JSON200 == nil || changed.JSON200.Location != "Hall 3" || changed.JSON200.Name != "Press" || changed.JSON200.IsActive {
+	changed, err := c.UpdateGatewayWithResponse(ctx, id, nil,
+		client.GatewayUpdate{Location: new("Hall 3"), IsActive: new(false)})
+	if err != nil || changed.JSON200 == nil || changed.JSON200.Location != "Hall 3" ||
+		changed.JSON200.Name != "Press" || changed.JSON200.IsActive {
 		t.Errorf("changed: got %s, %v", changed.Body, err)
 	}
-	if res, _ := c.DeleteGatewayWithResponse(ctx, id, nil); res.StatusCode() != 200 || res.JSON200.Gateways != 1 {
+	if res, _ := c.DeleteGatewayWithResponse(ctx, id, nil); res.StatusCode() != 200 ||
+		res.JSON200.Gateways != 1 {
 		t.Errorf("delete: got %s", res.Body)
 	}
 	for name, status := range map[string]int{
-		"get":         must(c.GetGatewayWithResponse(ctx, id)).StatusCode(),
-		"update":      must(c.UpdateGatewayWithResponse(ctx, id, nil, client.GatewayUpdate{Name: new("x")})).StatusCode(),
+		"get": must(c.GetGatewayWithResponse(ctx, id)).StatusCode(),
+		"update": must(c.UpdateGatewayWithResponse(ctx, id, nil,
+			client.GatewayUpdate{Name: new("x")})).StatusCode(),
 		"delete":      must(c.DeleteGatewayWithResponse(ctx, id, nil)).StatusCode(),
 		"credentials": must(c.ListCredentialsWithResponse(ctx, id)).StatusCode(),
 		"new secret":  must(c.CreateCredentialWithResponse(ctx, id)).StatusCode(),
@@ -72,11 +85,19 @@ func TestFreeObjectsHaveALimit(t *testing.T) {
 	s := start(t)
 	c := s.as(store.Engineer)
 	big := strings.Repeat("x", 17<<10)
-	if res := must(c.CreateGatewayWithResponse(t.Context(), client.GatewayCreate{Key: new("a"), Name: "x", Metadata: &client.Metadata{"x": big}})); res.StatusCode() != 400 ||
+	if res := must(c.CreateGatewayWithResponse(t.Context(),
+		client.GatewayCreate{Key: new("a"), Name: "x", Metadata: &client.Metadata{"x": big}})); res.StatusCode() != 400 ||
 		res.ApplicationProblemJSON400.Errors[0].Field != "metadata" {
 		t.Errorf("17 KiB of metadata: got %.200s", res.Body)
 	}
-	res := must(c.CreateSensorWithResponse(t.Context(), client.SensorCreate{Key: new("a"), Name: "x", Type: "x", GatewayID: s.addGateway().ID, Tags: &client.Tags{big: "x"}}))
+	res := must(c.CreateSensorWithResponse(t.Context(),
+		client.SensorCreate{
+			Key:       new("a"),
+			Name:      "x",
+			Type:      "x",
+			GatewayID: s.addGateway().ID,
+			Tags:      &client.Tags{big: "x"},
+		}))
 	if res.StatusCode() != 400 || res.ApplicationProblemJSON400.Errors[0].Field != "tags" {
 		t.Errorf("17 KiB of tags: got %.200s", res.Body)
 	}
@@ -89,11 +110,17 @@ func TestSensorRangeAndItsGateway(t *testing.T) {
 	g := s.addGateway()
 	number := nullable.NewNullableWithValue[float64]
 	fresh := func(f func(*client.SensorCreate)) *client.CreateSensorResponse {
-		body := client.SensorCreate{Key: new("temp"), Name: "x", Type: "temperature", GatewayID: g.ID}
+		body := client.SensorCreate{
+			Key:       new("temp"),
+			Name:      "x",
+			Type:      "temperature",
+			GatewayID: g.ID,
+		}
 		f(&body)
 		return must(c.CreateSensorWithResponse(ctx, body))
 	}
-	if res := fresh(func(b *client.SensorCreate) { b.GatewayID = 99 }); res.StatusCode() != 400 || res.ApplicationProblemJSON400.Errors[0].Field != "gateway_id" {
+	if res := fresh(func(b *client.SensorCreate) { b.GatewayID = 99 }); res.StatusCode() != 400 ||
+		res.ApplicationProblemJSON400.Errors[0].Field != "gateway_id" {
 		t.Errorf("of a gateway that is none: got %s", res.Body)
 	}
 	if res := fresh(func(b *client.SensorCreate) { b.MinValue, b.MaxValue = number(2), number(1) }); res.StatusCode() != 400 ||
@@ -104,18 +131,21 @@ func TestSensorRangeAndItsGateway(t *testing.T) {
 	if made.StatusCode() != 201 {
 		t.Fatalf("create: got %s", made.Body)
 	}
-	if res := fresh(func(*client.SensorCreate) {}); res.StatusCode() != 409 || res.ApplicationProblemJSON409.Errors[0].Field != "key" {
+	if res := fresh(func(*client.SensorCreate) {}); res.StatusCode() != 409 ||
+		res.ApplicationProblemJSON409.Errors[0].Field != "key" {
 		t.Errorf("the key again: got %s", res.Body)
 	}
 	id := made.JSON201.ID
-	if res := must(c.UpdateSensorWithResponse(ctx, id, nil, client.SensorUpdate{MaxValue: number(-41)})); res.StatusCode() != 400 ||
+	if res := must(c.UpdateSensorWithResponse(ctx, id, nil,
+		client.SensorUpdate{MaxValue: number(-41)})); res.StatusCode() != 400 ||
 		res.ApplicationProblemJSON400.Errors[0].Field != "max_value" {
 		t.Errorf("max below min: got %s", res.Body)
 	}
 	if res := must(c.UpdateSensorWithResponse(ctx, id, nil, client.SensorUpdate{Name: new("y")})); res.JSON200.MinValue.MustGet() != -40 {
 		t.Errorf("min_value left out: got %s", res.Body)
 	}
-	if res := must(c.UpdateSensorWithResponse(ctx, id, nil, client.SensorUpdate{MinValue: nullable.NewNullNullable[float64]()})); !res.JSON200.MinValue.IsNull() ||
+	if res := must(c.UpdateSensorWithResponse(ctx, id, nil,
+		client.SensorUpdate{MinValue: nullable.NewNullNullable[float64]()})); !res.JSON200.MinValue.IsNull() ||
 		res.JSON200.MaxValue.MustGet() != 200 {
 		t.Errorf("min_value null: got %s", res.Body)
 	}
@@ -127,7 +157,11 @@ func TestRetentionOfASensor(t *testing.T) {
 	ctx := t.Context()
 	g := s.addGateway()
 	made := must(c.CreateSensorWithResponse(ctx, client.SensorCreate{
-		Key: new("temp"), Name: "x", Type: "temperature", GatewayID: g.ID, RetentionDays: nullable.NewNullableWithValue(30),
+		Key:           new("temp"),
+		Name:          "x",
+		Type:          "temperature",
+		GatewayID:     g.ID,
+		RetentionDays: nullable.NewNullableWithValue(30),
 	}))
 	if made.StatusCode() != 201 || made.JSON201.RetentionDays.MustGet() != 30 {
 		t.Fatalf("create: got %s", made.Body)
@@ -136,18 +170,30 @@ func TestRetentionOfASensor(t *testing.T) {
 		change client.SensorUpdate
 		want   nullable.Nullable[int]
 	}{
-		"0 is for ever":                {client.SensorUpdate{RetentionDays: nullable.NewNullableWithValue(0)}, nullable.NewNullableWithValue(0)},
-		"null is the default":          {client.SensorUpdate{RetentionDays: nullable.NewNullNullable[int]()}, nullable.NewNullNullable[int]()},
-		"what is left out stays as is": {client.SensorUpdate{RetentionDays: nullable.NewNullableWithValue(7), Name: new("y")}, nullable.NewNullableWithValue(7)},
+		"0 is for ever": {
+			client.SensorUpdate{RetentionDays: nullable.NewNullableWithValue(0)},
+			nullable.NewNullableWithValue(0),
+		},
+		"null is the default": {
+			client.SensorUpdate{RetentionDays: nullable.NewNullNullable[int]()},
+			nullable.NewNullNullable[int](),
+		},
+		"what is left out stays as is": {
+			client.SensorUpdate{RetentionDays: nullable.NewNullableWithValue(7), Name: new("y")},
+			nullable.NewNullableWithValue(7),
+		},
 	} {
 		if res := must(c.UpdateSensorWithResponse(ctx, made.JSON201.ID, nil, tt.change)); res.JSON200 == nil || !reflect.DeepEqual(res.JSON200.RetentionDays, tt.want) {
 			t.Errorf("%s: got %s", name, res.Body)
 		}
-		if res := must(c.UpdateSensorWithResponse(ctx, made.JSON201.ID, nil, client.SensorUpdate{Name: new("z")})); !reflect.DeepEqual(res.JSON200.RetentionDays, tt.want) {
+		if res := must(c.UpdateSensorWithResponse(ctx, made.JSON201.ID, nil,
+			client.SensorUpdate{Name: new("z")})); !reflect.DeepEqual(res.JSON200.RetentionDays,
+			tt.want) {
 			t.Errorf("%s, and then another change: got %s", name, res.Body)
 		}
 	}
-	if res := must(c.UpdateSensorWithResponse(ctx, made.JSON201.ID, nil, client.SensorUpdate{RetentionDays: nullable.NewNullableWithValue(-1)})); res.StatusCode() != 400 ||
+	if res := must(c.UpdateSensorWithResponse(ctx, made.JSON201.ID, nil,
+		client.SensorUpdate{RetentionDays: nullable.NewNullableWithValue(-1)})); res.StatusCode() != 400 ||
 		res.ApplicationProblemJSON400.Errors[0].Field != "retention_days" {
 		t.Errorf("-1: got %s", res.Body)
 	}
@@ -162,15 +208,22 @@ func TestRetentionTellsBeforehand(t *testing.T) {
 	long := time.Date(year, month-12, 1, 12, 0, 0, 0, time.UTC)
 	rs := make([]store.Reading, 8) // each in a partition of its month
 	for i := range rs {
-		rs[i] = store.Reading{SensorID: v.ID, Timestamp: long.AddDate(0, i, 0), Received: long, Value: 1}
+		rs[i] = store.Reading{
+			SensorID:  v.ID,
+			Timestamp: long.AddDate(0, i, 0),
+			Received:  long,
+			Value:     1,
+		}
 	}
 	if _, _, err := s.store.Write(ctx, rs, func([]store.Outcome) store.Also { return store.Also{} }); err != nil {
 		t.Fatal(err)
 	}
-	if res := must(c.ListExpiringWithResponse(ctx, nil)); res.JSON200 == nil || len(*res.JSON200) != 0 {
+	if res := must(c.ListExpiringWithResponse(ctx, nil)); res.JSON200 == nil ||
+		len(*res.JSON200) != 0 {
 		t.Errorf("kept for ever: got %s", res.Body)
 	}
-	must(c.UpdateSensorWithResponse(ctx, v.ID, nil, client.SensorUpdate{RetentionDays: nullable.NewNullableWithValue(50)}))
+	must(c.UpdateSensorWithResponse(ctx, v.ID, nil,
+		client.SensorUpdate{RetentionDays: nullable.NewNullableWithValue(50)}))
 	var all []client.Expiring
 	for path := "/api/data/retention?limit=5"; path != ""; {
 		res := s.send("GET", path, s.token(s.users[store.Engineer]), "")
@@ -185,7 +238,10 @@ func TestRetentionTellsBeforehand(t *testing.T) {
 		t.Fatalf("got %d partitions, want 8", len(all))
 	}
 	e := all[0]
-	if !e.IsDropped || e.Partition != "sensor_data_"+long.Format("200601")+"01_"+long.AddDate(0, 1, 0).Format("200601")+"01" || len(e.Sensors) != 1 ||
+	if !e.IsDropped ||
+		e.Partition != "sensor_data_"+long.Format("200601")+"01_"+long.AddDate(0, 1, 0).Format(
+			"200601",
+		)+"01" || len(e.Sensors) != 1 ||
 		e.Sensors[0].SensorID != v.ID || e.Sensors[0].RetentionSeconds != 50*86400 {
 		t.Errorf("got %+v", e)
 	}
@@ -233,18 +289,22 @@ func TestDeletionSaysWhatGoesAndAsksForTheWordCascade(t *testing.T) {
 	for range 3 {
 		s.addReadings(s.addSensor(g.ID).ID, 5, end)
 	}
-	dry := must(c.DeleteGatewayWithResponse(ctx, g.ID, &client.DeleteGatewayParams{DryRun: new(true)}))
-	if d := dry.JSON200; d == nil || !d.DryRun || d.Gateways != 1 || d.Sensors != 3 || !d.LastReadingAt.MustGet().Equal(end) ||
+	dry := must(c.DeleteGatewayWithResponse(ctx, g.ID,
+		&client.DeleteGatewayParams{DryRun: new(true)}))
+	if d := dry.JSON200; d == nil || !d.DryRun || d.Gateways != 1 || d.Sensors != 3 ||
+		!d.LastReadingAt.MustGet().Equal(end) ||
 		!d.FirstReadingAt.MustGet().Equal(end.Add(-4*time.Second)) {
 		t.Errorf("dry run: got %s", dry.Body)
 	}
-	if res := must(c.DeleteGatewayWithResponse(ctx, g.ID, nil)); res.StatusCode() != 409 || !strings.Contains(res.ApplicationProblemJSON409.Detail, "cascade") {
+	if res := must(c.DeleteGatewayWithResponse(ctx, g.ID, nil)); res.StatusCode() != 409 ||
+		!strings.Contains(res.ApplicationProblemJSON409.Detail, "cascade") {
 		t.Errorf("without cascade: got %s", res.Body)
 	}
 	if res := must(c.GetGatewayWithResponse(ctx, g.ID)); res.StatusCode() != 200 {
 		t.Errorf("after both: got %d", res.StatusCode())
 	}
-	if res := must(c.DeleteGatewayWithResponse(ctx, g.ID, &client.DeleteGatewayParams{Cascade: new(true)})); res.StatusCode() != 200 || res.JSON200.DryRun {
+	if res := must(c.DeleteGatewayWithResponse(ctx, g.ID,
+		&client.DeleteGatewayParams{Cascade: new(true)})); res.StatusCode() != 200 || res.JSON200.DryRun {
 		t.Errorf("with cascade: got %s", res.Body)
 	}
 	if res := must(c.ListSensorsWithResponse(ctx, nil)); len(*res.JSON200) != 0 {
@@ -259,7 +319,8 @@ func TestThirdSecretRevokesTheFirst(t *testing.T) {
 	var made []*client.CredentialCreated
 	for range 3 {
 		res := must(c.CreateCredentialWithResponse(t.Context(), g.ID))
-		if res.JSON201 == nil || res.JSON201.ClientID != g.Key || res.JSON201.Username != g.Key || !strings.HasPrefix(res.JSON201.Secret, "gw_") {
+		if res.JSON201 == nil || res.JSON201.ClientID != g.Key || res.JSON201.Username != g.Key ||
+			!strings.HasPrefix(res.JSON201.Secret, "gw_") {
 			t.Fatalf("got %s", res.Body)
 		}
 		if res.HTTPResponse.Header.Get("Cache-Control") != "no-store" {
@@ -268,13 +329,15 @@ func TestThirdSecretRevokesTheFirst(t *testing.T) {
 		made = append(made, res.JSON201)
 	}
 	if !made[1].RevokedID.IsNull() || made[2].RevokedID.MustGet() != made[0].ID {
-		t.Errorf("revoked: got %v and %v, want none and %d", made[1].RevokedID, made[2].RevokedID, made[0].ID)
+		t.Errorf("revoked: got %v and %v, want none and %d", made[1].RevokedID, made[2].RevokedID,
+			made[0].ID)
 	}
 	if res := must(c.RevokeCredentialWithResponse(t.Context(), g.ID, made[1].ID)); res.StatusCode() != 204 {
 		t.Errorf("revoke: got %d", res.StatusCode())
 	}
 	list := must(c.ListCredentialsWithResponse(t.Context(), g.ID))
-	if l := *list.JSON200; len(l) != 1 || l[0].ID != made[2].ID || strings.Contains(string(list.Body), "gw_") {
+	if l := *list.JSON200; len(l) != 1 || l[0].ID != made[2].ID ||
+		strings.Contains(string(list.Body), "gw_") {
 		t.Errorf("in force: got %s", list.Body)
 	}
 	for i, want := range []bool{false, false, true} {
@@ -284,7 +347,8 @@ func TestThirdSecretRevokesTheFirst(t *testing.T) {
 	}
 }
 
-// pages follows Link to the end, as the user with the role, and returns the rows of each page as JSON.
+// pages follows Link to the end, as the user with the role, and returns the rows of each page as
+// JSON.
 func (s *system) pages(role store.Role, path string) (rows []json.RawMessage, pages int) {
 	s.t.Helper()
 	token := s.token(s.users[role])
@@ -328,13 +392,21 @@ func TestPagesHoldEveryRowOnceAndKeepTheFilter(t *testing.T) {
 		{"/api/gateways?limit=1", 2, 2},
 		{"/api/gateways?limit=2", 2, 1},
 		{"/api/gateways?limit=1&status=online", 0, 1},
-		{fmt.Sprintf("/api/sensors?limit=3&gateway_id=%d&is_active=true&type=temperature", g.ID), 7, 3},
+		{
+			fmt.Sprintf("/api/sensors?limit=3&gateway_id=%d&is_active=true&type=temperature", g.ID),
+			7, 3,
+		},
 		{"/api/sensors", 14, 1},
 		{"/api/data?limit=4&" + sensors, 15, 4},
 		{"/api/data?limit=4&order=asc&" + sensors, 15, 4},
 		{"/api/data?limit=1&quality=good&" + sensors, 15, 15},
 		{"/api/data?limit=1&quality=bad&" + sensors, 0, 1},
-		{"/api/data?limit=2&" + sensors + "&start=" + url.QueryEscape(end.Add(-2*time.Second).Format(time.RFC3339)) + "&end=" + end.Format(time.RFC3339), 6, 3},
+		{
+			"/api/data?limit=2&" + sensors + "&start=" +
+				url.QueryEscape(end.Add(-2*time.Second).Format(time.RFC3339)) + "&end=" +
+				end.Format(time.RFC3339),
+			6, 3,
+		},
 		{"/api/data/latest?limit=2", 3, 2},
 		{fmt.Sprintf("/api/data/latest?limit=1&gateway_id=%d&sensor_id=%d", g.ID, ids[0]), 1, 1},
 		{fmt.Sprintf("/api/data/latest?gateway_id=%d", other.ID), 0, 1},
@@ -346,7 +418,8 @@ func TestPagesHoldEveryRowOnceAndKeepTheFilter(t *testing.T) {
 			seen[string(r)] = true
 		}
 		if len(rows) != test.rows || len(seen) != test.rows || pages != test.pages {
-			t.Errorf("%s: got %d rows (%d different) on %d pages, want %d on %d", test.path, len(rows), len(seen), pages, test.rows, test.pages)
+			t.Errorf("%s: got %d rows (%d different) on %d pages, want %d on %d", test.path,
+				len(rows), len(seen), pages, test.rows, test.pages)
 		}
 	}
 	res := s.send("GET", "/api/sensors?limit=2&count=true", s.token(s.users[store.Viewer]), "")
@@ -366,8 +439,11 @@ func TestDataIsReadInOrder(t *testing.T) {
 	s.addReadings(a.ID, 2, end)
 	s.addReadings(b.ID, 2, end)
 	c := s.as(store.Viewer)
-	for order, want := range map[client.ListDataParamsOrder]string{"desc": "1@0 2@0 1@-1 2@-1", "asc": "1@-1 2@-1 1@0 2@0"} {
-		res := must(c.ListDataWithResponse(t.Context(), &client.ListDataParams{SensorID: []int64{b.ID, a.ID, a.ID}, Order: &order}))
+	for order, want := range map[client.ListDataParamsOrder]string{
+		"desc": "1@0 2@0 1@-1 2@-1", "asc": "1@-1 2@-1 1@0 2@0",
+	} {
+		res := must(c.ListDataWithResponse(t.Context(),
+			&client.ListDataParams{SensorID: []int64{b.ID, a.ID, a.ID}, Order: &order}))
 		var got []string
 		for _, r := range *res.JSON200 {
 			got = append(got, fmt.Sprintf("%d@%d", r.SensorID, int(r.Timestamp.Sub(end).Seconds())))
@@ -377,10 +453,12 @@ func TestDataIsReadInOrder(t *testing.T) {
 		}
 	}
 	for path, field := range map[string]string{
-		"/api/data?sensor_id=99": "sensor_id", "/api/data": "sensor_id", "/api/data/latest?sensor_id=99": "sensor_id",
+		"/api/data?sensor_id=99": "sensor_id", "/api/data": "sensor_id",
+		"/api/data/latest?sensor_id=99":                                             "sensor_id",
 		"/api/data?sensor_id=1&start=2026-01-02T00:00:00Z&end=2026-01-01T00:00:00Z": "end",
 	} {
-		if res := s.send("GET", path, s.token(s.users[store.Viewer]), ""); res.StatusCode != 400 || !names(res, field) {
+		if res := s.send("GET", path, s.token(s.users[store.Viewer]), ""); res.StatusCode != 400 ||
+			!names(res, field) {
 			t.Errorf("%s: got %d: %s", path, res.StatusCode, res.body)
 		}
 	}
@@ -392,7 +470,8 @@ func TestWrittenReadingsAreWhatTheContractSays(t *testing.T) {
 	token := s.token(s.users[store.Engineer])
 	write := func(reading string) client.DataWritten {
 		t.Helper()
-		res := s.send("POST", "/api/data", token, fmt.Sprintf(`{"readings":[{"sensor_id":%d,%s}]}`, v.ID, reading))
+		res := s.send("POST", "/api/data", token,
+			fmt.Sprintf(`{"readings":[{"sensor_id":%d,%s}]}`, v.ID, reading))
 		var w client.DataWritten
 		if err := json.Unmarshal(res.body, &w); err != nil || res.StatusCode != 200 {
 			t.Fatalf("%s: got %d: %s", reading, res.StatusCode, res.body)
@@ -418,7 +497,8 @@ func TestWrittenReadingsAreWhatTheContractSays(t *testing.T) {
 		t.Errorf("without a time: got %+v", w)
 	}
 	order := client.ListDataParamsOrder("asc")
-	res := must(s.as(store.Viewer).ListDataWithResponse(t.Context(), &client.ListDataParams{SensorID: []int64{v.ID}, Order: &order}))
+	res := must(s.as(store.Viewer).ListDataWithResponse(t.Context(),
+		&client.ListDataParams{SensorID: []int64{v.ID}, Order: &order}))
 	want := []string{"1.5 good", "null bad", "3 uncertain", "4 bad", "null bad", "6 good"}
 	for i, r := range *res.JSON200 {
 		value := "null"
@@ -437,7 +517,8 @@ func TestWrittenReadingsAreWhatTheContractSays(t *testing.T) {
 		t.Errorf("a reading without a time is of %v", last)
 	}
 	latest := must(s.as(store.Viewer).ListLatestWithResponse(t.Context(), nil))
-	if l := *latest.JSON200; len(l) != 1 || l[0].GatewayID != v.GatewayID || !l[0].Timestamp.Equal(last) {
+	if l := *latest.JSON200; len(l) != 1 || l[0].GatewayID != v.GatewayID ||
+		!l[0].Timestamp.Equal(last) {
 		t.Errorf("latest: got %s", latest.Body)
 	}
 }

@@ -9,7 +9,9 @@ import (
 )
 
 // ListExpiring answers GET /api/data/retention.
-func (s *Server) ListExpiring(ctx context.Context, req api.ListExpiringRequestObject) (api.ListExpiringResponseObject, error) {
+func (s *Server) ListExpiring(
+	ctx context.Context, req api.ListExpiringRequestObject,
+) (api.ListExpiringResponseObject, error) {
 	p := req.Params
 	var after time.Time
 	at, _, err := instantCursor(p.Cursor, 32)
@@ -32,9 +34,18 @@ func (s *Server) ListExpiring(ctx context.Context, req api.ListExpiringRequestOb
 
 func expiringJSON(e store.Expiring) api.Expiring {
 	return api.Expiring{
-		Partition: e.Name, Start: e.Start.UTC(), End: e.End.UTC(), IsDropped: e.Dropped, Readings: orNull(e.Readings), Bytes: orNull(e.Bytes),
+		Partition: e.Name,
+		Start:     e.Start.UTC(),
+		End:       e.End.UTC(),
+		IsDropped: e.Dropped,
+		Readings:  orNull(e.Readings),
+		Bytes:     orNull(e.Bytes),
 		Sensors: each(e.Sensors, func(v store.ExpiringSensor) api.ExpiringSensor {
-			return api.ExpiringSensor{SensorID: v.ID, RetentionSeconds: int64(v.Retention.Seconds()), Readings: orNull(v.Readings)}
+			return api.ExpiringSensor{
+				SensorID:         v.ID,
+				RetentionSeconds: int64(v.Retention.Seconds()),
+				Readings:         orNull(v.Readings),
+			}
 		}),
 	}
 }

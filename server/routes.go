@@ -15,7 +15,8 @@ import (
 	"github.com/oei-ms/oei-ms/gen/api"
 )
 
-// registerOthers registers the operations whose answers are not of the contract's types, so that no code is generated for them.
+// registerOthers registers the operations whose answers are not of the contract's types, so that no
+// code is generated for them.
 func (s *Server) registerOthers(e *echo.Echo, reg *prometheus.Registry) error {
 	docs, err := docsHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, &problem{status: http.StatusNotFound, detail: "There is no such page."})
@@ -30,7 +31,8 @@ func (s *Server) registerOthers(e *echo.Echo, reg *prometheus.Registry) error {
 	sum := sha256.Sum256(spec)
 	etag := `"` + hex.EncodeToString(sum[:8]) + `"`
 
-	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg})))
+	e.GET("/metrics",
+		echo.WrapHandler(promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg})))
 	e.GET("/openapi.json", func(c echo.Context) error {
 		h := c.Response().Header()
 		h.Set("Content-Type", "application/json")

@@ -10,7 +10,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// sensorSummaries returns the summaries of the sensors ids, or nil unless the request includes them.
+// sensorSummaries returns the summaries of the sensors ids, or nil unless the request includes
+// them.
 func (s *Server) sensorSummaries(
 	ctx context.Context, include *api.Include, ids []int64,
 ) (map[int64]store.SensorSummary, error) {
@@ -20,8 +21,8 @@ func (s *Server) sensorSummaries(
 	return s.store.SensorSummaries(ctx, ids)
 }
 
-// sensorMembers returns the JSON member of each of the sensors ids that answers with include=sensor have.
-// It is nil without include.
+// sensorMembers returns the JSON member of each of the sensors ids that answers with include=sensor
+// have. It is nil without include.
 func (s *Server) sensorMembers(
 	ctx context.Context, include *api.Include, ids []int64,
 ) (map[int64]string, error) {

@@ -14,7 +14,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// addNamedSensors adds two sensors with texts that need care in CSV and JSON, and a reading of each at at3.
+// addNamedSensors adds two sensors with texts that need care in CSV and JSON, and a reading of each
+// at at3.
 func (s *system) addNamedSensors() (want map[int64]client.SensorSummary) {
 	s.t.Helper()
 	g := s.addGateway()
@@ -25,7 +26,13 @@ func (s *system) addNamedSensors() (want map[int64]client.SensorSummary) {
 		{GatewayKey: g.Key, Key: "plain", Name: "+温度", Unit: ""},
 	} {
 		sensor, err := s.store.CreateSensor(s.t.Context(), store.Sensor{
-			GatewayID: g.ID, Key: v.Key, Name: v.Name, Unit: v.Unit, Type: "temperature", IsActive: true, Tags: "{}",
+			GatewayID: g.ID,
+			Key:       v.Key,
+			Name:      v.Name,
+			Unit:      v.Unit,
+			Type:      "temperature",
+			IsActive:  true,
+			Tags:      "{}",
 		})
 		if err != nil {
 			s.t.Fatal(err)
@@ -41,7 +48,8 @@ func TestLatest_IncludeSensor(t *testing.T) {
 	want := s.addNamedSensors()
 	include := client.IncludeSensor
 	viewer := s.as(store.Viewer)
-	with := must(viewer.ListLatestWithResponse(t.Context(), &client.ListLatestParams{Include: &include}))
+	with := must(viewer.ListLatestWithResponse(t.Context(),
+		&client.ListLatestParams{Include: &include}))
 	got := map[int64]client.SensorSummary{}
 	for _, r := range *with.JSON200 {
 		if r.Sensor != nil {
@@ -95,7 +103,8 @@ func TestHistory_IncludeSensorOfAKeptAnswer(t *testing.T) {
 		path := "/api/data/history?sensor_id=1&" + fiveMinutes + "&" + shape
 		var tags []string
 		for _, name := range []string{"Old " + shape, "New " + shape} {
-			renamed := must(engineer.UpdateSensorWithResponse(t.Context(), 1, nil, client.SensorUpdate{Name: &name}))
+			renamed := must(engineer.UpdateSensorWithResponse(t.Context(), 1, nil,
+				client.SensorUpdate{Name: &name}))
 			if renamed.JSON200 == nil {
 				t.Fatalf("renaming: got %s", renamed.Body)
 			}
@@ -110,7 +119,8 @@ func TestHistory_IncludeSensorOfAKeptAnswer(t *testing.T) {
 					t.Errorf("%s: got %s, want the name %q", shape, res.body, name)
 				}
 			}
-			if without := kept(s, counters, path); strings.Contains(string(without.body), `"sensor"`) {
+			if without := kept(s, counters, path); strings.Contains(string(without.body),
+				`"sensor"`) {
 				t.Errorf("%s without include: got %s", shape, without.body)
 			}
 			tags = append(tags, again.Header.Get("ETag"))
@@ -186,7 +196,8 @@ func TestExport_IncludeSensor(t *testing.T) {
 	}
 	for _, r := range rows {
 		v := want[r.SensorID]
-		if r.Key != v.Key || r.Name != v.Name || r.Unit != v.Unit || r.Timestamp != at3.UnixMicro() {
+		if r.Key != v.Key || r.Name != v.Name || r.Unit != v.Unit ||
+			r.Timestamp != at3.UnixMicro() {
 			t.Errorf("parquet: got %+v, want %+v", r, v)
 		}
 	}

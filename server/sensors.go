@@ -13,7 +13,9 @@ import (
 )
 
 // ListSensors answers GET /api/sensors.
-func (s *Server) ListSensors(ctx context.Context, req api.ListSensorsRequestObject) (api.ListSensorsResponseObject, error) {
+func (s *Server) ListSensors(
+	ctx context.Context, req api.ListSensorsRequestObject,
+) (api.ListSensorsResponseObject, error) {
 	p := req.Params
 	after, err := idCursor(p.Cursor)
 	if err != nil {
@@ -47,15 +49,22 @@ func (s *Server) ListSensors(ctx context.Context, req api.ListSensorsRequestObje
 }
 
 // CreateSensor answers POST /api/sensors.
-func (s *Server) CreateSensor(ctx context.Context, req api.CreateSensorRequestObject) (api.CreateSensorResponseObject, error) {
+func (s *Server) CreateSensor(
+	ctx context.Context, req api.CreateSensorRequestObject,
+) (api.CreateSensorResponseObject, error) {
 	b := req.Body
 	tags, err := object("tags", orZero(b.Tags))
 	if err != nil {
 		return nil, err
 	}
 	v := store.Sensor{
-		GatewayID: b.GatewayID, Key: orZero(b.Key), Name: b.Name, Type: b.Type, Unit: orZero(b.Unit), Location: orZero(b.Location),
-		IsActive: orTrue(b.IsActive), MinValue: pointer(b.MinValue), MaxValue: pointer(b.MaxValue),
+		GatewayID: b.GatewayID,
+		Key:       orZero(b.Key),
+		Name:      b.Name,
+		Type:      b.Type,
+		Unit:      orZero(b.Unit),
+		Location:  orZero(b.Location),
+		IsActive:  orTrue(b.IsActive), MinValue: pointer(b.MinValue), MaxValue: pointer(b.MaxValue),
 		Retention: pointer(b.RetentionDays), Tags: tags,
 	}
 	if b.Key == nil {
@@ -74,13 +83,18 @@ func (s *Server) CreateSensor(ctx context.Context, req api.CreateSensorRequestOb
 		return nil, sensorFault(err, orZero(b.Key), b.MinValue.IsSpecified())
 	}
 	return api.CreateSensor201JSONResponse{
-		Body:    sensorJSON(v),
-		Headers: api.CreateSensor201ResponseHeaders{ETag: etag(v.Version), Location: fmt.Sprintf("/api/sensors/%d", v.ID)},
+		Body: sensorJSON(v),
+		Headers: api.CreateSensor201ResponseHeaders{
+			ETag:     etag(v.Version),
+			Location: fmt.Sprintf("/api/sensors/%d", v.ID),
+		},
 	}, nil
 }
 
 // GetSensor answers GET /api/sensors/{id}.
-func (s *Server) GetSensor(ctx context.Context, req api.GetSensorRequestObject) (api.GetSensorResponseObject, error) {
+func (s *Server) GetSensor(
+	ctx context.Context, req api.GetSensorRequestObject,
+) (api.GetSensorResponseObject, error) {
 	v, err := s.store.Sensor(ctx, req.ID)
 	if err != nil {
 		return nil, err
@@ -89,15 +103,24 @@ func (s *Server) GetSensor(ctx context.Context, req api.GetSensorRequestObject) 
 }
 
 // UpdateSensor answers PUT /api/sensors/{id}.
-func (s *Server) UpdateSensor(ctx context.Context, req api.UpdateSensorRequestObject) (api.UpdateSensorResponseObject, error) {
+func (s *Server) UpdateSensor(
+	ctx context.Context, req api.UpdateSensorRequestObject,
+) (api.UpdateSensorResponseObject, error) {
 	b := req.Body
 	version, err := ifMatch(req.Params.IfMatch)
 	if err != nil {
 		return nil, err
 	}
 	change := store.SensorChange{
-		Key: b.Key, Name: b.Name, Type: b.Type, Unit: b.Unit, Location: b.Location, IsActive: b.IsActive,
-		MinValue: changed(b.MinValue), MaxValue: changed(b.MaxValue), Retention: changed(b.RetentionDays),
+		Key:       b.Key,
+		Name:      b.Name,
+		Type:      b.Type,
+		Unit:      b.Unit,
+		Location:  b.Location,
+		IsActive:  b.IsActive,
+		MinValue:  changed(b.MinValue),
+		MaxValue:  changed(b.MaxValue),
+		Retention: changed(b.RetentionDays),
 	}
 	if b.Tags != nil {
 		tags, err := object("tags", *b.Tags)
@@ -114,7 +137,9 @@ func (s *Server) UpdateSensor(ctx context.Context, req api.UpdateSensorRequestOb
 }
 
 // DeleteSensor answers DELETE /api/sensors/{id}.
-func (s *Server) DeleteSensor(ctx context.Context, req api.DeleteSensorRequestObject) (api.DeleteSensorResponseObject, error) {
+func (s *Server) DeleteSensor(
+	ctx context.Context, req api.DeleteSensorRequestObject,
+) (api.DeleteSensorResponseObject, error) {
 	version, err := ifMatch(req.Params.IfMatch)
 	if err != nil {
 		return nil, err
@@ -149,13 +174,27 @@ func changed[T any](v nullable.Nullable[T]) *sql.Null[T] {
 }
 
 func theSensor(v store.Sensor) api.TheSensorJSONResponse {
-	return api.TheSensorJSONResponse{Body: sensorJSON(v), Headers: api.TheSensorResponseHeaders{ETag: etag(v.Version)}}
+	return api.TheSensorJSONResponse{
+		Body:    sensorJSON(v),
+		Headers: api.TheSensorResponseHeaders{ETag: etag(v.Version)},
+	}
 }
 
 func sensorJSON(v store.Sensor) api.Sensor {
 	return api.Sensor{
-		ID: v.ID, Key: v.Key, Name: v.Name, Type: v.Type, Unit: v.Unit, GatewayID: v.GatewayID, AboutGatewayID: orNull(v.AboutGatewayID), Location: v.Location,
-		IsActive: v.IsActive, MinValue: orNull(v.MinValue), MaxValue: orNull(v.MaxValue), RetentionDays: orNull(v.Retention), Tags: members[api.Tags](v.Tags),
-		CreatedAt: v.CreatedAt.UTC(), UpdatedAt: v.UpdatedAt.UTC(),
+		ID:             v.ID,
+		Key:            v.Key,
+		Name:           v.Name,
+		Type:           v.Type,
+		Unit:           v.Unit,
+		GatewayID:      v.GatewayID,
+		AboutGatewayID: orNull(v.AboutGatewayID),
+		Location:       v.Location,
+		IsActive:       v.IsActive,
+		MinValue:       orNull(v.MinValue),
+		MaxValue:       orNull(v.MaxValue),
+		RetentionDays:  orNull(v.Retention),
+		Tags:           members[api.Tags](v.Tags),
+		CreatedAt:      v.CreatedAt.UTC(), UpdatedAt: v.UpdatedAt.UTC(),
 	}
 }

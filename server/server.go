@@ -29,7 +29,8 @@ type Deps struct {
 	Cache *cache.Cache
 	Auth  *Auth
 	Hub   *push.Hub
-	// Write stores readings as a publish over MQTT would, and returns one result for each, in order, after the commit.
+	// Write stores readings as a publish over MQTT would, and returns one result for each, in
+	// order, after the commit.
 	Write    func(ctx context.Context, rs []store.Reading) ([]store.Result, error)
 	Notices  Notices
 	Checks   []Check
@@ -65,18 +66,27 @@ type Server struct {
 
 var _ api.StrictServerInterface = (*Server)(nil)
 
-// New fails when contract and code do not fit together: an operation that says not who may call it, or has no route.
+// New fails when contract and code do not fit together: an operation that says not who may call it,
+// or has no route.
 func New(cfg Config, d Deps) (*Server, error) {
 	contract, err := readContract()
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, store: d.Store, cache: d.Cache, auth: d.Auth, hub: d.Hub, write: d.Write, notices: d.Notices, log: d.Log, contract: contract,
-		health:  newHealth(d.Checks),
-		version: api.Version(d.Version),
-		metrics: newHTTPMetrics(d.Registry),
-		heavy:   newHeavy(cfg.HeavyQuestions, cfg.HeavyWait, d.Registry),
+		cfg:      cfg,
+		store:    d.Store,
+		cache:    d.Cache,
+		auth:     d.Auth,
+		hub:      d.Hub,
+		write:    d.Write,
+		notices:  d.Notices,
+		log:      d.Log,
+		contract: contract,
+		health:   newHealth(d.Checks),
+		version:  api.Version(d.Version),
+		metrics:  newHTTPMetrics(d.Registry),
+		heavy:    newHeavy(cfg.HeavyQuestions, cfg.HeavyWait, d.Registry),
 
 		publicBodies: newBodyBudget(d.Registry),
 	}
@@ -90,11 +100,22 @@ func New(cfg Config, d Deps) (*Server, error) {
 	e.Use(s.observe)
 	if len(cfg.AllowedOrigins) > 0 {
 		e.Use(middleware.CORSWithConfig(middleware.CORSConfig{
-			AllowOriginFunc: func(o string) (bool, error) { return origin.Listed(o, cfg.AllowedOrigins), nil },
-			AllowMethods:    []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete},
-			AllowHeaders:    []string{"Authorization", "Content-Type", keyHeader, "If-Match", "If-None-Match", "X-Request-ID"},
-			ExposeHeaders:   []string{"Content-Disposition", "ETag", "Idempotency-Replayed", "Link", "Location", "Retry-After", "X-Next-Cursor", "X-Request-ID", "X-Total-Count", "X-Truncated"},
-			MaxAge:          600,
+			AllowOriginFunc: func(o string) (bool, error) {
+				return origin.Listed(o,
+					cfg.AllowedOrigins), nil
+			},
+			AllowMethods: []string{
+				http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete,
+			},
+			AllowHeaders: []string{
+				"Authorization", "Content-Type", keyHeader, "If-Match", "If-None-Match",
+				"X-Request-ID",
+			},
+			ExposeHeaders: []string{
+				"Content-Disposition", "ETag", "Idempotency-Replayed", "Link", "Location",
+				"Retry-After", "X-Next-Cursor", "X-Request-ID", "X-Total-Count", "X-Truncated",
+			},
+			MaxAge: 600,
 		}))
 	}
 	e.Use(s.enforce)
@@ -125,7 +146,8 @@ func refuseNothing(next api.StrictHandlerFunc, operation string) api.StrictHandl
 // Handler serves the whole contract.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Run serves on ln until ctx ends, then lets running requests end within DrainTimeout. It closes ln.
+// Run serves on ln until ctx ends, then lets running requests end within DrainTimeout. It closes
+// ln.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	srv := &http.Server{
 		Handler:           s.handler,
@@ -143,7 +165,8 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	}
 	served := make(chan error, 1)
 	s.connections.Listener = ln
-	go func() { served <- srv.Serve(s.connections) }() // goes on by itself when there were no file descriptors
+	// goes on by itself when there were no file descriptors
+	go func() { served <- srv.Serve(s.connections) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve: %w", err)

@@ -14,7 +14,9 @@ import (
 const longestSilence = 90 * 24 * time.Hour
 
 // ListSilences answers GET /api/notifications/silences.
-func (s *Server) ListSilences(ctx context.Context, req api.ListSilencesRequestObject) (api.ListSilencesResponseObject, error) {
+func (s *Server) ListSilences(
+	ctx context.Context, req api.ListSilencesRequestObject,
+) (api.ListSilencesResponseObject, error) {
 	before, err := idCursor(req.Params.Cursor)
 	if err != nil {
 		return nil, err
@@ -23,18 +25,28 @@ func (s *Server) ListSilences(ctx context.Context, req api.ListSilencesRequestOb
 	if err != nil {
 		return nil, err
 	}
-	list, link := page(ctx, list, *req.Params.Limit, func(v store.Silence) string { return encodeID(v.ID) })
+	list, link := page(ctx, list, *req.Params.Limit,
+		func(v store.Silence) string { return encodeID(v.ID) })
 	res := api.ListSilences200JSONResponse{Body: each(list, silenceJSON)}
 	res.Headers.Link = link
 	return res, nil
 }
 
 // CreateSilence answers POST /api/notifications/silences.
-func (s *Server) CreateSilence(ctx context.Context, req api.CreateSilenceRequestObject) (api.CreateSilenceResponseObject, error) {
+func (s *Server) CreateSilence(
+	ctx context.Context, req api.CreateSilenceRequestObject,
+) (api.CreateSilenceResponseObject, error) {
 	b, now := req.Body, time.Now()
 	v := store.Silence{
-		StartsAt: now, EndsAt: b.EndsAt, AlarmID: b.AlarmID, SensorID: b.SensorID, GatewayID: b.GatewayID, Severities: orZero(b.Severities),
-		Labels: store.LabelMap(orZero(b.Labels)), Reason: b.Reason, CreatedBy: callOf(ctx).principal.User.Username,
+		StartsAt:   now,
+		EndsAt:     b.EndsAt,
+		AlarmID:    b.AlarmID,
+		SensorID:   b.SensorID,
+		GatewayID:  b.GatewayID,
+		Severities: orZero(b.Severities),
+		Labels:     store.LabelMap(orZero(b.Labels)),
+		Reason:     b.Reason,
+		CreatedBy:  callOf(ctx).principal.User.Username,
 	}
 	replace(&v.StartsAt, b.StartsAt)
 	switch {
@@ -44,8 +56,10 @@ func (s *Server) CreateSilence(ctx context.Context, req api.CreateSilenceRequest
 		return nil, invalid("ends_at", "is past")
 	case v.EndsAt.Sub(v.StartsAt) > longestSilence:
 		return nil, invalid("ends_at", "is more than 90 days after its start")
-	case v.AlarmID == nil && v.SensorID == nil && v.GatewayID == nil && len(v.Severities) == 0 && len(v.Labels) == 0:
-		return nil, invalid("alarm_id", "or another of what it is about is needed: sensor_id, gateway_id, severities or labels")
+	case v.AlarmID == nil && v.SensorID == nil && v.GatewayID == nil && len(v.Severities) == 0 &&
+		len(v.Labels) == 0:
+		return nil, invalid("alarm_id",
+			"or another of what it is about is needed: sensor_id, gateway_id, severities or labels")
 	}
 	if err := s.exist(ctx, named{Alarm: v.AlarmID, Sensor: v.SensorID, Gateway: v.GatewayID}); err != nil {
 		return nil, err
@@ -55,12 +69,17 @@ func (s *Server) CreateSilence(ctx context.Context, req api.CreateSilenceRequest
 		return nil, err
 	}
 	return api.CreateSilence201JSONResponse{
-		Body: silenceJSON(v), Headers: api.CreateSilence201ResponseHeaders{Location: fmt.Sprintf("/api/notifications/silences/%d", v.ID)},
+		Body: silenceJSON(v),
+		Headers: api.CreateSilence201ResponseHeaders{
+			Location: fmt.Sprintf("/api/notifications/silences/%d", v.ID),
+		},
 	}, nil
 }
 
 // GetSilence answers GET /api/notifications/silences/{id}.
-func (s *Server) GetSilence(ctx context.Context, req api.GetSilenceRequestObject) (api.GetSilenceResponseObject, error) {
+func (s *Server) GetSilence(
+	ctx context.Context, req api.GetSilenceRequestObject,
+) (api.GetSilenceResponseObject, error) {
 	v, err := s.store.Silence(ctx, req.ID)
 	if err != nil {
 		return nil, err
@@ -69,7 +88,9 @@ func (s *Server) GetSilence(ctx context.Context, req api.GetSilenceRequestObject
 }
 
 // EndSilence answers POST /api/notifications/silences/{id}/end.
-func (s *Server) EndSilence(ctx context.Context, req api.EndSilenceRequestObject) (api.EndSilenceResponseObject, error) {
+func (s *Server) EndSilence(
+	ctx context.Context, req api.EndSilenceRequestObject,
+) (api.EndSilenceResponseObject, error) {
 	v, err := s.store.EndSilence(ctx, req.ID, callOf(ctx).principal.User.Username)
 	if errors.Is(err, store.ErrConflict) {
 		return nil, &problem{status: 409, detail: "The silence has ended."}
@@ -86,8 +107,17 @@ func silenceJSON(v store.Silence) api.Silence {
 		by = &v.EndedBy
 	}
 	return api.Silence{
-		ID: v.ID, StartsAt: v.StartsAt.UTC(), EndsAt: v.EndsAt.UTC(), AlarmID: orNull(v.AlarmID), SensorID: orNull(v.SensorID), GatewayID: orNull(v.GatewayID),
-		Severities: listed(v.Severities), Labels: labelsJSON(v.Labels), Reason: v.Reason, CreatedBy: v.CreatedBy, EndedBy: orNull(by),
-		HeldBack: v.HeldBack, CreatedAt: v.CreatedAt.UTC(),
+		ID:         v.ID,
+		StartsAt:   v.StartsAt.UTC(),
+		EndsAt:     v.EndsAt.UTC(),
+		AlarmID:    orNull(v.AlarmID),
+		SensorID:   orNull(v.SensorID),
+		GatewayID:  orNull(v.GatewayID),
+		Severities: listed(v.Severities),
+		Labels:     labelsJSON(v.Labels),
+		Reason:     v.Reason,
+		CreatedBy:  v.CreatedBy,
+		EndedBy:    orNull(by),
+		HeldBack:   v.HeldBack, CreatedAt: v.CreatedAt.UTC(),
 	}
 }

@@ -22,7 +22,9 @@ const mostStatistics = 5000
 func (f streamed) VisitGetStatisticsResponse(w http.ResponseWriter) error { return f(w) }
 
 // GetStatistics answers GET /api/data/statistics.
-func (s *Server) GetStatistics(ctx context.Context, req api.GetStatisticsRequestObject) (api.GetStatisticsResponseObject, error) {
+func (s *Server) GetStatistics(
+	ctx context.Context, req api.GetStatisticsRequestObject,
+) (api.GetStatisticsResponseObject, error) {
 	p := req.Params
 	zone, err := spanAndZone(p.Start, p.End, *p.Timezone)
 	if err != nil {
@@ -43,7 +45,8 @@ func (s *Server) GetStatistics(ctx context.Context, req api.GetStatisticsRequest
 		if i, ok := store.IntervalFor(p.Start, p.End, zone, most); ok {
 			remedy = i.String() + " or longer, " + remedy
 		}
-		return nil, invalid("interval", fmt.Sprintf("gives more than %d statistics; use %s", mostStatistics, remedy))
+		return nil, invalid("interval",
+			fmt.Sprintf("gives more than %d statistics; use %s", mostStatistics, remedy))
 	}
 	names := p.Percentiles
 	if len(names) == 0 {
@@ -57,20 +60,22 @@ func (s *Server) GetStatistics(ctx context.Context, req api.GetStatisticsRequest
 		percent, _ := strconv.Atoi(name[1:]) // the contract has checked it
 		q.Percentiles = append(q.Percentiles, float64(percent)/100)
 	}
-	about := s.question(sensors, q.Start, q.End, q.Bounds, "statistics", p.Interval != nil, interval, zone, names, q.Gap)
-	body, err := s.answer(ctx, about, func(ctx context.Context) (int64, error) { return s.store.HistoryCost(ctx, q) }, func(ctx context.Context) ([]byte, error) {
-		found, source, err := s.store.History(ctx, q)
-		if err != nil {
-			return nil, tooMuch(err)
-		}
-		answer := statisticsAnswer(&q, found, names)
-		answer.Source, answer.Timezone = api.DataSource(source), zone.String()
-		if p.Interval != nil {
-			answer.Interval = nullable.NewNullableWithValue(interval.String())
-		}
-		body, err := timejson.Marshal(answer)
-		return append(body, '\n'), err
-	})
+	about := s.question(sensors, q.Start, q.End, q.Bounds, "statistics", p.Interval != nil,
+		interval, zone, names, q.Gap)
+	body, err := s.answer(ctx, about,
+		func(ctx context.Context) (int64, error) { return s.store.HistoryCost(ctx, q) }, func(ctx context.Context) ([]byte, error) {
+			found, source, err := s.store.History(ctx, q)
+			if err != nil {
+				return nil, tooMuch(err)
+			}
+			answer := statisticsAnswer(&q, found, names)
+			answer.Source, answer.Timezone = api.DataSource(source), zone.String()
+			if p.Interval != nil {
+				answer.Interval = nullable.NewNullableWithValue(interval.String())
+			}
+			body, err := timejson.Marshal(answer)
+			return append(body, '\n'), err
+		})
 	if err != nil {
 		return nil, err
 	}
@@ -82,18 +87,25 @@ func (s *Server) GetStatistics(ctx context.Context, req api.GetStatisticsRequest
 }
 
 // statisticsAnswer lacks what the statistics were made of, and how.
-func statisticsAnswer(q *store.HistoryQuery, found map[int64][]store.Bucket, names []string) api.StatisticsAnswer {
+func statisticsAnswer(
+	q *store.HistoryQuery, found map[int64][]store.Bucket, names []string,
+) api.StatisticsAnswer {
 	answer := api.StatisticsAnswer{
-		Interval: nullable.NewNullNullable[string](), PercentileMethod: api.StatisticsAnswerPercentileMethodExact,
-		Series: make([]api.SensorStatistics, len(q.Sensors)),
+		Interval:         nullable.NewNullNullable[string](),
+		PercentileMethod: api.StatisticsAnswerPercentileMethodExact,
+		Series:           make([]api.SensorStatistics, len(q.Sensors)),
 	}
 	for i, id := range q.Sensors {
 		for _, b := range found[id] {
 			answer.PercentileError = max(answer.PercentileError, b.PercentileError)
 		}
 		answer.Series[i] = api.SensorStatistics{
-			SensorID:  id,
-			Intervals: each(found[id], func(b store.Bucket) api.Statistics { return statisticsJSON(b, names, q.Start, q.End) }),
+			SensorID: id,
+			Intervals: each(found[id],
+				func(b store.Bucket) api.Statistics {
+					return statisticsJSON(b, names, q.Start,
+						q.End)
+				}),
 		}
 	}
 	if answer.PercentileError > 0 {
@@ -109,18 +121,36 @@ func statisticsJSON(b store.Bucket, names []string, start, end time.Time) api.St
 		from = start
 	}
 	out := api.Statistics{
-		Start: b.Start.UTC(), End: b.End.UTC(), Count: b.Readings, Usable: b.Usable, Min: valueJSON(b.Min), Max: valueJSON(b.Max),
-		Sum: valueJSON(b.Sum), Avg: valueJSON(b.Avg()), TimeWeightedAvg: valueJSON(b.TimeWeighted), Stddev: valueJSON(b.Stddev()),
-		Delta: valueJSON(b.Last - b.First), Percentiles: map[string]float64{}, PercentGood: b.PercentGood(), Gaps: b.Gaps,
+		Start:             b.Start.UTC(),
+		End:               b.End.UTC(),
+		Count:             b.Readings,
+		Usable:            b.Usable,
+		Min:               valueJSON(b.Min),
+		Max:               valueJSON(b.Max),
+		Sum:               valueJSON(b.Sum),
+		Avg:               valueJSON(b.Avg()),
+		TimeWeightedAvg:   valueJSON(b.TimeWeighted),
+		Stddev:            valueJSON(b.Stddev()),
+		Delta:             valueJSON(b.Last - b.First),
+		Percentiles:       map[string]float64{},
+		PercentGood:       b.PercentGood(),
+		Gaps:              b.Gaps,
 		LongestGapSeconds: b.LongestGap.Seconds(), Rate: float64(b.Readings) / seconds(from, to),
-		First: nullable.NewNullNullable[api.Instant](), Last: nullable.NewNullNullable[api.Instant](),
+		First: nullable.NewNullNullable[api.Instant](),
+		Last:  nullable.NewNullNullable[api.Instant](),
 	}
 	for i, v := range b.Percentiles {
 		out.Percentiles[names[i]] = v
 	}
 	if b.Usable > 0 {
-		out.First = nullable.NewNullableWithValue(api.Instant{Timestamp: b.FirstAt.UTC(), Value: b.First})
-		out.Last = nullable.NewNullableWithValue(api.Instant{Timestamp: b.LastAt.UTC(), Value: b.Last})
+		out.First = nullable.NewNullableWithValue(api.Instant{
+			Timestamp: b.FirstAt.UTC(),
+			Value:     b.First,
+		})
+		out.Last = nullable.NewNullableWithValue(api.Instant{
+			Timestamp: b.LastAt.UTC(),
+			Value:     b.Last,
+		})
 	}
 	return out
 }

@@ -24,7 +24,8 @@ func lasting(ctx context.Context) context.Context {
 	return ctx
 }
 
-// download writes a file of any length to a client that keeps reading: each write has the time limit of a whole answer.
+// download writes a file of any length to a client that keeps reading: each write has the time
+// limit of a whole answer.
 type download struct {
 	w    http.ResponseWriter
 	ctl  *http.ResponseController
@@ -54,7 +55,8 @@ func (d *download) Write(b []byte) (int, error) {
 
 func (d *download) write(b []byte) (int, error) {
 	for part := range slices.Chunk(b, largestWrite) {
-		if err := d.ctl.SetWriteDeadline(time.Now().Add(d.wait)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		if err := d.ctl.SetWriteDeadline(time.Now().Add(d.wait)); err != nil &&
+			!errors.Is(err, http.ErrNotSupported) {
 			return 0, err
 		}
 		if _, err := d.w.Write(part); err != nil {

@@ -11,11 +11,12 @@ import (
 
 const (
 	checkWithin = 2 * time.Second // for a dependency to answer
-	checkFresh  = time.Second     // anybody may ask for health, so the dependencies are not asked each time
+	// anybody may ask for health, so the dependencies are not asked each time
+	checkFresh = time.Second
 )
 
-// Check asks a dependency how it is. Name is database, mqtt or redis, Kind embedded or external. Anybody is told the detail, with an
-// error too, and nobody the error.
+// Check asks a dependency how it is. Name is database, mqtt or redis, Kind embedded or external.
+// Anybody is told the detail, with an error too, and nobody the error.
 type Check struct {
 	Name, Kind string
 	Required   bool // whether the service is of use without it
@@ -41,7 +42,8 @@ func (h *health) dependencies(ctx context.Context) []api.Dependency {
 	if h.found != nil && time.Since(h.asked) < checkFresh {
 		return h.found
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkWithin) // the answer is for others too
+	// the answer is for others too
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkWithin)
 	defer cancel()
 	found := make([]api.Dependency, len(h.checks))
 	var asking sync.WaitGroup
@@ -55,7 +57,12 @@ func (h *health) dependencies(ctx context.Context) []api.Dependency {
 
 // ask returns when ctx ends, even if the check does not.
 func (c Check) ask(ctx context.Context) api.Dependency {
-	d := api.Dependency{Name: api.DependencyName(c.Name), Kind: api.DependencyKind(c.Kind), Required: c.Required, State: api.DependencyStateUp}
+	d := api.Dependency{
+		Name:     api.DependencyName(c.Name),
+		Kind:     api.DependencyKind(c.Kind),
+		Required: c.Required,
+		State:    api.DependencyStateUp,
+	}
 	type answer struct {
 		detail string
 		err    error
@@ -88,7 +95,9 @@ func (c Check) ask(ctx context.Context) api.Dependency {
 }
 
 // GetHealth answers GET /health.
-func (s *Server) GetHealth(ctx context.Context, _ api.GetHealthRequestObject) (api.GetHealthResponseObject, error) {
+func (s *Server) GetHealth(
+	ctx context.Context, _ api.GetHealthRequestObject,
+) (api.GetHealthResponseObject, error) {
 	h := api.Health{
 		Status:        api.HealthStatusHealthy,
 		Timestamp:     time.Now().UTC(),
@@ -100,7 +109,8 @@ func (s *Server) GetHealth(ctx context.Context, _ api.GetHealthRequestObject) (a
 		Dependencies:  s.health.dependencies(ctx),
 	}
 	old := map[api.DependencyName]*api.Connection{
-		api.DependencyNameDatabase: &h.Database, api.DependencyNameRedis: &h.Redis, api.DependencyNameMqtt: &h.Mqtt,
+		api.DependencyNameDatabase: &h.Database, api.DependencyNameRedis: &h.Redis,
+		api.DependencyNameMqtt: &h.Mqtt,
 	}
 	for _, d := range h.Dependencies {
 		if c := old[d.Name]; c != nil && d.State == api.DependencyStateDown {
@@ -123,24 +133,36 @@ func (s *Server) GetHealth(ctx context.Context, _ api.GetHealthRequestObject) (a
 }
 
 // GetLive answers GET /health/live.
-func (s *Server) GetLive(context.Context, api.GetLiveRequestObject) (api.GetLiveResponseObject, error) {
+func (s *Server) GetLive(
+	context.Context, api.GetLiveRequestObject,
+) (api.GetLiveResponseObject, error) {
 	return api.GetLive200JSONResponse{Status: api.LivenessStatusAlive}, nil
 }
 
 // GetReady answers GET /health/ready.
-func (s *Server) GetReady(ctx context.Context, _ api.GetReadyRequestObject) (api.GetReadyResponseObject, error) {
+func (s *Server) GetReady(
+	ctx context.Context, _ api.GetReadyRequestObject,
+) (api.GetReadyResponseObject, error) {
 	if s.draining.Load() {
-		return api.GetReady503JSONResponse{Status: api.ReadinessStatusNotReady, Detail: "The server is stopping."}, nil
+		return api.GetReady503JSONResponse{
+			Status: api.ReadinessStatusNotReady,
+			Detail: "The server is stopping.",
+		}, nil
 	}
 	for _, d := range s.health.dependencies(ctx) {
 		if d.Required && d.State == api.DependencyStateDown {
-			return api.GetReady503JSONResponse{Status: api.ReadinessStatusNotReady, Detail: "Waits for " + string(d.Name) + ": " + d.Detail + "."}, nil
+			return api.GetReady503JSONResponse{
+				Status: api.ReadinessStatusNotReady,
+				Detail: "Waits for " + string(d.Name) + ": " + d.Detail + ".",
+			}, nil
 		}
 	}
 	return api.GetReady200JSONResponse{Status: api.ReadinessStatusReady}, nil
 }
 
 // GetVersion answers GET /version.
-func (s *Server) GetVersion(context.Context, api.GetVersionRequestObject) (api.GetVersionResponseObject, error) {
+func (s *Server) GetVersion(
+	context.Context, api.GetVersionRequestObject,
+) (api.GetVersionResponseObject, error) {
 	return api.GetVersion200JSONResponse(s.version), nil
 }

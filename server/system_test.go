@@ -76,12 +76,18 @@ func startOn(t *testing.T, dsn string, options ...option) *system {
 	deps := server.Deps{
 		Store: s.store, Log: log, Registry: prometheus.NewRegistry(), Write: s.write,
 		Version: server.Version{Version: "0.0.1", Go: "go1"},
-		Checks:  []server.Check{{Name: "database", Kind: "external", Required: true, Func: s.store.Ping}},
+		Checks: []server.Check{
+			{Name: "database", Kind: "external", Required: true, Func: s.store.Ping},
+		},
 	}
 	if s.notifier, err = notify.New(notify.DefaultConfig(), s.store, nil, log, deps.Registry); err != nil {
 		t.Fatal(err)
 	}
-	deps.Notices = server.Notices{Try: s.notifier.Try, CheckChannel: s.notifier.CheckChannel, CheckTemplate: notify.CheckTemplate}
+	deps.Notices = server.Notices{
+		Try:           s.notifier.Try,
+		CheckChannel:  s.notifier.CheckChannel,
+		CheckTemplate: notify.CheckTemplate,
+	}
 	for _, o := range options {
 		o(&s.cfg, &deps)
 	}
@@ -142,7 +148,11 @@ func (s *system) addUsers() {
 func (s *system) addUser(name string, role store.Role, active bool) store.User {
 	s.t.Helper()
 	u, err := s.store.CreateUser(s.t.Context(), store.User{
-		Username: name, Email: name + "@localhost", PasswordHash: passwordHash(), Role: role, IsActive: active,
+		Username:     name,
+		Email:        name + "@localhost",
+		PasswordHash: passwordHash(),
+		Role:         role,
+		IsActive:     active,
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -152,7 +162,8 @@ func (s *system) addUser(name string, role store.Role, active bool) store.User {
 
 // write does what ingest does, without its checks.
 func (s *system) write(ctx context.Context, rs []store.Reading) ([]store.Result, error) {
-	outcomes, _, err := s.store.Write(ctx, rs, func([]store.Outcome) store.Also { return store.Also{} })
+	outcomes, _, err := s.store.Write(ctx, rs,
+		func([]store.Outcome) store.Also { return store.Also{} })
 	results := make([]store.Result, len(outcomes))
 	for i, o := range outcomes {
 		results[i].Outcome = o
@@ -173,13 +184,14 @@ func (s *system) token(u store.User) string {
 // client returns the generated client, logged in with token unless that is empty.
 func (s *system) client(token string) *client.ClientWithResponses {
 	s.t.Helper()
-	c, err := client.NewClientWithResponses(s.url, client.WithHTTPClient(s.http), client.WithRequestEditorFn(
-		func(_ context.Context, r *http.Request) error {
-			if token != "" {
-				r.Header.Set("Authorization", "Bearer "+token)
-			}
-			return nil
-		}))
+	c, err := client.NewClientWithResponses(s.url, client.WithHTTPClient(s.http),
+		client.WithRequestEditorFn(
+			func(_ context.Context, r *http.Request) error {
+				if token != "" {
+					r.Header.Set("Authorization", "Bearer "+token)
+				}
+				return nil
+			}))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -203,7 +215,8 @@ func (a answer) problem() (p client.Problem) {
 	return p
 }
 
-// send sends a request as it is; header is pairs of name and value. A body that begins with a brace or bracket is JSON.
+// send sends a request as it is; header is pairs of name and value. A body that begins with a brace
+// or bracket is JSON.
 func (s *system) send(method, path, token, body string, header ...string) answer {
 	s.t.Helper()
 	var r io.Reader
@@ -239,7 +252,13 @@ func (s *system) send(method, path, token, body string, header ...string) answer
 func (s *system) addGateway() store.Gateway {
 	s.t.Helper()
 	s.made++
-	g, err := s.store.CreateGateway(s.t.Context(), store.Gateway{Key: fmt.Sprintf("g-%d", s.made), Name: "Gateway", IsActive: true, Metadata: "{}"})
+	g, err := s.store.CreateGateway(s.t.Context(),
+		store.Gateway{
+			Key:      fmt.Sprintf("g-%d", s.made),
+			Name:     "Gateway",
+			IsActive: true,
+			Metadata: "{}",
+		})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -250,7 +269,12 @@ func (s *system) addSensor(gateway int64) store.Sensor {
 	s.t.Helper()
 	s.made++
 	v, err := s.store.CreateSensor(s.t.Context(), store.Sensor{
-		GatewayID: gateway, Key: fmt.Sprintf("s-%d", s.made), Name: "Sensor", Type: "temperature", IsActive: true, Tags: "{}",
+		GatewayID: gateway,
+		Key:       fmt.Sprintf("s-%d", s.made),
+		Name:      "Sensor",
+		Type:      "temperature",
+		IsActive:  true,
+		Tags:      "{}",
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -263,7 +287,12 @@ func (s *system) addReadings(sensor int64, n int, end time.Time) {
 	s.t.Helper()
 	rs := make([]store.Reading, n)
 	for i := range rs {
-		rs[i] = store.Reading{SensorID: sensor, Timestamp: end.Add(time.Duration(i-n+1) * time.Second), Received: end, Value: float64(i)}
+		rs[i] = store.Reading{
+			SensorID:  sensor,
+			Timestamp: end.Add(time.Duration(i-n+1) * time.Second),
+			Received:  end,
+			Value:     float64(i),
+		}
 	}
 	if _, err := s.write(s.t.Context(), rs); err != nil {
 		s.t.Fatal(err)

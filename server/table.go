@@ -24,7 +24,9 @@ const (
 )
 
 // newTable has the buckets in list, those with readings, and by fill the others between bounds.
-func newTable(list []store.Bucket, bounds []time.Time, aggs []api.Aggregate, fill api.GetHistoryParamsFill) *table {
+func newTable(
+	list []store.Bucket, bounds []time.Time, aggs []api.Aggregate, fill api.GetHistoryParamsFill,
+) *table {
 	t := &table{aggs: aggs, columns: make([][]float64, len(aggs))}
 	rows := len(list)
 	if fill != api.GetHistoryParamsFillNone {
@@ -87,7 +89,8 @@ func (t *table) slope(column []float64, there []bool) {
 		}
 		for m := before + 1; before >= 0 && m < n; m++ {
 			if !there[m] {
-				part := seconds(t.starts[before], t.starts[m]) / seconds(t.starts[before], t.starts[n])
+				part := seconds(t.starts[before], t.starts[m]) / seconds(t.starts[before],
+					t.starts[n])
 				column[m] = column[before] + part*(column[n]-column[before])
 			}
 		}
@@ -95,7 +98,8 @@ func (t *table) slope(column []float64, there []bool) {
 	}
 }
 
-// seconds are those from one instant to another, also where they are too far apart for a time.Duration.
+// seconds are those from one instant to another, also where they are too far apart for a
+// time.Duration.
 func seconds(from, to time.Time) float64 { return float64(to.UnixMicro()-from.UnixMicro()) / 1e6 }
 
 // aggregate is a of b; nil has no readings.

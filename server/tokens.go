@@ -58,7 +58,8 @@ func newTokens(secret string, ttl time.Duration) (*tokens, error) {
 	if err != nil {
 		return nil, fmt.Errorf("secret key: %w", err)
 	}
-	successors, err := hkdf.Key(sha256.New, []byte(secret), nil, "successors of refresh tokens", sha256.Size)
+	successors, err := hkdf.Key(sha256.New, []byte(secret), nil, "successors of refresh tokens",
+		sha256.Size)
 	if err != nil {
 		return nil, fmt.Errorf("secret key: %w", err)
 	}
@@ -97,7 +98,8 @@ func (t *tokens) issue(user int64, session string) (string, error) {
 	return string(signed), nil
 }
 
-// verify returns what token says if this system has signed it and it has not expired, else errBadToken.
+// verify returns what token says if this system has signed it and it has not expired, else
+// errBadToken.
 func (t *tokens) verify(token string) (claims, error) {
 	if len(token) > longestToken {
 		return claims{}, errBadToken
@@ -125,16 +127,20 @@ func (t *tokens) parse(token string) (claims, error) {
 	}
 	// The key is the set's, by its id; keys that a token brings or points at are not looked at.
 	parsed, err := jwt.Parse([]byte(token), jwt.WithKeySet(t.set),
-		jwt.WithIssuer(tokenParty), jwt.WithAudience(tokenParty), jwt.WithClaimValue("typ", tokenType),
-		jwt.WithRequiredClaim(jwt.ExpirationKey), jwt.WithRequiredClaim(jwt.IssuedAtKey), jwt.WithRequiredClaim(jwt.JwtIDKey),
-		jwt.WithRequiredClaim(jwt.SubjectKey), jwt.WithRequiredClaim("sid"), jwt.WithAcceptableSkew(tokenSkew))
+		jwt.WithIssuer(tokenParty), jwt.WithAudience(tokenParty),
+		jwt.WithClaimValue("typ", tokenType),
+		jwt.WithRequiredClaim(jwt.ExpirationKey), jwt.WithRequiredClaim(jwt.IssuedAtKey),
+		jwt.WithRequiredClaim(jwt.JwtIDKey),
+		jwt.WithRequiredClaim(jwt.SubjectKey), jwt.WithRequiredClaim("sid"),
+		jwt.WithAcceptableSkew(tokenSkew))
 	if err != nil {
 		return claims{}, errBadToken
 	}
 	user, err := strconv.ParseInt(parsed.Subject(), 10, 64)
 	sid, _ := parsed.Get("sid")
 	session, _ := sid.(string)
-	if err != nil || !isUUID(session) || parsed.JwtID() == "" || parsed.Expiration().Sub(parsed.IssuedAt()) > t.ttl {
+	if err != nil || !isUUID(session) || parsed.JwtID() == "" ||
+		parsed.Expiration().Sub(parsed.IssuedAt()) > t.ttl {
 		return claims{}, errBadToken
 	}
 	return claims{UserID: user, Session: session, Expires: parsed.Expiration()}, nil
@@ -157,7 +163,8 @@ func compact(token string) bool {
 // signedWith reports whether token says so: for the library the key's algorithm is enough.
 func signedWith(token string, alg jwa.SignatureAlgorithm) bool {
 	message, err := jws.ParseString(token)
-	return err == nil && len(message.Signatures()) == 1 && message.Signatures()[0].ProtectedHeaders().Algorithm() == alg
+	return err == nil && len(message.Signatures()) == 1 &&
+		message.Signatures()[0].ProtectedHeaders().Algorithm() == alg
 }
 
 func (t *tokens) remember(sum [sha256.Size]byte, c claims) {
@@ -169,9 +176,9 @@ func (t *tokens) remember(sum [sha256.Size]byte, c claims) {
 	t.verified[sum] = c
 }
 
-// successor returns the refresh token that follows refresh. It is the same at every instance and after
-// a restart, so that a repeated refresh is answered alike although the database has only hashes; without
-// the secret key it cannot be computed.
+// successor returns the refresh token that follows refresh. It is the same at every instance and
+// after a restart, so that a repeated refresh is answered alike although the database has only
+// hashes; without the secret key it cannot be computed.
 func (t *tokens) successor(refresh string) string {
 	mac := hmac.New(sha256.New, t.successors)
 	_, _ = mac.Write([]byte(refresh)) // never fails

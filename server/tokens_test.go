@@ -74,8 +74,14 @@ func TestDamagedTokensAreRefused(t *testing.T) {
 	parts := strings.Split(good, ".")
 	now := time.Now()
 	sid := claims["sid"].(string)
-	claimsWith := func(name string, value any) string { return s.forge(header, with(claims, name, value)) }
-	headerWith := func(name string, value any) string { return s.forge(with(header, name, value), claims) }
+	claimsWith := func(name string, value any) string {
+		return s.forge(header,
+			with(claims, name, value))
+	}
+	headerWith := func(name string, value any) string {
+		return s.forge(with(header, name, value),
+			claims)
+	}
 	rsaKey, _ := rsa.GenerateKey(rand.Reader, 2048)
 	ecKey, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	with384 := func() string {
@@ -98,17 +104,24 @@ func TestDamagedTokensAreRefused(t *testing.T) {
 	}
 	none, _ := json.Marshal(members{"alg": "none", "kid": header["kid"]})
 	None, _ := json.Marshal(members{"alg": "NoNe", "kid": header["kid"]})
-	jws, _ := json.Marshal(members{"payload": parts[1], "protected": parts[0], "signature": parts[2]})
-	symmetric := members{"kty": "oct", "k": b64.EncodeToString([]byte("attacker")), "alg": "HS256", "kid": header["kid"]}
+	jws, _ := json.Marshal(members{
+		"payload": parts[1], "protected": parts[0], "signature": parts[2],
+	})
+	symmetric := members{
+		"kty": "oct", "k": b64.EncodeToString([]byte("attacker")), "alg": "HS256",
+		"kid": header["kid"],
+	}
 	damaged := map[string]string{
-		"empty":                           " ",
-		"garbage":                         "garbage",
-		"dots":                            "..",
-		"two parts":                       parts[0] + "." + parts[1],
-		"four parts":                      good + ".x",
-		"signature stripped":              parts[0] + "." + parts[1] + ".",
-		"signature of another token":      parts[0] + "." + parts[1] + "." + strings.Split(other, ".")[2],
-		"payload of another token":        parts[0] + "." + strings.Split(other, ".")[1] + "." + parts[2],
+		"empty":              " ",
+		"garbage":            "garbage",
+		"dots":               "..",
+		"two parts":          parts[0] + "." + parts[1],
+		"four parts":         good + ".x",
+		"signature stripped": parts[0] + "." + parts[1] + ".",
+		"signature of another token": parts[0] + "." + parts[1] + "." + strings.Split(other,
+			".")[2],
+		"payload of another token": parts[0] + "." + strings.Split(other, ".")[1] + "." +
+			parts[2],
 		"signature cut":                   good[:len(good)-4],
 		"signature changed":               flip(good, len(good)-20),
 		"payload changed":                 flip(good, len(parts[0])+20),
@@ -117,58 +130,69 @@ func TestDamagedTokensAreRefused(t *testing.T) {
 		"padding":                         good + "=",
 		"a line break":                    parts[0] + "." + parts[1] + ".%0A" + parts[2],
 		"alg none without signature":      b64.EncodeToString(none) + "." + parts[1] + ".",
-		"alg none with signature":         b64.EncodeToString(none) + "." + parts[1] + "." + parts[2],
-		"alg NoNe":                        b64.EncodeToString(None) + "." + parts[1] + ".",
-		"alg none, signed":                headerWith("alg", "none"),
-		"alg HS384 with our key":          with384(),
-		"alg says HS512":                  headerWith("alg", "HS512"),
-		"alg says RS256":                  headerWith("alg", "RS256"),
-		"no alg":                          headerWith("alg", nil),
-		"alg a number":                    headerWith("alg", 256),
-		"RS256 by a key of one's own":     signedBy(jwa.RS256, rsaKey),
-		"ES256 by a key of one's own":     signedBy(jwa.ES256, ecKey),
-		"HS256 by a key of one's own":     signedBy(jwa.HS256, []byte("attacker")),
-		"HS256 by an empty key":           sign("", header, claims),
-		"no kid":                          headerWith("kid", nil),
-		"another kid":                     headerWith("kid", "other"),
-		"kid a path":                      sign("", with(header, "kid", "../../../../dev/null"), claims),
-		"kid an injection":                sign("x", with(header, "kid", "x' UNION SELECT 'x"), claims),
-		"embedded jwk":                    sign("attacker", with(header, "jwk", symmetric), claims),
-		"jku":                             sign("attacker", with(header, "jku", s.url+"/openapi.json"), claims),
-		"x5u":                             sign("attacker", with(header, "x5u", s.url+"/openapi.json"), claims),
-		"x5c":                             sign("attacker", with(header, "x5c", []string{"AAAA"}), claims),
-		"the JSON serialization":          string(jws),
-		"claims without signature":        `{"sub":"1"}`,
-		"no exp":                          claimsWith("exp", nil),
-		"expired":                         s.forge(header, with(with(claims, "iat", now.Add(-time.Hour).Unix()), "exp", now.Add(-time.Minute).Unix())),
-		"expired a second ago":            claimsWith("exp", now.Add(-time.Second).Unix()),
-		"exp far ahead":                   claimsWith("exp", now.Add(24*time.Hour).Unix()),
-		"exp beyond time":                 claimsWith("exp", 1e18),
-		"exp text":                        claimsWith("exp", "tomorrow"),
-		"no iat":                          claimsWith("iat", nil),
-		"iat ahead":                       s.forge(header, with(with(claims, "iat", now.Add(time.Minute).Unix()), "exp", now.Add(2*time.Minute).Unix())),
-		"nbf ahead":                       claimsWith("nbf", now.Add(time.Minute).Unix()),
-		"no iss":                          claimsWith("iss", nil),
-		"another iss":                     claimsWith("iss", "somebody"),
-		"no aud":                          claimsWith("aud", nil),
-		"another aud":                     claimsWith("aud", "somebody"),
-		"no typ":                          claimsWith("typ", nil),
-		"another typ":                     claimsWith("typ", "refresh"),
-		"no jti":                          claimsWith("jti", nil),
-		"an empty jti":                    claimsWith("jti", ""),
-		"no sub":                          claimsWith("sub", nil),
-		"sub text":                        claimsWith("sub", "admin"),
-		"sub another user":                claimsWith("sub", fmt.Sprint(s.users[store.Viewer].ID)),
-		"no sid":                          claimsWith("sid", nil),
-		"sid a number":                    claimsWith("sid", 1),
-		"sid an injection":                claimsWith("sid", "' OR '1'='1"),
-		"sid in capitals":                 claimsWith("sid", strings.ToUpper(sid)+"\x00"),
-		"sid unknown":                     claimsWith("sid", "00000000-0000-0000-0000-000000000000"),
-		"a refresh token":                 s.login("admin").RefreshToken,
-		"a ticket":                        "wt_" + strings.Repeat("A", 43),
-		"9 KiB of claims, signed":         claimsWith("x", strings.Repeat("x", 7<<10)),
-		"a list of claims":                s.forge(header, []int{1}),
-		"claims twice":                    parts[0] + "." + b64.EncodeToString([]byte(`{"sub":"1"}{"sub":"1"}`)) + "." + parts[2],
+		"alg none with signature": b64.EncodeToString(none) + "." + parts[1] + "." +
+			parts[2],
+		"alg NoNe":                    b64.EncodeToString(None) + "." + parts[1] + ".",
+		"alg none, signed":            headerWith("alg", "none"),
+		"alg HS384 with our key":      with384(),
+		"alg says HS512":              headerWith("alg", "HS512"),
+		"alg says RS256":              headerWith("alg", "RS256"),
+		"no alg":                      headerWith("alg", nil),
+		"alg a number":                headerWith("alg", 256),
+		"RS256 by a key of one's own": signedBy(jwa.RS256, rsaKey),
+		"ES256 by a key of one's own": signedBy(jwa.ES256, ecKey),
+		"HS256 by a key of one's own": signedBy(jwa.HS256, []byte("attacker")),
+		"HS256 by an empty key":       sign("", header, claims),
+		"no kid":                      headerWith("kid", nil),
+		"another kid":                 headerWith("kid", "other"),
+		"kid a path": sign("", with(header, "kid", "../../../../dev/null"),
+			claims),
+		"kid an injection": sign("x", with(header, "kid", "x' UNION SELECT 'x"),
+			claims),
+		"embedded jwk": sign("attacker", with(header, "jwk", symmetric), claims),
+		"jku": sign("attacker",
+			with(header, "jku", s.url+"/openapi.json"), claims),
+		"x5u": sign("attacker",
+			with(header, "x5u", s.url+"/openapi.json"), claims),
+		"x5c": sign("attacker", with(header, "x5c", []string{"AAAA"}),
+			claims),
+		"the JSON serialization":   string(jws),
+		"claims without signature": `{"sub":"1"}`,
+		"no exp":                   claimsWith("exp", nil),
+		"expired": s.forge(header,
+			with(with(claims, "iat", now.Add(-time.Hour).Unix()), "exp",
+				now.Add(-time.Minute).Unix())),
+		"expired a second ago": claimsWith("exp", now.Add(-time.Second).Unix()),
+		"exp far ahead":        claimsWith("exp", now.Add(24*time.Hour).Unix()),
+		"exp beyond time":      claimsWith("exp", 1e18),
+		"exp text":             claimsWith("exp", "tomorrow"),
+		"no iat":               claimsWith("iat", nil),
+		"iat ahead": s.forge(header,
+			with(with(claims, "iat", now.Add(time.Minute).Unix()), "exp",
+				now.Add(2*time.Minute).Unix())),
+		"nbf ahead":               claimsWith("nbf", now.Add(time.Minute).Unix()),
+		"no iss":                  claimsWith("iss", nil),
+		"another iss":             claimsWith("iss", "somebody"),
+		"no aud":                  claimsWith("aud", nil),
+		"another aud":             claimsWith("aud", "somebody"),
+		"no typ":                  claimsWith("typ", nil),
+		"another typ":             claimsWith("typ", "refresh"),
+		"no jti":                  claimsWith("jti", nil),
+		"an empty jti":            claimsWith("jti", ""),
+		"no sub":                  claimsWith("sub", nil),
+		"sub text":                claimsWith("sub", "admin"),
+		"sub another user":        claimsWith("sub", fmt.Sprint(s.users[store.Viewer].ID)),
+		"no sid":                  claimsWith("sid", nil),
+		"sid a number":            claimsWith("sid", 1),
+		"sid an injection":        claimsWith("sid", "' OR '1'='1"),
+		"sid in capitals":         claimsWith("sid", strings.ToUpper(sid)+"\x00"),
+		"sid unknown":             claimsWith("sid", "00000000-0000-0000-0000-000000000000"),
+		"a refresh token":         s.login("admin").RefreshToken,
+		"a ticket":                "wt_" + strings.Repeat("A", 43),
+		"9 KiB of claims, signed": claimsWith("x", strings.Repeat("x", 7<<10)),
+		"a list of claims":        s.forge(header, []int{1}),
+		"claims twice": parts[0] + "." +
+			b64.EncodeToString([]byte(`{"sub":"1"}{"sub":"1"}`)) + "." + parts[2],
 	}
 	if len(damaged) < 40 {
 		t.Errorf("damaged tokens: got %d, want 40", len(damaged))
@@ -179,7 +203,8 @@ func TestDamagedTokensAreRefused(t *testing.T) {
 		}
 	}
 	for name, header := range map[string]string{
-		"no scheme": good, "basic": "Basic " + good, "two tokens": "Bearer " + good + " " + good, "a comma": "Bearer " + good + ", Bearer " + good,
+		"no scheme": good, "basic": "Basic " + good, "two tokens": "Bearer " + good + " " + good,
+		"a comma": "Bearer " + good + ", Bearer " + good,
 	} {
 		if res := s.send("GET", "/api/auth/me", "", "", "Authorization", header); res.StatusCode != http.StatusUnauthorized {
 			t.Errorf("%s: got %d: %s", name, res.StatusCode, res.body)
@@ -208,7 +233,8 @@ func flip(token string, i int) string {
 	return token[:i] + string(c) + token[i+1:]
 }
 
-// spareBits spells the same signature in another way: its last character has two bits that nobody reads.
+// spareBits spells the same signature in another way: its last character has two bits that nobody
+// reads.
 func spareBits(token string) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	last := strings.IndexByte(alphabet, token[len(token)-1])

@@ -11,7 +11,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// Push returns what the hub has to ask of us: every user may listen to every sensor and gateway there is.
+// Push returns what the hub has to ask of us: every user may listen to every sensor and gateway
+// there is.
 func (a *Auth) Push() push.Auth {
 	return push.Auth{
 		Authenticate: func(ctx context.Context, token string) (push.Identity, error) {
@@ -72,7 +73,8 @@ func (a *Auth) allow(ctx context.Context, _ push.Identity, names []string) []err
 	}
 	for i, t := range topics {
 		_, isGateway := points[store.Ref{Gateway: strconv.FormatInt(t.ID, 10)}]
-		if t.Kind == push.Sensors && (missing[t.ID] || t.ID > math.MaxInt32) || t.Kind == push.Gateways && !isGateway {
+		if t.Kind == push.Sensors && (missing[t.ID] || t.ID > math.MaxInt32) ||
+			t.Kind == push.Gateways && !isGateway {
 			verdicts[i] = push.ErrUnknownTopic
 		}
 	}

@@ -11,7 +11,9 @@ import (
 )
 
 // ListUsers answers GET /api/users.
-func (s *Server) ListUsers(ctx context.Context, req api.ListUsersRequestObject) (api.ListUsersResponseObject, error) {
+func (s *Server) ListUsers(
+	ctx context.Context, req api.ListUsersRequestObject,
+) (api.ListUsersResponseObject, error) {
 	p := req.Params
 	after, err := idCursor(p.Cursor)
 	if err != nil {
@@ -36,27 +38,38 @@ func (s *Server) ListUsers(ctx context.Context, req api.ListUsersRequestObject) 
 }
 
 // CreateUser answers POST /api/users.
-func (s *Server) CreateUser(ctx context.Context, req api.CreateUserRequestObject) (api.CreateUserResponseObject, error) {
+func (s *Server) CreateUser(
+	ctx context.Context, req api.CreateUserRequestObject,
+) (api.CreateUserResponseObject, error) {
 	b := req.Body
 	hash, err := s.auth.passwords.hash(ctx, b.Password)
 	if err != nil {
 		return nil, err
 	}
 	u, err := s.store.CreateUser(ctx, store.User{
-		Username: b.Username, Email: b.Email, PasswordHash: hash, Role: store.Role(b.Role), IsActive: orTrue(b.IsActive),
+		Username:     b.Username,
+		Email:        b.Email,
+		PasswordHash: hash,
+		Role:         store.Role(b.Role),
+		IsActive:     orTrue(b.IsActive),
 	})
 	if err != nil {
 		return nil, userProblem(err, b.Username, b.Email)
 	}
 	s.auth.record(ctx, "added", u.ID)
 	return api.CreateUser201JSONResponse{
-		Body:    userJSON(u),
-		Headers: api.CreateUser201ResponseHeaders{ETag: etag(u.Version), Location: fmt.Sprintf("/api/users/%d", u.ID)},
+		Body: userJSON(u),
+		Headers: api.CreateUser201ResponseHeaders{
+			ETag:     etag(u.Version),
+			Location: fmt.Sprintf("/api/users/%d", u.ID),
+		},
 	}, nil
 }
 
 // GetUser answers GET /api/users/{id}.
-func (s *Server) GetUser(ctx context.Context, req api.GetUserRequestObject) (api.GetUserResponseObject, error) {
+func (s *Server) GetUser(
+	ctx context.Context, req api.GetUserRequestObject,
+) (api.GetUserResponseObject, error) {
 	u, err := s.store.User(ctx, req.ID)
 	if err != nil {
 		return nil, err
@@ -65,13 +78,20 @@ func (s *Server) GetUser(ctx context.Context, req api.GetUserRequestObject) (api
 }
 
 // UpdateUser answers PUT /api/users/{id}.
-func (s *Server) UpdateUser(ctx context.Context, req api.UpdateUserRequestObject) (api.UpdateUserResponseObject, error) {
+func (s *Server) UpdateUser(
+	ctx context.Context, req api.UpdateUserRequestObject,
+) (api.UpdateUserResponseObject, error) {
 	b := req.Body
 	version, err := ifMatch(req.Params.IfMatch)
 	if err != nil {
 		return nil, err
 	}
-	change := store.UserChange{Username: b.Username, Email: b.Email, Role: (*store.Role)(b.Role), IsActive: b.IsActive}
+	change := store.UserChange{
+		Username: b.Username,
+		Email:    b.Email,
+		Role:     (*store.Role)(b.Role),
+		IsActive: b.IsActive,
+	}
 	if b.Password != nil {
 		hash, err := s.auth.passwords.hash(ctx, *b.Password)
 		if err != nil {
@@ -89,7 +109,9 @@ func (s *Server) UpdateUser(ctx context.Context, req api.UpdateUserRequestObject
 }
 
 // DeleteUser answers DELETE /api/users/{id}.
-func (s *Server) DeleteUser(ctx context.Context, req api.DeleteUserRequestObject) (api.DeleteUserResponseObject, error) {
+func (s *Server) DeleteUser(
+	ctx context.Context, req api.DeleteUserRequestObject,
+) (api.DeleteUserResponseObject, error) {
 	p := req.Params
 	version, err := ifMatch(p.IfMatch)
 	if err != nil {
@@ -107,7 +129,10 @@ func (s *Server) DeleteUser(ctx context.Context, req api.DeleteUserRequestObject
 }
 
 func theUser(u store.User) api.TheUserJSONResponse {
-	return api.TheUserJSONResponse{Body: userJSON(u), Headers: api.TheUserResponseHeaders{ETag: etag(u.Version)}}
+	return api.TheUserJSONResponse{
+		Body:    userJSON(u),
+		Headers: api.TheUserResponseHeaders{ETag: etag(u.Version)},
+	}
 }
 
 // userProblem says what stands against a change of users.
@@ -118,7 +143,10 @@ func userProblem(err error, username, email string) error {
 	case errors.Is(err, store.ErrConflict):
 		return taken("username", username)
 	case errors.Is(err, store.ErrLastAdmin):
-		return &problem{status: 409, detail: "This is the last active admin; make another user one first."}
+		return &problem{
+			status: 409,
+			detail: "This is the last active admin; make another user one first.",
+		}
 	}
 	return err
 }
@@ -133,6 +161,7 @@ func (a *Auth) forgetUser(user int64, ended []string) {
 
 // record logs what the caller did to a user.
 func (a *Auth) record(ctx context.Context, action string, user int64) {
-	a.log.LogAttrs(ctx, slog.LevelInfo, "users were changed", slog.String("action", action), slog.Int64("user_id", user),
+	a.log.LogAttrs(ctx, slog.LevelInfo, "users were changed", slog.String("action", action),
+		slog.Int64("user_id", user),
 		slog.Int64("by_user_id", callOf(ctx).principal.User.ID))
 }

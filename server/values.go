@@ -35,7 +35,8 @@ func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + 
 
 var entityTag = regexp.MustCompile(`^(W/)?"([\x21\x23-\x7e]*)"$`)
 
-// ifMatch returns the version that If-Match asks for: 0 for any, -1, which nothing has, for a tag that is not one of ours.
+// ifMatch returns the version that If-Match asks for: 0 for any, -1, which nothing has, for a tag
+// that is not one of ours.
 func ifMatch(header *string) (int64, error) {
 	if header == nil || *header == "*" {
 		return 0, nil

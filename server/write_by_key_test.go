@@ -23,15 +23,33 @@ func TestWriteData_ByKeyAndMilliseconds(t *testing.T) {
 		{`"sensor":"none"`, `readings[0].gateway: is missing; sensor needs it`},
 		{`"gateway":"none"`, `readings[0].sensor: is missing; gateway needs it`},
 		{`"quality":"good"`, `readings[0].sensor_id: is missing; give it, or gateway and sensor`},
-		{`"sensor_id":2,"sensor":"none"`, `readings[0].sensor_id: cannot be given together with gateway and sensor`},
-		{`"sensor_id":2,"timestamp":1772593200`, `"detail":"timestamp 1970-01-21T12:23:13.200000Z is more than 3650 days old, which is OEI_INGEST_MAX_AGE; as a number it is milliseconds since 1970, and this looks like seconds`},
-		{`"sensor_id":2,"timestamp":1772593200000000`, `readings[0].timestamp: is not whole milliseconds since 1970; it looks like microseconds, divide it by 1000`},
-		{`"sensor_id":2,"timestamp":1772593200000.5`, `readings[0].timestamp: is not whole milliseconds since 1970; round it, or send RFC 3339`},
+		{
+			`"sensor_id":2,"sensor":"none"`,
+			`readings[0].sensor_id: cannot be given together with gateway and sensor`,
+		},
+		{
+			`"sensor_id":2,"timestamp":1772593200`,
+			`"detail":"timestamp 1970-01-21T12:23:13.200000Z is more than 3650 days old, which is OEI_INGEST_MAX_AGE; as a number it is milliseconds since 1970, and this looks like seconds`,
+		},
+		{
+			`"sensor_id":2,"timestamp":1772593200000000`,
+			`readings[0].timestamp: is not whole milliseconds since 1970; it looks like microseconds, divide it by 1000`,
+		},
+		{
+			`"sensor_id":2,"timestamp":1772593200000.5`,
+			`readings[0].timestamp: is not whole milliseconds since 1970; round it, or send RFC 3339`,
+		},
 		{`"sensor_id":2,"timestamp":true`, `readings[0].timestamp: is not a text`},
 		{`"sensor_id":2,"ts":1772593200000`, `readings[0].ts: is not known here; write timestamp`},
-		{`"sensor_id":2,"Timestamp":1772593200000`, `readings[0].Timestamp: is not known here; write timestamp`},
+		{
+			`"sensor_id":2,"Timestamp":1772593200000`,
+			`readings[0].Timestamp: is not known here; write timestamp`,
+		},
 		{`"sensor_id":2,"q":"bad"`, `readings[0].q: is not known here; write quality`},
-		{`"sensor_id":2,"statusCode":1`, `readings[0].statusCode: is not known here; write status_code`},
+		{
+			`"sensor_id":2,"statusCode":1`,
+			`readings[0].statusCode: is not known here; write status_code`,
+		},
 		{`"sensor_id":2,"val":1`, `readings[0].val: is not known here; write value`},
 		{`"sensor_id":2,"seq":1`, `readings[0].seq: is not known here`},
 	} {

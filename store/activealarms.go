@@ -2,9 +2,11 @@ package store
 
 import "context"
 
-// ActiveAlarms returns the last event of each alarm that is not normal, at most limit, the worst first, as they are after the event
-// with the offset last of the log epoch.
-func (s *Store) ActiveAlarms(ctx context.Context, limit int) (epoch string, last int64, events []AlarmEvent, err error) {
+// ActiveAlarms returns the last event of each alarm that is not normal, at most limit, the worst
+// first, as they are after the event with the offset last of the log epoch.
+func (s *Store) ActiveAlarms(
+	ctx context.Context, limit int,
+) (epoch string, last int64, events []AlarmEvent, err error) {
 	const q = `
 		SELECT ` + eventColumns + `, l.last
 		FROM alarm_log l
@@ -30,7 +32,8 @@ func (s *Store) ActiveAlarms(ctx context.Context, limit int) (epoch string, last
 	return epoch, last, events, nil
 }
 
-// WatchAlarmEvents calls changed whenever there may be new alarm events, of any instance, until ctx ends.
+// WatchAlarmEvents calls changed whenever there may be new alarm events, of any instance, until ctx
+// ends.
 func (s *Store) WatchAlarmEvents(ctx context.Context, changed func()) error {
 	return s.listen(ctx, "alarm_events", func(string) { changed() })
 }

@@ -9,9 +9,11 @@ import (
 	"github.com/oei-ms/oei-ms/alarm"
 )
 
-// evaluate judges the alarm id, which m has locked, on the current values of its sensors. An alarm whose newest value is stale
-// is left to the next reading.
-func (m *steps) evaluate(ctx context.Context, tx *sqlx.Tx, id int64, why string, now time.Time) error {
+// evaluate judges the alarm id, which m has locked, on the current values of its sensors. An alarm
+// whose newest value is stale is left to the next reading.
+func (m *steps) evaluate(
+	ctx context.Context, tx *sqlx.Tx, id int64, why string, now time.Time,
+) error {
 	current, err := currentSensors(ctx, tx, m.alarms[id].rule.Sensors(), now)
 	if err != nil || len(current) == 0 && m.alarms[id].rule.Kind != alarm.NoData {
 		return err
@@ -32,9 +34,11 @@ func (m *steps) judge(id int64, why string, now time.Time) error {
 	return nil
 }
 
-// judgeLatest judges the alarms that look at a sensor, some of whose readings were deleted, on the newest that is left, however
-// old it is. alarms are these and those that they suppress.
-func judgeLatest(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, sensor int64, alarms []int64) error {
+// judgeLatest judges the alarms that look at a sensor, some of whose readings were deleted, on the
+// newest that is left, however old it is. alarms are these and those that they suppress.
+func judgeLatest(
+	ctx context.Context, tx *sqlx.Tx, rules *ruleSet, sensor int64, alarms []int64,
+) error {
 	now := time.Now()
 	m, err := lockAlarms(ctx, tx, rules, alarms, false, now)
 	if err != nil {
@@ -51,9 +55,11 @@ func judgeLatest(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, sensor int64,
 	return m.write(ctx, tx)
 }
 
-// currentSensors returns those of sensors whose newest reading is not stale at now: it is at most 5 minutes old, or twice as
-// old as the reading before it was then, but never more than 2 days.
-func currentSensors(ctx context.Context, tx *sqlx.Tx, sensors []int64, now time.Time) ([]int64, error) {
+// currentSensors returns those of sensors whose newest reading is not stale at now: it is at most 5
+// minutes old, or twice as old as the reading before it was then, but never more than 2 days.
+func currentSensors(
+	ctx context.Context, tx *sqlx.Tx, sensors []int64, now time.Time,
+) ([]int64, error) {
 	const q = `
 		SELECT sensor_id
 		FROM latest

@@ -20,11 +20,13 @@ func changeRule(t testing.TB, s *store.Store, id int64, minutes int, r alarm.Rul
 	if len(faults) > 0 {
 		t.Fatalf("rule: %v", faults)
 	}
-	_, _, err = s.UpdateAlarm(t.Context(), &r, 0, "eve", noon.Add(time.Duration(minutes)*time.Minute))
+	_, _, err = s.UpdateAlarm(t.Context(), &r, 0, "eve",
+		noon.Add(time.Duration(minutes)*time.Minute))
 	ok(t, err)
 }
 
-// said is all events, as "kind minute value comment"; readings are received a second after their timestamp.
+// said is all events, as "kind minute value comment"; readings are received a second after their
+// timestamp.
 func said(t testing.TB, s *store.Store) []string {
 	t.Helper()
 	es, err := s.AlarmEvents(t.Context(), 0, 1e6)
@@ -35,7 +37,8 @@ func said(t testing.TB, s *store.Store) []string {
 		if e.Value != nil {
 			value = alarm.FormatNumber(*e.Value)
 		}
-		line := fmt.Sprintf("%s %v %s", e.Kind, e.At.Sub(noon).Truncate(time.Minute).Minutes(), value)
+		line := fmt.Sprintf("%s %v %s", e.Kind, e.At.Sub(noon).Truncate(time.Minute).Minutes(),
+			value)
 		if e.Comment != "" {
 			line += " " + e.Comment
 		}
@@ -60,20 +63,75 @@ func TestNewRule_IsJudgedOnTheCurrentValues(t *testing.T) {
 		rule alarm.Rule
 		want string
 	}{
-		"threshold":        {alarm.Rule{Kind: alarm.Threshold, Limits: limit(80)}, "raised 0 90" + made},
-		"at the limit":     {alarm.Rule{Kind: alarm.Threshold, Limits: limit(90)}, ""},
-		"outside a range":  {alarm.Rule{Kind: alarm.OutsideRange, Range: &alarm.Range{Low: 0, High: 80}}, "raised 0 90" + made},
-		"inside a range":   {alarm.Rule{Kind: alarm.InsideRange, Range: &alarm.Range{Low: 80, High: 99}}, "raised 0 90" + made},
-		"from a setpoint":  {alarm.Rule{Kind: alarm.Deviates, Deviation: &alarm.Deviation{Setpoint: &setpoint, Limit: 10}}, "raised 0 90" + made},
-		"from a sensor":    {alarm.Rule{Kind: alarm.Deviates, Deviation: &alarm.Deviation{SensorID: 2, Limit: 10}}, "raised 0 90" + made},
-		"near a sensor":    {alarm.Rule{Kind: alarm.Deviates, Deviation: &alarm.Deviation{SensorID: 2, Limit: 70}}, ""},
-		"expression":       {alarm.Rule{Kind: alarm.Expressed, Expression: &alarm.Expression{Text: "a > 3 * b", Inputs: map[string]int64{"a": 1, "b": 2}}}, "raised 0 90" + made},
-		"with a delay":     {alarm.Rule{Kind: alarm.Threshold, Limits: limit(80), OnDelay: alarm.Duration(time.Minute)}, ""},
-		"several readings": {alarm.Rule{Kind: alarm.Threshold, Limits: limit(80), MinSamples: 2}, ""},
-		"a rate":           {alarm.Rule{Kind: alarm.RateOfChange, Rate: &alarm.Rate{Limit: 1, Per: "hour", Window: alarm.Duration(time.Second)}}, ""},
-		"no quality":       {alarm.Rule{Kind: alarm.BadQuality}, ""},
-		"silence":          {alarm.Rule{Kind: alarm.NoData, NoDataAfter: alarm.Duration(time.Second)}, ""},
-		"division by zero": {alarm.Rule{Kind: alarm.Expressed, Expression: &alarm.Expression{Text: "1 / (a - 90) > 1", Inputs: map[string]int64{"a": 1}}}, "faulted 0 - expression: division by zero (1:3)"},
+		"threshold": {
+			alarm.Rule{Kind: alarm.Threshold, Limits: limit(80)}, "raised 0 90" + made,
+		},
+		"at the limit": {alarm.Rule{Kind: alarm.Threshold, Limits: limit(90)}, ""},
+		"outside a range": {
+			alarm.Rule{Kind: alarm.OutsideRange, Range: &alarm.Range{Low: 0, High: 80}},
+			"raised 0 90" + made,
+		},
+		"inside a range": {
+			alarm.Rule{Kind: alarm.InsideRange, Range: &alarm.Range{Low: 80, High: 99}},
+			"raised 0 90" + made,
+		},
+		"from a setpoint": {
+			alarm.Rule{
+				Kind:      alarm.Deviates,
+				Deviation: &alarm.Deviation{Setpoint: &setpoint, Limit: 10},
+			},
+			"raised 0 90" + made,
+		},
+		"from a sensor": {
+			alarm.Rule{Kind: alarm.Deviates, Deviation: &alarm.Deviation{SensorID: 2, Limit: 10}},
+			"raised 0 90" + made,
+		},
+		"near a sensor": {
+			alarm.Rule{Kind: alarm.Deviates, Deviation: &alarm.Deviation{SensorID: 2, Limit: 70}},
+			"",
+		},
+		"expression": {
+			alarm.Rule{
+				Kind: alarm.Expressed,
+				Expression: &alarm.Expression{
+					Text:   "a > 3 * b",
+					Inputs: map[string]int64{"a": 1, "b": 2},
+				},
+			},
+			"raised 0 90" + made,
+		},
+		"with a delay": {
+			alarm.Rule{
+				Kind:    alarm.Threshold,
+				Limits:  limit(80),
+				OnDelay: alarm.Duration(time.Minute),
+			},
+			"",
+		},
+		"several readings": {
+			alarm.Rule{Kind: alarm.Threshold, Limits: limit(80), MinSamples: 2}, "",
+		},
+		"a rate": {
+			alarm.Rule{
+				Kind: alarm.RateOfChange,
+				Rate: &alarm.Rate{Limit: 1, Per: "hour", Window: alarm.Duration(time.Second)},
+			},
+			"",
+		},
+		"no quality": {alarm.Rule{Kind: alarm.BadQuality}, ""},
+		"silence": {
+			alarm.Rule{Kind: alarm.NoData, NoDataAfter: alarm.Duration(time.Second)}, "",
+		},
+		"division by zero": {
+			alarm.Rule{
+				Kind: alarm.Expressed,
+				Expression: &alarm.Expression{
+					Text:   "1 / (a - 90) > 1",
+					Inputs: map[string]int64{"a": 1},
+				},
+			},
+			"faulted 0 - expression: division by zero (1:3)",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t)
@@ -99,13 +157,19 @@ func TestNewRule_LeavesWhatIsStaleOrBad(t *testing.T) {
 		readings []store.Reading
 		raised   int
 	}{
-		"current":                              {[]store.Reading{reading(1, -5, 90)}, 1},
-		"stale":                                {[]store.Reading{reading(1, -6, 90)}, 0},
-		"current for a sensor that is slow":    {[]store.Reading{reading(1, -90, 20), reading(1, -30, 90)}, 1},
-		"stale for a sensor that is slow":      {[]store.Reading{reading(1, -241, 20), reading(1, -181, 90), reading(1, -121, 90)}, 0},
-		"stale although there was a long hole": {[]store.Reading{reading(1, -60*24*30, 20), reading(1, -60*49, 90)}, 0},
-		"bad":                                  {[]store.Reading{reading(1, -2, 90), bad}, 0},
-		"none":                                 {nil, 0},
+		"current": {[]store.Reading{reading(1, -5, 90)}, 1},
+		"stale":   {[]store.Reading{reading(1, -6, 90)}, 0},
+		"current for a sensor that is slow": {
+			[]store.Reading{reading(1, -90, 20), reading(1, -30, 90)}, 1,
+		},
+		"stale for a sensor that is slow": {
+			[]store.Reading{reading(1, -241, 20), reading(1, -181, 90), reading(1, -121, 90)}, 0,
+		},
+		"stale although there was a long hole": {
+			[]store.Reading{reading(1, -60*24*30, 20), reading(1, -60*49, 90)}, 0,
+		},
+		"bad":  {[]store.Reading{reading(1, -2, 90), bad}, 0},
+		"none": {nil, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t)
@@ -142,7 +206,8 @@ func TestChangedRule_IsJudgedOnTheCurrentValue(t *testing.T) {
 	changeRule(t, s, a.ID, 5, r)
 	write(t, s, reading(1, 6, 70))
 	const changed = " judged when the rule was changed"
-	wantSaid(t, s, "rule_changed 2 -", "raised 2 75"+changed, "rule_changed 3 -", "escalated 3 75"+changed,
+	wantSaid(t, s, "rule_changed 2 -", "raised 2 75"+changed, "rule_changed 3 -",
+		"escalated 3 75"+changed,
 		"rule_changed 4 -", "rule_changed 5 -", "cleared 5 75"+changed)
 	got, err = s.Alarm(t.Context(), a.ID)
 	ok(t, err)
@@ -156,7 +221,13 @@ func TestChangedSilence_IsCountedFromTheLastReading(t *testing.T) {
 	addSensor(t, s, addGateway(t, s, "g").ID, "a")
 	silent := func(minutes int) alarm.Rule {
 		after := alarm.Duration(time.Duration(minutes) * time.Minute)
-		return alarm.Rule{SensorID: 1, Name: "silent", Kind: alarm.NoData, Severity: alarm.Major, NoDataAfter: after}
+		return alarm.Rule{
+			SensorID:    1,
+			Name:        "silent",
+			Kind:        alarm.NoData,
+			Severity:    alarm.Major,
+			NoDataAfter: after,
+		}
 	}
 	a := addAlarm(t, s, silent(60))
 	heard := reading(1, 10, 20)
@@ -168,7 +239,8 @@ func TestChangedSilence_IsCountedFromTheLastReading(t *testing.T) {
 	_, err := s.SweepAlarms(t.Context(), noon.Add(36*time.Minute))
 	ok(t, err)
 	const changed = " judged when the rule was changed"
-	wantSaid(t, s, "rule_changed 30 -", "raised 30 -"+changed, "rule_changed 31 -", "cleared 31 -"+changed,
+	wantSaid(t, s, "rule_changed 30 -", "raised 30 -"+changed, "rule_changed 31 -",
+		"cleared 31 -"+changed,
 		"rule_changed 32 -", "raised 35 -")
 }
 
@@ -179,7 +251,10 @@ func TestDeletedReadings_AlarmsAreJudgedOnWhatIsLeft(t *testing.T) {
 	addSensor(t, s, g.ID, "b")
 	a := addAlarm(t, s, highRule(1))
 	both := alarm.Rule{SensorID: 2, Name: "both", Kind: alarm.Expressed, Severity: alarm.Major}
-	both.Expression = &alarm.Expression{Text: "a > 80 and b > 0", Inputs: map[string]int64{"a": 1, "b": 2}}
+	both.Expression = &alarm.Expression{
+		Text:   "a > 80 and b > 0",
+		Inputs: map[string]int64{"a": 1, "b": 2},
+	}
 	addAlarm(t, s, both)
 	write(t, s, reading(1, -60*48, 20), reading(2, 0, 1), reading(1, 1, 90), reading(1, 2, 91))
 	erase := func(from, to int) {
@@ -204,13 +279,15 @@ func TestDeletedReadings_AlarmsAreJudgedOnWhatIsLeft(t *testing.T) {
 	}
 	erase(-60, 60) // 20 is left
 	const deleted = " judged after readings were deleted"
-	if got := said(t, s); len(got) != 4 || !strings.HasPrefix(got[2], "cleared") || !strings.HasSuffix(got[2], "20"+deleted) ||
+	if got := said(t, s); len(got) != 4 || !strings.HasPrefix(got[2], "cleared") ||
+		!strings.HasSuffix(got[2], "20"+deleted) ||
 		!strings.HasPrefix(got[3], "cleared") || !strings.HasSuffix(got[3], deleted) {
 		t.Errorf("events: got %q", got)
 	}
 	write(t, s, reading(1, 30, 95))
 	erase(-60*24*30, 60) // none is left: it stands
-	if got := journal(t, s); len(got) != 6 || !strings.Contains(why(), "No reading of sensor 1 is stored.") {
+	if got := journal(t, s); len(got) != 6 ||
+		!strings.Contains(why(), "No reading of sensor 1 is stored.") {
 		t.Errorf("got %q, %s", got, why())
 	}
 }

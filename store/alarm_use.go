@@ -11,7 +11,9 @@ import (
 )
 
 // lockUsers locks the alarms that look at these sensors, so that followUse may be called for them.
-func lockUsers(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, sensors []int64, now time.Time) (m *steps, ids []int64, err error) {
+func lockUsers(
+	ctx context.Context, tx *sqlx.Tx, rules *ruleSet, sensors []int64, now time.Time,
+) (m *steps, ids []int64, err error) {
 	const q = `SELECT DISTINCT alarm_id FROM alarm_inputs WHERE sensor_id = ANY ($1::int[]) ORDER BY alarm_id`
 	if err := tx.SelectContext(ctx, &ids, q, int32s(sensors)); err != nil {
 		return nil, nil, err
@@ -21,8 +23,8 @@ func lockUsers(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, sensors []int64
 	return m, ids, err
 }
 
-// followUse has the alarms ids rest while one of their sensors, or its gateway, is not in use, and judges those that resume on
-// the current values.
+// followUse has the alarms ids rest while one of their sensors, or its gateway, is not in use, and
+// judges those that resume on the current values.
 func (m *steps) followUse(ctx context.Context, tx *sqlx.Tx, ids []int64, now time.Time) error {
 	var unused []struct {
 		Alarm int64  `db:"alarm_id"`

@@ -53,7 +53,11 @@ func makeAlarm(t testing.TB, s *store.Store, r alarm.Rule) store.Alarm {
 }
 
 func silentRule(sensor int64) alarm.Rule {
-	return alarm.Rule{SensorID: sensor, Kind: alarm.NoData, NoDataAfter: alarm.Duration(10 * time.Minute)}
+	return alarm.Rule{
+		SensorID:    sensor,
+		Kind:        alarm.NoData,
+		NoDataAfter: alarm.Duration(10 * time.Minute),
+	}
 }
 
 func TestOutOfUse_SilenceIsNoAlarm(t *testing.T) {
@@ -74,7 +78,8 @@ func TestOutOfUse_SilenceIsNoAlarm(t *testing.T) {
 	sweep(time.Hour)
 	e, err := s.ExplainAlarm(t.Context(), 1, time.Now())
 	ok(t, err)
-	if !slices.Contains(e.Why, "It rests: "+gateway+". It is judged again when that is in use.") || len(e.Timers) != 0 {
+	if !slices.Contains(e.Why, "It rests: "+gateway+". It is judged again when that is in use.") ||
+		len(e.Timers) != 0 {
 		t.Errorf("explanation: got %q, timers %v", e.Why, e.Timers)
 	}
 	happened(t, s, "suppressed suppressed "+sensor)
@@ -84,7 +89,8 @@ func TestOutOfUse_SilenceIsNoAlarm(t *testing.T) {
 	sweep(11 * time.Minute)
 	useGateway(t, s, g.ID, false)
 	useGateway(t, s, g.ID, true)
-	happened(t, s, "suppressed suppressed "+sensor, "unsuppressed normal in use again", "raised active_unacknowledged",
+	happened(t, s, "suppressed suppressed "+sensor, "unsuppressed normal in use again",
+		"raised active_unacknowledged",
 		"suppressed suppressed "+gateway, "unsuppressed active_unacknowledged in use again",
 		"cleared returned_unacknowledged judged when it was in use again")
 }
@@ -106,7 +112,8 @@ func TestOutOfUse_StandingAlarmsRest(t *testing.T) {
 	const out = "suppressed suppressed gateway 1 (g) is not in use"
 	happened(t, s, "raised active_unacknowledged", out)
 	useGateway(t, s, g.ID, true)
-	happened(t, s, "raised active_unacknowledged", out, "unsuppressed active_unacknowledged in use again",
+	happened(t, s, "raised active_unacknowledged", out,
+		"unsuppressed active_unacknowledged in use again",
 		"cleared returned_unacknowledged judged when it was in use again")
 	write(t, s, ago(1, 0, 95))
 	if got := journal(t, s); len(got) != 5 {
@@ -118,7 +125,11 @@ func TestOutOfUse_AlarmsOfOtherSensorsAndNewOnesRest(t *testing.T) {
 	s := open(t)
 	addSensor(t, s, addGateway(t, s, "g").ID, "a")
 	addSensor(t, s, addGateway(t, s, "h").ID, "b")
-	differs := alarm.Rule{SensorID: 1, Kind: alarm.Deviates, Deviation: &alarm.Deviation{SensorID: 2, Limit: 10}}
+	differs := alarm.Rule{
+		SensorID:  1,
+		Kind:      alarm.Deviates,
+		Deviation: &alarm.Deviation{SensorID: 2, Limit: 10},
+	}
 	makeAlarm(t, s, differs)
 	useSensor(t, s, 2, false)
 	makeAlarm(t, s, highRule(2))
@@ -127,5 +138,6 @@ func TestOutOfUse_AlarmsOfOtherSensorsAndNewOnesRest(t *testing.T) {
 	happened(t, s, out, out)
 	useSensor(t, s, 2, true)
 	happened(t, s, out, out, "unsuppressed normal in use again",
-		"raised active_unacknowledged judged when it was in use again", "unsuppressed normal in use again")
+		"raised active_unacknowledged judged when it was in use again",
+		"unsuppressed normal in use again")
 }

@@ -14,8 +14,11 @@ import (
 // Ack acknowledges what somebody saw of an alarm.
 type Ack struct{ AlarmID, Occurrence, Version int64 }
 
-// CommandAlarm carries out c and returns the alarm as it is then. What alarm.Apply refuses is returned as it is.
-func (s *Store) CommandAlarm(ctx context.Context, id int64, c alarm.Command, now time.Time) (Alarm, []AlarmEvent, error) {
+// CommandAlarm carries out c and returns the alarm as it is then. What alarm.Apply refuses is
+// returned as it is.
+func (s *Store) CommandAlarm(
+	ctx context.Context, id int64, c alarm.Command, now time.Time,
+) (Alarm, []AlarmEvent, error) {
 	var events []AlarmEvent
 	err := s.withRules(ctx, s.api, func(tx *sqlx.Tx, rules *ruleSet) error {
 		m, err := lockToCommand(ctx, tx, rules, []int64{id}, now)
@@ -35,9 +38,11 @@ func (s *Store) CommandAlarm(ctx context.Context, id int64, c alarm.Command, now
 	return a, events, err
 }
 
-// AcknowledgeAlarms acknowledges several alarms at once and returns one error for each, in order: nil, ErrNotFound, or what
-// alarm.Apply refuses it with.
-func (s *Store) AcknowledgeAlarms(ctx context.Context, acks []Ack, user, comment string, now time.Time) ([]error, []AlarmEvent, error) {
+// AcknowledgeAlarms acknowledges several alarms at once and returns one error for each, in order:
+// nil, ErrNotFound, or what alarm.Apply refuses it with.
+func (s *Store) AcknowledgeAlarms(
+	ctx context.Context, acks []Ack, user, comment string, now time.Time,
+) ([]error, []AlarmEvent, error) {
 	errs := make([]error, len(acks))
 	var events []AlarmEvent
 	ids := make([]int64, len(acks))
@@ -52,7 +57,11 @@ func (s *Store) AcknowledgeAlarms(ctx context.Context, acks []Ack, user, comment
 		}
 		for i, a := range acks {
 			errs[i] = m.command(a.AlarmID, alarm.Command{
-				Kind: alarm.Acknowledge, User: user, Comment: comment, Occurrence: a.Occurrence, Version: a.Version,
+				Kind:       alarm.Acknowledge,
+				User:       user,
+				Comment:    comment,
+				Occurrence: a.Occurrence,
+				Version:    a.Version,
 			}, now)
 		}
 		events = m.events
@@ -61,13 +70,16 @@ func (s *Store) AcknowledgeAlarms(ctx context.Context, acks []Ack, user, comment
 	return errs, events, explain("alarms", err)
 }
 
-func lockToCommand(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, ids []int64, now time.Time) (*steps, error) {
+func lockToCommand(
+	ctx context.Context, tx *sqlx.Tx, rules *ruleSet, ids []int64, now time.Time,
+) (*steps, error) {
 	for _, id := range ids {
 		if rules.byID[id] != nil {
 			continue
 		}
 		var exists bool // made by another instance a moment ago?
-		if err := tx.GetContext(ctx, &exists, `SELECT EXISTS (SELECT FROM alarms WHERE id = $1)`, id); err != nil {
+		if err := tx.GetContext(ctx, &exists, `SELECT EXISTS (SELECT FROM alarms WHERE id = $1)`,
+			id); err != nil {
 			return nil, err
 		}
 		if exists {
@@ -107,8 +119,11 @@ func checkDrop(ctx context.Context, tx *sqlx.Tx, ids []int64) error {
 	return nil
 }
 
-// dropAlarms deletes alarms that checkDrop has let go, and returns their last events, which the caller adds at the end.
-func dropAlarms(ctx context.Context, tx *sqlx.Tx, ids []int64, user string, now time.Time) ([]AlarmEvent, error) {
+// dropAlarms deletes alarms that checkDrop has let go, and returns their last events, which the
+// caller adds at the end.
+func dropAlarms(
+	ctx context.Context, tx *sqlx.Tx, ids []int64, user string, now time.Time,
+) ([]AlarmEvent, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -160,8 +175,8 @@ func alarmNames(list []alarmName) string {
 	return fmt.Sprintf("%d alarms: %s", len(list), strings.Join(names, ", "))
 }
 
-// alarmsOf locks latest of sensors, which are to be deleted, and returns their alarms. When others look at one of these sensors it is
-// ErrInUse.
+// alarmsOf locks latest of sensors, which are to be deleted, and returns their alarms. When others
+// look at one of these sensors it is ErrInUse.
 func alarmsOf(ctx context.Context, tx *sqlx.Tx, sensors []int64) ([]alarmName, error) {
 	if _, err := lockLatest(ctx, tx, sensors, false); err != nil {
 		return nil, err

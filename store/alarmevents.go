@@ -31,7 +31,8 @@ type AlarmEvent struct {
 	Message     string    `db:"message"`
 	User        string    `db:"username"` // empty when nobody did it
 	Comment     string    `db:"comment"`
-	Quiet       bool      `db:"quiet"` // for the journal only: the alarm is shelved, suppressed or out of service
+	// for the journal only: the alarm is shelved, suppressed or out of service
+	Quiet bool `db:"quiet"`
 }
 
 // AlarmEventFilter selects events; nil takes all.
@@ -44,14 +45,16 @@ type AlarmEventFilter struct {
 const eventColumns = `l.epoch, e."offset", e.at, e.recorded_at, e.alarm_id, e.sensor_id, e.gateway_id, e.occurrence, e.version, e.rule_version,
 	e.kind, e.before, e.after, e.level, e.severity, e.value, e.message, e.username, e.comment, e.quiet`
 
-// AlarmEvents returns at most limit events with an offset above after, in order. Every one of them is committed, and none will
-// come later with a lower offset.
+// AlarmEvents returns at most limit events with an offset above after, in order. Every one of them
+// is committed, and none will come later with a lower offset.
 func (s *Store) AlarmEvents(ctx context.Context, after int64, limit int) ([]AlarmEvent, error) {
 	return s.FilterAlarmEvents(ctx, AlarmEventFilter{}, after, limit)
 }
 
 // FilterAlarmEvents is AlarmEvents for those that f selects.
-func (s *Store) FilterAlarmEvents(ctx context.Context, f AlarmEventFilter, after int64, limit int) ([]AlarmEvent, error) {
+func (s *Store) FilterAlarmEvents(
+	ctx context.Context, f AlarmEventFilter, after int64, limit int,
+) ([]AlarmEvent, error) {
 	const q = `
 		SELECT ` + eventColumns + `
 		FROM alarm_events e CROSS JOIN alarm_log l
@@ -61,18 +64,20 @@ func (s *Store) FilterAlarmEvents(ctx context.Context, f AlarmEventFilter, after
 		ORDER BY e."offset"
 		LIMIT $9`
 	es := []AlarmEvent{}
-	err := s.api.SelectContext(ctx, &es, q, after, f.AlarmID, f.SensorID, f.GatewayID, f.Kind, f.Severity, f.From, f.To, limit)
+	err := s.api.SelectContext(ctx, &es, q, after, f.AlarmID, f.SensorID, f.GatewayID, f.Kind,
+		f.Severity, f.From, f.To, limit)
 	return es, explain("alarm events", err)
 }
 
-// AlarmLog returns the epoch of the database and the offset of its last alarm event, 0 if there is none.
+// AlarmLog returns the epoch of the database and the offset of its last alarm event, 0 if there is
+// none.
 func (s *Store) AlarmLog(ctx context.Context) (epoch string, last int64, err error) {
 	err = s.api.QueryRowContext(ctx, `SELECT epoch, last FROM alarm_log`).Scan(&epoch, &last)
 	return epoch, last, explain("alarm log", err)
 }
 
-// addAlarmEvents gives events their epoch, offsets and time of record and stores them. It has to be the last that is locked in
-// the transaction.
+// addAlarmEvents gives events their epoch, offsets and time of record and stores them. It has to be
+// the last that is locked in the transaction.
 func addAlarmEvents(ctx context.Context, tx *sqlx.Tx, es []AlarmEvent) error {
 	if len(es) == 0 {
 		return nil
@@ -114,11 +119,16 @@ func addAlarmEvents(ctx context.Context, tx *sqlx.Tx, es []AlarmEvent) error {
 			AS e (o, at, alarm_id, sensor_id, gateway_id, occurrence, rule_version, kind, before, after, severity, value, message,
 				username, comment, quiet, version, level)`
 	_, err := tx.ExecContext(ctx, q,
-		numbers(func(e *AlarmEvent) int64 { return e.Offset }), timestamps(n, func(i int) time.Time { return es[i].At }), now,
-		numbers(func(e *AlarmEvent) int64 { return e.AlarmID }), numbers(func(e *AlarmEvent) int64 { return e.SensorID }),
-		numbers(func(e *AlarmEvent) int64 { return e.GatewayID }), numbers(func(e *AlarmEvent) int64 { return e.Occurrence }),
-		numbers(func(e *AlarmEvent) int64 { return e.RuleVersion }), texts(func(e *AlarmEvent) string { return e.Kind }),
-		texts(func(e *AlarmEvent) string { return e.Before }), texts(func(e *AlarmEvent) string { return e.After }),
+		numbers(func(e *AlarmEvent) int64 { return e.Offset }),
+		timestamps(n, func(i int) time.Time { return es[i].At }), now,
+		numbers(func(e *AlarmEvent) int64 { return e.AlarmID }),
+		numbers(func(e *AlarmEvent) int64 { return e.SensorID }),
+		numbers(func(e *AlarmEvent) int64 { return e.GatewayID }),
+		numbers(func(e *AlarmEvent) int64 { return e.Occurrence }),
+		numbers(func(e *AlarmEvent) int64 { return e.RuleVersion }),
+		texts(func(e *AlarmEvent) string { return e.Kind }),
+		texts(func(e *AlarmEvent) string { return e.Before }),
+		texts(func(e *AlarmEvent) string { return e.After }),
 		texts(func(e *AlarmEvent) string { return e.Severity }),
 		float8s(n, func(i int) float64 {
 			if es[i].Value == nil {
@@ -126,12 +136,15 @@ func addAlarmEvents(ctx context.Context, tx *sqlx.Tx, es []AlarmEvent) error {
 			}
 			return *es[i].Value
 		}),
-		texts(func(e *AlarmEvent) string { return e.Message }), texts(func(e *AlarmEvent) string { return e.User }),
+		texts(func(e *AlarmEvent) string { return e.Message }),
+		texts(func(e *AlarmEvent) string { return e.User }),
 		texts(func(e *AlarmEvent) string { return e.Comment }), pq.Array(quiet),
-		numbers(func(e *AlarmEvent) int64 { return e.Version }), texts(func(e *AlarmEvent) string { return e.Level }))
+		numbers(func(e *AlarmEvent) int64 { return e.Version }),
+		texts(func(e *AlarmEvent) string { return e.Level }))
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `SELECT pg_notify('alarm_events', $1)`, strconv.FormatInt(es[n-1].Offset, 10))
+	_, err = tx.ExecContext(ctx, `SELECT pg_notify('alarm_events', $1)`,
+		strconv.FormatInt(es[n-1].Offset, 10))
 	return err
 }

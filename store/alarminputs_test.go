@@ -18,10 +18,13 @@ func simulated(t testing.TB, s *store.Store, a store.Alarm, r alarm.Rule) []stri
 	r.ID = a.ID
 	ok(t, r.Compile())
 	var out []string
-	_, _, err := s.Simulate(t.Context(), &r, noon, noon.Add(24*time.Hour), func(e alarm.Event) bool {
-		out = append(out, fmt.Sprintf("%d %s %d %s>%s", a.ID, e.Kind, e.Occurrence, e.Before.Name(), e.After.Name()))
-		return true
-	})
+	_, _, err := s.Simulate(t.Context(), &r, noon, noon.Add(24*time.Hour),
+		func(e alarm.Event) bool {
+			out = append(out,
+				fmt.Sprintf("%d %s %d %s>%s", a.ID, e.Kind, e.Occurrence, e.Before.Name(),
+					e.After.Name()))
+			return true
+		})
 	ok(t, err)
 	return out
 }
@@ -42,22 +45,41 @@ func of(t testing.TB, s *store.Store, a store.Alarm) []string {
 func severalRules(a, b int64) map[string]alarm.Rule {
 	return map[string]alarm.Rule{
 		"deviation": {
-			SensorID: a, Name: "apart", Kind: alarm.Deviates, Severity: alarm.Minor, Deadband: &alarm.Deadband{Value: 2},
-			Deviation: &alarm.Deviation{SensorID: b, Limit: 10, MaxAge: alarm.Duration(5 * time.Minute)},
+			SensorID: a,
+			Name:     "apart",
+			Kind:     alarm.Deviates,
+			Severity: alarm.Minor,
+			Deadband: &alarm.Deadband{Value: 2},
+			Deviation: &alarm.Deviation{
+				SensorID: b,
+				Limit:    10,
+				MaxAge:   alarm.Duration(5 * time.Minute),
+			},
 		},
 		"expression": {
 			SensorID: a, Name: "dry", Kind: alarm.Expressed, Severity: alarm.Major, MinSamples: 2,
-			Expression: &alarm.Expression{Text: "pump > 60 and flow / (pump + 1) < 0.5", Inputs: map[string]int64{"pump": a, "flow": b}},
+			Expression: &alarm.Expression{
+				Text:   "pump > 60 and flow / (pump + 1) < 0.5",
+				Inputs: map[string]int64{"pump": a, "flow": b},
+			},
 		},
 		"expression of others": {
-			SensorID: a, Name: "faults", Kind: alarm.Expressed, Severity: alarm.Major, Latching: true,
-			Expression: &alarm.Expression{Text: "100 / round(flow / 10) > 25", Inputs: map[string]int64{"flow": b}},
+			SensorID: a,
+			Name:     "faults",
+			Kind:     alarm.Expressed,
+			Severity: alarm.Major,
+			Latching: true,
+			Expression: &alarm.Expression{
+				Text:   "100 / round(flow / 10) > 25",
+				Inputs: map[string]int64{"flow": b},
+			},
 		},
 	}
 }
 
-// TestRulesOverSeveralSensorsAreWhatSimulationSays writes two sensors' readings by two writers, each in order of time for both, in one
-// batch or in two, mixed, twice, and in the wrong order within a batch.
+// TestRulesOverSeveralSensorsAreWhatSimulationSays writes two sensors' readings by two writers,
+// each in order of time for both, in one batch or in two, mixed, twice, and in the wrong order
+// within a batch.
 func TestRulesOverSeveralSensorsAreWhatSimulationSays(t *testing.T) {
 	s, db := openRaw(t)
 	instances := []*store.Store{s, openOther(t, db)}
@@ -74,7 +96,8 @@ func TestRulesOverSeveralSensorsAreWhatSimulationSays(t *testing.T) {
 		for range 1 + rnd.IntN(12) {
 			rs = append(rs, reading([]int64{x.ID, y.ID}[rnd.IntN(2)], at, 100*rnd.Float64()))
 			if rnd.IntN(3) == 0 {
-				rs = append(rs, reading([]int64{x.ID, y.ID}[rnd.IntN(2)], at+1, 40+20*rnd.Float64()))
+				rs = append(rs,
+					reading([]int64{x.ID, y.ID}[rnd.IntN(2)], at+1, 40+20*rnd.Float64()))
 			}
 			at += 2
 		}
@@ -113,20 +136,26 @@ func TestRulesOverSeveralSensorsAreWhatSimulationSays(t *testing.T) {
 			t.Errorf("%s, seed %d: only %q", name, seed, want)
 		}
 		if strings.Join(got, "\n") != strings.Join(want, "\n") {
-			t.Errorf("%s, seed %d: got\n%s\nwant\n%s", name, seed, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			t.Errorf("%s, seed %d: got\n%s\nwant\n%s", name, seed, strings.Join(got, "\n"),
+				strings.Join(want, "\n"))
 		}
 	}
 }
 
-// TestTwoSensorsByTwoWritersAtOnce has each sensor's readings come by a writer of its own. Their order between sensors is as they
-// commit; every reading is stepped once, and the end is what is stored.
+// TestTwoSensorsByTwoWritersAtOnce has each sensor's readings come by a writer of its own. Their
+// order between sensors is as they commit; every reading is stepped once, and the end is what is
+// stored.
 func TestTwoSensorsByTwoWritersAtOnce(t *testing.T) {
 	s, db := openRaw(t)
 	instances := []*store.Store{s, openOther(t, db)}
 	gw := addGateway(t, s, "g").ID
 	x, y := addSensor(t, s, gw, "x"), addSensor(t, s, gw, "y")
 	a := addAlarm(t, s, alarm.Rule{
-		SensorID: x.ID, Name: "apart", Kind: alarm.Deviates, Severity: alarm.Minor, Deviation: &alarm.Deviation{SensorID: y.ID, Limit: 10},
+		SensorID:  x.ID,
+		Name:      "apart",
+		Kind:      alarm.Deviates,
+		Severity:  alarm.Minor,
+		Deviation: &alarm.Deviation{SensorID: y.ID, Limit: 10},
 	})
 	for round := range 20 {
 		for _, apart := range []float64{50, 0} {
@@ -135,7 +164,9 @@ func TestTwoSensorsByTwoWritersAtOnce(t *testing.T) {
 				minute += 5
 			}
 			var wg sync.WaitGroup
-			for i, v := range []store.Reading{reading(x.ID, minute, apart), reading(y.ID, minute, -apart)} {
+			for i, v := range []store.Reading{
+				reading(x.ID, minute, apart), reading(y.ID, minute, -apart),
+			} {
 				wg.Go(func() {
 					if _, _, err := instances[i].Write(t.Context(), []store.Reading{v}, nothing); err != nil {
 						t.Error(err)
@@ -145,24 +176,35 @@ func TestTwoSensorsByTwoWritersAtOnce(t *testing.T) {
 			wg.Wait()
 			now, err := s.Alarm(t.Context(), a.ID)
 			ok(t, err)
-			if state, err := now.State(); err != nil || state.Active != (apart != 0) || state.Occurrence != int64(round)+1 {
+			if state, err := now.State(); err != nil || state.Active != (apart != 0) ||
+				state.Occurrence != int64(round)+1 {
 				t.Fatalf("round %d, apart %v: got %+v, %v", round, apart, state, err)
 			}
 		}
 	}
 }
 
-// TestSuppressionIsWhatSimulationSays lets alarms that suppress each other directly, through others and as a first-out group follow a
-// random walk, and holds the journal of those that are suppressed against the simulation.
+// TestSuppressionIsWhatSimulationSays lets alarms that suppress each other directly, through others
+// and as a first-out group follow a random walk, and holds the journal of those that are suppressed
+// against the simulation.
 func TestSuppressionIsWhatSimulationSays(t *testing.T) {
 	s, db := openRaw(t)
 	instances := []*store.Store{s, openOther(t, db)}
 	gw := addGateway(t, s, "g").ID
 	x, y := addSensor(t, s, gw, "x"), addSensor(t, s, gw, "y")
-	low := alarm.Rule{SensorID: x.ID, Name: "low", Kind: alarm.Threshold, Severity: alarm.Major, Limits: &alarm.Limits{Low: &alarm.Limit{Value: 30}}}
+	low := alarm.Rule{
+		SensorID: x.ID,
+		Name:     "low",
+		Kind:     alarm.Threshold,
+		Severity: alarm.Major,
+		Limits:   &alarm.Limits{Low: &alarm.Limit{Value: 30}},
+	}
 	effect, root := highRule(x.ID), highRule(y.ID)
-	effect.Name, effect.Limits.High.Value, effect.OnDelay = "effect", 60, alarm.Duration(3*time.Minute)
-	first := addAlarm(t, s, effect) // made before its causes: the order of ids is the other way round
+	effect.Name, effect.Limits.High.Value, effect.OnDelay = "effect", 60, alarm.Duration(
+		3*time.Minute,
+	)
+	// made before its causes: the order of ids is the other way round
+	first := addAlarm(t, s, effect)
 	cause := addAlarm(t, s, root)
 	low.SuppressedBy = []int64{cause.ID}
 	between := addAlarm(t, s, low)
@@ -174,7 +216,8 @@ func TestSuppressionIsWhatSimulationSays(t *testing.T) {
 	for at := 1; at < 500; {
 		var rs []store.Reading
 		for range 1 + rnd.IntN(10) {
-			rs = append(rs, reading(x.ID, at, 100*rnd.Float64()), reading(y.ID, at, 20+100*rnd.Float64()))
+			rs = append(rs, reading(x.ID, at, 100*rnd.Float64()),
+				reading(y.ID, at, 20+100*rnd.Float64()))
 			at++
 		}
 		write(t, instances[rnd.IntN(2)], rs...)
@@ -190,13 +233,14 @@ func TestSuppressionIsWhatSimulationSays(t *testing.T) {
 			t.Errorf("%s, seed %d: it was never suppressed: %q", r.Name, seed, want)
 		}
 		if strings.Join(got, "\n") != strings.Join(want, "\n") {
-			t.Errorf("%s, seed %d: got\n%s\nwant\n%s", r.Name, seed, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			t.Errorf("%s, seed %d: got\n%s\nwant\n%s", r.Name, seed, strings.Join(got, "\n"),
+				strings.Join(want, "\n"))
 		}
 	}
 }
 
-// TestOfAFirstOutGroupTheFirstStands has three alarms that suppress one another: the first to be raised is told, and when it is over
-// the next.
+// TestOfAFirstOutGroupTheFirstStands has three alarms that suppress one another: the first to be
+// raised is told, and when it is over the next.
 func TestOfAFirstOutGroupTheFirstStands(t *testing.T) {
 	s := open(t)
 	gw := addGateway(t, s, "g").ID

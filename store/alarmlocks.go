@@ -13,12 +13,15 @@ import (
 	"github.com/oei-ms/oei-ms/alarm"
 )
 
-// errAgain is a transaction that has to begin again: a rule is newer than those it knows, or somebody was faster.
+// errAgain is a transaction that has to begin again: a rule is newer than those it knows, or
+// somebody was faster.
 var errAgain = errors.New("an alarm has changed meanwhile")
 
-// withRules runs f in a transaction with the newest rules, so that whatever comes after the answer to a change of one is judged by
-// it, at every instance; and again when it has to begin again.
-func (s *Store) withRules(ctx context.Context, db *sqlx.DB, f func(*sqlx.Tx, *ruleSet) error) error {
+// withRules runs f in a transaction with the newest rules, so that whatever comes after the answer
+// to a change of one is judged by it, at every instance; and again when it has to begin again.
+func (s *Store) withRules(
+	ctx context.Context, db *sqlx.DB, f func(*sqlx.Tx, *ruleSet) error,
+) error {
 	for range 5 {
 		rules, err := s.newestRules(ctx)
 		if err != nil {
@@ -32,20 +35,25 @@ func (s *Store) withRules(ctx context.Context, db *sqlx.DB, f func(*sqlx.Tx, *ru
 	return fmt.Errorf("%w: %w", ErrUnavailable, errAgain)
 }
 
-// lockAlarms locks and reads the alarms ids, which are in order. Those that somebody else holds are left out when skipLocked is set.
-func lockAlarms(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, ids []int64, skipLocked bool, now time.Time) (*steps, error) {
+// lockAlarms locks and reads the alarms ids, which are in order. Those that somebody else holds are
+// left out when skipLocked is set.
+func lockAlarms(
+	ctx context.Context, tx *sqlx.Tx, rules *ruleSet, ids []int64, skipLocked bool, now time.Time,
+) (*steps, error) {
 	m := newSteps(rules)
 	return m, m.lock(ctx, tx, ids, nil, skipLocked, now)
 }
 
-// lockLinked locks and reads the alarms of the rows that are new that do not stand alone, and latest of all these rows, in order.
+// lockLinked locks and reads the alarms of the rows that are new that do not stand alone, and
+// latest of all these rows, in order.
 func (b *batch) lockLinked(ctx context.Context, tx *sqlx.Tx, m *steps, now time.Time) error {
 	if !m.rules.anyLinked {
 		return nil
 	}
 	var ids, sensors []int64
 	for _, r := range b.rows {
-		if b.outcomes[r.reading] != Stored || len(sensors) > 0 && sensors[len(sensors)-1] == r.sensor {
+		if b.outcomes[r.reading] != Stored || len(sensors) > 0 &&
+			sensors[len(sensors)-1] == r.sensor {
 			continue
 		}
 		sensors = append(sensors, r.sensor)
@@ -63,7 +71,9 @@ func (b *batch) lockLinked(ctx context.Context, tx *sqlx.Tx, m *steps, now time.
 	return m.lock(ctx, tx, m.rules.with(ids), sensors, false, now)
 }
 
-func (m *steps) lock(ctx context.Context, tx *sqlx.Tx, ids, sensors []int64, skipLocked bool, now time.Time) error {
+func (m *steps) lock(
+	ctx context.Context, tx *sqlx.Tx, ids, sensors []int64, skipLocked bool, now time.Time,
+) error {
 	held, err := lockLatest(ctx, tx, append(m.rules.sensors(ids), sensors...), skipLocked)
 	if err != nil {
 		return err
@@ -78,7 +88,9 @@ func (m *steps) lock(ctx context.Context, tx *sqlx.Tx, ids, sensors []int64, ski
 }
 
 // lockLatest locks what sensors have of latest, and returns which have.
-func lockLatest(ctx context.Context, tx *sqlx.Tx, sensors []int64, skipLocked bool) (map[int64]bool, error) {
+func lockLatest(
+	ctx context.Context, tx *sqlx.Tx, sensors []int64, skipLocked bool,
+) (map[int64]bool, error) {
 	q := `SELECT sensor_id FROM latest WHERE sensor_id = ANY ($1::int[]) ORDER BY sensor_id FOR NO KEY UPDATE`
 	if skipLocked {
 		q += ` SKIP LOCKED`
@@ -123,9 +135,11 @@ func (m *steps) load(ctx context.Context, tx *sqlx.Tx, ids []int64, skipLocked b
 	return rows.Err()
 }
 
-// loadAlone reads the alarms that stand alone of sensors that this transaction has moved, and gives them the instants of the
-// readings before: more of these they do not need.
-func (m *steps) loadAlone(ctx context.Context, tx *sqlx.Tx, moved []movedSensor, now time.Time) error {
+// loadAlone reads the alarms that stand alone of sensors that this transaction has moved, and gives
+// them the instants of the readings before: more of these they do not need.
+func (m *steps) loadAlone(
+	ctx context.Context, tx *sqlx.Tx, moved []movedSensor, now time.Time,
+) error {
 	if len(moved) == 0 {
 		return nil
 	}
@@ -150,9 +164,12 @@ func (m *steps) loadAlone(ctx context.Context, tx *sqlx.Tx, moved []movedSensor,
 	return m.follow(ids, now)
 }
 
-// recall gives each state the newest readings of its sensors: those before this transaction's. held are the sensors of which latest
-// is locked; one that has it since then, or that somebody else holds, is not to be relied on.
-func (m *steps) recall(ctx context.Context, tx *sqlx.Tx, held map[int64]bool, skipLocked bool) error {
+// recall gives each state the newest readings of its sensors: those before this transaction's. held
+// are the sensors of which latest is locked; one that has it since then, or that somebody else
+// holds, is not to be relied on.
+func (m *steps) recall(
+	ctx context.Context, tx *sqlx.Tx, held map[int64]bool, skipLocked bool,
+) error {
 	ids := m.ids()
 	found, err := newestArrivals(ctx, tx, m.rules.sensors(ids))
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// TestJournalIsWhatSimulationSays stores a random walk in random batches, each twice and by two instances, and holds the journal
-// against the pure rule on what is stored.
+// TestJournalIsWhatSimulationSays stores a random walk in random batches, each twice and by two
+// instances, and holds the journal against the pure rule on what is stored.
 func TestJournalIsWhatSimulationSays(t *testing.T) {
 	s, db := openRaw(t)
 	instances := []*store.Store{s, openOther(t, db)}
@@ -40,10 +40,13 @@ func TestJournalIsWhatSimulationSays(t *testing.T) {
 	}
 	var want []string
 	ok(t, r.Compile())
-	_, n, err := s.Simulate(t.Context(), &r, noon, noon.Add(24*time.Hour), func(e alarm.Event) bool {
-		want = append(want, fmt.Sprintf("%d %s %d %s>%s", a.ID, e.Kind, e.Occurrence, e.Before.Name(), e.After.Name()))
-		return true
-	})
+	_, n, err := s.Simulate(t.Context(), &r, noon, noon.Add(24*time.Hour),
+		func(e alarm.Event) bool {
+			want = append(want,
+				fmt.Sprintf("%d %s %d %s>%s", a.ID, e.Kind, e.Occurrence, e.Before.Name(),
+					e.After.Name()))
+			return true
+		})
 	ok(t, err)
 	if n < 599 || len(want) < 10 {
 		t.Fatalf("seed %d: %d readings, %d events", seed, n, len(want))

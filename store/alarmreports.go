@@ -13,9 +13,12 @@ import (
 // simulated is how many readings are read at once.
 const simulated = 10_000
 
-// Simulate follows a compiled rule, and the alarms that may suppress it by their rules of today, through the stored readings of
-// [from, to), see alarm.Simulate, and returns its state at the end and how many readings it looked at.
-func (s *Store) Simulate(ctx context.Context, r *alarm.Rule, from, to time.Time, each func(alarm.Event) bool) (alarm.State, int, error) {
+// Simulate follows a compiled rule, and the alarms that may suppress it by their rules of today,
+// through the stored readings of [from, to), see alarm.Simulate, and returns its state at the end
+// and how many readings it looked at.
+func (s *Store) Simulate(
+	ctx context.Context, r *alarm.Rule, from, to time.Time, each func(alarm.Event) bool,
+) (alarm.State, int, error) {
 	var causes []*alarm.Rule
 	if len(r.SuppressedBy) > 0 {
 		rules, err := s.newestRules(ctx)
@@ -29,16 +32,21 @@ func (s *Store) Simulate(ctx context.Context, r *alarm.Rule, from, to time.Time,
 		sensors = append(sensors, c.Sensors()...)
 	}
 	n := 0
-	state, err := alarm.Simulate(r, causes, s.samples(ctx, unique(sensors), from, to, &n), from, to, each)
+	state, err := alarm.Simulate(r, causes, s.samples(ctx, unique(sensors), from, to, &n), from, to,
+		each)
 	return state, n, explain("simulate", err)
 }
 
-// samples are the readings of sensors in order of time, beginning with the last of each before from; n counts those from there on.
-func (s *Store) samples(ctx context.Context, sensors []int64, from, to time.Time, n *int) iter.Seq2[alarm.Sample, error] {
+// samples are the readings of sensors in order of time, beginning with the last of each before
+// from; n counts those from there on.
+func (s *Store) samples(
+	ctx context.Context, sensors []int64, from, to time.Time, n *int,
+) iter.Seq2[alarm.Sample, error] {
 	return func(yield func(alarm.Sample, error) bool) {
 		var before []alarm.Sample
 		for _, sensor := range sensors {
-			rs, err := s.Readings(ctx, ReadingsQuery{Sensors: []int64{sensor}, End: &from, Limit: 1})
+			rs, err := s.Readings(ctx,
+				ReadingsQuery{Sensors: []int64{sensor}, End: &from, Limit: 1})
 			if err != nil {
 				yield(alarm.Sample{}, err)
 				return
@@ -53,7 +61,13 @@ func (s *Store) samples(ctx context.Context, sensors []int64, from, to time.Time
 				return
 			}
 		}
-		q := ReadingsQuery{Sensors: sensors, Start: &from, End: &to, Ascending: true, Limit: simulated}
+		q := ReadingsQuery{
+			Sensors:   sensors,
+			Start:     &from,
+			End:       &to,
+			Ascending: true,
+			Limit:     simulated,
+		}
 		for {
 			rs, err := s.Readings(ctx, q)
 			if err != nil {
@@ -76,7 +90,9 @@ func (s *Store) samples(ctx context.Context, sensors []int64, from, to time.Time
 }
 
 // ExplainAlarm says why the alarm id is in its state at now.
-func (s *Store) ExplainAlarm(ctx context.Context, id int64, now time.Time) (alarm.Explanation, error) {
+func (s *Store) ExplainAlarm(
+	ctx context.Context, id int64, now time.Time,
+) (alarm.Explanation, error) {
 	a, err := s.Alarm(ctx, id)
 	if err != nil {
 		return alarm.Explanation{}, err
@@ -106,8 +122,10 @@ func (s *Store) ExplainAlarm(ctx context.Context, id int64, now time.Time) (alar
 			return alarm.Explanation{}, explain("alarm", err)
 		}
 		if !stored {
-			e.Why = append(e.Why, fmt.Sprintf("The reading of sensor %d of %s that raised it is not stored any more: it was deleted, "+
-				"or its retention is over.", by.SensorID, by.Timestamp.UTC().Format(time.RFC3339Nano)))
+			e.Why = append(e.Why,
+				fmt.Sprintf("The reading of sensor %d of %s that raised it is not stored any more: it was deleted, "+
+					"or its retention is over.", by.SensorID,
+					by.Timestamp.UTC().Format(time.RFC3339Nano)))
 		}
 	}
 	return e, nil
@@ -155,8 +173,12 @@ func (s *Store) AlarmKPI(ctx context.Context, from, to time.Time) (alarm.KPIResu
 	}
 	for _, e := range events {
 		k.Add(e.AlarmID, alarm.Event{
-			At: e.At, Kind: alarm.EventKind(e.Kind), Occurrence: e.Occurrence, Version: e.Version, RuleVersion: e.RuleVersion,
-			Level: alarm.Level(e.Level), Severity: alarm.Severity(e.Severity), Quiet: e.Quiet,
+			At:          e.At,
+			Kind:        alarm.EventKind(e.Kind),
+			Occurrence:  e.Occurrence,
+			Version:     e.Version,
+			RuleVersion: e.RuleVersion,
+			Level:       alarm.Level(e.Level), Severity: alarm.Severity(e.Severity), Quiet: e.Quiet,
 		})
 	}
 	return k.Result(), nil

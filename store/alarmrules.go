@@ -15,7 +15,8 @@ import (
 	"github.com/oei-ms/oei-ms/alarm"
 )
 
-// rules are the rules of all alarms, kept at hand. The database counts their changes; a set is never changed once it is given out.
+// rules are the rules of all alarms, kept at hand. The database counts their changes; a set is
+// never changed once it is given out.
 type rules struct {
 	loading sync.Mutex
 	current atomic.Pointer[ruleSet] // nil: not loaded yet
@@ -48,7 +49,9 @@ func (s *Store) newestRules(ctx context.Context) (*ruleSet, error) {
 
 // ruleGeneration counts the changes of rules, and says which was the last removal.
 func (s *Store) ruleGeneration(ctx context.Context) (generation, removed int64, err error) {
-	err = s.ingest.QueryRowContext(ctx, `SELECT generation, removed FROM alarm_rules`).Scan(&generation, &removed)
+	err = s.ingest.QueryRowContext(ctx, `SELECT generation, removed FROM alarm_rules`).Scan(
+		&generation, &removed,
+	)
 	return generation, removed, err
 }
 
@@ -63,7 +66,12 @@ func (s *Store) loadNewest(ctx context.Context) (*ruleSet, error) {
 	if old != nil && old.generation == generation { // somebody was faster
 		return old, nil
 	}
-	n := &ruleSet{generation: generation, byID: map[int64]*alarm.Rule{}, gateways: map[int64]int64{}, unusable: map[int64]bool{}}
+	n := &ruleSet{
+		generation: generation,
+		byID:       map[int64]*alarm.Rule{},
+		gateways:   map[int64]int64{},
+		unusable:   map[int64]bool{},
+	}
 	since := int64(0)
 	if old != nil && removed <= old.generation { // those that have not changed are as they were
 		since = old.generation
@@ -80,8 +88,8 @@ func (s *Store) loadNewest(ctx context.Context) (*ruleSet, error) {
 	return n, nil
 }
 
-// loadRules adds to n the rules that have changed after the generation since. What was committed after n's generation was read may
-// be among them and is loaded again next time.
+// loadRules adds to n the rules that have changed after the generation since. What was committed
+// after n's generation was read may be among them and is loaded again next time.
 func (s *Store) loadRules(ctx context.Context, n *ruleSet, since int64) error {
 	var rows []struct {
 		ID         int64   `db:"id"`
@@ -112,7 +120,8 @@ func (s *Store) loadRules(ctx context.Context, n *ruleSet, since int64) error {
 			err = r.Compile()
 		}
 		if err != nil { // of a newer program, or meddled with: readings must not wait for it
-			s.log.LogAttrs(ctx, slog.LevelError, "an alarm's rule cannot be used", slog.Int64("alarm_id", row.ID), slog.Any("error", err))
+			s.log.LogAttrs(ctx, slog.LevelError, "an alarm's rule cannot be used",
+				slog.Int64("alarm_id", row.ID), slog.Any("error", err))
 			delete(n.byID, row.ID)
 			n.unusable[row.ID] = true
 			continue
@@ -140,7 +149,8 @@ func (n *ruleSet) index() {
 	n.alone = make(map[int64][]int64, len(n.bySensor))
 	for sensor, ids := range n.bySensor {
 		n.inOrder(ids, depths)
-		n.alone[sensor] = slices.DeleteFunc(slices.Clone(ids), func(id int64) bool { return n.linked(n.byID[id]) })
+		n.alone[sensor] = slices.DeleteFunc(slices.Clone(ids),
+			func(id int64) bool { return n.linked(n.byID[id]) })
 		n.anyLinked = n.anyLinked || len(n.alone[sensor]) < len(ids)
 	}
 	for _, ids := range n.suppresses {
@@ -148,13 +158,15 @@ func (n *ruleSet) index() {
 	}
 }
 
-// linked reports whether an alarm looks at several sensors, suppresses others or is suppressed by them. One that is not stands alone:
-// nothing but its sensor's readings, commands and the clock move it.
+// linked reports whether an alarm looks at several sensors, suppresses others or is suppressed by
+// them. One that is not stands alone: nothing but its sensor's readings, commands and the clock
+// move it.
 func (n *ruleSet) linked(r *alarm.Rule) bool {
 	return len(r.SuppressedBy) > 0 || len(n.suppresses[r.ID]) > 0 || len(r.Sensors()) > 1
 }
 
-// inOrder brings ids into the order in which alarms are stepped: those that suppress before those they suppress, else by id.
+// inOrder brings ids into the order in which alarms are stepped: those that suppress before those
+// they suppress, else by id.
 func (n *ruleSet) inOrder(ids []int64, depths map[int64]int) {
 	var depth func(id int64) int // of causes behind it
 	depth = func(id int64) int {
@@ -173,7 +185,8 @@ func (n *ruleSet) inOrder(ids []int64, depths map[int64]int) {
 	slices.SortStableFunc(ids, func(a, b int64) int { return cmp.Compare(depth(a), depth(b)) })
 }
 
-// causes are the rules of the alarms that may suppress r's, directly or through others, in the order of inOrder.
+// causes are the rules of the alarms that may suppress r's, directly or through others, in the
+// order of inOrder.
 func (n *ruleSet) causes(r *alarm.Rule) []*alarm.Rule {
 	var ids []int64
 	var add func(r *alarm.Rule)
@@ -220,7 +233,11 @@ func (n *ruleSet) with(ids []int64) []int64 {
 
 // change returns the rules with r in place of what it was.
 func (n *ruleSet) change(r *alarm.Rule, gateway int64) *ruleSet {
-	c := &ruleSet{generation: n.generation, byID: maps.Clone(n.byID), gateways: maps.Clone(n.gateways)}
+	c := &ruleSet{
+		generation: n.generation,
+		byID:       maps.Clone(n.byID),
+		gateways:   maps.Clone(n.gateways),
+	}
 	c.byID[r.ID], c.gateways[r.ID] = r, gateway
 	c.index()
 	return c
@@ -235,8 +252,8 @@ func (n *ruleSet) sensors(ids []int64) []int64 {
 	return unique(out)
 }
 
-// CheckRule fills in what r has to know of its sensor and reports what is wrong with it by field, with the sensors and alarms it
-// names that are not there.
+// CheckRule fills in what r has to know of its sensor and reports what is wrong with it by field,
+// with the sensors and alarms it names that are not there.
 func (s *Store) CheckRule(ctx context.Context, r *alarm.Rule) ([]alarm.Fault, error) {
 	const q = `
 		SELECT s.name, g.name, s.unit, coalesce(s.max_value - s.min_value, 0)
@@ -257,10 +274,12 @@ func (s *Store) CheckRule(ctx context.Context, r *alarm.Rule) ([]alarm.Fault, er
 		case r.Expression != nil:
 			field = "rule.expression.inputs"
 		}
-		faults = append(faults, alarm.Fault{Field: field, Reason: fmt.Sprintf("there is no sensor %d", id)})
+		faults = append(faults,
+			alarm.Fault{Field: field, Reason: fmt.Sprintf("there is no sensor %d", id)})
 	}
 	if len(faults) == 0 {
-		if err := s.api.QueryRowContext(ctx, q, r.SensorID).Scan(&r.Sensor, &r.Gateway, &r.Unit, &r.Span); err != nil {
+		if err := s.api.QueryRowContext(ctx, q, r.SensorID).Scan(&r.Sensor, &r.Gateway, &r.Unit,
+			&r.Span); err != nil {
 			return nil, explain("sensor", err)
 		}
 	}
@@ -273,7 +292,11 @@ func (s *Store) CheckRule(ctx context.Context, r *alarm.Rule) ([]alarm.Fault, er
 		return nil, explain("alarm", err)
 	}
 	for _, id := range missing {
-		faults = append(faults, alarm.Fault{Field: "rule.suppressed_by", Reason: fmt.Sprintf("there is no alarm %d", id)})
+		faults = append(faults,
+			alarm.Fault{
+				Field:  "rule.suppressed_by",
+				Reason: fmt.Sprintf("there is no alarm %d", id),
+			})
 	}
 	return faults, nil
 }

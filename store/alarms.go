@@ -79,12 +79,16 @@ func (f AlarmFilter) args() []any {
 		labels = []byte("{}")
 	}
 	return []any{
-		pq.Array(f.States), pq.Array(f.Severities), f.SensorID, f.GatewayID, string(labels), strings.ToLower(f.Text), f.From, f.To,
+		pq.Array(f.States), pq.Array(f.Severities), f.SensorID, f.GatewayID, string(labels),
+		strings.ToLower(f.Text), f.From, f.To,
 	}
 }
 
-// Alarms returns at most limit alarms behind after, nil for the first, in the order that is asked for.
-func (s *Store) Alarms(ctx context.Context, f AlarmFilter, order AlarmOrder, after *AlarmCursor, limit int) ([]Alarm, error) {
+// Alarms returns at most limit alarms behind after, nil for the first, in the order that is asked
+// for.
+func (s *Store) Alarms(
+	ctx context.Context, f AlarmFilter, order AlarmOrder, after *AlarmCursor, limit int,
+) ([]Alarm, error) {
 	var c AlarmCursor
 	if after != nil {
 		c = *after
@@ -98,7 +102,8 @@ func (s *Store) Alarms(ctx context.Context, f AlarmFilter, order AlarmOrder, aft
 	}
 	list := []Alarm{}
 	q := `SELECT ` + alarmColumns + alarmTables + alarmWhere + behind + by + ` LIMIT $13`
-	err := s.api.SelectContext(ctx, &list, q, append(f.args(), after == nil, c.Rank, c.Since, c.ID, limit)...)
+	err := s.api.SelectContext(ctx, &list, q,
+		append(f.args(), after == nil, c.Rank, c.Since, c.ID, limit)...)
 	return list, explain("alarms", err)
 }
 
@@ -116,9 +121,11 @@ func (s *Store) Alarm(ctx context.Context, id int64) (Alarm, error) {
 	return a, explain("alarm", err)
 }
 
-// CreateAlarm adds an alarm by a rule that CheckRule has found sound. When one of its sensors has as many alarms as it may have, the
-// error is an AlarmLimitError.
-func (s *Store) CreateAlarm(ctx context.Context, r *alarm.Rule, now time.Time) (Alarm, []AlarmEvent, error) {
+// CreateAlarm adds an alarm by a rule that CheckRule has found sound. When one of its sensors has
+// as many alarms as it may have, the error is an AlarmLimitError.
+func (s *Store) CreateAlarm(
+	ctx context.Context, r *alarm.Rule, now time.Time,
+) (Alarm, []AlarmEvent, error) {
 	var events []AlarmEvent
 	now = now.UTC().Truncate(time.Microsecond)
 	err := s.withRules(ctx, s.api, func(tx *sqlx.Tx, rules *ruleSet) (err error) {
@@ -132,8 +139,11 @@ func (s *Store) CreateAlarm(ctx context.Context, r *alarm.Rule, now time.Time) (
 	return a, events, err
 }
 
-// addAlarm adds an alarm by r, whose ID and Version it fills in; system says that it is the server's own.
-func (s *Store) addAlarm(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, r *alarm.Rule, system bool, now time.Time) ([]AlarmEvent, error) {
+// addAlarm adds an alarm by r, whose ID and Version it fills in; system says that it is the
+// server's own.
+func (s *Store) addAlarm(
+	ctx context.Context, tx *sqlx.Tx, rules *ruleSet, r *alarm.Rule, system bool, now time.Time,
+) ([]AlarmEvent, error) {
 	definition, labels, err := encodeRule(r)
 	if err != nil {
 		return nil, err
@@ -148,7 +158,9 @@ func (s *Store) addAlarm(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, r *al
 		VALUES (nextval(` + ids + `), $1, $2, $3, $4, $5)
 		RETURNING id, version, (SELECT ` + gatewayOf + ` FROM sensors s WHERE s.id = sensor_id)`
 	var gateway int64
-	if err := tx.QueryRowContext(ctx, q, r.SensorID, r.Name, r.Severity, definition, labels).Scan(&r.ID, &r.Version, &gateway); err != nil {
+	if err := tx.QueryRowContext(ctx, q, r.SensorID, r.Name, r.Severity, definition, labels).Scan(
+		&r.ID, &r.Version, &gateway,
+	); err != nil {
 		return nil, err
 	}
 	if err := r.Compile(); err != nil {
@@ -164,15 +176,20 @@ func (s *Store) addAlarm(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, r *al
 	const state = `
 		INSERT INTO alarm_states (due_at, since, alarm_id, rule_version, rank, state, severity, memory)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
-	if _, err := tx.ExecContext(ctx, state, row.due, now, r.ID, r.Version, row.rank, row.state, row.severity, row.memory); err != nil {
+	if _, err := tx.ExecContext(ctx, state, row.due, now, r.ID, r.Version, row.rank, row.state,
+		row.severity, row.memory); err != nil {
 		return nil, err
 	}
-	return followCauses(ctx, tx, rules.change(r, gateway), r, "", "judged when the alarm was made", now)
+	return followCauses(ctx, tx, rules.change(r, gateway), r, "", "judged when the alarm was made",
+		now)
 }
 
-// UpdateAlarm gives the alarm r.ID the rule r, which CheckRule has found sound, if it still has version (0: any version), else
-// ErrStale. An alarm stays with its sensor. The limit of CreateAlarm holds for sensors that the rule did not refer to before.
-func (s *Store) UpdateAlarm(ctx context.Context, r *alarm.Rule, version int64, user string, now time.Time) (Alarm, []AlarmEvent, error) {
+// UpdateAlarm gives the alarm r.ID the rule r, which CheckRule has found sound, if it still has
+// version (0: any version), else ErrStale. An alarm stays with its sensor. The limit of CreateAlarm
+// holds for sensors that the rule did not refer to before.
+func (s *Store) UpdateAlarm(
+	ctx context.Context, r *alarm.Rule, version int64, user string, now time.Time,
+) (Alarm, []AlarmEvent, error) {
 	var events []AlarmEvent
 	err := s.withRules(ctx, s.api, func(tx *sqlx.Tx, rules *ruleSet) error {
 		if err := lockVersion(ctx, tx, "alarms", r.ID, version); err != nil {
@@ -188,7 +205,9 @@ func (s *Store) UpdateAlarm(ctx context.Context, r *alarm.Rule, version int64, u
 			WHERE id = $1
 			RETURNING version, (SELECT ` + gatewayOf + ` FROM sensors s WHERE s.id = sensor_id)`
 		var gateway int64
-		if err := tx.QueryRowContext(ctx, q, r.ID, r.Name, r.Severity, definition, labels).Scan(&r.Version, &gateway); err != nil {
+		if err := tx.QueryRowContext(ctx, q, r.ID, r.Name, r.Severity, definition, labels).Scan(
+			&r.Version, &gateway,
+		); err != nil {
 			return err
 		}
 		if err := r.Compile(); err != nil {
@@ -197,7 +216,8 @@ func (s *Store) UpdateAlarm(ctx context.Context, r *alarm.Rule, version int64, u
 		if err := s.setInputs(ctx, tx, r); err != nil {
 			return err
 		}
-		events, err = followCauses(ctx, tx, rules.change(r, gateway), r, user, "judged when the rule was changed", now)
+		events, err = followCauses(ctx, tx, rules.change(r, gateway), r, user,
+			"judged when the rule was changed", now)
 		return err
 	})
 	if err != nil {
@@ -219,9 +239,14 @@ func encodeRule(r *alarm.Rule) (definition, labels string, err error) {
 	return string(d), string(l), err
 }
 
-// followCauses brings an alarm with a new rule up to it, to the causes that stand by now, and to the current values.
-func followCauses(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, r *alarm.Rule, user, why string, now time.Time) ([]AlarmEvent, error) {
-	m, err := lockAlarms(ctx, tx, rules, rules.with(append(slices.Clone(r.SuppressedBy), r.ID)), false, now)
+// followCauses brings an alarm with a new rule up to it, to the causes that stand by now, and to
+// the current values.
+func followCauses(
+	ctx context.Context, tx *sqlx.Tx, rules *ruleSet, r *alarm.Rule, user, why string,
+	now time.Time,
+) ([]AlarmEvent, error) {
+	m, err := lockAlarms(ctx, tx, rules, rules.with(append(slices.Clone(r.SuppressedBy), r.ID)),
+		false, now)
 	if err != nil {
 		return nil, err
 	}
@@ -252,9 +277,11 @@ func followCauses(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, r *alarm.Rul
 	return m.events, m.write(ctx, tx)
 }
 
-// DeleteAlarm deletes the alarm id if it still has version (0: whatever it has). Its events stay. One that suppresses others is
-// ErrInUse. With dryRun nothing is changed.
-func (s *Store) DeleteAlarm(ctx context.Context, id, version int64, user string, dryRun bool, now time.Time) (Deletion, []AlarmEvent, error) {
+// DeleteAlarm deletes the alarm id if it still has version (0: whatever it has). Its events stay.
+// One that suppresses others is ErrInUse. With dryRun nothing is changed.
+func (s *Store) DeleteAlarm(
+	ctx context.Context, id, version int64, user string, dryRun bool, now time.Time,
+) (Deletion, []AlarmEvent, error) {
 	var events []AlarmEvent
 	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
 		if err := lockVersion(ctx, tx, "alarms", id, version); err != nil {

@@ -16,7 +16,11 @@ import (
 // highRule raises above 80 and clears at 80 or below.
 func highRule(sensor int64) alarm.Rule {
 	return alarm.Rule{
-		SensorID: sensor, Name: "hot", Kind: alarm.Threshold, Severity: alarm.Major, Limits: &alarm.Limits{High: &alarm.Limit{Value: 80}},
+		SensorID: sensor,
+		Name:     "hot",
+		Kind:     alarm.Threshold,
+		Severity: alarm.Major,
+		Limits:   &alarm.Limits{High: &alarm.Limit{Value: 80}},
 	}
 }
 
@@ -43,7 +47,8 @@ func journal(t testing.TB, s *store.Store) []string {
 		if e.Offset != int64(i)+1 {
 			t.Fatalf("offset %d at place %d", e.Offset, i)
 		}
-		out = append(out, fmt.Sprintf("%d %s %d %s>%s", e.AlarmID, e.Kind, e.Occurrence, e.Before, e.After))
+		out = append(out,
+			fmt.Sprintf("%d %s %d %s>%s", e.AlarmID, e.Kind, e.Occurrence, e.Before, e.After))
 	}
 	return out
 }
@@ -69,7 +74,8 @@ func TestReadingsStepAlarms(t *testing.T) {
 		fmt.Sprintf("%d raised 2 returned_unacknowledged>active_unacknowledged", a.ID))
 	got, err := s.Alarm(t.Context(), a.ID)
 	ok(t, err)
-	if got.Phase != "active_unacknowledged" || got.Severity != "major" || !got.Since.Equal(noon.Add(4*time.Minute)) {
+	if got.Phase != "active_unacknowledged" || got.Severity != "major" ||
+		!got.Since.Equal(noon.Add(4*time.Minute)) {
 		t.Errorf("alarm: got %+v", got)
 	}
 }
@@ -92,7 +98,9 @@ func TestFaultEightWritersRaiseOnce(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if n := scan[int](t, db, `SELECT count(*) FROM alarm_events WHERE kind = 'raised' AND occurrence = $1`, round+1); n != 1 {
+		if n := scan[int](t, db,
+			`SELECT count(*) FROM alarm_events WHERE kind = 'raised' AND occurrence = $1`,
+			round+1); n != 1 {
 			t.Fatalf("round %d: raised %d times", round, n)
 		}
 		write(t, s, reading(v.ID, 10*round+5, 20))
@@ -108,13 +116,16 @@ func TestCommandsTellOneInstantEverywhere(t *testing.T) {
 	a := addAlarm(t, s, highRule(v.ID))
 	write(t, s, reading(v.ID, 1, 90))
 	at := noon.Add(2 * time.Minute)
-	now, events, err := s.CommandAlarm(t.Context(), a.ID, alarm.Command{Kind: alarm.Acknowledge, User: "o", Occurrence: 1, Version: 1},
+	now, events, err := s.CommandAlarm(t.Context(), a.ID,
+		alarm.Command{Kind: alarm.Acknowledge, User: "o", Occurrence: 1, Version: 1},
 		at.Add(999*time.Nanosecond))
 	ok(t, err)
 	state, err := now.State()
 	ok(t, err)
-	if !now.Since.Equal(at) || !state.AckedAt.Equal(at) || len(events) != 1 || !events[0].At.Equal(at) {
-		t.Errorf("got since %v, acknowledged at %v, events %+v, want %v", now.Since, state.AckedAt, events, at)
+	if !now.Since.Equal(at) || !state.AckedAt.Equal(at) || len(events) != 1 ||
+		!events[0].At.Equal(at) {
+		t.Errorf("got since %v, acknowledged at %v, events %+v, want %v", now.Since, state.AckedAt,
+			events, at)
 	}
 }
 
@@ -132,11 +143,16 @@ func TestFaultAckNeverTouchesWhatItDidNotSee(t *testing.T) {
 		var ackErr error
 		wg.Go(func() {
 			_, _, ackErr = s.CommandAlarm(t.Context(), a.ID, alarm.Command{
-				Kind: alarm.Acknowledge, User: "o", Occurrence: state.Occurrence, Version: state.Version,
+				Kind:       alarm.Acknowledge,
+				User:       "o",
+				Occurrence: state.Occurrence,
+				Version:    state.Version,
 			}, time.Now())
 		})
 		wg.Go(func() {
-			if _, _, err := s.Write(t.Context(), []store.Reading{reading(v.ID, 10*round+2, 20), reading(v.ID, 10*round+3, 95)}, nothing); err != nil {
+			if _, _, err := s.Write(t.Context(),
+				[]store.Reading{reading(v.ID, 10*round+2, 20), reading(v.ID, 10*round+3, 95)},
+				nothing); err != nil {
 				t.Error(err)
 			}
 		})
@@ -162,11 +178,12 @@ func TestPausedInstanceMakesNoSecondTransition(t *testing.T) {
 	var first error
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		_, _, first = s.Write(t.Context(), []store.Reading{reading(v.ID, 1, 90)}, func([]store.Outcome) store.Also {
-			close(paused) // stepped, not committed
-			<-resume
-			return store.Also{}
-		})
+		_, _, first = s.Write(t.Context(), []store.Reading{reading(v.ID, 1, 90)},
+			func([]store.Outcome) store.Also {
+				close(paused) // stepped, not committed
+				<-resume
+				return store.Also{}
+			})
 	})
 	<-paused
 	wg.Go(func() {
@@ -175,9 +192,11 @@ func TestPausedInstanceMakesNoSecondTransition(t *testing.T) {
 		}
 	})
 	within(t, "the other waits", func() bool {
-		return scan[int](t, db, `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`) > 0
+		return scan[int](t, db,
+			`SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`) > 0
 	})
-	run(t, db, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()`)
+	run(t, db,
+		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()`)
 	close(resume)
 	wg.Wait()
 	if first == nil {
@@ -211,7 +230,11 @@ func TestTimersOutliveARestart(t *testing.T) {
 	r.OnDelay = alarm.Duration(5 * time.Minute)
 	a := addAlarm(t, s, r)
 	b := addAlarm(t, s, alarm.Rule{
-		SensorID: silent.ID, Name: "silent", Kind: alarm.NoData, Severity: alarm.Minor, NoDataAfter: alarm.Duration(10 * time.Minute),
+		SensorID:    silent.ID,
+		Name:        "silent",
+		Kind:        alarm.NoData,
+		Severity:    alarm.Minor,
+		NoDataAfter: alarm.Duration(10 * time.Minute),
 	})
 	write(t, s, reading(delayed.ID, 1, 90), reading(silent.ID, 1, 1))
 	wantJournal(t, s)
@@ -222,7 +245,8 @@ func TestTimersOutliveARestart(t *testing.T) {
 	sweep(t, again, noon.Add(time.Hour))
 	sweep(t, s, noon.Add(time.Hour))
 	wantJournal(t, s,
-		fmt.Sprintf("%d raised 1 normal>active_unacknowledged", a.ID), fmt.Sprintf("%d raised 1 normal>active_unacknowledged", b.ID))
+		fmt.Sprintf("%d raised 1 normal>active_unacknowledged", a.ID),
+		fmt.Sprintf("%d raised 1 normal>active_unacknowledged", b.ID))
 	es, err := s.AlarmEvents(t.Context(), 0, 1)
 	ok(t, err)
 	if want := noon.Add(6 * time.Minute); !es[0].At.Equal(want) {
@@ -235,7 +259,11 @@ func TestSweepersShareTheWork(t *testing.T) {
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	for range 50 {
 		addAlarm(t, s, alarm.Rule{
-			SensorID: v.ID, Name: "silent", Kind: alarm.NoData, Severity: alarm.Minor, NoDataAfter: alarm.Duration(time.Minute),
+			SensorID:    v.ID,
+			Name:        "silent",
+			Kind:        alarm.NoData,
+			Severity:    alarm.Minor,
+			NoDataAfter: alarm.Duration(time.Minute),
 		})
 	}
 	var wg sync.WaitGroup
@@ -265,7 +293,8 @@ func TestCauseSuppresses(t *testing.T) {
 	write(t, s, reading(pump.ID, 3, 20))
 	got := strings.Join(journal(t, s), "\n")
 	for _, want := range []string{
-		fmt.Sprintf("%d suppressed 0 normal>suppressed", b.ID), fmt.Sprintf("%d raised 1 suppressed>suppressed", b.ID),
+		fmt.Sprintf("%d suppressed 0 normal>suppressed", b.ID),
+		fmt.Sprintf("%d raised 1 suppressed>suppressed", b.ID),
 		fmt.Sprintf("%d unsuppressed 1 suppressed>active_unacknowledged", b.ID),
 	} {
 		if !strings.Contains(got, want) {
@@ -287,7 +316,11 @@ func TestDeletionTakesAlarmsAlong(t *testing.T) {
 		t.Errorf("would go: %+v", d)
 	}
 	deviates := addAlarm(t, s, alarm.Rule{
-		SensorID: other.ID, Name: "apart", Kind: alarm.Deviates, Severity: alarm.Minor, Deviation: &alarm.Deviation{SensorID: v.ID, Limit: 5},
+		SensorID:  other.ID,
+		Name:      "apart",
+		Kind:      alarm.Deviates,
+		Severity:  alarm.Minor,
+		Deviation: &alarm.Deviation{SensorID: v.ID, Limit: 5},
 	})
 	_, err = s.DeleteSensor(t.Context(), v.ID, 0, false)
 	isError(t, err, store.ErrInUse)
@@ -295,13 +328,15 @@ func TestDeletionTakesAlarmsAlong(t *testing.T) {
 	ok(t, err)
 	_, err = s.DeleteSensor(t.Context(), v.ID, 0, false)
 	ok(t, err)
-	wantJournal(t, s, fmt.Sprintf("%d deleted 0 normal>normal", deviates.ID), fmt.Sprintf("%d deleted 0 normal>normal", a.ID))
+	wantJournal(t, s, fmt.Sprintf("%d deleted 0 normal>normal", deviates.ID),
+		fmt.Sprintf("%d deleted 0 normal>normal", a.ID))
 	_, err = s.Alarm(t.Context(), a.ID)
 	isError(t, err, store.ErrNotFound)
 	write(t, s, reading(other.ID, 1, 90))
 }
 
-// TestWhatComesAfterAChangeOfRulesIsJudgedByIt has one instance change rules and another store, at once, what they are about.
+// TestWhatComesAfterAChangeOfRulesIsJudgedByIt has one instance change rules and another store, at
+// once, what they are about.
 func TestWhatComesAfterAChangeOfRulesIsJudgedByIt(t *testing.T) {
 	s, db := openRaw(t)
 	gw := addGateway(t, s, "g").ID

@@ -65,7 +65,8 @@ func (m *steps) writeStates(ctx context.Context, tx *sqlx.Tx, ids []int64) error
 	for _, id := range ids {
 		m.alarms[id].written = true
 	}
-	_, err = tx.ExecContext(ctx, `UPDATE latest SET stamp = $2 WHERE sensor_id = ANY ($1::int[])`, int32s(m.rules.sensors(ids)), m.stamp)
+	_, err = tx.ExecContext(ctx, `UPDATE latest SET stamp = $2 WHERE sensor_id = ANY ($1::int[])`,
+		int32s(m.rules.sensors(ids)), m.stamp)
 	return err
 }
 
@@ -82,8 +83,11 @@ type stateRow struct {
 
 func stateOf(r *alarm.Rule, s alarm.State) (stateRow, error) {
 	row := stateRow{
-		occurrence: s.Occurrence, ruleVersion: s.RuleVersion, rank: int64(s.Severity.Rank()), state: s.Phase().Name(),
-		severity: string(s.Severity),
+		occurrence:  s.Occurrence,
+		ruleVersion: s.RuleVersion,
+		rank:        int64(s.Severity.Rank()),
+		state:       s.Phase().Name(),
+		severity:    string(s.Severity),
 	}
 	if row.severity == "" {
 		row.rank, row.severity = int64(r.Severity.Rank()), string(r.Severity)
@@ -105,7 +109,8 @@ type stateColumns struct {
 
 func columns(rows []stateRow) (c stateColumns) {
 	for _, r := range rows {
-		c.due, c.occurrence, c.ruleVersion, c.rank = append(c.due, r.due), append(c.occurrence, r.occurrence),
+		c.due, c.occurrence, c.ruleVersion, c.rank = append(c.due, r.due), append(c.occurrence,
+			r.occurrence),
 			append(c.ruleVersion, r.ruleVersion), append(c.rank, r.rank)
 		c.state, c.severity, c.memory = append(c.state, r.state), append(c.severity, r.severity), append(c.memory, r.memory)
 	}

@@ -17,11 +17,12 @@ import (
 // mostReason is how many bytes of an error say why a rule is faulted.
 const mostReason = 500
 
-// steps are alarms that a transaction moves. Whoever moves the state of an alarm holds, until it commits, latest of all sensors that
-// the alarm looks at, and gives it another stamp: so a batch, which moves latest anyway, knows by timestamp and stamp whether the
-// states are as it has left them, and need not read nor lock them. Of a sensor that has no latest yet the state itself is locked.
-// Locks are taken in this order, so that no two transactions wait for each other in a circle: latest, in order of sensor; states, in
-// order of id; the log.
+// steps are alarms that a transaction moves. Whoever moves the state of an alarm holds, until it
+// commits, latest of all sensors that the alarm looks at, and gives it another stamp: so a batch,
+// which moves latest anyway, knows by timestamp and stamp whether the states are as it has left
+// them, and need not read nor lock them. Of a sensor that has no latest yet the state itself is
+// locked. Locks are taken in this order, so that no two transactions wait for each other in a
+// circle: latest, in order of sensor; states, in order of id; the log.
 type steps struct {
 	rules  *ruleSet
 	alarms map[int64]*step
@@ -44,11 +45,19 @@ type step struct {
 }
 
 func newSteps(rules *ruleSet) *steps {
-	return &steps{rules: rules, alarms: map[int64]*step{}, stamp: rand.Int64(), maxEvaluations: math.MaxInt}
+	return &steps{
+		rules:          rules,
+		alarms:         map[int64]*step{},
+		stamp:          rand.Int64(),
+		maxEvaluations: math.MaxInt,
+	}
 }
 
-// stepAlarms steps the alarms that look at the sensors of the rows that are new, in order of time. m has those that are linked.
-func (b *batch) stepAlarms(ctx context.Context, tx *sqlx.Tx, m *steps, kept *keptStates, now time.Time) error {
+// stepAlarms steps the alarms that look at the sensors of the rows that are new, in order of time.
+// m has those that are linked.
+func (b *batch) stepAlarms(
+	ctx context.Context, tx *sqlx.Tx, m *steps, kept *keptStates, now time.Time,
+) error {
 	if err := m.loadAlone(ctx, tx, kept.take(m.moved, m.rules), now); err != nil {
 		return err
 	}
@@ -59,7 +68,8 @@ func (b *batch) stepAlarms(ctx context.Context, tx *sqlx.Tx, m *steps, kept *kep
 		return err
 	}
 	slices.SortFunc(rest, func(x, y row) int {
-		return cmp.Or(cmp.Compare(x.at, y.at), cmp.Compare(x.sensor, y.sensor), cmp.Compare(x.micros, y.micros))
+		return cmp.Or(cmp.Compare(x.at, y.at), cmp.Compare(x.sensor, y.sensor),
+			cmp.Compare(x.micros, y.micros))
 	})
 	for _, r := range rest {
 		if err := m.sample(ctx, sample(b.readings[r.reading]), now); err != nil {
@@ -69,7 +79,8 @@ func (b *batch) stepAlarms(ctx context.Context, tx *sqlx.Tx, m *steps, kept *kep
 	return nil
 }
 
-// stepKept steps what is kept with the rows that change nothing that has to be written, which are nearly all, and returns the others.
+// stepKept steps what is kept with the rows that change nothing that has to be written, which are
+// nearly all, and returns the others.
 func (m *steps) stepKept(ctx context.Context, b *batch, now time.Time) (rest []row, err error) {
 	moved := m.moved
 	var last int64
@@ -81,7 +92,8 @@ func (m *steps) stepKept(ctx context.Context, b *batch, now time.Time) (rest []r
 			for len(moved) > 0 && moved[0].sensor < last {
 				moved = moved[1:]
 			}
-			if len(moved) > 0 && moved[0].sensor == last && (!m.rules.anyLinked || len(moved[0].alone) == len(m.rules.bySensor[last])) {
+			if len(moved) > 0 && moved[0].sensor == last &&
+				(!m.rules.anyLinked || len(moved[0].alone) == len(m.rules.bySensor[last])) {
 				kept = moved[0].kept
 			}
 			watched = kept != nil || len(m.rules.bySensor[last]) > 0
@@ -111,7 +123,8 @@ func (m *steps) ids() []int64 {
 	return ids
 }
 
-// sample steps all alarms that look at x's sensor. A rule that fails is marked and holds up nothing.
+// sample steps all alarms that look at x's sensor. A rule that fails is marked and holds up
+// nothing.
 func (m *steps) sample(ctx context.Context, x alarm.Sample, now time.Time) error {
 	ids := m.rules.bySensor[x.SensorID]
 	if err := m.spend(ctx, len(ids)); err != nil {
@@ -170,7 +183,8 @@ func (m *steps) apply(id int64, c alarm.Command, now time.Time) error {
 	return m.move(id, next, events, now)
 }
 
-// move gives an alarm its next state and, when it begins or ends to be a cause, tells those it suppresses.
+// move gives an alarm its next state and, when it begins or ends to be a cause, tells those it
+// suppresses.
 func (m *steps) move(id int64, next alarm.State, events []alarm.Event, now time.Time) error {
 	p := m.alarms[id]
 	was := p.state.IsCause()
@@ -178,10 +192,22 @@ func (m *steps) move(id int64, next alarm.State, events []alarm.Event, now time.
 	m.evaluations += eventCost * len(events)
 	for _, e := range events {
 		m.events = append(m.events, AlarmEvent{
-			At: e.At, AlarmID: id, SensorID: p.rule.SensorID, GatewayID: m.rules.gateways[id], Occurrence: e.Occurrence,
-			Version: e.Version, RuleVersion: e.RuleVersion, Kind: string(e.Kind), Before: e.Before.Name(), After: e.After.Name(),
-			Level: string(e.Level), Severity: string(e.Severity), Value: e.Value, Message: e.Message, User: e.User,
-			Comment: e.Comment, Quiet: e.Quiet,
+			At:          e.At,
+			AlarmID:     id,
+			SensorID:    p.rule.SensorID,
+			GatewayID:   m.rules.gateways[id],
+			Occurrence:  e.Occurrence,
+			Version:     e.Version,
+			RuleVersion: e.RuleVersion,
+			Kind:        string(e.Kind),
+			Before:      e.Before.Name(),
+			After:       e.After.Name(),
+			Level:       string(e.Level),
+			Severity:    string(e.Severity),
+			Value:       e.Value,
+			Message:     e.Message,
+			User:        e.User,
+			Comment:     e.Comment, Quiet: e.Quiet,
 		})
 	}
 	if is := next.IsCause(); is != was {

@@ -10,8 +10,8 @@ import (
 // mostDue is how many alarms are swept in one transaction.
 const mostDue = 200
 
-// SweepAlarms fires what is due at now without a reading: delays that have ended, silence, shelves, reminders. Several instances
-// share the work. It returns how many events that made.
+// SweepAlarms fires what is due at now without a reading: delays that have ended, silence, shelves,
+// reminders. Several instances share the work. It returns how many events that made.
 func (s *Store) SweepAlarms(ctx context.Context, now time.Time) (made int, err error) {
 	for after := int64(0); ; {
 		events, last, err := s.sweepSome(ctx, now, after)
@@ -26,9 +26,11 @@ func (s *Store) SweepAlarms(ctx context.Context, now time.Time) (made int, err e
 	}
 }
 
-// sweepSome sweeps alarms with an id above after and returns the last one's; 0 when none is left. An alarm that is held by
-// somebody, or suppresses one that is, is left for the next time.
-func (s *Store) sweepSome(ctx context.Context, now time.Time, after int64) (events int, last int64, err error) {
+// sweepSome sweeps alarms with an id above after and returns the last one's; 0 when none is left.
+// An alarm that is held by somebody, or suppresses one that is, is left for the next time.
+func (s *Store) sweepSome(
+	ctx context.Context, now time.Time, after int64,
+) (events int, last int64, err error) {
 	err = s.withRules(ctx, s.ingest, func(tx *sqlx.Tx, rules *ruleSet) error {
 		events, last = 0, 0
 		var due []int64

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// PostgreSQL's binary form of a one-dimensional array: a parameter that the server takes as it is. The connection sends []byte as
-// binary (see connector), so these stand for $n::int[] and the like. Format: array_recv in src/backend/utils/adt/arrayfuncs.c.
+// PostgreSQL's binary form of a one-dimensional array: a parameter that the server takes as it is.
+// The connection sends []byte as binary (see connector), so these stand for $n::int[] and the like.
+// Format: array_recv in src/backend/utils/adt/arrayfuncs.c.
 
 // Oids of the element types, from pg_type.
 const (
@@ -125,10 +126,12 @@ func bools(n int, value func(i int) bool) []byte {
 }
 
 func byteas(n int, value func(i int) []byte) []byte {
-	return array(oidBytea, n, 128, func(b []byte, i int) ([]byte, bool) { return append(b, value(i)...), true })
+	return array(oidBytea, n, 128,
+		func(b []byte, i int) ([]byte, bool) { return append(b, value(i)...), true })
 }
 
-// words is how many elements an array has, of those that array_send makes of what is eight bytes wide and never NULL.
+// words is how many elements an array has, of those that array_send makes of what is eight bytes
+// wide and never NULL.
 func words(b []byte) int {
 	if len(b) < 20 {
 		return 0

@@ -13,7 +13,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// TestArraysAreWhatTheServerReads compares the binary form of arrays with the server's own reading of their text.
+// TestArraysAreWhatTheServerReads compares the binary form of arrays with the server's own reading
+// of their text.
 func TestArraysAreWhatTheServerReads(t *testing.T) {
 	connector, err := store.Connector(pgtest.DSN(t), nil)
 	ok(t, err)
@@ -27,7 +28,8 @@ func TestArraysAreWhatTheServerReads(t *testing.T) {
 		text := "{" + strings.Join(texts, ",") + "}"
 		var equal bool
 		var got string
-		q := fmt.Sprintf(`SELECT $1::%[1]s IS NOT DISTINCT FROM $2::text::%[1]s, $1::%[1]s::text`, typ)
+		q := fmt.Sprintf(`SELECT $1::%[1]s IS NOT DISTINCT FROM $2::text::%[1]s, $1::%[1]s::text`,
+			typ)
 		if err := db.QueryRowContext(t.Context(), q, binary, text).Scan(&equal, &got); err != nil {
 			t.Fatalf("%s %s: %v", typ, text, err)
 		}
@@ -40,14 +42,19 @@ func TestArraysAreWhatTheServerReads(t *testing.T) {
 		ids, shorts, values := make([]int64, n), make([]int16, n), make([]float64, n)
 		statuses, instants := make([]uint32, n), make([]time.Time, n)
 		for i := range n {
-			ids[i] = []int64{0, 1, math.MaxInt32, math.MinInt32, int64(int32(rnd.Uint32())), 1 << 40, -1 << 40}[rnd.IntN(7)]
+			ids[i] = []int64{
+				0, 1, math.MaxInt32, math.MinInt32, int64(int32(rnd.Uint32())), 1 << 40, -1 << 40,
+			}[rnd.IntN(7)]
 			ints = append(ints, fmt.Sprint(ids[i]))
 			if ids[i] != int64(int32(ids[i])) {
 				ints[i] = "0" // no id of ours
 			}
 			shorts[i] = int16(rnd.Uint32())
 			small = append(small, fmt.Sprint(shorts[i]))
-			values[i] = []float64{0, math.Copysign(0, -1), math.NaN(), math.MaxFloat64, math.SmallestNonzeroFloat64, rnd.NormFloat64(), math.Float64frombits(rnd.Uint64())}[rnd.IntN(7)]
+			values[i] = []float64{
+				0, math.Copysign(0, -1), math.NaN(), math.MaxFloat64, math.SmallestNonzeroFloat64,
+				rnd.NormFloat64(), math.Float64frombits(rnd.Uint64()),
+			}[rnd.IntN(7)]
 			floats = append(floats, fmt.Sprint(values[i]))
 			switch {
 			case math.IsNaN(values[i]):
@@ -62,7 +69,8 @@ func TestArraysAreWhatTheServerReads(t *testing.T) {
 			}
 			instants[i] = time.UnixMicro(rnd.Int64N(4e15) - 2e15).UTC()
 			if rnd.IntN(5) == 0 {
-				instants[i] = time.Date(rnd.IntN(9998)+1, time.Month(rnd.IntN(12)+1), rnd.IntN(28)+1, 23, 59, 59, 999999000, time.UTC)
+				instants[i] = time.Date(rnd.IntN(9998)+1, time.Month(rnd.IntN(12)+1),
+					rnd.IntN(28)+1, 23, 59, 59, 999999000, time.UTC)
 			}
 			times = append(times, `"`+instants[i].Format("2006-01-02 15:04:05.999999-07")+`"`)
 		}
@@ -70,13 +78,15 @@ func TestArraysAreWhatTheServerReads(t *testing.T) {
 		compare("smallint[]", store.Int16s(n, func(i int) int16 { return shorts[i] }), small)
 		compare("float8[]", store.Float8s(n, func(i int) float64 { return values[i] }), floats)
 		compare("int[]", store.StatusCodes(n, func(i int) uint32 { return statuses[i] }), codes)
-		compare("timestamptz[]", store.Timestamps(n, func(i int) time.Time { return instants[i] }), times)
+		compare("timestamptz[]", store.Timestamps(n, func(i int) time.Time { return instants[i] }),
+			times)
 	}
 }
 
 func TestID(t *testing.T) {
 	for text, want := range map[string]int64{
-		"1": 1, "2147483647": math.MaxInt32, "2147483648": 0, "0": 0, "-1": 0, "01": 0, "+1": 0, "": 0, "1.0": 0, "x": 0, "１": 0,
+		"1": 1, "2147483647": math.MaxInt32, "2147483648": 0, "0": 0, "-1": 0, "01": 0, "+1": 0,
+		"": 0, "1.0": 0, "x": 0, "１": 0,
 	} {
 		if got := store.ID(text); got != want {
 			t.Errorf("%q: got %d, want %d", text, got, want)

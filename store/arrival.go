@@ -146,7 +146,8 @@ func newestArrivals(ctx context.Context, q sqlx.QueryerContext, sensors []int64)
 		var r Reading
 		var spread int64
 		var heard time.Time
-		err := rows.Scan(&r.SensorID, &r.Timestamp, &r.Received, &r.Value, &r.Quality, &spread, &heard)
+		err := rows.Scan(&r.SensorID, &r.Timestamp, &r.Received, &r.Value, &r.Quality, &spread,
+			&heard)
 		if err != nil {
 			return nil, err
 		}

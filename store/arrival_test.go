@@ -14,7 +14,9 @@ import (
 func delayedRule(sensor int64, on, off time.Duration) alarm.Rule {
 	return alarm.Rule{
 		SensorID: sensor, Name: "delayed", Kind: alarm.Threshold, Severity: alarm.Major,
-		Limits: &alarm.Limits{High: &alarm.Limit{Value: 10}}, OnDelay: alarm.Duration(on), OffDelay: alarm.Duration(off),
+		Limits:   &alarm.Limits{High: &alarm.Limit{Value: 10}},
+		OnDelay:  alarm.Duration(on),
+		OffDelay: alarm.Duration(off),
 	}
 }
 
@@ -36,7 +38,9 @@ func TestASpikeAtTheEndOfABatchIsNoAlarm(t *testing.T) {
 			v := addSensor(t, s, gw, "s")
 			r := delayedRule(v.ID, 3*time.Second, 0)
 			if linked {
-				r.SuppressedBy = []int64{addAlarm(t, s, highRule(addSensor(t, s, gw, "cause").ID)).ID}
+				r.SuppressedBy = []int64{
+					addAlarm(t, s, highRule(addSensor(t, s, gw, "cause").ID)).ID,
+				}
 			}
 			addAlarm(t, s, r)
 			for batch := range 4 {
@@ -64,7 +68,10 @@ func TestASpikeAtTheEndOfABatchIsNoAlarm(t *testing.T) {
 
 // TestADelayEndsByTheClockWhereReadingsComeAtOnce has nothing follow a reading above the limit.
 func TestADelayEndsByTheClockWhereReadingsComeAtOnce(t *testing.T) {
-	tests := map[string]time.Duration{"a clock that is right": 50 * time.Millisecond, "a slow clock": 2 * time.Minute, "one of last year": 365 * 24 * time.Hour}
+	tests := map[string]time.Duration{
+		"a clock that is right": 50 * time.Millisecond, "a slow clock": 2 * time.Minute,
+		"one of last year": 365 * 24 * time.Hour,
+	}
 	for name, late := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := open(t)
@@ -82,7 +89,8 @@ func TestADelayEndsByTheClockWhereReadingsComeAtOnce(t *testing.T) {
 			es, err := s.AlarmEvents(t.Context(), 0, 10)
 			ok(t, err)
 			if len(es) != 1 || !es[0].At.Equal(after(8).Add(-late)) {
-				t.Errorf("got %+v, want it raised by the sensor's clock at %v", es, after(8).Add(-late))
+				t.Errorf("got %+v, want it raised by the sensor's clock at %v", es,
+					after(8).Add(-late))
 			}
 		})
 	}
@@ -116,7 +124,12 @@ func TestBatchesTellWhatSimulationTells(t *testing.T) {
 		r alarm.Rule
 	}
 	var alarms []ruled
-	for _, delays := range [][2]time.Duration{{time.Second, 0}, {2 * time.Second, time.Second}, {3 * time.Second, 5 * time.Second}, {0, 2 * time.Second}} {
+	for _, delays := range [][2]time.Duration{
+		{time.Second, 0},
+		{2 * time.Second, time.Second},
+		{3 * time.Second, 5 * time.Second},
+		{0, 2 * time.Second},
+	} {
 		r := delayedRule(v.ID, delays[0], delays[1])
 		alarms = append(alarms, ruled{addAlarm(t, s, r), r})
 	}
@@ -142,12 +155,15 @@ func TestBatchesTellWhatSimulationTells(t *testing.T) {
 		var want []string
 		ok(t, x.r.Compile())
 		_, _, err := s.Simulate(t.Context(), &x.r, noon, after(now+1e-3), func(e alarm.Event) bool {
-			want = append(want, fmt.Sprintf("%d %s %d %s>%s", x.a.ID, e.Kind, e.Occurrence, e.Before.Name(), e.After.Name()))
+			want = append(want,
+				fmt.Sprintf("%d %s %d %s>%s", x.a.ID, e.Kind, e.Occurrence, e.Before.Name(),
+					e.After.Name()))
 			return true
 		})
 		ok(t, err)
 		if got := of(t, s, x.a); fmt.Sprint(got) != fmt.Sprint(want) || len(want) == 0 {
-			t.Errorf("seed %d, %+v: got %d events %v, want %d %v", seed, x.r, len(got), got, len(want), want)
+			t.Errorf("seed %d, %+v: got %d events %v, want %d %v", seed, x.r, len(got), got,
+				len(want), want)
 		}
 	}
 }

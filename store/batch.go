@@ -14,13 +14,14 @@ import (
 	"github.com/oei-ms/oei-ms/alarm"
 )
 
-// batch is a set of readings on their way. Rows go to the database in order of key, so that two batches never wait for each
-// other in a circle.
+// batch is a set of readings on their way. Rows go to the database in order of key, so that two
+// batches never wait for each other in a circle.
 type batch struct {
 	readings []Reading
 	outcomes []Outcome
-	rows     []row // those sent, in order of sensor and time: of several with one key the first to come
-	ahead    bool  // the timestamp of a reading is later than its receipt
+	// those sent, in order of sensor and time: of several with one key the first to come
+	rows     []row
+	ahead    bool // the timestamp of a reading is later than its receipt
 	repeats  []repeat
 	repeated bool // one of them was there before
 }
@@ -77,9 +78,10 @@ func outcomeOfRepeat(there, came float64) Outcome {
 	return Conflict
 }
 
-// insert adds the rows. One that is there already is errThere, unless it is wary: then it looks for those first, and only what comes
-// in between is errThere. known are the partitions. It asks for nothing that one server alone could answer, such as which transaction made a row, so that rows may be
-// kept by several.
+// insert adds the rows. One that is there already is errThere, unless it is wary: then it looks for
+// those first, and only what comes in between is errThere. known are the partitions. It asks for
+// nothing that one server alone could answer, such as which transaction made a row, so that rows
+// may be kept by several.
 func (b *batch) insert(ctx context.Context, tx *sqlx.Tx, wary bool, known []partition) error {
 	there := map[int]float64{}
 	added := batch{readings: b.readings, rows: b.rows}
@@ -89,7 +91,8 @@ func (b *batch) insert(ctx context.Context, tx *sqlx.Tx, wary bool, known []part
 			return err
 		}
 		if b.repeated = len(there) > 0; b.repeated {
-			added.rows = slices.DeleteFunc(slices.Clone(b.rows), func(r row) bool { _, found := there[r.reading]; return found })
+			added.rows = slices.DeleteFunc(slices.Clone(b.rows),
+				func(r row) bool { _, found := there[r.reading]; return found })
 		}
 	}
 	if err := added.add(ctx, tx); err != nil {
@@ -125,7 +128,8 @@ func (b *batch) add(ctx context.Context, tx *sqlx.Tx) error {
 	return err
 }
 
-// find settles the outcomes of the rows that are there already, and returns the values there by reading.
+// find settles the outcomes of the rows that are there already, and returns the values there by
+// reading.
 func (b *batch) find(ctx context.Context, tx *sqlx.Tx, known []partition) (map[int]float64, error) {
 	first, last := b.rows[0].micros, b.rows[0].micros
 	for _, r := range b.rows {
@@ -199,12 +203,14 @@ func (b *batch) move(ctx context.Context, tx *sqlx.Tx, m *steps, kept *keptState
 	return b.stepAlarms(ctx, tx, m, kept, now)
 }
 
-// inOrder is the rows that are new in order of sensor and effective time, those of one effective time in order of their timestamps.
+// inOrder is the rows that are new in order of sensor and effective time, those of one effective
+// time in order of their timestamps.
 func (b *batch) inOrder() []row {
 	rows := b.rows
 	if b.ahead {
 		rows = slices.SortedFunc(slices.Values(rows), func(x, y row) int {
-			return cmp.Or(cmp.Compare(x.sensor, y.sensor), cmp.Compare(x.at, y.at), cmp.Compare(x.micros, y.micros))
+			return cmp.Or(cmp.Compare(x.sensor, y.sensor), cmp.Compare(x.at, y.at),
+				cmp.Compare(x.micros, y.micros))
 		})
 	}
 	return rows
@@ -219,8 +225,9 @@ func (b *batch) watched(rules *ruleSet) bool {
 
 // movedSensor is a sensor whose latest this transaction has moved, and therefore holds.
 type movedSensor struct {
-	sensor           int64
-	previous, at     instant // timestamps of the newest reading before and now; previous may be never
+	sensor int64
+	// timestamps of the newest reading before and now; previous may be never
+	previous, at     instant
 	previousReceived instant
 	stamp            int64
 	alone            []int64     // its alarms that stand alone, when they are known
@@ -232,7 +239,11 @@ func (v *movedSensor) before(r *alarm.Rule) alarm.Sample {
 	if r.Kind == alarm.NoData {
 		return alarm.Sample{SensorID: v.sensor, At: v.previousReceived.time()}
 	}
-	return sample(Reading{SensorID: v.sensor, Timestamp: v.previous.time(), Received: v.previousReceived.time()})
+	return sample(Reading{
+		SensorID:  v.sensor,
+		Timestamp: v.previous.time(),
+		Received:  v.previousReceived.time(),
+	})
 }
 
 func bySensor(x, y movedSensor) int { return cmp.Compare(x.sensor, y.sensor) }
@@ -252,9 +263,11 @@ func (b *batch) newest() []row {
 	return newest
 }
 
-// moveLatest moves latest forward to newest, and tells which it has moved when that is asked for. A sensor that had none gets m's
-// stamp.
-func (b *batch) moveLatest(ctx context.Context, tx *sqlx.Tx, newest []row, m *steps, tell bool) ([]movedSensor, error) {
+// moveLatest moves latest forward to newest, and tells which it has moved when that is asked for. A
+// sensor that had none gets m's stamp.
+func (b *batch) moveLatest(
+	ctx context.Context, tx *sqlx.Tx, newest []row, m *steps, tell bool,
+) ([]movedSensor, error) {
 	if len(newest) == 0 {
 		return nil, nil
 	}
@@ -292,7 +305,8 @@ func (b *batch) moveLatest(ctx context.Context, tx *sqlx.Tx, newest []row, m *st
 			array_send(array_agg(coalesce(previous_received, previous, '-infinity'))), array_send(array_agg(stamp))
 		FROM moved` // as five values, since so many rows cost more than moving them
 	var columns [5][]byte
-	if err := tx.QueryRowContext(ctx, q, args...).Scan(&columns[0], &columns[1], &columns[2], &columns[3], &columns[4]); err != nil {
+	if err := tx.QueryRowContext(ctx, q, args...).Scan(&columns[0], &columns[1], &columns[2],
+		&columns[3], &columns[4]); err != nil {
 		return nil, err
 	}
 	moved := make([]movedSensor, words(columns[0]))
@@ -314,5 +328,6 @@ func (b *batch) row(i int) *Reading { return &b.readings[b.rows[i].reading] }
 // keys encodes the primary keys of the rows.
 func (b *batch) keys() (sensors, times []byte) {
 	n := len(b.rows)
-	return int32sOf(n, func(i int) int64 { return b.rows[i].sensor }), microseconds(n, func(i int) int64 { return b.rows[i].micros })
+	return int32sOf(n, func(i int) int64 { return b.rows[i].sensor }), microseconds(n,
+		func(i int) int64 { return b.rows[i].micros })
 }

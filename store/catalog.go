@@ -9,20 +9,22 @@ import (
 	"github.com/lib/pq"
 )
 
-// Ref names a sensor as a topic or payload does: by ids or keys. With an empty Sensor it names the gateway.
+// Ref names a sensor as a topic or payload does: by ids or keys. With an empty Sensor it names the
+// gateway.
 type Ref struct{ Gateway, Sensor string }
 
 // Point is what ingest has to know of a sensor and its gateway.
 type Point struct {
-	GatewayID  int64    `db:"gateway_id"`
-	GatewayKey string   `db:"gateway_key"`
-	OwnerID    int64    `db:"owner_id"`  // the gateway that has the sensor: not GatewayID when an id names another gateway's
-	SensorID   int64    `db:"sensor_id"` // 0: there is no such sensor
-	Active     bool     `db:"active"`    // the gateway and, if there is one, the sensor are in use
-	System     bool     `db:"system"`    // the gateway is the server's own
-	Type       string   `db:"type"`      // the sensor's
-	MinValue   *float64 `db:"min_value"`
-	MaxValue   *float64 `db:"max_value"`
+	GatewayID  int64  `db:"gateway_id"`
+	GatewayKey string `db:"gateway_key"`
+	// the gateway that has the sensor: not GatewayID when an id names another gateway's
+	OwnerID  int64    `db:"owner_id"`
+	SensorID int64    `db:"sensor_id"` // 0: there is no such sensor
+	Active   bool     `db:"active"`    // the gateway and, if there is one, the sensor are in use
+	System   bool     `db:"system"`    // the gateway is the server's own
+	Type     string   `db:"type"`      // the sensor's
+	MinValue *float64 `db:"min_value"`
+	MaxValue *float64 `db:"max_value"`
 
 	Retention time.Duration `db:"retention"` // for how long its readings are kept; 0: for ever
 }
@@ -32,7 +34,8 @@ func (s *Store) retentionOf() string {
 	return fmt.Sprintf("coalesce(s.retention_days * %d, %d)", day, s.retention)
 }
 
-// Points looks refs up. One without a gateway is absent from the result. What is one's key and another's id is the key.
+// Points looks refs up. One without a gateway is absent from the result. What is one's key and
+// another's id is the key.
 func (s *Store) Points(ctx context.Context, refs []Ref) (map[Ref]Point, error) {
 	var rows []struct {
 		N int `db:"n"`
@@ -50,7 +53,8 @@ func (s *Store) Points(ctx context.Context, refs []Ref) (map[Ref]Point, error) {
 	for i, r := range refs {
 		gateways[i], sensors[i], gatewayIDs[i], sensorIDs[i] = r.Gateway, r.Sensor, id(r.Gateway), id(r.Sensor)
 	}
-	if err := s.ingest.SelectContext(ctx, &rows, q, pq.Array(gateways), pq.Array(sensors), int32s(gatewayIDs), int32s(sensorIDs)); err != nil {
+	if err := s.ingest.SelectContext(ctx, &rows, q, pq.Array(gateways), pq.Array(sensors),
+		int32s(gatewayIDs), int32s(sensorIDs)); err != nil {
 		return nil, explain("catalog", err)
 	}
 	points := make(map[Ref]Point, len(rows))
@@ -79,8 +83,8 @@ func (s *Store) PointsByID(ctx context.Context, ids []int64) (map[int64]Point, e
 	return points, nil
 }
 
-// Watch calls changed with the id of each gateway that changed, or whose sensors or credentials did, until ctx ends; with 0
-// when changes may have been missed. It calls changed(0) first.
+// Watch calls changed with the id of each gateway that changed, or whose sensors or credentials
+// did, until ctx ends; with 0 when changes may have been missed. It calls changed(0) first.
 func (s *Store) Watch(ctx context.Context, changed func(gateway int64)) error {
 	return s.listen(ctx, "catalog", func(payload string) { changed(id(payload)) })
 }

@@ -25,19 +25,39 @@ func TestPoints(t *testing.T) {
 		ref  store.Ref
 		want string // gateway, owner, sensor, active
 	}{
-		"keys":                          {store.Ref{Gateway: "a", Sensor: "s1"}, fmt.Sprint(a.ID, a.ID, a1.ID, true)},
-		"ids":                           {store.Ref{Gateway: id(a.ID), Sensor: id(a1.ID)}, fmt.Sprint(a.ID, a.ID, a1.ID, true)},
-		"a key and an id":               {store.Ref{Gateway: "b", Sensor: id(b1.ID)}, fmt.Sprint(b.ID, b.ID, b1.ID, true)},
-		"another gateway's sensor":      {store.Ref{Gateway: "a", Sensor: id(b1.ID)}, fmt.Sprint(a.ID, b.ID, b1.ID, true)},
-		"no such sensor":                {store.Ref{Gateway: "a", Sensor: "s2"}, fmt.Sprint(a.ID, 0, 0, true)},
-		"a gateway":                     {store.Ref{Gateway: "a"}, fmt.Sprint(a.ID, 0, 0, true)},
-		"no such gateway":               {store.Ref{Gateway: "A", Sensor: "s1"}, ""},
-		"an id that is none":            {store.Ref{Gateway: "0" + id(a.ID), Sensor: "s1"}, ""},
-		"a number beyond ids":           {store.Ref{Gateway: "99999999999", Sensor: "s1"}, ""},
-		"keys that are addresses":       {store.Ref{Gateway: "00:1b:44:11:3a:b7", Sensor: "356938035643809"}, fmt.Sprint(mac.ID, mac.ID, imei.ID, true)},
-		"a sensor out of use":           {store.Ref{Gateway: "a", Sensor: "off"}, fmt.Sprint(a.ID, a.ID, off.ID, false)},
-		"a key goes before an id":       {store.Ref{Gateway: id(b.ID)}, fmt.Sprint(numbered.ID, 0, 0, true)},
-		"a sensor's key goes before it": {store.Ref{Gateway: id(b.ID), Sensor: id(b1.ID)}, fmt.Sprint(numbered.ID, numbered.ID, n1.ID, true)},
+		"keys": {
+			store.Ref{Gateway: "a", Sensor: "s1"}, fmt.Sprint(a.ID, a.ID, a1.ID, true),
+		},
+		"ids": {
+			store.Ref{Gateway: id(a.ID), Sensor: id(a1.ID)}, fmt.Sprint(a.ID, a.ID, a1.ID, true),
+		},
+		"a key and an id": {
+			store.Ref{Gateway: "b", Sensor: id(b1.ID)}, fmt.Sprint(b.ID, b.ID, b1.ID, true),
+		},
+		"another gateway's sensor": {
+			store.Ref{Gateway: "a", Sensor: id(b1.ID)}, fmt.Sprint(a.ID, b.ID, b1.ID, true),
+		},
+		"no such sensor": {
+			store.Ref{Gateway: "a", Sensor: "s2"}, fmt.Sprint(a.ID, 0, 0, true),
+		},
+		"a gateway":           {store.Ref{Gateway: "a"}, fmt.Sprint(a.ID, 0, 0, true)},
+		"no such gateway":     {store.Ref{Gateway: "A", Sensor: "s1"}, ""},
+		"an id that is none":  {store.Ref{Gateway: "0" + id(a.ID), Sensor: "s1"}, ""},
+		"a number beyond ids": {store.Ref{Gateway: "99999999999", Sensor: "s1"}, ""},
+		"keys that are addresses": {
+			store.Ref{Gateway: "00:1b:44:11:3a:b7", Sensor: "356938035643809"},
+			fmt.Sprint(mac.ID, mac.ID, imei.ID, true),
+		},
+		"a sensor out of use": {
+			store.Ref{Gateway: "a", Sensor: "off"}, fmt.Sprint(a.ID, a.ID, off.ID, false),
+		},
+		"a key goes before an id": {
+			store.Ref{Gateway: id(b.ID)}, fmt.Sprint(numbered.ID, 0, 0, true),
+		},
+		"a sensor's key goes before it": {
+			store.Ref{Gateway: id(b.ID), Sensor: id(b1.ID)},
+			fmt.Sprint(numbered.ID, numbered.ID, n1.ID, true),
+		},
 	}
 	var refs []store.Ref
 	for _, tt := range tests {
@@ -54,8 +74,11 @@ func TestPoints(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", name, got, tt.want)
 		}
 	}
-	for key, want := range map[string]bool{"00:1b:44:11:3a:b7": true, "00:1b:44:11:3a": false, "off": false} {
-		if found, err := s.HasGateway(t.Context(), []string{"nothing", key}); found != want || err != nil {
+	for key, want := range map[string]bool{
+		"00:1b:44:11:3a:b7": true, "00:1b:44:11:3a": false, "off": false,
+	} {
+		if found, err := s.HasGateway(t.Context(), []string{"nothing", key}); found != want ||
+			err != nil {
 			t.Errorf("a gateway with the key %s: got %t, %v, want %t", key, found, err, want)
 		}
 	}
@@ -67,7 +90,8 @@ func TestPoints(t *testing.T) {
 	ok(t, err)
 	byID, err := s.PointsByID(t.Context(), []int64{a1.ID, b1.ID, b1.ID, 999, 1 << 40})
 	ok(t, err)
-	if len(byID) != 2 || byID[a1.ID].Active || !byID[b1.ID].Active || byID[b1.ID].GatewayKey != "b" || byID[b1.ID].OwnerID != b.ID {
+	if len(byID) != 2 || byID[a1.ID].Active || !byID[b1.ID].Active ||
+		byID[b1.ID].GatewayKey != "b" || byID[b1.ID].OwnerID != b.ID {
 		t.Errorf("by id: got %+v", byID)
 	}
 }
@@ -117,13 +141,18 @@ func TestWatch(t *testing.T) {
 			_, err := s.UpdateSensor(t.Context(), v.ID, 0, store.SensorChange{Key: ptr("k")})
 			return err
 		}, a.ID},
-		{"a sensor is deleted", func() error { _, err := s.DeleteSensor(t.Context(), v.ID, 0, false); return err }, a.ID},
+		{
+			"a sensor is deleted",
+			func() error { _, err := s.DeleteSensor(t.Context(), v.ID, 0, false); return err },
+			a.ID,
+		},
 		{"a gateway is renamed", func() error {
 			_, err := s.UpdateGateway(t.Context(), a.ID, 0, store.GatewayChange{Key: ptr("b")})
 			return err
 		}, a.ID},
 		{"a gateway is put out of use", func() error {
-			_, err := s.UpdateGateway(t.Context(), a.ID, 0, store.GatewayChange{IsActive: ptr(false)})
+			_, err := s.UpdateGateway(t.Context(), a.ID, 0,
+				store.GatewayChange{IsActive: ptr(false)})
 			return err
 		}, a.ID},
 		{"a credential is revoked", func() error {
@@ -132,14 +161,22 @@ func TestWatch(t *testing.T) {
 			credential = c.ID
 			return s.RevokeCredential(t.Context(), a.ID, credential)
 		}, a.ID},
-		{"a gateway is deleted", func() error { _, err := s.DeleteGateway(t.Context(), doomed.ID, 0, false, false); return err }, doomed.ID},
-		{"a gateway takes a number as its key", func() error { addGateway(t, s, "12"); return nil }, 0},
+		{
+			"a gateway is deleted",
+			func() error { _, err := s.DeleteGateway(t.Context(), doomed.ID, 0, false, false); return err },
+			doomed.ID,
+		},
+		{
+			"a gateway takes a number as its key",
+			func() error { addGateway(t, s, "12"); return nil }, 0,
+		},
 		{"the connection is lost and found", func() error {
 			_, err := db.Exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'LISTEN "catalog"'`)
 			return err
 		}, 0},
 		{"presence says nothing, the next thing does", func() error {
-			must(s.SetPresence(t.Context(), []store.Presence{{GatewayID: a.ID, Status: "online", At: noon}}))
+			must(s.SetPresence(t.Context(),
+				[]store.Presence{{GatewayID: a.ID, Status: "online", At: noon}}))
 			addSensor(t, s, a.ID, "last")
 			return nil
 		}, a.ID},

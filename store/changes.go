@@ -11,10 +11,12 @@ import (
 
 // How it is known what has changed of hours that are over.
 //
-// Marks say so (see rollups.go), and of these late_changes keeps the ones of hours before rollup_state.through when RollUp takes them:
-// what comes in as it is measured is never among them. A row may go when it has been there for a while and every transaction before its
-// own is over too; rollup_state.forgotten is then the last of those whose changes have gone. Transactions are known by their ids, which
-// are not those of another database, nor of a server that took over from the one that gave them out.
+// Marks say so (see rollups.go), and of these late_changes keeps the ones of hours before
+// rollup_state.through when RollUp takes them: what comes in as it is measured is never among them.
+// A row may go when it has been there for a while and every transaction before its own is over too;
+// rollup_state.forgotten is then the last of those whose changes have gone. Transactions are known
+// by their ids, which are not those of another database, nor of a server that took over from the
+// one that gave them out.
 
 // keptChanges is how long changes can be read by whoever does so again and again.
 const keptChanges = time.Minute
@@ -28,18 +30,21 @@ type Change struct {
 
 // Changes are what transactions have changed of hours before Through, and when.
 type Changes struct {
-	Database  string // whose transactions they are
-	Marked    bool   // false: what changes is not noted
-	Through   time.Time
-	Over      uint64 // every transaction before this one is over, and a statement that begins from now on sees what it did
+	Database string // whose transactions they are
+	Marked   bool   // false: what changes is not noted
+	Through  time.Time
+	// every transaction before this one is over, and a statement that begins from now on sees what
+	// it did
+	Over      uint64
 	Next      uint64 // has not begun
 	Forgotten uint64 // changes of transactions up to this one may be missing
 	List      []Change
 	More      bool // there are more than were asked for
 }
 
-// Changes returns at most limit of the changes by transaction since and those behind it. Called again and again, since being Over of the
-// call before, it leaves out no change, unless more than limit came or since is not behind Forgotten.
+// Changes returns at most limit of the changes by transaction since and those behind it. Called
+// again and again, since being Over of the call before, it leaves out no change, unless more than
+// limit came or since is not behind Forgotten.
 func (s *Store) Changes(ctx context.Context, since uint64, limit int) (Changes, error) {
 	const q = `
 		WITH head AS MATERIALIZED (
@@ -68,7 +73,8 @@ func (s *Store) Changes(ctx context.Context, since uint64, limit int) (Changes, 
 		FROM head`
 	var c Changes
 	var packed []byte
-	err := s.ingest.QueryRowContext(ctx, q, since, limit+1).Scan(&c.Database, &c.Marked, &c.Through, &c.Over, &c.Next, &c.Forgotten, &packed)
+	err := s.ingest.QueryRowContext(ctx, q, since, limit+1).Scan(&c.Database, &c.Marked, &c.Through,
+		&c.Over, &c.Next, &c.Forgotten, &packed)
 	if err == nil {
 		c.List, err = unpackChanges(packed)
 	}

@@ -119,12 +119,14 @@ func TestADroppedPartitionChangesAllItsHours(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := w.look()
-	if first := "0 " + at.Truncate(24*time.Hour).Format("2006-01-02T15"); len(got) != 24 || got[0] != first {
+	if first := "0 " + at.Truncate(24*time.Hour).Format("2006-01-02T15"); len(got) != 24 ||
+		got[0] != first {
 		t.Errorf("got %q, want 24 hours from %s on", got, first)
 	}
 }
 
-// TestATransactionThatEndsLateIsNotMissed has one that begins before many others, and ends behind them.
+// TestATransactionThatEndsLateIsNotMissed has one that begins before many others, and ends behind
+// them.
 func TestATransactionThatEndsLateIsNotMissed(t *testing.T) {
 	s, db := openRaw(t)
 	store.RollUpAtOnce(s)
@@ -235,7 +237,8 @@ func TestChangesAreNoMoreThanAskedFor(t *testing.T) {
 		write(t, s, reading(1, 60*i, 1))
 	}
 	for limit, more := range map[int]bool{4: true, 5: false} {
-		if found, err := s.Changes(context.Background(), 0, limit); err != nil || len(found.List) != limit || found.More != more {
+		if found, err := s.Changes(context.Background(), 0, limit); err != nil ||
+			len(found.List) != limit || found.More != more {
 			t.Errorf("%d: got %+v, %v", limit, found, err)
 		}
 	}

@@ -21,12 +21,13 @@ const (
 
 // Channel is where notices go.
 type Channel struct {
-	ID         int64          `db:"id"`
-	Name       string         `db:"name"`
-	Kind       ChannelKind    `db:"kind"`
-	IsActive   bool           `db:"is_active"`
-	URL        string         `db:"url"`        // of a webhook; it may hold a secret
-	Secret     string         `db:"secret"`     // that a webhook is signed with; begins with Sealed when it cannot be opened
+	ID       int64       `db:"id"`
+	Name     string      `db:"name"`
+	Kind     ChannelKind `db:"kind"`
+	IsActive bool        `db:"is_active"`
+	URL      string      `db:"url"` // of a webhook; it may hold a secret
+	// that a webhook is signed with; begins with Sealed when it cannot be opened
+	Secret     string         `db:"secret"`
 	Recipients pq.StringArray `db:"recipients"` // of e-mail
 	Version    int64          `db:"version"`
 	CreatedAt  time.Time      `db:"created_at"`
@@ -38,7 +39,9 @@ const channelColumns = `id, name, kind, is_active, url, secret, recipients, vers
 // Channels returns at most limit channels with an id above after, in order of id.
 func (s *Store) Channels(ctx context.Context, after int64, limit int) ([]Channel, error) {
 	list := []Channel{}
-	err := s.api.SelectContext(ctx, &list, `SELECT `+channelColumns+` FROM notification_channels WHERE id > $1 ORDER BY id LIMIT $2`, after, limit)
+	err := s.api.SelectContext(ctx, &list,
+		`SELECT `+channelColumns+` FROM notification_channels WHERE id > $1 ORDER BY id LIMIT $2`,
+		after, limit)
 	for i := range list {
 		list[i].Secret = s.seal.open(list[i].Secret)
 	}
@@ -48,7 +51,8 @@ func (s *Store) Channels(ctx context.Context, after int64, limit int) ([]Channel
 // Channel returns the channel id, or ErrNotFound.
 func (s *Store) Channel(ctx context.Context, id int64) (Channel, error) {
 	var c Channel
-	err := s.api.GetContext(ctx, &c, `SELECT `+channelColumns+` FROM notification_channels WHERE id = $1`, id)
+	err := s.api.GetContext(ctx, &c,
+		`SELECT `+channelColumns+` FROM notification_channels WHERE id = $1`, id)
 	c.Secret = s.seal.open(c.Secret)
 	return c, explain("channel", err)
 }
@@ -70,7 +74,8 @@ func (s *Store) CreateChannel(ctx context.Context, c Channel) (Channel, error) {
 		INSERT INTO notification_channels (name, kind, is_active, url, secret, recipients)
 		VALUES ($1, $2, $3, $4, $5, coalesce($6::text[], '{}'))
 		RETURNING ` + channelColumns
-	err := s.api.GetContext(ctx, &c, q, c.Name, c.Kind, c.IsActive, c.URL, s.seal.close(c.Secret), c.Recipients)
+	err := s.api.GetContext(ctx, &c, q, c.Name, c.Kind, c.IsActive, c.URL, s.seal.close(c.Secret),
+		c.Recipients)
 	c.Secret = s.seal.open(c.Secret)
 	return c, explain(fmt.Sprintf("channel %q", c.Name), err)
 }
@@ -83,13 +88,14 @@ func (s *Store) UpdateChannel(ctx context.Context, c Channel) (Channel, error) {
 		WHERE id = $1 AND version = $2
 		RETURNING ` + channelColumns
 	var out Channel
-	err := s.api.GetContext(ctx, &out, q, c.ID, c.Version, c.Name, c.IsActive, c.URL, s.seal.close(c.Secret), c.Recipients)
+	err := s.api.GetContext(ctx, &out, q, c.ID, c.Version, c.Name, c.IsActive, c.URL,
+		s.seal.close(c.Secret), c.Recipients)
 	out.Secret = s.seal.open(out.Secret)
 	return out, explain("channel", s.stale(ctx, err, "notification_channels", c.ID))
 }
 
-// DeleteChannel deletes the channel id if it still has version (0: whatever it has). One that a route uses is ErrInUse. What
-// waits to be sent by it fails.
+// DeleteChannel deletes the channel id if it still has version (0: whatever it has). One that a
+// route uses is ErrInUse. What waits to be sent by it fails.
 func (s *Store) DeleteChannel(ctx context.Context, id, version int64) error {
 	return explain("channel", s.deleteVersion(ctx, "notification_channels", id, version))
 }

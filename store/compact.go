@@ -12,26 +12,33 @@ import (
 
 // How readings take less room when their time is over.
 //
-// Readings come in order of time, and the primary key of a partition is in order of sensors: it grows by pages that are split in
-// halves, and a third of it stays empty. When a partition's time is over and nothing has changed in it for a while, its key is built
-// anew beside the old one, with full pages, and put in its place. That waits for others and lets nobody wait: readings are read and
-// written meanwhile, also after it. When so much comes later that the key has grown by more than a fraction, it is done once more.
+// Readings come in order of time, and the primary key of a partition is in order of sensors: it
+// grows by pages that are split in halves, and a third of it stays empty. When a partition's time
+// is over and nothing has changed in it for a while, its key is built anew beside the old one, with
+// full pages, and put in its place. That waits for others and lets nobody wait: readings are read
+// and written meanwhile, also after it. When so much comes later that the key has grown by more
+// than a fraction, it is done once more.
 //
-// A key that is half built when it is cut off stays, is of no use and has to be kept up by whoever writes: the next pass drops it.
+// A key that is half built when it is cut off stays, is of no use and has to be kept up by whoever
+// writes: the next pass drops it.
 
 const (
-	// compactRest is for how long a partition's time is over, and nothing has changed in it, before its key is built anew.
+	// compactRest is for how long a partition's time is over, and nothing has changed in it, before
+	// its key is built anew.
 	compactRest = time.Hour
-	// compactLimit is for how long a key may be built; one of a month with a billion readings takes less.
+	// compactLimit is for how long a key may be built; one of a month with a billion readings takes
+	// less.
 	compactLimit = time.Hour
-	// compactPatience is for how long transactions that were there before are waited for, unless one is there for that long already.
+	// compactPatience is for how long transactions that were there before are waited for, unless
+	// one is there for that long already.
 	compactPatience = 30 * time.Second
 	// leastKey is the size of keys that are not worth it.
 	leastKey = 16 * 8192
 	// maxIdleQueue is how many bytes a queue may take that has no more than maxIdleRows rows.
 	maxIdleQueue = 8 << 20
 	maxIdleRows  = 10_000
-	// grownKey is how much more than after it was built a key takes, for each reading, when it is built again.
+	// grownKey is how much more than after it was built a key takes, for each reading, when it is
+	// built again.
 	grownKey = 1.125
 )
 
@@ -42,17 +49,23 @@ type Compacted struct {
 	Before, After int64  // bytes of its primary key
 }
 
-// Compact builds anew the primary keys that are worth it at the time now, the oldest first, and calls done after each, which may
-// take its time. Several instances may call it: while one works the others have nothing to do.
+// Compact builds anew the primary keys that are worth it at the time now, the oldest first, and
+// calls done after each, which may take its time. Several instances may call it: while one works
+// the others have nothing to do.
 func (s *Store) Compact(ctx context.Context, now time.Time, done func(Compacted)) error {
-	err := s.maintain(ctx, "oei-ms compaction", s.compactPatience, func(ctx context.Context, conn *sqlx.Conn) error {
-		return s.compact(ctx, conn, now, done)
-	})
+	err := s.maintain(ctx, "oei-ms compaction", s.compactPatience,
+		func(ctx context.Context, conn *sqlx.Conn) error {
+			return s.compact(ctx, conn, now, done)
+		})
 	return explain("compaction", err)
 }
 
-// maintain calls f with a session of its own, which waits for no lock longer than patience, unless another session is in maintain.
-func (s *Store) maintain(ctx context.Context, name string, patience time.Duration, f func(context.Context, *sqlx.Conn) error) error {
+// maintain calls f with a session of its own, which waits for no lock longer than patience, unless
+// another session is in maintain.
+func (s *Store) maintain(
+	ctx context.Context, name string, patience time.Duration,
+	f func(context.Context, *sqlx.Conn) error,
+) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	db, err := openUntil(ctx, s.dsn, 1, compactLimit, map[string]string{
@@ -73,12 +86,15 @@ func (s *Store) maintain(ctx context.Context, name string, patience time.Duratio
 	if err := conn.GetContext(ctx, &mine, `SELECT pg_try_advisory_lock($1)`, compactLock); err != nil || !mine {
 		return err
 	}
-	defer func() { _, _ = conn.ExecContext(ctx, `SELECT pg_advisory_unlock($1)`, compactLock) }() // else it goes with the session
+	// else it goes with the session
+	defer func() { _, _ = conn.ExecContext(ctx, `SELECT pg_advisory_unlock($1)`, compactLock) }()
 	return f(ctx, conn)
 }
 
 // compact works on a session of its own, since a key cannot be built in a transaction.
-func (s *Store) compact(ctx context.Context, conn *sqlx.Conn, now time.Time, done func(Compacted)) error {
+func (s *Store) compact(
+	ctx context.Context, conn *sqlx.Conn, now time.Time, done func(Compacted),
+) error {
 	if err := sweepKeys(ctx, conn); inTheWay(err) {
 		done(Compacted{InUse: true})
 		return nil
@@ -105,7 +121,8 @@ type primaryKey struct {
 	Bytes int64  `db:"bytes"`
 }
 
-// swollen returns the keys that are worth to be built anew, and notes what has changed in the partitions that are over.
+// swollen returns the keys that are worth to be built anew, and notes what has changed in the
+// partitions that are over.
 func (s *Store) swollen(ctx context.Context, conn *sqlx.Conn, now time.Time) ([]primaryKey, error) {
 	all, err := listPartitions(ctx, conn)
 	if err != nil {
@@ -161,7 +178,9 @@ func (s *Store) swollen(ctx context.Context, conn *sqlx.Conn, now time.Time) ([]
 }
 
 // compactOne builds k anew. Nothing at all became of one whose partition has gone or is about to.
-func (s *Store) compactOne(ctx context.Context, conn *sqlx.Conn, k *primaryKey, now time.Time) (Compacted, error) {
+func (s *Store) compactOne(
+	ctx context.Context, conn *sqlx.Conn, k *primaryKey, now time.Time,
+) (Compacted, error) {
 	if kept, err := s.keptIn(ctx, conn, &k.partition, now); dropped(err) || err == nil && !kept {
 		return Compacted{}, nil
 	} else if err != nil {
@@ -197,18 +216,22 @@ func (s *Store) compactOne(ctx context.Context, conn *sqlx.Conn, k *primaryKey, 
 	return c, err
 }
 
-// inTheWay reports whether a statement failed because it would have waited for others, or taken, too long.
+// inTheWay reports whether a statement failed because it would have waited for others, or taken,
+// too long.
 func inTheWay(err error) bool {
 	var pqErr *pq.Error
 	if !errors.As(err, &pqErr) {
 		return false
 	}
-	return pqErr.Code == "55P03" || pqErr.Code == "40P01" || pqErr.Code == "57014" // lock_not_available, deadlock_detected, query_canceled
+	// lock_not_available, deadlock_detected, query_canceled
+	return pqErr.Code == "55P03" || pqErr.Code == "40P01" || pqErr.Code == "57014"
 }
 
 // rebuild builds k anew, and notes what it takes now.
 func (k *primaryKey) rebuild(ctx context.Context, conn *sqlx.Conn) error {
-	for _, q := range []string{`ALTER INDEX ` + k.Key + ` SET (fillfactor = 100)`, `REINDEX INDEX CONCURRENTLY ` + k.Key} {
+	for _, q := range []string{
+		`ALTER INDEX ` + k.Key + ` SET (fillfactor = 100)`, `REINDEX INDEX CONCURRENTLY ` + k.Key,
+	} {
 		if _, err := conn.ExecContext(ctx, q); err != nil {
 			return err
 		}
@@ -242,7 +265,8 @@ func sweepKeys(ctx context.Context, conn *sqlx.Conn) error {
 	return nil
 }
 
-// shrinkQueues gives back what tables take whose rows come and go, when they are nearly empty and still large.
+// shrinkQueues gives back what tables take whose rows come and go, when they are nearly empty and
+// still large.
 func (s *Store) shrinkQueues(ctx context.Context, conn *sqlx.Conn) error {
 	for _, table := range []string{"rollup_marks", "rollup_due", "late_changes"} {
 		var large, full bool
@@ -260,7 +284,8 @@ func (s *Store) shrinkQueues(ctx context.Context, conn *sqlx.Conn) error {
 		if full {
 			continue
 		}
-		err := s.withPatience(ctx, conn, dropPatience, `VACUUM (FULL) `+table) // it takes milliseconds, and others wait for it
+		// it takes milliseconds, and others wait for it
+		err := s.withPatience(ctx, conn, dropPatience, `VACUUM (FULL) `+table)
 		if err != nil && !inTheWay(err) {
 			return err
 		}
@@ -269,7 +294,9 @@ func (s *Store) shrinkQueues(ctx context.Context, conn *sqlx.Conn) error {
 }
 
 // withPatience runs a statement that waits for locks no longer than patience.
-func (s *Store) withPatience(ctx context.Context, conn *sqlx.Conn, patience time.Duration, statement string) error {
+func (s *Store) withPatience(
+	ctx context.Context, conn *sqlx.Conn, patience time.Duration, statement string,
+) error {
 	set := func(d time.Duration) error {
 		_, err := conn.ExecContext(ctx, fmt.Sprintf(`SET lock_timeout = %d`, d.Milliseconds()))
 		return err

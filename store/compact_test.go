@@ -11,7 +11,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// compaction is a store with partitions that are over, in which readings of 50 sensors came in order of time.
+// compaction is a store with partitions that are over, in which readings of 50 sensors came in
+// order of time.
 type compaction struct {
 	*store.Store
 	db  *sql.DB
@@ -37,7 +38,9 @@ func newCompaction(t *testing.T, days int) *compaction {
 	other := c.other(t)
 	for d := range days {
 		begin := noon.Add(time.Duration(24*d-12) * time.Hour)
-		write(t, other.Store, store.Reading{SensorID: c.ids[0], Timestamp: begin.Add(-time.Nanosecond + 24*time.Hour)}) // makes the partition
+		// makes the partition
+		write(t, other.Store,
+			store.Reading{SensorID: c.ids[0], Timestamp: begin.Add(-time.Nanosecond + 24*time.Hour)})
 		run(t, other.db, `
 			INSERT INTO sensor_data (timestamp, sensor_id, value, quality)
 			SELECT $1::timestamptz + n / 50 * interval '100 s', $2::int + n % 50, n, 0
@@ -48,10 +51,12 @@ func newCompaction(t *testing.T, days int) *compaction {
 	return c
 }
 
-// other is an instance whose connections are not those of c, which PostgreSQL has counted all of once it ends.
+// other is an instance whose connections are not those of c, which PostgreSQL has counted all of
+// once it ends.
 func (c *compaction) other(t *testing.T) *compaction {
 	t.Helper()
-	dsn := scan[string](t, c.db, `SELECT 'host=' || current_setting('unix_socket_directories') || ' port=5432 user=' || current_user || ' sslmode=disable dbname=' || current_database()`) + durable
+	dsn := scan[string](t, c.db,
+		`SELECT 'host=' || current_setting('unix_socket_directories') || ' port=5432 user=' || current_user || ' sslmode=disable dbname=' || current_database()`) + durable
 	db, err := sql.Open("postgres", dsn)
 	ok(t, err)
 	t.Cleanup(func() { _ = db.Close() })
@@ -84,7 +89,8 @@ func (c *compaction) pass(t *testing.T, done func(store.Compacted)) {
 	ok(t, c.Compact(t.Context(), c.now, done))
 }
 
-// until runs passes until n keys were looked after: PostgreSQL counts what is written with a delay, and then its hour begins anew.
+// until runs passes until n keys were looked after: PostgreSQL counts what is written with a delay,
+// and then its hour begins anew.
 func (c *compaction) until(t *testing.T, n int) []store.Compacted {
 	t.Helper()
 	var told []store.Compacted
@@ -108,10 +114,12 @@ func (c *compaction) whole(t *testing.T, n int) {
 	if got := scan[int](t, c.db, `SELECT count(*) FROM `+theDay); got != n {
 		t.Errorf("readings: got %d, want %d", got, n)
 	}
-	if got := scan[int](t, c.db, `SELECT count(*) FROM pg_index WHERE indrelid = $1::text::regclass AND indisvalid AND indisready AND indisunique`, theDay); got != 1 {
+	if got := scan[int](t, c.db,
+		`SELECT count(*) FROM pg_index WHERE indrelid = $1::text::regclass AND indisvalid AND indisready AND indisunique`, theDay); got != 1 {
 		t.Errorf("keys: got %d, want 1", got)
 	}
-	if got := scan[int](t, c.db, `SELECT count(*) FROM pg_inherits WHERE inhrelid = $1::text::regclass`, theKey); got != 1 {
+	if got := scan[int](t, c.db,
+		`SELECT count(*) FROM pg_inherits WHERE inhrelid = $1::text::regclass`, theKey); got != 1 {
 		t.Error("the key is no part of that of sensor_data")
 	}
 	first := store.Reading{SensorID: c.ids[7], Timestamp: noon.Add(-12 * time.Hour), Value: 7}
@@ -127,11 +135,13 @@ func (c *compaction) late(t *testing.T, seed, n int) {
 	t.Helper()
 	var rs []store.Reading
 	for i := range n {
-		at := noon.Add(time.Duration(i*86_400_000/n-43_200_000)*time.Millisecond + time.Duration(seed)*time.Microsecond)
+		at := noon.Add(time.Duration(i*86_400_000/n-43_200_000)*time.Millisecond +
+			time.Duration(seed)*time.Microsecond)
 		rs = append(rs, store.Reading{SensorID: c.ids[i*7%50], Timestamp: at, Value: 1})
 	}
 	out, _, err := c.Write(t.Context(), rs, nothing)
-	if err != nil || slices.ContainsFunc(out, func(o store.Outcome) bool { return o != store.Stored }) {
+	if err != nil ||
+		slices.ContainsFunc(out, func(o store.Outcome) bool { return o != store.Stored }) {
 		t.Fatalf("late readings: %v, %v", words(out), err)
 	}
 }
@@ -141,7 +151,8 @@ func TestAPartitionThatIsOverTakesLessRoom(t *testing.T) {
 	grown := c.size(t)
 	told := c.until(t, 1)
 	packed := c.size(t)
-	if len(told) != 1 || told[0] != (store.Compacted{Partition: theDay, Before: grown, After: packed}) {
+	if len(told) != 1 ||
+		told[0] != (store.Compacted{Partition: theDay, Before: grown, After: packed}) {
 		t.Fatalf("told %+v, want the key of %d bytes to have become one of %d", told, grown, packed)
 	}
 	if each := float64(packed) / comeOver; packed > grown*4/5 || each > 30 {
@@ -165,7 +176,8 @@ func TestAPartitionThatIsOverTakesLessRoom(t *testing.T) {
 	c.whole(t, comeOver+1+2020)
 
 	for _, id := range c.ids[10:] {
-		_, err := c.DeleteReadings(t.Context(), id, noon.AddDate(0, 0, -1), noon.AddDate(0, 0, 1), false)
+		_, err := c.DeleteReadings(t.Context(), id, noon.AddDate(0, 0, -1), noon.AddDate(0, 0, 1),
+			false)
 		ok(t, err)
 	}
 	run(t, c.db, `VACUUM `+theDay)
@@ -186,7 +198,8 @@ func TestAPartitionIsLeftAloneWhileItsReadingsCome(t *testing.T) {
 	}
 	for i := range 3 {
 		other := c.other(t)
-		write(t, other.Store, store.Reading{SensorID: c.ids[i], Timestamp: noon.Add(time.Microsecond)})
+		write(t, other.Store,
+			store.Reading{SensorID: c.ids[i], Timestamp: noon.Add(time.Microsecond)})
 		other.end(t, c, comeOver+2+i)
 		c.pass(t, nothing)
 	}
@@ -230,7 +243,8 @@ func TestInstancesCompactEachPartitionOnce(t *testing.T) {
 // A queue that was long once does not stay so on disk.
 func TestAnEmptyQueueTakesLittleRoom(t *testing.T) {
 	s, db := openRaw(t)
-	run(t, db, `INSERT INTO rollup_due (hour, sensor_id) SELECT now() + n * interval '1 hour', 1 FROM generate_series(1, 200000) n`)
+	run(t, db,
+		`INSERT INTO rollup_due (hour, sensor_id) SELECT now() + n * interval '1 hour', 1 FROM generate_series(1, 200000) n`)
 	run(t, db, `DELETE FROM rollup_due WHERE hour > now() + interval '22 hours'`)
 	ok(t, s.Compact(t.Context(), time.Now(), func(store.Compacted) {}))
 	if size := scan[int](t, db, `SELECT pg_total_relation_size('rollup_due')`); size > 100_000 {

@@ -30,12 +30,14 @@ func (c *compaction) halfBuilt(t *testing.T) {
 	comes(t, "a key that is half built", func() bool { return scan[bool](t, c.db, q, theDay) })
 }
 
-// A key that was cut off while it was built, by a stop or the server, is dropped by the next pass, which builds it.
+// A key that was cut off while it was built, by a stop or the server, is dropped by the next pass,
+// which builds it.
 func TestAKeyThatWasCutOff(t *testing.T) {
 	for name, cut := range map[string]func(*testing.T, *compaction, context.CancelFunc){
 		"by a stop": func(_ *testing.T, _ *compaction, cancel context.CancelFunc) { cancel() },
 		"by the server": func(t *testing.T, c *compaction, _ context.CancelFunc) {
-			run(t, c.db, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'oei-ms compaction'`)
+			run(t, c.db,
+				`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'oei-ms compaction'`)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -59,9 +61,11 @@ func TestAKeyThatWasCutOff(t *testing.T) {
 				t.Error("no error")
 			}
 			comes(t, "the end of the session", func() bool {
-				return scan[int](t, c.db, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'oei-ms compaction'`) == 0
+				return scan[int](t, c.db,
+					`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'oei-ms compaction'`) == 0
 			})
-			if n := scan[int](t, c.db, `SELECT count(*) FROM pg_index WHERE indrelid = $1::text::regclass AND NOT indisvalid`, theDay); n != 1 {
+			if n := scan[int](t, c.db,
+				`SELECT count(*) FROM pg_index WHERE indrelid = $1::text::regclass AND NOT indisvalid`, theDay); n != 1 {
 				t.Fatalf("%d keys are half built, want 1: this test tests nothing", n)
 			}
 			c.late(t, 3, 10)
@@ -70,7 +74,9 @@ func TestAKeyThatWasCutOff(t *testing.T) {
 			if told := c.until(t, 1); len(told) != 1 || told[0].After > grown*4/5 {
 				t.Errorf("told %+v", told)
 			}
-			if n := scan[int](t, c.db, `SELECT count(*) FROM pg_index WHERE indrelid = $1::text::regclass`, theDay); n != 1 {
+			if n := scan[int](t, c.db,
+				`SELECT count(*) FROM pg_index WHERE indrelid = $1::text::regclass`,
+				theDay); n != 1 {
 				t.Errorf("keys: got %d, want 1", n)
 			}
 			c.whole(t, comeOver+11)
@@ -90,7 +96,9 @@ func TestCompactionGivesWay(t *testing.T) {
 	}
 	keys := func(want int) {
 		t.Helper()
-		if n := scan[int](t, c.db, `SELECT count(*) FROM pg_index WHERE indrelid = $1::text::regclass`, theDay); n != want {
+		if n := scan[int](t, c.db,
+			`SELECT count(*) FROM pg_index WHERE indrelid = $1::text::regclass`,
+			theDay); n != want {
 			t.Errorf("got %d keys, want %d", n, want)
 		}
 	}
@@ -101,7 +109,8 @@ func TestCompactionGivesWay(t *testing.T) {
 	keys(1) // it did not begin
 	release()
 	release = c.hold(t)
-	inUse("a reader that came a moment before") // it gives up, and cannot drop what it has built either
+	// it gives up, and cannot drop what it has built either
+	inUse("a reader that came a moment before")
 	release()
 	vacuum, err := c.db.BeginTx(t.Context(), nil)
 	ok(t, err)
@@ -143,7 +152,8 @@ func TestPartitionsAreDroppedWhileTheyAreCompacted(t *testing.T) {
 	go func() { ended <- c.Compact(t.Context(), c.now, func(store.Compacted) {}) }()
 	c.halfBuilt(t)
 	for _, id := range c.ids {
-		_, err := c.UpdateSensor(t.Context(), id, 0, store.SensorChange{Retention: &sql.Null[int]{V: 1, Valid: true}})
+		_, err := c.UpdateSensor(t.Context(), id, 0,
+			store.SensorChange{Retention: &sql.Null[int]{V: 1, Valid: true}})
 		ok(t, err)
 	}
 	var went, waited bool
@@ -160,7 +170,8 @@ func TestPartitionsAreDroppedWhileTheyAreCompacted(t *testing.T) {
 	write(t, c.Store, store.Reading{SensorID: c.ids[0], Timestamp: noon}) // and may come again
 }
 
-// Whatever many store at once while keys are built: each reading is there once, and is told to one of them.
+// Whatever many store at once while keys are built: each reading is there once, and is told to one
+// of them.
 func TestReadingsAreStoredOnceWhileKeysAreBuilt(t *testing.T) {
 	c := newCompaction(t, 1)
 	others := []*store.Store{c.Store, c.other(t).Store, c.other(t).Store}
@@ -172,9 +183,15 @@ func TestReadingsAreStoredOnceWhileKeysAreBuilt(t *testing.T) {
 		writers.Go(func() {
 			for ctx.Err() == nil {
 				var rs []store.Reading
-				at := noon.Add(time.Duration(step.Add(1)/3) * 40 * time.Millisecond) // the same as some of the others, at about the same moment
+				// the same as some of the others, at about the same moment
+				at := noon.Add(time.Duration(step.Add(1)/3) * 40 * time.Millisecond)
 				for _, id := range c.ids {
-					rs = append(rs, store.Reading{SensorID: id, Timestamp: at.Add(7 * time.Millisecond), Value: 5})
+					rs = append(rs,
+						store.Reading{
+							SensorID:  id,
+							Timestamp: at.Add(7 * time.Millisecond),
+							Value:     5,
+						})
 				}
 				out, _, err := s.Write(t.Context(), rs, nothing)
 				if err != nil {

@@ -13,15 +13,22 @@ import (
 )
 
 // open makes a pool whose statements take timeout at most.
-func open(dsn string, conns int, timeout time.Duration, params map[string]string) (*sqlx.DB, error) {
+func open(
+	dsn string, conns int, timeout time.Duration, params map[string]string,
+) (*sqlx.DB, error) {
 	return openUntil(context.Background(), dsn, conns, timeout, params)
 }
 
-// openUntil is open for as long as ctx lasts: whatever timeout is, answers are not waited for much longer than that.
-func openUntil(ctx context.Context, dsn string, conns int, timeout time.Duration, params map[string]string) (*sqlx.DB, error) {
+// openUntil is open for as long as ctx lasts: whatever timeout is, answers are not waited for much
+// longer than that.
+func openUntil(
+	ctx context.Context, dsn string, conns int, timeout time.Duration, params map[string]string,
+) (*sqlx.DB, error) {
 	params["statement_timeout"] = fmt.Sprint(timeout.Milliseconds())
-	params["jit"] = "off"                           // to compile a statement takes longer than any of ours
-	params["max_parallel_workers_per_gather"] = "0" // one that takes long would take the other processors, too
+	// to compile a statement takes longer than any of ours
+	params["jit"] = "off"
+	// one that takes long would take the other processors, too
+	params["max_parallel_workers_per_gather"] = "0"
 	connector, err := connector(dsn, params)
 	if err != nil {
 		return nil, err
@@ -34,8 +41,8 @@ func openUntil(ctx context.Context, dsn string, conns int, timeout time.Duration
 	return db, nil
 }
 
-// connector turns dsn into a connector whose sessions run in UTC and send []byte as binary. The latter
-// saves a round trip for every statement and lets arrays travel as they are.
+// connector turns dsn into a connector whose sessions run in UTC and send []byte as binary. The
+// latter saves a round trip for every statement and lets arrays travel as they are.
 func connector(dsn string, params map[string]string) (*pq.Connector, error) {
 	dsn, err := withTLS(dsn)
 	if err != nil {

@@ -8,15 +8,19 @@ import (
 const (
 	// LightCost is what a question may cost to be light: some ten milliseconds of a processor.
 	LightCost = 1 << 16
-	// rollupCost is what a rollup costs, in readings: it is larger, has to be merged, and mostly becomes a bucket.
+	// rollupCost is what a rollup costs, in readings: it is larger, has to be merged, and mostly
+	// becomes a bucket.
 	rollupCost = 8
-	// mostCounted is how many hours are counted to know what a question costs: what has more costs much anyway.
+	// mostCounted is how many hours are counted to know what a question costs: what has more costs
+	// much anyway.
 	mostCounted = 20000
-	// densest is how many readings in an hour a sensor is taken to have when it is not worth counting.
+	// densest is how many readings in an hour a sensor is taken to have when it is not worth
+	// counting.
 	densest = 3600
 )
 
-// extents is how much of sensors there is in a range: at most so many hours, of each sensor its own, and readings.
+// extents is how much of sensors there is in a range: at most so many hours, of each sensor its
+// own, and readings.
 type extents struct{ hours, readings int64 }
 
 // HistoryCost is about how much the history of q costs, in readings that are read.
@@ -35,9 +39,11 @@ func (s *Store) HistoryCost(ctx context.Context, q HistoryQuery) (int64, error) 
 		case source == ByMinute:
 			return byMinute + buckets
 		case minutes:
-			return rollupCost*e.hours + byMinute/max(e.hours, 1)*int64(len(split)*len(q.Sensors)) + buckets
+			return rollupCost*e.hours + byMinute/max(e.hours, 1)*int64(len(split)*len(q.Sensors)) +
+				buckets
 		}
-		return rollupCost*e.hours + e.readings/max(e.hours, 1)*int64(len(split)*len(q.Sensors)) + buckets
+		return rollupCost*e.hours + e.readings/max(e.hours, 1)*int64(len(split)*len(q.Sensors)) +
+			buckets
 	})
 }
 
@@ -47,7 +53,8 @@ func (s *Store) ShapeCost(ctx context.Context, q ShapeQuery) (int64, error) {
 	return s.cost(ctx, q.Sensors, q.Start, q.End, func(e extents) int64 {
 		switch p.source {
 		case ByHour:
-			return rollupCost*e.hours + int64(p.most*len(q.Sensors)) // for each it picks, some minutes and readings
+			// for each it picks, some minutes and readings
+			return rollupCost*e.hours + int64(p.most*len(q.Sensors))
 		case ByMinute:
 			return min(60*rollupCost*e.hours, e.readings) + int64(p.most*len(q.Sensors))
 		}
@@ -56,7 +63,9 @@ func (s *Store) ShapeCost(ctx context.Context, q ShapeQuery) (int64, error) {
 }
 
 // ReadingsCost is about how many readings of sensors there are in [start, end), nil being open.
-func (s *Store) ReadingsCost(ctx context.Context, sensors []int64, start, end *time.Time) (int64, error) {
+func (s *Store) ReadingsCost(
+	ctx context.Context, sensors []int64, start, end *time.Time,
+) (int64, error) {
 	from, to := time.Time{}, time.Now()
 	if start != nil {
 		from = *start
@@ -68,7 +77,9 @@ func (s *Store) ReadingsCost(ctx context.Context, sensors []int64, start, end *t
 }
 
 // cost is of what there is in the range, which is counted only when it could be more than light.
-func (s *Store) cost(ctx context.Context, sensors []int64, start, end time.Time, of func(extents) int64) (int64, error) {
+func (s *Store) cost(
+	ctx context.Context, sensors []int64, start, end time.Time, of func(extents) int64,
+) (int64, error) {
 	end = earlier(end, time.Now())
 	hours := int64(max(end.Sub(start), 0)/time.Hour+1) * int64(len(sensors))
 	most := extents{hours: hours, readings: hours * densest}
@@ -83,7 +94,9 @@ func (s *Store) cost(ctx context.Context, sensors []int64, start, end time.Time,
 			WHERE sensor_id = ANY ($1::int[]) AND bucket >= date_trunc('hour', $2::timestamptz, 'UTC') AND bucket < $3
 			LIMIT $4) h`
 	var counted extents
-	if err := s.api.QueryRowContext(ctx, q, int32s(unique(sensors)), start, end, mostCounted).Scan(&counted.hours, &counted.readings); err != nil {
+	if err := s.api.QueryRowContext(ctx, q, int32s(unique(sensors)), start, end, mostCounted).Scan(
+		&counted.hours, &counted.readings,
+	); err != nil {
 		return 0, explain("cost", err)
 	}
 	if others := hours - counted.hours; counted.hours < mostCounted && others*densest > LightCost {
@@ -99,12 +112,16 @@ func (s *Store) cost(ctx context.Context, sensors []int64, start, end time.Time,
 	return of(counted), nil
 }
 
-// countSparse counts the readings in hours that have no rollup; LightCost or more when they are that many.
-func (s *Store) countSparse(ctx context.Context, sensors []int64, start, end time.Time) (n int64, err error) {
+// countSparse counts the readings in hours that have no rollup; LightCost or more when they are
+// that many.
+func (s *Store) countSparse(
+	ctx context.Context, sensors []int64, start, end time.Time,
+) (n int64, err error) {
 	spans, err := s.spansOf(ctx, sensors, &start, &end, whole)
 	for i := 0; i < len(spans) && n < LightCost && err == nil; i++ {
 		var some int64
-		err = s.api.GetContext(ctx, &some, sparseQuery, int32s(unique(sensors)), spans[i].start, spans[i].end, LightCost-n)
+		err = s.api.GetContext(ctx, &some, sparseQuery, int32s(unique(sensors)), spans[i].start,
+			spans[i].end, LightCost-n)
 		n += some
 	}
 	return n, err
@@ -127,7 +144,8 @@ var sparseQuery = `
 				LIMIT $4) r) d
 		WHERE g.begin < g.until`
 
-// gapsBetween is SQL for the stretches of [start, end) that are between the rows of hours, of each sensor.
+// gapsBetween is SQL for the stretches of [start, end) that are between the rows of hours, of each
+// sensor.
 func gapsBetween(sensors, start, end string) string {
 	return `
 			SELECT sensor_id, lag(bucket + interval '1 hour', 1, ` + start + `) OVER (PARTITION BY sensor_id ORDER BY bucket) AS begin, bucket AS until

@@ -9,7 +9,8 @@ import (
 	"github.com/lib/pq"
 )
 
-// credentialsInForce is how many secrets of a gateway are valid at a time: the one in use and the one it moves to.
+// credentialsInForce is how many secrets of a gateway are valid at a time: the one in use and the
+// one it moves to.
 const credentialsInForce = 2
 
 // Credential is a secret a gateway may connect with; the secret itself is not kept.
@@ -20,7 +21,8 @@ type Credential struct {
 	LastUsedAt *time.Time `db:"last_used_at"`
 }
 
-// Credentials returns the credentials of a gateway that are in force, oldest first, or ErrNotFound without such a gateway.
+// Credentials returns the credentials of a gateway that are in force, oldest first, or ErrNotFound
+// without such a gateway.
 func (s *Store) Credentials(ctx context.Context, gateway int64) ([]Credential, error) {
 	if _, err := s.Gateway(ctx, gateway); err != nil {
 		return nil, err
@@ -31,11 +33,14 @@ func (s *Store) Credentials(ctx context.Context, gateway int64) ([]Credential, e
 	return cs, explain("credentials", err)
 }
 
-// AddCredential adds secret to a gateway and returns the gateway's key. When there are too many then, the oldest is revoked
-// and its id returned.
-func (s *Store) AddCredential(ctx context.Context, gateway int64, secret string) (c Credential, key string, revoked *int64, err error) {
+// AddCredential adds secret to a gateway and returns the gateway's key. When there are too many
+// then, the oldest is revoked and its id returned.
+func (s *Store) AddCredential(
+	ctx context.Context, gateway int64, secret string,
+) (c Credential, key string, revoked *int64, err error) {
 	err = tx(ctx, s.api, func(tx *sqlx.Tx) error {
-		if err := tx.GetContext(ctx, &key, `SELECT key FROM gateways WHERE id = $1 FOR UPDATE`, gateway); err != nil {
+		if err := tx.GetContext(ctx, &key, `SELECT key FROM gateways WHERE id = $1 FOR UPDATE`,
+			gateway); err != nil {
 			return err
 		}
 		if err := ownGateway(ctx, tx, gateway); err != nil {
@@ -63,7 +68,8 @@ func (s *Store) AddCredential(ctx context.Context, gateway int64, secret string)
 
 // RevokeCredential revokes a credential of a gateway, or returns ErrNotFound.
 func (s *Store) RevokeCredential(ctx context.Context, gateway, id int64) error {
-	res, err := s.api.ExecContext(ctx, `DELETE FROM gateway_credentials WHERE gateway_id = $1 AND id = $2`, gateway, id)
+	res, err := s.api.ExecContext(ctx,
+		`DELETE FROM gateway_credentials WHERE gateway_id = $1 AND id = $2`, gateway, id)
 	if err == nil {
 		var n int64
 		if n, err = res.RowsAffected(); n == 0 {
@@ -73,9 +79,12 @@ func (s *Store) RevokeCredential(ctx context.Context, gateway, id int64) error {
 	return explain("credential", err)
 }
 
-// Login checks the secret of the gateway with this key and returns the gateway's and the credential's id. Anything wrong, the
-// gateway not being active included, is ErrNotFound. It uses the ingest connections: connecting must not wait for queries.
-func (s *Store) Login(ctx context.Context, key, secret string) (gateway, credential int64, err error) {
+// Login checks the secret of the gateway with this key and returns the gateway's and the
+// credential's id. Anything wrong, the gateway not being active included, is ErrNotFound. It uses
+// the ingest connections: connecting must not wait for queries.
+func (s *Store) Login(
+	ctx context.Context, key, secret string,
+) (gateway, credential int64, err error) {
 	var rows []struct {
 		ID        int64  `db:"id"`
 		GatewayID int64  `db:"gateway_id"`
@@ -95,19 +104,22 @@ func (s *Store) Login(ctx context.Context, key, secret string) (gateway, credent
 	sum := digest(secret)
 	for _, r := range rows {
 		if subtle.ConstantTimeCompare(sum, r.Hash) == 1 {
-			_, err := s.ingest.ExecContext(ctx, `UPDATE gateway_credentials SET last_used_at = now() WHERE id = $1`, r.ID)
+			_, err := s.ingest.ExecContext(ctx,
+				`UPDATE gateway_credentials SET last_used_at = now() WHERE id = $1`, r.ID)
 			return r.GatewayID, r.ID, explain("credential", err)
 		}
 	}
 	return 0, 0, explain("credential", ErrNotFound)
 }
 
-// Certified returns what stands for a credential of the gateway with this key when it has shown a certificate: its own id, negated.
-// Without such a gateway, or one that is not active, it is ErrNotFound.
+// Certified returns what stands for a credential of the gateway with this key when it has shown a
+// certificate: its own id, negated. Without such a gateway, or one that is not active, it is
+// ErrNotFound.
 func (s *Store) Certified(ctx context.Context, key string) (credential int64, err error) {
 	err = ErrNotFound
 	if key == storable(key) {
-		err = s.ingest.GetContext(ctx, &credential, `SELECT -id FROM gateways WHERE key = $1 AND is_active AND NOT is_system`, key)
+		err = s.ingest.GetContext(ctx, &credential,
+			`SELECT -id FROM gateways WHERE key = $1 AND is_active AND NOT is_system`, key)
 	}
 	return credential, explain("gateway", err)
 }
@@ -118,11 +130,13 @@ func (s *Store) HasGateway(ctx context.Context, keys []string) (found bool, err 
 	for i, key := range keys {
 		storables[i] = storable(key)
 	}
-	err = s.ingest.GetContext(ctx, &found, `SELECT EXISTS (SELECT FROM gateways WHERE key = ANY ($1::text[]))`, pq.Array(storables))
+	err = s.ingest.GetContext(ctx, &found,
+		`SELECT EXISTS (SELECT FROM gateways WHERE key = ANY ($1::text[]))`, pq.Array(storables))
 	return found, explain("gateway", err)
 }
 
-// InForce returns those of the credentials with these ids that still let their gateway in, with its key as it is now.
+// InForce returns those of the credentials with these ids that still let their gateway in, with its
+// key as it is now.
 func (s *Store) InForce(ctx context.Context, ids []int64) (map[int64]string, error) {
 	var rows []struct {
 		ID  int64  `db:"id"`

@@ -25,7 +25,8 @@ func TestCredentials(t *testing.T) {
 		if want == 0 {
 			isError(t, err, store.ErrNotFound)
 		} else if err != nil || gateway != g.ID || credential != want {
-			t.Errorf("login %s %s: got %d, %d, %v, want %d", key, secret, gateway, credential, err, want)
+			t.Errorf("login %s %s: got %d, %d, %v, want %d", key, secret, gateway, credential, err,
+				want)
 		}
 	}
 	inForce := func(ids ...int64) string {
@@ -51,7 +52,8 @@ func TestCredentials(t *testing.T) {
 	login("g\x00", "two", 0)
 	login("g\xff", "two", 0)
 	cs, err := s.Credentials(t.Context(), g.ID)
-	if err != nil || len(cs) != 2 || cs[0].ID != one.ID || cs[0].LastUsedAt == nil || cs[1].ID != two.ID {
+	if err != nil || len(cs) != 2 || cs[0].ID != one.ID || cs[0].LastUsedAt == nil ||
+		cs[1].ID != two.ID {
 		t.Errorf("got %+v, %v", cs, err)
 	}
 	three, revoked := add("three")
@@ -59,7 +61,8 @@ func TestCredentials(t *testing.T) {
 		t.Errorf("the third revokes: got %v, want %d", revoked, one.ID)
 	}
 	login("g", "one", 0)
-	if got, want := inForce(one.ID, two.ID, three.ID, 999), fmt.Sprintf("map[%d:g %d:g]", two.ID, three.ID); got != want {
+	if got, want := inForce(one.ID, two.ID, three.ID, 999), fmt.Sprintf("map[%d:g %d:g]", two.ID,
+		three.ID); got != want {
 		t.Errorf("in force: got %s, want %s", got, want)
 	}
 	isError(t, s.RevokeCredential(t.Context(), other.ID, two.ID), store.ErrNotFound)
@@ -73,7 +76,8 @@ func TestCredentials(t *testing.T) {
 	if got := inForce(three.ID); got != "map[]" {
 		t.Errorf("of a gateway that is out of use: got %s", got)
 	}
-	_, err = s.UpdateGateway(t.Context(), g.ID, 0, store.GatewayChange{IsActive: ptr(true), Key: ptr("g2")})
+	_, err = s.UpdateGateway(t.Context(), g.ID, 0,
+		store.GatewayChange{IsActive: ptr(true), Key: ptr("g2")})
 	ok(t, err)
 	if got, want := inForce(three.ID), fmt.Sprintf("map[%d:g2]", three.ID); got != want {
 		t.Errorf("of a renamed gateway: got %s, want %s", got, want)
@@ -105,7 +109,8 @@ func TestCredentials(t *testing.T) {
 func TestCertified(t *testing.T) {
 	s, db := openRaw(t)
 	g, idle := addGateway(t, s, "g"), addGateway(t, s, "idle")
-	_, err := db.ExecContext(t.Context(), `UPDATE gateways SET is_active = false WHERE id = $1`, idle.ID)
+	_, err := db.ExecContext(t.Context(), `UPDATE gateways SET is_active = false WHERE id = $1`,
+		idle.ID)
 	ok(t, err)
 	for _, key := range []string{"idle", "none", "G", "g\x00", "g\xff", ""} {
 		_, err := s.Certified(t.Context(), key)

@@ -19,8 +19,8 @@ type TLS struct {
 	Remote string // the first host that is not this machine; empty if there is none
 }
 
-// DatabaseTLS returns what is in force for dsn. Without an sslmode it is prefer, as for libpq, when every
-// host is this machine, and require when one is not.
+// DatabaseTLS returns what is in force for dsn. Without an sslmode it is prefer, as for libpq, when
+// every host is this machine, and require when one is not.
 func DatabaseTLS(dsn string) (TLS, error) {
 	cfg, err := pq.NewConfig(dsn)
 	if err != nil {
@@ -48,7 +48,8 @@ func DatabaseTLS(dsn string) (TLS, error) {
 	return t, nil
 }
 
-// withTLS returns dsn with the sslmode that is in force, so that it does not depend on the driver's default.
+// withTLS returns dsn with the sslmode that is in force, so that it does not depend on the driver's
+// default.
 func withTLS(dsn string) (string, error) {
 	t, err := DatabaseTLS(dsn)
 	if err != nil {

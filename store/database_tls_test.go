@@ -36,20 +36,56 @@ func TestDatabaseTLS(t *testing.T) {
 		{"host=localhost user=u password=", ""}:                      {Mode: "prefer"},
 		{"user=u password='a sslmode=disable'", ""}:                  {Mode: "prefer"},
 		{"host=db hostaddr=127.0.0.1", ""}:                           {Mode: "prefer"},
-		{"postgres://u:p@db/x", ""}:                                  {Mode: "require", Remote: "db"},
-		{"postgresql://u:p@192.168.0.5/x", ""}:                       {Mode: "require", Remote: "192.168.0.5"},
-		{"postgres://u:p@localhost.example.com/x", ""}:               {Mode: "require", Remote: "localhost.example.com"},
-		{"host=localhost hostaddr=10.0.0.1", ""}:                     {Mode: "require", Remote: "10.0.0.1"},
-		{"postgres://u:p@localhost,db2/x", ""}:                       {Mode: "require", Remote: "db2"},
-		{"postgres://u:p@localhost/x?sslnegotiation=direct", ""}:     {Mode: "require"},
-		{"postgres://u:p@localhost/x?sslmode=disable", ""}:           {Mode: "disable", Given: true},
-		{"postgres://u:p@db/x?sslmode=verify-full", "disable"}:       {Mode: "verify-full", Given: true, Remote: "db"},
-		{"host=db user=u sslmode=allow", ""}:                         {Mode: "allow", Given: true, Remote: "db"},
-		{"postgres://u:p@localhost/x", "require"}:                    {Mode: "require", Given: true},
-		{"postgres://u:p@db/x", "disable"}:                           {Mode: "disable", Given: true, Remote: "db"},
-		{"host=/run/postgresql dbname=x", ""}:                        {Mode: "disable", Socket: true},
-		{"host=@oei dbname=x", "require"}:                            {Mode: "disable", Socket: true},
-		{"postgres:///x?host=/run/postgresql", ""}:                   {Mode: "disable", Socket: true},
+		{"postgres://u:p@db/x", ""}: {
+			Mode:   "require",
+			Remote: "db",
+		},
+		{"postgresql://u:p@192.168.0.5/x", ""}: {
+			Mode:   "require",
+			Remote: "192.168.0.5",
+		},
+		{"postgres://u:p@localhost.example.com/x", ""}: {
+			Mode:   "require",
+			Remote: "localhost.example.com",
+		},
+		{"host=localhost hostaddr=10.0.0.1", ""}: {
+			Mode:   "require",
+			Remote: "10.0.0.1",
+		},
+		{"postgres://u:p@localhost,db2/x", ""}: {
+			Mode:   "require",
+			Remote: "db2",
+		},
+		{"postgres://u:p@localhost/x?sslnegotiation=direct", ""}: {Mode: "require"},
+		{"postgres://u:p@localhost/x?sslmode=disable", ""}:       {Mode: "disable", Given: true},
+		{"postgres://u:p@db/x?sslmode=verify-full", "disable"}: {
+			Mode:   "verify-full",
+			Given:  true,
+			Remote: "db",
+		},
+		{"host=db user=u sslmode=allow", ""}: {
+			Mode:   "allow",
+			Given:  true,
+			Remote: "db",
+		},
+		{"postgres://u:p@localhost/x", "require"}: {Mode: "require", Given: true},
+		{"postgres://u:p@db/x", "disable"}: {
+			Mode:   "disable",
+			Given:  true,
+			Remote: "db",
+		},
+		{"host=/run/postgresql dbname=x", ""}: {
+			Mode:   "disable",
+			Socket: true,
+		},
+		{"host=@oei dbname=x", "require"}: {
+			Mode:   "disable",
+			Socket: true,
+		},
+		{"postgres:///x?host=/run/postgresql", ""}: {
+			Mode:   "disable",
+			Socket: true,
+		},
 	} {
 		t.Run(in.dsn+" "+in.env, func(t *testing.T) {
 			if in.env != "" {
@@ -59,7 +95,8 @@ func TestDatabaseTLS(t *testing.T) {
 			if err != nil || got != want {
 				t.Errorf("got %+v, %v, want %+v", got, err, want)
 			}
-			// The driver is given the mode in words, so its own default, which changes, does not matter.
+			// The driver is given the mode in words, so its own default, which changes, does not
+			// matter.
 			explicit, err := store.WithTLS(in.dsn)
 			ok(t, err)
 			if !strings.Contains(explicit, "sslmode="+string(want.Mode)) {
@@ -71,7 +108,8 @@ func TestDatabaseTLS(t *testing.T) {
 			ok(t, err)
 			if cfg.SSLMode != want.Mode || cfg.Host != before.Host ||
 				cfg.User != before.User || cfg.Password != before.Password ||
-				cfg.Database != before.Database || cfg.Port != before.Port || len(cfg.Multi) != len(before.Multi) {
+				cfg.Database != before.Database || cfg.Port != before.Port ||
+				len(cfg.Multi) != len(before.Multi) {
 				t.Errorf("got %+v, want %+v with sslmode %s", cfg, before, want.Mode)
 			}
 		})
@@ -143,17 +181,21 @@ func TestOpen_LoopbackWithoutSSLMode(t *testing.T) {
 		params string
 		says   string // of the error
 	}{
-		"a server without TLS is used as it is":        {nil, "", ""},
-		"a server with TLS is used with it":            {cert, "", ""},
-		"a required TLS is not fallen back from":       {nil, "&sslmode=require", "SSL is not enabled"},
+		"a server without TLS is used as it is": {nil, "", ""},
+		"a server with TLS is used with it":     {cert, "", ""},
+		"a required TLS is not fallen back from": {
+			nil, "&sslmode=require", "SSL is not enabled",
+		},
 		"TLS is not asked for when it is switched off": {cert, "&sslmode=disable", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			own, err := pq.NewConfig(pgtest.DSN(t))
 			ok(t, err)
 			f := startFront(t, fmt.Sprintf("%s/.s.PGSQL.%d", own.Host, own.Port), tt.cert)
-			dsn := fmt.Sprintf("postgresql://%s@%s/%s?synchronous_commit=on%s", own.User, f.addr, own.Database, tt.params)
-			s, err := store.Open(t.Context(), dsn, store.DefaultConfig(), slog.New(slog.DiscardHandler))
+			dsn := fmt.Sprintf("postgresql://%s@%s/%s?synchronous_commit=on%s", own.User, f.addr,
+				own.Database, tt.params)
+			s, err := store.Open(t.Context(), dsn, store.DefaultConfig(),
+				slog.New(slog.DiscardHandler))
 			if tt.says != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.says) {
 					t.Errorf("got %v, want it to say %q", err, tt.says)

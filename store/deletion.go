@@ -20,10 +20,13 @@ type DataDeletion struct {
 // deletedAtOnce is how many readings one transaction deletes.
 const deletedAtOnce = 20_000
 
-// DeleteReadings deletes the readings of sensor in [start, end), for good, and moves its latest back to the newest that is left. It
-// takes some to a transaction, the newest first: what it has deleted when it fails is deleted. Alarms that look at the sensor are judged
-// on the newest that is left. With dryRun nothing is changed.
-func (s *Store) DeleteReadings(ctx context.Context, sensor int64, start, end time.Time, dryRun bool) (DataDeletion, error) {
+// DeleteReadings deletes the readings of sensor in [start, end), for good, and moves its latest
+// back to the newest that is left. It takes some to a transaction, the newest first: what it has
+// deleted when it fails is deleted. Alarms that look at the sensor are judged on the newest that is
+// left. With dryRun nothing is changed.
+func (s *Store) DeleteReadings(
+	ctx context.Context, sensor int64, start, end time.Time, dryRun bool,
+) (DataDeletion, error) {
 	var d DataDeletion
 	if dryRun {
 		d, err := s.countReadings(ctx, sensor, start, end)
@@ -48,7 +51,9 @@ func (s *Store) DeleteReadings(ctx context.Context, sensor int64, start, end tim
 }
 
 // countReadings says what DeleteReadings would delete.
-func (s *Store) countReadings(ctx context.Context, sensor int64, start, end time.Time) (DataDeletion, error) {
+func (s *Store) countReadings(
+	ctx context.Context, sensor int64, start, end time.Time,
+) (DataDeletion, error) {
 	var d DataDeletion
 	spans, err := s.spansOf(ctx, []int64{sensor}, &start, &end, whole)
 	for i := 0; i < len(spans) && err == nil; i++ {
@@ -57,16 +62,21 @@ func (s *Store) countReadings(ctx context.Context, sensor int64, start, end time
 			FROM sensor_data
 			WHERE sensor_id = $1 AND timestamp >= $2 AND timestamp < $3`
 		var some DataDeletion
-		err = s.api.QueryRowContext(ctx, q, sensor, spans[i].start, spans[i].end).Scan(&some.Readings, &some.First, &some.Last)
+		err = s.api.QueryRowContext(ctx, q, sensor, spans[i].start, spans[i].end).Scan(
+			&some.Readings, &some.First, &some.Last,
+		)
 		d.Readings += some.Readings
 		d.First, d.Last = cmp.Or(d.First, some.First), cmp.Or(some.Last, d.Last)
 	}
 	return d, err
 }
 
-// deleteSome deletes the newest readings of sensor in [start, end): those of one day, and deletedAtOnce at most. When it is done
-// with the range, alarms by the rules are judged on what is left.
-func (s *Store) deleteSome(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, sensor int64, start, end time.Time) (d DataDeletion, err error) {
+// deleteSome deletes the newest readings of sensor in [start, end): those of one day, and
+// deletedAtOnce at most. When it is done with the range, alarms by the rules are judged on what is
+// left.
+func (s *Store) deleteSome(
+	ctx context.Context, tx *sqlx.Tx, rules *ruleSet, sensor int64, start, end time.Time,
+) (d DataDeletion, err error) {
 	first := start
 	spans, err := s.spans(ctx, tx, start, end, newestFirst)
 	if err != nil {
@@ -102,19 +112,22 @@ func (s *Store) deleteSome(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, sen
 				LIMIT 1), $2)
 			RETURNING timestamp)
 		SELECT count(*), min(timestamp), max(timestamp) FROM gone`
-	if err := tx.QueryRowContext(ctx, remove, sensor, start, end, deletedAtOnce-1).Scan(&d.Readings, &d.First, &d.Last); err != nil || d.Readings == 0 {
+	if err := tx.QueryRowContext(ctx, remove, sensor, start, end, deletedAtOnce-1).Scan(&d.Readings,
+		&d.First, &d.Last); err != nil || d.Readings == 0 {
 		return d, err
 	}
 	if err := s.markGone(ctx, tx, sensor, d); err != nil {
 		return d, err
 	}
-	// Whoever has stored or deleted something of this sensor locks its latest behind that, as we do: the last one sees all of it.
+	// Whoever has stored or deleted something of this sensor locks its latest behind that, as we
+	// do: the last one sees all of it.
 	alarms := rules.with(rules.bySensor[sensor])
 	if _, err := lockLatest(ctx, tx, append(rules.sensors(alarms), sensor), false); err != nil {
 		return d, err
 	}
 	var latest time.Time
-	err = tx.GetContext(ctx, &latest, `SELECT timestamp FROM latest WHERE sensor_id = $1 FOR UPDATE`, sensor)
+	err = tx.GetContext(ctx, &latest,
+		`SELECT timestamp FROM latest WHERE sensor_id = $1 FOR UPDATE`, sensor)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return d, nil
@@ -132,9 +145,11 @@ func (s *Store) deleteSome(ctx context.Context, tx *sqlx.Tx, rules *ruleSet, sen
 	return d, judgeLatest(ctx, tx, rules, sensor, alarms)
 }
 
-// moveLatestBack makes the newest reading that each of sensors still has from until or before its latest. When that one was
-// received is not known any more.
-func (s *Store) moveLatestBack(ctx context.Context, tx *sqlx.Tx, sensors []int64, until time.Time) error {
+// moveLatestBack makes the newest reading that each of sensors still has from until or before its
+// latest. When that one was received is not known any more.
+func (s *Store) moveLatestBack(
+	ctx context.Context, tx *sqlx.Tx, sensors []int64, until time.Time,
+) error {
 	spans, err := s.spans(ctx, tx, firstInstant, until.Add(time.Microsecond), newestFirst)
 	if err != nil {
 		return err
@@ -151,7 +166,8 @@ func (s *Store) moveLatestBack(ctx context.Context, tx *sqlx.Tx, sensors []int64
 			return false, err
 		}
 		newest[w] = found
-		silent = slices.DeleteFunc(silent, func(id int64) bool { return slices.Contains(found, id) })
+		silent = slices.DeleteFunc(silent,
+			func(id int64) bool { return slices.Contains(found, id) })
 		return len(silent) == 0, nil
 	}); err != nil {
 		return err
@@ -176,6 +192,7 @@ func (s *Store) moveLatestBack(ctx context.Context, tx *sqlx.Tx, sensors []int64
 			return err
 		}
 	}
-	_, err = tx.ExecContext(ctx, `DELETE FROM latest WHERE sensor_id = ANY ($1::int[])`, int32s(silent))
+	_, err = tx.ExecContext(ctx, `DELETE FROM latest WHERE sensor_id = ANY ($1::int[])`,
+		int32s(silent))
 	return err
 }

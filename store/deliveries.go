@@ -8,16 +8,18 @@ import (
 
 // Delivery is a notice in the outbox, and later what became of it.
 type Delivery struct {
-	ID         int64        `db:"id"`
-	Key        string       `db:"key"` // the same in every attempt, so that a receiver knows a repetition
-	ChannelID  int64        `db:"channel_id"`
-	RouteID    *int64       `db:"route_id"` // nil: a trial
-	Kind       string       `db:"kind"`     // notice, reminder, escalation, trial
-	Status     string       `db:"status"`   // gathering, waiting, sending, delivered, failed
-	EventCount int          `db:"event_count"`
-	Attempts   int          `db:"attempts"`
-	Detail     string       `db:"detail"` // of the last attempt
-	DueAt      time.Time    `db:"due_at"` // when it is tried next; while it is sent, when it is taken for lost
+	ID int64 `db:"id"`
+	// the same in every attempt, so that a receiver knows a repetition
+	Key        string `db:"key"`
+	ChannelID  int64  `db:"channel_id"`
+	RouteID    *int64 `db:"route_id"` // nil: a trial
+	Kind       string `db:"kind"`     // notice, reminder, escalation, trial
+	Status     string `db:"status"`   // gathering, waiting, sending, delivered, failed
+	EventCount int    `db:"event_count"`
+	Attempts   int    `db:"attempts"`
+	Detail     string `db:"detail"` // of the last attempt
+	// when it is tried next; while it is sent, when it is taken for lost
+	DueAt      time.Time    `db:"due_at"`
 	CreatedAt  time.Time    `db:"created_at"`
 	FinishedAt *time.Time   `db:"finished_at"`
 	Events     NoticeEvents `db:"events"` // the first MostNoticed
@@ -33,9 +35,12 @@ const (
 
 const deliveryColumns = `id, key, channel_id, route_id, kind, status, event_count, attempts, detail, due_at, created_at, finished_at`
 
-// ClaimDeliveries returns at most limit deliveries that are due at now. They are the caller's until lease later; then they are
-// taken for lost and somebody's again. Several instances share the work. A channel by which so many are being sent already has to wait.
-func (s *Store) ClaimDeliveries(ctx context.Context, now time.Time, lease time.Duration, limit, perChannel int) ([]Delivery, error) {
+// ClaimDeliveries returns at most limit deliveries that are due at now. They are the caller's until
+// lease later; then they are taken for lost and somebody's again. Several instances share the work.
+// A channel by which so many are being sent already has to wait.
+func (s *Store) ClaimDeliveries(
+	ctx context.Context, now time.Time, lease time.Duration, limit, perChannel int,
+) ([]Delivery, error) {
 	const q = `
 		UPDATE notification_deliveries
 		SET status = 'sending', attempts = attempts + 1, due_at = $2
@@ -57,9 +62,12 @@ func (s *Store) ClaimDeliveries(ctx context.Context, now time.Time, lease time.D
 	return list, explain("deliveries", err)
 }
 
-// FinishDelivery records what became of an attempt at d. With a zero again it is over, delivered or not; else it is tried again
-// then. An attempt that was taken for lost meanwhile is ErrStale, and what somebody else makes of it counts.
-func (s *Store) FinishDelivery(ctx context.Context, d Delivery, delivered bool, detail string, again time.Time) error {
+// FinishDelivery records what became of an attempt at d. With a zero again it is over, delivered or
+// not; else it is tried again then. An attempt that was taken for lost meanwhile is ErrStale, and
+// what somebody else makes of it counts.
+func (s *Store) FinishDelivery(
+	ctx context.Context, d Delivery, delivered bool, detail string, again time.Time,
+) error {
 	status, due := "failed", sql.NullTime{Time: again, Valid: !again.IsZero()}
 	switch {
 	case delivered:
@@ -82,7 +90,9 @@ func (s *Store) FinishDelivery(ctx context.Context, d Delivery, delivered bool, 
 }
 
 // BeginTrial enters a trial of a channel, which the caller sends, until lease later.
-func (s *Store) BeginTrial(ctx context.Context, channel int64, lease time.Duration) (Delivery, error) {
+func (s *Store) BeginTrial(
+	ctx context.Context, channel int64, lease time.Duration,
+) (Delivery, error) {
 	const q = `
 		INSERT INTO notification_deliveries (channel_id, kind, status, attempts, due_at, created_at)
 		VALUES ($1, 'trial', 'sending', 1, now() + make_interval(secs => $2), now())
@@ -109,9 +119,11 @@ func (f DeliveryFilter) args() []any {
 	return []any{f.ChannelID, f.RouteID, f.Kind, f.Status, f.Start, f.End, f.AlarmID}
 }
 
-// Deliveries returns at most limit deliveries without their events, the newest first; never nil. With after the page begins
-// behind the one that was made at that time and has the id afterID.
-func (s *Store) Deliveries(ctx context.Context, f DeliveryFilter, after *time.Time, afterID int64, limit int) ([]Delivery, error) {
+// Deliveries returns at most limit deliveries without their events, the newest first; never nil.
+// With after the page begins behind the one that was made at that time and has the id afterID.
+func (s *Store) Deliveries(
+	ctx context.Context, f DeliveryFilter, after *time.Time, afterID int64, limit int,
+) ([]Delivery, error) {
 	const q = `
 		SELECT ` + deliveryColumns + `
 		FROM notification_deliveries ` + deliveriesWhere + ` AND ($8::timestamptz IS NULL OR (created_at, id) < ($8, $9::bigint))
@@ -125,20 +137,25 @@ func (s *Store) Deliveries(ctx context.Context, f DeliveryFilter, after *time.Ti
 // CountDeliveries returns how many deliveries f selects.
 func (s *Store) CountDeliveries(ctx context.Context, f DeliveryFilter) (int64, error) {
 	var n int64
-	err := s.api.GetContext(ctx, &n, `SELECT count(*) FROM notification_deliveries `+deliveriesWhere, f.args()...)
+	err := s.api.GetContext(ctx, &n,
+		`SELECT count(*) FROM notification_deliveries `+deliveriesWhere, f.args()...)
 	return n, explain("deliveries", err)
 }
 
 // Delivery returns the delivery id with its events, or ErrNotFound.
 func (s *Store) Delivery(ctx context.Context, id int64) (Delivery, error) {
 	var d Delivery
-	err := s.api.GetContext(ctx, &d, `SELECT `+deliveryColumns+`, events FROM notification_deliveries WHERE id = $1`, id)
+	err := s.api.GetContext(ctx, &d,
+		`SELECT `+deliveryColumns+`, events FROM notification_deliveries WHERE id = $1`, id)
 	return d, explain("delivery", err)
 }
 
-// SweepDeliveries removes deliveries that were over longer than retention ago, and silences that ended so long ago.
+// SweepDeliveries removes deliveries that were over longer than retention ago, and silences that
+// ended so long ago.
 func (s *Store) SweepDeliveries(ctx context.Context, retention time.Duration) error {
-	if _, err := s.api.ExecContext(ctx, `DELETE FROM notification_silences WHERE ends_at < now() - make_interval(secs => $1)`, retention.Seconds()); err != nil {
+	if _, err := s.api.ExecContext(ctx,
+		`DELETE FROM notification_silences WHERE ends_at < now() - make_interval(secs => $1)`,
+		retention.Seconds()); err != nil {
 		return explain("silences", err)
 	}
 	const most = 1000

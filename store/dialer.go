@@ -9,17 +9,20 @@ import (
 const (
 	// answerMargin is how much longer than a statement may take its answer is waited for.
 	answerMargin = 500 * time.Millisecond
-	// cancelMargin is for how long the answer to a statement that was cancelled is waited for when its connection is to end.
+	// cancelMargin is for how long the answer to a statement that was cancelled is waited for when
+	// its connection is to end.
 	cancelMargin = 3 * time.Second
 )
 
-// dialer makes connections that fail when the server says nothing for limit while an answer is due. Without it a server that hangs, or
-// a network that swallows packets, would hold a statement for as long as the kernel believes in the connection: lib/pq waits for
-// an answer also when the context has ended.
+// dialer makes connections that fail when the server says nothing for limit while an answer is due.
+// Without it a server that hangs, or a network that swallows packets, would hold a statement for as
+// long as the kernel believes in the connection: lib/pq waits for an answer also when the context
+// has ended.
 type dialer struct {
 	net.Dialer
 	limit time.Duration
-	life  context.Context // when it ends, an answer that is due is waited for no longer than cancelMargin
+	// when it ends, an answer that is due is waited for no longer than cancelMargin
+	life context.Context
 }
 
 // DialTimeout is what lib/pq asks for beside Dial and DialContext.
@@ -40,7 +43,8 @@ func (d dialer) DialContext(ctx context.Context, network, address string) (net.C
 	if err != nil {
 		return nil, err
 	}
-	context.AfterFunc(d.life, func() { _ = c.SetReadDeadline(time.Now().Add(cancelMargin)) }) // it may be closed
+	// it may be closed
+	context.AfterFunc(d.life, func() { _ = c.SetReadDeadline(time.Now().Add(cancelMargin)) })
 	return &answering{Conn: c, limit: d.limit}, nil
 }
 

@@ -38,20 +38,32 @@ func TestAStampAheadHidesNothing(t *testing.T) {
 			want:    []string{"raised 1"}, latest: 95,
 		},
 		"and when that knows the alarm's state": {
-			batches: [][]store.Reading{{stamped(0, 0, 20)}, {stamped(1, 0, 20)}, {stamped(2, ahead, 95), stamped(5, 0, 20)}},
-			want:    []string{"raised 1", "cleared 1"}, latest: 20,
+			batches: [][]store.Reading{
+				{stamped(0, 0, 20)},
+				{stamped(1, 0, 20)},
+				{stamped(2, ahead, 95), stamped(5, 0, 20)},
+			},
+			want: []string{"raised 1", "cleared 1"}, latest: 20,
 		},
 		"those that were received together keep the order of their stamps": {
 			batches: [][]store.Reading{{stamped(0, ahead+time.Second, 20), stamped(0, ahead, 95)}},
 			want:    []string{"raised 1", "cleared 1"}, latest: 20,
 		},
 		"also when they are stored one after the other": {
-			batches: [][]store.Reading{{stamped(0, ahead, 95)}, {stamped(0, ahead+time.Second, 20)}, {stamped(0, ahead-time.Second, 96)}},
-			want:    []string{"raised 1", "cleared 1"}, latest: 20,
+			batches: [][]store.Reading{
+				{stamped(0, ahead, 95)},
+				{stamped(0, ahead+time.Second, 20)},
+				{stamped(0, ahead-time.Second, 96)},
+			},
+			want: []string{"raised 1", "cleared 1"}, latest: 20,
 		},
 		"of two clocks that run ahead the later to come is the newer": {
-			batches: [][]store.Reading{{stamped(0, 5*time.Minute, 20)}, {stamped(1, time.Second, 95)}, {stamped(2, 2*time.Second, 20)}},
-			want:    []string{"raised 1", "cleared 1"}, latest: 20,
+			batches: [][]store.Reading{
+				{stamped(0, 5*time.Minute, 20)},
+				{stamped(1, time.Second, 95)},
+				{stamped(2, 2*time.Second, 20)},
+			},
+			want: []string{"raised 1", "cleared 1"}, latest: 20,
 		},
 		"one that was measured before is late": {
 			batches: [][]store.Reading{{stamped(10, ahead, 20)}, {stamped(11, -5*time.Second, 95)}},
@@ -65,7 +77,9 @@ func TestAStampAheadHidesNothing(t *testing.T) {
 			v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 			addAlarm(t, s, highRule(v.ID))
 			r := highRule(v.ID)
-			r.SuppressedBy = []int64{addAlarm(t, s, highRule(addSensor(t, s, v.GatewayID, "cause").ID)).ID}
+			r.SuppressedBy = []int64{
+				addAlarm(t, s, highRule(addSensor(t, s, v.GatewayID, "cause").ID)).ID,
+			}
 			linked := addAlarm(t, s, r) // its state is read in another way
 			for _, b := range tt.batches {
 				for i := range b {
@@ -92,7 +106,8 @@ func TestAStampAheadHidesNothing(t *testing.T) {
 			last := stamped(60, 0, 99)
 			last.SensorID = v.ID
 			write(t, other, last)
-			if a, err := other.Alarm(t.Context(), linked.ID); err != nil || a.Phase != "active_unacknowledged" {
+			if a, err := other.Alarm(t.Context(), linked.ID); err != nil ||
+				a.Phase != "active_unacknowledged" {
 				t.Errorf("another instance: got %v, %v", a.Phase, err)
 			}
 		})
@@ -107,8 +122,10 @@ func TestTheStampOfALatestReadingStaysTheDevices(t *testing.T) {
 	write(t, s, r)
 	list, err := s.Latest(t.Context(), store.LatestQuery{Limit: 10})
 	ok(t, err)
-	if len(list) != 1 || !list[0].Timestamp.Equal(noon.Add(time.Minute)) || !list[0].EffectiveTime().Equal(noon) {
-		t.Errorf("got %+v, want the stamp %v and the effective time %v", list, noon.Add(time.Minute), noon)
+	if len(list) != 1 || !list[0].Timestamp.Equal(noon.Add(time.Minute)) ||
+		!list[0].EffectiveTime().Equal(noon) {
+		t.Errorf("got %+v, want the stamp %v and the effective time %v", list,
+			noon.Add(time.Minute), noon)
 	}
 }
 
@@ -120,7 +137,12 @@ func TestDeletionLeavesAStampAheadThatHidesNothing(t *testing.T) {
 	a := addAlarm(t, s, highRule(v.ID))
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	at := func(received, stamp time.Duration, value float64) store.Reading {
-		return store.Reading{SensorID: v.ID, Timestamp: now.Add(stamp), Received: now.Add(received), Value: value}
+		return store.Reading{
+			SensorID:  v.ID,
+			Timestamp: now.Add(stamp),
+			Received:  now.Add(received),
+			Value:     value,
+		}
 	}
 	write(t, s, at(0, 4*time.Minute, 20))
 	write(t, s, at(time.Second, 5*time.Minute, 20))
@@ -134,7 +156,11 @@ func TestAStampAheadIsSilentFromItsReceipt(t *testing.T) {
 	s := open(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	addAlarm(t, s, alarm.Rule{
-		SensorID: v.ID, Name: "silent", Kind: alarm.NoData, Severity: alarm.Major, NoDataAfter: alarm.Duration(10 * time.Second),
+		SensorID:    v.ID,
+		Name:        "silent",
+		Kind:        alarm.NoData,
+		Severity:    alarm.Major,
+		NoDataAfter: alarm.Duration(10 * time.Second),
 	})
 	r := stamped(0, 5*time.Minute, 20)
 	r.SensorID = v.ID

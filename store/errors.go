@@ -45,7 +45,10 @@ func explain(op string, err error) error {
 }
 
 func sentinel(err error) error {
-	for _, known := range []error{ErrNotFound, ErrConflict, ErrInUse, ErrStale, ErrInvalid, ErrTooMuch, ErrUnavailable, ErrOverload} {
+	for _, known := range []error{
+		ErrNotFound, ErrConflict, ErrInUse, ErrStale, ErrInvalid, ErrTooMuch, ErrUnavailable,
+		ErrOverload,
+	} {
 		if errors.Is(err, known) {
 			return nil // it says so already
 		}
@@ -71,8 +74,9 @@ func sentinel(err error) error {
 	return nil
 }
 
-// Transient reports whether the same statement may succeed later: the database or the way to it failed, or a partition is missing,
-// not what was asked. The result of a COMMIT that fails so is unknown.
+// Transient reports whether the same statement may succeed later: the database or the way to it
+// failed, or a partition is missing, not what was asked. The result of a COMMIT that fails so is
+// unknown.
 func Transient(err error) bool {
 	var pqErr *pq.Error
 	if errors.As(err, &pqErr) {
@@ -80,11 +84,14 @@ func Transient(err error) bool {
 		case "08", "40", "53", "55", "57", "58":
 			return true
 		}
-		return pqErr.Code == "25006" || pqErr.Code == "25P03" || // read-only after a failover; idle_in_transaction timeout
+		// read-only after a failover; idle_in_transaction timeout
+		return pqErr.Code == "25006" || pqErr.Code == "25P03" ||
 			noPartition(err)
 	}
 	var netErr net.Error
-	return errors.Is(err, ErrUnavailable) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
+	return errors.Is(err, ErrUnavailable) || errors.Is(err, driver.ErrBadConn) ||
+		errors.Is(err, sql.ErrConnDone) ||
 		errors.As(err, &netErr) || errors.Is(err, context.DeadlineExceeded) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) // the server died in the middle of an answer
+		// the server died in the middle of an answer
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }

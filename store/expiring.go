@@ -25,9 +25,12 @@ type ExpiringSensor struct {
 // lookedAt is how many partitions are looked at for one answer.
 const lookedAt = 366
 
-// Expiring returns at most limit partitions from which Retain would remove something at the time now, the oldest first, of those that
-// end after after. There may be more unless more is false, after next.
-func (s *Store) Expiring(ctx context.Context, now, after time.Time, limit int) (found []Expiring, next time.Time, more bool, err error) {
+// Expiring returns at most limit partitions from which Retain would remove something at the time
+// now, the oldest first, of those that end after after. There may be more unless more is false,
+// after next.
+func (s *Store) Expiring(
+	ctx context.Context, now, after time.Time, limit int,
+) (found []Expiring, next time.Time, more bool, err error) {
 	list, err := s.expired(ctx, s.api, now)
 	if err != nil {
 		return nil, next, false, explain("retention", err)
@@ -97,7 +100,8 @@ func (s *Store) expiring(ctx context.Context, p *expiry, now time.Time) (Expirin
 	if err := s.api.SelectContext(ctx, &e.Sensors, q, e.End, now, e.Start); err != nil {
 		return e, err
 	}
-	var bytes, rows int64 // rows are as many as the last ANALYZE has seen, or as would fill the table
+	// rows are as many as the last ANALYZE has seen, or as would fill the table
+	var bytes, rows int64
 	const size = `
 		SELECT pg_total_relation_size(oid), CASE WHEN reltuples > 0 THEN reltuples ELSE pg_relation_size(oid) / 60 END::bigint
 		FROM pg_class

@@ -20,13 +20,15 @@ type ExportQuery struct {
 	Quality    *Quality
 	After      *Cursor // go on behind this reading
 
-	// Turn is called before each of the times that readings are taken, and leave behind it. An error ends the export.
+	// Turn is called before each of the times that readings are taken, and leave behind it. An
+	// error ends the export.
 	Turn func(context.Context) (leave func(), err error)
 }
 
-// Export calls f with the readings of q in order of sensor, then of time, some thousands at a time, until there are none or f
-// fails; the slice is f's until it returns. The next ones are read meanwhile, but no connection is held for longer than that takes,
-// so a client that takes its time holds up nobody.
+// Export calls f with the readings of q in order of sensor, then of time, some thousands at a time,
+// until there are none or f fails; the slice is f's until it returns. The next ones are read
+// meanwhile, but no connection is held for longer than that takes, so a client that takes its time
+// holds up nobody.
 func (s *Store) Export(ctx context.Context, q ExportQuery, f func([]Reading) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	full, empty := make(chan []Reading), make(chan []Reading, 2)
@@ -49,14 +51,17 @@ func (s *Store) Export(ctx context.Context, q ExportQuery, f func([]Reading) err
 }
 
 // pieces reads q into slices from empty and sends them to full.
-func (s *Store) pieces(ctx context.Context, q ExportQuery, empty <-chan []Reading, full chan<- []Reading) error {
+func (s *Store) pieces(
+	ctx context.Context, q ExportQuery, empty <-chan []Reading, full chan<- []Reading,
+) error {
 	for _, sensor := range slices.Sorted(slices.Values(unique(q.Sensors))) {
 		start := q.Start
 		if q.After != nil && sensor < q.After.SensorID {
 			continue
 		}
 		if q.After != nil && sensor == q.After.SensorID {
-			if behind := q.After.Timestamp.Add(time.Microsecond); start == nil || start.Before(behind) {
+			if behind := q.After.Timestamp.Add(time.Microsecond); start == nil ||
+				start.Before(behind) {
 				start = &behind
 			}
 		}
@@ -85,7 +90,9 @@ func (s *Store) pieces(ctx context.Context, q ExportQuery, empty <-chan []Readin
 }
 
 // piece appends the next exportRows readings of sensor to rs, and returns what is left of spans.
-func (s *Store) piece(ctx context.Context, sensor int64, spans []span, q ExportQuery, rs []Reading) ([]Reading, []span, error) {
+func (s *Store) piece(
+	ctx context.Context, sensor int64, spans []span, q ExportQuery, rs []Reading,
+) ([]Reading, []span, error) {
 	leave, err := q.Turn(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -105,7 +112,9 @@ func (s *Store) piece(ctx context.Context, sensor int64, spans []span, q ExportQ
 }
 
 // readSpan appends readings of sensor in w to rs until there are exportRows.
-func (s *Store) readSpan(ctx context.Context, sensor int64, w span, quality *Quality, rs []Reading) ([]Reading, error) {
+func (s *Store) readSpan(
+	ctx context.Context, sensor int64, w span, quality *Quality, rs []Reading,
+) ([]Reading, error) {
 	const query = `
 		SELECT timestamp, value, status_code, quality
 		FROM sensor_data

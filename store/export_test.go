@@ -36,14 +36,17 @@ func CompactPatience(s *Store, patience time.Duration) { s.compactPatience = pat
 func Wary(s *Store) bool { return s.wary.is() }
 
 // HistoryOf has the history made of source, whatever would be chosen.
-func (s *Store) HistoryOf(ctx context.Context, q HistoryQuery, source Source) (map[int64][]Bucket, error) {
+func (s *Store) HistoryOf(
+	ctx context.Context, q HistoryQuery, source Source,
+) (map[int64][]Bucket, error) {
 	return s.history(ctx, q, source)
 }
 
 // SourceOf is what the history of q is made of.
 func SourceOf(q HistoryQuery) Source { return q.source() }
 
-// Slot is the name and bounds of the partition of a size that an instant would have where there is none yet.
+// Slot is the name and bounds of the partition of a size that an instant would have where there is
+// none yet.
 func Slot(size string, at time.Time) (name string, start, end time.Time) {
 	p := gap(nil, at, size)
 	return p.Name, p.Start, p.End
@@ -54,7 +57,8 @@ func AppendSketch(b []byte, values []float64) []byte {
 	return newSketch(slices.Clone(values)).append(b)
 }
 
-// Percentiles are those of encoded sketches together, and their error; values are in order and of the least and greatest use.
+// Percentiles are those of encoded sketches together, and their error; values are in order and of
+// the least and greatest use.
 func Percentiles(sketches []byte, parts, values []float64) ([]float64, float64, error) {
 	p := percentiles{parts: parts}
 	err := p.sketches(sketches)

@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// CreateGatewayNumbered is CreateGateway, but a gateway whose key is taken gets the first free one of
-// g.Key-2, g.Key-3 and so on.
+// CreateGatewayNumbered is CreateGateway, but a gateway whose key is taken gets the first free one
+// of g.Key-2, g.Key-3 and so on.
 func (s *Store) CreateGatewayNumbered(ctx context.Context, g Gateway) (Gateway, error) {
 	return numbered(func() (Gateway, error) {
 		numbered, err := g, error(nil)
@@ -23,7 +23,8 @@ func (s *Store) CreateGatewayNumbered(ctx context.Context, g Gateway) (Gateway, 
 func (s *Store) CreateSensorNumbered(ctx context.Context, v Sensor) (Sensor, error) {
 	return numbered(func() (Sensor, error) {
 		numbered, err := v, error(nil)
-		numbered.Key, err = s.freeKey(ctx, `SELECT key FROM sensors WHERE gateway_id = $2`, v.Key, v.GatewayID)
+		numbered.Key, err = s.freeKey(ctx, `SELECT key FROM sensors WHERE gateway_id = $2`, v.Key,
+			v.GatewayID)
 		if err != nil {
 			return Sensor{}, explain("sensor", err)
 		}
@@ -31,8 +32,8 @@ func (s *Store) CreateSensorNumbered(ctx context.Context, v Sensor) (Sensor, err
 	})
 }
 
-// numbered repeats create while another request takes the key that was free. Each repetition means that
-// one of the other requests succeeded, so it ends.
+// numbered repeats create while another request takes the key that was free. Each repetition means
+// that one of the other requests succeeded, so it ends.
 func numbered[T any](create func() (T, error)) (T, error) {
 	for {
 		v, err := create()
@@ -42,8 +43,8 @@ func numbered[T any](create func() (T, error)) (T, error) {
 	}
 }
 
-// freeKey returns key, or key with the smallest number from 2 that makes it one that taken does not select.
-// Of one more candidates than there are keys taken, one is free.
+// freeKey returns key, or key with the smallest number from 2 that makes it one that taken does not
+// select. Of one more candidates than there are keys taken, one is free.
 func (s *Store) freeKey(ctx context.Context, taken, key string, args ...any) (string, error) {
 	q := `
 		WITH taken AS (` + taken + `)

@@ -21,11 +21,12 @@ type Gateway struct {
 	Status      string     `db:"status"` // online, offline or unknown
 	LastSeenAt  *time.Time `db:"last_seen_at"`
 	ClockSkewMs *int64     `db:"clock_skew_ms"`
-	Metadata    string     `db:"metadata"`  // a JSON object
-	IsSystem    bool       `db:"is_system"` // the server's own: nobody else publishes for it, and it is not deleted
-	Version     int64      `db:"version"`   // counts changes of the description
-	CreatedAt   time.Time  `db:"created_at"`
-	UpdatedAt   time.Time  `db:"updated_at"`
+	Metadata    string     `db:"metadata"` // a JSON object
+	// the server's own: nobody else publishes for it, and it is not deleted
+	IsSystem  bool      `db:"is_system"`
+	Version   int64     `db:"version"` // counts changes of the description
+	CreatedAt time.Time `db:"created_at"`
+	UpdatedAt time.Time `db:"updated_at"`
 }
 
 // GatewayFilter selects gateways; nil takes all.
@@ -56,8 +57,11 @@ const gatewayWhere = `
 		AND ($4::boolean IS NULL OR is_system = $4)`
 
 // Gateways returns at most limit gateways with an id above after, in order of id.
-func (s *Store) Gateways(ctx context.Context, f GatewayFilter, after int64, limit int) ([]Gateway, error) {
-	const q = `SELECT ` + gatewayColumns + ` FROM gateways ` + gatewayWhere + ` AND id > $5 ORDER BY id LIMIT $6`
+func (s *Store) Gateways(
+	ctx context.Context, f GatewayFilter, after int64, limit int,
+) ([]Gateway, error) {
+	const q = `SELECT ` + gatewayColumns + ` FROM gateways ` + gatewayWhere +
+		` AND id > $5 ORDER BY id LIMIT $6`
 	gs := []Gateway{}
 	err := s.api.SelectContext(ctx, &gs, q, append(f.args(), after, limit)...)
 	return gs, explain("gateways", err)
@@ -87,9 +91,11 @@ func (s *Store) CreateGateway(ctx context.Context, g Gateway) (Gateway, error) {
 	return g, explain(fmt.Sprintf("gateway %q", g.Key), err)
 }
 
-// UpdateGateway changes the gateway id if it still has version (0: any version), else ErrStale. Alarms that look at its
-// sensors rest while it is not in use.
-func (s *Store) UpdateGateway(ctx context.Context, id, version int64, c GatewayChange) (Gateway, error) {
+// UpdateGateway changes the gateway id if it still has version (0: any version), else ErrStale.
+// Alarms that look at its sensors rest while it is not in use.
+func (s *Store) UpdateGateway(
+	ctx context.Context, id, version int64, c GatewayChange,
+) (Gateway, error) {
 	const q = `
 		UPDATE gateways
 		SET key = coalesce($3, key), name = coalesce($4, name), location = coalesce($5, location),
@@ -99,8 +105,12 @@ func (s *Store) UpdateGateway(ctx context.Context, id, version int64, c GatewayC
 		RETURNING ` + gatewayColumns
 	if c.Key != nil || c.IsActive != nil {
 		var own bool
-		if err := s.api.GetContext(ctx, &own, `SELECT EXISTS (SELECT FROM gateways WHERE id = $1 AND is_system)`, id); err != nil || own {
-			return Gateway{}, explain("gateway", cmp.Or(err, inUse("The gateway is the server's own: its key and that it is in use stay.")))
+		if err := s.api.GetContext(ctx, &own,
+			`SELECT EXISTS (SELECT FROM gateways WHERE id = $1 AND is_system)`,
+			id); err != nil || own {
+			return Gateway{}, explain("gateway",
+				cmp.Or(err,
+					inUse("The gateway is the server's own: its key and that it is in use stay.")))
 		}
 	}
 	var g Gateway
@@ -116,7 +126,8 @@ func (s *Store) UpdateGateway(ctx context.Context, id, version int64, c GatewayC
 			return err
 		}
 		now := time.Now()
-		m, alarms, err := lockUsers(ctx, tx, rules, sensors, now) // before the gateway, as a batch of readings does
+		// before the gateway, as a batch of readings does
+		m, alarms, err := lockUsers(ctx, tx, rules, sensors, now)
 		if err != nil {
 			return err
 		}
@@ -131,10 +142,12 @@ func (s *Store) UpdateGateway(ctx context.Context, id, version int64, c GatewayC
 	return g, explain("gateway", s.stale(ctx, err, "gateways", id))
 }
 
-// DeleteGateway deletes the gateway id if it still has version (0: whatever it has). Its sensors, their readings and alarms go with
-// it when cascade is set; without it a gateway that has sensors is ErrInUse. What the server watches of it goes in any case. With
-// dryRun nothing is changed.
-func (s *Store) DeleteGateway(ctx context.Context, id, version int64, cascade, dryRun bool) (Deletion, error) {
+// DeleteGateway deletes the gateway id if it still has version (0: whatever it has). Its sensors,
+// their readings and alarms go with it when cascade is set; without it a gateway that has sensors
+// is ErrInUse. What the server watches of it goes in any case. With dryRun nothing is changed.
+func (s *Store) DeleteGateway(
+	ctx context.Context, id, version int64, cascade, dryRun bool,
+) (Deletion, error) {
 	var d Deletion
 	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
 		var sensors, about []int64
@@ -144,10 +157,13 @@ func (s *Store) DeleteGateway(ctx context.Context, id, version int64, cascade, d
 		if err := ownGateway(ctx, tx, id); err != nil {
 			return err
 		}
-		if err := tx.SelectContext(ctx, &sensors, `SELECT id FROM sensors WHERE gateway_id = $1 ORDER BY id FOR UPDATE`, id); err != nil {
+		if err := tx.SelectContext(ctx, &sensors,
+			`SELECT id FROM sensors WHERE gateway_id = $1 ORDER BY id FOR UPDATE`, id); err != nil {
 			return err
 		}
-		if err := tx.SelectContext(ctx, &about, `SELECT id FROM sensors WHERE about_gateway_id = $1 ORDER BY id FOR UPDATE`, id); err != nil {
+		if err := tx.SelectContext(ctx, &about,
+			`SELECT id FROM sensors WHERE about_gateway_id = $1 ORDER BY id FOR UPDATE`,
+			id); err != nil {
 			return err
 		}
 		var err error
@@ -198,7 +214,8 @@ func (s *Store) stale(ctx context.Context, err error, table string, id int64) er
 		return err
 	}
 	var exists bool
-	if err := s.api.GetContext(ctx, &exists, `SELECT EXISTS (SELECT FROM `+table+` WHERE id = $1)`, id); err != nil {
+	if err := s.api.GetContext(ctx, &exists, `SELECT EXISTS (SELECT FROM `+table+` WHERE id = $1)`,
+		id); err != nil {
 		return err
 	}
 	if exists {
@@ -210,7 +227,8 @@ func (s *Store) stale(ctx context.Context, err error, table string, id int64) er
 // lockVersion locks the row id of table for a delete and checks its version; 0 takes any.
 func lockVersion(ctx context.Context, tx *sqlx.Tx, table string, id, version int64) error {
 	var current int64
-	if err := tx.GetContext(ctx, &current, `SELECT version FROM `+table+` WHERE id = $1 FOR UPDATE`, id); err != nil {
+	if err := tx.GetContext(ctx, &current, `SELECT version FROM `+table+` WHERE id = $1 FOR UPDATE`,
+		id); err != nil {
 		return err
 	}
 	if version != 0 && version != current {

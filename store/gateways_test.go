@@ -14,9 +14,16 @@ import (
 func TestGateways(t *testing.T) {
 	s := open(t)
 	a := addGateway(t, s, "press-1")
-	b, err := s.CreateGateway(t.Context(), store.Gateway{Key: "press-2", Name: "Press 2", Location: "hall", Metadata: `{"a": [1, null]}`})
+	b, err := s.CreateGateway(t.Context(),
+		store.Gateway{
+			Key:      "press-2",
+			Name:     "Press 2",
+			Location: "hall",
+			Metadata: `{"a": [1, null]}`,
+		})
 	ok(t, err)
-	if b.ID <= a.ID || b.Version != 1 || b.Status != "unknown" || b.LastSeenAt != nil || b.ClockSkewMs != nil || b.Metadata != `{"a": [1, null]}` {
+	if b.ID <= a.ID || b.Version != 1 || b.Status != "unknown" || b.LastSeenAt != nil ||
+		b.ClockSkewMs != nil || b.Metadata != `{"a": [1, null]}` {
 		t.Errorf("created: got %+v", b)
 	}
 	t.Run("what is there is found, what is not is not", func(t *testing.T) {
@@ -39,14 +46,21 @@ func TestGateways(t *testing.T) {
 			want   string
 			count  int64
 		}{
-			"all":         {store.GatewayFilter{}, 0, 10, "press-1 press-2", 2},
-			"a page":      {store.GatewayFilter{}, 0, 1, "press-1", 2},
-			"the next":    {store.GatewayFilter{}, a.ID, 1, "press-2", 2},
-			"behind all":  {store.GatewayFilter{}, b.ID, 1, "", 2},
-			"a key":       {store.GatewayFilter{Key: ptr("press-2")}, 0, 10, "press-2", 1},
-			"in use":      {store.GatewayFilter{IsActive: ptr(true)}, 0, 10, "press-1", 1},
-			"a status":    {store.GatewayFilter{Status: ptr("online")}, 0, 10, "", 0},
-			"everything":  {store.GatewayFilter{Key: ptr("press-2"), Status: ptr("unknown"), IsActive: ptr(false)}, 0, 10, "press-2", 1},
+			"all":        {store.GatewayFilter{}, 0, 10, "press-1 press-2", 2},
+			"a page":     {store.GatewayFilter{}, 0, 1, "press-1", 2},
+			"the next":   {store.GatewayFilter{}, a.ID, 1, "press-2", 2},
+			"behind all": {store.GatewayFilter{}, b.ID, 1, "", 2},
+			"a key":      {store.GatewayFilter{Key: ptr("press-2")}, 0, 10, "press-2", 1},
+			"in use":     {store.GatewayFilter{IsActive: ptr(true)}, 0, 10, "press-1", 1},
+			"a status":   {store.GatewayFilter{Status: ptr("online")}, 0, 10, "", 0},
+			"everything": {
+				store.GatewayFilter{
+					Key:      ptr("press-2"),
+					Status:   ptr("unknown"),
+					IsActive: ptr(false),
+				},
+				0, 10, "press-2", 1,
+			},
 			"no such key": {store.GatewayFilter{Key: ptr("' OR true --")}, 0, 10, "", 0},
 		}
 		for name, tt := range tests {
@@ -64,11 +78,14 @@ func TestGateways(t *testing.T) {
 		}
 	})
 	t.Run("a change keeps what it does not name and counts up the version", func(t *testing.T) {
-		got, err := s.UpdateGateway(t.Context(), b.ID, b.Version, store.GatewayChange{Name: ptr("New"), Location: ptr("")})
-		if err != nil || got.Name != "New" || got.Location != "" || got.Key != b.Key || got.Version != 2 || got.Metadata != b.Metadata || got.UpdatedAt.Before(b.UpdatedAt) {
+		got, err := s.UpdateGateway(t.Context(), b.ID, b.Version,
+			store.GatewayChange{Name: ptr("New"), Location: ptr("")})
+		if err != nil || got.Name != "New" || got.Location != "" || got.Key != b.Key ||
+			got.Version != 2 || got.Metadata != b.Metadata || got.UpdatedAt.Before(b.UpdatedAt) {
 			t.Errorf("got %+v, %v", got, err)
 		}
-		got, err = s.UpdateGateway(t.Context(), b.ID, 0, store.GatewayChange{Metadata: ptr(`{}`), IsActive: ptr(true)})
+		got, err = s.UpdateGateway(t.Context(), b.ID, 0,
+			store.GatewayChange{Metadata: ptr(`{}`), IsActive: ptr(true)})
 		if err != nil || got.Version != 3 || got.Metadata != "{}" || !got.IsActive {
 			t.Errorf("got %+v, %v", got, err)
 		}
@@ -83,8 +100,10 @@ func TestGateways(t *testing.T) {
 		isError(t, update(9999, 0, store.GatewayChange{Name: ptr("x")}), store.ErrNotFound)
 		isError(t, update(b.ID, 0, store.GatewayChange{Key: ptr("press-1")}), store.ErrConflict)
 		isError(t, update(b.ID, 0, store.GatewayChange{Metadata: ptr("{")}), store.ErrInvalid)
-		isError(t, update(b.ID, 0, store.GatewayChange{Name: ptr(strings.Repeat("x", 101))}), store.ErrInvalid)
-		_, err := s.CreateGateway(t.Context(), store.Gateway{Key: "press-1", Name: "x", Metadata: "{}"})
+		isError(t, update(b.ID, 0, store.GatewayChange{Name: ptr(strings.Repeat("x", 101))}),
+			store.ErrInvalid)
+		_, err := s.CreateGateway(t.Context(),
+			store.Gateway{Key: "press-1", Name: "x", Metadata: "{}"})
 		isError(t, err, store.ErrConflict)
 	})
 	t.Run("of many changes of one version one wins", func(t *testing.T) {
@@ -94,7 +113,8 @@ func TestGateways(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 20 {
 			wg.Go(func() {
-				if _, err := s.UpdateGateway(t.Context(), b.ID, now.Version, store.GatewayChange{Name: ptr("race")}); err == nil {
+				if _, err := s.UpdateGateway(t.Context(), b.ID, now.Version,
+					store.GatewayChange{Name: ptr("race")}); err == nil {
 					won.Add(1)
 				} else {
 					isError(t, err, store.ErrStale)
@@ -113,10 +133,18 @@ func TestSensors(t *testing.T) {
 	g, other := addGateway(t, s, "g"), addGateway(t, s, "other")
 	a := addSensor(t, s, g.ID, "t1")
 	b, err := s.CreateSensor(t.Context(), store.Sensor{
-		GatewayID: other.ID, Key: "t1", Name: "Pressure", Type: "pressure", Unit: "bar", MinValue: ptr(-1.5), MaxValue: ptr(1e300), Tags: `{"line": "3"}`,
+		GatewayID: other.ID,
+		Key:       "t1",
+		Name:      "Pressure",
+		Type:      "pressure",
+		Unit:      "bar",
+		MinValue:  ptr(-1.5),
+		MaxValue:  ptr(1e300),
+		Tags:      `{"line": "3"}`,
 	})
 	ok(t, err)
-	if got, err := s.Sensor(t.Context(), b.ID); err != nil || *got.MinValue != -1.5 || *got.MaxValue != 1e300 || got.Tags != `{"line": "3"}` || got.Version != 1 {
+	if got, err := s.Sensor(t.Context(), b.ID); err != nil || *got.MinValue != -1.5 ||
+		*got.MaxValue != 1e300 || got.Tags != `{"line": "3"}` || got.Version != 1 {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	if a.MinValue != nil || a.MaxValue != nil {
@@ -157,11 +185,14 @@ func TestSensors(t *testing.T) {
 	})
 	t.Run("a change can close and open the range", func(t *testing.T) {
 		number := func(v float64) *sql.Null[float64] { return &sql.Null[float64]{V: v, Valid: true} }
-		got, err := s.UpdateSensor(t.Context(), a.ID, 1, store.SensorChange{MinValue: number(1), MaxValue: number(2), Unit: ptr("Cel")})
-		if err != nil || *got.MinValue != 1 || *got.MaxValue != 2 || got.Unit != "Cel" || got.Version != 2 {
+		got, err := s.UpdateSensor(t.Context(), a.ID, 1,
+			store.SensorChange{MinValue: number(1), MaxValue: number(2), Unit: ptr("Cel")})
+		if err != nil || *got.MinValue != 1 || *got.MaxValue != 2 || got.Unit != "Cel" ||
+			got.Version != 2 {
 			t.Errorf("got %+v, %v", got, err)
 		}
-		got, err = s.UpdateSensor(t.Context(), a.ID, 2, store.SensorChange{MinValue: &sql.Null[float64]{}})
+		got, err = s.UpdateSensor(t.Context(), a.ID, 2,
+			store.SensorChange{MinValue: &sql.Null[float64]{}})
 		if err != nil || got.MinValue != nil || *got.MaxValue != 2 {
 			t.Errorf("got %+v, %v", got, err)
 		}
@@ -188,17 +219,20 @@ func TestSensors(t *testing.T) {
 func TestDelete(t *testing.T) {
 	s, db := openRaw(t)
 	g, other := addGateway(t, s, "g"), addGateway(t, s, "other")
-	a, b, stays := addSensor(t, s, g.ID, "a"), addSensor(t, s, g.ID, "b"), addSensor(t, s, other.ID, "c")
+	a, b, stays := addSensor(t, s, g.ID, "a"), addSensor(t, s, g.ID, "b"), addSensor(t, s, other.ID,
+		"c")
 	_, _, _, err := s.AddCredential(t.Context(), g.ID, "secret")
 	ok(t, err)
-	write(t, s, reading(a.ID, 0, 1), reading(a.ID, 3*24*60, 2), reading(b.ID, -24*60, 3), reading(stays.ID, 0, 4))
+	write(t, s, reading(a.ID, 0, 1), reading(a.ID, 3*24*60, 2), reading(b.ID, -24*60, 3),
+		reading(stays.ID, 0, 4))
 	count := func(q string) int { return scan[int](t, db, q) }
 
 	check := func(what string, d store.Deletion, err error, gateways, sensors, first, last int) {
 		t.Helper()
 		ok(t, err)
 		if d.Gateways != gateways || d.Sensors != sensors || d.First == nil || d.Last == nil ||
-			!d.First.Equal(reading(0, first, 0).Timestamp) || !d.Last.Equal(reading(0, last, 0).Timestamp) {
+			!d.First.Equal(reading(0, first, 0).Timestamp) ||
+			!d.Last.Equal(reading(0, last, 0).Timestamp) {
 			t.Errorf("%s: got %+v %v %v", what, d, d.First, d.Last)
 		}
 	}

@@ -10,14 +10,15 @@ import (
 	"github.com/lib/pq"
 )
 
-// mostExact is of how many usable readings percentiles are always made; those of more are made of sketches where there are some.
+// mostExact is of how many usable readings percentiles are always made; those of more are made of
+// sketches where there are some.
 const mostExact = 20000
 
 // HoldBack is how old a reading from before a range may be for its value to hold into the range.
 const HoldBack = day
 
-// HistoryQuery asks for what the readings of [Start, End) amount to in the buckets between Bounds, the first of which may begin
-// before Start and the last end behind End.
+// HistoryQuery asks for what the readings of [Start, End) amount to in the buckets between Bounds,
+// the first of which may begin before Start and the last end behind End.
 type HistoryQuery struct {
 	Sensors     []int64
 	Start, End  time.Time
@@ -28,8 +29,9 @@ type HistoryQuery struct {
 	Now         time.Time     // nothing holds beyond it
 }
 
-// Bucket is what the readings of a sensor in [Start, End) amount to. A reading of bad quality or without a value is counted and
-// has no value, nor has one beyond ±1e140, whose square float8 has no room for: it is not usable. Without usable ones the values are NaN.
+// Bucket is what the readings of a sensor in [Start, End) amount to. A reading of bad quality or
+// without a value is counted and has no value, nor has one beyond ±1e140, whose square float8 has
+// no room for: it is not usable. Without usable ones the values are NaN.
 type Bucket struct {
 	Start, End time.Time
 	Readings   int64 // all
@@ -43,8 +45,9 @@ type Bucket struct {
 	FirstAt, LastAt time.Time // zero without usable ones
 	TimeWeighted    float64   // average when each value holds until the next
 
-	Percentiles     []float64 // as many as were asked for; none without usable readings
-	PercentileError float64   // how much of itself each of the two values may be off that one lies between; 0: they are exact
+	Percentiles []float64 // as many as were asked for; none without usable readings
+	// how much of itself each of the two values may be off that one lies between; 0: they are exact
+	PercentileError float64
 	Gaps            int64
 	LongestGap      time.Duration // between two readings, of those counted as gaps
 
@@ -65,9 +68,10 @@ func (b *Bucket) Stddev() float64 {
 // PercentGood is the part of the readings that is of good quality; NaN without readings.
 func (b *Bucket) PercentGood() float64 { return 100 * float64(b.Good) / float64(b.Readings) }
 
-// History returns for each of q.Sensors, in order of id, the buckets that have readings, in order of time, and what they were made
-// of, which gives what the readings give; only percentiles may come from sketches. It is a statement for each span, and each sees
-// what was committed when it began. What takes longer than a statement may is ErrTooMuch.
+// History returns for each of q.Sensors, in order of id, the buckets that have readings, in order
+// of time, and what they were made of, which gives what the readings give; only percentiles may
+// come from sketches. It is a statement for each span, and each sees what was committed when it
+// began. What takes longer than a statement may is ErrTooMuch.
 func (s *Store) History(ctx context.Context, q HistoryQuery) (map[int64][]Bucket, Source, error) {
 	source := q.source()
 	if !s.rollups {
@@ -79,7 +83,8 @@ func (s *Store) History(ctx context.Context, q HistoryQuery) (map[int64][]Bucket
 		found, err = s.history(ctx, q, source)
 	}
 	var pqErr *pq.Error
-	if errors.As(err, &pqErr) && pqErr.Code == "57014" && ctx.Err() == nil { // query_canceled by statement_timeout
+	// query_canceled by statement_timeout
+	if errors.As(err, &pqErr) && pqErr.Code == "57014" && ctx.Err() == nil {
 		err = fmt.Errorf("history: %w", ErrTooMuch)
 	}
 	return found, source, err
@@ -95,7 +100,9 @@ func usableIn(found map[int64][]Bucket) (n int64) {
 	return n
 }
 
-func (s *Store) history(ctx context.Context, q HistoryQuery, source Source) (map[int64][]Bucket, error) {
+func (s *Store) history(
+	ctx context.Context, q HistoryQuery, source Source,
+) (map[int64][]Bucket, error) {
 	spans, err := s.spansOf(ctx, q.Sensors, &q.Start, &q.End, whole)
 	if err != nil {
 		return nil, explain("history", err)
@@ -111,7 +118,9 @@ func (s *Store) history(ctx context.Context, q HistoryQuery, source Source) (map
 }
 
 // mergeSpan gives m what there is in w.
-func (s *Store) mergeSpan(ctx context.Context, q HistoryQuery, source Source, w span, m *merger) error {
+func (s *Store) mergeSpan(
+	ctx context.Context, q HistoryQuery, source Source, w span, m *merger,
+) error {
 	statement, args := q.statement(source, w)
 	rows, err := s.api.QueryContext(ctx, statement, args...)
 	if err != nil {
@@ -130,8 +139,9 @@ func (s *Store) mergeSpan(ctx context.Context, q HistoryQuery, source Source, w 
 	return rows.Err()
 }
 
-// weigh sets TimeWeighted of each bucket: every value holds until the next, also over the bounds of buckets; that of held, from
-// before the range, too, and the last one until end. A held that is NaN is none.
+// weigh sets TimeWeighted of each bucket: every value holds until the next, also over the bounds of
+// buckets; that of held, from before the range, too, and the last one until end. A held that is NaN
+// is none.
 func weigh(list []Bucket, held float64, start, end time.Time) {
 	at, value := start, held // what holds, and since when
 	known := !math.IsNaN(held)

@@ -33,7 +33,8 @@ func boundsOf(t testing.TB, width string, start, end time.Time, zone *time.Locat
 	t.Helper()
 	bounds, more := interval(t, width).Bounds(start, end, zone, 1<<20)
 	if more {
-		t.Fatalf("%s of %v to %v in %s: there are more than %d buckets", width, start, end, zone, len(bounds)-1)
+		t.Fatalf("%s of %v to %v in %s: there are more than %d buckets", width, start, end, zone,
+			len(bounds)-1)
 	}
 	return bounds
 }
@@ -50,37 +51,117 @@ func TestDaysAreAsLongAsTheClockMakesThem(t *testing.T) {
 		zone, start, end, interval string
 		hours                      []float64
 	}{
-		"spring in Berlin":                     {"Europe/Berlin", "2026-03-28T00:00:00+01:00", "2026-03-31T00:00:00+02:00", "1d", []float64{24, 23, 24}},
-		"autumn in Berlin":                     {"Europe/Berlin", "2026-10-24T00:00:00+02:00", "2026-10-27T00:00:00+01:00", "1d", []float64{24, 25, 24}},
-		"spring in New York":                   {"America/New_York", "2026-03-08T00:00:00-05:00", "2026-03-09T00:00:00-04:00", "1d", []float64{23}},
-		"autumn in New York":                   {"America/New_York", "2026-11-01T00:00:00-04:00", "2026-11-02T00:00:00-05:00", "1d", []float64{25}},
-		"quarters of a day in spring":          {"Europe/Berlin", "2026-03-29T00:00:00+01:00", "2026-03-30T00:00:00+02:00", "6h", []float64{5, 6, 6, 6}},
-		"quarters of a day in autumn":          {"Europe/Berlin", "2026-10-25T00:00:00+02:00", "2026-10-26T00:00:00+01:00", "6h", []float64{7, 6, 6, 6}},
-		"two hours when the second is skipped": {"America/New_York", "2026-03-08T00:00:00-05:00", "2026-03-08T10:00:00-04:00", "2h", []float64{2, 1, 2, 2, 2}},
-		"three hours when one is skipped":      {"Europe/Berlin", "2026-03-29T00:00:00+01:00", "2026-03-29T09:00:00+02:00", "3h", []float64{2, 3, 3}},
-		"two hours when one is skipped":        {"Europe/Berlin", "2026-03-29T00:00:00+01:00", "2026-03-29T06:00:00+02:00", "2h", []float64{2, 1, 2}},
-		"two hours with one twice":             {"Europe/Berlin", "2026-10-25T00:00:00+02:00", "2026-10-25T08:00:00+01:00", "2h", []float64{2, 3, 2, 2}},
-		"two hours with the first one twice":   {"America/New_York", "2026-11-01T00:00:00-04:00", "2026-11-01T06:00:00-05:00", "2h", []float64{3, 2, 2}},
-		"three hours with the last one twice":  {"Europe/Athens", "2026-10-25T00:00:00+03:00", "2026-10-25T09:00:00+02:00", "3h", []float64{3, 4, 3}},
-		"two hours less half an hour":          {"Australia/Lord_Howe", "2026-10-04T00:00:00+10:30", "2026-10-04T06:00:00+11:00", "2h", []float64{2, 1.5, 2}},
-		"two hours and half an hour":           {"Australia/Lord_Howe", "2026-04-05T00:00:00+11:00", "2026-04-05T06:00:00+10:30", "2h", []float64{2.5, 2, 2}},
-		"hours and half an hour":               {"Australia/Lord_Howe", "2026-04-05T00:00:00+11:00", "2026-04-05T03:00:00+10:30", "1h", []float64{1, 1, 0.5, 1}},
-		"a date that is left out":              {"Pacific/Apia", "2011-12-29T00:00:00-10:00", "2012-01-01T00:00:00+14:00", "1d", []float64{24, 24}},
-		"half days without a date":             {"Pacific/Apia", "2011-12-29T00:00:00-10:00", "2012-01-01T00:00:00+14:00", "12h", []float64{12, 12, 12, 12}},
-		"a minute of the next day, then back":  {"America/St_Johns", "2006-10-28T00:00:00-02:30", "2006-10-30T00:00:00-03:30", "1d", []float64{24, 25}},
-		"years that end with the calendar":     {"UTC", "9999-11-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "1mo", []float64{30 * 24, 31*24 - 1e-6/3600}},
-		"weeks":                                {"Europe/Berlin", "2026-03-25T00:00:00Z", "2026-03-31T00:00:00Z", "1w", []float64{7*24 - 1, 7 * 24}},
-		"months":                               {"America/New_York", "2026-02-10T00:00:00Z", "2026-03-10T00:00:00Z", "1mo", []float64{28 * 24, 31*24 - 1}},
-		"hours of a zone between hours":        {"Asia/Kolkata", "2026-03-01T00:00:00Z", "2026-03-01T01:00:00Z", "1h", []float64{1, 1}},
-		"a clock that goes half an hour":       {"Australia/Lord_Howe", "2026-10-04T00:00:00+10:30", "2026-10-05T00:00:00+11:00", "1d", []float64{23.5}},
-		"hours when it does":                   {"Australia/Lord_Howe", "2026-10-03T14:30:00Z", "2026-10-03T17:00:00Z", "1h", []float64{1, 0.5, 1}},
-		"a day whose midnight is skipped":      {"Africa/Cairo", "2026-04-24T10:00:00Z", "2026-04-24T11:00:00Z", "1d", []float64{23}},
-		"a day that follows a skipped one":     {"Africa/Cairo", "2026-04-23T10:00:00Z", "2026-04-24T11:00:00Z", "1d", []float64{24, 23}},
-		"an empty range is in one bucket":      {"UTC", "2026-03-01T00:10:00Z", "2026-03-01T00:10:00Z", "1h", []float64{1}},
-		"a range that ends where one begins":   {"UTC", "2026-03-01T00:10:00Z", "2026-03-01T02:00:00Z", "1h", []float64{1, 1}},
+		"spring in Berlin": {
+			"Europe/Berlin", "2026-03-28T00:00:00+01:00", "2026-03-31T00:00:00+02:00", "1d",
+			[]float64{24, 23, 24},
+		},
+		"autumn in Berlin": {
+			"Europe/Berlin", "2026-10-24T00:00:00+02:00", "2026-10-27T00:00:00+01:00", "1d",
+			[]float64{24, 25, 24},
+		},
+		"spring in New York": {
+			"America/New_York", "2026-03-08T00:00:00-05:00", "2026-03-09T00:00:00-04:00", "1d",
+			[]float64{23},
+		},
+		"autumn in New York": {
+			"America/New_York", "2026-11-01T00:00:00-04:00", "2026-11-02T00:00:00-05:00", "1d",
+			[]float64{25},
+		},
+		"quarters of a day in spring": {
+			"Europe/Berlin", "2026-03-29T00:00:00+01:00", "2026-03-30T00:00:00+02:00", "6h",
+			[]float64{5, 6, 6, 6},
+		},
+		"quarters of a day in autumn": {
+			"Europe/Berlin", "2026-10-25T00:00:00+02:00", "2026-10-26T00:00:00+01:00", "6h",
+			[]float64{7, 6, 6, 6},
+		},
+		"two hours when the second is skipped": {
+			"America/New_York", "2026-03-08T00:00:00-05:00", "2026-03-08T10:00:00-04:00", "2h",
+			[]float64{2, 1, 2, 2, 2},
+		},
+		"three hours when one is skipped": {
+			"Europe/Berlin", "2026-03-29T00:00:00+01:00", "2026-03-29T09:00:00+02:00", "3h",
+			[]float64{2, 3, 3},
+		},
+		"two hours when one is skipped": {
+			"Europe/Berlin", "2026-03-29T00:00:00+01:00", "2026-03-29T06:00:00+02:00", "2h",
+			[]float64{2, 1, 2},
+		},
+		"two hours with one twice": {
+			"Europe/Berlin", "2026-10-25T00:00:00+02:00", "2026-10-25T08:00:00+01:00", "2h",
+			[]float64{2, 3, 2, 2},
+		},
+		"two hours with the first one twice": {
+			"America/New_York", "2026-11-01T00:00:00-04:00", "2026-11-01T06:00:00-05:00", "2h",
+			[]float64{3, 2, 2},
+		},
+		"three hours with the last one twice": {
+			"Europe/Athens", "2026-10-25T00:00:00+03:00", "2026-10-25T09:00:00+02:00", "3h",
+			[]float64{3, 4, 3},
+		},
+		"two hours less half an hour": {
+			"Australia/Lord_Howe", "2026-10-04T00:00:00+10:30", "2026-10-04T06:00:00+11:00", "2h",
+			[]float64{2, 1.5, 2},
+		},
+		"two hours and half an hour": {
+			"Australia/Lord_Howe", "2026-04-05T00:00:00+11:00", "2026-04-05T06:00:00+10:30", "2h",
+			[]float64{2.5, 2, 2},
+		},
+		"hours and half an hour": {
+			"Australia/Lord_Howe", "2026-04-05T00:00:00+11:00", "2026-04-05T03:00:00+10:30", "1h",
+			[]float64{1, 1, 0.5, 1},
+		},
+		"a date that is left out": {
+			"Pacific/Apia", "2011-12-29T00:00:00-10:00", "2012-01-01T00:00:00+14:00", "1d",
+			[]float64{24, 24},
+		},
+		"half days without a date": {
+			"Pacific/Apia", "2011-12-29T00:00:00-10:00", "2012-01-01T00:00:00+14:00", "12h",
+			[]float64{12, 12, 12, 12},
+		},
+		"a minute of the next day, then back": {
+			"America/St_Johns", "2006-10-28T00:00:00-02:30", "2006-10-30T00:00:00-03:30", "1d",
+			[]float64{24, 25},
+		},
+		"years that end with the calendar": {
+			"UTC", "9999-11-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "1mo",
+			[]float64{30 * 24, 31*24 - 1e-6/3600},
+		},
+		"weeks": {
+			"Europe/Berlin", "2026-03-25T00:00:00Z", "2026-03-31T00:00:00Z", "1w",
+			[]float64{7*24 - 1, 7 * 24},
+		},
+		"months": {
+			"America/New_York", "2026-02-10T00:00:00Z", "2026-03-10T00:00:00Z", "1mo",
+			[]float64{28 * 24, 31*24 - 1},
+		},
+		"hours of a zone between hours": {
+			"Asia/Kolkata", "2026-03-01T00:00:00Z", "2026-03-01T01:00:00Z", "1h", []float64{1, 1},
+		},
+		"a clock that goes half an hour": {
+			"Australia/Lord_Howe", "2026-10-04T00:00:00+10:30", "2026-10-05T00:00:00+11:00", "1d",
+			[]float64{23.5},
+		},
+		"hours when it does": {
+			"Australia/Lord_Howe", "2026-10-03T14:30:00Z", "2026-10-03T17:00:00Z", "1h",
+			[]float64{1, 0.5, 1},
+		},
+		"a day whose midnight is skipped": {
+			"Africa/Cairo", "2026-04-24T10:00:00Z", "2026-04-24T11:00:00Z", "1d", []float64{23},
+		},
+		"a day that follows a skipped one": {
+			"Africa/Cairo", "2026-04-23T10:00:00Z", "2026-04-24T11:00:00Z", "1d", []float64{24, 23},
+		},
+		"an empty range is in one bucket": {
+			"UTC", "2026-03-01T00:10:00Z", "2026-03-01T00:10:00Z", "1h", []float64{1},
+		},
+		"a range that ends where one begins": {
+			"UTC", "2026-03-01T00:10:00Z", "2026-03-01T02:00:00Z", "1h", []float64{1, 1},
+		},
 	}
 	for name, tt := range tests {
-		bounds := boundsOf(t, tt.interval, instant(t, tt.start), instant(t, tt.end), zone(t, tt.zone))
+		bounds := boundsOf(t, tt.interval, instant(t, tt.start), instant(t, tt.end),
+			zone(t, tt.zone))
 		var hours []float64
 		for i := 1; i < len(bounds); i++ {
 			hours = append(hours, bounds[i].Sub(bounds[i-1]).Hours())
@@ -101,29 +182,53 @@ func TestBucketsAreThoseOfDateTrunc(t *testing.T) {
 	for range 4000 {
 		at := start.Add(time.Duration(r.Int64N(int64(end.Sub(start)))))
 		if r.IntN(2) == 0 { // near the changes of the clocks
-			change := instant(t, []string{"2026-03-08T07:00:00Z", "2026-03-29T01:00:00Z", "2026-10-25T01:00:00Z", "2026-11-01T06:00:00Z", "2026-10-03T15:30:00Z"}[r.IntN(5)])
+			change := instant(t,
+				[]string{
+					"2026-03-08T07:00:00Z", "2026-03-29T01:00:00Z", "2026-10-25T01:00:00Z",
+					"2026-11-01T06:00:00Z", "2026-10-03T15:30:00Z",
+				}[r.IntN(5)])
 			at = change.Add(time.Duration(r.Int64N(int64(48*time.Hour))) - 24*time.Hour)
 		}
-		rs = append(rs, store.Reading{SensorID: sensor, Timestamp: at.Truncate(time.Microsecond), Value: r.Float64()})
+		rs = append(rs,
+			store.Reading{
+				SensorID:  sensor,
+				Timestamp: at.Truncate(time.Microsecond),
+				Value:     r.Float64(),
+			})
 	}
 	write(t, s, rs...)
-	for _, name := range []string{"UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe", "America/St_Johns"} {
-		for width, unit := range map[string]string{"1m": "minute", "1h": "hour", "1d": "day", "1w": "week", "1mo": "month"} {
+	for _, name := range []string{
+		"UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Asia/Kathmandu",
+		"Australia/Lord_Howe", "America/St_Johns",
+	} {
+		for width, unit := range map[string]string{
+			"1m": "minute", "1h": "hour", "1d": "day", "1w": "week", "1mo": "month",
+		} {
 			if name == "Australia/Lord_Howe" && width == "1h" {
-				continue // PostgreSQL has hours there that overlap when the clock goes half an hour; ours end when it does
+				// PostgreSQL has hours there that overlap when the clock goes half an hour; ours
+				// end when it does
+				continue
 			}
-			q := store.HistoryQuery{Sensors: []int64{sensor}, Start: start, End: end, Bounds: boundsOf(t, width, start, end, zone(t, name)), Now: end}
+			q := store.HistoryQuery{
+				Sensors: []int64{sensor},
+				Start:   start,
+				End:     end,
+				Bounds:  boundsOf(t, width, start, end, zone(t, name)),
+				Now:     end,
+			}
 			found, _, err := s.History(t.Context(), q)
 			ok(t, err)
 			var got []string
 			for _, b := range found[sensor] {
-				got = append(got, fmt.Sprintf("%s %d %.9f", b.Start.UTC().Format(time.RFC3339), b.Readings, b.Sum))
+				got = append(got,
+					fmt.Sprintf("%s %d %.9f", b.Start.UTC().Format(time.RFC3339), b.Readings, b.Sum))
 			}
 			want := truncated(t, db, sensor, unit, name, start, end)
 			if !slices.Equal(got, want) {
 				for i := range min(len(got), len(want)) {
 					if got[i] != want[i] {
-						t.Errorf("%s in %s, bucket %d: got %s, want %s", width, name, i, got[i], want[i])
+						t.Errorf("%s in %s, bucket %d: got %s, want %s", width, name, i, got[i],
+							want[i])
 						break
 					}
 				}
@@ -133,8 +238,11 @@ func TestBucketsAreThoseOfDateTrunc(t *testing.T) {
 	}
 }
 
-// truncated returns what date_trunc makes of a sensor's readings of [start, end): each bucket's start, count and sum.
-func truncated(t *testing.T, db *sql.DB, sensor int64, unit, zone string, start, end time.Time) []string {
+// truncated returns what date_trunc makes of a sensor's readings of [start, end): each bucket's
+// start, count and sum.
+func truncated(
+	t *testing.T, db *sql.DB, sensor int64, unit, zone string, start, end time.Time,
+) []string {
 	t.Helper()
 	rows, err := db.QueryContext(t.Context(), `
 		SELECT date_trunc($2, timestamp, $3) AS bucket, count(*), sum(value)
@@ -166,7 +274,11 @@ func TestHistoryIsWhatTheReadingsAmountTo(t *testing.T) {
 		var rs []store.Reading
 		for _, id := range sensors {
 			for range 300 {
-				v := store.Reading{SensorID: id, Timestamp: noon.Add(time.Duration(r.Int64N(int64(5*time.Hour))) - 2*time.Hour).Truncate(time.Second), Value: 1e6 + r.NormFloat64()}
+				v := store.Reading{
+					SensorID:  id,
+					Timestamp: noon.Add(time.Duration(r.Int64N(int64(5*time.Hour))) - 2*time.Hour).Truncate(time.Second),
+					Value:     1e6 + r.NormFloat64(),
+				}
 				switch r.IntN(10) {
 				case 0:
 					v.Quality, v.Value = store.Bad, math.NaN()
@@ -175,7 +287,8 @@ func TestHistoryIsWhatTheReadingsAmountTo(t *testing.T) {
 				case 2:
 					v.Quality = store.Uncertain
 				}
-				if v.Timestamp.Before(noon.Add(2*time.Hour - time.Minute)) { // what comes behind now is held by nothing
+				// what comes behind now is held by nothing
+				if v.Timestamp.Before(noon.Add(2*time.Hour - time.Minute)) {
 					rs = append(rs, v)
 				}
 			}
@@ -184,15 +297,22 @@ func TestHistoryIsWhatTheReadingsAmountTo(t *testing.T) {
 		start, end := noon.Add(-3*time.Minute), noon.Add(2*time.Hour+17*time.Second)
 		for _, width := range []string{"1m", "15m", "1h", "1d"} {
 			q := store.HistoryQuery{
-				Sensors: sensors, Start: start, End: end, Ends: true, Percentiles: []float64{0.5}, Gap: 30 * time.Second, Now: end.Add(-time.Minute),
-				Bounds: boundsOf(t, width, start, end, time.UTC),
+				Sensors:     sensors,
+				Start:       start,
+				End:         end,
+				Ends:        true,
+				Percentiles: []float64{0.5},
+				Gap:         30 * time.Second,
+				Now:         end.Add(-time.Minute),
+				Bounds:      boundsOf(t, width, start, end, time.UTC),
 			}
 			found, _, err := s.History(t.Context(), q)
 			ok(t, err)
 			for _, id := range sensors {
 				want := plainly(all(t, s, id), q)
 				if len(found[id]) != len(want) {
-					t.Fatalf("seed %d, %s: got %d buckets, want %d", seed, width, len(found[id]), len(want))
+					t.Fatalf("seed %d, %s: got %d buckets, want %d", seed, width, len(found[id]),
+						len(want))
 				}
 				for i, b := range found[id] {
 					if g, w := figures(b), figures(want[i]); g != w {
@@ -207,7 +327,8 @@ func TestHistoryIsWhatTheReadingsAmountTo(t *testing.T) {
 // figures is a bucket as a text, to nine digits.
 func figures(b store.Bucket) string {
 	return fmt.Sprintf("%v %d %d %d sum %.9g avg %.9g min %.9g max %.9g stddev %.6f first %.9g last %.9g %v %v twa %.4f p50 %.9f gaps %d %v good %.6f",
-		b.Start.UTC(), b.Readings, b.Good, b.Usable, b.Sum, b.Avg(), b.Min, b.Max, b.Stddev(), b.First, b.Last, b.FirstAt.UTC(), b.LastAt.UTC(),
+		b.Start.UTC(), b.Readings, b.Good, b.Usable, b.Sum, b.Avg(), b.Min, b.Max, b.Stddev(),
+		b.First, b.Last, b.FirstAt.UTC(), b.LastAt.UTC(),
 		b.TimeWeighted, orNaN(b.Percentiles), b.Gaps, b.LongestGap, b.PercentGood())
 }
 
@@ -226,11 +347,21 @@ func plainly(rs []store.Reading, q store.HistoryQuery) []store.Bucket {
 		limit = q.Now
 	}
 	for n := range len(q.Bounds) - 1 {
-		b := store.Bucket{Start: q.Bounds[n], End: q.Bounds[n+1], Sum: math.NaN(), Min: math.NaN(), Max: math.NaN(), First: math.NaN(), Last: math.NaN(), M2: math.NaN()}
+		b := store.Bucket{
+			Start: q.Bounds[n],
+			End:   q.Bounds[n+1],
+			Sum:   math.NaN(),
+			Min:   math.NaN(),
+			Max:   math.NaN(),
+			First: math.NaN(),
+			Last:  math.NaN(),
+			M2:    math.NaN(),
+		}
 		var values []float64
 		var before *store.Reading
 		for i, v := range rs {
-			if v.Timestamp.Before(q.Start) || !v.Timestamp.Before(q.End) || v.Timestamp.Before(b.Start) || !v.Timestamp.Before(b.End) {
+			if v.Timestamp.Before(q.Start) || !v.Timestamp.Before(q.End) ||
+				v.Timestamp.Before(b.Start) || !v.Timestamp.Before(b.End) {
 				if !v.Timestamp.Before(q.Start) && v.Timestamp.Before(q.End) {
 					before = &rs[i]
 				}
@@ -267,12 +398,15 @@ func plainly(rs []store.Reading, q store.HistoryQuery) []store.Bucket {
 			slices.Sort(values)
 			at := 0.5 * float64(len(values)-1)
 			low := int(at)
-			b.Percentiles = []float64{values[low] + (at-float64(low))*(values[min(low+1, len(values)-1)]-values[low])}
+			b.Percentiles = []float64{
+				values[low] + (at-float64(low))*(values[min(low+1, len(values)-1)]-values[low]),
+			}
 		}
 		// second by second: all readings of this test are at whole ones
 		held, integral, seconds := math.NaN(), 0.0, 0.0
 		i := 0
-		for at := q.Start.Add(-24 * time.Hour); at.Before(b.End) && at.Before(limit); at = at.Add(time.Second) {
+		for at := q.Start.Add(-24 * time.Hour); at.Before(b.End) &&
+			at.Before(limit); at = at.Add(time.Second) {
 			for i < len(rs) && !rs[i].Timestamp.After(at) {
 				if rs[i].Quality != store.Bad && !math.IsNaN(rs[i].Value) {
 					held = rs[i].Value
@@ -295,13 +429,19 @@ func TestHistoryLeavesOutWhatCannotBeSquared(t *testing.T) {
 	s := open(t)
 	write(t, s, reading(1, -1, -1e250), reading(1, 0, 1e200), reading(1, 1, 2), reading(1, 2, 4))
 	got, _, err := s.History(t.Context(), store.HistoryQuery{
-		Sensors: []int64{1}, Start: noon, End: noon.Add(time.Hour), Bounds: []time.Time{noon, noon.Add(time.Hour)}, Ends: true, Now: noon.Add(3 * time.Minute),
+		Sensors: []int64{1},
+		Start:   noon,
+		End:     noon.Add(time.Hour),
+		Bounds:  []time.Time{noon, noon.Add(time.Hour)},
+		Ends:    true,
+		Now:     noon.Add(3 * time.Minute),
 	})
 	ok(t, err)
 	if len(got[1]) != 1 {
 		t.Fatalf("got %d buckets, want 1", len(got[1]))
 	}
-	if b := got[1][0]; b.Readings != 4-1 || b.Usable != 2 || b.Sum != 6 || b.First != 2 || b.TimeWeighted != 3 {
+	if b := got[1][0]; b.Readings != 4-1 || b.Usable != 2 || b.Sum != 6 || b.First != 2 ||
+		b.TimeWeighted != 3 {
 		t.Errorf("got %+v, want 3 readings, 2 usable, sum 6, first 2, time-weighted 3", b)
 	}
 }

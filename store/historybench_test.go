@@ -10,8 +10,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// BenchmarkHistory asks for thirty days of a sensor that reports every second, and for one of them by minutes, of rollups and of
-// the 2.6 million readings themselves.
+// BenchmarkHistory asks for thirty days of a sensor that reports every second, and for one of them
+// by minutes, of rollups and of the 2.6 million readings themselves.
 func BenchmarkHistory(b *testing.B) {
 	dsn := pgtest.DSN(b) + durable
 	db, err := sql.Open("postgres", dsn)
@@ -27,14 +27,17 @@ func BenchmarkHistory(b *testing.B) {
 	start := now.AddDate(0, 0, -30)
 	var days []store.Reading // makes the partitions
 	for at := start; !at.After(now); at = at.AddDate(0, 0, 1) {
-		days = append(days, store.Reading{SensorID: 1, Timestamp: at.Add(time.Microsecond), Received: now})
+		days = append(days,
+			store.Reading{SensorID: 1, Timestamp: at.Add(time.Microsecond), Received: now})
 	}
-	if _, _, err := s.Write(b.Context(), days, func([]store.Outcome) store.Also { return store.Also{} }); err != nil {
+	if _, _, err := s.Write(b.Context(), days,
+		func([]store.Outcome) store.Also { return store.Also{} }); err != nil {
 		b.Fatal(err)
 	}
 	run(b, db, `INSERT INTO sensor_data (timestamp, value, sensor_id, quality)
 		SELECT t, 20 + sin(extract(epoch FROM t)::float8 / 3600), 1, 0 FROM generate_series($1::timestamptz, $2::timestamptz, '1 second') t`, start, now)
-	run(b, db, `INSERT INTO rollup_due (sensor_id, hour) SELECT 1, h FROM generate_series(date_trunc('hour', $1::timestamptz), $2::timestamptz, '1 hour') h ON CONFLICT DO NOTHING`, start, now)
+	run(b, db,
+		`INSERT INTO rollup_due (sensor_id, hour) SELECT 1, h FROM generate_series(date_trunc('hour', $1::timestamptz), $2::timestamptz, '1 hour') h ON CONFLICT DO NOTHING`, start, now)
 	began := time.Now()
 	for more := true; more; {
 		var err error
@@ -46,9 +49,17 @@ func BenchmarkHistory(b *testing.B) {
 	run(b, db, `VACUUM ANALYZE`)
 	for name, q := range map[string]store.HistoryQuery{
 		"30 days by hour": {Start: start, End: now, Bounds: boundsOf(b, "1h", start, now, time.UTC)},
-		"a day by minute": {Start: now.AddDate(0, 0, -3), End: now.AddDate(0, 0, -2), Bounds: boundsOf(b, "1m", now.AddDate(0, 0, -3), now.AddDate(0, 0, -2), time.UTC)},
-		"today by minute": {Start: now.AddDate(0, 0, -1), End: now, Bounds: boundsOf(b, "1m", now.AddDate(0, 0, -1), now, time.UTC)},
-		"30 days by day":  {Start: start, End: now, Bounds: boundsOf(b, "1d", start, now, time.UTC)},
+		"a day by minute": {
+			Start:  now.AddDate(0, 0, -3),
+			End:    now.AddDate(0, 0, -2),
+			Bounds: boundsOf(b, "1m", now.AddDate(0, 0, -3), now.AddDate(0, 0, -2), time.UTC),
+		},
+		"today by minute": {
+			Start:  now.AddDate(0, 0, -1),
+			End:    now,
+			Bounds: boundsOf(b, "1m", now.AddDate(0, 0, -1), now, time.UTC),
+		},
+		"30 days by day": {Start: start, End: now, Bounds: boundsOf(b, "1d", start, now, time.UTC)},
 	} {
 		q.Sensors, q.Ends, q.Now = []int64{1}, true, now
 		for _, source := range []store.Source{store.SourceOf(q), store.Raw} {

@@ -19,8 +19,9 @@ const (
 // leastRolled is how long a range is from which on rollups are looked into.
 const leastRolled = 2 * time.Hour
 
-// source is the coarsest that most of every bucket is made up of. The hours that a bucket begins within are made of minutes or, where
-// seconds, percentiles or gaps are asked for, of which minutes know nothing, of readings; when there are many, all is.
+// source is the coarsest that most of every bucket is made up of. The hours that a bucket begins
+// within are made of minutes or, where seconds, percentiles or gaps are asked for, of which minutes
+// know nothing, of readings; when there are many, all is.
 func (q HistoryQuery) source() Source {
 	from, to := q.rolled()
 	split, minutes := q.split()
@@ -69,8 +70,9 @@ func stretch(start, end time.Time) string {
 	return "1 hour"
 }
 
-// statement returns the SQL of the part of q in w and its arguments; see the rules in rollups.go for which rollups it takes, and what it
-// reads. Its rows are those of a historyRow. What q does not ask for is left out.
+// statement returns the SQL of the part of q in w and its arguments; see the rules in rollups.go
+// for which rollups it takes, and what it reads. Its rows are those of a historyRow. What q does
+// not ask for is left out.
 func (q HistoryQuery) statement(source Source, w span) (string, []any) {
 	split, minutes := q.split()
 	args := []any{int32s(unique(q.Sensors)), w.start, w.end}
@@ -85,9 +87,14 @@ func (q HistoryQuery) statement(source Source, w span) (string, []any) {
 		Rolled, Split, All, Minutes, Ends, Sketches bool
 		Gap                                         float64
 		Piece                                       string
-		Held                                        int // the argument that says from when on a value may hold into the range
+		// the argument that says from when on a value may hold into the range
+		Held int
 	}{
-		Rolled: source != Raw, Split: len(split) > 0, All: source == ByMinute, Minutes: minutes, Ends: q.Ends,
+		Rolled:   source != Raw,
+		Split:    len(split) > 0,
+		All:      source == ByMinute,
+		Minutes:  minutes,
+		Ends:     q.Ends,
 		Sketches: len(q.Percentiles) > 0, Gap: q.Gap.Seconds(), Piece: stretch(w.start, w.end),
 	}
 	if q.Ends && w.start.Equal(q.Start) {
@@ -101,7 +108,8 @@ func (q HistoryQuery) statement(source Source, w span) (string, []any) {
 	return b.String(), args
 }
 
-// settled are, of the whole hours from $4 to $5, those whose rollups tell: before upper and not dirty.
+// settled are, of the whole hours from $4 to $5, those whose rollups tell: before upper and not
+// dirty.
 const settled = `
 		state AS MATERIALIZED (SELECT greatest(least(through, $5::timestamptz), $4::timestamptz) AS upper FROM rollup_state),
 		dirty AS MATERIALIZED (
@@ -115,9 +123,9 @@ const settled = `
 			CROSS JOIN unnest(k.sensors, k.hours) AS m (sensor_id, hour)
 			WHERE m.sensor_id = ANY ($1::int[]) AND m.hour >= $4 AND m.hour < state.upper)`
 
-// unsettled begins the list of stretches that are read: all that is between the hours that are settled and have a rollup, from the first
-// reading there on. A stretch is not so long that its readings would be too much at once; no sensor has readings more than maxAhead
-// after its latest.
+// unsettled begins the list of stretches that are read: all that is between the hours that are
+// settled and have a rollup, from the first reading there on. A stretch is not so long that its
+// readings would be too much at once; no sensor has readings more than maxAhead after its latest.
 var unsettled = `
 		gaps (sensor_id, begin, until) AS (
 			{{- if .Rolled}}
@@ -146,9 +154,9 @@ var unsettled = `
 				date_trunc('hour', r.oldest, 'UTC'), g.until - interval '1 microsecond', interval '{{.Piece}}') AS at
 			WHERE g.begin < g.until`
 
-// historyTemplate is of the sensors $1 in [$2, $3), of which [$4, $5) are whole hours, and $6 those that a bucket begins within. It
-// reads stretches, and takes the hours and minutes of the rest. An hour with a gap in it is read, since it does not know how many there
-// are.
+// historyTemplate is of the sensors $1 in [$2, $3), of which [$4, $5) are whole hours, and $6 those
+// that a bucket begins within. It reads stretches, and takes the hours and minutes of the rest. An
+// hour with a gap in it is read, since it does not know how many there are.
 var historyTemplate = template.Must(template.New("").Parse(`
 		{{- define "ends"}}{{if .Ends}} || ` + packedEnds + `{{end}}{{end}}
 		WITH

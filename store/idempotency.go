@@ -11,10 +11,13 @@ import (
 // keptAnswers is for how long the answer to a request with a key is kept.
 const keptAnswers = 24 * time.Hour
 
-// ClaimKey gives the caller the work that user has named key: a nil answer means that it is theirs, for lease at most. Whoever has
-// done it before lease is over says so by AnswerKey, whoever has not gives it back by ReleaseKey. If it was done before, its answer
-// is returned. ErrInUse means that another one is at it, ErrConflict that the key was given to another request.
-func (s *Store) ClaimKey(ctx context.Context, user int64, key string, request [sha256.Size]byte, lease time.Duration) (answer []byte, err error) {
+// ClaimKey gives the caller the work that user has named key: a nil answer means that it is theirs,
+// for lease at most. Whoever has done it before lease is over says so by AnswerKey, whoever has not
+// gives it back by ReleaseKey. If it was done before, its answer is returned. ErrInUse means that
+// another one is at it, ErrConflict that the key was given to another request.
+func (s *Store) ClaimKey(
+	ctx context.Context, user int64, key string, request [sha256.Size]byte, lease time.Duration,
+) (answer []byte, err error) {
 	const claim = `
 		INSERT INTO idempotency_keys AS k (user_id, key, request, claimed_until)
 		VALUES ($1, $2, $3, now() + make_interval(secs => $4))
@@ -22,7 +25,8 @@ func (s *Store) ClaimKey(ctx context.Context, user int64, key string, request [s
 		SET request = excluded.request, answer = NULL, claimed_until = excluded.claimed_until, created_at = now()
 		WHERE k.created_at < now() - make_interval(secs => $5)
 			OR k.answer IS NULL AND k.claimed_until < now() AND k.request = excluded.request`
-	res, err := s.api.ExecContext(ctx, claim, user, key, request[:], lease.Seconds(), keptAnswers.Seconds())
+	res, err := s.api.ExecContext(ctx, claim, user, key, request[:], lease.Seconds(),
+		keptAnswers.Seconds())
 	if err != nil {
 		return nil, explain("idempotency key", err)
 	}
@@ -48,13 +52,17 @@ func (s *Store) ClaimKey(ctx context.Context, user int64, key string, request [s
 
 // AnswerKey keeps the answer to the request that user has named key.
 func (s *Store) AnswerKey(ctx context.Context, user int64, key string, answer []byte) error {
-	_, err := s.api.ExecContext(ctx, `UPDATE idempotency_keys SET answer = $3 WHERE user_id = $1 AND key = $2`, user, key, answer)
+	_, err := s.api.ExecContext(ctx,
+		`UPDATE idempotency_keys SET answer = $3 WHERE user_id = $1 AND key = $2`, user, key,
+		answer)
 	return explain("idempotency key", err)
 }
 
 // ReleaseKey lets the request that user has named key be made again at once.
 func (s *Store) ReleaseKey(ctx context.Context, user int64, key string) error {
-	_, err := s.api.ExecContext(ctx, `DELETE FROM idempotency_keys WHERE user_id = $1 AND key = $2 AND answer IS NULL`, user, key)
+	_, err := s.api.ExecContext(ctx,
+		`DELETE FROM idempotency_keys WHERE user_id = $1 AND key = $2 AND answer IS NULL`, user,
+		key)
 	return explain("idempotency key", err)
 }
 

@@ -16,7 +16,8 @@ func TestKeyFromClaimToAnswer(t *testing.T) {
 	ann, bob := addUser(t, s, "ann").ID, addUser(t, s, "bob").ID
 	claim := func(user int64, request string) string {
 		t.Helper()
-		answer, err := s.ClaimKey(t.Context(), user, "k", sha256.Sum256([]byte(request)), time.Minute)
+		answer, err := s.ClaimKey(t.Context(), user, "k", sha256.Sum256([]byte(request)),
+			time.Minute)
 		switch {
 		case errors.Is(err, store.ErrInUse):
 			return "in use"
@@ -41,15 +42,43 @@ func TestKeyFromClaimToAnswer(t *testing.T) {
 		{"one that is at work", nothing, ann, "x", "in use"},
 		{"one that is at work, with another request", nothing, ann, "y", "another request"},
 		{"another user's", nothing, bob, "y", "claimed"},
-		{"one that was given back", func() { ok(t, s.ReleaseKey(t.Context(), ann, "k")) }, ann, "y", "claimed"},
-		{"one whose claim has run out, with another request", func() { run(t, db, `UPDATE idempotency_keys SET claimed_until = now()`) }, ann, "x", "another request"},
+		{
+			"one that was given back", func() { ok(t, s.ReleaseKey(t.Context(), ann, "k")) }, ann,
+			"y", "claimed",
+		},
+		{
+			"one whose claim has run out, with another request",
+			func() { run(t, db, `UPDATE idempotency_keys SET claimed_until = now()`) }, ann, "x",
+			"another request",
+		},
 		{"one whose claim has run out", nothing, ann, "y", "claimed"},
 		{"one that was claimed anew", nothing, ann, "y", "in use"},
-		{"one that was answered", func() { ok(t, s.AnswerKey(t.Context(), ann, "k", []byte("first"))) }, ann, "y", "answer first"},
+		{
+			"one that was answered",
+			func() { ok(t, s.AnswerKey(t.Context(), ann, "k", []byte("first"))) }, ann, "y",
+			"answer first",
+		},
 		{"one that was answered, with another request", nothing, ann, "x", "another request"},
-		{"one that was answered is not given back", func() { ok(t, s.ReleaseKey(t.Context(), ann, "k")) }, ann, "y", "answer first"},
-		{"long after its claim", func() { run(t, db, `UPDATE idempotency_keys SET claimed_until = now() - interval '1 hour'`) }, ann, "y", "answer first"},
-		{"after a day", func() { run(t, db, `UPDATE idempotency_keys SET created_at = now() - interval '24 hours 1 second'`) }, ann, "x", "claimed"},
+		{
+			"one that was answered is not given back",
+			func() { ok(t, s.ReleaseKey(t.Context(), ann, "k")) }, ann, "y", "answer first",
+		},
+		{
+			"long after its claim",
+			func() {
+				run(t, db,
+					`UPDATE idempotency_keys SET claimed_until = now() - interval '1 hour'`)
+			},
+			ann, "y", "answer first",
+		},
+		{
+			"after a day",
+			func() {
+				run(t, db,
+					`UPDATE idempotency_keys SET created_at = now() - interval '24 hours 1 second'`)
+			},
+			ann, "x", "claimed",
+		},
 		{"after a day it begins anew", nothing, ann, "x", "in use"},
 	}
 	for _, step := range steps {
@@ -73,7 +102,8 @@ func TestOfManyClaimsOfAKeyOneIsGiven(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {
-				_, err := s.ClaimKey(t.Context(), user, fmt.Sprint(round), sha256.Sum256(nil), time.Minute)
+				_, err := s.ClaimKey(t.Context(), user, fmt.Sprint(round), sha256.Sum256(nil),
+					time.Minute)
 				if err != nil && !errors.Is(err, store.ErrInUse) {
 					t.Error(err)
 				}

@@ -12,16 +12,29 @@ import (
 // quietRule is raised when nothing has been received for so long.
 func quietRule(sensor int64, after time.Duration) alarm.Rule {
 	return alarm.Rule{
-		SensorID: sensor, Name: "silent", Kind: alarm.NoData, Severity: alarm.Major, NoDataAfter: alarm.Duration(after),
+		SensorID:    sensor,
+		Name:        "silent",
+		Kind:        alarm.NoData,
+		Severity:    alarm.Major,
+		NoDataAfter: alarm.Duration(after),
 	}
 }
 
 // after is an instant so many seconds after noon.
-func after(seconds float64) time.Time { return noon.Add(time.Duration(seconds * float64(time.Second))) }
+func after(seconds float64) time.Time {
+	return noon.Add(
+		time.Duration(seconds * float64(time.Second)),
+	)
+}
 
 // arrives is a reading of sensor that was measured age before it is received.
 func arrives(sensor int64, seconds float64, age time.Duration, value float64) store.Reading {
-	return store.Reading{SensorID: sensor, Timestamp: after(seconds).Add(-age), Received: after(seconds), Value: value}
+	return store.Reading{
+		SensorID:  sensor,
+		Timestamp: after(seconds).Add(-age),
+		Received:  after(seconds),
+		Value:     value,
+	}
 }
 
 // beats has an instance take readings between two instants, in seconds after noon.
@@ -104,7 +117,8 @@ func TestAPauseOfIngestIsNoSilence(t *testing.T) {
 	if n := sweep(t, s, after(30)); n != 0 {
 		t.Errorf("%d events, want none: what was measured meanwhile has had no time to come", n)
 	}
-	write(t, s, arrives(v.ID, 31, 22*time.Second, 20), arrives(v.ID, 31, 0, 20)) // it was over at once
+	// it was over at once
+	write(t, s, arrives(v.ID, 31, 22*time.Second, 20), arrives(v.ID, 31, 0, 20))
 	sweep(t, s, after(32))
 	wantJournal(t, s)
 }
@@ -125,15 +139,20 @@ func TestABacklogIsOneReturn(t *testing.T) {
 				v := addSensor(t, s, gw, "s")
 				r := quietRule(v.ID, 10*time.Second)
 				if linked {
-					r.SuppressedBy = []int64{addAlarm(t, s, highRule(addSensor(t, s, gw, "cause").ID)).ID}
+					r.SuppressedBy = []int64{
+						addAlarm(t, s, highRule(addSensor(t, s, gw, "cause").ID)).ID,
+					}
 				}
 				a := addAlarm(t, s, r)
 				write(t, s, arrives(v.ID, 1, 0, 20))
 				sweep(t, s, after(20))
-				for i := range 10 { // messages of a minute each, and slowly: longer in all than the silence that is raised
+				// messages of a minute each, and slowly: longer in all than the silence that is
+				// raised
+				for i := range 10 {
 					now := 1000 + 3*float64(i)
 					age := time.Duration(10-order(i)) * time.Minute
-					write(t, s, arrives(v.ID, now, age, 20), arrives(v.ID, now, age-30*time.Second, 20))
+					write(t, s, arrives(v.ID, now, age, 20),
+						arrives(v.ID, now, age-30*time.Second, 20))
 					sweep(t, s, after(now+2.9))
 				}
 				wantJournal(t, s, fmt.Sprintf("%d raised 1 normal>active_unacknowledged", a.ID),
@@ -141,7 +160,8 @@ func TestABacklogIsOneReturn(t *testing.T) {
 				es, err := s.AlarmEvents(t.Context(), 0, 10)
 				ok(t, err)
 				if !es[0].At.Equal(after(11)) || !es[1].At.Equal(after(1000)) {
-					t.Errorf("raised at %v and cleared at %v, want 11 s and 1000 s after noon", es[0].At, es[1].At)
+					t.Errorf("raised at %v and cleared at %v, want 11 s and 1000 s after noon",
+						es[0].At, es[1].At)
 				}
 				sweep(t, s, after(1027+11))
 				if n := raised(t, s); n != 2 {

@@ -6,9 +6,10 @@ import (
 	_ "time/tzdata" // zones are known wherever the program runs
 )
 
-// Interval is the width of a bucket. Buckets are those of a clock on the wall: up to an hour they begin where the hour does, up to
-// a day at midnight, weeks on Monday, months on their first. They follow each other without hole or overlap, and none is longer
-// than its width and what the clock is set back in it. The zero Interval is one bucket, the whole range.
+// Interval is the width of a bucket. Buckets are those of a clock on the wall: up to an hour they
+// begin where the hour does, up to a day at midnight, weeks on Monday, months on their first. They
+// follow each other without hole or overlap, and none is longer than its width and what the clock
+// is set back in it. The zero Interval is one bucket, the whole range.
 type Interval struct {
 	name    string
 	width   time.Duration // at most so long, but for what the clock is set back
@@ -53,7 +54,8 @@ func ParseInterval(name string) (Interval, bool) {
 	return Interval{}, false
 }
 
-// IntervalFor returns the finest interval that cuts [start, end) into at most so many buckets, if there is one.
+// IntervalFor returns the finest interval that cuts [start, end) into at most so many buckets, if
+// there is one.
 func IntervalFor(start, end time.Time, zone *time.Location, buckets int) (Interval, bool) {
 	for _, i := range intervals {
 		if i.estimate(start, end)-2 > buckets {
@@ -81,14 +83,18 @@ var (
 	lastTime  = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
 )
 
-// Bounds returns where the buckets of [start, end) begin, and where the last one ends: two instants or more. It stops after the
-// given number of buckets; more tells that [start, end) goes on there. Bounds stay within the years 1 to 9999.
-func (i Interval) Bounds(start, end time.Time, zone *time.Location, buckets int) (bounds []time.Time, more bool) {
+// Bounds returns where the buckets of [start, end) begin, and where the last one ends: two instants
+// or more. It stops after the given number of buckets; more tells that [start, end) goes on there.
+// Bounds stay within the years 1 to 9999.
+func (i Interval) Bounds(
+	start, end time.Time, zone *time.Location, buckets int,
+) (bounds []time.Time, more bool) {
 	if i.width == 0 {
 		return []time.Time{start, end}, false
 	}
 	at := i.floor(start, zone)
-	bounds = append(make([]time.Time, 0, min(buckets, i.estimate(start, end))+1), later(at, firstTime))
+	bounds = append(make([]time.Time, 0, min(buckets, i.estimate(start, end))+1),
+		later(at, firstTime))
 	for range buckets {
 		at = i.next(at, zone)
 		if bounds = append(bounds, earlier(at, lastTime)); !at.Before(end) {
@@ -104,7 +110,8 @@ func (i Interval) floor(t time.Time, zone *time.Location) time.Time {
 	if i.width <= time.Hour {
 		return i.mark(t)
 	}
-	const settled = 3 * day // a clock that is set back repeats a day at most: by then it shows what it has not shown before
+	// a clock that is set back repeats a day at most: by then it shows what it has not shown before
+	const settled = 3 * day
 	for at := t.Add(-i.width - settled); ; {
 		next := i.next(at, zone)
 		if next.After(t) {
@@ -114,7 +121,8 @@ func (i Interval) floor(t time.Time, zone *time.Location) time.Time {
 	}
 }
 
-// mark returns the last mark of the clock before or at t, but not one from before the clock was set to what it shows at t.
+// mark returns the last mark of the clock before or at t, but not one from before the clock was set
+// to what it shows at t.
 func (i Interval) mark(t time.Time) time.Time {
 	shown := wall(t)
 	at := t.Add(shown.Truncate(i.width).Sub(shown))
@@ -126,9 +134,9 @@ func (i Interval) mark(t time.Time) time.Time {
 	return at
 }
 
-// next returns the start of the bucket after the one that begins at t. Up to an hour that is the next mark of the clock, or when
-// the clock is set. A longer bucket ends when the clock first shows its end or skips it, so that one which it is set back in is
-// longer by as much.
+// next returns the start of the bucket after the one that begins at t. Up to an hour that is the
+// next mark of the clock, or when the clock is set. A longer bucket ends when the clock first shows
+// its end or skips it, so that one which it is set back in is longer by as much.
 func (i Interval) next(t time.Time, zone *time.Location) time.Time {
 	t = t.In(zone)
 	until := i.end(wall(t))
@@ -145,8 +153,9 @@ func (i Interval) next(t time.Time, zone *time.Location) time.Time {
 	}
 }
 
-// nextChange returns when the zone of t next changes after t, maybe only its name; zero: never. In years that a rule stands for, after
-// 2037, the standard library takes a year to be 365 days long, and on the last day of a leap year tells of a change that has been.
+// nextChange returns when the zone of t next changes after t, maybe only its name; zero: never. In
+// years that a rule stands for, after 2037, the standard library takes a year to be 365 days long,
+// and on the last day of a leap year tells of a change that has been.
 func nextChange(t time.Time) time.Time {
 	for probe := t; ; probe = probe.Add(day) {
 		if _, change := probe.ZoneBounds(); change.IsZero() || change.After(t) {

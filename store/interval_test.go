@@ -28,11 +28,13 @@ var changes = []struct{ zone, day string }{
 	{"Pacific/Apia", "2011-12-30"},        // a day that is left out
 }
 
-// A day begins when its date does, and ends when the next one's does, whatever the clock does about midnight.
+// A day begins when its date does, and ends when the next one's does, whatever the clock does about
+// midnight.
 func TestADayIsWhatHasItsDate(t *testing.T) {
 	for _, c := range changes {
 		place := zone(t, c.zone)
-		start, end := instant(t, c.day+"T00:00:00Z").Add(-36*time.Hour), instant(t, c.day+"T00:00:00Z").Add(60*time.Hour)
+		start, end := instant(t, c.day+"T00:00:00Z").Add(-36*time.Hour), instant(t,
+			c.day+"T00:00:00Z").Add(60*time.Hour)
 		var want []string
 		date := start.Add(-time.Minute).In(place).Format(time.DateOnly)
 		for at := start; at.Before(end); at = at.Add(time.Minute) {
@@ -57,16 +59,21 @@ func TestADayIsWhatHasItsDate(t *testing.T) {
 func TestBucketsFollowEachOther(t *testing.T) {
 	for _, c := range changes {
 		place := zone(t, c.zone)
-		for _, width := range []string{"1m", "15m", "1h", "2h", "3h", "4h", "6h", "8h", "12h", "1d", "1w", "1mo"} {
+		for _, width := range []string{
+			"1m", "15m", "1h", "2h", "3h", "4h", "6h", "8h", "12h", "1d", "1w", "1mo",
+		} {
 			for hour := range 72 {
-				start := instant(t, c.day+"T00:00:00Z").Add(time.Duration(hour-36)*time.Hour + 17*time.Minute)
+				start := instant(t, c.day+"T00:00:00Z").Add(time.Duration(hour-36)*time.Hour +
+					17*time.Minute)
 				bounds := boundsOf(t, width, start, start.Add(30*time.Hour), place)
 				if bounds[0].After(start) || !bounds[1].After(start) {
-					t.Errorf("%s in %s: %v is not in [%v, %v)", width, c.zone, start, bounds[0], bounds[1])
+					t.Errorf("%s in %s: %v is not in [%v, %v)", width, c.zone, start, bounds[0],
+						bounds[1])
 				}
 				for i := range len(bounds) - 1 {
 					if !bounds[i+1].After(bounds[i]) {
-						t.Errorf("%s in %s: %v comes behind %v", width, c.zone, bounds[i+1], bounds[i])
+						t.Errorf("%s in %s: %v comes behind %v", width, c.zone, bounds[i+1],
+							bounds[i])
 					}
 				}
 			}
@@ -85,41 +92,65 @@ func TestIntervalBounds_StopAfterSoManyBuckets(t *testing.T) {
 		more      bool
 		wantUntil time.Time
 	}{
-		"as many as there are":         {"1m", start.Add(time.Hour), 60, 60, false, start.Add(time.Hour)},
-		"fewer":                        {"1m", start.Add(time.Hour), 59, 59, true, start.Add(59 * time.Minute)},
-		"a year of seconds":            {"1s", start.AddDate(1, 0, 0), 50000, 50000, true, start.Add(50000 * time.Second)},
-		"months beyond an int64":       {"1mo", start.AddDate(1, 0, 0), 50000, 12, false, start.AddDate(1, 0, 0)},
-		"weeks beyond an int64":        {"1w", start.AddDate(0, 0, 1), 1 << 60, 1, false, start.AddDate(0, 0, 1)},
-		"months of thousands of years": {"1mo", start.AddDate(7900, 0, 0), 50000, 50000, true, start.AddDate(0, 50000, 0)},
-		"all the time there is":        {"1mo", start.AddDate(7973, 0, 0), 1 << 20, 95676, false, start.AddDate(7973, 0, 0)},
+		"as many as there are": {
+			"1m", start.Add(time.Hour), 60, 60, false, start.Add(time.Hour),
+		},
+		"fewer": {
+			"1m", start.Add(time.Hour), 59, 59, true, start.Add(59 * time.Minute),
+		},
+		"a year of seconds": {
+			"1s", start.AddDate(1, 0, 0), 50000, 50000, true, start.Add(50000 * time.Second),
+		},
+		"months beyond an int64": {
+			"1mo", start.AddDate(1, 0, 0), 50000, 12, false, start.AddDate(1, 0, 0),
+		},
+		"weeks beyond an int64": {
+			"1w", start.AddDate(0, 0, 1), 1 << 60, 1, false, start.AddDate(0, 0, 1),
+		},
+		"months of thousands of years": {
+			"1mo", start.AddDate(7900, 0, 0), 50000, 50000, true, start.AddDate(0, 50000, 0),
+		},
+		"all the time there is": {
+			"1mo", start.AddDate(7973, 0, 0), 1 << 20, 95676, false, start.AddDate(7973, 0, 0),
+		},
 	} {
 		bounds, more := interval(t, tt.width).Bounds(start, tt.end, time.UTC, tt.most)
-		if last := bounds[len(bounds)-1]; len(bounds)-1 != tt.want || more != tt.more || !last.Equal(tt.wantUntil) {
-			t.Errorf("%s: got %d buckets until %v, more %t, want %d until %v, more %t", name, len(bounds)-1, last, more, tt.want, tt.wantUntil, tt.more)
+		if last := bounds[len(bounds)-1]; len(bounds)-1 != tt.want || more != tt.more ||
+			!last.Equal(tt.wantUntil) {
+			t.Errorf("%s: got %d buckets until %v, more %t, want %d until %v, more %t", name,
+				len(bounds)-1, last, more, tt.want, tt.wantUntil, tt.more)
 		}
 	}
 }
 
-// Days are those of PostgreSQL, by their date: of a midnight that happens twice it takes the second, from which most of the day's
-// first hour is missing.
+// Days are those of PostgreSQL, by their date: of a midnight that happens twice it takes the
+// second, from which most of the day's first hour is missing.
 func TestDaysAboutMidnightAreThoseOfPostgres(t *testing.T) {
 	s, db := openRaw(t)
 	g := addGateway(t, s, "g").ID
 	for _, c := range changes {
 		sensor := addSensor(t, s, g, fmt.Sprint(c.zone[:4], c.day)).ID
 		place := zone(t, c.zone)
-		start, end := instant(t, c.day+"T00:00:00Z").Add(-36*time.Hour), instant(t, c.day+"T00:00:00Z").Add(60*time.Hour)
+		start, end := instant(t, c.day+"T00:00:00Z").Add(-36*time.Hour), instant(t,
+			c.day+"T00:00:00Z").Add(60*time.Hour)
 		var rs []store.Reading
 		for at := start; at.Before(end); at = at.Add(7 * time.Minute) {
 			rs = append(rs, store.Reading{SensorID: sensor, Timestamp: at, Value: 1})
 		}
 		write(t, s, rs...)
-		q := store.HistoryQuery{Sensors: []int64{sensor}, Start: start, End: end, Bounds: boundsOf(t, "1d", start, end, place), Now: end}
+		q := store.HistoryQuery{
+			Sensors: []int64{sensor},
+			Start:   start,
+			End:     end,
+			Bounds:  boundsOf(t, "1d", start, end, place),
+			Now:     end,
+		}
 		found, _, err := s.History(t.Context(), q)
 		ok(t, err)
 		var got []string
 		for _, b := range found[sensor] {
-			got = append(got, fmt.Sprintf("%s %d", b.Start.In(place).Format(time.DateOnly), b.Readings))
+			got = append(got,
+				fmt.Sprintf("%s %d", b.Start.In(place).Format(time.DateOnly), b.Readings))
 		}
 		want := scan[string](t, db, `
 			SELECT string_agg(day || ' ' || n, ',' ORDER BY day)

@@ -85,12 +85,14 @@ func label(width string, length time.Duration, w time.Time) time.Time {
 	}
 }
 
-// In every zone, about every moment at which its clock is set, buckets follow each other, are as long as their width but for what the
-// clock is set by, and hold what the clock shows in them. Every width is tried once for each time of day and shift there is, and one
-// width at every fourth moment.
+// In every zone, about every moment at which its clock is set, buckets follow each other, are as
+// long as their width but for what the clock is set by, and hold what the clock shows in them.
+// Every width is tried once for each time of day and shift there is, and one width at every fourth
+// moment.
 func TestIntervalBounds_OfAllZones(t *testing.T) {
 	_, db := openRaw(t)
-	names := scan[string](t, db, `SELECT string_agg(name, ' ' ORDER BY name) FROM pg_timezone_names WHERE name NOT LIKE 'posix%'`)
+	names := scan[string](t, db,
+		`SELECT string_agg(name, ' ' ORDER BY name) FROM pg_timezone_names WHERE name NOT LIKE 'posix%'`)
 	seen, zones, moments := map[string]bool{}, 0, 0
 	isNew := func(of ...any) bool {
 		key := fmt.Sprint(of...)
@@ -108,7 +110,8 @@ func TestIntervalBounds_OfAllZones(t *testing.T) {
 		if !isNew(list) {
 			continue // another name of the same clock
 		}
-		list = append(list, shift{time.Date(2040, 12, 31, 12, 0, 0, 0, time.UTC), 0, 0}) // nothing happens
+		// nothing happens
+		list = append(list, shift{time.Date(2040, 12, 31, 12, 0, 0, 0, time.UTC), 0, 0})
 		slices.SortFunc(list, func(a, b shift) int { return a.at.Compare(b.at) })
 		for n, s := range list {
 			moments++
@@ -129,15 +132,19 @@ func TestIntervalBounds_OfAllZones(t *testing.T) {
 }
 
 // checkBounds checks the buckets about s; near has what is before and after it.
-func checkBounds(t *testing.T, name string, width time.Duration, zone *time.Location, s shift, near []shift) {
+func checkBounds(
+	t *testing.T, name string, width time.Duration, zone *time.Location, s shift, near []shift,
+) {
 	t.Helper()
 	by := time.Duration(s.after-s.before) * time.Second
 	start, end := s.at.Add(-2*width-by.Abs()/3), s.at.Add(width+by.Abs()*4/3)
 	bounds := boundsOf(t, name, start, end, zone)
 	fail := func(format string, args ...any) {
-		t.Errorf("%s in %s about %v, set by %v: %s\n%v", name, zone, s.at, by, fmt.Sprintf(format, args...), bounds)
+		t.Errorf("%s in %s about %v, set by %v: %s\n%v", name, zone, s.at, by,
+			fmt.Sprintf(format, args...), bounds)
 	}
-	if bounds[0].After(start) || !bounds[1].After(start) || bounds[len(bounds)-1].Before(end) || !bounds[len(bounds)-2].Before(end) {
+	if bounds[0].After(start) || !bounds[1].After(start) || bounds[len(bounds)-1].Before(end) ||
+		!bounds[len(bounds)-2].Before(end) {
 		fail("not those of %v to %v", start, end)
 	}
 	for i := range len(bounds) - 1 {
@@ -148,7 +155,8 @@ func checkBounds(t *testing.T, name string, width time.Duration, zone *time.Loca
 				setWithin = true
 				back += time.Duration(max(o.before-o.after, 0)) * time.Second
 			}
-			setBefore = setBefore || o.before > o.after && !o.at.After(until) && o.at.Add(25*time.Hour).After(begin)
+			setBefore = setBefore || o.before > o.after && !o.at.After(until) &&
+				o.at.Add(25*time.Hour).After(begin)
 		}
 		length := until.Sub(begin)
 		first, last := shown(begin, zone), shown(until.Add(-time.Microsecond), zone)

@@ -13,10 +13,11 @@ import (
 // mostKept is of how many sensors the states of alarms are kept.
 const mostKept = 50_000
 
-// keptStates are the states of alarms as the batches of this instance have left them, so that the next ones need not read them.
-// What is kept of a sensor is true whenever the sensor's latest has the timestamp and the stamp that stand beside it (see steps), also
-// when the batch that left it was rolled back: it either has changed no state, or its stamp is seen nowhere. Only alarms that stand
-// alone are kept.
+// keptStates are the states of alarms as the batches of this instance have left them, so that the
+// next ones need not read them. What is kept of a sensor is true whenever the sensor's latest has
+// the timestamp and the stamp that stand beside it (see steps), also when the batch that left it
+// was rolled back: it either has changed no state, or its stamp is seen nowhere. Only alarms that
+// stand alone are kept.
 type keptStates struct {
 	mu       sync.Mutex
 	bySensor map[int64]*keptSensor
@@ -37,7 +38,8 @@ type keptAlarm struct {
 	state       alarm.State
 }
 
-// take gives what is kept to sensors that have moved, and returns those of which nothing is kept that is true now.
+// take gives what is kept to sensors that have moved, and returns those of which nothing is kept
+// that is true now.
 func (k *keptStates) take(moved []movedSensor, rules *ruleSet) (missing []movedSensor) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -46,7 +48,8 @@ func (k *keptStates) take(moved []movedSensor, rules *ruleSet) (missing []movedS
 		if v.alone = rules.alone[v.sensor]; len(v.alone) == 0 {
 			continue
 		}
-		if e := k.bySensor[v.sensor]; e != nil && !e.taken && e.last == v.previous && e.stamp == v.stamp && e.follow(rules, v.alone) {
+		if e := k.bySensor[v.sensor]; e != nil && !e.taken && e.last == v.previous &&
+			e.stamp == v.stamp && e.follow(rules, v.alone) {
 			e.taken, v.kept = true, e
 		} else {
 			missing = append(missing, *v)
@@ -68,7 +71,11 @@ func (k *keptStates) keep(m *steps) {
 			v.kept.taken = false
 		default:
 			delete(k.bySensor, v.sensor)
-			e := &keptSensor{stamp: v.stamp, rules: m.rules, alarms: make([]keptAlarm, len(v.alone))}
+			e := &keptSensor{
+				stamp:  v.stamp,
+				rules:  m.rules,
+				alarms: make([]keptAlarm, len(v.alone)),
+			}
 			if len(k.bySensor) < mostKept && e.update(m, v) {
 				k.bySensor[v.sensor] = e
 			}
@@ -98,7 +105,8 @@ func (e *keptSensor) update(m *steps, v *movedSensor) bool {
 	return all
 }
 
-// follow takes the rules as they are, and reports whether the states are of these alarms and made by these rules.
+// follow takes the rules as they are, and reports whether the states are of these alarms and made
+// by these rules.
 func (e *keptSensor) follow(rules *ruleSet, ids []int64) bool {
 	if e.rules == rules {
 		return true
@@ -116,8 +124,9 @@ func (e *keptSensor) follow(rules *ruleSet, ids []int64) bool {
 	return true
 }
 
-// step steps the alarms with a reading until one changes in a way that has to be written, which it leaves as it was. It reports
-// whether none does. Those before it take no harm when they are stepped with the reading again: it is late then.
+// step steps the alarms with a reading until one changes in a way that has to be written, which it
+// leaves as it was. It reports whether none does. Those before it take no harm when they are
+// stepped with the reading again: it is late then.
 func (e *keptSensor) step(x alarm.Sample, now time.Time) bool {
 	for i := range e.alarms {
 		a := &e.alarms[i]
@@ -134,9 +143,11 @@ func (e *keptSensor) step(x alarm.Sample, now time.Time) bool {
 	return true
 }
 
-// takeKept is an alarm that is kept, to be stepped with a reading of sensor; nil when it is deleted or the reading late.
+// takeKept is an alarm that is kept, to be stepped with a reading of sensor; nil when it is deleted
+// or the reading late.
 func (m *steps) takeKept(sensor, id int64) *step {
-	i, found := slices.BinarySearchFunc(m.moved, sensor, func(v movedSensor, id int64) int { return cmp.Compare(v.sensor, id) })
+	i, found := slices.BinarySearchFunc(m.moved, sensor,
+		func(v movedSensor, id int64) int { return cmp.Compare(v.sensor, id) })
 	if !found || m.moved[i].kept == nil {
 		return nil
 	}

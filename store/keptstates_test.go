@@ -11,7 +11,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// TestWhatIsKeptOfAnAlarmIsNeverStale lets one instance keep an alarm's state, changes what it hangs on behind its back, and goes on.
+// TestWhatIsKeptOfAnAlarmIsNeverStale lets one instance keep an alarm's state, changes what it
+// hangs on behind its back, and goes on.
 func TestWhatIsKeptOfAnAlarmIsNeverStale(t *testing.T) {
 	tests := map[string]struct {
 		delay   alarm.Duration
@@ -24,7 +25,10 @@ func TestWhatIsKeptOfAnAlarmIsNeverStale(t *testing.T) {
 				write(t, other, reading(a.SensorID, 4, 90))
 			},
 			then: []store.Reading{reading(0, 5, 91), reading(0, 6, 20)},
-			want: []string{"raised 1 normal>active_unacknowledged", "cleared 1 active_unacknowledged>returned_unacknowledged"},
+			want: []string{
+				"raised 1 normal>active_unacknowledged",
+				"cleared 1 active_unacknowledged>returned_unacknowledged",
+			},
 		},
 		"another instance has a newer reading": {
 			changes: func(t *testing.T, _, other *store.Store, _ *sql.DB, a store.Alarm) {
@@ -34,11 +38,14 @@ func TestWhatIsKeptOfAnAlarmIsNeverStale(t *testing.T) {
 		},
 		"another instance takes it out of service": {
 			changes: func(t *testing.T, _, other *store.Store, _ *sql.DB, a store.Alarm) {
-				_, _, err := other.CommandAlarm(t.Context(), a.ID, alarm.Command{Kind: alarm.TakeOut, User: "o", Comment: "x"}, noon)
+				_, _, err := other.CommandAlarm(t.Context(), a.ID,
+					alarm.Command{Kind: alarm.TakeOut, User: "o", Comment: "x"}, noon)
 				ok(t, err)
 			},
 			then: []store.Reading{reading(0, 5, 90)},
-			want: []string{"out_of_service 0 normal>out_of_service", "raised 1 out_of_service>out_of_service"},
+			want: []string{
+				"out_of_service 0 normal>out_of_service", "raised 1 out_of_service>out_of_service",
+			},
 		},
 		"another instance changes its rule": {
 			changes: func(t *testing.T, _, other *store.Store, _ *sql.DB, a store.Alarm) {
@@ -58,11 +65,15 @@ func TestWhatIsKeptOfAnAlarmIsNeverStale(t *testing.T) {
 				sweep(t, other, noon.Add(time.Hour))
 			},
 			then: []store.Reading{reading(0, 61, 90), reading(0, 62, 20)},
-			want: []string{"raised 1 normal>active_unacknowledged", "cleared 1 active_unacknowledged>returned_unacknowledged"},
+			want: []string{
+				"raised 1 normal>active_unacknowledged",
+				"cleared 1 active_unacknowledged>returned_unacknowledged",
+			},
 		},
 		"its newest reading is deleted": {
 			changes: func(t *testing.T, _, other *store.Store, _ *sql.DB, a store.Alarm) {
-				_, err := other.DeleteReadings(t.Context(), a.SensorID, noon.Add(2*time.Minute), noon.Add(time.Hour), false)
+				_, err := other.DeleteReadings(t.Context(), a.SensorID, noon.Add(2*time.Minute),
+					noon.Add(time.Hour), false)
 				ok(t, err)
 			},
 			then: []store.Reading{reading(0, 2, 90)},
@@ -70,21 +81,27 @@ func TestWhatIsKeptOfAnAlarmIsNeverStale(t *testing.T) {
 		},
 		"all readings are deleted, and the same come again": {
 			changes: func(t *testing.T, _, other *store.Store, _ *sql.DB, a store.Alarm) {
-				_, err := other.DeleteReadings(t.Context(), a.SensorID, noon, noon.Add(time.Hour), false)
+				_, err := other.DeleteReadings(t.Context(), a.SensorID, noon, noon.Add(time.Hour),
+					false)
 				ok(t, err)
-				_, _, err = other.CommandAlarm(t.Context(), a.ID, alarm.Command{Kind: alarm.TakeOut, User: "o", Comment: "x"}, noon)
+				_, _, err = other.CommandAlarm(t.Context(), a.ID,
+					alarm.Command{Kind: alarm.TakeOut, User: "o", Comment: "x"}, noon)
 				ok(t, err)
 				write(t, other, reading(a.SensorID, 3, 70))
 			},
 			then: []store.Reading{reading(0, 5, 90)},
-			want: []string{"out_of_service 0 normal>out_of_service", "raised 1 out_of_service>out_of_service"},
+			want: []string{
+				"out_of_service 0 normal>out_of_service", "raised 1 out_of_service>out_of_service",
+			},
 		},
 		"a batch that raises it is rolled back": {
 			changes: func(t *testing.T, s, _ *store.Store, db *sql.DB, a store.Alarm) {
-				_, _, err := s.Write(t.Context(), []store.Reading{reading(a.SensorID, 4, 90)}, func([]store.Outcome) store.Also {
-					run(t, db, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND datname = current_database()`)
-					return store.Also{}
-				})
+				_, _, err := s.Write(t.Context(), []store.Reading{reading(a.SensorID, 4, 90)},
+					func([]store.Outcome) store.Also {
+						run(t, db,
+							`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND datname = current_database()`)
+						return store.Also{}
+					})
 				if err == nil {
 					t.Error("it was committed without its connection")
 				}
@@ -94,10 +111,12 @@ func TestWhatIsKeptOfAnAlarmIsNeverStale(t *testing.T) {
 		},
 		"a batch that changes nothing is rolled back": {
 			changes: func(t *testing.T, s, _ *store.Store, db *sql.DB, a store.Alarm) {
-				_, _, err := s.Write(t.Context(), []store.Reading{reading(a.SensorID, 9, 70)}, func([]store.Outcome) store.Also {
-					run(t, db, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND datname = current_database()`)
-					return store.Also{}
-				})
+				_, _, err := s.Write(t.Context(), []store.Reading{reading(a.SensorID, 9, 70)},
+					func([]store.Outcome) store.Also {
+						run(t, db,
+							`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND datname = current_database()`)
+						return store.Also{}
+					})
 				if err == nil {
 					t.Error("it was committed without its connection")
 				}
@@ -149,7 +168,8 @@ func TestReadingsThatChangeNothingReadNoStates(t *testing.T) {
 	wantJournal(t, s, fmt.Sprintf("%d raised 1 normal>active_unacknowledged", a.ID))
 }
 
-// TestAPlantSharedByTwoInstancesIsWhatSimulationSays stores random walks of several sensors, each batch by one of two instances.
+// TestAPlantSharedByTwoInstancesIsWhatSimulationSays stores random walks of several sensors, each
+// batch by one of two instances.
 func TestAPlantSharedByTwoInstancesIsWhatSimulationSays(t *testing.T) {
 	s, db := openRaw(t)
 	instances := []*store.Store{s, openOther(t, db)}
@@ -186,12 +206,14 @@ func TestAPlantSharedByTwoInstancesIsWhatSimulationSays(t *testing.T) {
 	for _, x := range alarms {
 		want, got := simulated(t, s, x.a, x.r), of(t, s, x.a)
 		if fmt.Sprint(got) != fmt.Sprint(want) || len(want) == 0 {
-			t.Errorf("seed %d, alarm %d: got %d events %v, want %d %v", seed, x.a.ID, len(got), got, len(want), want)
+			t.Errorf("seed %d, alarm %d: got %d events %v, want %d %v", seed, x.a.ID, len(got), got,
+				len(want), want)
 		}
 	}
 }
 
-// TestBatch_BeginsAgainWhenAnAlarmChangesUnderIt changes an alarm whose state a batch has kept and therefore does not lock.
+// TestBatch_BeginsAgainWhenAnAlarmChangesUnderIt changes an alarm whose state a batch has kept and
+// therefore does not lock.
 func TestBatch_BeginsAgainWhenAnAlarmChangesUnderIt(t *testing.T) {
 	tests := map[string]struct {
 		change func(t *testing.T, other *store.Store, db *sql.DB, a store.Alarm)
@@ -206,7 +228,8 @@ func TestBatch_BeginsAgainWhenAnAlarmChangesUnderIt(t *testing.T) {
 		},
 		"something that knows nothing of the locks writes its state": {
 			change: func(t *testing.T, _ *store.Store, db *sql.DB, a store.Alarm) {
-				run(t, db, `UPDATE alarm_states SET version = version + 1, memory = memory || '{"out_of_service": true}' WHERE alarm_id = $1`, a.ID)
+				run(t, db,
+					`UPDATE alarm_states SET version = version + 1, memory = memory || '{"out_of_service": true}' WHERE alarm_id = $1`, a.ID)
 			},
 			want: "raised 1 out_of_service>out_of_service",
 		},
@@ -220,13 +243,14 @@ func TestBatch_BeginsAgainWhenAnAlarmChangesUnderIt(t *testing.T) {
 			write(t, s, reading(v.ID, 1, 70))
 			write(t, s, reading(v.ID, 2, 70))
 			changed := false
-			_, _, err := s.Write(t.Context(), []store.Reading{reading(v.ID, 3, 90)}, func([]store.Outcome) store.Also {
-				if !changed {
-					test.change(t, other, db, a)
-				}
-				changed = true
-				return store.Also{}
-			})
+			_, _, err := s.Write(t.Context(), []store.Reading{reading(v.ID, 3, 90)},
+				func([]store.Outcome) store.Also {
+					if !changed {
+						test.change(t, other, db, a)
+					}
+					changed = true
+					return store.Also{}
+				})
 			ok(t, err)
 			wantJournal(t, s, fmt.Sprintf("%d %s", a.ID, test.want))
 		})

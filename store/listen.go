@@ -9,18 +9,20 @@ import (
 	"github.com/lib/pq"
 )
 
-// listen calls notified with the payload of each notification on channel until ctx ends, and with an empty one first and whenever
-// some may have been missed.
+// listen calls notified with the payload of each notification on channel until ctx ends, and with
+// an empty one first and whenever some may have been missed.
 func (s *Store) listen(ctx context.Context, channel string, notified func(payload string)) error {
 	dsn, err := withTLS(s.dsn)
 	if err != nil {
 		return err
 	}
-	l := pq.NewListener(dsn, 100*time.Millisecond, 5*time.Second, func(e pq.ListenerEventType, err error) {
-		if err != nil && ctx.Err() == nil {
-			s.log.LogAttrs(ctx, slog.LevelWarn, "watching for changes is interrupted", slog.Any("error", err))
-		}
-	})
+	l := pq.NewListener(dsn, 100*time.Millisecond, 5*time.Second,
+		func(e pq.ListenerEventType, err error) {
+			if err != nil && ctx.Err() == nil {
+				s.log.LogAttrs(ctx, slog.LevelWarn, "watching for changes is interrupted",
+					slog.Any("error", err))
+			}
+		})
 	defer l.Close()
 	listening := make(chan error, 1)
 	go func() { listening <- l.Listen(channel) }() // waits for a connection; Close ends it

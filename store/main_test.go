@@ -70,7 +70,8 @@ func openWith(t testing.TB, dsn string, set func(*store.Config)) *store.Store {
 // addGateway adds a gateway in use.
 func addGateway(t testing.TB, s *store.Store, key string) store.Gateway {
 	t.Helper()
-	g, err := s.CreateGateway(t.Context(), store.Gateway{Key: key, Name: key, IsActive: true, Metadata: "{}"})
+	g, err := s.CreateGateway(t.Context(),
+		store.Gateway{Key: key, Name: key, IsActive: true, Metadata: "{}"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +81,15 @@ func addGateway(t testing.TB, s *store.Store, key string) store.Gateway {
 // addSensor adds a sensor in use.
 func addSensor(t testing.TB, s *store.Store, gateway int64, key string) store.Sensor {
 	t.Helper()
-	v, err := s.CreateSensor(t.Context(), store.Sensor{GatewayID: gateway, Key: key, Name: key, Type: "temperature", IsActive: true, Tags: "{}"})
+	v, err := s.CreateSensor(t.Context(),
+		store.Sensor{
+			GatewayID: gateway,
+			Key:       key,
+			Name:      key,
+			Type:      "temperature",
+			IsActive:  true,
+			Tags:      "{}",
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +102,12 @@ var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 // reading is a good one, minute minutes after noon.
 func reading(sensor int64, minute int, value float64) store.Reading {
 	at := noon.Add(time.Duration(minute) * time.Minute)
-	return store.Reading{SensorID: sensor, Timestamp: at, Received: at.Add(time.Second), Value: value}
+	return store.Reading{
+		SensorID:  sensor,
+		Timestamp: at,
+		Received:  at.Add(time.Second),
+		Value:     value,
+	}
 }
 
 func nothing([]store.Outcome) store.Also { return store.Also{} }
@@ -120,7 +134,8 @@ func words(out []store.Outcome) string {
 // all returns every reading of the sensors, oldest first.
 func all(t testing.TB, s *store.Store, sensors ...int64) []store.Reading {
 	t.Helper()
-	rs, err := s.Readings(t.Context(), store.ReadingsQuery{Sensors: sensors, Ascending: true, Limit: 1e6})
+	rs, err := s.Readings(t.Context(),
+		store.ReadingsQuery{Sensors: sensors, Ascending: true, Limit: 1e6})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +144,8 @@ func all(t testing.TB, s *store.Store, sensors ...int64) []store.Reading {
 
 // line is what a test compares of a reading.
 func line(r store.Reading) string {
-	return fmt.Sprintf("%d %s %v %v %#x", r.SensorID, r.Timestamp.UTC().Format(time.RFC3339Nano), r.Value, r.Quality, r.StatusCode)
+	return fmt.Sprintf("%d %s %v %v %#x", r.SensorID, r.Timestamp.UTC().Format(time.RFC3339Nano),
+		r.Value, r.Quality, r.StatusCode)
 }
 
 func lines(rs []store.Reading) []string {

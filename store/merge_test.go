@@ -18,16 +18,25 @@ const countPartitions = `SELECT count(*) FROM pg_inherits WHERE inhparent = 'sen
 
 // openDaily opens two stores on a database with a reading on each of days before now, a partition
 // each: one that makes partitions of days, and one that chooses.
-func openDaily(t *testing.T, days int) (daily, chooses *store.Store, db *sql.DB, rs []store.Reading) {
+func openDaily(
+	t *testing.T, days int,
+) (daily, chooses *store.Store, db *sql.DB, rs []store.Reading) {
 	t.Helper()
 	dsn := pgtest.DSN(t) + durable
 	db, err := sql.Open("postgres", dsn)
 	ok(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	daily, chooses = openAt(t, dsn), openWith(t, dsn, func(c *store.Config) { c.Partition = "auto" })
+	daily, chooses = openAt(t, dsn), openWith(t, dsn,
+		func(c *store.Config) { c.Partition = "auto" })
 	now := time.Now().UTC().Truncate(time.Second)
 	for d := range days {
-		rs = append(rs, store.Reading{SensorID: 1, Timestamp: now.AddDate(0, 0, -d), Received: now, Value: float64(d)})
+		rs = append(rs,
+			store.Reading{
+				SensorID:  1,
+				Timestamp: now.AddDate(0, 0, -d),
+				Received:  now,
+				Value:     float64(d),
+			})
 	}
 	for part := range slices.Chunk(rs, 300) {
 		write(t, daily, part...)
@@ -75,12 +84,14 @@ func TestMergingChangesNoReading(t *testing.T) {
 			}
 			want[line(late)] = true
 			if rnd.IntN(4) == 0 {
-				if _, err := daily.DeleteReadings(t.Context(), 2, late.Timestamp, late.Timestamp.Add(time.Millisecond), false); err != nil {
+				if _, err := daily.DeleteReadings(t.Context(), 2, late.Timestamp,
+					late.Timestamp.Add(time.Millisecond), false); err != nil {
 					return err
 				}
 				delete(want, line(late))
 			}
-			if late.Value++; !want[line(late)] && rnd.IntN(4) == 0 { // another value, which takes the place of one that was deleted
+			// another value, which takes the place of one that was deleted
+			if late.Value++; !want[line(late)] && rnd.IntN(4) == 0 {
 				out, _, err := daily.Write(t.Context(), []store.Reading{late}, nothing)
 				if err != nil {
 					return err
@@ -96,7 +107,8 @@ func TestMergingChangesNoReading(t *testing.T) {
 		workers.Go(func() error {
 			rnd := rand.New(rand.NewPCG(seed, 100+uint64(w)))
 			for ctx.Err() == nil {
-				cut, stop := context.WithTimeout(ctx, time.Duration(100+rnd.IntN(1500))*time.Millisecond)
+				cut, stop := context.WithTimeout(ctx,
+					time.Duration(100+rnd.IntN(1500))*time.Millisecond)
 				_ = s.Merge(cut, time.Now(), func(store.Merged) {})
 				_, _, _ = s.RollUp(cut, 1+rnd.IntN(40))
 				stop()
@@ -106,12 +118,14 @@ func TestMergingChangesNoReading(t *testing.T) {
 	}
 	workers.Go(func() error {
 		for ctx.Err() == nil {
-			got, err := chooses.Readings(t.Context(), store.ReadingsQuery{Sensors: []int64{1}, Limit: 1000})
+			got, err := chooses.Readings(t.Context(),
+				store.ReadingsQuery{Sensors: []int64{1}, Limit: 1000})
 			if err != nil {
 				return err
 			}
 			if len(got) != len(rs) {
-				t.Errorf("%d readings are seen while partitions are merged, want %d", len(got), len(rs))
+				t.Errorf("%d readings are seen while partitions are merged, want %d", len(got),
+					len(rs))
 				return nil
 			}
 		}
@@ -137,7 +151,8 @@ func TestMergingChangesNoReading(t *testing.T) {
 	for l := range want {
 		t.Errorf("%s is lost", l)
 	}
-	if n := scan[int](t, db, countPartitions); n > 80 { // the days of the last two months, and months
+	// the days of the last two months, and months
+	if n := scan[int](t, db, countPartitions); n > 80 {
 		t.Errorf("%d partitions are left", n)
 	}
 	if n := scan[int](t, db, `SELECT count(*) FROM pg_trigger WHERE tgname = 'note_merge_change'`); n > 0 {
@@ -151,14 +166,20 @@ func TestMergingChangesNoReading(t *testing.T) {
 // A database with thousands of partitions answers, takes readings, and is brought down to few.
 func TestThousandsOfPartitionsBecomeFew(t *testing.T) {
 	_, chooses, db, rs := openDaily(t, 1500)
-	got, err := chooses.Readings(t.Context(), store.ReadingsQuery{Sensors: []int64{1}, Limit: 10_000})
+	got, err := chooses.Readings(t.Context(),
+		store.ReadingsQuery{Sensors: []int64{1}, Limit: 10_000})
 	ok(t, err)
 	if len(got) != len(rs) {
 		t.Errorf("got %d readings, want %d", len(got), len(rs))
 	}
 	start, end := rs[len(rs)-1].Timestamp, rs[0].Timestamp.Add(time.Second)
 	found, _, err := chooses.History(t.Context(), store.HistoryQuery{
-		Sensors: []int64{1}, Start: start, End: end, Bounds: []time.Time{start, end}, Ends: true, Now: end,
+		Sensors: []int64{1},
+		Start:   start,
+		End:     end,
+		Bounds:  []time.Time{start, end},
+		Ends:    true,
+		Now:     end,
 	})
 	ok(t, err)
 	if len(found[1]) != 1 || found[1][0].Readings != int64(len(rs)) {
@@ -168,7 +189,8 @@ func TestThousandsOfPartitionsBecomeFew(t *testing.T) {
 	if n := scan[int](t, db, countPartitions); n > 100 {
 		t.Errorf("%d partitions are left", n)
 	}
-	if got := lines(all(t, chooses, 1)); !slices.Equal(got[len(got)-1:], lines(rs[:1])) || len(got) != len(rs) {
+	if got := lines(all(t, chooses, 1)); !slices.Equal(got[len(got)-1:], lines(rs[:1])) ||
+		len(got) != len(rs) {
 		t.Errorf("got %d readings after that, want %d", len(got), len(rs))
 	}
 }

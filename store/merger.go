@@ -47,7 +47,11 @@ type sensorMerger struct {
 
 func newMerger(q HistoryQuery, source Source) *merger {
 	m := &merger{
-		q: q, start: instantOf(q.Start), gap: instant(q.Gap.Microseconds()), sketched: source != Raw, sensors: map[int64]*sensorMerger{},
+		q:        q,
+		start:    instantOf(q.Start),
+		gap:      instant(q.Gap.Microseconds()),
+		sketched: source != Raw,
+		sensors:  map[int64]*sensorMerger{},
 	}
 	m.bounds = make([]instant, 0, len(q.Bounds))
 	for _, b := range q.Bounds {
@@ -62,7 +66,11 @@ func (m *merger) take(r *historyRow) (err error) {
 			return err
 		}
 		if m.of = m.sensors[r.sensor]; m.of == nil {
-			m.of = &sensorMerger{merger: m, held: math.NaN(), known: percentiles{parts: m.q.Percentiles, sketched: m.sketched}}
+			m.of = &sensorMerger{
+				merger: m,
+				held:   math.NaN(),
+				known:  percentiles{parts: m.q.Percentiles, sketched: m.sketched},
+			}
 			m.sensors[r.sensor] = m.of
 		}
 		m.sensor, m.day = r.sensor, r.day
@@ -82,7 +90,8 @@ func (m *merger) take(r *historyRow) (err error) {
 // merge puts what came of the day into buckets. No reading is within a rollup.
 func (m *merger) merge() error {
 	inOrder(m.points)
-	slices.SortFunc(m.rollups, func(a, b rollup) int { return int(min(max(a.bucket-b.bucket, -1), 1)) })
+	slices.SortFunc(m.rollups,
+		func(a, b rollup) int { return int(min(max(a.bucket-b.bucket, -1), 1)) })
 	points, rollups := m.points, m.rollups
 	for len(points)+len(rollups) > 0 {
 		if len(points) > 0 && (len(rollups) == 0 || points[0].at < rollups[0].bucket) {
@@ -148,9 +157,19 @@ func (m *sensorMerger) close() {
 		return
 	}
 	b := Bucket{
-		Start: m.q.Bounds[m.n], End: m.q.Bounds[m.n+1], Readings: p.count, Good: p.good, Usable: p.usable, Gaps: m.gaps,
+		Start:      m.q.Bounds[m.n],
+		End:        m.q.Bounds[m.n+1],
+		Readings:   p.count,
+		Good:       p.good,
+		Usable:     p.usable,
+		Gaps:       m.gaps,
 		LongestGap: time.Duration(m.longestGap) * time.Microsecond,
-		Sum:        math.NaN(), Min: math.NaN(), Max: math.NaN(), M2: math.NaN(), First: math.NaN(), Last: math.NaN(),
+		Sum:        math.NaN(),
+		Min:        math.NaN(),
+		Max:        math.NaN(),
+		M2:         math.NaN(),
+		First:      math.NaN(),
+		Last:       math.NaN(),
 	}
 	if p.usable > 0 {
 		b.Sum, b.Min, b.Max, b.M2 = p.sum, p.min, p.max, p.m2

@@ -25,8 +25,9 @@ var ErrDirty = errors.New("a migration was cut off")
 // ErrNewerSchema means that a newer program has migrated the database.
 var ErrNewerSchema = errors.New("the schema is newer than this program")
 
-// Migrate brings the schema of the database at dsn to the newest version and returns the versions before and after (0: empty).
-// Of several instances that start at once one migrates and the others wait. A dirty or newer schema is an error and left alone.
+// Migrate brings the schema of the database at dsn to the newest version and returns the versions
+// before and after (0: empty). Of several instances that start at once one migrates and the others
+// wait. A dirty or newer schema is an error and left alone.
 func Migrate(ctx context.Context, dsn string) (from, to uint, err error) {
 	m, done, err := migrator(ctx, dsn)
 	if err != nil {
@@ -47,7 +48,8 @@ func Migrate(ctx context.Context, dsn string) (from, to uint, err error) {
 	return from, to, err
 }
 
-// MigrateTo takes the schema up or down to version. Going down drops what the later versions brought, with its data.
+// MigrateTo takes the schema up or down to version. Going down drops what the later versions
+// brought, with its data.
 func MigrateTo(ctx context.Context, dsn string, version uint) error {
 	m, done, err := migrator(ctx, dsn)
 	if err != nil {
@@ -111,7 +113,8 @@ func schemaVersion(m *migrate.Migrate) (uint, error) {
 	case dirty:
 		return v, dirtyError(int(v))
 	case v > Newest():
-		return v, fmt.Errorf("%w: it has version %d, the program knows %d; run the newer program", ErrNewerSchema, v, Newest())
+		return v, fmt.Errorf("%w: it has version %d, the program knows %d; run the newer program",
+			ErrNewerSchema, v, Newest())
 	}
 	return v, nil
 }
@@ -128,13 +131,18 @@ func migrator(ctx context.Context, dsn string) (*migrate.Migrate, func(), error)
 		return nil, nil, err
 	}
 	db := sql.OpenDB(c)
-	fail := func(err error) (*migrate.Migrate, func(), error) { return nil, nil, errors.Join(err, db.Close()) }
+	fail := func(err error) (*migrate.Migrate, func(), error) {
+		return nil, nil, errors.Join(err,
+			db.Close())
+	}
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return fail(connectError(err))
 	}
 	const lock = `SELECT set_config('lock_timeout', $2, false), pg_advisory_lock($1)`
-	if _, err := conn.ExecContext(ctx, lock, migrationLock, fmt.Sprint(migrationWait.Milliseconds())); err != nil { // until conn is closed
+	// until conn is closed
+	if _, err := conn.ExecContext(ctx, lock, migrationLock,
+		fmt.Sprint(migrationWait.Milliseconds())); err != nil {
 		return fail(explain("wait for another instance's migration", err))
 	}
 	if _, err := conn.ExecContext(ctx, `RESET lock_timeout`); err != nil {

@@ -132,7 +132,8 @@ func TestMigrateRefuses(t *testing.T) {
 			"a migration was cut off at version 2: compare the schema with migrations/0002_*.up.sql, mend it, then run `oei-ms migrate force VERSION`",
 		},
 		"a schema of a newer program": {
-			`UPDATE schema_migrations SET version = 9999`, store.ErrNewerSchema, "it has version 9999, the program knows",
+			`UPDATE schema_migrations SET version = 9999`, store.ErrNewerSchema,
+			"it has version 9999, the program knows",
 		},
 	}
 	for name, tt := range tests {
@@ -162,14 +163,21 @@ func TestMigrateRefuses(t *testing.T) {
 
 func TestOpenRefuses(t *testing.T) {
 	tests := map[string]struct{ dsn, says string }{
-		"an address that is none":                 {"postgres://[", "database address:"},
-		"a server that may lose what it confirms": {pgtest.DSN(t) + " synchronous_commit=off", "synchronous_commit is off"},
-		"a database that is not there":            {strings.Replace(pgtest.DSN(t), "dbname='", "dbname='no_such_", 1), "does not exist"},
-		"a server that is not there":              {"host=127.0.0.1 port=1 dbname=x sslmode=disable", "database is not available"},
+		"an address that is none": {"postgres://[", "database address:"},
+		"a server that may lose what it confirms": {
+			pgtest.DSN(t) + " synchronous_commit=off", "synchronous_commit is off",
+		},
+		"a database that is not there": {
+			strings.Replace(pgtest.DSN(t), "dbname='", "dbname='no_such_", 1), "does not exist",
+		},
+		"a server that is not there": {
+			"host=127.0.0.1 port=1 dbname=x sslmode=disable", "database is not available",
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			s, err := store.Open(t.Context(), tt.dsn, store.DefaultConfig(), slog.New(slog.DiscardHandler))
+			s, err := store.Open(t.Context(), tt.dsn, store.DefaultConfig(),
+				slog.New(slog.DiscardHandler))
 			if err == nil {
 				_ = s.Close()
 			}
@@ -183,7 +191,10 @@ func TestOpenRefuses(t *testing.T) {
 func TestConfigNamesEveryFault(t *testing.T) {
 	ok(t, store.DefaultConfig().Validate())
 	err := store.Config{Retention: 1}.Validate()
-	for _, name := range []string{"OEI_STORE_API_CONNECTIONS: 0", "OEI_STORE_INGEST_CONNECTIONS: 0", "OEI_STORE_STATEMENT_TIMEOUT: 0s", `OEI_STORE_PARTITION: ""`, "OEI_STORE_RETENTION: 1ns"} {
+	for _, name := range []string{
+		"OEI_STORE_API_CONNECTIONS: 0", "OEI_STORE_INGEST_CONNECTIONS: 0",
+		"OEI_STORE_STATEMENT_TIMEOUT: 0s", `OEI_STORE_PARTITION: ""`, "OEI_STORE_RETENTION: 1ns",
+	} {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("got %v, want %s", err, name)
 		}

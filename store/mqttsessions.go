@@ -10,9 +10,12 @@ import (
 // maxSessions is how many MQTT sessions of a gateway are kept; those that would end last stay.
 const maxSessions = 64
 
-// ResumeSession begins the MQTT session of a client that logged in with a credential, or goes on with the one it has, and reports
-// whether there was one. With clean the earlier one counts for nothing; without keep the session ends with the connection.
-func (s *Store) ResumeSession(ctx context.Context, client string, credential int64, clean, keep bool) (present bool, err error) {
+// ResumeSession begins the MQTT session of a client that logged in with a credential, or goes on
+// with the one it has, and reports whether there was one. With clean the earlier one counts for
+// nothing; without keep the session ends with the connection.
+func (s *Store) ResumeSession(
+	ctx context.Context, client string, credential int64, clean, keep bool,
+) (present bool, err error) {
 	const begin = `
 		WITH gateway AS (
 			SELECT gateway_id AS id FROM gateway_credentials WHERE id = $2
@@ -53,8 +56,8 @@ func (s *Store) ResumeSession(ctx context.Context, client string, credential int
 	return present && !clean, explain("mqtt session", err)
 }
 
-// SuspendSession keeps the MQTT session of a client that is gone for a while; for no time at all it is removed. When the client has
-// connected to another instance since, it does nothing.
+// SuspendSession keeps the MQTT session of a client that is gone for a while; for no time at all it
+// is removed. When the client has connected to another instance since, it does nothing.
 func (s *Store) SuspendSession(ctx context.Context, client string, while time.Duration) error {
 	const q = `
 		UPDATE mqtt_sessions

@@ -29,7 +29,11 @@ func TestMQTTSessions(t *testing.T) {
 		{"one that does not want to keep it still has it", nil, false, false, true},
 		{"and then not any more", nil, false, false, false},
 		{"nor with keeping", nil, false, true, false},
-		{"an end without a session is harmless", func() error { return s.SuspendSession(t.Context(), "other\x00\xff", time.Hour) }, false, true, true},
+		{
+			"an end without a session is harmless",
+			func() error { return s.SuspendSession(t.Context(), "other\x00\xff", time.Hour) },
+			false, true, true,
+		},
 	}
 	for _, step := range steps {
 		if step.before != nil {

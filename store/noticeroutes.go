@@ -66,18 +66,22 @@ const routeColumns = `id, name, is_active, channel_id, escalation_channel_id, se
 // Routes returns at most limit routes with an id above after, in order of id.
 func (s *Store) Routes(ctx context.Context, after int64, limit int) ([]Route, error) {
 	list := []Route{}
-	err := s.api.SelectContext(ctx, &list, `SELECT `+routeColumns+` FROM notification_routes WHERE id > $1 ORDER BY id LIMIT $2`, after, limit)
+	err := s.api.SelectContext(ctx, &list,
+		`SELECT `+routeColumns+` FROM notification_routes WHERE id > $1 ORDER BY id LIMIT $2`,
+		after, limit)
 	return list, explain("routes", err)
 }
 
 // Route returns the route id, or ErrNotFound.
 func (s *Store) Route(ctx context.Context, id int64) (Route, error) {
 	var r Route
-	err := s.api.GetContext(ctx, &r, `SELECT `+routeColumns+` FROM notification_routes WHERE id = $1`, id)
+	err := s.api.GetContext(ctx, &r,
+		`SELECT `+routeColumns+` FROM notification_routes WHERE id = $1`, id)
 	return r, explain("route", err)
 }
 
-// CreateRoute adds r and returns it as stored. A name that is taken is ErrConflict, an unknown channel or one route too many ErrInUse.
+// CreateRoute adds r and returns it as stored. A name that is taken is ErrConflict, an unknown
+// channel or one route too many ErrInUse.
 func (s *Store) CreateRoute(ctx context.Context, r Route) (Route, error) {
 	const q = `
 		INSERT INTO notification_routes (name, is_active, channel_id, escalation_channel_id, severities, events, labels, group_seconds,
@@ -86,8 +90,10 @@ func (s *Store) CreateRoute(ctx context.Context, r Route) (Route, error) {
 		WHERE (SELECT count(*) FROM notification_routes) < $14
 		RETURNING ` + routeColumns
 	var out Route
-	err := s.api.GetContext(ctx, &out, q, r.Name, r.IsActive, r.ChannelID, r.EscalationChannelID, r.Severities, r.Events, r.Labels,
-		r.GroupSeconds, r.RemindSeconds, r.EscalateSeconds, r.Subject, r.Line, r.TimeZone, MostRoutes)
+	err := s.api.GetContext(ctx, &out, q, r.Name, r.IsActive, r.ChannelID, r.EscalationChannelID,
+		r.Severities, r.Events, r.Labels,
+		r.GroupSeconds, r.RemindSeconds, r.EscalateSeconds, r.Subject, r.Line, r.TimeZone,
+		MostRoutes)
 	return out, explain(fmt.Sprintf("route %q", r.Name), err)
 }
 
@@ -101,12 +107,14 @@ func (s *Store) UpdateRoute(ctx context.Context, r Route) (Route, error) {
 		WHERE id = $1 AND version = $2
 		RETURNING ` + routeColumns
 	var out Route
-	err := s.api.GetContext(ctx, &out, q, r.ID, r.Version, r.Name, r.IsActive, r.ChannelID, r.EscalationChannelID, r.Severities, r.Events,
+	err := s.api.GetContext(ctx, &out, q, r.ID, r.Version, r.Name, r.IsActive, r.ChannelID,
+		r.EscalationChannelID, r.Severities, r.Events,
 		r.Labels, r.GroupSeconds, r.RemindSeconds, r.EscalateSeconds, r.Subject, r.Line, r.TimeZone)
 	return out, explain("route", s.stale(ctx, err, "notification_routes", r.ID))
 }
 
-// DeleteRoute deletes the route id if it still has version (0: whatever it has). What it has in the outbox is sent still.
+// DeleteRoute deletes the route id if it still has version (0: whatever it has). What it has in the
+// outbox is sent still.
 func (s *Store) DeleteRoute(ctx context.Context, id, version int64) error {
 	return explain("route", s.deleteVersion(ctx, "notification_routes", id, version))
 }

@@ -12,7 +12,8 @@ import (
 	"github.com/lib/pq"
 )
 
-// NoticeEvent is an alarm event with what people and programs that are told of it want to know besides. Its JSON is what they get.
+// NoticeEvent is an alarm event with what people and programs that are told of it want to know
+// besides. Its JSON is what they get.
 type NoticeEvent struct {
 	Epoch      string    `db:"epoch" json:"epoch"`
 	Offset     int64     `db:"offset" json:"offset"`
@@ -22,9 +23,10 @@ type NoticeEvent struct {
 	GatewayID  int64     `db:"gateway_id" json:"gateway_id"`
 	Occurrence int64     `db:"occurrence" json:"occurrence"`
 	Version    int64     `db:"version" json:"version"` // what an acknowledgement has to name
-	Alarm      string    `db:"alarm" json:"alarm"`     // name; empty when it was deleted since, as keys and names below
-	Sensor     string    `db:"sensor" json:"sensor"`   // key
-	Gateway    string    `db:"gateway" json:"gateway"` // key
+	// name; empty when it was deleted since, as keys and names below
+	Alarm   string `db:"alarm" json:"alarm"`
+	Sensor  string `db:"sensor" json:"sensor"`   // key
+	Gateway string `db:"gateway" json:"gateway"` // key
 
 	SensorName  string `db:"sensor_name" json:"sensor_name"`
 	GatewayName string `db:"gateway_name" json:"gateway_name"`
@@ -71,7 +73,8 @@ type Notice struct {
 	Alone              bool // is not put together with another that waits
 }
 
-// Watch is an alarm that stands and that nobody has acknowledged, on a route that reminds or escalates.
+// Watch is an alarm that stands and that nobody has acknowledged, on a route that reminds or
+// escalates.
 type Watch struct {
 	RouteID    int64      `db:"route_id"`
 	AlarmID    int64      `db:"alarm_id"`
@@ -115,11 +118,13 @@ func (s *Store) NoticeEvents(ctx context.Context, after int64, limit int) ([]Not
 	return es, explain("alarm events", err)
 }
 
-// AddNotices puts n into the outbox and moves the cursor, both or neither, so that every event gets there once. When the
-// cursor is not at n.After any more, since another instance was faster, it is ErrStale.
+// AddNotices puts n into the outbox and moves the cursor, both or neither, so that every event gets
+// there once. When the cursor is not at n.After any more, since another instance was faster, it is
+// ErrStale.
 func (s *Store) AddNotices(ctx context.Context, n Notices) error {
 	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
-		res, err := tx.ExecContext(ctx, `UPDATE notification_cursor SET "offset" = $2 WHERE "offset" = $1`, n.After, n.Upto)
+		res, err := tx.ExecContext(ctx,
+			`UPDATE notification_cursor SET "offset" = $2 WHERE "offset" = $1`, n.After, n.Upto)
 		if err != nil {
 			return err
 		}
@@ -127,7 +132,9 @@ func (s *Store) AddNotices(ctx context.Context, n Notices) error {
 			return cmp.Or(err, ErrStale)
 		}
 		for id, events := range n.HeldBack {
-			if _, err := tx.ExecContext(ctx, `UPDATE notification_silences SET held_back = held_back + $2 WHERE id = $1`, id, events); err != nil {
+			if _, err := tx.ExecContext(ctx,
+				`UPDATE notification_silences SET held_back = held_back + $2 WHERE id = $1`, id,
+				events); err != nil {
 				return err
 			}
 		}
@@ -156,14 +163,17 @@ func addWatch(ctx context.Context, tx *sqlx.Tx, w Watch) error {
 		ON CONFLICT (alarm_id, route_id) DO UPDATE
 		SET remind_at = excluded.remind_at, escalate_at = excluded.escalate_at, event = excluded.event
 		WHERE NOT $6`
-	_, err := tx.ExecContext(ctx, q, w.RouteID, w.AlarmID, w.RemindAt, w.EscalateAt, w.Event, w.Keep)
+	_, err := tx.ExecContext(ctx, q, w.RouteID, w.AlarmID, w.RemindAt, w.EscalateAt, w.Event,
+		w.Keep)
 	return err
 }
 
 // addNotices puts each of ns to what is being gathered for its route, or begins anew.
 func addNotices(ctx context.Context, tx *sqlx.Tx, ns []Notice) error {
-	slices.SortStableFunc(ns, func(a, b Notice) int { // so that two instances lock rows in the same order
-		return cmp.Or(cmp.Compare(a.RouteID, b.RouteID), cmp.Compare(a.ChannelID, b.ChannelID), cmp.Compare(a.Kind, b.Kind))
+	// so that two instances lock rows in the same order
+	slices.SortStableFunc(ns, func(a, b Notice) int {
+		return cmp.Or(cmp.Compare(a.RouteID, b.RouteID), cmp.Compare(a.ChannelID, b.ChannelID),
+			cmp.Compare(a.Kind, b.Kind))
 	})
 	for _, n := range ns {
 		status := "gathering"
@@ -176,7 +186,8 @@ func addNotices(ctx context.Context, tx *sqlx.Tx, ns []Notice) error {
 			ON CONFLICT (route_id, channel_id, kind) WHERE status = 'gathering' DO UPDATE
 			SET events = jsonb_path_query_array(d.events || excluded.events, '$[0 to 99]'), event_count = d.event_count + excluded.event_count,
 				last_offset = greatest(d.last_offset, excluded.last_offset)`
-		_, err := tx.ExecContext(ctx, q, n.RouteID, n.ChannelID, n.Kind, status, n.Events[:min(len(n.Events), MostNoticed)], n.Count, n.First, n.Last, n.DueAt)
+		_, err := tx.ExecContext(ctx, q, n.RouteID, n.ChannelID, n.Kind, status,
+			n.Events[:min(len(n.Events), MostNoticed)], n.Count, n.First, n.Last, n.DueAt)
 		if err != nil {
 			return err
 		}
@@ -184,9 +195,12 @@ func addNotices(ctx context.Context, tx *sqlx.Tx, ns []Notice) error {
 	return nil
 }
 
-// StepWatches gives those of at most limit watches that are due at now to f, puts the notices it returns into the outbox and
-// keeps the watches it returns, of those it was given. Several instances share the work. It returns how many were due.
-func (s *Store) StepWatches(ctx context.Context, now time.Time, limit int, f func([]Watch) ([]Notice, []Watch)) (n int, err error) {
+// StepWatches gives those of at most limit watches that are due at now to f, puts the notices it
+// returns into the outbox and keeps the watches it returns, of those it was given. Several
+// instances share the work. It returns how many were due.
+func (s *Store) StepWatches(
+	ctx context.Context, now time.Time, limit int, f func([]Watch) ([]Notice, []Watch),
+) (n int, err error) {
 	err = tx(ctx, s.api, func(tx *sqlx.Tx) error {
 		const due = `
 			SELECT route_id, alarm_id, remind_at, escalate_at, event

@@ -7,11 +7,14 @@ import (
 	"slices"
 )
 
-// Readings and rollups leave the database as bytes, which costs both sides a fraction of what columns do.
+// Readings and rollups leave the database as bytes, which costs both sides a fraction of what
+// columns do.
 const (
 	// packedReading has NaN for a value that is not usable.
-	packedReading = `timestamptz_send(timestamp) || float8send(CASE WHEN ` + usable + ` THEN value ELSE 'NaN' END) || int2send(quality)`
-	// packedRollup is followed by packedEnds, packedSpan, and the length of the sketch and it, as far as they are asked for.
+	packedReading = `timestamptz_send(timestamp) || float8send(CASE WHEN ` + usable +
+		` THEN value ELSE 'NaN' END) || int2send(quality)`
+	// packedRollup is followed by packedEnds, packedSpan, and the length of the sketch and it, as
+	// far as they are asked for.
 	packedRollup = `timestamptz_send(bucket) || int4send(count) || int4send(good) || int4send(usable) || float8send(coalesce(sum, 0))
 				|| float8send(coalesce(m2, 0)) || float8send(coalesce(min, 0)) || float8send(coalesce(max, 0))`
 	packedEnds = `float8send(coalesce(first, 0)) || timestamptz_send(coalesce(first_at, bucket)) || float8send(coalesce(last, 0))
@@ -24,7 +27,8 @@ const leastPacked = 52
 
 var errPacked = errors.New("packed data is damaged")
 
-// unpacker takes numbers from the front of bytes. When these end too early it is damaged, and gives zeros.
+// unpacker takes numbers from the front of bytes. When these end too early it is damaged, and gives
+// zeros.
 type unpacker struct {
 	b       []byte
 	damaged bool
@@ -44,13 +48,22 @@ func (u *unpacker) next(n int) []byte {
 
 func (u *unpacker) int() int64       { return int64(int32(binary.BigEndian.Uint32(u.next(4)))) }
 func (u *unpacker) instant() instant { return instant(binary.BigEndian.Uint64(u.next(8))) }
-func (u *unpacker) float() float64   { return math.Float64frombits(binary.BigEndian.Uint64(u.next(8))) }
+func (u *unpacker) float() float64 {
+	return math.Float64frombits(
+		binary.BigEndian.Uint64(u.next(8)),
+	)
+}
 
 // unpackReadings appends the readings of b.
 func unpackReadings(points []point, b []byte) ([]point, error) {
 	u := unpacker{b: b}
 	for len(u.b) > 0 {
-		points = append(points, point{at: u.instant(), value: u.float(), good: binary.BigEndian.Uint16(u.next(2)) == uint16(Good)})
+		points = append(points,
+			point{
+				at:    u.instant(),
+				value: u.float(),
+				good:  binary.BigEndian.Uint16(u.next(2)) == uint16(Good),
+			})
 	}
 	if u.damaged {
 		return nil, errPacked
@@ -66,7 +79,8 @@ func inOrder(points []point) {
 	}
 }
 
-// unpackRollups appends the rollups of b, with what q asks for in hours or in minutes; their sketches are parts of b.
+// unpackRollups appends the rollups of b, with what q asks for in hours or in minutes; their
+// sketches are parts of b.
 func unpackRollups(list []rollup, b []byte, q *HistoryQuery) ([]rollup, error) {
 	u := unpacker{b: b}
 	if len(q.Percentiles) == 0 {

@@ -17,8 +17,9 @@ const (
 	attachedAtOnce = 64
 )
 
-// partitions makes the partitions of sensor_data, and remembers which there are. Those that were made with another size stay as
-// they are: one that is made takes what they leave of its stretch of time.
+// partitions makes the partitions of sensor_data, and remembers which there are. Those that were
+// made with another size stay as they are: one that is made takes what they leave of its stretch of
+// time.
 type partitions struct {
 	size      string
 	full      int64         // bytes that a merged partition has at most
@@ -50,7 +51,8 @@ type partition struct {
 
 func (p *partition) has(at time.Time) bool { return !at.Before(p.Start) && at.Before(p.End) }
 
-// EnsurePartitions makes the partitions of today and the days ahead. Call it at start and every hour.
+// EnsurePartitions makes the partitions of today and the days ahead. Call it at start and every
+// hour.
 func (s *Store) EnsurePartitions(ctx context.Context) error {
 	back, ahead := day, 7*day
 	if s.partitions.size == hourly {
@@ -83,11 +85,13 @@ func (p *partitions) at(ctx context.Context, db *sqlx.DB, at time.Time) (partiti
 	return known[n], nil
 }
 
-// ensure makes the partitions that rs need. They are attached, not created in place: that waits for no query.
+// ensure makes the partitions that rs need. They are attached, not created in place: that waits for
+// no query.
 func (p *partitions) ensure(ctx context.Context, db *sqlx.DB, rs []Reading) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for missing := p.missing(rs); len(missing) > 0; missing = p.missing(rs) { // a day may have several gaps
+	// a day may have several gaps
+	for missing := p.missing(rs); len(missing) > 0; missing = p.missing(rs) {
 		if _, err := p.attach(ctx, db, missing[:min(len(missing), attachedAtOnce)]); err != nil {
 			return err
 		}
@@ -125,8 +129,11 @@ func (p *partitions) missing(rs []Reading) []time.Time {
 // forget makes the next ensure look again.
 func (p *partitions) forget() { p.known.Store(nil) }
 
-// attach makes the partitions of these instants that are not there, and remembers and returns all there are.
-func (p *partitions) attach(ctx context.Context, db *sqlx.DB, instants []time.Time) (known []partition, err error) {
+// attach makes the partitions of these instants that are not there, and remembers and returns all
+// there are.
+func (p *partitions) attach(
+	ctx context.Context, db *sqlx.DB, instants []time.Time,
+) (known []partition, err error) {
 	err = tx(ctx, db, func(tx *sqlx.Tx) error {
 		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, partitionLock); err != nil {
 			return err
@@ -175,7 +182,8 @@ func listPartitions(ctx context.Context, q sqlx.QueryerContext) ([]partition, er
 	return all, err
 }
 
-// find returns where in list, which is in order of time, the partition of an instant is or would be.
+// find returns where in list, which is in order of time, the partition of an instant is or would
+// be.
 func find(list []partition, at time.Time) (int, bool) {
 	return slices.BinarySearchFunc(list, at, func(p partition, at time.Time) int {
 		switch {
@@ -188,7 +196,8 @@ func find(list []partition, at time.Time) (int, bool) {
 	})
 }
 
-// gap is the partition of a size to make for an instant that none of known has: it ends where a neighbour begins.
+// gap is the partition of a size to make for an instant that none of known has: it ends where a
+// neighbour begins.
 func gap(known []partition, at time.Time, size string) partition {
 	start, end := slot(size, at)
 	n, _ := find(known, at)

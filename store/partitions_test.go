@@ -15,42 +15,57 @@ import (
 )
 
 func TestPartitions(t *testing.T) {
-	t.Run("back-filled days get theirs, once for many instances at the same time", func(t *testing.T) {
-		s, db := openRaw(t)
-		others := []*store.Store{s}
-		for range 3 {
-			others = append(others, openAt(t, scan[string](t, db, `SELECT 'host=' || current_setting('unix_socket_directories') || ' port=5432 user=' || current_user || ' sslmode=disable dbname=' || current_database()`)+durable))
-		}
-		var rs []store.Reading
-		for d := range 20 {
-			rs = append(rs, reading(1, -d*24*60*17, float64(d)))
-		}
-		rs = append(rs, store.Reading{SensorID: 1, Timestamp: time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC)},
-			store.Reading{SensorID: 1, Timestamp: time.Date(2026, 3, 3, 23, 59, 59, 999999000, time.UTC)},
-			store.Reading{SensorID: 1, Timestamp: time.Date(1999, 12, 31, 23, 59, 59, 999999000, time.UTC)})
-		var wg sync.WaitGroup
-		for i, s := range others {
-			wg.Go(func() {
-				mine := slices.Clone(rs)
-				for j := range mine {
-					mine[j].SensorID = int64(i + 1)
-				}
-				if out, _, err := s.Write(t.Context(), mine, nothing); err != nil || slices.ContainsFunc(out, func(o store.Outcome) bool { return o != store.Stored }) {
-					t.Errorf("got %v, %v", out, err)
-				}
-			})
-		}
-		wg.Wait()
-		if n := scan[int](t, db, `SELECT count(*) FROM sensor_data`); n != 4*len(rs) {
-			t.Errorf("rows: got %d, want %d", n, 4*len(rs))
-		}
-		if n := scan[int](t, db, `SELECT count(*) FROM pg_inherits WHERE inhparent = 'sensor_data'::regclass`); n != 22 {
-			t.Errorf("partitions: got %d, want 22", n)
-		}
-		if n := scan[int](t, db, `SELECT count(*) FROM pg_index WHERE indrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'sensor_data'::regclass) AND indisprimary`); n != 22 {
-			t.Errorf("primary keys: got %d, want 22", n)
-		}
-	})
+	t.Run("back-filled days get theirs, once for many instances at the same time",
+		func(t *testing.T) {
+			s, db := openRaw(t)
+			others := []*store.Store{s}
+			for range 3 {
+				others = append(others,
+					openAt(t,
+						scan[string](t, db,
+							`SELECT 'host=' || current_setting('unix_socket_directories') || ' port=5432 user=' || current_user || ' sslmode=disable dbname=' || current_database()`)+durable))
+			}
+			var rs []store.Reading
+			for d := range 20 {
+				rs = append(rs, reading(1, -d*24*60*17, float64(d)))
+			}
+			rs = append(rs,
+				store.Reading{SensorID: 1, Timestamp: time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC)},
+				store.Reading{
+					SensorID:  1,
+					Timestamp: time.Date(2026, 3, 3, 23, 59, 59, 999999000, time.UTC),
+				},
+				store.Reading{
+					SensorID:  1,
+					Timestamp: time.Date(1999, 12, 31, 23, 59, 59, 999999000, time.UTC),
+				})
+			var wg sync.WaitGroup
+			for i, s := range others {
+				wg.Go(func() {
+					mine := slices.Clone(rs)
+					for j := range mine {
+						mine[j].SensorID = int64(i + 1)
+					}
+					if out, _, err := s.Write(t.Context(), mine, nothing); err != nil ||
+						slices.ContainsFunc(out,
+							func(o store.Outcome) bool { return o != store.Stored }) {
+						t.Errorf("got %v, %v", out, err)
+					}
+				})
+			}
+			wg.Wait()
+			if n := scan[int](t, db, `SELECT count(*) FROM sensor_data`); n != 4*len(rs) {
+				t.Errorf("rows: got %d, want %d", n, 4*len(rs))
+			}
+			if n := scan[int](t, db,
+				`SELECT count(*) FROM pg_inherits WHERE inhparent = 'sensor_data'::regclass`); n != 22 {
+				t.Errorf("partitions: got %d, want 22", n)
+			}
+			if n := scan[int](t, db,
+				`SELECT count(*) FROM pg_index WHERE indrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'sensor_data'::regclass) AND indisprimary`); n != 22 {
+				t.Errorf("primary keys: got %d, want 22", n)
+			}
+		})
 	t.Run("those of the days to come are made ahead, a second time too", func(t *testing.T) {
 		s, db := openRaw(t)
 		for range 2 {
@@ -81,25 +96,51 @@ func TestPartitions(t *testing.T) {
 
 func TestAPartitionIsOfItsSize(t *testing.T) {
 	tests := []struct{ size, at, name, start, end string }{
-		{"day", "2026-03-04T00:30:00+01:00", "sensor_data_20260303", "2026-03-03T00:00:00Z", "2026-03-04T00:00:00Z"},
-		{"day", "1969-12-31T23:59:59.999999Z", "sensor_data_19691231", "1969-12-31T00:00:00Z", "1970-01-01T00:00:00Z"},
-		{"hour", "2026-03-04T23:59:59.999999Z", "sensor_data_2026030423", "2026-03-04T23:00:00Z", "2026-03-05T00:00:00Z"},
-		{"hour", "1969-12-31T22:30:00Z", "sensor_data_1969123122", "1969-12-31T22:00:00Z", "1969-12-31T23:00:00Z"},
-		{"week", "2026-03-01T23:59:59Z", "sensor_data_20260223_20260302", "2026-02-23T00:00:00Z", "2026-03-02T00:00:00Z"},
-		{"week", "2026-03-02T00:00:00Z", "sensor_data_20260302_20260309", "2026-03-02T00:00:00Z", "2026-03-09T00:00:00Z"},
-		{"month", "2024-02-29T12:00:00Z", "sensor_data_20240201_20240301", "2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z"},
-		{"month", "2026-12-31T23:59:59Z", "sensor_data_20261201_20270101", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z"},
+		{
+			"day", "2026-03-04T00:30:00+01:00", "sensor_data_20260303", "2026-03-03T00:00:00Z",
+			"2026-03-04T00:00:00Z",
+		},
+		{
+			"day", "1969-12-31T23:59:59.999999Z", "sensor_data_19691231", "1969-12-31T00:00:00Z",
+			"1970-01-01T00:00:00Z",
+		},
+		{
+			"hour", "2026-03-04T23:59:59.999999Z", "sensor_data_2026030423", "2026-03-04T23:00:00Z",
+			"2026-03-05T00:00:00Z",
+		},
+		{
+			"hour", "1969-12-31T22:30:00Z", "sensor_data_1969123122", "1969-12-31T22:00:00Z",
+			"1969-12-31T23:00:00Z",
+		},
+		{
+			"week", "2026-03-01T23:59:59Z", "sensor_data_20260223_20260302", "2026-02-23T00:00:00Z",
+			"2026-03-02T00:00:00Z",
+		},
+		{
+			"week", "2026-03-02T00:00:00Z", "sensor_data_20260302_20260309", "2026-03-02T00:00:00Z",
+			"2026-03-09T00:00:00Z",
+		},
+		{
+			"month", "2024-02-29T12:00:00Z", "sensor_data_20240201_20240301",
+			"2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z",
+		},
+		{
+			"month", "2026-12-31T23:59:59Z", "sensor_data_20261201_20270101",
+			"2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z",
+		},
 	}
 	for _, tt := range tests {
 		name, start, end := store.Slot(tt.size, must(time.Parse(time.RFC3339, tt.at)))
-		if name != tt.name || start.Format(time.RFC3339) != tt.start || end.Format(time.RFC3339) != tt.end {
-			t.Errorf("%s of %s: got %s from %v to %v, want %s from %s to %s", tt.size, tt.at, name, start, end, tt.name, tt.start, tt.end)
+		if name != tt.name || start.Format(time.RFC3339) != tt.start ||
+			end.Format(time.RFC3339) != tt.end {
+			t.Errorf("%s of %s: got %s from %v to %v, want %s from %s to %s", tt.size, tt.at, name,
+				start, end, tt.name, tt.start, tt.end)
 		}
 	}
 }
 
-// TestPartitionsOfManySizes changes the size again and again, as one who cannot decide, and has two instances disagree as in a
-// rolling restart.
+// TestPartitionsOfManySizes changes the size again and again, as one who cannot decide, and has two
+// instances disagree as in a rolling restart.
 func TestPartitionsOfManySizes(t *testing.T) {
 	dsn := pgtest.DSN(t) + durable
 	db, err := sql.Open("postgres", dsn)
@@ -120,14 +161,22 @@ func TestPartitionsOfManySizes(t *testing.T) {
 				defer s.Close()
 				for i := range 4 {
 					rs := make([]store.Reading, 0, 20)
-					around := noon.Add(time.Duration(rnd.IntN([]int{60, 3000}[i%2]*24)) * time.Hour) // crowded, or far from all others
+					// crowded, or far from all others
+					around := noon.Add(time.Duration(rnd.IntN([]int{60, 3000}[i%2]*24)) * time.Hour)
 					for range cap(rs) {
 						written[w]++
 						at := around.Add(time.Duration(rnd.IntN(50*3600)) * time.Second)
-						rs = append(rs, store.Reading{SensorID: int64(2*written[w] + w), Timestamp: at, Received: at})
+						rs = append(rs,
+							store.Reading{
+								SensorID:  int64(2*written[w] + w),
+								Timestamp: at,
+								Received:  at,
+							})
 					}
 					out, _, err := s.Write(t.Context(), rs, nothing)
-					if err != nil || slices.ContainsFunc(out, func(o store.Outcome) bool { return o != store.Stored }) {
+					if err != nil ||
+						slices.ContainsFunc(out,
+							func(o store.Outcome) bool { return o != store.Stored }) {
 						t.Errorf("%s: got %v, %v", cfg.Partition, out, err)
 					}
 				}
@@ -156,13 +205,15 @@ func TestPartitionsOfManySizes(t *testing.T) {
 		lengths[hours]++
 	}
 	ok(t, rows.Err())
-	if lengths[1] == 0 || lengths[24] == 0 || lengths[24*7] == 0 || lengths[24*30]+lengths[24*31] == 0 {
+	if lengths[1] == 0 || lengths[24] == 0 || lengths[24*7] == 0 ||
+		lengths[24*30]+lengths[24*31] == 0 {
 		t.Errorf("partitions by their hours: got %v, want some of each size", lengths)
 	}
 	t.Logf("partitions by their hours: %v", lengths)
 }
 
-// Twenty years of imports in random order, and what comes as it is measured: partitions are coarser with age, and few.
+// Twenty years of imports in random order, and what comes as it is measured: partitions are coarser
+// with age, and few.
 func TestAutoMakesFewPartitions(t *testing.T) {
 	dsn := pgtest.DSN(t) + durable
 	db, err := sql.Open("postgres", dsn)
@@ -174,7 +225,12 @@ func TestAutoMakesFewPartitions(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	var rs []store.Reading
 	for d := range 20 * 365 {
-		rs = append(rs, store.Reading{SensorID: 1, Timestamp: now.AddDate(0, 0, -d).Truncate(time.Second), Value: 1})
+		rs = append(rs,
+			store.Reading{
+				SensorID:  1,
+				Timestamp: now.AddDate(0, 0, -d).Truncate(time.Second),
+				Value:     1,
+			})
 	}
 	rnd.Shuffle(len(rs), func(i, j int) { rs[i], rs[j] = rs[j], rs[i] })
 	for part := range slices.Chunk(rs, 100) {
@@ -182,7 +238,8 @@ func TestAutoMakesFewPartitions(t *testing.T) {
 			t.Fatalf("got %s", got)
 		}
 	}
-	if n := scan[int](t, db, `SELECT count(*) FROM pg_inherits WHERE inhparent = 'sensor_data'::regclass`); n > 80 {
+	if n := scan[int](t, db,
+		`SELECT count(*) FROM pg_inherits WHERE inhparent = 'sensor_data'::regclass`); n > 80 {
 		t.Errorf("got %d partitions, want fewer than 80", n)
 	}
 	if got := all(t, s, 1); len(got) != len(rs) {

@@ -25,8 +25,8 @@ type point struct {
 	good  bool
 }
 
-// piece is what readings of one sensor that follow each other come to. The zero piece is of none. All but count, good, begin, end
-// and pause speak of usable readings.
+// piece is what readings of one sensor that follow each other come to. The zero piece is of none.
+// All but count, good, begin, end and pause speak of usable readings.
 type piece struct {
 	count, good, usable int64
 	begin, end          instant // of the first and the last reading
@@ -35,7 +35,8 @@ type piece struct {
 	sum, min, max       float64
 	m2                  float64 // sum of the squared deviations from the mean
 	first, last         float64
-	integral            float64 // seconds times value, each value held until the next, from first to last
+	// seconds times value, each value held until the next, from first to last
+	integral float64
 }
 
 // add takes in a reading that is later than all before.

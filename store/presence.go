@@ -18,28 +18,35 @@ type Presence struct {
 	At        time.Time      `db:"at"`
 	Skew      *time.Duration // its clock minus ours; nil keeps what is known
 	Link      Link
-	Old       bool // it was said some time before At: it tells neither when the gateway was heard of nor since when it is so
+	// it was said some time before At: it tells neither when the gateway was heard of nor since
+	// when it is so
+	Old bool
 }
 
 // Link is what a gateway has to do with the broker in this process.
 type Link uint8
 
-// Of the links of one gateway that are written together, the last counts, and that there was a LinkUp.
+// Of the links of one gateway that are written together, the last counts, and that there was a
+// LinkUp.
 const (
-	NoLink   Link = iota // another broker vouches for it
-	Linked               // it is connected
-	LinkUp               // it has just connected: from now on it is this instance that knows when it is gone
-	LinkDown             // its connection has ended: says nothing when it has connected to another instance since
+	NoLink Link = iota // another broker vouches for it
+	Linked             // it is connected
+	// it has just connected: from now on it is this instance that knows when it is gone
+	LinkUp
+	// its connection has ended: says nothing when it has connected to another instance since
+	LinkDown
 )
 
-// InstanceBeat is how often KeepPresence is to be called; an instance that has not called it for instanceDead has ended.
+// InstanceBeat is how often KeepPresence is to be called; an instance that has not called it for
+// instanceDead has ended.
 const (
 	InstanceBeat = 5 * time.Second
 	instanceDead = 20 * time.Second
 )
 
-// SetPresence records what was heard of gateways, and returns those whose status is another one now. What was heard earlier does not
-// replace what was heard later, by whichever instance; of a gateway that is there twice, the last counts.
+// SetPresence records what was heard of gateways, and returns those whose status is another one
+// now. What was heard earlier does not replace what was heard later, by whichever instance; of a
+// gateway that is there twice, the last counts.
 func (s *Store) SetPresence(ctx context.Context, ps []Presence) (changed []Presence, err error) {
 	err = tx(ctx, s.ingest, func(tx *sqlx.Tx) error {
 		changed, err = s.setPresence(ctx, tx, ps)
@@ -48,12 +55,14 @@ func (s *Store) SetPresence(ctx context.Context, ps []Presence) (changed []Prese
 	return changed, explain("presence", err)
 }
 
-// counts says, of what p says of gateway g to instance $8, whether that is its status from now on. What was to come by the time that
-// g's was heard was heard by a clock of ours that ran ahead.
+// counts says, of what p says of gateway g to instance $8, whether that is its status from now on.
+// What was to come by the time that g's was heard was heard by a clock of ours that ran ahead.
 const counts = `(p.status <> '' AND (p.came OR p.gone AND g.held_by = $8 OR NOT (p.gone AND g.held_by IS NOT NULL)
 	AND (g.status_at IS NULL OR g.status_at <= p.at OR g.status_at > now() + interval '1 minute')))`
 
-func (s *Store) setPresence(ctx context.Context, tx *sqlx.Tx, ps []Presence) (changed []Presence, err error) {
+func (s *Store) setPresence(
+	ctx context.Context, tx *sqlx.Tx, ps []Presence,
+) (changed []Presence, err error) {
 	if len(ps) == 0 {
 		return nil, nil
 	}
@@ -87,8 +96,10 @@ func (s *Store) setPresence(ctx context.Context, tx *sqlx.Tx, ps []Presence) (ch
 			JOIN old ON old.id = p.id
 		WHERE g.id = p.id
 		RETURNING g.id, g.status, g.status <> old.status`
-	rows, err := tx.QueryContext(ctx, q, int32s(ids), pq.Array(statuses), timestamps(n, func(i int) time.Time { return heard[i].At }),
-		pq.Array(skews), pq.Array(came), pq.Array(gone), pq.Array(linked), s.instance, pq.Array(old))
+	rows, err := tx.QueryContext(ctx, q, int32s(ids), pq.Array(statuses),
+		timestamps(n, func(i int) time.Time { return heard[i].At }),
+		pq.Array(skews), pq.Array(came), pq.Array(gone), pq.Array(linked), s.instance,
+		pq.Array(old))
 	if err != nil {
 		return nil, err
 	}
@@ -125,11 +136,13 @@ func merged(ps []Presence) []hearing {
 		p.Old = p.Old && (h.GatewayID == 0 || h.Old)
 		all[p.GatewayID] = hearing{p, h.came || p.Link == LinkUp}
 	}
-	return slices.SortedFunc(maps.Values(all), func(a, b hearing) int { return cmp.Compare(a.GatewayID, b.GatewayID) })
+	return slices.SortedFunc(maps.Values(all),
+		func(a, b hearing) int { return cmp.Compare(a.GatewayID, b.GatewayID) })
 }
 
-// ResetPresence makes the status unknown of every gateway that no instance holds which is there: nothing is known of the time in
-// which nobody listened. alone says that there is no other instance.
+// ResetPresence makes the status unknown of every gateway that no instance holds which is there:
+// nothing is known of the time in which nobody listened. alone says that there is no other
+// instance.
 func (s *Store) ResetPresence(ctx context.Context, alone bool) error {
 	const q = `
 		UPDATE gateways
@@ -140,9 +153,10 @@ func (s *Store) ResetPresence(ctx context.Context, alone bool) error {
 	return explain("presence", err)
 }
 
-// KeepPresence says that this instance is there, and makes the status unknown of the gateways that were connected to one which is not
-// there any more. It returns them; of several instances one gets each. missed says that others have taken this one for ended, since it
-// was last called. It must not be called by two at once.
+// KeepPresence says that this instance is there, and makes the status unknown of the gateways that
+// were connected to one which is not there any more. It returns them; of several instances one gets
+// each. missed says that others have taken this one for ended, since it was last called. It must
+// not be called by two at once.
 func (s *Store) KeepPresence(ctx context.Context) (lost []Presence, missed bool, err error) {
 	const beat = `
 		INSERT INTO instances (id, beat_at) VALUES ($1, now())
@@ -154,7 +168,8 @@ func (s *Store) KeepPresence(ctx context.Context) (lost []Presence, missed bool,
 		if err := tx.GetContext(ctx, &missed, beat, s.instance); err != nil {
 			return err
 		}
-		if time.Since(was) > instanceDead { // the database was away: the others first get to say that they are there
+		// the database was away: the others first get to say that they are there
+		if time.Since(was) > instanceDead {
 			return nil
 		}
 		var dead []int64
@@ -170,7 +185,8 @@ func (s *Store) KeepPresence(ctx context.Context) (lost []Presence, missed bool,
 	return lost, missed && !was.IsZero(), explain("presence", err)
 }
 
-// LeavePresence makes the status unknown of the gateways that were connected here, and returns them: this instance ends.
+// LeavePresence makes the status unknown of the gateways that were connected here, and returns
+// them: this instance ends.
 func (s *Store) LeavePresence(ctx context.Context) (lost []Presence, err error) {
 	err = tx(ctx, s.ingest, func(tx *sqlx.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM instances WHERE id = $1`, s.instance); err != nil {

@@ -22,8 +22,16 @@ func TestPresence(t *testing.T) {
 		{"nothing", nil, "unknown"},
 		{"online", []store.Presence{{GatewayID: a.ID, Status: "online", At: at(1)}}, "online 1"},
 		{"only seen", []store.Presence{{GatewayID: a.ID, At: at(5)}}, "online 5"},
-		{"seen earlier, by another instance", []store.Presence{{GatewayID: a.ID, At: at(3)}}, "online 5"},
-		{"a skew", []store.Presence{{GatewayID: a.ID, At: at(6), Skew: ptr(-1500 * time.Millisecond)}}, "online 6 -1500"},
+		{
+			"seen earlier, by another instance",
+			[]store.Presence{{GatewayID: a.ID, At: at(3)}},
+			"online 5",
+		},
+		{
+			"a skew",
+			[]store.Presence{{GatewayID: a.ID, At: at(6), Skew: ptr(-1500 * time.Millisecond)}},
+			"online 6 -1500",
+		},
 		{"the last of several counts", []store.Presence{
 			{GatewayID: a.ID, Status: "online", At: at(7), Skew: ptr(time.Second)},
 			{GatewayID: b.ID, At: at(1)},
@@ -45,7 +53,8 @@ func TestPresence(t *testing.T) {
 			t.Errorf("%s: got %q version %d, want %q", step.name, got, g.Version, step.want)
 		}
 	}
-	for _, ahead := range []time.Duration{time.Hour, 0, -time.Hour, time.Second} { // our own clock jumps, and is put right
+	// our own clock jumps, and is put right
+	for _, ahead := range []time.Duration{time.Hour, 0, -time.Hour, time.Second} {
 		at := time.Now().Add(ahead).Truncate(time.Microsecond)
 		before := must(s.Gateway(t.Context(), a.ID)).LastSeenAt
 		must(s.SetPresence(t.Context(), []store.Presence{{GatewayID: a.ID, At: at}}))
@@ -63,8 +72,8 @@ func TestPresence(t *testing.T) {
 	}
 }
 
-// TestPresenceOfInstances has two instances hear of one gateway, in the order in which they commit it and not that in which it
-// happened.
+// TestPresenceOfInstances has two instances hear of one gateway, in the order in which they commit
+// it and not that in which it happened.
 func TestPresenceOfInstances(t *testing.T) {
 	dsn := pgtest.DSN(t) + durable
 	a, b := openAt(t, dsn), openAt(t, dsn)
@@ -90,19 +99,46 @@ func TestPresenceOfInstances(t *testing.T) {
 		{"what A has heard before", a, []word{{"online", 10, by}}, "offline", false},
 		{"what A has heard since", a, []word{{"online", 12, by}}, "online", true},
 		{"A says nothing new", a, []word{{"online", 13, by}}, "online", false},
-		{"its connection to B, where it was last, ends", b, []word{{"offline", 14, down}}, "offline", true},
-		{"it is connected to A still, as its readings say", a, []word{{"online", 15, by}}, "online", true},
+		{
+			"its connection to B, where it was last, ends", b,
+			[]word{{"offline", 14, down}},
+			"offline", true,
+		},
+		{
+			"it is connected to A still, as its readings say", a,
+			[]word{{"online", 15, by}},
+			"online", true,
+		},
 		{"and gone from there", a, []word{{"offline", 16, down}}, "offline", true},
 		{"it comes to B, whose clock is behind", b, []word{{"online", 3, up}}, "online", true},
-		{"it comes to A and goes, in one transaction", a, []word{{"online", 20, up}, {"offline", 21, down}}, "offline", true},
+		{
+			"it comes to A and goes, in one transaction", a,
+			[]word{{"online", 20, up}, {"offline", 21, down}},
+			"offline", true,
+		},
 		{"it comes to A again", a, []word{{"online", 22, up}}, "online", true},
-		{"and is there by way of another broker too", b, []word{{"online", 23, other}}, "online", false},
-		{"it goes from A and comes back, in one transaction", a, []word{{"offline", 24, down}, {"online", 25, up}}, "online", false},
+		{
+			"and is there by way of another broker too", b,
+			[]word{{"online", 23, other}},
+			"online",
+			false,
+		},
+		{
+			"it goes from A and comes back, in one transaction", a,
+			[]word{{"offline", 24, down}, {"online", 25, up}},
+			"online", false,
+		},
 	}
 	for _, step := range steps {
 		var ps []store.Presence
 		for _, w := range step.words {
-			ps = append(ps, store.Presence{GatewayID: g.ID, Status: w.status, At: noon.Add(time.Duration(w.second) * time.Second), Link: w.link})
+			ps = append(ps,
+				store.Presence{
+					GatewayID: g.ID,
+					Status:    w.status,
+					At:        noon.Add(time.Duration(w.second) * time.Second),
+					Link:      w.link,
+				})
 		}
 		changed := must(step.at.SetPresence(t.Context(), ps))
 		if got := must(a.Gateway(t.Context(), g.ID)).Status; got != step.want {
@@ -128,10 +164,12 @@ func TestPresenceOfAnInstanceThatIsNotThere(t *testing.T) {
 		if err != nil || missed {
 			t.Fatalf("the first time: missed %v, %v", missed, err)
 		}
-		must(at.SetPresence(t.Context(), []store.Presence{{GatewayID: g.ID, Status: "online", At: noon, Link: store.LinkUp}}))
+		must(at.SetPresence(t.Context(),
+			[]store.Presence{{GatewayID: g.ID, Status: "online", At: noon, Link: store.LinkUp}}))
 	}
 	statuses := func() string {
-		return must(a.Gateway(t.Context(), ids[0])).Status + " " + must(a.Gateway(t.Context(), ids[1])).Status
+		return must(a.Gateway(t.Context(), ids[0])).Status + " " + must(a.Gateway(t.Context(),
+			ids[1])).Status
 	}
 	wants := func(name, want string) {
 		t.Helper()
@@ -144,26 +182,33 @@ func TestPresenceOfAnInstanceThatIsNotThere(t *testing.T) {
 	ok(t, a.ResetPresence(t.Context(), false))
 	wants("one starts beside others", "online online")
 	silent()
-	lost, missed, err := b.KeepPresence(t.Context()) // before it looks for others it is there itself
-	if err != nil || missed || len(lost) != 1 || lost[0].GatewayID != ids[0] || lost[0].Status != "unknown" {
+	// before it looks for others it is there itself
+	lost, missed, err := b.KeepPresence(t.Context())
+	if err != nil || missed || len(lost) != 1 || lost[0].GatewayID != ids[0] ||
+		lost[0].Status != "unknown" {
 		t.Errorf("A was silent: got %v, missed %v, %v", lost, missed, err)
 	}
 	wants("A was silent", "unknown online")
 	if lost, missed, err := a.KeepPresence(t.Context()); err != nil || !missed || len(lost) > 0 {
 		t.Errorf("A comes back: got %v, missed %v, %v", lost, missed, err)
 	}
-	must(a.SetPresence(t.Context(), []store.Presence{{GatewayID: ids[0], Status: "online", At: time.Now(), Link: store.Linked}}))
+	must(a.SetPresence(t.Context(),
+		[]store.Presence{{GatewayID: ids[0], Status: "online", At: time.Now(), Link: store.Linked}}))
 	silent()
 	ok(t, a.ResetPresence(t.Context(), false))
 	wants("one starts where none is", "unknown unknown")
 	for i, at := range []*store.Store{a, b} {
-		must(at.SetPresence(t.Context(), []store.Presence{{GatewayID: ids[i], Status: "online", At: time.Now(), Link: store.LinkUp}}))
+		must(at.SetPresence(t.Context(),
+			[]store.Presence{
+				{GatewayID: ids[i], Status: "online", At: time.Now(), Link: store.LinkUp},
+			}))
 	}
 	if lost := must(a.LeavePresence(t.Context())); len(lost) != 1 || lost[0].GatewayID != ids[0] {
 		t.Errorf("A leaves: got %v", lost)
 	}
 	wants("A leaves", "unknown online")
-	must(b.SetPresence(t.Context(), []store.Presence{{GatewayID: ids[0], Status: "online", At: time.Now(), Link: store.LinkUp}}))
+	must(b.SetPresence(t.Context(),
+		[]store.Presence{{GatewayID: ids[0], Status: "online", At: time.Now(), Link: store.LinkUp}}))
 	wants("its gateway comes to B", "online online")
 	if lost := must(a.LeavePresence(t.Context())); len(lost) > 0 {
 		t.Errorf("A leaves again: got %v", lost)
@@ -172,7 +217,8 @@ func TestPresenceOfAnInstanceThatIsNotThere(t *testing.T) {
 	wants("one starts that is alone", "unknown unknown")
 }
 
-// TestPresenceInManyTransactions has instances write about the same gateways at once: none waits for another in a circle.
+// TestPresenceInManyTransactions has instances write about the same gateways at once: none waits
+// for another in a circle.
 func TestPresenceInManyTransactions(t *testing.T) {
 	dsn := pgtest.DSN(t) + durable
 	a, b := openAt(t, dsn), openAt(t, dsn)

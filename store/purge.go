@@ -9,7 +9,8 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// Purge removes readings of deleted sensors, a day of one sensor at a time, until none is left. Several instances share the work.
+// Purge removes readings of deleted sensors, a day of one sensor at a time, until none is left.
+// Several instances share the work.
 func (s *Store) Purge(ctx context.Context) error {
 	for {
 		more, err := s.purgeSome(ctx)
@@ -51,7 +52,8 @@ func (s *Store) purgeSome(ctx context.Context) (more bool, err error) {
 		}
 		if oldest == nil {
 			for _, table := range []string{"latest", "rollup_1h", "rollup_1m", "rollup_due"} {
-				if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE sensor_id = $1`, sensor); err != nil {
+				if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE sensor_id = $1`,
+					sensor); err != nil {
 					return err
 				}
 			}

@@ -52,7 +52,8 @@ type Reading struct {
 	Quality    Quality
 }
 
-// EffectiveTime is the earlier of the timestamp and the receipt: a device's clock that runs ahead does not make what follows late.
+// EffectiveTime is the earlier of the timestamp and the receipt: a device's clock that runs ahead
+// does not make what follows late.
 func (r *Reading) EffectiveTime() time.Time { return earlier(r.Timestamp, r.receipt()) }
 
 // receipt is when the reading was received, as far as that is known.
@@ -81,7 +82,8 @@ type Cursor struct {
 
 // Readings returns at most q.Limit readings; never nil.
 func (s *Store) Readings(ctx context.Context, q ReadingsQuery) ([]Reading, error) {
-	// A sensor's part begins behind the cursor: at its very instant only for sensors that come later in the order.
+	// A sensor's part begins behind the cursor: at its very instant only for sensors that come
+	// later in the order.
 	const descending = `
 		SELECT d.sensor_id, d.timestamp, d.value, d.status_code, d.quality
 		FROM unnest($1::int[]) AS i (id)
@@ -117,7 +119,8 @@ func (s *Store) Readings(ctx context.Context, q ReadingsQuery) ([]Reading, error
 	var afterSensor int64
 	if q.After != nil {
 		after, afterSensor = &q.After.Timestamp, q.After.SensorID
-		if behind := after.Add(time.Microsecond); q.Ascending && (start == nil || start.Before(*after)) {
+		if behind := after.Add(time.Microsecond); q.Ascending &&
+			(start == nil || start.Before(*after)) {
 			start = after
 		} else if !q.Ascending && (end == nil || behind.Before(*end)) {
 			end = &behind
@@ -129,7 +132,8 @@ func (s *Store) Readings(ctx context.Context, q ReadingsQuery) ([]Reading, error
 	}
 	found := []Reading{}
 	for _, w := range spans {
-		rows, err := s.api.QueryxContext(ctx, query, int32s(unique(q.Sensors)), w.start, w.end, q.Quality, after, afterSensor, q.Limit-len(found))
+		rows, err := s.api.QueryxContext(ctx, query, int32s(unique(q.Sensors)), w.start, w.end,
+			q.Quality, after, afterSensor, q.Limit-len(found))
 		if err != nil {
 			return nil, explain("readings", err)
 		}
@@ -171,15 +175,18 @@ func (s *Store) Latest(ctx context.Context, q LatestQuery) ([]Reading, error) {
 	if len(q.Sensors) > 0 {
 		sensors = int32s(q.Sensors)
 	}
-	rows, err := s.api.QueryxContext(ctx, query, sensors, q.GatewayID, q.Type, q.IsSystem, q.After, q.Limit)
+	rows, err := s.api.QueryxContext(ctx, query, sensors, q.GatewayID, q.Type, q.IsSystem, q.After,
+		q.Limit)
 	if err != nil {
 		return nil, explain("latest", err)
 	}
-	rs, err := scanReadings(rows, func(r *Reading) []any { return []any{&r.GatewayID, &r.Received} })
+	rs, err := scanReadings(rows,
+		func(r *Reading) []any { return []any{&r.GatewayID, &r.Received} })
 	return rs, explain("latest", err)
 }
 
-// scanReadings reads sensor_id, timestamp, value, status_code, quality and what more names, and closes rows.
+// scanReadings reads sensor_id, timestamp, value, status_code, quality and what more names, and
+// closes rows.
 func scanReadings(rows *sqlx.Rows, more func(*Reading) []any) ([]Reading, error) {
 	defer rows.Close()
 	rs := []Reading{}
@@ -187,7 +194,8 @@ func scanReadings(rows *sqlx.Rows, more func(*Reading) []any) ([]Reading, error)
 		var r Reading
 		var value sql.Null[float64]
 		var code sql.Null[int32]
-		if err := rows.Scan(append([]any{&r.SensorID, &r.Timestamp, &value, &code, &r.Quality}, more(&r)...)...); err != nil {
+		if err := rows.Scan(append([]any{&r.SensorID, &r.Timestamp, &value, &code, &r.Quality},
+			more(&r)...)...); err != nil {
 			return nil, err
 		}
 		r.Value = math.NaN()

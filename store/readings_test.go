@@ -12,7 +12,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// TestReadingsPages reads a random set page by page, in every way, and compares it with the whole set selected here.
+// TestReadingsPages reads a random set page by page, in every way, and compares it with the whole
+// set selected here.
 func TestReadingsPages(t *testing.T) {
 	s := open(t)
 	seed := rand.Uint64()
@@ -34,7 +35,10 @@ func TestReadingsPages(t *testing.T) {
 	}
 	write(t, s, stored...)
 	for range 150 {
-		q := store.ReadingsQuery{Ascending: rnd.IntN(2) == 0, Limit: []int{1, 2, 7, 50, 1000}[rnd.IntN(5)]}
+		q := store.ReadingsQuery{
+			Ascending: rnd.IntN(2) == 0,
+			Limit:     []int{1, 2, 7, 50, 1000}[rnd.IntN(5)],
+		}
 		for range rnd.IntN(8) + 1 {
 			q.Sensors = append(q.Sensors, int64(rnd.IntN(9)+1)) // some twice, one that has none
 		}
@@ -52,8 +56,10 @@ func TestReadingsPages(t *testing.T) {
 		}
 		var want []store.Reading
 		for _, r := range stored {
-			if slices.Contains(q.Sensors, r.SensorID) && (q.Start == nil || !r.Timestamp.Before(*q.Start)) &&
-				(q.End == nil || r.Timestamp.Before(*q.End)) && (q.Quality == nil || r.Quality == *q.Quality) {
+			if slices.Contains(q.Sensors, r.SensorID) &&
+				(q.Start == nil || !r.Timestamp.Before(*q.Start)) &&
+				(q.End == nil || r.Timestamp.Before(*q.End)) &&
+				(q.Quality == nil || r.Quality == *q.Quality) {
 				want = append(want, r)
 			}
 		}
@@ -79,14 +85,17 @@ func TestReadingsPages(t *testing.T) {
 			q.After = &store.Cursor{Timestamp: last.Timestamp, SensorID: last.SensorID}
 		}
 		if !slices.Equal(lines(got), lines(want)) {
-			t.Fatalf("%+v: got %d readings\n%v\nwant %d\n%v", q, len(got), lines(got), len(want), lines(want))
+			t.Fatalf("%+v: got %d readings\n%v\nwant %d\n%v", q, len(got), lines(got), len(want),
+				lines(want))
 		}
 	}
 }
 
 func TestReadingsOfNothing(t *testing.T) {
 	s := open(t)
-	for _, q := range []store.ReadingsQuery{{Limit: 5}, {Sensors: []int64{1, 1 << 40, -1}, Limit: 5}} {
+	for _, q := range []store.ReadingsQuery{
+		{Limit: 5}, {Sensors: []int64{1, 1 << 40, -1}, Limit: 5},
+	} {
 		rs, err := s.Readings(t.Context(), q)
 		if err != nil || rs == nil || len(rs) != 0 {
 			t.Errorf("%+v: got %v, %v", q, rs, err)
@@ -105,7 +114,11 @@ func TestLatestPages(t *testing.T) {
 	gateways := []store.Gateway{addGateway(t, s, "a"), addGateway(t, s, "b")}
 	for i := range 12 {
 		v, err := s.CreateSensor(t.Context(), store.Sensor{
-			GatewayID: gateways[i%2].ID, Key: fmt.Sprint("s", i), Name: "s", Type: []string{"temperature", "pressure", "flow"}[i%3], Tags: "{}",
+			GatewayID: gateways[i%2].ID,
+			Key:       fmt.Sprint("s", i),
+			Name:      "s",
+			Type:      []string{"temperature", "pressure", "flow"}[i%3],
+			Tags:      "{}",
 		})
 		ok(t, err)
 		sensors = append(sensors, v)
@@ -124,16 +137,33 @@ func TestLatestPages(t *testing.T) {
 		q    store.LatestQuery
 		want []int64
 	}{
-		"all that have one":                {store.LatestQuery{}, ids(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)},
-		"some sensors":                     {store.LatestQuery{Sensors: ids(7, 3, 11, 3)}, ids(3, 7)},
-		"a gateway":                        {store.LatestQuery{GatewayID: &gateways[1].ID}, ids(1, 3, 5, 7, 9)},
-		"a type":                           {store.LatestQuery{Type: ptr("flow")}, ids(2, 5, 8)},
-		"everything":                       {store.LatestQuery{Sensors: ids(2, 5, 8, 9), GatewayID: &gateways[0].ID, Type: ptr("flow")}, ids(2, 8)},
-		"no such":                          {store.LatestQuery{Type: ptr("none")}, nil},
-		"an id beyond what an id can be":   {store.LatestQuery{Sensors: []int64{1 << 40}}, nil},
-		"an empty list of sensors is all":  {store.LatestQuery{Sensors: []int64{}, Type: ptr("flow")}, ids(2, 5, 8)},
-		"from the middle on":               {store.LatestQuery{After: sensors[8].ID}, ids(9, 10)},
-		"from the middle on, of a gateway": {store.LatestQuery{After: sensors[4].ID, GatewayID: &gateways[0].ID}, ids(6, 8, 10)},
+		"all that have one": {
+			store.LatestQuery{}, ids(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
+		},
+		"some sensors": {
+			store.LatestQuery{Sensors: ids(7, 3, 11, 3)}, ids(3, 7),
+		},
+		"a gateway": {
+			store.LatestQuery{GatewayID: &gateways[1].ID}, ids(1, 3, 5, 7, 9),
+		},
+		"a type": {store.LatestQuery{Type: ptr("flow")}, ids(2, 5, 8)},
+		"everything": {
+			store.LatestQuery{
+				Sensors:   ids(2, 5, 8, 9),
+				GatewayID: &gateways[0].ID,
+				Type:      ptr("flow"),
+			},
+			ids(2, 8),
+		},
+		"no such":                        {store.LatestQuery{Type: ptr("none")}, nil},
+		"an id beyond what an id can be": {store.LatestQuery{Sensors: []int64{1 << 40}}, nil},
+		"an empty list of sensors is all": {
+			store.LatestQuery{Sensors: []int64{}, Type: ptr("flow")}, ids(2, 5, 8),
+		},
+		"from the middle on": {store.LatestQuery{After: sensors[8].ID}, ids(9, 10)},
+		"from the middle on, of a gateway": {
+			store.LatestQuery{After: sensors[4].ID, GatewayID: &gateways[0].ID}, ids(6, 8, 10),
+		},
 	}
 	for name, tt := range tests {
 		for _, limit := range []int{1, 2, 100} {
@@ -145,8 +175,10 @@ func TestLatestPages(t *testing.T) {
 				ok(t, err)
 				for _, r := range page {
 					got = append(got, r.SensorID)
-					i := slices.IndexFunc(sensors, func(v store.Sensor) bool { return v.ID == r.SensorID })
-					if r.Value != float64(i) || r.GatewayID != sensors[i].GatewayID || r.Received.IsZero() {
+					i := slices.IndexFunc(sensors,
+						func(v store.Sensor) bool { return v.ID == r.SensorID })
+					if r.Value != float64(i) || r.GatewayID != sensors[i].GatewayID ||
+						r.Received.IsZero() {
 						t.Errorf("%s: got %+v", name, r)
 					}
 				}
@@ -173,7 +205,8 @@ func TestQualities(t *testing.T) {
 			t.Errorf("%q is a quality", name)
 		}
 	}
-	if got := store.Quality(3).String() + store.Quality(-1).String(); got != "quality(3)quality(-1)" {
+	if got := store.Quality(3).String() +
+		store.Quality(-1).String(); got != "quality(3)quality(-1)" {
 		t.Errorf("got %s", got)
 	}
 }

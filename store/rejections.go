@@ -19,8 +19,9 @@ const (
 	rejectedTopic = 512
 	// sweptRejections is how many are removed in one transaction.
 	sweptRejections = 1000
-	// foldAbove is how many refusals a transaction records each by itself. When there are more, gateways are flooding us: of
-	// those of one gateway, topic and reason the first is recorded and the others are counted in one entry.
+	// foldAbove is how many refusals a transaction records each by itself. When there are more,
+	// gateways are flooding us: of those of one gateway, topic and reason the first is recorded and
+	// the others are counted in one entry.
 	foldAbove = 32
 )
 
@@ -37,18 +38,19 @@ type Rejection struct {
 
 // RecordedRejection is a rejection as it is kept: once for each gateway, topic, reason and payload.
 type RecordedRejection struct {
-	ID          int64     `db:"id"`
-	GatewayID   *int64    `db:"gateway_id"` // nil: it was not registered
-	Gateway     string    `db:"gateway"`
-	Topic       string    `db:"topic"`
-	Reason      string    `db:"reason"`
-	Detail      string    `db:"detail"`       // of the last time
-	Payload     []byte    `db:"payload"`      // the beginning
-	PayloadSize int       `db:"payload_size"` // of the whole
-	Folded      bool      `db:"folded"`       // it counts refusals that came too fast to keep each; payload and detail are of one of them
-	Count       int64     `db:"count"`
-	FirstAt     time.Time `db:"first_at"`
-	LastAt      time.Time `db:"last_at"`
+	ID          int64  `db:"id"`
+	GatewayID   *int64 `db:"gateway_id"` // nil: it was not registered
+	Gateway     string `db:"gateway"`
+	Topic       string `db:"topic"`
+	Reason      string `db:"reason"`
+	Detail      string `db:"detail"`       // of the last time
+	Payload     []byte `db:"payload"`      // the beginning
+	PayloadSize int    `db:"payload_size"` // of the whole
+	// it counts refusals that came too fast to keep each; payload and detail are of one of them
+	Folded  bool      `db:"folded"`
+	Count   int64     `db:"count"`
+	FirstAt time.Time `db:"first_at"`
+	LastAt  time.Time `db:"last_at"`
 }
 
 // RejectionFilter selects what was refused; nil takes all.
@@ -58,7 +60,8 @@ type RejectionFilter struct {
 	Start, End             *time.Time // of the last time it came, [Start, End)
 }
 
-// A gateway's are those that have its id, whatever its key was, and those that came before it was registered.
+// A gateway's are those that have its id, whatever its key was, and those that came before it was
+// registered.
 const rejectionsWhere = `
 	WHERE ($1::text IS NULL OR gateway_id = ANY (ARRAY(SELECT id FROM gateways WHERE key = $1) || 0) AND (gateway_id <> 0 OR gateway = $1))
 		AND ($2::int IS NULL OR gateway_id = $2) AND ($3::text IS NULL OR reason = $3)
@@ -69,9 +72,11 @@ func (f RejectionFilter) args() []any {
 	return []any{f.Gateway, f.GatewayID, f.Reason, f.Topic, f.Start, f.End}
 }
 
-// Rejections returns at most limit of what was refused, the one that came last first; never nil. With after the page begins
-// behind the one that came at that time and has the id afterID.
-func (s *Store) Rejections(ctx context.Context, f RejectionFilter, after *time.Time, afterID int64, limit int) ([]RecordedRejection, error) {
+// Rejections returns at most limit of what was refused, the one that came last first; never nil.
+// With after the page begins behind the one that came at that time and has the id afterID.
+func (s *Store) Rejections(
+	ctx context.Context, f RejectionFilter, after *time.Time, afterID int64, limit int,
+) ([]RecordedRejection, error) {
 	const q = `
 		SELECT id, nullif(gateway_id, 0) AS gateway_id, gateway, topic, reason, detail, payload, payload_size, folded, count, first_at, last_at
 		FROM rejections ` + rejectionsWhere + ` AND ($7::timestamptz IS NULL OR (last_at, id) < ($7, $8::bigint))
@@ -85,12 +90,13 @@ func (s *Store) Rejections(ctx context.Context, f RejectionFilter, after *time.T
 // CountRejections returns how many entries f selects.
 func (s *Store) CountRejections(ctx context.Context, f RejectionFilter) (int64, error) {
 	var n int64
-	err := s.api.GetContext(ctx, &n, `SELECT count(*) FROM rejections `+rejectionsWhere, f.args()...)
+	err := s.api.GetContext(ctx, &n, `SELECT count(*) FROM rejections `+rejectionsWhere,
+		f.args()...)
 	return n, explain("rejections", err)
 }
 
-// SweepRejections removes those that came last longer than retention ago, and those of gateways that were deleted. Call it every
-// hour or so.
+// SweepRejections removes those that came last longer than retention ago, and those of gateways
+// that were deleted. Call it every hour or so.
 func (s *Store) SweepRejections(ctx context.Context, retention time.Duration) error {
 	const q = `
 		SELECT c.gateway_id, g.id IS NULL AND c.gateway_id <> 0 AS deleted
@@ -115,9 +121,12 @@ func (s *Store) SweepRejections(ctx context.Context, retention time.Duration) er
 }
 
 // sweepRejections removes some of one gateway's, and reports whether there may be more to remove.
-func (s *Store) sweepRejections(ctx context.Context, gateway int64, retention time.Duration) (left bool, err error) {
+func (s *Store) sweepRejections(
+	ctx context.Context, gateway int64, retention time.Duration,
+) (left bool, err error) {
 	err = tx(ctx, s.ingest, func(tx *sqlx.Tx) error {
-		const lock = `SELECT FROM rejection_counts WHERE gateway_id = $1 FOR UPDATE` // before the rows, as long as none of them is ours
+		// before the rows, as long as none of them is ours
+		const lock = `SELECT FROM rejection_counts WHERE gateway_id = $1 FOR UPDATE`
 		if _, err := tx.ExecContext(ctx, lock, gateway); err != nil {
 			return err
 		}
@@ -138,10 +147,13 @@ func (s *Store) sweepRejections(ctx context.Context, gateway int64, retention ti
 			return err
 		}
 		left = n == sweptRejections
-		if _, err := tx.ExecContext(ctx, `UPDATE rejection_counts SET kept = kept - $2 WHERE gateway_id = $1`, gateway, n); err != nil {
+		if _, err := tx.ExecContext(ctx,
+			`UPDATE rejection_counts SET kept = kept - $2 WHERE gateway_id = $1`, gateway,
+			n); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `DELETE FROM rejection_counts WHERE gateway_id = $1 AND kept = 0`, gateway)
+		_, err = tx.ExecContext(ctx,
+			`DELETE FROM rejection_counts WHERE gateway_id = $1 AND kept = 0`, gateway)
 		return err
 	})
 	return left, err
@@ -191,14 +203,17 @@ func rejectionEntries(rs []Rejection) []*rejectionEntry {
 		return e
 	}
 	for _, r := range rs {
-		r.Gateway, r.Topic = storable(r.Gateway), storable(r.Topic[:min(len(r.Topic), rejectedTopic)])
+		r.Gateway, r.Topic = storable(r.Gateway), storable(
+			r.Topic[:min(len(r.Topic), rejectedTopic)],
+		)
 		k := kind{r.Gateway, r.Reason, r.Topic}
 		g := groups[k]
 		if g == nil {
 			g = &group{}
 			groups[k] = g
 		}
-		same := slices.IndexFunc(g.each, func(e *rejectionEntry) bool { return bytes.Equal(e.Payload, r.Payload) })
+		same := slices.IndexFunc(g.each,
+			func(e *rejectionEntry) bool { return bytes.Equal(e.Payload, r.Payload) })
 		switch {
 		case same >= 0:
 			g.each[same].again(r)
@@ -219,8 +234,9 @@ func (e *rejectionEntry) again(r Rejection) {
 	e.last = r.At
 }
 
-// addRejections records rs; one that is there already is counted. Of each gateway the newest most are kept, all of them when most
-// is 0. Whoever adds to a gateway's holds the row of its count until the commit, and takes the rows of counts in their order.
+// addRejections records rs; one that is there already is counted. Of each gateway the newest most
+// are kept, all of them when most is 0. Whoever adds to a gateway's holds the row of its count
+// until the commit, and takes the rows of counts in their order.
 func addRejections(ctx context.Context, tx *sqlx.Tx, rs []Rejection, most int) error {
 	if len(rs) == 0 {
 		return nil
@@ -262,9 +278,11 @@ func addRejections(ctx context.Context, tx *sqlx.Tx, rs []Rejection, most int) e
 		GatewayID int64 `db:"gateway_id"`
 		Kept      int   `db:"kept"`
 	}
-	err := tx.SelectContext(ctx, &kept, q, int32s(ids), pq.Array(gateways), pq.Array(topics), pq.Array(reasons), pq.Array(text),
+	err := tx.SelectContext(ctx, &kept, q, int32s(ids), pq.Array(gateways), pq.Array(topics),
+		pq.Array(reasons), pq.Array(text),
 		pq.Array(payloads), pq.Array(hashes), int32s(sizes), int32s(counts),
-		timestamps(len(entries), func(i int) time.Time { return entries[i].At }), timestamps(len(entries), func(i int) time.Time { return entries[i].last }),
+		timestamps(len(entries), func(i int) time.Time { return entries[i].At }),
+		timestamps(len(entries), func(i int) time.Time { return entries[i].last }),
 		pq.Array(folded))
 	if err != nil || most == 0 {
 		return err
@@ -278,8 +296,8 @@ func addRejections(ctx context.Context, tx *sqlx.Tx, rs []Rejection, most int) e
 	return dropOldest(ctx, tx, full, over)
 }
 
-// dropOldest removes the oldest rejections of gateways, of each as many as over says; their counts are ours. It waits for nobody:
-// those that another transaction is at are left to the next.
+// dropOldest removes the oldest rejections of gateways, of each as many as over says; their counts
+// are ours. It waits for nobody: those that another transaction is at are left to the next.
 func dropOldest(ctx context.Context, tx *sqlx.Tx, gateways, over []int64) error {
 	if len(gateways) == 0 {
 		return nil

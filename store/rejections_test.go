@@ -16,15 +16,20 @@ import (
 // record records rs as a batch does, keeping most of each gateway.
 func record(t testing.TB, s *store.Store, most int, rs ...store.Rejection) {
 	t.Helper()
-	_, _, err := s.Write(t.Context(), nil, func([]store.Outcome) store.Also { return store.Also{Rejections: rs, MostRejections: most} })
+	_, _, err := s.Write(t.Context(), nil,
+		func([]store.Outcome) store.Also { return store.Also{Rejections: rs, MostRejections: most} })
 	ok(t, err)
 }
 
 // refusal is a rejection of gateway id, at so many seconds after noon.
 func refusal(gateway int64, payload string, second int) store.Rejection {
 	return store.Rejection{
-		GatewayID: gateway, Gateway: fmt.Sprint("g", gateway), Topic: fmt.Sprintf("gateways/g%d/data", gateway), Reason: "malformed", Detail: "d",
-		Payload: []byte(payload), At: noon.Add(time.Duration(second) * time.Second),
+		GatewayID: gateway,
+		Gateway:   fmt.Sprint("g", gateway),
+		Topic:     fmt.Sprintf("gateways/g%d/data", gateway),
+		Reason:    "malformed",
+		Detail:    "d",
+		Payload:   []byte(payload), At: noon.Add(time.Duration(second) * time.Second),
 	}
 }
 
@@ -34,15 +39,20 @@ func TestAFloodOfRejectionsIsFolded(t *testing.T) {
 		each int // refusals of each of two gateways, every payload another, in one transaction
 		want string
 	}{
-		"no flood keeps each payload": {16, "g1 16 entries 16 in all 0 folded, g2 16 entries 16 in all 0 folded"},
-		"a flood keeps one of a kind": {17, "g1 2 entries 17 in all 16 folded, g2 2 entries 17 in all 16 folded"},
+		"no flood keeps each payload": {
+			16, "g1 16 entries 16 in all 0 folded, g2 16 entries 16 in all 0 folded",
+		},
+		"a flood keeps one of a kind": {
+			17, "g1 2 entries 17 in all 16 folded, g2 2 entries 17 in all 16 folded",
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			s, db := openRaw(t)
 			var rs []store.Rejection
 			for i := range tt.each {
-				rs = append(rs, refusal(1, fmt.Sprint("x", i), i), refusal(2, fmt.Sprint("y", i), i))
+				rs = append(rs, refusal(1, fmt.Sprint("x", i), i),
+					refusal(2, fmt.Sprint("y", i), i))
 			}
 			record(t, s, 0, rs...)
 			const q = `
@@ -55,14 +65,17 @@ func TestAFloodOfRejectionsIsFolded(t *testing.T) {
 			if got, want := scan[int](t, db, `SELECT sum(count) FROM rejections`), 4*tt.each; got != want {
 				t.Errorf("counted: got %d, want %d", got, want)
 			}
-			if got, want := scan[int](t, db, `SELECT count(*) FROM rejections WHERE folded`), len(rs)/34*2; got != want {
+			if got, want := scan[int](t, db, `SELECT count(*) FROM rejections WHERE folded`), len(
+				rs,
+			)/34*2; got != want {
 				t.Errorf("folded entries: got %d, want %d", got, want)
 			}
 		})
 	}
 }
 
-// What differs only in bytes that text cannot hold, or in the gateway's id, is one entry also within a transaction.
+// What differs only in bytes that text cannot hold, or in the gateway's id, is one entry also
+// within a transaction.
 func TestRejectionsOfOneEntryInOneTransaction(t *testing.T) {
 	s, db := openRaw(t)
 	a, b := refusal(1, "a", 1), refusal(1, "a", 2)
@@ -77,7 +90,14 @@ func TestRejections(t *testing.T) {
 	s, db := openRaw(t)
 	record := func(rs ...store.Rejection) { t.Helper(); record(t, s, 0, rs...) }
 	rejection := func(payload string, second int) store.Rejection {
-		return store.Rejection{Gateway: "g", Topic: "gateways/g/data", Reason: "malformed", Detail: "d" + fmt.Sprint(second), Payload: []byte(payload), At: noon.Add(time.Duration(second) * time.Second)}
+		return store.Rejection{
+			Gateway: "g",
+			Topic:   "gateways/g/data",
+			Reason:  "malformed",
+			Detail:  "d" + fmt.Sprint(second),
+			Payload: []byte(payload),
+			At:      noon.Add(time.Duration(second) * time.Second),
+		}
 	}
 	record(rejection("a", 1), rejection("b", 2), rejection("a", 3))
 	record(rejection("a", 9))
@@ -92,14 +112,37 @@ func TestRejections(t *testing.T) {
 		noise[i] = byte(rnd.Uint32())
 	}
 	hostile := map[string]store.Rejection{
-		"a NUL":                    {Gateway: "n\x00", Topic: "a\x00b", Reason: "r", Detail: "\x00", Payload: []byte{0}},
-		"bytes that are no UTF-8":  {Gateway: "n\xff", Topic: "a\xc0\xaf", Reason: "r", Detail: "\xed\xa0\x80", Payload: []byte{0xff}},
-		"a long topic":             {Gateway: "n", Topic: string(noise), Reason: "r", Payload: nil},
-		"a long topic of letters":  {Gateway: "n", Topic: strings.Repeat("ä", 30_000), Reason: "r"},
-		"a large payload":          {Gateway: "n", Topic: "t", Reason: "r", Payload: noise},
-		"quotes and braces":        {Gateway: `"{`, Topic: `\"',{}`, Reason: "r", Detail: `NULL`, Payload: []byte(`\x`)},
-		"nothing":                  {},
-		"a payload that is nobody": {Gateway: "n", Topic: "NULL", Reason: "r", Payload: []byte("NULL")},
+		"a NUL": {
+			Gateway: "n\x00",
+			Topic:   "a\x00b",
+			Reason:  "r",
+			Detail:  "\x00",
+			Payload: []byte{0},
+		},
+		"bytes that are no UTF-8": {
+			Gateway: "n\xff",
+			Topic:   "a\xc0\xaf",
+			Reason:  "r",
+			Detail:  "\xed\xa0\x80",
+			Payload: []byte{0xff},
+		},
+		"a long topic":            {Gateway: "n", Topic: string(noise), Reason: "r", Payload: nil},
+		"a long topic of letters": {Gateway: "n", Topic: strings.Repeat("ä", 30_000), Reason: "r"},
+		"a large payload":         {Gateway: "n", Topic: "t", Reason: "r", Payload: noise},
+		"quotes and braces": {
+			Gateway: `"{`,
+			Topic:   `\"',{}`,
+			Reason:  "r",
+			Detail:  `NULL`,
+			Payload: []byte(`\x`),
+		},
+		"nothing": {},
+		"a payload that is nobody": {
+			Gateway: "n",
+			Topic:   "NULL",
+			Reason:  "r",
+			Payload: []byte("NULL"),
+		},
 	}
 	for name, r := range hostile {
 		t.Run(name, func(t *testing.T) {
@@ -120,7 +163,8 @@ func TestRejections(t *testing.T) {
 	}
 }
 
-// kept is the payloads that are kept, by gateway, oldest first. It fails the test when the counts say otherwise.
+// kept is the payloads that are kept, by gateway, oldest first. It fails the test when the counts
+// say otherwise.
 func kept(t testing.TB, db *sql.DB) string {
 	t.Helper()
 	const miscounted = `
@@ -143,11 +187,27 @@ func TestOfEachGatewayTheNewestRejectionsAreKept(t *testing.T) {
 		came []store.Rejection
 		want string
 	}{
-		{"up to the most", []store.Rejection{refusal(1, "a", 1), refusal(1, "b", 2), refusal(1, "c", 3)}, "1 abc"},
+		{
+			"up to the most",
+			[]store.Rejection{refusal(1, "a", 1), refusal(1, "b", 2), refusal(1, "c", 3)},
+			"1 abc",
+		},
 		{"the oldest gives way", []store.Rejection{refusal(1, "d", 4)}, "1 bcd"},
-		{"one that comes again is no longer the oldest", []store.Rejection{refusal(1, "b", 5), refusal(1, "e", 6)}, "1 dbe"},
-		{"one that comes again takes nobody's place", []store.Rejection{refusal(1, "d", 7), refusal(1, "d", 8)}, "1 bed"},
-		{"another gateway has a place of its own", []store.Rejection{refusal(2, "x", 1), refusal(1, "f", 9), refusal(2, "y", 2)}, "1 edf, 2 xy"},
+		{
+			"one that comes again is no longer the oldest",
+			[]store.Rejection{refusal(1, "b", 5), refusal(1, "e", 6)},
+			"1 dbe",
+		},
+		{
+			"one that comes again takes nobody's place",
+			[]store.Rejection{refusal(1, "d", 7), refusal(1, "d", 8)},
+			"1 bed",
+		},
+		{
+			"another gateway has a place of its own",
+			[]store.Rejection{refusal(2, "x", 1), refusal(1, "f", 9), refusal(2, "y", 2)},
+			"1 edf, 2 xy",
+		},
 		{"all that are not registered share one", []store.Rejection{
 			{Gateway: "p", Payload: []byte("p"), At: noon},
 			{Gateway: "q", Payload: []byte("q"), At: noon},
@@ -155,8 +215,19 @@ func TestOfEachGatewayTheNewestRejectionsAreKept(t *testing.T) {
 			{Gateway: "s", Payload: []byte("s"), At: noon.Add(time.Second)},
 			{Gateway: "t", Payload: []byte("t"), At: noon.Add(2 * time.Second)},
 		}, "0 rst, 1 edf, 2 xy"},
-		{"more at once than are kept", []store.Rejection{refusal(2, "1", 11), refusal(2, "2", 12), refusal(2, "3", 13), refusal(2, "4", 14), refusal(2, "5", 15)}, "0 rst, 1 edf, 2 345"},
-		{"one that is late is the oldest", []store.Rejection{refusal(1, "l", 0)}, "0 rst, 1 edf, 2 345"},
+		{
+			"more at once than are kept",
+			[]store.Rejection{
+				refusal(2, "1", 11), refusal(2, "2", 12), refusal(2, "3", 13), refusal(2, "4", 14),
+				refusal(2, "5", 15),
+			},
+			"0 rst, 1 edf, 2 345",
+		},
+		{
+			"one that is late is the oldest",
+			[]store.Rejection{refusal(1, "l", 0)},
+			"0 rst, 1 edf, 2 345",
+		},
 	}
 	for _, step := range steps {
 		record(t, s, 3, step.came...)
@@ -182,7 +253,13 @@ func TestConcurrentRejectionsKeepTheMostAndWaitForNobodyForEver(t *testing.T) {
 				for range 30 {
 					rs = append(rs, refusal(int64(rnd.IntN(4)), fmt.Sprint(rnd.IntN(60)), round))
 				}
-				_, _, err := s.Write(t.Context(), nil, func([]store.Outcome) store.Also { return store.Also{Rejections: rs, MostRejections: most} })
+				_, _, err := s.Write(t.Context(), nil,
+					func([]store.Outcome) store.Also {
+						return store.Also{
+							Rejections:     rs,
+							MostRejections: most,
+						}
+					})
 				if err != nil { // a deadlock would be
 					t.Errorf("writer %d: %v", w, err)
 				}
@@ -197,7 +274,9 @@ func TestConcurrentRejectionsKeepTheMostAndWaitForNobodyForEver(t *testing.T) {
 		}
 	})
 	wg.Wait()
-	record(t, s, most, refusal(0, "z", 99), refusal(1, "z", 99), refusal(2, "z", 99), refusal(3, "z", 99)) // what two at once left to the next
+	// what two at once left to the next
+	record(t, s, most, refusal(0, "z", 99), refusal(1, "z", 99), refusal(2, "z", 99),
+		refusal(3, "z", 99))
 	kept(t, db)
 	if n := scan[int](t, db, `SELECT coalesce(max(kept), 0) FROM rejection_counts`); n > most {
 		t.Errorf("kept of one gateway: got %d, want at most %d", n, most)
@@ -210,7 +289,8 @@ func TestSweepRejections(t *testing.T) {
 	for _, id := range []int64{0, g.ID, gone.ID} {
 		record(t, s, 0, refusal(id, "a", 0), refusal(id, "b", 1), refusal(id, "c", 2))
 	}
-	run(t, db, `UPDATE rejections SET last_at = now() - CASE convert_from(payload, 'utf8') WHEN 'c' THEN interval '29 days' ELSE interval '31 days' END`)
+	run(t, db,
+		`UPDATE rejections SET last_at = now() - CASE convert_from(payload, 'utf8') WHEN 'c' THEN interval '29 days' ELSE interval '31 days' END`)
 	must(s.DeleteGateway(t.Context(), gone.ID, 0, true, false))
 	ok(t, s.SweepRejections(t.Context(), 30*24*time.Hour))
 	if got, want := kept(t, db), fmt.Sprintf("0 c, %d c", g.ID); got != want {
@@ -231,9 +311,23 @@ func TestRejectionsAreListedNewestFirst(t *testing.T) {
 	addGateway(t, s, "g1")
 	addGateway(t, s, "g2")
 	record(t, s, 0, refusal(1, "a", 1), refusal(1, "b", 2)) // and before it was registered:
-	record(t, s, 0, store.Rejection{Gateway: "g1", Topic: "elsewhere", Reason: "unknown_topic", Payload: []byte("c"), At: noon.Add(2 * time.Second)})
+	record(t, s, 0,
+		store.Rejection{
+			Gateway: "g1",
+			Topic:   "elsewhere",
+			Reason:  "unknown_topic",
+			Payload: []byte("c"),
+			At:      noon.Add(2 * time.Second),
+		})
 	record(t, s, 0, refusal(2, "d", 3))
-	record(t, s, 0, store.Rejection{Gateway: "g3", Topic: "elsewhere", Reason: "unknown_gateway", Payload: []byte("e"), At: noon.Add(4 * time.Second)})
+	record(t, s, 0,
+		store.Rejection{
+			Gateway: "g3",
+			Topic:   "elsewhere",
+			Reason:  "unknown_gateway",
+			Payload: []byte("e"),
+			At:      noon.Add(4 * time.Second),
+		})
 	at := func(second int) *time.Time { return ptr(noon.Add(time.Duration(second) * time.Second)) }
 	tests := map[string]struct {
 		f    store.RejectionFilter
@@ -246,8 +340,20 @@ func TestRejectionsAreListedNewestFirst(t *testing.T) {
 		"by reason":                {store.RejectionFilter{Reason: ptr("malformed")}, "dba"},
 		"by topic":                 {store.RejectionFilter{Topic: ptr("elsewhere")}, "ec"},
 		"by time, without the end": {store.RejectionFilter{Start: at(2), End: at(3)}, "cb"},
-		"by everything":            {store.RejectionFilter{Gateway: ptr("g2"), GatewayID: ptr[int64](2), Reason: ptr("malformed"), Topic: ptr("gateways/g2/data"), Start: at(3), End: at(4)}, "d"},
-		"by what there is not":     {store.RejectionFilter{Gateway: ptr("g1"), GatewayID: ptr[int64](2)}, ""},
+		"by everything": {
+			store.RejectionFilter{
+				Gateway:   ptr("g2"),
+				GatewayID: ptr[int64](2),
+				Reason:    ptr("malformed"),
+				Topic:     ptr("gateways/g2/data"),
+				Start:     at(3),
+				End:       at(4),
+			},
+			"d",
+		},
+		"by what there is not": {
+			store.RejectionFilter{Gateway: ptr("g1"), GatewayID: ptr[int64](2)}, "",
+		},
 	}
 	for name, tt := range tests {
 		for limit := 1; limit < 6; limit++ {
@@ -264,12 +370,15 @@ func TestRejectionsAreListedNewestFirst(t *testing.T) {
 					break
 				}
 			}
-			if n := must(s.CountRejections(t.Context(), tt.f)); got != tt.want || n != int64(len(tt.want)) {
-				t.Errorf("%s, %d on a page: got %q and a count of %d, want %q", name, limit, got, n, tt.want)
+			if n := must(s.CountRejections(t.Context(), tt.f)); got != tt.want ||
+				n != int64(len(tt.want)) {
+				t.Errorf("%s, %d on a page: got %q and a count of %d, want %q", name, limit, got, n,
+					tt.want)
 			}
 		}
 	}
-	if rs := must(s.Rejections(t.Context(), store.RejectionFilter{Topic: ptr("elsewhere")}, nil, 0, 1)); rs[0].GatewayID != nil || rs[0].Gateway != "g3" {
+	if rs := must(s.Rejections(t.Context(), store.RejectionFilter{Topic: ptr("elsewhere")}, nil, 0,
+		1)); rs[0].GatewayID != nil || rs[0].Gateway != "g3" {
 		t.Errorf("a gateway that is not registered: got %+v", rs[0])
 	}
 	must(s.UpdateGateway(t.Context(), 1, 0, store.GatewayChange{Key: ptr("new")}))
@@ -302,10 +411,13 @@ func TestMigrationKeepsRejections(t *testing.T) {
 	}
 }
 
-// BenchmarkRejections writes transactions of 1,000 readings of 100 gateways beside which 100 samples are refused, each another one.
+// BenchmarkRejections writes transactions of 1,000 readings of 100 gateways beside which 100
+// samples are refused, each another one.
 func BenchmarkRejections(b *testing.B) {
 	const gateways, most = 100, 1000
-	for name, full := range map[string]bool{"none": false, "below the most": false, "the oldest give way": true} {
+	for name, full := range map[string]bool{
+		"none": false, "below the most": false, "the oldest give way": true,
+	} {
 		b.Run(name, func(b *testing.B) {
 			s, db := openRaw(b)
 			if full {
@@ -313,7 +425,9 @@ func BenchmarkRejections(b *testing.B) {
 					INSERT INTO rejections (gateway_id, gateway, topic, reason, detail, payload, payload_size, hash, first_at, last_at)
 					SELECT g, 'g' || g, 'gateways/g' || g || '/data', 'malformed', 'd', '', 0, sha256(int8send(i * 1000000000::bigint + g)), $3, $3::timestamptz - i * interval '1 second'
 					FROM generate_series(1, $1::int) g, generate_series(1, $2::int) i`, gateways, most, noon)
-				run(b, db, `INSERT INTO rejection_counts SELECT g, $2 FROM generate_series(1, $1::int) g`, gateways, most)
+				run(b, db,
+					`INSERT INTO rejection_counts SELECT g, $2 FROM generate_series(1, $1::int) g`,
+					gateways, most)
 				run(b, db, `VACUUM ANALYZE rejections`)
 			}
 			minute := 0
@@ -326,10 +440,18 @@ func BenchmarkRejections(b *testing.B) {
 				}
 				for i := range gateways {
 					if name != "none" {
-						refused = append(refused, refusal(int64(i+1), fmt.Sprintf(`{"Value": 21.5, "timestamp": %d}`, minute), minute))
+						refused = append(refused,
+							refusal(int64(i+1),
+								fmt.Sprintf(`{"Value": 21.5, "timestamp": %d}`, minute), minute))
 					}
 				}
-				_, _, err := s.Write(b.Context(), rs, func([]store.Outcome) store.Also { return store.Also{Rejections: refused, MostRejections: most} })
+				_, _, err := s.Write(b.Context(), rs,
+					func([]store.Outcome) store.Also {
+						return store.Also{
+							Rejections:     refused,
+							MostRejections: most,
+						}
+					})
 				ok(b, err)
 			}
 		})

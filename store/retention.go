@@ -13,21 +13,24 @@ import (
 
 // How readings go when their time is over.
 //
-// They go a partition at a time, once its end is longer ago than their sensor keeps them: each is there for as long as its sensor's
-// retention says, and for about the length of a partition longer at most. A partition in which no sensor keeps anything is dropped.
-// From any other, the readings of sensors that keep nothing of it are deleted, some at a time. A partition that is long for a
-// retention, since it was made before that, is not waited for: the readings are deleted day by day. Either way their hours are marked,
-// so that the rollups go with them, and latest moves back. Every step is a transaction by itself: the next pass goes on where one
-// was cut off.
+// They go a partition at a time, once its end is longer ago than their sensor keeps them: each is
+// there for as long as its sensor's retention says, and for about the length of a partition longer
+// at most. A partition in which no sensor keeps anything is dropped. From any other, the readings
+// of sensors that keep nothing of it are deleted, some at a time. A partition that is long for a
+// retention, since it was made before that, is not waited for: the readings are deleted day by day.
+// Either way their hours are marked, so that the rollups go with them, and latest moves back. Every
+// step is a transaction by itself: the next pass goes on where one was cut off.
 
 const (
 	// longestRetention is far from where arithmetic with it would end.
 	longestRetention = 36500 * day
-	// dropPatience is how long a drop may keep readers and ingest waiting while it waits for those that were there before.
+	// dropPatience is how long a drop may keep readers and ingest waiting while it waits for those
+	// that were there before.
 	dropPatience = 100 * time.Millisecond
 	// rollupPatience is how long a pass of RollUp is waited for.
 	rollupPatience = 5 * time.Second
-	// dropTries is how often a pass tries to drop a partition that is in use, and dropPause how long it waits in between.
+	// dropTries is how often a pass tries to drop a partition that is in use, and dropPause how
+	// long it waits in between.
 	dropTries = 10
 	dropPause = 500 * time.Millisecond
 )
@@ -36,14 +39,15 @@ const (
 type Retired struct {
 	Partition string
 	Dropped   bool // the whole of it
-	InUse     bool // it was to be dropped, and somebody had it for longer than the others can be kept waiting
-	Bytes     int64
-	SensorID  int64 // whose readings were deleted
-	Readings  int64 // that were deleted
+	// it was to be dropped, and somebody had it for longer than the others can be kept waiting
+	InUse    bool
+	Bytes    int64
+	SensorID int64 // whose readings were deleted
+	Readings int64 // that were deleted
 }
 
-// Retain removes what no sensor keeps at the time now, the oldest first, and calls done after each step, which may take its time.
-// Several instances may call it: each step is made by one of them.
+// Retain removes what no sensor keeps at the time now, the oldest first, and calls done after each
+// step, which may take its time. Several instances may call it: each step is made by one of them.
 func (s *Store) Retain(ctx context.Context, now time.Time, done func(Retired)) error {
 	list, err := s.expired(ctx, s.ingest, now)
 	for i := 0; i < len(list) && err == nil; i++ {
@@ -52,8 +56,8 @@ func (s *Store) Retain(ctx context.Context, now time.Time, done func(Retired)) e
 	return explain("retention", err)
 }
 
-// expiry is a partition, or the beginning of a long one, that is older than a sensor keeps it. Readings before from are those of another
-// expiry.
+// expiry is a partition, or the beginning of a long one, that is older than a sensor keeps it.
+// Readings before from are those of another expiry.
 type expiry struct {
 	partition
 	from time.Time
@@ -63,8 +67,11 @@ type expiry struct {
 // rest is without what is another expiry's.
 func (e *expiry) rest() *partition { return &partition{e.Name, e.from, e.End} }
 
-// expired returns what is older than the sensor that keeps the least keeps its readings, in order of its end.
-func (s *Store) expired(ctx context.Context, q sqlx.QueryerContext, now time.Time) ([]expiry, error) {
+// expired returns what is older than the sensor that keeps the least keeps its readings, in order
+// of its end.
+func (s *Store) expired(
+	ctx context.Context, q sqlx.QueryerContext, now time.Time,
+) ([]expiry, error) {
 	retentions, err := s.partitions.retentions(ctx, q)
 	if err != nil || len(retentions) == 0 {
 		return nil, err
@@ -76,7 +83,8 @@ func (s *Store) expired(ctx context.Context, q sqlx.QueryerContext, now time.Tim
 		from := p.Start
 		for _, retention := range slices.Backward(retentions) {
 			until := now.Add(-retention).UTC().Truncate(day)
-			if until.After(from) && until.Before(p.End) && p.End.Sub(p.Start) > max(retention/keptLonger, day) {
+			if until.After(from) && until.Before(p.End) &&
+				p.End.Sub(p.Start) > max(retention/keptLonger, day) {
 				found = append(found, expiry{partition{p.Name, p.Start, until}, from, true})
 				from = until
 			}
@@ -112,7 +120,9 @@ func (s *Store) retire(ctx context.Context, p *expiry, now time.Time, done func(
 		case <-time.After(dropPause):
 		}
 	}
-	s.log.WarnContext(ctx, "a partition whose time is over is in use all the time; the next pass tries again", "partition", p.Name)
+	s.log.WarnContext(ctx,
+		"a partition whose time is over is in use all the time; the next pass tries again",
+		"partition", p.Name)
 	return nil
 }
 
@@ -122,7 +132,9 @@ func (s *Store) keeps() string {
 }
 
 // keptIn reports whether a sensor keeps something in p.
-func (s *Store) keptIn(ctx context.Context, db sqlx.QueryerContext, p *partition, now time.Time) (bool, error) {
+func (s *Store) keptIn(
+	ctx context.Context, db sqlx.QueryerContext, p *partition, now time.Time,
+) (bool, error) {
 	q := fmt.Sprintf(`
 		SELECT EXISTS (
 			SELECT
@@ -145,23 +157,27 @@ func (s *Store) drop(ctx context.Context, p *partition, now time.Time) (Retired,
 			return err
 		}
 		if s.rollups { // a pass at work could bring back a rollup of what goes
-			if err := within(ctx, tx, rollupPatience, fmt.Sprintf(`SELECT pg_advisory_xact_lock(%d)`, rollupLock)); err != nil {
+			if err := within(ctx, tx, rollupPatience,
+				fmt.Sprintf(`SELECT pg_advisory_xact_lock(%d)`, rollupLock)); err != nil {
 				return err
 			}
 		}
-		if err := within(ctx, tx, dropPatience, `LOCK TABLE `+p.Name+` IN EXCLUSIVE MODE`); err != nil { // nothing more comes in
+		// nothing more comes in
+		if err := within(ctx, tx, dropPatience, `LOCK TABLE `+p.Name+` IN EXCLUSIVE MODE`); err != nil {
 			return err
 		}
 		if kept, err := s.keptIn(ctx, tx, p, now); err != nil || kept {
 			return err
 		}
-		if err := tx.GetContext(ctx, &r.Bytes, `SELECT pg_total_relation_size($1::regclass)`, p.Name); err != nil {
+		if err := tx.GetContext(ctx, &r.Bytes, `SELECT pg_total_relation_size($1::regclass)`,
+			p.Name); err != nil {
 			return err
 		}
 		if err := s.forsake(ctx, tx, p); err != nil {
 			return err
 		}
-		const drop = `SELECT pg_advisory_xact_lock(%d); DROP TABLE %s` // the lock: nobody attaches it meanwhile
+		// the lock: nobody attaches it meanwhile
+		const drop = `SELECT pg_advisory_xact_lock(%d); DROP TABLE %s`
 		if err := within(ctx, tx, dropPatience, fmt.Sprintf(drop, partitionLock, p.Name)); err != nil {
 			return err
 		}
@@ -180,7 +196,8 @@ func (s *Store) drop(ctx context.Context, p *partition, now time.Time) (Retired,
 	return r, err
 }
 
-// forsake has the rollups and latest do without the readings of p, into which nothing comes any more.
+// forsake has the rollups and latest do without the readings of p, into which nothing comes any
+// more.
 func (s *Store) forsake(ctx context.Context, tx *sqlx.Tx, p *partition) error {
 	if s.rollups {
 		const due = `
@@ -198,7 +215,8 @@ func (s *Store) forsake(ctx context.Context, tx *sqlx.Tx, p *partition) error {
 	}
 	var silent []int64
 	const since = `SELECT sensor_id FROM latest WHERE timestamp >= $1 AND timestamp < $2 ORDER BY sensor_id`
-	if err := tx.SelectContext(ctx, &silent, since, p.Start, p.End); err != nil || len(silent) == 0 {
+	if err := tx.SelectContext(ctx, &silent, since, p.Start, p.End); err != nil ||
+		len(silent) == 0 {
 		return err
 	}
 	return s.moveLatestBack(ctx, tx, silent, p.Start.Add(-time.Microsecond))
@@ -231,8 +249,11 @@ func (s *Store) thin(ctx context.Context, p *partition, now time.Time, done func
 	return err
 }
 
-// thinSensor deletes some readings of sensor in p, unless it keeps them by now, and returns how many.
-func (s *Store) thinSensor(ctx context.Context, sensor int64, p *partition, now time.Time) (readings int64, err error) {
+// thinSensor deletes some readings of sensor in p, unless it keeps them by now, and returns how
+// many.
+func (s *Store) thinSensor(
+	ctx context.Context, sensor int64, p *partition, now time.Time,
+) (readings int64, err error) {
 	err = tx(ctx, s.ingest, func(tx *sqlx.Tx) error {
 		if mine, err := try(ctx, tx, retentionLock); err != nil || !mine {
 			return err
@@ -258,12 +279,15 @@ func try(ctx context.Context, tx *sqlx.Tx, lock int64) (mine bool, err error) {
 
 // within runs statements that wait for each lock they need no longer than patience.
 func within(ctx context.Context, tx *sqlx.Tx, patience time.Duration, statements string) error {
-	_, err := tx.ExecContext(ctx, fmt.Sprintf(`SET LOCAL lock_timeout = %d; %s`, patience.Milliseconds(), statements))
+	_, err := tx.ExecContext(ctx,
+		fmt.Sprintf(`SET LOCAL lock_timeout = %d; %s`, patience.Milliseconds(), statements))
 	return err
 }
 
-// dropped reports whether a statement failed because another instance has dropped the partition, and its key.
+// dropped reports whether a statement failed because another instance has dropped the partition,
+// and its key.
 func dropped(err error) bool {
 	var pqErr *pq.Error
-	return errors.As(err, &pqErr) && (pqErr.Code == "42P01" || pqErr.Code == "42704") // undefined_table, undefined_object
+	// undefined_table, undefined_object
+	return errors.As(err, &pqErr) && (pqErr.Code == "42P01" || pqErr.Code == "42704")
 }

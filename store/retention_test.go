@@ -20,7 +20,13 @@ import (
 func addKeeper(t testing.TB, s *store.Store, gateway int64, key string, days *int) store.Sensor {
 	t.Helper()
 	v, err := s.CreateSensor(t.Context(), store.Sensor{
-		GatewayID: gateway, Key: key, Name: key, Type: "temperature", IsActive: true, Tags: "{}", Retention: days,
+		GatewayID: gateway,
+		Key:       key,
+		Name:      key,
+		Type:      "temperature",
+		IsActive:  true,
+		Tags:      "{}",
+		Retention: days,
 	})
 	ok(t, err)
 	return v
@@ -38,8 +44,9 @@ func openKeeping(t testing.TB, dsn string, retention time.Duration, size string)
 	return s
 }
 
-// With writers, two instances that remove what is not kept and roll up the rest, passes that are cut off and connections that are
-// killed anywhere: in the end there is what was stored and is kept, no more, no less, in the readings, the rollups and latest.
+// With writers, two instances that remove what is not kept and roll up the rest, passes that are
+// cut off and connections that are killed anywhere: in the end there is what was stored and is
+// kept, no more, no less, in the readings, the rollups and latest.
 func TestRetentionLeavesWhatIsKept(t *testing.T) {
 	for _, size := range []string{"day", "week"} {
 		t.Run(size, func(t *testing.T) {
@@ -51,7 +58,9 @@ func TestRetentionLeavesWhatIsKept(t *testing.T) {
 			defer db.Close()
 			const byDefault = 4 * 24 * time.Hour
 			now := time.Now().UTC()
-			instances := []*store.Store{openKeeping(t, dsn, byDefault, size), openKeeping(t, dsn, byDefault, size)}
+			instances := []*store.Store{
+				openKeeping(t, dsn, byDefault, size), openKeeping(t, dsn, byDefault, size),
+			}
 			kept := map[int64]time.Duration{} // 0: for ever
 			g := addGateway(t, instances[0], "g").ID
 			for i, days := range []*int{nil, ptr(0), ptr(1), ptr(2), ptr(9), nil} {
@@ -82,7 +91,13 @@ func TestRetentionLeavesWhatIsKept(t *testing.T) {
 							if id == ids[0] { // it has been silent of late
 								at = at.Add(-5 * 24 * time.Hour)
 							}
-							rs = append(rs, store.Reading{SensorID: id, Timestamp: at, Received: now, Value: float64(at.Unix() % 1000)})
+							rs = append(rs,
+								store.Reading{
+									SensorID:  id,
+									Timestamp: at,
+									Received:  now,
+									Value:     float64(at.Unix() % 1000),
+								})
 						}
 						_, _, err := instances[w].Write(ctx, rs, nothing)
 						for store.Transient(err) {
@@ -101,7 +116,8 @@ func TestRetentionLeavesWhatIsKept(t *testing.T) {
 				rnd := rand.New(rand.NewPCG(seed, 100+uint64(w)))
 				workers.Go(func() error {
 					for ctx.Err() == nil {
-						cut, stop := context.WithTimeout(ctx, time.Duration(10+rnd.IntN(200))*time.Millisecond)
+						cut, stop := context.WithTimeout(ctx,
+							time.Duration(10+rnd.IntN(200))*time.Millisecond)
 						_ = s.Retain(cut, now, func(r store.Retired) {
 							if w == 0 && r.Dropped {
 								dropped++
@@ -161,7 +177,8 @@ func TestRetentionLeavesWhatIsKept(t *testing.T) {
 			want := map[string]bool{}
 			newest := map[int64]string{}
 			for _, r := range slices.Concat(offered...) {
-				if k := kept[r.SensorID]; k == 0 || !r.Timestamp.Before(now.Add(-k).Truncate(24*time.Hour)) {
+				if k := kept[r.SensorID]; k == 0 ||
+					!r.Timestamp.Before(now.Add(-k).Truncate(24*time.Hour)) {
 					want[line(r)] = true
 					newest[r.SensorID] = max(newest[r.SensorID], line(r))
 				}
@@ -184,7 +201,8 @@ func TestRetentionLeavesWhatIsKept(t *testing.T) {
 			if len(newest) > 0 {
 				t.Errorf("latest lacks %v", newest)
 			}
-			t.Logf("one instance dropped %d partitions while readings came, and found %d in use", dropped, refused)
+			t.Logf("one instance dropped %d partitions while readings came, and found %d in use",
+				dropped, refused)
 		})
 	}
 }
@@ -210,12 +228,14 @@ func TestADropWaitsForReadersAndIngestDoesNot(t *testing.T) {
 		if len(told) == 2 {
 			ok(t, reader.Rollback())
 		}
-		if got := write(t, s, reading(v.ID, 3*24*60+len(told), 1)); got != "[stored]" { // with the reader there, and without
+		// with the reader there, and without
+		if got := write(t, s, reading(v.ID, 3*24*60+len(told), 1)); got != "[stored]" {
 			t.Errorf("ingest: got %s", got)
 		}
 	})
 	ok(t, err)
-	if len(told) != 3 || !told[0].InUse || !told[1].InUse || !told[2].Dropped || told[2].Partition != "sensor_data_20260304" || told[2].Bytes == 0 {
+	if len(told) != 3 || !told[0].InUse || !told[1].InUse || !told[2].Dropped ||
+		told[2].Partition != "sensor_data_20260304" || told[2].Bytes == 0 {
 		t.Errorf("got %+v, want twice in use, then dropped", told)
 	}
 	if got := len(all(t, s, v.ID)); got != 2 {
@@ -229,11 +249,19 @@ func TestRetentionDeletesSomeAtATimeWhereANeighbourKeepsMore(t *testing.T) {
 	short, long := addKeeper(t, s, g, "short", ptr(1)).ID, addKeeper(t, s, g, "long", nil).ID
 	var rs []store.Reading
 	for i := range 45_000 {
-		rs = append(rs, store.Reading{SensorID: short, Timestamp: noon.Add(time.Duration(i) * 100 * time.Millisecond), Value: 1})
+		rs = append(rs,
+			store.Reading{
+				SensorID:  short,
+				Timestamp: noon.Add(time.Duration(i) * 100 * time.Millisecond),
+				Value:     1,
+			})
 	}
 	write(t, s, append(rs, reading(long, 0, 1))...)
 	steps := map[int64]int{}
-	ok(t, s.Retain(t.Context(), noon.Add(36*time.Hour-1), func(r store.Retired) { t.Errorf("too early: %+v", r) })) // it has to be a day after the end of its partition
+	// it has to be a day after the end of its partition
+	ok(t,
+		s.Retain(t.Context(), noon.Add(36*time.Hour-1),
+			func(r store.Retired) { t.Errorf("too early: %+v", r) }))
 	ok(t, s.Retain(t.Context(), noon.Add(36*time.Hour), func(r store.Retired) {
 		if r.SensorID != short || r.Dropped {
 			t.Errorf("got %+v", r)
@@ -250,7 +278,8 @@ func TestRetentionDeletesSomeAtATimeWhereANeighbourKeepsMore(t *testing.T) {
 		t.Errorf("latest: got %d, want that of the neighbour", n)
 	}
 	// When the neighbour keeps no more either, the partition goes.
-	_, err := s.UpdateSensor(t.Context(), long, 0, store.SensorChange{Retention: &sql.Null[int]{V: 2, Valid: true}})
+	_, err := s.UpdateSensor(t.Context(), long, 0,
+		store.SensorChange{Retention: &sql.Null[int]{V: 2, Valid: true}})
 	ok(t, err)
 	var last store.Retired
 	ok(t, s.Retain(t.Context(), noon.Add(100*time.Hour), func(r store.Retired) { last = r }))
@@ -264,7 +293,9 @@ func TestNothingGoesWhileNobodyWantsItTo(t *testing.T) {
 	s, _ := openRaw(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	write(t, s, reading(v.ID, 0, 1))
-	ok(t, s.Retain(t.Context(), noon.AddDate(200, 0, 0), func(r store.Retired) { t.Errorf("gone: %+v", r) }))
+	ok(t,
+		s.Retain(t.Context(), noon.AddDate(200, 0, 0),
+			func(r store.Retired) { t.Errorf("gone: %+v", r) }))
 }
 
 // What Expiring says goes is what Retain removes, in pages of any size.
@@ -294,7 +325,8 @@ func TestExpiringSaysWhatGoes(t *testing.T) {
 		ok(t, err)
 		for _, e := range page {
 			said = append(said, fmt.Sprintf("%s %t %d", e.Name, e.Dropped, *e.Readings))
-			if *e.Bytes == 0 || len(e.Sensors) != 1 || e.Sensors[0].ID != short || *e.Sensors[0].Readings != 10 || e.Sensors[0].Retention != 24*time.Hour {
+			if *e.Bytes == 0 || len(e.Sensors) != 1 || e.Sensors[0].ID != short ||
+				*e.Sensors[0].Readings != 10 || e.Sensors[0].Retention != 24*time.Hour {
 				t.Errorf("got %+v", e)
 			}
 		}
@@ -312,7 +344,8 @@ func TestExpiringSaysWhatGoes(t *testing.T) {
 	if n := scan[int](t, db, `SELECT count(*) FROM sensor_data`); n != 20 {
 		t.Errorf("left: got %d, want the 20 of the neighbour", n)
 	}
-	if left, _, _, err := s.Expiring(t.Context(), now, time.Time{}, 10); err != nil || len(left) > 0 {
+	if left, _, _, err := s.Expiring(t.Context(), now, time.Time{}, 10); err != nil ||
+		len(left) > 0 {
 		t.Errorf("after that: got %v, %v", left, err)
 	}
 }
@@ -322,12 +355,17 @@ func TestALongPartitionKeepsNothingMuchLonger(t *testing.T) {
 	dsn := pgtest.DSN(t) + durable
 	s := openKeeping(t, dsn, 0, "month")
 	g := addGateway(t, s, "g").ID
-	short, middle, long := addKeeper(t, s, g, "short", ptr(3)).ID, addKeeper(t, s, g, "middle", ptr(10)).ID, addKeeper(t, s, g, "long", nil).ID
+	short, middle, long := addKeeper(t, s, g, "short", ptr(3)).ID, addKeeper(t, s, g, "middle",
+		ptr(10)).ID, addKeeper(t, s, g, "long", nil).ID
 	var rs []store.Reading
 	now := time.Date(2026, 3, 25, 12, 0, 0, 0, time.UTC)
 	for day := range 24 {
 		for _, id := range []int64{short, middle, long} {
-			rs = append(rs, store.Reading{SensorID: id, Timestamp: time.Date(2026, 3, 1+day, 18, 0, 0, 0, time.UTC)})
+			rs = append(rs,
+				store.Reading{
+					SensorID:  id,
+					Timestamp: time.Date(2026, 3, 1+day, 18, 0, 0, 0, time.UTC),
+				})
 		}
 	}
 	write(t, s, rs...)
@@ -348,8 +386,11 @@ func TestALongPartitionKeepsNothingMuchLonger(t *testing.T) {
 		}
 	}
 	done := map[string]int64{}
-	ok(t, s.Retain(t.Context(), now, func(r store.Retired) { done[fmt.Sprint(r.SensorID)] += r.Readings }))
-	for id, want := range map[int64]int{short: 3, middle: 10, long: 24} { // of the days that are over
+	ok(t,
+		s.Retain(t.Context(), now,
+			func(r store.Retired) { done[fmt.Sprint(r.SensorID)] += r.Readings }))
+	// of the days that are over
+	for id, want := range map[int64]int{short: 3, middle: 10, long: 24} {
 		if got := len(all(t, s, id)); got != want {
 			t.Errorf("sensor %d: %d readings are left, want %d", id, got, want)
 		}

@@ -11,15 +11,18 @@ import (
 )
 
 const (
-	// minRolled is from how many readings on an hour has a rollup: with fewer, these take little more room and time.
+	// minRolled is from how many readings on an hour has a rollup: with fewer, these take little
+	// more room and time.
 	minRolled = 12
 	// denseHour is from how many readings on an hour's minutes are kept, for the same reason.
 	denseHour = 60 * minRolled
-	// writtenAtOnce is how many minutes and hours are gathered to be written with one statement, or a few more.
+	// writtenAtOnce is how many minutes and hours are gathered to be written with one statement, or
+	// a few more.
 	writtenAtOnce = 8192
 )
 
-// rollup is what the readings of a sensor in a minute or an hour come to, a row of rollup_1m or rollup_1h.
+// rollup is what the readings of a sensor in a minute or an hour come to, a row of rollup_1m or
+// rollup_1h.
 type rollup struct {
 	sensor int64
 	bucket instant // where it starts
@@ -28,7 +31,8 @@ type rollup struct {
 	minutes bool   // of an hour: they are kept
 }
 
-// rollUp makes the rollups of hours anew. An hour with few readings has none. known are the partitions.
+// rollUp makes the rollups of hours anew. An hour with few readings has none. known are the
+// partitions.
 func rollUp(ctx context.Context, tx *sqlx.Tx, hours []sensorHour, known []partition) error {
 	sensors, starts := hourSensors(hours), hourStarts(hours)
 	for _, q := range []string{
@@ -43,7 +47,8 @@ func rollUp(ctx context.Context, tx *sqlx.Tx, hours []sensorHour, known []partit
 	}
 	slices.SortFunc(hours, func(a, b sensorHour) int { return a.Hour.Compare(b.Hour) })
 	for _, w := range cut(known, hours[0].Hour, hours[len(hours)-1].Hour.Add(time.Hour), whole) {
-		n, _ := slices.BinarySearchFunc(hours, w.end, func(h sensorHour, end time.Time) int { return h.Hour.Compare(end) })
+		n, _ := slices.BinarySearchFunc(hours, w.end,
+			func(h sensorHour, end time.Time) int { return h.Hour.Compare(end) })
 		for part := range slices.Chunk(hours[:n], writtenAtOnce/60) {
 			if err := rollUpSome(ctx, tx, part); err != nil {
 				return err
@@ -65,7 +70,8 @@ func rollUpSome(ctx context.Context, tx *sqlx.Tx, due []sensorHour) error {
 			WHERE sensor_id = d.sensor_id AND timestamp >= d.hour AND timestamp < d.hour + interval '1 hour'
 				AND timestamp >= $3 AND timestamp < $4) r
 		WHERE r.readings IS NOT NULL`
-	rows, err := tx.QueryContext(ctx, q, hourSensors(due), hourStarts(due), first, last.Add(time.Hour))
+	rows, err := tx.QueryContext(ctx, q, hourSensors(due), hourStarts(due), first,
+		last.Add(time.Hour))
 	if err != nil {
 		return err
 	}
@@ -97,7 +103,8 @@ func rollUpSome(ctx context.Context, tx *sqlx.Tx, due []sensorHour) error {
 				continue
 			}
 			minute := hour.bucket + (r.at-hour.bucket)/60e6*60e6
-			if n := len(minutes); n == 0 || minutes[n-1].bucket != minute || minutes[n-1].sensor != sensor {
+			if n := len(minutes); n == 0 || minutes[n-1].bucket != minute ||
+				minutes[n-1].sensor != sensor {
 				minutes = append(minutes, rollup{sensor: sensor, bucket: minute})
 			}
 			minutes[len(minutes)-1].add(r)
@@ -163,7 +170,8 @@ func rollupArgs(list []rollup) []any {
 		})
 	}
 	times := func(of func(*rollup) instant) []byte {
-		return instants(len(list), func(i int) (instant, bool) { return of(&list[i]), list[i].usable > 0 })
+		return instants(len(list),
+			func(i int) (instant, bool) { return of(&list[i]), list[i].usable > 0 })
 	}
 	return []any{
 		ints(func(r *rollup) int64 { return r.sensor }),

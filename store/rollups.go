@@ -11,9 +11,10 @@ import (
 
 // How rollups stay equal to the readings.
 //
-// The transaction that adds or removes readings marks their hours, one row of rollup_marks for all of them: ingest waits for
-// nothing. RollUp takes marks, waits until an hour is over, and makes it anew from its readings, in one transaction and the marks
-// first: the readings of a mark that it took are there. Whoever asks looks, in one statement,
+// The transaction that adds or removes readings marks their hours, one row of rollup_marks for all
+// of them: ingest waits for nothing. RollUp takes marks, waits until an hour is over, and makes it
+// anew from its readings, in one transaction and the marks first: the readings of a mark that it
+// took are there. Whoever asks looks, in one statement,
 //
 //   - into rollup_1h (and rollup_1m where minutes is true) for hours before rollup_state.through
 //   - except those in rollup_due or in a row of rollup_marks with oldest < through
@@ -22,15 +23,18 @@ import (
 // Thus an answer is what the readings give at every moment, however far behind RollUp is.
 
 const (
-	// rollupGrace is how long an hour is over before it is rolled up: readings that are a little late change it no more then.
+	// rollupGrace is how long an hour is over before it is rolled up: readings that are a little
+	// late change it no more then.
 	rollupGrace = 2 * time.Minute
-	// rollupRest is how long changes of an hour are gathered: a flood into the past makes it anew once in that time.
+	// rollupRest is how long changes of an hour are gathered: a flood into the past makes it anew
+	// once in that time.
 	rollupRest = 20 * time.Second
 	// marksAtOnce is how many transactions' marks are taken at once.
 	marksAtOnce = 2000
 )
 
-// usable is the condition of readings that count in values. The bound keeps sums of squares within float8.
+// usable is the condition of readings that count in values. The bound keeps sums of squares within
+// float8.
 const usable = `quality < 2 AND value BETWEEN -1e140 AND 1e140`
 
 // mark notes the hours of the rows that are new.
@@ -41,7 +45,9 @@ func (b *batch) mark(ctx context.Context, tx *sqlx.Tx) error {
 		if b.outcomes[r.reading] != Stored {
 			continue
 		}
-		if n := len(hours); n > 0 && hours[n-1].sensor == r.sensor && r.micros-hours[n-1].micros < hour { // rows are in order
+		// rows are in order
+		if n := len(hours); n > 0 && hours[n-1].sensor == r.sensor &&
+			r.micros-hours[n-1].micros < hour {
 			continue
 		}
 		r.micros -= ((r.micros % hour) + hour) % hour
@@ -77,11 +83,13 @@ func (s *Store) markGone(ctx context.Context, tx *sqlx.Tx, sensor int64, d DataD
 // hourOf is the beginning of t's hour in UTC, also before 1970.
 func hourOf(t time.Time) time.Time { return t.UTC().Truncate(time.Hour) }
 
-// KeepRollups has to be called at start, before anything is written. With rollups off it has every answer be made of readings, and
-// reports false; with them on after they were off it has all of them made anew.
+// KeepRollups has to be called at start, before anything is written. With rollups off it has every
+// answer be made of readings, and reports false; with them on after they were off it has all of
+// them made anew.
 func (s *Store) KeepRollups(ctx context.Context) (on bool, err error) {
 	if !s.rollups {
-		_, err := s.ingest.ExecContext(ctx, `UPDATE rollup_state SET marked = false, through = '-infinity'`)
+		_, err := s.ingest.ExecContext(ctx,
+			`UPDATE rollup_state SET marked = false, through = '-infinity'`)
 		return false, explain("rollups", err)
 	}
 	var marked bool
@@ -120,8 +128,9 @@ func (s *Store) rebuildRollups(ctx context.Context) error {
 	return err
 }
 
-// RollUp rolls up at most size hours of single sensors that are over and have changed, the oldest first, and returns how many it
-// was and whether more are waiting. Several instances may call it: while one works the others have nothing to do.
+// RollUp rolls up at most size hours of single sensors that are over and have changed, the oldest
+// first, and returns how many it was and whether more are waiting. Several instances may call it:
+// while one works the others have nothing to do.
 func (s *Store) RollUp(ctx context.Context, size int) (hours int, more bool, err error) {
 	err = tx(ctx, s.ingest, func(tx *sqlx.Tx) error {
 		var mine bool
@@ -152,7 +161,8 @@ func (s *Store) RollUp(ctx context.Context, size int) (hours int, more bool, err
 	return hours, more, explain("roll up", err)
 }
 
-// advance moves through to the last hour that is over by rollupGrace. Clocks that were set back do not move it back.
+// advance moves through to the last hour that is over by rollupGrace. Clocks that were set back do
+// not move it back.
 func advance(ctx context.Context, tx *sqlx.Tx) (through time.Time, err error) {
 	const q = `SELECT greatest(through, date_trunc('hour', now() - make_interval(secs => $1), 'UTC')) FROM rollup_state`
 	if err := tx.GetContext(ctx, &through, q, rollupGrace.Seconds()); err != nil {
@@ -162,8 +172,8 @@ func advance(ctx context.Context, tx *sqlx.Tx) (through time.Time, err error) {
 	return through, err
 }
 
-// collect turns marks into hours that are due, each once, keeps those that are late in late_changes, and reports whether there may be
-// more marks.
+// collect turns marks into hours that are due, each once, keeps those that are late in
+// late_changes, and reports whether there may be more marks.
 func collect(ctx context.Context, tx *sqlx.Tx, rest time.Duration) (more bool, err error) {
 	const q = `
 		WITH taken AS (
@@ -214,7 +224,8 @@ func hourStarts(hours []sensorHour) []byte {
 	return timestamps(len(hours), func(i int) time.Time { return hours[i].Hour })
 }
 
-// RollupLag is what waits to be rolled up: transactions whose marks were not looked at, and hours that are over.
+// RollupLag is what waits to be rolled up: transactions whose marks were not looked at, and hours
+// that are over.
 func (s *Store) RollupLag(ctx context.Context) (marks, hours int64, err error) {
 	const q = `
 		SELECT (SELECT count(*) FROM rollup_marks), (SELECT count(*) FROM rollup_due WHERE hour < (SELECT through FROM rollup_state))`

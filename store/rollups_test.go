@@ -67,13 +67,17 @@ func (r *rollup) differs(o *rollup) string {
 	scale := math.Max(math.Abs(r.max), math.Abs(r.min)) * float64(r.usable)
 	switch {
 	case r.count != o.count || r.usable != o.usable || r.good != o.good:
-		return fmt.Sprintf("counts %d %d %d, want %d %d %d", o.count, o.usable, o.good, r.count, r.usable, r.good)
+		return fmt.Sprintf("counts %d %d %d, want %d %d %d", o.count, o.usable, o.good, r.count,
+			r.usable, r.good)
 	case r.usable == 0:
 		return ""
-	case r.min != o.min || r.max != o.max || r.first != o.first || r.last != o.last || !r.firstAt.Equal(o.firstAt) || !r.lastAt.Equal(o.lastAt):
+	case r.min != o.min || r.max != o.max || r.first != o.first || r.last != o.last ||
+		!r.firstAt.Equal(o.firstAt) || !r.lastAt.Equal(o.lastAt):
 		return fmt.Sprintf("got %+v, want %+v", *o, *r)
-	case !near(r.sum, o.sum, scale) || !near(r.m2, o.m2, scale*scale) || !near(r.integral, o.integral, scale*3600):
-		return fmt.Sprintf("sums got %v %v %v, want %v %v %v", o.sum, o.m2, o.integral, r.sum, r.m2, r.integral)
+	case !near(r.sum, o.sum, scale) || !near(r.m2, o.m2, scale*scale) ||
+		!near(r.integral, o.integral, scale*3600):
+		return fmt.Sprintf("sums got %v %v %v, want %v %v %v", o.sum, o.m2, o.integral, r.sum, r.m2,
+			r.integral)
 	}
 	return ""
 }
@@ -81,7 +85,8 @@ func (r *rollup) differs(o *rollup) string {
 // differsBesides compares what only hours have.
 func (r *rollup) differsBesides(o *rollup) string {
 	if !o.beginAt.Equal(r.beginAt) || !o.endAt.Equal(r.endAt) || o.pause != r.pause {
-		return fmt.Sprintf("from %v to %v, pause %v, want from %v to %v, pause %v", o.beginAt, o.endAt, o.pause, r.beginAt, r.endAt, r.pause)
+		return fmt.Sprintf("from %v to %v, pause %v, want from %v to %v, pause %v", o.beginAt,
+			o.endAt, o.pause, r.beginAt, r.endAt, r.pause)
 	}
 	slices.Sort(r.values)
 	parts := []float64{0.01, 0.3, 0.5, 0.99}
@@ -93,7 +98,8 @@ func (r *rollup) differsBesides(o *rollup) string {
 		return ""
 	}
 	for i, p := range parts {
-		if want, slack := percentile(r.values, p, off); math.Abs(got[i]-want) > slack || off > 0.02 {
+		if want, slack := percentile(r.values, p, off); math.Abs(got[i]-want) > slack ||
+			off > 0.02 {
 			return fmt.Sprintf("p%v: got %v, want %v within %v", p*100, got[i], want, slack)
 		}
 	}
@@ -105,15 +111,16 @@ type bucketKey struct {
 	start  int64
 }
 
-// checkRollups compares, in one snapshot, every hour that an answer would take from the rollups with the readings, and returns how
-// many those are and how many hours are still to be rolled up.
+// checkRollups compares, in one snapshot, every hour that an answer would take from the rollups
+// with the readings, and returns how many those are and how many hours are still to be rolled up.
 func checkRollups(ctx context.Context, db *sql.DB) (settled, waiting int, err error) {
 	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
 	if err != nil {
 		return 0, 0, err
 	}
 	defer tx.Rollback()
-	if _, err := tx.Exec(`LOCK TABLE sensor_data IN ACCESS SHARE MODE`); err != nil { // a partition that is dropped is gone from older snapshots too
+	// a partition that is dropped is gone from older snapshots too
+	if _, err := tx.Exec(`LOCK TABLE sensor_data IN ACCESS SHARE MODE`); err != nil {
 		return 0, 0, err
 	}
 	var through time.Time
@@ -158,7 +165,9 @@ func checkRollups(ctx context.Context, db *sql.DB) (settled, waiting int, err er
 		if !hour.Before(through) || dirty[bucketKey{sensor, hour.Unix()}] {
 			return nil
 		}
-		for to, start := range map[*map[bucketKey]*rollup]time.Time{&hours: hour, &minutes: at.Truncate(time.Minute)} {
+		for to, start := range map[*map[bucketKey]*rollup]time.Time{
+			&hours: hour, &minutes: at.Truncate(time.Minute),
+		} {
 			k := bucketKey{sensor, start.Unix()}
 			if (*to)[k] == nil {
 				(*to)[k] = &rollup{}
@@ -179,7 +188,8 @@ func checkRollups(ctx context.Context, db *sql.DB) (settled, waiting int, err er
 				var k bucketKey
 				var start time.Time
 				var got rollup
-				if err := rows.Scan(&k.sensor, &start, &got.count, &got.usable, &got.good, &got.firstAt, &got.lastAt, &got.sum, &got.m2,
+				if err := rows.Scan(&k.sensor, &start, &got.count, &got.usable, &got.good,
+					&got.firstAt, &got.lastAt, &got.sum, &got.m2,
 					&got.min, &got.max, &got.first, &got.last, &got.integral, &got.minutes,
 					&got.beginAt, &got.endAt, &got.pause, &got.sketch); err != nil {
 					return err
@@ -190,11 +200,13 @@ func checkRollups(ctx context.Context, db *sql.DB) (settled, waiting int, err er
 				}
 				w := want[k]
 				if w == nil {
-					return fmt.Errorf("%s: sensor %d has a row at %v that no reading accounts for", table, k.sensor, start)
+					return fmt.Errorf("%s: sensor %d has a row at %v that no reading accounts for",
+						table, k.sensor, start)
 				}
 				delete(want, k)
 				if table == "rollup_1h" && got.minutes != (w.count >= 720) {
-					return fmt.Errorf("%s: sensor %d at %v: minutes %t with %d readings", table, k.sensor, start, got.minutes, w.count)
+					return fmt.Errorf("%s: sensor %d at %v: minutes %t with %d readings", table,
+						k.sensor, start, got.minutes, w.count)
 				}
 				d := w.differs(&got)
 				if d == "" && table == "rollup_1h" {
@@ -220,7 +232,8 @@ func checkRollups(ctx context.Context, db *sql.DB) (settled, waiting int, err er
 	compare("rollup_1h", hours)
 	compare("rollup_1m", minutes)
 	if err == nil && len(hours)+len(minutes) > 0 {
-		err = fmt.Errorf("%d hours and %d minutes are neither rolled up nor waiting", len(hours), len(minutes))
+		err = fmt.Errorf("%d hours and %d minutes are neither rolled up nor waiting", len(hours),
+			len(minutes))
 	}
 	return settled, waiting, err
 }
@@ -230,7 +243,8 @@ func drainRollups(t testing.TB, s *store.Store) {
 	t.Helper()
 	for {
 		n, more, err := s.RollUp(t.Context(), 50)
-		if err != nil && !store.Transient(err) { // that is a connection that was killed when it had nothing to do
+		// that is a connection that was killed when it had nothing to do
+		if err != nil && !store.Transient(err) {
 			t.Fatal(err)
 		}
 		if n > 0 || more || err != nil {
@@ -240,7 +254,8 @@ func drainRollups(t testing.TB, s *store.Store) {
 		if marks+hours == 0 && err == nil {
 			return
 		}
-		time.Sleep(time.Millisecond) // the server has not noticed yet that a pass was cut off, and keeps its lock
+		// the server has not noticed yet that a pass was cut off, and keeps its lock
+		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -251,8 +266,13 @@ func randomReadings(rnd *rand.Rand, now time.Time) []store.Reading {
 		if rnd.IntN(40) == 0 {
 			hour = now.Add(-time.Duration(rnd.IntN(24*400)) * time.Hour)
 		}
-		r := store.Reading{SensorID: 1 + rnd.Int64N(4), Received: now, Value: math.Round(rnd.NormFloat64()*1e4) / 100}
-		r.Timestamp = hour.Add(time.Duration(rnd.IntN(3600)) * time.Second).Truncate(time.Second) // some of them twice
+		r := store.Reading{
+			SensorID: 1 + rnd.Int64N(4),
+			Received: now,
+			Value:    math.Round(rnd.NormFloat64()*1e4) / 100,
+		}
+		// some of them twice
+		r.Timestamp = hour.Add(time.Duration(rnd.IntN(3600)) * time.Second).Truncate(time.Second)
 		switch rnd.IntN(20) {
 		case 0:
 			r.Value, r.Quality = math.NaN(), store.Bad
@@ -268,8 +288,8 @@ func randomReadings(rnd *rand.Rand, now time.Time) []store.Reading {
 	return rs
 }
 
-// Whatever comes in whatever order, with passes that are cut off anywhere: what is not waiting to be rolled up is equal to what the
-// readings give, at every moment, and in the end nothing waits.
+// Whatever comes in whatever order, with passes that are cut off anywhere: what is not waiting to
+// be rolled up is equal to what the readings give, at every moment, and in the end nothing waits.
 func TestRollupsEqualTheReadings(t *testing.T) {
 	dsn := pgtest.DSN(t) + durable
 	db, err := sql.Open("postgres", dsn)
@@ -292,7 +312,8 @@ func TestRollupsEqualTheReadings(t *testing.T) {
 			for range 40 {
 				if rnd.IntN(8) == 0 {
 					from := now.Add(-time.Duration(rnd.IntN(100*3600)) * time.Second)
-					if _, err := s.DeleteReadings(t.Context(), 1+rnd.Int64N(4), from, from.Add(time.Duration(rnd.IntN(5*3600))*time.Second), false); err != nil {
+					if _, err := s.DeleteReadings(t.Context(), 1+rnd.Int64N(4), from,
+						from.Add(time.Duration(rnd.IntN(5*3600))*time.Second), false); err != nil {
 						return err
 					}
 				}
@@ -338,7 +359,9 @@ func TestRollupsEqualTheReadings(t *testing.T) {
 		t.Error(err)
 	}
 	var open int
-	if err := db.QueryRow(`SELECT count(*) FROM rollup_due WHERE hour < (SELECT through FROM rollup_state)`).Scan(&open); err != nil || open > 0 {
+	if err := db.QueryRow(
+		`SELECT count(*) FROM rollup_due WHERE hour < (SELECT through FROM rollup_state)`,
+	).Scan(&open); err != nil || open > 0 {
 		t.Errorf("hours left over: %d, %v", open, err)
 	}
 	if settled < 100 {
@@ -353,12 +376,25 @@ func TestADenseHourKeepsItsMinutes(t *testing.T) {
 	hour := time.Now().UTC().Truncate(time.Hour).Add(-5 * time.Hour)
 	var rs []store.Reading
 	for i := range 3600 {
-		rs = append(rs, store.Reading{SensorID: 1, Timestamp: hour.Add(time.Duration(i) * time.Second), Received: hour, Value: float64(i % 60)})
+		rs = append(rs,
+			store.Reading{
+				SensorID:  1,
+				Timestamp: hour.Add(time.Duration(i) * time.Second),
+				Received:  hour,
+				Value:     float64(i % 60),
+			})
 	}
 	for i := range 60 {
-		rs = append(rs, store.Reading{SensorID: 2, Timestamp: hour.Add(time.Duration(i) * time.Minute), Received: hour, Value: 1})
+		rs = append(rs,
+			store.Reading{
+				SensorID:  2,
+				Timestamp: hour.Add(time.Duration(i) * time.Minute),
+				Received:  hour,
+				Value:     1,
+			})
 	}
-	if _, _, err := s.Write(t.Context(), rs, func([]store.Outcome) store.Also { return store.Also{} }); err != nil {
+	if _, _, err := s.Write(t.Context(), rs,
+		func([]store.Outcome) store.Also { return store.Also{} }); err != nil {
 		t.Fatal(err)
 	}
 	drainRollups(t, s)

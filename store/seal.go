@@ -13,11 +13,12 @@ import (
 // Sealed is what a secret begins with as long as it is sealed by a key that is not ours.
 const Sealed = "sealed:1:"
 
-// seal keeps secrets that have to be read again from whoever has nothing but the database. The zero seal leaves them as they are.
+// seal keeps secrets that have to be read again from whoever has nothing but the database. The zero
+// seal leaves them as they are.
 type seal struct{ aead cipher.AEAD }
 
-// SealWith has secrets that are written from now on sealed by a key that is made of key. Call it before anybody uses the store. Those
-// that were written without, or with none, are still read.
+// SealWith has secrets that are written from now on sealed by a key that is made of key. Call it
+// before anybody uses the store. Those that were written without, or with none, are still read.
 func (s *Store) SealWith(key string) error {
 	k, err := hkdf.Key(sha256.New, []byte(key), nil, "oei-ms secrets of notification channels", 32)
 	if err != nil {

@@ -12,7 +12,13 @@ func TestSecretsOfChannelsAreSealed(t *testing.T) {
 	s, db := openRaw(t)
 	webhook := func(name string) store.Channel {
 		t.Helper()
-		c, err := s.CreateChannel(t.Context(), store.Channel{Name: name, Kind: store.Webhook, URL: "https://hooks.example.com/", Secret: secret})
+		c, err := s.CreateChannel(t.Context(),
+			store.Channel{
+				Name:   name,
+				Kind:   store.Webhook,
+				URL:    "https://hooks.example.com/",
+				Secret: secret,
+			})
 		ok(t, err)
 		if c.Secret != secret {
 			t.Errorf("%s: created with %q", name, c.Secret)
@@ -26,7 +32,8 @@ func TestSecretsOfChannelsAreSealed(t *testing.T) {
 	plain := webhook("made before")
 	ok(t, s.SealWith("a key"))
 	sealed, again := webhook("sealed"), webhook("the same")
-	if k := kept(sealed); strings.Contains(k, secret) || !strings.HasPrefix(k, store.Sealed) || k == kept(again) {
+	if k := kept(sealed); strings.Contains(k, secret) || !strings.HasPrefix(k, store.Sealed) ||
+		k == kept(again) {
 		t.Errorf("kept is %q, and of another the same", k)
 	}
 	for _, c := range []store.Channel{plain, sealed} {

@@ -10,7 +10,8 @@ type SensorSummary struct {
 	Unit       string `db:"unit"`
 }
 
-// SensorSummaries returns the summaries of sensors by id; an unknown sensor is absent from the result.
+// SensorSummaries returns the summaries of sensors by id; an unknown sensor is absent from the
+// result.
 func (s *Store) SensorSummaries(ctx context.Context, ids []int64) (map[int64]SensorSummary, error) {
 	const query = `
 		SELECT s.id, g.key AS gateway_key, s.key, s.name, s.unit

@@ -12,19 +12,20 @@ import (
 
 // Sensor is a measuring point behind a gateway.
 type Sensor struct {
-	ID             int64     `db:"id"`
-	GatewayID      int64     `db:"gateway_id"`
-	Key            string    `db:"key"` // unique in its gateway
-	Name           string    `db:"name"`
-	Type           string    `db:"type"`
-	Unit           string    `db:"unit"`
-	Location       string    `db:"location"`
-	IsActive       bool      `db:"is_active"`
-	MinValue       *float64  `db:"min_value"` // measuring range; nil is open
-	MaxValue       *float64  `db:"max_value"`
-	Retention      *int      `db:"retention_days"`   // days; nil: the default, 0: for ever
-	Tags           string    `db:"tags"`             // a JSON object of strings
-	AboutGatewayID *int64    `db:"about_gateway_id"` // of a sensor of the server's own: the gateway it watches; nil: none
+	ID        int64    `db:"id"`
+	GatewayID int64    `db:"gateway_id"`
+	Key       string   `db:"key"` // unique in its gateway
+	Name      string   `db:"name"`
+	Type      string   `db:"type"`
+	Unit      string   `db:"unit"`
+	Location  string   `db:"location"`
+	IsActive  bool     `db:"is_active"`
+	MinValue  *float64 `db:"min_value"` // measuring range; nil is open
+	MaxValue  *float64 `db:"max_value"`
+	Retention *int     `db:"retention_days"` // days; nil: the default, 0: for ever
+	Tags      string   `db:"tags"`           // a JSON object of strings
+	// of a sensor of the server's own: the gateway it watches; nil: none
+	AboutGatewayID *int64    `db:"about_gateway_id"`
 	Version        int64     `db:"version"`
 	CreatedAt      time.Time `db:"created_at"`
 	UpdatedAt      time.Time `db:"updated_at"`
@@ -46,8 +47,9 @@ func (f SensorFilter) args() []any {
 type SensorChange struct {
 	Key, Name, Type, Unit, Location, Tags *string
 	IsActive                              *bool
-	MinValue, MaxValue                    *sql.Null[float64] // one that is not Valid opens the range
-	Retention                             *sql.Null[int]     // one that is not Valid is the default
+	// one that is not Valid opens the range
+	MinValue, MaxValue *sql.Null[float64]
+	Retention          *sql.Null[int] // one that is not Valid is the default
 }
 
 const sensorColumns = `id, gateway_id, key, name, type, unit, location, is_active, min_value, max_value, retention_days, tags,
@@ -59,8 +61,11 @@ const sensorWhere = `
 		AND ($5::boolean IS NULL OR (id >= ` + firstSystemID + `) = $5)`
 
 // Sensors returns at most limit sensors with an id above after, in order of id.
-func (s *Store) Sensors(ctx context.Context, f SensorFilter, after int64, limit int) ([]Sensor, error) {
-	const q = `SELECT ` + sensorColumns + ` FROM sensors ` + sensorWhere + ` AND id > $6 ORDER BY id LIMIT $7`
+func (s *Store) Sensors(
+	ctx context.Context, f SensorFilter, after int64, limit int,
+) ([]Sensor, error) {
+	const q = `SELECT ` + sensorColumns + ` FROM sensors ` + sensorWhere +
+		` AND id > $6 ORDER BY id LIMIT $7`
 	list := []Sensor{}
 	err := s.api.SelectContext(ctx, &list, q, append(f.args(), after, limit)...)
 	return list, explain("sensors", err)
@@ -92,15 +97,16 @@ func (s *Store) UnknownSensors(ctx context.Context, ids []int64) ([]int64, error
 	return unknown, explain("sensors", err)
 }
 
-// CreateSensor adds v and returns it as stored. A key its gateway has already is ErrConflict, an unknown gateway, or the server's
-// own, ErrInUse.
+// CreateSensor adds v and returns it as stored. A key its gateway has already is ErrConflict, an
+// unknown gateway, or the server's own, ErrInUse.
 func (s *Store) CreateSensor(ctx context.Context, v Sensor) (Sensor, error) {
 	const q = `
 		INSERT INTO sensors (gateway_id, key, name, type, unit, location, is_active, min_value, max_value, retention_days, tags)
 		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
 		WHERE NOT EXISTS (SELECT FROM gateways WHERE id = $1 AND is_system)
 		RETURNING ` + sensorColumns
-	err := s.api.GetContext(ctx, &v, q, v.GatewayID, v.Key, v.Name, v.Type, v.Unit, v.Location, v.IsActive, v.MinValue, v.MaxValue,
+	err := s.api.GetContext(ctx, &v, q, v.GatewayID, v.Key, v.Name, v.Type, v.Unit, v.Location,
+		v.IsActive, v.MinValue, v.MaxValue,
 		v.Retention, v.Tags)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = inUse("The gateway is the server's own.")
@@ -108,9 +114,12 @@ func (s *Store) CreateSensor(ctx context.Context, v Sensor) (Sensor, error) {
 	return v, explain(fmt.Sprintf("sensor %q", v.Key), err)
 }
 
-// UpdateSensor changes the sensor id if it still has version (0: any version), else ErrStale. A range whose ends are the
-// wrong way round is ErrInvalid. Alarms that look at the sensor rest while it is not in use.
-func (s *Store) UpdateSensor(ctx context.Context, id, version int64, c SensorChange) (Sensor, error) {
+// UpdateSensor changes the sensor id if it still has version (0: any version), else ErrStale. A
+// range whose ends are the wrong way round is ErrInvalid. Alarms that look at the sensor rest while
+// it is not in use.
+func (s *Store) UpdateSensor(
+	ctx context.Context, id, version int64, c SensorChange,
+) (Sensor, error) {
 	const q = `
 		UPDATE sensors
 		SET key = coalesce($3, key), name = coalesce($4, name), type = coalesce($5, type), unit = coalesce($6, unit),
@@ -152,9 +161,12 @@ func (s *Store) UpdateSensor(ctx context.Context, id, version int64, c SensorCha
 	return v, explain("sensor", s.stale(ctx, err, "sensors", id))
 }
 
-// DeleteSensor deletes the sensor id if it still has version (0: whatever it has); its readings follow in the background
-// (see Purge), and its alarms go with it. One that other sensors' alarms look at is ErrInUse. With dryRun nothing is changed.
-func (s *Store) DeleteSensor(ctx context.Context, id, version int64, dryRun bool) (Deletion, error) {
+// DeleteSensor deletes the sensor id if it still has version (0: whatever it has); its readings
+// follow in the background (see Purge), and its alarms go with it. One that other sensors' alarms
+// look at is ErrInUse. With dryRun nothing is changed.
+func (s *Store) DeleteSensor(
+	ctx context.Context, id, version int64, dryRun bool,
+) (Deletion, error) {
 	var d Deletion
 	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
 		if err := lockVersion(ctx, tx, "sensors", id, version); err != nil {
@@ -219,7 +231,8 @@ func (s *Store) extent(ctx context.Context, tx *sqlx.Tx, sensors []int64) (Delet
 	return d, nil
 }
 
-// dropSensors deletes sensors with their alarms, whose last events it returns, and leaves their readings to Purge.
+// dropSensors deletes sensors with their alarms, whose last events it returns, and leaves their
+// readings to Purge.
 func dropSensors(ctx context.Context, tx *sqlx.Tx, sensors, alarms []int64) ([]AlarmEvent, error) {
 	events, err := dropAlarms(ctx, tx, alarms, "", time.Now())
 	if err != nil {

@@ -22,8 +22,11 @@ type Session struct {
 	User
 }
 
-// NewSession begins a session of user that lasts ttl at most, with refresh as its first refresh token.
-func (s *Store) NewSession(ctx context.Context, user int64, refresh string, ttl time.Duration) (string, error) {
+// NewSession begins a session of user that lasts ttl at most, with refresh as its first refresh
+// token.
+func (s *Store) NewSession(
+	ctx context.Context, user int64, refresh string, ttl time.Duration,
+) (string, error) {
 	var id string
 	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
 		const q = `
@@ -38,10 +41,11 @@ func (s *Store) NewSession(ctx context.Context, user int64, refresh string, ttl 
 	return id, explain("session", err)
 }
 
-// Rotate uses up the refresh token used and makes next the session's token, ttl from now its new end. An unknown, expired or
-// ended one, or one of a user who is not active, is ErrNotFound. A token that was used before changes nothing while its
-// successor is next, unused and no older than refreshGrace: the caller lost the first answer, or two callers share the
-// token. Otherwise its session ends and the error is ErrReused; then the session's id is returned too.
+// Rotate uses up the refresh token used and makes next the session's token, ttl from now its new
+// end. An unknown, expired or ended one, or one of a user who is not active, is ErrNotFound. A
+// token that was used before changes nothing while its successor is next, unused and no older than
+// refreshGrace: the caller lost the first answer, or two callers share the token. Otherwise its
+// session ends and the error is ErrReused; then the session's id is returned too.
 func (s *Store) Rotate(ctx context.Context, used, next string, ttl time.Duration) (Session, error) {
 	var session Session
 	reused := false
@@ -89,7 +93,8 @@ func (s *Store) Rotate(ctx context.Context, used, next string, ttl time.Duration
 		if row.Used {
 			return nil
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE refresh_tokens SET used_at = now() WHERE hash = $1`, digest(used)); err != nil {
+		if _, err := tx.ExecContext(ctx,
+			`UPDATE refresh_tokens SET used_at = now() WHERE hash = $1`, digest(used)); err != nil {
 			return err
 		}
 		const extend = `UPDATE sessions SET expires_at = now() + make_interval(secs => $2) WHERE id = $1`
@@ -122,7 +127,8 @@ func (s *Store) EndSession(ctx context.Context, id, reason string) error {
 }
 
 func endSession(ctx context.Context, db sqlx.ExecerContext, id, reason string) error {
-	_, err := db.ExecContext(ctx, `UPDATE sessions SET ended_at = now(), end_reason = $2 WHERE id = $1::uuid AND ended_at IS NULL`, id, reason)
+	_, err := db.ExecContext(ctx,
+		`UPDATE sessions SET ended_at = now(), end_reason = $2 WHERE id = $1::uuid AND ended_at IS NULL`, id, reason)
 	return err
 }
 
@@ -133,7 +139,8 @@ func (s *Store) NewTicket(ctx context.Context, session, ticket string, ttl time.
 	return explain("ticket", err)
 }
 
-// UseTicket uses up the ticket and returns its session. An unknown, used or expired one, or one of an ended session, is ErrNotFound.
+// UseTicket uses up the ticket and returns its session. An unknown, used or expired one, or one of
+// an ended session, is ErrNotFound.
 func (s *Store) UseTicket(ctx context.Context, ticket string) (Session, error) {
 	var id string
 	const q = `DELETE FROM ws_tickets WHERE hash = $1 AND expires_at > now() RETURNING session_id::text`
@@ -143,7 +150,8 @@ func (s *Store) UseTicket(ctx context.Context, ticket string) (Session, error) {
 	return s.Session(ctx, id)
 }
 
-// SweepSessions removes tickets and MQTT sessions that have expired, and sessions a week after they expired or ended.
+// SweepSessions removes tickets and MQTT sessions that have expired, and sessions a week after they
+// expired or ended.
 func (s *Store) SweepSessions(ctx context.Context) error {
 	if _, err := s.api.ExecContext(ctx, `DELETE FROM mqtt_sessions WHERE expires_at < now()`); err != nil {
 		return explain("mqtt sessions", err)
@@ -157,7 +165,9 @@ func (s *Store) SweepSessions(ctx context.Context) error {
 }
 
 func addRefreshToken(ctx context.Context, tx *sqlx.Tx, session, token string) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO refresh_tokens (hash, session_id) VALUES ($1, $2::uuid)`, digest(token), session)
+	_, err := tx.ExecContext(ctx,
+		`INSERT INTO refresh_tokens (hash, session_id) VALUES ($1, $2::uuid)`, digest(token),
+		session)
 	return err
 }
 

@@ -65,7 +65,8 @@ func TestRotate_RepeatedInTheGracePeriod(t *testing.T) {
 			if session.ID != id || session.Username != "ann" {
 				t.Errorf("session: got %+v, want %s of ann", session, id)
 			}
-			ended := scan[sql.NullString](t, db, `SELECT end_reason FROM sessions WHERE id = $1`, id)
+			ended := scan[sql.NullString](t, db, `SELECT end_reason FROM sessions WHERE id = $1`,
+				id)
 			if ended.String != tt.ended {
 				t.Errorf("session ended: got %q, want %q", ended.String, tt.ended)
 			}
@@ -85,15 +86,17 @@ func TestRotate_RepeatedInTheGracePeriod(t *testing.T) {
 }
 
 // Both callers are in their transactions before the first can commit: a third transaction holds the
-// token's row until both wait for it. Callers that are merely started at once do not show a missing lock,
-// because the first commits while the second still connects.
+// token's row until both wait for it. Callers that are merely started at once do not show a missing
+// lock, because the first commits while the second still connects.
 func TestRotate_TwoCallersInTheirTransactionsAtOnce(t *testing.T) {
 	tests := map[string]struct {
 		next   [2]string
 		second error // that of the caller that comes second
 	}{
 		"the same successor is made once and given to both": {[2]string{"same", "same"}, nil},
-		"one of two successors is made":                     {[2]string{"one", "other"}, store.ErrReused},
+		"one of two successors is made": {
+			[2]string{"one", "other"}, store.ErrReused,
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -18,14 +18,17 @@ type Method uint8
 
 // The methods.
 const (
-	// MinMax picks the least and the greatest value of each of equally long stretches of time: no peak is lost.
+	// MinMax picks the least and the greatest value of each of equally long stretches of time: no
+	// peak is lost.
 	MinMax Method = iota
-	// LTTB picks the points that span the largest triangles (Steinarsson, 2013), out of four times as many picked by MinMax
-	// (Van Der Donckt et al., 2023): it looks to the eye as the series does.
+	// LTTB picks the points that span the largest triangles (Steinarsson, 2013), out of four times
+	// as many picked by MinMax (Van Der Donckt et al., 2023): it looks to the eye as the series
+	// does.
 	LTTB
 )
 
-// ShapeQuery selects readings of [Start, End) that show the shape of a series: at most Points of each sensor, 4 or more.
+// ShapeQuery selects readings of [Start, End) that show the shape of a series: at most Points of
+// each sensor, 4 or more.
 type ShapeQuery struct {
 	Sensors    []int64
 	Start, End time.Time
@@ -33,21 +36,24 @@ type ShapeQuery struct {
 	Points     int
 }
 
-// Shape returns real readings of each sensor that has any, oldest first, its first and last among them; all of them when there are no
-// more than Points. Those of bad quality, without a value, and beyond ±1e140 are left out. Where a point stands for
-// minutes or hours, their rollups tell which have the extremes, and only these are read, so that the result is that of all
-// readings. It holds no more than it needs to pick. What takes longer than a statement may is ErrTooMuch.
+// Shape returns real readings of each sensor that has any, oldest first, its first and last among
+// them; all of them when there are no more than Points. Those of bad quality, without a value, and
+// beyond ±1e140 are left out. Where a point stands for minutes or hours, their rollups tell which
+// have the extremes, and only these are read, so that the result is that of all readings. It holds
+// no more than it needs to pick. What takes longer than a statement may is ErrTooMuch.
 func (s *Store) Shape(ctx context.Context, q ShapeQuery) (map[int64][]Reading, Source, error) {
 	p := q.plan(s.rollups)
 	found, err := s.shape(ctx, q, p)
 	var pqErr *pq.Error
-	if errors.As(err, &pqErr) && pqErr.Code == "57014" && ctx.Err() == nil { // query_canceled by statement_timeout
+	// query_canceled by statement_timeout
+	if errors.As(err, &pqErr) && pqErr.Code == "57014" && ctx.Err() == nil {
 		err = fmt.Errorf("shape: %w", ErrTooMuch)
 	}
 	return found, p.source, err
 }
 
-// shapePlan is how points are picked: from each bin, a stretch of width from origin on, its extremes.
+// shapePlan is how points are picked: from each bin, a stretch of width from origin on, its
+// extremes.
 type shapePlan struct {
 	source        Source
 	origin, width instant
@@ -55,7 +61,8 @@ type shapePlan struct {
 }
 
 const (
-	// leastMinutes and leastHours is how wide a bin has to be to be made up of whole minutes or hours, which makes it wider still.
+	// leastMinutes and leastHours is how wide a bin has to be to be made up of whole minutes or
+	// hours, which makes it wider still.
 	leastMinutes = 5 * 60e6
 	leastHours   = 3 * 3600e6
 )
@@ -65,10 +72,12 @@ func (q ShapeQuery) plan(rollups bool) shapePlan {
 	if q.Method == LTTB {
 		n *= 4
 	}
-	p := shapePlan{source: Raw, origin: instantOf(q.Start), bins: max((n-2)/2, 1), most: n} // the first and the last reading are picked besides
+	// the first and the last reading are picked besides
+	p := shapePlan{source: Raw, origin: instantOf(q.Start), bins: max((n-2)/2, 1), most: n}
 	start, end := instantOf(q.Start), instantOf(q.End)
 	p.width = (end-start)/instant(p.bins) + 1
-	if from, to := wholeHours(q.Start, q.End); rollups && p.width >= leastMinutes && to.Sub(from) >= leastRolled {
+	if from, to := wholeHours(q.Start, q.End); rollups && p.width >= leastMinutes &&
+		to.Sub(from) >= leastRolled {
 		unit := time.Minute
 		p.source = ByMinute
 		if p.width >= leastHours {
@@ -100,7 +109,9 @@ func (s *Store) shape(ctx context.Context, q ShapeQuery, p shapePlan) (map[int64
 }
 
 // thinSpan gives thinners what there is in w.
-func (s *Store) thinSpan(ctx context.Context, q ShapeQuery, p shapePlan, w span, thinners map[int64]*thinner) error {
+func (s *Store) thinSpan(
+	ctx context.Context, q ShapeQuery, p shapePlan, w span, thinners map[int64]*thinner,
+) error {
 	args := []any{int32s(unique(q.Sensors)), w.start, w.end}
 	if p.source != Raw {
 		from, to := wholeHours(w.start, w.end)
@@ -145,8 +156,9 @@ func (s *Store) thinSpan(ctx context.Context, q ShapeQuery, p shapePlan, w span,
 	return rows.Err()
 }
 
-// shapeTemplate has as $6 and $7 the origin and, in seconds, the width of bins, as $8 the number of readings of which all are read.
-// Minutes that are picked are read, of hours the minutes that have their extremes; the first and the last for their ends.
+// shapeTemplate has as $6 and $7 the origin and, in seconds, the width of bins, as $8 the number of
+// readings of which all are read. Minutes that are picked are read, of hours the minutes that have
+// their extremes; the first and the last for their ends.
 var shapeTemplate = template.Must(template.New("").Parse(`
 		WITH
 		{{- if .Rolled}}` + settled + `,
@@ -243,7 +255,8 @@ func (t *thinner) add(r point) {
 			t.all = nil
 		}
 	}
-	b := &t.extremes[min(max((r.at-t.origin)/t.width, 0), instant(len(t.extremes)-1))] // the database may have rounded Start down
+	// the database may have rounded Start down
+	b := &t.extremes[min(max((r.at-t.origin)/t.width, 0), instant(len(t.extremes)-1))]
 	if !b.used || r.value < b.least.value {
 		b.least = r
 	}
@@ -263,7 +276,13 @@ func (t *thinner) pick(sensor int64, q ShapeQuery) []Reading {
 	}
 	rs := make([]Reading, len(points))
 	for i, p := range points {
-		rs[i] = Reading{SensorID: sensor, Timestamp: p.at.time(), Value: p.value, Quality: Uncertain} // bad ones are not picked
+		// bad ones are not picked
+		rs[i] = Reading{
+			SensorID:  sensor,
+			Timestamp: p.at.time(),
+			Value:     p.value,
+			Quality:   Uncertain,
+		}
 		if p.good {
 			rs[i].Quality = Good
 		}
@@ -295,13 +314,15 @@ func (t *thinner) candidates() []point {
 	return points
 }
 
-// lttb picks n of points, which are in order of time, by largest triangle three buckets; all when there are no more.
+// lttb picks n of points, which are in order of time, by largest triangle three buckets; all when
+// there are no more.
 func lttb(points []point, n int) []point {
 	if len(points) <= n {
 		return points
 	}
 	x := func(r point) float64 { return r.at.since(points[0].at) }
-	bound := func(i int) int { return 1 + i*(len(points)-2)/(n-2) } // of buckets of like size between the first and the last
+	// of buckets of like size between the first and the last
+	bound := func(i int) int { return 1 + i*(len(points)-2)/(n-2) }
 	picked := append(make([]point, 0, n), points[0])
 	for i := range n - 2 {
 		next := points[len(points)-1:]

@@ -10,14 +10,16 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// TestShapeShowsTheSeries picks points of a noisy wave with a few spikes and compares them with all that was stored.
+// TestShapeShowsTheSeries picks points of a noisy wave with a few spikes and compares them with all
+// that was stored.
 func TestShapeShowsTheSeries(t *testing.T) {
 	s := open(t)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var stored []store.Reading
 	for i := range 3000 {
 		r := reading(1, 0, 10*math.Sin(float64(i)/200)+rnd.Float64())
-		r.Timestamp = noon.Add(time.Duration(i)*time.Second + time.Duration(rnd.IntN(900))*time.Millisecond)
+		r.Timestamp = noon.Add(time.Duration(i)*time.Second +
+			time.Duration(rnd.IntN(900))*time.Millisecond)
 		switch {
 		case i == 777:
 			r.Value = 1000
@@ -33,33 +35,44 @@ func TestShapeShowsTheSeries(t *testing.T) {
 		stored = append(stored, r)
 	}
 	write(t, s, append(slices.Clone(stored), reading(2, 1, 5), reading(2, 2, 6))...)
-	usable := slices.DeleteFunc(slices.Clone(stored), func(r store.Reading) bool { return r.Quality == store.Bad || math.IsNaN(r.Value) })
+	usable := slices.DeleteFunc(slices.Clone(stored),
+		func(r store.Reading) bool { return r.Quality == store.Bad || math.IsNaN(r.Value) })
 	for _, method := range []store.Method{store.MinMax, store.LTTB} {
 		for _, n := range []int{4, 5, 50, 501, len(usable), 10_000} {
 			got, _, err := s.Shape(t.Context(), store.ShapeQuery{
-				Sensors: []int64{2, 1, 3, 1}, Start: noon, End: noon.Add(time.Hour), Method: method, Points: n,
+				Sensors: []int64{2, 1, 3, 1},
+				Start:   noon,
+				End:     noon.Add(time.Hour),
+				Method:  method,
+				Points:  n,
 			})
 			ok(t, err)
 			if len(got) != 2 || len(got[2]) != 2 {
-				t.Fatalf("method %d, %d points: got %d sensors, %d of sensor 2; want 2 and 2", method, n, len(got), len(got[2]))
+				t.Fatalf("method %d, %d points: got %d sensors, %d of sensor 2; want 2 and 2",
+					method, n, len(got), len(got[2]))
 			}
 			want := lines(usable)
 			for _, point := range lines(got[1]) { // in order, each once, and there
 				i := slices.Index(want, point)
 				if i < 0 {
-					t.Fatalf("method %d, %d points: %s is no usable reading behind the one before", method, n, point)
+					t.Fatalf("method %d, %d points: %s is no usable reading behind the one before",
+						method, n, point)
 				}
 				want = want[i+1:]
 			}
 			points := got[1]
 			if len(points) > n || n >= len(usable) && len(points) != len(usable) {
-				t.Errorf("method %d: got %d points of %d, want at most %d", method, len(points), len(usable), n)
+				t.Errorf("method %d: got %d points of %d, want at most %d", method, len(points),
+					len(usable), n)
 			}
-			if line(points[0]) != line(usable[0]) || line(points[len(points)-1]) != line(usable[len(usable)-1]) {
+			if line(points[0]) != line(usable[0]) ||
+				line(points[len(points)-1]) != line(usable[len(usable)-1]) {
 				t.Errorf("method %d, %d points: the first or the last is missing", method, n)
 			}
 			for _, spike := range []float64{1000, -1000} {
-				if n >= 50 && !slices.ContainsFunc(points, func(r store.Reading) bool { return r.Value == spike }) {
+				if n >= 50 &&
+					!slices.ContainsFunc(points,
+						func(r store.Reading) bool { return r.Value == spike }) {
 					t.Errorf("method %d, %d points: %v is missing", method, n, spike)
 				}
 			}
@@ -76,12 +89,21 @@ func TestShapeKeepsBothExtremesOfEachStretch(t *testing.T) {
 	}
 	write(t, s, stored...)
 	end := noon.Add(1000 * time.Minute)
-	got, _, err := s.Shape(t.Context(), store.ShapeQuery{Sensors: []int64{1}, Start: noon, End: end, Method: store.MinMax, Points: 22})
+	got, _, err := s.Shape(t.Context(),
+		store.ShapeQuery{
+			Sensors: []int64{1},
+			Start:   noon,
+			End:     end,
+			Method:  store.MinMax,
+			Points:  22,
+		})
 	ok(t, err)
 	for i := range 10 { // 22 points: the first, the last and two of each of ten stretches
 		part := stored[i*100 : (i+1)*100]
-		low := slices.MinFunc(part, func(a, b store.Reading) int { return int(math.Copysign(1, a.Value-b.Value)) })
-		high := slices.MaxFunc(part, func(a, b store.Reading) int { return int(math.Copysign(1, a.Value-b.Value)) })
+		low := slices.MinFunc(part,
+			func(a, b store.Reading) int { return int(math.Copysign(1, a.Value-b.Value)) })
+		high := slices.MaxFunc(part,
+			func(a, b store.Reading) int { return int(math.Copysign(1, a.Value-b.Value)) })
 		for _, want := range []store.Reading{low, high} {
 			if !slices.Contains(lines(got[1]), line(want)) {
 				t.Errorf("stretch %d: %s is missing", i, line(want))
@@ -90,8 +112,8 @@ func TestShapeKeepsBothExtremesOfEachStretch(t *testing.T) {
 	}
 }
 
-// TestShapeOfRollupsIsThatOfTheReadings asks with and without rollups: of hours that are rolled up and not, dense and sparse, with edges
-// anywhere.
+// TestShapeOfRollupsIsThatOfTheReadings asks with and without rollups: of hours that are rolled up
+// and not, dense and sparse, with edges anywhere.
 func TestShapeOfRollupsIsThatOfTheReadings(t *testing.T) {
 	s, _ := openRaw(t)
 	store.RollUpAtOnce(s)
@@ -102,24 +124,38 @@ func TestShapeOfRollupsIsThatOfTheReadings(t *testing.T) {
 	var dense []store.Reading
 	for i := range 15_000 { // so that minutes are kept
 		at := now.Add(-40*time.Hour + time.Duration(i)*9*time.Second).Truncate(time.Second)
-		dense = append(dense, store.Reading{SensorID: 1, Timestamp: at, Received: now, Value: math.Round(rnd.NormFloat64() * 20)}) // many are equal
+		// many are equal
+		dense = append(dense,
+			store.Reading{
+				SensorID:  1,
+				Timestamp: at,
+				Received:  now,
+				Value:     math.Round(rnd.NormFloat64() * 20),
+			})
 	}
 	write(t, s, dense...)
 	sources := []store.Source{store.Raw, store.ByMinute, store.ByHour}
-	spans := []time.Duration{20 * time.Minute, 24 * time.Hour, 30 * 24 * time.Hour} // that are answered by them, with 22 points
+	// that are answered by them, with 22 points
+	spans := []time.Duration{20 * time.Minute, 24 * time.Hour, 30 * 24 * time.Hour}
 	for round := range 8 {
 		write(t, s, randomReadings(rnd, now)...)
 		if round%2 == 0 {
 			drainRollups(t, s)
 		}
 		for n := range 20 {
-			start := now.Add(-time.Duration(rnd.Int64N(int64(time.Duration(1+rnd.IntN(300)) * 24 * time.Hour))))
+			start := now.Add(-time.Duration(
+				rnd.Int64N(int64(time.Duration(1+rnd.IntN(300)) * 24 * time.Hour)),
+			))
 			if rnd.IntN(3) == 0 {
 				start = start.Truncate(time.Hour)
 			}
 			q := store.ShapeQuery{
-				Sensors: []int64{1, 2, 3, 4}, Start: start.Truncate(time.Microsecond), Method: []store.Method{store.MinMax, store.LTTB}[rnd.IntN(2)],
-				End: start.Add(time.Duration(rnd.Int64N(int64(now.Add(time.Hour).Sub(start)))) + time.Microsecond), Points: 4 + rnd.IntN(1<<rnd.IntN(10)),
+				Sensors: []int64{1, 2, 3, 4},
+				Start:   start.Truncate(time.Microsecond),
+				Method:  []store.Method{store.MinMax, store.LTTB}[rnd.IntN(2)],
+				End: start.Add(time.Duration(rnd.Int64N(int64(now.Add(time.Hour).Sub(start)))) +
+					time.Microsecond),
+				Points: 4 + rnd.IntN(1<<rnd.IntN(10)),
 			}
 			if n < len(sources) {
 				q.Start, q.End, q.Method, q.Points = now.Add(-spans[n]), now, store.MinMax, 22
@@ -133,14 +169,16 @@ func TestShapeOfRollupsIsThatOfTheReadings(t *testing.T) {
 			ok(t, err)
 			for _, id := range q.Sensors {
 				if g, w := lines(got[id]), lines(want[id]); !slices.Equal(g, w) {
-					t.Fatalf("round %d, sensor %d, %+v by %s: got %d points\n%v\nwant %d\n%v", round, id, q, source, len(g), g, len(w), w)
+					t.Fatalf("round %d, sensor %d, %+v by %s: got %d points\n%v\nwant %d\n%v",
+						round, id, q, source, len(g), g, len(w), w)
 				}
 			}
 		}
 	}
 }
 
-// TestLTTBIsThatOfThePaper compares with the algorithm as Steinarsson (2013) has it, of readings so few that all of them are looked at.
+// TestLTTBIsThatOfThePaper compares with the algorithm as Steinarsson (2013) has it, of readings so
+// few that all of them are looked at.
 func TestLTTBIsThatOfThePaper(t *testing.T) {
 	s := open(t)
 	rnd := rand.New(rand.NewPCG(5, 6))
@@ -152,7 +190,14 @@ func TestLTTBIsThatOfThePaper(t *testing.T) {
 	}
 	write(t, s, stored...)
 	for _, n := range []int{100, 101, 250, 399} {
-		got, _, err := s.Shape(t.Context(), store.ShapeQuery{Sensors: []int64{1}, Start: noon, End: at.Add(time.Second), Method: store.LTTB, Points: n})
+		got, _, err := s.Shape(t.Context(),
+			store.ShapeQuery{
+				Sensors: []int64{1},
+				Start:   noon,
+				End:     at.Add(time.Second),
+				Method:  store.LTTB,
+				Points:  n,
+			})
 		ok(t, err)
 		want := []string{line(stored[0])}
 		a, bound := 0, func(i int) int { return i*(len(stored)-2)/(n-2) + 1 }
@@ -167,7 +212,9 @@ func TestLTTBIsThatOfThePaper(t *testing.T) {
 			most, best := -1.0, 0
 			for j := begin; j < end; j++ {
 				ax, ay := float64(stored[a].Timestamp.UnixMicro()), stored[a].Value
-				area := math.Abs((ax-x)*(stored[j].Value-ay)-(ax-float64(stored[j].Timestamp.UnixMicro()))*(y-ay)) / 2
+				area := math.Abs((ax-x)*(stored[j].Value-ay)-(ax-float64(
+					stored[j].Timestamp.UnixMicro(),
+				))*(y-ay)) / 2
 				if area > most {
 					most, best = area, j
 				}
@@ -178,7 +225,8 @@ func TestLTTBIsThatOfThePaper(t *testing.T) {
 		if !slices.Equal(lines(got[1]), want) {
 			for i := range want {
 				if i >= len(got[1]) || line(got[1][i]) != want[i] {
-					t.Errorf("%d points: got %d, want %d; at %d want %s", n, len(got[1]), len(want), i, want[i])
+					t.Errorf("%d points: got %d, want %d; at %d want %s", n, len(got[1]), len(want),
+						i, want[i])
 					break
 				}
 			}

@@ -8,7 +8,8 @@ import (
 	"github.com/lib/pq"
 )
 
-// Silence is a time in which nobody is told of some alarms. What it does not name it does not ask for.
+// Silence is a time in which nobody is told of some alarms. What it does not name it does not ask
+// for.
 type Silence struct {
 	ID         int64          `db:"id"`
 	StartsAt   time.Time      `db:"starts_at"`
@@ -27,9 +28,11 @@ type Silence struct {
 
 const silenceColumns = `id, starts_at, ends_at, alarm_id, sensor_id, gateway_id, severities, labels, reason, created_by, ended_by, held_back, created_at`
 
-// Silences returns at most limit silences with an id below before (0: any), the newest first; with current only those that have
-// not ended.
-func (s *Store) Silences(ctx context.Context, current bool, before int64, limit int) ([]Silence, error) {
+// Silences returns at most limit silences with an id below before (0: any), the newest first; with
+// current only those that have not ended.
+func (s *Store) Silences(
+	ctx context.Context, current bool, before int64, limit int,
+) ([]Silence, error) {
 	const q = `
 		SELECT ` + silenceColumns + `
 		FROM notification_silences
@@ -44,14 +47,16 @@ func (s *Store) Silences(ctx context.Context, current bool, before int64, limit 
 // SilencesAt returns the silences that are in force at an instant.
 func (s *Store) SilencesAt(ctx context.Context, at time.Time) ([]Silence, error) {
 	list := []Silence{}
-	err := s.api.SelectContext(ctx, &list, `SELECT `+silenceColumns+` FROM notification_silences WHERE starts_at <= $1 AND ends_at > $1 ORDER BY id`, at)
+	err := s.api.SelectContext(ctx, &list,
+		`SELECT `+silenceColumns+` FROM notification_silences WHERE starts_at <= $1 AND ends_at > $1 ORDER BY id`, at)
 	return list, explain("silences", err)
 }
 
 // Silence returns the silence id, or ErrNotFound.
 func (s *Store) Silence(ctx context.Context, id int64) (Silence, error) {
 	var v Silence
-	err := s.api.GetContext(ctx, &v, `SELECT `+silenceColumns+` FROM notification_silences WHERE id = $1`, id)
+	err := s.api.GetContext(ctx, &v,
+		`SELECT `+silenceColumns+` FROM notification_silences WHERE id = $1`, id)
 	return v, explain("silence", err)
 }
 
@@ -62,11 +67,13 @@ func (s *Store) CreateSilence(ctx context.Context, v Silence) (Silence, error) {
 		VALUES ($1, $2, $3, $4, $5, coalesce($6::text[], '{}'), $7, $8, $9)
 		RETURNING ` + silenceColumns
 	var out Silence
-	err := s.api.GetContext(ctx, &out, q, v.StartsAt, v.EndsAt, v.AlarmID, v.SensorID, v.GatewayID, v.Severities, v.Labels, v.Reason, v.CreatedBy)
+	err := s.api.GetContext(ctx, &out, q, v.StartsAt, v.EndsAt, v.AlarmID, v.SensorID, v.GatewayID,
+		v.Severities, v.Labels, v.Reason, v.CreatedBy)
 	return out, explain("silence", err)
 }
 
-// EndSilence ends the silence id now, in the name of by, and returns it. One that has ended is ErrConflict.
+// EndSilence ends the silence id now, in the name of by, and returns it. One that has ended is
+// ErrConflict.
 func (s *Store) EndSilence(ctx context.Context, id int64, by string) (Silence, error) {
 	const q = `
 		UPDATE notification_silences

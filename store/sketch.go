@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// A sketch knows about how many values lie where, and so any percentile to within a part of itself. Its bins are as wide as what
-// they hold is large, each the same factor above the one before (DDSketch: Masson, Rim and Lee, 2019). When there are too many,
-// every two of them become one and the error doubles (UDDSketch: Epicoco and others, 2020): few values, or values near each other,
+// A sketch knows about how many values lie where, and so any percentile to within a part of itself.
+// Its bins are as wide as what they hold is large, each the same factor above the one before
+// (DDSketch: Masson, Rim and Lee, 2019). When there are too many, every two of them become one and
+// the error doubles (UDDSketch: Epicoco and others, 2020): few values, or values near each other,
 // are known best. Two sketches together make that of all their values.
 type sketch struct {
 	level int         // how often every two bins became one
@@ -18,8 +19,9 @@ type sketch struct {
 	spare []sketchBin // room for the next merge
 }
 
-// sketchBin counts values between two bounds. Its key is 0 for zero; for values in (g^(b-1), g^b], g being the factor, it is b + aboveZero,
-// which is positive, and for negative ones the same with the sign turned.
+// sketchBin counts values between two bounds. Its key is 0 for zero; for values in (g^(b-1), g^b],
+// g being the factor, it is b + aboveZero, which is positive, and for negative ones the same with
+// the sign turned.
 type sketchBin struct {
 	key int32
 	n   int64
@@ -37,7 +39,8 @@ var halfWidth = math.Atanh(sketchError)
 
 var errSketch = errors.New("a sketch is damaged")
 
-// newSketch returns the sketch of values, none of which may be NaN or infinite, and changes their order.
+// newSketch returns the sketch of values, none of which may be NaN or infinite, and changes their
+// order.
 func newSketch(values []float64) *sketch {
 	slices.Sort(values)
 	s := &sketch{}
@@ -113,8 +116,8 @@ func (s *sketch) merge(o *sketch) {
 	s.limit(mostMerged)
 }
 
-// percentile returns what lies at part, between 0 and 1, of the values: NaN without any, and nothing outside of [least, most], which
-// is known of all values.
+// percentile returns what lies at part, between 0 and 1, of the values: NaN without any, and
+// nothing outside of [least, most], which is known of all values.
 func (s *sketch) percentile(part, least, most float64) float64 {
 	var n int64
 	for _, b := range s.bins {
@@ -144,8 +147,8 @@ func (s *sketch) middle(key int32) float64 {
 	return math.Exp(float64(key-aboveZero)*2*halfWidth*float64(int(1)<<s.level)) * (1 - s.error())
 }
 
-// append encodes s: its level, how many bins there are, the first key, and then from bin to bin how many values it holds and how
-// much greater the next key is.
+// append encodes s: its level, how many bins there are, the first key, and then from bin to bin how
+// many values it holds and how much greater the next key is.
 func (s *sketch) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(s.level))
 	b = binary.AppendUvarint(b, uint64(len(s.bins)))
@@ -201,9 +204,11 @@ func (s *sketch) read(b []byte) ([]byte, error) {
 
 // percentiles gathers what is known of the values of one bucket after another, in order of time.
 type percentiles struct {
-	parts       []float64 // that are asked for
-	sketched    bool      // also values go into sketches, an hour's into one: it makes no difference which hours are rolled up
-	hour        int64     // of values, if they are to be sketched
+	parts []float64 // that are asked for
+	// also values go into sketches, an hour's into one: it makes no difference which hours are
+	// rolled up
+	sketched    bool
+	hour        int64 // of values, if they are to be sketched
 	values      []float64
 	whole, part sketch
 }
@@ -239,7 +244,8 @@ func (p *percentiles) sketches(b []byte) (err error) {
 	return nil
 }
 
-// take sets the percentiles of b, of which is all that came, and begins anew. They are exact when nothing was sketched.
+// take sets the percentiles of b, of which is all that came, and begins anew. They are exact when
+// nothing was sketched.
 func (p *percentiles) take(b *Bucket) {
 	if p.sketched || len(p.whole.bins) > 0 {
 		p.fold()
@@ -253,14 +259,16 @@ func (p *percentiles) take(b *Bucket) {
 	case len(p.values) > 0:
 		slices.Sort(p.values)
 		for _, part := range p.parts {
-			b.Percentiles = append(b.Percentiles, between(part, int64(len(p.values)), func(i int64) float64 { return p.values[i] }))
+			b.Percentiles = append(b.Percentiles,
+				between(part, int64(len(p.values)), func(i int64) float64 { return p.values[i] }))
 		}
 	}
 	p.values = p.values[:0]
 	p.whole.level, p.whole.bins = 0, p.whole.bins[:0]
 }
 
-// between returns what lies at part, between 0 and 1, of n values in order, interpolated between the two nearest.
+// between returns what lies at part, between 0 and 1, of n values in order, interpolated between
+// the two nearest.
 func between(part float64, n int64, value func(rank int64) float64) float64 {
 	place := part * float64(n-1)
 	below := int64(place)

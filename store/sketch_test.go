@@ -12,7 +12,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// percentile is what lies at part of values, which are in order, and how far off a sketch with this error may be.
+// percentile is what lies at part of values, which are in order, and how far off a sketch with this
+// error may be.
 func percentile(values []float64, part, sketchError float64) (v, slack float64) {
 	at := part * float64(len(values)-1)
 	low := values[int(at)]
@@ -23,9 +24,12 @@ func percentile(values []float64, part, sketchError float64) (v, slack float64) 
 }
 
 var shapes = map[string]func(*rand.Rand) float64{
-	"a temperature":        func(r *rand.Rand) float64 { return 20 + 5*r.NormFloat64() },
-	"around zero":          func(r *rand.Rand) float64 { return r.NormFloat64() },
-	"many sizes":           func(r *rand.Rand) float64 { return math.Copysign(math.Pow(10, r.Float64()*240-120), r.Float64()-0.3) },
+	"a temperature": func(r *rand.Rand) float64 { return 20 + 5*r.NormFloat64() },
+	"around zero":   func(r *rand.Rand) float64 { return r.NormFloat64() },
+	"many sizes": func(r *rand.Rand) float64 {
+		return math.Copysign(math.Pow(10,
+			r.Float64()*240-120), r.Float64()-0.3)
+	},
 	"a counter":            func(r *rand.Rand) float64 { return float64(r.IntN(1000)) },
 	"one value":            func(*rand.Rand) float64 { return -273.15 },
 	"nothing but zero":     func(*rand.Rand) float64 { return 0 },
@@ -33,7 +37,8 @@ var shapes = map[string]func(*rand.Rand) float64{
 	"now and then a spike": func(r *rand.Rand) float64 { return math.Pow(1-r.Float64(), -2) },
 }
 
-// However values are spread over hours, the sketches of these together tell every percentile to within what they say.
+// However values are spread over hours, the sketches of these together tell every percentile to
+// within what they say.
 func TestASketchIsWithinItsError(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -62,10 +67,14 @@ func TestASketchIsWithinItsError(t *testing.T) {
 			}
 			for i, p := range parts {
 				if want, slack := percentile(values, p, off); math.Abs(got[i]-want) > slack {
-					t.Errorf("%s: p%v of %d values: got %v, want %v within %v", name, p*100, len(values), got[i], want, slack)
+					t.Errorf("%s: p%v of %d values: got %v, want %v within %v", name, p*100,
+						len(values), got[i], want, slack)
 				}
 			}
-			if limit := map[string]float64{"many sizes": 0.98, "a counter": 0.005, "around zero": 0.02, "now and then a spike": 0.02}[name]; off > max(limit, 0.0021) {
+			if limit := map[string]float64{
+				"many sizes": 0.98, "a counter": 0.005, "around zero": 0.02,
+				"now and then a spike": 0.02,
+			}[name]; off > max(limit, 0.0021) {
 				t.Errorf("%s: the error is %v", name, off)
 			}
 		}
@@ -81,13 +90,15 @@ func FuzzReadSketch(f *testing.F) {
 	})
 }
 
-// The same question has the same answer whether hours are rolled up or not yet: exact or not is a matter of how much is asked about.
+// The same question has the same answer whether hours are rolled up or not yet: exact or not is a
+// matter of how much is asked about.
 func TestPercentilesAreThoseOfBeforeRollingUp(t *testing.T) {
 	s, db := openRaw(t)
 	store.RollUpAtOnce(s)
 	sensor := addSensor(t, s, addGateway(t, s, "g").ID, "s").ID
 	start := noon.Add(-10 * time.Hour)
-	write(t, s, store.Reading{SensorID: sensor, Timestamp: start.Add(-time.Minute), Value: 1}) // makes the partition
+	// makes the partition
+	write(t, s, store.Reading{SensorID: sensor, Timestamp: start.Add(-time.Minute), Value: 1})
 	run(t, db, `
 		INSERT INTO sensor_data (timestamp, value, sensor_id, quality)
 		SELECT t, 20 + sin(date_part('epoch', t)) * (1 + date_part('hour', t)), $1, 0 FROM generate_series($2::timestamptz, $3::timestamptz, '1s') t`,
@@ -98,7 +109,12 @@ func TestPercentilesAreThoseOfBeforeRollingUp(t *testing.T) {
 		ON CONFLICT DO NOTHING`, sensor, start.Add(-time.Hour), noon)
 	ask := func(start, end time.Time, width string) (text string) {
 		q := store.HistoryQuery{
-			Sensors: []int64{sensor}, Start: start, End: end, Bounds: boundsOf(t, width, start, end, time.UTC), Ends: true, Now: noon,
+			Sensors:     []int64{sensor},
+			Start:       start,
+			End:         end,
+			Bounds:      boundsOf(t, width, start, end, time.UTC),
+			Ends:        true,
+			Now:         noon,
 			Percentiles: []float64{0.05, 0.5, 0.95}, Gap: time.Minute,
 		}
 		found, source, err := s.History(t.Context(), q)
@@ -113,8 +129,9 @@ func TestPercentilesAreThoseOfBeforeRollingUp(t *testing.T) {
 		width string
 	}
 	exact := map[question]bool{
-		{start, "1d"}: false, {start.Add(1234 * time.Second), "1d"}: false, {start.Add(30 * time.Minute), "2h"}: false,
-		{noon.Add(-5 * time.Hour), "1d"}: true, // 18,000 readings
+		{start, "1d"}: false, {start.Add(1234 * time.Second), "1d"}: false,
+		{start.Add(30 * time.Minute), "2h"}: false,
+		{noon.Add(-5 * time.Hour), "1d"}:    true, // 18,000 readings
 	}
 	before := map[question]string{}
 	for q := range exact {

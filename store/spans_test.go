@@ -40,7 +40,8 @@ func TestSpansCoverARangeAndAreOfFewPartitions(t *testing.T) {
 				}
 			}
 			if !w[0].Equal(until) || n > 32 {
-				t.Fatalf("a span of %d partitions begins at %v, the one before ends at %v", n, w[0], until)
+				t.Fatalf("a span of %d partitions begins at %v, the one before ends at %v", n, w[0],
+					until)
 			}
 			until = w[1]
 		}
@@ -54,8 +55,9 @@ func TestSpansCoverARangeAndAreOfFewPartitions(t *testing.T) {
 // statement fails that touches them.
 type reached struct {
 	*store.Store
-	db           *sql.DB
-	recent, gone int64     // a sensor with readings of the last days, and one with readings of the first days only
+	db *sql.DB
+	// a sensor with readings of the last days, and one with readings of the first days only
+	recent, gone int64
 	first, last  time.Time // days
 }
 
@@ -65,7 +67,11 @@ func newReached(t *testing.T) *reached {
 	db, err := sql.Open("postgres", dsn)
 	ok(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	w := &reached{db: db, Store: openWith(t, dsn, func(c *store.Config) { c.Partition, c.StatementTimeout = "day", 2*time.Second })}
+	w := &reached{
+		db: db,
+		Store: openWith(t, dsn,
+			func(c *store.Config) { c.Partition, c.StatementTimeout = "day", 2*time.Second }),
+	}
 	store.RollUpAtOnce(w.Store)
 	g := addGateway(t, w.Store, "g").ID
 	w.recent, w.gone = addSensor(t, w.Store, g, "recent").ID, addSensor(t, w.Store, g, "gone").ID
@@ -81,7 +87,12 @@ func newReached(t *testing.T) *reached {
 		}
 		for i := range 20 {
 			if d < 3 || d >= 396 {
-				rs = append(rs, store.Reading{SensorID: sensor, Timestamp: at.Add(time.Duration(i) * 3 * time.Minute), Value: float64(i)})
+				rs = append(rs,
+					store.Reading{
+						SensorID:  sensor,
+						Timestamp: at.Add(time.Duration(i) * 3 * time.Minute),
+						Value:     float64(i),
+					})
 			}
 		}
 	}
@@ -102,16 +113,24 @@ func (w *reached) free(t *testing.T, from, to time.Time) {
 			names = append(names, "sensor_data_"+at.Format("20060102"))
 		}
 	}
-	_, err = tx.ExecContext(t.Context(), `LOCK TABLE `+strings.Join(names, ", ")+` IN ACCESS EXCLUSIVE MODE`)
+	_, err = tx.ExecContext(t.Context(),
+		`LOCK TABLE `+strings.Join(names, ", ")+` IN ACCESS EXCLUSIVE MODE`)
 	ok(t, err)
 }
 
 // statements are all that read or delete readings, of sensor in [start, end).
-func (w *reached) statements(t *testing.T, sensor int64, start, end time.Time) map[string]func(context.Context) error {
+func (w *reached) statements(
+	t *testing.T, sensor int64, start, end time.Time,
+) map[string]func(context.Context) error {
 	history := func(source store.Source) func(context.Context) error {
 		return func(ctx context.Context) error {
 			_, err := w.HistoryOf(ctx, store.HistoryQuery{
-				Sensors: []int64{sensor}, Start: start, End: end, Bounds: boundsOf(t, "1h", start, end, time.UTC), Ends: true, Now: end,
+				Sensors: []int64{sensor},
+				Start:   start,
+				End:     end,
+				Bounds:  boundsOf(t, "1h", start, end, time.UTC),
+				Ends:    true,
+				Now:     end,
 			}, source)
 			return err
 		}
@@ -134,11 +153,25 @@ func (w *reached) statements(t *testing.T, sensor int64, start, end time.Time) m
 		}
 	}
 	return map[string]func(context.Context) error{
-		"the newest":            readings(store.ReadingsQuery{Limit: 15}),
-		"a range, newest first": readings(store.ReadingsQuery{Start: &start, End: &end, Limit: 1000}),
-		"a range, oldest first": readings(store.ReadingsQuery{Start: &start, End: &end, Limit: 1000, Ascending: true}),
-		"from a time on":        readings(store.ReadingsQuery{Start: &start, Limit: 15, Ascending: true}),
-		"after a cursor":        readings(store.ReadingsQuery{After: &store.Cursor{Timestamp: end}, Limit: 15}),
+		"the newest": readings(store.ReadingsQuery{Limit: 15}),
+		"a range, newest first": readings(
+			store.ReadingsQuery{Start: &start, End: &end, Limit: 1000},
+		),
+		"a range, oldest first": readings(store.ReadingsQuery{
+			Start:     &start,
+			End:       &end,
+			Limit:     1000,
+			Ascending: true,
+		}),
+		"from a time on": readings(store.ReadingsQuery{
+			Start:     &start,
+			Limit:     15,
+			Ascending: true,
+		}),
+		"after a cursor": readings(store.ReadingsQuery{
+			After: &store.Cursor{Timestamp: end},
+			Limit: 15,
+		}),
 		"latest": func(ctx context.Context) error {
 			_, err := w.Latest(ctx, store.LatestQuery{Limit: 10})
 			return err
@@ -147,7 +180,8 @@ func (w *reached) statements(t *testing.T, sensor int64, start, end time.Time) m
 		"history of minutes":  history(store.ByMinute),
 		"history of hours":    history(store.ByHour),
 		"shape": func(ctx context.Context) error {
-			_, _, err := w.Shape(ctx, store.ShapeQuery{Sensors: []int64{sensor}, Start: start, End: end, Points: 10})
+			_, _, err := w.Shape(ctx,
+				store.ShapeQuery{Sensors: []int64{sensor}, Start: start, End: end, Points: 10})
 			return err
 		},
 		"export": export(&start, &end),
@@ -156,7 +190,13 @@ func (w *reached) statements(t *testing.T, sensor int64, start, end time.Time) m
 			return err
 		},
 		"simulate": func(ctx context.Context) error {
-			r := alarm.Rule{SensorID: sensor, Name: "high", Kind: alarm.Threshold, Severity: alarm.Major, Limits: &alarm.Limits{High: &alarm.Limit{Value: 5}}}
+			r := alarm.Rule{
+				SensorID: sensor,
+				Name:     "high",
+				Kind:     alarm.Threshold,
+				Severity: alarm.Major,
+				Limits:   &alarm.Limits{High: &alarm.Limit{Value: 5}},
+			}
 			_, _, err := w.Simulate(ctx, &r, start, end, func(alarm.Event) bool { return true })
 			return err
 		},

@@ -16,15 +16,29 @@ func TestASlowSensorHasNoRollups(t *testing.T) {
 	const days = 90
 	var rs []store.Reading
 	for i := range days * 24 * 6 {
-		rs = append(rs, store.Reading{SensorID: 1, Timestamp: hour.Add(-time.Duration(i) * 10 * time.Minute), Received: hour, Value: float64(i)})
+		rs = append(rs,
+			store.Reading{
+				SensorID:  1,
+				Timestamp: hour.Add(-time.Duration(i) * 10 * time.Minute),
+				Received:  hour,
+				Value:     float64(i),
+			})
 	}
 	write(t, s, rs...)
 	drainRollups(t, s)
-	if n := scan[int](t, db, `SELECT (SELECT count(*) FROM rollup_1h) + (SELECT count(*) FROM rollup_1m)`); n != 0 {
+	if n := scan[int](t, db,
+		`SELECT (SELECT count(*) FROM rollup_1h) + (SELECT count(*) FROM rollup_1m)`); n != 0 {
 		t.Errorf("got %d rollups, want none", n)
 	}
 	start, end := hour.AddDate(0, 0, -days), hour.Add(time.Hour)
-	q := store.HistoryQuery{Sensors: []int64{1}, Start: start, End: end, Bounds: boundsOf(t, "1d", start, end, time.UTC), Ends: true, Now: end}
+	q := store.HistoryQuery{
+		Sensors: []int64{1},
+		Start:   start,
+		End:     end,
+		Bounds:  boundsOf(t, "1d", start, end, time.UTC),
+		Ends:    true,
+		Now:     end,
+	}
 	got, source, err := s.History(t.Context(), q)
 	ok(t, err)
 	if source != store.ByHour {
@@ -37,7 +51,8 @@ func TestASlowSensorHasNoRollups(t *testing.T) {
 	if n != int64(len(rs)) {
 		t.Errorf("history: got %d readings, want %d", n, len(rs))
 	}
-	if cost := must(s.ReadingsCost(t.Context(), []int64{1}, &start, &end)); cost < n || cost > n+100 {
+	if cost := must(s.ReadingsCost(t.Context(), []int64{1}, &start, &end)); cost < n ||
+		cost > n+100 {
 		t.Errorf("cost: got %d, want about %d", cost, n)
 	}
 }
@@ -51,7 +66,8 @@ func TestASparseHourBetweenOthersIsRead(t *testing.T) {
 	for hour, n := range []int{60, 60, 5, 60, 1, 0, 11, 12} {
 		for i := range n {
 			at := start.Add(time.Duration(hour)*time.Hour + time.Duration(i)*time.Minute)
-			rs = append(rs, store.Reading{SensorID: 1, Timestamp: at, Received: at, Value: float64(i)})
+			rs = append(rs,
+				store.Reading{SensorID: 1, Timestamp: at, Received: at, Value: float64(i)})
 		}
 	}
 	write(t, s, rs...)
@@ -60,7 +76,14 @@ func TestASparseHourBetweenOthersIsRead(t *testing.T) {
 		t.Errorf("got %d rollups, want 4", n)
 	}
 	end := start.AddDate(0, 0, 1)
-	q := store.HistoryQuery{Sensors: []int64{1}, Start: start, End: end, Bounds: boundsOf(t, "1h", start, end, time.UTC), Ends: true, Now: end}
+	q := store.HistoryQuery{
+		Sensors: []int64{1},
+		Start:   start,
+		End:     end,
+		Bounds:  boundsOf(t, "1h", start, end, time.UTC),
+		Ends:    true,
+		Now:     end,
+	}
 	got, err := s.HistoryOf(t.Context(), q, store.ByHour)
 	ok(t, err)
 	want, err := s.HistoryOf(t.Context(), q, store.Raw)
@@ -68,7 +91,8 @@ func TestASparseHourBetweenOthersIsRead(t *testing.T) {
 	if a, b, differ := differs(got, want); differ || len(got[1]) != 7 {
 		t.Errorf("got %d hours, %+v, want %+v", len(got[1]), a, b)
 	}
-	shape, _, err := s.Shape(t.Context(), store.ShapeQuery{Sensors: []int64{1}, Start: start, End: end, Points: 1000})
+	shape, _, err := s.Shape(t.Context(),
+		store.ShapeQuery{Sensors: []int64{1}, Start: start, End: end, Points: 1000})
 	ok(t, err)
 	if len(shape[1]) != len(rs) {
 		t.Errorf("shape: got %d points, want all %d", len(shape[1]), len(rs))

@@ -20,7 +20,8 @@ const (
 	oldestServer = 130000
 	// ingestTimeout is of the statements of ingest, which are sent again when they fail.
 	ingestTimeout = 30 * time.Second
-	// pausedTimeout is for how long an instance that was stopped within a transaction keeps the others waiting for its locks.
+	// pausedTimeout is for how long an instance that was stopped within a transaction keeps the
+	// others waiting for its locks.
 	pausedTimeout = 10 * time.Second
 )
 
@@ -29,12 +30,18 @@ type Config struct {
 	APIConnections    int           `mapstructure:"api_connections"`
 	IngestConnections int           `mapstructure:"ingest_connections"`
 	StatementTimeout  time.Duration `mapstructure:"statement_timeout"` // of the API's statements
-	Rollups           bool          `mapstructure:"rollups"`           // the same for all instances; see KeepRollups
-	Partition         string        `mapstructure:"partition"`         // the size of those that are made from now on: auto, hour, day, week or month
-	Retention         time.Duration `mapstructure:"retention"`         // of sensors that have none of their own, the same for all instances; 0: for ever
-	Compact           bool          `mapstructure:"compact"`           // whether Compact is to be called
-	AlarmsPerSensor   int           `mapstructure:"alarms_per_sensor"` // that refer to a sensor, expressions and deviations included
-	EvaluationTimeout time.Duration `mapstructure:"-"`                 // of the alarms in one transaction; not a setting
+	// the same for all instances; see KeepRollups
+	Rollups bool `mapstructure:"rollups"`
+	// the size of those that are made from now on: auto, hour, day, week or month
+	Partition string `mapstructure:"partition"`
+	// of sensors that have none of their own, the same for all instances; 0: for ever
+	Retention time.Duration `mapstructure:"retention"`
+	// whether Compact is to be called
+	Compact bool `mapstructure:"compact"`
+	// that refer to a sensor, expressions and deviations included
+	AlarmsPerSensor int `mapstructure:"alarms_per_sensor"`
+	// of the alarms in one transaction; not a setting
+	EvaluationTimeout time.Duration `mapstructure:"-"`
 }
 
 // DefaultConfig is right for one instance on a small machine.
@@ -55,27 +62,39 @@ func DefaultConfig() Config {
 func (c Config) Validate() error {
 	var errs []error
 	if c.APIConnections < 1 {
-		errs = append(errs, fmt.Errorf("OEI_STORE_API_CONNECTIONS: %d is too few; use 1 or more", c.APIConnections))
+		errs = append(errs,
+			fmt.Errorf("OEI_STORE_API_CONNECTIONS: %d is too few; use 1 or more", c.APIConnections))
 	}
 	if c.IngestConnections < 3 {
-		errs = append(errs, fmt.Errorf("OEI_STORE_INGEST_CONNECTIONS: %d is too few; use 3 or more", c.IngestConnections))
+		errs = append(errs,
+			fmt.Errorf("OEI_STORE_INGEST_CONNECTIONS: %d is too few; use 3 or more",
+				c.IngestConnections))
 	}
 	if c.StatementTimeout < 100*time.Millisecond {
-		errs = append(errs, fmt.Errorf("OEI_STORE_STATEMENT_TIMEOUT: %v is too short; use 100ms or more", c.StatementTimeout))
+		errs = append(errs,
+			fmt.Errorf("OEI_STORE_STATEMENT_TIMEOUT: %v is too short; use 100ms or more",
+				c.StatementTimeout))
 	}
 	if !slices.Contains([]string{auto, hourly, daily, weekly, monthly}, c.Partition) {
-		errs = append(errs, fmt.Errorf("OEI_STORE_PARTITION: %q is not known; use auto, hour, day, week or month", c.Partition))
+		errs = append(errs,
+			fmt.Errorf("OEI_STORE_PARTITION: %q is not known; use auto, hour, day, week or month",
+				c.Partition))
 	}
 	if c.Retention != 0 && (c.Retention < time.Hour || c.Retention > longestRetention) {
-		errs = append(errs, fmt.Errorf("OEI_STORE_RETENTION: %v is out of range; use 1h to %v, or 0s for ever", c.Retention, longestRetention))
+		errs = append(errs,
+			fmt.Errorf("OEI_STORE_RETENTION: %v is out of range; use 1h to %v, or 0s for ever",
+				c.Retention, longestRetention))
 	}
 	if c.AlarmsPerSensor < 1 || c.AlarmsPerSensor > maxAlarmsPerSensor {
-		errs = append(errs, fmt.Errorf("OEI_STORE_ALARMS_PER_SENSOR: %d is out of range; use 1 to %d", c.AlarmsPerSensor, maxAlarmsPerSensor))
+		errs = append(errs,
+			fmt.Errorf("OEI_STORE_ALARMS_PER_SENSOR: %d is out of range; use 1 to %d",
+				c.AlarmsPerSensor, maxAlarmsPerSensor))
 	}
 	return errors.Join(errs...)
 }
 
-// Store is safe for concurrent use. Ingest has connections of its own, so that no query can hold up a reading.
+// Store is safe for concurrent use. Ingest has connections of its own, so that no query can hold up
+// a reading.
 type Store struct {
 	api             *sqlx.DB
 	ingest          *sqlx.DB
@@ -97,10 +116,12 @@ type Store struct {
 	wary            wary
 }
 
-// Open connects to the database at dsn, a URL or key=value pairs as libpq takes them. The schema must be there: see Migrate.
-// A server that is too old, or one that acknowledges commits it may lose, is an error.
+// Open connects to the database at dsn, a URL or key=value pairs as libpq takes them. The schema
+// must be there: see Migrate. A server that is too old, or one that acknowledges commits it may
+// lose, is an error.
 func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store, error) {
-	api, err := open(dsn, cfg.APIConnections, cfg.StatementTimeout, map[string]string{"application_name": "oei-ms api"})
+	api, err := open(dsn, cfg.APIConnections, cfg.StatementTimeout,
+		map[string]string{"application_name": "oei-ms api"})
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +132,17 @@ func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store
 	if err != nil {
 		return nil, errors.Join(err, api.Close())
 	}
-	s := &Store{api: api, ingest: ingest, dsn: dsn, instance: rand.Int64(), log: log, rollups: cfg.Rollups, rollupRest: rollupRest, retention: cfg.Retention, compactPatience: compactPatience}
+	s := &Store{
+		api:             api,
+		ingest:          ingest,
+		dsn:             dsn,
+		instance:        rand.Int64(),
+		log:             log,
+		rollups:         cfg.Rollups,
+		rollupRest:      rollupRest,
+		retention:       cfg.Retention,
+		compactPatience: compactPatience,
+	}
 	s.partitions.size, s.partitions.retention = cfg.Partition, cfg.Retention
 	s.partitions.full = fullPartition
 	s.alarmsPerSensor, s.evaluationLimit = cfg.AlarmsPerSensor, cfg.EvaluationTimeout
@@ -130,13 +161,15 @@ func (s *Store) checkServer(ctx context.Context) error {
 		return connectError(err)
 	}
 	if version < oldestServer {
-		return fmt.Errorf("database: PostgreSQL %d is too old; use %d or newer", version/10000, oldestServer/10000)
+		return fmt.Errorf("database: PostgreSQL %d is too old; use %d or newer", version/10000,
+			oldestServer/10000)
 	}
 	if commit == "off" {
 		return errors.New("database: synchronous_commit is off, so a commit may be lost; set it to on for this database")
 	}
 	if fsync == "off" {
-		s.log.WarnContext(ctx, "database runs with fsync off: a power failure may lose acknowledged readings")
+		s.log.WarnContext(ctx,
+			"database runs with fsync off: a power failure may lose acknowledged readings")
 	}
 	return nil
 }
@@ -144,7 +177,8 @@ func (s *Store) checkServer(ctx context.Context) error {
 // Ping checks that the database answers and returns what it is, such as "PostgreSQL 15.18".
 func (s *Store) Ping(ctx context.Context) (string, error) {
 	var version string
-	if err := s.api.GetContext(ctx, &version, `SELECT 'PostgreSQL ' || split_part(current_setting('server_version'), ' ', 1)`); err != nil {
+	if err := s.api.GetContext(ctx, &version,
+		`SELECT 'PostgreSQL ' || split_part(current_setting('server_version'), ' ', 1)`); err != nil {
 		return "", explain("database", err)
 	}
 	return version, nil

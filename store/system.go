@@ -16,11 +16,12 @@ import (
 // systemKey is that of the server's own gateway, unless a plant had one of that name before.
 const systemKey = "oei-ms"
 
-// firstSystemID is where the ids of the server's own gateway and sensors begin; the sequence system_ids
-// gives them.
+// firstSystemID is where the ids of the server's own gateway and sensors begin; the sequence
+// system_ids gives them.
 const firstSystemID = "2000000000"
 
-// gatewayOf is the gateway that a sensor s, and its alarms, are about: its own, but for sensors of the server's own that watch another.
+// gatewayOf is the gateway that a sensor s, and its alarms, are about: its own, but for sensors of
+// the server's own that watch another.
 const gatewayOf = `coalesce(s.about_gateway_id, s.gateway_id)`
 
 // Conditions are what is to be watched of the system.
@@ -36,17 +37,19 @@ type Conditions struct {
 
 // GatewayCondition is what is to be watched of a gateway.
 type GatewayCondition struct {
-	ID          int64  `db:"id"`
-	Key         string `db:"key"`
-	IsActive    bool   `db:"is_active"`
-	IsSystem    bool   `db:"is_system"` // it is the server's own: what is refused is of gateways that are not registered
+	ID       int64  `db:"id"`
+	Key      string `db:"key"`
+	IsActive bool   `db:"is_active"`
+	// it is the server's own: what is refused is of gateways that are not registered
+	IsSystem    bool   `db:"is_system"`
 	Status      string `db:"status"`
 	Met         bool   `db:"met"` // it was heard of before
 	ClockSkewMs *int64 `db:"clock_skew_ms"`
 	Refused     int64  `db:"-"` // messages and samples since the last time
 }
 
-// SystemSensor is a sensor of the server's own and its newest reading; At is zero when there is none.
+// SystemSensor is a sensor of the server's own and its newest reading; At is zero when there is
+// none.
 type SystemSensor struct {
 	ID      int64
 	At      time.Time
@@ -54,7 +57,8 @@ type SystemSensor struct {
 	Quality Quality
 }
 
-// CountRefused counts messages and samples that were refused, by gateway; 0 is gateways that are not registered.
+// CountRefused counts messages and samples that were refused, by gateway; 0 is gateways that are
+// not registered.
 func (s *Store) CountRefused(ctx context.Context, refused map[int64]int64) error {
 	if len(refused) == 0 {
 		return nil
@@ -77,7 +81,8 @@ func (s *Store) CountRefused(ctx context.Context, refused map[int64]int64) error
 	return explain("refusals", err)
 }
 
-// SetLag says how far behind this instance is, every interval. Those that are silent for long are forgotten.
+// SetLag says how far behind this instance is, every interval. Those that are silent for long are
+// forgotten.
 func (s *Store) SetLag(ctx context.Context, lag, interval time.Duration) error {
 	const q = `
 		WITH gone AS (DELETE FROM ingest_lags WHERE seen_at < now() - make_interval(secs => 10 * $3) AND instance <> $1)
@@ -104,7 +109,8 @@ func (s *Store) Conditions(ctx context.Context, interval time.Duration) (*Condit
 			WHERE w.at <= now() - make_interval(secs => $1)
 			RETURNING w.at, extract(epoch FROM w.at - before.at)`
 		var elapsed float64
-		err := tx.QueryRowContext(ctx, turn, 0.9*interval.Seconds()).Scan(&found.At, &elapsed) // clocks tick a little early
+		// clocks tick a little early
+		err := tx.QueryRowContext(ctx, turn, 0.9*interval.Seconds()).Scan(&found.At, &elapsed)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
@@ -202,9 +208,11 @@ func (c *Conditions) sensors(ctx context.Context, tx *sqlx.Tx) error {
 	return rows.Err()
 }
 
-// AddSystemSensor adds v to the server's own gateway, with an alarm by r unless that is nil, both or neither, and returns its id. One
-// that is there already stays as it is.
-func (s *Store) AddSystemSensor(ctx context.Context, v Sensor, r *alarm.Rule, now time.Time) (id int64, err error) {
+// AddSystemSensor adds v to the server's own gateway, with an alarm by r unless that is nil, both
+// or neither, and returns its id. One that is there already stays as it is.
+func (s *Store) AddSystemSensor(
+	ctx context.Context, v Sensor, r *alarm.Rule, now time.Time,
+) (id int64, err error) {
 	now = now.UTC().Truncate(time.Microsecond)
 	err = s.withRules(ctx, s.api, func(tx *sqlx.Tx, rules *ruleSet) error {
 		const q = `
@@ -217,7 +225,8 @@ func (s *Store) AddSystemSensor(ctx context.Context, v Sensor, r *alarm.Rule, no
 			RETURNING id`
 		err := tx.GetContext(ctx, &id, q, v.AboutGatewayID, v.Key, v.Name, v.Type, v.Unit)
 		if errors.Is(err, sql.ErrNoRows) { // another instance was faster
-			return tx.GetContext(ctx, &id, `SELECT s.id FROM sensors s JOIN gateways g ON g.id = s.gateway_id WHERE g.is_system AND s.key = $1`, v.Key)
+			return tx.GetContext(ctx, &id,
+				`SELECT s.id FROM sensors s JOIN gateways g ON g.id = s.gateway_id WHERE g.is_system AND s.key = $1`, v.Key)
 		}
 		if err != nil || r == nil {
 			return err
@@ -243,7 +252,8 @@ func ownSensors(ctx context.Context, db sqlx.QueryerContext, ids []int64) error 
 // ownGateway is ErrInUse when the gateway is the server's own.
 func ownGateway(ctx context.Context, db sqlx.QueryerContext, id int64) error {
 	var own bool
-	err := sqlx.GetContext(ctx, db, &own, `SELECT EXISTS (SELECT FROM gateways WHERE id = $1 AND is_system)`, id)
+	err := sqlx.GetContext(ctx, db, &own,
+		`SELECT EXISTS (SELECT FROM gateways WHERE id = $1 AND is_system)`, id)
 	if err != nil || !own {
 		return err
 	}

@@ -34,7 +34,8 @@ const userWhere = `
 
 // Users returns at most limit users with an id above after, in order of id.
 func (s *Store) Users(ctx context.Context, f UserFilter, after int64, limit int) ([]User, error) {
-	const q = `SELECT ` + userColumns + ` FROM users ` + userWhere + ` AND id > $4 ORDER BY id LIMIT $5`
+	const q = `SELECT ` + userColumns + ` FROM users ` + userWhere +
+		` AND id > $4 ORDER BY id LIMIT $5`
 	us := []User{}
 	err := s.api.SelectContext(ctx, &us, q, f.Username, f.Role, f.IsActive, after, limit)
 	return us, explain("users", err)
@@ -43,7 +44,8 @@ func (s *Store) Users(ctx context.Context, f UserFilter, after int64, limit int)
 // CountUsers returns how many users f selects.
 func (s *Store) CountUsers(ctx context.Context, f UserFilter) (int64, error) {
 	var n int64
-	err := s.api.GetContext(ctx, &n, `SELECT count(*) FROM users `+userWhere, f.Username, f.Role, f.IsActive)
+	err := s.api.GetContext(ctx, &n, `SELECT count(*) FROM users `+userWhere, f.Username, f.Role,
+		f.IsActive)
 	return n, explain("users", err)
 }
 
@@ -54,10 +56,12 @@ func (s *Store) User(ctx context.Context, id int64) (User, error) {
 	return u, explain("user", err)
 }
 
-// UpdateUser changes the user id if it still has version (0: any version), else ErrStale. A new password and being made
-// inactive end the user's sessions, whose ids are returned. A taken username or email is ErrConflict; a change that leaves no
-// active admin is ErrLastAdmin.
-func (s *Store) UpdateUser(ctx context.Context, id, version int64, c UserChange) (u User, ended []string, err error) {
+// UpdateUser changes the user id if it still has version (0: any version), else ErrStale. A new
+// password and being made inactive end the user's sessions, whose ids are returned. A taken
+// username or email is ErrConflict; a change that leaves no active admin is ErrLastAdmin.
+func (s *Store) UpdateUser(
+	ctx context.Context, id, version int64, c UserChange,
+) (u User, ended []string, err error) {
 	err = s.keepingAnAdmin(ctx, func(tx *sqlx.Tx) error {
 		if err := lockVersion(ctx, tx, "users", id, version); err != nil {
 			return err
@@ -68,7 +72,8 @@ func (s *Store) UpdateUser(ctx context.Context, id, version int64, c UserChange)
 				role = coalesce($5, role), is_active = coalesce($6, is_active), version = version + 1, updated_at = now()
 			WHERE id = $1
 			RETURNING ` + userColumns
-		if err := tx.GetContext(ctx, &u, q, id, c.Username, c.Email, c.PasswordHash, c.Role, c.IsActive); err != nil {
+		if err := tx.GetContext(ctx, &u, q, id, c.Username, c.Email, c.PasswordHash, c.Role,
+			c.IsActive); err != nil {
 			return err
 		}
 		switch {
@@ -82,9 +87,12 @@ func (s *Store) UpdateUser(ctx context.Context, id, version int64, c UserChange)
 	return u, ended, explain("user", emailTaken(err))
 }
 
-// DeleteUser deletes the user id if it still has version (0: whatever it has), and returns the ids of the sessions that end with
-// it. The last active admin is ErrLastAdmin. With dryRun nothing is changed.
-func (s *Store) DeleteUser(ctx context.Context, id, version int64, dryRun bool) (ended []string, err error) {
+// DeleteUser deletes the user id if it still has version (0: whatever it has), and returns the ids
+// of the sessions that end with it. The last active admin is ErrLastAdmin. With dryRun nothing is
+// changed.
+func (s *Store) DeleteUser(
+	ctx context.Context, id, version int64, dryRun bool,
+) (ended []string, err error) {
 	errDryRun := errors.New("only asked")
 	err = s.keepingAnAdmin(ctx, func(tx *sqlx.Tx) error {
 		if err := lockVersion(ctx, tx, "users", id, version); err != nil {
@@ -93,7 +101,8 @@ func (s *Store) DeleteUser(ctx context.Context, id, version int64, dryRun bool) 
 		if ended, err = endSessions(ctx, tx, id, "user deleted"); err != nil {
 			return err
 		}
-		if _, err = tx.ExecContext(ctx, `DELETE FROM users WHERE id = $1`, id); err != nil || !dryRun {
+		if _, err = tx.ExecContext(ctx, `DELETE FROM users WHERE id = $1`, id); err != nil ||
+			!dryRun {
 			return err
 		}
 		if err := checkAdmin(ctx, tx); err != nil {
@@ -115,8 +124,8 @@ func emailTaken(err error) error {
 	return err
 }
 
-// keepingAnAdmin runs f in a transaction after which there is an active admin. Those there are stay as they are until it ends, so
-// that two transactions do not take away one each.
+// keepingAnAdmin runs f in a transaction after which there is an active admin. Those there are stay
+// as they are until it ends, so that two transactions do not take away one each.
 func (s *Store) keepingAnAdmin(ctx context.Context, f func(*sqlx.Tx) error) error {
 	return tx(ctx, s.api, func(tx *sqlx.Tx) error {
 		const q = `SELECT FROM users WHERE role = 'admin' AND is_active ORDER BY id FOR UPDATE`
@@ -132,7 +141,8 @@ func (s *Store) keepingAnAdmin(ctx context.Context, f func(*sqlx.Tx) error) erro
 
 func checkAdmin(ctx context.Context, tx *sqlx.Tx) error {
 	var has bool
-	err := tx.GetContext(ctx, &has, `SELECT EXISTS (SELECT FROM users WHERE role = 'admin' AND is_active)`)
+	err := tx.GetContext(ctx, &has,
+		`SELECT EXISTS (SELECT FROM users WHERE role = 'admin' AND is_active)`)
 	if err == nil && !has {
 		return ErrLastAdmin
 	}

@@ -52,7 +52,8 @@ func (s *Store) CreateUser(ctx context.Context, u User) (User, error) {
 	return u, explain(fmt.Sprintf("user %q", u.Username), emailTaken(err))
 }
 
-// CreateFirstUser adds u when there is no user at all, and reports whether it did. Instances that start together make one.
+// CreateFirstUser adds u when there is no user at all, and reports whether it did. Instances that
+// start together make one.
 func (s *Store) CreateFirstUser(ctx context.Context, u User) (bool, error) {
 	created := false
 	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
@@ -84,14 +85,17 @@ func (s *Store) HasUsers(ctx context.Context) (bool, error) {
 // UserByName returns the user who logs in as username, or ErrNotFound.
 func (s *Store) UserByName(ctx context.Context, username string) (User, error) {
 	var u User
-	err := s.api.GetContext(ctx, &u, `SELECT `+userColumns+` FROM users WHERE username = $1`, username)
+	err := s.api.GetContext(ctx, &u, `SELECT `+userColumns+` FROM users WHERE username = $1`,
+		username)
 	return u, explain("user", err)
 }
 
-// SetPassword replaces the password hash of a user and ends all sessions but keep, which may be empty.
+// SetPassword replaces the password hash of a user and ends all sessions but keep, which may be
+// empty.
 func (s *Store) SetPassword(ctx context.Context, user int64, hash, keep string) error {
 	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
-		res, err := tx.ExecContext(ctx, `UPDATE users SET password_hash = $2, updated_at = now() WHERE id = $1`, user, hash)
+		res, err := tx.ExecContext(ctx,
+			`UPDATE users SET password_hash = $2, updated_at = now() WHERE id = $1`, user, hash)
 		if err != nil {
 			return err
 		}
@@ -108,9 +112,11 @@ func (s *Store) SetPassword(ctx context.Context, user int64, hash, keep string) 
 	return explain("password", err)
 }
 
-// Rehash replaces the password hash of a user by one of the same password, unless it was changed meanwhile.
+// Rehash replaces the password hash of a user by one of the same password, unless it was changed
+// meanwhile.
 func (s *Store) Rehash(ctx context.Context, user int64, old, hash string) error {
-	_, err := s.api.ExecContext(ctx, `UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2`, user, old, hash)
+	_, err := s.api.ExecContext(ctx,
+		`UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2`, user, old, hash)
 	return explain("password", err)
 }
 

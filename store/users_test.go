@@ -14,7 +14,11 @@ import (
 func addUser(t testing.TB, s *store.Store, name string) store.User {
 	t.Helper()
 	u, err := s.CreateUser(t.Context(), store.User{
-		Username: name, Email: name + "@example.com", PasswordHash: "hash", Role: store.Operator, IsActive: true,
+		Username:     name,
+		Email:        name + "@example.com",
+		PasswordHash: "hash",
+		Role:         store.Operator,
+		IsActive:     true,
 	})
 	ok(t, err)
 	return u
@@ -26,7 +30,8 @@ func TestUsers(t *testing.T) {
 		t.Errorf("has users: got %v, %v", has, err)
 	}
 	ann := addUser(t, s, "ann")
-	if ann.ID == 0 || ann.Role != store.Operator || !ann.IsActive || ann.CreatedAt.Location() != time.UTC && ann.CreatedAt.UTC().IsZero() {
+	if ann.ID == 0 || ann.Role != store.Operator || !ann.IsActive ||
+		ann.CreatedAt.Location() != time.UTC && ann.CreatedAt.UTC().IsZero() {
 		t.Errorf("created: got %+v", ann)
 	}
 	found, err := s.UserByName(t.Context(), "ann")
@@ -39,16 +44,33 @@ func TestUsers(t *testing.T) {
 		change func(*store.User)
 		want   error
 	}{
-		"a taken username is a conflict": {func(u *store.User) { u.Username = "ann" }, store.ErrConflict},
-		"a taken email is a conflict":    {func(u *store.User) { u.Email = ann.Email }, store.ErrConflict},
-		"an unknown role is not valid":   {func(u *store.User) { u.Role = "root" }, store.ErrInvalid},
-		"a long name is not valid":       {func(u *store.User) { u.Username = strings.Repeat("x", 51) }, store.ErrInvalid},
-		"a NUL is not valid":             {func(u *store.User) { u.Username = "a\x00b" }, store.ErrInvalid},
-		"text that is no UTF-8 is not":   {func(u *store.User) { u.Username = "a\xff" }, store.ErrInvalid},
+		"a taken username is a conflict": {
+			func(u *store.User) { u.Username = "ann" }, store.ErrConflict,
+		},
+		"a taken email is a conflict": {
+			func(u *store.User) { u.Email = ann.Email }, store.ErrConflict,
+		},
+		"an unknown role is not valid": {
+			func(u *store.User) { u.Role = "root" }, store.ErrInvalid,
+		},
+		"a long name is not valid": {
+			func(u *store.User) { u.Username = strings.Repeat("x", 51) }, store.ErrInvalid,
+		},
+		"a NUL is not valid": {
+			func(u *store.User) { u.Username = "a\x00b" }, store.ErrInvalid,
+		},
+		"text that is no UTF-8 is not": {
+			func(u *store.User) { u.Username = "a\xff" }, store.ErrInvalid,
+		},
 	}
 	for name, tt := range bad {
 		t.Run(name, func(t *testing.T) {
-			u := store.User{Username: "bob", Email: "bob@example.com", PasswordHash: "h", Role: store.Viewer}
+			u := store.User{
+				Username:     "bob",
+				Email:        "bob@example.com",
+				PasswordHash: "h",
+				Role:         store.Viewer,
+			}
 			tt.change(&u)
 			_, err := s.CreateUser(t.Context(), u)
 			isError(t, err, tt.want)
@@ -70,7 +92,8 @@ func TestOnlyOneFirstUser(t *testing.T) {
 	var wg sync.WaitGroup
 	for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
 		wg.Go(func() {
-			created, err := s.CreateFirstUser(t.Context(), store.User{Username: name, Email: name, PasswordHash: "h", Role: store.Admin})
+			created, err := s.CreateFirstUser(t.Context(),
+				store.User{Username: name, Email: name, PasswordHash: "h", Role: store.Admin})
 			if err != nil {
 				t.Error(err)
 			}
@@ -108,19 +131,21 @@ func TestSessions(t *testing.T) {
 		ok(t, err)
 		return id
 	}
-	t.Run("a refresh token is good for one rotation, its successor for the next", func(t *testing.T) {
-		id := begin(t, "r1")
-		for _, step := range [][2]string{{"r1", "r2"}, {"r2", "r3"}, {"r3", "r4"}} {
-			session, err := s.Rotate(t.Context(), step[0], step[1], time.Hour)
-			if err != nil || session.ID != id || session.User.ID != ann.ID || session.Username != "ann" {
-				t.Fatalf("%s: got %+v, %v", step[0], session, err)
+	t.Run("a refresh token is good for one rotation, its successor for the next",
+		func(t *testing.T) {
+			id := begin(t, "r1")
+			for _, step := range [][2]string{{"r1", "r2"}, {"r2", "r3"}, {"r3", "r4"}} {
+				session, err := s.Rotate(t.Context(), step[0], step[1], time.Hour)
+				if err != nil || session.ID != id || session.User.ID != ann.ID ||
+					session.Username != "ann" {
+					t.Fatalf("%s: got %+v, %v", step[0], session, err)
+				}
 			}
-		}
-		session, err := s.Session(t.Context(), id)
-		if err != nil || session.User != ann {
-			t.Errorf("got %+v, %v", session, err)
-		}
-	})
+			session, err := s.Session(t.Context(), id)
+			if err != nil || session.User != ann {
+				t.Errorf("got %+v, %v", session, err)
+			}
+		})
 	t.Run("a token used twice ends its whole family", func(t *testing.T) {
 		id := begin(t, "f1")
 		_, err := s.Rotate(t.Context(), "f1", "f2", time.Hour)
@@ -172,15 +197,17 @@ func TestSessions(t *testing.T) {
 		_, err = s.Session(t.Context(), mine)
 		isError(t, err, store.ErrNotFound)
 	})
-	t.Run("a session id that is none is not valid, and no session is begun for nobody", func(t *testing.T) {
-		_, err := s.Session(t.Context(), "x")
-		isError(t, err, store.ErrInvalid)
-		_, err = s.NewSession(t.Context(), 999, "n", time.Hour)
-		isError(t, err, store.ErrInUse)
-	})
+	t.Run("a session id that is none is not valid, and no session is begun for nobody",
+		func(t *testing.T) {
+			_, err := s.Session(t.Context(), "x")
+			isError(t, err, store.ErrInvalid)
+			_, err = s.NewSession(t.Context(), 999, "n", time.Hour)
+			isError(t, err, store.ErrInUse)
+		})
 	t.Run("a token is not kept in clear", func(t *testing.T) {
 		begin(t, "clear")
-		if n := scan[int](t, db, `SELECT count(*) FROM refresh_tokens WHERE position('clear'::bytea IN hash) > 0 OR length(hash) <> 32`); n != 0 {
+		if n := scan[int](t, db,
+			`SELECT count(*) FROM refresh_tokens WHERE position('clear'::bytea IN hash) > 0 OR length(hash) <> 32`); n != 0 {
 			t.Errorf("got %d", n)
 		}
 	})
@@ -214,10 +241,13 @@ func TestTickets(t *testing.T) {
 	ok(t, s.EndSession(t.Context(), id, "logout"))
 	_, err = s.UseTicket(t.Context(), "after")
 	isError(t, err, store.ErrNotFound)
-	isError(t, s.NewTicket(t.Context(), "4b5c1a4e-0000-4000-8000-000000000000", "stray", time.Minute), store.ErrInUse)
+	isError(t,
+		s.NewTicket(t.Context(), "4b5c1a4e-0000-4000-8000-000000000000", "stray", time.Minute),
+		store.ErrInUse)
 
 	t.Run("what has expired is swept, a week later the session too", func(t *testing.T) {
-		fresh, err := s.NewSession(t.Context(), scan[int64](t, db, `SELECT id FROM users`), "fresh", time.Hour)
+		fresh, err := s.NewSession(t.Context(), scan[int64](t, db, `SELECT id FROM users`), "fresh",
+			time.Hour)
 		ok(t, err)
 		ok(t, s.NewTicket(t.Context(), fresh, "good", time.Minute))
 		ok(t, s.SweepSessions(t.Context()))

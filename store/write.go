@@ -21,7 +21,12 @@ const (
 	Rejected
 )
 
-var outcomes = [...]string{Stored: "stored", Duplicate: "duplicate", Conflict: "conflict", Rejected: "rejected"}
+var outcomes = [...]string{
+	Stored:    "stored",
+	Duplicate: "duplicate",
+	Conflict:  "conflict",
+	Rejected:  "rejected",
+}
 
 // String is the outcome as the contract has it.
 func (o Outcome) String() string { return outcomes[o] }
@@ -48,11 +53,14 @@ type Effects struct {
 	Evaluations int // of alarms, as MaxEvaluations counts them
 }
 
-// Write stores readings in one transaction, moves latest forward, steps the alarms that look at their sensors, and returns one
-// outcome for each, in order. also is called in the transaction, with the outcomes. A batch that failed may be written again as it
-// is, also when it is not known whether it was committed: what it stored then is Duplicate, and it has no other effects. One whose
-// alarms take too many evaluations, or too long, is ErrOverload.
-func (s *Store) Write(ctx context.Context, rs []Reading, also func([]Outcome) Also) ([]Outcome, Effects, error) {
+// Write stores readings in one transaction, moves latest forward, steps the alarms that look at
+// their sensors, and returns one outcome for each, in order. also is called in the transaction,
+// with the outcomes. A batch that failed may be written again as it is, also when it is not known
+// whether it was committed: what it stored then is Duplicate, and it has no other effects. One
+// whose alarms take too many evaluations, or too long, is ErrOverload.
+func (s *Store) Write(
+	ctx context.Context, rs []Reading, also func([]Outcome) Also,
+) ([]Outcome, Effects, error) {
 	if err := s.partitions.ensure(ctx, s.ingest, rs); err != nil {
 		return nil, Effects{}, explain("partition", err)
 	}
@@ -67,7 +75,9 @@ func (s *Store) Write(ctx context.Context, rs []Reading, also func([]Outcome) Al
 	return out, effects, explain("write", err)
 }
 
-func (s *Store) write(ctx context.Context, rs []Reading, also func([]Outcome) Also) ([]Outcome, Effects, error) {
+func (s *Store) write(
+	ctx context.Context, rs []Reading, also func([]Outcome) Also,
+) ([]Outcome, Effects, error) {
 	b := newBatch(rs)
 	effects, err := s.writeBatch(ctx, b, also, s.wary.is())
 	for race := 0; errors.Is(err, errThere); race++ {
@@ -79,7 +89,9 @@ func (s *Store) write(ctx context.Context, rs []Reading, also func([]Outcome) Al
 	return b.outcomes, effects, err
 }
 
-func (s *Store) writeBatch(ctx context.Context, b *batch, also func([]Outcome) Also, wary bool) (effects Effects, err error) {
+func (s *Store) writeBatch(
+	ctx context.Context, b *batch, also func([]Outcome) Also, wary bool,
+) (effects Effects, err error) {
 	var m *steps
 	err = s.withRules(ctx, s.ingest, func(tx *sqlx.Tx, rules *ruleSet) error {
 		b.reset()
@@ -125,15 +137,19 @@ func (s *Store) writeBatch(ctx context.Context, b *batch, also func([]Outcome) A
 	return effects, err
 }
 
-// errThere means that a reading is there that was thought to be new: somebody else has committed it since it was looked for, if it was.
+// errThere means that a reading is there that was thought to be new: somebody else has committed it
+// since it was looked for, if it was.
 var errThere = errors.New("a reading is there already")
 
-// mostRaces is how often another transaction may be first with a reading before a batch is left to be tried later.
+// mostRaces is how often another transaction may be first with a reading before a batch is left to
+// be tried later.
 const mostRaces = 10
 
-// wary counts the batches that are not trusted to be new. Trust pays: a key that is there undoes a plain INSERT as a whole, and to look
-// for it first costs a sixth of one; ON CONFLICT would cost a third of one, since PostgreSQL then enters each row twice in its log. What is
-// sent again, after a connection or an instance was lost, comes in a row, so after one such batch the next ones are not trusted.
+// wary counts the batches that are not trusted to be new. Trust pays: a key that is there undoes a
+// plain INSERT as a whole, and to look for it first costs a sixth of one; ON CONFLICT would cost a
+// third of one, since PostgreSQL then enters each row twice in its log. What is sent again, after a
+// connection or an instance was lost, comes in a row, so after one such batch the next ones are not
+// trusted.
 type wary struct{ batches atomic.Int32 }
 
 const waryBatches = 32

@@ -25,16 +25,42 @@ func TestWrite(t *testing.T) {
 		outcomes     string
 		stored       []store.Reading
 	}{
-		"nothing":                                     {nil, nil, "[]", nil},
-		"what is new is stored":                       {nil, []store.Reading{reading(1, 0, 1), reading(1, 1, 2)}, "[stored stored]", []store.Reading{reading(1, 0, 1), reading(1, 1, 2)}},
-		"in whatever order it comes":                  {nil, []store.Reading{reading(2, 1, 1), reading(1, 0, 2), reading(1, -1, 3)}, "[stored stored stored]", []store.Reading{reading(1, -1, 3), reading(1, 0, 2), reading(2, 1, 1)}},
-		"the same again is a duplicate":               {[]store.Reading{reading(1, 0, 1)}, []store.Reading{reading(1, 0, 1)}, "[duplicate]", []store.Reading{reading(1, 0, 1)}},
-		"another value conflicts and the first stays": {[]store.Reading{reading(1, 0, 1)}, []store.Reading{reading(1, 0, 2)}, "[conflict]", []store.Reading{reading(1, 0, 1)}},
+		"nothing": {nil, nil, "[]", nil},
+		"what is new is stored": {
+			nil,
+			[]store.Reading{reading(1, 0, 1), reading(1, 1, 2)},
+			"[stored stored]",
+			[]store.Reading{reading(1, 0, 1), reading(1, 1, 2)},
+		},
+		"in whatever order it comes": {
+			nil,
+			[]store.Reading{reading(2, 1, 1), reading(1, 0, 2), reading(1, -1, 3)},
+			"[stored stored stored]",
+			[]store.Reading{reading(1, -1, 3), reading(1, 0, 2), reading(2, 1, 1)},
+		},
+		"the same again is a duplicate": {
+			[]store.Reading{reading(1, 0, 1)},
+			[]store.Reading{reading(1, 0, 1)},
+			"[duplicate]",
+			[]store.Reading{reading(1, 0, 1)},
+		},
+		"another value conflicts and the first stays": {
+			[]store.Reading{reading(1, 0, 1)},
+			[]store.Reading{reading(1, 0, 2)},
+			"[conflict]",
+			[]store.Reading{reading(1, 0, 1)},
+		},
 		"a duplicate and a conflict among new ones": {
 			[]store.Reading{reading(1, 0, 1), reading(1, 1, 1)},
-			[]store.Reading{reading(1, 2, 9), reading(1, 1, 2), reading(1, -3, 9), reading(1, 0, 1), reading(2, 0, 9)},
+			[]store.Reading{
+				reading(1, 2, 9), reading(1, 1, 2), reading(1, -3, 9), reading(1, 0, 1),
+				reading(2, 0, 9),
+			},
 			"[stored conflict stored duplicate stored]",
-			[]store.Reading{reading(1, -3, 9), reading(1, 0, 1), reading(2, 0, 9), reading(1, 1, 1), reading(1, 2, 9)},
+			[]store.Reading{
+				reading(1, -3, 9), reading(1, 0, 1), reading(2, 0, 9), reading(1, 1, 1),
+				reading(1, 2, 9),
+			},
 		},
 		"of several in one batch the first counts": {
 			nil,
@@ -48,12 +74,48 @@ func TestWrite(t *testing.T) {
 			"[conflict duplicate conflict]",
 			[]store.Reading{reading(1, 0, 2)},
 		},
-		"no value equals no value":                     {[]store.Reading{bad(reading(1, 0, nan))}, []store.Reading{bad(reading(1, 0, nan))}, "[duplicate]", []store.Reading{bad(reading(1, 0, nan))}},
-		"no value is not a value":                      {[]store.Reading{reading(1, 0, nan)}, []store.Reading{reading(1, 0, 0)}, "[conflict]", []store.Reading{reading(1, 0, nan)}},
-		"a value is not no value":                      {[]store.Reading{reading(1, 0, 0)}, []store.Reading{reading(1, 0, nan)}, "[conflict]", []store.Reading{reading(1, 0, 0)}},
-		"no value twice in a batch":                    {nil, []store.Reading{reading(1, 0, nan), reading(1, 0, nan), reading(1, 0, 1)}, "[stored duplicate conflict]", []store.Reading{reading(1, 0, nan)}},
-		"the ends of what a float can be":              {nil, []store.Reading{reading(1, 0, math.MaxFloat64), reading(1, 1, -math.MaxFloat64), reading(1, 2, math.SmallestNonzeroFloat64)}, "[stored stored stored]", []store.Reading{reading(1, 0, math.MaxFloat64), reading(1, 1, -math.MaxFloat64), reading(1, 2, math.SmallestNonzeroFloat64)}},
-		"the same value with another quality is there": {[]store.Reading{reading(1, 0, 1)}, []store.Reading{bad(reading(1, 0, 1))}, "[duplicate]", []store.Reading{reading(1, 0, 1)}},
+		"no value equals no value": {
+			[]store.Reading{bad(reading(1, 0, nan))},
+			[]store.Reading{bad(reading(1, 0, nan))},
+			"[duplicate]",
+			[]store.Reading{bad(reading(1, 0, nan))},
+		},
+		"no value is not a value": {
+			[]store.Reading{reading(1, 0, nan)},
+			[]store.Reading{reading(1, 0, 0)},
+			"[conflict]",
+			[]store.Reading{reading(1, 0, nan)},
+		},
+		"a value is not no value": {
+			[]store.Reading{reading(1, 0, 0)},
+			[]store.Reading{reading(1, 0, nan)},
+			"[conflict]",
+			[]store.Reading{reading(1, 0, 0)},
+		},
+		"no value twice in a batch": {
+			nil,
+			[]store.Reading{reading(1, 0, nan), reading(1, 0, nan), reading(1, 0, 1)},
+			"[stored duplicate conflict]",
+			[]store.Reading{reading(1, 0, nan)},
+		},
+		"the ends of what a float can be": {
+			nil,
+			[]store.Reading{
+				reading(1, 0, math.MaxFloat64), reading(1, 1, -math.MaxFloat64),
+				reading(1, 2, math.SmallestNonzeroFloat64),
+			},
+			"[stored stored stored]",
+			[]store.Reading{
+				reading(1, 0, math.MaxFloat64), reading(1, 1, -math.MaxFloat64),
+				reading(1, 2, math.SmallestNonzeroFloat64),
+			},
+		},
+		"the same value with another quality is there": {
+			[]store.Reading{reading(1, 0, 1)},
+			[]store.Reading{bad(reading(1, 0, 1))},
+			"[duplicate]",
+			[]store.Reading{reading(1, 0, 1)},
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -65,7 +127,8 @@ func TestWrite(t *testing.T) {
 				t.Errorf("outcomes: got %s, want %s", got, tt.outcomes)
 			}
 			if got, want := lines(all(t, s, 1, 2)), lines(tt.stored); !slices.Equal(got, want) {
-				t.Errorf("stored: got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+				t.Errorf("stored: got\n%s\nwant\n%s", strings.Join(got, "\n"),
+					strings.Join(want, "\n"))
 			}
 		})
 	}
@@ -84,15 +147,28 @@ func TestLatestOnlyMovesForward(t *testing.T) {
 		{"a late one", []store.Reading{reading(v.ID, 3, 3)}, reading(v.ID, 5, 2)},
 		{"one of years ago", []store.Reading{reading(v.ID, -3*365*24*60, 3)}, reading(v.ID, 5, 2)},
 		{"a conflict", []store.Reading{reading(v.ID, 5, 4)}, reading(v.ID, 5, 2)},
-		{"the newest of a batch, wherever it is", []store.Reading{reading(v.ID, 6, 1), reading(v.ID, 9, 2), reading(v.ID, 7, 3)}, reading(v.ID, 9, 2)},
-		{"a conflict newer than what is new in the batch", []store.Reading{reading(v.ID, 9, 5), reading(v.ID, 8, 3)}, reading(v.ID, 9, 2)},
-		{"one without a value", []store.Reading{reading(v.ID, 10, math.NaN())}, reading(v.ID, 10, math.NaN())},
+		{
+			"the newest of a batch, wherever it is",
+			[]store.Reading{reading(v.ID, 6, 1), reading(v.ID, 9, 2), reading(v.ID, 7, 3)},
+			reading(v.ID, 9, 2),
+		},
+		{
+			"a conflict newer than what is new in the batch",
+			[]store.Reading{reading(v.ID, 9, 5), reading(v.ID, 8, 3)},
+			reading(v.ID, 9, 2),
+		},
+		{
+			"one without a value",
+			[]store.Reading{reading(v.ID, 10, math.NaN())},
+			reading(v.ID, 10, math.NaN()),
+		},
 		{"and back to one", []store.Reading{reading(v.ID, 11, 7)}, reading(v.ID, 11, 7)},
 	}
 	for _, step := range steps {
 		write(t, s, step.write...)
 		got, err := s.Latest(t.Context(), store.LatestQuery{Sensors: []int64{v.ID}, Limit: 1})
-		if err != nil || len(got) != 1 || line(got[0]) != line(step.want) || !got[0].Received.Equal(step.want.Received) || got[0].GatewayID != v.GatewayID {
+		if err != nil || len(got) != 1 || line(got[0]) != line(step.want) ||
+			!got[0].Received.Equal(step.want.Received) || got[0].GatewayID != v.GatewayID {
 			t.Errorf("%s: got %+v, %v, want %+v", step.name, got, err, step.want)
 		}
 	}
@@ -116,7 +192,8 @@ func TestConcurrentWritesAgree(t *testing.T) {
 			for range 8 {
 				rs := make([]store.Reading, 0, keys)
 				for range keys {
-					rs = append(rs, reading(int64(rnd.IntN(6)+1), rnd.IntN(10), float64(rnd.IntN(3))))
+					rs = append(rs,
+						reading(int64(rnd.IntN(6)+1), rnd.IntN(10), float64(rnd.IntN(3))))
 				}
 				out, _, err := s.Write(t.Context(), rs, nothing)
 				for store.Transient(err) { // a deadlock would be
@@ -180,7 +257,8 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// TestRetryAfterUnknownCommit writes a batch again as ingest does when the answer to COMMIT was lost.
+// TestRetryAfterUnknownCommit writes a batch again as ingest does when the answer to COMMIT was
+// lost.
 func TestRetryAfterUnknownCommit(t *testing.T) {
 	s := open(t)
 	rs := []store.Reading{reading(1, 0, 1), reading(1, 1, math.NaN()), reading(2, 0, 3)}
@@ -231,26 +309,38 @@ func TestWriteIsOneTransaction(t *testing.T) {
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	write(t, s, reading(v.ID, 0, 1))
 	g := store.Presence{GatewayID: v.GatewayID, Status: "online", At: noon}
-	out, _, err := s.Write(t.Context(), []store.Reading{reading(v.ID, 0, 2), reading(v.ID, 1, 2)}, func(out []store.Outcome) store.Also {
-		if words(out) != "[conflict stored]" {
-			t.Errorf("outcomes in the transaction: got %v", out)
-		}
-		return store.Also{Rejections: []store.Rejection{{Gateway: "g", Topic: "t", Reason: "conflict", At: noon}}, Presence: []store.Presence{g}}
-	})
+	out, _, err := s.Write(t.Context(), []store.Reading{reading(v.ID, 0, 2), reading(v.ID, 1, 2)},
+		func(out []store.Outcome) store.Also {
+			if words(out) != "[conflict stored]" {
+				t.Errorf("outcomes in the transaction: got %v", out)
+			}
+			return store.Also{
+				Rejections: []store.Rejection{
+					{Gateway: "g", Topic: "t", Reason: "conflict", At: noon},
+				},
+				Presence: []store.Presence{g},
+			}
+		})
 	if err != nil || words(out) != "[conflict stored]" {
 		t.Errorf("got %v, %v", out, err)
 	}
-	if n := scan[int](t, db, `SELECT count(*) FROM rejections`) + scan[int](t, db, `SELECT count(*) FROM gateways WHERE status = 'online'`); n != 2 {
+	if n := scan[int](t, db, `SELECT count(*) FROM rejections`) + scan[int](t, db,
+		`SELECT count(*) FROM gateways WHERE status = 'online'`); n != 2 {
 		t.Errorf("rejections and presence: got %d, want 2", n)
 	}
 
 	g.Status = "broken" // the schema refuses it
-	_, _, err = s.Write(t.Context(), []store.Reading{reading(v.ID, 2, 2)}, func([]store.Outcome) store.Also {
-		return store.Also{Rejections: []store.Rejection{{Gateway: "g", Topic: "t", Reason: "other", At: noon}}, Presence: []store.Presence{g}}
-	})
+	_, _, err = s.Write(t.Context(), []store.Reading{reading(v.ID, 2, 2)},
+		func([]store.Outcome) store.Also {
+			return store.Also{
+				Rejections: []store.Rejection{{Gateway: "g", Topic: "t", Reason: "other", At: noon}},
+				Presence:   []store.Presence{g},
+			}
+		})
 	isError(t, err, store.ErrInvalid)
 	ctx, cancel := context.WithCancel(t.Context())
-	_, _, err = s.Write(ctx, []store.Reading{reading(v.ID, 3, 2)}, func([]store.Outcome) store.Also { cancel(); return store.Also{} })
+	_, _, err = s.Write(ctx, []store.Reading{reading(v.ID, 3, 2)},
+		func([]store.Outcome) store.Also { cancel(); return store.Also{} })
 	if err == nil {
 		t.Error("a write that was cancelled succeeded")
 	}
@@ -260,7 +350,8 @@ func TestWriteIsOneTransaction(t *testing.T) {
 	if n := scan[int](t, db, `SELECT count(*) FROM rejections`); n != 1 {
 		t.Errorf("rejections: got %d, want 1", n)
 	}
-	if l := must(s.Latest(t.Context(), store.LatestQuery{Limit: 1})); len(l) != 1 || !l[0].Timestamp.Equal(reading(0, 1, 0).Timestamp) {
+	if l := must(s.Latest(t.Context(), store.LatestQuery{Limit: 1})); len(l) != 1 ||
+		!l[0].Timestamp.Equal(reading(0, 1, 0).Timestamp) {
 		t.Errorf("latest: got %v", l)
 	}
 }
@@ -269,7 +360,8 @@ func TestErrors(t *testing.T) {
 	s, db := openRaw(t)
 	_ = s
 	raise := func(code string) error {
-		_, err := db.ExecContext(t.Context(), fmt.Sprintf(`DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '%s'; END $$`, code))
+		_, err := db.ExecContext(t.Context(),
+			fmt.Sprintf(`DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '%s'; END $$`, code))
 		return err
 	}
 	tests := map[string]struct {
@@ -277,11 +369,19 @@ func TestErrors(t *testing.T) {
 		want      error // nil: none of ours
 		transient bool
 	}{
-		"the connection, the server, its resources and its disks": {[]string{"08006", "40001", "40P01", "53100", "53300", "55P03", "57014", "57P01", "57P03", "58030", "25006", "25P03"}, store.ErrUnavailable, true},
+		"the connection, the server, its resources and its disks": {
+			[]string{
+				"08006", "40001", "40P01", "53100", "53300", "55P03", "57014", "57P01", "57P03",
+				"58030", "25006", "25P03",
+			},
+			store.ErrUnavailable, true,
+		},
 		"no partition": {[]string{"23514"}, store.ErrUnavailable, true},
 		"a taken key":  {[]string{"23505"}, store.ErrConflict, false},
 		"a reference":  {[]string{"23503"}, store.ErrInUse, false},
-		"the data":     {[]string{"22001", "22003", "22021", "22P02", "23502"}, store.ErrInvalid, false},
+		"the data": {
+			[]string{"22001", "22003", "22021", "22P02", "23502"}, store.ErrInvalid, false,
+		},
 		"our mistakes": {[]string{"42P01", "42501", "XX000", "0A000"}, nil, false},
 	}
 	for name, tt := range tests {
@@ -294,7 +394,10 @@ func TestErrors(t *testing.T) {
 			if got := store.Transient(err); got != tt.transient {
 				t.Errorf("%s %s: transient: got %v", name, code, got)
 			}
-			for _, kind := range []error{store.ErrNotFound, store.ErrConflict, store.ErrInUse, store.ErrStale, store.ErrInvalid, store.ErrUnavailable} {
+			for _, kind := range []error{
+				store.ErrNotFound, store.ErrConflict, store.ErrInUse, store.ErrStale,
+				store.ErrInvalid, store.ErrUnavailable,
+			} {
 				if got, want := errors.Is(err, kind), errors.Is(tt.want, kind); got != want {
 					t.Errorf("%s %s: is %v: got %v", name, code, kind, got)
 				}

@@ -84,9 +84,22 @@ func bytesOf(kind, flags byte, content packets.Packet) []byte {
 
 func connectPacket() []byte {
 	return bytesOf(packets.CONNECT, 0, &packets.Connect{
-		ProtocolName: "MQTT", ProtocolVersion: 5, ClientID: "g1", UsernameFlag: true, Username: "g1", PasswordFlag: true, Password: []byte("secret"),
-		WillFlag: true, WillTopic: "gateways/g1/status", WillMessage: []byte(`{"status":"offline"}`), WillProperties: &packets.Properties{WillDelayInterval: ptr(uint32(1))},
-		Properties: &packets.Properties{SessionExpiryInterval: ptr(uint32(60)), ReceiveMaximum: ptr(uint16(10)), User: []packets.User{{Key: "a", Value: "b"}}},
+		ProtocolName:    "MQTT",
+		ProtocolVersion: 5,
+		ClientID:        "g1",
+		UsernameFlag:    true,
+		Username:        "g1",
+		PasswordFlag:    true,
+		Password:        []byte("secret"),
+		WillFlag:        true,
+		WillTopic:       "gateways/g1/status",
+		WillMessage:     []byte(`{"status":"offline"}`),
+		WillProperties:  &packets.Properties{WillDelayInterval: ptr(uint32(1))},
+		Properties: &packets.Properties{
+			SessionExpiryInterval: ptr(uint32(60)),
+			ReceiveMaximum:        ptr(uint16(10)),
+			User:                  []packets.User{{Key: "a", Value: "b"}},
+		},
 	})
 }
 
@@ -96,13 +109,26 @@ func validSession(rnd *rand.Rand) []byte {
 	for i := range rnd.IntN(5) + 1 {
 		out = append(out, bytesOf(packets.PUBLISH, 2, &packets.Publish{
 			QoS: 1, PacketID: uint16(i + 1), Topic: topic, Payload: []byte(`{"value":1}`),
-			Properties: &packets.Properties{ContentType: "application/json", User: []packets.User{{Key: "k", Value: "v"}}, MessageExpiry: ptr(uint32(9))},
+			Properties: &packets.Properties{
+				ContentType:   "application/json",
+				User:          []packets.User{{Key: "k", Value: "v"}},
+				MessageExpiry: ptr(uint32(9)),
+			},
 		})...)
 	}
 	out = append(out, bytesOf(packets.SUBSCRIBE, 2, &packets.Subscribe{
-		PacketID: 99, Subscriptions: []packets.SubOptions{{Topic: "gateways/g1/commands", QoS: 1}}, Properties: &packets.Properties{SubscriptionIdentifier: ptr(5)},
+		PacketID:      99,
+		Subscriptions: []packets.SubOptions{{Topic: "gateways/g1/commands", QoS: 1}},
+		Properties:    &packets.Properties{SubscriptionIdentifier: ptr(5)},
 	})...)
-	out = append(out, bytesOf(packets.UNSUBSCRIBE, 2, &packets.Unsubscribe{PacketID: 98, Topics: []string{"gateways/g1/commands"}, Properties: &packets.Properties{}})...)
+	out = append(out,
+		bytesOf(packets.UNSUBSCRIBE, 2,
+			&packets.Unsubscribe{
+				PacketID:   98,
+				Topics:     []string{"gateways/g1/commands"},
+				Properties: &packets.Properties{},
+			})...)
 	out = append(out, 0xc0, 0)
-	return append(out, bytesOf(packets.DISCONNECT, 0, &packets.Disconnect{Properties: &packets.Properties{}})...)
+	return append(out,
+		bytesOf(packets.DISCONNECT, 0, &packets.Disconnect{Properties: &packets.Properties{}})...)
 }

@@ -27,15 +27,19 @@ func newAuthority(t testing.TB) *authority {
 	t.Helper()
 	a := &authority{t: t}
 	self := x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: "test"},
+		NotAfter:     time.Now().Add(time.Hour),
+		IsCA:         true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	a.cert, a.key = a.sign(self, nil)
 	return a
 }
 
 // sign makes a certificate; without a parent it signs itself.
-func (a *authority) sign(template x509.Certificate, parent *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
+func (a *authority) sign(
+	template x509.Certificate, parent *x509.Certificate,
+) (*x509.Certificate, *ecdsa.PrivateKey) {
 	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -60,8 +64,11 @@ func (a *authority) sign(template x509.Certificate, parent *x509.Certificate) (*
 func (a *authority) issue(name string, notAfter time.Time) (certPEM, keyPEM []byte) {
 	a.t.Helper()
 	cert, key := a.sign(x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, NotAfter: notAfter,
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		SerialNumber: big.NewInt(time.Now().UnixNano()),
+		Subject:      pkix.Name{CommonName: name},
+		NotAfter:     notAfter,
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}, a.cert)
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
@@ -78,7 +85,8 @@ func inPEM(kind string, der []byte) []byte {
 func (a *authority) files(c *Config) {
 	a.t.Helper()
 	dir := a.t.TempDir()
-	c.TLSCertificate, c.TLSKey, c.TLSClientCA = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), filepath.Join(dir, "ca.pem")
+	c.TLSCertificate, c.TLSKey, c.TLSClientCA = filepath.Join(dir, "cert.pem"), filepath.Join(dir,
+		"key.pem"), filepath.Join(dir, "ca.pem")
 	a.renew(*c, "broker")
 	writeFile(a.t, c.TLSClientCA, inPEM("CERTIFICATE", a.cert.Raw))
 }

@@ -45,11 +45,14 @@ type bench struct {
 	ids      map[string]int64                            // likewise
 	logins   int                                         // how often a secret was checked
 	revoked  map[int64]bool
-	renamed  map[int64]string          // keys of gateways that have changed, by credential
-	down     bool                      // the database is not there
-	failures map[string]int            // wrong secrets by address and key; nil: they are not limited
-	kept     *map[string]time.Duration // nil: no session outlasts the broker. MQTT sessions by client; those of connected ones last for ever
-	full     chan struct{}             // not nil: nothing is taken until it is closed
+	renamed  map[int64]string // keys of gateways that have changed, by credential
+	down     bool             // the database is not there
+	// wrong secrets by address and key; nil: they are not limited
+	failures map[string]int
+	// nil: no session outlasts the broker. MQTT sessions by client; those of connected ones last
+	// for ever
+	kept *map[string]time.Duration
+	full chan struct{} // not nil: nothing is taken until it is closed
 }
 
 const forEver = time.Duration(1<<63 - 1)
@@ -120,8 +123,14 @@ func newBench(t testing.TB, change func(*Config)) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{
-		t: t, addr: l.Addr().String(), reg: prometheus.NewRegistry(), got: make(chan ingest.Message, 100_000), revoked: map[int64]bool{},
-		secrets: map[string]string{"g1": "secret", "g2": "secret", "g3": "secret"}, ids: map[string]int64{"g1": 1, "g2": 2, "g3": 3}, kept: &map[string]time.Duration{},
+		t:       t,
+		addr:    l.Addr().String(),
+		reg:     prometheus.NewRegistry(),
+		got:     make(chan ingest.Message, 100_000),
+		revoked: map[int64]bool{},
+		secrets: map[string]string{"g1": "secret", "g2": "secret", "g3": "secret"},
+		ids:     map[string]int64{"g1": 1, "g2": 2, "g3": 3},
+		kept:    &map[string]time.Duration{},
 	}
 	ls := Listeners{Plain: l}
 	if cfg.TLSPort != 0 {
@@ -130,8 +139,18 @@ func newBench(t testing.TB, change func(*Config)) *bench {
 	if cfg.WebSocketPort != 0 {
 		ls.WebSocket, b.ws = b.listen()
 	}
-	access := Access{Login: b.login, Certified: b.certified, InForce: b.inForce, Resume: b.resume, Suspend: b.suspend, BeginLogin: b.beginLogin, EndLogin: b.endLogin, HasGateway: b.hasGateway}
-	b.Broker, err = New(cfg, ls, access, b.take, slog.New(slog.NewTextHandler(&b.out, &slog.HandlerOptions{Level: slog.LevelInfo})), b.reg)
+	access := Access{
+		Login:      b.login,
+		Certified:  b.certified,
+		InForce:    b.inForce,
+		Resume:     b.resume,
+		Suspend:    b.suspend,
+		BeginLogin: b.beginLogin,
+		EndLogin:   b.endLogin,
+		HasGateway: b.hasGateway,
+	}
+	b.Broker, err = New(cfg, ls, access, b.take,
+		slog.New(slog.NewTextHandler(&b.out, &slog.HandlerOptions{Level: slog.LevelInfo})), b.reg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +181,8 @@ func (b *bench) listen() (net.Listener, string) {
 	return l, l.Addr().String()
 }
 
-// certified knows the gateways that have a secret; what stands for their credentials is 9000 and more.
+// certified knows the gateways that have a secret; what stands for their credentials is 9000 and
+// more.
 func (b *bench) certified(_ context.Context, key string) (Gateway, bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -182,7 +202,8 @@ func (b *bench) login(_ context.Context, key, secret string) (Gateway, bool, err
 	}
 	b.logins++
 	want, known := b.secrets[key]
-	return Gateway{b.ids[key], key, int64(len(key)*1000) + int64(key[len(key)-1])}, known && want == secret, nil
+	return Gateway{b.ids[key], key, int64(len(key)*1000) + int64(key[len(key)-1])}, known &&
+		want == secret, nil
 }
 
 func (b *bench) hasGateway(_ context.Context, keys []string) (bool, error) {
@@ -220,7 +241,8 @@ func (b *bench) take(ctx context.Context, m ingest.Message) error {
 	b.mu.Lock()
 	if strings.HasSuffix(m.Topic, "/status") {
 		b.links = append(b.links, m.Link)
-		b.statuses = append(b.statuses, m.Topic[:len(m.Topic)-len("/status")]+" by "+m.Gateway+" "+string(m.Payload))
+		b.statuses = append(b.statuses,
+			m.Topic[:len(m.Topic)-len("/status")]+" by "+m.Gateway+" "+string(m.Payload))
 		b.mu.Unlock()
 		return nil
 	}
@@ -241,7 +263,8 @@ func (b *bench) said() string {
 
 func (b *bench) says(want ...string) {
 	b.t.Helper()
-	until(b.t, "it is said that "+strings.Join(want, ", "), func() bool { return b.said() == strings.Join(want, "\n") }, b.said)
+	until(b.t, "it is said that "+strings.Join(want, ", "),
+		func() bool { return b.said() == strings.Join(want, "\n") }, b.said)
 }
 
 // set changes something that the broker asks for.
@@ -333,8 +356,13 @@ func (c *client) login(gateway string, change ...func(*packets.Connect)) string 
 func (c *client) sendConnect(gateway string, change ...func(*packets.Connect)) {
 	c.t.Helper()
 	pk := &packets.Connect{
-		ProtocolName: "MQTT", ProtocolVersion: 5, ClientID: gateway, CleanStart: true, UsernameFlag: true, Username: gateway,
-		PasswordFlag: true, Password: []byte("secret"), Properties: &packets.Properties{},
+		ProtocolName:    "MQTT",
+		ProtocolVersion: 5,
+		ClientID:        gateway,
+		CleanStart:      true,
+		UsernameFlag:    true,
+		Username:        gateway,
+		PasswordFlag:    true, Password: []byte("secret"), Properties: &packets.Properties{},
 	}
 	for _, f := range change {
 		f(pk)
@@ -344,14 +372,23 @@ func (c *client) sendConnect(gateway string, change ...func(*packets.Connect)) {
 
 func (c *client) send(kind byte, content packets.Packet) {
 	c.t.Helper()
-	if _, err := (&packets.ControlPacket{FixedHeader: packets.FixedHeader{Type: kind}, Content: content}).WriteTo(c.conn); err != nil {
+	if _, err := (&packets.ControlPacket{
+		FixedHeader: packets.FixedHeader{Type: kind},
+		Content:     content,
+	}).WriteTo(c.conn); err != nil {
 		c.t.Logf("send: %v", err)
 	}
 }
 
 func (c *client) publish(qos byte, id uint16, topic, payload string) {
 	c.t.Helper()
-	pk := &packets.Publish{QoS: qos, PacketID: id, Topic: topic, Payload: []byte(payload), Properties: &packets.Properties{}}
+	pk := &packets.Publish{
+		QoS:        qos,
+		PacketID:   id,
+		Topic:      topic,
+		Payload:    []byte(payload),
+		Properties: &packets.Properties{},
+	}
 	cp := packets.NewControlPacket(packets.PUBLISH)
 	cp.Content, cp.Flags = pk, qos<<1
 	if _, err := cp.WriteTo(c.conn); err != nil {
@@ -387,7 +424,8 @@ func (c *client) read() string {
 	switch p := pk.Content.(type) {
 	case *packets.Connack:
 		c.why = strings.TrimSpace(text(p.Properties))
-		return fmt.Sprintf("CONNACK %#02x%s", p.ReasonCode, map[bool]string{true: " session present"}[p.SessionPresent])
+		return fmt.Sprintf("CONNACK %#02x%s", p.ReasonCode,
+			map[bool]string{true: " session present"}[p.SessionPresent])
 	case *packets.Puback:
 		return fmt.Sprintf("PUBACK %d %#02x%s", p.PacketID, p.ReasonCode, text(p.Properties))
 	case *packets.Disconnect:
@@ -453,7 +491,8 @@ func mqttText(s string) []byte { return append([]byte{byte(len(s) >> 8), byte(le
 
 func (old) connect(gateway, secret string) []byte {
 	body := append(mqttText("MQTT"), 4, 0xc2, 0, 60)
-	body = append(append(append(body, mqttText(gateway)...), mqttText(gateway)...), mqttText(secret)...)
+	body = append(append(append(body, mqttText(gateway)...), mqttText(gateway)...),
+		mqttText(secret)...)
 	return append([]byte{0x10, byte(len(body))}, body...)
 }
 

@@ -21,9 +21,11 @@ import (
 )
 
 const (
-	// revocationInterval is how often open connections are checked for credentials that no longer hold.
+	// revocationInterval is how often open connections are checked for credentials that no longer
+	// hold.
 	revocationInterval = 3 * time.Second
-	// heartbeatInterval is how often clients that are not read from hear that we are there; below any keep-alive.
+	// heartbeatInterval is how often clients that are not read from hear that we are there; below
+	// any keep-alive.
 	heartbeatInterval = 500 * time.Millisecond
 )
 
@@ -32,35 +34,38 @@ const longestSession = 7 * 24 * 3600
 
 // Access decides who may connect. All are called from many goroutines.
 type Access struct {
-	// BeginLogin counts a try to log in with a secret, and returns 0, or how long the client has to wait after too many wrong ones.
-	// EndLogin takes the try back: the secret was right, or it was not found out. They may be nil: then there is no limit.
+	// BeginLogin counts a try to log in with a secret, and returns 0, or how long the client has to
+	// wait after too many wrong ones. EndLogin takes the try back: the secret was right, or it was
+	// not found out. They may be nil: then there is no limit.
 	BeginLogin func(ctx context.Context, address, key string) (wait time.Duration, err error)
 	EndLogin   func(ctx context.Context, address, key string, right bool) error
 	// Login returns the gateway with this key, if this is its secret.
 	Login func(ctx context.Context, key, secret string) (g Gateway, ok bool, err error)
-	// Certified returns the gateway with this key, which has shown a certificate instead; it may be nil.
+	// Certified returns the gateway with this key, which has shown a certificate instead; it may be
+	// nil.
 	Certified func(ctx context.Context, key string) (g Gateway, ok bool, err error)
 	// HasGateway reports whether there is a gateway with one of these keys; nil has none.
 	HasGateway func(ctx context.Context, keys []string) (bool, error)
 	// InForce returns those of the credentials that still hold, with their gateway's key.
 	InForce func(ctx context.Context, credentials []int64) (map[int64]string, error)
-	// Resume reports whether a client has a session from before; clean means that it does not want it, keep that the one that
-	// begins now outlasts the connection. Suspend says for how long it does, when that is over. Without them no session outlasts
-	// the broker, and gateways whose client honours Session Present lose what they hold unacknowledged when it starts anew.
+	// Resume reports whether a client has a session from before; clean means that it does not want
+	// it, keep that the one that begins now outlasts the connection. Suspend says for how long it
+	// does, when that is over. Without them no session outlasts the broker, and gateways whose
+	// client honours Session Present lose what they hold unacknowledged when it starts anew.
 	Resume  func(ctx context.Context, client string, credential int64, clean, keep bool) (present bool, err error)
 	Suspend func(ctx context.Context, client string, while time.Duration) error
 }
 
-// Gateway is who has logged in. Its id is its identity for as long as the connection lasts; its key is a name, which may be
-// given to another gateway meanwhile.
+// Gateway is who has logged in. Its id is its identity for as long as the connection lasts; its key
+// is a name, which may be given to another gateway meanwhile.
 type Gateway struct {
 	ID         int64
 	Key        string // at the login
 	Credential int64  // that it logged in with
 }
 
-// Broker is the MQTT v5 broker of one machine. It routes nothing between clients: what a gateway publishes goes to the pipeline,
-// and is acknowledged when the pipeline says so.
+// Broker is the MQTT v5 broker of one machine. It routes nothing between clients: what a gateway
+// publishes goes to the pipeline, and is acknowledged when the pipeline says so.
 type Broker struct {
 	cfg     Config
 	access  Access
@@ -87,7 +92,8 @@ type Broker struct {
 }
 
 // New makes a broker that serves ls while Run does.
-func New(cfg Config, ls Listeners, access Access, submit func(context.Context, ingest.Message) error,
+func New(cfg Config, ls Listeners, access Access,
+	submit func(context.Context, ingest.Message) error,
 	log *slog.Logger, reg prometheus.Registerer,
 ) (*Broker, error) {
 	caps := mqtt.NewDefaultServerCapabilities()
@@ -102,12 +108,13 @@ func New(cfg Config, ls Listeners, access Access, submit func(context.Context, i
 	caps.MaximumSessionExpiryInterval = longestSession
 	caps.MaximumClientWritesPending = mostPending
 	b := &Broker{
-		cfg:      cfg,
-		started:  time.Now(),
-		access:   access,
-		submit:   submit,
-		log:      log,
-		server:   mqtt.New(&mqtt.Options{Capabilities: caps, Logger: slog.New(slog.DiscardHandler)}), // we log what matters
+		cfg:     cfg,
+		started: time.Now(),
+		access:  access,
+		submit:  submit,
+		log:     log,
+		// we log what matters
+		server:   mqtt.New(&mqtt.Options{Capabilities: caps, Logger: slog.New(slog.DiscardHandler)}),
 		sessions: map[*mqtt.Client]*session{},
 		gateways: map[int64]*gatewaySessions{},
 	}
@@ -121,7 +128,8 @@ func New(cfg Config, ls Listeners, access Access, submit func(context.Context, i
 	return b, b.listen(ls)
 }
 
-// mostPending is how many messages may wait to be sent to a client; mochi allocates for all of them, and its default is 64 KiB.
+// mostPending is how many messages may wait to be sent to a client; mochi allocates for all of
+// them, and its default is 64 KiB.
 const mostPending = 512
 
 // listen adds the listeners that there are.
@@ -138,7 +146,11 @@ func (b *Broker) listen(ls Listeners) error {
 		id string
 		net.Listener
 		open opener
-	}{{"mqtt", ls.Plain, plain}, {"mqtts", ls.TLS, secure}, {"ws", ls.WebSocket, overWebSocket(secure, b.cfg.AllowedOrigins)}} {
+	}{
+		{"mqtt", ls.Plain, plain},
+		{"mqtts", ls.TLS, secure},
+		{"ws", ls.WebSocket, overWebSocket(secure, b.cfg.AllowedOrigins)},
+	} {
 		if l.Listener == nil {
 			continue
 		}
@@ -151,7 +163,8 @@ func (b *Broker) listen(ls Listeners) error {
 	return nil
 }
 
-// Run serves until ctx ends; then it disconnects everybody. Stop the pipeline first, so that what was committed is acknowledged.
+// Run serves until ctx ends; then it disconnects everybody. Stop the pipeline first, so that what
+// was committed is acknowledged.
 func (b *Broker) Run(ctx context.Context) error {
 	defer b.cancel()
 	if err := b.server.Serve(); err != nil {
@@ -194,7 +207,8 @@ func (b *Broker) connected() float64 {
 	return float64(len(b.sessions))
 }
 
-// revoke disconnects clients whose credential was revoked or whose gateway was renamed, deleted or put out of use.
+// revoke disconnects clients whose credential was revoked or whose gateway was renamed, deleted or
+// put out of use.
 func (b *Broker) revoke(ctx context.Context) {
 	b.mu.Lock()
 	open := make(map[*mqtt.Client]*session, len(b.sessions))
@@ -216,13 +230,15 @@ func (b *Broker) revoke(ctx context.Context) {
 	keys, err := b.access.InForce(ctx, ids)
 	if err != nil {
 		if others, ok := b.trouble.due(); ok && ctx.Err() == nil {
-			b.log.WarnContext(ctx, "cannot check credentials of open connections", "error", err, "others", others)
+			b.log.WarnContext(ctx, "cannot check credentials of open connections", "error", err,
+				"others", others)
 		}
 		return
 	}
 	for cl, s := range open {
 		if keys[s.gateway.Credential] != s.gateway.Key {
-			b.parting.Go(func() { b.disconnect(cl, packets.ErrNotAuthorized) }) // it may not be listening
+			// it may not be listening
+			b.parting.Go(func() { b.disconnect(cl, packets.ErrNotAuthorized) })
 		}
 	}
 }
@@ -236,12 +252,14 @@ func (b *Broker) disconnect(cl *mqtt.Client, code packets.Code) {
 	cl.Stop(code)
 }
 
-// hand gives m to the pipeline. It waits while that is full. A panic is an error: it must harm one connection only.
+// hand gives m to the pipeline. It waits while that is full. A panic is an error: it must harm one
+// connection only.
 func (b *Broker) hand(m ingest.Message) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			if count, ok := b.journal.panics.allow("pipeline"); ok {
-				b.log.ErrorContext(b.ctx, "a message broke the pipeline", "topic", m.Topic, "panic", r, "count", count, "stack", string(debug.Stack()))
+				b.log.ErrorContext(b.ctx, "a message broke the pipeline", "topic", m.Topic, "panic",
+					r, "count", count, "stack", string(debug.Stack()))
 			}
 			err = errBroke
 		}
@@ -251,7 +269,8 @@ func (b *Broker) hand(m ingest.Message) (err error) {
 
 var errBroke = errors.New("the pipeline broke")
 
-// report submits a status on behalf of a gateway. When the pipeline has stopped there is nobody to tell.
+// report submits a status on behalf of a gateway. When the pipeline has stopped there is nobody to
+// tell.
 func (b *Broker) report(gateway Gateway, status string, link ingest.Link) {
 	_ = b.hand(ingest.Message{
 		Topic:     "gateways/" + strconv.FormatInt(gateway.ID, 10) + "/status",
@@ -263,7 +282,8 @@ func (b *Broker) report(gateway Gateway, status string, link ingest.Link) {
 	})
 }
 
-// Announce says again of every gateway that is connected that it is online: others have taken this instance for ended.
+// Announce says again of every gateway that is connected that it is online: others have taken this
+// instance for ended.
 func (b *Broker) Announce() {
 	b.mu.Lock()
 	gateways := make(map[int64]Gateway, len(b.sessions))

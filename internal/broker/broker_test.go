@@ -24,7 +24,8 @@ func TestPubackFollowsTheReceipt(t *testing.T) {
 	c := b.client("g1")
 	c.publish(1, 7, topic, `{"value":1}`)
 	m := b.next(1)[0]
-	if m.Topic != topic || string(m.Payload) != `{"value":1}` || m.Gateway != "g1" || time.Since(m.Received) > time.Minute {
+	if m.Topic != topic || string(m.Payload) != `{"value":1}` || m.Gateway != "g1" ||
+		time.Since(m.Received) > time.Minute {
 		t.Errorf("submitted: %+v", m)
 	}
 	c.pings() // no PUBACK before it
@@ -72,7 +73,11 @@ func TestPubacksWaitForTheOnesBefore(t *testing.T) {
 		done int
 		want []string
 	}{
-		{3, nil}, {0, []string{"PUBACK 1 0x00"}}, {2, nil}, {1, []string{"PUBACK 2 0x00", "PUBACK 3 0x00", "PUBACK 4 0x00"}}, {4, []string{"PUBACK 5 0x00"}},
+		{3, nil},
+		{0, []string{"PUBACK 1 0x00"}},
+		{2, nil},
+		{1, []string{"PUBACK 2 0x00", "PUBACK 3 0x00", "PUBACK 4 0x00"}},
+		{4, []string{"PUBACK 5 0x00"}},
 	} {
 		ms[step.done].Done(ingest.Receipt{})
 		c.reads(step.want...)
@@ -89,14 +94,34 @@ func TestReasons(t *testing.T) {
 		receipt ingest.Receipt
 		want    string
 	}{
-		"success has no reason":                        {none, ingest.Receipt{}, "PUBACK 1 0x00"},
-		"a refusal says why":                           {none, refused, "PUBACK 1 0x99 malformed: it is empty"},
-		"a success may say something":                  {none, partly, "PUBACK 1 0x00 1 of 2 refused"},
-		"not to a client that wants none":              {func(c *packets.Connect) { c.Properties.RequestProblemInfo = ptr(byte(0)) }, refused, "PUBACK 1 0x99"},
-		"to a client that says that it wants it":       {func(c *packets.Connect) { c.Properties.RequestProblemInfo = ptr(byte(1)) }, refused, "PUBACK 1 0x99 malformed: it is empty"},
-		"not to a client that cannot take so much":     {func(c *packets.Connect) { c.Properties.MaximumPacketSize = ptr(uint32(30)) }, refused, "PUBACK 1 0x99"},
-		"to a client that can take it just so":         {func(c *packets.Connect) { c.Properties.MaximumPacketSize = ptr(uint32(31)) }, refused, "PUBACK 1 0x99 malformed: it is empty"},
-		"a long one is whole, within what a packet is": {none, ingest.Receipt{Code: 0x83, Text: strings.Repeat("ä", 900)}, "PUBACK 1 0x83 " + strings.Repeat("ä", 900)},
+		"success has no reason": {none, ingest.Receipt{}, "PUBACK 1 0x00"},
+		"a refusal says why": {
+			none, refused, "PUBACK 1 0x99 malformed: it is empty",
+		},
+		"a success may say something": {
+			none, partly, "PUBACK 1 0x00 1 of 2 refused",
+		},
+		"not to a client that wants none": {
+			func(c *packets.Connect) { c.Properties.RequestProblemInfo = ptr(byte(0)) }, refused,
+			"PUBACK 1 0x99",
+		},
+		"to a client that says that it wants it": {
+			func(c *packets.Connect) { c.Properties.RequestProblemInfo = ptr(byte(1)) }, refused,
+			"PUBACK 1 0x99 malformed: it is empty",
+		},
+		"not to a client that cannot take so much": {
+			func(c *packets.Connect) { c.Properties.MaximumPacketSize = ptr(uint32(30)) }, refused,
+			"PUBACK 1 0x99",
+		},
+		"to a client that can take it just so": {
+			func(c *packets.Connect) { c.Properties.MaximumPacketSize = ptr(uint32(31)) }, refused,
+			"PUBACK 1 0x99 malformed: it is empty",
+		},
+		"a long one is whole, within what a packet is": {
+			none,
+			ingest.Receipt{Code: 0x83, Text: strings.Repeat("ä", 900)},
+			"PUBACK 1 0x83 " + strings.Repeat("ä", 900),
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -120,7 +145,8 @@ func TestQualitiesOfService(t *testing.T) {
 	c.pings()
 	c.publish(2, 5, topic, "b")
 	c.reads("DISCONNECT 0x9b", "closed")
-	if m := b.next(1)[0]; m.Refused != ingest.RefusedQoS || m.Topic != topic || string(m.Payload) != "b" || m.GatewayID != 1 {
+	if m := b.next(1)[0]; m.Refused != ingest.RefusedQoS || m.Topic != topic ||
+		string(m.Payload) != "b" || m.GatewayID != 1 {
 		t.Errorf("submitted for the record: %+v", m)
 	}
 	c = b.client("g1")
@@ -137,28 +163,56 @@ func TestLogin(t *testing.T) {
 		down    bool
 		want    string
 	}{
-		"the right secret":                   {set(func(*packets.Connect) {}), false, "CONNACK 0x00"},
-		"a suffix to tell connections apart": {set(func(c *packets.Connect) { c.ClientID = "g1:2" }), false, "CONNACK 0x00"},
-		"a wrong secret":                     {set(func(c *packets.Connect) { c.Password = []byte("x") }), false, "CONNACK 0x86"},
-		"no secret":                          {set(func(c *packets.Connect) { c.PasswordFlag, c.Password = false, nil }), false, "CONNACK 0x86"},
-		"an unknown gateway":                 {set(func(c *packets.Connect) { c.ClientID, c.Username = "g9", "g9" }), false, "CONNACK 0x86"},
-		"nobody":                             {set(func(c *packets.Connect) { c.UsernameFlag, c.PasswordFlag, c.Username = false, false, "" }), false, "CONNACK 0x85"},
-		"another gateway's client id":        {set(func(c *packets.Connect) { c.ClientID = "g2" }), false, "CONNACK 0x85"},
-		"a client id that only begins so":    {set(func(c *packets.Connect) { c.ClientID = "g12" }), false, "CONNACK 0x85"},
-		"no client id":                       {set(func(c *packets.Connect) { c.ClientID = "" }), false, "CONNACK 0x85"},
-		"a database that is away":            {set(func(*packets.Connect) {}), true, "CONNACK 0x88"},
-		"a database away does not tell who":  {set(func(c *packets.Connect) { c.Password = []byte("x") }), true, "CONNACK 0x88"},
+		"the right secret": {
+			set(func(*packets.Connect) {}), false, "CONNACK 0x00",
+		},
+		"a suffix to tell connections apart": {
+			set(func(c *packets.Connect) { c.ClientID = "g1:2" }), false, "CONNACK 0x00",
+		},
+		"a wrong secret": {
+			set(func(c *packets.Connect) { c.Password = []byte("x") }), false, "CONNACK 0x86",
+		},
+		"no secret": {
+			set(func(c *packets.Connect) { c.PasswordFlag, c.Password = false, nil }), false,
+			"CONNACK 0x86",
+		},
+		"an unknown gateway": {
+			set(func(c *packets.Connect) { c.ClientID, c.Username = "g9", "g9" }), false,
+			"CONNACK 0x86",
+		},
+		"nobody": {
+			set(func(c *packets.Connect) { c.UsernameFlag, c.PasswordFlag, c.Username = false, false, "" }),
+			false, "CONNACK 0x85",
+		},
+		"another gateway's client id": {
+			set(func(c *packets.Connect) { c.ClientID = "g2" }), false, "CONNACK 0x85",
+		},
+		"a client id that only begins so": {
+			set(func(c *packets.Connect) { c.ClientID = "g12" }), false, "CONNACK 0x85",
+		},
+		"no client id": {
+			set(func(c *packets.Connect) { c.ClientID = "" }), false, "CONNACK 0x85",
+		},
+		"a database that is away": {set(func(*packets.Connect) {}), true, "CONNACK 0x88"},
+		"a database away does not tell who": {
+			set(func(c *packets.Connect) { c.Password = []byte("x") }), true, "CONNACK 0x88",
+		},
 		"a will of QoS 2": {set(func(c *packets.Connect) {
 			c.WillFlag, c.WillTopic, c.WillQOS, c.WillMessage, c.WillProperties = true, "x", 2, []byte("x"), &packets.Properties{}
 		}), false, "CONNACK 0x9b"},
 		"a will that is to be retained": {set(func(c *packets.Connect) {
 			c.WillFlag, c.WillTopic, c.WillRetain, c.WillMessage, c.WillProperties = true, "x", true, []byte("x"), &packets.Properties{}
 		}), false, "CONNACK 0x9a"},
-		"a keep-alive of 43691 s":              {set(func(c *packets.Connect) { c.KeepAlive = 43691 }), false, "CONNACK 0x00"},
-		"the longest keep-alive that there is": {set(func(c *packets.Connect) { c.KeepAlive = 65535 }), false, "CONNACK 0x00"},
+		"a keep-alive of 43691 s": {
+			set(func(c *packets.Connect) { c.KeepAlive = 43691 }), false, "CONNACK 0x00",
+		},
+		"the longest keep-alive that there is": {
+			set(func(c *packets.Connect) { c.KeepAlive = 65535 }), false, "CONNACK 0x00",
+		},
 	}
 	reasons := map[string]string{
-		"CONNACK 0x85": "the client id must be the user name", "CONNACK 0x86": "no gateway in use has this key with this secret",
+		"CONNACK 0x85": "the client id must be the user name",
+		"CONNACK 0x86": "no gateway in use has this key with this secret",
 		"CONNACK 0x88": "the database is away; try again later",
 	}
 	for name, tt := range tests {
@@ -169,7 +223,8 @@ func TestLogin(t *testing.T) {
 			if got := c.login("g1", tt.connect); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
-			if why := reasons[tt.want]; !strings.Contains(c.why, why) || tt.want == "CONNACK 0x00" && c.why != "" {
+			if why := reasons[tt.want]; !strings.Contains(c.why, why) ||
+				tt.want == "CONNACK 0x00" && c.why != "" {
 				t.Errorf("got the reason %q, want %q", c.why, why)
 			}
 			if tt.want == "CONNACK 0x00" {
@@ -199,8 +254,11 @@ func TestConnackSaysWhatNeedNotBeTried(t *testing.T) {
 	}
 	p := pk.Content.(*packets.Connack).Properties
 	zero := func(b *byte) bool { return b != nil && *b == 0 }
-	if p.MaximumQOS == nil || *p.MaximumQOS != 1 || !zero(p.RetainAvailable) || !zero(p.WildcardSubAvailable) || !zero(p.SharedSubAvailable) ||
-		p.ReceiveMaximum == nil || *p.ReceiveMaximum != 17 || p.MaximumPacketSize == nil || *p.MaximumPacketSize != 5000 || p.TopicAliasMaximum != nil && *p.TopicAliasMaximum != 0 {
+	if p.MaximumQOS == nil || *p.MaximumQOS != 1 || !zero(p.RetainAvailable) ||
+		!zero(p.WildcardSubAvailable) || !zero(p.SharedSubAvailable) ||
+		p.ReceiveMaximum == nil || *p.ReceiveMaximum != 17 || p.MaximumPacketSize == nil ||
+		*p.MaximumPacketSize != 5000 || p.TopicAliasMaximum != nil &&
+		*p.TopicAliasMaximum != 0 {
 		t.Errorf("got %v", p)
 	}
 }
@@ -254,19 +312,27 @@ func TestSubscriptions(t *testing.T) {
 	b := newBench(t, nil)
 	c := b.client("g1")
 	tests := map[string]string{
-		"gateways/g1/commands": "0x01", "gateways/g1/commands/restart": "0x01", "gateways/g1/receipts": "0x01", "gateways/g1/receipts/a/b": "0x01",
-		"#": "0xa2", "+/+/commands": "0xa2", "gateways/g1/commands/#": "0xa2", "gateways/g1/commands/+": "0xa2", "$SYS/#": "0xa2",
-		"$share/x/gateways/g1/commands": "0x9e", "$share/x/#": "0x9e", "gateways/#/commands": "0x8f",
-		"gateways/g1/data": "0x87", "sensors/g1/s/data": "0x87", "gateways/g2/commands": "0x87", "gateways/g2/receipts": "0x87",
-		"$SYS/broker/version": "0x87", "/": "0x87", "gateways/g1": "0x87", "gateways/g11/commands": "0x87", "gateways/g1/commandsx": "0x87",
-		"alarms/g1/s": "0x01", "alarms/g1/#": "0xa2", "alarms/g1/": "0x87", "alarms/g1/s/x": "0x87", "alarms/g2/s": "0x87", "alarms/g1": "0x87", "alarms/g11/s": "0x87",
+		"gateways/g1/commands": "0x01", "gateways/g1/commands/restart": "0x01",
+		"gateways/g1/receipts": "0x01", "gateways/g1/receipts/a/b": "0x01",
+		"#": "0xa2", "+/+/commands": "0xa2", "gateways/g1/commands/#": "0xa2",
+		"gateways/g1/commands/+": "0xa2", "$SYS/#": "0xa2",
+		"$share/x/gateways/g1/commands": "0x9e", "$share/x/#": "0x9e",
+		"gateways/#/commands": "0x8f",
+		"gateways/g1/data":    "0x87", "sensors/g1/s/data": "0x87", "gateways/g2/commands": "0x87",
+		"gateways/g2/receipts": "0x87",
+		"$SYS/broker/version":  "0x87", "/": "0x87", "gateways/g1": "0x87",
+		"gateways/g11/commands": "0x87", "gateways/g1/commandsx": "0x87",
+		"alarms/g1/s": "0x01", "alarms/g1/#": "0xa2", "alarms/g1/": "0x87", "alarms/g1/s/x": "0x87",
+		"alarms/g2/s": "0x87", "alarms/g1": "0x87", "alarms/g11/s": "0x87",
 	}
 	id := uint16(0)
 	for filter, want := range tests {
 		id++
 		cp := packets.NewControlPacket(packets.SUBSCRIBE)
 		cp.Content.(*packets.Subscribe).PacketID = id
-		cp.Content.(*packets.Subscribe).Subscriptions = []packets.SubOptions{{Topic: filter, QoS: 1}}
+		cp.Content.(*packets.Subscribe).Subscriptions = []packets.SubOptions{
+			{Topic: filter, QoS: 1},
+		}
 		if _, err := cp.WriteTo(c.conn); err != nil {
 			t.Fatal(err)
 		}
@@ -292,10 +358,14 @@ func TestSubscriptions(t *testing.T) {
 func TestTopicsThatAreNoneOfOurs(t *testing.T) {
 	b := newBench(t, nil)
 	c := b.client("g1")
-	for i, topic := range []string{"x", "sensors/g2/s/data", "$SYS/broker/version", "$share/g/sensors/g1/s/data", "$share", "/", strings.Repeat("long/", 13000)} {
+	for i, topic := range []string{
+		"x", "sensors/g2/s/data", "$SYS/broker/version", "$share/g/sensors/g1/s/data", "$share",
+		"/", strings.Repeat("long/", 13000),
+	} {
 		c.publish(1, uint16(i+1), topic, "x")
 		m := b.next(1)[0]
-		if m.Topic != topic && m.Topic != "/"+topic || m.Gateway != "g1" || ingest.ParseTopic(m.Topic).Gateway == "g1" {
+		if m.Topic != topic && m.Topic != "/"+topic || m.Gateway != "g1" ||
+			ingest.ParseTopic(m.Topic).Gateway == "g1" {
 			t.Errorf("submitted: %.100q by %s", m.Topic, m.Gateway)
 		}
 		m.Done(ingest.Receipt{Code: 0x83})
@@ -305,10 +375,19 @@ func TestTopicsThatAreNoneOfOurs(t *testing.T) {
 		"a wildcard": func(c *client) { c.publish(1, 1, "sensors/+/s/data", "x") },
 		"no topic":   func(c *client) { c.publish(1, 1, "", "x") },
 		"an alias": func(c *client) {
-			c.send2(&packets.Publish{QoS: 1, PacketID: 1, Topic: topic, Properties: &packets.Properties{TopicAlias: ptr(uint16(1))}})
+			c.send2(&packets.Publish{
+				QoS:        1,
+				PacketID:   1,
+				Topic:      topic,
+				Properties: &packets.Properties{TopicAlias: ptr(uint16(1))},
+			})
 		},
 		"only an alias": func(c *client) {
-			c.send2(&packets.Publish{QoS: 1, PacketID: 1, Properties: &packets.Properties{TopicAlias: ptr(uint16(1))}})
+			c.send2(&packets.Publish{
+				QoS:        1,
+				PacketID:   1,
+				Properties: &packets.Properties{TopicAlias: ptr(uint16(1))},
+			})
 		},
 		"a NUL":             func(c *client) { c.publish(1, 1, "sensors/g1\x00/s/data", "x") },
 		"what is not UTF-8": func(c *client) { c.publish(1, 1, "sensors/g1\xff/s/data", "x") },
@@ -335,7 +414,8 @@ func (c *client) send2(pk *packets.Publish) {
 func TestRetainedIsNotRetained(t *testing.T) {
 	b := newBench(t, nil)
 	c := b.client("g1")
-	c.write(append([]byte{0x33, byte(2 + len(topic) + 2 + 1 + 1)}, append(mqttText(topic), 0, 1, 0, 'x')...)...)
+	c.write(append([]byte{0x33, byte(2 + len(topic) + 2 + 1 + 1)},
+		append(mqttText(topic), 0, 1, 0, 'x')...)...)
 	b.next(1)[0].Done(ingest.Receipt{})
 	c.reads("PUBACK 1 0x00")
 	if n := b.counted("oei_mqtt_retain_ignored_total", ""); n != 1 {
@@ -343,13 +423,19 @@ func TestRetainedIsNotRetained(t *testing.T) {
 	}
 	older := old{b.dial()} // it was not told that nothing is retained
 	connect := append(mqttText("MQTT"), 4, 0xe6, 0, 60)
-	for _, s := range []string{"g2", "gateways/g2/status", `{"status":"offline","why":"will"}`, "g2", "secret"} {
+	for _, s := range []string{
+		"g2", "gateways/g2/status", `{"status":"offline","why":"will"}`, "g2", "secret",
+	} {
 		connect = append(connect, mqttText(s)...)
 	}
 	older.write(append([]byte{0x10, byte(len(connect))}, connect...)...)
 	older.gets(0x20, 2, 0, 0)
 	older.close()
-	until(t, "the will came", func() bool { return strings.Contains(b.said(), `g2 by g2 {"status":"offline","why":"will"}`) }, b.said)
+	until(t, "the will came",
+		func() bool {
+			return strings.Contains(b.said(),
+				`g2 by g2 {"status":"offline","why":"will"}`)
+		}, b.said)
 	if n := len(b.server.Topics.Retained.GetAll()); n != 0 {
 		for topic := range b.server.Topics.Retained.GetAll() {
 			if !strings.HasPrefix(topic, "$SYS") {
@@ -389,21 +475,25 @@ func TestWills(t *testing.T) {
 	t.Run("a reading may be a will", func(t *testing.T) {
 		b := newBench(t, nil)
 		b.client("g1", will(topic, `{"value":null}`)).close()
-		if m := b.next(1)[0]; m.Topic != topic || m.Gateway != "g1" || string(m.Payload) != `{"value":null}` || m.Done != nil {
+		if m := b.next(1)[0]; m.Topic != topic || m.Gateway != "g1" ||
+			string(m.Payload) != `{"value":null}` || m.Done != nil {
 			t.Errorf("submitted: %+v", m)
 		}
 	})
-	t.Run("a will for another gateway is submitted as this one's, for the pipeline to refuse", func(t *testing.T) {
-		b := newBench(t, nil)
-		b.client("g1", will("gateways/g2/status", `{"status":"offline"}`)).close()
-		b.says(g1Online, `gateways/g2 by g1 {"status":"offline"}`, g1Offline)
-	})
+	t.Run("a will for another gateway is submitted as this one's, for the pipeline to refuse",
+		func(t *testing.T) {
+			b := newBench(t, nil)
+			b.client("g1", will("gateways/g2/status", `{"status":"offline"}`)).close()
+			b.says(g1Online, `gateways/g2 by g1 {"status":"offline"}`, g1Offline)
+		})
 	t.Run("a will to anywhere else goes nowhere", func(t *testing.T) {
 		b := newBench(t, nil)
 		other := b.client("g2")
 		cp := packets.NewControlPacket(packets.SUBSCRIBE)
 		cp.Content.(*packets.Subscribe).PacketID = 1
-		cp.Content.(*packets.Subscribe).Subscriptions = []packets.SubOptions{{Topic: "gateways/g2/commands"}}
+		cp.Content.(*packets.Subscribe).Subscriptions = []packets.SubOptions{
+			{Topic: "gateways/g2/commands"},
+		}
 		if _, err := cp.WriteTo(other.conn); err != nil {
 			t.Fatal(err)
 		}
@@ -480,7 +570,8 @@ func TestSessionPresent(t *testing.T) {
 	b.next(1)[0].Done(ingest.Receipt{})
 	c.reads("PUBACK 9 0x00")
 	c.leave()
-	until(t, "it is suspended", func() bool { b.mu.Lock(); defer b.mu.Unlock(); return kept["g1"] == time.Hour })
+	until(t, "it is suspended",
+		func() bool { b.mu.Lock(); defer b.mu.Unlock(); return kept["g1"] == time.Hour })
 	restart()
 	connect("after a restart while it was away", present, lasting)
 	connect("taking over from itself", present, lasting)
@@ -576,7 +667,8 @@ func TestOneWhoDoesNotReadHoldsUpNobody(t *testing.T) {
 	until(t, "it is disconnected", func() bool { return b.connected() == 1 })
 }
 
-// unread has a client publish so much that it must not leave the answers unread, and returns the messages.
+// unread has a client publish so much that it must not leave the answers unread, and returns the
+// messages.
 func (b *bench) unread(c *client) []ingest.Message {
 	b.t.Helper()
 	_ = c.conn.(*net.TCPConn).SetReadBuffer(1 << 10)
@@ -593,7 +685,8 @@ func TestOneWhoSendsAndDoesNotReadIsDisconnected(t *testing.T) {
 	for _, m := range b.unread(deaf) {
 		m.Done(ingest.Receipt{Code: 0x83, Text: strings.Repeat("x", 60_000)})
 	}
-	loose := bytesOf(packets.PUBLISH, 0, &packets.Publish{Topic: topic, Properties: &packets.Properties{}})
+	loose := bytesOf(packets.PUBLISH, 0,
+		&packets.Publish{Topic: topic, Properties: &packets.Properties{}})
 	until(t, "it is disconnected", func() bool {
 		_, _ = deaf.conn.Write(loose)
 		return b.connected() == 0
@@ -651,7 +744,8 @@ func TestCaps(t *testing.T) {
 			b.client("g2")
 			b.dial().ends(limit)
 			surplus := b.dial()
-			if got := surplus.login("g3"); got != "CONNACK 0x97" || !strings.Contains(surplus.why, "as many connections as are allowed") {
+			if got := surplus.login("g3"); got != "CONNACK 0x97" ||
+				!strings.Contains(surplus.why, "as many connections as are allowed") {
 				t.Errorf("one too many: got %q, %q", got, surplus.why)
 			}
 			surplus.ends(limit)
@@ -665,7 +759,8 @@ func TestCaps(t *testing.T) {
 			b.dial().ends(surplusTime / 2)
 			first.pings()
 			silent.close()
-			until(t, "there is room", func() bool { return strings.HasPrefix(b.dial().login("g3"), "CONNACK 0x00") })
+			until(t, "there is room",
+				func() bool { return strings.HasPrefix(b.dial().login("g3"), "CONNACK 0x00") })
 		})
 	}
 }
@@ -680,16 +775,20 @@ func TestPacketSize(t *testing.T) {
 	c.publish(1, 2, topic, strings.Repeat("x", 3000))
 	c.reads("DISCONNECT 0x95", "closed")
 	m := b.next(1)[0]
-	if m.Refused != ingest.RefusedTooLarge || m.Topic != topic || len(m.Payload) != 3000 || m.GatewayID != 1 || m.Done != nil {
+	if m.Refused != ingest.RefusedTooLarge || m.Topic != topic || len(m.Payload) != 3000 ||
+		m.GatewayID != 1 || m.Done != nil {
 		t.Errorf("submitted for the record: %+v", m)
 	}
 	c = b.client("g1")
-	huge := make([]byte, 5<<20) // much more than the sockets hold: the client reads why it ends all the same
+	// much more than the sockets hold: the client reads why it ends all the same
+	huge := make([]byte, 5<<20)
 	go func() {
-		_, _ = c.conn.Write(append(append([]byte{0x32, 0x80, 0x80, 0xc0, 2}, mqttText(topic)...), huge...))
+		_, _ = c.conn.Write(append(append([]byte{0x32, 0x80, 0x80, 0xc0, 2}, mqttText(topic)...),
+			huge...))
 	}()
 	c.reads("DISCONNECT 0x95", "closed")
-	if m := b.next(1)[0]; m.Refused != ingest.RefusedTooLarge || m.Topic != topic || len(m.Payload) > maxRecorded {
+	if m := b.next(1)[0]; m.Refused != ingest.RefusedTooLarge || m.Topic != topic ||
+		len(m.Payload) > maxRecorded {
 		t.Errorf("submitted for the record: %s on %s, %d bytes", m.Refused, m.Topic, len(m.Payload))
 	}
 	older := b.old("g2")
@@ -747,29 +846,30 @@ func TestStopped(t *testing.T) {
 		b.stop()
 		c.reads("DISCONNECT 0x8b", "closed")
 	})
-	t.Run("it stops while a publisher waits, a client is deaf, and one has not logged in", func(t *testing.T) {
-		b := newBench(t, nil)
-		waiting := make(chan struct{}, 1)
-		b.set(func() {
-			b.submit = func(ctx context.Context, _ ingest.Message) error {
-				waiting <- struct{}{}
-				<-ctx.Done()
-				return ctx.Err()
+	t.Run("it stops while a publisher waits, a client is deaf, and one has not logged in",
+		func(t *testing.T) {
+			b := newBench(t, nil)
+			waiting := make(chan struct{}, 1)
+			b.set(func() {
+				b.submit = func(ctx context.Context, _ ingest.Message) error {
+					waiting <- struct{}{}
+					<-ctx.Done()
+					return ctx.Err()
+				}
+			})
+			b.dial()
+			b.client("g2").stuff()
+			b.client("g1").publish(1, 1, topic, "x")
+			<-waiting
+			began := time.Now()
+			b.stop()
+			if took := time.Since(began); took > 4*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			if _, err := net.Dial("tcp", b.addr); err == nil {
+				t.Error("it listens")
 			}
 		})
-		b.dial()
-		b.client("g2").stuff()
-		b.client("g1").publish(1, 1, topic, "x")
-		<-waiting
-		began := time.Now()
-		b.stop()
-		if took := time.Since(began); took > 4*time.Second {
-			t.Errorf("it took %v", took)
-		}
-		if _, err := net.Dial("tcp", b.addr); err == nil {
-			t.Error("it listens")
-		}
-	})
 }
 
 func TestPaho(t *testing.T) {
@@ -780,7 +880,13 @@ func TestPaho(t *testing.T) {
 	}
 	c := paho.NewClient(paho.ClientConfig{Conn: conn})
 	ack, err := c.Connect(t.Context(), &paho.Connect{
-		ClientID: "g1", CleanStart: true, KeepAlive: 30, Username: "g1", UsernameFlag: true, Password: []byte("secret"), PasswordFlag: true,
+		ClientID:     "g1",
+		CleanStart:   true,
+		KeepAlive:    30,
+		Username:     "g1",
+		UsernameFlag: true,
+		Password:     []byte("secret"),
+		PasswordFlag: true,
 	})
 	if err != nil || ack.ReasonCode != 0 {
 		t.Fatalf("got %+v, %v", ack, err)
@@ -797,7 +903,8 @@ func TestPaho(t *testing.T) {
 	defer close(b.got)
 	defer b.stop()
 	for i := range 100 {
-		if _, err := c.Publish(t.Context(), &paho.Publish{QoS: 1, Topic: topic, Payload: fmt.Append(nil, i)}); err != nil {
+		if _, err := c.Publish(t.Context(),
+			&paho.Publish{QoS: 1, Topic: topic, Payload: fmt.Append(nil, i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -817,8 +924,10 @@ func TestConfigNamesEveryFault(t *testing.T) {
 	}
 	err := errors.Join(Config{}.Validate(), Config{MaxPacket: 1 << 30}.Validate())
 	for _, want := range []string{
-		"OEI_BROKER_MAX_CONNECTIONS: 0", "OEI_BROKER_MAX_CONNECTIONS_PER_ADDRESS: 0", "OEI_BROKER_MAX_PACKET: 0", "OEI_BROKER_MAX_PACKET: 1073741824",
-		"OEI_BROKER_RECEIVE_MAXIMUM: 0", "OEI_BROKER_CONNECT_TIMEOUT and OEI_BROKER_WRITE_TIMEOUT: too short",
+		"OEI_BROKER_MAX_CONNECTIONS: 0", "OEI_BROKER_MAX_CONNECTIONS_PER_ADDRESS: 0",
+		"OEI_BROKER_MAX_PACKET: 0", "OEI_BROKER_MAX_PACKET: 1073741824",
+		"OEI_BROKER_RECEIVE_MAXIMUM: 0",
+		"OEI_BROKER_CONNECT_TIMEOUT and OEI_BROKER_WRITE_TIMEOUT: too short",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)

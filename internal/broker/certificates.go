@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// certificates are what the broker proves itself with, and knows its clients by. They are read anew when their files change.
+// certificates are what the broker proves itself with, and knows its clients by. They are read anew
+// when their files change.
 type certificates struct {
 	cfg Config
 	log *slog.Logger
@@ -48,7 +49,8 @@ func (c *certificates) open(conn net.Conn) (net.Conn, string, error) {
 	return t, name, nil
 }
 
-// current is what the files say. While they say nothing that can be used, what they said before stays in force.
+// current is what the files say. While they say nothing that can be used, what they said before
+// stays in force.
 func (c *certificates) current() *tls.Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -64,7 +66,8 @@ func (c *certificates) current() *tls.Config {
 	c.version = version
 	config, err := c.cfg.tlsConfig()
 	if err != nil {
-		c.log.Error("cannot use the changed certificate of the mqtt broker, the one before stays", "error", err)
+		c.log.Error("cannot use the changed certificate of the mqtt broker, the one before stays",
+			"error", err)
 		return c.config
 	}
 	c.log.Info("the mqtt broker uses a new certificate", "file", c.cfg.TLSCertificate)
@@ -93,7 +96,9 @@ func (c Config) tlsConfig() (*tls.Config, error) {
 	}
 	key, err := os.ReadFile(c.TLSKey)
 	if err != nil {
-		return nil, fmt.Errorf("OEI_BROKER_TLS_KEY: %w; name the file with the certificate's private key in PEM", err)
+		return nil, fmt.Errorf(
+			"OEI_BROKER_TLS_KEY: %w; name the file with the certificate's private key in PEM", err,
+		)
 	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
@@ -102,7 +107,8 @@ func (c Config) tlsConfig() (*tls.Config, error) {
 	}
 	switch now := time.Now(); {
 	case now.After(pair.Leaf.NotAfter):
-		return nil, fmt.Errorf("OEI_BROKER_TLS_CERTIFICATE: %s has expired on %s; renew it", c.TLSCertificate, pair.Leaf.NotAfter.Format(time.DateTime))
+		return nil, fmt.Errorf("OEI_BROKER_TLS_CERTIFICATE: %s has expired on %s; renew it",
+			c.TLSCertificate, pair.Leaf.NotAfter.Format(time.DateTime))
 	case now.Before(pair.Leaf.NotBefore):
 		return nil, fmt.Errorf("OEI_BROKER_TLS_CERTIFICATE: %s is not valid before %s; set the clock or use another",
 			c.TLSCertificate, pair.Leaf.NotBefore.Format(time.DateTime))
@@ -115,7 +121,10 @@ func (c Config) tlsConfig() (*tls.Config, error) {
 		}
 		config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.VerifyClientCertIfGiven
 		if !config.ClientCAs.AppendCertsFromPEM(ca) {
-			return nil, fmt.Errorf("OEI_BROKER_TLS_CLIENT_CA: %s has no certificate in PEM; name a file that has", c.TLSClientCA)
+			return nil, fmt.Errorf(
+				"OEI_BROKER_TLS_CLIENT_CA: %s has no certificate in PEM; name a file that has",
+				c.TLSClientCA,
+			)
 		}
 	}
 	return config, nil

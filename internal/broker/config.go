@@ -10,21 +10,27 @@ import (
 
 // Config says what the broker lets in.
 type Config struct {
-	Host           string   `mapstructure:"host"`            // address to listen on; empty: that of the API
-	Plain          bool     `mapstructure:"plain"`           // listen without TLS
-	TLSPort        int      `mapstructure:"tls_port"`        // 0: none; AnyPort
-	TLSCertificate string   `mapstructure:"tls_certificate"` // file
-	TLSKey         string   `mapstructure:"tls_key"`         // file
-	TLSClientCA    string   `mapstructure:"tls_client_ca"`   // file; a certificate that one of these signed does for a password
-	WebSocketPort  int      `mapstructure:"websocket_port"`  // 0: none; AnyPort. With a certificate it is TLS too
+	// address to listen on; empty: that of the API
+	Host           string `mapstructure:"host"`
+	Plain          bool   `mapstructure:"plain"`           // listen without TLS
+	TLSPort        int    `mapstructure:"tls_port"`        // 0: none; AnyPort
+	TLSCertificate string `mapstructure:"tls_certificate"` // file
+	TLSKey         string `mapstructure:"tls_key"`         // file
+	// file; a certificate that one of these signed does for a password
+	TLSClientCA string `mapstructure:"tls_client_ca"`
+	// 0: none; AnyPort. With a certificate it is TLS too
+	WebSocketPort  int      `mapstructure:"websocket_port"`
 	AllowedOrigins []string `mapstructure:"allowed_origins"` // besides that of the WebSocket itself
 
-	MaxConnections           int           `mapstructure:"max_connections"`
-	MaxConnectionsPerAddress int           `mapstructure:"max_connections_per_address"`
-	ConnectTimeout           time.Duration `mapstructure:"connect_timeout"` // from the connection to its CONNECT packet
-	WriteTimeout             time.Duration `mapstructure:"write_timeout"`   // for a client that does not read
-	ReceiveMaximum           int           `mapstructure:"receive_maximum"` // publishes of a client that are not yet acknowledged
-	MaxPacket                int           `mapstructure:"max_packet"`      // bytes
+	MaxConnections           int `mapstructure:"max_connections"`
+	MaxConnectionsPerAddress int `mapstructure:"max_connections_per_address"`
+	// from the connection to its CONNECT packet
+	ConnectTimeout time.Duration `mapstructure:"connect_timeout"`
+	// for a client that does not read
+	WriteTimeout time.Duration `mapstructure:"write_timeout"`
+	// publishes of a client that are not yet acknowledged
+	ReceiveMaximum int `mapstructure:"receive_maximum"`
+	MaxPacket      int `mapstructure:"max_packet"` // bytes
 }
 
 // AnyPort stands for a port that is free.
@@ -48,30 +54,37 @@ func (c Config) Validate() error {
 	var errs []error
 	atLeast := func(name string, value, least int) {
 		if value < least {
-			errs = append(errs, fmt.Errorf("%s: %d is too small; use %d or more", name, value, least))
+			errs = append(errs,
+				fmt.Errorf("%s: %d is too small; use %d or more", name, value, least))
 		}
 	}
 	atLeast("OEI_BROKER_MAX_CONNECTIONS", c.MaxConnections, 1)
 	atLeast("OEI_BROKER_MAX_CONNECTIONS_PER_ADDRESS", c.MaxConnectionsPerAddress, 1)
 	atLeast("OEI_BROKER_MAX_PACKET", c.MaxPacket, 1<<10)
 	if c.MaxPacket > 1<<28 {
-		errs = append(errs, fmt.Errorf("OEI_BROKER_MAX_PACKET: %d is more than MQTT can carry; use 268435456 or less", c.MaxPacket))
+		errs = append(errs,
+			fmt.Errorf("OEI_BROKER_MAX_PACKET: %d is more than MQTT can carry; use 268435456 or less", c.MaxPacket))
 	}
 	if c.ReceiveMaximum < 1 || c.ReceiveMaximum > 65535 {
-		errs = append(errs, fmt.Errorf("OEI_BROKER_RECEIVE_MAXIMUM: %d is out of range; use 1 to 65535", c.ReceiveMaximum))
+		errs = append(errs,
+			fmt.Errorf("OEI_BROKER_RECEIVE_MAXIMUM: %d is out of range; use 1 to 65535",
+				c.ReceiveMaximum))
 	}
 	if c.ConnectTimeout < time.Second || c.WriteTimeout < time.Second {
-		errs = append(errs, errors.New("OEI_BROKER_CONNECT_TIMEOUT and OEI_BROKER_WRITE_TIMEOUT: too short; use 1s or more"))
+		errs = append(errs,
+			errors.New("OEI_BROKER_CONNECT_TIMEOUT and OEI_BROKER_WRITE_TIMEOUT: too short; use 1s or more"))
 	}
 	port := func(name string, port int) {
 		if port < AnyPort || port > 65535 {
-			errs = append(errs, fmt.Errorf("%s: %d is not a port; use 1 to 65535, or 0 for none", name, port))
+			errs = append(errs,
+				fmt.Errorf("%s: %d is not a port; use 1 to 65535, or 0 for none", name, port))
 		}
 	}
 	port("OEI_BROKER_TLS_PORT", c.TLSPort)
 	port("OEI_BROKER_WEBSOCKET_PORT", c.WebSocketPort)
 	if !c.Plain && c.TLSPort == 0 && c.WebSocketPort == 0 {
-		errs = append(errs, errors.New("OEI_BROKER_PLAIN: false leaves no way to the broker; set OEI_BROKER_TLS_PORT or OEI_BROKER_WEBSOCKET_PORT"))
+		errs = append(errs,
+			errors.New("OEI_BROKER_PLAIN: false leaves no way to the broker; set OEI_BROKER_TLS_PORT or OEI_BROKER_WEBSOCKET_PORT"))
 	}
 	errs = append(errs, origin.Check("OEI_BROKER_ALLOWED_ORIGINS", c.AllowedOrigins), c.tlsFaults())
 	return errors.Join(errs...)

@@ -16,7 +16,8 @@ import (
 const (
 	// maxConnect is the largest CONNECT, its will included, in bytes.
 	maxConnect = 16 << 10
-	// readBuffer is the size of the buffer of a client that has logged in; larger packets take memory as they arrive.
+	// readBuffer is the size of the buffer of a client that has logged in; larger packets take
+	// memory as they arrive.
 	readBuffer = 4 << 10
 	// maxRecorded is how much of a PUBLISH that is refused for its size is read, for the record.
 	maxRecorded = 4 << 10
@@ -24,9 +25,9 @@ const (
 
 var errNoConnect = errors.New("mqtt: the first packet is not a CONNECT")
 
-// conn is a client's connection as the broker reads and writes it. The broker gets whole and valid packets only; the first
-// that is not valid ends the connection. Every write has a deadline of its own, so that a client that does not read holds up
-// nobody for long.
+// conn is a client's connection as the broker reads and writes it. The broker gets whole and valid
+// packets only; the first that is not valid ends the connection. Every write has a deadline of its
+// own, so that a client that does not read holds up nobody for long.
 type conn struct {
 	net.Conn        // above TLS and WebSocket
 	wire      *wire // below them
@@ -38,7 +39,8 @@ type conn struct {
 	in    *bufio.Reader
 	ready []byte // of a valid packet, not yet read by the broker
 
-	login *login // nil before the client has logged in; set by the broker's goroutine of this connection
+	// nil before the client has logged in; set by the broker's goroutine of this connection
+	login *login
 
 	mu     sync.Mutex
 	ending ending
@@ -46,10 +48,12 @@ type conn struct {
 
 // login is what the broker adds to a connection once its client has logged in.
 type login struct {
-	gateway    Gateway
-	disconnect func(*packetFault)                                 // tells the client why, and closes
-	reject     func(topic string, payload []byte, f *packetFault) // records a PUBLISH that is not taken
-	leave      func()                                             // ends the session
+	gateway Gateway
+	// tells the client why, and closes
+	disconnect func(*packetFault)
+	// records a PUBLISH that is not taken
+	reject func(topic string, payload []byte, f *packetFault)
+	leave  func() // ends the session
 }
 
 // ending is why a connection ended, and what else is known of it.
@@ -157,7 +161,11 @@ func (c *conn) next() error {
 	kind, total := first[0], head+length
 	if total > c.cfg.MaxPacket {
 		return c.refusePublish(kind, c.beginning(head, length),
-			&packetFault{codeTooLarge, fmt.Sprintf("the packet has %d bytes; at most %d are allowed", total, c.cfg.MaxPacket)})
+			&packetFault{
+				codeTooLarge,
+				fmt.Sprintf("the packet has %d bytes; at most %d are allowed", total,
+					c.cfg.MaxPacket),
+			})
 	}
 	packet, err := c.whole(total)
 	if err != nil {
@@ -192,7 +200,8 @@ func (c *conn) whole(size int) ([]byte, error) {
 		return packet, err
 	}
 	var packet bytes.Buffer
-	_, err := io.CopyN(&packet, c.in, int64(size)) // takes memory as it arrives, not as it is announced
+	// takes memory as it arrives, not as it is announced
+	_, err := io.CopyN(&packet, c.in, int64(size))
 	return packet.Bytes(), err
 }
 
@@ -203,7 +212,8 @@ func (c *conn) beginning(head, length int) []byte {
 	return packet[min(head, len(packet)):]
 }
 
-// refusePublish ends the connection for a packet that is not taken, and has it recorded when it is a PUBLISH.
+// refusePublish ends the connection for a packet that is not taken, and has it recorded when it is
+// a PUBLISH.
 func (c *conn) refusePublish(kind byte, body []byte, f *packetFault) error {
 	err := c.fail(f)
 	if kind>>4 == typePublish {
@@ -220,7 +230,9 @@ func (c *conn) fail(err error) error {
 	switch {
 	case faulty:
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		f = &packetFault{codeKeepAlive, "nothing was received for one and a half times the keep-alive"}
+		f = &packetFault{
+			codeKeepAlive, "nothing was received for one and a half times the keep-alive",
+		}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		c.end(reasonClosed)
 		return err
@@ -235,7 +247,8 @@ func (c *conn) fail(err error) error {
 	return err
 }
 
-// Write sends packets of the broker. One that refuses or disconnects a client of an older version is left out: it has none.
+// Write sends packets of the broker. One that refuses or disconnects a client of an older version
+// is left out: it has none.
 func (c *conn) Write(b []byte) (int, error) {
 	if c.request.version < 5 && len(b) > 0 && b[0]>>4 == typeDisconnect {
 		return len(b), nil

@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// Why connections end or are refused: the label of the counters, and the attribute of the log lines.
+// Why connections end or are refused: the label of the counters, and the attribute of the log
+// lines.
 const (
 	reasonDisconnect     = "disconnect"      // the client sent a DISCONNECT
 	reasonClosed         = "closed"          // the client, or the network, without one
@@ -54,12 +55,14 @@ var endReasons = map[byte]string{
 
 func endReason(code byte) string { return cmp.Or(endReasons[code], reasonInternal) }
 
-// connJournal counts connections that ended or were refused, by reason, and logs them within limits.
+// connJournal counts connections that ended or were refused, by reason, and logs them within
+// limits.
 type connJournal struct {
-	log       *slog.Logger
-	metrics   *metrics
-	endings   logLimiter
-	refusals  logLimiter // apart from endings: strangers must not keep the lines of gateways out of the log
+	log     *slog.Logger
+	metrics *metrics
+	endings logLimiter
+	// apart from endings: strangers must not keep the lines of gateways out of the log
+	refusals  logLimiter
 	panics    logLimiter
 	takeovers minuteCounter
 }
@@ -96,18 +99,22 @@ func (j *connJournal) record(c *conn, err error, stopping bool) {
 	default:
 		j.metrics.refused.WithLabelValues(e.reason).Inc()
 		host, _, _ := net.SplitHostPort(address)
-		if level, attrs, ok := limited(&j.refusals, host+" "+r.username+" "+e.reason, e.reason, attrs); ok {
+		if level, attrs, ok := limited(&j.refusals, host+" "+r.username+" "+e.reason, e.reason,
+			attrs); ok {
 			j.log.LogAttrs(context.Background(), level, "mqtt connection refused", attrs...)
 		}
 	}
 }
 
-// manyTakeovers is from how many take-overs of one client id in a minute two devices are likely to share it.
+// manyTakeovers is from how many take-overs of one client id in a minute two devices are likely to
+// share it.
 const manyTakeovers = 3
 
-// limited returns the level and attributes of a line, with how often it happened since the last line of
-// its kind; ok is false when the limiter holds it back.
-func limited(l *logLimiter, kind, reason string, attrs []slog.Attr) (level slog.Level, _ []slog.Attr, ok bool) {
+// limited returns the level and attributes of a line, with how often it happened since the last
+// line of its kind; ok is false when the limiter holds it back.
+func limited(
+	l *logLimiter, kind, reason string, attrs []slog.Attr,
+) (level slog.Level, _ []slog.Attr, ok bool) {
 	count, ok := l.allow(kind)
 	if !ok {
 		return level, nil, false
@@ -116,7 +123,9 @@ func limited(l *logLimiter, kind, reason string, attrs []slog.Attr) (level slog.
 	attrs = append(attrs, slog.Int("count", count))
 	if reason == reasonTakenOver && count >= manyTakeovers {
 		level = slog.LevelWarn
-		attrs = append(attrs, slog.String("hint", "two devices may use this client id: give each its own suffix, key:suffix"))
+		attrs = append(attrs,
+			slog.String("hint",
+				"two devices may use this client id: give each its own suffix, key:suffix"))
 	}
 	return level, attrs, true
 }
@@ -153,7 +162,8 @@ const (
 	maxLogKinds = 10_000
 )
 
-// logLimiter lets one line of a kind pass in logInterval, and maxLogLines in all. It is safe for concurrent use.
+// logLimiter lets one line of a kind pass in logInterval, and maxLogLines in all. It is safe for
+// concurrent use.
 type logLimiter struct {
 	mu     sync.Mutex
 	kinds  map[string]*logKind
@@ -206,7 +216,8 @@ func (c *minuteCounter) add() {
 	c.now++
 }
 
-// count returns how many there were in the minute that has passed, or in the one that has begun if they are more.
+// count returns how many there were in the minute that has passed, or in the one that has begun if
+// they are more.
 func (c *minuteCounter) count() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -5,7 +5,8 @@ import (
 	"fmt"
 )
 
-// maxClientID is the longest client id, in bytes: a key, a colon and what tells a gateway's connections apart.
+// maxClientID is the longest client id, in bytes: a key, a colon and what tells a gateway's
+// connections apart.
 const maxClientID = 256
 
 // connectRequest is what is read of a CONNECT.
@@ -17,8 +18,9 @@ type connectRequest struct {
 	sessionExpiry uint32 // in seconds
 }
 
-// parseConnect reads the body of a CONNECT and returns what is wrong with it, or nil. What could be read before a fault is
-// returned with it. A body that is cut short on purpose is faulty with codeTooLarge.
+// parseConnect reads the body of a CONNECT and returns what is wrong with it, or nil. What could be
+// read before a fault is returned with it. A body that is cut short on purpose is faulty with
+// codeTooLarge.
 func parseConnect(body []byte, cut bool) (r connectRequest, fault *packetFault) {
 	c := &packetCursor{rest: body}
 	r.parse(c)
@@ -26,7 +28,11 @@ func parseConnect(body []byte, cut bool) (r connectRequest, fault *packetFault) 
 	case c.fault == nil && !cut && len(c.rest) > 0:
 		c.fail(codeMalformed, "malformed packet: bytes after its end")
 	case cut && (c.fault == nil || c.short):
-		return r, &packetFault{codeTooLarge, fmt.Sprintf("the CONNECT, its will included, must not be larger than %d bytes", maxConnect)}
+		return r, &packetFault{
+			codeTooLarge,
+			fmt.Sprintf("the CONNECT, its will included, must not be larger than %d bytes",
+				maxConnect),
+		}
 	}
 	return r, c.fault
 }
@@ -37,7 +43,8 @@ func (r *connectRequest) parse(c *packetCursor) {
 	clean, will, willQoS, willRetain := flags&2 != 0, flags&4 != 0, flags>>3&3, flags&0x20 != 0
 	hasPassword, hasUser := flags&0x40 != 0, flags&0x80 != 0
 	switch {
-	case flags&1 != 0, willQoS == 3, !will && (willQoS > 0 || willRetain), r.version < 5 && hasPassword && !hasUser:
+	case flags&1 != 0, willQoS == 3, !will && (willQoS > 0 || willRetain),
+		r.version < 5 && hasPassword && !hasUser:
 		c.fail(codeMalformed, "malformed packet: flags of the CONNECT")
 	}
 	c.uint16() // keep alive
@@ -81,7 +88,8 @@ func (r *connectRequest) parseVersion(c *packetCursor) {
 		c.fail(codeMalformed, "malformed packet: the protocol name is not MQTT")
 	default:
 		c.fail(codeBadVersion, "this version of MQTT is not supported; use 5, 3.1.1 or 3.1")
-		if level > 5 && level < 0x80 { // a later one, which knows the form of version 5; bridges set the highest bit
+		// a later one, which knows the form of version 5; bridges set the highest bit
+		if level > 5 && level < 0x80 {
 			r.version = 5
 		}
 	}
@@ -92,7 +100,8 @@ func (r *connectRequest) parseProperties(c *packetCursor) {
 	r.maxPacket, r.sessionExpiry = p.value[propMaxPacketSize], p.value[propSessionExpiry]
 	switch {
 	case p.has(propAuthenticationMethod):
-		c.fail(codeBadAuthentication, "authentication methods are not supported; use user name and password")
+		c.fail(codeBadAuthentication,
+			"authentication methods are not supported; use user name and password")
 	case p.has(propAuthenticationData):
 		c.fail(codeProtocolError, "protocol error: authentication data without a method")
 	}
@@ -101,7 +110,8 @@ func (r *connectRequest) parseProperties(c *packetCursor) {
 func (r *connectRequest) parseClientID(c *packetCursor, clean bool) {
 	n := int(c.uint16())
 	if c.fault == nil && n > maxClientID {
-		c.fail(codeBadClientID, fmt.Sprintf("the client id has %d bytes; at most %d are allowed", n, maxClientID))
+		c.fail(codeBadClientID,
+			fmt.Sprintf("the client id has %d bytes; at most %d are allowed", n, maxClientID))
 	}
 	id := packetCursor{rest: append([]byte{byte(n >> 8), byte(n)}, c.take(n)...)}
 	if r.clientID = string(id.text()); c.fault == nil && id.fault != nil {
@@ -112,8 +122,8 @@ func (r *connectRequest) parseClientID(c *packetCursor, clean bool) {
 	}
 }
 
-// returnCode translates a reason code of MQTT v5 into a return code of a 3.1 or 3.1.1 CONNACK; 0: the connection is
-// closed without one.
+// returnCode translates a reason code of MQTT v5 into a return code of a 3.1 or 3.1.1 CONNACK; 0:
+// the connection is closed without one.
 func returnCode(code byte) byte {
 	switch code {
 	case codeMalformed, codeProtocolError:
@@ -128,7 +138,8 @@ func returnCode(code byte) byte {
 	return 5 // not authorized: trying again as before is of no use
 }
 
-// connack encodes the CONNACK that refuses a client; nil when its version of MQTT has none for this.
+// connack encodes the CONNACK that refuses a client; nil when its version of MQTT has none for
+// this.
 func (r *connectRequest) connack(f *packetFault) []byte {
 	if r.version < 5 {
 		code := returnCode(f.code)
@@ -139,7 +150,10 @@ func (r *connectRequest) connack(f *packetFault) []byte {
 	}
 	const reasonString = 31
 	text := f.text[:min(len(f.text), 120)] // the lengths below are of one byte
-	packet := append([]byte{typeConnack << 4, byte(6 + len(text)), 0, f.code, byte(3 + len(text)), reasonString, 0, byte(len(text))}, text...)
+	packet := append([]byte{
+		typeConnack << 4, byte(6 + len(text)), 0, f.code, byte(3 + len(text)), reasonString, 0,
+		byte(len(text)),
+	}, text...)
 	if r.maxPacket > 0 && len(packet) > int(r.maxPacket) {
 		packet = []byte{typeConnack << 4, 3, 0, f.code, 0}
 	}

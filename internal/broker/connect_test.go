@@ -36,7 +36,8 @@ func TestReconnectsWhileTheDatabaseIsAwayDoNotFloodTheLog(t *testing.T) {
 		c.reads("closed")
 	}
 	b.stop()
-	if got := b.out.String(); strings.Count(got, "level=WARN") != 1 || !strings.Contains(got, "cannot check a gateway's credential") {
+	if got := b.out.String(); strings.Count(got, "level=WARN") != 1 ||
+		!strings.Contains(got, "cannot check a gateway's credential") {
 		t.Errorf("got\n%s", got)
 	}
 }

@@ -31,7 +31,8 @@ func TestFilesRunOut(t *testing.T) {
 	}
 }
 
-// shortOfFiles opens connections to a broker until there are no files left, lets go of them, and logs in.
+// shortOfFiles opens connections to a broker until there are no files left, lets go of them, and
+// logs in.
 func shortOfFiles() int {
 	fail := func(format string, args ...any) int {
 		fmt.Printf(format+"\n", args...)
@@ -42,11 +43,20 @@ func shortOfFiles() int {
 		return fail("listen: %v", err)
 	}
 	access := Access{
-		Login:   func(context.Context, string, string) (Gateway, bool, error) { return Gateway{1, "g1", 1}, true, nil },
-		InForce: func(context.Context, []int64) (map[int64]string, error) { return map[int64]string{1: "g1"}, nil },
+		Login: func(context.Context, string, string) (Gateway, bool, error) {
+			return Gateway{
+				1, "g1", 1,
+			}, true, nil
+		},
+		InForce: func(context.Context, []int64) (map[int64]string, error) {
+			return map[int64]string{
+				1: "g1",
+			}, nil
+		},
 	}
 	submit := func(context.Context, ingest.Message) error { return nil }
-	b, err := New(DefaultConfig(), Listeners{Plain: l}, access, submit, slog.New(slog.NewTextHandler(os.Stdout, nil)), prometheus.NewRegistry())
+	b, err := New(DefaultConfig(), Listeners{Plain: l}, access, submit,
+		slog.New(slog.NewTextHandler(os.Stdout, nil)), prometheus.NewRegistry())
 	if err != nil {
 		return fail("broker: %v", err)
 	}

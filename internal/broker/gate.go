@@ -15,11 +15,13 @@ import (
 	"github.com/oei-ms/oei-ms/ingest"
 )
 
-// gate is the hook through which every publish leaves the broker, and through which its PUBACK comes back after the commit.
+// gate is the hook through which every publish leaves the broker, and through which its PUBACK
+// comes back after the commit.
 //
-// What it relies on in mochi-mqtt is pinned by tests: ErrRejectPacket from OnPublish means no PUBACK and no routing, any other
-// error a PUBACK of success; wills pass neither OnACLCheck nor OnPublish; no hook is protected against a panic; an error from
-// OnPacketRead other than ErrRejectPacket is ignored; a publish to $SYS is passed over without an acknowledgement.
+// What it relies on in mochi-mqtt is pinned by tests: ErrRejectPacket from OnPublish means no
+// PUBACK and no routing, any other error a PUBACK of success; wills pass neither OnACLCheck nor
+// OnPublish; no hook is protected against a panic; an error from OnPacketRead other than
+// ErrRejectPacket is ignored; a publish to $SYS is passed over without an acknowledgement.
 type gate struct {
 	mqtt.HookBase
 	b *Broker
@@ -31,8 +33,10 @@ func (g *gate) ID() string { return "oei-ms" }
 // Provides lists the hooks below.
 func (g *gate) Provides(b byte) bool {
 	switch b {
-	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablished, mqtt.OnDisconnect,
-		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnSubscribed, mqtt.OnWill, mqtt.OnWillSent:
+	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablished,
+		mqtt.OnDisconnect,
+		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnSubscribed, mqtt.OnWill,
+		mqtt.OnWillSent:
 		return true
 	}
 	return false
@@ -42,7 +46,8 @@ func (g *gate) Provides(b byte) bool {
 func (g *gate) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	c := connOf(cl)
 	if c.surplus {
-		return g.turnAway(c, packets.ErrQuotaExceeded, "there are as many connections as are allowed, in all or from this address")
+		return g.turnAway(c, packets.ErrQuotaExceeded,
+			"there are as many connections as are allowed, in all or from this address")
 	}
 	if c.certified != "" && len(pk.Connect.Username) == 0 {
 		cl.Properties.Username = []byte(c.certified)
@@ -50,7 +55,8 @@ func (g *gate) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	}
 	key := string(cl.Properties.Username)
 	if cl.ID != key && !strings.HasPrefix(cl.ID, key+":") {
-		return g.turnAway(c, packets.ErrClientIdentifierNotValid, "the client id must be the user name, the gateway's key, alone or with a colon and more behind it")
+		return g.turnAway(c, packets.ErrClientIdentifierNotValid,
+			"the client id must be the user name, the gateway's key, alone or with a colon and more behind it")
 	}
 	ctx, cancel := context.WithTimeout(g.b.ctx, g.b.cfg.ConnectTimeout)
 	defer cancel()
@@ -61,29 +67,37 @@ func (g *gate) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	}
 	switch {
 	case wait > 0:
-		return g.turnAway(c, packets.ErrConnectionRateExceeded, fmt.Sprintf("too many wrong secrets; wait %v", wait.Round(time.Second)))
+		return g.turnAway(c, packets.ErrConnectionRateExceeded,
+			fmt.Sprintf("too many wrong secrets; wait %v", wait.Round(time.Second)))
 	case err != nil:
 		if others, ok := g.b.trouble.due(); ok {
-			g.b.log.WarnContext(g.b.ctx, "cannot check a gateway's credential", "gateway", key, "error", err, "others", others)
+			g.b.log.WarnContext(g.b.ctx, "cannot check a gateway's credential", "gateway", key,
+				"error", err, "others", others)
 		}
 		return g.turnAway(c, packets.ErrServerUnavailable, notNow)
 	case !ok:
-		return g.turnAway(c, packets.ErrBadUsernameOrPassword, "no gateway in use has this key with this secret or certificate")
+		return g.turnAway(c, packets.ErrBadUsernameOrPassword,
+			"no gateway in use has this key with this secret or certificate")
 	case others:
-		return g.turnAway(c, packets.ErrClientIdentifierNotValid, "the client id is that of another gateway, whose key begins with this one's and a colon")
+		return g.turnAway(c, packets.ErrClientIdentifierNotValid,
+			"the client id is that of another gateway, whose key begins with this one's and a colon")
 	}
 	if cl.State.Keepalive > longestKeepAlive {
 		cl.State.Keepalive, cl.State.ServerKeepalive = longestKeepAlive, true
 	}
 	s := g.b.newSession(gateway, cl)
-	if !g.b.add(cl, s) { // before the session is looked up: the end of an earlier connection must not end it
+	// before the session is looked up: the end of an earlier connection must not end it
+	if !g.b.add(cl, s) {
 		c.end(reasonSessions)
-		return g.turnAway(c, packets.ErrQuotaExceeded, fmt.Sprintf("the gateway has %d connections, which is as many as are allowed", maxSessions))
+		return g.turnAway(c, packets.ErrQuotaExceeded,
+			fmt.Sprintf("the gateway has %d connections, which is as many as are allowed",
+				maxSessions))
 	}
 	if err := g.b.resume(ctx, cl, s, pk.Connect.Clean); err != nil {
 		g.b.remove(cl)
 		if others, ok := g.b.trouble.due(); ok {
-			g.b.log.WarnContext(ctx, "cannot look up an mqtt session", "gateway", key, "error", err, "others", others)
+			g.b.log.WarnContext(ctx, "cannot look up an mqtt session", "gateway", key, "error", err,
+				"others", others)
 		}
 		return g.turnAway(c, packets.ErrServerUnavailable, notNow)
 	}
@@ -97,16 +111,24 @@ const notNow = "the database is away; try again later"
 // loginOf is what the connection of a gateway needs of the broker.
 func (b *Broker) loginOf(gateway Gateway, cl *mqtt.Client) *login {
 	return &login{
-		gateway:    gateway,
-		disconnect: func(f *packetFault) { b.disconnect(cl, packets.Code{Code: f.code, Reason: f.text}) },
+		gateway: gateway,
+		disconnect: func(f *packetFault) {
+			b.disconnect(cl,
+				packets.Code{Code: f.code, Reason: f.text})
+		},
 		reject: func(topic string, payload []byte, f *packetFault) {
 			refused := ingest.RefusedTooLarge
 			if f.code == codeQoS {
 				refused = ingest.RefusedQoS
 			}
 			_ = b.hand(ingest.Message{
-				Topic: topic, Payload: payload, GatewayID: gateway.ID, Gateway: gateway.Key, Link: ingest.Linked, Received: time.Now(),
-				Refused: refused, Detail: f.text,
+				Topic:     topic,
+				Payload:   payload,
+				GatewayID: gateway.ID,
+				Gateway:   gateway.Key,
+				Link:      ingest.Linked,
+				Received:  time.Now(),
+				Refused:   refused, Detail: f.text,
 			})
 		},
 		leave: func() { b.leave(cl) },
@@ -122,9 +144,11 @@ func connOf(cl *mqtt.Client) *conn {
 	return c
 }
 
-// login returns the gateway that connects. A certificate is the gateway's own or no good; one does without a secret. After too many
-// wrong secrets no more are looked at for a while.
-func (b *Broker) login(ctx context.Context, c *conn, key, secret string) (g Gateway, ok bool, wait time.Duration, err error) {
+// login returns the gateway that connects. A certificate is the gateway's own or no good; one does
+// without a secret. After too many wrong secrets no more are looked at for a while.
+func (b *Broker) login(
+	ctx context.Context, c *conn, key, secret string,
+) (g Gateway, ok bool, wait time.Duration, err error) {
 	switch {
 	case c.certified != "" && c.certified != key:
 		return Gateway{}, false, 0, nil
@@ -149,7 +173,8 @@ func (b *Broker) login(ctx context.Context, c *conn, key, secret string) (g Gate
 // maxKey is how many bytes the key of a gateway has at most.
 const maxKey = 64
 
-// isOthersID reports whether the client id of the gateway with a key is another gateway's, whose key is longer: keys may have colons.
+// isOthersID reports whether the client id of the gateway with a key is another gateway's, whose
+// key is longer: keys may have colons.
 func (b *Broker) isOthersID(ctx context.Context, id, key string) (bool, error) {
 	var longer []string
 	for n := len(key) + 1; n <= min(len(id), maxKey); n++ {
@@ -163,7 +188,8 @@ func (b *Broker) isOthersID(ctx context.Context, id, key string) (bool, error) {
 	return b.access.HasGateway(ctx, longer)
 }
 
-// longestKeepAlive is in seconds. The broker reckons one and a half times of it in 16 bits, and comes to nothing at all behind these.
+// longestKeepAlive is in seconds. The broker reckons one and a half times of it in 16 bits, and
+// comes to nothing at all behind these.
 const longestKeepAlive = 12 * 3600
 
 // turnAway refuses who connects, and says why where its version of MQTT has a way to.
@@ -172,15 +198,17 @@ func (g *gate) turnAway(c *conn, code packets.Code, why string) error {
 	return code
 }
 
-// OnConnectAuthenticate lets in whom OnConnect did. For one with a session of which the broker knows nothing, since it started
-// after it, there is a stand-in to take over from: then it says that the session is present.
+// OnConnectAuthenticate lets in whom OnConnect did. For one with a session of which the broker
+// knows nothing, since it started after it, there is a stand-in to take over from: then it says
+// that the session is present.
 func (g *gate) OnConnectAuthenticate(cl *mqtt.Client, _ packets.Packet) bool {
 	s := g.b.session(cl)
 	if s == nil {
 		return false
 	}
 	existing, known := g.b.server.Clients.Get(cl.ID)
-	if known && !connOf(existing).isOf(s.gateway) { // the key was another gateway's: its session ends
+	// the key was another gateway's: its session ends
+	if known && !connOf(existing).isOf(s.gateway) {
 		g.b.forget(existing)
 		known = false
 	}
@@ -190,8 +218,8 @@ func (g *gate) OnConnectAuthenticate(cl *mqtt.Client, _ packets.Packet) bool {
 	return true
 }
 
-// OnACLCheck lets a gateway publish anywhere, since nothing is routed and the pipeline decides and records, and subscribe
-// to what is addressed to it.
+// OnACLCheck lets a gateway publish anywhere, since nothing is routed and the pipeline decides and
+// records, and subscribe to what is addressed to it.
 func (g *gate) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	s := g.b.session(cl)
 	if s == nil {
@@ -202,7 +230,8 @@ func (g *gate) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 
 // maySubscribe reports whether topic is addressed to the gateway.
 func (s *session) maySubscribe(topic string) bool {
-	return !strings.ContainsAny(topic, "+#") && (s.owns(topic, "commands") || s.owns(topic, "receipts") || s.hears(topic))
+	return !strings.ContainsAny(topic, "+#") &&
+		(s.owns(topic, "commands") || s.owns(topic, "receipts") || s.hears(topic))
 }
 
 const (
@@ -231,8 +260,8 @@ func (s *session) hears(topic string) bool {
 	return ok && sensor != "" && !strings.Contains(sensor, "/")
 }
 
-// OnSubscribed says why a subscription is refused, where the broker only says that it is. The codes are those of the SUBACK, which
-// is still to be sent.
+// OnSubscribed says why a subscription is refused, where the broker only says that it is. The codes
+// are those of the SUBACK, which is still to be sent.
 func (g *gate) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
 	s := g.b.session(cl)
 	for i, f := range pk.Filters {
@@ -250,8 +279,9 @@ func (g *gate) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
 	}
 }
 
-// OnPacketRead takes acknowledgements of receipts. A topic that the broker would pass over in silence, so that the publisher waited
-// for its acknowledgement for ever, is made one that the pipeline refuses and records.
+// OnPacketRead takes acknowledgements of receipts. A topic that the broker would pass over in
+// silence, so that the publisher waited for its acknowledgement for ever, is made one that the
+// pipeline refuses and records.
 func (g *gate) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	switch pk.FixedHeader.Type {
 	case packets.Publish:
@@ -270,8 +300,8 @@ func (g *gate) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	return pk, nil
 }
 
-// adjustConnect changes what the broker would refuse and MQTT allows: a password or a will's payload of no bytes, and what an older
-// client was not told is not supported.
+// adjustConnect changes what the broker would refuse and MQTT allows: a password or a will's
+// payload of no bytes, and what an older client was not told is not supported.
 func adjustConnect(pk *packets.Packet) {
 	c := &pk.Connect
 	c.PasswordFlag = len(c.Password) > 0
@@ -288,7 +318,8 @@ func (g *gate) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	if pk.FixedHeader.Type == packets.Connack && cl.Properties.ProtocolVersion == 3 {
 		pk.SessionPresent = false // MQTT 3.1 reserves that bit
 	}
-	if pk.FixedHeader.Type == packets.Connack && cl.Properties.ProtocolVersion == 5 && pk.ReasonCode == packets.CodeSuccess.Code {
+	if pk.FixedHeader.Type == packets.Connack && cl.Properties.ProtocolVersion == 5 &&
+		pk.ReasonCode == packets.CodeSuccess.Code {
 		p := &pk.Properties
 		p.RetainAvailableFlag, p.WildcardSubAvailableFlag, p.SharedSubAvailableFlag = true, true, true
 		p.MaximumPacketSize = uint32(g.b.cfg.MaxPacket)
@@ -314,15 +345,21 @@ func (g *gate) OnDisconnect(cl *mqtt.Client, err error, _ bool) {
 	g.b.leave(cl)
 }
 
-// OnPublish hands the message to the pipeline and keeps the broker from acknowledging and routing it. It waits while the pipeline
-// is full, and so stops reading from this client. A message that breaks the pipeline ends the connection, not acknowledged.
+// OnPublish hands the message to the pipeline and keeps the broker from acknowledging and routing
+// it. It waits while the pipeline is full, and so stops reading from this client. A message that
+// breaks the pipeline ends the connection, not acknowledged.
 func (g *gate) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	s := g.b.session(cl)
 	if s == nil {
 		return pk, packets.ErrRejectPacket
 	}
 	m := ingest.Message{
-		Topic: pk.TopicName, Payload: pk.Payload, GatewayID: s.gateway.ID, Gateway: s.gateway.Key, Link: ingest.Linked, Received: time.Now(),
+		Topic:       pk.TopicName,
+		Payload:     pk.Payload,
+		GatewayID:   s.gateway.ID,
+		Gateway:     s.gateway.Key,
+		Link:        ingest.Linked,
+		Received:    time.Now(),
 		Expiry:      time.Duration(pk.Properties.MessageExpiryInterval) * time.Second,
 		ContentType: pk.Properties.ContentType,
 		Text:        pk.Properties.PayloadFormatFlag && pk.Properties.PayloadFormat == 1,
@@ -350,11 +387,13 @@ func (g *gate) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	return pk, packets.ErrRejectPacket
 }
 
-// OnWill lets only wills pass that go to the pipeline; any other could reach a client it is not meant for. A gateway that has
-// connected anew is not gone, whatever the will of its old connection says.
+// OnWill lets only wills pass that go to the pipeline; any other could reach a client it is not
+// meant for. A gateway that has connected anew is not gone, whatever the will of its old connection
+// says.
 func (g *gate) OnWill(cl *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
 	kind, l := ingest.ParseTopic(will.TopicName).Kind, connOf(cl).login
-	if l == nil || kind == ingest.None || kind == ingest.StatusReport && g.b.replaced(cl, l.gateway.ID) {
+	if l == nil || kind == ingest.None || kind == ingest.StatusReport &&
+		g.b.replaced(cl, l.gateway.ID) {
 		return mqtt.Will{}, nil
 	}
 	return will, nil
@@ -367,7 +406,12 @@ func (g *gate) OnWillSent(cl *mqtt.Client, pk packets.Packet) {
 		return
 	}
 	_ = g.b.hand(ingest.Message{
-		Topic: pk.TopicName, Payload: pk.Payload, GatewayID: l.gateway.ID, Gateway: l.gateway.Key, Link: ingest.LinkDown, Received: time.Now(),
-		Will: true,
+		Topic:     pk.TopicName,
+		Payload:   pk.Payload,
+		GatewayID: l.gateway.ID,
+		Gateway:   l.gateway.Key,
+		Link:      ingest.LinkDown,
+		Received:  time.Now(),
+		Will:      true,
 	})
 }

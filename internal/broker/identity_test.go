@@ -8,8 +8,8 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 )
 
-// TestRenamed is a gateway whose key is given to another while its connection is open. Nothing waits for the check of open
-// connections, which is due every few seconds.
+// TestRenamed is a gateway whose key is given to another while its connection is open. Nothing
+// waits for the check of open connections, which is due every few seconds.
 func TestRenamed_GatewayLosesTheTopicsOfItsFormerKey(t *testing.T) {
 	const alarms = "alarms/g1/s"
 	rename := func(b *bench) {
@@ -63,8 +63,10 @@ func TestRenamed_GatewayLosesTheTopicsOfItsFormerKey(t *testing.T) {
 		rename(b)
 		heir := b.client("g1", func(c *packets.Connect) { c.ClientID = "g1:b" })
 		c.close()
-		until(t, "it is offline", func() bool { return strings.Contains(b.said(), g1Offline) }, b.said)
-		if !strings.Contains(b.said(), `gateways/7 by g1 {"status":"online"}`) || strings.Contains(b.said(), `gateways/7 by g1 {"status":"offline"}`) {
+		until(t, "it is offline", func() bool { return strings.Contains(b.said(), g1Offline) },
+			b.said)
+		if !strings.Contains(b.said(), `gateways/7 by g1 {"status":"online"}`) ||
+			strings.Contains(b.said(), `gateways/7 by g1 {"status":"offline"}`) {
 			t.Errorf("said: %s", b.said())
 		}
 		heir.publish(1, 1, topic, "x")
@@ -84,7 +86,8 @@ func TestSubscribe_WhileTheDatabaseIsAway(t *testing.T) {
 	c = b.client("g1")
 	c.listen("alarms/g1/s", 1, 0)
 	b.set(func() { b.down = true })
-	if err := b.Publish(t.Context(), "alarms/g1/s", []byte("x")); err == nil || errors.Is(err, t.Context().Err()) {
+	if err := b.Publish(t.Context(), "alarms/g1/s", []byte("x")); err == nil ||
+		errors.Is(err, t.Context().Err()) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -98,7 +101,8 @@ func subscribeTo(filters ...string) []byte {
 	return bytesOf(packets.SUBSCRIBE, 2, pk)
 }
 
-// A key may have colons, so that a client id that begins with one gateway's key may be another's own.
+// A key may have colons, so that a client id that begins with one gateway's key may be another's
+// own.
 func TestConnect_WithTheClientIDOfALongerKey(t *testing.T) {
 	b := newBench(t, nil)
 	b.set(func() { b.secrets["g1:2:b"] = "secret" })

@@ -23,7 +23,8 @@ func TestSessions_OfAGatewayAreBounded(t *testing.T) {
 		}
 	}
 	c := b.dial()
-	if got := c.login("g1", named(maxSessions)); got != "CONNACK 0x97" || !strings.Contains(c.why, "32 connections") {
+	if got := c.login("g1", named(maxSessions)); got != "CONNACK 0x97" ||
+		!strings.Contains(c.why, "32 connections") {
 		t.Errorf("one more: got %s, %q", got, c.why)
 	}
 	older := old{b.dial()}
@@ -32,7 +33,8 @@ func TestSessions_OfAGatewayAreBounded(t *testing.T) {
 	b.client("g1", named(0)).pings() // takes over, and needs no room
 	first.reads("DISCONNECT 0x8e", "closed")
 	b.client("g2").pings()
-	until(t, "it is counted", func() bool { return b.counted("oei_mqtt_refused_connections_total", "sessions") == 2 })
+	until(t, "it is counted",
+		func() bool { return b.counted("oei_mqtt_refused_connections_total", "sessions") == 2 })
 }
 
 func TestSessions_OfClientsThatAreAwayAreBounded(t *testing.T) {
@@ -52,7 +54,8 @@ func TestSessions_OfClientsThatAreAwayAreBounded(t *testing.T) {
 	for i := range 3 * maxSessions {
 		connect(i)
 	}
-	until(t, "no more are kept", func() bool { return len(b.server.Clients.GetAll()) <= maxSessions })
+	until(t, "no more are kept",
+		func() bool { return len(b.server.Clients.GetAll()) <= maxSessions })
 	if n := len(b.server.Topics.Subscribers("gateways/g1/commands").Subscriptions); n != maxSessions {
 		t.Errorf("%d subscriptions are kept, want %d", n, maxSessions)
 	}
@@ -85,7 +88,9 @@ func TestSubscriptions_OfASessionAreBounded(t *testing.T) {
 		c.reads(want)
 	}
 	older := b.old("g2")
-	older.write(joined(0x82, append(append([]byte{0, 9}, mqttText("gateways/g2/commands/"+strings.Repeat("x", 1920))...), 1))...)
+	older.write(joined(0x82,
+		append(append([]byte{0, 9}, mqttText("gateways/g2/commands/"+strings.Repeat("x", 1920))...),
+			1))...)
 	older.gets(0x90, 3, 0, 9, 0x80)
 }
 
@@ -112,14 +117,17 @@ func TestWrongSecrets_AreLimited(t *testing.T) {
 	if got := c.login("g1"); got != "CONNACK 0x9f" || c.why != "too many wrong secrets; wait 7m0s" {
 		t.Errorf("the right secret then: got %s, %q", got, c.why)
 	}
-	if got := (old{b.dial()}).answer(connectOf("MQTT", 4, 0xc2, "g1", "", "", "g1", "x")); string(got) != "\x20\x02\x00\x03" {
+	if got := (old{b.dial()}).answer(connectOf("MQTT", 4, 0xc2, "g1", "", "", "g1", "x")); string(
+		got,
+	) != "\x20\x02\x00\x03" {
 		t.Errorf("by MQTT 3.1.1: got % x", got)
 	}
 	b.set(func() { after = b.logins })
 	if after != before {
 		t.Error("secrets are looked at all the same")
 	}
-	until(t, "it is counted", func() bool { return b.counted("oei_mqtt_refused_connections_total", "too_many_failed") == 2 })
+	until(t, "it is counted",
+		func() bool { return b.counted("oei_mqtt_refused_connections_total", "too_many_failed") == 2 })
 	b.set(func() {
 		if n := b.failures["127.0.0.1 g2"]; n != 0 {
 			t.Errorf("g2 has %d failures", n)

@@ -9,14 +9,16 @@ import (
 	"github.com/oei-ms/oei-ms/ingest"
 )
 
-// TestStatusesSayWhatTheyHaveToDoWithAConnection is what several instances tell the end of an old connection by from a gateway's own word.
+// TestStatusesSayWhatTheyHaveToDoWithAConnection is what several instances tell the end of an old
+// connection by from a gateway's own word.
 func TestStatusesSayWhatTheyHaveToDoWithAConnection(t *testing.T) {
 	b := newBench(t, nil)
 	c := b.client("g1", will("gateways/g1/status", `{"status":"offline","why":"will"}`))
 	c.publish(0, 1, "gateways/g1/status", `{"status":"online","why":"it says so"}`)
 	c.pings()
 	c.close()
-	b.says(g1Online, `gateways/g1 by g1 {"status":"online","why":"it says so"}`, `gateways/g1 by g1 {"status":"offline","why":"will"}`, g1Offline)
+	b.says(g1Online, `gateways/g1 by g1 {"status":"online","why":"it says so"}`,
+		`gateways/g1 by g1 {"status":"offline","why":"will"}`, g1Offline)
 	if want := []ingest.Link{ingest.LinkUp, ingest.Linked, ingest.LinkDown, ingest.LinkDown}; !slices.Equal(b.links, want) {
 		t.Errorf("got %v, want %v", b.links, want)
 	}

@@ -24,8 +24,9 @@ func (ls Listeners) Close() {
 	}
 }
 
-// listener accepts connections for the broker. It outlives a lack of file descriptors, bounds connections in all and from one
-// address, gives each a deadline for its CONNECT, and keeps a panic in one connection from ending the process.
+// listener accepts connections for the broker. It outlives a lack of file descriptors, bounds
+// connections in all and from one address, gives each a deadline for its CONNECT, and keeps a panic
+// in one connection from ending the process.
 type listener struct {
 	net.Listener
 	id      string
@@ -41,8 +42,9 @@ type listener struct {
 	closed   bool
 }
 
-// opener does what comes before MQTT on a connection: a TLS handshake, becoming a WebSocket. certified is the name in the client's
-// certificate, "" when it has shown none. What it returns may have lost its deadline.
+// opener does what comes before MQTT on a connection: a TLS handshake, becoming a WebSocket.
+// certified is the name in the client's certificate, "" when it has shown none. What it returns may
+// have lost its deadline.
 type opener func(net.Conn) (conn net.Conn, certified string, err error)
 
 // farewell is how long clients may take to be told that the broker stops.
@@ -53,8 +55,18 @@ const surplusTime = time.Second
 
 var errHandshake = errors.New("mqtt: the connection could not be opened")
 
-func newListener(id string, l net.Listener, open opener, crowd *crowd, journal *connJournal) *listener {
-	return &listener{Listener: l, id: id, open: open, cfg: crowd.cfg, crowd: crowd, journal: journal, conns: map[net.Conn]*visit{}}
+func newListener(
+	id string, l net.Listener, open opener, crowd *crowd, journal *connJournal,
+) *listener {
+	return &listener{
+		Listener: l,
+		id:       id,
+		open:     open,
+		cfg:      crowd.cfg,
+		crowd:    crowd,
+		journal:  journal,
+		conns:    map[net.Conn]*visit{},
+	}
 }
 
 // ID, Address, Protocol and Init are what the broker asks of a listener.
@@ -104,13 +116,15 @@ func (l *listener) serve(establish listeners.EstablishFn, socket net.Conn, v *vi
 	l.journal.record(c, err, l.isStopping())
 }
 
-// run opens c, waits for its CONNECT and has the broker serve it. A panic ends this connection only.
+// run opens c, waits for its CONNECT and has the broker serve it. A panic ends this connection
+// only.
 func (l *listener) run(establish listeners.EstablishFn, c *conn) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			c.end(reasonInternal)
 			if count, ok := l.journal.panics.allow(""); ok {
-				l.journal.log.Error("mqtt connection panicked", "panic", r, "count", count, "stack", string(debug.Stack()))
+				l.journal.log.Error("mqtt connection panicked", "panic", r, "count", count, "stack",
+					string(debug.Stack()))
 			}
 		}
 	}()
@@ -139,7 +153,8 @@ func (l *listener) run(establish listeners.EstablishFn, c *conn) (err error) {
 	return establish(l.ID(), c)
 }
 
-// Close stops accepting and disconnects everybody: those who do not listen, or have not logged in, without a word.
+// Close stops accepting and disconnects everybody: those who do not listen, or have not logged in,
+// without a word.
 func (l *listener) Close(closeClients listeners.CloseFn) {
 	l.mu.Lock()
 	l.stopping = true
@@ -182,7 +197,8 @@ func (l *listener) isStopping() bool {
 	return l.stopping
 }
 
-// begin counts a client for the broker to wait for, unless the broker has begun to wait, which it would not notice.
+// begin counts a client for the broker to wait for, unless the broker has begun to wait, which it
+// would not notice.
 func (l *listener) begin() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -18,5 +18,6 @@ func TestMain(m *testing.M) {
 // childVariable names the child that this binary is to be.
 const childVariable = "OEI_MS_TEST_CHILD"
 
-// children are programs that tests start from their own binary, in order to kill them. Each returns its exit code.
+// children are programs that tests start from their own binary, in order to kill them. Each returns
+// its exit code.
 var children = map[string]func() int{}

@@ -74,7 +74,8 @@ func (p *mochiProbe) OnWill(_ *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
 
 func (p *mochiProbe) OnWillSent(_ *mqtt.Client, pk mochi.Packet) { p.note("sent " + pk.TopicName) }
 
-// bare starts mochi-mqtt itself with the hook, behind our listener, and returns a bench that only has its address.
+// bare starts mochi-mqtt itself with the hook, behind our listener, and returns a bench that only
+// has its address.
 func bare(t *testing.T, p *mochiProbe) (b *bench, logged func() string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -82,11 +83,15 @@ func bare(t *testing.T, p *mochiProbe) (b *bench, logged func() string) {
 		t.Fatal(err)
 	}
 	var log syncbuf.Buffer
-	server := mqtt.New(&mqtt.Options{Capabilities: mqtt.NewDefaultServerCapabilities(), Logger: slog.New(slog.DiscardHandler)})
+	server := mqtt.New(&mqtt.Options{
+		Capabilities: mqtt.NewDefaultServerCapabilities(),
+		Logger:       slog.New(slog.DiscardHandler),
+	})
 	crowd := newCrowd(DefaultConfig(), &server.Listeners.ClientsWg)
 	journal := &connJournal{
-		log:     slog.New(slog.NewTextHandler(&log, nil)),
-		metrics: newBrokerMetrics(prometheus.NewRegistry(), func() float64 { return 0 }, &crowd.pending),
+		log: slog.New(slog.NewTextHandler(&log, nil)),
+		metrics: newBrokerMetrics(prometheus.NewRegistry(), func() float64 { return 0 },
+			&crowd.pending),
 	}
 	ours := newListener("mqtt", l, plain, crowd, journal)
 	for _, err := range []error{server.AddHook(p, nil), server.AddListener(ours), server.Serve()} {
@@ -114,7 +119,8 @@ func (c *client) subscribe(filter string) {
 	c.reads("SUBACK 1 0x00")
 }
 
-// TestMochi pins what the gate relies on in mochi-mqtt. When it fails after an upgrade, the gate has to be thought over.
+// TestMochi pins what the gate relies on in mochi-mqtt. When it fails after an upgrade, the gate
+// has to be thought over.
 func TestMochi(t *testing.T) {
 	reject := func(err error) func(mochi.Packet) error { return func(mochi.Packet) error { return err } }
 	t.Run("ErrRejectPacket from OnPublish means no PUBACK and no routing", func(t *testing.T) {
@@ -154,29 +160,32 @@ func TestMochi(t *testing.T) {
 		listening.subscribe("secret")
 		b.client("g1", will("secret", "x")).close()
 		listening.reads("PUBLISH secret x")
-		until(t, "the will is sent", func() bool { return p.noted() == "will secret, sent secret" }, p.noted)
+		until(t, "the will is sent", func() bool { return p.noted() == "will secret, sent secret" },
+			p.noted)
 	})
 	t.Run("no hook is protected against a panic", func(t *testing.T) {
 		b, logged := bare(t, &mochiProbe{publish: func(mochi.Packet) error { panic("bomb") }})
 		c := b.client("g1")
 		c.publish(1, 1, "a", "x")
 		c.reads("closed")
-		until(t, "our listener has caught it", func() bool { return strings.Contains(logged(), "mqtt connection panicked") })
+		until(t, "our listener has caught it",
+			func() bool { return strings.Contains(logged(), "mqtt connection panicked") })
 		b.client("g1").pings()
 	})
-	t.Run("an error from OnPacketRead is ignored, ErrRejectPacket ends the connection", func(t *testing.T) {
-		b, _ := bare(t, &mochiProbe{read: func(pk mochi.Packet) error {
-			if pk.TopicName == "reject" {
-				return mochi.ErrRejectPacket
-			}
-			return mochi.ErrQosNotSupported
-		}})
-		c := b.client("g1")
-		c.publish(1, 1, "a", "x")
-		c.reads("PUBACK 1 0x00")
-		c.publish(1, 2, "reject", "x")
-		c.reads("closed")
-	})
+	t.Run("an error from OnPacketRead is ignored, ErrRejectPacket ends the connection",
+		func(t *testing.T) {
+			b, _ := bare(t, &mochiProbe{read: func(pk mochi.Packet) error {
+				if pk.TopicName == "reject" {
+					return mochi.ErrRejectPacket
+				}
+				return mochi.ErrQosNotSupported
+			}})
+			c := b.client("g1")
+			c.publish(1, 1, "a", "x")
+			c.reads("PUBACK 1 0x00")
+			c.publish(1, 2, "reject", "x")
+			c.reads("closed")
+		})
 	t.Run("a publish to $SYS is passed over without a PUBACK", func(t *testing.T) {
 		p := &mochiProbe{}
 		b, _ := bare(t, p)

@@ -52,14 +52,16 @@ type packetFault struct {
 
 func (f *packetFault) Error() string { return f.text }
 
-// packetChecker checks the packets of one client after its CONNECT. It reads them in place and copies nothing: payloads,
-// which may be large, are not looked at.
+// packetChecker checks the packets of one client after its CONNECT. It reads them in place and
+// copies nothing: payloads, which may be large, are not looked at.
 type packetChecker struct {
-	version     byte // 3, 4 (MQTT 3.1.1) or 5
-	neverExpire bool // the CONNECT had no session expiry interval, so that a DISCONNECT must not set one
+	version byte // 3, 4 (MQTT 3.1.1) or 5
+	// the CONNECT had no session expiry interval, so that a DISCONNECT must not set one
+	neverExpire bool
 }
 
-// check returns what is wrong with a packet with this first byte and what follows the remaining length; nil when it is valid.
+// check returns what is wrong with a packet with this first byte and what follows the remaining
+// length; nil when it is valid.
 func (k packetChecker) check(first byte, body []byte) *packetFault {
 	c := &packetCursor{rest: body}
 	kind, flags := first>>4, first&0x0f
@@ -80,7 +82,10 @@ func (k packetChecker) check(first byte, body []byte) *packetFault {
 	case typeDisconnect:
 		k.disconnect(c)
 	default: // a second CONNECT, an AUTH without an authentication method, a packet that only servers send, or none
-		return &packetFault{codeProtocolError, fmt.Sprintf("protocol error: a client must not send packet type %d here", kind)}
+		return &packetFault{
+			codeProtocolError,
+			fmt.Sprintf("protocol error: a client must not send packet type %d here", kind),
+		}
 	}
 	if c.fault == nil && len(c.rest) > 0 {
 		c.fail(codeMalformed, "malformed packet: bytes after its end")
@@ -193,11 +198,13 @@ func (k packetChecker) disconnect(c *packetCursor) {
 		return
 	}
 	if p := c.properties(inDisconnect); k.neverExpire && p.value[propSessionExpiry] > 0 {
-		c.fail(codeProtocolError, "protocol error: a session expiry interval after none in the CONNECT")
+		c.fail(codeProtocolError,
+			"protocol error: a session expiry interval after none in the CONNECT")
 	}
 }
 
-// packetCursor reads a packet's fields one after another. After the first fault it returns zero values.
+// packetCursor reads a packet's fields one after another. After the first fault it returns zero
+// values.
 type packetCursor struct {
 	rest  []byte
 	fault *packetFault

@@ -10,7 +10,8 @@ import (
 	mochi "github.com/mochi-mqtt/server/v2/packets"
 )
 
-// clientPackets returns one packet of each type that a client sends after its CONNECT, with everything in it that MQTT allows.
+// clientPackets returns one packet of each type that a client sends after its CONNECT, with
+// everything in it that MQTT allows.
 func clientPackets(version byte) map[string][]byte {
 	if version < 5 {
 		return map[string][]byte{
@@ -28,7 +29,10 @@ func clientPackets(version byte) map[string][]byte {
 	}
 	user := []packets.User{{Key: "a", Value: "b"}, {Key: "a", Value: "c"}}
 	publish := &packets.Publish{QoS: 1, PacketID: 1, Topic: topic, Payload: []byte(`{"value":1}`), Properties: &packets.Properties{
-		PayloadFormat: ptr(byte(1)), MessageExpiry: ptr(uint32(9)), ContentType: "application/json", ResponseTopic: "gateways/g1/receipts",
+		PayloadFormat:   ptr(byte(1)),
+		MessageExpiry:   ptr(uint32(9)),
+		ContentType:     "application/json",
+		ResponseTopic:   "gateways/g1/receipts",
 		CorrelationData: []byte{0, 1, 255}, User: user,
 	}}
 	loose := *publish
@@ -37,19 +41,36 @@ func clientPackets(version byte) map[string][]byte {
 	return map[string][]byte{
 		"PUBLISH 0": bytesOf(packets.PUBLISH, 0, &loose),
 		"PUBLISH 1": bytesOf(packets.PUBLISH, 2, publish),
-		"PUBACK":    bytesOf(packets.PUBACK, 0, &packets.Puback{PacketID: 1, ReasonCode: 0x80, Properties: reason}),
-		"PUBREC":    bytesOf(packets.PUBREC, 0, &packets.Pubrec{PacketID: 1, ReasonCode: 0x80, Properties: reason}),
-		"PUBREL":    bytesOf(packets.PUBREL, 2, &packets.Pubrel{PacketID: 1, ReasonCode: 0x92, Properties: reason}),
-		"PUBCOMP":   bytesOf(packets.PUBCOMP, 0, &packets.Pubcomp{PacketID: 1, ReasonCode: 0x92, Properties: reason}),
+		"PUBACK": bytesOf(packets.PUBACK, 0,
+			&packets.Puback{PacketID: 1, ReasonCode: 0x80, Properties: reason}),
+		"PUBREC": bytesOf(packets.PUBREC, 0,
+			&packets.Pubrec{PacketID: 1, ReasonCode: 0x80, Properties: reason}),
+		"PUBREL": bytesOf(packets.PUBREL, 2,
+			&packets.Pubrel{PacketID: 1, ReasonCode: 0x92, Properties: reason}),
+		"PUBCOMP": bytesOf(packets.PUBCOMP, 0,
+			&packets.Pubcomp{PacketID: 1, ReasonCode: 0x92, Properties: reason}),
 		"SUBSCRIBE": bytesOf(packets.SUBSCRIBE, 2, &packets.Subscribe{
-			PacketID:      1,
-			Subscriptions: []packets.SubOptions{{Topic: "gateways/g1/commands", QoS: 1, NoLocal: true, RetainHandling: 2}, {Topic: "x/#"}},
-			Properties:    &packets.Properties{SubscriptionIdentifier: ptr(268435455), User: user},
+			PacketID: 1,
+			Subscriptions: []packets.SubOptions{
+				{Topic: "gateways/g1/commands", QoS: 1, NoLocal: true, RetainHandling: 2},
+				{Topic: "x/#"},
+			},
+			Properties: &packets.Properties{SubscriptionIdentifier: ptr(268435455), User: user},
 		}),
-		"UNSUBSCRIBE": bytesOf(packets.UNSUBSCRIBE, 2, &packets.Unsubscribe{PacketID: 1, Topics: []string{"a", "b"}, Properties: &packets.Properties{User: user}}),
-		"PINGREQ":     {0xc0, 0},
+		"UNSUBSCRIBE": bytesOf(packets.UNSUBSCRIBE, 2,
+			&packets.Unsubscribe{
+				PacketID:   1,
+				Topics:     []string{"a", "b"},
+				Properties: &packets.Properties{User: user},
+			}),
+		"PINGREQ": {0xc0, 0},
 		"DISCONNECT": bytesOf(packets.DISCONNECT, 0, &packets.Disconnect{
-			ReasonCode: 4, Properties: &packets.Properties{SessionExpiryInterval: ptr(uint32(0)), ReasonString: "why", User: user},
+			ReasonCode: 4,
+			Properties: &packets.Properties{
+				SessionExpiryInterval: ptr(uint32(0)),
+				ReasonString:          "why",
+				User:                  user,
+			},
 		}),
 	}
 }
@@ -103,15 +124,16 @@ func TestPacketCheck_RefusesWhatIsTruncated(t *testing.T) {
 			for n := range len(body) {
 				f := (packetChecker{version: version}).check(first, body[:n])
 				if f == nil && !mayEndAt(version, first, body, n) {
-					t.Errorf("version %d: the first %d bytes of a %s are accepted", version, n, name)
+					t.Errorf("version %d: the first %d bytes of a %s are accepted", version, n,
+						name)
 				}
 			}
 		}
 	}
 }
 
-// mayEndAt reports whether the first n bytes of a valid packet's body are one too: a shorter payload, fewer filters, a part of
-// what an acknowledgement or a DISCONNECT may leave out.
+// mayEndAt reports whether the first n bytes of a valid packet's body are one too: a shorter
+// payload, fewer filters, a part of what an acknowledgement or a DISCONNECT may leave out.
 func mayEndAt(version, first byte, body []byte, n int) bool {
 	switch first >> 4 {
 	case typePublish:
@@ -143,31 +165,46 @@ func TestPacketCheck_NamesTheFault(t *testing.T) {
 	publish := func(properties ...byte) []byte {
 		return join(text("a"), []byte{0, 1, byte(len(properties))}, properties)
 	}
-	subscribe := func(options byte, filter string) []byte { return join([]byte{0, 1, 0}, text(filter), []byte{options}) }
+	subscribe := func(options byte, filter string) []byte {
+		return join([]byte{0, 1, 0},
+			text(filter), []byte{options})
+	}
 	tests := map[string]struct {
 		first byte
 		body  []byte
 		want  byte
 	}{
-		"a second CONNECT":                       {0x10, nil, codeProtocolError},
-		"a CONNACK":                              {0x20, []byte{0, 0, 0}, codeProtocolError},
-		"a SUBACK":                               {0x90, []byte{0, 1, 0, 0}, codeProtocolError},
-		"an UNSUBACK":                            {0xb0, []byte{0, 1, 0, 0}, codeProtocolError},
-		"a PINGRESP":                             {0xd0, nil, codeProtocolError},
-		"an AUTH":                                {0xf0, []byte{0, 0}, codeProtocolError},
-		"the reserved type":                      {0x00, nil, codeProtocolError},
-		"flags of a SUBSCRIBE":                   {0x80, subscribe(0, "a"), codeMalformed},
-		"flags of a PINGREQ":                     {0xc1, nil, codeMalformed},
-		"a PINGREQ with a body":                  {0xc0, []byte{0}, codeMalformed},
-		"QoS 3":                                  {0x36, publish(), codeMalformed},
-		"DUP at QoS 0":                           {0x38, join(text("a"), []byte{0}), codeMalformed},
-		"QoS 2":                                  {0x34, publish(), codeQoS},
-		"packet identifier 0":                    {0x32, join(text("a"), []byte{0, 0, 0}), codeProtocolError},
-		"a wildcard":                             {0x32, join(text("a/#"), []byte{0, 1, 0}), codeProtocolError},
-		"no topic":                               {0x32, join(text(""), []byte{0, 1, 0}), codeProtocolError},
-		"a topic that is not UTF-8":              {0x32, join(text("a\xff"), []byte{0, 1, 0}), codeMalformed},
-		"a surrogate":                            {0x32, join(text("\xed\xa0\x80"), []byte{0, 1, 0}), codeMalformed},
-		"U+0000":                                 {0x32, join(text("a\x00"), []byte{0, 1, 0}), codeMalformed},
+		"a second CONNECT":      {0x10, nil, codeProtocolError},
+		"a CONNACK":             {0x20, []byte{0, 0, 0}, codeProtocolError},
+		"a SUBACK":              {0x90, []byte{0, 1, 0, 0}, codeProtocolError},
+		"an UNSUBACK":           {0xb0, []byte{0, 1, 0, 0}, codeProtocolError},
+		"a PINGRESP":            {0xd0, nil, codeProtocolError},
+		"an AUTH":               {0xf0, []byte{0, 0}, codeProtocolError},
+		"the reserved type":     {0x00, nil, codeProtocolError},
+		"flags of a SUBSCRIBE":  {0x80, subscribe(0, "a"), codeMalformed},
+		"flags of a PINGREQ":    {0xc1, nil, codeMalformed},
+		"a PINGREQ with a body": {0xc0, []byte{0}, codeMalformed},
+		"QoS 3":                 {0x36, publish(), codeMalformed},
+		"DUP at QoS 0":          {0x38, join(text("a"), []byte{0}), codeMalformed},
+		"QoS 2":                 {0x34, publish(), codeQoS},
+		"packet identifier 0": {
+			0x32, join(text("a"), []byte{0, 0, 0}), codeProtocolError,
+		},
+		"a wildcard": {
+			0x32, join(text("a/#"), []byte{0, 1, 0}), codeProtocolError,
+		},
+		"no topic": {
+			0x32, join(text(""), []byte{0, 1, 0}), codeProtocolError,
+		},
+		"a topic that is not UTF-8": {
+			0x32, join(text("a\xff"), []byte{0, 1, 0}), codeMalformed,
+		},
+		"a surrogate": {
+			0x32, join(text("\xed\xa0\x80"), []byte{0, 1, 0}), codeMalformed,
+		},
+		"U+0000": {
+			0x32, join(text("a\x00"), []byte{0, 1, 0}), codeMalformed,
+		},
 		"a topic alias":                          {0x32, publish(35, 0, 1), codeTopicAlias},
 		"topic alias 0":                          {0x32, publish(35, 0, 0), codeTopicAlias},
 		"a subscription identifier in a PUBLISH": {0x32, publish(11, 1), codeProtocolError},
@@ -177,18 +214,34 @@ func TestPacketCheck_NamesTheFault(t *testing.T) {
 		"a payload format that is none":          {0x32, publish(1, 2), codeProtocolError},
 		"a property that is cut off":             {0x32, publish(2, 0, 0), codeMalformed},
 		"a string of a property that is cut off": {0x32, publish(3, 0, 9, 'x'), codeMalformed},
-		"properties longer than the packet":      {0x32, join(text("a"), []byte{0, 1, 9, 1, 1}), codeMalformed},
-		"a length of properties that does not end": {0x32, join(text("a"), []byte{0, 1, 0x80, 0x80, 0x80, 0x80, 1}), codeMalformed},
-		"no filter":                                  {0x82, []byte{0, 1, 0}, codeProtocolError},
-		"a filter without options":                   {0x82, join([]byte{0, 1, 0}, text("a")), codeMalformed},
-		"QoS 3 of a subscription":                    {0x82, subscribe(3, "a"), codeProtocolError},
-		"reserved bits of a subscription":            {0x82, subscribe(0x40, "a"), codeMalformed},
-		"retain handling 3":                          {0x82, subscribe(0x30, "a"), codeProtocolError},
-		"No Local of a shared subscription":          {0x82, subscribe(4, "$share/g/a"), codeProtocolError},
-		"subscription identifier 0":                  {0x82, join([]byte{0, 1, 2, 11, 0}, text("a"), []byte{0}), codeProtocolError},
-		"two subscription identifiers":               {0x82, join([]byte{0, 1, 4, 11, 1, 11, 2}, text("a"), []byte{0}), codeProtocolError},
-		"no filter to unsubscribe":                   {0xa2, []byte{0, 1, 0}, codeProtocolError},
-		"a session that did not last and now does":   {0xe0, []byte{0, 5, 17, 0, 0, 0, 9}, codeProtocolError},
+		"properties longer than the packet": {
+			0x32, join(text("a"), []byte{0, 1, 9, 1, 1}), codeMalformed,
+		},
+		"a length of properties that does not end": {
+			0x32, join(text("a"), []byte{0, 1, 0x80, 0x80, 0x80, 0x80, 1}), codeMalformed,
+		},
+		"no filter": {0x82, []byte{0, 1, 0}, codeProtocolError},
+		"a filter without options": {
+			0x82, join([]byte{0, 1, 0}, text("a")), codeMalformed,
+		},
+		"QoS 3 of a subscription":         {0x82, subscribe(3, "a"), codeProtocolError},
+		"reserved bits of a subscription": {0x82, subscribe(0x40, "a"), codeMalformed},
+		"retain handling 3": {
+			0x82, subscribe(0x30, "a"), codeProtocolError,
+		},
+		"No Local of a shared subscription": {
+			0x82, subscribe(4, "$share/g/a"), codeProtocolError,
+		},
+		"subscription identifier 0": {
+			0x82, join([]byte{0, 1, 2, 11, 0}, text("a"), []byte{0}), codeProtocolError,
+		},
+		"two subscription identifiers": {
+			0x82, join([]byte{0, 1, 4, 11, 1, 11, 2}, text("a"), []byte{0}), codeProtocolError,
+		},
+		"no filter to unsubscribe": {0xa2, []byte{0, 1, 0}, codeProtocolError},
+		"a session that did not last and now does": {
+			0xe0, []byte{0, 5, 17, 0, 0, 0, 9}, codeProtocolError,
+		},
 		"more behind a PUBACK":                       {0x40, []byte{0, 1, 0, 0, 9}, codeMalformed},
 		"a packet identifier 0 that is acknowledged": {0x40, []byte{0, 0}, codeProtocolError},
 	}
@@ -215,7 +268,10 @@ func TestPacketCheck_NamesTheFault(t *testing.T) {
 
 // decode has mochi-mqtt read a packet; it panics where mochi-mqtt does.
 func decode(version, first byte, body []byte) {
-	pk := mochi.Packet{ProtocolVersion: version, FixedHeader: mochi.FixedHeader{Remaining: len(body)}}
+	pk := mochi.Packet{
+		ProtocolVersion: version,
+		FixedHeader:     mochi.FixedHeader{Remaining: len(body)},
+	}
 	if pk.FixedHeader.Decode(first) != nil {
 		return
 	}

@@ -39,7 +39,8 @@ const (
 	propertyPositiveVariable                     // variable byte integer, not 0
 )
 
-// clientProperties are the properties that a client may send, by their identifier: how each is encoded, and in which packets.
+// clientProperties are the properties that a client may send, by their identifier: how each is
+// encoded, and in which packets.
 var clientProperties = [40]struct {
 	kind propertyType
 	in   int
@@ -53,15 +54,19 @@ var clientProperties = [40]struct {
 	propSessionExpiry:        {propertyUint32, inConnect | inDisconnect},
 	propAuthenticationMethod: {propertyText, inConnect},
 	propAuthenticationData:   {propertyBinary, inConnect},
-	23:                       {propertyFlag, inConnect},                        // request problem information
-	24:                       {propertyUint32, inWill},                         // will delay interval
-	25:                       {propertyFlag, inConnect},                        // request response information
-	31:                       {propertyText, inAcknowledgement | inDisconnect}, // reason string
-	33:                       {propertyPositive16, inConnect},                  // receive maximum
-	34:                       {propertyUint16, inConnect},                      // topic alias maximum
-	propTopicAlias:           {propertyUint16, inPublish},
-	propUser:                 {propertyPair, ^0},
-	propMaxPacketSize:        {propertyPositive32, inConnect},
+	// request problem information
+	23: {propertyFlag, inConnect},
+	// will delay interval
+	24: {propertyUint32, inWill},
+	// request response information
+	25: {propertyFlag, inConnect},
+	31: {propertyText, inAcknowledgement | inDisconnect}, // reason string
+	33: {propertyPositive16, inConnect},                  // receive maximum
+	// topic alias maximum
+	34:                {propertyUint16, inConnect},
+	propTopicAlias:    {propertyUint16, inPublish},
+	propUser:          {propertyPair, ^0},
+	propMaxPacketSize: {propertyPositive32, inConnect},
 }
 
 // packetProperties are the properties of a packet; those that are numbers have their value.
@@ -72,17 +77,20 @@ type packetProperties struct {
 
 func (p *packetProperties) has(id int) bool { return p.seen&(1<<id) != 0 }
 
-// properties reads the properties of a packet. Those that do not belong there, and a second one of a kind, are faults.
+// properties reads the properties of a packet. Those that do not belong there, and a second one of
+// a kind, are faults.
 func (c *packetCursor) properties(packet int) (p packetProperties) {
 	of := packetCursor{rest: c.take(int(c.variable()))}
 	for len(of.rest) > 0 && of.fault == nil {
 		id := int(of.variable())
 		if id >= len(clientProperties) || clientProperties[id].in&packet == 0 {
-			of.fail(codeProtocolError, fmt.Sprintf("protocol error: property %d does not belong here", id))
+			of.fail(codeProtocolError,
+				fmt.Sprintf("protocol error: property %d does not belong here", id))
 			break
 		}
 		if p.has(id) && id != propUser {
-			of.fail(codeProtocolError, fmt.Sprintf("protocol error: property %d is given twice", id))
+			of.fail(codeProtocolError,
+				fmt.Sprintf("protocol error: property %d is given twice", id))
 			break
 		}
 		p.seen |= 1 << id

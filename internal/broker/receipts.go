@@ -15,7 +15,8 @@ import (
 const (
 	// mostLetters is how many receipts are on their way at a time, in all.
 	mostLetters = 16384
-	// mostUnconfirmed is how many receipts of QoS 1 a client may leave unacknowledged before it gets no more.
+	// mostUnconfirmed is how many receipts of QoS 1 a client may leave unacknowledged before it
+	// gets no more.
 	mostUnconfirmed = 1024
 	// tooLarge is why a client that said how much it can take gets no receipt.
 	tooLarge = "too_large"
@@ -49,10 +50,12 @@ func (b *Broker) reply(s *session, pk *packets.Packet) *reply {
 		b.metrics.unanswered.WithLabelValues(why).Inc()
 		return nil
 	}
-	return &reply{topic, bytes.Clone(correlation)} // what came would keep the whole packet in memory
+	// what came would keep the whole packet in memory
+	return &reply{topic, bytes.Clone(correlation)}
 }
 
-// answer sends the receipt of a to everybody who subscribes to where it is to go, which the gateway itself alone may.
+// answer sends the receipt of a to everybody who subscribes to where it is to go, which the gateway
+// itself alone may.
 func (b *Broker) answer(a *ack) {
 	a.s.unreserve()
 	l := letter{reply: *a.reply, payload: a.receipt.JSON(time.Now())}
@@ -79,8 +82,8 @@ func (b *Broker) answer(a *ack) {
 	}
 }
 
-// Publish sends news of its own to the gateway that topic, alarms/{gateway}/…, is about, if it subscribes to it now. It is an
-// error when there is no room; that nobody listens is none.
+// Publish sends news of its own to the gateway that topic, alarms/{gateway}/…, is about, if it
+// subscribes to it now. It is an error when there is no room; that nobody listens is none.
 func (b *Broker) Publish(ctx context.Context, topic string, payload []byte) error {
 	var errs []error
 	for id, sub := range b.server.Topics.Subscribers(topic).Subscriptions {
@@ -89,7 +92,8 @@ func (b *Broker) Publish(ctx context.Context, topic string, payload []byte) erro
 		if to == nil || !to.hears(topic) {
 			continue
 		}
-		if holds, err := b.holds(ctx, to); err != nil || !holds { // its key may be another gateway's by now; revoke ends it
+		// its key may be another gateway's by now; revoke ends it
+		if holds, err := b.holds(ctx, to); err != nil || !holds {
 			errs = append(errs, err)
 			continue
 		}
@@ -100,7 +104,8 @@ func (b *Broker) Publish(ctx context.Context, topic string, payload []byte) erro
 			}
 		}
 		if !to.post(l) {
-			errs = append(errs, fmt.Errorf("gateway %s does not read what it is sent", to.gateway.Key))
+			errs = append(errs,
+				fmt.Errorf("gateway %s does not read what it is sent", to.gateway.Key))
 		}
 	}
 	return errors.Join(errs...)
@@ -110,7 +115,8 @@ func (b *Broker) Publish(ctx context.Context, topic string, payload []byte) erro
 func (s *session) reserve() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.reserved >= 2*cap(s.room) { // those it will have, and as many that it has not read
+	// those it will have, and as many that it has not read
+	if s.closed || s.reserved >= 2*cap(s.room) {
 		return false
 	}
 	if s.b.letters.Add(1) > mostLetters {
@@ -151,8 +157,8 @@ func (s *session) confirm(id uint16) {
 	s.wakeUp()
 }
 
-// nextLetter takes a receipt out of the box, and gives it a packet id if it needs one. There is none while the client has to
-// confirm others first. Those stay in order.
+// nextLetter takes a receipt out of the box, and gives it a packet id if it needs one. There is
+// none while the client has to confirm others first. Those stay in order.
 func (s *session) nextLetter() (l letter, id uint16, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -195,12 +201,17 @@ func (s *session) deliver(buf *bytes.Buffer) {
 		}
 		if props.ProtocolVersion == 5 {
 			pk.Properties = packets.Properties{
-				CorrelationData: l.correlation, ContentType: "application/json", PayloadFormat: 1, PayloadFormatFlag: true, SubscriptionIdentifier: l.ids,
+				CorrelationData:        l.correlation,
+				ContentType:            "application/json",
+				PayloadFormat:          1,
+				PayloadFormatFlag:      true,
+				SubscriptionIdentifier: l.ids,
 			}
 		}
 		at := buf.Len()
 		err := pk.PublishEncode(buf)
-		if limit := int(props.Props.MaximumPacketSize); err != nil || limit > 0 && buf.Len()-at > limit {
+		if limit := int(props.Props.MaximumPacketSize); err != nil || limit > 0 &&
+			buf.Len()-at > limit {
 			buf.Truncate(at)
 			s.confirm(id)
 			s.b.metrics.unanswered.WithLabelValues(tooLarge).Inc()

@@ -56,7 +56,8 @@ func (c *client) confirm(id uint16) {
 // unanswered waits until so many were not answered for this reason.
 func (b *bench) unanswered(reason string, want int) {
 	b.t.Helper()
-	until(b.t, fmt.Sprintf("%d are not answered: %s", want, reason), func() bool { return b.counted("oei_mqtt_no_receipt_total", reason) == want })
+	until(b.t, fmt.Sprintf("%d are not answered: %s", want, reason),
+		func() bool { return b.counted("oei_mqtt_no_receipt_total", reason) == want })
 }
 
 // counted is what a counter stands at; of those with labels it is the one with this value.
@@ -86,12 +87,19 @@ func TestReceiptFollowsThePuback(t *testing.T) {
 		t.Error("no items are asked for")
 	}
 	c.pings() // nothing before the commit
-	m.Done(ingest.Receipt{Accepted: 1, Refused: 1, Rejected: []ingest.Rejected{{Index: 1, Reason: "conflict"}}})
+	m.Done(ingest.Receipt{
+		Accepted: 1,
+		Refused:  1,
+		Rejected: []ingest.Rejected{{Index: 1, Reason: "conflict"}},
+	})
 	c.reads("PUBACK 5 0x00")
 	p := c.receipt()
 	want := `{"accepted":1,"duplicates":0,"rejected":[{"index":1,"reason":"conflict"}],"rejected_total":1,"server_time":"2`
-	if p.Topic != "gateways/g1/receipts/a" || p.QoS != 1 || p.PacketID == 0 || string(p.Properties.CorrelationData) != "\x00\xff" ||
-		p.Properties.ContentType != "application/json" || *p.Properties.SubscriptionIdentifier != 7 || !strings.HasPrefix(string(p.Payload), want) {
+	if p.Topic != "gateways/g1/receipts/a" || p.QoS != 1 || p.PacketID == 0 ||
+		string(p.Properties.CorrelationData) != "\x00\xff" ||
+		p.Properties.ContentType != "application/json" ||
+		*p.Properties.SubscriptionIdentifier != 7 ||
+		!strings.HasPrefix(string(p.Payload), want) {
 		t.Errorf("got %+v\n%+v", p, p.Properties)
 	}
 	c.confirm(p.PacketID)
@@ -106,13 +114,15 @@ func TestAlarmsReachTheirGatewayAlone(t *testing.T) {
 	c, other := b.client("g1"), b.client("g2")
 	c.listen("alarms/g1/s", 1, 7)
 	other.listen("alarms/g2/s", 1, 0)
-	for _, topic := range []string{"alarms/g1/s", "alarms/g1/t", "alarms/g3/s"} { // to the last two nobody listens, which is no error
+	// to the last two nobody listens, which is no error
+	for _, topic := range []string{"alarms/g1/s", "alarms/g1/t", "alarms/g3/s"} {
 		if err := b.Publish(t.Context(), topic, []byte("hot")); err != nil {
 			t.Errorf("%s: %v", topic, err)
 		}
 	}
 	p := c.receipt()
-	if p.Topic != "alarms/g1/s" || p.QoS != 1 || string(p.Payload) != "hot" || *p.Properties.SubscriptionIdentifier != 7 {
+	if p.Topic != "alarms/g1/s" || p.QoS != 1 || string(p.Payload) != "hot" ||
+		*p.Properties.SubscriptionIdentifier != 7 {
 		t.Errorf("got %+v", p)
 	}
 	c.confirm(p.PacketID)
@@ -134,7 +144,8 @@ func TestReceiptsForQoS0(t *testing.T) {
 	}
 	c.reads("PUBACK 1 0x00")
 	for range 2 {
-		if p := other.receipt(); p.QoS != 0 || !strings.HasPrefix(string(p.Payload), `{"accepted":0,"duplicates":1,`) {
+		if p := other.receipt(); p.QoS != 0 ||
+			!strings.HasPrefix(string(p.Payload), `{"accepted":0,"duplicates":1,`) {
 			t.Errorf("got %v", p)
 		}
 	}
@@ -201,7 +212,8 @@ func TestNoReceipts(t *testing.T) {
 	try("long", "gateways/g1/receipts", strings.Repeat("x", 257), "correlation", 1)
 	other.pings()
 
-	small := b.client("g3", func(c *packets.Connect) { c.Properties.MaximumPacketSize = ptr(uint32(50)) })
+	small := b.client("g3",
+		func(c *packets.Connect) { c.Properties.MaximumPacketSize = ptr(uint32(50)) })
 	small.listen("gateways/g3/receipts", 1, 0)
 	small.ask(1, 1, "gateways/g3/receipts", "")
 	b.next(1)[0].Done(ingest.Receipt{})
@@ -224,7 +236,8 @@ func TestWhatAMessageSaysOfItself(t *testing.T) {
 	c.send2(&packets.Publish{QoS: 1, PacketID: 1, Topic: topic, Payload: []byte("x"), Properties: &packets.Properties{
 		MessageExpiry: ptr(uint32(90)), ContentType: "text/csv", PayloadFormat: ptr(byte(1)),
 	}})
-	if m := b.next(1)[0]; m.Expiry != 90*time.Second || m.ContentType != "text/csv" || !m.Text || m.Itemized {
+	if m := b.next(1)[0]; m.Expiry != 90*time.Second || m.ContentType != "text/csv" || !m.Text ||
+		m.Itemized {
 		t.Errorf("submitted: %+v", m)
 	}
 	c.publish(1, 2, topic, "x")

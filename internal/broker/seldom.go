@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// seldom keeps what goes wrong for many at once, as when the database is away, to a line a minute in the log. It is safe for
-// concurrent use.
+// seldom keeps what goes wrong for many at once, as when the database is away, to a line a minute
+// in the log. It is safe for concurrent use.
 type seldom struct {
 	mu     sync.Mutex
 	said   time.Time

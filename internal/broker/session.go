@@ -14,7 +14,8 @@ import (
 	"github.com/oei-ms/oei-ms/ingest"
 )
 
-// session is a gateway's connection: the publishes it waits for an acknowledgement of, in their order.
+// session is a gateway's connection: the publishes it waits for an acknowledgement of, in their
+// order.
 type session struct {
 	b       *Broker
 	gateway Gateway
@@ -24,9 +25,10 @@ type session struct {
 	wake    chan struct{}
 	ended   chan struct{}
 	end     sync.Once
-	held    atomic.Int64 // since when nothing is read from the client, from the start of the broker; 0: it is read
-	behind  atomic.Bool  // it was held for long
-	beat    atomic.Bool  // it is due an answer to a ping
+	// since when nothing is read from the client, from the start of the broker; 0: it is read
+	held   atomic.Int64
+	behind atomic.Bool // it was held for long
+	beat   atomic.Bool // it is due an answer to a ping
 
 	mu          sync.Mutex
 	pending     []*ack
@@ -73,8 +75,9 @@ func (s *session) long(since int64) bool {
 	return since != 0 && time.Since(s.b.started)-time.Duration(since) > time.Millisecond
 }
 
-// reassure answers a ping that may be waiting behind what was not read yet. A client whose ping is not answered hangs up, and the
-// longer the database was away, the longer is what stands before the ping.
+// reassure answers a ping that may be waiting behind what was not read yet. A client whose ping is
+// not answered hangs up, and the longer the database was away, the longer is what stands before the
+// ping.
 func (s *session) reassure() {
 	if behind := s.behind.Swap(false); behind || s.long(s.held.Load()) {
 		s.beat.Store(true)
@@ -89,8 +92,8 @@ func (s *session) wakeUp() {
 	}
 }
 
-// expect notes a publish that is to be acknowledged or answered. A v5 client with more to be acknowledged than it was allowed gets
-// nil; an older one, which was told no number, waits.
+// expect notes a publish that is to be acknowledged or answered. A v5 client with more to be
+// acknowledged than it was allowed gets nil; an older one, which was told no number, waits.
 func (s *session) expect(ctx context.Context, a *ack) *ack {
 	if a.id != 0 && !s.makeRoom(ctx) {
 		return nil
@@ -132,7 +135,8 @@ func (a *ack) done(r ingest.Receipt) {
 	}
 }
 
-// leave sends the receipts of what is committed already, to others of the gateway's connections; those of the rest follow.
+// leave sends the receipts of what is committed already, to others of the gateway's connections;
+// those of the rest follow.
 func (s *session) leave() {
 	s.mu.Lock()
 	s.left = true
@@ -149,8 +153,9 @@ func (s *session) leave() {
 	}
 }
 
-// acknowledge writes acknowledgements, in the order of the publishes, until the connection ends. All that are ready go out in one
-// write. It has a goroutine of its own: a gateway that stops reading must not hold up the others.
+// acknowledge writes acknowledgements, in the order of the publishes, until the connection ends.
+// All that are ready go out in one write. It has a goroutine of its own: a gateway that stops
+// reading must not hold up the others.
 func (s *session) acknowledge() {
 	var buf bytes.Buffer
 	for {
@@ -197,7 +202,8 @@ func (s *session) ready() []*ack {
 // encode appends a PUBACK; one with a reason string only to a client that wants it and can take it.
 func (s *session) encode(buf *bytes.Buffer, a *ack) {
 	props := &s.client.Properties
-	if props.ProtocolVersion < 5 || a.receipt.Code == 0 && a.receipt.Text == "" { // nearly all; both versions write it so
+	// nearly all; both versions write it so
+	if props.ProtocolVersion < 5 || a.receipt.Code == 0 && a.receipt.Text == "" {
 		buf.Write([]byte{packets.Puback << 4, 2, byte(a.id >> 8), byte(a.id)})
 		return
 	}
@@ -208,10 +214,12 @@ func (s *session) encode(buf *bytes.Buffer, a *ack) {
 		ReasonCode:      a.receipt.Code,
 		Properties:      packets.Properties{ReasonString: a.receipt.Text},
 	}
-	pk.Mods.DisallowProblemInfo = props.Props.RequestProblemInfoFlag && props.Props.RequestProblemInfo == 0
+	pk.Mods.DisallowProblemInfo = props.Props.RequestProblemInfoFlag &&
+		props.Props.RequestProblemInfo == 0
 	at := buf.Len()
 	err := pk.PubackEncode(buf)
-	if limit := int(props.Props.MaximumPacketSize); err == nil && limit > 0 && buf.Len()-at > limit {
+	if limit := int(props.Props.MaximumPacketSize); err == nil && limit > 0 &&
+		buf.Len()-at > limit {
 		buf.Truncate(at)
 		pk.Properties.ReasonString = ""
 		err = pk.PubackEncode(buf)

@@ -25,7 +25,8 @@ func (b *Broker) leave(cl *mqtt.Client) {
 	b.suspend(cl, s.gateway.ID)
 }
 
-// resume finds out whether a client that logged in has a session from before, also when the broker was another one then.
+// resume finds out whether a client that logged in has a session from before, also when the broker
+// was another one then.
 func (b *Broker) resume(ctx context.Context, cl *mqtt.Client, s *session, clean bool) (err error) {
 	if b.access.Resume != nil {
 		s.present, err = b.access.Resume(ctx, cl.ID, s.gateway.Credential, clean, lasts(cl) > 0)
@@ -33,7 +34,8 @@ func (b *Broker) resume(ctx context.Context, cl *mqtt.Client, s *session, clean 
 	return err
 }
 
-// suspend keeps the session of a client that is gone, unless it has come back already. When the broker stops, it is kept anyway.
+// suspend keeps the session of a client that is gone, unless it has come back already. When the
+// broker stops, it is kept anyway.
 func (b *Broker) suspend(cl *mqtt.Client, gateway int64) {
 	if b.ctx.Err() != nil || b.returned(cl, gateway) {
 		return
@@ -48,7 +50,8 @@ func (b *Broker) suspend(cl *mqtt.Client, gateway int64) {
 	defer cancel()
 	if err := b.access.Suspend(ctx, cl.ID, lasts(cl)); err != nil && b.ctx.Err() == nil {
 		if others, ok := b.trouble.due(); ok {
-			b.log.WarnContext(ctx, "cannot record the end of an mqtt connection", "client", cl.ID, "error", err, "others", others)
+			b.log.WarnContext(ctx, "cannot record the end of an mqtt connection", "client", cl.ID,
+				"error", err, "others", others)
 		}
 	}
 }
@@ -62,7 +65,8 @@ func lasts(cl *mqtt.Client) time.Duration {
 	return time.Duration(min(seconds, longestSession)) * time.Second
 }
 
-// recheck ends a connection whose credential no longer holds, or whose gateway has another key by now: topics are named by keys.
+// recheck ends a connection whose credential no longer holds, or whose gateway has another key by
+// now: topics are named by keys.
 func (b *Broker) recheck(cl *mqtt.Client) error {
 	s := b.session(cl)
 	if s == nil {
@@ -82,7 +86,8 @@ func (b *Broker) recheck(cl *mqtt.Client) error {
 	return packets.ErrRejectPacket
 }
 
-// holds reports whether a session's credential holds and its gateway has the key that it logged in with.
+// holds reports whether a session's credential holds and its gateway has the key that it logged in
+// with.
 func (b *Broker) holds(ctx context.Context, s *session) (bool, error) {
 	keys, err := b.access.InForce(ctx, []int64{s.gateway.Credential})
 	return keys[s.gateway.Credential] == s.gateway.Key, err
@@ -95,13 +100,15 @@ func (b *Broker) forget(cl *mqtt.Client) {
 	b.server.Clients.Delete(cl.ID)
 }
 
-// maxSessions is how many connections a gateway has at a time, and how many sessions whose client is away.
+// maxSessions is how many connections a gateway has at a time, and how many sessions whose client
+// is away.
 const maxSessions = 32
 
 // gatewaySessions are the sessions of one gateway.
 type gatewaySessions struct {
 	connected map[*mqtt.Client]*session
-	away      []string // client ids whose session outlasts their connection, the one that left first at the front
+	// client ids whose session outlasts their connection, the one that left first at the front
+	away []string
 }
 
 func (b *Broker) sessionsOf(gateway int64) *gatewaySessions {
@@ -113,8 +120,8 @@ func (b *Broker) sessionsOf(gateway int64) *gatewaySessions {
 	return g
 }
 
-// add keeps the session of a client that logged in, unless its gateway has as many as are allowed. One that takes over from
-// another needs no room.
+// add keeps the session of a client that logged in, unless its gateway has as many as are allowed.
+// One that takes over from another needs no room.
 func (b *Broker) add(cl *mqtt.Client, s *session) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -134,7 +141,8 @@ func (b *Broker) session(cl *mqtt.Client) *session {
 	return b.sessions[cl]
 }
 
-// remove forgets a client's session and reports whether it was its gateway's last one. Nil when it never logged in.
+// remove forgets a client's session and reports whether it was its gateway's last one. Nil when it
+// never logged in.
 func (b *Broker) remove(cl *mqtt.Client) (s *session, last bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -152,7 +160,8 @@ func (b *Broker) remove(cl *mqtt.Client) (s *session, last bool) {
 	return s, last
 }
 
-// keep remembers a session whose client is away, and ends the one that is away longest when there are too many.
+// keep remembers a session whose client is away, and ends the one that is away longest when there
+// are too many.
 func (b *Broker) keep(cl *mqtt.Client, gateway int64) {
 	b.mu.Lock()
 	g := b.sessionsOf(gateway)

@@ -40,19 +40,21 @@ func TestTLS(t *testing.T) {
 		connect     func(*packets.Connect)
 		want        string
 	}{
-		"a secret":                                      {"", none, "CONNACK 0x00"},
-		"a wrong secret":                                {"", wrong, "CONNACK 0x86"},
-		"nothing":                                       {"", bare, "CONNACK 0x85"},
-		"a name only":                                   {"", named, "CONNACK 0x86"},
-		"a certificate":                                 {"g1", bare, "CONNACK 0x00"},
-		"a certificate and a name":                      {"g1", named, "CONNACK 0x00"},
-		"a certificate and a secret":                    {"g1", none, "CONNACK 0x00"},
-		"a certificate and a wrong secret":              {"g1", wrong, "CONNACK 0x86"},
-		"another's certificate":                         {"g2", named, "CONNACK 0x86"},
-		"another's certificate, and its own secret":     {"g2", none, "CONNACK 0x86"},
-		"another's certificate without a name":          {"g2", bare, "CONNACK 0x85"},
-		"a certificate of a gateway that is not known":  {"g9", g9, "CONNACK 0x86"},
-		"a certificate and a suffix to tell them apart": {"g1", func(c *packets.Connect) { bare(c); c.ClientID = "g1:b" }, "CONNACK 0x00"},
+		"a secret":                                     {"", none, "CONNACK 0x00"},
+		"a wrong secret":                               {"", wrong, "CONNACK 0x86"},
+		"nothing":                                      {"", bare, "CONNACK 0x85"},
+		"a name only":                                  {"", named, "CONNACK 0x86"},
+		"a certificate":                                {"g1", bare, "CONNACK 0x00"},
+		"a certificate and a name":                     {"g1", named, "CONNACK 0x00"},
+		"a certificate and a secret":                   {"g1", none, "CONNACK 0x00"},
+		"a certificate and a wrong secret":             {"g1", wrong, "CONNACK 0x86"},
+		"another's certificate":                        {"g2", named, "CONNACK 0x86"},
+		"another's certificate, and its own secret":    {"g2", none, "CONNACK 0x86"},
+		"another's certificate without a name":         {"g2", bare, "CONNACK 0x85"},
+		"a certificate of a gateway that is not known": {"g9", g9, "CONNACK 0x86"},
+		"a certificate and a suffix to tell them apart": {
+			"g1", func(c *packets.Connect) { bare(c); c.ClientID = "g1:b" }, "CONNACK 0x00",
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -63,7 +65,8 @@ func TestTLS(t *testing.T) {
 		})
 	}
 	t.Run("a certificate that nobody knows", func(t *testing.T) {
-		c := b.dialTLS(a.trusting("g1", stranger)) // its end of the handshake is the first to be done
+		// its end of the handshake is the first to be done
+		c := b.dialTLS(a.trusting("g1", stranger))
 		if got := c.login("g1", bare); got != "closed" {
 			t.Errorf("got %q", got)
 		}
@@ -92,7 +95,11 @@ func TestTLS(t *testing.T) {
 		m.Done(ingest.Receipt{})
 		c.reads("PUBACK 1 0x00")
 		c.close()
-		until(t, "the will came", func() bool { return strings.Contains(b.said(), `g2 by g2 {"status":"offline","why":"will"}`) }, b.said)
+		until(t, "the will came",
+			func() bool {
+				return strings.Contains(b.said(),
+					`g2 by g2 {"status":"offline","why":"will"}`)
+			}, b.said)
 	})
 	t.Run("a gateway out of use is disconnected, and not let in again", func(t *testing.T) {
 		c := b.dialTLS(a.trusting("g3", a))
@@ -110,26 +117,27 @@ func TestTLS(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 	})
-	t.Run("a renewed certificate is used without a restart, a broken one is not", func(t *testing.T) {
-		shown := func() string {
-			conn, err := tls.Dial("tcp", b.tls, a.trusting("", nil))
-			if err != nil {
-				t.Fatal(err)
+	t.Run("a renewed certificate is used without a restart, a broken one is not",
+		func(t *testing.T) {
+			shown := func() string {
+				conn, err := tls.Dial("tcp", b.tls, a.trusting("", nil))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				return conn.ConnectionState().PeerCertificates[0].Subject.CommonName
 			}
-			defer conn.Close()
-			return conn.ConnectionState().PeerCertificates[0].Subject.CommonName
-		}
-		if got := shown(); got != "broker" {
-			t.Errorf("got %s", got)
-		}
-		writeFile(t, b.cfg.TLSKey, []byte("half"))
-		time.Sleep(lookInterval + 100*time.Millisecond)
-		if got := shown(); got != "broker" {
-			t.Errorf("got %s", got)
-		}
-		a.renew(b.cfg, "renewed")
-		until(t, "the new one is used", func() bool { return shown() == "renewed" })
-	})
+			if got := shown(); got != "broker" {
+				t.Errorf("got %s", got)
+			}
+			writeFile(t, b.cfg.TLSKey, []byte("half"))
+			time.Sleep(lookInterval + 100*time.Millisecond)
+			if got := shown(); got != "broker" {
+				t.Errorf("got %s", got)
+			}
+			a.renew(b.cfg, "renewed")
+			until(t, "the new one is used", func() bool { return shown() == "renewed" })
+		})
 }
 
 func TestTLSHandshakesEnd(t *testing.T) {
@@ -167,18 +175,53 @@ func TestTLSSettings(t *testing.T) {
 		change func(*Config)
 		want   []string
 	}{
-		"no certificate file":     {func(c *Config) { c.TLSCertificate = dir + "/none" }, []string{"OEI_BROKER_TLS_CERTIFICATE: ", "no such file", "name a file"}},
-		"no key file":             {func(c *Config) { c.TLSKey = dir + "/none" }, []string{"OEI_BROKER_TLS_KEY: ", "no such file", "name the file"}},
-		"no CA file":              {func(c *Config) { c.TLSClientCA = dir + "/none" }, []string{"OEI_BROKER_TLS_CLIENT_CA: ", "no such file"}},
-		"a key of another":        {func(c *Config) { c.TLSKey = file("key", otherKey) }, []string{"OEI_BROKER_TLS_KEY: ", "does not go with", "use the key"}},
-		"a CA that is none":       {func(c *Config) { c.TLSClientCA = file("ca", []byte("x")) }, []string{"OEI_BROKER_TLS_CLIENT_CA: ", "no certificate"}},
-		"an expired certificate":  {func(c *Config) { c.TLSCertificate, c.TLSKey = file("c", expired), file("k", expiredKey) }, []string{"OEI_BROKER_TLS_CERTIFICATE: ", "expired", "renew"}},
-		"a port without a file":   {func(c *Config) { c.TLSCertificate, c.TLSKey = "", "" }, []string{"OEI_BROKER_TLS_CERTIFICATE: is empty"}},
-		"files without a port":    {func(c *Config) { c.TLSPort = 0 }, []string{"OEI_BROKER_TLS_PORT: is 0"}},
-		"a CA without files":      {func(c *Config) { c.TLSPort, c.TLSCertificate, c.TLSKey = 0, "", "" }, []string{"OEI_BROKER_TLS_CLIENT_CA: is of no use"}},
-		"no way in":               {func(c *Config) { *c = DefaultConfig(); c.Plain = false }, []string{"OEI_BROKER_PLAIN: false leaves no way"}},
-		"ports that are none":     {func(c *Config) { c.TLSPort, c.WebSocketPort = 70000, -2 }, []string{"OEI_BROKER_TLS_PORT: 70000", "OEI_BROKER_WEBSOCKET_PORT: -2"}},
-		"an origin that has more": {func(c *Config) { c.AllowedOrigins = []string{"https://a/b"} }, []string{"OEI_BROKER_ALLOWED_ORIGINS: "}},
+		"no certificate file": {
+			func(c *Config) { c.TLSCertificate = dir + "/none" },
+			[]string{"OEI_BROKER_TLS_CERTIFICATE: ", "no such file", "name a file"},
+		},
+		"no key file": {
+			func(c *Config) { c.TLSKey = dir + "/none" },
+			[]string{"OEI_BROKER_TLS_KEY: ", "no such file", "name the file"},
+		},
+		"no CA file": {
+			func(c *Config) { c.TLSClientCA = dir + "/none" },
+			[]string{"OEI_BROKER_TLS_CLIENT_CA: ", "no such file"},
+		},
+		"a key of another": {
+			func(c *Config) { c.TLSKey = file("key", otherKey) },
+			[]string{"OEI_BROKER_TLS_KEY: ", "does not go with", "use the key"},
+		},
+		"a CA that is none": {
+			func(c *Config) { c.TLSClientCA = file("ca", []byte("x")) },
+			[]string{"OEI_BROKER_TLS_CLIENT_CA: ", "no certificate"},
+		},
+		"an expired certificate": {
+			func(c *Config) { c.TLSCertificate, c.TLSKey = file("c", expired), file("k", expiredKey) },
+			[]string{"OEI_BROKER_TLS_CERTIFICATE: ", "expired", "renew"},
+		},
+		"a port without a file": {
+			func(c *Config) { c.TLSCertificate, c.TLSKey = "", "" },
+			[]string{"OEI_BROKER_TLS_CERTIFICATE: is empty"},
+		},
+		"files without a port": {
+			func(c *Config) { c.TLSPort = 0 }, []string{"OEI_BROKER_TLS_PORT: is 0"},
+		},
+		"a CA without files": {
+			func(c *Config) { c.TLSPort, c.TLSCertificate, c.TLSKey = 0, "", "" },
+			[]string{"OEI_BROKER_TLS_CLIENT_CA: is of no use"},
+		},
+		"no way in": {
+			func(c *Config) { *c = DefaultConfig(); c.Plain = false },
+			[]string{"OEI_BROKER_PLAIN: false leaves no way"},
+		},
+		"ports that are none": {
+			func(c *Config) { c.TLSPort, c.WebSocketPort = 70000, -2 },
+			[]string{"OEI_BROKER_TLS_PORT: 70000", "OEI_BROKER_WEBSOCKET_PORT: -2"},
+		},
+		"an origin that has more": {
+			func(c *Config) { c.AllowedOrigins = []string{"https://a/b"} },
+			[]string{"OEI_BROKER_ALLOWED_ORIGINS: "},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := good

@@ -19,7 +19,8 @@ import (
 // mostHeader is the largest head of a request that is read, in bytes.
 const mostHeader = 16 << 10
 
-// overWebSocket returns what makes a WebSocket that carries MQTT of the connections that before opens (MQTT v5, section 6).
+// overWebSocket returns what makes a WebSocket that carries MQTT of the connections that before
+// opens (MQTT v5, section 6).
 func overWebSocket(before opener, origins []string) opener {
 	upgrader := websocket.Upgrader{
 		ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10, Subprotocols: []string{subprotocol},
@@ -37,7 +38,8 @@ func overWebSocket(before opener, origins []string) opener {
 		}
 		w := &response{conn: conn, in: in, header: http.Header{}}
 		if !slices.Contains(websocket.Subprotocols(r), subprotocol) {
-			http.Error(w, "this is an MQTT broker; connect by WebSocket with the subprotocol mqtt", http.StatusBadRequest)
+			http.Error(w, "this is an MQTT broker; connect by WebSocket with the subprotocol mqtt",
+				http.StatusBadRequest)
 			return nil, "", errors.Join(errNoSubprotocol, w.send())
 		}
 		ws, err := upgrader.Upgrade(w, r, nil)
@@ -53,7 +55,8 @@ const subprotocol = "mqtt"
 
 var errNoSubprotocol = errors.New("websocket: the client does not ask for mqtt")
 
-// response is the answer to a request that was read from a connection by hand. It holds what a refusal says until send.
+// response is the answer to a request that was read from a connection by hand. It holds what a
+// refusal says until send.
 type response struct {
 	conn   net.Conn
 	in     *bufio.Reader
@@ -114,7 +117,8 @@ func (f *frames) Read(b []byte) (int, error) {
 	}
 }
 
-// Write sends b as one message. It is not safe for concurrent use, nor with SetWriteDeadline: the broker holds a lock.
+// Write sends b as one message. It is not safe for concurrent use, nor with SetWriteDeadline: the
+// broker holds a lock.
 func (f *frames) Write(b []byte) (int, error) {
 	if err := f.ws.WriteMessage(websocket.BinaryMessage, b); err != nil {
 		return 0, err

@@ -13,7 +13,9 @@ import (
 )
 
 // dialWS connects by WebSocket.
-func (b *bench) dialWS(d websocket.Dialer, scheme string, header http.Header) (*client, *http.Response, error) {
+func (b *bench) dialWS(
+	d websocket.Dialer, scheme string, header http.Header,
+) (*client, *http.Response, error) {
 	ws, r, err := d.Dial(scheme+"://"+b.ws+"/mqtt", header)
 	if err != nil {
 		return nil, r, err
@@ -22,7 +24,12 @@ func (b *bench) dialWS(d websocket.Dialer, scheme string, header http.Header) (*
 }
 
 func TestWebSocket(t *testing.T) {
-	b := newBench(t, func(c *Config) { c.WebSocketPort, c.AllowedOrigins = AnyPort, []string{"https://hmi.example"} })
+	b := newBench(t,
+		func(c *Config) {
+			c.WebSocketPort, c.AllowedOrigins = AnyPort, []string{
+				"https://hmi.example",
+			}
+		})
 	mqtt := websocket.Dialer{Subprotocols: []string{"mqtt"}}
 	t.Run("messages and acknowledgements", func(t *testing.T) {
 		c, _, err := b.dialWS(mqtt, "ws", nil)
@@ -81,7 +88,9 @@ func TestWebSocket(t *testing.T) {
 		"of an origin that is not": {mqtt, "https://evil.example", http.StatusForbidden},
 		"of a file":                {mqtt, "null", http.StatusForbidden},
 		"without the subprotocol":  {websocket.Dialer{}, "", http.StatusBadRequest},
-		"with another subprotocol": {websocket.Dialer{Subprotocols: []string{"mqttv3.1"}}, "", http.StatusBadRequest},
+		"with another subprotocol": {
+			websocket.Dialer{Subprotocols: []string{"mqttv3.1"}}, "", http.StatusBadRequest,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			header := http.Header{}
@@ -107,7 +116,8 @@ func TestWebSocket(t *testing.T) {
 		}
 		go func() { // a head without end
 			for {
-				if _, err := conn.Write([]byte("GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 1000) + "\r\n")); err != nil {
+				if _, err := conn.Write([]byte("GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 1000) +
+					"\r\n")); err != nil {
 					return
 				}
 			}
@@ -119,7 +129,10 @@ func TestWebSocket(t *testing.T) {
 func TestWebSocketWithTLS(t *testing.T) {
 	a := newAuthority(t)
 	b := newBench(t, func(c *Config) { c.WebSocketPort = AnyPort; a.files(c) })
-	c, _, err := b.dialWS(websocket.Dialer{Subprotocols: []string{"mqtt"}, TLSClientConfig: a.trusting("g2", a)}, "wss", nil)
+	c, _, err := b.dialWS(websocket.Dialer{
+		Subprotocols:    []string{"mqtt"},
+		TLSClientConfig: a.trusting("g2", a),
+	}, "wss", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,12 +11,14 @@ import (
 const (
 	// lingerTime is how long a client may take to read why its connection ends.
 	lingerTime = time.Second
-	// freeBeforeLogin is how many bytes a client may send before its login without a share of maxBeforeLogin; an ordinary
-	// CONNECT is shorter.
+	// freeBeforeLogin is how many bytes a client may send before its login without a share of
+	// maxBeforeLogin; an ordinary CONNECT is shorter.
 	freeBeforeLogin = 2 << 10
-	// maxBytesBeforeLogin is how many bytes one client may send before its login: TLS handshake, HTTP upgrade and CONNECT.
+	// maxBytesBeforeLogin is how many bytes one client may send before its login: TLS handshake,
+	// HTTP upgrade and CONNECT.
 	maxBytesBeforeLogin = 64 << 10
-	// maxBeforeLogin is how many bytes beyond freeBeforeLogin all clients together may have sent before their login.
+	// maxBeforeLogin is how many bytes beyond freeBeforeLogin all clients together may have sent
+	// before their login.
 	maxBeforeLogin = 8 << 20
 )
 
@@ -25,9 +27,10 @@ var (
 	errNoMemory           = errors.New("mqtt: too many bytes of clients that have not logged in")
 )
 
-// wire is an accepted connection below TLS and WebSocket. It counts what is read before the login, and its Close lets the
-// client read what was written before: closing a socket with unread input resets the connection, and the DISCONNECT or
-// CONNACK that says why would be lost. finish closes the socket.
+// wire is an accepted connection below TLS and WebSocket. It counts what is read before the login,
+// and its Close lets the client read what was written before: closing a socket with unread input
+// resets the connection, and the DISCONNECT or CONNACK that says why would be lost. finish closes
+// the socket.
 type wire struct {
 	net.Conn
 	pending *pendingLogins
@@ -148,7 +151,8 @@ func (w *wire) finish() {
 	_ = w.Conn.Close()
 }
 
-// pendingLogins counts connections that have not logged in, and what they have sent. It is safe for concurrent use.
+// pendingLogins counts connections that have not logged in, and what they have sent. It is safe for
+// concurrent use.
 type pendingLogins struct {
 	mu     sync.Mutex
 	conns  int
@@ -162,7 +166,8 @@ func (p *pendingLogins) enter() {
 	p.conns++
 }
 
-// take counts bytes, of which shared are beyond what each may have, and reports whether there is room for them.
+// take counts bytes, of which shared are beyond what each may have, and reports whether there is
+// room for them.
 func (p *pendingLogins) take(bytes, shared int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

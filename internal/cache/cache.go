@@ -14,25 +14,30 @@ import (
 const (
 	lookPause  = 400 * time.Millisecond // between looks at what has changed
 	lookWithin = 900 * time.Millisecond // how old the last look may be: an answer is never older
-	mostFound  = 10_000                 // changes in one look; more come from floods of late readings, and are not worth the memory
-	mostKnown  = 200_000                // hours of single sensors that are remembered to have changed
+	// changes in one look; more come from floods of late readings, and are not worth the memory
+	mostFound = 10_000
+	// hours of single sensors that are remembered to have changed
+	mostKnown = 200_000
 )
 
 // Key stands for a question: answers under one key are the same when their readings are.
 type Key [32]byte
 
-// Question is what an answer depends on: besides Key, the readings of Sensors in [From, To), and whether the sensors are there.
+// Question is what an answer depends on: besides Key, the readings of Sensors in [From, To), and
+// whether the sensors are there.
 type Question struct {
 	Key      Key
 	Sensors  []int64
 	From, To time.Time
 }
 
-// Look returns at most limit changes by transaction since and those behind it, as store.Store.Changes does.
+// Look returns at most limit changes by transaction since and those behind it, as
+// store.Store.Changes does.
 type Look func(ctx context.Context, since uint64, limit int) (store.Changes, error)
 
-// Cache keeps answers about hours that are over, in memory and, if there is one, in Redis. It never gives one that was out of date when
-// the last look at the database began, lookWithin ago at most; when it cannot look, it gives none. A nil *Cache keeps nothing.
+// Cache keeps answers about hours that are over, in memory and, if there is one, in Redis. It never
+// gives one that was out of date when the last look at the database began, lookWithin ago at most;
+// when it cannot look, it gives none. A nil *Cache keeps nothing.
 type Cache struct {
 	cfg     Config
 	look    Look
@@ -56,10 +61,18 @@ type flight struct {
 }
 
 // New fails when redisURL is wrong; empty, it is none. A Cache keeps nothing before Run is called.
-func New(cfg Config, redisURL string, look Look, log *slog.Logger, reg prometheus.Registerer) (*Cache, error) {
+func New(
+	cfg Config, redisURL string, look Look, log *slog.Logger, reg prometheus.Registerer,
+) (*Cache, error) {
 	m := newMetrics(reg)
 	c := &Cache{
-		cfg: cfg, look: look, pause: lookPause, changes: newChanges(mostKnown, lookWithin), memory: newMemory(cfg.Bytes, m), metrics: m, log: log,
+		cfg:     cfg,
+		look:    look,
+		pause:   lookPause,
+		changes: newChanges(mostKnown, lookWithin),
+		memory:  newMemory(cfg.Bytes, m),
+		metrics: m,
+		log:     log,
 		flights: map[Key]*flight{},
 	}
 	if redisURL != "" {
@@ -87,7 +100,9 @@ func (c *Cache) Run(ctx context.Context) error {
 			return nil
 		}
 		if err != nil && !failing {
-			c.log.WarnContext(ctx, "what changes is not known: no answer is taken from the cache until it is", "error", err)
+			c.log.WarnContext(ctx,
+				"what changes is not known: no answer is taken from the cache until it is", "error",
+				err)
 		}
 		failing = err != nil
 		select {
@@ -113,9 +128,11 @@ func (c *Cache) lookOnce(ctx context.Context) error {
 	return nil
 }
 
-// Answer returns what is kept for q, else what compute returns. Of those who ask the same at the same time one calls compute; an error is
-// for all of them. The answer must not be written to.
-func (c *Cache) Answer(ctx context.Context, q Question, compute func(context.Context) ([]byte, error)) ([]byte, error) {
+// Answer returns what is kept for q, else what compute returns. Of those who ask the same at the
+// same time one calls compute; an error is for all of them. The answer must not be written to.
+func (c *Cache) Answer(
+	ctx context.Context, q Question, compute func(context.Context) ([]byte, error),
+) ([]byte, error) {
 	if c == nil {
 		return compute(ctx)
 	}
@@ -168,8 +185,12 @@ func (c *Cache) join(key Key) (f *flight, mine bool) {
 	return f, true
 }
 
-// fly finds q's answer in Redis or computes it, keeps it in memory, and reports whether there is nothing to put into Redis.
-func (c *Cache) fly(ctx context.Context, f *flight, now moment, q *Question, compute func(context.Context) ([]byte, error)) (shared bool) {
+// fly finds q's answer in Redis or computes it, keeps it in memory, and reports whether there is
+// nothing to put into Redis.
+func (c *Cache) fly(
+	ctx context.Context, f *flight, now moment, q *Question,
+	compute func(context.Context) ([]byte, error),
+) (shared bool) {
 	defer func() { // also when compute panics
 		c.mu.Lock()
 		delete(c.flights, q.Key)

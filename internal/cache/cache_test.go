@@ -139,9 +139,10 @@ func TestRedisThatIsAwayIsNotMissed(t *testing.T) {
 	}
 }
 
-// TestNoAnswerIsOlderThanASecond has readings come in late, with values that rise, by transactions that last longer or shorter and
-// overtake each other, and some be deleted, while two instances are asked: each answer has to have what was committed a second before,
-// and in the end all of them are what the readings give.
+// TestNoAnswerIsOlderThanASecond has readings come in late, with values that rise, by transactions
+// that last longer or shorter and overtake each other, and some be deleted, while two instances are
+// asked: each answer has to have what was committed a second before, and in the end all of them are
+// what the readings give.
 func TestNoAnswerIsOlderThanASecond(t *testing.T) {
 	w := newWorld(t)
 	seed := rand.Uint64()
@@ -151,7 +152,8 @@ func TestNoAnswerIsOlderThanASecond(t *testing.T) {
 		in.hits("memory", 4)
 	}
 	var mu sync.Mutex
-	committed := map[[2]int]map[time.Time]float64{} // of a sensor and an hour: values, by when they were committed
+	// of a sensor and an hour: values, by when they were committed
+	committed := map[[2]int]map[time.Time]float64{}
 	var next atomic.Int64
 	late := func(rnd *rand.Rand) error {
 		sensor, hour := 1+rnd.IntN(3), rnd.IntN(6)
@@ -202,7 +204,8 @@ func TestNoAnswerIsOlderThanASecond(t *testing.T) {
 				t.Error(err)
 			}
 			if from := noon.Add(time.Duration(rnd.IntN(360)) * time.Minute); i%3 == 0 {
-				if _, err := w.store.DeleteReadings(t.Context(), 4, from, from.Add(time.Hour), false); err != nil {
+				if _, err := w.store.DeleteReadings(t.Context(), 4, from, from.Add(time.Hour),
+					false); err != nil {
 					t.Error(err)
 				}
 			}
@@ -259,7 +262,8 @@ func TestNoAnswerIsOlderThanASecond(t *testing.T) {
 		}
 	}
 	for n, in := range instances {
-		t.Logf("instance %d: memory %v, redis %v, made %v, behind %v", n, in.counted("memory"), in.counted("redis"), value(in.metrics.misses),
+		t.Logf("instance %d: memory %v, redis %v, made %v, behind %v", n, in.counted("memory"),
+			in.counted("redis"), value(in.metrics.misses),
 			value(in.metrics.bypassed.WithLabelValues(behind)))
 	}
 }

@@ -8,15 +8,17 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// moment is when an answer was asked for, by the transactions that were over then: it tells of these, and maybe of later ones.
+// moment is when an answer was asked for, by the transactions that were over then: it tells of
+// these, and maybe of later ones.
 type moment struct {
 	database string
 	over     uint64 // every transaction before this one
 }
 
-// changes is what is known of changes in the database, up to the last look at it. An answer is right when nothing of what it is made of
-// was changed by the transaction over of its moment or one behind that: whether it is depends on the answer and the changes only,
-// wherever and by whom it was made.
+// changes is what is known of changes in the database, up to the last look at it. An answer is
+// right when nothing of what it is made of was changed by the transaction over of its moment or one
+// behind that: whether it is depends on the answer and the changes only, wherever and by whom it
+// was made.
 type changes struct {
 	most   int           // hours that are remembered
 	within time.Duration // how old the last look may be
@@ -68,7 +70,8 @@ func (c *changes) since() uint64 {
 	return c.over
 }
 
-// learn takes in what a look has found that began at an instant, and reports whether it has to be repeated at once.
+// learn takes in what a look has found that began at an instant, and reports whether it has to be
+// repeated at once.
 func (c *changes) learn(began time.Time, found *store.Changes) (again bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -94,8 +97,8 @@ func (c *changes) learn(began time.Time, found *store.Changes) (again bool) {
 	return false
 }
 
-// forget leaves nothing that could be told of an answer, until the next look. That asks for changes from over on, and answers from
-// complete on can be right then.
+// forget leaves nothing that could be told of an answer, until the next look. That asks for changes
+// from over on, and answers from complete on can be right then.
 func (c *changes) forget(over, complete uint64) {
 	c.looked, c.over, c.complete = time.Time{}, over, complete
 	c.sensors, c.hours = map[int64]*sensorChanges{}, 0
@@ -151,11 +154,13 @@ func (c *changes) moment(q *Question) (m moment, reason string) {
 	return moment{c.database, c.over}, ""
 }
 
-// holds reports whether an answer to q of the moment m is what the readings give, or gave so shortly ago as is allowed.
+// holds reports whether an answer to q of the moment m is what the readings give, or gave so
+// shortly ago as is allowed.
 func (c *changes) holds(m moment, q *Question) bool {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	if !c.current() || m.database != c.database || m.over < c.complete || m.over > c.next || q.To.After(c.through) {
+	if !c.current() || m.database != c.database || m.over < c.complete || m.over > c.next ||
+		q.To.After(c.through) {
 		return false
 	}
 	if c.changed(0, m.over, q) {
@@ -169,7 +174,8 @@ func (c *changes) holds(m moment, q *Question) bool {
 	return true
 }
 
-// changed reports whether something of q was changed for a sensor by the transaction since or one behind it.
+// changed reports whether something of q was changed for a sensor by the transaction since or one
+// behind it.
 func (c *changes) changed(sensor int64, since uint64, q *Question) bool {
 	s := c.sensors[sensor]
 	if s == nil || s.last < since {
@@ -183,8 +189,8 @@ func (c *changes) changed(sensor int64, since uint64, q *Question) bool {
 	return false
 }
 
-// current reports whether the last look is as young as it has to be, by both clocks: the one that never goes back stands still while
-// a machine sleeps.
+// current reports whether the last look is as young as it has to be, by both clocks: the one that
+// never goes back stands still while a machine sleeps.
 func (c *changes) current() bool {
 	now := time.Now()
 	wall := now.Round(0).Sub(c.looked.Round(0))

@@ -11,12 +11,25 @@ var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 
 // hours is a question about sensor 1 in the hours from..to after noon.
 func hours(from, to int) *Question {
-	return &Question{Sensors: []int64{1}, From: noon.Add(time.Duration(from) * time.Hour), To: noon.Add(time.Duration(to) * time.Hour)}
+	return &Question{
+		Sensors: []int64{1},
+		From:    noon.Add(time.Duration(from) * time.Hour),
+		To:      noon.Add(time.Duration(to) * time.Hour),
+	}
 }
 
-// found is what a look finds while transactions before over are over: changes of sensors in the hour at noon, by transaction.
+// found is what a look finds while transactions before over are over: changes of sensors in the
+// hour at noon, by transaction.
 func found(over uint64, changed ...store.Change) *store.Changes {
-	return &store.Changes{Database: "db", Marked: true, Through: noon.Add(10 * time.Hour), Over: over, Next: over + 10, Forgotten: 90, List: changed}
+	return &store.Changes{
+		Database:  "db",
+		Marked:    true,
+		Through:   noon.Add(10 * time.Hour),
+		Over:      over,
+		Next:      over + 10,
+		Forgotten: 90,
+		List:      changed,
+	}
 }
 
 func change(transaction uint64, sensor int64, hour time.Time) store.Change {
@@ -32,31 +45,86 @@ func TestAnAnswerHoldsUntilItsReadingsChange(t *testing.T) {
 		q     *Question
 		holds bool
 	}{
-		"nothing has changed":                       {nil, made, hours(0, 1), true},
-		"another sensor has":                        {[]*store.Changes{found(110, change(105, 2, noon))}, made, hours(0, 1), true},
-		"an hour of it":                             {[]*store.Changes{found(110, change(105, 1, noon))}, made, hours(0, 1), false},
-		"the last hour of it":                       {[]*store.Changes{found(110, change(105, 1, noon))}, made, hours(-5, 1), false},
-		"an hour that it begins within":             {[]*store.Changes{found(110, change(105, 1, noon))}, made, &Question{Sensors: []int64{2, 1}, From: noon.Add(time.Minute), To: noon.Add(2 * time.Hour)}, false},
-		"the hour before":                           {[]*store.Changes{found(110, change(105, 1, noon))}, made, hours(1, 2), true},
-		"the hour behind":                           {[]*store.Changes{found(110, change(105, 1, noon))}, made, hours(-1, 0), true},
-		"all of the sensor":                         {[]*store.Changes{found(110, change(105, 1, time.Time{}))}, made, hours(5, 6), false},
-		"every sensor":                              {[]*store.Changes{found(110, change(105, 0, noon))}, made, hours(0, 1), false},
-		"every sensor, in another hour":             {[]*store.Changes{found(110, change(105, 0, noon))}, made, hours(1, 2), true},
-		"by one that was over before":               {[]*store.Changes{found(110, change(99, 1, noon))}, made, hours(0, 1), true},
-		"by the first that was not":                 {[]*store.Changes{found(110, change(100, 1, noon))}, made, hours(0, 1), false},
-		"before, and the answer was made behind it": {[]*store.Changes{found(120, change(105, 1, noon))}, later, hours(0, 1), true},
-		"before and again":                          {[]*store.Changes{found(110, change(105, 1, noon)), found(130, change(125, 1, noon))}, later, hours(0, 1), false},
-		"again, as it is found anew":                {[]*store.Changes{found(120, change(105, 1, noon)), found(130, change(105, 1, noon))}, later, hours(0, 1), true},
-		"what it may not have seen has gone":        {[]*store.Changes{{Database: "db", Marked: true, Over: 110, Next: 110, Forgotten: 100}, found(110)}, moment{"db", 90}, hours(0, 1), false},
-		"it is from before all that is known":       {nil, moment{"db", 90}, hours(0, 1), false},
-		"it is the first of which all is known":     {nil, moment{"db", 91}, hours(0, 1), true},
-		"it is of a time to come":                   {nil, moment{"db", 111}, hours(0, 1), false},
-		"of another database":                       {nil, moment{"other", 100}, hours(0, 1), false},
-		"of a range that is open":                   {nil, made, hours(0, 11), false},
-		"another server has taken over":             {[]*store.Changes{{Database: "other", Marked: true, Over: 110, Next: 120}}, made, hours(0, 1), false},
-		"changes are not noted":                     {[]*store.Changes{{Database: "db", Over: 110, Next: 120}}, made, hours(0, 1), false},
+		"nothing has changed": {nil, made, hours(0, 1), true},
+		"another sensor has": {
+			[]*store.Changes{found(110, change(105, 2, noon))}, made, hours(0, 1), true,
+		},
+		"an hour of it": {
+			[]*store.Changes{found(110, change(105, 1, noon))}, made, hours(0, 1), false,
+		},
+		"the last hour of it": {
+			[]*store.Changes{found(110, change(105, 1, noon))}, made, hours(-5, 1), false,
+		},
+		"an hour that it begins within": {
+			[]*store.Changes{found(110, change(105, 1, noon))},
+			made,
+			&Question{
+				Sensors: []int64{2, 1},
+				From:    noon.Add(time.Minute),
+				To:      noon.Add(2 * time.Hour),
+			},
+			false,
+		},
+		"the hour before": {
+			[]*store.Changes{found(110, change(105, 1, noon))}, made, hours(1, 2), true,
+		},
+		"the hour behind": {
+			[]*store.Changes{found(110, change(105, 1, noon))}, made, hours(-1, 0), true,
+		},
+		"all of the sensor": {
+			[]*store.Changes{found(110, change(105, 1, time.Time{}))}, made, hours(5, 6), false,
+		},
+		"every sensor": {
+			[]*store.Changes{found(110, change(105, 0, noon))}, made, hours(0, 1), false,
+		},
+		"every sensor, in another hour": {
+			[]*store.Changes{found(110, change(105, 0, noon))}, made, hours(1, 2), true,
+		},
+		"by one that was over before": {
+			[]*store.Changes{found(110, change(99, 1, noon))}, made, hours(0, 1), true,
+		},
+		"by the first that was not": {
+			[]*store.Changes{found(110, change(100, 1, noon))}, made, hours(0, 1), false,
+		},
+		"before, and the answer was made behind it": {
+			[]*store.Changes{found(120, change(105, 1, noon))}, later, hours(0, 1), true,
+		},
+		"before and again": {
+			[]*store.Changes{found(110, change(105, 1, noon)), found(130, change(125, 1, noon))},
+			later, hours(0, 1), false,
+		},
+		"again, as it is found anew": {
+			[]*store.Changes{found(120, change(105, 1, noon)), found(130, change(105, 1, noon))},
+			later, hours(0, 1), true,
+		},
+		"what it may not have seen has gone": {
+			[]*store.Changes{
+				{Database: "db", Marked: true, Over: 110, Next: 110, Forgotten: 100}, found(110),
+			},
+			moment{"db", 90},
+			hours(0, 1), false,
+		},
+		"it is from before all that is known":   {nil, moment{"db", 90}, hours(0, 1), false},
+		"it is the first of which all is known": {nil, moment{"db", 91}, hours(0, 1), true},
+		"it is of a time to come":               {nil, moment{"db", 111}, hours(0, 1), false},
+		"of another database":                   {nil, moment{"other", 100}, hours(0, 1), false},
+		"of a range that is open":               {nil, made, hours(0, 11), false},
+		"another server has taken over": {
+			[]*store.Changes{{Database: "other", Marked: true, Over: 110, Next: 120}},
+			made,
+			hours(0, 1), false,
+		},
+		"changes are not noted": {
+			[]*store.Changes{{Database: "db", Over: 110, Next: 120}}, made, hours(0, 1), false,
+		},
 		"more than could be found": {[]*store.Changes{{
-			Database: "db", Marked: true, Through: noon.Add(10 * time.Hour), Over: 110, Next: 120, Forgotten: 90, More: true,
+			Database:  "db",
+			Marked:    true,
+			Through:   noon.Add(10 * time.Hour),
+			Over:      110,
+			Next:      120,
+			Forgotten: 90,
+			More:      true,
 		}, found(115)}, made, hours(0, 1), false},
 	}
 	for name, tt := range tests {
@@ -75,8 +143,14 @@ func TestAnAnswerHoldsUntilItsReadingsChange(t *testing.T) {
 
 func TestChangesThatWereMissedAreLookedForFromTheBeginning(t *testing.T) {
 	for name, gap := range map[string]*store.Changes{
-		"some have gone":       {Database: "db", Marked: true, Over: 200, Next: 210, Forgotten: 100},
-		"in another database":  {Database: "other", Marked: true, Over: 200, Next: 210, Forgotten: 10},
+		"some have gone": {Database: "db", Marked: true, Over: 200, Next: 210, Forgotten: 100},
+		"in another database": {
+			Database:  "other",
+			Marked:    true,
+			Over:      200,
+			Next:      210,
+			Forgotten: 10,
+		},
 		"they were not noted":  {Database: "db", Over: 200, Next: 210},
 		"all that is asked of": {Database: "db", Marked: true, Over: 200, Next: 210, Forgotten: 150},
 	} {
@@ -91,8 +165,9 @@ func TestChangesThatWereMissedAreLookedForFromTheBeginning(t *testing.T) {
 	}
 }
 
-// A flood of changes is more than is remembered: answers from before it are forgotten, and those made behind it hold, but for what is
-// by transactions that are not over, as long as one of these keeps all of them open.
+// A flood of changes is more than is remembered: answers from before it are forgotten, and those
+// made behind it hold, but for what is by transactions that are not over, as long as one of these
+// keeps all of them open.
 func TestAFloodIsNotRemembered(t *testing.T) {
 	c := newChanges(3, time.Hour)
 	flood := func(over uint64, transactions ...uint64) {
@@ -128,9 +203,12 @@ func TestNothingHoldsWhenTheLastLookIsOld(t *testing.T) {
 	if _, reason := c.moment(hours(0, 1)); reason != behind {
 		t.Errorf("before the first: got reason %q", reason)
 	}
-	for age, reason := range map[time.Duration]string{0: "", 2 * time.Second: behind, -2 * time.Second: behind} {
+	for age, reason := range map[time.Duration]string{
+		0: "", 2 * time.Second: behind, -2 * time.Second: behind,
+	} {
 		c.learn(time.Now().Add(-age), found(100))
-		if _, got := c.moment(hours(0, 1)); got != reason || c.holds(moment{"db", 100}, hours(0, 1)) != (reason == "") {
+		if _, got := c.moment(hours(0, 1)); got != reason ||
+			c.holds(moment{"db", 100}, hours(0, 1)) != (reason == "") {
 			t.Errorf("%v old: got reason %q, want %q", age, got, reason)
 		}
 	}

@@ -44,11 +44,12 @@ func TestWhoAsksTheSameAtTheSameTimeGetsOneAnswer(t *testing.T) {
 		var asking sync.WaitGroup
 		for range 10 {
 			asking.Go(func() {
-				got, err := c.Answer(t.Context(), *hours(0, 1), func(context.Context) ([]byte, error) {
-					computed.Add(1)
-					time.Sleep(500 * time.Millisecond)
-					return []byte("answer"), nil
-				})
+				got, err := c.Answer(t.Context(), *hours(0, 1),
+					func(context.Context) ([]byte, error) {
+						computed.Add(1)
+						time.Sleep(500 * time.Millisecond)
+						return []byte("answer"), nil
+					})
 				if string(got) != "answer" || err != nil {
 					t.Errorf("got %q, %v", got, err)
 				}
@@ -102,7 +103,8 @@ func TestOneWhoGoesFailsNobodyElse(t *testing.T) {
 		synctest.Wait()
 		for range 3 {
 			asking.Go(func() {
-				if got, err := c.Answer(t.Context(), *hours(0, 1), slow); string(got) != "answer" || err != nil {
+				if got, err := c.Answer(t.Context(), *hours(0, 1), slow); string(got) != "answer" ||
+					err != nil {
 					t.Errorf("another: got %q, %v", got, err)
 				}
 			})
@@ -116,14 +118,17 @@ func TestOneWhoGoesFailsNobodyElse(t *testing.T) {
 func TestAnErrorIsForAllAndNotKept(t *testing.T) {
 	c := still(t, DefaultConfig())
 	fault := errors.New("fault")
-	if _, err := c.Answer(t.Context(), *hours(0, 1), func(context.Context) ([]byte, error) { return nil, fault }); !errors.Is(err, fault) {
+	if _, err := c.Answer(t.Context(), *hours(0, 1),
+		func(context.Context) ([]byte, error) { return nil, fault }); !errors.Is(err, fault) {
 		t.Errorf("got %v", err)
 	}
 	func() {
 		defer func() { _ = recover() }()
-		_, _ = c.Answer(t.Context(), *hours(0, 1), func(context.Context) ([]byte, error) { panic("fault") })
+		_, _ = c.Answer(t.Context(), *hours(0, 1),
+			func(context.Context) ([]byte, error) { panic("fault") })
 	}()
-	if got, err := c.Answer(t.Context(), *hours(0, 1), func(context.Context) ([]byte, error) { return []byte("answer"), nil }); string(got) != "answer" || err != nil {
+	if got, err := c.Answer(t.Context(), *hours(0, 1),
+		func(context.Context) ([]byte, error) { return []byte("answer"), nil }); string(got) != "answer" || err != nil {
 		t.Errorf("behind it: got %q, %v", got, err)
 	}
 }

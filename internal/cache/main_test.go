@@ -38,7 +38,12 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, dsn: pgtest.DSN(t) + " synchronous_commit=on", redis: redistest.Start(t), runs: &sync.WaitGroup{}}
+	w := &world{
+		t:     t,
+		dsn:   pgtest.DSN(t) + " synchronous_commit=on",
+		redis: redistest.Start(t),
+		runs:  &sync.WaitGroup{},
+	}
 	var err error
 	if w.db, err = sql.Open("postgres", w.dsn); err != nil {
 		t.Fatal(err)
@@ -51,12 +56,20 @@ func newWorld(t *testing.T) *world {
 	if _, err := w.store.KeepRollups(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	g, err := w.store.CreateGateway(t.Context(), store.Gateway{Key: "g", Name: "g", IsActive: true, Metadata: "{}"})
+	g, err := w.store.CreateGateway(t.Context(),
+		store.Gateway{Key: "g", Name: "g", IsActive: true, Metadata: "{}"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range 5 {
-		v := store.Sensor{GatewayID: g.ID, Key: fmt.Sprint(i), Name: "x", Type: "x", IsActive: true, Tags: "{}"}
+		v := store.Sensor{
+			GatewayID: g.ID,
+			Key:       fmt.Sprint(i),
+			Name:      "x",
+			Type:      "x",
+			IsActive:  true,
+			Tags:      "{}",
+		}
 		if _, err := w.store.CreateSensor(t.Context(), v); err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +95,8 @@ func (w *world) rollUp(ctx context.Context) {
 
 func (w *world) open() *store.Store {
 	w.t.Helper()
-	st, err := store.Open(w.t.Context(), w.dsn, store.DefaultConfig(), slog.New(slog.DiscardHandler))
+	st, err := store.Open(w.t.Context(), w.dsn, store.DefaultConfig(),
+		slog.New(slog.DiscardHandler))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -101,7 +115,8 @@ func (w *world) instance() *instance {
 	w.t.Helper()
 	in := &instance{w: w, store: w.open()}
 	var err error
-	if in.Cache, err = New(DefaultConfig(), w.redis.URL(), in.store.Changes, slog.New(slog.DiscardHandler), prometheus.NewRegistry()); err != nil {
+	if in.Cache, err = New(DefaultConfig(), w.redis.URL(), in.store.Changes,
+		slog.New(slog.DiscardHandler), prometheus.NewRegistry()); err != nil {
 		w.t.Fatal(err)
 	}
 	in.pause, in.redis.pause = 50*time.Millisecond, 200*time.Millisecond
@@ -113,7 +128,8 @@ func (w *world) instance() *instance {
 	return in
 }
 
-// ask returns how many readings sensor has in the hours from..to after noon, and the greatest value: "2 21.5"; "none" without the sensor.
+// ask returns how many readings sensor has in the hours from..to after noon, and the greatest
+// value: "2 21.5"; "none" without the sensor.
 func (in *instance) ask(sensor int64, from, to int) string {
 	in.w.t.Helper()
 	q := *hours(from, to)
@@ -141,13 +157,15 @@ func (w *world) truth(ctx context.Context, sensor int64, from, to int) (answer s
 		SELECT CASE WHEN EXISTS (SELECT FROM sensors WHERE id = $1) THEN count(*) || ' ' || coalesce(max(value), 0) ELSE 'none' END
 		FROM sensor_data
 		WHERE sensor_id = $1 AND timestamp >= $2 AND timestamp < $3`
-	if err := w.db.QueryRowContext(ctx, count, sensor, q.From, q.To).Scan(&answer); err != nil && ctx.Err() == nil {
+	if err := w.db.QueryRowContext(ctx, count, sensor, q.From, q.To).Scan(&answer); err != nil &&
+		ctx.Err() == nil {
 		w.t.Errorf("count: %v", err)
 	}
 	return answer
 }
 
-// hits waits until in answers about sensor from memory, or from redis, which takes what is in memory away.
+// hits waits until in answers about sensor from memory, or from redis, which takes what is in
+// memory away.
 func (in *instance) hits(from string, sensor int64) {
 	in.w.t.Helper()
 	before := in.counted(from)
@@ -167,7 +185,8 @@ func (in *instance) forget() { in.memory = newMemory(in.cfg.Bytes, in.metrics) }
 func (w *world) write(sensor int64, minute int, value float64) error {
 	at := noon.Add(time.Duration(minute) * time.Minute)
 	r := store.Reading{SensorID: sensor, Timestamp: at, Received: at, Value: value}
-	_, _, err := w.store.Write(w.t.Context(), []store.Reading{r}, func([]store.Outcome) store.Also { return store.Also{} })
+	_, _, err := w.store.Write(w.t.Context(), []store.Reading{r},
+		func([]store.Outcome) store.Also { return store.Also{} })
 	return err
 }
 

@@ -58,7 +58,8 @@ func (r *redis) run(ctx context.Context) {
 	}
 }
 
-// name is what an answer is called in Redis. A program that cannot read what another has written changes the number.
+// name is what an answer is called in Redis. A program that cannot read what another has written
+// changes the number.
 func name(database string, key Key) string {
 	return "oei:answers:1:" + database + ":" + hex.EncodeToString(key[:])
 }
@@ -80,7 +81,10 @@ func (r *redis) get(ctx context.Context, database string, key Key) (kept, bool) 
 func (r *redis) put(ctx context.Context, key Key, k kept) {
 	b := append(binary.BigEndian.AppendUint64(make([]byte, 0, redisHead+len(k.body)), k.moment.over), k.body...)
 	r.do(ctx, func(ctx context.Context, c rueidis.Client) error {
-		return c.Do(ctx, c.B().Set().Key(name(k.moment.database, key)).Value(rueidis.BinaryString(b)).Px(redisKeeps).Build()).Error()
+		return c.Do(ctx,
+			c.B().Set().Key(name(k.moment.database, key)).Value(rueidis.BinaryString(b)).Px(
+				redisKeeps,
+			).Build()).Error()
 	})
 }
 

@@ -12,7 +12,8 @@ import (
 // these takes one between its choice and its use, or while its service restarts.
 const firstPort, ports, tries = 20_000, 12_000, 100
 
-// FreePort is a TCP port of 127.0.0.1 that was free a moment ago, for a program that cannot choose one and say so.
+// FreePort is a TCP port of 127.0.0.1 that was free a moment ago, for a program that cannot choose
+// one and say so.
 func FreePort() (int, error) {
 	for range tries {
 		port := firstPort + rand.IntN(ports)

@@ -25,28 +25,33 @@ type Broker struct {
 	cmd  *exec.Cmd
 }
 
-// Start starts a broker for the time of the test, with lines added to its configuration. A machine without mosquitto fails the test.
+// Start starts a broker for the time of the test, with lines added to its configuration. A machine
+// without mosquitto fails the test.
 func Start(t testing.TB, lines ...string) *Broker {
 	t.Helper()
 	b := newBroker(t)
 	b.start("allow_anonymous true", "persistence true", "persistence_location "+b.dir+"/",
-		"max_queued_messages 0", "max_inflight_messages 0", "set_tcp_nodelay true", strings.Join(lines, "\n"))
+		"max_queued_messages 0", "max_inflight_messages 0", "set_tcp_nodelay true",
+		strings.Join(lines, "\n"))
 	return b
 }
 
-// StartAs starts a broker for the time of the test as conf and acl say, a configuration and an access control list that are meant
-// for /etc/mosquitto, with users whose passwords are their names.
+// StartAs starts a broker for the time of the test as conf and acl say, a configuration and an
+// access control list that are meant for /etc/mosquitto, with users whose passwords are their
+// names.
 func StartAs(t testing.TB, conf, acl string, users ...string) *Broker {
 	t.Helper()
 	b := newBroker(t)
 	b.write("acl", acl)
 	b.write("passwords", "")
 	for _, user := range users {
-		if out, err := exec.Command("mosquitto_passwd", "-b", filepath.Join(b.dir, "passwords"), user, user).CombinedOutput(); err != nil {
+		if out, err := exec.Command("mosquitto_passwd", "-b", filepath.Join(b.dir, "passwords"),
+			user, user).CombinedOutput(); err != nil {
 			t.Fatalf("mosquitto_passwd: %v: %s", err, out)
 		}
 	}
-	b.start(strings.NewReplacer("listener 1883\n", "", "/etc/mosquitto/", b.dir+"/", "/var/lib/mosquitto/", b.dir+"/").Replace(conf))
+	b.start(strings.NewReplacer("listener 1883\n", "", "/etc/mosquitto/", b.dir+"/",
+		"/var/lib/mosquitto/", b.dir+"/").Replace(conf))
 	return b
 }
 
@@ -64,7 +69,13 @@ func newBroker(t testing.TB) *Broker {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	return &Broker{t: t, path: path, dir: dir, conf: filepath.Join(dir, "mosquitto.conf"), port: port}
+	return &Broker{
+		t:    t,
+		path: path,
+		dir:  dir,
+		conf: filepath.Join(dir, "mosquitto.conf"),
+		port: port,
+	}
 }
 
 // start runs the broker with these lines behind a listener on loopback.

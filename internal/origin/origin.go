@@ -52,7 +52,8 @@ func Check(setting string, origins []string) error {
 	for _, o := range origins {
 		if _, ok := Normalize(o); !ok {
 			errs = append(errs, fmt.Errorf(
-				"%s: %q is not an origin; use the form https://host or https://host:port", setting, o))
+				"%s: %q is not an origin; use the form https://host or https://host:port", setting,
+				o))
 		}
 	}
 	return errors.Join(errs...)

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Dir returns a directory for the time of the test that any user may enter. t.TempDir is closed to the user
-// who runs PostgreSQL when root runs the tests.
+// Dir returns a directory for the time of the test that any user may enter. t.TempDir is closed to
+// the user who runs PostgreSQL when root runs the tests.
 func Dir(t testing.TB) string {
 	t.Helper()
 	dir, err := makeDir()
@@ -19,8 +19,10 @@ func Dir(t testing.TB) string {
 	}
 	t.Cleanup(func() {
 		err := os.RemoveAll(dir)
-		for patience := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(patience); err = os.RemoveAll(dir) {
-			time.Sleep(50 * time.Millisecond) // the processes of a server whose parent was killed may be at it still
+		for patience := time.Now().Add(10 * time.Second); err != nil &&
+			time.Now().Before(patience); err = os.RemoveAll(dir) {
+			// the processes of a server whose parent was killed may be at it still
+			time.Sleep(50 * time.Millisecond)
 		}
 		if err != nil {
 			t.Errorf("pgtest: %v", err)
@@ -31,12 +33,14 @@ func Dir(t testing.TB) string {
 
 const dirPrefix = "oei-ms-pgtest-"
 
-// makeDir makes a directory that is named after this process, and removes those of processes that were killed.
+// makeDir makes a directory that is named after this process, and removes those of processes that
+// were killed.
 func makeDir() (string, error) {
 	others, _ := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*"))
 	for _, other := range others {
 		var pid int
-		if _, err := fmt.Sscanf(filepath.Base(other), dirPrefix+"%d-", &pid); err == nil && !lives(pid) {
+		if _, err := fmt.Sscanf(filepath.Base(other), dirPrefix+"%d-", &pid); err == nil &&
+			!lives(pid) {
 			os.RemoveAll(other) // it may be another user's
 		}
 	}

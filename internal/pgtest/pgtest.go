@@ -1,4 +1,5 @@
-// Package pgtest gives tests a real PostgreSQL: a fresh database each, or a server of their own to kill.
+// Package pgtest gives tests a real PostgreSQL: a fresh database each, or a server of their own to
+// kill.
 package pgtest
 
 import (
@@ -17,8 +18,9 @@ import (
 	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
-// Main runs a package's tests and ends the process. It stops the server that they shared, and fails them
-// when a goroutine is left then. The server starts with the first test that asks for a database.
+// Main runs a package's tests and ends the process. It stops the server that they shared, and fails
+// them when a goroutine is left then. The server starts with the first test that asks for a
+// database.
 //
 //	func TestMain(m *testing.M) {
 //		pgtest.Template(migrate)
@@ -40,8 +42,9 @@ func Main(m *testing.M, options ...goleak.Option) {
 	os.Exit(code)
 }
 
-// Template has prepare make the schema that every database of DSN and Server begins with; call it before Main.
-// It runs once for all the databases of DSN. Its connections must be closed when it returns.
+// Template has prepare make the schema that every database of DSN and Server begins with; call it
+// before Main. It runs once for all the databases of DSN. Its connections must be closed when it
+// returns.
 func Template(prepare func(dsn string) error) { shared.prepare = prepare }
 
 // DSN returns a fresh database with the schema of Template, dropped at the end of the test.
@@ -67,9 +70,10 @@ type sharedServer struct {
 	served  bool                   // Main is there to stop it
 	prepare func(dsn string) error // nil: an empty schema
 
-	mu      sync.Mutex // held over CREATE DATABASE too: PostgreSQL lets nobody else use a template meanwhile
-	dir     string     // "" until the first start
-	err     error      // of the first start
+	// held over CREATE DATABASE too: PostgreSQL lets nobody else use a template meanwhile
+	mu      sync.Mutex
+	dir     string // "" until the first start
+	err     error  // of the first start
 	cluster *postgres.Cluster
 	admin   *sql.DB
 	made    int // databases so far

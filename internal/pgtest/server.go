@@ -71,18 +71,21 @@ func (s *Instance) Pids() []int {
 	return s.cluster.Pids()
 }
 
-// Kill kills all the server's processes at once, as a kill -9 does. The cluster's supervision starts it again.
+// Kill kills all the server's processes at once, as a kill -9 does. The cluster's supervision
+// starts it again.
 func (s *Instance) Kill() {
 	s.t.Helper()
 	s.signal(s.Pids(), os.Kill)
 }
 
-// Pause stops all the server's processes where they are: connections stay open and nothing answers, until Resume.
+// Pause stops all the server's processes where they are: connections stay open and nothing answers,
+// until Resume.
 func (s *Instance) Pause() {
 	s.t.Helper()
 	var paused []int
 	for {
-		running := slices.DeleteFunc(s.Pids(), func(pid int) bool { return slices.Contains(paused, pid) })
+		running := slices.DeleteFunc(s.Pids(),
+			func(pid int) bool { return slices.Contains(paused, pid) })
 		if len(running) == 0 {
 			return
 		}

@@ -21,8 +21,9 @@ type account struct {
 	change   bool // this process is root and must become it
 }
 
-// accountFor returns who must run a server on pgdata: its owner, or for a new one this process's user,
-// of whom root stands in for postgres, else nobody, because PostgreSQL refuses to run as root.
+// accountFor returns who must run a server on pgdata: its owner, or for a new one this process's
+// user, of whom root stands in for postgres, else nobody, because PostgreSQL refuses to run as
+// root.
 func accountFor(pgdata string) (account, error) {
 	self := uint32(os.Geteuid())
 	info, err := os.Stat(pgdata)
@@ -38,7 +39,10 @@ func accountFor(pgdata string) (account, error) {
 	st := info.Sys().(*syscall.Stat_t)
 	switch {
 	case st.Uid == 0:
-		return account{}, fmt.Errorf("%s belongs to root, as whom PostgreSQL refuses to run: chown -R postgres %[1]s", pgdata)
+		return account{}, fmt.Errorf(
+			"%s belongs to root, as whom PostgreSQL refuses to run: chown -R postgres %[1]s",
+			pgdata,
+		)
 	case self != 0 && st.Uid != self:
 		return account{}, fmt.Errorf("%s belongs to user %s and this is %s: run as that user, or sudo chown -R %[3]s %s",
 			pgdata, userName(st.Uid), userName(self), filepath.Dir(pgdata))
@@ -89,7 +93,8 @@ func (a account) give(path string) error {
 	return os.Lchown(path, int(a.uid), int(a.gid))
 }
 
-// enter fails at the first directory on the way to dir, dir included, that the account may not enter.
+// enter fails at the first directory on the way to dir, dir included, that the account may not
+// enter.
 func (a account) enter(dir string) error {
 	if !a.change {
 		return nil // this process has just been there itself
@@ -114,7 +119,8 @@ func (a account) enter(dir string) error {
 			bit = 0o010
 		}
 		if info.Mode()&bit == 0 {
-			return fmt.Errorf("user %s, who runs PostgreSQL for root, may not enter %s (mode %#o)", a.name, d, info.Mode().Perm())
+			return fmt.Errorf("user %s, who runs PostgreSQL for root, may not enter %s (mode %#o)",
+				a.name, d, info.Mode().Perm())
 		}
 	}
 	return nil

@@ -47,9 +47,11 @@ type binaries struct {
 func (b binaries) postgres() string { return filepath.Join(b.dir, "postgres") }
 func (b binaries) initdb() string   { return filepath.Join(b.dir, "initdb") }
 
-// findBinaries returns the programs of version major (0: the newest, with those on PATH first) that server can run.
-// It looks in dir alone, or when that is "" on PATH and in places.
-func findBinaries(ctx context.Context, dir string, places []string, major int, server account) (binaries, error) {
+// findBinaries returns the programs of version major (0: the newest, with those on PATH first) that
+// server can run. It looks in dir alone, or when that is "" on PATH and in places.
+func findBinaries(
+	ctx context.Context, dir string, places []string, major int, server account,
+) (binaries, error) {
 	var looked, seen []string
 	var found []binaries
 	try := func(dirs ...string) {
@@ -99,7 +101,8 @@ func findBinaries(ctx context.Context, dir string, places []string, major int, s
 	}
 	looked = append(looked, others...)
 	return binaries{}, fmt.Errorf("%w (version %d or newer; looked in %s): install them with `%s`, or set DATABASE_URL to a server, "+
-		"e.g. postgres://user:password@localhost:5432/%s", ErrNoPostgres, oldestMajor, strings.Join(looked, ", "), installCommand(), Database)
+		"e.g. postgres://user:password@localhost:5432/%s", ErrNoPostgres, oldestMajor,
+		strings.Join(looked, ", "), installCommand(), Database)
 }
 
 var versionNumber = regexp.MustCompile(`\(PostgreSQL\) (\d+)`)
@@ -129,7 +132,8 @@ func probe(ctx context.Context, dir string, server account) (binaries, error) {
 	return b, err
 }
 
-// run runs a program of PostgreSQL as server and returns what it printed. It ends with this process.
+// run runs a program of PostgreSQL as server and returns what it printed. It ends with this
+// process.
 func run(ctx context.Context, server account, program string, args ...string) ([]byte, error) {
 	runtime.LockOSThread() // see childAttributes
 	defer runtime.UnlockOSThread()
@@ -144,7 +148,8 @@ func run(ctx context.Context, server account, program string, args ...string) ([
 	return out, err
 }
 
-// prepare gives a program of PostgreSQL its surroundings: none of this process's secrets, messages in English.
+// prepare gives a program of PostgreSQL its surroundings: none of this process's secrets, messages
+// in English.
 func prepare(cmd *exec.Cmd, server account) {
 	cmd.Dir = "/" // the working directory of this process may be closed to server
 	cmd.Env = []string{"LC_ALL=C", "TZ=UTC"}
@@ -165,7 +170,8 @@ func installCommand() string {
 	return installCommandFor(release)
 }
 
-// installCommandFor returns the command for the Linux distribution that an os-release file names, apt-get when unsure.
+// installCommandFor returns the command for the Linux distribution that an os-release file names,
+// apt-get when unsure.
 func installCommandFor(release []byte) string {
 	lines := bufio.NewScanner(bytes.NewReader(release))
 	var ids []string

@@ -15,7 +15,10 @@ import (
 
 func TestFindBinaries(t *testing.T) {
 	dir := clusterDir(t)
-	for name, version := range map[string]string{"on-path": "14.2", "pg/12": "12.20", "pg/9": "9.6.1", "pg/15": "15.18 (Debian 15.18-0)", "pg/18": "18beta1", "else/17": "17.0"} {
+	for name, version := range map[string]string{
+		"on-path": "14.2", "pg/12": "12.20", "pg/9": "9.6.1", "pg/15": "15.18 (Debian 15.18-0)",
+		"pg/18": "18beta1", "else/17": "17.0",
+	} {
 		install(t, filepath.Join(dir, name), version)
 	}
 	if err := os.Remove(filepath.Join(dir, "else/17/bin/initdb")); err != nil {
@@ -47,37 +50,45 @@ func TestFindBinaries(t *testing.T) {
 		}
 	}
 	check("nothing on PATH, the newest", find("", places, 0), "pg/18/bin is 18")
-	if err := os.Symlink(filepath.Join(dir, "on-path/bin/postgres"), filepath.Join(dir, "link/postgres")); err != nil {
+	if err := os.Symlink(filepath.Join(dir, "on-path/bin/postgres"),
+		filepath.Join(dir, "link/postgres")); err != nil {
 		t.Fatal(err)
 	}
 	check("PATH first, through a link", find("", places, 0), "on-path/bin is 14")
 	check("the version of the data", find("", places, 15), "pg/15/bin is 15")
 	check("an old version of the data", find("", places, 12), "pg/12/bin is 12")
 	check("a version that is not here", find("", places, 16), "made by PostgreSQL 16")
-	check("the directory named", find(filepath.Join(dir, "pg/15/bin"), places, 0), "pg/15/bin is 15")
-	check("the directory named is too old", find(filepath.Join(dir, "pg/12/bin"), places, 0), "12/bin (is PostgreSQL 12)")
-	check("the directory named has one program", find(filepath.Join(dir, "else/17/bin"), places, 0), "else/17/bin (has no initdb)")
+	check("the directory named", find(filepath.Join(dir, "pg/15/bin"), places, 0),
+		"pg/15/bin is 15")
+	check("the directory named is too old", find(filepath.Join(dir, "pg/12/bin"), places, 0),
+		"12/bin (is PostgreSQL 12)")
+	check("the directory named has one program", find(filepath.Join(dir, "else/17/bin"), places, 0),
+		"else/17/bin (has no initdb)")
 
 	t.Setenv("PATH", "/nowhere")
 	_, err = findBinaries(t.Context(), "", []string{filepath.Join(dir, "empty/*/bin")}, 0, server)
 	if !errors.Is(err, ErrNoPostgres) {
 		t.Fatalf("nothing anywhere: got %v, want ErrNoPostgres", err)
 	}
-	for _, part := range []string{"looked in PATH", "empty/*/bin", "install", "DATABASE_URL", "version 13 or newer"} {
+	for _, part := range []string{
+		"looked in PATH", "empty/*/bin", "install", "DATABASE_URL", "version 13 or newer",
+	} {
 		check("nothing anywhere", err.Error(), part)
 	}
 	if os.Geteuid() == 0 {
 		if err := os.Chmod(filepath.Join(dir, "pg/18"), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		check("a place closed to the server's account", find(filepath.Join(dir, "pg/18/bin"), nil, 0), "may not enter")
+		check("a place closed to the server's account",
+			find(filepath.Join(dir, "pg/18/bin"), nil, 0), "may not enter")
 	}
 }
 
 func TestClusterWithoutPrograms(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)
-	err := refused(t, Config{DataDir: dir, BinDir: dir}, dir, "has no postgres", installCommand(), "DATABASE_URL")
+	err := refused(t, Config{DataDir: dir, BinDir: dir}, dir, "has no postgres", installCommand(),
+		"DATABASE_URL")
 	if !errors.Is(err, ErrNoPostgres) {
 		t.Errorf("got %v, want ErrNoPostgres", err)
 	}

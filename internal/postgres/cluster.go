@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// Cluster is a private PostgreSQL server and its data. Nobody but this user (and root) reaches it, over a unix socket. A server
-// that ends by itself is started again until Stop is called. It is safe for concurrent use.
+// Cluster is a private PostgreSQL server and its data. Nobody but this user (and root) reaches it,
+// over a unix socket. A server that ends by itself is started again until Stop is called. It is
+// safe for concurrent use.
 type Cluster struct {
 	cfg  Config
 	log  *slog.Logger
@@ -29,8 +30,9 @@ type Cluster struct {
 	err      error         // how its end went; read after done
 }
 
-// Start starts a private cluster, makes it first when cfg.DataDir is empty, and returns when it answers.
-// ctx bounds the start only: the cluster runs until Stop. ErrNoPostgres when the programs are missing.
+// Start starts a private cluster, makes it first when cfg.DataDir is empty, and returns when it
+// answers. ctx bounds the start only: the cluster runs until Stop. ErrNoPostgres when the programs
+// are missing.
 func Start(ctx context.Context, cfg Config, log *slog.Logger) (*Cluster, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -46,14 +48,16 @@ func Start(ctx context.Context, cfg Config, log *slog.Logger) (*Cluster, error) 
 		dir.close()
 		return nil, err
 	}
-	log.InfoContext(ctx, "private postgres is ready", "version", c.bin.major, "took", time.Since(start).Round(time.Millisecond),
+	log.InfoContext(ctx, "private postgres is ready", "version", c.bin.major, "took",
+		time.Since(start).Round(time.Millisecond),
 		"psql", fmt.Sprintf("psql -h %s -U %s %s", dir.socket, Database, Database))
 	ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	go c.supervise(ctx, p)
 	return c, nil
 }
 
-// DSN returns what lib/pq needs to connect to database. It stays the same as long as the cluster lives.
+// DSN returns what lib/pq needs to connect to database. It stays the same as long as the cluster
+// lives.
 func (c *Cluster) DSN(database string) string { return socketDSN(c.dir.socket, database) }
 
 // socketDSN is the DSN of database on the server whose unix socket is in dir.
@@ -63,11 +67,13 @@ func socketDSN(dir, database string) string {
 		quote.Replace(dir), Database, quote.Replace(database))
 }
 
-// Pids returns all processes of the server at this moment, in ascending order; outside Linux only the first of them.
+// Pids returns all processes of the server at this moment, in ascending order; outside Linux only
+// the first of them.
 func (c *Cluster) Pids() []int { return serversOn(c.dir.pgdata()) }
 
-// Stop ends the server and lets go of its directory. Clients are disconnected; nothing committed is lost.
-// When ctx ends first the shutdown is an immediate one, from which the next start recovers. A second call waits for the first.
+// Stop ends the server and lets go of its directory. Clients are disconnected; nothing committed is
+// lost. When ctx ends first the shutdown is an immediate one, from which the next start recovers. A
+// second call waits for the first.
 func (c *Cluster) Stop(ctx context.Context) error {
 	c.stopOnce.Do(func() {
 		c.stopCtx = ctx
@@ -77,7 +83,8 @@ func (c *Cluster) Stop(ctx context.Context) error {
 	return c.err
 }
 
-// open finds the programs, makes the data when there is none, starts the server and makes the database.
+// open finds the programs, makes the data when there is none, starts the server and makes the
+// database.
 func (c *Cluster) open(ctx context.Context) (*postmaster, error) {
 	major, err := c.dir.major()
 	if err != nil {
@@ -87,13 +94,15 @@ func (c *Cluster) open(ctx context.Context) (*postmaster, error) {
 		return nil, err
 	}
 	if major == 0 {
-		c.log.InfoContext(ctx, "making the private postgres", "data_dir", c.dir.path, "bin_dir", c.bin.dir, "user", c.dir.server.name)
+		c.log.InfoContext(ctx, "making the private postgres", "data_dir", c.dir.path, "bin_dir",
+			c.bin.dir, "user", c.dir.server.name)
 		if err := c.dir.create(ctx, c.bin, c.cfg.Ephemeral); err != nil {
 			return nil, err
 		}
 	}
 	base := []string{"-D", c.dir.pgdata()}
-	c.args = append(base, "-k", c.dir.socket, "-p", "5432", "-c", "listen_addresses=", "-c", "unix_socket_permissions=0700")
+	c.args = append(base, "-k", c.dir.socket, "-p", "5432", "-c", "listen_addresses=", "-c",
+		"unix_socket_permissions=0700")
 	c.args = append(c.args, options(serverSettings(c.cfg, memory(), c.hasLZ4(ctx)))...)
 	p, err := c.launch(ctx)
 	if err != nil {
@@ -111,11 +120,13 @@ func (c *Cluster) hasLZ4(ctx context.Context) bool {
 	if c.cfg.Ephemeral || c.bin.major < 15 {
 		return false
 	}
-	_, err := run(ctx, c.dir.server, c.bin.postgres(), "-D", c.dir.pgdata(), "-C", "wal_compression", "-c", "wal_compression=lz4")
+	_, err := run(ctx, c.dir.server, c.bin.postgres(), "-D", c.dir.pgdata(), "-C",
+		"wal_compression", "-c", "wal_compression=lz4")
 	return err == nil
 }
 
-// launch starts the server and returns when it answers. What an earlier one left running on the same data is ended first.
+// launch starts the server and returns when it answers. What an earlier one left running on the
+// same data is ended first.
 func (c *Cluster) launch(ctx context.Context) (*postmaster, error) {
 	for patience := time.Now().Add(15 * time.Second); ; {
 		stranger, err := c.dir.endLeftovers(ctx)
@@ -138,7 +149,8 @@ func (c *Cluster) launch(ctx context.Context) (*postmaster, error) {
 		complaint := c.dir.log.since(from)
 		orphans := strings.Contains(complaint, "pre-existing shared memory block")
 		if !orphans || time.Now().After(patience) {
-			return nil, fmt.Errorf("postgres ended at once (%v): %s; its log is %s", p.cmd.ProcessState, complaint, c.dir.log.Name())
+			return nil, fmt.Errorf("postgres ended at once (%v): %s; its log is %s",
+				p.cmd.ProcessState, complaint, c.dir.log.Name())
 		}
 		if err := sleep(ctx, 250*time.Millisecond); err != nil {
 			return nil, err
@@ -163,7 +175,8 @@ func (c *Cluster) answers(ctx context.Context, p *postmaster) bool {
 		case <-p.exited:
 			return false
 		case <-tell.C:
-			c.log.InfoContext(ctx, "postgres is still starting, it may be recovering", "log", c.dir.log.Name())
+			c.log.InfoContext(ctx, "postgres is still starting, it may be recovering", "log",
+				c.dir.log.Name())
 		case <-look.C:
 			if c.dir.ready(p.pid()) && db.PingContext(ctx) == nil {
 				return true
@@ -217,25 +230,29 @@ func (c *Cluster) supervise(ctx context.Context, p *postmaster) {
 			if time.Since(p.started) > time.Minute {
 				pause = firstPause
 			}
-			c.log.ErrorContext(ctx, "postgres ended by itself and is started again", "state", p.cmd.ProcessState.String(), "log", c.dir.log.Name())
+			c.log.ErrorContext(ctx, "postgres ended by itself and is started again", "state",
+				p.cmd.ProcessState.String(), "log", c.dir.log.Name())
 			p, pause = c.relaunch(ctx, pause)
 		}
 	}
 }
 
-// The pause before a new start doubles from the first to the longest, and is the first again after a good minute.
+// The pause before a new start doubles from the first to the longest, and is the first again after
+// a good minute.
 const (
 	firstPause   = 100 * time.Millisecond
 	longestPause = 5 * time.Second
 )
 
-// relaunch starts the server again, however often it takes, and returns the pause for the next time; nil when ctx ends first.
+// relaunch starts the server again, however often it takes, and returns the pause for the next
+// time; nil when ctx ends first.
 func (c *Cluster) relaunch(ctx context.Context, pause time.Duration) (*postmaster, time.Duration) {
 	for down := time.Now(); sleep(ctx, pause) == nil; {
 		pause = min(2*pause, longestPause)
 		p, err := c.launch(ctx)
 		if err == nil {
-			c.log.InfoContext(ctx, "postgres is back", "down", time.Since(down).Round(time.Millisecond))
+			c.log.InfoContext(ctx, "postgres is back", "down",
+				time.Since(down).Round(time.Millisecond))
 			return p, pause
 		}
 		if ctx.Err() == nil {

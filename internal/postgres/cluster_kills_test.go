@@ -43,7 +43,8 @@ func writer() int {
 	return 1
 }
 
-// runWriter starts a writer on dir and returns it when it has committed some; last kills it and returns the last number it told.
+// runWriter starts a writer on dir and returns it when it has committed some; last kills it and
+// returns the last number it told.
 func runWriter(t *testing.T, dir string) (cmd *exec.Cmd, last func() int) {
 	t.Helper()
 	cmd = exec.CommandContext(t.Context(), executable(t))
@@ -88,8 +89,12 @@ func TestClusterRecoversFromKills(t *testing.T) {
 	}{
 		"the parent is killed: its server ends by itself": {orphan: true},
 		"the parent is killed, and comes back at once":    {},
-		"the parent and the postmaster are killed":        {before: func(pids []int) { kill(pids[0]) }},
-		"the parent and every server process are killed":  {before: func(pids []int) { kill(pids...) }},
+		"the parent and the postmaster are killed": {
+			before: func(pids []int) { kill(pids[0]) },
+		},
+		"the parent and every server process are killed": {
+			before: func(pids []int) { kill(pids...) },
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -103,13 +108,15 @@ func TestClusterRecoversFromKills(t *testing.T) {
 			}
 			committed := last()
 			if tt.orphan {
-				waitFor(t, 5*time.Second, "no orphan", func() bool { return len(serversOn(pgdata)) == 0 })
+				waitFor(t, 5*time.Second, "no orphan",
+					func() bool { return len(serversOn(pgdata)) == 0 })
 			}
 			began := time.Now()
 			c := startCluster(t, Config{DataDir: dir})
 			took := time.Since(began)
 			got := number(t, c, "SELECT max(n) FROM numbers")
-			if got < committed || got > committed+1 { // the last one may have been committed and not told
+			// the last one may have been committed and not told
+			if got < committed || got > committed+1 {
 				t.Errorf("numbers after the kill: got %d, want %d", got, committed)
 			}
 			if rows := number(t, c, "SELECT count(*) FROM numbers"); rows != got {
@@ -129,8 +136,12 @@ func TestClusterHealsItself(t *testing.T) {
 	query(t, c, "CREATE TABLE numbers (n int)")
 	dsn := c.DSN(Database)
 	for name, pids := range map[string]func() []int{
-		"the postmaster is killed while a child is busy": func() []int { return []int{c.dir.recordedPid()} },
-		"every process is killed":                        c.Pids,
+		"the postmaster is killed while a child is busy": func() []int {
+			return []int{
+				c.dir.recordedPid(),
+			}
+		},
+		"every process is killed": c.Pids,
 	} {
 		t.Run(name, func(t *testing.T) {
 			busy := open(t, dsn)
@@ -140,7 +151,8 @@ func TestClusterHealsItself(t *testing.T) {
 				broken <- err
 			}()
 			waitFor(t, 5*time.Second, "a busy child", func() bool {
-				return number(t, c, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT count(*) FROM generate_series%'") == 1
+				return number(t, c,
+					"SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT count(*) FROM generate_series%'") == 1
 			})
 			query(t, c, "INSERT INTO numbers VALUES (1)")
 			want := number(t, c, "SELECT count(*) FROM numbers")
@@ -154,7 +166,8 @@ func TestClusterHealsItself(t *testing.T) {
 			case <-time.After(10 * time.Second):
 				t.Fatal("the busy child goes on after 10 s")
 			}
-			waitFor(t, 10*time.Second, "an answer", func() bool { return busy.PingContext(t.Context()) == nil })
+			waitFor(t, 10*time.Second, "an answer",
+				func() bool { return busy.PingContext(t.Context()) == nil })
 			t.Logf("back after %v", time.Since(began).Round(time.Millisecond))
 			if c.DSN(Database) != dsn {
 				t.Errorf("DSN: got %s, want %s", c.DSN(Database), dsn)
@@ -234,7 +247,10 @@ func TestClusterStartsWhenAStrangerHasItsPid(t *testing.T) {
 		_ = stranger.Wait()
 	}()
 	files := map[string]string{}
-	for _, name := range []string{filepath.Join(c.dir.pgdata(), "postmaster.pid"), filepath.Join(c.dir.socket, ".s.PGSQL.5432.lock")} {
+	for _, name := range []string{
+		filepath.Join(c.dir.pgdata(), "postmaster.pid"),
+		filepath.Join(c.dir.socket, ".s.PGSQL.5432.lock"),
+	} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

@@ -15,7 +15,8 @@ type Cluster struct{}
 // Start always fails here: the private cluster needs unix sockets, file locks and signals.
 func Start(context.Context, Config, *slog.Logger) (*Cluster, error) {
 	return nil, errors.New("the private PostgreSQL cluster does not run on " + runtime.GOOS +
-		": set DATABASE_URL to a PostgreSQL server, e.g. postgres://user:password@localhost:5432/" + Database)
+		": set DATABASE_URL to a PostgreSQL server, e.g. postgres://user:password@localhost:5432/" +
+		Database)
 }
 
 // DSN returns "".

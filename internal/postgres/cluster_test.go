@@ -30,7 +30,10 @@ func TestClusterKeepsItsData(t *testing.T) {
 		if got := number(t, c, "SELECT count(*) FROM numbers"); got != want {
 			t.Errorf("rows at start %d: got %d, want %d", i, got, want)
 		}
-		for name, want := range map[string]string{"fsync": "on", "synchronous_commit": "on", "listen_addresses": "", "TimeZone": "UTC", "server_encoding": "UTF8"} {
+		for name, want := range map[string]string{
+			"fsync": "on", "synchronous_commit": "on", "listen_addresses": "", "TimeZone": "UTC",
+			"server_encoding": "UTF8",
+		} {
 			if got := text(t, c, "SHOW "+name); got != want {
 				t.Errorf("%s: got %q, want %q", name, got, want)
 			}
@@ -48,9 +51,12 @@ func TestClusterKeepsItsData(t *testing.T) {
 
 func TestClusterTakesAnyPath(t *testing.T) {
 	t.Parallel()
-	for name, dir := range map[string]string{"too long for a socket": strings.Repeat("long", 30), "with odd letters": `it's \ "odd" ü`} {
+	for name, dir := range map[string]string{
+		"too long for a socket": strings.Repeat("long", 30), "with odd letters": `it's \ "odd" ü`,
+	} {
 		t.Run(name, func(t *testing.T) {
-			c := startCluster(t, Config{DataDir: filepath.Join(clusterDir(t), dir), Ephemeral: true})
+			c := startCluster(t,
+				Config{DataDir: filepath.Join(clusterDir(t), dir), Ephemeral: true})
 			number(t, c, "SELECT 1")
 			if err := c.Stop(t.Context()); err != nil {
 				t.Error(err)
@@ -65,7 +71,10 @@ func TestClusterTakesAnyPath(t *testing.T) {
 func TestClusterStartEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)
-	for _, patience := range []time.Duration{0, 50 * time.Millisecond, 300 * time.Millisecond, 600 * time.Millisecond, 900 * time.Millisecond} {
+	for _, patience := range []time.Duration{
+		0, 50 * time.Millisecond, 300 * time.Millisecond, 600 * time.Millisecond,
+		900 * time.Millisecond,
+	} {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		c, err := Start(ctx, Config{DataDir: dir, Ephemeral: true}, slog.New(slog.DiscardHandler))
 		cancel()
@@ -184,7 +193,8 @@ func startCluster(t *testing.T, cfg Config) *Cluster {
 	return c
 }
 
-// clusterDir returns a directory that the server's account can enter and whose sockets' paths are short, unlike t.TempDir.
+// clusterDir returns a directory that the server's account can enter and whose sockets' paths are
+// short, unlike t.TempDir.
 func clusterDir(t *testing.T) string {
 	t.Helper()
 	dir, err := makeClusterDir()

@@ -12,13 +12,14 @@ import (
 const Database = "oei_ms"
 
 // ErrNoPostgres says that no usable PostgreSQL programs were found on this machine. The error that
-// wraps it names the places looked in, the command that installs them, and DATABASE_URL as the other way.
+// wraps it names the places looked in, the command that installs them, and DATABASE_URL as the
+// other way.
 var ErrNoPostgres = errors.New("PostgreSQL's programs were not found on this machine")
 
 // Config describes a private PostgreSQL cluster.
 type Config struct {
-	// DataDir is the cluster's own directory; it is made when missing. Started as root, the server runs as
-	// another user, who must be able to enter every directory above it.
+	// DataDir is the cluster's own directory; it is made when missing. Started as root, the server
+	// runs as another user, who must be able to enter every directory above it.
 	DataDir string `mapstructure:"-"`
 
 	// BinDir holds postgres and initdb; "" looks on PATH and in the usual places.
@@ -33,10 +34,13 @@ type Config struct {
 
 var settingName = regexp.MustCompile(`^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?$`)
 
-// reserved are the settings that the supervision and the promise "acknowledged means committed" rest on.
+// reserved are the settings that the supervision and the promise "acknowledged means committed"
+// rest on.
 var reserved = []string{
-	"config_file", "data_directory", "external_pid_file", "fsync", "full_page_writes", "hba_file", "lc_messages",
-	"listen_addresses", "log_destination", "log_line_prefix", "logging_collector", "port", "synchronous_commit",
+	"config_file", "data_directory", "external_pid_file", "fsync", "full_page_writes", "hba_file",
+	"lc_messages",
+	"listen_addresses", "log_destination", "log_line_prefix", "logging_collector", "port",
+	"synchronous_commit",
 	"unix_socket_directories", "unix_socket_group", "unix_socket_permissions",
 }
 
@@ -44,15 +48,18 @@ var reserved = []string{
 func (c Config) Validate() error {
 	var faults []error
 	if c.DataDir == "" {
-		faults = append(faults, errors.New("DATA_DIR: is empty; name a directory for the private PostgreSQL cluster"))
+		faults = append(faults,
+			errors.New("DATA_DIR: is empty; name a directory for the private PostgreSQL cluster"))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Settings)) {
 		switch {
 		case !settingName.MatchString(name):
-			faults = append(faults, fmt.Errorf("PostgreSQL setting %q: is not a setting's name; use one like shared_buffers", name))
+			faults = append(faults,
+				fmt.Errorf("PostgreSQL setting %q: is not a setting's name; use one like shared_buffers", name))
 		case slices.Contains(reserved, name):
-			faults = append(faults, fmt.Errorf("PostgreSQL setting %s: is not yours to change in the private cluster; "+
-				"remove it, or run your own server and set DATABASE_URL", name))
+			faults = append(faults,
+				fmt.Errorf("PostgreSQL setting %s: is not yours to change in the private cluster; "+
+					"remove it, or run your own server and set DATABASE_URL", name))
 		}
 	}
 	return errors.Join(faults...)

@@ -60,7 +60,10 @@ func openDataDir(path string) (_ *dataDir, err error) {
 		return nil, unusable(path, err)
 	}
 	if err := d.server.enter(filepath.Dir(d.pgdata())); err != nil {
-		return nil, fmt.Errorf("data directory %s: %w: chmod o+x it, or set DATA_DIR to a place like /var/lib/oei-ms", path, err)
+		return nil, fmt.Errorf(
+			"data directory %s: %w: chmod o+x it, or set DATA_DIR to a place like /var/lib/oei-ms",
+			path, err,
+		)
 	}
 	if d.log, err = openServerLog(filepath.Join(path, "postgres.log")); err != nil {
 		return nil, unusable(path, err)
@@ -84,7 +87,8 @@ func (d *dataDir) close() {
 	}
 }
 
-// pgdata returns the server's directory as the server itself sees it: it may be a link to another disk.
+// pgdata returns the server's directory as the server itself sees it: it may be a link to another
+// disk.
 func (d *dataDir) pgdata() string {
 	pgdata := filepath.Join(d.path, "pgdata")
 	if target, err := filepath.EvalSymlinks(pgdata); err == nil {
@@ -108,12 +112,14 @@ func (d *dataDir) major() (int, error) {
 	}
 	major, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil {
-		return 0, fmt.Errorf("%s says %q, which is no version: restore the directory from a backup", name, text)
+		return 0, fmt.Errorf("%s says %q, which is no version: restore the directory from a backup",
+			name, text)
 	}
 	return major, nil
 }
 
-// create makes pgdata under another name first, so that an interrupted initdb leaves no half cluster.
+// create makes pgdata under another name first, so that an interrupted initdb leaves no half
+// cluster.
 func (d *dataDir) create(ctx context.Context, bin binaries, ephemeral bool) error {
 	fresh := d.pgdata() + ".init"
 	if err := os.RemoveAll(fresh); err != nil {
@@ -160,7 +166,8 @@ func (d *dataDir) ready(pid int) bool {
 	return len(lines) > 7 && lines[0] == strconv.Itoa(pid) && strings.TrimSpace(lines[7]) == "ready"
 }
 
-// makeSocketDir makes run/, or a short temporary directory when the socket's path would not fit a socket address.
+// makeSocketDir makes run/, or a short temporary directory when the socket's path would not fit a
+// socket address.
 func (d *dataDir) makeSocketDir() error {
 	longest := 107
 	if runtime.GOOS != "linux" {

@@ -113,18 +113,31 @@ func TestClusterSaysWhichSettingIsWrong(t *testing.T) {
 		settings map[string]string
 		want     []string
 	}{
-		"a value that postgres refuses":  {map[string]string{"shared_buffers": "lots"}, []string{"shared_buffers", "lots", "postgres.log"}},
-		"a setting that there is not":    {map[string]string{"shared_buffer": "1GB"}, []string{"shared_buffer", "unrecognized"}},
-		"no setting's name":              {map[string]string{"a=b -c fsync": "off"}, []string{"is not a setting's name"}},
-		"what promises rest on":          {map[string]string{"fsync": "off", "port": "1"}, []string{"fsync", "port", "DATABASE_URL"}},
-		"more memory than there will be": {map[string]string{"shared_buffers": "100TB"}, []string{"postgres ended at once"}},
+		"a value that postgres refuses": {
+			map[string]string{"shared_buffers": "lots"},
+			[]string{"shared_buffers", "lots", "postgres.log"},
+		},
+		"a setting that there is not": {
+			map[string]string{"shared_buffer": "1GB"}, []string{"shared_buffer", "unrecognized"},
+		},
+		"no setting's name": {
+			map[string]string{"a=b -c fsync": "off"}, []string{"is not a setting's name"},
+		},
+		"what promises rest on": {
+			map[string]string{"fsync": "off", "port": "1"},
+			[]string{"fsync", "port", "DATABASE_URL"},
+		},
+		"more memory than there will be": {
+			map[string]string{"shared_buffers": "100TB"}, []string{"postgres ended at once"},
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			refused(t, Config{DataDir: dir, Ephemeral: true, Settings: tt.settings}, tt.want...)
 		})
 	}
-	c := startCluster(t, Config{DataDir: dir, Ephemeral: true, Settings: map[string]string{"work_mem": "7MB"}})
+	c := startCluster(t,
+		Config{DataDir: dir, Ephemeral: true, Settings: map[string]string{"work_mem": "7MB"}})
 	if got := text(t, c, "SHOW work_mem"); got != "7MB" {
 		t.Errorf("work_mem: got %s, want 7MB", got)
 	}
@@ -137,7 +150,8 @@ func TestConfigNeedsADirectory(t *testing.T) {
 	}
 }
 
-// refused checks that no cluster starts, and that the one line which says why has every part of want.
+// refused checks that no cluster starts, and that the one line which says why has every part of
+// want.
 func refused(t *testing.T, cfg Config, want ...string) error {
 	t.Helper()
 	c, err := Start(t.Context(), cfg, slog.New(slog.DiscardHandler))

@@ -11,8 +11,8 @@ import (
 	"github.com/lib/pq"
 )
 
-// dialer makes connections that last no longer than itself. lib/pq waits for a server that hangs whatever the
-// query's context says, because the cancellation it sends waits for that server too.
+// dialer makes connections that last no longer than itself. lib/pq waits for a server that hangs
+// whatever the query's context says, because the cancellation it sends waits for that server too.
 type dialer time.Duration
 
 // DialContext implements pq.DialerContext.

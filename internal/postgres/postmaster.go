@@ -20,13 +20,17 @@ type postmaster struct {
 	exited  chan struct{} // closed when it has ended; cmd.ProcessState then says how
 }
 
-// startPostmaster starts program and does not wait for it to answer. A postmaster.pid that names stranger is out of date.
-func startPostmaster(program string, args []string, server account, log *serverLog, stranger int) (*postmaster, error) {
+// startPostmaster starts program and does not wait for it to answer. A postmaster.pid that names
+// stranger is out of date.
+func startPostmaster(
+	program string, args []string, server account, log *serverLog, stranger int,
+) (*postmaster, error) {
 	cmd := exec.CommandContext(context.Background(), program, args...) // ended by stop alone
 	p := &postmaster{cmd: cmd, started: time.Now(), exited: make(chan struct{})}
 	prepare(p.cmd, server)
 	if stranger != 0 {
-		// Made for pg_ctl's sake: the server does not take this pid for a running server, and still checks the shared memory.
+		// Made for pg_ctl's sake: the server does not take this pid for a running server, and still
+		// checks the shared memory.
 		p.cmd.Env = append(p.cmd.Env, "PG_GRANDPARENT_PID="+strconv.Itoa(stranger))
 	}
 	p.cmd.Stdout, p.cmd.Stderr = log.File, log.File
@@ -49,7 +53,8 @@ func startPostmaster(program string, args []string, server account, log *serverL
 
 func (p *postmaster) pid() int { return p.cmd.Process.Pid }
 
-// stop ends the server by a fast shutdown; when that takes over 15 s or ctx ends, by an immediate one, then by a kill.
+// stop ends the server by a fast shutdown; when that takes over 15 s or ctx ends, by an immediate
+// one, then by a kill.
 func (p *postmaster) stop(ctx context.Context) error {
 	for _, s := range fastShutdown {
 		_ = p.cmd.Process.Signal(s.signal) // fails only when it has ended
@@ -77,13 +82,18 @@ type shutdownStep struct {
 }
 
 var (
-	fastShutdown = []shutdownStep{{syscall.SIGINT, 15 * time.Second}, {syscall.SIGQUIT, 3 * time.Second}, {syscall.SIGKILL, 3 * time.Second}}
-	immediate    = fastShutdown[1:]
+	fastShutdown = []shutdownStep{
+		{syscall.SIGINT, 15 * time.Second},
+		{syscall.SIGQUIT, 3 * time.Second},
+		{syscall.SIGKILL, 3 * time.Second},
+	}
+	immediate = fastShutdown[1:]
 )
 
-// endLeftovers ends what an earlier server left running on the data: itself when this program was killed and it has not
-// noticed yet, or its children when it was killed and they are still busy. The stranger it returns is a process that got the
-// pid in postmaster.pid since then, 0 if there is none.
+// endLeftovers ends what an earlier server left running on the data: itself when this program was
+// killed and it has not noticed yet, or its children when it was killed and they are still busy.
+// The stranger it returns is a process that got the pid in postmaster.pid since then, 0 if there is
+// none.
 func (d *dataDir) endLeftovers(ctx context.Context) (stranger int, err error) {
 	old := d.recordedPid()
 	postmaster := func() []int {

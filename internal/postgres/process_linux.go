@@ -9,11 +9,16 @@ import (
 	"syscall"
 )
 
-// childAttributes has the child run as server, in a process group of its own so that a Ctrl-C in the terminal
-// is this process's alone, and be interrupted when this process dies. The kernel ties that last one to the
-// thread that forked: the caller must stay locked to it until the child has ended.
+// childAttributes has the child run as server, in a process group of its own so that a Ctrl-C in
+// the terminal is this process's alone, and be interrupted when this process dies. The kernel ties
+// that last one to the thread that forked: the caller must stay locked to it until the child has
+// ended.
 func childAttributes(server account) *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Credential: server.credential(), Setpgid: true, Pdeathsig: syscall.SIGINT}
+	return &syscall.SysProcAttr{
+		Credential: server.credential(),
+		Setpgid:    true,
+		Pdeathsig:  syscall.SIGINT,
+	}
 }
 
 // serversOn returns the pids of all PostgreSQL processes that run on pgdata, in ascending order.
@@ -32,12 +37,14 @@ func serversOn(pgdata string) []int {
 	return pids
 }
 
-// runsOn reports whether pid is a PostgreSQL process that runs on pgdata: its working directory, or where that may
-// not be read (root without the right to trace others) what its command line says, which for the postmaster is enough.
+// runsOn reports whether pid is a PostgreSQL process that runs on pgdata: its working directory, or
+// where that may not be read (root without the right to trace others) what its command line says,
+// which for the postmaster is enough.
 func runsOn(pid int, pgdata string) bool {
 	proc := filepath.Join("/proc", strconv.Itoa(pid))
 	name, err := os.ReadFile(filepath.Join(proc, "comm"))
-	if err != nil || !slices.Contains([]string{"postgres", "postmaster"}, strings.TrimSpace(string(name))) {
+	if err != nil ||
+		!slices.Contains([]string{"postgres", "postmaster"}, strings.TrimSpace(string(name))) {
 		return false
 	}
 	cwd, err := os.Readlink(filepath.Join(proc, "cwd"))
@@ -64,7 +71,8 @@ func memory() int64 {
 		}
 	}
 	text, _ = os.ReadFile("/sys/fs/cgroup/memory.max")
-	if limit, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil && limit < total {
+	if limit, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil &&
+		limit < total {
 		total = limit
 	}
 	return total

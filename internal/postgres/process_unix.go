@@ -10,8 +10,9 @@ import (
 	"syscall"
 )
 
-// childAttributes has the child run as server, in a process group of its own so that a Ctrl-C in the terminal
-// is this process's alone. Here the kernel does not tell it when this process dies: the next start finds it.
+// childAttributes has the child run as server, in a process group of its own so that a Ctrl-C in
+// the terminal is this process's alone. Here the kernel does not tell it when this process dies:
+// the next start finds it.
 func childAttributes(server account) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: server.credential(), Setpgid: true}
 }
@@ -23,7 +24,8 @@ func serversOn(pgdata string) []int {
 		return nil
 	}
 	line, err := exec.Command("ps", "-p", strconv.Itoa(pid), "-o", "command=").Output()
-	if err != nil || !strings.Contains(string(line), "postgres") || !strings.Contains(string(line), pgdata) {
+	if err != nil || !strings.Contains(string(line), "postgres") ||
+		!strings.Contains(string(line), pgdata) {
 		return nil
 	}
 	return []int{pid}

@@ -10,13 +10,15 @@ import (
 	"syscall"
 )
 
-// RunningDSN returns how lib/pq reaches the server that another process keeps on the cluster in dataDir; "" when none runs.
+// RunningDSN returns how lib/pq reaches the server that another process keeps on the cluster in
+// dataDir; "" when none runs.
 func RunningDSN(dataDir string) string {
 	text, err := os.ReadFile(filepath.Join(dataDir, "pgdata", "postmaster.pid"))
 	if err != nil {
 		return ""
 	}
-	lines := strings.Split(string(text), "\n") // pid, data directory, start, port, socket directory, address, memory, state
+	// pid, data directory, start, port, socket directory, address, memory, state
+	lines := strings.Split(string(text), "\n")
 	if len(lines) < 8 || strings.TrimSpace(lines[7]) != "ready" {
 		return ""
 	}

@@ -15,8 +15,8 @@ import (
 // serverLogLimit bounds the server's log; as much again is kept of what came before.
 const serverLogLimit = 8 << 20
 
-// serverLog is the file the server writes to. It is a file and not a pipe so that a server that outlives
-// this process still says why it ended.
+// serverLog is the file the server writes to. It is a file and not a pipe so that a server that
+// outlives this process still says why it ended.
 type serverLog struct {
 	*os.File
 }
@@ -34,14 +34,15 @@ func openServerLog(path string) (*serverLog, error) {
 	return l, nil
 }
 
-// bound moves a log that is over limit to <name>.1. The server goes on writing to the same file, which
-// is why it is copied and cut and not renamed.
+// bound moves a log that is over limit to <name>.1. The server goes on writing to the same file,
+// which is why it is copied and cut and not renamed.
 func (l *serverLog) bound(limit int64) error {
 	size := l.size()
 	if size <= limit {
 		return nil
 	}
-	old, err := os.OpenFile(l.Name()+".1", os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600)
+	old, err := os.OpenFile(l.Name()+".1", os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW,
+		0o600)
 	if err != nil {
 		return err
 	}

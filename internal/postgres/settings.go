@@ -8,7 +8,8 @@ import (
 	"slices"
 )
 
-// serverSettings returns the settings of a server for a machine with memory bytes of RAM (0: unknown).
+// serverSettings returns the settings of a server for a machine with memory bytes of RAM (0:
+// unknown).
 func serverSettings(cfg Config, memory int64, lz4 bool) map[string]string {
 	const mib = 1 << 20
 	buffers := min(max(memory/8, 128*mib), 1024*mib)

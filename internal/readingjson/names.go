@@ -5,9 +5,10 @@ import (
 	"unicode"
 )
 
-// Meant returns the member of a reading that a name, which is not a member's, cannot but stand for: timestamp, quality, status_code
-// or value. Names are compared by their letters and digits alone, in any case, so that Time-Stamp is timestamp. Names that can mean
-// something else, such as unit, seq or battery, are not among them.
+// Meant returns the member of a reading that a name, which is not a member's, cannot but stand for:
+// timestamp, quality, status_code or value. Names are compared by their letters and digits alone,
+// in any case, so that Time-Stamp is timestamp. Names that can mean something else, such as unit,
+// seq or battery, are not among them.
 func Meant(name string) string {
 	if len(name) > maxName {
 		return ""

@@ -1,5 +1,6 @@
-// Package readingjson knows how the members of a reading are written, over MQTT and over HTTP alike: which JSON numbers are whole, which
-// of them are times, and which names other systems give to the members. It is pure; ingest and server call it.
+// Package readingjson knows how the members of a reading are written, over MQTT and over HTTP
+// alike: which JSON numbers are whole, which of them are times, and which names other systems give
+// to the members. It is pure; ingest and server call it.
 package readingjson
 
 import (
@@ -14,8 +15,8 @@ import (
 // ErrNotWhole reports a JSON number that is not a whole number of 64 bits.
 var ErrNotWhole = errors.New("is not a whole number of 64 bits")
 
-// Whole returns the value of a JSON number if it is whole, however it is spelled: 15, 15.0, 1.5e1 and 150e-1 are all 15. It computes
-// in decimal digits, so that nothing is rounded.
+// Whole returns the value of a JSON number if it is whole, however it is spelled: 15, 15.0, 1.5e1
+// and 150e-1 are all 15. It computes in decimal digits, so that nothing is rounded.
 func Whole(number string) (int64, error) {
 	digits, exponent := decimal(number)
 	if digits == "" {
@@ -34,8 +35,8 @@ func Whole(number string) (int64, error) {
 	return n, nil
 }
 
-// decimal returns the digits of a JSON number, without zeros at either end, and the power of ten they are multiplied by; no digits
-// for 0. Powers beyond ±10000000 are cut.
+// decimal returns the digits of a JSON number, without zeros at either end, and the power of ten
+// they are multiplied by; no digits for 0. Powers beyond ±10000000 are cut.
 func decimal(number string) (digits string, exponent int) {
 	mantissa, power, _ := strings.Cut(strings.ToLower(strings.TrimPrefix(number, "-")), "e")
 	whole, fraction, _ := strings.Cut(mantissa, ".")
@@ -56,16 +57,19 @@ func decimal(number string) (digits string, exponent int) {
 // lastMillisecond is the last one of the year 9999, since 1970.
 const lastMillisecond = 253402300799999
 
-// Time returns the instant that a JSON number stands for as whole milliseconds since 1970. An error says what the number looks like.
+// Time returns the instant that a JSON number stands for as whole milliseconds since 1970. An error
+// says what the number looks like.
 func Time(number string) (time.Time, error) {
 	ms, err := Whole(number)
 	if err == nil && ms >= 0 && ms <= lastMillisecond {
 		return time.UnixMilli(ms).UTC(), nil
 	}
-	return time.Time{}, fmt.Errorf("%.40s is not whole milliseconds since 1970%s", number, unitHint(number))
+	return time.Time{}, fmt.Errorf("%.40s is not whole milliseconds since 1970%s", number,
+		unitHint(number))
 }
 
-// unitHint says in which unit a number would be a time of the years 1973 to 2286, unless in milliseconds.
+// unitHint says in which unit a number would be a time of the years 1973 to 2286, unless in
+// milliseconds.
 func unitHint(number string) string {
 	v, err := strconv.ParseFloat(number, 64)
 	switch {
@@ -82,7 +86,8 @@ func unitHint(number string) string {
 	return ""
 }
 
-// SecondsHint says that an instant looks like seconds since 1970 that were taken for milliseconds; else it is empty.
+// SecondsHint says that an instant looks like seconds since 1970 that were taken for milliseconds;
+// else it is empty.
 func SecondsHint(t time.Time) string {
 	if ms := t.UnixMilli(); ms >= 1e8 && ms < 1e10 {
 		return "; as a number it is milliseconds since 1970, and this looks like seconds: multiply it by 1000"

@@ -28,7 +28,8 @@ func TestWhole_IsExact(t *testing.T) {
 			number += "." + digits(1+r.IntN(20))
 		}
 		if r.IntN(2) == 0 {
-			number += []string{"e", "E"}[r.IntN(2)] + []string{"", "+", "-"}[r.IntN(3)] + fmt.Sprint(r.IntN(25))
+			number += []string{"e", "E"}[r.IntN(2)] + []string{"", "+", "-"}[r.IntN(3)] +
+				fmt.Sprint(r.IntN(25))
 		}
 		value, ok := new(big.Rat).SetString(number)
 		if !ok {
@@ -40,7 +41,9 @@ func TestWhole_IsExact(t *testing.T) {
 			t.Fatalf("seed %d: %s: got %d, %v, want %v", seed, number, got, err, value)
 		}
 	}
-	for _, number := range []string{"1e-1", "9223372036854775808", "1e19", "1e99999999999999999999", "1e-99999999999999999999"} {
+	for _, number := range []string{
+		"1e-1", "9223372036854775808", "1e19", "1e99999999999999999999", "1e-99999999999999999999",
+	} {
 		if got, err := readingjson.Whole(number); err == nil {
 			t.Errorf("%s: got %d, want an error", number, got)
 		}
@@ -66,7 +69,8 @@ func TestTime(t *testing.T) {
 		got, err := readingjson.Time(number)
 		switch {
 		case want == "1970":
-			if hint := readingjson.SecondsHint(got); err != nil || !strings.Contains(hint, "looks like seconds") {
+			if hint := readingjson.SecondsHint(got); err != nil ||
+				!strings.Contains(hint, "looks like seconds") {
 				t.Errorf("%s: got %v, %v, hint %q", number, got, err, hint)
 			}
 		case number == "-1" || want != "":

@@ -15,7 +15,8 @@ import (
 	"github.com/oei-ms/oei-ms/internal/loopback"
 )
 
-// Server is a redis-server on loopback that keeps nothing on disk and has the same port whenever it runs.
+// Server is a redis-server on loopback that keeps nothing on disk and has the same port whenever it
+// runs.
 type Server struct {
 	t    testing.TB
 	port string
@@ -23,8 +24,8 @@ type Server struct {
 	cmd  *exec.Cmd
 }
 
-// Start starts a Redis for the time of the test, with arguments for redis-server; the first may be a file of settings. A machine
-// without redis-server fails the test.
+// Start starts a Redis for the time of the test, with arguments for redis-server; the first may be
+// a file of settings. A machine without redis-server fails the test.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	port, err := loopback.FreePort()
@@ -32,7 +33,8 @@ func Start(t testing.TB, args ...string) *Server {
 		t.Fatal(err)
 	}
 	s := &Server{t: t, port: strconv.Itoa(port)}
-	s.args = append(slices.Clone(args), "--port", s.port, "--bind", "127.0.0.1", "--dir", t.TempDir())
+	s.args = append(slices.Clone(args), "--port", s.port, "--bind", "127.0.0.1", "--dir",
+		t.TempDir())
 	if !slices.Contains(args, "--sentinel") {
 		s.args = append(s.args, "--save", "", "--appendonly", "no")
 	}

@@ -16,7 +16,9 @@ var (
 	ErrYear = errors.New("is not in the years 1 to 9999")
 	// ErrLeapSecond reports a leap second. Stored as the second before or after it, a reading would
 	// take the place of that second's own.
-	ErrLeapSecond = errors.New("is a leap second, which cannot be stored; send the second before or after it")
+	ErrLeapSecond = errors.New(
+		"is a leap second, which cannot be stored; send the second before or after it",
+	)
 )
 
 // Parse parses a date-time as defined in RFC 3339, section 5.6, and returns it in UTC, truncated

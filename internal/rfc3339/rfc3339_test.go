@@ -18,8 +18,8 @@ var grammar = regexp.MustCompile(`^([0-9]{4})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|
 	`(?:[Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))$`)
 
 // expected computes from the text of the RFC what Parse returns, in microseconds since 1970,
-// without package time. valid is false for text that the grammar, the calendar or the range of years
-// excludes, and for leap seconds.
+// without package time. valid is false for text that the grammar, the calendar or the range of
+// years excludes, and for leap seconds.
 func expected(s string) (micros int64, valid bool) {
 	m := grammar.FindStringSubmatch(s)
 	if m == nil {
@@ -78,7 +78,8 @@ func check(t *testing.T, s string) {
 	if (err == nil) != valid {
 		t.Fatalf("Parse(%q) = %v, %v; the grammar accepts it: %v", s, got, err, valid)
 	}
-	if err == nil && (got.UnixMicro() != want || got.Nanosecond()%1000 != 0 || got.Location() != time.UTC) {
+	if err == nil &&
+		(got.UnixMicro() != want || got.Nanosecond()%1000 != 0 || got.Location() != time.UTC) {
 		t.Fatalf("Parse(%q) = %v, want %v", s, got, time.UnixMicro(want).UTC())
 	}
 }

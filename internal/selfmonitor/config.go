@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Config says what is watched and what the alarms made for it begin with. A limit of 0 is: neither measured nor alarmed.
+// Config says what is watched and what the alarms made for it begin with. A limit of 0 is: neither
+// measured nor alarmed.
 type Config struct {
 	Interval          time.Duration `mapstructure:"interval"` // 0: nothing is watched
 	OfflineAfter      time.Duration `mapstructure:"offline_after"`
@@ -19,8 +20,12 @@ type Config struct {
 // DefaultConfig keeps quiet while all is well.
 func DefaultConfig() Config {
 	return Config{
-		Interval: 10 * time.Second, OfflineAfter: 2 * time.Minute, ClockSkew: time.Minute, RefusalsPerMinute: 60, DiskFreePercent: 10,
-		IngestLag: 30 * time.Second,
+		Interval:          10 * time.Second,
+		OfflineAfter:      2 * time.Minute,
+		ClockSkew:         time.Minute,
+		RefusalsPerMinute: 60,
+		DiskFreePercent:   10,
+		IngestLag:         30 * time.Second,
 	}
 }
 
@@ -29,7 +34,8 @@ func (c Config) Validate() error {
 	var errs []error
 	between := func(name string, d, low, high time.Duration, unit string) {
 		if d != 0 && (d < low || d > high) {
-			errs = append(errs, fmt.Errorf("%s: %v is out of range; use %s, or 0s for none", name, d, unit))
+			errs = append(errs,
+				fmt.Errorf("%s: %v is out of range; use %s, or 0s for none", name, d, unit))
 		}
 	}
 	between("OEI_WATCH_INTERVAL", c.Interval, time.Second, 5*time.Minute, "1s to 5m")
@@ -37,10 +43,12 @@ func (c Config) Validate() error {
 	between("OEI_WATCH_CLOCK_SKEW", c.ClockSkew, time.Second, 24*time.Hour, "1s to 24h")
 	between("OEI_WATCH_INGEST_LAG", c.IngestLag, time.Second, 24*time.Hour, "1s to 24h")
 	if c.RefusalsPerMinute < 0 {
-		errs = append(errs, fmt.Errorf("OEI_WATCH_REFUSALS_PER_MINUTE: %d is negative; use 1 or more, or 0 for none", c.RefusalsPerMinute))
+		errs = append(errs,
+			fmt.Errorf("OEI_WATCH_REFUSALS_PER_MINUTE: %d is negative; use 1 or more, or 0 for none", c.RefusalsPerMinute))
 	}
 	if c.DiskFreePercent < 0 || c.DiskFreePercent > 90 {
-		errs = append(errs, fmt.Errorf("OEI_WATCH_DISK_FREE_PERCENT: %d is out of range; use 1 to 90, or 0 for none", c.DiskFreePercent))
+		errs = append(errs,
+			fmt.Errorf("OEI_WATCH_DISK_FREE_PERCENT: %d is out of range; use 1 to 90, or 0 for none", c.DiskFreePercent))
 	}
 	return errors.Join(errs...)
 }

@@ -10,6 +10,7 @@ func DiskFree(dir string) (float64, error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, err
 	}
-	free, used := float64(st.Bavail), float64(st.Blocks-st.Bfree) // what is kept for root counts as neither
+	// what is kept for root counts as neither
+	free, used := float64(st.Bavail), float64(st.Blocks-st.Bfree)
 	return 100 * free / max(used+free, 1), nil
 }

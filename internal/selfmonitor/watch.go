@@ -1,6 +1,7 @@
-// Package selfmonitor measures how the system itself is: gateways that are missing, clocks that are wrong, refusals, the disk, how far
-// ingest is behind, alarms that cannot be evaluated. What it finds are readings of the server's own sensors, and what they mean is
-// decided by alarms, as of any other sensor.
+// Package selfmonitor measures how the system itself is: gateways that are missing, clocks that are
+// wrong, refusals, the disk, how far ingest is behind, alarms that cannot be evaluated. What it
+// finds are readings of the server's own sensors, and what they mean is decided by alarms, as of
+// any other sensor.
 package selfmonitor
 
 import (
@@ -15,11 +16,13 @@ import (
 )
 
 const (
-	// unchanged is how long a sensor says nothing while its value stays the same, and longUnchanged one that is about a gateway.
+	// unchanged is how long a sensor says nothing while its value stays the same, and longUnchanged
+	// one that is about a gateway.
 	unchanged, longUnchanged = time.Minute, 15 * time.Minute
 	// mostMade is how many sensors are made at once; the others have to wait for the next time.
 	mostMade = 500
-	// maxTogether is how many readings one transaction stores: with as many alarms as may be on each, it can evaluate them all.
+	// maxTogether is how many readings one transaction stores: with as many alarms as may be on
+	// each, it can evaluate them all.
 	maxTogether = 100
 )
 
@@ -38,8 +41,9 @@ type Watcher struct {
 // New makes a watcher that looks while Run does.
 func New(cfg Config, s *store.Store, log *slog.Logger) *Watcher {
 	return &Watcher{
-		Lag: func(time.Time) time.Duration { return 0 }, Tell: func([]store.Reading, []store.AlarmEvent) {},
-		cfg: cfg, store: s, log: log,
+		Lag:  func(time.Time) time.Duration { return 0 },
+		Tell: func([]store.Reading, []store.AlarmEvent) {},
+		cfg:  cfg, store: s, log: log,
 	}
 }
 
@@ -54,7 +58,8 @@ func (w *Watcher) Run(ctx context.Context) error {
 	for {
 		err := w.look(ctx)
 		if err != nil && ctx.Err() == nil && !w.failing {
-			w.log.WarnContext(ctx, "the system itself is not watched, it is tried again", "error", err)
+			w.log.WarnContext(ctx, "the system itself is not watched, it is tried again", "error",
+				err)
 		}
 		w.failing = err != nil
 		select {
@@ -92,7 +97,8 @@ func (w *Watcher) look(ctx context.Context) error {
 			rest = longUnchanged
 		}
 		if v.At.IsZero() || v.Value != m.value || v.Quality != m.quality || c.At.Sub(v.At) >= rest {
-			rs = append(rs, store.Reading{ // without SensorType: live topics by type are of the plant's sensors
+			// without SensorType: live topics by type are of the plant's sensors
+			rs = append(rs, store.Reading{
 				SensorID:  v.ID,
 				GatewayID: c.Own,
 				Timestamp: c.At,
@@ -102,7 +108,8 @@ func (w *Watcher) look(ctx context.Context) error {
 			})
 		}
 	}
-	if _, err := w.store.SetPresence(ctx, []store.Presence{{GatewayID: c.Own, Status: "online", At: c.At}}); err != nil {
+	if _, err := w.store.SetPresence(ctx,
+		[]store.Presence{{GatewayID: c.Own, Status: "online", At: c.At}}); err != nil {
 		return err
 	}
 	for some := range slices.Chunk(rs, maxTogether) {
@@ -115,7 +122,8 @@ func (w *Watcher) look(ctx context.Context) error {
 
 // write stores readings and tells of those that are new.
 func (w *Watcher) write(ctx context.Context, rs []store.Reading) error {
-	outcomes, effects, err := w.store.Write(ctx, rs, func([]store.Outcome) store.Also { return store.Also{} })
+	outcomes, effects, err := w.store.Write(ctx, rs,
+		func([]store.Outcome) store.Also { return store.Also{} })
 	if err != nil {
 		return err
 	}
@@ -129,7 +137,8 @@ func (w *Watcher) write(ctx context.Context, rs []store.Reading) error {
 	return nil
 }
 
-// measured is a value of one of the server's own sensors, and the alarm that is made with the sensor.
+// measured is a value of one of the server's own sensors, and the alarm that is made with the
+// sensor.
 type measured struct {
 	sensor  store.Sensor
 	rule    alarm.Rule
@@ -137,12 +146,17 @@ type measured struct {
 	quality store.Quality
 }
 
-// found is what c comes to. A gateway's sensors begin when there is something to say: it was heard of, its clock is known,
-// something of it was refused.
+// found is what c comes to. A gateway's sensors begin when there is something to say: it was heard
+// of, its clock is known, something of it was refused.
 func (w *Watcher) found(c *store.Conditions) []measured {
 	list := []measured{{sensor: faultedSensor, rule: faultedRule(), value: float64(c.Faulted)}}
 	if w.cfg.IngestLag > 0 {
-		list = append(list, measured{sensor: lagSensor, rule: lagRule(w.cfg.IngestLag), value: round(c.Lag.Seconds(), 0.1)})
+		list = append(list,
+			measured{
+				sensor: lagSensor,
+				rule:   lagRule(w.cfg.IngestLag),
+				value:  round(c.Lag.Seconds(), 0.1),
+			})
 	}
 	if w.cfg.DiskFreePercent > 0 && w.DiskFree != nil {
 		m := measured{sensor: diskSensor, rule: diskRule(float64(w.cfg.DiskFreePercent))}
@@ -156,8 +170,14 @@ func (w *Watcher) found(c *store.Conditions) []measured {
 	there := func(key string) bool { _, ok := c.Sensors[key]; return ok }
 	for _, g := range c.Gateways {
 		if v := refusedSensor(g); w.cfg.RefusalsPerMinute > 0 && (g.Refused > 0 || there(v.Key)) {
-			rate := float64(g.Refused) * float64(time.Minute) / float64(max(c.Elapsed, w.cfg.Interval))
-			list = append(list, measured{sensor: v, rule: refusedRule(g, float64(w.cfg.RefusalsPerMinute)), value: round(rate, 1)})
+			rate := float64(g.Refused) * float64(time.Minute) / float64(max(c.Elapsed,
+				w.cfg.Interval))
+			list = append(list,
+				measured{
+					sensor: v,
+					rule:   refusedRule(g, float64(w.cfg.RefusalsPerMinute)),
+					value:  round(rate, 1),
+				})
 		}
 		if g.IsSystem {
 			continue
@@ -174,7 +194,12 @@ func (w *Watcher) found(c *store.Conditions) []measured {
 			list = append(list, m)
 		}
 		if v := skewSensor(g); w.cfg.ClockSkew > 0 && g.ClockSkewMs != nil {
-			list = append(list, measured{sensor: v, rule: skewRule(g, w.cfg.ClockSkew), value: round(float64(*g.ClockSkewMs)/1000, 0.1)})
+			list = append(list,
+				measured{
+					sensor: v,
+					rule:   skewRule(g, w.cfg.ClockSkew),
+					value:  round(float64(*g.ClockSkewMs)/1000, 0.1),
+				})
 		}
 	}
 	return list

@@ -89,14 +89,16 @@ func (p *world) sweep(d time.Duration) {
 
 func (p *world) gateway(key string) store.Gateway {
 	p.t.Helper()
-	g, err := p.CreateGateway(p.t.Context(), store.Gateway{Key: key, Name: "Gateway " + key, IsActive: true, Metadata: "{}"})
+	g, err := p.CreateGateway(p.t.Context(),
+		store.Gateway{Key: key, Name: "Gateway " + key, IsActive: true, Metadata: "{}"})
 	p.ok(err)
 	return g
 }
 
 func (p *world) presence(g store.Gateway, status string, skew time.Duration) {
 	p.t.Helper()
-	_, err := p.SetPresence(p.t.Context(), []store.Presence{{GatewayID: g.ID, Status: status, At: time.Now(), Skew: &skew}})
+	_, err := p.SetPresence(p.t.Context(),
+		[]store.Presence{{GatewayID: g.ID, Status: status, At: time.Now(), Skew: &skew}})
 	p.ok(err)
 }
 
@@ -107,7 +109,8 @@ func (p *world) events() []string {
 	p.ok(err)
 	out := []string{}
 	for _, e := range list {
-		out = append(out, strings.TrimSuffix(fmt.Sprintf("%s %d: %s", e.Kind, e.GatewayID, e.Message), ": "))
+		out = append(out,
+			strings.TrimSuffix(fmt.Sprintf("%s %d: %s", e.Kind, e.GatewayID, e.Message), ": "))
 	}
 	return out
 }
@@ -129,7 +132,8 @@ func (p *world) own() (id int64) {
 // alarms are those of the server's own, by label.
 func (p *world) alarms(label string) []store.Alarm {
 	p.t.Helper()
-	list, err := p.Alarms(p.t.Context(), store.AlarmFilter{Labels: map[string]string{"system": label}}, store.WorstFirst, nil, 100)
+	list, err := p.Alarms(p.t.Context(),
+		store.AlarmFilter{Labels: map[string]string{"system": label}}, store.WorstFirst, nil, 100)
 	p.ok(err)
 	return list
 }
@@ -147,7 +151,10 @@ func TestAHealthySystemIsCalm(t *testing.T) {
 	if g.ID != 2 {
 		t.Errorf("the second gateway of the plant has id %d", g.ID)
 	}
-	for label, n := range map[string]int{"disk_free": 1, "ingest_lag": 1, "faulted_alarms": 1, "gateway_offline": 1, "clock_skew": 1, "refusals": 0} {
+	for label, n := range map[string]int{
+		"disk_free": 1, "ingest_lag": 1, "faulted_alarms": 1, "gateway_offline": 1, "clock_skew": 1,
+		"refusals": 0,
+	} {
 		if got := p.alarms(label); len(got) != n {
 			t.Errorf("alarms %s: got %d, want %d", label, len(got), n)
 		}
@@ -157,18 +164,24 @@ func TestAHealthySystemIsCalm(t *testing.T) {
 func TestTheServersOwnGatewayStaysAsItIs(t *testing.T) {
 	p := newWorld(t)
 	p.look()
-	for name, change := range map[string]store.GatewayChange{"another key": {Key: new("foo")}, "not in use": {IsActive: new(false)}} {
-		if _, err := p.UpdateGateway(t.Context(), p.own(), 0, change); !errors.Is(err, store.ErrInUse) {
+	for name, change := range map[string]store.GatewayChange{
+		"another key": {Key: new("foo")}, "not in use": {IsActive: new(false)},
+	} {
+		if _, err := p.UpdateGateway(t.Context(), p.own(), 0, change); !errors.Is(err,
+			store.ErrInUse) {
 			t.Errorf("%s: got %v, want %v", name, err, store.ErrInUse)
 		}
 	}
 	sensor := p.alarms("disk_free")[0].SensorID
-	for name, change := range map[string]store.SensorChange{"another key": {Key: new("foo")}, "not in use": {IsActive: new(false)}} {
+	for name, change := range map[string]store.SensorChange{
+		"another key": {Key: new("foo")}, "not in use": {IsActive: new(false)},
+	} {
 		if _, err := p.UpdateSensor(t.Context(), sensor, 0, change); !errors.Is(err, store.ErrInUse) {
 			t.Errorf("its sensor, %s: got %v, want %v", name, err, store.ErrInUse)
 		}
 	}
-	if g, err := p.UpdateGateway(t.Context(), p.own(), 0, store.GatewayChange{Location: new("Hall 3")}); err != nil || g.Location != "Hall 3" {
+	if g, err := p.UpdateGateway(t.Context(), p.own(), 0,
+		store.GatewayChange{Location: new("Hall 3")}); err != nil || g.Location != "Hall 3" {
 		t.Errorf("its location: got %q, %v", g.Location, err)
 	}
 }
@@ -193,7 +206,8 @@ func TestAGatewayThatIsMissingIsNamedOnce(t *testing.T) {
 	raised := fmt.Sprintf("raised %d: Gateway press-1 is offline", g.ID)
 	p.want(raised)
 
-	p.ok(p.ResetPresence(t.Context(), true)) // a restart: nothing is known of it, and it does not come back
+	// a restart: nothing is known of it, and it does not come back
+	p.ok(p.ResetPresence(t.Context(), true))
 	p.Store = p.open()
 	p.w = selfmonitor.New(selfmonitor.DefaultConfig(), p.Store, slog.New(slog.DiscardHandler))
 	p.look()
@@ -212,7 +226,8 @@ func TestAGatewayThatDoesNotComeBackAfterARestartIsMissing(t *testing.T) {
 	p.presence(g, "online", 0)
 	p.presence(off, "online", 0)
 	p.look()
-	_, err := p.UpdateGateway(t.Context(), off.ID, 0, store.GatewayChange{IsActive: new(bool)}) // it may be missing
+	// it may be missing
+	_, err := p.UpdateGateway(t.Context(), off.ID, 0, store.GatewayChange{IsActive: new(bool)})
 	p.ok(err)
 	p.ok(p.ResetPresence(t.Context(), true))
 	p.look()
@@ -252,7 +267,15 @@ func TestClockRefusalsDiskAndLagRaise(t *testing.T) {
 func TestAnAlarmThatCannotBeEvaluatedIsOne(t *testing.T) {
 	p := newWorld(t)
 	g := p.gateway("press-1")
-	v, err := p.CreateSensor(t.Context(), store.Sensor{GatewayID: g.ID, Key: "t1", Name: "t1", Type: "temperature", IsActive: true, Tags: "{}"})
+	v, err := p.CreateSensor(t.Context(),
+		store.Sensor{
+			GatewayID: g.ID,
+			Key:       "t1",
+			Name:      "t1",
+			Type:      "temperature",
+			IsActive:  true,
+			Tags:      "{}",
+		})
 	p.ok(err)
 	r := alarm.Rule{SensorID: v.ID, Name: "inverse", Kind: alarm.Expressed, Severity: alarm.Minor, Expression: &alarm.Expression{
 		Text: "1 / x > 2", Inputs: map[string]int64{"x": v.ID},
@@ -264,7 +287,9 @@ func TestAnAlarmThatCannotBeEvaluatedIsOne(t *testing.T) {
 	write := func(value float64) {
 		t.Helper()
 		at = at.Add(time.Second)
-		out, _, err := p.Write(t.Context(), []store.Reading{{SensorID: v.ID, Timestamp: at, Received: at, Value: value}}, func([]store.Outcome) store.Also { return store.Also{} })
+		out, _, err := p.Write(t.Context(),
+			[]store.Reading{{SensorID: v.ID, Timestamp: at, Received: at, Value: value}},
+			func([]store.Outcome) store.Also { return store.Also{} })
 		p.ok(err)
 		if out[0] != store.Stored {
 			t.Errorf("the reading: got %v, want stored", out[0])
@@ -274,7 +299,8 @@ func TestAnAlarmThatCannotBeEvaluatedIsOne(t *testing.T) {
 	p.look()
 	write(5)
 	p.look()
-	p.want(fmt.Sprintf("faulted %d", g.ID), fmt.Sprintf("raised %d: Alarms that cannot be evaluated: 1", p.own()),
+	p.want(fmt.Sprintf("faulted %d", g.ID),
+		fmt.Sprintf("raised %d: Alarms that cannot be evaluated: 1", p.own()),
 		fmt.Sprintf("recovered %d", g.ID), fmt.Sprintf("cleared %d", p.own()))
 }
 
@@ -288,7 +314,8 @@ func TestOfSeveralInstancesOneLooks(t *testing.T) {
 	for range 4 {
 		w := selfmonitor.New(selfmonitor.DefaultConfig(), p.open(), slog.New(slog.DiscardHandler))
 		w.Lag = func(time.Time) time.Duration { return 40 * time.Second } // of others too
-		p.ok(selfmonitor.Look(w, t.Context()))                            // it says how far behind it is
+		// it says how far behind it is
+		p.ok(selfmonitor.Look(w, t.Context()))
 		watchers = append(watchers, w)
 	}
 	var stored int
@@ -339,7 +366,8 @@ func TestADeletedGatewayTakesWhatIsWatchedOfItAlong(t *testing.T) {
 		t.Errorf("it took along %+v, want none of the plant's sensors and two alarms", d)
 	}
 	p.look()
-	p.want(fmt.Sprintf("raised %d: Gateway press-1 is offline", g.ID), fmt.Sprintf("deleted %d", g.ID), fmt.Sprintf("deleted %[1]d", g.ID))
+	p.want(fmt.Sprintf("raised %d: Gateway press-1 is offline", g.ID),
+		fmt.Sprintf("deleted %d", g.ID), fmt.Sprintf("deleted %[1]d", g.ID))
 	if n := len(p.alarms("gateway_offline")); n != 0 {
 		t.Errorf("alarms of it: got %d", n)
 	}
@@ -371,8 +399,10 @@ func TestTheServersOwnIsNobodyElses(t *testing.T) {
 	refused := map[string]error{}
 	_, refused["delete the gateway"] = p.DeleteGateway(t.Context(), own, 0, true, false)
 	_, refused["delete a sensor"] = p.DeleteSensor(t.Context(), list[0].ID, 0, false)
-	_, refused["change a sensor's key"] = p.UpdateSensor(t.Context(), list[0].ID, 0, store.SensorChange{Key: new(string)})
-	_, refused["add a sensor"] = p.CreateSensor(t.Context(), store.Sensor{GatewayID: own, Key: "x", Name: "x", Type: "x", Tags: "{}"})
+	_, refused["change a sensor's key"] = p.UpdateSensor(t.Context(), list[0].ID, 0,
+		store.SensorChange{Key: new(string)})
+	_, refused["add a sensor"] = p.CreateSensor(t.Context(),
+		store.Sensor{GatewayID: own, Key: "x", Name: "x", Type: "x", Tags: "{}"})
 	_, _, _, refused["make a credential"] = p.AddCredential(t.Context(), own, "secret")
 	for what, err := range refused {
 		var e *store.InUseError

@@ -14,8 +14,9 @@ import (
 	"github.com/mattn/go-isatty"
 )
 
-// counters say what became of every reading: each is sent once here, and is then acknowledged, refused, or not yet known.
-// A reading published again is still the same reading. Safe for concurrent use.
+// counters say what became of every reading: each is sent once here, and is then acknowledged,
+// refused, or not yet known. A reading published again is still the same reading. Safe for
+// concurrent use.
 type counters struct {
 	gateways  int
 	connected atomic.Int64
@@ -28,7 +29,8 @@ type counters struct {
 	refused map[byte]*refusal
 }
 
-// refusal counts the readings refused with one reason code. Text is what the broker said about the first.
+// refusal counts the readings refused with one reason code. Text is what the broker said about the
+// first.
 type refusal struct {
 	readings int64
 	text     string
@@ -64,7 +66,8 @@ func (c *counters) refusals() (total int64, why string) {
 	return total, strings.Join(each, "; ")
 }
 
-// show writes how it goes to out until done is closed: every second over the line before on a terminal, else every 5 s a line.
+// show writes how it goes to out until done is closed: every second over the line before on a
+// terminal, else every 5 s a line.
 func (c *counters) show(out io.Writer, done <-chan struct{}) {
 	every, begin, end := 5*time.Second, "", "\n"
 	if f, ok := out.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
@@ -84,7 +87,8 @@ func (c *counters) show(out io.Writer, done <-chan struct{}) {
 		case now := <-tick.C:
 			elapsed := now.Sub(last).Seconds()
 			sentNow, ackedNow := c.sent.Load(), c.acked.Load()
-			fmt.Fprint(out, begin, c.line(float64(sentNow-sent)/elapsed, float64(ackedNow-acked)/elapsed), end)
+			fmt.Fprint(out, begin,
+				c.line(float64(sentNow-sent)/elapsed, float64(ackedNow-acked)/elapsed), end)
 			sent, acked, last = sentNow, ackedNow, now
 		}
 	}
@@ -93,7 +97,8 @@ func (c *counters) show(out io.Writer, done <-chan struct{}) {
 // line is the state of the plant with the rates of late, in readings a second.
 func (c *counters) line(sendRate, ackRate float64) string {
 	text := fmt.Sprintf("plant: %d/%d gateways · %s/s sent · %s/s acked · %s acked",
-		c.connected.Load(), c.gateways, thousands(int64(sendRate+0.5)), thousands(int64(ackRate+0.5)), thousands(c.acked.Load()))
+		c.connected.Load(), c.gateways, thousands(int64(sendRate+0.5)),
+		thousands(int64(ackRate+0.5)), thousands(c.acked.Load()))
 	total, why := c.refusals()
 	if pending := c.sent.Load() - c.acked.Load() - total; pending > 0 {
 		text += fmt.Sprintf(" · %s under way", thousands(pending))
@@ -107,10 +112,12 @@ func (c *counters) line(sendRate, ackRate float64) string {
 	return text
 }
 
-// summary is the account of the whole run. Unknown are the readings that were sent and had no answer.
+// summary is the account of the whole run. Unknown are the readings that were sent and had no
+// answer.
 func (c *counters) summary() string {
 	refused, why := c.refusals()
-	text := fmt.Sprintf("plant: %s readings sent, %s acked, %s refused, %s unknown", thousands(c.sent.Load()), thousands(c.acked.Load()),
+	text := fmt.Sprintf("plant: %s readings sent, %s acked, %s refused, %s unknown",
+		thousands(c.sent.Load()), thousands(c.acked.Load()),
 		thousands(refused), thousands(c.sent.Load()-c.acked.Load()-refused))
 	if repeated := c.repeated.Load(); repeated > 0 {
 		text += fmt.Sprintf("; %s of them sent again", thousands(repeated))

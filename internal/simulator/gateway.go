@@ -16,26 +16,30 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 )
 
-// resend is how long a connected gateway waits for an acknowledgement before it publishes the same message once more.
+// resend is how long a connected gateway waits for an acknowledgement before it publishes the same
+// message once more.
 const resend = 2 * time.Minute
 
-// gateway is one device. Its sensors are published in streams, each of one topic and one message under way at a time, so that
-// the readings of a sensor arrive in their order. Nothing is given up: what is not acknowledged is sent again, and while that
-// takes, later readings wait for their turn. They need no memory, since signals can be computed for any instant.
+// gateway is one device. Its sensors are published in streams, each of one topic and one message
+// under way at a time, so that the readings of a sensor arrive in their order. Nothing is given up:
+// what is not acknowledged is sent again, and while that takes, later readings wait for their turn.
+// They need no memory, since signals can be computed for any instant.
 type gateway struct {
 	key, name, secret string
 	sensors           []sensor
 	cfg               Config
-	first, all        int // number of its first stream, of all streams of the plant; spreads them over the interval
-	count             *counters
-	log               *slog.Logger
+	// number of its first stream, of all streams of the plant; spreads them over the interval
+	first, all int
+	count      *counters
+	log        *slog.Logger
 
 	conn *autopaho.ConnectionManager
 	up   chan struct{}      // has one element after each connection made
 	stop context.CancelFunc // ends the gateway
 
-	mu      sync.Mutex
-	session context.Context // ends when the broker has lost the session, and with it what was under way
+	mu sync.Mutex
+	// ends when the broker has lost the session, and with it what was under way
+	session context.Context
 	forget  context.CancelFunc
 	ups     int
 	since   time.Time // of the connection
@@ -60,7 +64,8 @@ func newGateway(cfg Config, index int, count *counters, log *slog.Logger) *gatew
 	}
 }
 
-// run publishes until ctx ends. Then it waits for the acknowledgements still due, no longer than the plant's Drain.
+// run publishes until ctx ends. Then it waits for the acknowledgements still due, no longer than
+// the plant's Drain.
 func (g *gateway) run(ctx context.Context) error {
 	ctx, g.stop = context.WithCancel(ctx)
 	defer g.stop()
@@ -107,20 +112,30 @@ func (g *gateway) options(drain context.Context) (autopaho.ClientConfig, error) 
 	if err != nil {
 		return autopaho.ClientConfig{}, fmt.Errorf("MQTT address: %w", err)
 	}
-	backoff := autopaho.NewExponentialBackoff(200*time.Millisecond, 10*time.Second, time.Second, 1.5)
+	backoff := autopaho.NewExponentialBackoff(200*time.Millisecond, 10*time.Second, time.Second,
+		1.5)
 	options := autopaho.ClientConfig{
 		ServerUrls:            []*url.URL{address},
 		KeepAlive:             30,
 		SessionExpiryInterval: 3600,
 		ConnectUsername:       g.key,
 		ConnectPassword:       []byte(g.secret),
-		WillMessage:           &paho.WillMessage{Topic: g.statusTopic(), Payload: []byte(`{"status":"offline"}`), QoS: 1},
+		WillMessage: &paho.WillMessage{
+			Topic:   g.statusTopic(),
+			Payload: []byte(`{"status":"offline"}`),
+			QoS:     1,
+		},
 		ReconnectBackoff: func(attempt int) time.Duration {
 			g.mu.Lock()
 			defer g.mu.Unlock()
-			return backoff(attempt+max(0, g.brief-2)) + rand.N(300*time.Millisecond) // not all in the same moment
+			// not all in the same moment
+			return backoff(attempt+max(0, g.brief-2)) + rand.N(300*time.Millisecond)
 		},
-		OnConnectionUp:   func(_ *autopaho.ConnectionManager, ack *paho.Connack) { g.connected(drain, ack.SessionPresent) },
+		OnConnectionUp: func(_ *autopaho.ConnectionManager, ack *paho.Connack) {
+			g.connected(
+				drain, ack.SessionPresent,
+			)
+		},
 		OnConnectionDown: g.disconnected,
 		OnConnectError:   g.troubled,
 	}
@@ -140,8 +155,8 @@ func (g *gateway) options(drain context.Context) (autopaho.ClientConfig, error) 
 	return options, nil
 }
 
-// connected is called with every connection made. When the broker knows nothing of our session, what was under way has to be
-// published anew; else paho has sent it again already.
+// connected is called with every connection made. When the broker knows nothing of our session,
+// what was under way has to be published anew; else paho has sent it again already.
 func (g *gateway) connected(drain context.Context, known bool) {
 	g.count.connected.Add(1)
 	g.mu.Lock()
@@ -158,7 +173,8 @@ func (g *gateway) connected(drain context.Context, known bool) {
 	}
 }
 
-// disconnected is called after every connection lost. A broker that keeps hanging up is called more and more slowly.
+// disconnected is called after every connection lost. A broker that keeps hanging up is called more
+// and more slowly.
 func (g *gateway) disconnected() (again bool) {
 	g.count.connected.Add(-1)
 	g.mu.Lock()
@@ -208,8 +224,8 @@ func (g *gateway) payload(some []sensor, at time.Time) ([]byte, error) {
 	return json.Marshal(samples)
 }
 
-// deliver publishes a message of n readings until it is acknowledged or refused, or drain ends. An error says that the message
-// can never be sent.
+// deliver publishes a message of n readings until it is acknowledged or refused, or drain ends. An
+// error says that the message can never be sent.
 func (g *gateway) deliver(drain context.Context, topic string, payload []byte, n int) error {
 	g.count.sent.Add(int64(n))
 	for {
@@ -242,7 +258,8 @@ func (g *gateway) publish(topic string, payload []byte) (*paho.PublishResponse, 
 	return g.conn.Publish(session, &paho.Publish{Topic: topic, Payload: payload, QoS: 1})
 }
 
-// present publishes that the gateway is online with every connection made, until the streams have ended.
+// present publishes that the gateway is online with every connection made, until the streams have
+// ended.
 func (g *gateway) present(drain context.Context, ended <-chan struct{}) {
 	var greetings sync.WaitGroup
 	defer greetings.Wait()
@@ -256,7 +273,8 @@ func (g *gateway) present(drain context.Context, ended <-chan struct{}) {
 	}
 }
 
-// greet publishes that the gateway is online, until it is acknowledged, refused, or the connection is gone.
+// greet publishes that the gateway is online, until it is acknowledged, refused, or the connection
+// is gone.
 func (g *gateway) greet(drain context.Context) {
 	for pause(drain, 0) {
 		resp, err := g.publish(g.statusTopic(), status("online"))
@@ -271,7 +289,8 @@ func (g *gateway) leave(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
 	wait, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	if _, err := g.conn.Publish(wait, &paho.Publish{Topic: g.statusTopic(), Payload: status("offline"), QoS: 1}); err != nil {
+	if _, err := g.conn.Publish(wait,
+		&paho.Publish{Topic: g.statusTopic(), Payload: status("offline"), QoS: 1}); err != nil {
 		g.log.DebugContext(ctx, "gateway could not say good-bye", "error", err)
 	}
 	wait, cancel = context.WithTimeout(ctx, 5*time.Second)
@@ -284,7 +303,8 @@ func (g *gateway) leave(ctx context.Context) {
 func (g *gateway) statusTopic() string { return "gateways/" + g.key + "/status" }
 
 func status(word string) []byte {
-	return fmt.Appendf(nil, `{"status":%q,"timestamp":%q}`, word, time.Now().UTC().Format("2006-01-02T15:04:05.000000Z"))
+	return fmt.Appendf(nil, `{"status":%q,"timestamp":%q}`, word,
+		time.Now().UTC().Format("2006-01-02T15:04:05.000000Z"))
 }
 
 // pause waits for d, if that is more than nothing; false when ctx has ended.

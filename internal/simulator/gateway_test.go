@@ -27,7 +27,8 @@ func testConfig(b *mosquitto.Broker) Config {
 	return cfg
 }
 
-// begin lets the plant's gateways publish without registering them. The function returned stops them and gives their errors.
+// begin lets the plant's gateways publish without registering them. The function returned stops
+// them and gives their errors.
 func begin(t *testing.T, cfg Config) (gateways []*gateway, count *counters, stop func() []error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -54,7 +55,8 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// listener gathers what the broker sends on: the distinct readings, and the last status of each gateway.
+// listener gathers what the broker sends on: the distinct readings, and the last status of each
+// gateway.
 type listener struct {
 	mu       sync.Mutex
 	readings map[string]sample // by gateway/sensor@timestamp
@@ -64,8 +66,15 @@ type listener struct {
 
 func listen(t *testing.T, b *mosquitto.Broker) *listener {
 	t.Helper()
-	l := &listener{readings: map[string]sample{}, statuses: map[string]string{}, topics: map[string]bool{}}
-	options := autopaho.ClientConfig{ServerUrls: []*url.URL{{Scheme: "mqtt", Host: b.Addr()}}, KeepAlive: 30}
+	l := &listener{
+		readings: map[string]sample{},
+		statuses: map[string]string{},
+		topics:   map[string]bool{},
+	}
+	options := autopaho.ClientConfig{
+		ServerUrls: []*url.URL{{Scheme: "mqtt", Host: b.Addr()}},
+		KeepAlive:  30,
+	}
 	options.ClientID = "listener"
 	options.OnPublishReceived = []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
 		return true, l.take(p.Packet)
@@ -78,7 +87,8 @@ func listen(t *testing.T, b *mosquitto.Broker) *listener {
 	if err := conn.AwaitConnection(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := conn.Subscribe(t.Context(), &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: "#", QoS: 1}}}); err != nil {
+	if _, err := conn.Subscribe(t.Context(),
+		&paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: "#", QoS: 1}}}); err != nil {
 		t.Fatal(err)
 	}
 	return l
@@ -141,7 +151,8 @@ func TestEveryReadingSentIsAckedAndArrives(t *testing.T) {
 			cfg := testConfig(b)
 			cfg.PerMessage = test.perMessage
 			_, count, stop := begin(t, cfg)
-			eventually(t, "500 readings are acked", func() bool { return count.acked.Load() >= 500 })
+			eventually(t, "500 readings are acked",
+				func() bool { return count.acked.Load() >= 500 })
 			for _, err := range stop() {
 				if err != nil {
 					t.Errorf("got %v, want none", err)
@@ -150,8 +161,10 @@ func TestEveryReadingSentIsAckedAndArrives(t *testing.T) {
 			if sent, acked := count.sent.Load(), count.acked.Load(); sent != acked {
 				t.Errorf("got %d sent and %d acked, want the same", sent, acked)
 			}
-			eventually(t, "all have arrived", func() bool { return heard.count() >= count.sent.Load() })
-			eventually(t, "every gateway says it is offline", func() bool { return heard.all("offline") })
+			eventually(t, "all have arrived",
+				func() bool { return heard.count() >= count.sent.Load() })
+			eventually(t, "every gateway says it is offline",
+				func() bool { return heard.all("offline") })
 			if got, want := heard.count(), count.sent.Load(); got != want {
 				t.Errorf("got %d readings, want the %d sent", got, want)
 			}
@@ -174,7 +187,8 @@ func TestACutConnectionLosesNothing(t *testing.T) {
 			g.conn.TerminateConnectionForTest()
 		}
 		acked := count.acked.Load()
-		eventually(t, "readings are acked again", func() bool { return count.acked.Load() >= acked+15 })
+		eventually(t, "readings are acked again",
+			func() bool { return count.acked.Load() >= acked+15 })
 	}
 	stop()
 	if sent, acked := count.sent.Load(), count.acked.Load(); sent != acked {
@@ -194,7 +208,8 @@ func TestABrokerThatForgetsEverythingGetsWhatIsNotAcked(t *testing.T) {
 		b.Run()
 	}
 	acked := count.acked.Load()
-	eventually(t, "readings are acked again", func() bool { return count.acked.Load() >= acked+200 })
+	eventually(t, "readings are acked again",
+		func() bool { return count.acked.Load() >= acked+200 })
 	stop()
 	if sent, acked := count.sent.Load(), count.acked.Load(); sent != acked {
 		t.Errorf("got %d sent and %d acked, want the same", sent, acked)

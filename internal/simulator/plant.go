@@ -1,5 +1,5 @@
-// Package simulator simulates an industrial plant: gateways with sensors that register themselves by REST and publish over MQTT v5,
-// speaking to the server through its public interfaces only.
+// Package simulator simulates an industrial plant: gateways with sensors that register themselves
+// by REST and publish over MQTT v5, speaking to the server through its public interfaces only.
 package simulator
 
 import (
@@ -20,20 +20,23 @@ type Config struct {
 	API      string // http://127.0.0.1:8000
 	Username string // of a user with the role engineer
 	Password string
-	MQTT     string // mqtt://127.0.0.1:1883, or mqtts:// for TLS with a certificate the system trusts
+	// mqtt://127.0.0.1:1883, or mqtts:// for TLS with a certificate the system trusts
+	MQTT string
 
-	Prefix     string        // the gateways' keys are Prefix-01, Prefix-02, …
-	Gateways   int           // how many
-	Sensors    int           // of each gateway
-	Interval   time.Duration // between two readings of a sensor
-	PerMessage int           // readings of several sensors in one message; 1 publishes each under its sensor's own topic
+	Prefix   string        // the gateways' keys are Prefix-01, Prefix-02, …
+	Gateways int           // how many
+	Sensors  int           // of each gateway
+	Interval time.Duration // between two readings of a sensor
+	// readings of several sensors in one message; 1 publishes each under its sensor's own topic
+	PerMessage int
 	Seed       uint64        // of the signals; the same seed and instant give the same values
 	Drain      time.Duration // how long to wait, when stopped, for acknowledgements still due
 
 	Out io.Writer // gets the live line and the summary; nil writes neither
 }
 
-// DefaultConfig is a small plant beside a server with default settings. Username and Password are left to be set.
+// DefaultConfig is a small plant beside a server with default settings. Username and Password are
+// left to be set.
 func DefaultConfig() Config {
 	return Config{
 		API:        "http://127.0.0.1:8000",
@@ -93,8 +96,9 @@ func (c Config) Validate() error {
 	return errors.Join(faults...)
 }
 
-// Run registers the plant, connects its gateways and publishes until ctx ends, then waits for acknowledgements still due
-// (no longer than Drain), says good-bye and prints the summary. It returns nil when it ended because ctx did.
+// Run registers the plant, connects its gateways and publishes until ctx ends, then waits for
+// acknowledgements still due (no longer than Drain), says good-bye and prints the summary. It
+// returns nil when it ended because ctx did.
 func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -113,7 +117,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		}
 		return fmt.Errorf("plant: %w", err)
 	}
-	fmt.Fprintf(cfg.Out, "plant: %d gateways with %d sensors each are registered at %s\n", cfg.Gateways, cfg.Sensors, cfg.API)
+	fmt.Fprintf(cfg.Out, "plant: %d gateways with %d sensors each are registered at %s\n",
+		cfg.Gateways, cfg.Sensors, cfg.API)
 
 	group, running := errgroup.WithContext(ctx)
 	for _, g := range gateways {

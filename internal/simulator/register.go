@@ -29,7 +29,8 @@ type registrar struct {
 func newRegistrar(cfg Config) (*registrar, error) {
 	r := &registrar{url: cfg.API, username: cfg.Username, password: cfg.Password}
 	api, err := client.NewClientWithResponses(cfg.API,
-		client.WithHTTPClient(&http.Client{Timeout: 30 * time.Second}), client.WithRequestEditorFn(r.authorize))
+		client.WithHTTPClient(&http.Client{Timeout: 30 * time.Second}),
+		client.WithRequestEditorFn(r.authorize))
 	r.api = api
 	return r, err
 }
@@ -43,7 +44,8 @@ func (r *registrar) login(ctx context.Context) error {
 
 // authorize adds the access token to a request, after renewing it when it is about to expire.
 func (r *registrar) authorize(ctx context.Context, req *http.Request) error {
-	if strings.HasSuffix(req.URL.Path, "/api/auth/login") || strings.HasSuffix(req.URL.Path, "/api/auth/refresh") {
+	if strings.HasSuffix(req.URL.Path, "/api/auth/login") ||
+		strings.HasSuffix(req.URL.Path, "/api/auth/refresh") {
 		return nil
 	}
 	r.mu.Lock()
@@ -57,11 +59,13 @@ func (r *registrar) authorize(ctx context.Context, req *http.Request) error {
 	return nil
 }
 
-// renew takes a new pair of tokens for the refresh token, and when that is no longer good, for the password.
+// renew takes a new pair of tokens for the refresh token, and when that is no longer good, for the
+// password.
 func (r *registrar) renew(ctx context.Context) error {
 	if r.tokens.RefreshToken != "" {
 		asked := time.Now()
-		resp, err := r.api.RefreshWithResponse(ctx, client.RefreshRequest{RefreshToken: r.tokens.RefreshToken})
+		resp, err := r.api.RefreshWithResponse(ctx,
+			client.RefreshRequest{RefreshToken: r.tokens.RefreshToken})
 		if err != nil {
 			return r.failed("renew the session", nil, err)
 		}
@@ -71,12 +75,14 @@ func (r *registrar) renew(ctx context.Context) error {
 		}
 	}
 	asked := time.Now()
-	resp, err := r.api.LoginWithResponse(ctx, client.LoginRequest{Username: r.username, Password: r.password})
+	resp, err := r.api.LoginWithResponse(ctx,
+		client.LoginRequest{Username: r.username, Password: r.password})
 	switch {
 	case err != nil:
 		return r.failed("log in", nil, err)
 	case resp.StatusCode() == http.StatusUnauthorized:
-		return fmt.Errorf("log in at %s: user %q was refused; check username and password", r.url, r.username)
+		return fmt.Errorf("log in at %s: user %q was refused; check username and password", r.url,
+			r.username)
 	case resp.JSON200 == nil:
 		return r.failed("log in", resp, nil)
 	}
@@ -98,8 +104,8 @@ func (r *registrar) logout(ctx context.Context) error {
 	return nil
 }
 
-// register makes each gateway and its sensors known where they are not yet, and gives each gateway a fresh secret. It goes through
-// them in order, so that an empty server gives them ids in order.
+// register makes each gateway and its sensors known where they are not yet, and gives each gateway
+// a fresh secret. It goes through them in order, so that an empty server gives them ids in order.
 func (r *registrar) register(ctx context.Context, gateways []*gateway) error {
 	for _, g := range gateways {
 		id, err := r.gateway(ctx, g)
@@ -133,7 +139,10 @@ func (r *registrar) gateway(ctx context.Context, g *gateway) (int64, error) {
 		}
 		location := "Simulated plant"
 		made, err := r.api.CreateGatewayWithResponse(ctx, client.GatewayCreate{
-			Key: &g.key, Name: g.name, Location: &location, Metadata: &client.Metadata{"simulated": true},
+			Key:      &g.key,
+			Name:     g.name,
+			Location: &location,
+			Metadata: &client.Metadata{"simulated": true},
 		})
 		if err == nil && made.JSON201 != nil {
 			return made.JSON201.ID, nil
@@ -154,7 +163,13 @@ func (r *registrar) sensors(ctx context.Context, id int64, g *gateway) error {
 		if known[s.key] {
 			continue
 		}
-		body := client.SensorCreate{Key: &s.key, Name: s.name, Type: s.kind.typ, Unit: &s.kind.unit, GatewayID: id}
+		body := client.SensorCreate{
+			Key:       &s.key,
+			Name:      s.name,
+			Type:      s.kind.typ,
+			Unit:      &s.kind.unit,
+			GatewayID: id,
+		}
 		body.MinValue.Set(s.kind.min)
 		body.MaxValue.Set(s.kind.max)
 		resp, err := r.api.CreateSensorWithResponse(ctx, body)
@@ -166,7 +181,9 @@ func (r *registrar) sensors(ctx context.Context, id int64, g *gateway) error {
 }
 
 // knownSensors are the keys of the sensors that the gateway has already.
-func (r *registrar) knownSensors(ctx context.Context, id int64, key string) (map[string]bool, error) {
+func (r *registrar) knownSensors(
+	ctx context.Context, id int64, key string,
+) (map[string]bool, error) {
 	known := map[string]bool{}
 	limit := 1000
 	params := client.ListSensorsParams{GatewayID: &id, Limit: &limit}
@@ -205,20 +222,24 @@ type answer interface {
 	GetBody() []byte
 }
 
-// failed says what could not be done and why, in words that help. Either err is set or the answer is not the one hoped for.
+// failed says what could not be done and why, in words that help. Either err is set or the answer
+// is not the one hoped for.
 func (r *registrar) failed(what string, resp answer, err error) error {
 	var unreachable *url.Error
 	switch {
 	case errors.As(err, &unreachable):
-		return fmt.Errorf("%s: the server is not reachable at %s (%w); is it running?", what, r.url, unreachable.Err)
+		return fmt.Errorf("%s: the server is not reachable at %s (%w); is it running?", what, r.url,
+			unreachable.Err)
 	case err != nil:
 		return fmt.Errorf("%s: %w", what, err)
 	case resp.StatusCode() == http.StatusForbidden:
-		return fmt.Errorf("%s: user %q may not do this; it needs the role engineer", what, r.username)
+		return fmt.Errorf("%s: user %q may not do this; it needs the role engineer", what,
+			r.username)
 	}
 	var problem client.Problem
 	if json.Unmarshal(resp.GetBody(), &problem) != nil || problem.Title == "" {
-		return fmt.Errorf("%s: %s answered %d, which is not an answer of OEI-MS; check the address", what, r.url, resp.StatusCode())
+		return fmt.Errorf("%s: %s answered %d, which is not an answer of OEI-MS; check the address",
+			what, r.url, resp.StatusCode())
 	}
 	text := fmt.Sprintf("%s: %d %s: %s", what, resp.StatusCode(), problem.Title, problem.Detail)
 	for _, f := range problem.Errors {

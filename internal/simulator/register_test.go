@@ -24,20 +24,26 @@ func TestWhatTheServerRefusesIsSaidClearly(t *testing.T) {
 		want     string
 	}{
 		"a wrong password": {
-			login: problem(401, `{"type":"/problems/unauthorized","title":"Unauthorized","status":401,"detail":"no","instance":"1"}`),
-			want:  `user "ann" was refused; check username and password`,
+			login: problem(401,
+				`{"type":"/problems/unauthorized","title":"Unauthorized","status":401,"detail":"no","instance":"1"}`),
+			want: `user "ann" was refused; check username and password`,
 		},
 		"something that is not OEI-MS": {
-			login: func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>It works!") },
-			want:  "answered 200, which is not an answer of OEI-MS; check the address",
+			login: func(w http.ResponseWriter, _ *http.Request) {
+				_, _ = io.WriteString(w,
+					"<html>It works!")
+			},
+			want: "answered 200, which is not an answer of OEI-MS; check the address",
 		},
 		"too many logins": {
-			login: problem(429, `{"type":"/problems/too-many","title":"Too many requests","status":429,"detail":"try again in 60 s","instance":"1"}`),
-			want:  "log in: 429 Too many requests: try again in 60 s",
+			login: problem(429,
+				`{"type":"/problems/too-many","title":"Too many requests","status":429,"detail":"try again in 60 s","instance":"1"}`),
+			want: "log in: 429 Too many requests: try again in 60 s",
 		},
 		"a role that is too low": {
-			gateways: problem(403, `{"type":"/problems/forbidden","title":"Forbidden","status":403,"detail":"no","instance":"1"}`),
-			want:     `user "ann" may not do this; it needs the role engineer`,
+			gateways: problem(403,
+				`{"type":"/problems/forbidden","title":"Forbidden","status":403,"detail":"no","instance":"1"}`),
+			want: `user "ann" may not do this; it needs the role engineer`,
 		},
 	}
 	for name, test := range tests {
@@ -45,12 +51,14 @@ func TestWhatTheServerRefusesIsSaidClearly(t *testing.T) {
 			if test.login == nil {
 				test.login = func(w http.ResponseWriter, _ *http.Request) {
 					w.Header().Set("Content-Type", "application/json")
-					_, _ = io.WriteString(w, `{"access_token":"a","refresh_token":"r","token_type":"bearer","expires_in":1800}`)
+					_, _ = io.WriteString(w,
+						`{"access_token":"a","refresh_token":"r","token_type":"bearer","expires_in":1800}`)
 				}
 			}
 			mux := http.NewServeMux()
 			mux.HandleFunc("POST /api/auth/login", test.login)
-			mux.HandleFunc("POST /api/auth/logout", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+			mux.HandleFunc("POST /api/auth/logout",
+				func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 			if test.gateways != nil {
 				mux.HandleFunc("/api/gateways", test.gateways)
 			}
@@ -73,7 +81,8 @@ func checkRun(t *testing.T, api, want string) {
 	cfg := DefaultConfig()
 	cfg.API, cfg.Username, cfg.Password, cfg.Gateways = api, "ann", "a secret word", 1
 	err := Run(t.Context(), cfg, slog.New(slog.DiscardHandler))
-	if err == nil || strings.Count(err.Error(), want) != 1 || strings.Contains(err.Error(), cfg.Password) {
+	if err == nil || strings.Count(err.Error(), want) != 1 ||
+		strings.Contains(err.Error(), cfg.Password) {
 		t.Errorf("got error %v, want one with %q", err, want)
 	}
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
@@ -84,9 +93,11 @@ func TestAnAccessTokenIsRenewedBeforeItExpires(t *testing.T) {
 	mux := http.NewServeMux()
 	tokens := func(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"access_token":"a","refresh_token":"r","token_type":"bearer","expires_in":0}`)
+		_, _ = io.WriteString(w,
+			`{"access_token":"a","refresh_token":"r","token_type":"bearer","expires_in":0}`)
 	}
-	mux.HandleFunc("POST /api/auth/login", func(w http.ResponseWriter, _ *http.Request) { logins++; tokens(w) })
+	mux.HandleFunc("POST /api/auth/login",
+		func(w http.ResponseWriter, _ *http.Request) { logins++; tokens(w) })
 	mux.HandleFunc("POST /api/auth/refresh", func(w http.ResponseWriter, _ *http.Request) {
 		if refreshed++; refreshed > 1 {
 			w.Header().Set("Content-Type", "application/problem+json")
@@ -96,7 +107,8 @@ func TestAnAccessTokenIsRenewedBeforeItExpires(t *testing.T) {
 		}
 		tokens(w)
 	})
-	mux.HandleFunc("POST /api/auth/logout", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	mux.HandleFunc("POST /api/auth/logout",
+		func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	server := httptest.NewServer(mux)
 	defer server.Close()
 	r, err := newRegistrar(Config{API: server.URL})
@@ -136,7 +148,10 @@ func TestTheNextPageIsFoundInTheLinkHeader(t *testing.T) {
 
 func TestEveryFaultOfTheConfigurationIsNamed(t *testing.T) {
 	err := Config{MQTT: "localhost:1883", Interval: time.Microsecond, Drain: -1}.Validate()
-	for _, name := range []string{"--api", "--mqtt", "--username", "--password", "--prefix", "--gateways", "--sensors", "--per-message", "--interval", "--drain"} {
+	for _, name := range []string{
+		"--api", "--mqtt", "--username", "--password", "--prefix", "--gateways", "--sensors",
+		"--per-message", "--interval", "--drain",
+	} {
 		if err == nil || !strings.Contains(err.Error(), name+": ") {
 			t.Errorf("got %v, want a fault of %s", err, name)
 		}

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// A kind is one sort of sensor: what it measures, in which range, and how its value moves.
-// A value depends on nothing but the sensor's seeds and the instant, so any moment can be computed, or computed again.
+// A kind is one sort of sensor: what it measures, in which range, and how its value moves. A value
+// depends on nothing but the sensor's seeds and the instant, so any moment can be computed, or
+// computed again.
 type kind struct {
 	key      string
 	name     string
@@ -18,7 +19,8 @@ type kind struct {
 	value    func(s sensor, t float64) float64
 }
 
-// sensor is one measuring point of a machine. Sensors of the same machine share its seed and so see the same load.
+// sensor is one measuring point of a machine. Sensors of the same machine share its seed and so see
+// the same load.
 type sensor struct {
 	key     string
 	name    string
@@ -75,7 +77,11 @@ const (
 func (s sensor) at(t time.Time) sample {
 	scale := math.Pow10(s.kind.digits)
 	value := math.Round(s.kind.value(s, seconds(t))*scale) / scale
-	shown := sample{Value: &value, Timestamp: t.UTC().Format("2006-01-02T15:04:05.000000Z"), Quality: "good"}
+	shown := sample{
+		Value:     &value,
+		Timestamp: t.UTC().Format("2006-01-02T15:04:05.000000Z"),
+		Quality:   "good",
+	}
 	switch u := uniform(s.seed^0xfa017, t.UnixNano()/int64(faultSlot)); {
 	case u < noValue:
 		shown.Value, shown.Quality = nil, "bad"
@@ -94,9 +100,11 @@ func seconds(t time.Time) float64 { return t.Sub(epoch).Seconds() }
 
 const day = 86400.0
 
-// bearingTemperature follows the air, which swings through the day, and the load with the lag of a heavy casing.
+// bearingTemperature follows the air, which swings through the day, and the load with the lag of a
+// heavy casing.
 func bearingTemperature(s sensor, t float64) float64 {
-	return ambient(t) + (30+8*s.own())*load(s.machine, t, 120) + 0.8*wander(s.seed, t, 900) + 0.12*noise(s.seed, t)
+	return ambient(t) + (30+8*s.own())*load(s.machine, t, 120) + 0.8*wander(s.seed, t, 900) +
+		0.12*noise(s.seed, t)
 }
 
 // ambient is the air in the hall: warmest at 15 h UTC.
@@ -104,10 +112,12 @@ func ambient(t float64) float64 { return 21 + 5*math.Cos(2*math.Pi*(t/day-15.0/2
 
 // linePressure steps with the load and falls a little while the load draws on it.
 func linePressure(s sensor, t float64) float64 {
-	return 6.5 + s.own() - 1.8*load(s.machine, t, 4) + 0.15*wander(s.seed, t, 60) + 0.03*noise(s.seed, t)
+	return 6.5 + s.own() - 1.8*load(s.machine, t, 4) + 0.15*wander(s.seed, t, 60) +
+		0.03*noise(s.seed, t)
 }
 
-// vibration grows with the load and, over some weeks, with the wear of the bearing, until it is replaced.
+// vibration grows with the load and, over some weeks, with the wear of the bearing, until it is
+// replaced.
 func vibration(s sensor, t float64) float64 {
 	life := (20 + 20*s.own()) * day
 	_, worn := math.Modf(t/life + s.own())
@@ -127,7 +137,8 @@ func motorCurrent(s sensor, t float64) float64 {
 
 // coolantFlow keeps to its pump, whose ripple it shows, and opens with the load.
 func coolantFlow(s sensor, t float64) float64 {
-	return 30 + 10*s.own() + 35*load(s.machine, t, 20) + 1.5*math.Sin(2*math.Pi*t/7) + 2*wander(s.seed, t, 240) + 0.3*noise(s.seed, t)
+	return 30 + 10*s.own() + 35*load(s.machine, t, 20) + 1.5*math.Sin(2*math.Pi*t/7) +
+		2*wander(s.seed, t, 240) + 0.3*noise(s.seed, t)
 }
 
 // tankLevel drains slowly and is filled quickly.
@@ -157,8 +168,9 @@ func energy(s sensor, t float64) float64 {
 // own is the sensor's own constant in [0, 1): no two are quite alike.
 func (s sensor) own() float64 { return uniform(s.seed, -1) }
 
-// load is how hard a machine works, 0 to 1, as something with the time constant lag (in seconds, well below loadSlot)
-// feels it. The load takes a new level every loadSlot; one in five is a standstill.
+// load is how hard a machine works, 0 to 1, as something with the time constant lag (in seconds,
+// well below loadSlot) feels it. The load takes a new level every loadSlot; one in five is a
+// standstill.
 func load(machine uint64, t, lag float64) float64 {
 	slot := math.Floor(t / loadSlot)
 	before, now := loadLevel(machine, int64(slot)-1), loadLevel(machine, int64(slot))
@@ -182,7 +194,8 @@ func wander(seed uint64, t, period float64) float64 {
 	return from + (to-from)*x*x*(3-2*x)
 }
 
-// noise is near a normal distribution of variance 1, and never beyond ±6: the sum of twelve uniform numbers.
+// noise is near a normal distribution of variance 1, and never beyond ±6: the sum of twelve uniform
+// numbers.
 func noise(seed uint64, t float64) float64 {
 	at := int64(math.Round(t * 1e6))
 	sum := -6.0

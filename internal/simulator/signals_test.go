@@ -8,9 +8,11 @@ import (
 
 var tuesday = time.Date(2026, time.March, 3, 0, 0, 0, 0, time.UTC)
 
-// walk gives f many instants of ten weeks: at an odd step, so that it meets every phase of every cycle.
+// walk gives f many instants of ten weeks: at an odd step, so that it meets every phase of every
+// cycle.
 func walk(f func(time.Time)) {
-	for t := tuesday; t.Before(tuesday.AddDate(0, 0, 70)); t = t.Add(97*time.Second + 311*time.Millisecond) {
+	for t := tuesday; t.Before(tuesday.AddDate(0, 0, 70)); t = t.Add(97*time.Second +
+		311*time.Millisecond) {
 		f(t)
 	}
 }
@@ -24,7 +26,8 @@ func TestASignalStaysWithinItsRangeAndMoves(t *testing.T) {
 				least, most = min(least, v), max(most, v)
 			})
 			if !(least >= s.kind.min && most <= s.kind.max) {
-				t.Errorf("got values from %v to %v, want them in %v to %v", least, most, s.kind.min, s.kind.max)
+				t.Errorf("got values from %v to %v, want them in %v to %v", least, most, s.kind.min,
+					s.kind.max)
 			}
 			if most-least < 1 {
 				t.Errorf("got values from %v to %v only, want it to move", least, most)
@@ -85,7 +88,9 @@ func TestFaultsAreRareAndHonest(t *testing.T) {
 			samples++
 		})
 	}
-	for what, share := range map[string]float64{"none": noValue, "bad": noValue + badValue, "uncertain": doubtsValue} {
+	for what, share := range map[string]float64{
+		"none": noValue, "bad": noValue + badValue, "uncertain": doubtsValue,
+	} {
 		got := float64(count[what]) / float64(samples)
 		if got < share/2 || got > share*2 {
 			t.Errorf("%s: got a share of %.4f, want about %.4f", what, got, share)

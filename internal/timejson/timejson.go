@@ -1,5 +1,5 @@
-// Package timejson encodes JSON as encoding/json does, but writes every time alike: in UTC, with six digits of a second. The server's
-// answers, live alarm events and notifications go through it.
+// Package timejson encodes JSON as encoding/json does, but writes every time alike: in UTC, with
+// six digits of a second. The server's answers, live alarm events and notifications go through it.
 package timejson
 
 import (

@@ -28,8 +28,13 @@ func TestMarshal(t *testing.T) {
 	at := time.Date(2026, 1, 2, 4, 4, 5, 0, time.FixedZone("", 3600))
 	later := at.Add(678 * time.Millisecond)
 	got, err := timejson.Marshal(answer{
-		At: at, Pointer: &later, Nullable: nullable.NewNullableWithValue(later), Number: nullable.NewNullNullable[float64](),
-		Text: "2026-01-02T03:04:05Z <&>", List: []time.Time{later}, Any: map[string]any{"b": at, "a": nil},
+		At:       at,
+		Pointer:  &later,
+		Nullable: nullable.NewNullableWithValue(later),
+		Number:   nullable.NewNullNullable[float64](),
+		Text:     "2026-01-02T03:04:05Z <&>",
+		List:     []time.Time{later},
+		Any:      map[string]any{"b": at, "a": nil},
 	})
 	const want = `{"at":"2026-01-02T03:04:05.000000Z","pointer":"2026-01-02T03:04:05.678000Z","nullable":"2026-01-02T03:04:05.678000Z",` +
 		`"number":null,"text":"2026-01-02T03:04:05Z \u003c\u0026\u003e","list":["2026-01-02T03:04:05.678000Z"],` +

@@ -1,5 +1,6 @@
-// Command typecheck type-checks packages from source for the GOOS and GOARCH of its environment. It compiles no dependency, as
-// go build and go vet do, so that another operating system is checked in seconds.
+// Command typecheck type-checks packages from source for the GOOS and GOARCH of its environment. It
+// compiles no dependency, as go build and go vet do, so that another operating system is checked in
+// seconds.
 package main
 
 import (
