@@ -15,17 +15,18 @@ import (
 	"github.com/oei-ms/oei-ms/internal/mosquitto"
 )
 
-// documented is the block of the README that begins with a comment that names it.
+// documented returns the block of docs/operations/mosquitto.md that begins with a comment that
+// names it.
 func documented(t *testing.T, name string) string {
 	t.Helper()
-	readme, err := os.ReadFile("../README.md")
+	page, err := os.ReadFile("../docs/operations/mosquitto.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, found := strings.Cut(string(readme), "```conf\n# "+name+"\n")
+	_, rest, found := strings.Cut(string(page), "```conf\n# "+name+"\n")
 	block, _, ended := strings.Cut(rest, "```")
 	if !found || !ended {
-		t.Fatalf("the README has no %s", name)
+		t.Fatalf("mosquitto.md has no %s", name)
 	}
 	return block
 }
@@ -88,7 +89,8 @@ func (m *member) subscribe(filters ...string) {
 	}
 }
 
-// TestMosquittoAsDocumented has a source behind a mosquitto that is set up as the README says.
+// TestMosquittoAsDocumented runs a source against a mosquitto that is configured as
+// docs/operations/mosquitto.md says.
 func TestMosquittoAsDocumented(t *testing.T) {
 	b := mosquitto.StartAs(t, documented(t, "mosquitto.conf"), documented(t, "acl"), "oei-ms", "g1",
 		"g2", "g3")

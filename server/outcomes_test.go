@@ -47,8 +47,7 @@ func startWithIngest(t *testing.T) *system {
 	return s
 }
 
-// TestOutcomesOfWritesByHTTP goes through the table of outcomes that the README has for messages
-// over MQTT.
+// TestOutcomesOfWritesByHTTP goes through the table of outcomes in docs/concepts.md.
 func TestOutcomesOfWritesByHTTP(t *testing.T) {
 	const at = `"timestamp":"2026-03-04T03:00:00Z"`
 	tests := map[string]struct {

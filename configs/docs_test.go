@@ -13,27 +13,32 @@ import (
 	"github.com/oei-ms/oei-ms/push"
 )
 
-// TestSettingsAsDocumented loads each file of settings in the README, those of one kind of instance
-// on top of what all have.
+// TestSettingsAsDocumented loads each file of settings in docs/operations. What every instance has
+// is in production.md; each other file is loaded on top of it.
 func TestSettingsAsDocumented(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
+	var docs strings.Builder
+	pages := []string{"production.md", "scaling.md", "redis.md"}
+	for _, page := range pages {
+		text, err := os.ReadFile("../docs/operations/" + page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		docs.Write(text)
 	}
 	etc := t.TempDir()
 	for name, text := range map[string]string{
 		"secret.key": "0Nz4tZPmVx7sQGZs0b1e8yqvY3nJm5wUoKc2LhTfRdA=\n", "mqtt.password": "x\n",
-		"database.url": regexp.MustCompile(`# (postgres://\S+)`).FindStringSubmatch(string(readme))[1] + "\n",
+		"database.url": regexp.MustCompile(`# (postgres://\S+)`).FindStringSubmatch(docs.String())[1] + "\n",
 	} {
 		if err := os.WriteFile(filepath.Join(etc, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	blocks := regexp.MustCompile("(?s)```env\n# ([^\n]+)\n(.*?)```").FindAllStringSubmatch(
-		string(readme), -1,
+		docs.String(), -1,
 	)
 	if len(blocks) < 4 {
-		t.Fatalf("the README has %d files of settings, want those of growing", len(blocks))
+		t.Fatalf("%v have %d files of settings, want at least 4", pages, len(blocks))
 	}
 	shared := blocks[0][2]
 	for _, block := range blocks {
