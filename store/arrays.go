@@ -14,11 +14,87 @@ import (
 const (
 	oidBool        = 16
 	oidBytea       = 17
+	oidInt8        = 20
 	oidInt2        = 21
 	oidInt4        = 23
+	oidText        = 25
 	oidFloat8      = 701
 	oidTimestamptz = 1184
+	oidJSONB       = 3802
 )
+
+// column encodes what of returns for each of rows as an array, a parameter of unnest: each column
+// of the rows is written down once, beside its type.
+func column[R, V any](rows []R, as element[V], of func(R) V) []byte {
+	return array(as.oid, len(rows), as.size, func(b []byte, i int) ([]byte, bool) {
+		return as.put(b, of(rows[i]))
+	})
+}
+
+// element is how values of a Go type are encoded as elements of a type of PostgreSQL. put appends a
+// value of about size bytes, or returns false for NULL.
+type element[V any] struct {
+	oid  uint32
+	size int
+	put  func(b []byte, v V) ([]byte, bool)
+}
+
+// The elements that column encodes.
+var (
+	asBool = element[bool]{oidBool, 1, func(b []byte, v bool) ([]byte, bool) {
+		if v {
+			return append(b, 1), true
+		}
+		return append(b, 0), true
+	}}
+	asBytea = element[[]byte]{oidBytea, 128, func(b, v []byte) ([]byte, bool) {
+		return append(b, v...), true
+	}}
+	asInt8 = element[int64]{oidInt8, 8, func(b []byte, v int64) ([]byte, bool) {
+		return binary.BigEndian.AppendUint64(b, uint64(v)), true
+	}}
+	asInt2 = element[int16]{oidInt2, 2, func(b []byte, v int16) ([]byte, bool) {
+		return binary.BigEndian.AppendUint16(b, uint16(v)), true
+	}}
+	// asInt4 encodes what is beyond an int4 as 0, which is not an id.
+	asInt4 = element[int64]{oidInt4, 4, func(b []byte, v int64) ([]byte, bool) {
+		if v != int64(int32(v)) {
+			v = 0
+		}
+		return binary.BigEndian.AppendUint32(b, uint32(v)), true
+	}}
+	// asPositiveInt4 encodes what is not positive as NULL.
+	asPositiveInt4 = element[int32]{oidInt4, 4, func(b []byte, v int32) ([]byte, bool) {
+		return binary.BigEndian.AppendUint32(b, uint32(v)), v > 0
+	}}
+	// asStatusCode encodes 0, which means that none was given, as NULL.
+	asStatusCode = element[uint32]{oidInt4, 4, func(b []byte, v uint32) ([]byte, bool) {
+		return binary.BigEndian.AppendUint32(b, v), v != 0
+	}}
+	asText = element[string]{oidText, 32, func(b []byte, v string) ([]byte, bool) {
+		return append(b, v...), true
+	}}
+	asJSONB = element[string]{oidJSONB, 128, func(b []byte, v string) ([]byte, bool) {
+		return append(append(b, 1), v...), true // 1 is the version of the format
+	}}
+	// asFloat8 encodes NaN as NULL.
+	asFloat8 = element[float64]{oidFloat8, 8, func(b []byte, v float64) ([]byte, bool) {
+		return binary.BigEndian.AppendUint64(b, math.Float64bits(v)), !math.IsNaN(v)
+	}}
+	asTimestamptz = element[time.Time]{oidTimestamptz, 8, func(b []byte, v time.Time) ([]byte, bool) {
+		return binary.BigEndian.AppendUint64(b, uint64(instantOf(v))), true
+	}}
+)
+
+// orNull encodes nil as NULL.
+func orNull[V any](as element[V]) element[*V] {
+	return element[*V]{as.oid, as.size, func(b []byte, v *V) ([]byte, bool) {
+		if v == nil {
+			return b, false
+		}
+		return as.put(b, *v)
+	}}
+}
 
 // epoch is where PostgreSQL counts microseconds from.
 var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
@@ -39,6 +115,7 @@ func array(oid uint32, n, size int, put func(b []byte, i int) ([]byte, bool)) []
 		if b, ok = put(append(b, 0, 0, 0, 0), i); ok {
 			binary.BigEndian.PutUint32(b[at:], uint32(len(b)-at-4))
 		} else {
+			b = b[:at+4]
 			binary.BigEndian.PutUint32(b[at:], math.MaxUint32)
 		}
 	}

@@ -83,6 +83,21 @@ func TestArraysAreWhatTheServerReads(t *testing.T) {
 	}
 }
 
+// TestColumn_EncodesEachElementAsTheServerReadsIt compares the elements of column with the server's
+// own reading of them.
+func TestColumn_EncodesEachElementAsTheServerReadsIt(t *testing.T) {
+	connector, err := store.Connector(pgtest.DSN(t), nil)
+	ok(t, err)
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	for typ, tt := range store.SampleColumns {
+		got := scan[string](t, db, `SELECT $1::`+typ+`::text`, tt.Encoded)
+		if got != tt.Want {
+			t.Errorf("%s: got %s, want %s", typ, got, tt.Want)
+		}
+	}
+}
+
 func TestID(t *testing.T) {
 	for text, want := range map[string]int64{
 		"1": 1, "2147483647": math.MaxInt32, "2147483648": 0, "0": 0, "-1": 0, "01": 0, "+1": 0,
