@@ -20,22 +20,29 @@ func newHub(
 	cfg *configs.Config, auth *server.Auth, st *store.Store, log *slog.Logger,
 	reg prometheus.Registerer,
 ) (_ *push.Hub, err error) {
-	hub := push.NewHub(cfg.Push, auth.Push(), log, reg)
-	hub.Latest = func(ctx context.Context, topics []push.Topic, limit int) ([]push.Reading, error) {
-		return latest(ctx, st, topics, limit)
-	}
-	hub.AlarmLog = &push.AlarmLog{
-		Events: func(ctx context.Context, after int64, limit int) (string, []push.AlarmEvent, error) {
-			return alarmEvents(ctx, st, after, limit)
+	deps := push.Deps{
+		Auth: auth.Push(),
+		Latest: func(ctx context.Context, topics []push.Topic, limit int) ([]push.Reading, error) {
+			return latest(ctx, st, topics, limit)
 		},
-		Active: func(ctx context.Context) (string, int64, []push.ActiveAlarm, error) { return activeAlarms(ctx, st) },
+		AlarmLog: &push.AlarmLog{
+			Events: func(
+				ctx context.Context, after int64, limit int,
+			) (string, []push.AlarmEvent, error) {
+				return alarmEvents(ctx, st, after, limit)
+			},
+			Active: func(ctx context.Context) (string, int64, []push.ActiveAlarm, error) {
+				return activeAlarms(ctx, st)
+			},
+		},
 	}
 	if cfg.Server.RedisURL != "" {
-		if hub.Relay, err = push.NewRelay(cfg.Server.RedisURL, cfg.Push.ShardedRelay, log, reg); err != nil {
+		deps.Relay, err = push.NewRelay(cfg.Server.RedisURL, cfg.Push.ShardedRelay, log, reg)
+		if err != nil {
 			return nil, err
 		}
 	}
-	return hub, nil
+	return push.New(cfg.Push, deps, log, reg), nil
 }
 
 // publishedAtOnce bounds what pushed makes, of which a transaction may have 20,000.

@@ -15,15 +15,18 @@ import (
 func TestCommitWithAlarmEventsHasTheLogReadAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		hub := push.NewHub(push.DefaultConfig(), push.Auth{}, slog.New(slog.DiscardHandler), nil)
 		var asked atomic.Int64
-		hub.AlarmLog = &push.AlarmLog{
+		alarmLog := &push.AlarmLog{
 			Events: func(context.Context, int64, int) (string, []push.AlarmEvent, error) {
 				asked.Add(1)
 				return "e", nil, nil
 			},
-			Active: func(context.Context) (string, int64, []push.ActiveAlarm, error) { return "e", 0, nil, nil },
+			Active: func(context.Context) (string, int64, []push.ActiveAlarm, error) {
+				return "e", 0, nil, nil
+			},
 		}
+		hub := push.New(push.DefaultConfig(), push.Deps{AlarmLog: alarmLog},
+			slog.New(slog.DiscardHandler), nil)
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- hub.Run(ctx) }()

@@ -56,15 +56,15 @@ func startHub(queue int) *hubServer {
 	cfg := push.DefaultConfig()
 	cfg.MaxConnectionsPerUser, cfg.MaxConnectionsPerAddress, cfg.HandshakeBurst, cfg.QueueSize = 20_000, 20_000, 20_000, queue
 	identity := push.Identity{UserID: 1, SessionID: "s", Expires: time.Now().Add(time.Hour)}
-	hub := push.NewHub(cfg, push.Auth{
+	hub := push.New(cfg, push.Deps{Auth: push.Auth{
 		Authenticate: func(context.Context, string) (push.Identity, error) { return identity, nil },
 		Allow:        func(context.Context, push.Identity, []string) []error { return nil },
 		Check:        func(context.Context, push.Identity) error { return nil },
-	}, slog.New(slog.DiscardHandler), nil)
+	}}, slog.New(slog.DiscardHandler), nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan struct{})
 	go func() { defer close(ran); _ = hub.Run(ctx) }()
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { hub.Serve(w, r, &identity, r.URL.Query()["topic"]) }))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _ = hub.Serve(w, r, &identity, r.URL.Query()["topic"]) }))
 	return &hubServer{
 		hub, "ws" + strings.TrimPrefix(srv.URL, "http"), func() { cancel(); <-ran; srv.Close() },
 	}

@@ -83,11 +83,9 @@ func (a *alarmTable) count() int {
 // withAlarms runs test in a bubble with a hub that reads table, which it has read already.
 func withAlarms(t *testing.T, cfg Config, test func(t *testing.T, w *world, table *alarmTable)) {
 	t.Helper()
-	inBubbleWith(t, cfg, func(h *Hub) any {
-		table := newAlarmTable()
-		h.AlarmLog = table.log()
-		return table
-	}, func(t *testing.T, w *world, made any) { test(t, w, made.(*alarmTable)) })
+	table := newAlarmTable()
+	inBubbleWith(t, cfg, Deps{AlarmLog: table.log()},
+		func(t *testing.T, w *world) { test(t, w, table) })
 }
 
 func alarmFrame(offset int64) string {
@@ -121,26 +119,26 @@ func TestAlarmEventsComeInOrderFromTheSubscriptionOn(t *testing.T) {
 // TestSubscribe_FollowsFromTheSnapshot adds an event while the snapshot is read, and has the hub
 // read it before the stream begins.
 func TestSubscribe_FollowsFromTheSnapshot(t *testing.T) {
+	var hub *Hub
 	var reading atomic.Bool // of the subscriber's snapshot
-	inBubbleWith(t, DefaultConfig(), func(h *Hub) any {
-		table := newAlarmTable()
-		h.AlarmLog = table.log()
-		active := h.AlarmLog.Active
-		h.AlarmLog.Active = func(ctx context.Context) (string, int64, []ActiveAlarm, error) {
-			epoch, offset, alarms, err := active(ctx)
-			if reading.Swap(false) {
-				table.add(1)
-				h.ReadAlarms()
-				time.Sleep(time.Millisecond) // of the bubble: the hub is idle again
-				if _, last, _ := h.tail.position(); last != offset+1 {
-					t.Errorf("the hub has read up to %d, want %d", last, offset+1)
-				}
+	table := newAlarmTable()
+	log := table.log()
+	active := log.Active
+	log.Active = func(ctx context.Context) (string, int64, []ActiveAlarm, error) {
+		epoch, offset, alarms, err := active(ctx)
+		if reading.Swap(false) {
+			table.add(1)
+			hub.ReadAlarms()
+			time.Sleep(time.Millisecond) // of the bubble: the hub is idle again
+			if _, last, _ := hub.tail.position(); last != offset+1 {
+				t.Errorf("the hub has read up to %d, want %d", last, offset+1)
 			}
-			return epoch, offset, alarms, err
 		}
-		return table
-	}, func(t *testing.T, w *world, made any) {
-		made.(*alarmTable).add(5)
+		return epoch, offset, alarms, err
+	}
+	inBubbleWith(t, DefaultConfig(), Deps{AlarmLog: log}, func(t *testing.T, w *world) {
+		hub = w.hub
+		table.add(5)
 		w.hub.AlarmsChanged()
 		synctest.Wait()
 		c := w.listener("ann")

@@ -59,23 +59,32 @@ type Auth struct {
 	Check func(ctx context.Context, id Identity) error
 }
 
+// Deps are what a hub needs from other packages.
+type Deps struct {
+	Auth Auth
+	// AlarmLog is what alarm topics carry. Without it there are no alarm topics.
+	AlarmLog *AlarmLog
+	// Latest returns the latest reading of each sensor of the topics, at most limit, in any order;
+	// a sensor of several topics may be returned several times. Without it there are no snapshots
+	// of readings.
+	Latest func(ctx context.Context, topics []Topic, limit int) ([]Reading, error)
+	// Relay passes updates between instances; nil when there is only one.
+	Relay *Relay
+}
+
+// HandshakeError says why a request does not become a WebSocket, and with which status to answer.
+type HandshakeError struct {
+	Status int
+	Reason error
+}
+
+func (e *HandshakeError) Error() string { return e.Reason.Error() }
+func (e *HandshakeError) Unwrap() error { return e.Reason }
+
 // Hub knows every live connection of this process and what it listens to.
 type Hub struct {
-	// Refuse answers a request that does not become a WebSocket. Set it before the first Serve; nil
-	// answers in plain text.
-	Refuse func(w http.ResponseWriter, r *http.Request, status int, reason error)
-	// AlarmLog is what alarm topics carry; without it there are none. Set it, and the next two,
-	// before Run and the first Serve.
-	AlarmLog *AlarmLog
-	// Latest returns the newest reading of each sensor of the topics, at most limit, in any order;
-	// a sensor of several topics may come several times. Without it there are no snapshots of
-	// readings.
-	Latest func(ctx context.Context, topics []Topic, limit int) ([]Reading, error)
-	// Relay takes part in what other instances publish; nil when there are none.
-	Relay *Relay
-
+	deps     Deps
 	cfg      Config
-	auth     Auth
 	log      *slog.Logger
 	metrics  metrics
 	upgrader websocket.Upgrader
@@ -99,16 +108,21 @@ type Hub struct {
 	types   int // of topics, those of SensorTypes, with as many listeners as they have
 }
 
-// NewHub returns a hub that serves while Run runs. A nil registerer keeps the metrics to itself.
-func NewHub(cfg Config, auth Auth, log *slog.Logger, reg prometheus.Registerer) *Hub {
+// New returns a hub that serves while Run runs. With a nil registerer its metrics are not exported.
+func New(cfg Config, deps Deps, log *slog.Logger, reg prometheus.Registerer) *Hub {
 	h := &Hub{
-		cfg: cfg, auth: auth, log: log, metrics: newMetrics(reg), began: time.Now(),
+		deps:       deps,
+		cfg:        cfg,
+		log:        log,
+		metrics:    newMetrics(reg),
+		began:      time.Now(),
 		conns:      make(map[*conn]struct{}),
 		users:      make(map[int64]int),
 		addrs:      make(map[string]int),
 		topics:     make(index),
 		handshakes: rate.NewLimiter(rate.Limit(cfg.HandshakesPerSecond), cfg.HandshakeBurst),
-		asking:     make(chan struct{}, askers), tail: newTail(),
+		asking:     make(chan struct{}, askers),
+		tail:       newTail(),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.upgrader = websocket.Upgrader{
@@ -117,29 +131,38 @@ func NewHub(cfg Config, auth Auth, log *slog.Logger, reg prometheus.Registerer) 
 		WriteBufferSize:  1 << 10,
 		WriteBufferPool:  new(sync.Pool),
 		CheckOrigin:      func(r *http.Request) bool { return origin.Allowed(r, cfg.AllowedOrigins) },
-		Error:            h.refuse,
 	}
 	return h
 }
 
-// refuse answers a request that does not become a WebSocket, in our words where the library has its
-// own.
-func (h *Hub) refuse(w http.ResponseWriter, r *http.Request, status int, reason error) {
+// upgrade makes r a WebSocket. When r must be answered with an error, upgrade sets the headers of
+// that answer and returns a HandshakeError.
+func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request) (*websocket.Conn, error) {
+	var refused *HandshakeError
+	upgrader := h.upgrader
+	upgrader.Error = func(_ http.ResponseWriter, _ *http.Request, status int, reason error) {
+		refused = &HandshakeError{Status: status, Reason: reason}
+	}
 	switch {
 	case !isHandshake(r):
 		w.Header().Set("Connection", "Upgrade")
 		w.Header().Set("Upgrade", "websocket")
-		status, reason = http.StatusUpgradeRequired, errNoHandshake
-	case status == http.StatusForbidden:
-		reason = errOrigin
-	case status == http.StatusBadRequest:
-		reason = errBadHandshake
+		return nil, &HandshakeError{Status: http.StatusUpgradeRequired, Reason: errNoHandshake}
+	case !h.handshakes.Allow():
+		w.Header().Set("Retry-After", "1")
+		return nil, &HandshakeError{Status: http.StatusTooManyRequests, Reason: errHandshakes}
 	}
-	if h.Refuse == nil {
-		http.Error(w, reason.Error(), status)
-		return
+	ws, err := upgrader.Upgrade(hijacker{w}, r, nil)
+	if refused == nil {
+		return ws, err
 	}
-	h.Refuse(w, r, status, reason)
+	switch refused.Status {
+	case http.StatusForbidden:
+		refused.Reason = errOrigin
+	case http.StatusBadRequest:
+		refused.Reason = errBadHandshake
+	}
+	return nil, refused
 }
 
 // isHandshake reports whether r asks for a WebSocket of the one version there is.
@@ -147,19 +170,19 @@ func isHandshake(r *http.Request) bool {
 	return websocket.IsWebSocketUpgrade(r) && r.Header.Get("Sec-WebSocket-Version") == "13"
 }
 
-// Serve makes r a live connection and returns when it is one, or has been refused; the hub owns it
-// from then on. id is who the handshake authenticated, nil when the client has to send an auth
-// frame. The connection listens to topics from the start: with an id the caller has allowed them,
-// without one Allow is asked after the auth frame.
-func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, id *Identity, topics []string) {
-	if isHandshake(r) && !h.handshakes.Allow() {
-		w.Header().Set("Retry-After", "1")
-		h.refuse(w, r, http.StatusTooManyRequests, errHandshakes)
-		return
+// Serve makes r a live connection, which the hub owns from then on. When r does not become a
+// WebSocket Serve returns a HandshakeError, and the caller writes the answer.
+//
+// id is who the handshake authenticated, nil when the client has to send an auth frame. The
+// connection is subscribed to topics from the start: with an id the caller has allowed them, without
+// one Allow is called after the auth frame.
+func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, id *Identity, topics []string) error {
+	ws, err := h.upgrade(w, r)
+	if refused, ok := errors.AsType[*HandshakeError](err); ok {
+		return refused
 	}
-	ws, err := h.upgrader.Upgrade(hijacker{w}, r, nil)
 	if err != nil {
-		return // answered by the upgrader
+		return nil // the connection broke while it was taken from the HTTP server
 	}
 	addr, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
@@ -168,9 +191,10 @@ func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, id *Identity, topics
 	c, code, reason := h.admit(ws, addr, topics)
 	if c == nil {
 		h.turnAway(ws, code, reason)
-		return
+		return nil
 	}
 	go c.run(id)
+	return nil
 }
 
 // admit returns a connection, whose end has to be reported to pumps, or why there is no place for
@@ -319,12 +343,6 @@ func (c *conn) severities() (mask uint8) {
 // EndSession closes the session's connections with 4401.
 func (h *Hub) EndSession(sessionID string) {
 	h.endWhere(func(id Identity) bool { return id.SessionID == sessionID }, "the session has ended")
-}
-
-// EndUser closes the user's connections with 4401.
-func (h *Hub) EndUser(userID int64) {
-	h.endWhere(func(id Identity) bool { return id.UserID == userID },
-		"the user's sessions have ended")
 }
 
 func (h *Hub) endWhere(match func(Identity) bool, reason string) {

@@ -135,7 +135,7 @@ func (c *conn) fetch() bool {
 		}
 	}
 	if err != nil && c.hub.ctx.Err() == nil {
-		c.hub.log.DebugContext(c.hub.ctx, "read the alarm log for a live connection", "err", err)
+		c.hub.log.DebugContext(c.hub.ctx, "read the alarm log for a live connection", "error", err)
 	}
 	time.AfterFunc(followEvery, c.lane.rouse)
 	return false
@@ -187,7 +187,7 @@ func (c *conn) tellLatest(reqID string, topics []Topic) error {
 	if err != nil {
 		return err
 	}
-	rs, err := c.hub.Latest(ctx, topics, snapshotMost+1)
+	rs, err := c.hub.deps.Latest(ctx, topics, snapshotMost+1)
 	release()
 	if err != nil {
 		return err

@@ -75,8 +75,8 @@ func (u *update) prepared() (*websocket.PreparedMessage, error) {
 // them.
 func (h *Hub) Publish(rs []Reading) {
 	h.deliver(rs)
-	if h.Relay != nil {
-		h.Relay.sendReadings(rs)
+	if h.deps.Relay != nil {
+		h.deps.Relay.sendReadings(rs)
 	}
 }
 
@@ -84,8 +84,8 @@ func (h *Hub) Publish(rs []Reading) {
 // blocks.
 func (h *Hub) PublishStatus(s Status) {
 	h.deliverStatus(s)
-	if h.Relay != nil {
-		h.Relay.sendStatus(s)
+	if h.deps.Relay != nil {
+		h.deps.Relay.sendStatus(s)
 	}
 }
 

@@ -137,7 +137,7 @@ func (r *Relay) run(ctx context.Context, h *Hub) error {
 		client = nil
 		if !failing {
 			r.log.WarnContext(ctx, "other instances cannot be reached, Redis does not answer",
-				"err", err)
+				"error", err)
 			failing = true
 		}
 		r.discard()
@@ -210,7 +210,7 @@ func (r *Relay) publish(ctx context.Context, client rueidis.Client) {
 		}
 		cancel()
 		if err != nil && !failing && ctx.Err() == nil {
-			r.log.WarnContext(ctx, "other instances are not told, Redis does not answer", "err",
+			r.log.WarnContext(ctx, "other instances are not told, Redis does not answer", "error",
 				err)
 		}
 		if failing = err != nil; failing {
@@ -258,7 +258,7 @@ func (r *Relay) receive(ctx context.Context, h *Hub, message string) {
 	switch {
 	case err != nil:
 		r.log.WarnContext(ctx,
-			"a message of another instance is not understood; do they run the same version?", "err",
+			"a message of another instance is not understood; do they run the same version?", "error",
 			err)
 		return
 	case m.from == r.self:
@@ -304,7 +304,7 @@ func (s *hearing) end(ctx context.Context, channel string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.channels[channel] {
-		s.relay.log.WarnContext(ctx, "other instances are not heard, Redis does not answer", "err",
+		s.relay.log.WarnContext(ctx, "other instances are not heard, Redis does not answer", "error",
 			err)
 		s.channels[channel] = false
 	}

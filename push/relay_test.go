@@ -30,13 +30,11 @@ func eventually(t testing.TB, within time.Duration, what string, ok func() bool)
 func instance(t *testing.T, url string, sharded bool, table *alarmTable) *world {
 	t.Helper()
 	reg := prometheus.NewRegistry()
-	w := overTCPWith(t, DefaultConfig(), func(h *Hub) {
-		relay, err := NewRelay(url, sharded, slog.New(slog.DiscardHandler), reg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		h.Relay, h.AlarmLog = relay, table.log()
-	})
+	relay, err := NewRelay(url, sharded, slog.New(slog.DiscardHandler), reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := overTCPWith(t, DefaultConfig(), Deps{Relay: relay, AlarmLog: table.log()})
 	w.reg = reg // of the relay
 	return w
 }

@@ -40,7 +40,7 @@ func (c *conn) handle(body []byte) {
 func (c *conn) authenticate(req *authRequest) {
 	ctx, cancel := context.WithTimeout(c.hub.ctx, askWithin)
 	defer cancel()
-	id, err := c.hub.auth.Authenticate(ctx, req.Token)
+	id, err := c.hub.deps.Auth.Authenticate(ctx, req.Token)
 	if err == nil && !time.Now().Before(id.Expires) {
 		err = ErrNotAuthenticated
 	}
@@ -66,7 +66,7 @@ func (c *conn) authenticate(req *authRequest) {
 	case errors.Is(err, ErrForbidden):
 		c.end(CloseForbidden, "the user may not listen")
 	case !c.hasEnded():
-		c.hub.log.WarnContext(ctx, "authenticate a live connection", "err", err)
+		c.hub.log.WarnContext(ctx, "authenticate a live connection", "error", err)
 		c.end(CloseTryLater, "the token could not be checked")
 	}
 }
@@ -180,7 +180,7 @@ func (c *conn) begin(req *subscribeRequest, taken []Topic) (unavailable []Topic)
 	for _, frame := range first {
 		c.answer(frame)
 	}
-	if req.Snapshot && len(readings) > 0 && c.hub.Latest != nil {
+	if req.Snapshot && len(readings) > 0 && c.hub.deps.Latest != nil {
 		if err := c.tellLatest(req.ID, readings); err != nil {
 			unavailable = append(unavailable, c.giveUp(readings, err)...)
 		}
@@ -191,7 +191,7 @@ func (c *conn) begin(req *subscribeRequest, taken []Topic) (unavailable []Topic)
 // giveUp ends the subscription to topics that could not begin as they have to.
 func (c *conn) giveUp(topics []Topic, err error) []Topic {
 	if !c.hasEnded() {
-		c.hub.log.WarnContext(c.hub.ctx, "begin topics of a live connection", "err", err)
+		c.hub.log.WarnContext(c.hub.ctx, "begin topics of a live connection", "error", err)
 	}
 	c.lane.narrow(c.hub.unsubscribe(c, topics))
 	return topics
@@ -224,7 +224,7 @@ func (h *Hub) sift(named []string) wanted {
 			continue
 		}
 		seen[name] = true
-		if t, err := ParseTopic(name); err == nil && (t.Kind != Alarms || h.AlarmLog != nil) {
+		if t, err := ParseTopic(name); err == nil && (t.Kind != Alarms || h.deps.AlarmLog != nil) {
 			w.topics = append(w.topics, t)
 		} else {
 			w.unknown = append(w.unknown, name)
@@ -244,7 +244,7 @@ func (c *conn) allow(id Identity, w *wanted) bool {
 	ctx, cancel := context.WithTimeout(c.hub.ctx, askWithin)
 	defer cancel()
 	asked := w.topics
-	verdicts := c.hub.auth.Allow(ctx, id, names(asked))
+	verdicts := c.hub.deps.Auth.Allow(ctx, id, names(asked))
 	if verdicts == nil {
 		return true
 	}
@@ -262,7 +262,7 @@ func (c *conn) allow(id Identity, w *wanted) bool {
 		case errors.Is(err, ErrForbidden):
 			w.forbidden = append(w.forbidden, t.String())
 		default:
-			c.hub.log.WarnContext(ctx, "check topics of a live connection", "err", err, "user_id",
+			c.hub.log.WarnContext(ctx, "check topics of a live connection", "error", err, "user_id",
 				id.UserID)
 			c.end(CloseTryLater, "the topics could not be checked")
 			return false

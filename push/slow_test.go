@@ -115,7 +115,7 @@ func TestStorm(t *testing.T) {
 			}
 			w.hub.Publish(rs)
 			if i%100 == 0 {
-				w.hub.EndUser(3)
+				w.hub.EndSession("s-cat")
 				time.Sleep(time.Millisecond)
 			}
 		}

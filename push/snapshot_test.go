@@ -45,15 +45,15 @@ func TestSnapshotAndLive(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			inBubbleWith(t, DefaultConfig(), func(h *Hub) any {
-				h.Latest = func(context.Context, []Topic, int) ([]Reading, error) {
-					for _, n := range tt.during {
-						h.Publish([]Reading{at(1, n)})
-					}
-					return []Reading{at(1, tt.snapshot), at(1, tt.snapshot)}, nil // of two topics
+			var hub *Hub
+			latest := func(context.Context, []Topic, int) ([]Reading, error) {
+				for _, n := range tt.during {
+					hub.Publish([]Reading{at(1, n)})
 				}
-				return nil
-			}, func(t *testing.T, w *world, _ any) {
+				return []Reading{at(1, tt.snapshot), at(1, tt.snapshot)}, nil // of two topics
+			}
+			inBubbleWith(t, DefaultConfig(), Deps{Latest: latest}, func(t *testing.T, w *world) {
+				hub = w.hub
 				c := w.listener("ann")
 				for _, n := range tt.before {
 					w.hub.Publish([]Reading{at(1, n)})
@@ -88,15 +88,13 @@ func TestSnapshotAndLive(t *testing.T) {
 }
 
 func TestSnapshotThatCannotBeHad(t *testing.T) {
-	inBubbleWith(t, DefaultConfig(), func(h *Hub) any {
-		h.Latest = func(_ context.Context, topics []Topic, limit int) ([]Reading, error) {
-			if topics[0].Kind == Sensors {
-				return nil, errors.New("no database")
-			}
-			return make([]Reading, limit), nil
+	latest := func(_ context.Context, topics []Topic, limit int) ([]Reading, error) {
+		if topics[0].Kind == Sensors {
+			return nil, errors.New("no database")
 		}
-		return nil
-	}, func(t *testing.T, w *world, _ any) {
+		return make([]Reading, limit), nil
+	}
+	inBubbleWith(t, DefaultConfig(), Deps{Latest: latest}, func(t *testing.T, w *world) {
 		c := w.listener("ann")
 		c.send(`{"type":"subscribe","topics":["sensors/1"],"snapshot":true}`)
 		c.skip("subscribed")

@@ -23,8 +23,8 @@ func (h *Hub) Run(ctx context.Context) error {
 	loops.Go(func() error { return h.tend(ctx) })
 	loops.Go(func() error { return h.recheck(ctx) })
 	loops.Go(func() error { return h.followAlarms(ctx) })
-	if h.Relay != nil {
-		loops.Go(func() error { return h.Relay.run(ctx, h) })
+	if h.deps.Relay != nil {
+		loops.Go(func() error { return h.deps.Relay.run(ctx, h) })
 	}
 	_ = loops.Wait() // they end with ctx only
 
@@ -86,7 +86,7 @@ func (h *Hub) checkAll(ctx context.Context) {
 	checks.SetLimit(checkers)
 	for s, id := range sessions {
 		checks.Go(func() error {
-			err := h.auth.Check(ctx, id)
+			err := h.deps.Auth.Check(ctx, id)
 			if errors.Is(err, ErrNotAuthenticated) {
 				h.endWhere(func(id Identity) bool { return s == session{id.UserID, id.SessionID} },
 					"the session has ended")
@@ -97,6 +97,6 @@ func (h *Hub) checkAll(ctx context.Context) {
 	}
 	if err := checks.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		h.log.WarnContext(ctx, "check sessions of live connections", "sessions", len(sessions),
-			"err", err)
+			"error", err)
 	}
 }

@@ -96,8 +96,8 @@ func (t *tail) after(epoch string, offset int64) ([]*update, bool) {
 // log.
 func (h *Hub) AlarmsChanged() {
 	h.ReadAlarms()
-	if h.Relay != nil {
-		h.Relay.sendAlarms()
+	if h.deps.Relay != nil {
+		h.deps.Relay.sendAlarms()
 	}
 }
 
@@ -113,7 +113,7 @@ func (h *Hub) ReadAlarms() {
 // followAlarms gives everyone who listens what the log brings, until ctx ends. Hints make it quick,
 // but it does without.
 func (h *Hub) followAlarms(ctx context.Context) error {
-	if h.AlarmLog == nil {
+	if h.deps.AlarmLog == nil {
 		return nil
 	}
 	tick := time.NewTicker(followEvery)
@@ -122,7 +122,7 @@ func (h *Hub) followAlarms(ctx context.Context) error {
 		err := h.advance(ctx)
 		switch {
 		case err != nil && !failing && ctx.Err() == nil:
-			h.log.WarnContext(ctx, "read the alarm log", "err", err)
+			h.log.WarnContext(ctx, "read the alarm log", "error", err)
 		case err == nil && failing:
 			h.log.InfoContext(ctx, "the alarm log is read again")
 		}
@@ -197,7 +197,7 @@ func (h *Hub) startOver(ctx context.Context) error {
 func (h *Hub) events(ctx context.Context, epoch string, after int64) ([]*update, error) {
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	now, es, err := h.AlarmLog.Events(ctx, after, pageSize)
+	now, es, err := h.deps.AlarmLog.Events(ctx, after, pageSize)
 	if err != nil {
 		return nil, fmt.Errorf("events after %d: %w", after, err)
 	}
@@ -224,7 +224,7 @@ func (h *Hub) active(
 ) (epoch string, offset int64, alarms []ActiveAlarm, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	if epoch, offset, alarms, err = h.AlarmLog.Active(ctx); err != nil {
+	if epoch, offset, alarms, err = h.deps.AlarmLog.Active(ctx); err != nil {
 		err = fmt.Errorf("active alarms: %w", err)
 	}
 	return epoch, offset, alarms, err

@@ -111,7 +111,7 @@ func TestConnectionsStayWhileSessionsCannotBeChecked(t *testing.T) {
 	})
 }
 
-func TestEndSessionAndEndUserCloseAtOnce(t *testing.T) {
+func TestEndSession_ClosesItsConnectionsAtOnce(t *testing.T) {
 	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
 		w.door.set(func() {
 			w.door.tokens["ann2"] = Identity{
@@ -124,7 +124,7 @@ func TestEndSessionAndEndUserCloseAtOnce(t *testing.T) {
 		begin := time.Now()
 		w.hub.EndSession("s-ann")
 		wantEnd(t, ann, CloseNotAuthenticated, begin, 0, 0)
-		w.hub.EndUser(1)
+		w.hub.EndSession("s-ann2")
 		wantEnd(t, ann2, CloseNotAuthenticated, begin, 0, 0)
 		w.hub.Publish([]Reading{reading(1, 1, 7)})
 		bob.skip("sensor_data")

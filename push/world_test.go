@@ -111,18 +111,16 @@ type world struct {
 	ran  chan struct{} // closed when Run has returned
 }
 
-// newWorld starts a hub; prepare, which may be nil, sets what is to be set before that.
-func newWorld(t testing.TB, cfg Config, prepare func(*Hub)) (*world, http.Handler) {
+// newWorld starts a hub with deps, but for Auth.
+func newWorld(t testing.TB, cfg Config, deps Deps) (*world, http.Handler) {
 	d, reg := newDoor(), prometheus.NewRegistry()
+	deps.Auth = d.auth()
 	w := &world{
 		t:    t,
 		door: d,
 		reg:  reg,
-		hub:  NewHub(cfg, d.auth(), slog.New(slog.DiscardHandler), reg),
+		hub:  New(cfg, deps, slog.New(slog.DiscardHandler), reg),
 		ran:  make(chan struct{}),
-	}
-	if prepare != nil {
-		prepare(w.hub)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	w.stop = stop
@@ -138,16 +136,22 @@ func newWorld(t testing.TB, cfg Config, prepare func(*Hub)) (*world, http.Handle
 			found := d.tokens[token]
 			id = &found
 		}
-		w.hub.Serve(rw, r, id, r.URL.Query()["topic"])
+		err := w.hub.Serve(rw, r, id, r.URL.Query()["topic"])
+		if refused, ok := errors.AsType[*HandshakeError](err); ok {
+			http.Error(rw, refused.Error(), refused.Status)
+		}
 	})
 }
 
 // overTCP starts a world for a test in real time.
-func overTCP(t testing.TB, cfg Config) *world { t.Helper(); return overTCPWith(t, cfg, nil) }
-
-func overTCPWith(t testing.TB, cfg Config, prepare func(*Hub)) *world {
+func overTCP(t testing.TB, cfg Config) *world {
 	t.Helper()
-	w, handler := newWorld(t, cfg, prepare)
+	return overTCPWith(t, cfg, Deps{})
+}
+
+func overTCPWith(t testing.TB, cfg Config, deps Deps) *world {
+	t.Helper()
+	w, handler := newWorld(t, cfg, deps)
 	srv := httptest.NewServer(handler)
 	w.url = "ws" + strings.TrimPrefix(srv.URL, "http")
 	t.Cleanup(func() { w.stop(); <-w.ran; srv.Close() })
@@ -158,24 +162,19 @@ func overTCPWith(t testing.TB, cfg Config, prepare func(*Hub)) *world {
 // byte only when it is read.
 func inBubble(t *testing.T, cfg Config, test func(t *testing.T, w *world)) {
 	t.Helper()
-	inBubbleWith(t, cfg, func(*Hub) any { return nil },
-		func(t *testing.T, w *world, _ any) { test(t, w) })
+	inBubbleWith(t, cfg, Deps{}, test)
 }
 
-// inBubbleWith lets prepare change the hub before it runs, and hands what that returns to test.
-func inBubbleWith(
-	t *testing.T, cfg Config, prepare func(*Hub) any, test func(t *testing.T, w *world, made any),
-) {
+func inBubbleWith(t *testing.T, cfg Config, deps Deps, test func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		var made any
-		w, handler := newWorld(t, cfg, func(h *Hub) { made = prepare(h) })
+		w, handler := newWorld(t, cfg, deps)
 		pipes := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 		srv := &http.Server{Handler: handler}
 		go func() { _ = srv.Serve(pipes) }()
 		w.url, w.dial = "ws://pipe", pipes.dial
 		t.Cleanup(func() { w.stop(); <-w.ran; srv.Close() })
-		test(t, w, made)
+		test(t, w)
 	})
 }
 

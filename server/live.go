@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -13,8 +14,7 @@ import (
 
 // stream answers GET /ws.
 func (s *Server) stream(c echo.Context) error {
-	s.serveLive(c, nil)
-	return nil
+	return s.serveLive(c, nil)
 }
 
 // streamSensor answers GET /ws/sensors/{id}.
@@ -29,24 +29,26 @@ func (s *Server) streamSensor(c echo.Context) error {
 			return err
 		}
 	}
-	s.serveLive(c, []string{fmt.Sprintf("sensors/%d", id)})
-	return nil
+	return s.serveLive(c, []string{fmt.Sprintf("sensors/%d", id)})
 }
 
 // streamAlarms answers GET /ws/alarms.
 func (s *Server) streamAlarms(c echo.Context) error {
-	s.serveLive(c, []string{"alarms"})
-	return nil
+	return s.serveLive(c, []string{"alarms"})
 }
 
 // serveLive hands the connection to the hub, which asks for an auth message when the handshake had
 // no login.
-func (s *Server) serveLive(c echo.Context, topics []string) {
+func (s *Server) serveLive(c echo.Context, topics []string) error {
 	var id *push.Identity
 	if p := callOf(c.Request().Context()).principal; p != nil {
 		id = new(p.identity())
 	}
-	s.hub.Serve(c.Response(), c.Request(), id, topics)
+	err := s.hub.Serve(c.Response(), c.Request(), id, topics)
+	if refused, ok := errors.AsType[*push.HandshakeError](err); ok {
+		return &problem{status: refused.Status, detail: sentence(refused.Reason)}
+	}
+	return err
 }
 
 // CreateTicket answers POST /api/ws/ticket.

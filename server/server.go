@@ -93,9 +93,6 @@ func New(cfg Config, d Deps) (*Server, error) {
 	s.connections = newConnections(d.Log, s.metrics, d.Registry)
 	d.Registry.MustRegister(d.Auth.passwords.checks)
 	d.Auth.ended = d.Hub.EndSession
-	d.Hub.Refuse = func(w http.ResponseWriter, r *http.Request, status int, reason error) {
-		s.fail(w, r, &problem{status: status, detail: sentence(reason)})
-	}
 	e := echo.New()
 	e.Use(s.observe)
 	if len(cfg.AllowedOrigins) > 0 {

@@ -98,7 +98,7 @@ func startOn(t *testing.T, dsn string, options ...option) *system {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.auth.Close)
-	s.hub = push.NewHub(push.DefaultConfig(), s.auth.Push(), log, deps.Registry)
+	s.hub = push.New(push.DefaultConfig(), push.Deps{Auth: s.auth.Push()}, log, deps.Registry)
 	deps.Auth, deps.Hub = s.auth, s.hub
 	srv, err := server.New(s.cfg, deps)
 	if err != nil {
