@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,15 +21,20 @@ import (
 // migrationWait is how long an instance waits for another one that migrates.
 const migrationWait = 2 * time.Minute
 
-// ErrDirty means that a migration was cut off and somebody has to look.
-var ErrDirty = errors.New("a migration was cut off")
-
-// ErrNewerSchema means that a newer program has migrated the database.
-var ErrNewerSchema = errors.New("the schema is newer than this program")
+var (
+	// ErrDirty means that a migration was interrupted and has to be repaired by hand.
+	ErrDirty = errors.New("a migration was interrupted")
+	// ErrNewerSchema means that a newer program has migrated the database.
+	ErrNewerSchema = errors.New("the schema is newer than this program")
+	// ErrUnreleasedSchema means that the schema is one from before the first release.
+	ErrUnreleasedSchema = errors.New("the schema is from before the first release")
+	// ErrNoSuchVersion means that no migration has this number.
+	ErrNoSuchVersion = errors.New("no such schema version")
+)
 
 // Migrate brings the schema of the database at dsn to the newest version and returns the versions
 // before and after (0: empty). Of several instances that start at once one migrates and the others
-// wait. A dirty or newer schema is an error and left alone.
+// wait. A schema that is dirty, newer or unreleased is an error and stays as it is.
 func Migrate(ctx context.Context, dsn string) (from, to uint, err error) {
 	m, done, err := migrator(ctx, dsn)
 	if err != nil {
@@ -38,19 +45,18 @@ func Migrate(ctx context.Context, dsn string) (from, to uint, err error) {
 		return 0, 0, err
 	}
 	if err := m.Up(); err != nil && !errors.Is(err, migrate.ErrNoChange) {
-		var dirty migrate.ErrDirty
-		if errors.As(err, &dirty) {
-			return from, from, dirtyError(dirty.Version)
-		}
 		return from, from, fmt.Errorf("migrate: %w", err)
 	}
 	to, err = schemaVersion(m)
 	return from, to, err
 }
 
-// MigrateTo takes the schema up or down to version. Going down drops what the later versions
-// brought, with its data.
+// MigrateTo takes the schema up or down to version, or to nothing with 0. Going down drops what the
+// later versions created, with its data.
 func MigrateTo(ctx context.Context, dsn string, version uint) error {
+	if err := checkVersion(version); err != nil {
+		return err
+	}
 	m, done, err := migrator(ctx, dsn)
 	if err != nil {
 		return err
@@ -70,8 +76,11 @@ func MigrateTo(ctx context.Context, dsn string, version uint) error {
 	return nil
 }
 
-// ForceVersion declares the schema to be at version after somebody has mended it by hand.
+// ForceVersion declares the schema to be at version after it was repaired by hand.
 func ForceVersion(ctx context.Context, dsn string, version int) error {
+	if err := checkVersion(uint(version)); err != nil {
+		return err
+	}
 	m, done, err := migrator(ctx, dsn)
 	if err != nil {
 		return err
@@ -90,38 +99,51 @@ func Version(ctx context.Context, dsn string) (uint, error) {
 	return schemaVersion(m)
 }
 
-// Newest is the schema's version that this program knows.
-func Newest() uint {
+// Newest is the newest version of the schema that this program knows.
+func Newest() uint { return slices.Max(schemaVersions()) }
+
+// schemaVersions are the numbers of all migrations.
+func schemaVersions() (versions []uint) {
 	names, _ := fs.Glob(migrations.FS, "*.up.sql") // fails on a bad pattern only
-	var newest uint
 	for _, name := range names {
-		var v uint
-		if _, err := fmt.Sscanf(strings.TrimLeft(name, "0"), "%d", &v); err == nil {
-			newest = max(newest, v)
+		number, _, _ := strings.Cut(name, "_")
+		if v, err := strconv.ParseUint(number, 10, 32); err == nil {
+			versions = append(versions, uint(v))
 		}
 	}
-	return newest
+	return versions
+}
+
+func checkVersion(version uint) error {
+	versions := schemaVersions()
+	if version == 0 || slices.Contains(versions, version) {
+		return nil
+	}
+	return fmt.Errorf("%w: %d; use 0 for an empty database, or %d to %d", ErrNoSuchVersion, version,
+		slices.Min(versions), slices.Max(versions))
 }
 
 func schemaVersion(m *migrate.Migrate) (uint, error) {
 	v, dirty, err := m.Version()
+	versions := schemaVersions()
 	switch {
 	case errors.Is(err, migrate.ErrNilVersion):
 		return 0, nil
 	case err != nil:
 		return 0, fmt.Errorf("schema version: %w", err)
+	case 0 < v && v < slices.Min(versions):
+		return v, fmt.Errorf("%w: it has version %d, which this program cannot migrate; use an "+
+			"empty database (DATABASE_URL), or an empty DATA_DIR if the program runs the "+
+			"database; to keep readings, export them before with the program that wrote them "+
+			"(GET /api/data/export)", ErrUnreleasedSchema, v)
 	case dirty:
-		return v, dirtyError(int(v))
-	case v > Newest():
+		return v, fmt.Errorf("%w at version %d: compare the schema with migrations/%04d_*.up.sql, "+
+			"repair it, then run `oei-ms migrate force VERSION`", ErrDirty, v, v)
+	case v > slices.Max(versions):
 		return v, fmt.Errorf("%w: it has version %d, the program knows %d; run the newer program",
-			ErrNewerSchema, v, Newest())
+			ErrNewerSchema, v, slices.Max(versions))
 	}
 	return v, nil
-}
-
-func dirtyError(version int) error {
-	return fmt.Errorf("%w at version %d: compare the schema with migrations/%04d_*.up.sql, mend it, then run `oei-ms migrate force VERSION`",
-		ErrDirty, version, version)
 }
 
 // migrator works on one connection of its own, without a statement timeout.
@@ -132,15 +154,14 @@ func migrator(ctx context.Context, dsn string) (*migrate.Migrate, func(), error)
 	}
 	db := sql.OpenDB(c)
 	fail := func(err error) (*migrate.Migrate, func(), error) {
-		return nil, nil, errors.Join(err,
-			db.Close())
+		return nil, nil, errors.Join(err, db.Close())
 	}
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return fail(connectError(err))
 	}
+	// The lock is held until conn is closed.
 	const lock = `SELECT set_config('lock_timeout', $2, false), pg_advisory_lock($1)`
-	// until conn is closed
 	if _, err := conn.ExecContext(ctx, lock, migrationLock,
 		fmt.Sprint(migrationWait.Milliseconds())); err != nil {
 		return fail(explain("wait for another instance's migration", err))

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"database/sql"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"strconv"
@@ -14,7 +15,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// schema is everything a migration may make, one name a line.
+// schema lists everything that a migration may create, one name a line.
 func schema(t *testing.T, dsn string) string {
 	t.Helper()
 	db, err := sql.Open("postgres", dsn)
@@ -23,17 +24,28 @@ func schema(t *testing.T, dsn string) string {
 	return scan[string](t, db, `
 		SELECT coalesce(string_agg(name, E'\n' ORDER BY name), '')
 		FROM (
-			SELECT relname || ' ' || relkind::text AS name FROM pg_class WHERE relnamespace = 'public'::regnamespace
-			UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
-			UNION ALL SELECT tgname FROM pg_trigger WHERE NOT tgisinternal
-			UNION ALL SELECT attrelid::regclass || '.' || attname || ' ' || format_type(atttypid, atttypmod) || ' ' || attnotnull
-				FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
-				WHERE relnamespace = 'public'::regnamespace AND attnum > 0 AND NOT attisdropped) n
+			SELECT relname || ' ' || relkind::text AS name
+			FROM pg_class
+			WHERE relnamespace = 'public'::regnamespace
+			UNION ALL
+			SELECT proname
+			FROM pg_proc
+			WHERE pronamespace = 'public'::regnamespace
+			UNION ALL
+			SELECT tgname
+			FROM pg_trigger
+			WHERE NOT tgisinternal
+			UNION ALL
+			SELECT attrelid::regclass || '.' || attname || ' ' || format_type(atttypid, atttypmod) ||
+				' ' || attnotnull
+			FROM pg_attribute a
+			JOIN pg_class c ON c.oid = attrelid
+			WHERE relnamespace = 'public'::regnamespace AND attnum > 0 AND NOT attisdropped) n
 		WHERE name NOT LIKE 'schema_migrations%'`)
 }
 
-// versions are those of the migrations, in order.
-func versions(t *testing.T) (vs []uint) {
+// migrationVersions returns the versions of the migrations, in order.
+func migrationVersions(t *testing.T) (vs []uint) {
 	t.Helper()
 	files, err := fs.Glob(migrations.FS, "*.up.sql")
 	ok(t, err)
@@ -47,8 +59,8 @@ func versions(t *testing.T) (vs []uint) {
 
 func TestMigrate(t *testing.T) {
 	newest := store.Newest()
-	if newest < 3 {
-		t.Fatalf("newest version: got %d", newest)
+	if versions := migrationVersions(t); newest != versions[len(versions)-1] {
+		t.Fatalf("newest version: got %d, want the last of %d", newest, versions)
 	}
 	migrate := func(t *testing.T, dsn string, from, to uint) {
 		t.Helper()
@@ -58,12 +70,12 @@ func TestMigrate(t *testing.T) {
 			t.Errorf("versions: got %d to %d, want %d to %d", f, n, from, to)
 		}
 	}
-	t.Run("an empty database gets the schema, and the second time nothing", func(t *testing.T) {
+	t.Run("an empty database gets the schema, a second run changes nothing", func(t *testing.T) {
 		dsn := pgtest.Empty(t)
 		migrate(t, dsn, 0, newest)
 		migrate(t, dsn, newest, newest)
 	})
-	t.Run("down to nothing leaves nothing and up again makes the same", func(t *testing.T) {
+	t.Run("down to 0 leaves nothing, and up again creates the same schema", func(t *testing.T) {
 		dsn := pgtest.Empty(t)
 		migrate(t, dsn, 0, newest)
 		first := schema(t, dsn)
@@ -71,7 +83,7 @@ func TestMigrate(t *testing.T) {
 		if left := schema(t, dsn); left != "" {
 			t.Errorf("left over:\n%s", left)
 		}
-		versions := versions(t)
+		versions := migrationVersions(t)
 		for _, v := range versions { // one at a time
 			ok(t, store.MigrateTo(t.Context(), dsn, v))
 		}
@@ -96,7 +108,7 @@ func TestMigrate(t *testing.T) {
 			t.Errorf("left over:\n%s", left)
 		}
 	})
-	t.Run("of eight at once one migrates and all are content", func(t *testing.T) {
+	t.Run("of eight at once one migrates and all succeed", func(t *testing.T) {
 		dsn := pgtest.Empty(t)
 		var wg sync.WaitGroup
 		errs := make([]error, 8)
@@ -122,14 +134,16 @@ func TestMigrate(t *testing.T) {
 }
 
 func TestMigrateRefuses(t *testing.T) {
+	oldest := migrationVersions(t)[0]
 	tests := map[string]struct {
-		meddle string
+		change string
 		want   error
 		says   string
 	}{
-		"a schema whose migration was cut off": {
-			`UPDATE schema_migrations SET dirty = true, version = 2`, store.ErrDirty,
-			"a migration was cut off at version 2: compare the schema with migrations/0002_*.up.sql, mend it, then run `oei-ms migrate force VERSION`",
+		"a schema whose migration was interrupted": {
+			`UPDATE schema_migrations SET dirty = true, version = 21`, store.ErrDirty,
+			"a migration was interrupted at version 21: compare the schema with " +
+				"migrations/0021_*.up.sql, repair it, then run `oei-ms migrate force VERSION`",
 		},
 		"a schema of a newer program": {
 			`UPDATE schema_migrations SET version = 9999`, store.ErrNewerSchema,
@@ -143,34 +157,100 @@ func TestMigrateRefuses(t *testing.T) {
 			db, err := sql.Open("postgres", dsn)
 			ok(t, err)
 			defer db.Close()
-			run(t, db, tt.meddle)
+			run(t, db, tt.change)
 			_, _, err = store.Migrate(t.Context(), dsn)
 			isError(t, err, tt.want)
 			if err == nil || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("error: got %v, want it to say %q", err, tt.says)
 			}
-			isError(t, store.MigrateTo(t.Context(), dsn, 1), tt.want)
+			isError(t, store.MigrateTo(t.Context(), dsn, oldest), tt.want)
 			if after := schema(t, dsn); after != before {
 				t.Errorf("the schema was changed to\n%s", after)
 			}
 			ok(t, store.ForceVersion(t.Context(), dsn, int(store.Newest())))
 			if _, _, err := store.Migrate(t.Context(), dsn); err != nil {
-				t.Errorf("after it was mended: %v", err)
+				t.Errorf("after the repair: %v", err)
 			}
 		})
 	}
 }
 
+// Before the first release 19 other migrations created the schema. A few of their tables, shortened,
+// stand for all of them.
+func TestMigrateRefusesUnreleasedSchema(t *testing.T) {
+	tests := []struct {
+		version int
+		dirty   bool
+		tables  string
+	}{
+		{1, false, `CREATE TABLE users (id integer PRIMARY KEY, username varchar(50) NOT NULL)`},
+		{7, false, `
+			CREATE TABLE users (id integer PRIMARY KEY, username varchar(50) NOT NULL);
+			CREATE TABLE gateways (id integer PRIMARY KEY, key varchar(64) NOT NULL);
+			CREATE TABLE alarms (id integer PRIMARY KEY, rule jsonb NOT NULL)`},
+		{16, true, `CREATE TABLE latest (sensor_id integer PRIMARY KEY, stamp bigint NOT NULL)`},
+		{19, false, `CREATE TABLE notification_routes (id integer PRIMARY KEY, time_zone text)`},
+	}
+	for _, tt := range tests {
+		t.Run(fmt.Sprintf("version %d, dirty %t", tt.version, tt.dirty), func(t *testing.T) {
+			dsn := pgtest.Empty(t)
+			db, err := sql.Open("postgres", dsn)
+			ok(t, err)
+			defer db.Close()
+			run(t, db, tt.tables)
+			run(t, db, `CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty boolean NOT NULL)`)
+			run(t, db, `INSERT INTO schema_migrations VALUES ($1, $2)`, tt.version, tt.dirty)
+			before := schema(t, dsn)
+			_, _, migrated := store.Migrate(t.Context(), dsn)
+			_, asked := store.Version(t.Context(), dsn)
+			for _, err := range []error{
+				migrated, asked, store.MigrateTo(t.Context(), dsn, 0),
+				store.MigrateTo(t.Context(), dsn, store.Newest()),
+			} {
+				isError(t, err, store.ErrUnreleasedSchema)
+				want := fmt.Sprintf("it has version %d, which this program cannot migrate; "+
+					"use an empty database (DATABASE_URL)", tt.version)
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("error: got %v, want it to say %q", err, want)
+				}
+			}
+			if after := schema(t, dsn); after != before {
+				t.Errorf("the schema was changed to\n%s", after)
+			}
+		})
+	}
+}
+
+func TestMigrationVersionsThatDoNotExist(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	oldest, newest := migrationVersions(t)[0], store.Newest()
+	for _, version := range []uint{1, oldest - 1, newest + 1} {
+		for _, err := range []error{
+			store.MigrateTo(t.Context(), dsn, version),
+			store.ForceVersion(t.Context(), dsn, int(version)),
+		} {
+			isError(t, err, store.ErrNoSuchVersion)
+			want := fmt.Sprintf("use 0 for an empty database, or %d to %d", oldest, newest)
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("version %d: got %v, want it to say %q", version, err, want)
+			}
+		}
+	}
+	if v, err := store.Version(t.Context(), dsn); v != newest || err != nil {
+		t.Errorf("version: got %d, %v, want %d", v, err, newest)
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	tests := map[string]struct{ dsn, says string }{
-		"an address that is none": {"postgres://[", "database address:"},
-		"a server that may lose what it confirms": {
+		"a malformed address": {"postgres://[", "database address:"},
+		"a server that may lose committed transactions": {
 			pgtest.DSN(t) + " synchronous_commit=off", "synchronous_commit is off",
 		},
-		"a database that is not there": {
+		"a database that does not exist": {
 			strings.Replace(pgtest.DSN(t), "dbname='", "dbname='no_such_", 1), "does not exist",
 		},
-		"a server that is not there": {
+		"an address where no server listens": {
 			"host=127.0.0.1 port=1 dbname=x sslmode=disable", "database is not available",
 		},
 	}

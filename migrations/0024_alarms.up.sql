@@ -1,20 +1,21 @@
--- An alarm is a rule on a sensor. What it needs to be decided is in rule, as the alarm room has it.
+-- An alarm is a rule on a sensor.
 CREATE TABLE alarms (
     id         integer      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     sensor_id  integer      NOT NULL REFERENCES sensors,
     name       varchar(100) NOT NULL,
     severity   text         NOT NULL CHECK (severity IN ('critical', 'major', 'minor', 'warning')),
-    rule       jsonb        NOT NULL,
+    rule       jsonb        NOT NULL, -- as package alarm encodes it
     labels     jsonb        NOT NULL DEFAULT '{}',
-    version    integer      NOT NULL DEFAULT 1, -- of the rule and of what it needs to know of its sensor
-    generation bigint       NOT NULL,           -- of the last change, see alarm_rules
+    -- Counts changes of the rule and of the properties of its sensor that it depends on.
+    version    integer      NOT NULL DEFAULT 1,
+    generation bigint       NOT NULL, -- of the last change: see alarm_rules
     created_at timestamptz  NOT NULL DEFAULT now(),
     updated_at timestamptz  NOT NULL DEFAULT now()
 );
 CREATE INDEX alarms_sensor_id ON alarms (sensor_id);
 CREATE INDEX alarms_labels ON alarms USING gin (labels jsonb_path_ops);
 
--- The sensors whose readings an alarm is stepped with: its own and those it compares with.
+-- The sensors whose readings an alarm is evaluated with: its own and those it compares with.
 CREATE TABLE alarm_inputs (
     sensor_id integer NOT NULL REFERENCES sensors,
     alarm_id  integer NOT NULL REFERENCES alarms ON DELETE CASCADE,
@@ -22,62 +23,62 @@ CREATE TABLE alarm_inputs (
 );
 CREATE INDEX alarm_inputs_alarm_id ON alarm_inputs (alarm_id);
 
--- Where each alarm stands. version counts changes: whoever writes names the one it saw. The columns beside memory are for lists.
+-- The current state of each alarm. The columns before memory repeat parts of it, for lists.
 CREATE TABLE alarm_states (
-    due_at       timestamptz,            -- when it has to be looked at without a reading; NULL: never
-    since        timestamptz NOT NULL,   -- event time of the last change of state
-    version      bigint      NOT NULL DEFAULT 1,
-    occurrence   bigint      NOT NULL DEFAULT 0, -- the last one; 0: there was none
+    due_at       timestamptz,            -- when the next timer fires; NULL: none is set
+    since        timestamptz NOT NULL,   -- effective time of the last change of state
+    version      bigint      NOT NULL DEFAULT 1, -- counts changes; a command names the one it saw
+    occurrence   bigint      NOT NULL DEFAULT 0, -- number of the last one; 0: none yet
     alarm_id     integer     NOT NULL PRIMARY KEY REFERENCES alarms ON DELETE CASCADE,
-    rule_version integer     NOT NULL,   -- that memory was made by
-    rank         smallint    NOT NULL,   -- of severity, the worst highest
+    rule_version integer     NOT NULL,   -- of the rule that memory was made by
+    rank         smallint    NOT NULL,   -- of severity; the most severe has the highest
     state        text        NOT NULL,
     severity     text        NOT NULL,   -- of the occurrence, which may have escalated
-    memory       jsonb       NOT NULL    -- as the alarm room has it
+    memory       jsonb       NOT NULL    -- the whole state, as package alarm encodes it
 ) WITH (fillfactor = 50);
 CREATE INDEX alarm_states_due_at ON alarm_states (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX alarm_states_rank ON alarm_states (rank DESC, since DESC, alarm_id DESC);
 CREATE INDEX alarm_states_since ON alarm_states (since DESC, alarm_id DESC);
 
--- What happened, for good: it outlives its alarm.
+-- The alarm log. Events outlive their alarm, so no foreign key leads to alarms.
 CREATE TABLE alarm_events (
     "offset"     bigint      NOT NULL PRIMARY KEY, -- without gaps, in order of commit
-    at           timestamptz NOT NULL,             -- event time
+    at           timestamptz NOT NULL,             -- effective time
     recorded_at  timestamptz NOT NULL DEFAULT now(),
     occurrence   bigint      NOT NULL,
-    version      bigint      NOT NULL,             -- of the alarm's state after it
+    version      bigint      NOT NULL,             -- of the alarm's state after the event
     value        float8,
     alarm_id     integer     NOT NULL,
     sensor_id    integer     NOT NULL,
     gateway_id   integer     NOT NULL,
     rule_version integer     NOT NULL,
-    quiet        boolean     NOT NULL, -- journal only: nobody is told
+    quiet        boolean     NOT NULL, -- only for the log: no notification is sent
     kind         text        NOT NULL,
     before       text        NOT NULL, -- state
-    after        text        NOT NULL,
-    level        text        NOT NULL, -- the limit, such as high_high; empty: none
+    after        text        NOT NULL, -- state
+    level        text        NOT NULL, -- the limit, such as high_high; empty: the rule has none
     severity     text        NOT NULL,
     message      text        NOT NULL,
-    username     text        NOT NULL, -- empty: nobody, it happened
+    username     text        NOT NULL, -- of the user who gave the command; empty: no command
     comment      text        NOT NULL
 );
 CREATE INDEX alarm_events_alarm_id ON alarm_events (alarm_id, "offset");
 CREATE INDEX alarm_events_at ON alarm_events (at);
 
--- One row. Whoever adds events locks it last, so that offsets are in order of commit.
+-- One row. A transaction that adds events locks it last, so that offsets are in order of commit.
 CREATE TABLE alarm_log (
     one   boolean NOT NULL PRIMARY KEY DEFAULT true CHECK (one),
-    epoch uuid    NOT NULL DEFAULT gen_random_uuid(), -- of this database: offsets of another mean nothing here
-    last  bigint  NOT NULL DEFAULT 0
+    epoch uuid    NOT NULL DEFAULT gen_random_uuid(), -- offsets of another epoch are not comparable
+    last  bigint  NOT NULL DEFAULT 0 -- offset of the last event
 ) WITH (fillfactor = 10);
 INSERT INTO alarm_log DEFAULT VALUES;
 
--- One row, for instances that keep rules at hand: those with a higher generation than theirs have changed, and when removed is
--- higher, some have gone.
+-- One row, for instances that cache rules: alarms with a higher generation than the cache's have
+-- changed, and when removed is higher too, some were deleted.
 CREATE TABLE alarm_rules (
     one        boolean NOT NULL PRIMARY KEY DEFAULT true CHECK (one),
-    generation bigint  NOT NULL DEFAULT 1,
-    removed    bigint  NOT NULL DEFAULT 1
+    generation bigint  NOT NULL DEFAULT 1, -- of the last change
+    removed    bigint  NOT NULL DEFAULT 1  -- generation of the last deletion
 ) WITH (fillfactor = 10);
 INSERT INTO alarm_rules DEFAULT VALUES;
 
@@ -97,7 +98,7 @@ END $$;
 CREATE TRIGGER alarms_count BEFORE INSERT OR UPDATE OR DELETE ON alarms
     FOR EACH ROW EXECUTE FUNCTION count_alarm_rules();
 
--- A rule in percent of its sensor's span is another one when the span is.
+-- Rules depend on these columns of their sensor: a limit may be a percentage of its span.
 CREATE FUNCTION count_sensor_rules() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE alarms SET version = version + 1 WHERE sensor_id = NEW.id;
@@ -105,5 +106,6 @@ BEGIN
 END $$;
 CREATE TRIGGER alarms_sensor AFTER UPDATE OF name, unit, min_value, max_value ON sensors
     FOR EACH ROW
-    WHEN ((OLD.name, OLD.unit, OLD.min_value, OLD.max_value) IS DISTINCT FROM (NEW.name, NEW.unit, NEW.min_value, NEW.max_value))
+    WHEN ((OLD.name, OLD.unit, OLD.min_value, OLD.max_value)
+        IS DISTINCT FROM (NEW.name, NEW.unit, NEW.min_value, NEW.max_value))
     EXECUTE FUNCTION count_sensor_rules();

@@ -1,1 +1,0 @@
-DROP TABLE ws_tickets, refresh_tokens, sessions, users;

@@ -1,1 +1,0 @@
-DROP TABLE purges, rejections, latest, sensor_data;

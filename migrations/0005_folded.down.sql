@@ -1,1 +1,0 @@
-ALTER TABLE rejections DROP COLUMN folded;

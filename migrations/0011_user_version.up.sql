@@ -1,1 +1,0 @@
-ALTER TABLE users ADD COLUMN version bigint NOT NULL DEFAULT 1; -- counts changes, for If-Match

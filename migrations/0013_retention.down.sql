@@ -1,1 +1,0 @@
-ALTER TABLE sensors DROP COLUMN retention_days;

@@ -1,3 +1,0 @@
-ALTER TABLE latest
-    DROP COLUMN previous,
-    DROP COLUMN stamp;

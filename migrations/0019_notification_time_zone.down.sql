@@ -1,1 +1,0 @@
-ALTER TABLE notification_routes DROP COLUMN time_zone;
