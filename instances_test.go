@@ -112,7 +112,7 @@ func TestInstancesBehindABalancerAreAsOne(t *testing.T) {
 		t.Fatalf("login: %v %s", err, body(login))
 	}
 	// at the other one
-	renewed, err := anyone.RefreshWithResponse(t.Context(),
+	renewed, err := anyone.RefreshSessionWithResponse(t.Context(),
 		client.RefreshRequest{RefreshToken: login.JSON200.RefreshToken})
 	if err != nil || renewed.JSON200 == nil {
 		t.Fatalf("refresh at another instance: %v %s", err, renewed.Body)
@@ -134,7 +134,7 @@ func TestInstancesBehindABalancerAreAsOne(t *testing.T) {
 
 	var sockets []*socket
 	for i, at := range in.ps { // a ticket of one instance opens a socket at the other
-		ticket, err := as(in.ps[1-i]).CreateTicketWithResponse(t.Context())
+		ticket, err := as(in.ps[1-i]).CreateWebSocketTicketWithResponse(t.Context())
 		if err != nil || ticket.JSON201 == nil {
 			t.Fatalf("ticket: %v %s", err, ticket.Body)
 		}
@@ -213,7 +213,7 @@ func TestInstancesBehindABalancerAreAsOne(t *testing.T) {
 	for _, p := range in.ps {
 		p.eventually(8*time.Second,
 			"a token that was revoked at one instance is refused at every one", func() bool {
-				me, err := as(p).GetMeWithResponse(t.Context())
+				me, err := as(p).GetCurrentUserWithResponse(t.Context())
 				return err == nil && me.StatusCode() == http.StatusUnauthorized
 			})
 	}
@@ -221,7 +221,7 @@ func TestInstancesBehindABalancerAreAsOne(t *testing.T) {
 		_ = s.conn.SetReadDeadline(time.Now().Add(8 * time.Second)) // the limit is 5 s
 		s.wantClose(t, 4401)
 	}
-	if again, err := anyone.RefreshWithResponse(t.Context(),
+	if again, err := anyone.RefreshSessionWithResponse(t.Context(),
 		client.RefreshRequest{RefreshToken: renewed.JSON200.RefreshToken}); err != nil || again.StatusCode() != http.StatusUnauthorized {
 		t.Errorf("refresh after the logout: %v, got %d, want 401", err, again.StatusCode())
 	}

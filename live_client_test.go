@@ -107,18 +107,18 @@ func TestAClientWrittenFromTheContract(t *testing.T) {
 	}
 	write := func(values ...float64) {
 		t.Helper()
-		var readings []client.ReadingWrite
+		var readings []client.ReadingCreate
 		for _, v := range values {
 			data, _ := json.Marshal(map[string]any{
 				"sensor_id": d.sensorID, "value": v, "timestamp": time.Now().UTC(),
 			})
-			var r client.ReadingWrite
+			var r client.ReadingCreate
 			_ = json.Unmarshal(data, &r) // of our own making
 			readings = append(readings, r)
 			time.Sleep(time.Millisecond) // an instant of its own
 		}
-		if res, err := api.WriteDataWithResponse(t.Context(), &client.WriteDataParams{},
-			client.DataWrite{Readings: readings}); err != nil || res.JSON200 == nil {
+		if res, err := api.WriteReadingsWithResponse(t.Context(), &client.WriteReadingsParams{},
+			client.ReadingsWriteRequest{Readings: readings}); err != nil || res.JSON200 == nil {
 			t.Fatalf("write: %v %s", err, res.Body)
 		}
 	}
@@ -155,7 +155,7 @@ func TestAClientWrittenFromTheContract(t *testing.T) {
 		t.Errorf("got %+v, want 81.5", got)
 	}
 	if got := await[client.WsAlarm](c).Event; got.Kind != "raised" ||
-		got.AlarmID != alarm.JSON201.ID || got.After != client.AlarmPhaseActiveUnacknowledged ||
+		got.AlarmID != alarm.JSON201.ID || got.After != client.AlarmStateActiveUnacknowledged ||
 		got.Severity != client.SeverityMajor || got.Value.MustGet() != 81.5 {
 		t.Errorf("got %+v, want the alarm raised", got)
 	}
@@ -201,7 +201,7 @@ func TestAClientWrittenFromTheContract(t *testing.T) {
 	}
 	if got := await[client.WsAlarmSnapshot](c).Alarms; len(got) != 1 ||
 		got[0].AlarmID != alarm.JSON201.ID ||
-		got[0].After != client.AlarmPhaseReturnedUnacknowledged {
+		got[0].After != client.AlarmStateReturnedUnacknowledged {
 		t.Errorf("got %+v, want the alarm that nobody has acknowledged", got)
 	}
 }

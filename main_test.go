@@ -63,8 +63,8 @@ func followOneReading(t *testing.T, p *process, broker string, own bool) {
 
 	want := client.Reading{SensorID: d.sensorID, Timestamp: at, Quality: client.QualityGood}
 	p.eventually(5*time.Second, "the reading is in the raw data", func() bool {
-		rows, err := api.ListDataWithResponse(t.Context(),
-			&client.ListDataParams{SensorID: []client.ID{d.sensorID}})
+		rows, err := api.ListReadingsWithResponse(t.Context(),
+			&client.ListReadingsParams{SensorID: []client.ID{d.sensorID}})
 		if err != nil || rows.JSON200 == nil {
 			t.Fatalf("raw data: %v %s", err, rows.Body)
 		}
@@ -81,8 +81,8 @@ func followOneReading(t *testing.T, p *process, broker string, own bool) {
 		}
 		return true
 	})
-	latest, err := api.ListLatestWithResponse(t.Context(),
-		&client.ListLatestParams{GatewayID: &d.gatewayID})
+	latest, err := api.ListLatestReadingsWithResponse(t.Context(),
+		&client.ListLatestReadingsParams{GatewayID: &d.gatewayID})
 	if err != nil || latest.JSON200 == nil || len(*latest.JSON200) != 1 ||
 		(*latest.JSON200)[0].Value.MustGet() != 21.5 {
 		t.Fatalf("latest: got %v %s, want one of 21.5", err, latest.Body)
@@ -113,7 +113,7 @@ type socket struct {
 // subscribe opens a socket that has said which topics it is subscribed to.
 func (p *process) subscribe(api *client.ClientWithResponses, topics ...string) *socket {
 	p.t.Helper()
-	ticket, err := api.CreateTicketWithResponse(p.t.Context())
+	ticket, err := api.CreateWebSocketTicketWithResponse(p.t.Context())
 	if err != nil || ticket.JSON201 == nil {
 		p.t.Fatalf("ticket: %v %s", err, ticket.Body)
 	}
@@ -211,7 +211,7 @@ func TestTheDemoShowsReadingsWithinSeconds(t *testing.T) {
 	p.waitReady()
 	api := p.login()
 	p.eventually(15*time.Second, "the plant's readings are served", func() bool {
-		latest, err := api.ListLatestWithResponse(t.Context(), &client.ListLatestParams{})
+		latest, err := api.ListLatestReadingsWithResponse(t.Context(), &client.ListLatestReadingsParams{})
 		if err != nil || latest.JSON200 == nil {
 			t.Fatalf("latest: %v %s", err, latest.Body)
 		}
@@ -407,8 +407,8 @@ func TestHealthNamesEachDependency(t *testing.T) {
 		got["mqtt"] != client.DependencyStateUp {
 		t.Errorf("got %+v, want database and mqtt up", h)
 	}
-	if h.Database != client.ConnectionConnected || h.Redis != client.ConnectionConnected ||
-		h.Mqtt != client.ConnectionConnected || h.Version == "" ||
+	if h.Database != client.ConnectionStatusConnected || h.Redis != client.ConnectionStatusConnected ||
+		h.Mqtt != client.ConnectionStatusConnected || h.Version == "" ||
 		time.Since(h.Timestamp).Abs() > time.Hour {
 		t.Errorf("got %+v, want every member of an old client", h)
 	}

@@ -67,7 +67,7 @@ func TestInstancesShareTheWork(t *testing.T) {
 		t.Fatalf("create route: %v %s", err, route.Body)
 	}
 	const alarms = 20
-	var readings []client.ReadingWrite
+	var readings []client.ReadingCreate
 	for i := range alarms {
 		d := ps[0].register(api, fmt.Sprintf("press-%d", i))
 		rule := client.AlarmRule{
@@ -82,9 +82,9 @@ func TestInstancesShareTheWork(t *testing.T) {
 			t.Fatalf("create alarm: %v %s", err, a.Body)
 		}
 		readings = append(readings,
-			client.ReadingWrite{SensorID: d.sensorID, Value: nullable.NewNullableWithValue(90.0)})
+			client.ReadingCreate{SensorID: d.sensorID, Value: nullable.NewNullableWithValue(90.0)})
 	}
-	if res, err := api.WriteDataWithResponse(t.Context(), nil, client.DataWrite{Readings: readings}); err != nil || res.JSON200 == nil {
+	if res, err := api.WriteReadingsWithResponse(t.Context(), nil, client.ReadingsWriteRequest{Readings: readings}); err != nil || res.JSON200 == nil {
 		t.Fatalf("write: %v %s", err, res.Body)
 	}
 	ps[0].eventually(20*time.Second, "every alarm is raised and told", func() bool {
@@ -154,8 +154,8 @@ func TestInstancesMayTakeReadingsOutOfOrder(t *testing.T) {
 	}
 	newest := func(i int) {
 		t.Helper()
-		latest, err := api.ListLatestWithResponse(t.Context(),
-			&client.ListLatestParams{SensorID: []client.ID{d.sensorID}})
+		latest, err := api.ListLatestReadingsWithResponse(t.Context(),
+			&client.ListLatestReadingsParams{SensorID: []client.ID{d.sensorID}})
 		if err != nil || latest.JSON200 == nil || len(*latest.JSON200) != 1 {
 			t.Fatalf("latest: %v %s", err, latest.Body)
 		}

@@ -14,13 +14,13 @@ import (
 // command carries c out in the name of the caller.
 func (s *Server) command(
 	ctx context.Context, id int64, c alarm.Command,
-) (api.TheAlarmJSONResponse, error) {
+) (api.AlarmWithETagJSONResponse, error) {
 	c.User = callOf(ctx).principal.User.Username
 	a, _, err := s.store.CommandAlarm(ctx, id, c, time.Now())
 	if err != nil {
-		return api.TheAlarmJSONResponse{}, commandFault(err)
+		return api.AlarmWithETagJSONResponse{}, commandFault(err)
 	}
-	return theAlarm(a)
+	return alarmWithETag(a)
 }
 
 // commandFault says why a command was refused.
@@ -40,10 +40,10 @@ func commandFault(err error) error {
 	return &problem{status: http.StatusConflict, detail: r.Reason}
 }
 
-// AckAlarm answers POST /api/alarms/{id}/ack.
-func (s *Server) AckAlarm(
-	ctx context.Context, req api.AckAlarmRequestObject,
-) (api.AckAlarmResponseObject, error) {
+// AcknowledgeAlarm answers POST /api/alarms/{id}/ack.
+func (s *Server) AcknowledgeAlarm(
+	ctx context.Context, req api.AcknowledgeAlarmRequestObject,
+) (api.AcknowledgeAlarmResponseObject, error) {
 	b := req.Body
 	res, err := s.command(ctx, req.ID,
 		alarm.Command{
@@ -52,14 +52,14 @@ func (s *Server) AckAlarm(
 			Version:    b.Version,
 			Comment:    orZero(b.Comment),
 		})
-	return api.AckAlarm200JSONResponse{TheAlarmJSONResponse: res}, err
+	return api.AcknowledgeAlarm200JSONResponse{AlarmWithETagJSONResponse: res}, err
 }
 
-// AckAlarms answers POST /api/alarms/ack.
-func (s *Server) AckAlarms(
-	ctx context.Context, req api.AckAlarmsRequestObject,
-) (api.AckAlarmsResponseObject, error) {
-	acks := each(req.Body.Alarms, func(a api.AlarmAcks_Alarms) store.Ack {
+// AcknowledgeAlarms answers POST /api/alarms/ack.
+func (s *Server) AcknowledgeAlarms(
+	ctx context.Context, req api.AcknowledgeAlarmsRequestObject,
+) (api.AcknowledgeAlarmsResponseObject, error) {
+	acks := each(req.Body.Alarms, func(a api.AlarmBulkAcknowledgeRequest_Alarms) store.Ack {
 		return store.Ack{AlarmID: a.ID, Occurrence: a.Occurrence, Version: a.Version}
 	})
 	errs, _, err := s.store.AcknowledgeAlarms(ctx, acks, callOf(ctx).principal.User.Username,
@@ -67,18 +67,18 @@ func (s *Server) AckAlarms(
 	if err != nil {
 		return nil, err
 	}
-	out := make(api.AckAlarms200JSONResponse, len(acks))
+	out := make(api.AcknowledgeAlarms200JSONResponse, len(acks))
 	for i, e := range errs {
-		out[i] = api.AckResult{ID: acks[i].AlarmID, Status: api.AckResultStatusAcknowledged}
+		out[i] = api.AlarmBulkAcknowledgeResult{ID: acks[i].AlarmID, Status: api.AlarmBulkAcknowledgeResultStatusAcknowledged}
 		switch {
 		case e == nil:
 			continue
 		case errors.Is(e, store.ErrNotFound):
-			out[i].Status = api.AckResultStatusNotFound
+			out[i].Status = api.AlarmBulkAcknowledgeResultStatusNotFound
 		case errors.Is(e, alarm.ErrStale):
-			out[i].Status = api.AckResultStatusStale
+			out[i].Status = api.AlarmBulkAcknowledgeResultStatusStale
 		case errors.Is(e, alarm.ErrNotAllowed):
-			out[i].Status = api.AckResultStatusNotAllowed
+			out[i].Status = api.AlarmBulkAcknowledgeResultStatusNotAllowed
 		default:
 			return nil, commandFault(e)
 		}
@@ -107,13 +107,13 @@ func (s *Server) ShelveAlarm(
 		return nil, invalid("minutes", "is needed unless one_shot is set")
 	}
 	res, err := s.command(ctx, req.ID, c)
-	return api.ShelveAlarm200JSONResponse{TheAlarmJSONResponse: res}, err
+	return api.ShelveAlarm200JSONResponse{AlarmWithETagJSONResponse: res}, err
 }
 
 // simple is a command that says no more than AlarmCommand does.
 func (s *Server) simple(
-	ctx context.Context, id int64, kind alarm.CommandKind, b *api.AlarmCommand,
-) (api.TheAlarmJSONResponse, error) {
+	ctx context.Context, id int64, kind alarm.CommandKind, b *api.AlarmCommandRequest,
+) (api.AlarmWithETagJSONResponse, error) {
 	return s.command(ctx, id,
 		alarm.Command{Kind: kind, Comment: orZero(b.Comment), Version: orZero(b.Version)})
 }
@@ -123,7 +123,7 @@ func (s *Server) UnshelveAlarm(
 	ctx context.Context, req api.UnshelveAlarmRequestObject,
 ) (api.UnshelveAlarmResponseObject, error) {
 	res, err := s.simple(ctx, req.ID, alarm.Unshelve, req.Body)
-	return api.UnshelveAlarm200JSONResponse{TheAlarmJSONResponse: res}, err
+	return api.UnshelveAlarm200JSONResponse{AlarmWithETagJSONResponse: res}, err
 }
 
 // ResetAlarm answers POST /api/alarms/{id}/reset.
@@ -131,31 +131,31 @@ func (s *Server) ResetAlarm(
 	ctx context.Context, req api.ResetAlarmRequestObject,
 ) (api.ResetAlarmResponseObject, error) {
 	res, err := s.simple(ctx, req.ID, alarm.ResetLatch, req.Body)
-	return api.ResetAlarm200JSONResponse{TheAlarmJSONResponse: res}, err
+	return api.ResetAlarm200JSONResponse{AlarmWithETagJSONResponse: res}, err
 }
 
-// TakeAlarmOut answers POST /api/alarms/{id}/out-of-service.
-func (s *Server) TakeAlarmOut(
-	ctx context.Context, req api.TakeAlarmOutRequestObject,
-) (api.TakeAlarmOutResponseObject, error) {
+// TakeAlarmOutOfService answers POST /api/alarms/{id}/out-of-service.
+func (s *Server) TakeAlarmOutOfService(
+	ctx context.Context, req api.TakeAlarmOutOfServiceRequestObject,
+) (api.TakeAlarmOutOfServiceResponseObject, error) {
 	b := req.Body
 	res, err := s.command(ctx, req.ID,
 		alarm.Command{Kind: alarm.TakeOut, Comment: b.Comment, Version: orZero(b.Version)})
-	return api.TakeAlarmOut200JSONResponse{TheAlarmJSONResponse: res}, err
+	return api.TakeAlarmOutOfService200JSONResponse{AlarmWithETagJSONResponse: res}, err
 }
 
-// ReturnAlarm answers POST /api/alarms/{id}/return-to-service.
-func (s *Server) ReturnAlarm(
-	ctx context.Context, req api.ReturnAlarmRequestObject,
-) (api.ReturnAlarmResponseObject, error) {
+// ReturnAlarmToService answers POST /api/alarms/{id}/return-to-service.
+func (s *Server) ReturnAlarmToService(
+	ctx context.Context, req api.ReturnAlarmToServiceRequestObject,
+) (api.ReturnAlarmToServiceResponseObject, error) {
 	res, err := s.simple(ctx, req.ID, alarm.ReturnToService, req.Body)
-	return api.ReturnAlarm200JSONResponse{TheAlarmJSONResponse: res}, err
+	return api.ReturnAlarmToService200JSONResponse{AlarmWithETagJSONResponse: res}, err
 }
 
-// CommentAlarm answers POST /api/alarms/{id}/comments.
-func (s *Server) CommentAlarm(
-	ctx context.Context, req api.CommentAlarmRequestObject,
-) (api.CommentAlarmResponseObject, error) {
+// CommentOnAlarm answers POST /api/alarms/{id}/comments.
+func (s *Server) CommentOnAlarm(
+	ctx context.Context, req api.CommentOnAlarmRequestObject,
+) (api.CommentOnAlarmResponseObject, error) {
 	res, err := s.command(ctx, req.ID, alarm.Command{Kind: alarm.Remark, Comment: req.Body.Comment})
-	return api.CommentAlarm200JSONResponse{TheAlarmJSONResponse: res}, err
+	return api.CommentOnAlarm200JSONResponse{AlarmWithETagJSONResponse: res}, err
 }

@@ -36,10 +36,10 @@ func (s *Server) ListAlarmEvents(
 	}, err
 }
 
-// ListEventsOfAlarm answers GET /api/alarms/{id}/events.
-func (s *Server) ListEventsOfAlarm(
-	ctx context.Context, req api.ListEventsOfAlarmRequestObject,
-) (api.ListEventsOfAlarmResponseObject, error) {
+// ListEventsForAlarm answers GET /api/alarms/{id}/events.
+func (s *Server) ListEventsForAlarm(
+	ctx context.Context, req api.ListEventsForAlarmRequestObject,
+) (api.ListEventsForAlarmResponseObject, error) {
 	p := req.Params
 	f := store.AlarmEventFilter{
 		AlarmID:  &req.ID,
@@ -53,9 +53,9 @@ func (s *Server) ListEventsOfAlarm(
 	if err == nil && len(list) == 0 && p.After == nil && p.Cursor == nil {
 		_, err = s.store.Alarm(ctx, req.ID)
 	}
-	return api.ListEventsOfAlarm200JSONResponse{
+	return api.ListEventsForAlarm200JSONResponse{
 		Body:    list,
-		Headers: api.ListEventsOfAlarm200ResponseHeaders{Link: link},
+		Headers: api.ListEventsForAlarm200ResponseHeaders{Link: link},
 	}, err
 }
 
@@ -95,8 +95,8 @@ func alarmEventJSON(e store.AlarmEvent) api.AlarmEvent {
 		Version:     e.Version,
 		RuleVersion: e.RuleVersion,
 		Kind:        e.Kind,
-		Before:      api.AlarmPhase(e.Before),
-		After:       api.AlarmPhase(e.After),
+		Before:      api.AlarmState(e.Before),
+		After:       api.AlarmState(e.After),
 		Level:       e.Level,
 		Severity:    api.Severity(e.Severity),
 		Value:       orNull(e.Value),
@@ -131,24 +131,24 @@ func (s *Server) SimulateAlarm(
 		return nil, err
 	}
 	defer leave()
-	out := api.AlarmSimulated{Events: []api.SimulatedEvent{}}
+	out := api.AlarmSimulationResult{Events: []api.AlarmSimulationEvent{}}
 	state, n, err := s.store.Simulate(ctx, &r, b.Start, b.End, func(e alarm.Event) bool {
 		if out.Truncated = len(out.Events) == mostSimulated; !out.Truncated {
 			out.Events = append(out.Events, simulatedJSON(e))
 		}
 		return !out.Truncated
 	})
-	out.Readings, out.State = n, api.AlarmPhase(state.Phase().Name())
+	out.Readings, out.State = n, api.AlarmState(state.Phase().Name())
 	return api.SimulateAlarm200JSONResponse(out), err
 }
 
-func simulatedJSON(e alarm.Event) api.SimulatedEvent {
-	return api.SimulatedEvent{
+func simulatedJSON(e alarm.Event) api.AlarmSimulationEvent {
+	return api.AlarmSimulationEvent{
 		At:         e.At.UTC(),
 		Kind:       string(e.Kind),
 		Occurrence: e.Occurrence,
-		Before:     api.AlarmPhase(e.Before.Name()),
-		After:      api.AlarmPhase(e.After.Name()),
+		Before:     api.AlarmState(e.Before.Name()),
+		After:      api.AlarmState(e.After.Name()),
 		Level:      string(e.Level),
 		Severity:   api.Severity(e.Severity),
 		Value:      orNull(e.Value),
@@ -170,8 +170,8 @@ func (s *Server) ExplainAlarm(
 	out := api.ExplainAlarm200JSONResponse{
 		At:          e.At.UTC(),
 		RuleVersion: e.RuleVersion,
-		State:       api.AlarmPhase(e.Phase.Name()),
-		Process:     api.AlarmPhase(e.Process.Name()),
+		State:       api.AlarmState(e.Phase.Name()),
+		Process:     api.AlarmState(e.Process.Name()),
 		Occurrence:  e.Occurrence,
 		Level:       string(e.Level),
 		Severity:    api.Severity(e.Severity),

@@ -120,8 +120,8 @@ func (s *Server) GetAlarm(
 	if err != nil {
 		return nil, err
 	}
-	res, err := theAlarm(a)
-	return api.GetAlarm200JSONResponse{TheAlarmJSONResponse: res}, err
+	res, err := alarmWithETag(a)
+	return api.GetAlarm200JSONResponse{AlarmWithETagJSONResponse: res}, err
 }
 
 // UpdateAlarm answers PUT /api/alarms/{id}.
@@ -145,8 +145,8 @@ func (s *Server) UpdateAlarm(
 	if err != nil {
 		return nil, err
 	}
-	res, err := theAlarm(a)
-	return api.UpdateAlarm200JSONResponse{TheAlarmJSONResponse: res}, err
+	res, err := alarmWithETag(a)
+	return api.UpdateAlarm200JSONResponse{AlarmWithETagJSONResponse: res}, err
 }
 
 // DeleteAlarm answers DELETE /api/alarms/{id}.
@@ -162,7 +162,7 @@ func (s *Server) DeleteAlarm(
 	if err != nil {
 		return nil, err
 	}
-	return api.DeleteAlarm200JSONResponse{WhatGoesJSONResponse: whatGoes(d, *req.Params.DryRun)}, nil
+	return api.DeleteAlarm200JSONResponse{DeletionResponseJSONResponse: deletionResponse(d, *req.Params.DryRun)}, nil
 }
 
 // rule is the rule that a client has sent for a sensor, compiled, or a 400 that says what is wrong
@@ -196,11 +196,11 @@ func (s *Server) rule(ctx context.Context, id, sensor int64, b api.AlarmRule) (a
 	return r, nil
 }
 
-func theAlarm(a store.Alarm) (api.TheAlarmJSONResponse, error) {
+func alarmWithETag(a store.Alarm) (api.AlarmWithETagJSONResponse, error) {
 	body, err := alarmJSON(a)
-	return api.TheAlarmJSONResponse{
+	return api.AlarmWithETagJSONResponse{
 		Body:    body,
-		Headers: api.TheAlarmResponseHeaders{ETag: etag(a.Version)},
+		Headers: api.AlarmWithETagResponseHeaders{ETag: etag(a.Version)},
 	}, err
 }
 
@@ -214,7 +214,7 @@ func alarmJSON(a store.Alarm) (api.Alarm, error) {
 		SensorID:       a.SensorID,
 		GatewayID:      a.GatewayID,
 		RuleVersion:    a.Version,
-		State:          api.AlarmPhase(a.Phase),
+		State:          api.AlarmState(a.Phase),
 		Severity:       api.Severity(a.Severity),
 		Occurrence:     state.Occurrence,
 		Version:        state.Version,

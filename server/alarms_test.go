@@ -140,7 +140,7 @@ func TestAlarmsWholeLife(t *testing.T) {
 		fmt.Sprintf(`{"sensor_id":%d,%s,"start":%q,"end":%q}`, sensor, hot,
 			began.Format(time.RFC3339Nano),
 			time.Now().UTC().Add(time.Second).Format(time.RFC3339Nano)))
-	var sim client.AlarmSimulated
+	var sim client.AlarmSimulationResult
 	if err := json.Unmarshal(res.body, &sim); err != nil || len(sim.Events) != 2 ||
 		sim.Readings != 2 || sim.Events[0].Kind != "raised" {
 		t.Errorf("simulated: got %v, %s", err, res.body)
@@ -202,7 +202,7 @@ func TestAlarmLists(t *testing.T) {
 	}
 	res := s.send("POST", "/api/alarms/ack", operator,
 		`{"alarms":[{"id":1,"occurrence":1,"version":1},{"id":2,"occurrence":9,"version":1},{"id":3,"occurrence":1,"version":1},{"id":999,"occurrence":1,"version":1}]}`)
-	var acks []client.AckResult
+	var acks []client.AlarmBulkAcknowledgeResult
 	if err := json.Unmarshal(res.body, &acks); err != nil {
 		t.Fatalf("%v: %s", err, res.body)
 	}

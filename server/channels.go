@@ -70,7 +70,7 @@ func (s *Server) CreateNotificationChannel(
 		return nil, err
 	}
 	j := channelJSON(c)
-	created := api.NotificationChannelCreated{
+	created := api.NotificationChannelWithSecret{
 		ID:         j.ID,
 		Name:       j.Name,
 		Kind:       j.Kind,

@@ -14,10 +14,10 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// ListData answers GET /api/data.
-func (s *Server) ListData(
-	ctx context.Context, req api.ListDataRequestObject,
-) (api.ListDataResponseObject, error) {
+// ListReadings answers GET /api/data.
+func (s *Server) ListReadings(
+	ctx context.Context, req api.ListReadingsRequestObject,
+) (api.ListReadingsResponseObject, error) {
 	p := req.Params
 	after, err := readingCursor(p.Cursor)
 	if err != nil {
@@ -33,7 +33,7 @@ func (s *Server) ListData(
 		Sensors:   p.SensorID,
 		Start:     p.Start,
 		End:       p.End,
-		Ascending: *p.Order == api.ListDataParamsOrderAsc,
+		Ascending: *p.Order == api.ListReadingsParamsOrderAsc,
 		After:     after,
 		Limit:     *p.Limit + 1,
 	}
@@ -62,10 +62,10 @@ func (s *Server) ListData(
 	}), nil
 }
 
-// ListLatest answers GET /api/data/latest.
-func (s *Server) ListLatest(
-	ctx context.Context, req api.ListLatestRequestObject,
-) (api.ListLatestResponseObject, error) {
+// ListLatestReadings answers GET /api/data/latest.
+func (s *Server) ListLatestReadings(
+	ctx context.Context, req api.ListLatestReadingsRequestObject,
+) (api.ListLatestReadingsResponseObject, error) {
 	p := req.Params
 	after, err := idCursor(p.Cursor)
 	if err != nil {
@@ -102,10 +102,10 @@ func (s *Server) ListLatest(
 	return streamed(func(w http.ResponseWriter) error { return writeList(w, link, body) }), nil
 }
 
-// DeleteData answers DELETE /api/data.
-func (s *Server) DeleteData(
-	ctx context.Context, req api.DeleteDataRequestObject,
-) (api.DeleteDataResponseObject, error) {
+// DeleteReadings answers DELETE /api/data.
+func (s *Server) DeleteReadings(
+	ctx context.Context, req api.DeleteReadingsRequestObject,
+) (api.DeleteReadingsResponseObject, error) {
 	p := req.Params
 	if err := checkSpan(&p.Start, &p.End); err != nil {
 		return nil, err
@@ -117,7 +117,7 @@ func (s *Server) DeleteData(
 	if err != nil {
 		return nil, err
 	}
-	return api.DeleteData200JSONResponse{
+	return api.DeleteReadings200JSONResponse{
 		DryRun:         *p.DryRun,
 		Readings:       d.Readings,
 		FirstReadingAt: timeOrNull(d.First),
@@ -144,19 +144,19 @@ func (s *Server) checkSensors(ctx context.Context, ids []int64) error {
 	return invalid("sensor_id", fmt.Sprintf("there is no sensor %d", unknown[0]))
 }
 
-// WriteData answers POST /api/data.
-func (s *Server) WriteData(
-	ctx context.Context, req api.WriteDataRequestObject,
-) (api.WriteDataResponseObject, error) {
+// WriteReadings answers POST /api/data.
+func (s *Server) WriteReadings(
+	ctx context.Context, req api.WriteReadingsRequestObject,
+) (api.WriteReadingsResponseObject, error) {
 	written, replayed, err := once(ctx, s, req.Params.IdempotencyKey, req.Body,
-		func(ctx context.Context) (api.DataWritten, error) {
+		func(ctx context.Context) (api.ReadingsWriteResult, error) {
 			sensors, err := s.sensorsOf(ctx, req.Body.Readings)
 			if err != nil {
-				return api.DataWritten{}, err
+				return api.ReadingsWriteResult{}, err
 			}
 			now := time.Now()
 			list := each(req.Body.Readings,
-				func(r api.ReadingWrite) store.Reading { return readingOf(r, now) })
+				func(r api.ReadingCreate) store.Reading { return readingOf(r, now) })
 			for i := range list {
 				list[i].SensorID = sensors[i]
 			}
@@ -166,7 +166,7 @@ func (s *Server) WriteData(
 	if err != nil {
 		return nil, err
 	}
-	res := api.WriteData200JSONResponse{Body: written}
+	res := api.WriteReadings200JSONResponse{Body: written}
 	if replayed {
 		res.Headers.IdempotencyReplayed = &replayed
 	}
@@ -174,7 +174,7 @@ func (s *Server) WriteData(
 }
 
 // sensorsOf returns the id of each reading's sensor; 0 where its gateway has no such sensor.
-func (s *Server) sensorsOf(ctx context.Context, list []api.ReadingWrite) ([]int64, error) {
+func (s *Server) sensorsOf(ctx context.Context, list []api.ReadingCreate) ([]int64, error) {
 	refs := make([]store.Ref, len(list))
 	named := make([]store.Ref, 0, len(list))
 	ids := make([]int64, len(list))
@@ -214,17 +214,17 @@ func (s *Server) sensorsOf(ctx context.Context, list []api.ReadingWrite) ([]int6
 	return ids, err
 }
 
-func writtenJSON(results []store.Result) api.DataWritten {
-	out := api.DataWritten{Results: make([]api.WriteResult, len(results))}
+func writtenJSON(results []store.Result) api.ReadingsWriteResult {
+	out := api.ReadingsWriteResult{Results: make([]api.ReadingOutcome, len(results))}
 	counts := map[store.Outcome]*int{
 		store.Stored: &out.Stored, store.Duplicate: &out.Duplicates, store.Conflict: &out.Conflicts,
 		store.Rejected: &out.Rejected,
 	}
 	for i, r := range results {
 		*counts[r.Outcome]++
-		out.Results[i].Status = api.WriteResultStatus(r.Outcome.String())
+		out.Results[i].Status = api.ReadingOutcomeStatus(r.Outcome.String())
 		if r.Outcome == store.Rejected {
-			out.Results[i].Reason = new(api.RejectReason(r.Reason))
+			out.Results[i].Reason = new(api.RejectionReason(r.Reason))
 			out.Results[i].Detail = &r.Detail
 		}
 	}
@@ -234,7 +234,7 @@ func writtenJSON(results []store.Result) api.DataWritten {
 // readingOf is the reading a client has sent. Left out, its time is now and its quality what the
 // status code implies: the severity in its two highest bits (OPC UA part 4, 7.39), good without
 // one.
-func readingOf(r api.ReadingWrite, now time.Time) store.Reading {
+func readingOf(r api.ReadingCreate, now time.Time) store.Reading {
 	code := uint32(orZero(r.StatusCode))
 	out := store.Reading{
 		Timestamp:  now,

@@ -7,10 +7,10 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// ListDeliveries answers GET /api/notifications/deliveries.
-func (s *Server) ListDeliveries(
-	ctx context.Context, req api.ListDeliveriesRequestObject,
-) (api.ListDeliveriesResponseObject, error) {
+// ListNotificationDeliveries answers GET /api/notifications/deliveries.
+func (s *Server) ListNotificationDeliveries(
+	ctx context.Context, req api.ListNotificationDeliveriesRequestObject,
+) (api.ListNotificationDeliveriesResponseObject, error) {
 	p := req.Params
 	at, id, err := instantCursor(p.Cursor, 64)
 	if err != nil {
@@ -38,7 +38,7 @@ func (s *Server) ListDeliveries(
 	}
 	list, link := page(ctx, list, *p.Limit,
 		func(d store.Delivery) string { return encodeInstant(d.CreatedAt, d.ID) })
-	res := api.ListDeliveries200JSONResponse{Body: each(list, deliveryJSON(ctx))}
+	res := api.ListNotificationDeliveries200JSONResponse{Body: each(list, deliveryJSON(ctx))}
 	res.Headers.Link = link
 	if *p.Count {
 		n, err := s.store.CountDeliveries(ctx, f)
@@ -50,16 +50,16 @@ func (s *Server) ListDeliveries(
 	return res, nil
 }
 
-// GetDelivery answers GET /api/notifications/deliveries/{id}.
-func (s *Server) GetDelivery(
-	ctx context.Context, req api.GetDeliveryRequestObject,
-) (api.GetDeliveryResponseObject, error) {
+// GetNotificationDelivery answers GET /api/notifications/deliveries/{id}.
+func (s *Server) GetNotificationDelivery(
+	ctx context.Context, req api.GetNotificationDeliveryRequestObject,
+) (api.GetNotificationDeliveryResponseObject, error) {
 	d, err := s.store.Delivery(ctx, req.ID)
 	if err != nil {
 		return nil, err
 	}
 	j := deliveryJSON(ctx)(d)
-	return api.GetDelivery200JSONResponse{
+	return api.GetNotificationDelivery200JSONResponse{
 		ID:         j.ID,
 		Key:        j.Key,
 		ChannelID:  j.ChannelID,
@@ -78,9 +78,9 @@ func (s *Server) GetDelivery(
 
 // deliveryJSON returns what writes deliveries for the caller. Their details can name internal
 // hosts.
-func deliveryJSON(ctx context.Context) func(store.Delivery) api.Delivery {
+func deliveryJSON(ctx context.Context) func(store.Delivery) api.NotificationDelivery {
 	mayReadDetail := callOf(ctx).principal.User.Role.Includes(store.Engineer)
-	return func(d store.Delivery) api.Delivery {
+	return func(d store.Delivery) api.NotificationDelivery {
 		due := &d.DueAt
 		if d.FinishedAt != nil {
 			due = nil
@@ -88,13 +88,13 @@ func deliveryJSON(ctx context.Context) func(store.Delivery) api.Delivery {
 		if !mayReadDetail {
 			d.Detail = ""
 		}
-		return api.Delivery{
+		return api.NotificationDelivery{
 			ID:         d.ID,
 			Key:        d.Key,
 			ChannelID:  d.ChannelID,
 			RouteID:    orNull(d.RouteID),
-			Kind:       api.DeliveryKind(d.Kind),
-			Status:     api.DeliveryStatus(d.Status),
+			Kind:       api.NotificationDeliveryKind(d.Kind),
+			Status:     api.NotificationDeliveryStatus(d.Status),
 			EventCount: d.EventCount,
 			Attempts:   d.Attempts,
 			Detail:     d.Detail,
@@ -105,8 +105,8 @@ func deliveryJSON(ctx context.Context) func(store.Delivery) api.Delivery {
 	}
 }
 
-func notifiedJSON(e store.NoticeEvent) api.NotifiedEvent {
-	return api.NotifiedEvent{
+func notifiedJSON(e store.NoticeEvent) api.NotificationEvent {
+	return api.NotificationEvent{
 		Epoch:       e.Epoch,
 		Offset:      e.Offset,
 		At:          e.At.UTC(),

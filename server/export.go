@@ -14,13 +14,13 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// VisitExportDataResponse makes it an answer to the export.
-func (f streamed) VisitExportDataResponse(w http.ResponseWriter) error { return f(w) }
+// VisitExportReadingsResponse makes it an answer to the export.
+func (f streamed) VisitExportReadingsResponse(w http.ResponseWriter) error { return f(w) }
 
-// ExportData answers GET /api/data/export.
-func (s *Server) ExportData(
-	ctx context.Context, req api.ExportDataRequestObject,
-) (api.ExportDataResponseObject, error) {
+// ExportReadings answers GET /api/data/export.
+func (s *Server) ExportReadings(
+	ctx context.Context, req api.ExportReadingsRequestObject,
+) (api.ExportReadingsResponseObject, error) {
 	p := req.Params
 	if err := checkSpan(p.Start, p.End); err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ func (s *Server) ExportData(
 		if q.After, err = afterReading(*p.After); err != nil {
 			return nil, err
 		}
-		if *p.Format == api.ExportDataParamsFormatParquet {
+		if *p.Format == api.ExportReadingsParamsFormatParquet {
 			return nil, invalid("after", "is for csv and ndjson; a Parquet file begins anew")
 		}
 	}
@@ -62,7 +62,7 @@ func (s *Server) ExportData(
 func (s *Server) export(
 	ctx context.Context, w http.ResponseWriter, q store.ExportQuery,
 	summaries map[int64]store.SensorSummary,
-	format api.ExportDataParamsFormat, zipped bool,
+	format api.ExportReadingsParamsFormat, zipped bool,
 ) error {
 	const name = "oei-ms-readings."
 	var d *download
@@ -87,10 +87,10 @@ func (s *Server) export(
 	}
 	w.Header().Set("Vary", "Accept-Encoding")
 	switch format {
-	case api.ExportDataParamsFormatParquet:
+	case api.ExportReadingsParamsFormatParquet:
 		d = s.newDownload(w, "application/vnd.apache.parquet", name+"parquet", false)
 		write, end = parquetOf(d, summaries)
-	case api.ExportDataParamsFormatNdjson:
+	case api.ExportReadingsParamsFormatNdjson:
 		d = s.newDownload(w, "application/x-ndjson", name+"ndjson", zipped)
 		write = lines(appendReadingMembers, ndjsonSummary, "}\n")
 	default:

@@ -98,10 +98,10 @@ func TestExportIsTheReadingsInEachFormat(t *testing.T) {
 		}
 		lines = append(lines, r)
 	}
-	order := client.ListDataParamsOrderAsc
+	order := client.ListReadingsParamsOrderAsc
 	for id, got := range map[int64][]client.Reading{1: lines[:2], 2: lines[2:]} {
-		want := must(s.as(store.Viewer).ListDataWithResponse(t.Context(),
-			&client.ListDataParams{SensorID: []int64{id}, Order: &order}))
+		want := must(s.as(store.Viewer).ListReadingsWithResponse(t.Context(),
+			&client.ListReadingsParams{SensorID: []int64{id}, Order: &order}))
 		if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", *want.JSON200) {
 			if string(must(json.Marshal(got))) != string(must(json.Marshal(*want.JSON200))) {
 				t.Errorf("ndjson: got %+v, want %s", got, want.Body)
@@ -277,9 +277,9 @@ func TestQueriesEndWhenTheClientGoes(t *testing.T) {
 func TestDeletedRangesAreGoneAndLatestIsWhatIsLeft(t *testing.T) {
 	s := startWithReadings(t, 10)
 	c := s.as(store.Admin)
-	remove := func(from, to int, dryRun bool) client.DataDeletion {
+	remove := func(from, to int, dryRun bool) client.ReadingsDeletionResult {
 		t.Helper()
-		res := must(c.DeleteDataWithResponse(t.Context(), &client.DeleteDataParams{
+		res := must(c.DeleteReadingsWithResponse(t.Context(), &client.DeleteReadingsParams{
 			SensorID: 1,
 			Start:    at3.Add(time.Duration(from) * time.Second),
 			End:      at3.Add(time.Duration(to) * time.Second),
@@ -291,7 +291,7 @@ func TestDeletedRangesAreGoneAndLatestIsWhatIsLeft(t *testing.T) {
 		return *res.JSON200
 	}
 	latest := func() string {
-		for _, l := range *must(c.ListLatestWithResponse(t.Context(), nil)).JSON200 {
+		for _, l := range *must(c.ListLatestReadingsWithResponse(t.Context(), nil)).JSON200 {
 			if l.SensorID == 1 {
 				return fmt.Sprintf("%v at %v", l.Value.MustGet(), l.Timestamp.Sub(at3))
 			}
@@ -314,16 +314,16 @@ func TestDeletedRangesAreGoneAndLatestIsWhatIsLeft(t *testing.T) {
 		{"all that is left", -1000000, 1000000, false, 5, 0, "none"},
 	} {
 		d := remove(step.from, step.to, step.dryRun)
-		all := must(c.ListDataWithResponse(t.Context(),
-			&client.ListDataParams{SensorID: []int64{1}}))
+		all := must(c.ListReadingsWithResponse(t.Context(),
+			&client.ListReadingsParams{SensorID: []int64{1}}))
 		if d.Readings != step.gone || d.DryRun != step.dryRun || len(*all.JSON200) != step.left ||
 			latest() != step.latest || d.FirstReadingAt.IsNull() != (step.gone == 0) {
 			t.Errorf("%s: got %+v, %d left, latest %s; want %+v", step.name, d, len(*all.JSON200),
 				latest(), step)
 		}
 	}
-	if n := len(*must(c.ListDataWithResponse(t.Context(),
-		&client.ListDataParams{SensorID: []int64{2}})).JSON200); n != 3 {
+	if n := len(*must(c.ListReadingsWithResponse(t.Context(),
+		&client.ListReadingsParams{SensorID: []int64{2}})).JSON200); n != 3 {
 		t.Errorf("the other sensor has %d readings, want 3", n)
 	}
 	for path, field := range map[string]string{
@@ -343,14 +343,14 @@ func TestLatestSaysHowOldItIs(t *testing.T) {
 	old, fresh := s.addSensor(g.ID), s.addSensor(g.ID)
 	s.addReadings(old.ID, 1, time.Now().Add(-time.Hour).UTC())
 	s.addReadings(fresh.ID, 1, time.Now().Add(time.Minute).UTC())
-	list := *must(s.as(store.Viewer).ListLatestWithResponse(t.Context(), nil)).JSON200
+	list := *must(s.as(store.Viewer).ListLatestReadingsWithResponse(t.Context(), nil)).JSON200
 	if len(list) != 2 || !list[0].IsStale || list[0].AgeSeconds < 3600 ||
 		list[0].AgeSeconds > 3700 || list[1].IsStale || list[1].AgeSeconds != 0 {
 		t.Errorf("got %+v", list)
 	}
 	day := 86400
-	if l := *must(s.as(store.Viewer).ListLatestWithResponse(t.Context(),
-		&client.ListLatestParams{StaleAfter: &day})).JSON200; l[0].IsStale {
+	if l := *must(s.as(store.Viewer).ListLatestReadingsWithResponse(t.Context(),
+		&client.ListLatestReadingsParams{StaleAfter: &day})).JSON200; l[0].IsStale {
 		t.Errorf("within a day: got %+v", l[0])
 	}
 }
@@ -359,9 +359,9 @@ func TestPagesOfReadingsSayWhetherThereIsMore(t *testing.T) {
 	s := startWithReadings(t, 5)
 	c := s.as(store.Viewer)
 	limit := 2
-	params := &client.ListDataParams{SensorID: []int64{1}, Limit: &limit}
+	params := &client.ListReadingsParams{SensorID: []int64{1}, Limit: &limit}
 	for page, want := range []string{"true", "true", "false"} {
-		res := must(c.ListDataWithResponse(t.Context(), params))
+		res := must(c.ListReadingsWithResponse(t.Context(), params))
 		h := res.HTTPResponse.Header
 		if h.Get("X-Truncated") != want || (h.Get("X-Next-Cursor") != "") != (want == "true") ||
 			(h.Get("Link") != "") != (want == "true") {

@@ -86,7 +86,7 @@ func (s *Server) GetGateway(
 	if err != nil {
 		return nil, err
 	}
-	return api.GetGateway200JSONResponse{TheGatewayJSONResponse: theGateway(g)}, nil
+	return api.GetGateway200JSONResponse{GatewayWithETagJSONResponse: gatewayWithETag(g)}, nil
 }
 
 // UpdateGateway answers PUT /api/gateways/{id}.
@@ -118,7 +118,7 @@ func (s *Server) UpdateGateway(
 	if err != nil {
 		return nil, err
 	}
-	return api.UpdateGateway200JSONResponse{TheGatewayJSONResponse: theGateway(g)}, nil
+	return api.UpdateGateway200JSONResponse{GatewayWithETagJSONResponse: gatewayWithETag(g)}, nil
 }
 
 // DeleteGateway answers DELETE /api/gateways/{id}.
@@ -134,13 +134,13 @@ func (s *Server) DeleteGateway(
 	if err != nil {
 		return nil, err
 	}
-	return api.DeleteGateway200JSONResponse{WhatGoesJSONResponse: whatGoes(d, *p.DryRun)}, nil
+	return api.DeleteGateway200JSONResponse{DeletionResponseJSONResponse: deletionResponse(d, *p.DryRun)}, nil
 }
 
-func theGateway(g store.Gateway) api.TheGatewayJSONResponse {
-	return api.TheGatewayJSONResponse{
+func gatewayWithETag(g store.Gateway) api.GatewayWithETagJSONResponse {
+	return api.GatewayWithETagJSONResponse{
 		Body:    gatewayJSON(g),
-		Headers: api.TheGatewayResponseHeaders{ETag: etag(g.Version)},
+		Headers: api.GatewayWithETagResponseHeaders{ETag: etag(g.Version)},
 	}
 }
 
@@ -160,8 +160,8 @@ func gatewayJSON(g store.Gateway) api.Gateway {
 	}
 }
 
-func whatGoes(d store.Deletion, dryRun bool) api.WhatGoesJSONResponse {
-	return api.WhatGoesJSONResponse{
+func deletionResponse(d store.Deletion, dryRun bool) api.DeletionResponseJSONResponse {
+	return api.DeletionResponseJSONResponse{
 		DryRun: dryRun, Gateways: d.Gateways, Sensors: d.Sensors, Alarms: d.Alarms,
 		FirstReadingAt: timeOrNull(d.First), LastReadingAt: timeOrNull(d.Last),
 	}

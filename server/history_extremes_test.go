@@ -65,7 +65,7 @@ func TestHistory_RangesBeyondADuration(t *testing.T) {
 	res := s.send("GET",
 		"/api/data/statistics?sensor_id=1&start=1026-03-04T03:00:00Z&end=3026-03-04T03:00:00Z",
 		s.token(s.users["viewer"]), "")
-	var statistics client.StatisticsAnswer
+	var statistics client.Statistics
 	if err := json.Unmarshal(res.body, &statistics); err != nil {
 		t.Fatal(err)
 	}

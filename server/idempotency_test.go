@@ -28,9 +28,9 @@ func written(
 	t *testing.T, c *client.ClientWithResponses, key string, value float64,
 ) (int, bool, []byte) {
 	t.Helper()
-	res := must(c.WriteDataWithResponse(t.Context(), &client.WriteDataParams{IdempotencyKey: &key},
-		client.DataWrite{
-			Readings: []client.ReadingWrite{
+	res := must(c.WriteReadingsWithResponse(t.Context(), &client.WriteReadingsParams{IdempotencyKey: &key},
+		client.ReadingsWriteRequest{
+			Readings: []client.ReadingCreate{
 				{SensorID: 1, Timestamp: &at3, Value: nullable.NewNullableWithValue(value)},
 			},
 		}))
@@ -133,9 +133,9 @@ func TestKeyThatIsAtWork(t *testing.T) {
 		first <- status
 	}()
 	<-entered
-	res := must(c.WriteDataWithResponse(t.Context(),
-		&client.WriteDataParams{IdempotencyKey: new("k")}, client.DataWrite{
-			Readings: []client.ReadingWrite{
+	res := must(c.WriteReadingsWithResponse(t.Context(),
+		&client.WriteReadingsParams{IdempotencyKey: new("k")}, client.ReadingsWriteRequest{
+			Readings: []client.ReadingCreate{
 				{SensorID: 1, Timestamp: &at3, Value: nullable.NewNullableWithValue(1.)},
 			},
 		}))

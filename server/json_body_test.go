@@ -76,16 +76,16 @@ func TestCheckJSON_ReadsNoFurtherThanItsLimits(t *testing.T) {
 	}{
 		"unknown members": {"login", unknown, 20, `19: is not known here`, buffer},
 		"empty items": {
-			"writeData", list(`{"readings":[`, `{},`), 20, "readings[19].value: is missing", buffer,
+			"writeReadings", list(`{"readings":[`, `{},`), 20, "readings[19].value: is missing", buffer,
 		},
 		"items of another type": {
-			"ackAlarms", list(`{"alarms":[`, `1,`), 20, "alarms[19]: is not an object", buffer,
+			"acknowledgeAlarms", list(`{"alarms":[`, `1,`), 20, "alarms[19]: is not an object", buffer,
 		},
 		"more items than allowed": {
-			"writeData", list(`{"readings":[`, reading), 1, "readings: has more than 5000 items",
+			"writeReadings", list(`{"readings":[`, reading), 1, "readings: has more than 5000 items",
 			5000*len(reading) + buffer,
 		},
-		"more members": {"createSilence", labels, 1, "labels: has more than ", buffer},
+		"more members": {"createNotificationSilence", labels, 1, "labels: has more than ", buffer},
 		"levels": {
 			"updateGateway", list(`{"metadata":{"x":`, `[`), 1, " is nested in more than 32 levels",
 			buffer,

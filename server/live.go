@@ -12,13 +12,13 @@ import (
 	"github.com/oei-ms/oei-ms/push"
 )
 
-// stream answers GET /ws.
-func (s *Server) stream(c echo.Context) error {
+// openWebSocket answers GET /ws.
+func (s *Server) openWebSocket(c echo.Context) error {
 	return s.serveLive(c, nil)
 }
 
-// streamSensor answers GET /ws/sensors/{id}.
-func (s *Server) streamSensor(c echo.Context) error {
+// openSensorWebSocket answers GET /ws/sensors/{id}.
+func (s *Server) openSensorWebSocket(c echo.Context) error {
 	id, err := strconv.ParseInt(c.Param("id"), 10, 64)
 	if err != nil {
 		return invalid("id", "is not an id")
@@ -32,8 +32,8 @@ func (s *Server) streamSensor(c echo.Context) error {
 	return s.serveLive(c, []string{fmt.Sprintf("sensors/%d", id)})
 }
 
-// streamAlarms answers GET /ws/alarms.
-func (s *Server) streamAlarms(c echo.Context) error {
+// openAlarmWebSocket answers GET /ws/alarms.
+func (s *Server) openAlarmWebSocket(c echo.Context) error {
 	return s.serveLive(c, []string{"alarms"})
 }
 
@@ -51,13 +51,13 @@ func (s *Server) serveLive(c echo.Context, topics []string) error {
 	return err
 }
 
-// CreateTicket answers POST /api/ws/ticket.
-func (s *Server) CreateTicket(
-	ctx context.Context, _ api.CreateTicketRequestObject,
-) (api.CreateTicketResponseObject, error) {
+// CreateWebSocketTicket answers POST /api/ws/ticket.
+func (s *Server) CreateWebSocketTicket(
+	ctx context.Context, _ api.CreateWebSocketTicketRequestObject,
+) (api.CreateWebSocketTicketResponseObject, error) {
 	ticket, err := s.auth.ticket(ctx, callOf(ctx).principal)
 	if err != nil {
 		return nil, err
 	}
-	return api.CreateTicket201JSONResponse{Ticket: ticket, ExpiresIn: int(ticketTTL.Seconds())}, nil
+	return api.CreateWebSocketTicket201JSONResponse{Ticket: ticket, ExpiresIn: int(ticketTTL.Seconds())}, nil
 }

@@ -66,7 +66,7 @@ func expectClose(t *testing.T, conn *websocket.Conn, code int) {
 
 func (s *system) ticket(token string) string {
 	s.t.Helper()
-	return must(s.client(token).CreateTicketWithResponse(s.t.Context())).JSON201.Ticket
+	return must(s.client(token).CreateWebSocketTicketWithResponse(s.t.Context())).JSON201.Ticket
 }
 
 func TestEveryWayIntoALiveConnection(t *testing.T) {

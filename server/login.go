@@ -21,29 +21,29 @@ func (s *Server) Login(
 	if err != nil {
 		return nil, err
 	}
-	return api.Login200JSONResponse{NewTokensJSONResponse: s.newTokens(p)}, nil
+	return api.Login200JSONResponse{IssuedTokensJSONResponse: s.newTokens(p)}, nil
 }
 
-// Refresh answers POST /api/auth/refresh.
-func (s *Server) Refresh(
-	ctx context.Context, req api.RefreshRequestObject,
-) (api.RefreshResponseObject, error) {
+// RefreshSession answers POST /api/auth/refresh.
+func (s *Server) RefreshSession(
+	ctx context.Context, req api.RefreshSessionRequestObject,
+) (api.RefreshSessionResponseObject, error) {
 	p, err := s.auth.refresh(ctx, req.Body.RefreshToken)
 	if err != nil {
 		return nil, err
 	}
-	return api.Refresh200JSONResponse{NewTokensJSONResponse: s.newTokens(p)}, nil
+	return api.RefreshSession200JSONResponse{IssuedTokensJSONResponse: s.newTokens(p)}, nil
 }
 
-func (s *Server) newTokens(p pair) api.NewTokensJSONResponse {
-	return api.NewTokensJSONResponse{
+func (s *Server) newTokens(p pair) api.IssuedTokensJSONResponse {
+	return api.IssuedTokensJSONResponse{
 		Body: api.Tokens{
 			AccessToken:  p.access,
 			RefreshToken: p.refresh,
 			TokenType:    api.TokensTokenTypeBearer,
 			ExpiresIn:    int(s.cfg.AccessTTL.Seconds()),
 		},
-		Headers: api.NewTokensResponseHeaders{CacheControl: "no-store"},
+		Headers: api.IssuedTokensResponseHeaders{CacheControl: "no-store"},
 	}
 }
 
@@ -57,11 +57,11 @@ func (s *Server) Logout(
 	return api.Logout204Response{}, nil
 }
 
-// GetMe answers GET /api/auth/me.
-func (s *Server) GetMe(
-	ctx context.Context, _ api.GetMeRequestObject,
-) (api.GetMeResponseObject, error) {
-	return api.GetMe200JSONResponse(userJSON(callOf(ctx).principal.User)), nil
+// GetCurrentUser answers GET /api/auth/me.
+func (s *Server) GetCurrentUser(
+	ctx context.Context, _ api.GetCurrentUserRequestObject,
+) (api.GetCurrentUserResponseObject, error) {
+	return api.GetCurrentUser200JSONResponse(userJSON(callOf(ctx).principal.User)), nil
 }
 
 // ChangePassword answers PUT /api/auth/me/password.

@@ -38,7 +38,7 @@ func (s *system) login(username string) client.Tokens {
 // refresh returns the new pair and the status.
 func (s *system) refresh(token string) (client.Tokens, int) {
 	s.t.Helper()
-	res, err := s.client("").RefreshWithResponse(s.t.Context(),
+	res, err := s.client("").RefreshSessionWithResponse(s.t.Context(),
 		client.RefreshRequest{RefreshToken: token})
 	if err != nil {
 		s.t.Fatal(err)
@@ -62,7 +62,7 @@ func TestSessionFromLoginToLogout(t *testing.T) {
 		!strings.HasPrefix(tokens.RefreshToken, "rt_") {
 		t.Errorf("tokens: got %+v", tokens)
 	}
-	me, err := s.client(tokens.AccessToken).GetMeWithResponse(t.Context())
+	me, err := s.client(tokens.AccessToken).GetCurrentUserWithResponse(t.Context())
 	if err != nil || me.JSON200 == nil || me.JSON200.Username != "operator" ||
 		me.JSON200.IsSuperuser {
 		t.Errorf("me: got %s, %v", me.Body, err)

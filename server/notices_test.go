@@ -24,7 +24,7 @@ func TestChannelsShowNoSecrets(t *testing.T) {
 	engineer := s.token(s.users[store.Engineer])
 	made := s.send("POST", "/api/notifications/channels", engineer,
 		`{"name":"hook","kind":"webhook","url":"https://hooks.example.com/T0/very-private?token=abc"}`)
-	var created client.NotificationChannelCreated
+	var created client.NotificationChannelWithSecret
 	s.decoded(made, &created)
 	secret := created.Secret.MustGet()
 	if made.StatusCode != 201 || !strings.HasPrefix(secret, "whsec_") ||
@@ -162,7 +162,7 @@ func TestSilenceSaysWhoAndIsEndedOnce(t *testing.T) {
 				unknown.body)
 		}
 	}
-	var v client.Silence
+	var v client.NotificationSilence
 	s.decoded(made, &v)
 	if made.StatusCode != 201 || v.CreatedBy != "operator" || v.Reason != "maintenance" ||
 		!v.EndedBy.IsNull() {
@@ -198,7 +198,7 @@ func TestDeliveriesArePagedAndFiltered(t *testing.T) {
 	var ids []int64
 	for next := "/api/notifications/deliveries?limit=2&count=true&kind=trial&status=failed&channel_id=" + fmt.Sprint(c.ID); next != ""; {
 		res := s.send("GET", next, engineer, "")
-		var list []client.Delivery
+		var list []client.NotificationDelivery
 		s.decoded(res, &list)
 		if res.Header.Get("X-Total-Count") != "4" {
 			t.Errorf("count: got %q", res.Header.Get("X-Total-Count"))

@@ -84,13 +84,13 @@ func TestHealthIsThatOfTheDependencies(t *testing.T) {
 				t.Fatalf("health: got %d %s, want %d %s", health.StatusCode(), health.Body,
 					test.health, test.status)
 			}
-			inWords := map[client.DependencyName]client.Connection{
+			inWords := map[client.DependencyName]client.ConnectionStatus{
 				"database": h.Database, "redis": h.Redis, "mqtt": h.Mqtt,
 			}
 			for _, d := range h.Dependencies {
-				want := client.ConnectionConnected
+				want := client.ConnectionStatusConnected
 				if d.State == client.DependencyStateDown {
-					want = client.ConnectionDisconnected
+					want = client.ConnectionStatusDisconnected
 				}
 				if inWords[d.Name] != want {
 					t.Errorf("%s: got %s, want %s", d.Name, inWords[d.Name], want)
@@ -98,7 +98,7 @@ func TestHealthIsThatOfTheDependencies(t *testing.T) {
 				delete(inWords, d.Name)
 			}
 			for name, word := range inWords { // what is not there is in this process
-				if word != client.ConnectionConnected {
+				if word != client.ConnectionStatusConnected {
 					t.Errorf("%s: got %s, want connected", name, word)
 				}
 			}
@@ -110,7 +110,7 @@ func TestHealthIsThatOfTheDependencies(t *testing.T) {
 				t.Errorf("detail: got %q, want %q", h.Dependencies[n-1].Detail,
 					test.detailOfTheLastOnes)
 			}
-			ready := must(c.GetReadyWithResponse(t.Context()))
+			ready := must(c.GetReadinessWithResponse(t.Context()))
 			if ready.StatusCode() != test.ready {
 				t.Errorf("ready: got %d, want %d", ready.StatusCode(), test.ready)
 			}
@@ -119,7 +119,7 @@ func TestHealthIsThatOfTheDependencies(t *testing.T) {
 				t.Errorf("ready: got %q, want %q in it", ready.JSON503.Detail,
 					test.detailOfTheLastOnes)
 			}
-			if live := must(c.GetLiveWithResponse(t.Context())); live.StatusCode() != 200 {
+			if live := must(c.GetLivenessWithResponse(t.Context())); live.StatusCode() != 200 {
 				t.Errorf("live: got %d", live.StatusCode())
 			}
 		})
@@ -337,7 +337,7 @@ func TestPagesOfAllowedOriginsMayCall(t *testing.T) {
 func TestSecretsAndQueriesStayOutOfTheLog(t *testing.T) {
 	s := start(t)
 	tokens := s.login("admin")
-	ticket := must(s.client(tokens.AccessToken).CreateTicketWithResponse(t.Context())).JSON201.Ticket
+	ticket := must(s.client(tokens.AccessToken).CreateWebSocketTicketWithResponse(t.Context())).JSON201.Ticket
 	s.send("GET", "/ws?ticket="+ticket, "", "")
 	s.send("GET", "/api/sensors?key=very-private", tokens.AccessToken, "")
 	s.refresh(tokens.RefreshToken)
@@ -356,7 +356,7 @@ func TestSecretsAndQueriesStayOutOfTheLog(t *testing.T) {
 func TestSystemPages(t *testing.T) {
 	s := start(t)
 	spec := s.send("GET", "/openapi.json", "", "")
-	if !strings.Contains(string(spec.body), `"streamSensor"`) || spec.Header.Get("ETag") == "" {
+	if !strings.Contains(string(spec.body), `"openSensorWebSocket"`) || spec.Header.Get("ETag") == "" {
 		t.Errorf("openapi.json: got %d, ETag %q, %d bytes", spec.StatusCode,
 			spec.Header.Get("ETag"), len(spec.body))
 	}

@@ -169,7 +169,7 @@ func TestOutcomesOfWritesByHTTP(t *testing.T) {
 				readings = strings.ReplaceAll(readings, "AHEAD",
 					time.Now().Add(5*time.Minute+30*time.Second).UTC().Format(time.RFC3339))
 				body := strings.NewReader(`{"readings":[` + readings + `]}`)
-				res := must(c.WriteDataWithBodyWithResponse(t.Context(), nil, "application/json",
+				res := must(c.WriteReadingsWithBodyWithResponse(t.Context(), nil, "application/json",
 					body))
 				if res.JSON200 == nil {
 					results = append(results, fmt.Sprint(res.StatusCode()))
@@ -204,15 +204,15 @@ func TestLateWriteByHTTPDoesNotMoveLatestBack(t *testing.T) {
 	c := s.as(store.Engineer)
 	value := func(v float64) nullable.Nullable[float64] { return nullable.NewNullableWithValue(v) }
 	earlier := at3.Add(-time.Hour)
-	must(c.WriteDataWithResponse(t.Context(), nil,
-		client.DataWrite{
-			Readings: []client.ReadingWrite{{SensorID: 2, Timestamp: &at3, Value: value(2)}},
+	must(c.WriteReadingsWithResponse(t.Context(), nil,
+		client.ReadingsWriteRequest{
+			Readings: []client.ReadingCreate{{SensorID: 2, Timestamp: &at3, Value: value(2)}},
 		}))
-	must(c.WriteDataWithResponse(t.Context(), nil,
-		client.DataWrite{
-			Readings: []client.ReadingWrite{{SensorID: 2, Timestamp: &earlier, Value: value(1)}},
+	must(c.WriteReadingsWithResponse(t.Context(), nil,
+		client.ReadingsWriteRequest{
+			Readings: []client.ReadingCreate{{SensorID: 2, Timestamp: &earlier, Value: value(1)}},
 		}))
-	latest := must(c.ListLatestWithResponse(t.Context(), nil))
+	latest := must(c.ListLatestReadingsWithResponse(t.Context(), nil))
 	if l := *latest.JSON200; len(l) != 1 || !l[0].Timestamp.Equal(at3) ||
 		l[0].Value.MustGet() != 2 {
 		t.Errorf("got %s", latest.Body)
@@ -223,12 +223,12 @@ func TestLateWriteByHTTPDoesNotMoveLatestBack(t *testing.T) {
 func (s *system) deleteReadings(sensors ...int64) {
 	s.t.Helper()
 	for _, id := range sensors {
-		all := client.DeleteDataParams{
+		all := client.DeleteReadingsParams{
 			SensorID: id,
 			Start:    time.Unix(0, 0).UTC(),
 			End:      time.Now().Add(time.Hour).UTC(),
 		}
-		if res := must(s.as(store.Admin).DeleteDataWithResponse(s.t.Context(), &all)); res.JSON200 == nil {
+		if res := must(s.as(store.Admin).DeleteReadingsWithResponse(s.t.Context(), &all)); res.JSON200 == nil {
 			s.t.Errorf("delete the readings of sensor %d: %s", id, res.Body)
 		}
 	}
@@ -237,11 +237,11 @@ func (s *system) deleteReadings(sensors ...int64) {
 // readings is what is stored of sensors.
 func (s *system) readings(sensors ...int64) string {
 	s.t.Helper()
-	order := client.ListDataParamsOrderAsc
+	order := client.ListReadingsParamsOrderAsc
 	var all []string
 	for _, id := range sensors {
-		res := must(s.as(store.Viewer).ListDataWithResponse(s.t.Context(),
-			&client.ListDataParams{SensorID: []int64{id}, Order: &order}))
+		res := must(s.as(store.Viewer).ListReadingsWithResponse(s.t.Context(),
+			&client.ListReadingsParams{SensorID: []int64{id}, Order: &order}))
 		for _, r := range *res.JSON200 {
 			value, code := "null", ""
 			if !r.Value.IsNull() {

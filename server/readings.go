@@ -11,11 +11,11 @@ import (
 
 // Readings are written by hand: there may be very many of them.
 
-// VisitListDataResponse makes it an answer to the list of readings.
-func (f streamed) VisitListDataResponse(w http.ResponseWriter) error { return f(w) }
+// VisitListReadingsResponse makes it an answer to the list of readings.
+func (f streamed) VisitListReadingsResponse(w http.ResponseWriter) error { return f(w) }
 
-// VisitListLatestResponse makes it an answer to the list of latest readings.
-func (f streamed) VisitListLatestResponse(w http.ResponseWriter) error { return f(w) }
+// VisitListLatestReadingsResponse makes it an answer to the list of latest readings.
+func (f streamed) VisitListLatestReadingsResponse(w http.ResponseWriter) error { return f(w) }
 
 // writeList writes a page, which is JSON.
 func writeList(w http.ResponseWriter, link *string, body []byte) error {

@@ -218,16 +218,16 @@ func TestRetentionTellsBeforehand(t *testing.T) {
 	if _, _, err := s.store.Write(ctx, rs, func([]store.Outcome) store.Also { return store.Also{} }); err != nil {
 		t.Fatal(err)
 	}
-	if res := must(c.ListExpiringWithResponse(ctx, nil)); res.JSON200 == nil ||
+	if res := must(c.PreviewRetentionWithResponse(ctx, nil)); res.JSON200 == nil ||
 		len(*res.JSON200) != 0 {
 		t.Errorf("kept for ever: got %s", res.Body)
 	}
 	must(c.UpdateSensorWithResponse(ctx, v.ID, nil,
 		client.SensorUpdate{RetentionDays: nullable.NewNullableWithValue(50)}))
-	var all []client.Expiring
+	var all []client.ExpiringPartition
 	for path := "/api/data/retention?limit=5"; path != ""; {
 		res := s.send("GET", path, s.token(s.users[store.Engineer]), "")
-		var page []client.Expiring
+		var page []client.ExpiringPartition
 		if err := json.Unmarshal(res.body, &page); err != nil {
 			t.Fatalf("%s: %v", res.body, err)
 		}
@@ -316,7 +316,7 @@ func TestThirdSecretRevokesTheFirst(t *testing.T) {
 	s := start(t)
 	c := s.as(store.Engineer)
 	g := s.addGateway()
-	var made []*client.CredentialCreated
+	var made []*client.CredentialWithSecret
 	for range 3 {
 		res := must(c.CreateCredentialWithResponse(t.Context(), g.ID))
 		if res.JSON201 == nil || res.JSON201.ClientID != g.Key || res.JSON201.Username != g.Key ||
@@ -439,11 +439,11 @@ func TestDataIsReadInOrder(t *testing.T) {
 	s.addReadings(a.ID, 2, end)
 	s.addReadings(b.ID, 2, end)
 	c := s.as(store.Viewer)
-	for order, want := range map[client.ListDataParamsOrder]string{
+	for order, want := range map[client.ListReadingsParamsOrder]string{
 		"desc": "1@0 2@0 1@-1 2@-1", "asc": "1@-1 2@-1 1@0 2@0",
 	} {
-		res := must(c.ListDataWithResponse(t.Context(),
-			&client.ListDataParams{SensorID: []int64{b.ID, a.ID, a.ID}, Order: &order}))
+		res := must(c.ListReadingsWithResponse(t.Context(),
+			&client.ListReadingsParams{SensorID: []int64{b.ID, a.ID, a.ID}, Order: &order}))
 		var got []string
 		for _, r := range *res.JSON200 {
 			got = append(got, fmt.Sprintf("%d@%d", r.SensorID, int(r.Timestamp.Sub(end).Seconds())))
@@ -468,11 +468,11 @@ func TestWrittenReadingsAreWhatTheContractSays(t *testing.T) {
 	s := start(t)
 	v := s.addSensor(s.addGateway().ID)
 	token := s.token(s.users[store.Engineer])
-	write := func(reading string) client.DataWritten {
+	write := func(reading string) client.ReadingsWriteResult {
 		t.Helper()
 		res := s.send("POST", "/api/data", token,
 			fmt.Sprintf(`{"readings":[{"sensor_id":%d,%s}]}`, v.ID, reading))
-		var w client.DataWritten
+		var w client.ReadingsWriteResult
 		if err := json.Unmarshal(res.body, &w); err != nil || res.StatusCode != 200 {
 			t.Fatalf("%s: got %d: %s", reading, res.StatusCode, res.body)
 		}
@@ -496,9 +496,9 @@ func TestWrittenReadingsAreWhatTheContractSays(t *testing.T) {
 	if w := write(`"value":6`); w.Stored != 1 {
 		t.Errorf("without a time: got %+v", w)
 	}
-	order := client.ListDataParamsOrder("asc")
-	res := must(s.as(store.Viewer).ListDataWithResponse(t.Context(),
-		&client.ListDataParams{SensorID: []int64{v.ID}, Order: &order}))
+	order := client.ListReadingsParamsOrder("asc")
+	res := must(s.as(store.Viewer).ListReadingsWithResponse(t.Context(),
+		&client.ListReadingsParams{SensorID: []int64{v.ID}, Order: &order}))
 	want := []string{"1.5 good", "null bad", "3 uncertain", "4 bad", "null bad", "6 good"}
 	for i, r := range *res.JSON200 {
 		value := "null"
@@ -516,7 +516,7 @@ func TestWrittenReadingsAreWhatTheContractSays(t *testing.T) {
 	if last.Before(before) || last.After(time.Now()) {
 		t.Errorf("a reading without a time is of %v", last)
 	}
-	latest := must(s.as(store.Viewer).ListLatestWithResponse(t.Context(), nil))
+	latest := must(s.as(store.Viewer).ListLatestReadingsWithResponse(t.Context(), nil))
 	if l := *latest.JSON200; len(l) != 1 || l[0].GatewayID != v.GatewayID ||
 		!l[0].Timestamp.Equal(last) {
 		t.Errorf("latest: got %s", latest.Body)

@@ -8,10 +8,10 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// ListExpiring answers GET /api/data/retention.
-func (s *Server) ListExpiring(
-	ctx context.Context, req api.ListExpiringRequestObject,
-) (api.ListExpiringResponseObject, error) {
+// PreviewRetention answers GET /api/data/retention.
+func (s *Server) PreviewRetention(
+	ctx context.Context, req api.PreviewRetentionRequestObject,
+) (api.PreviewRetentionResponseObject, error) {
 	p := req.Params
 	var after time.Time
 	at, _, err := instantCursor(p.Cursor, 32)
@@ -25,15 +25,15 @@ func (s *Server) ListExpiring(
 	if err != nil {
 		return nil, err
 	}
-	res := api.ListExpiring200JSONResponse{Body: each(list, expiringJSON)}
+	res := api.PreviewRetention200JSONResponse{Body: each(list, expiringJSON)}
 	if more {
 		res.Headers.Link = new(nextPage(ctx, encodeInstant(next, 1)))
 	}
 	return res, nil
 }
 
-func expiringJSON(e store.Expiring) api.Expiring {
-	return api.Expiring{
+func expiringJSON(e store.Expiring) api.ExpiringPartition {
+	return api.ExpiringPartition{
 		Partition: e.Name,
 		Start:     e.Start.UTC(),
 		End:       e.End.UTC(),

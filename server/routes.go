@@ -45,8 +45,8 @@ func (s *Server) registerOthers(e *echo.Echo, reg *prometheus.Registry) error {
 	e.GET("/docs", echo.WrapHandler(docs))
 	e.GET("/docs/assets/:file", echo.WrapHandler(docs))
 	e.GET("/redoc", echo.WrapHandler(docs))
-	e.GET("/ws", s.stream)
-	e.GET("/ws/sensors/:id", s.streamSensor)
-	e.GET("/ws/alarms", s.streamAlarms)
+	e.GET("/ws", s.openWebSocket)
+	e.GET("/ws/sensors/:id", s.openSensorWebSocket)
+	e.GET("/ws/alarms", s.openAlarmWebSocket)
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 // sensorSummaries returns the summaries of the sensors ids, or nil unless the request includes
 // them.
 func (s *Server) sensorSummaries(
-	ctx context.Context, include *api.Include, ids []int64,
+	ctx context.Context, include *api.IncludedMember, ids []int64,
 ) (map[int64]store.SensorSummary, error) {
 	if include == nil {
 		return nil, nil
@@ -24,7 +24,7 @@ func (s *Server) sensorSummaries(
 // sensorMembers returns the JSON member of each of the sensors ids that answers with include=sensor
 // have. It is nil without include.
 func (s *Server) sensorMembers(
-	ctx context.Context, include *api.Include, ids []int64,
+	ctx context.Context, include *api.IncludedMember, ids []int64,
 ) (map[int64]string, error) {
 	summaries, err := s.sensorSummaries(ctx, include, ids)
 	return formatSummaries(summaries, func(v store.SensorSummary) string {

@@ -46,10 +46,10 @@ func (s *system) addNamedSensors() (want map[int64]client.SensorSummary) {
 func TestLatest_IncludeSensor(t *testing.T) {
 	s := start(t)
 	want := s.addNamedSensors()
-	include := client.IncludeSensor
+	include := client.IncludedMemberSensor
 	viewer := s.as(store.Viewer)
-	with := must(viewer.ListLatestWithResponse(t.Context(),
-		&client.ListLatestParams{Include: &include}))
+	with := must(viewer.ListLatestReadingsWithResponse(t.Context(),
+		&client.ListLatestReadingsParams{Include: &include}))
 	got := map[int64]client.SensorSummary{}
 	for _, r := range *with.JSON200 {
 		if r.Sensor != nil {
@@ -59,7 +59,7 @@ func TestLatest_IncludeSensor(t *testing.T) {
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	without := must(viewer.ListLatestWithResponse(t.Context(), &client.ListLatestParams{}))
+	without := must(viewer.ListLatestReadingsWithResponse(t.Context(), &client.ListLatestReadingsParams{}))
 	if strings.Contains(string(without.Body), `"sensor"`) || len(*without.JSON200) != len(want) {
 		t.Errorf("without include: got %s", without.Body)
 	}

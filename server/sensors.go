@@ -99,7 +99,7 @@ func (s *Server) GetSensor(
 	if err != nil {
 		return nil, err
 	}
-	return api.GetSensor200JSONResponse{TheSensorJSONResponse: theSensor(v)}, nil
+	return api.GetSensor200JSONResponse{SensorWithETagJSONResponse: sensorWithETag(v)}, nil
 }
 
 // UpdateSensor answers PUT /api/sensors/{id}.
@@ -133,7 +133,7 @@ func (s *Server) UpdateSensor(
 	if err != nil {
 		return nil, sensorFault(err, orZero(b.Key), b.MinValue.IsSpecified())
 	}
-	return api.UpdateSensor200JSONResponse{TheSensorJSONResponse: theSensor(v)}, nil
+	return api.UpdateSensor200JSONResponse{SensorWithETagJSONResponse: sensorWithETag(v)}, nil
 }
 
 // DeleteSensor answers DELETE /api/sensors/{id}.
@@ -148,7 +148,7 @@ func (s *Server) DeleteSensor(
 	if err != nil {
 		return nil, err
 	}
-	return api.DeleteSensor200JSONResponse{WhatGoesJSONResponse: whatGoes(d, *req.Params.DryRun)}, nil
+	return api.DeleteSensor200JSONResponse{DeletionResponseJSONResponse: deletionResponse(d, *req.Params.DryRun)}, nil
 }
 
 // sensorFault names the member that the database refuses.
@@ -173,10 +173,10 @@ func changed[T any](v nullable.Nullable[T]) *sql.Null[T] {
 	return &sql.Null[T]{V: value, Valid: err == nil}
 }
 
-func theSensor(v store.Sensor) api.TheSensorJSONResponse {
-	return api.TheSensorJSONResponse{
+func sensorWithETag(v store.Sensor) api.SensorWithETagJSONResponse {
+	return api.SensorWithETagJSONResponse{
 		Body:    sensorJSON(v),
-		Headers: api.TheSensorResponseHeaders{ETag: etag(v.Version)},
+		Headers: api.SensorWithETagResponseHeaders{ETag: etag(v.Version)},
 	}
 }
 

@@ -21,7 +21,7 @@ func (s *Server) shape(ctx context.Context, p api.GetHistoryParams) ([]byte, err
 		Method:  store.MinMax,
 		Points:  chartPoints,
 	}
-	if *p.Method == api.ShapeMethodLttb {
+	if *p.Method == api.DownsamplingMethodLttb {
 		q.Method = store.LTTB
 	}
 	zone, err := spanAndZone(p.Start, p.End, *p.Timezone)
@@ -74,7 +74,7 @@ func (s *Server) shape(ctx context.Context, p api.GetHistoryParams) ([]byte, err
 func encodeShape(
 	q store.ShapeQuery, zone *time.Location, found map[int64][]store.Reading,
 	summaries map[int64]string,
-	source store.Source, method api.ShapeMethod, columns bool,
+	source store.Source, method api.DownsamplingMethod, columns bool,
 ) []byte {
 	b := fmt.Appendf(make([]byte, tagLength),
 		`{"source":%q,"method":%q,"timezone":%q,"coverage":{"start":"`, source, method, zone)

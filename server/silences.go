@@ -13,10 +13,10 @@ import (
 // longestSilence is how long nobody may be told: one without an end would be forgotten.
 const longestSilence = 90 * 24 * time.Hour
 
-// ListSilences answers GET /api/notifications/silences.
-func (s *Server) ListSilences(
-	ctx context.Context, req api.ListSilencesRequestObject,
-) (api.ListSilencesResponseObject, error) {
+// ListNotificationSilences answers GET /api/notifications/silences.
+func (s *Server) ListNotificationSilences(
+	ctx context.Context, req api.ListNotificationSilencesRequestObject,
+) (api.ListNotificationSilencesResponseObject, error) {
 	before, err := idCursor(req.Params.Cursor)
 	if err != nil {
 		return nil, err
@@ -27,15 +27,15 @@ func (s *Server) ListSilences(
 	}
 	list, link := page(ctx, list, *req.Params.Limit,
 		func(v store.Silence) string { return encodeID(v.ID) })
-	res := api.ListSilences200JSONResponse{Body: each(list, silenceJSON)}
+	res := api.ListNotificationSilences200JSONResponse{Body: each(list, silenceJSON)}
 	res.Headers.Link = link
 	return res, nil
 }
 
-// CreateSilence answers POST /api/notifications/silences.
-func (s *Server) CreateSilence(
-	ctx context.Context, req api.CreateSilenceRequestObject,
-) (api.CreateSilenceResponseObject, error) {
+// CreateNotificationSilence answers POST /api/notifications/silences.
+func (s *Server) CreateNotificationSilence(
+	ctx context.Context, req api.CreateNotificationSilenceRequestObject,
+) (api.CreateNotificationSilenceResponseObject, error) {
 	b, now := req.Body, time.Now()
 	v := store.Silence{
 		StartsAt:   now,
@@ -68,29 +68,29 @@ func (s *Server) CreateSilence(
 	if err != nil {
 		return nil, err
 	}
-	return api.CreateSilence201JSONResponse{
+	return api.CreateNotificationSilence201JSONResponse{
 		Body: silenceJSON(v),
-		Headers: api.CreateSilence201ResponseHeaders{
+		Headers: api.CreateNotificationSilence201ResponseHeaders{
 			Location: fmt.Sprintf("/api/notifications/silences/%d", v.ID),
 		},
 	}, nil
 }
 
-// GetSilence answers GET /api/notifications/silences/{id}.
-func (s *Server) GetSilence(
-	ctx context.Context, req api.GetSilenceRequestObject,
-) (api.GetSilenceResponseObject, error) {
+// GetNotificationSilence answers GET /api/notifications/silences/{id}.
+func (s *Server) GetNotificationSilence(
+	ctx context.Context, req api.GetNotificationSilenceRequestObject,
+) (api.GetNotificationSilenceResponseObject, error) {
 	v, err := s.store.Silence(ctx, req.ID)
 	if err != nil {
 		return nil, err
 	}
-	return api.GetSilence200JSONResponse(silenceJSON(v)), nil
+	return api.GetNotificationSilence200JSONResponse(silenceJSON(v)), nil
 }
 
-// EndSilence answers POST /api/notifications/silences/{id}/end.
-func (s *Server) EndSilence(
-	ctx context.Context, req api.EndSilenceRequestObject,
-) (api.EndSilenceResponseObject, error) {
+// EndNotificationSilence answers POST /api/notifications/silences/{id}/end.
+func (s *Server) EndNotificationSilence(
+	ctx context.Context, req api.EndNotificationSilenceRequestObject,
+) (api.EndNotificationSilenceResponseObject, error) {
 	v, err := s.store.EndSilence(ctx, req.ID, callOf(ctx).principal.User.Username)
 	if errors.Is(err, store.ErrConflict) {
 		return nil, &problem{status: 409, detail: "The silence has ended."}
@@ -98,15 +98,15 @@ func (s *Server) EndSilence(
 	if err != nil {
 		return nil, err
 	}
-	return api.EndSilence200JSONResponse(silenceJSON(v)), nil
+	return api.EndNotificationSilence200JSONResponse(silenceJSON(v)), nil
 }
 
-func silenceJSON(v store.Silence) api.Silence {
+func silenceJSON(v store.Silence) api.NotificationSilence {
 	var by *string
 	if v.EndedBy != "" {
 		by = &v.EndedBy
 	}
-	return api.Silence{
+	return api.NotificationSilence{
 		ID:         v.ID,
 		StartsAt:   v.StartsAt.UTC(),
 		EndsAt:     v.EndsAt.UTC(),

@@ -89,10 +89,10 @@ func (s *Server) GetStatistics(
 // statisticsAnswer lacks what the statistics were made of, and how.
 func statisticsAnswer(
 	q *store.HistoryQuery, found map[int64][]store.Bucket, names []string,
-) api.StatisticsAnswer {
-	answer := api.StatisticsAnswer{
+) api.Statistics {
+	answer := api.Statistics{
 		Interval:         nullable.NewNullNullable[string](),
-		PercentileMethod: api.StatisticsAnswerPercentileMethodExact,
+		PercentileMethod: api.StatisticsPercentileMethodExact,
 		Series:           make([]api.SensorStatistics, len(q.Sensors)),
 	}
 	for i, id := range q.Sensors {
@@ -102,25 +102,25 @@ func statisticsAnswer(
 		answer.Series[i] = api.SensorStatistics{
 			SensorID: id,
 			Intervals: each(found[id],
-				func(b store.Bucket) api.Statistics {
+				func(b store.Bucket) api.IntervalStatistics {
 					return statisticsJSON(b, names, q.Start,
 						q.End)
 				}),
 		}
 	}
 	if answer.PercentileError > 0 {
-		answer.PercentileMethod = api.StatisticsAnswerPercentileMethodSketch
+		answer.PercentileMethod = api.StatisticsPercentileMethodSketch
 	}
 	return answer
 }
 
 // statisticsJSON is b, of which [start, end) was asked for.
-func statisticsJSON(b store.Bucket, names []string, start, end time.Time) api.Statistics {
+func statisticsJSON(b store.Bucket, names []string, start, end time.Time) api.IntervalStatistics {
 	from, to := b.Start, earlier(b.End, end)
 	if from.Before(start) {
 		from = start
 	}
-	out := api.Statistics{
+	out := api.IntervalStatistics{
 		Start:             b.Start.UTC(),
 		End:               b.End.UTC(),
 		Count:             b.Readings,
@@ -136,18 +136,18 @@ func statisticsJSON(b store.Bucket, names []string, start, end time.Time) api.St
 		PercentGood:       b.PercentGood(),
 		Gaps:              b.Gaps,
 		LongestGapSeconds: b.LongestGap.Seconds(), Rate: float64(b.Readings) / seconds(from, to),
-		First: nullable.NewNullNullable[api.Instant](),
-		Last:  nullable.NewNullNullable[api.Instant](),
+		First: nullable.NewNullNullable[api.TimedValue](),
+		Last:  nullable.NewNullNullable[api.TimedValue](),
 	}
 	for i, v := range b.Percentiles {
 		out.Percentiles[names[i]] = v
 	}
 	if b.Usable > 0 {
-		out.First = nullable.NewNullableWithValue(api.Instant{
+		out.First = nullable.NewNullableWithValue(api.TimedValue{
 			Timestamp: b.FirstAt.UTC(),
 			Value:     b.First,
 		})
-		out.Last = nullable.NewNullableWithValue(api.Instant{
+		out.Last = nullable.NewNullableWithValue(api.TimedValue{
 			Timestamp: b.LastAt.UTC(),
 			Value:     b.Last,
 		})

@@ -102,19 +102,19 @@ func (s *Server) GetHealth(
 		Status:        api.HealthStatusHealthy,
 		Timestamp:     time.Now().UTC(),
 		Version:       s.version.Version,
-		Database:      api.ConnectionConnected,
-		Redis:         api.ConnectionConnected,
-		Mqtt:          api.ConnectionConnected,
+		Database:      api.ConnectionStatusConnected,
+		Redis:         api.ConnectionStatusConnected,
+		Mqtt:          api.ConnectionStatusConnected,
 		UptimeSeconds: int64(time.Since(s.health.started).Seconds()),
 		Dependencies:  s.health.dependencies(ctx),
 	}
-	old := map[api.DependencyName]*api.Connection{
+	old := map[api.DependencyName]*api.ConnectionStatus{
 		api.DependencyNameDatabase: &h.Database, api.DependencyNameRedis: &h.Redis,
 		api.DependencyNameMqtt: &h.Mqtt,
 	}
 	for _, d := range h.Dependencies {
 		if c := old[d.Name]; c != nil && d.State == api.DependencyStateDown {
-			*c = api.ConnectionDisconnected
+			*c = api.ConnectionStatusDisconnected
 		}
 		switch {
 		case d.State == api.DependencyStateDown && d.Required:
@@ -132,32 +132,32 @@ func (s *Server) GetHealth(
 	return api.GetHealth200JSONResponse(h), nil
 }
 
-// GetLive answers GET /health/live.
-func (s *Server) GetLive(
-	context.Context, api.GetLiveRequestObject,
-) (api.GetLiveResponseObject, error) {
-	return api.GetLive200JSONResponse{Status: api.LivenessStatusAlive}, nil
+// GetLiveness answers GET /health/live.
+func (s *Server) GetLiveness(
+	context.Context, api.GetLivenessRequestObject,
+) (api.GetLivenessResponseObject, error) {
+	return api.GetLiveness200JSONResponse{Status: api.LivenessStatusAlive}, nil
 }
 
-// GetReady answers GET /health/ready.
-func (s *Server) GetReady(
-	ctx context.Context, _ api.GetReadyRequestObject,
-) (api.GetReadyResponseObject, error) {
+// GetReadiness answers GET /health/ready.
+func (s *Server) GetReadiness(
+	ctx context.Context, _ api.GetReadinessRequestObject,
+) (api.GetReadinessResponseObject, error) {
 	if s.draining.Load() {
-		return api.GetReady503JSONResponse{
+		return api.GetReadiness503JSONResponse{
 			Status: api.ReadinessStatusNotReady,
 			Detail: "The server is stopping.",
 		}, nil
 	}
 	for _, d := range s.health.dependencies(ctx) {
 		if d.Required && d.State == api.DependencyStateDown {
-			return api.GetReady503JSONResponse{
+			return api.GetReadiness503JSONResponse{
 				Status: api.ReadinessStatusNotReady,
 				Detail: "Waits for " + string(d.Name) + ": " + d.Detail + ".",
 			}, nil
 		}
 	}
-	return api.GetReady200JSONResponse{Status: api.ReadinessStatusReady}, nil
+	return api.GetReadiness200JSONResponse{Status: api.ReadinessStatusReady}, nil
 }
 
 // GetVersion answers GET /version.

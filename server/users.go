@@ -74,7 +74,7 @@ func (s *Server) GetUser(
 	if err != nil {
 		return nil, err
 	}
-	return api.GetUser200JSONResponse{TheUserJSONResponse: theUser(u)}, nil
+	return api.GetUser200JSONResponse{UserWithETagJSONResponse: userWithETag(u)}, nil
 }
 
 // UpdateUser answers PUT /api/users/{id}.
@@ -105,7 +105,7 @@ func (s *Server) UpdateUser(
 	}
 	s.auth.forgetUser(u.ID, ended)
 	s.auth.record(ctx, "changed", u.ID)
-	return api.UpdateUser200JSONResponse{TheUserJSONResponse: theUser(u)}, nil
+	return api.UpdateUser200JSONResponse{UserWithETagJSONResponse: userWithETag(u)}, nil
 }
 
 // DeleteUser answers DELETE /api/users/{id}.
@@ -128,10 +128,10 @@ func (s *Server) DeleteUser(
 	return api.DeleteUser200JSONResponse{DryRun: *p.DryRun, Sessions: len(ended)}, nil
 }
 
-func theUser(u store.User) api.TheUserJSONResponse {
-	return api.TheUserJSONResponse{
+func userWithETag(u store.User) api.UserWithETagJSONResponse {
+	return api.UserWithETagJSONResponse{
 		Body:    userJSON(u),
-		Headers: api.TheUserResponseHeaders{ETag: etag(u.Version)},
+		Headers: api.UserWithETagResponseHeaders{ETag: etag(u.Version)},
 	}
 }
 

@@ -80,12 +80,12 @@ func TestUserFromCreationToDeletion(t *testing.T) {
 		t.Errorf("the email of another: got %s", res.Body)
 	}
 	if res := must(c.DeleteUserWithResponse(ctx, id, &client.DeleteUserParams{DryRun: new(true)})); res.StatusCode() != 200 ||
-		*res.JSON200 != (client.UserDeletion{DryRun: true, Sessions: 1}) {
+		*res.JSON200 != (client.UserDeletionResult{DryRun: true, Sessions: 1}) {
 		t.Errorf("would be deleted: got %s", res.Body)
 	}
 	s.login("ada") // it was only asked
 	if res := must(c.DeleteUserWithResponse(ctx, id, nil)); res.StatusCode() != 200 ||
-		*res.JSON200 != (client.UserDeletion{Sessions: 2}) {
+		*res.JSON200 != (client.UserDeletionResult{Sessions: 2}) {
 		t.Errorf("deleted: got %s", res.Body)
 	}
 	for name, status := range map[string]int{

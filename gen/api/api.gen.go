@@ -19,30 +19,6 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
-// Defines values for AckResultStatus.
-const (
-	AckResultStatusAcknowledged AckResultStatus = "acknowledged"
-	AckResultStatusNotAllowed   AckResultStatus = "not_allowed"
-	AckResultStatusNotFound     AckResultStatus = "not_found"
-	AckResultStatusStale        AckResultStatus = "stale"
-)
-
-// Valid indicates whether the value is a known member of the AckResultStatus enum.
-func (e AckResultStatus) Valid() bool {
-	switch e {
-	case AckResultStatusAcknowledged:
-		return true
-	case AckResultStatusNotAllowed:
-		return true
-	case AckResultStatusNotFound:
-		return true
-	case AckResultStatusStale:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for Aggregate.
 const (
 	AggregateAvg             Aggregate = "avg"
@@ -82,6 +58,30 @@ func (e Aggregate) Valid() bool {
 	case AggregateSum:
 		return true
 	case AggregateTimeWeightedAvg:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmBulkAcknowledgeResultStatus.
+const (
+	AlarmBulkAcknowledgeResultStatusAcknowledged AlarmBulkAcknowledgeResultStatus = "acknowledged"
+	AlarmBulkAcknowledgeResultStatusNotAllowed   AlarmBulkAcknowledgeResultStatus = "not_allowed"
+	AlarmBulkAcknowledgeResultStatusNotFound     AlarmBulkAcknowledgeResultStatus = "not_found"
+	AlarmBulkAcknowledgeResultStatusStale        AlarmBulkAcknowledgeResultStatus = "stale"
+)
+
+// Valid indicates whether the value is a known member of the AlarmBulkAcknowledgeResultStatus enum.
+func (e AlarmBulkAcknowledgeResultStatus) Valid() bool {
+	switch e {
+	case AlarmBulkAcknowledgeResultStatusAcknowledged:
+		return true
+	case AlarmBulkAcknowledgeResultStatusNotAllowed:
+		return true
+	case AlarmBulkAcknowledgeResultStatusNotFound:
+		return true
+	case AlarmBulkAcknowledgeResultStatusStale:
 		return true
 	default:
 		return false
@@ -151,45 +151,6 @@ func (e AlarmEventKind) Valid() bool {
 	case AlarmEventKindUnshelved:
 		return true
 	case AlarmEventKindUnsuppressed:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for AlarmPhase.
-const (
-	AlarmPhaseActiveAcknowledged     AlarmPhase = "active_acknowledged"
-	AlarmPhaseActiveUnacknowledged   AlarmPhase = "active_unacknowledged"
-	AlarmPhaseLatchedAcknowledged    AlarmPhase = "latched_acknowledged"
-	AlarmPhaseLatchedUnacknowledged  AlarmPhase = "latched_unacknowledged"
-	AlarmPhaseNormal                 AlarmPhase = "normal"
-	AlarmPhaseOutOfService           AlarmPhase = "out_of_service"
-	AlarmPhaseReturnedUnacknowledged AlarmPhase = "returned_unacknowledged"
-	AlarmPhaseShelved                AlarmPhase = "shelved"
-	AlarmPhaseSuppressed             AlarmPhase = "suppressed"
-)
-
-// Valid indicates whether the value is a known member of the AlarmPhase enum.
-func (e AlarmPhase) Valid() bool {
-	switch e {
-	case AlarmPhaseActiveAcknowledged:
-		return true
-	case AlarmPhaseActiveUnacknowledged:
-		return true
-	case AlarmPhaseLatchedAcknowledged:
-		return true
-	case AlarmPhaseLatchedUnacknowledged:
-		return true
-	case AlarmPhaseNormal:
-		return true
-	case AlarmPhaseOutOfService:
-		return true
-	case AlarmPhaseReturnedUnacknowledged:
-		return true
-	case AlarmPhaseShelved:
-		return true
-	case AlarmPhaseSuppressed:
 		return true
 	default:
 		return false
@@ -304,18 +265,57 @@ func (e AlarmRuleScheduleDays) Valid() bool {
 	}
 }
 
-// Defines values for Connection.
+// Defines values for AlarmState.
 const (
-	ConnectionConnected    Connection = "connected"
-	ConnectionDisconnected Connection = "disconnected"
+	AlarmStateActiveAcknowledged     AlarmState = "active_acknowledged"
+	AlarmStateActiveUnacknowledged   AlarmState = "active_unacknowledged"
+	AlarmStateLatchedAcknowledged    AlarmState = "latched_acknowledged"
+	AlarmStateLatchedUnacknowledged  AlarmState = "latched_unacknowledged"
+	AlarmStateNormal                 AlarmState = "normal"
+	AlarmStateOutOfService           AlarmState = "out_of_service"
+	AlarmStateReturnedUnacknowledged AlarmState = "returned_unacknowledged"
+	AlarmStateShelved                AlarmState = "shelved"
+	AlarmStateSuppressed             AlarmState = "suppressed"
 )
 
-// Valid indicates whether the value is a known member of the Connection enum.
-func (e Connection) Valid() bool {
+// Valid indicates whether the value is a known member of the AlarmState enum.
+func (e AlarmState) Valid() bool {
 	switch e {
-	case ConnectionConnected:
+	case AlarmStateActiveAcknowledged:
 		return true
-	case ConnectionDisconnected:
+	case AlarmStateActiveUnacknowledged:
+		return true
+	case AlarmStateLatchedAcknowledged:
+		return true
+	case AlarmStateLatchedUnacknowledged:
+		return true
+	case AlarmStateNormal:
+		return true
+	case AlarmStateOutOfService:
+		return true
+	case AlarmStateReturnedUnacknowledged:
+		return true
+	case AlarmStateShelved:
+		return true
+	case AlarmStateSuppressed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ConnectionStatus.
+const (
+	ConnectionStatusConnected    ConnectionStatus = "connected"
+	ConnectionStatusDisconnected ConnectionStatus = "disconnected"
+)
+
+// Valid indicates whether the value is a known member of the ConnectionStatus enum.
+func (e ConnectionStatus) Valid() bool {
+	switch e {
+	case ConnectionStatusConnected:
+		return true
+	case ConnectionStatusDisconnected:
 		return true
 	default:
 		return false
@@ -337,57 +337,6 @@ func (e DataSource) Valid() bool {
 	case DataSourceN1M:
 		return true
 	case DataSourceRaw:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for DeliveryKind.
-const (
-	DeliveryKindEscalation DeliveryKind = "escalation"
-	DeliveryKindNotice     DeliveryKind = "notice"
-	DeliveryKindReminder   DeliveryKind = "reminder"
-	DeliveryKindTrial      DeliveryKind = "trial"
-)
-
-// Valid indicates whether the value is a known member of the DeliveryKind enum.
-func (e DeliveryKind) Valid() bool {
-	switch e {
-	case DeliveryKindEscalation:
-		return true
-	case DeliveryKindNotice:
-		return true
-	case DeliveryKindReminder:
-		return true
-	case DeliveryKindTrial:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for DeliveryStatus.
-const (
-	DeliveryStatusDelivered DeliveryStatus = "delivered"
-	DeliveryStatusFailed    DeliveryStatus = "failed"
-	DeliveryStatusGathering DeliveryStatus = "gathering"
-	DeliveryStatusSending   DeliveryStatus = "sending"
-	DeliveryStatusWaiting   DeliveryStatus = "waiting"
-)
-
-// Valid indicates whether the value is a known member of the DeliveryStatus enum.
-func (e DeliveryStatus) Valid() bool {
-	switch e {
-	case DeliveryStatusDelivered:
-		return true
-	case DeliveryStatusFailed:
-		return true
-	case DeliveryStatusGathering:
-		return true
-	case DeliveryStatusSending:
-		return true
-	case DeliveryStatusWaiting:
 		return true
 	default:
 		return false
@@ -472,6 +421,24 @@ func (e Direction) Valid() bool {
 	}
 }
 
+// Defines values for DownsamplingMethod.
+const (
+	DownsamplingMethodLttb   DownsamplingMethod = "lttb"
+	DownsamplingMethodMinmax DownsamplingMethod = "minmax"
+)
+
+// Valid indicates whether the value is a known member of the DownsamplingMethod enum.
+func (e DownsamplingMethod) Valid() bool {
+	switch e {
+	case DownsamplingMethodLttb:
+		return true
+	case DownsamplingMethodMinmax:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for GatewayStatus.
 const (
 	GatewayStatusOffline GatewayStatus = "offline"
@@ -514,15 +481,15 @@ func (e HealthStatus) Valid() bool {
 	}
 }
 
-// Defines values for Include.
+// Defines values for IncludedMember.
 const (
-	IncludeSensor Include = "sensor"
+	IncludedMemberSensor IncludedMember = "sensor"
 )
 
-// Valid indicates whether the value is a known member of the Include enum.
-func (e Include) Valid() bool {
+// Valid indicates whether the value is a known member of the IncludedMember enum.
+func (e IncludedMember) Valid() bool {
 	switch e {
-	case IncludeSensor:
+	case IncludedMemberSensor:
 		return true
 	default:
 		return false
@@ -661,6 +628,57 @@ func (e NotificationChannelKind) Valid() bool {
 	}
 }
 
+// Defines values for NotificationDeliveryKind.
+const (
+	NotificationDeliveryKindEscalation NotificationDeliveryKind = "escalation"
+	NotificationDeliveryKindNotice     NotificationDeliveryKind = "notice"
+	NotificationDeliveryKindReminder   NotificationDeliveryKind = "reminder"
+	NotificationDeliveryKindTrial      NotificationDeliveryKind = "trial"
+)
+
+// Valid indicates whether the value is a known member of the NotificationDeliveryKind enum.
+func (e NotificationDeliveryKind) Valid() bool {
+	switch e {
+	case NotificationDeliveryKindEscalation:
+		return true
+	case NotificationDeliveryKindNotice:
+		return true
+	case NotificationDeliveryKindReminder:
+		return true
+	case NotificationDeliveryKindTrial:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NotificationDeliveryStatus.
+const (
+	NotificationDeliveryStatusDelivered NotificationDeliveryStatus = "delivered"
+	NotificationDeliveryStatusFailed    NotificationDeliveryStatus = "failed"
+	NotificationDeliveryStatusGathering NotificationDeliveryStatus = "gathering"
+	NotificationDeliveryStatusSending   NotificationDeliveryStatus = "sending"
+	NotificationDeliveryStatusWaiting   NotificationDeliveryStatus = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the NotificationDeliveryStatus enum.
+func (e NotificationDeliveryStatus) Valid() bool {
+	switch e {
+	case NotificationDeliveryStatusDelivered:
+		return true
+	case NotificationDeliveryStatusFailed:
+		return true
+	case NotificationDeliveryStatusGathering:
+		return true
+	case NotificationDeliveryStatusSending:
+		return true
+	case NotificationDeliveryStatusWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Quality.
 const (
 	QualityBad       Quality = "bad"
@@ -700,39 +718,24 @@ func (e ReadinessStatus) Valid() bool {
 	}
 }
 
-// Defines values for RejectReason.
+// Defines values for ReadingOutcomeStatus.
 const (
-	RejectReasonAlarmOverload   RejectReason = "alarm_overload"
-	RejectReasonDatabaseRefused RejectReason = "database_refused"
-	RejectReasonFutureTimestamp RejectReason = "future_timestamp"
-	RejectReasonInactive        RejectReason = "inactive"
-	RejectReasonInvalidQuality  RejectReason = "invalid_quality"
-	RejectReasonInvalidValue    RejectReason = "invalid_value"
-	RejectReasonNotOwner        RejectReason = "not_owner"
-	RejectReasonTooOld          RejectReason = "too_old"
-	RejectReasonUnknownSensor   RejectReason = "unknown_sensor"
+	ReadingOutcomeStatusConflict  ReadingOutcomeStatus = "conflict"
+	ReadingOutcomeStatusDuplicate ReadingOutcomeStatus = "duplicate"
+	ReadingOutcomeStatusRejected  ReadingOutcomeStatus = "rejected"
+	ReadingOutcomeStatusStored    ReadingOutcomeStatus = "stored"
 )
 
-// Valid indicates whether the value is a known member of the RejectReason enum.
-func (e RejectReason) Valid() bool {
+// Valid indicates whether the value is a known member of the ReadingOutcomeStatus enum.
+func (e ReadingOutcomeStatus) Valid() bool {
 	switch e {
-	case RejectReasonAlarmOverload:
+	case ReadingOutcomeStatusConflict:
 		return true
-	case RejectReasonDatabaseRefused:
+	case ReadingOutcomeStatusDuplicate:
 		return true
-	case RejectReasonFutureTimestamp:
+	case ReadingOutcomeStatusRejected:
 		return true
-	case RejectReasonInactive:
-		return true
-	case RejectReasonInvalidQuality:
-		return true
-	case RejectReasonInvalidValue:
-		return true
-	case RejectReasonNotOwner:
-		return true
-	case RejectReasonTooOld:
-		return true
-	case RejectReasonUnknownSensor:
+	case ReadingOutcomeStatusStored:
 		return true
 	default:
 		return false
@@ -871,36 +874,18 @@ func (e Severity) Valid() bool {
 	}
 }
 
-// Defines values for ShapeMethod.
+// Defines values for StatisticsPercentileMethod.
 const (
-	ShapeMethodLttb   ShapeMethod = "lttb"
-	ShapeMethodMinmax ShapeMethod = "minmax"
+	StatisticsPercentileMethodExact  StatisticsPercentileMethod = "exact"
+	StatisticsPercentileMethodSketch StatisticsPercentileMethod = "sketch"
 )
 
-// Valid indicates whether the value is a known member of the ShapeMethod enum.
-func (e ShapeMethod) Valid() bool {
+// Valid indicates whether the value is a known member of the StatisticsPercentileMethod enum.
+func (e StatisticsPercentileMethod) Valid() bool {
 	switch e {
-	case ShapeMethodLttb:
+	case StatisticsPercentileMethodExact:
 		return true
-	case ShapeMethodMinmax:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for StatisticsAnswerPercentileMethod.
-const (
-	StatisticsAnswerPercentileMethodExact  StatisticsAnswerPercentileMethod = "exact"
-	StatisticsAnswerPercentileMethodSketch StatisticsAnswerPercentileMethod = "sketch"
-)
-
-// Valid indicates whether the value is a known member of the StatisticsAnswerPercentileMethod enum.
-func (e StatisticsAnswerPercentileMethod) Valid() bool {
-	switch e {
-	case StatisticsAnswerPercentileMethodExact:
-		return true
-	case StatisticsAnswerPercentileMethodSketch:
+	case StatisticsPercentileMethodSketch:
 		return true
 	default:
 		return false
@@ -916,30 +901,6 @@ const (
 func (e TokensTokenType) Valid() bool {
 	switch e {
 	case TokensTokenTypeBearer:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for WriteResultStatus.
-const (
-	WriteResultStatusConflict  WriteResultStatus = "conflict"
-	WriteResultStatusDuplicate WriteResultStatus = "duplicate"
-	WriteResultStatusRejected  WriteResultStatus = "rejected"
-	WriteResultStatusStored    WriteResultStatus = "stored"
-)
-
-// Valid indicates whether the value is a known member of the WriteResultStatus enum.
-func (e WriteResultStatus) Valid() bool {
-	switch e {
-	case WriteResultStatusConflict:
-		return true
-	case WriteResultStatusDuplicate:
-		return true
-	case WriteResultStatusRejected:
-		return true
-	case WriteResultStatusStored:
 		return true
 	default:
 		return false
@@ -1279,39 +1240,39 @@ func (e ListAlarmsParamsSort) Valid() bool {
 	}
 }
 
-// Defines values for ListDataParamsOrder.
+// Defines values for ListReadingsParamsOrder.
 const (
-	ListDataParamsOrderAsc  ListDataParamsOrder = "asc"
-	ListDataParamsOrderDesc ListDataParamsOrder = "desc"
+	ListReadingsParamsOrderAsc  ListReadingsParamsOrder = "asc"
+	ListReadingsParamsOrderDesc ListReadingsParamsOrder = "desc"
 )
 
-// Valid indicates whether the value is a known member of the ListDataParamsOrder enum.
-func (e ListDataParamsOrder) Valid() bool {
+// Valid indicates whether the value is a known member of the ListReadingsParamsOrder enum.
+func (e ListReadingsParamsOrder) Valid() bool {
 	switch e {
-	case ListDataParamsOrderAsc:
+	case ListReadingsParamsOrderAsc:
 		return true
-	case ListDataParamsOrderDesc:
+	case ListReadingsParamsOrderDesc:
 		return true
 	default:
 		return false
 	}
 }
 
-// Defines values for ExportDataParamsFormat.
+// Defines values for ExportReadingsParamsFormat.
 const (
-	ExportDataParamsFormatCsv     ExportDataParamsFormat = "csv"
-	ExportDataParamsFormatNdjson  ExportDataParamsFormat = "ndjson"
-	ExportDataParamsFormatParquet ExportDataParamsFormat = "parquet"
+	ExportReadingsParamsFormatCsv     ExportReadingsParamsFormat = "csv"
+	ExportReadingsParamsFormatNdjson  ExportReadingsParamsFormat = "ndjson"
+	ExportReadingsParamsFormatParquet ExportReadingsParamsFormat = "parquet"
 )
 
-// Valid indicates whether the value is a known member of the ExportDataParamsFormat enum.
-func (e ExportDataParamsFormat) Valid() bool {
+// Valid indicates whether the value is a known member of the ExportReadingsParamsFormat enum.
+func (e ExportReadingsParamsFormat) Valid() bool {
 	switch e {
-	case ExportDataParamsFormatCsv:
+	case ExportReadingsParamsFormatCsv:
 		return true
-	case ExportDataParamsFormatNdjson:
+	case ExportReadingsParamsFormatNdjson:
 		return true
-	case ExportDataParamsFormatParquet:
+	case ExportReadingsParamsFormatParquet:
 		return true
 	default:
 		return false
@@ -1360,19 +1321,6 @@ func (e GetHistoryParamsFormat) Valid() bool {
 	}
 }
 
-// AckResult defines model for AckResult.
-type AckResult struct {
-	// ID An id given by the server.
-	ID ID `json:"id"`
-
-	// Reason For people; empty when it is acknowledged.
-	Reason string          `json:"reason"`
-	Status AckResultStatus `json:"status"`
-}
-
-// AckResultStatus defines model for AckResult.Status.
-type AckResultStatus string
-
 // Aggregate What readings of a bucket amount to.
 type Aggregate string
 
@@ -1398,7 +1346,8 @@ type Alarm struct {
 	Occurrence int64                        `json:"occurrence"`
 	RaisedAt   nullable.Nullable[time.Time] `json:"raised_at"`
 
-	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is required by it and refused with any other:
+	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is
+	// required by it and refused with any other:
 	//
 	// | kind | member | in breach while |
 	// |---|---|---|
@@ -1411,21 +1360,27 @@ type Alarm struct {
 	// | `bad_quality` | none | the newest reading is of bad quality |
 	// | `expression` | `expression` | its text is true |
 	//
-	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of effective time. One that is not newer than the
-	// newest of its sensor is late and changes nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
-	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not come, an off-delay begins again, and it is not
-	// part of a rate. For `no_data` a reading of any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
+	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order
+	// of effective time. One that is not newer than the newest of its sensor is late and changes
+	// nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
+	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not
+	// come, an off-delay begins again, and it is not part of a rate. For `no_data` a reading of
+	// any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
 	// raise; it ends a breach only with `ignore_uncertain`.
 	//
-	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and for `min_samples` readings in a row, by
-	// the first reading that meets both or, with a delay, when that is over. It is cleared when a breach, with the deadband, has been left
-	// for `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of the first reading that said so; at the very instant when a delay is over the
-	// reading of that instant decides. With both 0 the reading itself raises and clears.
+	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and
+	// for `min_samples` readings in a row, by the first reading that meets both or, with a delay,
+	// when that is over. It is cleared when a breach, with the deadband, has been left for
+	// `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of
+	// the first reading that said so; at the very instant when a delay is over the reading of that
+	// instant decides. With both 0 the reading itself raises and clears.
 	//
-	// **Several limits** are one alarm, whose level is the outermost limit that the value is beyond; each limit waits for the on-delay
-	// by itself. Further out is `escalated`, unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
-	// one side to the other ends the occurrence and begins another: without delays both at that reading, `cleared` first. With delays each
-	// side waits for its own; when the new side is due first it is `raised` as the next occurrence and the one before ends without `cleared`.
+	// **Several limits** are one alarm, whose level is the outermost limit that the value is
+	// beyond; each limit waits for the on-delay by itself. Further out is `escalated`,
+	// unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
+	// one side to the other ends the occurrence and begins another: without delays both at that
+	// reading, `cleared` first. With delays each side waits for its own; when the new side is due
+	// first it is `raised` as the next occurrence and the one before ends without `cleared`.
 	Rule AlarmRule `json:"rule"`
 
 	// RuleVersion Counts changes of the rule, as the ETag.
@@ -1439,19 +1394,20 @@ type Alarm struct {
 	ShelvedUntil nullable.Nullable[time.Time] `json:"shelved_until"`
 	Since        time.Time                    `json:"since"`
 
-	// State The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
-	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
-	// `no_data` is counted from then.
-	State     AlarmPhase `json:"state"`
+	// State The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
+	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
+	// is judged on the current values, and `no_data` is counted from then.
+	State     AlarmState `json:"state"`
 	UpdatedAt time.Time  `json:"updated_at"`
 
 	// Version Counts changes of the state; commands name it.
 	Version int64 `json:"version"`
 }
 
-// AlarmAck defines model for AlarmAck.
-type AlarmAck struct {
+// AlarmAcknowledgeRequest defines model for AlarmAcknowledgeRequest.
+type AlarmAcknowledgeRequest struct {
 	// Comment Goes into the journal, on one line.
 	Comment *string `json:"comment,omitempty"`
 
@@ -1462,16 +1418,16 @@ type AlarmAck struct {
 	Version int64 `json:"version"`
 }
 
-// AlarmAcks defines model for AlarmAcks.
-type AlarmAcks struct {
-	Alarms []AlarmAcks_Alarms `json:"alarms"`
+// AlarmBulkAcknowledgeRequest defines model for AlarmBulkAcknowledgeRequest.
+type AlarmBulkAcknowledgeRequest struct {
+	Alarms []AlarmBulkAcknowledgeRequest_Alarms `json:"alarms"`
 
 	// Comment Goes into the journal, on one line.
 	Comment *string `json:"comment,omitempty"`
 }
 
-// AlarmAcks_Alarms defines model for AlarmAcks.Alarms.
-type AlarmAcks_Alarms struct {
+// AlarmBulkAcknowledgeRequest_Alarms defines model for AlarmBulkAcknowledgeRequest.Alarms.
+type AlarmBulkAcknowledgeRequest_Alarms struct {
 	// ID An id given by the server.
 	ID ID `json:"id"`
 
@@ -1482,8 +1438,21 @@ type AlarmAcks_Alarms struct {
 	Version int64 `json:"version"`
 }
 
-// AlarmCommand defines model for AlarmCommand.
-type AlarmCommand struct {
+// AlarmBulkAcknowledgeResult defines model for AlarmBulkAcknowledgeResult.
+type AlarmBulkAcknowledgeResult struct {
+	// ID An id given by the server.
+	ID ID `json:"id"`
+
+	// Reason For people; empty when it is acknowledged.
+	Reason string                           `json:"reason"`
+	Status AlarmBulkAcknowledgeResultStatus `json:"status"`
+}
+
+// AlarmBulkAcknowledgeResultStatus defines model for AlarmBulkAcknowledgeResult.Status.
+type AlarmBulkAcknowledgeResultStatus string
+
+// AlarmCommandRequest defines model for AlarmCommandRequest.
+type AlarmCommandRequest struct {
 	// Comment Goes into the journal, on one line.
 	Comment *string `json:"comment,omitempty"`
 
@@ -1491,8 +1460,8 @@ type AlarmCommand struct {
 	Version *int64 `json:"version,omitempty"`
 }
 
-// AlarmComment defines model for AlarmComment.
-type AlarmComment struct {
+// AlarmCommentRequest defines model for AlarmCommentRequest.
+type AlarmCommentRequest struct {
 	// Comment Goes into the journal, on one line.
 	Comment string `json:"comment"`
 }
@@ -1506,7 +1475,8 @@ type AlarmCount struct {
 
 // AlarmCreate defines model for AlarmCreate.
 type AlarmCreate struct {
-	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is required by it and refused with any other:
+	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is
+	// required by it and refused with any other:
 	//
 	// | kind | member | in breach while |
 	// |---|---|---|
@@ -1519,21 +1489,27 @@ type AlarmCreate struct {
 	// | `bad_quality` | none | the newest reading is of bad quality |
 	// | `expression` | `expression` | its text is true |
 	//
-	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of effective time. One that is not newer than the
-	// newest of its sensor is late and changes nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
-	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not come, an off-delay begins again, and it is not
-	// part of a rate. For `no_data` a reading of any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
+	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order
+	// of effective time. One that is not newer than the newest of its sensor is late and changes
+	// nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
+	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not
+	// come, an off-delay begins again, and it is not part of a rate. For `no_data` a reading of
+	// any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
 	// raise; it ends a breach only with `ignore_uncertain`.
 	//
-	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and for `min_samples` readings in a row, by
-	// the first reading that meets both or, with a delay, when that is over. It is cleared when a breach, with the deadband, has been left
-	// for `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of the first reading that said so; at the very instant when a delay is over the
-	// reading of that instant decides. With both 0 the reading itself raises and clears.
+	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and
+	// for `min_samples` readings in a row, by the first reading that meets both or, with a delay,
+	// when that is over. It is cleared when a breach, with the deadband, has been left for
+	// `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of
+	// the first reading that said so; at the very instant when a delay is over the reading of that
+	// instant decides. With both 0 the reading itself raises and clears.
 	//
-	// **Several limits** are one alarm, whose level is the outermost limit that the value is beyond; each limit waits for the on-delay
-	// by itself. Further out is `escalated`, unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
-	// one side to the other ends the occurrence and begins another: without delays both at that reading, `cleared` first. With delays each
-	// side waits for its own; when the new side is due first it is `raised` as the next occurrence and the one before ends without `cleared`.
+	// **Several limits** are one alarm, whose level is the outermost limit that the value is
+	// beyond; each limit waits for the on-delay by itself. Further out is `escalated`,
+	// unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
+	// one side to the other ends the occurrence and begins another: without delays both at that
+	// reading, `cleared` first. With delays each side waits for its own; when the new side is due
+	// first it is `raised` as the next occurrence and the one before ends without `cleared`.
 	Rule AlarmRule `json:"rule"`
 
 	// SensorID An id given by the server.
@@ -1542,21 +1518,23 @@ type AlarmCreate struct {
 
 // AlarmEvent defines model for AlarmEvent.
 type AlarmEvent struct {
-	// After The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
-	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
-	// `no_data` is counted from then.
-	After AlarmPhase `json:"after"`
+	// After The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
+	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
+	// is judged on the current values, and `no_data` is counted from then.
+	After AlarmState `json:"after"`
 
 	// AlarmID An id given by the server.
 	AlarmID ID        `json:"alarm_id"`
 	At      time.Time `json:"at"`
 
-	// Before The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
-	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
-	// `no_data` is counted from then.
-	Before  AlarmPhase `json:"before"`
+	// Before The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
+	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
+	// is judged on the current values, and `no_data` is counted from then.
+	Before  AlarmState `json:"before"`
 	Comment string     `json:"comment"`
 
 	// Epoch Of the database; offsets of another mean nothing here.
@@ -1565,7 +1543,10 @@ type AlarmEvent struct {
 	// GatewayID An id given by the server.
 	GatewayID ID `json:"gateway_id"`
 
-	// Kind What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged, reset, shelved, unshelved, suppressed, unsuppressed, out_of_service, returned_to_service, commented, rule_changed, faulted, recovered or deleted; more may come.
+	// Kind What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged,
+	// reset, shelved, unshelved, suppressed, unsuppressed, out_of_service,
+	// returned_to_service, commented, rule_changed, faulted, recovered or deleted; more may
+	// come.
 	Kind string `json:"kind"`
 
 	// Level The limit, such as high_high; empty when there is none.
@@ -1605,21 +1586,23 @@ type AlarmExplanation struct {
 	Level      string `json:"level"`
 	Occurrence int64  `json:"occurrence"`
 
-	// Process The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
-	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
-	// `no_data` is counted from then.
-	Process     AlarmPhase `json:"process"`
+	// Process The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
+	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
+	// is judged on the current values, and `no_data` is counted from then.
+	Process     AlarmState `json:"process"`
 	RuleVersion int64      `json:"rule_version"`
 
 	// Severity How bad it is.
 	Severity Severity `json:"severity"`
 
-	// State The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
-	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
-	// `no_data` is counted from then.
-	State  AlarmPhase                `json:"state"`
+	// State The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
+	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
+	// is judged on the current values, and `no_data` is counted from then.
+	State  AlarmState                `json:"state"`
 	Timers []AlarmExplanation_Timers `json:"timers"`
 	Why    []string                  `json:"why"`
 }
@@ -1702,13 +1685,17 @@ type AlarmLimit struct {
 	Value float64 `json:"value"`
 }
 
-// AlarmPhase The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
-// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
-// `no_data` is counted from then.
-type AlarmPhase string
+// AlarmOutOfServiceRequest defines model for AlarmOutOfServiceRequest.
+type AlarmOutOfServiceRequest struct {
+	// Comment Why. Goes into the journal, on one line.
+	Comment string `json:"comment"`
 
-// AlarmRule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is required by it and refused with any other:
+	// Version The version that was seen; 409 when it is another now.
+	Version *int64 `json:"version,omitempty"`
+}
+
+// AlarmRule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is
+// required by it and refused with any other:
 //
 // | kind | member | in breach while |
 // |---|---|---|
@@ -1721,38 +1708,49 @@ type AlarmPhase string
 // | `bad_quality` | none | the newest reading is of bad quality |
 // | `expression` | `expression` | its text is true |
 //
-// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of effective time. One that is not newer than the
-// newest of its sensor is late and changes nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
-// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not come, an off-delay begins again, and it is not
-// part of a rate. For `no_data` a reading of any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
+// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order
+// of effective time. One that is not newer than the newest of its sensor is late and changes
+// nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
+// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not
+// come, an off-delay begins again, and it is not part of a rate. For `no_data` a reading of
+// any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
 // raise; it ends a breach only with `ignore_uncertain`.
 //
-// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and for `min_samples` readings in a row, by
-// the first reading that meets both or, with a delay, when that is over. It is cleared when a breach, with the deadband, has been left
-// for `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of the first reading that said so; at the very instant when a delay is over the
-// reading of that instant decides. With both 0 the reading itself raises and clears.
+// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and
+// for `min_samples` readings in a row, by the first reading that meets both or, with a delay,
+// when that is over. It is cleared when a breach, with the deadband, has been left for
+// `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of
+// the first reading that said so; at the very instant when a delay is over the reading of that
+// instant decides. With both 0 the reading itself raises and clears.
 //
-// **Several limits** are one alarm, whose level is the outermost limit that the value is beyond; each limit waits for the on-delay
-// by itself. Further out is `escalated`, unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
-// one side to the other ends the occurrence and begins another: without delays both at that reading, `cleared` first. With delays each
-// side waits for its own; when the new side is due first it is `raised` as the next occurrence and the one before ends without `cleared`.
+// **Several limits** are one alarm, whose level is the outermost limit that the value is
+// beyond; each limit waits for the on-delay by itself. Further out is `escalated`,
+// unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
+// one side to the other ends the occurrence and begins another: without delays both at that
+// reading, `cleared` first. With delays each side waits for its own; when the new side is due
+// first it is `raised` as the next occurrence and the one before ends without `cleared`.
 type AlarmRule struct {
-	// Deadband How far inside of a limit a value must be before the limit counts as left: a high limit of 80 with a deadband of 2 is left at 78.
-	// Of all kinds but `no_data`, `bad_quality` and `expression`. Smaller than the distance from the innermost low to the innermost high limit, than half of an
-	// `outside_range`, than the `limit` of a rate or deviation.
+	// Deadband How far inside of a limit a value must be before the limit counts as left: a high limit
+	// of 80 with a deadband of 2 is left at 78. Of all kinds but `no_data`, `bad_quality` and
+	// `expression`. Smaller than the distance from the innermost low to the innermost high
+	// limit, than half of an `outside_range`, than the `limit` of a rate or deviation.
 	Deadband *AlarmRule_Deadband `json:"deadband,omitempty"`
 
-	// Deviation Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the alarm's own. From another sensor it is judged with each reading of either, on the newest of both; one
-	// that is missing, not to be compared or too old leaves the alarm as it is.
+	// Deviation Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the
+	// alarm's own. From another sensor it is judged with each reading of either, on the newest
+	// of both; one that is missing, not to be compared or too old leaves the alarm as it is.
 	Deviation        *AlarmRule_Deviation `json:"deviation,omitempty"`
 	DocumentationURL *string              `json:"documentation_url,omitempty"`
 
-	// Expression Of `expression`: in breach while `text` is true. It is judged with each reading of an input or of the alarm's own sensor, on the newest
-	// readings of all inputs; when one is missing, not to be compared or too old the alarm stays as it is. Every input must be used.
+	// Expression Of `expression`: in breach while `text` is true. It is judged with each reading of an
+	// input or of the alarm's own sensor, on the newest readings of all inputs; when one is
+	// missing, not to be compared or too old the alarm stays as it is. Every input must be
+	// used.
 	//
-	// The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`, `and or not` (`&& || !`), `a ? b : c`, brackets and the
-	// functions `abs min max round floor ceil`: at most 200 of them. All numbers are floating point. A division by zero faults the alarm
-	// until a reading with which it can be evaluated.
+	// The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`,
+	// `and or not` (`&& || !`), `a ? b : c`, brackets and the functions `abs min max round
+	// floor ceil`: at most 200 of them. All numbers are floating point. A division by zero
+	// faults the alarm until a reading with which it can be evaluated.
 	Expression *AlarmRule_Expression `json:"expression,omitempty"`
 
 	// IgnoreUncertain Readings of uncertain quality are not compared.
@@ -1767,40 +1765,55 @@ type AlarmRule struct {
 	// Latching When its breach is over the alarm stays until it is reset.
 	Latching *bool `json:"latching,omitempty"`
 
-	// Limits Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to `high_high` each above the one before.
+	// Limits Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to
+	// `high_high` each above the one before.
 	Limits *AlarmRule_Limits `json:"limits,omitempty"`
 
-	// Message Text of the events that raise, with `{name}`, `{sensor}`, `{gateway}` (their names), `{value}`, `{unit}`, `{limit}`, `{level}`, `{severity}`, `{time}` (UTC) and
-	// `{label.NAME}`. A brace of anything else is refused. Filled in it is cut to 1,000 characters.
+	// Message Text of the events that raise, with `{name}`, `{sensor}`, `{gateway}` (their names),
+	// `{value}`, `{unit}`, `{limit}`, `{level}`, `{severity}`, `{time}` (UTC) and
+	// `{label.NAME}`. A brace of anything else is refused. Filled in it is cut to 1,000
+	// characters.
 	Message *string `json:"message,omitempty"`
 
-	// MinSamples How many readings in a row are in breach before it raises; 0 is 1. At most 1 with `no_data`.
+	// MinSamples How many readings in a row are in breach before it raises; 0 is 1. At most 1 with
+	// `no_data`.
 	MinSamples *int `json:"min_samples,omitempty"`
 
 	// Name A name for people.
 	Name Name `json:"name"`
 
-	// NoDataAfterMs Of `no_data`: milliseconds, at most 30 days. Counted from when data of the sensor was last received, late data too, or from when
-	// the alarm was made or its sensor came back into use, whichever is the latest. Any stored reading ends the silence. Time in which
-	// the server took no readings, and up to 30 s after it for gateways to come back, does not count.
+	// NoDataAfterMs Of `no_data`: milliseconds, at most 30 days. Counted from when data of the sensor was
+	// last received, late data too, or from when the alarm was made or its sensor came back
+	// into use, whichever is the latest. Any stored reading ends the silence. Time in which
+	// the server took no readings, and up to 30 s after it for gateways to come back, does not
+	// count.
 	NoDataAfterMs *int64 `json:"no_data_after_ms,omitempty"`
 
-	// OffDelayMs How long a breach is over before it clears, in milliseconds, at most 7 days, by the effective times of readings. A reading beyond the limit at its very end clears nothing.
+	// OffDelayMs How long a breach is over before it clears, in milliseconds, at most 7 days, by the
+	// effective times of readings. A reading beyond the limit at its very end clears nothing.
 	OffDelayMs *int64 `json:"off_delay_ms,omitempty"`
 
-	// OnDelayMs How long a breach lasts before it raises, in milliseconds, at most 7 days: by the effective times of readings, the earlier of timestamp and receipt. A normal reading at its very end raises nothing. 0 or absent with `no_data`, whose delay is `no_data_after_ms`.
+	// OnDelayMs How long a breach lasts before it raises, in milliseconds, at most 7 days: by the
+	// effective times of readings, the earlier of timestamp and receipt. A normal reading at
+	// its very end raises nothing. 0 or absent with `no_data`, whose delay is
+	// `no_data_after_ms`.
 	OnDelayMs *int64 `json:"on_delay_ms,omitempty"`
 
-	// Range Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below `high`.
+	// Range Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below
+	// `high`.
 	Range *AlarmRule_Range `json:"range,omitempty"`
 
-	// Rate Of `rate`. The newest reading is compared with the newest one that is at least `window_ms` older (the window keeps about 32 readings, so
-	// it may be up to a 32nd longer), and the difference is divided by the time between the two. Before there is such a reading nothing
-	// is judged. A pause of more than twice `window_ms` begins the window again, so a sensor that reads less often than that is never in
-	// breach: choose a window of at least the usual time between two readings.
+	// Rate Of `rate`. The newest reading is compared with the newest one that is at least
+	// `window_ms` older (the window keeps about 32 readings, so it may be up to a 32nd
+	// longer), and the difference is divided by the time between the two. Before there is such
+	// a reading nothing is judged. A pause of more than twice `window_ms` begins the window
+	// again, so a sensor that reads less often than that is never in breach: choose a window
+	// of at least the usual time between two readings.
 	Rate *AlarmRule_Rate `json:"rate,omitempty"`
 
-	// RealarmAfterMs An alarm that still stands so long after it was acknowledged is unacknowledged again, but not before its rule was changed or its sensors came back into use: 0 for never, or 1000 to 604800000 milliseconds (7 days).
+	// RealarmAfterMs An alarm that still stands so long after it was acknowledged is unacknowledged again,
+	// but not before its rule was changed or its sensors came back into use: 0 for never, or
+	// 1000 to 604800000 milliseconds (7 days).
 	RealarmAfterMs    *int64  `json:"realarm_after_ms,omitempty"`
 	RecommendedAction *string `json:"recommended_action,omitempty"`
 
@@ -1814,22 +1827,26 @@ type AlarmRule struct {
 	SuppressedBy []ID `json:"suppressed_by,omitempty"`
 }
 
-// AlarmRuleDeadbandUnit `percent` is of `max_value` less `min_value` of the sensor, which must then have both. Absent is absolute.
+// AlarmRuleDeadbandUnit `percent` is of `max_value` less `min_value` of the sensor, which must then have
+// both. Absent is absolute.
 type AlarmRuleDeadbandUnit string
 
-// AlarmRule_Deadband How far inside of a limit a value must be before the limit counts as left: a high limit of 80 with a deadband of 2 is left at 78.
-// Of all kinds but `no_data`, `bad_quality` and `expression`. Smaller than the distance from the innermost low to the innermost high limit, than half of an
-// `outside_range`, than the `limit` of a rate or deviation.
+// AlarmRule_Deadband How far inside of a limit a value must be before the limit counts as left: a high limit
+// of 80 with a deadband of 2 is left at 78. Of all kinds but `no_data`, `bad_quality` and
+// `expression`. Smaller than the distance from the innermost low to the innermost high
+// limit, than half of an `outside_range`, than the `limit` of a rate or deviation.
 type AlarmRule_Deadband struct {
-	// Unit `percent` is of `max_value` less `min_value` of the sensor, which must then have both. Absent is absolute.
+	// Unit `percent` is of `max_value` less `min_value` of the sensor, which must then have
+	// both. Absent is absolute.
 	Unit *AlarmRuleDeadbandUnit `json:"unit,omitempty"`
 
 	// Value In the unit of what is compared, or in percent, at most 100.
 	Value float64 `json:"value"`
 }
 
-// AlarmRule_Deviation Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the alarm's own. From another sensor it is judged with each reading of either, on the newest of both; one
-// that is missing, not to be compared or too old leaves the alarm as it is.
+// AlarmRule_Deviation Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the
+// alarm's own. From another sensor it is judged with each reading of either, on the newest
+// of both; one that is missing, not to be compared or too old leaves the alarm as it is.
 type AlarmRule_Deviation struct {
 	// Direction Which way a change or a deviation counts; absent is both.
 	Direction *Direction `json:"direction,omitempty"`
@@ -1837,7 +1854,8 @@ type AlarmRule_Deviation struct {
 	// Limit In the unit of the sensor; above 0.
 	Limit float64 `json:"limit"`
 
-	// MaxAgeMs How much older than the other each of the two readings may be, in milliseconds, at most 7 days; 0 is any age.
+	// MaxAgeMs How much older than the other each of the two readings may be, in milliseconds, at
+	// most 7 days; 0 is any age.
 	MaxAgeMs *int64 `json:"max_age_ms,omitempty"`
 
 	// SensorID An id given by the server.
@@ -1847,17 +1865,22 @@ type AlarmRule_Deviation struct {
 	Setpoint *float64 `json:"setpoint,omitempty"`
 }
 
-// AlarmRule_Expression Of `expression`: in breach while `text` is true. It is judged with each reading of an input or of the alarm's own sensor, on the newest
-// readings of all inputs; when one is missing, not to be compared or too old the alarm stays as it is. Every input must be used.
+// AlarmRule_Expression Of `expression`: in breach while `text` is true. It is judged with each reading of an
+// input or of the alarm's own sensor, on the newest readings of all inputs; when one is
+// missing, not to be compared or too old the alarm stays as it is. Every input must be
+// used.
 //
-// The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`, `and or not` (`&& || !`), `a ? b : c`, brackets and the
-// functions `abs min max round floor ceil`: at most 200 of them. All numbers are floating point. A division by zero faults the alarm
-// until a reading with which it can be evaluated.
+// The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`,
+// `and or not` (`&& || !`), `a ? b : c`, brackets and the functions `abs min max round
+// floor ceil`: at most 200 of them. All numbers are floating point. A division by zero
+// faults the alarm until a reading with which it can be evaluated.
 type AlarmRule_Expression struct {
-	// Inputs The sensor of each name. A name has letters, digits and `_`, at most 50, does not begin with a digit and is no function.
+	// Inputs The sensor of each name. A name has letters, digits and `_`, at most 50, does not
+	// begin with a digit and is no function.
 	Inputs map[string]ID `json:"inputs"`
 
-	// MaxAgeMs How much older than the newest reading of all its sensors an input may be, in milliseconds, at most 7 days; 0 is any age.
+	// MaxAgeMs How much older than the newest reading of all its sensors an input may be, in
+	// milliseconds, at most 7 days; 0 is any age.
 	MaxAgeMs *int64 `json:"max_age_ms,omitempty"`
 	Text     string `json:"text"`
 }
@@ -1865,7 +1888,8 @@ type AlarmRule_Expression struct {
 // AlarmRuleKind What it watches for.
 type AlarmRuleKind string
 
-// AlarmRule_Limits Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to `high_high` each above the one before.
+// AlarmRule_Limits Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to
+// `high_high` each above the one before.
 type AlarmRule_Limits struct {
 	// High A limit and the severity of the alarm beyond it; without one it is that of the rule.
 	High *AlarmLimit `json:"high,omitempty"`
@@ -1880,7 +1904,8 @@ type AlarmRule_Limits struct {
 	LowLow *AlarmLimit `json:"low_low,omitempty"`
 }
 
-// AlarmRule_Range Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below `high`.
+// AlarmRule_Range Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below
+// `high`.
 type AlarmRule_Range struct {
 	High float64 `json:"high"`
 	Low  float64 `json:"low"`
@@ -1889,10 +1914,12 @@ type AlarmRule_Range struct {
 // AlarmRuleRatePer defines model for AlarmRule.Rate.Per.
 type AlarmRuleRatePer string
 
-// AlarmRule_Rate Of `rate`. The newest reading is compared with the newest one that is at least `window_ms` older (the window keeps about 32 readings, so
-// it may be up to a 32nd longer), and the difference is divided by the time between the two. Before there is such a reading nothing
-// is judged. A pause of more than twice `window_ms` begins the window again, so a sensor that reads less often than that is never in
-// breach: choose a window of at least the usual time between two readings.
+// AlarmRule_Rate Of `rate`. The newest reading is compared with the newest one that is at least
+// `window_ms` older (the window keeps about 32 readings, so it may be up to a 32nd
+// longer), and the difference is divided by the time between the two. Before there is such
+// a reading nothing is judged. A pause of more than twice `window_ms` begins the window
+// again, so a sensor that reads less often than that is never in breach: choose a window
+// of at least the usual time between two readings.
 type AlarmRule_Rate struct {
 	// Direction Which way a change or a deviation counts; absent is both.
 	Direction *Direction `json:"direction,omitempty"`
@@ -1923,8 +1950,8 @@ type AlarmRule_Schedule struct {
 	Zone string `json:"zone"`
 }
 
-// AlarmShelve defines model for AlarmShelve.
-type AlarmShelve struct {
+// AlarmShelveRequest defines model for AlarmShelveRequest.
+type AlarmShelveRequest struct {
 	// Comment Why. Goes into the journal, on one line.
 	Comment string `json:"comment"`
 
@@ -1938,12 +1965,53 @@ type AlarmShelve struct {
 	Version *int64 `json:"version,omitempty"`
 }
 
-// AlarmSimulate defines model for AlarmSimulate.
-type AlarmSimulate struct {
+// AlarmSimulationEvent defines model for AlarmSimulationEvent.
+type AlarmSimulationEvent struct {
+	// After The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
+	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
+	// is judged on the current values, and `no_data` is counted from then.
+	After AlarmState `json:"after"`
+	At    time.Time  `json:"at"`
+
+	// Before The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
+	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
+	// is judged on the current values, and `no_data` is counted from then.
+	Before  AlarmState `json:"before"`
+	Comment string     `json:"comment"`
+
+	// Kind What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged,
+	// reset, shelved, unshelved, suppressed, unsuppressed, out_of_service,
+	// returned_to_service, commented, rule_changed, faulted, recovered or deleted; more may
+	// come.
+	Kind string `json:"kind"`
+
+	// Level The limit, such as high_high; empty when there is none.
+	Level   string `json:"level"`
+	Message string `json:"message"`
+
+	// Notice People would have been told.
+	Notice     bool  `json:"notice"`
+	Occurrence int64 `json:"occurrence"`
+
+	// Quiet For the journal only: the alarm is shelved, suppressed or out of service.
+	Quiet bool `json:"quiet"`
+
+	// Severity How bad it is.
+	Severity Severity                   `json:"severity"`
+	Value    nullable.Nullable[float64] `json:"value"`
+}
+
+// AlarmSimulationRequest defines model for AlarmSimulationRequest.
+type AlarmSimulationRequest struct {
 	// End After `start` and at most 31 days later.
 	End time.Time `json:"end"`
 
-	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is required by it and refused with any other:
+	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is
+	// required by it and refused with any other:
 	//
 	// | kind | member | in breach while |
 	// |---|---|---|
@@ -1956,21 +2024,27 @@ type AlarmSimulate struct {
 	// | `bad_quality` | none | the newest reading is of bad quality |
 	// | `expression` | `expression` | its text is true |
 	//
-	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of effective time. One that is not newer than the
-	// newest of its sensor is late and changes nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
-	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not come, an off-delay begins again, and it is not
-	// part of a rate. For `no_data` a reading of any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
+	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order
+	// of effective time. One that is not newer than the newest of its sensor is late and changes
+	// nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
+	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not
+	// come, an off-delay begins again, and it is not part of a rate. For `no_data` a reading of
+	// any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
 	// raise; it ends a breach only with `ignore_uncertain`.
 	//
-	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and for `min_samples` readings in a row, by
-	// the first reading that meets both or, with a delay, when that is over. It is cleared when a breach, with the deadband, has been left
-	// for `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of the first reading that said so; at the very instant when a delay is over the
-	// reading of that instant decides. With both 0 the reading itself raises and clears.
+	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and
+	// for `min_samples` readings in a row, by the first reading that meets both or, with a delay,
+	// when that is over. It is cleared when a breach, with the deadband, has been left for
+	// `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of
+	// the first reading that said so; at the very instant when a delay is over the reading of that
+	// instant decides. With both 0 the reading itself raises and clears.
 	//
-	// **Several limits** are one alarm, whose level is the outermost limit that the value is beyond; each limit waits for the on-delay
-	// by itself. Further out is `escalated`, unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
-	// one side to the other ends the occurrence and begins another: without delays both at that reading, `cleared` first. With delays each
-	// side waits for its own; when the new side is due first it is `raised` as the next occurrence and the one before ends without `cleared`.
+	// **Several limits** are one alarm, whose level is the outermost limit that the value is
+	// beyond; each limit waits for the on-delay by itself. Further out is `escalated`,
+	// unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
+	// one side to the other ends the occurrence and begins another: without delays both at that
+	// reading, `cleared` first. With delays each side waits for its own; when the new side is due
+	// first it is `raised` as the next occurrence and the one before ends without `cleared`.
 	Rule AlarmRule `json:"rule"`
 
 	// SensorID An id given by the server.
@@ -1980,35 +2054,35 @@ type AlarmSimulate struct {
 	Start time.Time `json:"start"`
 }
 
-// AlarmSimulated defines model for AlarmSimulated.
-type AlarmSimulated struct {
-	Events []SimulatedEvent `json:"events"`
+// AlarmSimulationResult defines model for AlarmSimulationResult.
+type AlarmSimulationResult struct {
+	Events []AlarmSimulationEvent `json:"events"`
 
 	// Readings How many were looked at.
 	Readings int `json:"readings"`
 
-	// State The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
-	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
-	// `no_data` is counted from then.
-	State AlarmPhase `json:"state"`
+	// State The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
+	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
+	// is judged on the current values, and `no_data` is counted from then.
+	State AlarmState `json:"state"`
 
 	// Truncated There were more than 10,000 events; the first are here.
 	Truncated bool `json:"truncated"`
 }
 
-// AlarmTakeOut defines model for AlarmTakeOut.
-type AlarmTakeOut struct {
-	// Comment Why. Goes into the journal, on one line.
-	Comment string `json:"comment"`
-
-	// Version The version that was seen; 409 when it is another now.
-	Version *int64 `json:"version,omitempty"`
-}
+// AlarmState The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
+// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
+// is judged on the current values, and `no_data` is counted from then.
+type AlarmState string
 
 // AlarmUpdate defines model for AlarmUpdate.
 type AlarmUpdate struct {
-	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is required by it and refused with any other:
+	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is
+	// required by it and refused with any other:
 	//
 	// | kind | member | in breach while |
 	// |---|---|---|
@@ -2021,27 +2095,34 @@ type AlarmUpdate struct {
 	// | `bad_quality` | none | the newest reading is of bad quality |
 	// | `expression` | `expression` | its text is true |
 	//
-	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of effective time. One that is not newer than the
-	// newest of its sensor is late and changes nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
-	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not come, an off-delay begins again, and it is not
-	// part of a rate. For `no_data` a reading of any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
+	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order
+	// of effective time. One that is not newer than the newest of its sensor is late and changes
+	// nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
+	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not
+	// come, an off-delay begins again, and it is not part of a rate. For `no_data` a reading of
+	// any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
 	// raise; it ends a breach only with `ignore_uncertain`.
 	//
-	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and for `min_samples` readings in a row, by
-	// the first reading that meets both or, with a delay, when that is over. It is cleared when a breach, with the deadband, has been left
-	// for `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of the first reading that said so; at the very instant when a delay is over the
-	// reading of that instant decides. With both 0 the reading itself raises and clears.
+	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and
+	// for `min_samples` readings in a row, by the first reading that meets both or, with a delay,
+	// when that is over. It is cleared when a breach, with the deadband, has been left for
+	// `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of
+	// the first reading that said so; at the very instant when a delay is over the reading of that
+	// instant decides. With both 0 the reading itself raises and clears.
 	//
-	// **Several limits** are one alarm, whose level is the outermost limit that the value is beyond; each limit waits for the on-delay
-	// by itself. Further out is `escalated`, unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
-	// one side to the other ends the occurrence and begins another: without delays both at that reading, `cleared` first. With delays each
-	// side waits for its own; when the new side is due first it is `raised` as the next occurrence and the one before ends without `cleared`.
+	// **Several limits** are one alarm, whose level is the outermost limit that the value is
+	// beyond; each limit waits for the on-delay by itself. Further out is `escalated`,
+	// unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
+	// one side to the other ends the occurrence and begins another: without delays both at that
+	// reading, `cleared` first. With delays each side waits for its own; when the new side is due
+	// first it is `raised` as the next occurrence and the one before ends without `cleared`.
 	Rule AlarmRule `json:"rule"`
 }
 
-// Connection Whether the service is there, in one word for simple checks; `dependencies` has the details. A service whose work is
-// done in this process, such as Redis without `REDIS_URL`, is `connected` as long as that works.
-type Connection string
+// ConnectionStatus Whether the service is there, in one word for simple checks; `dependencies` has the details.
+// A service whose work is done in this process, such as Redis without `REDIS_URL`, is
+// `connected` as long as that works.
+type ConnectionStatus string
 
 // Coverage The part of the range that is answered for.
 type Coverage struct {
@@ -2060,9 +2141,10 @@ type Credential struct {
 	LastUsedAt nullable.Nullable[time.Time] `json:"last_used_at"`
 }
 
-// CredentialCreated Example: {"client_id":"press-line-1","created_at":"2026-01-02T03:04:05.678900Z","id":3,"revoked_id":null,"secret":"gw_…","username":"press-line-1"}
-type CredentialCreated struct {
-	// ClientID MQTT client id: the gateway's key, or the key, a colon and whatever tells its connections apart.
+// CredentialWithSecret Example: {"client_id":"press-line-1","created_at":"2026-01-02T03:04:05.678900Z","id":3,"revoked_id":null,"secret":"gw_…","username":"press-line-1"}
+type CredentialWithSecret struct {
+	// ClientID MQTT client id: the gateway's key, or the key, a colon and whatever tells its
+	// connections apart.
 	ClientID  string    `json:"client_id"`
 	CreatedAt time.Time `json:"created_at"`
 
@@ -2079,49 +2161,12 @@ type CredentialCreated struct {
 	Username string `json:"username"`
 }
 
-// DataDeletion defines model for DataDeletion.
-type DataDeletion struct {
-	// DryRun True when nothing was changed.
-	DryRun bool `json:"dry_run"`
-
-	// FirstReadingAt Time of the oldest that goes; null if there is none.
-	FirstReadingAt nullable.Nullable[time.Time] `json:"first_reading_at"`
-
-	// LastReadingAt Time of the newest.
-	LastReadingAt nullable.Nullable[time.Time] `json:"last_reading_at"`
-
-	// Readings How many readings.
-	Readings int64 `json:"readings"`
-}
-
-// DataSource What the answer was computed from: the readings, or rollups of minutes or hours of them, with readings where no rollup is whole yet; the figures are the same.
+// DataSource What the answer was computed from: the readings, or rollups of minutes or hours of them,
+// with readings where no rollup is whole yet; the figures are the same.
 type DataSource string
 
-// DataWrite defines model for DataWrite.
-type DataWrite struct {
-	Readings []ReadingWrite `json:"readings"`
-}
-
-// DataWritten defines model for DataWritten.
-type DataWritten struct {
-	// Conflicts How many found another value at their instant.
-	Conflicts int `json:"conflicts"`
-
-	// Duplicates How many were there already.
-	Duplicates int `json:"duplicates"`
-
-	// Rejected How many were refused.
-	Rejected int `json:"rejected"`
-
-	// Results One for each reading, in order.
-	Results []WriteResult `json:"results"`
-
-	// Stored How many were stored.
-	Stored int `json:"stored"`
-}
-
-// Deletion defines model for Deletion.
-type Deletion struct {
+// DeletionResult defines model for DeletionResult.
+type DeletionResult struct {
 	// Alarms How many alarms.
 	Alarms int `json:"alarms"`
 
@@ -2139,77 +2184,6 @@ type Deletion struct {
 
 	// Sensors How many sensors.
 	Sensors int `json:"sensors"`
-}
-
-// Delivery Example: {"attempts":1,"channel_id":1,"created_at":"2026-01-02T03:04:05.678900Z","detail":"answered 204","due_at":null,"event_count":3,"finished_at":"2026-01-02T03:04:08.678900Z","id":12,"key":"7f8a4b1e-3f0c-4f7e-9d38-0a4a4f1f8f55","kind":"notice","route_id":1,"status":"delivered"}
-type Delivery struct {
-	Attempts int `json:"attempts"`
-
-	// ChannelID An id given by the server.
-	ChannelID ID        `json:"channel_id"`
-	CreatedAt time.Time `json:"created_at"`
-
-	// Detail What the last attempt resulted in. It can name internal hosts, so it is empty for viewers and operators.
-	Detail string `json:"detail"`
-
-	// DueAt When it is tried next; null when it is over.
-	DueAt nullable.Nullable[time.Time] `json:"due_at"`
-
-	// EventCount How many alarm events are in it.
-	EventCount int                          `json:"event_count"`
-	FinishedAt nullable.Nullable[time.Time] `json:"finished_at"`
-	ID         int64                        `json:"id"`
-
-	// Key The same in every attempt: `webhook-id` and `Idempotency-Key`, Message-ID of an e-mail.
-	Key string `json:"key"`
-
-	// Kind Why it is sent.
-	Kind DeliveryKind `json:"kind"`
-
-	// RouteID Null for a trial.
-	RouteID nullable.Nullable[int64] `json:"route_id"`
-
-	// Status Events are gathered for it; it waits, for the first attempt or another; it is being sent; it was delivered, which over MQTT means published; it was given up.
-	Status DeliveryStatus `json:"status"`
-}
-
-// DeliveryKind Why it is sent.
-type DeliveryKind string
-
-// DeliveryStatus Events are gathered for it; it waits, for the first attempt or another; it is being sent; it was delivered, which over MQTT means published; it was given up.
-type DeliveryStatus string
-
-// DeliveryWithEvents defines model for DeliveryWithEvents.
-type DeliveryWithEvents struct {
-	Attempts int `json:"attempts"`
-
-	// ChannelID An id given by the server.
-	ChannelID ID        `json:"channel_id"`
-	CreatedAt time.Time `json:"created_at"`
-
-	// Detail What the last attempt resulted in. It can name internal hosts, so it is empty for viewers and operators.
-	Detail string `json:"detail"`
-
-	// DueAt When it is tried next; null when it is over.
-	DueAt nullable.Nullable[time.Time] `json:"due_at"`
-
-	// EventCount How many alarm events are in it.
-	EventCount int                          `json:"event_count"`
-	Events     []NotifiedEvent              `json:"events"`
-	FinishedAt nullable.Nullable[time.Time] `json:"finished_at"`
-	ID         int64                        `json:"id"`
-
-	// Key The same in every attempt: `webhook-id` and `Idempotency-Key`, Message-ID of an e-mail.
-	Key string `json:"key"`
-
-	// Kind Why it is sent.
-	Kind DeliveryKind `json:"kind"`
-
-	// RouteID Null for a trial.
-	RouteID nullable.Nullable[int64] `json:"route_id"`
-
-	// Status Events are gathered for it; it waits, for the first attempt or another; it is being sent; it was delivered, which over MQTT means published; it was given up.
-	Status DeliveryStatus `json:"status"`
 }
 
 // Dependency defines model for Dependency.
@@ -2243,20 +2217,42 @@ type DependencyState string
 // Direction Which way a change or a deviation counts; absent is both.
 type Direction string
 
+// DownsampledColumns With `method` and `format=columns`, the members of the readings, each a list of the same
+// length.
+type DownsampledColumns struct {
+	Quality   []Quality   `json:"quality"`
+	Timestamp []time.Time `json:"timestamp"`
+	Value     []float64   `json:"value"`
+}
+
+// DownsampledReading defines model for DownsampledReading.
+type DownsampledReading struct {
+	// Quality How far a value can be trusted, as in OPC UA.
+	Quality   Quality   `json:"quality"`
+	Timestamp time.Time `json:"timestamp"`
+	Value     float64   `json:"value"`
+}
+
+// DownsamplingMethod How readings are picked that show the shape of all. An answer that has it has readings, and
+// no `interval`.
+type DownsamplingMethod string
+
 // Email defines model for Email.
 type Email = string
 
-// Expiring A partition, or a part of a long one, from which readings will go.
+// ExpiringPartition A partition, or a part of a long one, from which readings will go.
 //
 // Example: {"bytes":7257600,"end":"2026-01-02T00:00:00.000000Z","is_dropped":false,"partition":"sensor_data_20260101","readings":86400,"sensors":[{"readings":86400,"retention_seconds":2592000,"sensor_id":1}],"start":"2026-01-01T00:00:00.000000Z"}
-type Expiring struct {
-	// Bytes Their room on disk, exact for a whole partition, else an estimate. What is deleted makes room for others and does not shrink the disk's use.
+type ExpiringPartition struct {
+	// Bytes Their room on disk, exact for a whole partition, else an estimate. What is deleted makes
+	// room for others and does not shrink the disk's use.
 	Bytes nullable.Nullable[int64] `json:"bytes"`
 
 	// End And before this one.
 	End time.Time `json:"end"`
 
-	// IsDropped Whether all of it goes. Otherwise the readings of `sensors` are deleted and those of others stay.
+	// IsDropped Whether all of it goes. Otherwise the readings of `sensors` are deleted and those of
+	// others stay.
 	IsDropped bool `json:"is_dropped"`
 
 	// Partition Its name in the database.
@@ -2274,7 +2270,8 @@ type Expiring struct {
 
 // ExpiringSensor defines model for ExpiringSensor.
 type ExpiringSensor struct {
-	// Readings How many go, from the rollups: late ones of the last minute may not be counted. Null when there are none.
+	// Readings How many go, from the rollups: late ones of the last minute may not be counted. Null
+	// when there are none.
 	Readings nullable.Nullable[int64] `json:"readings"`
 
 	// RetentionSeconds For how long its readings are kept, by its own `retention_days` or by default.
@@ -2293,21 +2290,26 @@ type FieldError struct {
 
 // Gateway Example: {"clock_skew_ms":-12,"created_at":"2026-01-01T00:00:00.000000Z","id":1,"is_active":true,"is_system":false,"key":"press-line-1","last_seen_at":"2026-01-02T03:04:05.678900Z","location":"Hall 2","metadata":{},"name":"Press line 1","status":"online","updated_at":"2026-01-01T00:00:00.000000Z"}
 type Gateway struct {
-	// ClockSkewMs Its clock minus ours, from the timestamp of its last `online` status message that was neither a will nor retained; null if unknown.
+	// ClockSkewMs Its clock minus ours, from the timestamp of its last `online` status message that was
+	// neither a will nor retained; null if unknown.
 	ClockSkewMs nullable.Nullable[int64] `json:"clock_skew_ms"`
 	CreatedAt   time.Time                `json:"created_at"`
 
 	// ID An id given by the server.
 	ID ID `json:"id"`
 
-	// IsActive False refuses its connections and messages, and suppresses the alarms that look at its sensors.
+	// IsActive False refuses its connections and messages, and suppresses the alarms that look at its
+	// sensors.
 	IsActive bool `json:"is_active"`
 
-	// IsSystem True of the server's own gateway, `oei-ms`: its sensors are what the server watches of itself and of the other gateways. Nobody else publishes for it, and it cannot be deleted.
+	// IsSystem True of the server's own gateway, `oei-ms`: its sensors are what the server watches of
+	// itself and of the other gateways. Nobody else publishes for it, and it cannot be
+	// deleted.
 	IsSystem bool `json:"is_system"`
 
-	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI (`356938035643809`) or a MAC address
-	// (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or more, so that a key is never taken for an id, which has 10 at most.
+	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI
+	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or
+	// more, so that a key is never taken for an id, which has 10 at most.
 	//
 	//
 	// Example: press-line-1
@@ -2325,7 +2327,8 @@ type Gateway struct {
 	// Name A name for people.
 	Name Name `json:"name"`
 
-	// Status Whether the gateway is connected; `unknown` until it is seen, and after a restart of the server.
+	// Status Whether the gateway is connected; `unknown` until it is seen, and after a restart of the
+	// server.
 	Status GatewayStatus `json:"status"`
 
 	// UpdatedAt When its description was last changed.
@@ -2336,8 +2339,9 @@ type Gateway struct {
 type GatewayCreate struct {
 	IsActive *bool `json:"is_active,omitempty"`
 
-	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI (`356938035643809`) or a MAC address
-	// (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or more, so that a key is never taken for an id, which has 10 at most.
+	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI
+	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or
+	// more, so that a key is never taken for an id, which has 10 at most.
 	//
 	//
 	// Example: press-line-1
@@ -2353,15 +2357,17 @@ type GatewayCreate struct {
 	Name Name `json:"name"`
 }
 
-// GatewayStatus Whether the gateway is connected; `unknown` until it is seen, and after a restart of the server.
+// GatewayStatus Whether the gateway is connected; `unknown` until it is seen, and after a restart of the
+// server.
 type GatewayStatus string
 
 // GatewayUpdate defines model for GatewayUpdate.
 type GatewayUpdate struct {
 	IsActive *bool `json:"is_active,omitempty"`
 
-	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI (`356938035643809`) or a MAC address
-	// (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or more, so that a key is never taken for an id, which has 10 at most.
+	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI
+	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or
+	// more, so that a key is never taken for an id, which has 10 at most.
 	//
 	//
 	// Example: press-line-1
@@ -2379,19 +2385,22 @@ type GatewayUpdate struct {
 
 // Health Example: {"database":"connected","dependencies":[{"detail":"PostgreSQL 15.18","kind":"embedded","latency_ms":0.2,"name":"database","required":true,"state":"up"}],"mqtt":"connected","redis":"connected","status":"healthy","timestamp":"2026-01-02T03:04:05.678900Z","uptime_seconds":86400,"version":"0.1.0"}
 type Health struct {
-	// Database Whether the service is there, in one word for simple checks; `dependencies` has the details. A service whose work is
-	// done in this process, such as Redis without `REDIS_URL`, is `connected` as long as that works.
-	Database     Connection   `json:"database"`
-	Dependencies []Dependency `json:"dependencies"`
+	// Database Whether the service is there, in one word for simple checks; `dependencies` has the details.
+	// A service whose work is done in this process, such as Redis without `REDIS_URL`, is
+	// `connected` as long as that works.
+	Database     ConnectionStatus `json:"database"`
+	Dependencies []Dependency     `json:"dependencies"`
 
-	// Mqtt Whether the service is there, in one word for simple checks; `dependencies` has the details. A service whose work is
-	// done in this process, such as Redis without `REDIS_URL`, is `connected` as long as that works.
-	Mqtt Connection `json:"mqtt"`
+	// Mqtt Whether the service is there, in one word for simple checks; `dependencies` has the details.
+	// A service whose work is done in this process, such as Redis without `REDIS_URL`, is
+	// `connected` as long as that works.
+	Mqtt ConnectionStatus `json:"mqtt"`
 
-	// Redis Whether the service is there, in one word for simple checks; `dependencies` has the details. A service whose work is
-	// done in this process, such as Redis without `REDIS_URL`, is `connected` as long as that works.
-	Redis  Connection   `json:"redis"`
-	Status HealthStatus `json:"status"`
+	// Redis Whether the service is there, in one word for simple checks; `dependencies` has the details.
+	// A service whose work is done in this process, such as Redis without `REDIS_URL`, is
+	// `connected` as long as that works.
+	Redis  ConnectionStatus `json:"redis"`
+	Status HealthStatus     `json:"status"`
 
 	// Timestamp Time of the answer.
 	Timestamp     time.Time `json:"timestamp"`
@@ -2410,8 +2419,9 @@ type History struct {
 	// Interval Width of a bucket; a week is the ISO week, and `1mo` the month.
 	Interval *Interval `json:"interval,omitempty"`
 
-	// Method How readings are picked that show the shape of all. An answer that has it has readings, and no `interval`.
-	Method *ShapeMethod `json:"method,omitempty"`
+	// Method How readings are picked that show the shape of all. An answer that has it has readings, and
+	// no `interval`.
+	Method *DownsamplingMethod `json:"method,omitempty"`
 
 	// Next The `start` to go on with; null when the range is covered.
 	Next nullable.Nullable[time.Time] `json:"next"`
@@ -2419,7 +2429,8 @@ type History struct {
 	// Series One for each sensor asked for, in order of id.
 	Series []HistorySeries `json:"series"`
 
-	// Source What the answer was computed from: the readings, or rollups of minutes or hours of them, with readings where no rollup is whole yet; the figures are the same.
+	// Source What the answer was computed from: the readings, or rollups of minutes or hours of them,
+	// with readings where no rollup is whole yet; the figures are the same.
 	Source   DataSource `json:"source"`
 	Timezone string     `json:"timezone"`
 }
@@ -2466,11 +2477,12 @@ type HistorySeries struct {
 	// Points With `format=rows`, in order of time.
 	Points []HistoryPoint `json:"points,omitempty"`
 
-	// ReadingColumns With `method` and `format=columns`, the members of the readings, each a list of the same length.
-	ReadingColumns *PickedColumns `json:"reading_columns,omitempty"`
+	// ReadingColumns With `method` and `format=columns`, the members of the readings, each a list of the same
+	// length.
+	ReadingColumns *DownsampledColumns `json:"reading_columns,omitempty"`
 
 	// Readings With `method` and `format=rows`, in order of time.
-	Readings []PickedReading `json:"readings,omitempty"`
+	Readings []DownsampledReading `json:"readings,omitempty"`
 
 	// Sensor With `include=sensor`, the sensor's key, name and unit.
 	//
@@ -2484,27 +2496,61 @@ type HistorySeries struct {
 // ID An id given by the server.
 type ID = int64
 
-// Include What is added to each item of an answer.
-type Include string
-
-// Instant A value and when it was measured; null without values.
-type Instant struct {
-	Timestamp time.Time `json:"timestamp"`
-	Value     float64   `json:"value"`
-}
+// IncludedMember What is added to each item of an answer.
+type IncludedMember string
 
 // Interval Width of a bucket; a week is the ISO week, and `1mo` the month.
 type Interval string
 
-// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI (`356938035643809`) or a MAC address
-// (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or more, so that a key is never taken for an id, which has 10 at most.
+// IntervalStatistics defines model for IntervalStatistics.
+type IntervalStatistics struct {
+	Avg nullable.Nullable[float64] `json:"avg"`
+
+	// Count All readings.
+	Count int64                      `json:"count"`
+	Delta nullable.Nullable[float64] `json:"delta"`
+	End   time.Time                  `json:"end"`
+
+	// First A value and when it was measured; null without values.
+	First nullable.Nullable[TimedValue] `json:"first"`
+
+	// Gaps Pauses longer than `gap_seconds`.
+	Gaps int64 `json:"gaps"`
+
+	// Last A value and when it was measured; null without values.
+	Last nullable.Nullable[TimedValue] `json:"last"`
+
+	// LongestGapSeconds The longest of them; 0 if there is none.
+	LongestGapSeconds float64                    `json:"longest_gap_seconds"`
+	Max               nullable.Nullable[float64] `json:"max"`
+	Min               nullable.Nullable[float64] `json:"min"`
+	PercentGood       float64                    `json:"percent_good"`
+
+	// Percentiles By name, such as `p50`; empty without values.
+	Percentiles map[string]float64 `json:"percentiles"`
+
+	// Rate Readings a second of the part of the range that is in the interval.
+	Rate            float64                    `json:"rate"`
+	Start           time.Time                  `json:"start"`
+	Stddev          nullable.Nullable[float64] `json:"stddev"`
+	Sum             nullable.Nullable[float64] `json:"sum"`
+	TimeWeightedAvg nullable.Nullable[float64] `json:"time_weighted_avg"`
+
+	// Usable Those of good or uncertain quality with a value; the figures are of these.
+	Usable int64 `json:"usable"`
+}
+
+// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI
+// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or
+// more, so that a key is never taken for an id, which has 10 at most.
 //
 // Example: press-line-1
 type Key = string
 
 // LatestReading Example: {"age_seconds":1.25,"gateway_id":1,"is_stale":false,"quality":"good","received_at":"2026-01-02T03:04:05.690123Z","sensor_id":1,"timestamp":"2026-01-02T03:04:05.678000Z","value":21.5}
 type LatestReading struct {
-	// AgeSeconds From its effective time, the earlier of `timestamp` and `received_at`, to now by the server's clock.
+	// AgeSeconds From its effective time, the earlier of `timestamp` and `received_at`, to now by the
+	// server's clock.
 	AgeSeconds float64 `json:"age_seconds"`
 
 	// GatewayID An id given by the server.
@@ -2548,7 +2594,8 @@ type LivenessStatus string
 // Location Where it stands.
 type Location = string
 
-// LoginForm OAuth2 password grant (RFC 6749 section 4.3). All but username and password is accepted and not used.
+// LoginForm OAuth2 password grant (RFC 6749 section 4.3). All but username and password is accepted and
+// not used.
 type LoginForm struct {
 	ClientID     *string `json:"client_id,omitempty"`
 	ClientSecret *string `json:"client_secret,omitempty"`
@@ -2624,8 +2671,30 @@ type NotificationChannelCreate struct {
 	URL *WebhookURL `json:"url,omitempty"`
 }
 
-// NotificationChannelCreated Example: {"created_at":"2026-01-02T03:04:05.678900Z","id":1,"is_active":true,"kind":"webhook","name":"Shift lead","origin":"https://hooks.example.com","recipients":[],"secret":"whsec_…","updated_at":"2026-01-02T03:04:05.678900Z"}
-type NotificationChannelCreated struct {
+// NotificationChannelKind By what way it sends.
+type NotificationChannelKind string
+
+// NotificationChannelUpdate defines model for NotificationChannelUpdate.
+type NotificationChannelUpdate struct {
+	IsActive *bool `json:"is_active,omitempty"`
+
+	// Name A name for people.
+	Name *Name `json:"name,omitempty"`
+
+	// Recipients E-mail addresses.
+	Recipients *Recipients `json:"recipients,omitempty"`
+
+	// Secret `whsec_` and 24 to 64 bytes in base64. It is not shown again.
+	Secret *WebhookSecret `json:"secret,omitempty"`
+
+	// URL Where a webhook is posted to. It is not shown again, since it may hold a secret.
+	//
+	// Example: https://hooks.example.com/oei
+	URL *WebhookURL `json:"url,omitempty"`
+}
+
+// NotificationChannelWithSecret Example: {"created_at":"2026-01-02T03:04:05.678900Z","id":1,"is_active":true,"kind":"webhook","name":"Shift lead","origin":"https://hooks.example.com","recipients":[],"secret":"whsec_…","updated_at":"2026-01-02T03:04:05.678900Z"}
+type NotificationChannelWithSecret struct {
 	CreatedAt time.Time `json:"created_at"`
 
 	// ID An id given by the server.
@@ -2651,192 +2720,84 @@ type NotificationChannelCreated struct {
 	UpdatedAt time.Time                 `json:"updated_at"`
 }
 
-// NotificationChannelKind By what way it sends.
-type NotificationChannelKind string
+// NotificationDelivery Example: {"attempts":1,"channel_id":1,"created_at":"2026-01-02T03:04:05.678900Z","detail":"answered 204","due_at":null,"event_count":3,"finished_at":"2026-01-02T03:04:08.678900Z","id":12,"key":"7f8a4b1e-3f0c-4f7e-9d38-0a4a4f1f8f55","kind":"notice","route_id":1,"status":"delivered"}
+type NotificationDelivery struct {
+	Attempts int `json:"attempts"`
 
-// NotificationChannelUpdate defines model for NotificationChannelUpdate.
-type NotificationChannelUpdate struct {
-	IsActive *bool `json:"is_active,omitempty"`
-
-	// Name A name for people.
-	Name *Name `json:"name,omitempty"`
-
-	// Recipients E-mail addresses.
-	Recipients *Recipients `json:"recipients,omitempty"`
-
-	// Secret `whsec_` and 24 to 64 bytes in base64. It is not shown again.
-	Secret *WebhookSecret `json:"secret,omitempty"`
-
-	// URL Where a webhook is posted to. It is not shown again, since it may hold a secret.
-	//
-	// Example: https://hooks.example.com/oei
-	URL *WebhookURL `json:"url,omitempty"`
-}
-
-// NotificationEvents What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and `faulted`.
-type NotificationEvents = []string
-
-// NotificationLine What an e-mail says of each event, with the same placeholders. Empty is
-// `{at} [{severity}] {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
-type NotificationLine = string
-
-// NotificationRoute defines model for NotificationRoute.
-type NotificationRoute struct {
 	// ChannelID An id given by the server.
 	ChannelID ID        `json:"channel_id"`
 	CreatedAt time.Time `json:"created_at"`
 
-	// EscalateSeconds When to tell the escalation channel; 0 is never.
-	EscalateSeconds int `json:"escalate_seconds"`
+	// Detail What the last attempt resulted in. It can name internal hosts, so it is empty for
+	// viewers and operators.
+	Detail string `json:"detail"`
 
-	// EscalationChannelID Who is told when nobody acknowledges.
-	EscalationChannelID nullable.Nullable[int64] `json:"escalation_channel_id"`
+	// DueAt When it is tried next; null when it is over.
+	DueAt nullable.Nullable[time.Time] `json:"due_at"`
 
-	// Events What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and `faulted`.
-	Events NotificationEvents `json:"events"`
+	// EventCount How many alarm events are in it.
+	EventCount int                          `json:"event_count"`
+	FinishedAt nullable.Nullable[time.Time] `json:"finished_at"`
+	ID         int64                        `json:"id"`
 
-	// GroupSeconds How long events are gathered into one notice; 0 sends at once. On MQTT nothing is gathered.
-	GroupSeconds int `json:"group_seconds"`
+	// Key The same in every attempt: `webhook-id` and `Idempotency-Key`, Message-ID of an e-mail.
+	Key string `json:"key"`
 
-	// ID An id given by the server.
-	ID       ID   `json:"id"`
-	IsActive bool `json:"is_active"`
+	// Kind Why it is sent.
+	Kind NotificationDeliveryKind `json:"kind"`
 
-	// Labels Free labels, up to 16,384 bytes of JSON.
-	//
-	// Example: {"line":"1","motor":"M7"}
-	Labels Tags `json:"labels"`
+	// RouteID Null for a trial.
+	RouteID nullable.Nullable[int64] `json:"route_id"`
 
-	// Line What an e-mail says of each event, with the same placeholders. Empty is
-	// `{at} [{severity}] {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
-	Line NotificationLine `json:"line"`
-
-	// Name A name for people.
-	Name Name `json:"name"`
-
-	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never, else 60 or more.
-	RemindSeconds int `json:"remind_seconds"`
-
-	// Severities Which severities; empty is all.
-	Severities NotificationSeverities `json:"severities"`
-
-	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`,
-	// `{sensor_key}`, `{severity}`, `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there
-	// are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is
-	// `[{severity}] {count} × {alarm}: {kind}`.
-	Subject NotificationSubject `json:"subject"`
-
-	// TimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON always has UTC.
-	TimeZone  NotificationTimeZone `json:"time_zone"`
-	UpdatedAt time.Time            `json:"updated_at"`
+	// Status Events are gathered for it; it waits, for the first attempt or another; it is being sent; it
+	// was delivered, which over MQTT means published; it was given up.
+	Status NotificationDeliveryStatus `json:"status"`
 }
 
-// NotificationRouteCreate defines model for NotificationRouteCreate.
-type NotificationRouteCreate struct {
+// NotificationDeliveryKind Why it is sent.
+type NotificationDeliveryKind string
+
+// NotificationDeliveryStatus Events are gathered for it; it waits, for the first attempt or another; it is being sent; it
+// was delivered, which over MQTT means published; it was given up.
+type NotificationDeliveryStatus string
+
+// NotificationDeliveryWithEvents defines model for NotificationDeliveryWithEvents.
+type NotificationDeliveryWithEvents struct {
+	Attempts int `json:"attempts"`
+
 	// ChannelID An id given by the server.
-	ChannelID ID `json:"channel_id"`
+	ChannelID ID        `json:"channel_id"`
+	CreatedAt time.Time `json:"created_at"`
 
-	// EscalateSeconds When to tell the escalation channel; 0 is never.
-	EscalateSeconds *int `json:"escalate_seconds,omitempty"`
+	// Detail What the last attempt resulted in. It can name internal hosts, so it is empty for
+	// viewers and operators.
+	Detail string `json:"detail"`
 
-	// EscalationChannelID Who is told when nobody acknowledges.
-	EscalationChannelID nullable.Nullable[int64] `json:"escalation_channel_id,omitempty"`
+	// DueAt When it is tried next; null when it is over.
+	DueAt nullable.Nullable[time.Time] `json:"due_at"`
 
-	// Events What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and `faulted`.
-	Events *NotificationEvents `json:"events,omitempty"`
+	// EventCount How many alarm events are in it.
+	EventCount int                          `json:"event_count"`
+	Events     []NotificationEvent          `json:"events"`
+	FinishedAt nullable.Nullable[time.Time] `json:"finished_at"`
+	ID         int64                        `json:"id"`
 
-	// GroupSeconds How long events are gathered into one notice; 0 sends at once. On MQTT nothing is gathered.
-	GroupSeconds *int  `json:"group_seconds,omitempty"`
-	IsActive     *bool `json:"is_active,omitempty"`
+	// Key The same in every attempt: `webhook-id` and `Idempotency-Key`, Message-ID of an e-mail.
+	Key string `json:"key"`
 
-	// Labels Free labels, up to 16,384 bytes of JSON.
-	//
-	// Example: {"line":"1","motor":"M7"}
-	Labels *Tags `json:"labels,omitempty"`
+	// Kind Why it is sent.
+	Kind NotificationDeliveryKind `json:"kind"`
 
-	// Line What an e-mail says of each event, with the same placeholders. Empty is
-	// `{at} [{severity}] {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
-	Line *NotificationLine `json:"line,omitempty"`
+	// RouteID Null for a trial.
+	RouteID nullable.Nullable[int64] `json:"route_id"`
 
-	// Name A name for people.
-	Name Name `json:"name"`
-
-	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never, else 60 or more.
-	RemindSeconds *int `json:"remind_seconds,omitempty"`
-
-	// Severities Which severities; empty is all.
-	Severities *NotificationSeverities `json:"severities,omitempty"`
-
-	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`,
-	// `{sensor_key}`, `{severity}`, `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there
-	// are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is
-	// `[{severity}] {count} × {alarm}: {kind}`.
-	Subject *NotificationSubject `json:"subject,omitempty"`
-
-	// TimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON always has UTC.
-	TimeZone *NotificationTimeZone `json:"time_zone,omitempty"`
+	// Status Events are gathered for it; it waits, for the first attempt or another; it is being sent; it
+	// was delivered, which over MQTT means published; it was given up.
+	Status NotificationDeliveryStatus `json:"status"`
 }
 
-// NotificationRouteUpdate defines model for NotificationRouteUpdate.
-type NotificationRouteUpdate struct {
-	// ChannelID An id given by the server.
-	ChannelID *ID `json:"channel_id,omitempty"`
-
-	// EscalateSeconds When to tell the escalation channel; 0 is never.
-	EscalateSeconds *int `json:"escalate_seconds,omitempty"`
-
-	// EscalationChannelID Who is told when nobody acknowledges.
-	EscalationChannelID nullable.Nullable[int64] `json:"escalation_channel_id,omitempty"`
-
-	// Events What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and `faulted`.
-	Events *NotificationEvents `json:"events,omitempty"`
-
-	// GroupSeconds How long events are gathered into one notice; 0 sends at once. On MQTT nothing is gathered.
-	GroupSeconds *int  `json:"group_seconds,omitempty"`
-	IsActive     *bool `json:"is_active,omitempty"`
-
-	// Labels Free labels, up to 16,384 bytes of JSON.
-	//
-	// Example: {"line":"1","motor":"M7"}
-	Labels *Tags `json:"labels,omitempty"`
-
-	// Line What an e-mail says of each event, with the same placeholders. Empty is
-	// `{at} [{severity}] {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
-	Line *NotificationLine `json:"line,omitempty"`
-
-	// Name A name for people.
-	Name *Name `json:"name,omitempty"`
-
-	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never, else 60 or more.
-	RemindSeconds *int `json:"remind_seconds,omitempty"`
-
-	// Severities Which severities; empty is all.
-	Severities *NotificationSeverities `json:"severities,omitempty"`
-
-	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`,
-	// `{sensor_key}`, `{severity}`, `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there
-	// are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is
-	// `[{severity}] {count} × {alarm}: {kind}`.
-	Subject *NotificationSubject `json:"subject,omitempty"`
-
-	// TimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON always has UTC.
-	TimeZone *NotificationTimeZone `json:"time_zone,omitempty"`
-}
-
-// NotificationSeverities Which severities; empty is all.
-type NotificationSeverities = []string
-
-// NotificationSubject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`,
-// `{sensor_key}`, `{severity}`, `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there
-// are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is
-// `[{severity}] {count} × {alarm}: {kind}`.
-type NotificationSubject = string
-
-// NotificationTimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON always has UTC.
-type NotificationTimeZone = string
-
-// NotifiedEvent An alarm event as a receiver gets it.
-type NotifiedEvent struct {
+// NotificationEvent An alarm event as a receiver gets it.
+type NotificationEvent struct {
 	// Alarm Its name.
 	Alarm   string    `json:"alarm"`
 	AlarmID int64     `json:"alarm_id"`
@@ -2879,25 +2840,252 @@ type NotifiedEvent struct {
 	Version int64 `json:"version"`
 }
 
-// PasswordChange defines model for PasswordChange.
-type PasswordChange struct {
+// NotificationEventKinds What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and
+// `faulted`.
+type NotificationEventKinds = []string
+
+// NotificationLine What an e-mail says of each event, with the same placeholders. Empty is `{at} [{severity}]
+// {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
+type NotificationLine = string
+
+// NotificationRoute defines model for NotificationRoute.
+type NotificationRoute struct {
+	// ChannelID An id given by the server.
+	ChannelID ID        `json:"channel_id"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// EscalateSeconds When to tell the escalation channel; 0 is never.
+	EscalateSeconds int `json:"escalate_seconds"`
+
+	// EscalationChannelID Who is told when nobody acknowledges.
+	EscalationChannelID nullable.Nullable[int64] `json:"escalation_channel_id"`
+
+	// Events What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and
+	// `faulted`.
+	Events NotificationEventKinds `json:"events"`
+
+	// GroupSeconds How long events are gathered into one notice; 0 sends at once. On MQTT nothing is
+	// gathered.
+	GroupSeconds int `json:"group_seconds"`
+
+	// ID An id given by the server.
+	ID       ID   `json:"id"`
+	IsActive bool `json:"is_active"`
+
+	// Labels Free labels, up to 16,384 bytes of JSON.
+	//
+	// Example: {"line":"1","motor":"M7"}
+	Labels Tags `json:"labels"`
+
+	// Line What an e-mail says of each event, with the same placeholders. Empty is `{at} [{severity}]
+	// {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
+	Line NotificationLine `json:"line"`
+
+	// Name A name for people.
+	Name Name `json:"name"`
+
+	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never, else 60 or
+	// more.
+	RemindSeconds int `json:"remind_seconds"`
+
+	// Severities Which severities; empty is all.
+	Severities NotificationSeverities `json:"severities"`
+
+	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`,
+	// `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`, `{sensor_key}`, `{severity}`, `{state}`,
+	// `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many
+	// there are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's
+	// `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is `[{severity}] {count} ×
+	// {alarm}: {kind}`.
+	Subject NotificationSubject `json:"subject"`
+
+	// TimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON
+	// always has UTC.
+	TimeZone  NotificationTimeZone `json:"time_zone"`
+	UpdatedAt time.Time            `json:"updated_at"`
+}
+
+// NotificationRouteCreate defines model for NotificationRouteCreate.
+type NotificationRouteCreate struct {
+	// ChannelID An id given by the server.
+	ChannelID ID `json:"channel_id"`
+
+	// EscalateSeconds When to tell the escalation channel; 0 is never.
+	EscalateSeconds *int `json:"escalate_seconds,omitempty"`
+
+	// EscalationChannelID Who is told when nobody acknowledges.
+	EscalationChannelID nullable.Nullable[int64] `json:"escalation_channel_id,omitempty"`
+
+	// Events What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and
+	// `faulted`.
+	Events *NotificationEventKinds `json:"events,omitempty"`
+
+	// GroupSeconds How long events are gathered into one notice; 0 sends at once. On MQTT nothing is
+	// gathered.
+	GroupSeconds *int  `json:"group_seconds,omitempty"`
+	IsActive     *bool `json:"is_active,omitempty"`
+
+	// Labels Free labels, up to 16,384 bytes of JSON.
+	//
+	// Example: {"line":"1","motor":"M7"}
+	Labels *Tags `json:"labels,omitempty"`
+
+	// Line What an e-mail says of each event, with the same placeholders. Empty is `{at} [{severity}]
+	// {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
+	Line *NotificationLine `json:"line,omitempty"`
+
+	// Name A name for people.
+	Name Name `json:"name"`
+
+	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never, else 60 or
+	// more.
+	RemindSeconds *int `json:"remind_seconds,omitempty"`
+
+	// Severities Which severities; empty is all.
+	Severities *NotificationSeverities `json:"severities,omitempty"`
+
+	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`,
+	// `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`, `{sensor_key}`, `{severity}`, `{state}`,
+	// `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many
+	// there are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's
+	// `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is `[{severity}] {count} ×
+	// {alarm}: {kind}`.
+	Subject *NotificationSubject `json:"subject,omitempty"`
+
+	// TimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON
+	// always has UTC.
+	TimeZone *NotificationTimeZone `json:"time_zone,omitempty"`
+}
+
+// NotificationRouteUpdate defines model for NotificationRouteUpdate.
+type NotificationRouteUpdate struct {
+	// ChannelID An id given by the server.
+	ChannelID *ID `json:"channel_id,omitempty"`
+
+	// EscalateSeconds When to tell the escalation channel; 0 is never.
+	EscalateSeconds *int `json:"escalate_seconds,omitempty"`
+
+	// EscalationChannelID Who is told when nobody acknowledges.
+	EscalationChannelID nullable.Nullable[int64] `json:"escalation_channel_id,omitempty"`
+
+	// Events What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and
+	// `faulted`.
+	Events *NotificationEventKinds `json:"events,omitempty"`
+
+	// GroupSeconds How long events are gathered into one notice; 0 sends at once. On MQTT nothing is
+	// gathered.
+	GroupSeconds *int  `json:"group_seconds,omitempty"`
+	IsActive     *bool `json:"is_active,omitempty"`
+
+	// Labels Free labels, up to 16,384 bytes of JSON.
+	//
+	// Example: {"line":"1","motor":"M7"}
+	Labels *Tags `json:"labels,omitempty"`
+
+	// Line What an e-mail says of each event, with the same placeholders. Empty is `{at} [{severity}]
+	// {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
+	Line *NotificationLine `json:"line,omitempty"`
+
+	// Name A name for people.
+	Name *Name `json:"name,omitempty"`
+
+	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never, else 60 or
+	// more.
+	RemindSeconds *int `json:"remind_seconds,omitempty"`
+
+	// Severities Which severities; empty is all.
+	Severities *NotificationSeverities `json:"severities,omitempty"`
+
+	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`,
+	// `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`, `{sensor_key}`, `{severity}`, `{state}`,
+	// `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many
+	// there are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's
+	// `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is `[{severity}] {count} ×
+	// {alarm}: {kind}`.
+	Subject *NotificationSubject `json:"subject,omitempty"`
+
+	// TimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON
+	// always has UTC.
+	TimeZone *NotificationTimeZone `json:"time_zone,omitempty"`
+}
+
+// NotificationSeverities Which severities; empty is all.
+type NotificationSeverities = []string
+
+// NotificationSilence defines model for NotificationSilence.
+type NotificationSilence struct {
+	AlarmID   nullable.Nullable[int64] `json:"alarm_id"`
+	CreatedAt time.Time                `json:"created_at"`
+
+	// CreatedBy Name of the user who wanted it.
+	CreatedBy string `json:"created_by"`
+
+	// EndedBy Name of the user who ended it early; null when nobody did.
+	EndedBy   nullable.Nullable[string] `json:"ended_by"`
+	EndsAt    time.Time                 `json:"ends_at"`
+	GatewayID nullable.Nullable[int64]  `json:"gateway_id"`
+
+	// HeldBack How many events nobody was told of.
+	HeldBack int64 `json:"held_back"`
+
+	// ID An id given by the server.
+	ID ID `json:"id"`
+
+	// Labels Free labels, up to 16,384 bytes of JSON.
+	//
+	// Example: {"line":"1","motor":"M7"}
+	Labels Tags `json:"labels"`
+
+	// Reason Why.
+	Reason   string                   `json:"reason"`
+	SensorID nullable.Nullable[int64] `json:"sensor_id"`
+
+	// Severities Which severities; empty is all.
+	Severities NotificationSeverities `json:"severities"`
+	StartsAt   time.Time              `json:"starts_at"`
+}
+
+// NotificationSilenceCreate defines model for NotificationSilenceCreate.
+type NotificationSilenceCreate struct {
+	// AlarmID An id given by the server.
+	AlarmID *ID       `json:"alarm_id,omitempty"`
+	EndsAt  time.Time `json:"ends_at"`
+
+	// GatewayID An id given by the server.
+	GatewayID *ID `json:"gateway_id,omitempty"`
+
+	// Labels Free labels, up to 16,384 bytes of JSON.
+	//
+	// Example: {"line":"1","motor":"M7"}
+	Labels *Tags `json:"labels,omitempty"`
+
+	// Reason Why.
+	Reason string `json:"reason"`
+
+	// SensorID An id given by the server.
+	SensorID *ID `json:"sensor_id,omitempty"`
+
+	// Severities Which severities; empty is all.
+	Severities *NotificationSeverities `json:"severities,omitempty"`
+	StartsAt   *time.Time              `json:"starts_at,omitempty"`
+}
+
+// NotificationSubject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`,
+// `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`, `{sensor_key}`, `{severity}`, `{state}`,
+// `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many
+// there are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's
+// `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is `[{severity}] {count} ×
+// {alarm}: {kind}`.
+type NotificationSubject = string
+
+// NotificationTimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON
+// always has UTC.
+type NotificationTimeZone = string
+
+// PasswordChangeRequest defines model for PasswordChangeRequest.
+type PasswordChangeRequest struct {
 	CurrentPassword string      `json:"current_password"`
 	NewPassword     NewPassword `json:"new_password"`
-}
-
-// PickedColumns With `method` and `format=columns`, the members of the readings, each a list of the same length.
-type PickedColumns struct {
-	Quality   []Quality   `json:"quality"`
-	Timestamp []time.Time `json:"timestamp"`
-	Value     []float64   `json:"value"`
-}
-
-// PickedReading defines model for PickedReading.
-type PickedReading struct {
-	// Quality How far a value can be trusted, as in OPC UA.
-	Quality   Quality   `json:"quality"`
-	Timestamp time.Time `json:"timestamp"`
-	Value     float64   `json:"value"`
 }
 
 // Problem An error, after RFC 9457.
@@ -2952,9 +3140,10 @@ type Reading struct {
 	Value nullable.Nullable[float64] `json:"value"`
 }
 
-// ReadingWrite A reading of the sensor `sensor_id`, or of the sensor that `gateway` and `sensor` name, as topics of MQTT do; one of both is
-// required. A member that looks like one of these under another name, such as `ts` or `q`, is refused with the name to use.
-type ReadingWrite struct {
+// ReadingCreate A reading of the sensor `sensor_id`, or of the sensor that `gateway` and `sensor` name, as
+// topics of MQTT do; one of both is required. A member that looks like one of these under
+// another name, such as `ts` or `q`, is refused with the name to use.
+type ReadingCreate struct {
 	// Gateway The key or id of the gateway; together with `sensor`.
 	//
 	// Example: press-line-1
@@ -2974,11 +3163,69 @@ type ReadingWrite struct {
 	// StatusCode The OPC UA status code, when the device gave one or a check here set one.
 	StatusCode *StatusCode `json:"status_code,omitempty"`
 
-	// Timestamp When it was measured, as RFC 3339, cut to microseconds, or as whole milliseconds since 1970; absent means now.
+	// Timestamp When it was measured, as RFC 3339, cut to microseconds, or as whole milliseconds since
+	// 1970; absent means now.
 	Timestamp *time.Time `json:"timestamp,omitempty"`
 
 	// Value Null means the device had none; its quality is then bad.
 	Value nullable.Nullable[float64] `json:"value"`
+}
+
+// ReadingOutcome defines model for ReadingOutcome.
+type ReadingOutcome struct {
+	// Detail The same for people.
+	Detail *string `json:"detail,omitempty"`
+
+	// Reason Why something is refused. Of the whole payload: not a topic for readings or status; not
+	// strict JSON of the known shape; over the size. Of what it names: a gateway or sensor that is
+	// not registered, that is another gateway's, or that is not in use. Of a sample: its value,
+	// timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value
+	// is stored for its instant; the alarms of its sensor take too many evaluations; the database
+	// will not have it. Of a message that ended its connection to the embedded broker: `too_large`
+	// over the packet size, of which the beginning is kept, and `unsupported_qos` at QoS 2.
+	Reason *RejectionReason     `json:"reason,omitempty"`
+	Status ReadingOutcomeStatus `json:"status"`
+}
+
+// ReadingOutcomeStatus defines model for ReadingOutcome.Status.
+type ReadingOutcomeStatus string
+
+// ReadingsDeletionResult defines model for ReadingsDeletionResult.
+type ReadingsDeletionResult struct {
+	// DryRun True when nothing was changed.
+	DryRun bool `json:"dry_run"`
+
+	// FirstReadingAt Time of the oldest that goes; null if there is none.
+	FirstReadingAt nullable.Nullable[time.Time] `json:"first_reading_at"`
+
+	// LastReadingAt Time of the newest.
+	LastReadingAt nullable.Nullable[time.Time] `json:"last_reading_at"`
+
+	// Readings How many readings.
+	Readings int64 `json:"readings"`
+}
+
+// ReadingsWriteRequest defines model for ReadingsWriteRequest.
+type ReadingsWriteRequest struct {
+	Readings []ReadingCreate `json:"readings"`
+}
+
+// ReadingsWriteResult defines model for ReadingsWriteResult.
+type ReadingsWriteResult struct {
+	// Conflicts How many found another value at their instant.
+	Conflicts int `json:"conflicts"`
+
+	// Duplicates How many were there already.
+	Duplicates int `json:"duplicates"`
+
+	// Rejected How many were refused.
+	Rejected int `json:"rejected"`
+
+	// Results One for each reading, in order.
+	Results []ReadingOutcome `json:"results"`
+
+	// Stored How many were stored.
+	Stored int `json:"stored"`
 }
 
 // Recipients E-mail addresses.
@@ -2988,11 +3235,6 @@ type Recipients = []string
 type RefreshRequest struct {
 	RefreshToken string `json:"refresh_token"`
 }
-
-// RejectReason Why a reading is refused: no such sensor, or it is the server's own; it or its gateway is not in use; more than 5 min ahead of our clock; older
-// than the server takes or the sensor keeps; not a finite number; quality and status code say different things; its sensor's alarms take
-// too many evaluations; the database will not have it.
-type RejectReason string
 
 // Rejection Example: {"count":3,"detail":"member \"Value\" must be written \"value\"","first_at":"2026-01-02T03:04:05.678900Z","folded":false,"gateway":"press-line-1","gateway_id":1,"id":7,"last_at":"2026-01-02T03:05:05.678900Z","payload":"{\"Value\": 21.5}","payload_encoding":"text","payload_size":15,"reason":"malformed","topic":"sensors/press-line-1/t1/data"}
 type Rejection struct {
@@ -3005,10 +3247,12 @@ type Rejection struct {
 	// FirstAt When it came first.
 	FirstAt time.Time `json:"first_at"`
 
-	// Folded It stands for different payloads, refused for one reason, that came too fast to keep each; payload and detail are of one of them.
+	// Folded It stands for different payloads, refused for one reason, that came too fast to keep
+	// each; payload and detail are of one of them.
 	Folded bool `json:"folded"`
 
-	// Gateway Key of the gateway that sent it; when it is not registered what the topic says, which may be nothing.
+	// Gateway Key of the gateway that sent it; when it is not registered what the topic says, which
+	// may be nothing.
 	Gateway string `json:"gateway"`
 
 	// GatewayID The gateway; null when it was not registered.
@@ -3027,12 +3271,13 @@ type Rejection struct {
 	// PayloadSize How many bytes there were.
 	PayloadSize int `json:"payload_size"`
 
-	// Reason Why something is refused. Of the whole payload: not a topic for readings or status; not strict JSON of the known shape; over
-	// the size. Of what it names: a gateway or sensor that is not registered, that is another gateway's, or that is not in use.
-	// Of a sample: its value, timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value is
-	// stored for its instant; the alarms of its sensor take too many evaluations; the database will not have it. Of a message that
-	// ended its connection to the embedded broker: `too_large` over the packet size, of which the beginning is kept, and
-	// `unsupported_qos` at QoS 2.
+	// Reason Why something is refused. Of the whole payload: not a topic for readings or status; not
+	// strict JSON of the known shape; over the size. Of what it names: a gateway or sensor that is
+	// not registered, that is another gateway's, or that is not in use. Of a sample: its value,
+	// timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value
+	// is stored for its instant; the alarms of its sensor take too many evaluations; the database
+	// will not have it. Of a message that ended its connection to the embedded broker: `too_large`
+	// over the packet size, of which the beginning is kept, and `unsupported_qos` at QoS 2.
 	Reason RejectionReason `json:"reason"`
 
 	// Topic Its first 512 bytes, at most.
@@ -3042,17 +3287,19 @@ type Rejection struct {
 // RejectionPayloadEncoding `base64` when the payload is not UTF-8 or has control characters.
 type RejectionPayloadEncoding string
 
-// RejectionReason Why something is refused. Of the whole payload: not a topic for readings or status; not strict JSON of the known shape; over
-// the size. Of what it names: a gateway or sensor that is not registered, that is another gateway's, or that is not in use.
-// Of a sample: its value, timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value is
-// stored for its instant; the alarms of its sensor take too many evaluations; the database will not have it. Of a message that
-// ended its connection to the embedded broker: `too_large` over the packet size, of which the beginning is kept, and
-// `unsupported_qos` at QoS 2.
+// RejectionReason Why something is refused. Of the whole payload: not a topic for readings or status; not
+// strict JSON of the known shape; over the size. Of what it names: a gateway or sensor that is
+// not registered, that is another gateway's, or that is not in use. Of a sample: its value,
+// timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value
+// is stored for its instant; the alarms of its sensor take too many evaluations; the database
+// will not have it. Of a message that ended its connection to the embedded broker: `too_large`
+// over the packet size, of which the beginning is kept, and `unsupported_qos` at QoS 2.
 type RejectionReason string
 
-// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
-// are stored go, with what they amount to, when their partition is older as a whole: a day later, or an eighth of this time if that is longer;
-// see `GET /api/data/retention`.
+// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings
+// say. Older ones are refused. Those that are stored go, with what they amount to, when their
+// partition is older as a whole: a day later, or an eighth of this time if that is longer; see
+// `GET /api/data/retention`.
 type RetentionDays = int
 
 // Role What a user may do; each role includes the ones before it.
@@ -3060,7 +3307,8 @@ type Role string
 
 // Sensor Example: {"about_gateway_id":null,"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","retention_days":null,"tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
 type Sensor struct {
-	// AboutGatewayID Of a sensor of the server's own: the gateway that it watches, whose its alarms are too; else null.
+	// AboutGatewayID Of a sensor of the server's own: the gateway that it watches, whose its alarms are too;
+	// else null.
 	AboutGatewayID nullable.Nullable[int64] `json:"about_gateway_id"`
 	CreatedAt      time.Time                `json:"created_at"`
 
@@ -3073,8 +3321,9 @@ type Sensor struct {
 	// IsActive False refuses its readings and suppresses the alarms that look at it.
 	IsActive bool `json:"is_active"`
 
-	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI (`356938035643809`) or a MAC address
-	// (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or more, so that a key is never taken for an id, which has 10 at most.
+	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI
+	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or
+	// more, so that a key is never taken for an id, which has 10 at most.
 	//
 	//
 	// Example: press-line-1
@@ -3092,9 +3341,10 @@ type Sensor struct {
 	// Name A name for people.
 	Name Name `json:"name"`
 
-	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
-	// are stored go, with what they amount to, when their partition is older as a whole: a day later, or an eighth of this time if that is longer;
-	// see `GET /api/data/retention`.
+	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings
+	// say. Older ones are refused. Those that are stored go, with what they amount to, when their
+	// partition is older as a whole: a day later, or an eighth of this time if that is longer; see
+	// `GET /api/data/retention`.
 	RetentionDays nullable.Nullable[RetentionDays] `json:"retention_days"`
 
 	// Tags Free labels, up to 16,384 bytes of JSON.
@@ -3120,8 +3370,9 @@ type SensorCreate struct {
 	GatewayID ID    `json:"gateway_id"`
 	IsActive  *bool `json:"is_active,omitempty"`
 
-	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI (`356938035643809`) or a MAC address
-	// (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or more, so that a key is never taken for an id, which has 10 at most.
+	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI
+	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or
+	// more, so that a key is never taken for an id, which has 10 at most.
 	//
 	//
 	// Example: press-line-1
@@ -3135,9 +3386,10 @@ type SensorCreate struct {
 	// Name A name for people.
 	Name Name `json:"name"`
 
-	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
-	// are stored go, with what they amount to, when their partition is older as a whole: a day later, or an eighth of this time if that is longer;
-	// see `GET /api/data/retention`.
+	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings
+	// say. Older ones are refused. Those that are stored go, with what they amount to, when their
+	// partition is older as a whole: a day later, or an eighth of this time if that is longer; see
+	// `GET /api/data/retention`.
 	RetentionDays nullable.Nullable[RetentionDays] `json:"retention_days,omitempty"`
 
 	// Tags Free labels, up to 16,384 bytes of JSON.
@@ -3159,7 +3411,7 @@ type SensorCreate struct {
 // SensorStatistics defines model for SensorStatistics.
 type SensorStatistics struct {
 	// Intervals In order of time, those with readings.
-	Intervals []Statistics `json:"intervals"`
+	Intervals []IntervalStatistics `json:"intervals"`
 
 	// SensorID An id given by the server.
 	SensorID ID `json:"sensor_id"`
@@ -3191,8 +3443,9 @@ type SensorType = string
 type SensorUpdate struct {
 	IsActive *bool `json:"is_active,omitempty"`
 
-	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI (`356938035643809`) or a MAC address
-	// (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or more, so that a key is never taken for an id, which has 10 at most.
+	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI
+	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or
+	// more, so that a key is never taken for an id, which has 10 at most.
 	//
 	//
 	// Example: press-line-1
@@ -3206,9 +3459,10 @@ type SensorUpdate struct {
 	// Name A name for people.
 	Name *Name `json:"name,omitempty"`
 
-	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
-	// are stored go, with what they amount to, when their partition is older as a whole: a day later, or an eighth of this time if that is longer;
-	// see `GET /api/data/retention`.
+	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings
+	// say. Older ones are refused. Those that are stored go, with what they amount to, when their
+	// partition is older as a whole: a day later, or an eighth of this time if that is longer; see
+	// `GET /api/data/retention`.
 	RetentionDays nullable.Nullable[RetentionDays] `json:"retention_days,omitempty"`
 
 	// Tags Free labels, up to 16,384 bytes of JSON.
@@ -3230,161 +3484,29 @@ type SensorUpdate struct {
 // Severity How bad it is.
 type Severity string
 
-// ShapeMethod How readings are picked that show the shape of all. An answer that has it has readings, and no `interval`.
-type ShapeMethod string
-
-// Silence defines model for Silence.
-type Silence struct {
-	AlarmID   nullable.Nullable[int64] `json:"alarm_id"`
-	CreatedAt time.Time                `json:"created_at"`
-
-	// CreatedBy Name of the user who wanted it.
-	CreatedBy string `json:"created_by"`
-
-	// EndedBy Name of the user who ended it early; null when nobody did.
-	EndedBy   nullable.Nullable[string] `json:"ended_by"`
-	EndsAt    time.Time                 `json:"ends_at"`
-	GatewayID nullable.Nullable[int64]  `json:"gateway_id"`
-
-	// HeldBack How many events nobody was told of.
-	HeldBack int64 `json:"held_back"`
-
-	// ID An id given by the server.
-	ID ID `json:"id"`
-
-	// Labels Free labels, up to 16,384 bytes of JSON.
-	//
-	// Example: {"line":"1","motor":"M7"}
-	Labels Tags `json:"labels"`
-
-	// Reason Why.
-	Reason   string                   `json:"reason"`
-	SensorID nullable.Nullable[int64] `json:"sensor_id"`
-
-	// Severities Which severities; empty is all.
-	Severities NotificationSeverities `json:"severities"`
-	StartsAt   time.Time              `json:"starts_at"`
-}
-
-// SilenceCreate defines model for SilenceCreate.
-type SilenceCreate struct {
-	// AlarmID An id given by the server.
-	AlarmID *ID       `json:"alarm_id,omitempty"`
-	EndsAt  time.Time `json:"ends_at"`
-
-	// GatewayID An id given by the server.
-	GatewayID *ID `json:"gateway_id,omitempty"`
-
-	// Labels Free labels, up to 16,384 bytes of JSON.
-	//
-	// Example: {"line":"1","motor":"M7"}
-	Labels *Tags `json:"labels,omitempty"`
-
-	// Reason Why.
-	Reason string `json:"reason"`
-
-	// SensorID An id given by the server.
-	SensorID *ID `json:"sensor_id,omitempty"`
-
-	// Severities Which severities; empty is all.
-	Severities *NotificationSeverities `json:"severities,omitempty"`
-	StartsAt   *time.Time              `json:"starts_at,omitempty"`
-}
-
-// SimulatedEvent defines model for SimulatedEvent.
-type SimulatedEvent struct {
-	// After The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
-	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
-	// `no_data` is counted from then.
-	After AlarmPhase `json:"after"`
-	At    time.Time  `json:"at"`
-
-	// Before The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
-	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
-	// `no_data` is counted from then.
-	Before  AlarmPhase `json:"before"`
-	Comment string     `json:"comment"`
-
-	// Kind What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged, reset, shelved, unshelved, suppressed, unsuppressed, out_of_service, returned_to_service, commented, rule_changed, faulted, recovered or deleted; more may come.
-	Kind string `json:"kind"`
-
-	// Level The limit, such as high_high; empty when there is none.
-	Level   string `json:"level"`
-	Message string `json:"message"`
-
-	// Notice People would have been told.
-	Notice     bool  `json:"notice"`
-	Occurrence int64 `json:"occurrence"`
-
-	// Quiet For the journal only: the alarm is shelved, suppressed or out of service.
-	Quiet bool `json:"quiet"`
-
-	// Severity How bad it is.
-	Severity Severity                   `json:"severity"`
-	Value    nullable.Nullable[float64] `json:"value"`
-}
-
 // Statistics defines model for Statistics.
 type Statistics struct {
-	Avg nullable.Nullable[float64] `json:"avg"`
-
-	// Count All readings.
-	Count int64                      `json:"count"`
-	Delta nullable.Nullable[float64] `json:"delta"`
-	End   time.Time                  `json:"end"`
-
-	// First A value and when it was measured; null without values.
-	First nullable.Nullable[Instant] `json:"first"`
-
-	// Gaps Pauses longer than `gap_seconds`.
-	Gaps int64 `json:"gaps"`
-
-	// Last A value and when it was measured; null without values.
-	Last nullable.Nullable[Instant] `json:"last"`
-
-	// LongestGapSeconds The longest of them; 0 if there is none.
-	LongestGapSeconds float64                    `json:"longest_gap_seconds"`
-	Max               nullable.Nullable[float64] `json:"max"`
-	Min               nullable.Nullable[float64] `json:"min"`
-	PercentGood       float64                    `json:"percent_good"`
-
-	// Percentiles By name, such as `p50`; empty without values.
-	Percentiles map[string]float64 `json:"percentiles"`
-
-	// Rate Readings a second of the part of the range that is in the interval.
-	Rate            float64                    `json:"rate"`
-	Start           time.Time                  `json:"start"`
-	Stddev          nullable.Nullable[float64] `json:"stddev"`
-	Sum             nullable.Nullable[float64] `json:"sum"`
-	TimeWeightedAvg nullable.Nullable[float64] `json:"time_weighted_avg"`
-
-	// Usable Those of good or uncertain quality with a value; the figures are of these.
-	Usable int64 `json:"usable"`
-}
-
-// StatisticsAnswer defines model for StatisticsAnswer.
-type StatisticsAnswer struct {
 	// Interval Null means the whole range.
 	Interval nullable.Nullable[string] `json:"interval"`
 
-	// PercentileError How much of itself each of the two values may be off between which a percentile lies; 0 when they are exact.
+	// PercentileError How much of itself each of the two values may be off between which a percentile lies; 0
+	// when they are exact.
 	PercentileError float64 `json:"percentile_error"`
 
 	// PercentileMethod From all values, or from sketches of them.
-	PercentileMethod StatisticsAnswerPercentileMethod `json:"percentile_method"`
+	PercentileMethod StatisticsPercentileMethod `json:"percentile_method"`
 
 	// Series One for each sensor asked for, in order of id.
 	Series []SensorStatistics `json:"series"`
 
-	// Source What the answer was computed from: the readings, or rollups of minutes or hours of them, with readings where no rollup is whole yet; the figures are the same.
+	// Source What the answer was computed from: the readings, or rollups of minutes or hours of them,
+	// with readings where no rollup is whole yet; the figures are the same.
 	Source   DataSource `json:"source"`
 	Timezone string     `json:"timezone"`
 }
 
-// StatisticsAnswerPercentileMethod From all values, or from sketches of them.
-type StatisticsAnswerPercentileMethod string
+// StatisticsPercentileMethod From all values, or from sketches of them.
+type StatisticsPercentileMethod string
 
 // StatusCode The OPC UA status code, when the device gave one or a check here set one.
 type StatusCode = int64
@@ -3394,11 +3516,10 @@ type StatusCode = int64
 // Example: {"line":"1","motor":"M7"}
 type Tags map[string]string
 
-// Ticket Example: {"expires_in":30,"ticket":"wt_…"}
-type Ticket struct {
-	// ExpiresIn Seconds.
-	ExpiresIn int    `json:"expires_in"`
-	Ticket    string `json:"ticket"`
+// TimedValue A value and when it was measured; null without values.
+type TimedValue struct {
+	Timestamp time.Time `json:"timestamp"`
+	Value     float64   `json:"value"`
 }
 
 // Tokens Example: {"access_token":"eyJhbGciOiJIUzI1NiJ9…","expires_in":1800,"refresh_token":"rt_…","token_type":"bearer"}
@@ -3455,8 +3576,8 @@ type UserCreate struct {
 	Username Username `json:"username"`
 }
 
-// UserDeletion Example: {"dry_run":false,"sessions":2}
-type UserDeletion struct {
+// UserDeletionResult Example: {"dry_run":false,"sessions":2}
+type UserDeletionResult struct {
 	// DryRun True when nothing was changed.
 	DryRun bool `json:"dry_run"`
 
@@ -3490,6 +3611,13 @@ type Version struct {
 	Version string `json:"version"`
 }
 
+// WebSocketTicket Example: {"expires_in":30,"ticket":"wt_…"}
+type WebSocketTicket struct {
+	// ExpiresIn Seconds.
+	ExpiresIn int    `json:"expires_in"`
+	Ticket    string `json:"ticket"`
+}
+
 // WebhookSecret `whsec_` and 24 to 64 bytes in base64. It is not shown again.
 type WebhookSecret = string
 
@@ -3497,21 +3625,6 @@ type WebhookSecret = string
 //
 // Example: https://hooks.example.com/oei
 type WebhookURL = string
-
-// WriteResult defines model for WriteResult.
-type WriteResult struct {
-	// Detail The same for people.
-	Detail *string `json:"detail,omitempty"`
-
-	// Reason Why a reading is refused: no such sensor, or it is the server's own; it or its gateway is not in use; more than 5 min ahead of our clock; older
-	// than the server takes or the sensor keeps; not a finite number; quality and status code say different things; its sensor's alarms take
-	// too many evaluations; the database will not have it.
-	Reason *RejectReason     `json:"reason,omitempty"`
-	Status WriteResultStatus `json:"status"`
-}
-
-// WriteResultStatus defines model for WriteResult.Status.
-type WriteResultStatus string
 
 // WsAlarm One event of the alarm log.
 //
@@ -3526,7 +3639,8 @@ type WsAlarm struct {
 // WsAlarmType defines model for WsAlarm.Type.
 type WsAlarmType string
 
-// WsAlarmSnapshot The alarms that are not normal, as they are after the event with that offset. An event that is not after it is in it already.
+// WsAlarmSnapshot The alarms that are not normal, as they are after the event with that offset. An event that
+// is not after it is in it already.
 type WsAlarmSnapshot struct {
 	// Alarms The last event of each, the worst first, at most 10,000.
 	Alarms []AlarmEvent `json:"alarms"`
@@ -3542,7 +3656,8 @@ type WsAlarmSnapshot struct {
 // WsAlarmSnapshotType defines model for WsAlarmSnapshot.Type.
 type WsAlarmSnapshotType string
 
-// WsAuth Log in, or renew the login of an open socket with a newer token of the same user. Answered by `authenticated`.
+// WsAuth Log in, or renew the login of an open socket with a newer token of the same user. Answered
+// by `authenticated`.
 type WsAuth struct {
 	// ID Chosen by the client; the answer carries it back.
 	ID    *WsMessageID `json:"id,omitempty"`
@@ -3598,7 +3713,8 @@ type WsGatewayStatus struct {
 	// GatewayID An id given by the server.
 	GatewayID ID `json:"gateway_id"`
 
-	// Status Whether the gateway is connected; `unknown` until it is seen, and after a restart of the server.
+	// Status Whether the gateway is connected; `unknown` until it is seen, and after a restart of the
+	// server.
 	Status    GatewayStatus       `json:"status"`
 	Timestamp time.Time           `json:"timestamp"`
 	Type      WsGatewayStatusType `json:"type"`
@@ -3644,8 +3760,8 @@ type WsReading struct {
 	Value     nullable.Nullable[float64] `json:"value"`
 }
 
-// WsResync What the client has may have a hole. Of alarms, an `alarm_snapshot` follows that replaces it; of readings, read them by `GET /api/data`
-// or subscribe again with `snapshot`.
+// WsResync What the client has may have a hole. Of alarms, an `alarm_snapshot` follows that replaces
+// it; of readings, read them by `GET /api/data` or subscribe again with `snapshot`.
 type WsResync struct {
 	// Reason In words.
 	Reason string        `json:"reason"`
@@ -3708,7 +3824,8 @@ type WsSnapshot struct {
 // WsSnapshotType defines model for WsSnapshot.Type.
 type WsSnapshotType string
 
-// WsSubscribe Add topics, or change the policy of those that are there. Answered by `subscribed` with the topics that were taken.
+// WsSubscribe Add topics, or change the policy of those that are there. Answered by `subscribed` with the
+// topics that were taken.
 type WsSubscribe struct {
 	// Batch Send readings of this connection as `sensor_data_batch`; without it that stays as it is.
 	Batch *bool `json:"batch,omitempty"`
@@ -3719,7 +3836,8 @@ type WsSubscribe struct {
 	// IntervalMs With `conflate`: the least time between two readings of a sensor.
 	IntervalMs *int `json:"interval_ms,omitempty"`
 
-	// Policy Which readings of these topics come. Of several topics that match, the one that sends most counts.
+	// Policy Which readings of these topics come. Of several topics that match, the one that sends
+	// most counts.
 	Policy *WsSubscribePolicy `json:"policy,omitempty"`
 
 	// Resume A place in the alarm log, after the event with that offset.
@@ -3731,7 +3849,8 @@ type WsSubscribe struct {
 	Type     WsSubscribeType `json:"type"`
 }
 
-// WsSubscribePolicy Which readings of these topics come. Of several topics that match, the one that sends most counts.
+// WsSubscribePolicy Which readings of these topics come. Of several topics that match, the one that sends
+// most counts.
 type WsSubscribePolicy string
 
 // WsSubscribeType defines model for WsSubscribe.Type.
@@ -3754,7 +3873,8 @@ type WsSubscribed struct {
 // WsSubscribedType defines model for WsSubscribed.Type.
 type WsSubscribedType string
 
-// WsTopic `sensors/{id}`, `gateways/{id}`, `sensors?type={type}`, `gateways/status`, `alarms` or `alarms/{severity}`.
+// WsTopic `sensors/{id}`, `gateways/{id}`, `sensors?type={type}`, `gateways/status`, `alarms` or
+// `alarms/{severity}`.
 //
 // Example: sensors/12
 type WsTopic = string
@@ -3800,7 +3920,7 @@ type IDParameter = ID
 type IfMatch = string
 
 // IncludeParameter What is added to each item of an answer.
-type IncludeParameter = Include
+type IncludeParameter = IncludedMember
 
 // IsSystem defines model for IsSystem.
 type IsSystem = bool
@@ -3808,8 +3928,8 @@ type IsSystem = bool
 // Limit defines model for Limit.
 type Limit = int
 
-// Sensors defines model for Sensors.
-type Sensors = []ID
+// SensorIDs defines model for SensorIDs.
+type SensorIDs = []ID
 
 // Start defines model for Start.
 type Start = time.Time
@@ -3817,44 +3937,44 @@ type Start = time.Time
 // Timezone defines model for Timezone.
 type Timezone = string
 
+// AlarmWithETag defines model for AlarmWithETag.
+type AlarmWithETag = Alarm
+
 // BadRequest An error, after RFC 9457.
 type BadRequest = Problem
 
 // Conflict An error, after RFC 9457.
 type Conflict = Problem
 
+// DefaultError An error, after RFC 9457.
+type DefaultError = Problem
+
+// DeletionResponse defines model for DeletionResponse.
+type DeletionResponse = DeletionResult
+
 // Forbidden An error, after RFC 9457.
 type Forbidden = Problem
 
-// InProgress An error, after RFC 9457.
-type InProgress = Problem
+// GatewayWithETag Example: {"clock_skew_ms":-12,"created_at":"2026-01-01T00:00:00.000000Z","id":1,"is_active":true,"is_system":false,"key":"press-line-1","last_seen_at":"2026-01-02T03:04:05.678900Z","location":"Hall 2","metadata":{},"name":"Press line 1","status":"online","updated_at":"2026-01-01T00:00:00.000000Z"}
+type GatewayWithETag = Gateway
 
-// KeyReused An error, after RFC 9457.
-type KeyReused = Problem
+// IdempotencyKeyReused An error, after RFC 9457.
+type IdempotencyKeyReused = Problem
 
-// NewTokens Example: {"access_token":"eyJhbGciOiJIUzI1NiJ9…","expires_in":1800,"refresh_token":"rt_…","token_type":"bearer"}
-type NewTokens = Tokens
+// IssuedTokens Example: {"access_token":"eyJhbGciOiJIUzI1NiJ9…","expires_in":1800,"refresh_token":"rt_…","token_type":"bearer"}
+type IssuedTokens = Tokens
 
 // NotFound An error, after RFC 9457.
 type NotFound = Problem
 
-// OtherError An error, after RFC 9457.
-type OtherError = Problem
-
 // PreconditionFailed An error, after RFC 9457.
 type PreconditionFailed = Problem
 
-// TheAlarm defines model for TheAlarm.
-type TheAlarm = Alarm
+// RequestInProgress An error, after RFC 9457.
+type RequestInProgress = Problem
 
-// TheGateway Example: {"clock_skew_ms":-12,"created_at":"2026-01-01T00:00:00.000000Z","id":1,"is_active":true,"is_system":false,"key":"press-line-1","last_seen_at":"2026-01-02T03:04:05.678900Z","location":"Hall 2","metadata":{},"name":"Press line 1","status":"online","updated_at":"2026-01-01T00:00:00.000000Z"}
-type TheGateway = Gateway
-
-// TheSensor Example: {"about_gateway_id":null,"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","retention_days":null,"tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
-type TheSensor = Sensor
-
-// TheUser Example: {"created_at":"2026-01-02T03:04:05.678900Z","email":"admin@localhost","id":1,"is_active":true,"is_superuser":true,"role":"admin","updated_at":"2026-01-02T03:04:05.678900Z","username":"admin"}
-type TheUser = User
+// SensorWithETag Example: {"about_gateway_id":null,"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","retention_days":null,"tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
+type SensorWithETag = Sensor
 
 // TooLarge An error, after RFC 9457.
 type TooLarge = Problem
@@ -3874,13 +3994,13 @@ type UnsupportedMediaType = Problem
 // UpgradeRequired An error, after RFC 9457.
 type UpgradeRequired = Problem
 
-// WhatGoes defines model for WhatGoes.
-type WhatGoes = Deletion
+// UserWithETag Example: {"created_at":"2026-01-02T03:04:05.678900Z","email":"admin@localhost","id":1,"is_active":true,"is_superuser":true,"role":"admin","updated_at":"2026-01-02T03:04:05.678900Z","username":"admin"}
+type UserWithETag = User
 
 // ListAlarmsParams defines parameters for ListAlarms.
 type ListAlarmsParams struct {
 	// State Only alarms in one of these states.
-	State []AlarmPhase `form:"state,omitempty" json:"state,omitempty"`
+	State []AlarmState `form:"state,omitempty" json:"state,omitempty"`
 
 	// Severity Only alarms of one of these severities.
 	Severity []Severity `form:"severity,omitempty" json:"severity,omitempty"`
@@ -3973,8 +4093,8 @@ type UpdateAlarmParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
-// ListEventsOfAlarmParams defines parameters for ListEventsOfAlarm.
-type ListEventsOfAlarmParams struct {
+// ListEventsForAlarmParams defines parameters for ListEventsForAlarm.
+type ListEventsForAlarmParams struct {
 	// Kind Only events of this kind.
 	Kind *AlarmEventKind `form:"kind,omitempty" json:"kind,omitempty"`
 
@@ -3997,8 +4117,8 @@ type ListEventsOfAlarmParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
-// DeleteDataParams defines parameters for DeleteData.
-type DeleteDataParams struct {
+// DeleteReadingsParams defines parameters for DeleteReadings.
+type DeleteReadingsParams struct {
 	// SensorID The sensor.
 	SensorID ID `form:"sensor_id" json:"sensor_id"`
 
@@ -4012,8 +4132,8 @@ type DeleteDataParams struct {
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 }
 
-// ListDataParams defines parameters for ListData.
-type ListDataParams struct {
+// ListReadingsParams defines parameters for ListReadings.
+type ListReadingsParams struct {
 	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
 	SensorID []ID `form:"sensor_id" json:"sensor_id"`
 
@@ -4027,7 +4147,7 @@ type ListDataParams struct {
 	Quality *Quality `form:"quality,omitempty" json:"quality,omitempty"`
 
 	// Order Newest first (`desc`) or oldest first (`asc`).
-	Order *ListDataParamsOrder `form:"order,omitempty" json:"order,omitempty"`
+	Order *ListReadingsParamsOrder `form:"order,omitempty" json:"order,omitempty"`
 
 	// Limit How many at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -4036,17 +4156,18 @@ type ListDataParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
-// ListDataParamsOrder defines parameters for ListData.
-type ListDataParamsOrder string
+// ListReadingsParamsOrder defines parameters for ListReadings.
+type ListReadingsParamsOrder string
 
-// WriteDataParams defines parameters for WriteData.
-type WriteDataParams struct {
-	// IdempotencyKey Names this write among those of the user; visible ASCII, best something random such as a UUID.
+// WriteReadingsParams defines parameters for WriteReadings.
+type WriteReadingsParams struct {
+	// IdempotencyKey Names this write among those of the user; visible ASCII, best something random such as a
+	// UUID.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
-// ExportDataParams defines parameters for ExportData.
-type ExportDataParams struct {
+// ExportReadingsParams defines parameters for ExportReadings.
+type ExportReadingsParams struct {
 	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
 	SensorID []ID `form:"sensor_id" json:"sensor_id"`
 
@@ -4060,23 +4181,25 @@ type ExportDataParams struct {
 	Quality *Quality `form:"quality,omitempty" json:"quality,omitempty"`
 
 	// Format Of the file.
-	Format *ExportDataParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+	Format *ExportReadingsParamsFormat `form:"format,omitempty" json:"format,omitempty"`
 
-	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the time of the request: the member
-	// `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in an export. If absent, nothing is added.
+	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
+	// time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
+	// and `unit` in an export. If absent, nothing is added.
 	Include *IncludeParameter `form:"include,omitempty" json:"include,omitempty"`
 
-	// After Go on behind this reading, `{sensor_id}@{timestamp}`, the last one there is of an export that was cut off.
+	// After Go on behind this reading, `{sensor_id}@{timestamp}`, the last one there is of an export
+	// that was cut off.
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 }
 
-// ExportDataParamsFormat defines parameters for ExportData.
-type ExportDataParamsFormat string
+// ExportReadingsParamsFormat defines parameters for ExportReadings.
+type ExportReadingsParamsFormat string
 
 // GetHistoryParams defines parameters for GetHistory.
 type GetHistoryParams struct {
 	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
-	SensorID Sensors `form:"sensor_id" json:"sensor_id"`
+	SensorID SensorIDs `form:"sensor_id" json:"sensor_id"`
 
 	// Start Not before this instant.
 	Start Start `form:"start" json:"start"`
@@ -4087,11 +4210,12 @@ type GetHistoryParams struct {
 	// Interval Width of a bucket; not together with `points`.
 	Interval *Interval `form:"interval,omitempty" json:"interval,omitempty"`
 
-	// Points Buckets at most, as a chart has pixels; 500 when there is no `interval` either. With `method` readings at most, 4 or more.
+	// Points Buckets at most, as a chart has pixels; 500 when there is no `interval` either. With
+	// `method` readings at most, 4 or more.
 	Points *int `form:"points,omitempty" json:"points,omitempty"`
 
 	// Method Pick readings that show the shape, in place of buckets.
-	Method *ShapeMethod `form:"method,omitempty" json:"method,omitempty"`
+	Method *DownsamplingMethod `form:"method,omitempty" json:"method,omitempty"`
 
 	// Agg What to compute (`agg=min&agg=max`); `avg` if it is absent.
 	Agg []Aggregate `form:"agg,omitempty" json:"agg,omitempty"`
@@ -4099,15 +4223,18 @@ type GetHistoryParams struct {
 	// Timezone Whose clock the buckets follow, by its name in the IANA database.
 	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
 
-	// Fill What is in a bucket without readings: `none` leaves it out, `null` has it without values, `previous` repeats the values of the
-	// one before, `linear` lies between its neighbours. `count` is then 0, and `percent_good` null.
+	// Fill What is in a bucket without readings: `none` leaves it out, `null` has it without
+	// values, `previous` repeats the values of the one before, `linear` lies between its
+	// neighbours. `count` is then 0, and `percent_good` null.
 	Fill *GetHistoryParamsFill `form:"fill,omitempty" json:"fill,omitempty"`
 
-	// Format A list of `points` for each sensor, or a list for each of their members, `columns`, which is smaller.
+	// Format A list of `points` for each sensor, or a list for each of their members, `columns`,
+	// which is smaller.
 	Format *GetHistoryParamsFormat `form:"format,omitempty" json:"format,omitempty"`
 
-	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the time of the request: the member
-	// `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in an export. If absent, nothing is added.
+	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
+	// time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
+	// and `unit` in an export. If absent, nothing is added.
 	Include *IncludeParameter `form:"include,omitempty" json:"include,omitempty"`
 
 	// Limit Buckets of a sensor at most.
@@ -4123,8 +4250,8 @@ type GetHistoryParamsFill string
 // GetHistoryParamsFormat defines parameters for GetHistory.
 type GetHistoryParamsFormat string
 
-// ListLatestParams defines parameters for ListLatest.
-type ListLatestParams struct {
+// ListLatestReadingsParams defines parameters for ListLatestReadings.
+type ListLatestReadingsParams struct {
 	// SensorID Only these sensors (`sensor_id=1&sensor_id=2`).
 	SensorID []ID `form:"sensor_id,omitempty" json:"sensor_id,omitempty"`
 
@@ -4134,15 +4261,16 @@ type ListLatestParams struct {
 	// Type Only sensors of this type.
 	Type *SensorType `form:"type,omitempty" json:"type,omitempty"`
 
-	// IsSystem Only the server's own (true), which have ids from 2000000000 on, or only the plant's (false). If absent, the plant's and
-	// those that `sensor_id` or `gateway_id` name.
+	// IsSystem Only the server's own (true), which have ids from 2000000000 on, or only the plant's
+	// (false). If absent, the plant's and those that `sensor_id` or `gateway_id` name.
 	IsSystem *IsSystem `form:"is_system,omitempty" json:"is_system,omitempty"`
 
 	// StaleAfter Seconds after which a reading is stale.
 	StaleAfter *int `form:"stale_after,omitempty" json:"stale_after,omitempty"`
 
-	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the time of the request: the member
-	// `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in an export. If absent, nothing is added.
+	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
+	// time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
+	// and `unit` in an export. If absent, nothing is added.
 	Include *IncludeParameter `form:"include,omitempty" json:"include,omitempty"`
 
 	// Limit How many at most.
@@ -4182,8 +4310,8 @@ type ListRejectionsParams struct {
 	Count *Count `form:"count,omitempty" json:"count,omitempty"`
 }
 
-// ListExpiringParams defines parameters for ListExpiring.
-type ListExpiringParams struct {
+// PreviewRetentionParams defines parameters for PreviewRetention.
+type PreviewRetentionParams struct {
 	// Limit How many partitions at most.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
@@ -4194,7 +4322,7 @@ type ListExpiringParams struct {
 // GetStatisticsParams defines parameters for GetStatistics.
 type GetStatisticsParams struct {
 	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
-	SensorID Sensors `form:"sensor_id" json:"sensor_id"`
+	SensorID SensorIDs `form:"sensor_id" json:"sensor_id"`
 
 	// Start Not before this instant.
 	Start Start `form:"start" json:"start"`
@@ -4205,7 +4333,8 @@ type GetStatisticsParams struct {
 	// Interval Also cut into buckets; absent means the whole range.
 	Interval *Interval `form:"interval,omitempty" json:"interval,omitempty"`
 
-	// Percentiles Which percentiles (`percentiles=p50&percentiles=p99`); `p05`, `p50` and `p95` if it is absent.
+	// Percentiles Which percentiles (`percentiles=p50&percentiles=p99`); `p05`, `p50` and `p95` if it is
+	// absent.
 	Percentiles []string `form:"percentiles,omitempty" json:"percentiles,omitempty"`
 
 	// Timezone Whose clock the buckets follow, by its name in the IANA database.
@@ -4226,8 +4355,8 @@ type ListGatewaysParams struct {
 	// IsActive Only gateways that are, or are not, in use.
 	IsActive *bool `form:"is_active,omitempty" json:"is_active,omitempty"`
 
-	// IsSystem Only the server's own (true), which have ids from 2000000000 on, or only the plant's (false). If absent, the plant's and
-	// those that `sensor_id` or `gateway_id` name.
+	// IsSystem Only the server's own (true), which have ids from 2000000000 on, or only the plant's
+	// (false). If absent, the plant's and those that `sensor_id` or `gateway_id` name.
 	IsSystem *IsSystem `form:"is_system,omitempty" json:"is_system,omitempty"`
 
 	// Limit How many at most.
@@ -4279,8 +4408,8 @@ type UpdateNotificationChannelParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
-// ListDeliveriesParams defines parameters for ListDeliveries.
-type ListDeliveriesParams struct {
+// ListNotificationDeliveriesParams defines parameters for ListNotificationDeliveries.
+type ListNotificationDeliveriesParams struct {
 	// ChannelID Only by this channel.
 	ChannelID *ID `form:"channel_id,omitempty" json:"channel_id,omitempty"`
 
@@ -4291,10 +4420,10 @@ type ListDeliveriesParams struct {
 	AlarmID *ID `form:"alarm_id,omitempty" json:"alarm_id,omitempty"`
 
 	// Kind Only of this kind.
-	Kind *DeliveryKind `form:"kind,omitempty" json:"kind,omitempty"`
+	Kind *NotificationDeliveryKind `form:"kind,omitempty" json:"kind,omitempty"`
 
 	// Status Only in this state.
-	Status *DeliveryStatus `form:"status,omitempty" json:"status,omitempty"`
+	Status *NotificationDeliveryStatus `form:"status,omitempty" json:"status,omitempty"`
 
 	// Start Only those made at this instant or later.
 	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
@@ -4333,8 +4462,8 @@ type UpdateNotificationRouteParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
-// ListSilencesParams defines parameters for ListSilences.
-type ListSilencesParams struct {
+// ListNotificationSilencesParams defines parameters for ListNotificationSilences.
+type ListNotificationSilencesParams struct {
 	// Current Only those that have not ended.
 	Current *bool `form:"current,omitempty" json:"current,omitempty"`
 
@@ -4359,8 +4488,8 @@ type ListSensorsParams struct {
 	// IsActive Only sensors that are, or are not, in use.
 	IsActive *bool `form:"is_active,omitempty" json:"is_active,omitempty"`
 
-	// IsSystem Only the server's own (true), which have ids from 2000000000 on, or only the plant's (false). If absent, the plant's and
-	// those that `sensor_id` or `gateway_id` name.
+	// IsSystem Only the server's own (true), which have ids from 2000000000 on, or only the plant's
+	// (false). If absent, the plant's and those that `sensor_id` or `gateway_id` name.
 	IsSystem *IsSystem `form:"is_system,omitempty" json:"is_system,omitempty"`
 
 	// Limit How many at most.
@@ -4427,35 +4556,35 @@ type UpdateUserParams struct {
 // CreateAlarmJSONRequestBody defines body for CreateAlarm for application/json ContentType.
 type CreateAlarmJSONRequestBody = AlarmCreate
 
-// AckAlarmsJSONRequestBody defines body for AckAlarms for application/json ContentType.
-type AckAlarmsJSONRequestBody = AlarmAcks
+// AcknowledgeAlarmsJSONRequestBody defines body for AcknowledgeAlarms for application/json ContentType.
+type AcknowledgeAlarmsJSONRequestBody = AlarmBulkAcknowledgeRequest
 
 // SimulateAlarmJSONRequestBody defines body for SimulateAlarm for application/json ContentType.
-type SimulateAlarmJSONRequestBody = AlarmSimulate
+type SimulateAlarmJSONRequestBody = AlarmSimulationRequest
 
 // UpdateAlarmJSONRequestBody defines body for UpdateAlarm for application/json ContentType.
 type UpdateAlarmJSONRequestBody = AlarmUpdate
 
-// AckAlarmJSONRequestBody defines body for AckAlarm for application/json ContentType.
-type AckAlarmJSONRequestBody = AlarmAck
+// AcknowledgeAlarmJSONRequestBody defines body for AcknowledgeAlarm for application/json ContentType.
+type AcknowledgeAlarmJSONRequestBody = AlarmAcknowledgeRequest
 
-// CommentAlarmJSONRequestBody defines body for CommentAlarm for application/json ContentType.
-type CommentAlarmJSONRequestBody = AlarmComment
+// CommentOnAlarmJSONRequestBody defines body for CommentOnAlarm for application/json ContentType.
+type CommentOnAlarmJSONRequestBody = AlarmCommentRequest
 
-// TakeAlarmOutJSONRequestBody defines body for TakeAlarmOut for application/json ContentType.
-type TakeAlarmOutJSONRequestBody = AlarmTakeOut
+// TakeAlarmOutOfServiceJSONRequestBody defines body for TakeAlarmOutOfService for application/json ContentType.
+type TakeAlarmOutOfServiceJSONRequestBody = AlarmOutOfServiceRequest
 
 // ResetAlarmJSONRequestBody defines body for ResetAlarm for application/json ContentType.
-type ResetAlarmJSONRequestBody = AlarmCommand
+type ResetAlarmJSONRequestBody = AlarmCommandRequest
 
-// ReturnAlarmJSONRequestBody defines body for ReturnAlarm for application/json ContentType.
-type ReturnAlarmJSONRequestBody = AlarmCommand
+// ReturnAlarmToServiceJSONRequestBody defines body for ReturnAlarmToService for application/json ContentType.
+type ReturnAlarmToServiceJSONRequestBody = AlarmCommandRequest
 
 // ShelveAlarmJSONRequestBody defines body for ShelveAlarm for application/json ContentType.
-type ShelveAlarmJSONRequestBody = AlarmShelve
+type ShelveAlarmJSONRequestBody = AlarmShelveRequest
 
 // UnshelveAlarmJSONRequestBody defines body for UnshelveAlarm for application/json ContentType.
-type UnshelveAlarmJSONRequestBody = AlarmCommand
+type UnshelveAlarmJSONRequestBody = AlarmCommandRequest
 
 // LoginJSONRequestBody defines body for Login for application/json ContentType.
 type LoginJSONRequestBody = LoginRequest
@@ -4464,13 +4593,13 @@ type LoginJSONRequestBody = LoginRequest
 type LoginFormdataRequestBody = LoginForm
 
 // ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
-type ChangePasswordJSONRequestBody = PasswordChange
+type ChangePasswordJSONRequestBody = PasswordChangeRequest
 
-// RefreshJSONRequestBody defines body for Refresh for application/json ContentType.
-type RefreshJSONRequestBody = RefreshRequest
+// RefreshSessionJSONRequestBody defines body for RefreshSession for application/json ContentType.
+type RefreshSessionJSONRequestBody = RefreshRequest
 
-// WriteDataJSONRequestBody defines body for WriteData for application/json ContentType.
-type WriteDataJSONRequestBody = DataWrite
+// WriteReadingsJSONRequestBody defines body for WriteReadings for application/json ContentType.
+type WriteReadingsJSONRequestBody = ReadingsWriteRequest
 
 // CreateGatewayJSONRequestBody defines body for CreateGateway for application/json ContentType.
 type CreateGatewayJSONRequestBody = GatewayCreate
@@ -4490,8 +4619,8 @@ type CreateNotificationRouteJSONRequestBody = NotificationRouteCreate
 // UpdateNotificationRouteJSONRequestBody defines body for UpdateNotificationRoute for application/json ContentType.
 type UpdateNotificationRouteJSONRequestBody = NotificationRouteUpdate
 
-// CreateSilenceJSONRequestBody defines body for CreateSilence for application/json ContentType.
-type CreateSilenceJSONRequestBody = SilenceCreate
+// CreateNotificationSilenceJSONRequestBody defines body for CreateNotificationSilence for application/json ContentType.
+type CreateNotificationSilenceJSONRequestBody = NotificationSilenceCreate
 
 // CreateSensorJSONRequestBody defines body for CreateSensor for application/json ContentType.
 type CreateSensorJSONRequestBody = SensorCreate
@@ -5147,9 +5276,9 @@ type ServerInterface interface {
 	// CreateAlarm Make an alarm
 	// (POST /api/alarms)
 	CreateAlarm(ctx echo.Context) error
-	// AckAlarms Acknowledge several alarms
+	// AcknowledgeAlarms Acknowledge several alarms
 	// (POST /api/alarms/ack)
-	AckAlarms(ctx echo.Context) error
+	AcknowledgeAlarms(ctx echo.Context) error
 	// ListAlarmEvents What happened to alarms
 	// (GET /api/alarms/events)
 	ListAlarmEvents(ctx echo.Context, params ListAlarmEventsParams) error
@@ -5168,27 +5297,27 @@ type ServerInterface interface {
 	// UpdateAlarm Change an alarm's rule
 	// (PUT /api/alarms/{id})
 	UpdateAlarm(ctx echo.Context, id IDParameter, params UpdateAlarmParams) error
-	// AckAlarm Acknowledge an alarm
+	// AcknowledgeAlarm Acknowledge an alarm
 	// (POST /api/alarms/{id}/ack)
-	AckAlarm(ctx echo.Context, id IDParameter) error
-	// CommentAlarm Comment on an alarm
+	AcknowledgeAlarm(ctx echo.Context, id IDParameter) error
+	// CommentOnAlarm Comment on an alarm
 	// (POST /api/alarms/{id}/comments)
-	CommentAlarm(ctx echo.Context, id IDParameter) error
-	// ListEventsOfAlarm What happened to one alarm
+	CommentOnAlarm(ctx echo.Context, id IDParameter) error
+	// ListEventsForAlarm What happened to one alarm
 	// (GET /api/alarms/{id}/events)
-	ListEventsOfAlarm(ctx echo.Context, id IDParameter, params ListEventsOfAlarmParams) error
+	ListEventsForAlarm(ctx echo.Context, id IDParameter, params ListEventsForAlarmParams) error
 	// ExplainAlarm Why an alarm is as it is
 	// (GET /api/alarms/{id}/explain)
 	ExplainAlarm(ctx echo.Context, id IDParameter) error
-	// TakeAlarmOut Take an alarm out of service
+	// TakeAlarmOutOfService Take an alarm out of service
 	// (POST /api/alarms/{id}/out-of-service)
-	TakeAlarmOut(ctx echo.Context, id IDParameter) error
+	TakeAlarmOutOfService(ctx echo.Context, id IDParameter) error
 	// ResetAlarm Reset a latched alarm
 	// (POST /api/alarms/{id}/reset)
 	ResetAlarm(ctx echo.Context, id IDParameter) error
-	// ReturnAlarm Return an alarm to service
+	// ReturnAlarmToService Return an alarm to service
 	// (POST /api/alarms/{id}/return-to-service)
-	ReturnAlarm(ctx echo.Context, id IDParameter) error
+	ReturnAlarmToService(ctx echo.Context, id IDParameter) error
 	// ShelveAlarm Shelve an alarm
 	// (POST /api/alarms/{id}/shelve)
 	ShelveAlarm(ctx echo.Context, id IDParameter) error
@@ -5201,39 +5330,39 @@ type ServerInterface interface {
 	// Logout End the session
 	// (POST /api/auth/logout)
 	Logout(ctx echo.Context) error
-	// GetMe Who is logged in
+	// GetCurrentUser Who is logged in
 	// (GET /api/auth/me)
-	GetMe(ctx echo.Context) error
+	GetCurrentUser(ctx echo.Context) error
 	// ChangePassword Change one's own password
 	// (PUT /api/auth/me/password)
 	ChangePassword(ctx echo.Context) error
-	// Refresh Exchange a refresh token for a new pair
+	// RefreshSession Exchange a refresh token for a new pair
 	// (POST /api/auth/refresh)
-	Refresh(ctx echo.Context) error
-	// DeleteData Delete readings
+	RefreshSession(ctx echo.Context) error
+	// DeleteReadings Delete readings
 	// (DELETE /api/data)
-	DeleteData(ctx echo.Context, params DeleteDataParams) error
-	// ListData Raw readings
+	DeleteReadings(ctx echo.Context, params DeleteReadingsParams) error
+	// ListReadings Raw readings
 	// (GET /api/data)
-	ListData(ctx echo.Context, params ListDataParams) error
-	// WriteData Write readings
+	ListReadings(ctx echo.Context, params ListReadingsParams) error
+	// WriteReadings Write readings
 	// (POST /api/data)
-	WriteData(ctx echo.Context, params WriteDataParams) error
-	// ExportData Raw readings as a file
+	WriteReadings(ctx echo.Context, params WriteReadingsParams) error
+	// ExportReadings Raw readings as a file
 	// (GET /api/data/export)
-	ExportData(ctx echo.Context, params ExportDataParams) error
+	ExportReadings(ctx echo.Context, params ExportReadingsParams) error
 	// GetHistory What readings amount to, in buckets of time
 	// (GET /api/data/history)
 	GetHistory(ctx echo.Context, params GetHistoryParams) error
-	// ListLatest Newest readings
+	// ListLatestReadings Newest readings
 	// (GET /api/data/latest)
-	ListLatest(ctx echo.Context, params ListLatestParams) error
+	ListLatestReadings(ctx echo.Context, params ListLatestReadingsParams) error
 	// ListRejections What was refused
 	// (GET /api/data/rejections)
 	ListRejections(ctx echo.Context, params ListRejectionsParams) error
-	// ListExpiring What retention will remove
+	// PreviewRetention What retention will remove
 	// (GET /api/data/retention)
-	ListExpiring(ctx echo.Context, params ListExpiringParams) error
+	PreviewRetention(ctx echo.Context, params PreviewRetentionParams) error
 	// GetStatistics Statistics of readings
 	// (GET /api/data/statistics)
 	GetStatistics(ctx echo.Context, params GetStatisticsParams) error
@@ -5279,12 +5408,12 @@ type ServerInterface interface {
 	// TestNotificationChannel Send a trial
 	// (POST /api/notifications/channels/{id}/test)
 	TestNotificationChannel(ctx echo.Context, id IDParameter) error
-	// ListDeliveries What was sent
+	// ListNotificationDeliveries What was sent
 	// (GET /api/notifications/deliveries)
-	ListDeliveries(ctx echo.Context, params ListDeliveriesParams) error
-	// GetDelivery One delivery
+	ListNotificationDeliveries(ctx echo.Context, params ListNotificationDeliveriesParams) error
+	// GetNotificationDelivery One delivery
 	// (GET /api/notifications/deliveries/{id})
-	GetDelivery(ctx echo.Context, id int64) error
+	GetNotificationDelivery(ctx echo.Context, id int64) error
 	// ListNotificationRoutes List routes
 	// (GET /api/notifications/routes)
 	ListNotificationRoutes(ctx echo.Context, params ListNotificationRoutesParams) error
@@ -5300,18 +5429,18 @@ type ServerInterface interface {
 	// UpdateNotificationRoute Change a route
 	// (PUT /api/notifications/routes/{id})
 	UpdateNotificationRoute(ctx echo.Context, id IDParameter, params UpdateNotificationRouteParams) error
-	// ListSilences List silences
+	// ListNotificationSilences List silences
 	// (GET /api/notifications/silences)
-	ListSilences(ctx echo.Context, params ListSilencesParams) error
-	// CreateSilence Begin a silence
+	ListNotificationSilences(ctx echo.Context, params ListNotificationSilencesParams) error
+	// CreateNotificationSilence Begin a silence
 	// (POST /api/notifications/silences)
-	CreateSilence(ctx echo.Context) error
-	// GetSilence One silence
+	CreateNotificationSilence(ctx echo.Context) error
+	// GetNotificationSilence One silence
 	// (GET /api/notifications/silences/{id})
-	GetSilence(ctx echo.Context, id IDParameter) error
-	// EndSilence End a silence early
+	GetNotificationSilence(ctx echo.Context, id IDParameter) error
+	// EndNotificationSilence End a silence early
 	// (POST /api/notifications/silences/{id}/end)
-	EndSilence(ctx echo.Context, id IDParameter) error
+	EndNotificationSilence(ctx echo.Context, id IDParameter) error
 	// ListSensors List sensors
 	// (GET /api/sensors)
 	ListSensors(ctx echo.Context, params ListSensorsParams) error
@@ -5342,18 +5471,18 @@ type ServerInterface interface {
 	// UpdateUser Change a user
 	// (PUT /api/users/{id})
 	UpdateUser(ctx echo.Context, id IDParameter, params UpdateUserParams) error
-	// CreateTicket A ticket for one WebSocket
+	// CreateWebSocketTicket A ticket for one WebSocket
 	// (POST /api/ws/ticket)
-	CreateTicket(ctx echo.Context) error
+	CreateWebSocketTicket(ctx echo.Context) error
 	// GetHealth State of the service and what it depends on
 	// (GET /health)
 	GetHealth(ctx echo.Context) error
-	// GetLive Is the process alive
+	// GetLiveness Is the process alive
 	// (GET /health/live)
-	GetLive(ctx echo.Context) error
-	// GetReady Can it take work
+	GetLiveness(ctx echo.Context) error
+	// GetReadiness Can it take work
 	// (GET /health/ready)
-	GetReady(ctx echo.Context) error
+	GetReadiness(ctx echo.Context) error
 	// GetVersion What runs here
 	// (GET /version)
 	GetVersion(ctx echo.Context) error
@@ -5468,12 +5597,12 @@ func (w *ServerInterfaceWrapper) CreateAlarm(ctx echo.Context) error {
 	return err
 }
 
-// AckAlarms converts echo context to params.
-func (w *ServerInterfaceWrapper) AckAlarms(ctx echo.Context) error {
+// AcknowledgeAlarms converts echo context to params.
+func (w *ServerInterfaceWrapper) AcknowledgeAlarms(ctx echo.Context) error {
 	var err error
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.AckAlarms(ctx)
+	err = w.Handler.AcknowledgeAlarms(ctx)
 	return err
 }
 
@@ -5679,8 +5808,8 @@ func (w *ServerInterfaceWrapper) UpdateAlarm(ctx echo.Context) error {
 	return err
 }
 
-// AckAlarm converts echo context to params.
-func (w *ServerInterfaceWrapper) AckAlarm(ctx echo.Context) error {
+// AcknowledgeAlarm converts echo context to params.
+func (w *ServerInterfaceWrapper) AcknowledgeAlarm(ctx echo.Context) error {
 	var err error
 	// ------------- Path parameter "id" -------------
 	var id IDParameter
@@ -5691,12 +5820,12 @@ func (w *ServerInterfaceWrapper) AckAlarm(ctx echo.Context) error {
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.AckAlarm(ctx, id)
+	err = w.Handler.AcknowledgeAlarm(ctx, id)
 	return err
 }
 
-// CommentAlarm converts echo context to params.
-func (w *ServerInterfaceWrapper) CommentAlarm(ctx echo.Context) error {
+// CommentOnAlarm converts echo context to params.
+func (w *ServerInterfaceWrapper) CommentOnAlarm(ctx echo.Context) error {
 	var err error
 	// ------------- Path parameter "id" -------------
 	var id IDParameter
@@ -5707,12 +5836,12 @@ func (w *ServerInterfaceWrapper) CommentAlarm(ctx echo.Context) error {
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.CommentAlarm(ctx, id)
+	err = w.Handler.CommentOnAlarm(ctx, id)
 	return err
 }
 
-// ListEventsOfAlarm converts echo context to params.
-func (w *ServerInterfaceWrapper) ListEventsOfAlarm(ctx echo.Context) error {
+// ListEventsForAlarm converts echo context to params.
+func (w *ServerInterfaceWrapper) ListEventsForAlarm(ctx echo.Context) error {
 	var err error
 	// ------------- Path parameter "id" -------------
 	var id IDParameter
@@ -5723,7 +5852,7 @@ func (w *ServerInterfaceWrapper) ListEventsOfAlarm(ctx echo.Context) error {
 	}
 
 	// Parameter object where we will unmarshal all parameters from the context
-	var params ListEventsOfAlarmParams
+	var params ListEventsForAlarmParams
 	// ------------- Optional query parameter "kind" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", ctx.QueryParams(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -5774,7 +5903,7 @@ func (w *ServerInterfaceWrapper) ListEventsOfAlarm(ctx echo.Context) error {
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.ListEventsOfAlarm(ctx, id, params)
+	err = w.Handler.ListEventsForAlarm(ctx, id, params)
 	return err
 }
 
@@ -5794,8 +5923,8 @@ func (w *ServerInterfaceWrapper) ExplainAlarm(ctx echo.Context) error {
 	return err
 }
 
-// TakeAlarmOut converts echo context to params.
-func (w *ServerInterfaceWrapper) TakeAlarmOut(ctx echo.Context) error {
+// TakeAlarmOutOfService converts echo context to params.
+func (w *ServerInterfaceWrapper) TakeAlarmOutOfService(ctx echo.Context) error {
 	var err error
 	// ------------- Path parameter "id" -------------
 	var id IDParameter
@@ -5806,7 +5935,7 @@ func (w *ServerInterfaceWrapper) TakeAlarmOut(ctx echo.Context) error {
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.TakeAlarmOut(ctx, id)
+	err = w.Handler.TakeAlarmOutOfService(ctx, id)
 	return err
 }
 
@@ -5826,8 +5955,8 @@ func (w *ServerInterfaceWrapper) ResetAlarm(ctx echo.Context) error {
 	return err
 }
 
-// ReturnAlarm converts echo context to params.
-func (w *ServerInterfaceWrapper) ReturnAlarm(ctx echo.Context) error {
+// ReturnAlarmToService converts echo context to params.
+func (w *ServerInterfaceWrapper) ReturnAlarmToService(ctx echo.Context) error {
 	var err error
 	// ------------- Path parameter "id" -------------
 	var id IDParameter
@@ -5838,7 +5967,7 @@ func (w *ServerInterfaceWrapper) ReturnAlarm(ctx echo.Context) error {
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.ReturnAlarm(ctx, id)
+	err = w.Handler.ReturnAlarmToService(ctx, id)
 	return err
 }
 
@@ -5892,12 +6021,12 @@ func (w *ServerInterfaceWrapper) Logout(ctx echo.Context) error {
 	return err
 }
 
-// GetMe converts echo context to params.
-func (w *ServerInterfaceWrapper) GetMe(ctx echo.Context) error {
+// GetCurrentUser converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCurrentUser(ctx echo.Context) error {
 	var err error
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetMe(ctx)
+	err = w.Handler.GetCurrentUser(ctx)
 	return err
 }
 
@@ -5910,21 +6039,21 @@ func (w *ServerInterfaceWrapper) ChangePassword(ctx echo.Context) error {
 	return err
 }
 
-// Refresh converts echo context to params.
-func (w *ServerInterfaceWrapper) Refresh(ctx echo.Context) error {
+// RefreshSession converts echo context to params.
+func (w *ServerInterfaceWrapper) RefreshSession(ctx echo.Context) error {
 	var err error
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.Refresh(ctx)
+	err = w.Handler.RefreshSession(ctx)
 	return err
 }
 
-// DeleteData converts echo context to params.
-func (w *ServerInterfaceWrapper) DeleteData(ctx echo.Context) error {
+// DeleteReadings converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteReadings(ctx echo.Context) error {
 	var err error
 
 	// Parameter object where we will unmarshal all parameters from the context
-	var params DeleteDataParams
+	var params DeleteReadingsParams
 	// ------------- Required query parameter "sensor_id" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, true, "sensor_id", ctx.QueryParams(), &params.SensorID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
@@ -5954,16 +6083,16 @@ func (w *ServerInterfaceWrapper) DeleteData(ctx echo.Context) error {
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.DeleteData(ctx, params)
+	err = w.Handler.DeleteReadings(ctx, params)
 	return err
 }
 
-// ListData converts echo context to params.
-func (w *ServerInterfaceWrapper) ListData(ctx echo.Context) error {
+// ListReadings converts echo context to params.
+func (w *ServerInterfaceWrapper) ListReadings(ctx echo.Context) error {
 	var err error
 
 	// Parameter object where we will unmarshal all parameters from the context
-	var params ListDataParams
+	var params ListReadingsParams
 	// ------------- Required query parameter "sensor_id" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, true, "sensor_id", ctx.QueryParams(), &params.SensorID, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
@@ -6014,16 +6143,16 @@ func (w *ServerInterfaceWrapper) ListData(ctx echo.Context) error {
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.ListData(ctx, params)
+	err = w.Handler.ListReadings(ctx, params)
 	return err
 }
 
-// WriteData converts echo context to params.
-func (w *ServerInterfaceWrapper) WriteData(ctx echo.Context) error {
+// WriteReadings converts echo context to params.
+func (w *ServerInterfaceWrapper) WriteReadings(ctx echo.Context) error {
 	var err error
 
 	// Parameter object where we will unmarshal all parameters from the context
-	var params WriteDataParams
+	var params WriteReadingsParams
 
 	headers := ctx.Request().Header
 	// ------------- Optional header parameter "Idempotency-Key" -------------
@@ -6043,16 +6172,16 @@ func (w *ServerInterfaceWrapper) WriteData(ctx echo.Context) error {
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.WriteData(ctx, params)
+	err = w.Handler.WriteReadings(ctx, params)
 	return err
 }
 
-// ExportData converts echo context to params.
-func (w *ServerInterfaceWrapper) ExportData(ctx echo.Context) error {
+// ExportReadings converts echo context to params.
+func (w *ServerInterfaceWrapper) ExportReadings(ctx echo.Context) error {
 	var err error
 
 	// Parameter object where we will unmarshal all parameters from the context
-	var params ExportDataParams
+	var params ExportReadingsParams
 	// ------------- Required query parameter "sensor_id" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, true, "sensor_id", ctx.QueryParams(), &params.SensorID, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
@@ -6103,7 +6232,7 @@ func (w *ServerInterfaceWrapper) ExportData(ctx echo.Context) error {
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.ExportData(ctx, params)
+	err = w.Handler.ExportReadings(ctx, params)
 	return err
 }
 
@@ -6219,12 +6348,12 @@ func (w *ServerInterfaceWrapper) GetHistory(ctx echo.Context) error {
 	return err
 }
 
-// ListLatest converts echo context to params.
-func (w *ServerInterfaceWrapper) ListLatest(ctx echo.Context) error {
+// ListLatestReadings converts echo context to params.
+func (w *ServerInterfaceWrapper) ListLatestReadings(ctx echo.Context) error {
 	var err error
 
 	// Parameter object where we will unmarshal all parameters from the context
-	var params ListLatestParams
+	var params ListLatestReadingsParams
 	// ------------- Optional query parameter "sensor_id" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "sensor_id", ctx.QueryParams(), &params.SensorID, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
@@ -6282,7 +6411,7 @@ func (w *ServerInterfaceWrapper) ListLatest(ctx echo.Context) error {
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.ListLatest(ctx, params)
+	err = w.Handler.ListLatestReadings(ctx, params)
 	return err
 }
 
@@ -6360,12 +6489,12 @@ func (w *ServerInterfaceWrapper) ListRejections(ctx echo.Context) error {
 	return err
 }
 
-// ListExpiring converts echo context to params.
-func (w *ServerInterfaceWrapper) ListExpiring(ctx echo.Context) error {
+// PreviewRetention converts echo context to params.
+func (w *ServerInterfaceWrapper) PreviewRetention(ctx echo.Context) error {
 	var err error
 
 	// Parameter object where we will unmarshal all parameters from the context
-	var params ListExpiringParams
+	var params PreviewRetentionParams
 	// ------------- Optional query parameter "limit" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
@@ -6381,7 +6510,7 @@ func (w *ServerInterfaceWrapper) ListExpiring(ctx echo.Context) error {
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.ListExpiring(ctx, params)
+	err = w.Handler.PreviewRetention(ctx, params)
 	return err
 }
 
@@ -6809,12 +6938,12 @@ func (w *ServerInterfaceWrapper) TestNotificationChannel(ctx echo.Context) error
 	return err
 }
 
-// ListDeliveries converts echo context to params.
-func (w *ServerInterfaceWrapper) ListDeliveries(ctx echo.Context) error {
+// ListNotificationDeliveries converts echo context to params.
+func (w *ServerInterfaceWrapper) ListNotificationDeliveries(ctx echo.Context) error {
 	var err error
 
 	// Parameter object where we will unmarshal all parameters from the context
-	var params ListDeliveriesParams
+	var params ListNotificationDeliveriesParams
 	// ------------- Optional query parameter "channel_id" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "channel_id", ctx.QueryParams(), &params.ChannelID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
@@ -6886,12 +7015,12 @@ func (w *ServerInterfaceWrapper) ListDeliveries(ctx echo.Context) error {
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.ListDeliveries(ctx, params)
+	err = w.Handler.ListNotificationDeliveries(ctx, params)
 	return err
 }
 
-// GetDelivery converts echo context to params.
-func (w *ServerInterfaceWrapper) GetDelivery(ctx echo.Context) error {
+// GetNotificationDelivery converts echo context to params.
+func (w *ServerInterfaceWrapper) GetNotificationDelivery(ctx echo.Context) error {
 	var err error
 	// ------------- Path parameter "id" -------------
 	var id int64
@@ -6902,7 +7031,7 @@ func (w *ServerInterfaceWrapper) GetDelivery(ctx echo.Context) error {
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetDelivery(ctx, id)
+	err = w.Handler.GetNotificationDelivery(ctx, id)
 	return err
 }
 
@@ -7028,12 +7157,12 @@ func (w *ServerInterfaceWrapper) UpdateNotificationRoute(ctx echo.Context) error
 	return err
 }
 
-// ListSilences converts echo context to params.
-func (w *ServerInterfaceWrapper) ListSilences(ctx echo.Context) error {
+// ListNotificationSilences converts echo context to params.
+func (w *ServerInterfaceWrapper) ListNotificationSilences(ctx echo.Context) error {
 	var err error
 
 	// Parameter object where we will unmarshal all parameters from the context
-	var params ListSilencesParams
+	var params ListNotificationSilencesParams
 	// ------------- Optional query parameter "current" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "current", ctx.QueryParams(), &params.Current, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
@@ -7056,37 +7185,21 @@ func (w *ServerInterfaceWrapper) ListSilences(ctx echo.Context) error {
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.ListSilences(ctx, params)
+	err = w.Handler.ListNotificationSilences(ctx, params)
 	return err
 }
 
-// CreateSilence converts echo context to params.
-func (w *ServerInterfaceWrapper) CreateSilence(ctx echo.Context) error {
+// CreateNotificationSilence converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateNotificationSilence(ctx echo.Context) error {
 	var err error
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.CreateSilence(ctx)
+	err = w.Handler.CreateNotificationSilence(ctx)
 	return err
 }
 
-// GetSilence converts echo context to params.
-func (w *ServerInterfaceWrapper) GetSilence(ctx echo.Context) error {
-	var err error
-	// ------------- Path parameter "id" -------------
-	var id IDParameter
-
-	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
-	if err != nil {
-		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
-	}
-
-	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetSilence(ctx, id)
-	return err
-}
-
-// EndSilence converts echo context to params.
-func (w *ServerInterfaceWrapper) EndSilence(ctx echo.Context) error {
+// GetNotificationSilence converts echo context to params.
+func (w *ServerInterfaceWrapper) GetNotificationSilence(ctx echo.Context) error {
 	var err error
 	// ------------- Path parameter "id" -------------
 	var id IDParameter
@@ -7097,7 +7210,23 @@ func (w *ServerInterfaceWrapper) EndSilence(ctx echo.Context) error {
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.EndSilence(ctx, id)
+	err = w.Handler.GetNotificationSilence(ctx, id)
+	return err
+}
+
+// EndNotificationSilence converts echo context to params.
+func (w *ServerInterfaceWrapper) EndNotificationSilence(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id IDParameter
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.EndNotificationSilence(ctx, id)
 	return err
 }
 
@@ -7427,12 +7556,12 @@ func (w *ServerInterfaceWrapper) UpdateUser(ctx echo.Context) error {
 	return err
 }
 
-// CreateTicket converts echo context to params.
-func (w *ServerInterfaceWrapper) CreateTicket(ctx echo.Context) error {
+// CreateWebSocketTicket converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateWebSocketTicket(ctx echo.Context) error {
 	var err error
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.CreateTicket(ctx)
+	err = w.Handler.CreateWebSocketTicket(ctx)
 	return err
 }
 
@@ -7445,21 +7574,21 @@ func (w *ServerInterfaceWrapper) GetHealth(ctx echo.Context) error {
 	return err
 }
 
-// GetLive converts echo context to params.
-func (w *ServerInterfaceWrapper) GetLive(ctx echo.Context) error {
+// GetLiveness converts echo context to params.
+func (w *ServerInterfaceWrapper) GetLiveness(ctx echo.Context) error {
 	var err error
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetLive(ctx)
+	err = w.Handler.GetLiveness(ctx)
 	return err
 }
 
-// GetReady converts echo context to params.
-func (w *ServerInterfaceWrapper) GetReady(ctx echo.Context) error {
+// GetReadiness converts echo context to params.
+func (w *ServerInterfaceWrapper) GetReadiness(ctx echo.Context) error {
 	var err error
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetReady(ctx)
+	err = w.Handler.GetReadiness(ctx)
 	return err
 }
 
@@ -7520,9 +7649,9 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	}
 
 	router.POST(options.BaseURL+"/api/auth/login", wrapper.Login, options.OperationMiddlewares["login"]...)
-	router.POST(options.BaseURL+"/api/auth/refresh", wrapper.Refresh, options.OperationMiddlewares["refresh"]...)
+	router.POST(options.BaseURL+"/api/auth/refresh", wrapper.RefreshSession, options.OperationMiddlewares["refreshSession"]...)
 	router.POST(options.BaseURL+"/api/auth/logout", wrapper.Logout, options.OperationMiddlewares["logout"]...)
-	router.GET(options.BaseURL+"/api/auth/me", wrapper.GetMe, options.OperationMiddlewares["getMe"]...)
+	router.GET(options.BaseURL+"/api/auth/me", wrapper.GetCurrentUser, options.OperationMiddlewares["getCurrentUser"]...)
 	router.PUT(options.BaseURL+"/api/auth/me/password", wrapper.ChangePassword, options.OperationMiddlewares["changePassword"]...)
 	router.GET(options.BaseURL+"/api/users", wrapper.ListUsers, options.OperationMiddlewares["listUsers"]...)
 	router.POST(options.BaseURL+"/api/users", wrapper.CreateUser, options.OperationMiddlewares["createUser"]...)
@@ -7542,15 +7671,33 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/api/sensors/:id", wrapper.DeleteSensor, options.OperationMiddlewares["deleteSensor"]...)
 	router.GET(options.BaseURL+"/api/sensors/:id", wrapper.GetSensor, options.OperationMiddlewares["getSensor"]...)
 	router.PUT(options.BaseURL+"/api/sensors/:id", wrapper.UpdateSensor, options.OperationMiddlewares["updateSensor"]...)
-	router.DELETE(options.BaseURL+"/api/data", wrapper.DeleteData, options.OperationMiddlewares["deleteData"]...)
-	router.GET(options.BaseURL+"/api/data", wrapper.ListData, options.OperationMiddlewares["listData"]...)
-	router.POST(options.BaseURL+"/api/data", wrapper.WriteData, options.OperationMiddlewares["writeData"]...)
-	router.GET(options.BaseURL+"/api/data/retention", wrapper.ListExpiring, options.OperationMiddlewares["listExpiring"]...)
-	router.GET(options.BaseURL+"/api/data/latest", wrapper.ListLatest, options.OperationMiddlewares["listLatest"]...)
+	router.DELETE(options.BaseURL+"/api/data", wrapper.DeleteReadings, options.OperationMiddlewares["deleteReadings"]...)
+	router.GET(options.BaseURL+"/api/data", wrapper.ListReadings, options.OperationMiddlewares["listReadings"]...)
+	router.POST(options.BaseURL+"/api/data", wrapper.WriteReadings, options.OperationMiddlewares["writeReadings"]...)
+	router.GET(options.BaseURL+"/api/data/retention", wrapper.PreviewRetention, options.OperationMiddlewares["previewRetention"]...)
+	router.GET(options.BaseURL+"/api/data/latest", wrapper.ListLatestReadings, options.OperationMiddlewares["listLatestReadings"]...)
 	router.GET(options.BaseURL+"/api/data/history", wrapper.GetHistory, options.OperationMiddlewares["getHistory"]...)
 	router.GET(options.BaseURL+"/api/data/statistics", wrapper.GetStatistics, options.OperationMiddlewares["getStatistics"]...)
-	router.GET(options.BaseURL+"/api/data/export", wrapper.ExportData, options.OperationMiddlewares["exportData"]...)
+	router.GET(options.BaseURL+"/api/data/export", wrapper.ExportReadings, options.OperationMiddlewares["exportReadings"]...)
 	router.GET(options.BaseURL+"/api/data/rejections", wrapper.ListRejections, options.OperationMiddlewares["listRejections"]...)
+	router.GET(options.BaseURL+"/api/alarms", wrapper.ListAlarms, options.OperationMiddlewares["listAlarms"]...)
+	router.POST(options.BaseURL+"/api/alarms", wrapper.CreateAlarm, options.OperationMiddlewares["createAlarm"]...)
+	router.POST(options.BaseURL+"/api/alarms/ack", wrapper.AcknowledgeAlarms, options.OperationMiddlewares["acknowledgeAlarms"]...)
+	router.GET(options.BaseURL+"/api/alarms/events", wrapper.ListAlarmEvents, options.OperationMiddlewares["listAlarmEvents"]...)
+	router.POST(options.BaseURL+"/api/alarms/simulate", wrapper.SimulateAlarm, options.OperationMiddlewares["simulateAlarm"]...)
+	router.GET(options.BaseURL+"/api/alarms/kpi", wrapper.GetAlarmKPI, options.OperationMiddlewares["getAlarmKPI"]...)
+	router.DELETE(options.BaseURL+"/api/alarms/:id", wrapper.DeleteAlarm, options.OperationMiddlewares["deleteAlarm"]...)
+	router.GET(options.BaseURL+"/api/alarms/:id", wrapper.GetAlarm, options.OperationMiddlewares["getAlarm"]...)
+	router.PUT(options.BaseURL+"/api/alarms/:id", wrapper.UpdateAlarm, options.OperationMiddlewares["updateAlarm"]...)
+	router.POST(options.BaseURL+"/api/alarms/:id/ack", wrapper.AcknowledgeAlarm, options.OperationMiddlewares["acknowledgeAlarm"]...)
+	router.POST(options.BaseURL+"/api/alarms/:id/shelve", wrapper.ShelveAlarm, options.OperationMiddlewares["shelveAlarm"]...)
+	router.POST(options.BaseURL+"/api/alarms/:id/unshelve", wrapper.UnshelveAlarm, options.OperationMiddlewares["unshelveAlarm"]...)
+	router.POST(options.BaseURL+"/api/alarms/:id/reset", wrapper.ResetAlarm, options.OperationMiddlewares["resetAlarm"]...)
+	router.POST(options.BaseURL+"/api/alarms/:id/out-of-service", wrapper.TakeAlarmOutOfService, options.OperationMiddlewares["takeAlarmOutOfService"]...)
+	router.POST(options.BaseURL+"/api/alarms/:id/return-to-service", wrapper.ReturnAlarmToService, options.OperationMiddlewares["returnAlarmToService"]...)
+	router.POST(options.BaseURL+"/api/alarms/:id/comments", wrapper.CommentOnAlarm, options.OperationMiddlewares["commentOnAlarm"]...)
+	router.GET(options.BaseURL+"/api/alarms/:id/events", wrapper.ListEventsForAlarm, options.OperationMiddlewares["listEventsForAlarm"]...)
+	router.GET(options.BaseURL+"/api/alarms/:id/explain", wrapper.ExplainAlarm, options.OperationMiddlewares["explainAlarm"]...)
 	router.GET(options.BaseURL+"/api/notifications/channels", wrapper.ListNotificationChannels, options.OperationMiddlewares["listNotificationChannels"]...)
 	router.POST(options.BaseURL+"/api/notifications/channels", wrapper.CreateNotificationChannel, options.OperationMiddlewares["createNotificationChannel"]...)
 	router.DELETE(options.BaseURL+"/api/notifications/channels/:id", wrapper.DeleteNotificationChannel, options.OperationMiddlewares["deleteNotificationChannel"]...)
@@ -7562,113 +7709,88 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/api/notifications/routes/:id", wrapper.DeleteNotificationRoute, options.OperationMiddlewares["deleteNotificationRoute"]...)
 	router.GET(options.BaseURL+"/api/notifications/routes/:id", wrapper.GetNotificationRoute, options.OperationMiddlewares["getNotificationRoute"]...)
 	router.PUT(options.BaseURL+"/api/notifications/routes/:id", wrapper.UpdateNotificationRoute, options.OperationMiddlewares["updateNotificationRoute"]...)
-	router.GET(options.BaseURL+"/api/notifications/silences", wrapper.ListSilences, options.OperationMiddlewares["listSilences"]...)
-	router.POST(options.BaseURL+"/api/notifications/silences", wrapper.CreateSilence, options.OperationMiddlewares["createSilence"]...)
-	router.GET(options.BaseURL+"/api/notifications/silences/:id", wrapper.GetSilence, options.OperationMiddlewares["getSilence"]...)
-	router.POST(options.BaseURL+"/api/notifications/silences/:id/end", wrapper.EndSilence, options.OperationMiddlewares["endSilence"]...)
-	router.GET(options.BaseURL+"/api/notifications/deliveries", wrapper.ListDeliveries, options.OperationMiddlewares["listDeliveries"]...)
-	router.GET(options.BaseURL+"/api/notifications/deliveries/:id", wrapper.GetDelivery, options.OperationMiddlewares["getDelivery"]...)
-	router.GET(options.BaseURL+"/api/alarms", wrapper.ListAlarms, options.OperationMiddlewares["listAlarms"]...)
-	router.POST(options.BaseURL+"/api/alarms", wrapper.CreateAlarm, options.OperationMiddlewares["createAlarm"]...)
-	router.POST(options.BaseURL+"/api/alarms/ack", wrapper.AckAlarms, options.OperationMiddlewares["ackAlarms"]...)
-	router.GET(options.BaseURL+"/api/alarms/events", wrapper.ListAlarmEvents, options.OperationMiddlewares["listAlarmEvents"]...)
-	router.POST(options.BaseURL+"/api/alarms/simulate", wrapper.SimulateAlarm, options.OperationMiddlewares["simulateAlarm"]...)
-	router.GET(options.BaseURL+"/api/alarms/kpi", wrapper.GetAlarmKPI, options.OperationMiddlewares["getAlarmKPI"]...)
-	router.DELETE(options.BaseURL+"/api/alarms/:id", wrapper.DeleteAlarm, options.OperationMiddlewares["deleteAlarm"]...)
-	router.GET(options.BaseURL+"/api/alarms/:id", wrapper.GetAlarm, options.OperationMiddlewares["getAlarm"]...)
-	router.PUT(options.BaseURL+"/api/alarms/:id", wrapper.UpdateAlarm, options.OperationMiddlewares["updateAlarm"]...)
-	router.POST(options.BaseURL+"/api/alarms/:id/ack", wrapper.AckAlarm, options.OperationMiddlewares["ackAlarm"]...)
-	router.POST(options.BaseURL+"/api/alarms/:id/shelve", wrapper.ShelveAlarm, options.OperationMiddlewares["shelveAlarm"]...)
-	router.POST(options.BaseURL+"/api/alarms/:id/unshelve", wrapper.UnshelveAlarm, options.OperationMiddlewares["unshelveAlarm"]...)
-	router.POST(options.BaseURL+"/api/alarms/:id/reset", wrapper.ResetAlarm, options.OperationMiddlewares["resetAlarm"]...)
-	router.POST(options.BaseURL+"/api/alarms/:id/out-of-service", wrapper.TakeAlarmOut, options.OperationMiddlewares["takeAlarmOut"]...)
-	router.POST(options.BaseURL+"/api/alarms/:id/return-to-service", wrapper.ReturnAlarm, options.OperationMiddlewares["returnAlarm"]...)
-	router.POST(options.BaseURL+"/api/alarms/:id/comments", wrapper.CommentAlarm, options.OperationMiddlewares["commentAlarm"]...)
-	router.GET(options.BaseURL+"/api/alarms/:id/events", wrapper.ListEventsOfAlarm, options.OperationMiddlewares["listEventsOfAlarm"]...)
-	router.GET(options.BaseURL+"/api/alarms/:id/explain", wrapper.ExplainAlarm, options.OperationMiddlewares["explainAlarm"]...)
-	router.POST(options.BaseURL+"/api/ws/ticket", wrapper.CreateTicket, options.OperationMiddlewares["createTicket"]...)
+	router.GET(options.BaseURL+"/api/notifications/silences", wrapper.ListNotificationSilences, options.OperationMiddlewares["listNotificationSilences"]...)
+	router.POST(options.BaseURL+"/api/notifications/silences", wrapper.CreateNotificationSilence, options.OperationMiddlewares["createNotificationSilence"]...)
+	router.GET(options.BaseURL+"/api/notifications/silences/:id", wrapper.GetNotificationSilence, options.OperationMiddlewares["getNotificationSilence"]...)
+	router.POST(options.BaseURL+"/api/notifications/silences/:id/end", wrapper.EndNotificationSilence, options.OperationMiddlewares["endNotificationSilence"]...)
+	router.GET(options.BaseURL+"/api/notifications/deliveries", wrapper.ListNotificationDeliveries, options.OperationMiddlewares["listNotificationDeliveries"]...)
+	router.GET(options.BaseURL+"/api/notifications/deliveries/:id", wrapper.GetNotificationDelivery, options.OperationMiddlewares["getNotificationDelivery"]...)
+	router.POST(options.BaseURL+"/api/ws/ticket", wrapper.CreateWebSocketTicket, options.OperationMiddlewares["createWebSocketTicket"]...)
 	router.GET(options.BaseURL+"/health", wrapper.GetHealth, options.OperationMiddlewares["getHealth"]...)
-	router.GET(options.BaseURL+"/health/live", wrapper.GetLive, options.OperationMiddlewares["getLive"]...)
-	router.GET(options.BaseURL+"/health/ready", wrapper.GetReady, options.OperationMiddlewares["getReady"]...)
+	router.GET(options.BaseURL+"/health/live", wrapper.GetLiveness, options.OperationMiddlewares["getLiveness"]...)
+	router.GET(options.BaseURL+"/health/ready", wrapper.GetReadiness, options.OperationMiddlewares["getReadiness"]...)
 	router.GET(options.BaseURL+"/version", wrapper.GetVersion, options.OperationMiddlewares["getVersion"]...)
 
+}
+
+type AlarmWithETagResponseHeaders struct {
+	ETag string
+}
+type AlarmWithETagJSONResponse struct {
+	Body Alarm
+
+	Headers AlarmWithETagResponseHeaders
 }
 
 type BadRequestApplicationProblemPlusJSONResponse Problem
 
 type ConflictApplicationProblemPlusJSONResponse Problem
 
+type DefaultErrorApplicationProblemPlusJSONResponse Problem
+
+type DeletionResponseJSONResponse DeletionResult
+
 type ForbiddenApplicationProblemPlusJSONResponse Problem
 
-type InProgressResponseHeaders struct {
-	RetryAfter *int
+type GatewayWithETagResponseHeaders struct {
+	ETag string
 }
-type InProgressApplicationProblemPlusJSONResponse struct {
-	Body Problem
+type GatewayWithETagJSONResponse struct {
+	Body Gateway
 
-	Headers InProgressResponseHeaders
-}
-
-type KeyReusedApplicationProblemPlusJSONResponse Problem
-
-type NewTokensResponseHeaders struct {
-	CacheControl string
-}
-type NewTokensJSONResponse struct {
-	Body Tokens
-
-	Headers NewTokensResponseHeaders
+	Headers GatewayWithETagResponseHeaders
 }
 
-type NotFoundApplicationProblemPlusJSONResponse Problem
-
-type OtherErrorApplicationProblemPlusJSONResponse Problem
-
-type PageTextHTMLResponse struct {
+type HTMLPageTextHTMLResponse struct {
 	Body io.Reader
 
 	ContentLength int64
 }
 
+type IdempotencyKeyReusedApplicationProblemPlusJSONResponse Problem
+
+type IssuedTokensResponseHeaders struct {
+	CacheControl string
+}
+type IssuedTokensJSONResponse struct {
+	Body Tokens
+
+	Headers IssuedTokensResponseHeaders
+}
+
+type NotFoundApplicationProblemPlusJSONResponse Problem
+
 type PreconditionFailedApplicationProblemPlusJSONResponse Problem
 
-type SwitchingProtocolsResponse struct {
+type RequestInProgressResponseHeaders struct {
+	RetryAfter *int
+}
+type RequestInProgressApplicationProblemPlusJSONResponse struct {
+	Body Problem
+
+	Headers RequestInProgressResponseHeaders
 }
 
-type TheAlarmResponseHeaders struct {
+type SensorWithETagResponseHeaders struct {
 	ETag string
 }
-type TheAlarmJSONResponse struct {
-	Body Alarm
-
-	Headers TheAlarmResponseHeaders
-}
-
-type TheGatewayResponseHeaders struct {
-	ETag string
-}
-type TheGatewayJSONResponse struct {
-	Body Gateway
-
-	Headers TheGatewayResponseHeaders
-}
-
-type TheSensorResponseHeaders struct {
-	ETag string
-}
-type TheSensorJSONResponse struct {
+type SensorWithETagJSONResponse struct {
 	Body Sensor
 
-	Headers TheSensorResponseHeaders
+	Headers SensorWithETagResponseHeaders
 }
 
-type TheUserResponseHeaders struct {
-	ETag string
-}
-type TheUserJSONResponse struct {
-	Body User
-
-	Headers TheUserResponseHeaders
+type SwitchingProtocolsResponse struct {
 }
 
 type TooLargeApplicationProblemPlusJSONResponse Problem
@@ -7711,7 +7833,14 @@ type UpgradeRequiredApplicationProblemPlusJSONResponse struct {
 	Headers UpgradeRequiredResponseHeaders
 }
 
-type WhatGoesJSONResponse Deletion
+type UserWithETagResponseHeaders struct {
+	ETag string
+}
+type UserWithETagJSONResponse struct {
+	Body User
+
+	Headers UserWithETagResponseHeaders
+}
 
 type ListAlarmsRequestObject struct {
 	Params ListAlarmsParams
@@ -7933,17 +8062,17 @@ func (response CreateAlarmdefaultApplicationProblemPlusJSONResponse) VisitCreate
 	return err
 }
 
-type AckAlarmsRequestObject struct {
-	Body *AckAlarmsJSONRequestBody
+type AcknowledgeAlarmsRequestObject struct {
+	Body *AcknowledgeAlarmsJSONRequestBody
 }
 
-type AckAlarmsResponseObject interface {
-	VisitAckAlarmsResponse(w http.ResponseWriter) error
+type AcknowledgeAlarmsResponseObject interface {
+	VisitAcknowledgeAlarmsResponse(w http.ResponseWriter) error
 }
 
-type AckAlarms200JSONResponse []AckResult
+type AcknowledgeAlarms200JSONResponse []AlarmBulkAcknowledgeResult
 
-func (response AckAlarms200JSONResponse) VisitAckAlarmsResponse(w http.ResponseWriter) error {
+func (response AcknowledgeAlarms200JSONResponse) VisitAcknowledgeAlarmsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -7955,11 +8084,11 @@ func (response AckAlarms200JSONResponse) VisitAckAlarmsResponse(w http.ResponseW
 	return err
 }
 
-type AckAlarms400ApplicationProblemPlusJSONResponse struct {
+type AcknowledgeAlarms400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
 
-func (response AckAlarms400ApplicationProblemPlusJSONResponse) VisitAckAlarmsResponse(w http.ResponseWriter) error {
+func (response AcknowledgeAlarms400ApplicationProblemPlusJSONResponse) VisitAcknowledgeAlarmsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -7971,11 +8100,11 @@ func (response AckAlarms400ApplicationProblemPlusJSONResponse) VisitAckAlarmsRes
 	return err
 }
 
-type AckAlarms401ApplicationProblemPlusJSONResponse struct {
+type AcknowledgeAlarms401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response AckAlarms401ApplicationProblemPlusJSONResponse) VisitAckAlarmsResponse(w http.ResponseWriter) error {
+func (response AcknowledgeAlarms401ApplicationProblemPlusJSONResponse) VisitAcknowledgeAlarmsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -7990,11 +8119,11 @@ func (response AckAlarms401ApplicationProblemPlusJSONResponse) VisitAckAlarmsRes
 	return err
 }
 
-type AckAlarms403ApplicationProblemPlusJSONResponse struct {
+type AcknowledgeAlarms403ApplicationProblemPlusJSONResponse struct {
 	ForbiddenApplicationProblemPlusJSONResponse
 }
 
-func (response AckAlarms403ApplicationProblemPlusJSONResponse) VisitAckAlarmsResponse(w http.ResponseWriter) error {
+func (response AcknowledgeAlarms403ApplicationProblemPlusJSONResponse) VisitAcknowledgeAlarmsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -8006,11 +8135,11 @@ func (response AckAlarms403ApplicationProblemPlusJSONResponse) VisitAckAlarmsRes
 	return err
 }
 
-type AckAlarms415ApplicationProblemPlusJSONResponse struct {
+type AcknowledgeAlarms415ApplicationProblemPlusJSONResponse struct {
 	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
 }
 
-func (response AckAlarms415ApplicationProblemPlusJSONResponse) VisitAckAlarmsResponse(w http.ResponseWriter) error {
+func (response AcknowledgeAlarms415ApplicationProblemPlusJSONResponse) VisitAcknowledgeAlarmsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -8022,12 +8151,12 @@ func (response AckAlarms415ApplicationProblemPlusJSONResponse) VisitAckAlarmsRes
 	return err
 }
 
-type AckAlarmsdefaultApplicationProblemPlusJSONResponse struct {
+type AcknowledgeAlarmsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response AckAlarmsdefaultApplicationProblemPlusJSONResponse) VisitAckAlarmsResponse(w http.ResponseWriter) error {
+func (response AcknowledgeAlarmsdefaultApplicationProblemPlusJSONResponse) VisitAcknowledgeAlarmsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -8205,7 +8334,7 @@ type SimulateAlarmResponseObject interface {
 	VisitSimulateAlarmResponse(w http.ResponseWriter) error
 }
 
-type SimulateAlarm200JSONResponse AlarmSimulated
+type SimulateAlarm200JSONResponse AlarmSimulationResult
 
 func (response SimulateAlarm200JSONResponse) VisitSimulateAlarmResponse(w http.ResponseWriter) error {
 
@@ -8331,7 +8460,7 @@ type DeleteAlarmResponseObject interface {
 	VisitDeleteAlarmResponse(w http.ResponseWriter) error
 }
 
-type DeleteAlarm200JSONResponse struct{ WhatGoesJSONResponse }
+type DeleteAlarm200JSONResponse struct{ DeletionResponseJSONResponse }
 
 func (response DeleteAlarm200JSONResponse) VisitDeleteAlarmResponse(w http.ResponseWriter) error {
 
@@ -8469,7 +8598,7 @@ type GetAlarmResponseObject interface {
 	VisitGetAlarmResponse(w http.ResponseWriter) error
 }
 
-type GetAlarm200JSONResponse struct{ TheAlarmJSONResponse }
+type GetAlarm200JSONResponse struct{ AlarmWithETagJSONResponse }
 
 func (response GetAlarm200JSONResponse) VisitGetAlarmResponse(w http.ResponseWriter) error {
 
@@ -8562,7 +8691,7 @@ type UpdateAlarmResponseObject interface {
 	VisitUpdateAlarmResponse(w http.ResponseWriter) error
 }
 
-type UpdateAlarm200JSONResponse struct{ TheAlarmJSONResponse }
+type UpdateAlarm200JSONResponse struct{ AlarmWithETagJSONResponse }
 
 func (response UpdateAlarm200JSONResponse) VisitUpdateAlarmResponse(w http.ResponseWriter) error {
 
@@ -8709,18 +8838,18 @@ func (response UpdateAlarmdefaultApplicationProblemPlusJSONResponse) VisitUpdate
 	return err
 }
 
-type AckAlarmRequestObject struct {
+type AcknowledgeAlarmRequestObject struct {
 	ID   IDParameter `json:"id"`
-	Body *AckAlarmJSONRequestBody
+	Body *AcknowledgeAlarmJSONRequestBody
 }
 
-type AckAlarmResponseObject interface {
-	VisitAckAlarmResponse(w http.ResponseWriter) error
+type AcknowledgeAlarmResponseObject interface {
+	VisitAcknowledgeAlarmResponse(w http.ResponseWriter) error
 }
 
-type AckAlarm200JSONResponse struct{ TheAlarmJSONResponse }
+type AcknowledgeAlarm200JSONResponse struct{ AlarmWithETagJSONResponse }
 
-func (response AckAlarm200JSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
+func (response AcknowledgeAlarm200JSONResponse) VisitAcknowledgeAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -8733,11 +8862,11 @@ func (response AckAlarm200JSONResponse) VisitAckAlarmResponse(w http.ResponseWri
 	return err
 }
 
-type AckAlarm400ApplicationProblemPlusJSONResponse struct {
+type AcknowledgeAlarm400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
 
-func (response AckAlarm400ApplicationProblemPlusJSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
+func (response AcknowledgeAlarm400ApplicationProblemPlusJSONResponse) VisitAcknowledgeAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -8749,11 +8878,11 @@ func (response AckAlarm400ApplicationProblemPlusJSONResponse) VisitAckAlarmRespo
 	return err
 }
 
-type AckAlarm401ApplicationProblemPlusJSONResponse struct {
+type AcknowledgeAlarm401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response AckAlarm401ApplicationProblemPlusJSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
+func (response AcknowledgeAlarm401ApplicationProblemPlusJSONResponse) VisitAcknowledgeAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -8768,11 +8897,11 @@ func (response AckAlarm401ApplicationProblemPlusJSONResponse) VisitAckAlarmRespo
 	return err
 }
 
-type AckAlarm403ApplicationProblemPlusJSONResponse struct {
+type AcknowledgeAlarm403ApplicationProblemPlusJSONResponse struct {
 	ForbiddenApplicationProblemPlusJSONResponse
 }
 
-func (response AckAlarm403ApplicationProblemPlusJSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
+func (response AcknowledgeAlarm403ApplicationProblemPlusJSONResponse) VisitAcknowledgeAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -8784,11 +8913,11 @@ func (response AckAlarm403ApplicationProblemPlusJSONResponse) VisitAckAlarmRespo
 	return err
 }
 
-type AckAlarm404ApplicationProblemPlusJSONResponse struct {
+type AcknowledgeAlarm404ApplicationProblemPlusJSONResponse struct {
 	NotFoundApplicationProblemPlusJSONResponse
 }
 
-func (response AckAlarm404ApplicationProblemPlusJSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
+func (response AcknowledgeAlarm404ApplicationProblemPlusJSONResponse) VisitAcknowledgeAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -8800,11 +8929,11 @@ func (response AckAlarm404ApplicationProblemPlusJSONResponse) VisitAckAlarmRespo
 	return err
 }
 
-type AckAlarm409ApplicationProblemPlusJSONResponse struct {
+type AcknowledgeAlarm409ApplicationProblemPlusJSONResponse struct {
 	ConflictApplicationProblemPlusJSONResponse
 }
 
-func (response AckAlarm409ApplicationProblemPlusJSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
+func (response AcknowledgeAlarm409ApplicationProblemPlusJSONResponse) VisitAcknowledgeAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -8816,11 +8945,11 @@ func (response AckAlarm409ApplicationProblemPlusJSONResponse) VisitAckAlarmRespo
 	return err
 }
 
-type AckAlarm415ApplicationProblemPlusJSONResponse struct {
+type AcknowledgeAlarm415ApplicationProblemPlusJSONResponse struct {
 	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
 }
 
-func (response AckAlarm415ApplicationProblemPlusJSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
+func (response AcknowledgeAlarm415ApplicationProblemPlusJSONResponse) VisitAcknowledgeAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -8832,12 +8961,12 @@ func (response AckAlarm415ApplicationProblemPlusJSONResponse) VisitAckAlarmRespo
 	return err
 }
 
-type AckAlarmdefaultApplicationProblemPlusJSONResponse struct {
+type AcknowledgeAlarmdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response AckAlarmdefaultApplicationProblemPlusJSONResponse) VisitAckAlarmResponse(w http.ResponseWriter) error {
+func (response AcknowledgeAlarmdefaultApplicationProblemPlusJSONResponse) VisitAcknowledgeAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -8849,18 +8978,18 @@ func (response AckAlarmdefaultApplicationProblemPlusJSONResponse) VisitAckAlarmR
 	return err
 }
 
-type CommentAlarmRequestObject struct {
+type CommentOnAlarmRequestObject struct {
 	ID   IDParameter `json:"id"`
-	Body *CommentAlarmJSONRequestBody
+	Body *CommentOnAlarmJSONRequestBody
 }
 
-type CommentAlarmResponseObject interface {
-	VisitCommentAlarmResponse(w http.ResponseWriter) error
+type CommentOnAlarmResponseObject interface {
+	VisitCommentOnAlarmResponse(w http.ResponseWriter) error
 }
 
-type CommentAlarm200JSONResponse struct{ TheAlarmJSONResponse }
+type CommentOnAlarm200JSONResponse struct{ AlarmWithETagJSONResponse }
 
-func (response CommentAlarm200JSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
+func (response CommentOnAlarm200JSONResponse) VisitCommentOnAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -8873,11 +9002,11 @@ func (response CommentAlarm200JSONResponse) VisitCommentAlarmResponse(w http.Res
 	return err
 }
 
-type CommentAlarm400ApplicationProblemPlusJSONResponse struct {
+type CommentOnAlarm400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
 
-func (response CommentAlarm400ApplicationProblemPlusJSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
+func (response CommentOnAlarm400ApplicationProblemPlusJSONResponse) VisitCommentOnAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -8889,11 +9018,11 @@ func (response CommentAlarm400ApplicationProblemPlusJSONResponse) VisitCommentAl
 	return err
 }
 
-type CommentAlarm401ApplicationProblemPlusJSONResponse struct {
+type CommentOnAlarm401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response CommentAlarm401ApplicationProblemPlusJSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
+func (response CommentOnAlarm401ApplicationProblemPlusJSONResponse) VisitCommentOnAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -8908,11 +9037,11 @@ func (response CommentAlarm401ApplicationProblemPlusJSONResponse) VisitCommentAl
 	return err
 }
 
-type CommentAlarm403ApplicationProblemPlusJSONResponse struct {
+type CommentOnAlarm403ApplicationProblemPlusJSONResponse struct {
 	ForbiddenApplicationProblemPlusJSONResponse
 }
 
-func (response CommentAlarm403ApplicationProblemPlusJSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
+func (response CommentOnAlarm403ApplicationProblemPlusJSONResponse) VisitCommentOnAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -8924,11 +9053,11 @@ func (response CommentAlarm403ApplicationProblemPlusJSONResponse) VisitCommentAl
 	return err
 }
 
-type CommentAlarm404ApplicationProblemPlusJSONResponse struct {
+type CommentOnAlarm404ApplicationProblemPlusJSONResponse struct {
 	NotFoundApplicationProblemPlusJSONResponse
 }
 
-func (response CommentAlarm404ApplicationProblemPlusJSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
+func (response CommentOnAlarm404ApplicationProblemPlusJSONResponse) VisitCommentOnAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -8940,11 +9069,11 @@ func (response CommentAlarm404ApplicationProblemPlusJSONResponse) VisitCommentAl
 	return err
 }
 
-type CommentAlarm409ApplicationProblemPlusJSONResponse struct {
+type CommentOnAlarm409ApplicationProblemPlusJSONResponse struct {
 	ConflictApplicationProblemPlusJSONResponse
 }
 
-func (response CommentAlarm409ApplicationProblemPlusJSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
+func (response CommentOnAlarm409ApplicationProblemPlusJSONResponse) VisitCommentOnAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -8956,11 +9085,11 @@ func (response CommentAlarm409ApplicationProblemPlusJSONResponse) VisitCommentAl
 	return err
 }
 
-type CommentAlarm415ApplicationProblemPlusJSONResponse struct {
+type CommentOnAlarm415ApplicationProblemPlusJSONResponse struct {
 	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
 }
 
-func (response CommentAlarm415ApplicationProblemPlusJSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
+func (response CommentOnAlarm415ApplicationProblemPlusJSONResponse) VisitCommentOnAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -8972,12 +9101,12 @@ func (response CommentAlarm415ApplicationProblemPlusJSONResponse) VisitCommentAl
 	return err
 }
 
-type CommentAlarmdefaultApplicationProblemPlusJSONResponse struct {
+type CommentOnAlarmdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response CommentAlarmdefaultApplicationProblemPlusJSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
+func (response CommentOnAlarmdefaultApplicationProblemPlusJSONResponse) VisitCommentOnAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -8989,25 +9118,25 @@ func (response CommentAlarmdefaultApplicationProblemPlusJSONResponse) VisitComme
 	return err
 }
 
-type ListEventsOfAlarmRequestObject struct {
+type ListEventsForAlarmRequestObject struct {
 	ID     IDParameter `json:"id"`
-	Params ListEventsOfAlarmParams
+	Params ListEventsForAlarmParams
 }
 
-type ListEventsOfAlarmResponseObject interface {
-	VisitListEventsOfAlarmResponse(w http.ResponseWriter) error
+type ListEventsForAlarmResponseObject interface {
+	VisitListEventsForAlarmResponse(w http.ResponseWriter) error
 }
 
-type ListEventsOfAlarm200ResponseHeaders struct {
+type ListEventsForAlarm200ResponseHeaders struct {
 	Link *string
 }
 
-type ListEventsOfAlarm200JSONResponse struct {
+type ListEventsForAlarm200JSONResponse struct {
 	Body    []AlarmEvent
-	Headers ListEventsOfAlarm200ResponseHeaders
+	Headers ListEventsForAlarm200ResponseHeaders
 }
 
-func (response ListEventsOfAlarm200JSONResponse) VisitListEventsOfAlarmResponse(w http.ResponseWriter) error {
+func (response ListEventsForAlarm200JSONResponse) VisitListEventsForAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -9022,11 +9151,11 @@ func (response ListEventsOfAlarm200JSONResponse) VisitListEventsOfAlarmResponse(
 	return err
 }
 
-type ListEventsOfAlarm400ApplicationProblemPlusJSONResponse struct {
+type ListEventsForAlarm400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
 
-func (response ListEventsOfAlarm400ApplicationProblemPlusJSONResponse) VisitListEventsOfAlarmResponse(w http.ResponseWriter) error {
+func (response ListEventsForAlarm400ApplicationProblemPlusJSONResponse) VisitListEventsForAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -9038,11 +9167,11 @@ func (response ListEventsOfAlarm400ApplicationProblemPlusJSONResponse) VisitList
 	return err
 }
 
-type ListEventsOfAlarm401ApplicationProblemPlusJSONResponse struct {
+type ListEventsForAlarm401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response ListEventsOfAlarm401ApplicationProblemPlusJSONResponse) VisitListEventsOfAlarmResponse(w http.ResponseWriter) error {
+func (response ListEventsForAlarm401ApplicationProblemPlusJSONResponse) VisitListEventsForAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -9057,11 +9186,11 @@ func (response ListEventsOfAlarm401ApplicationProblemPlusJSONResponse) VisitList
 	return err
 }
 
-type ListEventsOfAlarm404ApplicationProblemPlusJSONResponse struct {
+type ListEventsForAlarm404ApplicationProblemPlusJSONResponse struct {
 	NotFoundApplicationProblemPlusJSONResponse
 }
 
-func (response ListEventsOfAlarm404ApplicationProblemPlusJSONResponse) VisitListEventsOfAlarmResponse(w http.ResponseWriter) error {
+func (response ListEventsForAlarm404ApplicationProblemPlusJSONResponse) VisitListEventsForAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -9073,12 +9202,12 @@ func (response ListEventsOfAlarm404ApplicationProblemPlusJSONResponse) VisitList
 	return err
 }
 
-type ListEventsOfAlarmdefaultApplicationProblemPlusJSONResponse struct {
+type ListEventsForAlarmdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response ListEventsOfAlarmdefaultApplicationProblemPlusJSONResponse) VisitListEventsOfAlarmResponse(w http.ResponseWriter) error {
+func (response ListEventsForAlarmdefaultApplicationProblemPlusJSONResponse) VisitListEventsForAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -9180,18 +9309,18 @@ func (response ExplainAlarmdefaultApplicationProblemPlusJSONResponse) VisitExpla
 	return err
 }
 
-type TakeAlarmOutRequestObject struct {
+type TakeAlarmOutOfServiceRequestObject struct {
 	ID   IDParameter `json:"id"`
-	Body *TakeAlarmOutJSONRequestBody
+	Body *TakeAlarmOutOfServiceJSONRequestBody
 }
 
-type TakeAlarmOutResponseObject interface {
-	VisitTakeAlarmOutResponse(w http.ResponseWriter) error
+type TakeAlarmOutOfServiceResponseObject interface {
+	VisitTakeAlarmOutOfServiceResponse(w http.ResponseWriter) error
 }
 
-type TakeAlarmOut200JSONResponse struct{ TheAlarmJSONResponse }
+type TakeAlarmOutOfService200JSONResponse struct{ AlarmWithETagJSONResponse }
 
-func (response TakeAlarmOut200JSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
+func (response TakeAlarmOutOfService200JSONResponse) VisitTakeAlarmOutOfServiceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -9204,11 +9333,11 @@ func (response TakeAlarmOut200JSONResponse) VisitTakeAlarmOutResponse(w http.Res
 	return err
 }
 
-type TakeAlarmOut400ApplicationProblemPlusJSONResponse struct {
+type TakeAlarmOutOfService400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
 
-func (response TakeAlarmOut400ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
+func (response TakeAlarmOutOfService400ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutOfServiceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -9220,11 +9349,11 @@ func (response TakeAlarmOut400ApplicationProblemPlusJSONResponse) VisitTakeAlarm
 	return err
 }
 
-type TakeAlarmOut401ApplicationProblemPlusJSONResponse struct {
+type TakeAlarmOutOfService401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response TakeAlarmOut401ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
+func (response TakeAlarmOutOfService401ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutOfServiceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -9239,11 +9368,11 @@ func (response TakeAlarmOut401ApplicationProblemPlusJSONResponse) VisitTakeAlarm
 	return err
 }
 
-type TakeAlarmOut403ApplicationProblemPlusJSONResponse struct {
+type TakeAlarmOutOfService403ApplicationProblemPlusJSONResponse struct {
 	ForbiddenApplicationProblemPlusJSONResponse
 }
 
-func (response TakeAlarmOut403ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
+func (response TakeAlarmOutOfService403ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutOfServiceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -9255,11 +9384,11 @@ func (response TakeAlarmOut403ApplicationProblemPlusJSONResponse) VisitTakeAlarm
 	return err
 }
 
-type TakeAlarmOut404ApplicationProblemPlusJSONResponse struct {
+type TakeAlarmOutOfService404ApplicationProblemPlusJSONResponse struct {
 	NotFoundApplicationProblemPlusJSONResponse
 }
 
-func (response TakeAlarmOut404ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
+func (response TakeAlarmOutOfService404ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutOfServiceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -9271,11 +9400,11 @@ func (response TakeAlarmOut404ApplicationProblemPlusJSONResponse) VisitTakeAlarm
 	return err
 }
 
-type TakeAlarmOut409ApplicationProblemPlusJSONResponse struct {
+type TakeAlarmOutOfService409ApplicationProblemPlusJSONResponse struct {
 	ConflictApplicationProblemPlusJSONResponse
 }
 
-func (response TakeAlarmOut409ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
+func (response TakeAlarmOutOfService409ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutOfServiceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -9287,11 +9416,11 @@ func (response TakeAlarmOut409ApplicationProblemPlusJSONResponse) VisitTakeAlarm
 	return err
 }
 
-type TakeAlarmOut415ApplicationProblemPlusJSONResponse struct {
+type TakeAlarmOutOfService415ApplicationProblemPlusJSONResponse struct {
 	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
 }
 
-func (response TakeAlarmOut415ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
+func (response TakeAlarmOutOfService415ApplicationProblemPlusJSONResponse) VisitTakeAlarmOutOfServiceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -9303,12 +9432,12 @@ func (response TakeAlarmOut415ApplicationProblemPlusJSONResponse) VisitTakeAlarm
 	return err
 }
 
-type TakeAlarmOutdefaultApplicationProblemPlusJSONResponse struct {
+type TakeAlarmOutOfServicedefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response TakeAlarmOutdefaultApplicationProblemPlusJSONResponse) VisitTakeAlarmOutResponse(w http.ResponseWriter) error {
+func (response TakeAlarmOutOfServicedefaultApplicationProblemPlusJSONResponse) VisitTakeAlarmOutOfServiceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -9329,7 +9458,7 @@ type ResetAlarmResponseObject interface {
 	VisitResetAlarmResponse(w http.ResponseWriter) error
 }
 
-type ResetAlarm200JSONResponse struct{ TheAlarmJSONResponse }
+type ResetAlarm200JSONResponse struct{ AlarmWithETagJSONResponse }
 
 func (response ResetAlarm200JSONResponse) VisitResetAlarmResponse(w http.ResponseWriter) error {
 
@@ -9460,18 +9589,18 @@ func (response ResetAlarmdefaultApplicationProblemPlusJSONResponse) VisitResetAl
 	return err
 }
 
-type ReturnAlarmRequestObject struct {
+type ReturnAlarmToServiceRequestObject struct {
 	ID   IDParameter `json:"id"`
-	Body *ReturnAlarmJSONRequestBody
+	Body *ReturnAlarmToServiceJSONRequestBody
 }
 
-type ReturnAlarmResponseObject interface {
-	VisitReturnAlarmResponse(w http.ResponseWriter) error
+type ReturnAlarmToServiceResponseObject interface {
+	VisitReturnAlarmToServiceResponse(w http.ResponseWriter) error
 }
 
-type ReturnAlarm200JSONResponse struct{ TheAlarmJSONResponse }
+type ReturnAlarmToService200JSONResponse struct{ AlarmWithETagJSONResponse }
 
-func (response ReturnAlarm200JSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
+func (response ReturnAlarmToService200JSONResponse) VisitReturnAlarmToServiceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -9484,11 +9613,11 @@ func (response ReturnAlarm200JSONResponse) VisitReturnAlarmResponse(w http.Respo
 	return err
 }
 
-type ReturnAlarm400ApplicationProblemPlusJSONResponse struct {
+type ReturnAlarmToService400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
 
-func (response ReturnAlarm400ApplicationProblemPlusJSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
+func (response ReturnAlarmToService400ApplicationProblemPlusJSONResponse) VisitReturnAlarmToServiceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -9500,11 +9629,11 @@ func (response ReturnAlarm400ApplicationProblemPlusJSONResponse) VisitReturnAlar
 	return err
 }
 
-type ReturnAlarm401ApplicationProblemPlusJSONResponse struct {
+type ReturnAlarmToService401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response ReturnAlarm401ApplicationProblemPlusJSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
+func (response ReturnAlarmToService401ApplicationProblemPlusJSONResponse) VisitReturnAlarmToServiceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -9519,11 +9648,11 @@ func (response ReturnAlarm401ApplicationProblemPlusJSONResponse) VisitReturnAlar
 	return err
 }
 
-type ReturnAlarm403ApplicationProblemPlusJSONResponse struct {
+type ReturnAlarmToService403ApplicationProblemPlusJSONResponse struct {
 	ForbiddenApplicationProblemPlusJSONResponse
 }
 
-func (response ReturnAlarm403ApplicationProblemPlusJSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
+func (response ReturnAlarmToService403ApplicationProblemPlusJSONResponse) VisitReturnAlarmToServiceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -9535,11 +9664,11 @@ func (response ReturnAlarm403ApplicationProblemPlusJSONResponse) VisitReturnAlar
 	return err
 }
 
-type ReturnAlarm404ApplicationProblemPlusJSONResponse struct {
+type ReturnAlarmToService404ApplicationProblemPlusJSONResponse struct {
 	NotFoundApplicationProblemPlusJSONResponse
 }
 
-func (response ReturnAlarm404ApplicationProblemPlusJSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
+func (response ReturnAlarmToService404ApplicationProblemPlusJSONResponse) VisitReturnAlarmToServiceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -9551,11 +9680,11 @@ func (response ReturnAlarm404ApplicationProblemPlusJSONResponse) VisitReturnAlar
 	return err
 }
 
-type ReturnAlarm409ApplicationProblemPlusJSONResponse struct {
+type ReturnAlarmToService409ApplicationProblemPlusJSONResponse struct {
 	ConflictApplicationProblemPlusJSONResponse
 }
 
-func (response ReturnAlarm409ApplicationProblemPlusJSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
+func (response ReturnAlarmToService409ApplicationProblemPlusJSONResponse) VisitReturnAlarmToServiceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -9567,11 +9696,11 @@ func (response ReturnAlarm409ApplicationProblemPlusJSONResponse) VisitReturnAlar
 	return err
 }
 
-type ReturnAlarm415ApplicationProblemPlusJSONResponse struct {
+type ReturnAlarmToService415ApplicationProblemPlusJSONResponse struct {
 	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
 }
 
-func (response ReturnAlarm415ApplicationProblemPlusJSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
+func (response ReturnAlarmToService415ApplicationProblemPlusJSONResponse) VisitReturnAlarmToServiceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -9583,12 +9712,12 @@ func (response ReturnAlarm415ApplicationProblemPlusJSONResponse) VisitReturnAlar
 	return err
 }
 
-type ReturnAlarmdefaultApplicationProblemPlusJSONResponse struct {
+type ReturnAlarmToServicedefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response ReturnAlarmdefaultApplicationProblemPlusJSONResponse) VisitReturnAlarmResponse(w http.ResponseWriter) error {
+func (response ReturnAlarmToServicedefaultApplicationProblemPlusJSONResponse) VisitReturnAlarmToServiceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -9609,7 +9738,7 @@ type ShelveAlarmResponseObject interface {
 	VisitShelveAlarmResponse(w http.ResponseWriter) error
 }
 
-type ShelveAlarm200JSONResponse struct{ TheAlarmJSONResponse }
+type ShelveAlarm200JSONResponse struct{ AlarmWithETagJSONResponse }
 
 func (response ShelveAlarm200JSONResponse) VisitShelveAlarmResponse(w http.ResponseWriter) error {
 
@@ -9749,7 +9878,7 @@ type UnshelveAlarmResponseObject interface {
 	VisitUnshelveAlarmResponse(w http.ResponseWriter) error
 }
 
-type UnshelveAlarm200JSONResponse struct{ TheAlarmJSONResponse }
+type UnshelveAlarm200JSONResponse struct{ AlarmWithETagJSONResponse }
 
 func (response UnshelveAlarm200JSONResponse) VisitUnshelveAlarmResponse(w http.ResponseWriter) error {
 
@@ -9889,7 +10018,7 @@ type LoginResponseObject interface {
 	VisitLoginResponse(w http.ResponseWriter) error
 }
 
-type Login200JSONResponse struct{ NewTokensJSONResponse }
+type Login200JSONResponse struct{ IssuedTokensJSONResponse }
 
 func (response Login200JSONResponse) VisitLoginResponse(w http.ResponseWriter) error {
 
@@ -10058,16 +10187,16 @@ func (response LogoutdefaultApplicationProblemPlusJSONResponse) VisitLogoutRespo
 	return err
 }
 
-type GetMeRequestObject struct {
+type GetCurrentUserRequestObject struct {
 }
 
-type GetMeResponseObject interface {
-	VisitGetMeResponse(w http.ResponseWriter) error
+type GetCurrentUserResponseObject interface {
+	VisitGetCurrentUserResponse(w http.ResponseWriter) error
 }
 
-type GetMe200JSONResponse User
+type GetCurrentUser200JSONResponse User
 
-func (response GetMe200JSONResponse) VisitGetMeResponse(w http.ResponseWriter) error {
+func (response GetCurrentUser200JSONResponse) VisitGetCurrentUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -10079,11 +10208,11 @@ func (response GetMe200JSONResponse) VisitGetMeResponse(w http.ResponseWriter) e
 	return err
 }
 
-type GetMe401ApplicationProblemPlusJSONResponse struct {
+type GetCurrentUser401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response GetMe401ApplicationProblemPlusJSONResponse) VisitGetMeResponse(w http.ResponseWriter) error {
+func (response GetCurrentUser401ApplicationProblemPlusJSONResponse) VisitGetCurrentUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -10098,12 +10227,12 @@ func (response GetMe401ApplicationProblemPlusJSONResponse) VisitGetMeResponse(w 
 	return err
 }
 
-type GetMedefaultApplicationProblemPlusJSONResponse struct {
+type GetCurrentUserdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response GetMedefaultApplicationProblemPlusJSONResponse) VisitGetMeResponse(w http.ResponseWriter) error {
+func (response GetCurrentUserdefaultApplicationProblemPlusJSONResponse) VisitGetCurrentUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -10218,17 +10347,17 @@ func (response ChangePassworddefaultApplicationProblemPlusJSONResponse) VisitCha
 	return err
 }
 
-type RefreshRequestObject struct {
-	Body *RefreshJSONRequestBody
+type RefreshSessionRequestObject struct {
+	Body *RefreshSessionJSONRequestBody
 }
 
-type RefreshResponseObject interface {
-	VisitRefreshResponse(w http.ResponseWriter) error
+type RefreshSessionResponseObject interface {
+	VisitRefreshSessionResponse(w http.ResponseWriter) error
 }
 
-type Refresh200JSONResponse struct{ NewTokensJSONResponse }
+type RefreshSession200JSONResponse struct{ IssuedTokensJSONResponse }
 
-func (response Refresh200JSONResponse) VisitRefreshResponse(w http.ResponseWriter) error {
+func (response RefreshSession200JSONResponse) VisitRefreshSessionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -10241,11 +10370,11 @@ func (response Refresh200JSONResponse) VisitRefreshResponse(w http.ResponseWrite
 	return err
 }
 
-type Refresh400ApplicationProblemPlusJSONResponse struct {
+type RefreshSession400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
 
-func (response Refresh400ApplicationProblemPlusJSONResponse) VisitRefreshResponse(w http.ResponseWriter) error {
+func (response RefreshSession400ApplicationProblemPlusJSONResponse) VisitRefreshSessionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -10257,11 +10386,11 @@ func (response Refresh400ApplicationProblemPlusJSONResponse) VisitRefreshRespons
 	return err
 }
 
-type Refresh401ApplicationProblemPlusJSONResponse struct {
+type RefreshSession401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response Refresh401ApplicationProblemPlusJSONResponse) VisitRefreshResponse(w http.ResponseWriter) error {
+func (response RefreshSession401ApplicationProblemPlusJSONResponse) VisitRefreshSessionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -10276,11 +10405,11 @@ func (response Refresh401ApplicationProblemPlusJSONResponse) VisitRefreshRespons
 	return err
 }
 
-type Refresh413ApplicationProblemPlusJSONResponse struct {
+type RefreshSession413ApplicationProblemPlusJSONResponse struct {
 	TooLargeApplicationProblemPlusJSONResponse
 }
 
-func (response Refresh413ApplicationProblemPlusJSONResponse) VisitRefreshResponse(w http.ResponseWriter) error {
+func (response RefreshSession413ApplicationProblemPlusJSONResponse) VisitRefreshSessionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -10292,11 +10421,11 @@ func (response Refresh413ApplicationProblemPlusJSONResponse) VisitRefreshRespons
 	return err
 }
 
-type Refresh415ApplicationProblemPlusJSONResponse struct {
+type RefreshSession415ApplicationProblemPlusJSONResponse struct {
 	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
 }
 
-func (response Refresh415ApplicationProblemPlusJSONResponse) VisitRefreshResponse(w http.ResponseWriter) error {
+func (response RefreshSession415ApplicationProblemPlusJSONResponse) VisitRefreshSessionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -10308,12 +10437,12 @@ func (response Refresh415ApplicationProblemPlusJSONResponse) VisitRefreshRespons
 	return err
 }
 
-type RefreshdefaultApplicationProblemPlusJSONResponse struct {
+type RefreshSessiondefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response RefreshdefaultApplicationProblemPlusJSONResponse) VisitRefreshResponse(w http.ResponseWriter) error {
+func (response RefreshSessiondefaultApplicationProblemPlusJSONResponse) VisitRefreshSessionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -10325,17 +10454,17 @@ func (response RefreshdefaultApplicationProblemPlusJSONResponse) VisitRefreshRes
 	return err
 }
 
-type DeleteDataRequestObject struct {
-	Params DeleteDataParams
+type DeleteReadingsRequestObject struct {
+	Params DeleteReadingsParams
 }
 
-type DeleteDataResponseObject interface {
-	VisitDeleteDataResponse(w http.ResponseWriter) error
+type DeleteReadingsResponseObject interface {
+	VisitDeleteReadingsResponse(w http.ResponseWriter) error
 }
 
-type DeleteData200JSONResponse DataDeletion
+type DeleteReadings200JSONResponse ReadingsDeletionResult
 
-func (response DeleteData200JSONResponse) VisitDeleteDataResponse(w http.ResponseWriter) error {
+func (response DeleteReadings200JSONResponse) VisitDeleteReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -10347,11 +10476,11 @@ func (response DeleteData200JSONResponse) VisitDeleteDataResponse(w http.Respons
 	return err
 }
 
-type DeleteData400ApplicationProblemPlusJSONResponse struct {
+type DeleteReadings400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
 
-func (response DeleteData400ApplicationProblemPlusJSONResponse) VisitDeleteDataResponse(w http.ResponseWriter) error {
+func (response DeleteReadings400ApplicationProblemPlusJSONResponse) VisitDeleteReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -10363,11 +10492,11 @@ func (response DeleteData400ApplicationProblemPlusJSONResponse) VisitDeleteDataR
 	return err
 }
 
-type DeleteData401ApplicationProblemPlusJSONResponse struct {
+type DeleteReadings401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response DeleteData401ApplicationProblemPlusJSONResponse) VisitDeleteDataResponse(w http.ResponseWriter) error {
+func (response DeleteReadings401ApplicationProblemPlusJSONResponse) VisitDeleteReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -10382,11 +10511,11 @@ func (response DeleteData401ApplicationProblemPlusJSONResponse) VisitDeleteDataR
 	return err
 }
 
-type DeleteData403ApplicationProblemPlusJSONResponse struct {
+type DeleteReadings403ApplicationProblemPlusJSONResponse struct {
 	ForbiddenApplicationProblemPlusJSONResponse
 }
 
-func (response DeleteData403ApplicationProblemPlusJSONResponse) VisitDeleteDataResponse(w http.ResponseWriter) error {
+func (response DeleteReadings403ApplicationProblemPlusJSONResponse) VisitDeleteReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -10398,11 +10527,11 @@ func (response DeleteData403ApplicationProblemPlusJSONResponse) VisitDeleteDataR
 	return err
 }
 
-type DeleteData503ApplicationProblemPlusJSONResponse struct {
+type DeleteReadings503ApplicationProblemPlusJSONResponse struct {
 	UnavailableApplicationProblemPlusJSONResponse
 }
 
-func (response DeleteData503ApplicationProblemPlusJSONResponse) VisitDeleteDataResponse(w http.ResponseWriter) error {
+func (response DeleteReadings503ApplicationProblemPlusJSONResponse) VisitDeleteReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -10417,12 +10546,12 @@ func (response DeleteData503ApplicationProblemPlusJSONResponse) VisitDeleteDataR
 	return err
 }
 
-type DeleteDatadefaultApplicationProblemPlusJSONResponse struct {
+type DeleteReadingsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response DeleteDatadefaultApplicationProblemPlusJSONResponse) VisitDeleteDataResponse(w http.ResponseWriter) error {
+func (response DeleteReadingsdefaultApplicationProblemPlusJSONResponse) VisitDeleteReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -10434,26 +10563,26 @@ func (response DeleteDatadefaultApplicationProblemPlusJSONResponse) VisitDeleteD
 	return err
 }
 
-type ListDataRequestObject struct {
-	Params ListDataParams
+type ListReadingsRequestObject struct {
+	Params ListReadingsParams
 }
 
-type ListDataResponseObject interface {
-	VisitListDataResponse(w http.ResponseWriter) error
+type ListReadingsResponseObject interface {
+	VisitListReadingsResponse(w http.ResponseWriter) error
 }
 
-type ListData200ResponseHeaders struct {
+type ListReadings200ResponseHeaders struct {
 	Link        *string
 	XNextCursor *string
 	XTruncated  bool
 }
 
-type ListData200JSONResponse struct {
+type ListReadings200JSONResponse struct {
 	Body    []Reading
-	Headers ListData200ResponseHeaders
+	Headers ListReadings200ResponseHeaders
 }
 
-func (response ListData200JSONResponse) VisitListDataResponse(w http.ResponseWriter) error {
+func (response ListReadings200JSONResponse) VisitListReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -10472,11 +10601,11 @@ func (response ListData200JSONResponse) VisitListDataResponse(w http.ResponseWri
 	return err
 }
 
-type ListData400ApplicationProblemPlusJSONResponse struct {
+type ListReadings400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
 
-func (response ListData400ApplicationProblemPlusJSONResponse) VisitListDataResponse(w http.ResponseWriter) error {
+func (response ListReadings400ApplicationProblemPlusJSONResponse) VisitListReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -10488,11 +10617,11 @@ func (response ListData400ApplicationProblemPlusJSONResponse) VisitListDataRespo
 	return err
 }
 
-type ListData401ApplicationProblemPlusJSONResponse struct {
+type ListReadings401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response ListData401ApplicationProblemPlusJSONResponse) VisitListDataResponse(w http.ResponseWriter) error {
+func (response ListReadings401ApplicationProblemPlusJSONResponse) VisitListReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -10507,11 +10636,11 @@ func (response ListData401ApplicationProblemPlusJSONResponse) VisitListDataRespo
 	return err
 }
 
-type ListData503ApplicationProblemPlusJSONResponse struct {
+type ListReadings503ApplicationProblemPlusJSONResponse struct {
 	UnavailableApplicationProblemPlusJSONResponse
 }
 
-func (response ListData503ApplicationProblemPlusJSONResponse) VisitListDataResponse(w http.ResponseWriter) error {
+func (response ListReadings503ApplicationProblemPlusJSONResponse) VisitListReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -10526,12 +10655,12 @@ func (response ListData503ApplicationProblemPlusJSONResponse) VisitListDataRespo
 	return err
 }
 
-type ListDatadefaultApplicationProblemPlusJSONResponse struct {
+type ListReadingsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response ListDatadefaultApplicationProblemPlusJSONResponse) VisitListDataResponse(w http.ResponseWriter) error {
+func (response ListReadingsdefaultApplicationProblemPlusJSONResponse) VisitListReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -10543,25 +10672,25 @@ func (response ListDatadefaultApplicationProblemPlusJSONResponse) VisitListDataR
 	return err
 }
 
-type WriteDataRequestObject struct {
-	Params WriteDataParams
-	Body   *WriteDataJSONRequestBody
+type WriteReadingsRequestObject struct {
+	Params WriteReadingsParams
+	Body   *WriteReadingsJSONRequestBody
 }
 
-type WriteDataResponseObject interface {
-	VisitWriteDataResponse(w http.ResponseWriter) error
+type WriteReadingsResponseObject interface {
+	VisitWriteReadingsResponse(w http.ResponseWriter) error
 }
 
-type WriteData200ResponseHeaders struct {
+type WriteReadings200ResponseHeaders struct {
 	IdempotencyReplayed *bool
 }
 
-type WriteData200JSONResponse struct {
-	Body    DataWritten
-	Headers WriteData200ResponseHeaders
+type WriteReadings200JSONResponse struct {
+	Body    ReadingsWriteResult
+	Headers WriteReadings200ResponseHeaders
 }
 
-func (response WriteData200JSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
+func (response WriteReadings200JSONResponse) VisitWriteReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -10576,11 +10705,11 @@ func (response WriteData200JSONResponse) VisitWriteDataResponse(w http.ResponseW
 	return err
 }
 
-type WriteData400ApplicationProblemPlusJSONResponse struct {
+type WriteReadings400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
 
-func (response WriteData400ApplicationProblemPlusJSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
+func (response WriteReadings400ApplicationProblemPlusJSONResponse) VisitWriteReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -10592,11 +10721,11 @@ func (response WriteData400ApplicationProblemPlusJSONResponse) VisitWriteDataRes
 	return err
 }
 
-type WriteData401ApplicationProblemPlusJSONResponse struct {
+type WriteReadings401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response WriteData401ApplicationProblemPlusJSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
+func (response WriteReadings401ApplicationProblemPlusJSONResponse) VisitWriteReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -10611,11 +10740,11 @@ func (response WriteData401ApplicationProblemPlusJSONResponse) VisitWriteDataRes
 	return err
 }
 
-type WriteData403ApplicationProblemPlusJSONResponse struct {
+type WriteReadings403ApplicationProblemPlusJSONResponse struct {
 	ForbiddenApplicationProblemPlusJSONResponse
 }
 
-func (response WriteData403ApplicationProblemPlusJSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
+func (response WriteReadings403ApplicationProblemPlusJSONResponse) VisitWriteReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -10627,11 +10756,11 @@ func (response WriteData403ApplicationProblemPlusJSONResponse) VisitWriteDataRes
 	return err
 }
 
-type WriteData409ApplicationProblemPlusJSONResponse struct {
-	InProgressApplicationProblemPlusJSONResponse
+type WriteReadings409ApplicationProblemPlusJSONResponse struct {
+	RequestInProgressApplicationProblemPlusJSONResponse
 }
 
-func (response WriteData409ApplicationProblemPlusJSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
+func (response WriteReadings409ApplicationProblemPlusJSONResponse) VisitWriteReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -10646,11 +10775,11 @@ func (response WriteData409ApplicationProblemPlusJSONResponse) VisitWriteDataRes
 	return err
 }
 
-type WriteData413ApplicationProblemPlusJSONResponse struct {
+type WriteReadings413ApplicationProblemPlusJSONResponse struct {
 	TooLargeApplicationProblemPlusJSONResponse
 }
 
-func (response WriteData413ApplicationProblemPlusJSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
+func (response WriteReadings413ApplicationProblemPlusJSONResponse) VisitWriteReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -10662,11 +10791,11 @@ func (response WriteData413ApplicationProblemPlusJSONResponse) VisitWriteDataRes
 	return err
 }
 
-type WriteData415ApplicationProblemPlusJSONResponse struct {
+type WriteReadings415ApplicationProblemPlusJSONResponse struct {
 	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
 }
 
-func (response WriteData415ApplicationProblemPlusJSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
+func (response WriteReadings415ApplicationProblemPlusJSONResponse) VisitWriteReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -10678,11 +10807,11 @@ func (response WriteData415ApplicationProblemPlusJSONResponse) VisitWriteDataRes
 	return err
 }
 
-type WriteData422ApplicationProblemPlusJSONResponse struct {
-	KeyReusedApplicationProblemPlusJSONResponse
+type WriteReadings422ApplicationProblemPlusJSONResponse struct {
+	IdempotencyKeyReusedApplicationProblemPlusJSONResponse
 }
 
-func (response WriteData422ApplicationProblemPlusJSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
+func (response WriteReadings422ApplicationProblemPlusJSONResponse) VisitWriteReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -10694,11 +10823,11 @@ func (response WriteData422ApplicationProblemPlusJSONResponse) VisitWriteDataRes
 	return err
 }
 
-type WriteData503ApplicationProblemPlusJSONResponse struct {
+type WriteReadings503ApplicationProblemPlusJSONResponse struct {
 	UnavailableApplicationProblemPlusJSONResponse
 }
 
-func (response WriteData503ApplicationProblemPlusJSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
+func (response WriteReadings503ApplicationProblemPlusJSONResponse) VisitWriteReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -10713,12 +10842,12 @@ func (response WriteData503ApplicationProblemPlusJSONResponse) VisitWriteDataRes
 	return err
 }
 
-type WriteDatadefaultApplicationProblemPlusJSONResponse struct {
+type WriteReadingsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response WriteDatadefaultApplicationProblemPlusJSONResponse) VisitWriteDataResponse(w http.ResponseWriter) error {
+func (response WriteReadingsdefaultApplicationProblemPlusJSONResponse) VisitWriteReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -10730,25 +10859,25 @@ func (response WriteDatadefaultApplicationProblemPlusJSONResponse) VisitWriteDat
 	return err
 }
 
-type ExportDataRequestObject struct {
-	Params ExportDataParams
+type ExportReadingsRequestObject struct {
+	Params ExportReadingsParams
 }
 
-type ExportDataResponseObject interface {
-	VisitExportDataResponse(w http.ResponseWriter) error
+type ExportReadingsResponseObject interface {
+	VisitExportReadingsResponse(w http.ResponseWriter) error
 }
 
-type ExportData200ResponseHeaders struct {
+type ExportReadings200ResponseHeaders struct {
 	ContentDisposition *string
 }
 
-type ExportData200ApplicationVndApacheParquetResponse struct {
+type ExportReadings200ApplicationVndApacheParquetResponse struct {
 	Body          io.Reader
-	Headers       ExportData200ResponseHeaders
+	Headers       ExportReadings200ResponseHeaders
 	ContentLength int64
 }
 
-func (response ExportData200ApplicationVndApacheParquetResponse) VisitExportDataResponse(w http.ResponseWriter) error {
+func (response ExportReadings200ApplicationVndApacheParquetResponse) VisitExportReadingsResponse(w http.ResponseWriter) error {
 
 	w.Header().Set("Content-Type", "application/vnd.apache.parquet")
 	if response.ContentLength != 0 {
@@ -10766,13 +10895,13 @@ func (response ExportData200ApplicationVndApacheParquetResponse) VisitExportData
 	return err
 }
 
-type ExportData200ApplicationXNdjsonResponse struct {
+type ExportReadings200ApplicationXNdjsonResponse struct {
 	Body          io.Reader
-	Headers       ExportData200ResponseHeaders
+	Headers       ExportReadings200ResponseHeaders
 	ContentLength int64
 }
 
-func (response ExportData200ApplicationXNdjsonResponse) VisitExportDataResponse(w http.ResponseWriter) error {
+func (response ExportReadings200ApplicationXNdjsonResponse) VisitExportReadingsResponse(w http.ResponseWriter) error {
 
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	if response.ContentLength != 0 {
@@ -10813,13 +10942,13 @@ func (response ExportData200ApplicationXNdjsonResponse) VisitExportDataResponse(
 	}
 }
 
-type ExportData200TextCsvResponse struct {
+type ExportReadings200TextCsvResponse struct {
 	Body          io.Reader
-	Headers       ExportData200ResponseHeaders
+	Headers       ExportReadings200ResponseHeaders
 	ContentLength int64
 }
 
-func (response ExportData200TextCsvResponse) VisitExportDataResponse(w http.ResponseWriter) error {
+func (response ExportReadings200TextCsvResponse) VisitExportReadingsResponse(w http.ResponseWriter) error {
 
 	w.Header().Set("Content-Type", "text/csv")
 	if response.ContentLength != 0 {
@@ -10837,11 +10966,11 @@ func (response ExportData200TextCsvResponse) VisitExportDataResponse(w http.Resp
 	return err
 }
 
-type ExportData400ApplicationProblemPlusJSONResponse struct {
+type ExportReadings400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
 
-func (response ExportData400ApplicationProblemPlusJSONResponse) VisitExportDataResponse(w http.ResponseWriter) error {
+func (response ExportReadings400ApplicationProblemPlusJSONResponse) VisitExportReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -10853,11 +10982,11 @@ func (response ExportData400ApplicationProblemPlusJSONResponse) VisitExportDataR
 	return err
 }
 
-type ExportData401ApplicationProblemPlusJSONResponse struct {
+type ExportReadings401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response ExportData401ApplicationProblemPlusJSONResponse) VisitExportDataResponse(w http.ResponseWriter) error {
+func (response ExportReadings401ApplicationProblemPlusJSONResponse) VisitExportReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -10872,11 +11001,11 @@ func (response ExportData401ApplicationProblemPlusJSONResponse) VisitExportDataR
 	return err
 }
 
-type ExportData503ApplicationProblemPlusJSONResponse struct {
+type ExportReadings503ApplicationProblemPlusJSONResponse struct {
 	UnavailableApplicationProblemPlusJSONResponse
 }
 
-func (response ExportData503ApplicationProblemPlusJSONResponse) VisitExportDataResponse(w http.ResponseWriter) error {
+func (response ExportReadings503ApplicationProblemPlusJSONResponse) VisitExportReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -10891,12 +11020,12 @@ func (response ExportData503ApplicationProblemPlusJSONResponse) VisitExportDataR
 	return err
 }
 
-type ExportDatadefaultApplicationProblemPlusJSONResponse struct {
+type ExportReadingsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response ExportDatadefaultApplicationProblemPlusJSONResponse) VisitExportDataResponse(w http.ResponseWriter) error {
+func (response ExportReadingsdefaultApplicationProblemPlusJSONResponse) VisitExportReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -11019,24 +11148,24 @@ func (response GetHistorydefaultApplicationProblemPlusJSONResponse) VisitGetHist
 	return err
 }
 
-type ListLatestRequestObject struct {
-	Params ListLatestParams
+type ListLatestReadingsRequestObject struct {
+	Params ListLatestReadingsParams
 }
 
-type ListLatestResponseObject interface {
-	VisitListLatestResponse(w http.ResponseWriter) error
+type ListLatestReadingsResponseObject interface {
+	VisitListLatestReadingsResponse(w http.ResponseWriter) error
 }
 
-type ListLatest200ResponseHeaders struct {
+type ListLatestReadings200ResponseHeaders struct {
 	Link *string
 }
 
-type ListLatest200JSONResponse struct {
+type ListLatestReadings200JSONResponse struct {
 	Body    []LatestReading
-	Headers ListLatest200ResponseHeaders
+	Headers ListLatestReadings200ResponseHeaders
 }
 
-func (response ListLatest200JSONResponse) VisitListLatestResponse(w http.ResponseWriter) error {
+func (response ListLatestReadings200JSONResponse) VisitListLatestReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -11051,11 +11180,11 @@ func (response ListLatest200JSONResponse) VisitListLatestResponse(w http.Respons
 	return err
 }
 
-type ListLatest400ApplicationProblemPlusJSONResponse struct {
+type ListLatestReadings400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
 
-func (response ListLatest400ApplicationProblemPlusJSONResponse) VisitListLatestResponse(w http.ResponseWriter) error {
+func (response ListLatestReadings400ApplicationProblemPlusJSONResponse) VisitListLatestReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -11067,11 +11196,11 @@ func (response ListLatest400ApplicationProblemPlusJSONResponse) VisitListLatestR
 	return err
 }
 
-type ListLatest401ApplicationProblemPlusJSONResponse struct {
+type ListLatestReadings401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response ListLatest401ApplicationProblemPlusJSONResponse) VisitListLatestResponse(w http.ResponseWriter) error {
+func (response ListLatestReadings401ApplicationProblemPlusJSONResponse) VisitListLatestReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -11086,12 +11215,12 @@ func (response ListLatest401ApplicationProblemPlusJSONResponse) VisitListLatestR
 	return err
 }
 
-type ListLatestdefaultApplicationProblemPlusJSONResponse struct {
+type ListLatestReadingsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response ListLatestdefaultApplicationProblemPlusJSONResponse) VisitListLatestResponse(w http.ResponseWriter) error {
+func (response ListLatestReadingsdefaultApplicationProblemPlusJSONResponse) VisitListLatestReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -11207,24 +11336,24 @@ func (response ListRejectionsdefaultApplicationProblemPlusJSONResponse) VisitLis
 	return err
 }
 
-type ListExpiringRequestObject struct {
-	Params ListExpiringParams
+type PreviewRetentionRequestObject struct {
+	Params PreviewRetentionParams
 }
 
-type ListExpiringResponseObject interface {
-	VisitListExpiringResponse(w http.ResponseWriter) error
+type PreviewRetentionResponseObject interface {
+	VisitPreviewRetentionResponse(w http.ResponseWriter) error
 }
 
-type ListExpiring200ResponseHeaders struct {
+type PreviewRetention200ResponseHeaders struct {
 	Link *string
 }
 
-type ListExpiring200JSONResponse struct {
-	Body    []Expiring
-	Headers ListExpiring200ResponseHeaders
+type PreviewRetention200JSONResponse struct {
+	Body    []ExpiringPartition
+	Headers PreviewRetention200ResponseHeaders
 }
 
-func (response ListExpiring200JSONResponse) VisitListExpiringResponse(w http.ResponseWriter) error {
+func (response PreviewRetention200JSONResponse) VisitPreviewRetentionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -11239,11 +11368,11 @@ func (response ListExpiring200JSONResponse) VisitListExpiringResponse(w http.Res
 	return err
 }
 
-type ListExpiring400ApplicationProblemPlusJSONResponse struct {
+type PreviewRetention400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
 
-func (response ListExpiring400ApplicationProblemPlusJSONResponse) VisitListExpiringResponse(w http.ResponseWriter) error {
+func (response PreviewRetention400ApplicationProblemPlusJSONResponse) VisitPreviewRetentionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -11255,11 +11384,11 @@ func (response ListExpiring400ApplicationProblemPlusJSONResponse) VisitListExpir
 	return err
 }
 
-type ListExpiring401ApplicationProblemPlusJSONResponse struct {
+type PreviewRetention401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response ListExpiring401ApplicationProblemPlusJSONResponse) VisitListExpiringResponse(w http.ResponseWriter) error {
+func (response PreviewRetention401ApplicationProblemPlusJSONResponse) VisitPreviewRetentionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -11274,11 +11403,11 @@ func (response ListExpiring401ApplicationProblemPlusJSONResponse) VisitListExpir
 	return err
 }
 
-type ListExpiring403ApplicationProblemPlusJSONResponse struct {
+type PreviewRetention403ApplicationProblemPlusJSONResponse struct {
 	ForbiddenApplicationProblemPlusJSONResponse
 }
 
-func (response ListExpiring403ApplicationProblemPlusJSONResponse) VisitListExpiringResponse(w http.ResponseWriter) error {
+func (response PreviewRetention403ApplicationProblemPlusJSONResponse) VisitPreviewRetentionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -11290,11 +11419,11 @@ func (response ListExpiring403ApplicationProblemPlusJSONResponse) VisitListExpir
 	return err
 }
 
-type ListExpiring503ApplicationProblemPlusJSONResponse struct {
+type PreviewRetention503ApplicationProblemPlusJSONResponse struct {
 	UnavailableApplicationProblemPlusJSONResponse
 }
 
-func (response ListExpiring503ApplicationProblemPlusJSONResponse) VisitListExpiringResponse(w http.ResponseWriter) error {
+func (response PreviewRetention503ApplicationProblemPlusJSONResponse) VisitPreviewRetentionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -11309,12 +11438,12 @@ func (response ListExpiring503ApplicationProblemPlusJSONResponse) VisitListExpir
 	return err
 }
 
-type ListExpiringdefaultApplicationProblemPlusJSONResponse struct {
+type PreviewRetentiondefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response ListExpiringdefaultApplicationProblemPlusJSONResponse) VisitListExpiringResponse(w http.ResponseWriter) error {
+func (response PreviewRetentiondefaultApplicationProblemPlusJSONResponse) VisitPreviewRetentionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -11334,7 +11463,7 @@ type GetStatisticsResponseObject interface {
 	VisitGetStatisticsResponse(w http.ResponseWriter) error
 }
 
-type GetStatistics200JSONResponse StatisticsAnswer
+type GetStatistics200JSONResponse Statistics
 
 func (response GetStatistics200JSONResponse) VisitGetStatisticsResponse(w http.ResponseWriter) error {
 
@@ -11648,7 +11777,7 @@ type DeleteGatewayResponseObject interface {
 	VisitDeleteGatewayResponse(w http.ResponseWriter) error
 }
 
-type DeleteGateway200JSONResponse struct{ WhatGoesJSONResponse }
+type DeleteGateway200JSONResponse struct{ DeletionResponseJSONResponse }
 
 func (response DeleteGateway200JSONResponse) VisitDeleteGatewayResponse(w http.ResponseWriter) error {
 
@@ -11786,7 +11915,7 @@ type GetGatewayResponseObject interface {
 	VisitGetGatewayResponse(w http.ResponseWriter) error
 }
 
-type GetGateway200JSONResponse struct{ TheGatewayJSONResponse }
+type GetGateway200JSONResponse struct{ GatewayWithETagJSONResponse }
 
 func (response GetGateway200JSONResponse) VisitGetGatewayResponse(w http.ResponseWriter) error {
 
@@ -11879,7 +12008,7 @@ type UpdateGatewayResponseObject interface {
 	VisitUpdateGatewayResponse(w http.ResponseWriter) error
 }
 
-type UpdateGateway200JSONResponse struct{ TheGatewayJSONResponse }
+type UpdateGateway200JSONResponse struct{ GatewayWithETagJSONResponse }
 
 func (response UpdateGateway200JSONResponse) VisitUpdateGatewayResponse(w http.ResponseWriter) error {
 
@@ -12140,7 +12269,7 @@ type CreateCredentialResponseObject interface {
 	VisitCreateCredentialResponse(w http.ResponseWriter) error
 }
 
-type CreateCredential201JSONResponse CredentialCreated
+type CreateCredential201JSONResponse CredentialWithSecret
 
 func (response CreateCredential201JSONResponse) VisitCreateCredentialResponse(w http.ResponseWriter) error {
 
@@ -12453,7 +12582,7 @@ type CreateNotificationChannel201ResponseHeaders struct {
 }
 
 type CreateNotificationChannel201JSONResponse struct {
-	Body    NotificationChannelCreated
+	Body    NotificationChannelWithSecret
 	Headers CreateNotificationChannel201ResponseHeaders
 }
 
@@ -12974,7 +13103,7 @@ type TestNotificationChannelResponseObject interface {
 	VisitTestNotificationChannelResponse(w http.ResponseWriter) error
 }
 
-type TestNotificationChannel200JSONResponse Delivery
+type TestNotificationChannel200JSONResponse NotificationDelivery
 
 func (response TestNotificationChannel200JSONResponse) VisitTestNotificationChannelResponse(w http.ResponseWriter) error {
 
@@ -13072,25 +13201,25 @@ func (response TestNotificationChanneldefaultApplicationProblemPlusJSONResponse)
 	return err
 }
 
-type ListDeliveriesRequestObject struct {
-	Params ListDeliveriesParams
+type ListNotificationDeliveriesRequestObject struct {
+	Params ListNotificationDeliveriesParams
 }
 
-type ListDeliveriesResponseObject interface {
-	VisitListDeliveriesResponse(w http.ResponseWriter) error
+type ListNotificationDeliveriesResponseObject interface {
+	VisitListNotificationDeliveriesResponse(w http.ResponseWriter) error
 }
 
-type ListDeliveries200ResponseHeaders struct {
+type ListNotificationDeliveries200ResponseHeaders struct {
 	Link        *string
 	XTotalCount *int64
 }
 
-type ListDeliveries200JSONResponse struct {
-	Body    []Delivery
-	Headers ListDeliveries200ResponseHeaders
+type ListNotificationDeliveries200JSONResponse struct {
+	Body    []NotificationDelivery
+	Headers ListNotificationDeliveries200ResponseHeaders
 }
 
-func (response ListDeliveries200JSONResponse) VisitListDeliveriesResponse(w http.ResponseWriter) error {
+func (response ListNotificationDeliveries200JSONResponse) VisitListNotificationDeliveriesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -13108,11 +13237,11 @@ func (response ListDeliveries200JSONResponse) VisitListDeliveriesResponse(w http
 	return err
 }
 
-type ListDeliveries400ApplicationProblemPlusJSONResponse struct {
+type ListNotificationDeliveries400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
 
-func (response ListDeliveries400ApplicationProblemPlusJSONResponse) VisitListDeliveriesResponse(w http.ResponseWriter) error {
+func (response ListNotificationDeliveries400ApplicationProblemPlusJSONResponse) VisitListNotificationDeliveriesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -13124,11 +13253,11 @@ func (response ListDeliveries400ApplicationProblemPlusJSONResponse) VisitListDel
 	return err
 }
 
-type ListDeliveries401ApplicationProblemPlusJSONResponse struct {
+type ListNotificationDeliveries401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response ListDeliveries401ApplicationProblemPlusJSONResponse) VisitListDeliveriesResponse(w http.ResponseWriter) error {
+func (response ListNotificationDeliveries401ApplicationProblemPlusJSONResponse) VisitListNotificationDeliveriesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -13143,12 +13272,12 @@ func (response ListDeliveries401ApplicationProblemPlusJSONResponse) VisitListDel
 	return err
 }
 
-type ListDeliveriesdefaultApplicationProblemPlusJSONResponse struct {
+type ListNotificationDeliveriesdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response ListDeliveriesdefaultApplicationProblemPlusJSONResponse) VisitListDeliveriesResponse(w http.ResponseWriter) error {
+func (response ListNotificationDeliveriesdefaultApplicationProblemPlusJSONResponse) VisitListNotificationDeliveriesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -13160,17 +13289,17 @@ func (response ListDeliveriesdefaultApplicationProblemPlusJSONResponse) VisitLis
 	return err
 }
 
-type GetDeliveryRequestObject struct {
+type GetNotificationDeliveryRequestObject struct {
 	ID int64 `json:"id"`
 }
 
-type GetDeliveryResponseObject interface {
-	VisitGetDeliveryResponse(w http.ResponseWriter) error
+type GetNotificationDeliveryResponseObject interface {
+	VisitGetNotificationDeliveryResponse(w http.ResponseWriter) error
 }
 
-type GetDelivery200JSONResponse DeliveryWithEvents
+type GetNotificationDelivery200JSONResponse NotificationDeliveryWithEvents
 
-func (response GetDelivery200JSONResponse) VisitGetDeliveryResponse(w http.ResponseWriter) error {
+func (response GetNotificationDelivery200JSONResponse) VisitGetNotificationDeliveryResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -13182,11 +13311,11 @@ func (response GetDelivery200JSONResponse) VisitGetDeliveryResponse(w http.Respo
 	return err
 }
 
-type GetDelivery400ApplicationProblemPlusJSONResponse struct {
+type GetNotificationDelivery400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
 
-func (response GetDelivery400ApplicationProblemPlusJSONResponse) VisitGetDeliveryResponse(w http.ResponseWriter) error {
+func (response GetNotificationDelivery400ApplicationProblemPlusJSONResponse) VisitGetNotificationDeliveryResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -13198,11 +13327,11 @@ func (response GetDelivery400ApplicationProblemPlusJSONResponse) VisitGetDeliver
 	return err
 }
 
-type GetDelivery401ApplicationProblemPlusJSONResponse struct {
+type GetNotificationDelivery401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response GetDelivery401ApplicationProblemPlusJSONResponse) VisitGetDeliveryResponse(w http.ResponseWriter) error {
+func (response GetNotificationDelivery401ApplicationProblemPlusJSONResponse) VisitGetNotificationDeliveryResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -13217,11 +13346,11 @@ func (response GetDelivery401ApplicationProblemPlusJSONResponse) VisitGetDeliver
 	return err
 }
 
-type GetDelivery404ApplicationProblemPlusJSONResponse struct {
+type GetNotificationDelivery404ApplicationProblemPlusJSONResponse struct {
 	NotFoundApplicationProblemPlusJSONResponse
 }
 
-func (response GetDelivery404ApplicationProblemPlusJSONResponse) VisitGetDeliveryResponse(w http.ResponseWriter) error {
+func (response GetNotificationDelivery404ApplicationProblemPlusJSONResponse) VisitGetNotificationDeliveryResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -13233,12 +13362,12 @@ func (response GetDelivery404ApplicationProblemPlusJSONResponse) VisitGetDeliver
 	return err
 }
 
-type GetDeliverydefaultApplicationProblemPlusJSONResponse struct {
+type GetNotificationDeliverydefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response GetDeliverydefaultApplicationProblemPlusJSONResponse) VisitGetDeliveryResponse(w http.ResponseWriter) error {
+func (response GetNotificationDeliverydefaultApplicationProblemPlusJSONResponse) VisitGetNotificationDeliveryResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -13845,24 +13974,24 @@ func (response UpdateNotificationRoutedefaultApplicationProblemPlusJSONResponse)
 	return err
 }
 
-type ListSilencesRequestObject struct {
-	Params ListSilencesParams
+type ListNotificationSilencesRequestObject struct {
+	Params ListNotificationSilencesParams
 }
 
-type ListSilencesResponseObject interface {
-	VisitListSilencesResponse(w http.ResponseWriter) error
+type ListNotificationSilencesResponseObject interface {
+	VisitListNotificationSilencesResponse(w http.ResponseWriter) error
 }
 
-type ListSilences200ResponseHeaders struct {
+type ListNotificationSilences200ResponseHeaders struct {
 	Link *string
 }
 
-type ListSilences200JSONResponse struct {
-	Body    []Silence
-	Headers ListSilences200ResponseHeaders
+type ListNotificationSilences200JSONResponse struct {
+	Body    []NotificationSilence
+	Headers ListNotificationSilences200ResponseHeaders
 }
 
-func (response ListSilences200JSONResponse) VisitListSilencesResponse(w http.ResponseWriter) error {
+func (response ListNotificationSilences200JSONResponse) VisitListNotificationSilencesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -13877,11 +14006,11 @@ func (response ListSilences200JSONResponse) VisitListSilencesResponse(w http.Res
 	return err
 }
 
-type ListSilences400ApplicationProblemPlusJSONResponse struct {
+type ListNotificationSilences400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
 
-func (response ListSilences400ApplicationProblemPlusJSONResponse) VisitListSilencesResponse(w http.ResponseWriter) error {
+func (response ListNotificationSilences400ApplicationProblemPlusJSONResponse) VisitListNotificationSilencesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -13893,11 +14022,11 @@ func (response ListSilences400ApplicationProblemPlusJSONResponse) VisitListSilen
 	return err
 }
 
-type ListSilences401ApplicationProblemPlusJSONResponse struct {
+type ListNotificationSilences401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response ListSilences401ApplicationProblemPlusJSONResponse) VisitListSilencesResponse(w http.ResponseWriter) error {
+func (response ListNotificationSilences401ApplicationProblemPlusJSONResponse) VisitListNotificationSilencesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -13912,12 +14041,12 @@ func (response ListSilences401ApplicationProblemPlusJSONResponse) VisitListSilen
 	return err
 }
 
-type ListSilencesdefaultApplicationProblemPlusJSONResponse struct {
+type ListNotificationSilencesdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response ListSilencesdefaultApplicationProblemPlusJSONResponse) VisitListSilencesResponse(w http.ResponseWriter) error {
+func (response ListNotificationSilencesdefaultApplicationProblemPlusJSONResponse) VisitListNotificationSilencesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -13929,24 +14058,24 @@ func (response ListSilencesdefaultApplicationProblemPlusJSONResponse) VisitListS
 	return err
 }
 
-type CreateSilenceRequestObject struct {
-	Body *CreateSilenceJSONRequestBody
+type CreateNotificationSilenceRequestObject struct {
+	Body *CreateNotificationSilenceJSONRequestBody
 }
 
-type CreateSilenceResponseObject interface {
-	VisitCreateSilenceResponse(w http.ResponseWriter) error
+type CreateNotificationSilenceResponseObject interface {
+	VisitCreateNotificationSilenceResponse(w http.ResponseWriter) error
 }
 
-type CreateSilence201ResponseHeaders struct {
+type CreateNotificationSilence201ResponseHeaders struct {
 	Location string
 }
 
-type CreateSilence201JSONResponse struct {
-	Body    Silence
-	Headers CreateSilence201ResponseHeaders
+type CreateNotificationSilence201JSONResponse struct {
+	Body    NotificationSilence
+	Headers CreateNotificationSilence201ResponseHeaders
 }
 
-func (response CreateSilence201JSONResponse) VisitCreateSilenceResponse(w http.ResponseWriter) error {
+func (response CreateNotificationSilence201JSONResponse) VisitCreateNotificationSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -13959,11 +14088,11 @@ func (response CreateSilence201JSONResponse) VisitCreateSilenceResponse(w http.R
 	return err
 }
 
-type CreateSilence400ApplicationProblemPlusJSONResponse struct {
+type CreateNotificationSilence400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
 
-func (response CreateSilence400ApplicationProblemPlusJSONResponse) VisitCreateSilenceResponse(w http.ResponseWriter) error {
+func (response CreateNotificationSilence400ApplicationProblemPlusJSONResponse) VisitCreateNotificationSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -13975,11 +14104,11 @@ func (response CreateSilence400ApplicationProblemPlusJSONResponse) VisitCreateSi
 	return err
 }
 
-type CreateSilence401ApplicationProblemPlusJSONResponse struct {
+type CreateNotificationSilence401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response CreateSilence401ApplicationProblemPlusJSONResponse) VisitCreateSilenceResponse(w http.ResponseWriter) error {
+func (response CreateNotificationSilence401ApplicationProblemPlusJSONResponse) VisitCreateNotificationSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -13994,11 +14123,11 @@ func (response CreateSilence401ApplicationProblemPlusJSONResponse) VisitCreateSi
 	return err
 }
 
-type CreateSilence403ApplicationProblemPlusJSONResponse struct {
+type CreateNotificationSilence403ApplicationProblemPlusJSONResponse struct {
 	ForbiddenApplicationProblemPlusJSONResponse
 }
 
-func (response CreateSilence403ApplicationProblemPlusJSONResponse) VisitCreateSilenceResponse(w http.ResponseWriter) error {
+func (response CreateNotificationSilence403ApplicationProblemPlusJSONResponse) VisitCreateNotificationSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -14010,11 +14139,11 @@ func (response CreateSilence403ApplicationProblemPlusJSONResponse) VisitCreateSi
 	return err
 }
 
-type CreateSilence415ApplicationProblemPlusJSONResponse struct {
+type CreateNotificationSilence415ApplicationProblemPlusJSONResponse struct {
 	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
 }
 
-func (response CreateSilence415ApplicationProblemPlusJSONResponse) VisitCreateSilenceResponse(w http.ResponseWriter) error {
+func (response CreateNotificationSilence415ApplicationProblemPlusJSONResponse) VisitCreateNotificationSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -14026,12 +14155,12 @@ func (response CreateSilence415ApplicationProblemPlusJSONResponse) VisitCreateSi
 	return err
 }
 
-type CreateSilencedefaultApplicationProblemPlusJSONResponse struct {
+type CreateNotificationSilencedefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response CreateSilencedefaultApplicationProblemPlusJSONResponse) VisitCreateSilenceResponse(w http.ResponseWriter) error {
+func (response CreateNotificationSilencedefaultApplicationProblemPlusJSONResponse) VisitCreateNotificationSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -14043,17 +14172,17 @@ func (response CreateSilencedefaultApplicationProblemPlusJSONResponse) VisitCrea
 	return err
 }
 
-type GetSilenceRequestObject struct {
+type GetNotificationSilenceRequestObject struct {
 	ID IDParameter `json:"id"`
 }
 
-type GetSilenceResponseObject interface {
-	VisitGetSilenceResponse(w http.ResponseWriter) error
+type GetNotificationSilenceResponseObject interface {
+	VisitGetNotificationSilenceResponse(w http.ResponseWriter) error
 }
 
-type GetSilence200JSONResponse Silence
+type GetNotificationSilence200JSONResponse NotificationSilence
 
-func (response GetSilence200JSONResponse) VisitGetSilenceResponse(w http.ResponseWriter) error {
+func (response GetNotificationSilence200JSONResponse) VisitGetNotificationSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -14065,11 +14194,11 @@ func (response GetSilence200JSONResponse) VisitGetSilenceResponse(w http.Respons
 	return err
 }
 
-type GetSilence400ApplicationProblemPlusJSONResponse struct {
+type GetNotificationSilence400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
 
-func (response GetSilence400ApplicationProblemPlusJSONResponse) VisitGetSilenceResponse(w http.ResponseWriter) error {
+func (response GetNotificationSilence400ApplicationProblemPlusJSONResponse) VisitGetNotificationSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -14081,11 +14210,11 @@ func (response GetSilence400ApplicationProblemPlusJSONResponse) VisitGetSilenceR
 	return err
 }
 
-type GetSilence401ApplicationProblemPlusJSONResponse struct {
+type GetNotificationSilence401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response GetSilence401ApplicationProblemPlusJSONResponse) VisitGetSilenceResponse(w http.ResponseWriter) error {
+func (response GetNotificationSilence401ApplicationProblemPlusJSONResponse) VisitGetNotificationSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -14100,11 +14229,11 @@ func (response GetSilence401ApplicationProblemPlusJSONResponse) VisitGetSilenceR
 	return err
 }
 
-type GetSilence404ApplicationProblemPlusJSONResponse struct {
+type GetNotificationSilence404ApplicationProblemPlusJSONResponse struct {
 	NotFoundApplicationProblemPlusJSONResponse
 }
 
-func (response GetSilence404ApplicationProblemPlusJSONResponse) VisitGetSilenceResponse(w http.ResponseWriter) error {
+func (response GetNotificationSilence404ApplicationProblemPlusJSONResponse) VisitGetNotificationSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -14116,12 +14245,12 @@ func (response GetSilence404ApplicationProblemPlusJSONResponse) VisitGetSilenceR
 	return err
 }
 
-type GetSilencedefaultApplicationProblemPlusJSONResponse struct {
+type GetNotificationSilencedefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response GetSilencedefaultApplicationProblemPlusJSONResponse) VisitGetSilenceResponse(w http.ResponseWriter) error {
+func (response GetNotificationSilencedefaultApplicationProblemPlusJSONResponse) VisitGetNotificationSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -14133,17 +14262,17 @@ func (response GetSilencedefaultApplicationProblemPlusJSONResponse) VisitGetSile
 	return err
 }
 
-type EndSilenceRequestObject struct {
+type EndNotificationSilenceRequestObject struct {
 	ID IDParameter `json:"id"`
 }
 
-type EndSilenceResponseObject interface {
-	VisitEndSilenceResponse(w http.ResponseWriter) error
+type EndNotificationSilenceResponseObject interface {
+	VisitEndNotificationSilenceResponse(w http.ResponseWriter) error
 }
 
-type EndSilence200JSONResponse Silence
+type EndNotificationSilence200JSONResponse NotificationSilence
 
-func (response EndSilence200JSONResponse) VisitEndSilenceResponse(w http.ResponseWriter) error {
+func (response EndNotificationSilence200JSONResponse) VisitEndNotificationSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -14155,11 +14284,11 @@ func (response EndSilence200JSONResponse) VisitEndSilenceResponse(w http.Respons
 	return err
 }
 
-type EndSilence400ApplicationProblemPlusJSONResponse struct {
+type EndNotificationSilence400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
 
-func (response EndSilence400ApplicationProblemPlusJSONResponse) VisitEndSilenceResponse(w http.ResponseWriter) error {
+func (response EndNotificationSilence400ApplicationProblemPlusJSONResponse) VisitEndNotificationSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -14171,11 +14300,11 @@ func (response EndSilence400ApplicationProblemPlusJSONResponse) VisitEndSilenceR
 	return err
 }
 
-type EndSilence401ApplicationProblemPlusJSONResponse struct {
+type EndNotificationSilence401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response EndSilence401ApplicationProblemPlusJSONResponse) VisitEndSilenceResponse(w http.ResponseWriter) error {
+func (response EndNotificationSilence401ApplicationProblemPlusJSONResponse) VisitEndNotificationSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -14190,11 +14319,11 @@ func (response EndSilence401ApplicationProblemPlusJSONResponse) VisitEndSilenceR
 	return err
 }
 
-type EndSilence403ApplicationProblemPlusJSONResponse struct {
+type EndNotificationSilence403ApplicationProblemPlusJSONResponse struct {
 	ForbiddenApplicationProblemPlusJSONResponse
 }
 
-func (response EndSilence403ApplicationProblemPlusJSONResponse) VisitEndSilenceResponse(w http.ResponseWriter) error {
+func (response EndNotificationSilence403ApplicationProblemPlusJSONResponse) VisitEndNotificationSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -14206,11 +14335,11 @@ func (response EndSilence403ApplicationProblemPlusJSONResponse) VisitEndSilenceR
 	return err
 }
 
-type EndSilence404ApplicationProblemPlusJSONResponse struct {
+type EndNotificationSilence404ApplicationProblemPlusJSONResponse struct {
 	NotFoundApplicationProblemPlusJSONResponse
 }
 
-func (response EndSilence404ApplicationProblemPlusJSONResponse) VisitEndSilenceResponse(w http.ResponseWriter) error {
+func (response EndNotificationSilence404ApplicationProblemPlusJSONResponse) VisitEndNotificationSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -14222,11 +14351,11 @@ func (response EndSilence404ApplicationProblemPlusJSONResponse) VisitEndSilenceR
 	return err
 }
 
-type EndSilence409ApplicationProblemPlusJSONResponse struct {
+type EndNotificationSilence409ApplicationProblemPlusJSONResponse struct {
 	ConflictApplicationProblemPlusJSONResponse
 }
 
-func (response EndSilence409ApplicationProblemPlusJSONResponse) VisitEndSilenceResponse(w http.ResponseWriter) error {
+func (response EndNotificationSilence409ApplicationProblemPlusJSONResponse) VisitEndNotificationSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -14238,12 +14367,12 @@ func (response EndSilence409ApplicationProblemPlusJSONResponse) VisitEndSilenceR
 	return err
 }
 
-type EndSilencedefaultApplicationProblemPlusJSONResponse struct {
+type EndNotificationSilencedefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response EndSilencedefaultApplicationProblemPlusJSONResponse) VisitEndSilenceResponse(w http.ResponseWriter) error {
+func (response EndNotificationSilencedefaultApplicationProblemPlusJSONResponse) VisitEndNotificationSilenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -14484,7 +14613,7 @@ type DeleteSensorResponseObject interface {
 	VisitDeleteSensorResponse(w http.ResponseWriter) error
 }
 
-type DeleteSensor200JSONResponse struct{ WhatGoesJSONResponse }
+type DeleteSensor200JSONResponse struct{ DeletionResponseJSONResponse }
 
 func (response DeleteSensor200JSONResponse) VisitDeleteSensorResponse(w http.ResponseWriter) error {
 
@@ -14622,7 +14751,7 @@ type GetSensorResponseObject interface {
 	VisitGetSensorResponse(w http.ResponseWriter) error
 }
 
-type GetSensor200JSONResponse struct{ TheSensorJSONResponse }
+type GetSensor200JSONResponse struct{ SensorWithETagJSONResponse }
 
 func (response GetSensor200JSONResponse) VisitGetSensorResponse(w http.ResponseWriter) error {
 
@@ -14715,7 +14844,7 @@ type UpdateSensorResponseObject interface {
 	VisitUpdateSensorResponse(w http.ResponseWriter) error
 }
 
-type UpdateSensor200JSONResponse struct{ TheSensorJSONResponse }
+type UpdateSensor200JSONResponse struct{ SensorWithETagJSONResponse }
 
 func (response UpdateSensor200JSONResponse) VisitUpdateSensorResponse(w http.ResponseWriter) error {
 
@@ -15107,7 +15236,7 @@ type DeleteUserResponseObject interface {
 	VisitDeleteUserResponse(w http.ResponseWriter) error
 }
 
-type DeleteUser200JSONResponse UserDeletion
+type DeleteUser200JSONResponse UserDeletionResult
 
 func (response DeleteUser200JSONResponse) VisitDeleteUserResponse(w http.ResponseWriter) error {
 
@@ -15245,7 +15374,7 @@ type GetUserResponseObject interface {
 	VisitGetUserResponse(w http.ResponseWriter) error
 }
 
-type GetUser200JSONResponse struct{ TheUserJSONResponse }
+type GetUser200JSONResponse struct{ UserWithETagJSONResponse }
 
 func (response GetUser200JSONResponse) VisitGetUserResponse(w http.ResponseWriter) error {
 
@@ -15354,7 +15483,7 @@ type UpdateUserResponseObject interface {
 	VisitUpdateUserResponse(w http.ResponseWriter) error
 }
 
-type UpdateUser200JSONResponse struct{ TheUserJSONResponse }
+type UpdateUser200JSONResponse struct{ UserWithETagJSONResponse }
 
 func (response UpdateUser200JSONResponse) VisitUpdateUserResponse(w http.ResponseWriter) error {
 
@@ -15501,16 +15630,16 @@ func (response UpdateUserdefaultApplicationProblemPlusJSONResponse) VisitUpdateU
 	return err
 }
 
-type CreateTicketRequestObject struct {
+type CreateWebSocketTicketRequestObject struct {
 }
 
-type CreateTicketResponseObject interface {
-	VisitCreateTicketResponse(w http.ResponseWriter) error
+type CreateWebSocketTicketResponseObject interface {
+	VisitCreateWebSocketTicketResponse(w http.ResponseWriter) error
 }
 
-type CreateTicket201JSONResponse Ticket
+type CreateWebSocketTicket201JSONResponse WebSocketTicket
 
-func (response CreateTicket201JSONResponse) VisitCreateTicketResponse(w http.ResponseWriter) error {
+func (response CreateWebSocketTicket201JSONResponse) VisitCreateWebSocketTicketResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -15522,11 +15651,11 @@ func (response CreateTicket201JSONResponse) VisitCreateTicketResponse(w http.Res
 	return err
 }
 
-type CreateTicket401ApplicationProblemPlusJSONResponse struct {
+type CreateWebSocketTicket401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response CreateTicket401ApplicationProblemPlusJSONResponse) VisitCreateTicketResponse(w http.ResponseWriter) error {
+func (response CreateWebSocketTicket401ApplicationProblemPlusJSONResponse) VisitCreateWebSocketTicketResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -15541,12 +15670,12 @@ func (response CreateTicket401ApplicationProblemPlusJSONResponse) VisitCreateTic
 	return err
 }
 
-type CreateTicketdefaultApplicationProblemPlusJSONResponse struct {
+type CreateWebSocketTicketdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response CreateTicketdefaultApplicationProblemPlusJSONResponse) VisitCreateTicketResponse(w http.ResponseWriter) error {
+func (response CreateWebSocketTicketdefaultApplicationProblemPlusJSONResponse) VisitCreateWebSocketTicketResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -15610,16 +15739,16 @@ func (response GetHealthdefaultApplicationProblemPlusJSONResponse) VisitGetHealt
 	return err
 }
 
-type GetLiveRequestObject struct {
+type GetLivenessRequestObject struct {
 }
 
-type GetLiveResponseObject interface {
-	VisitGetLiveResponse(w http.ResponseWriter) error
+type GetLivenessResponseObject interface {
+	VisitGetLivenessResponse(w http.ResponseWriter) error
 }
 
-type GetLive200JSONResponse Liveness
+type GetLiveness200JSONResponse Liveness
 
-func (response GetLive200JSONResponse) VisitGetLiveResponse(w http.ResponseWriter) error {
+func (response GetLiveness200JSONResponse) VisitGetLivenessResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -15631,12 +15760,12 @@ func (response GetLive200JSONResponse) VisitGetLiveResponse(w http.ResponseWrite
 	return err
 }
 
-type GetLivedefaultApplicationProblemPlusJSONResponse struct {
+type GetLivenessdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response GetLivedefaultApplicationProblemPlusJSONResponse) VisitGetLiveResponse(w http.ResponseWriter) error {
+func (response GetLivenessdefaultApplicationProblemPlusJSONResponse) VisitGetLivenessResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -15648,16 +15777,16 @@ func (response GetLivedefaultApplicationProblemPlusJSONResponse) VisitGetLiveRes
 	return err
 }
 
-type GetReadyRequestObject struct {
+type GetReadinessRequestObject struct {
 }
 
-type GetReadyResponseObject interface {
-	VisitGetReadyResponse(w http.ResponseWriter) error
+type GetReadinessResponseObject interface {
+	VisitGetReadinessResponse(w http.ResponseWriter) error
 }
 
-type GetReady200JSONResponse Readiness
+type GetReadiness200JSONResponse Readiness
 
-func (response GetReady200JSONResponse) VisitGetReadyResponse(w http.ResponseWriter) error {
+func (response GetReadiness200JSONResponse) VisitGetReadinessResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -15669,9 +15798,9 @@ func (response GetReady200JSONResponse) VisitGetReadyResponse(w http.ResponseWri
 	return err
 }
 
-type GetReady503JSONResponse Readiness
+type GetReadiness503JSONResponse Readiness
 
-func (response GetReady503JSONResponse) VisitGetReadyResponse(w http.ResponseWriter) error {
+func (response GetReadiness503JSONResponse) VisitGetReadinessResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response); err != nil {
@@ -15683,12 +15812,12 @@ func (response GetReady503JSONResponse) VisitGetReadyResponse(w http.ResponseWri
 	return err
 }
 
-type GetReadydefaultApplicationProblemPlusJSONResponse struct {
+type GetReadinessdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response GetReadydefaultApplicationProblemPlusJSONResponse) VisitGetReadyResponse(w http.ResponseWriter) error {
+func (response GetReadinessdefaultApplicationProblemPlusJSONResponse) VisitGetReadinessResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -15746,9 +15875,9 @@ type StrictServerInterface interface {
 	// CreateAlarm Make an alarm
 	// (POST /api/alarms)
 	CreateAlarm(ctx context.Context, request CreateAlarmRequestObject) (CreateAlarmResponseObject, error)
-	// AckAlarms Acknowledge several alarms
+	// AcknowledgeAlarms Acknowledge several alarms
 	// (POST /api/alarms/ack)
-	AckAlarms(ctx context.Context, request AckAlarmsRequestObject) (AckAlarmsResponseObject, error)
+	AcknowledgeAlarms(ctx context.Context, request AcknowledgeAlarmsRequestObject) (AcknowledgeAlarmsResponseObject, error)
 	// ListAlarmEvents What happened to alarms
 	// (GET /api/alarms/events)
 	ListAlarmEvents(ctx context.Context, request ListAlarmEventsRequestObject) (ListAlarmEventsResponseObject, error)
@@ -15767,27 +15896,27 @@ type StrictServerInterface interface {
 	// UpdateAlarm Change an alarm's rule
 	// (PUT /api/alarms/{id})
 	UpdateAlarm(ctx context.Context, request UpdateAlarmRequestObject) (UpdateAlarmResponseObject, error)
-	// AckAlarm Acknowledge an alarm
+	// AcknowledgeAlarm Acknowledge an alarm
 	// (POST /api/alarms/{id}/ack)
-	AckAlarm(ctx context.Context, request AckAlarmRequestObject) (AckAlarmResponseObject, error)
-	// CommentAlarm Comment on an alarm
+	AcknowledgeAlarm(ctx context.Context, request AcknowledgeAlarmRequestObject) (AcknowledgeAlarmResponseObject, error)
+	// CommentOnAlarm Comment on an alarm
 	// (POST /api/alarms/{id}/comments)
-	CommentAlarm(ctx context.Context, request CommentAlarmRequestObject) (CommentAlarmResponseObject, error)
-	// ListEventsOfAlarm What happened to one alarm
+	CommentOnAlarm(ctx context.Context, request CommentOnAlarmRequestObject) (CommentOnAlarmResponseObject, error)
+	// ListEventsForAlarm What happened to one alarm
 	// (GET /api/alarms/{id}/events)
-	ListEventsOfAlarm(ctx context.Context, request ListEventsOfAlarmRequestObject) (ListEventsOfAlarmResponseObject, error)
+	ListEventsForAlarm(ctx context.Context, request ListEventsForAlarmRequestObject) (ListEventsForAlarmResponseObject, error)
 	// ExplainAlarm Why an alarm is as it is
 	// (GET /api/alarms/{id}/explain)
 	ExplainAlarm(ctx context.Context, request ExplainAlarmRequestObject) (ExplainAlarmResponseObject, error)
-	// TakeAlarmOut Take an alarm out of service
+	// TakeAlarmOutOfService Take an alarm out of service
 	// (POST /api/alarms/{id}/out-of-service)
-	TakeAlarmOut(ctx context.Context, request TakeAlarmOutRequestObject) (TakeAlarmOutResponseObject, error)
+	TakeAlarmOutOfService(ctx context.Context, request TakeAlarmOutOfServiceRequestObject) (TakeAlarmOutOfServiceResponseObject, error)
 	// ResetAlarm Reset a latched alarm
 	// (POST /api/alarms/{id}/reset)
 	ResetAlarm(ctx context.Context, request ResetAlarmRequestObject) (ResetAlarmResponseObject, error)
-	// ReturnAlarm Return an alarm to service
+	// ReturnAlarmToService Return an alarm to service
 	// (POST /api/alarms/{id}/return-to-service)
-	ReturnAlarm(ctx context.Context, request ReturnAlarmRequestObject) (ReturnAlarmResponseObject, error)
+	ReturnAlarmToService(ctx context.Context, request ReturnAlarmToServiceRequestObject) (ReturnAlarmToServiceResponseObject, error)
 	// ShelveAlarm Shelve an alarm
 	// (POST /api/alarms/{id}/shelve)
 	ShelveAlarm(ctx context.Context, request ShelveAlarmRequestObject) (ShelveAlarmResponseObject, error)
@@ -15800,39 +15929,39 @@ type StrictServerInterface interface {
 	// Logout End the session
 	// (POST /api/auth/logout)
 	Logout(ctx context.Context, request LogoutRequestObject) (LogoutResponseObject, error)
-	// GetMe Who is logged in
+	// GetCurrentUser Who is logged in
 	// (GET /api/auth/me)
-	GetMe(ctx context.Context, request GetMeRequestObject) (GetMeResponseObject, error)
+	GetCurrentUser(ctx context.Context, request GetCurrentUserRequestObject) (GetCurrentUserResponseObject, error)
 	// ChangePassword Change one's own password
 	// (PUT /api/auth/me/password)
 	ChangePassword(ctx context.Context, request ChangePasswordRequestObject) (ChangePasswordResponseObject, error)
-	// Refresh Exchange a refresh token for a new pair
+	// RefreshSession Exchange a refresh token for a new pair
 	// (POST /api/auth/refresh)
-	Refresh(ctx context.Context, request RefreshRequestObject) (RefreshResponseObject, error)
-	// DeleteData Delete readings
+	RefreshSession(ctx context.Context, request RefreshSessionRequestObject) (RefreshSessionResponseObject, error)
+	// DeleteReadings Delete readings
 	// (DELETE /api/data)
-	DeleteData(ctx context.Context, request DeleteDataRequestObject) (DeleteDataResponseObject, error)
-	// ListData Raw readings
+	DeleteReadings(ctx context.Context, request DeleteReadingsRequestObject) (DeleteReadingsResponseObject, error)
+	// ListReadings Raw readings
 	// (GET /api/data)
-	ListData(ctx context.Context, request ListDataRequestObject) (ListDataResponseObject, error)
-	// WriteData Write readings
+	ListReadings(ctx context.Context, request ListReadingsRequestObject) (ListReadingsResponseObject, error)
+	// WriteReadings Write readings
 	// (POST /api/data)
-	WriteData(ctx context.Context, request WriteDataRequestObject) (WriteDataResponseObject, error)
-	// ExportData Raw readings as a file
+	WriteReadings(ctx context.Context, request WriteReadingsRequestObject) (WriteReadingsResponseObject, error)
+	// ExportReadings Raw readings as a file
 	// (GET /api/data/export)
-	ExportData(ctx context.Context, request ExportDataRequestObject) (ExportDataResponseObject, error)
+	ExportReadings(ctx context.Context, request ExportReadingsRequestObject) (ExportReadingsResponseObject, error)
 	// GetHistory What readings amount to, in buckets of time
 	// (GET /api/data/history)
 	GetHistory(ctx context.Context, request GetHistoryRequestObject) (GetHistoryResponseObject, error)
-	// ListLatest Newest readings
+	// ListLatestReadings Newest readings
 	// (GET /api/data/latest)
-	ListLatest(ctx context.Context, request ListLatestRequestObject) (ListLatestResponseObject, error)
+	ListLatestReadings(ctx context.Context, request ListLatestReadingsRequestObject) (ListLatestReadingsResponseObject, error)
 	// ListRejections What was refused
 	// (GET /api/data/rejections)
 	ListRejections(ctx context.Context, request ListRejectionsRequestObject) (ListRejectionsResponseObject, error)
-	// ListExpiring What retention will remove
+	// PreviewRetention What retention will remove
 	// (GET /api/data/retention)
-	ListExpiring(ctx context.Context, request ListExpiringRequestObject) (ListExpiringResponseObject, error)
+	PreviewRetention(ctx context.Context, request PreviewRetentionRequestObject) (PreviewRetentionResponseObject, error)
 	// GetStatistics Statistics of readings
 	// (GET /api/data/statistics)
 	GetStatistics(ctx context.Context, request GetStatisticsRequestObject) (GetStatisticsResponseObject, error)
@@ -15878,12 +16007,12 @@ type StrictServerInterface interface {
 	// TestNotificationChannel Send a trial
 	// (POST /api/notifications/channels/{id}/test)
 	TestNotificationChannel(ctx context.Context, request TestNotificationChannelRequestObject) (TestNotificationChannelResponseObject, error)
-	// ListDeliveries What was sent
+	// ListNotificationDeliveries What was sent
 	// (GET /api/notifications/deliveries)
-	ListDeliveries(ctx context.Context, request ListDeliveriesRequestObject) (ListDeliveriesResponseObject, error)
-	// GetDelivery One delivery
+	ListNotificationDeliveries(ctx context.Context, request ListNotificationDeliveriesRequestObject) (ListNotificationDeliveriesResponseObject, error)
+	// GetNotificationDelivery One delivery
 	// (GET /api/notifications/deliveries/{id})
-	GetDelivery(ctx context.Context, request GetDeliveryRequestObject) (GetDeliveryResponseObject, error)
+	GetNotificationDelivery(ctx context.Context, request GetNotificationDeliveryRequestObject) (GetNotificationDeliveryResponseObject, error)
 	// ListNotificationRoutes List routes
 	// (GET /api/notifications/routes)
 	ListNotificationRoutes(ctx context.Context, request ListNotificationRoutesRequestObject) (ListNotificationRoutesResponseObject, error)
@@ -15899,18 +16028,18 @@ type StrictServerInterface interface {
 	// UpdateNotificationRoute Change a route
 	// (PUT /api/notifications/routes/{id})
 	UpdateNotificationRoute(ctx context.Context, request UpdateNotificationRouteRequestObject) (UpdateNotificationRouteResponseObject, error)
-	// ListSilences List silences
+	// ListNotificationSilences List silences
 	// (GET /api/notifications/silences)
-	ListSilences(ctx context.Context, request ListSilencesRequestObject) (ListSilencesResponseObject, error)
-	// CreateSilence Begin a silence
+	ListNotificationSilences(ctx context.Context, request ListNotificationSilencesRequestObject) (ListNotificationSilencesResponseObject, error)
+	// CreateNotificationSilence Begin a silence
 	// (POST /api/notifications/silences)
-	CreateSilence(ctx context.Context, request CreateSilenceRequestObject) (CreateSilenceResponseObject, error)
-	// GetSilence One silence
+	CreateNotificationSilence(ctx context.Context, request CreateNotificationSilenceRequestObject) (CreateNotificationSilenceResponseObject, error)
+	// GetNotificationSilence One silence
 	// (GET /api/notifications/silences/{id})
-	GetSilence(ctx context.Context, request GetSilenceRequestObject) (GetSilenceResponseObject, error)
-	// EndSilence End a silence early
+	GetNotificationSilence(ctx context.Context, request GetNotificationSilenceRequestObject) (GetNotificationSilenceResponseObject, error)
+	// EndNotificationSilence End a silence early
 	// (POST /api/notifications/silences/{id}/end)
-	EndSilence(ctx context.Context, request EndSilenceRequestObject) (EndSilenceResponseObject, error)
+	EndNotificationSilence(ctx context.Context, request EndNotificationSilenceRequestObject) (EndNotificationSilenceResponseObject, error)
 	// ListSensors List sensors
 	// (GET /api/sensors)
 	ListSensors(ctx context.Context, request ListSensorsRequestObject) (ListSensorsResponseObject, error)
@@ -15941,18 +16070,18 @@ type StrictServerInterface interface {
 	// UpdateUser Change a user
 	// (PUT /api/users/{id})
 	UpdateUser(ctx context.Context, request UpdateUserRequestObject) (UpdateUserResponseObject, error)
-	// CreateTicket A ticket for one WebSocket
+	// CreateWebSocketTicket A ticket for one WebSocket
 	// (POST /api/ws/ticket)
-	CreateTicket(ctx context.Context, request CreateTicketRequestObject) (CreateTicketResponseObject, error)
+	CreateWebSocketTicket(ctx context.Context, request CreateWebSocketTicketRequestObject) (CreateWebSocketTicketResponseObject, error)
 	// GetHealth State of the service and what it depends on
 	// (GET /health)
 	GetHealth(ctx context.Context, request GetHealthRequestObject) (GetHealthResponseObject, error)
-	// GetLive Is the process alive
+	// GetLiveness Is the process alive
 	// (GET /health/live)
-	GetLive(ctx context.Context, request GetLiveRequestObject) (GetLiveResponseObject, error)
-	// GetReady Can it take work
+	GetLiveness(ctx context.Context, request GetLivenessRequestObject) (GetLivenessResponseObject, error)
+	// GetReadiness Can it take work
 	// (GET /health/ready)
-	GetReady(ctx context.Context, request GetReadyRequestObject) (GetReadyResponseObject, error)
+	GetReadiness(ctx context.Context, request GetReadinessRequestObject) (GetReadinessResponseObject, error)
 	// GetVersion What runs here
 	// (GET /version)
 	GetVersion(ctx context.Context, request GetVersionRequestObject) (GetVersionResponseObject, error)
@@ -16041,11 +16170,11 @@ func (sh *strictHandler) CreateAlarm(ctx echo.Context) error {
 	return nil
 }
 
-// AckAlarms operation middleware
-func (sh *strictHandler) AckAlarms(ctx echo.Context) error {
-	var request AckAlarmsRequestObject
+// AcknowledgeAlarms operation middleware
+func (sh *strictHandler) AcknowledgeAlarms(ctx echo.Context) error {
+	var request AcknowledgeAlarmsRequestObject
 
-	var body AckAlarmsJSONRequestBody
+	var body AcknowledgeAlarmsJSONRequestBody
 	var err error
 	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
 		// A request validator built on kin-openapi's openapi3filter with
@@ -16069,18 +16198,18 @@ func (sh *strictHandler) AckAlarms(ctx echo.Context) error {
 	request.Body = &body
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.AckAlarms(ctx.Request().Context(), request.(AckAlarmsRequestObject))
+		return sh.ssi.AcknowledgeAlarms(ctx.Request().Context(), request.(AcknowledgeAlarmsRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "AckAlarms")
+		handler = middleware(handler, "AcknowledgeAlarms")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		return err
-	} else if validResponse, ok := response.(AckAlarmsResponseObject); ok {
-		return validResponse.VisitAckAlarmsResponse(ctx.Response())
+	} else if validResponse, ok := response.(AcknowledgeAlarmsResponseObject); ok {
+		return validResponse.VisitAcknowledgeAlarmsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -16283,13 +16412,13 @@ func (sh *strictHandler) UpdateAlarm(ctx echo.Context, id IDParameter, params Up
 	return nil
 }
 
-// AckAlarm operation middleware
-func (sh *strictHandler) AckAlarm(ctx echo.Context, id IDParameter) error {
-	var request AckAlarmRequestObject
+// AcknowledgeAlarm operation middleware
+func (sh *strictHandler) AcknowledgeAlarm(ctx echo.Context, id IDParameter) error {
+	var request AcknowledgeAlarmRequestObject
 
 	request.ID = id
 
-	var body AckAlarmJSONRequestBody
+	var body AcknowledgeAlarmJSONRequestBody
 	var err error
 	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
 		// A request validator built on kin-openapi's openapi3filter with
@@ -16313,31 +16442,31 @@ func (sh *strictHandler) AckAlarm(ctx echo.Context, id IDParameter) error {
 	request.Body = &body
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.AckAlarm(ctx.Request().Context(), request.(AckAlarmRequestObject))
+		return sh.ssi.AcknowledgeAlarm(ctx.Request().Context(), request.(AcknowledgeAlarmRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "AckAlarm")
+		handler = middleware(handler, "AcknowledgeAlarm")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		return err
-	} else if validResponse, ok := response.(AckAlarmResponseObject); ok {
-		return validResponse.VisitAckAlarmResponse(ctx.Response())
+	} else if validResponse, ok := response.(AcknowledgeAlarmResponseObject); ok {
+		return validResponse.VisitAcknowledgeAlarmResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
 	return nil
 }
 
-// CommentAlarm operation middleware
-func (sh *strictHandler) CommentAlarm(ctx echo.Context, id IDParameter) error {
-	var request CommentAlarmRequestObject
+// CommentOnAlarm operation middleware
+func (sh *strictHandler) CommentOnAlarm(ctx echo.Context, id IDParameter) error {
+	var request CommentOnAlarmRequestObject
 
 	request.ID = id
 
-	var body CommentAlarmJSONRequestBody
+	var body CommentOnAlarmJSONRequestBody
 	var err error
 	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
 		// A request validator built on kin-openapi's openapi3filter with
@@ -16361,44 +16490,44 @@ func (sh *strictHandler) CommentAlarm(ctx echo.Context, id IDParameter) error {
 	request.Body = &body
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.CommentAlarm(ctx.Request().Context(), request.(CommentAlarmRequestObject))
+		return sh.ssi.CommentOnAlarm(ctx.Request().Context(), request.(CommentOnAlarmRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "CommentAlarm")
+		handler = middleware(handler, "CommentOnAlarm")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		return err
-	} else if validResponse, ok := response.(CommentAlarmResponseObject); ok {
-		return validResponse.VisitCommentAlarmResponse(ctx.Response())
+	} else if validResponse, ok := response.(CommentOnAlarmResponseObject); ok {
+		return validResponse.VisitCommentOnAlarmResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
 	return nil
 }
 
-// ListEventsOfAlarm operation middleware
-func (sh *strictHandler) ListEventsOfAlarm(ctx echo.Context, id IDParameter, params ListEventsOfAlarmParams) error {
-	var request ListEventsOfAlarmRequestObject
+// ListEventsForAlarm operation middleware
+func (sh *strictHandler) ListEventsForAlarm(ctx echo.Context, id IDParameter, params ListEventsForAlarmParams) error {
+	var request ListEventsForAlarmRequestObject
 
 	request.ID = id
 	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.ListEventsOfAlarm(ctx.Request().Context(), request.(ListEventsOfAlarmRequestObject))
+		return sh.ssi.ListEventsForAlarm(ctx.Request().Context(), request.(ListEventsForAlarmRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ListEventsOfAlarm")
+		handler = middleware(handler, "ListEventsForAlarm")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		return err
-	} else if validResponse, ok := response.(ListEventsOfAlarmResponseObject); ok {
-		return validResponse.VisitListEventsOfAlarmResponse(ctx.Response())
+	} else if validResponse, ok := response.(ListEventsForAlarmResponseObject); ok {
+		return validResponse.VisitListEventsForAlarmResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -16430,13 +16559,13 @@ func (sh *strictHandler) ExplainAlarm(ctx echo.Context, id IDParameter) error {
 	return nil
 }
 
-// TakeAlarmOut operation middleware
-func (sh *strictHandler) TakeAlarmOut(ctx echo.Context, id IDParameter) error {
-	var request TakeAlarmOutRequestObject
+// TakeAlarmOutOfService operation middleware
+func (sh *strictHandler) TakeAlarmOutOfService(ctx echo.Context, id IDParameter) error {
+	var request TakeAlarmOutOfServiceRequestObject
 
 	request.ID = id
 
-	var body TakeAlarmOutJSONRequestBody
+	var body TakeAlarmOutOfServiceJSONRequestBody
 	var err error
 	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
 		// A request validator built on kin-openapi's openapi3filter with
@@ -16460,18 +16589,18 @@ func (sh *strictHandler) TakeAlarmOut(ctx echo.Context, id IDParameter) error {
 	request.Body = &body
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.TakeAlarmOut(ctx.Request().Context(), request.(TakeAlarmOutRequestObject))
+		return sh.ssi.TakeAlarmOutOfService(ctx.Request().Context(), request.(TakeAlarmOutOfServiceRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "TakeAlarmOut")
+		handler = middleware(handler, "TakeAlarmOutOfService")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		return err
-	} else if validResponse, ok := response.(TakeAlarmOutResponseObject); ok {
-		return validResponse.VisitTakeAlarmOutResponse(ctx.Response())
+	} else if validResponse, ok := response.(TakeAlarmOutOfServiceResponseObject); ok {
+		return validResponse.VisitTakeAlarmOutOfServiceResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -16526,13 +16655,13 @@ func (sh *strictHandler) ResetAlarm(ctx echo.Context, id IDParameter) error {
 	return nil
 }
 
-// ReturnAlarm operation middleware
-func (sh *strictHandler) ReturnAlarm(ctx echo.Context, id IDParameter) error {
-	var request ReturnAlarmRequestObject
+// ReturnAlarmToService operation middleware
+func (sh *strictHandler) ReturnAlarmToService(ctx echo.Context, id IDParameter) error {
+	var request ReturnAlarmToServiceRequestObject
 
 	request.ID = id
 
-	var body ReturnAlarmJSONRequestBody
+	var body ReturnAlarmToServiceJSONRequestBody
 	var err error
 	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
 		// A request validator built on kin-openapi's openapi3filter with
@@ -16556,18 +16685,18 @@ func (sh *strictHandler) ReturnAlarm(ctx echo.Context, id IDParameter) error {
 	request.Body = &body
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.ReturnAlarm(ctx.Request().Context(), request.(ReturnAlarmRequestObject))
+		return sh.ssi.ReturnAlarmToService(ctx.Request().Context(), request.(ReturnAlarmToServiceRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ReturnAlarm")
+		handler = middleware(handler, "ReturnAlarmToService")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		return err
-	} else if validResponse, ok := response.(ReturnAlarmResponseObject); ok {
-		return validResponse.VisitReturnAlarmResponse(ctx.Response())
+	} else if validResponse, ok := response.(ReturnAlarmToServiceResponseObject); ok {
+		return validResponse.VisitReturnAlarmToServiceResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -16753,23 +16882,23 @@ func (sh *strictHandler) Logout(ctx echo.Context) error {
 	return nil
 }
 
-// GetMe operation middleware
-func (sh *strictHandler) GetMe(ctx echo.Context) error {
-	var request GetMeRequestObject
+// GetCurrentUser operation middleware
+func (sh *strictHandler) GetCurrentUser(ctx echo.Context) error {
+	var request GetCurrentUserRequestObject
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.GetMe(ctx.Request().Context(), request.(GetMeRequestObject))
+		return sh.ssi.GetCurrentUser(ctx.Request().Context(), request.(GetCurrentUserRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetMe")
+		handler = middleware(handler, "GetCurrentUser")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		return err
-	} else if validResponse, ok := response.(GetMeResponseObject); ok {
-		return validResponse.VisitGetMeResponse(ctx.Response())
+	} else if validResponse, ok := response.(GetCurrentUserResponseObject); ok {
+		return validResponse.VisitGetCurrentUserResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -16822,11 +16951,11 @@ func (sh *strictHandler) ChangePassword(ctx echo.Context) error {
 	return nil
 }
 
-// Refresh operation middleware
-func (sh *strictHandler) Refresh(ctx echo.Context) error {
-	var request RefreshRequestObject
+// RefreshSession operation middleware
+func (sh *strictHandler) RefreshSession(ctx echo.Context) error {
+	var request RefreshSessionRequestObject
 
-	var body RefreshJSONRequestBody
+	var body RefreshSessionJSONRequestBody
 	var err error
 	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
 		// A request validator built on kin-openapi's openapi3filter with
@@ -16850,81 +16979,81 @@ func (sh *strictHandler) Refresh(ctx echo.Context) error {
 	request.Body = &body
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.Refresh(ctx.Request().Context(), request.(RefreshRequestObject))
+		return sh.ssi.RefreshSession(ctx.Request().Context(), request.(RefreshSessionRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "Refresh")
+		handler = middleware(handler, "RefreshSession")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		return err
-	} else if validResponse, ok := response.(RefreshResponseObject); ok {
-		return validResponse.VisitRefreshResponse(ctx.Response())
+	} else if validResponse, ok := response.(RefreshSessionResponseObject); ok {
+		return validResponse.VisitRefreshSessionResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
 	return nil
 }
 
-// DeleteData operation middleware
-func (sh *strictHandler) DeleteData(ctx echo.Context, params DeleteDataParams) error {
-	var request DeleteDataRequestObject
+// DeleteReadings operation middleware
+func (sh *strictHandler) DeleteReadings(ctx echo.Context, params DeleteReadingsParams) error {
+	var request DeleteReadingsRequestObject
 
 	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.DeleteData(ctx.Request().Context(), request.(DeleteDataRequestObject))
+		return sh.ssi.DeleteReadings(ctx.Request().Context(), request.(DeleteReadingsRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "DeleteData")
+		handler = middleware(handler, "DeleteReadings")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		return err
-	} else if validResponse, ok := response.(DeleteDataResponseObject); ok {
-		return validResponse.VisitDeleteDataResponse(ctx.Response())
+	} else if validResponse, ok := response.(DeleteReadingsResponseObject); ok {
+		return validResponse.VisitDeleteReadingsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
 	return nil
 }
 
-// ListData operation middleware
-func (sh *strictHandler) ListData(ctx echo.Context, params ListDataParams) error {
-	var request ListDataRequestObject
+// ListReadings operation middleware
+func (sh *strictHandler) ListReadings(ctx echo.Context, params ListReadingsParams) error {
+	var request ListReadingsRequestObject
 
 	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.ListData(ctx.Request().Context(), request.(ListDataRequestObject))
+		return sh.ssi.ListReadings(ctx.Request().Context(), request.(ListReadingsRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ListData")
+		handler = middleware(handler, "ListReadings")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		return err
-	} else if validResponse, ok := response.(ListDataResponseObject); ok {
-		return validResponse.VisitListDataResponse(ctx.Response())
+	} else if validResponse, ok := response.(ListReadingsResponseObject); ok {
+		return validResponse.VisitListReadingsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
 	return nil
 }
 
-// WriteData operation middleware
-func (sh *strictHandler) WriteData(ctx echo.Context, params WriteDataParams) error {
-	var request WriteDataRequestObject
+// WriteReadings operation middleware
+func (sh *strictHandler) WriteReadings(ctx echo.Context, params WriteReadingsParams) error {
+	var request WriteReadingsRequestObject
 
 	request.Params = params
 
-	var body WriteDataJSONRequestBody
+	var body WriteReadingsJSONRequestBody
 	var err error
 	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
 		// A request validator built on kin-openapi's openapi3filter with
@@ -16948,43 +17077,43 @@ func (sh *strictHandler) WriteData(ctx echo.Context, params WriteDataParams) err
 	request.Body = &body
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.WriteData(ctx.Request().Context(), request.(WriteDataRequestObject))
+		return sh.ssi.WriteReadings(ctx.Request().Context(), request.(WriteReadingsRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "WriteData")
+		handler = middleware(handler, "WriteReadings")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		return err
-	} else if validResponse, ok := response.(WriteDataResponseObject); ok {
-		return validResponse.VisitWriteDataResponse(ctx.Response())
+	} else if validResponse, ok := response.(WriteReadingsResponseObject); ok {
+		return validResponse.VisitWriteReadingsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
 	return nil
 }
 
-// ExportData operation middleware
-func (sh *strictHandler) ExportData(ctx echo.Context, params ExportDataParams) error {
-	var request ExportDataRequestObject
+// ExportReadings operation middleware
+func (sh *strictHandler) ExportReadings(ctx echo.Context, params ExportReadingsParams) error {
+	var request ExportReadingsRequestObject
 
 	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.ExportData(ctx.Request().Context(), request.(ExportDataRequestObject))
+		return sh.ssi.ExportReadings(ctx.Request().Context(), request.(ExportReadingsRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ExportData")
+		handler = middleware(handler, "ExportReadings")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		return err
-	} else if validResponse, ok := response.(ExportDataResponseObject); ok {
-		return validResponse.VisitExportDataResponse(ctx.Response())
+	} else if validResponse, ok := response.(ExportReadingsResponseObject); ok {
+		return validResponse.VisitExportReadingsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -17016,25 +17145,25 @@ func (sh *strictHandler) GetHistory(ctx echo.Context, params GetHistoryParams) e
 	return nil
 }
 
-// ListLatest operation middleware
-func (sh *strictHandler) ListLatest(ctx echo.Context, params ListLatestParams) error {
-	var request ListLatestRequestObject
+// ListLatestReadings operation middleware
+func (sh *strictHandler) ListLatestReadings(ctx echo.Context, params ListLatestReadingsParams) error {
+	var request ListLatestReadingsRequestObject
 
 	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.ListLatest(ctx.Request().Context(), request.(ListLatestRequestObject))
+		return sh.ssi.ListLatestReadings(ctx.Request().Context(), request.(ListLatestReadingsRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ListLatest")
+		handler = middleware(handler, "ListLatestReadings")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		return err
-	} else if validResponse, ok := response.(ListLatestResponseObject); ok {
-		return validResponse.VisitListLatestResponse(ctx.Response())
+	} else if validResponse, ok := response.(ListLatestReadingsResponseObject); ok {
+		return validResponse.VisitListLatestReadingsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -17066,25 +17195,25 @@ func (sh *strictHandler) ListRejections(ctx echo.Context, params ListRejectionsP
 	return nil
 }
 
-// ListExpiring operation middleware
-func (sh *strictHandler) ListExpiring(ctx echo.Context, params ListExpiringParams) error {
-	var request ListExpiringRequestObject
+// PreviewRetention operation middleware
+func (sh *strictHandler) PreviewRetention(ctx echo.Context, params PreviewRetentionParams) error {
+	var request PreviewRetentionRequestObject
 
 	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.ListExpiring(ctx.Request().Context(), request.(ListExpiringRequestObject))
+		return sh.ssi.PreviewRetention(ctx.Request().Context(), request.(PreviewRetentionRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ListExpiring")
+		handler = middleware(handler, "PreviewRetention")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		return err
-	} else if validResponse, ok := response.(ListExpiringResponseObject); ok {
-		return validResponse.VisitListExpiringResponse(ctx.Response())
+	} else if validResponse, ok := response.(PreviewRetentionResponseObject); ok {
+		return validResponse.VisitPreviewRetentionResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -17559,50 +17688,50 @@ func (sh *strictHandler) TestNotificationChannel(ctx echo.Context, id IDParamete
 	return nil
 }
 
-// ListDeliveries operation middleware
-func (sh *strictHandler) ListDeliveries(ctx echo.Context, params ListDeliveriesParams) error {
-	var request ListDeliveriesRequestObject
+// ListNotificationDeliveries operation middleware
+func (sh *strictHandler) ListNotificationDeliveries(ctx echo.Context, params ListNotificationDeliveriesParams) error {
+	var request ListNotificationDeliveriesRequestObject
 
 	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.ListDeliveries(ctx.Request().Context(), request.(ListDeliveriesRequestObject))
+		return sh.ssi.ListNotificationDeliveries(ctx.Request().Context(), request.(ListNotificationDeliveriesRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ListDeliveries")
+		handler = middleware(handler, "ListNotificationDeliveries")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		return err
-	} else if validResponse, ok := response.(ListDeliveriesResponseObject); ok {
-		return validResponse.VisitListDeliveriesResponse(ctx.Response())
+	} else if validResponse, ok := response.(ListNotificationDeliveriesResponseObject); ok {
+		return validResponse.VisitListNotificationDeliveriesResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
 	return nil
 }
 
-// GetDelivery operation middleware
-func (sh *strictHandler) GetDelivery(ctx echo.Context, id int64) error {
-	var request GetDeliveryRequestObject
+// GetNotificationDelivery operation middleware
+func (sh *strictHandler) GetNotificationDelivery(ctx echo.Context, id int64) error {
+	var request GetNotificationDeliveryRequestObject
 
 	request.ID = id
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.GetDelivery(ctx.Request().Context(), request.(GetDeliveryRequestObject))
+		return sh.ssi.GetNotificationDelivery(ctx.Request().Context(), request.(GetNotificationDeliveryRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetDelivery")
+		handler = middleware(handler, "GetNotificationDelivery")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		return err
-	} else if validResponse, ok := response.(GetDeliveryResponseObject); ok {
-		return validResponse.VisitGetDeliveryResponse(ctx.Response())
+	} else if validResponse, ok := response.(GetNotificationDeliveryResponseObject); ok {
+		return validResponse.VisitGetNotificationDeliveryResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -17780,36 +17909,36 @@ func (sh *strictHandler) UpdateNotificationRoute(ctx echo.Context, id IDParamete
 	return nil
 }
 
-// ListSilences operation middleware
-func (sh *strictHandler) ListSilences(ctx echo.Context, params ListSilencesParams) error {
-	var request ListSilencesRequestObject
+// ListNotificationSilences operation middleware
+func (sh *strictHandler) ListNotificationSilences(ctx echo.Context, params ListNotificationSilencesParams) error {
+	var request ListNotificationSilencesRequestObject
 
 	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.ListSilences(ctx.Request().Context(), request.(ListSilencesRequestObject))
+		return sh.ssi.ListNotificationSilences(ctx.Request().Context(), request.(ListNotificationSilencesRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ListSilences")
+		handler = middleware(handler, "ListNotificationSilences")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		return err
-	} else if validResponse, ok := response.(ListSilencesResponseObject); ok {
-		return validResponse.VisitListSilencesResponse(ctx.Response())
+	} else if validResponse, ok := response.(ListNotificationSilencesResponseObject); ok {
+		return validResponse.VisitListNotificationSilencesResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
 	return nil
 }
 
-// CreateSilence operation middleware
-func (sh *strictHandler) CreateSilence(ctx echo.Context) error {
-	var request CreateSilenceRequestObject
+// CreateNotificationSilence operation middleware
+func (sh *strictHandler) CreateNotificationSilence(ctx echo.Context) error {
+	var request CreateNotificationSilenceRequestObject
 
-	var body CreateSilenceJSONRequestBody
+	var body CreateNotificationSilenceJSONRequestBody
 	var err error
 	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
 		// A request validator built on kin-openapi's openapi3filter with
@@ -17833,68 +17962,68 @@ func (sh *strictHandler) CreateSilence(ctx echo.Context) error {
 	request.Body = &body
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.CreateSilence(ctx.Request().Context(), request.(CreateSilenceRequestObject))
+		return sh.ssi.CreateNotificationSilence(ctx.Request().Context(), request.(CreateNotificationSilenceRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "CreateSilence")
+		handler = middleware(handler, "CreateNotificationSilence")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		return err
-	} else if validResponse, ok := response.(CreateSilenceResponseObject); ok {
-		return validResponse.VisitCreateSilenceResponse(ctx.Response())
+	} else if validResponse, ok := response.(CreateNotificationSilenceResponseObject); ok {
+		return validResponse.VisitCreateNotificationSilenceResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
 	return nil
 }
 
-// GetSilence operation middleware
-func (sh *strictHandler) GetSilence(ctx echo.Context, id IDParameter) error {
-	var request GetSilenceRequestObject
+// GetNotificationSilence operation middleware
+func (sh *strictHandler) GetNotificationSilence(ctx echo.Context, id IDParameter) error {
+	var request GetNotificationSilenceRequestObject
 
 	request.ID = id
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.GetSilence(ctx.Request().Context(), request.(GetSilenceRequestObject))
+		return sh.ssi.GetNotificationSilence(ctx.Request().Context(), request.(GetNotificationSilenceRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetSilence")
+		handler = middleware(handler, "GetNotificationSilence")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		return err
-	} else if validResponse, ok := response.(GetSilenceResponseObject); ok {
-		return validResponse.VisitGetSilenceResponse(ctx.Response())
+	} else if validResponse, ok := response.(GetNotificationSilenceResponseObject); ok {
+		return validResponse.VisitGetNotificationSilenceResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
 	return nil
 }
 
-// EndSilence operation middleware
-func (sh *strictHandler) EndSilence(ctx echo.Context, id IDParameter) error {
-	var request EndSilenceRequestObject
+// EndNotificationSilence operation middleware
+func (sh *strictHandler) EndNotificationSilence(ctx echo.Context, id IDParameter) error {
+	var request EndNotificationSilenceRequestObject
 
 	request.ID = id
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.EndSilence(ctx.Request().Context(), request.(EndSilenceRequestObject))
+		return sh.ssi.EndNotificationSilence(ctx.Request().Context(), request.(EndNotificationSilenceRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "EndSilence")
+		handler = middleware(handler, "EndNotificationSilence")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		return err
-	} else if validResponse, ok := response.(EndSilenceResponseObject); ok {
-		return validResponse.VisitEndSilenceResponse(ctx.Response())
+	} else if validResponse, ok := response.(EndNotificationSilenceResponseObject); ok {
+		return validResponse.VisitEndNotificationSilenceResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -18243,23 +18372,23 @@ func (sh *strictHandler) UpdateUser(ctx echo.Context, id IDParameter, params Upd
 	return nil
 }
 
-// CreateTicket operation middleware
-func (sh *strictHandler) CreateTicket(ctx echo.Context) error {
-	var request CreateTicketRequestObject
+// CreateWebSocketTicket operation middleware
+func (sh *strictHandler) CreateWebSocketTicket(ctx echo.Context) error {
+	var request CreateWebSocketTicketRequestObject
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.CreateTicket(ctx.Request().Context(), request.(CreateTicketRequestObject))
+		return sh.ssi.CreateWebSocketTicket(ctx.Request().Context(), request.(CreateWebSocketTicketRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "CreateTicket")
+		handler = middleware(handler, "CreateWebSocketTicket")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		return err
-	} else if validResponse, ok := response.(CreateTicketResponseObject); ok {
-		return validResponse.VisitCreateTicketResponse(ctx.Response())
+	} else if validResponse, ok := response.(CreateWebSocketTicketResponseObject); ok {
+		return validResponse.VisitCreateWebSocketTicketResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -18289,46 +18418,46 @@ func (sh *strictHandler) GetHealth(ctx echo.Context) error {
 	return nil
 }
 
-// GetLive operation middleware
-func (sh *strictHandler) GetLive(ctx echo.Context) error {
-	var request GetLiveRequestObject
+// GetLiveness operation middleware
+func (sh *strictHandler) GetLiveness(ctx echo.Context) error {
+	var request GetLivenessRequestObject
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.GetLive(ctx.Request().Context(), request.(GetLiveRequestObject))
+		return sh.ssi.GetLiveness(ctx.Request().Context(), request.(GetLivenessRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetLive")
+		handler = middleware(handler, "GetLiveness")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		return err
-	} else if validResponse, ok := response.(GetLiveResponseObject); ok {
-		return validResponse.VisitGetLiveResponse(ctx.Response())
+	} else if validResponse, ok := response.(GetLivenessResponseObject); ok {
+		return validResponse.VisitGetLivenessResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
 	return nil
 }
 
-// GetReady operation middleware
-func (sh *strictHandler) GetReady(ctx echo.Context) error {
-	var request GetReadyRequestObject
+// GetReadiness operation middleware
+func (sh *strictHandler) GetReadiness(ctx echo.Context) error {
+	var request GetReadinessRequestObject
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.GetReady(ctx.Request().Context(), request.(GetReadyRequestObject))
+		return sh.ssi.GetReadiness(ctx.Request().Context(), request.(GetReadinessRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetReady")
+		handler = middleware(handler, "GetReadiness")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		return err
-	} else if validResponse, ok := response.(GetReadyResponseObject); ok {
-		return validResponse.VisitGetReadyResponse(ctx.Response())
+	} else if validResponse, ok := response.(GetReadinessResponseObject); ok {
+		return validResponse.VisitGetReadinessResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -19,30 +19,6 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
-// Defines values for AckResultStatus.
-const (
-	AckResultStatusAcknowledged AckResultStatus = "acknowledged"
-	AckResultStatusNotAllowed   AckResultStatus = "not_allowed"
-	AckResultStatusNotFound     AckResultStatus = "not_found"
-	AckResultStatusStale        AckResultStatus = "stale"
-)
-
-// Valid indicates whether the value is a known member of the AckResultStatus enum.
-func (e AckResultStatus) Valid() bool {
-	switch e {
-	case AckResultStatusAcknowledged:
-		return true
-	case AckResultStatusNotAllowed:
-		return true
-	case AckResultStatusNotFound:
-		return true
-	case AckResultStatusStale:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for Aggregate.
 const (
 	AggregateAvg             Aggregate = "avg"
@@ -82,6 +58,30 @@ func (e Aggregate) Valid() bool {
 	case AggregateSum:
 		return true
 	case AggregateTimeWeightedAvg:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmBulkAcknowledgeResultStatus.
+const (
+	AlarmBulkAcknowledgeResultStatusAcknowledged AlarmBulkAcknowledgeResultStatus = "acknowledged"
+	AlarmBulkAcknowledgeResultStatusNotAllowed   AlarmBulkAcknowledgeResultStatus = "not_allowed"
+	AlarmBulkAcknowledgeResultStatusNotFound     AlarmBulkAcknowledgeResultStatus = "not_found"
+	AlarmBulkAcknowledgeResultStatusStale        AlarmBulkAcknowledgeResultStatus = "stale"
+)
+
+// Valid indicates whether the value is a known member of the AlarmBulkAcknowledgeResultStatus enum.
+func (e AlarmBulkAcknowledgeResultStatus) Valid() bool {
+	switch e {
+	case AlarmBulkAcknowledgeResultStatusAcknowledged:
+		return true
+	case AlarmBulkAcknowledgeResultStatusNotAllowed:
+		return true
+	case AlarmBulkAcknowledgeResultStatusNotFound:
+		return true
+	case AlarmBulkAcknowledgeResultStatusStale:
 		return true
 	default:
 		return false
@@ -151,45 +151,6 @@ func (e AlarmEventKind) Valid() bool {
 	case AlarmEventKindUnshelved:
 		return true
 	case AlarmEventKindUnsuppressed:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for AlarmPhase.
-const (
-	AlarmPhaseActiveAcknowledged     AlarmPhase = "active_acknowledged"
-	AlarmPhaseActiveUnacknowledged   AlarmPhase = "active_unacknowledged"
-	AlarmPhaseLatchedAcknowledged    AlarmPhase = "latched_acknowledged"
-	AlarmPhaseLatchedUnacknowledged  AlarmPhase = "latched_unacknowledged"
-	AlarmPhaseNormal                 AlarmPhase = "normal"
-	AlarmPhaseOutOfService           AlarmPhase = "out_of_service"
-	AlarmPhaseReturnedUnacknowledged AlarmPhase = "returned_unacknowledged"
-	AlarmPhaseShelved                AlarmPhase = "shelved"
-	AlarmPhaseSuppressed             AlarmPhase = "suppressed"
-)
-
-// Valid indicates whether the value is a known member of the AlarmPhase enum.
-func (e AlarmPhase) Valid() bool {
-	switch e {
-	case AlarmPhaseActiveAcknowledged:
-		return true
-	case AlarmPhaseActiveUnacknowledged:
-		return true
-	case AlarmPhaseLatchedAcknowledged:
-		return true
-	case AlarmPhaseLatchedUnacknowledged:
-		return true
-	case AlarmPhaseNormal:
-		return true
-	case AlarmPhaseOutOfService:
-		return true
-	case AlarmPhaseReturnedUnacknowledged:
-		return true
-	case AlarmPhaseShelved:
-		return true
-	case AlarmPhaseSuppressed:
 		return true
 	default:
 		return false
@@ -304,18 +265,57 @@ func (e AlarmRuleScheduleDays) Valid() bool {
 	}
 }
 
-// Defines values for Connection.
+// Defines values for AlarmState.
 const (
-	ConnectionConnected    Connection = "connected"
-	ConnectionDisconnected Connection = "disconnected"
+	AlarmStateActiveAcknowledged     AlarmState = "active_acknowledged"
+	AlarmStateActiveUnacknowledged   AlarmState = "active_unacknowledged"
+	AlarmStateLatchedAcknowledged    AlarmState = "latched_acknowledged"
+	AlarmStateLatchedUnacknowledged  AlarmState = "latched_unacknowledged"
+	AlarmStateNormal                 AlarmState = "normal"
+	AlarmStateOutOfService           AlarmState = "out_of_service"
+	AlarmStateReturnedUnacknowledged AlarmState = "returned_unacknowledged"
+	AlarmStateShelved                AlarmState = "shelved"
+	AlarmStateSuppressed             AlarmState = "suppressed"
 )
 
-// Valid indicates whether the value is a known member of the Connection enum.
-func (e Connection) Valid() bool {
+// Valid indicates whether the value is a known member of the AlarmState enum.
+func (e AlarmState) Valid() bool {
 	switch e {
-	case ConnectionConnected:
+	case AlarmStateActiveAcknowledged:
 		return true
-	case ConnectionDisconnected:
+	case AlarmStateActiveUnacknowledged:
+		return true
+	case AlarmStateLatchedAcknowledged:
+		return true
+	case AlarmStateLatchedUnacknowledged:
+		return true
+	case AlarmStateNormal:
+		return true
+	case AlarmStateOutOfService:
+		return true
+	case AlarmStateReturnedUnacknowledged:
+		return true
+	case AlarmStateShelved:
+		return true
+	case AlarmStateSuppressed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ConnectionStatus.
+const (
+	ConnectionStatusConnected    ConnectionStatus = "connected"
+	ConnectionStatusDisconnected ConnectionStatus = "disconnected"
+)
+
+// Valid indicates whether the value is a known member of the ConnectionStatus enum.
+func (e ConnectionStatus) Valid() bool {
+	switch e {
+	case ConnectionStatusConnected:
+		return true
+	case ConnectionStatusDisconnected:
 		return true
 	default:
 		return false
@@ -337,57 +337,6 @@ func (e DataSource) Valid() bool {
 	case DataSourceN1M:
 		return true
 	case DataSourceRaw:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for DeliveryKind.
-const (
-	DeliveryKindEscalation DeliveryKind = "escalation"
-	DeliveryKindNotice     DeliveryKind = "notice"
-	DeliveryKindReminder   DeliveryKind = "reminder"
-	DeliveryKindTrial      DeliveryKind = "trial"
-)
-
-// Valid indicates whether the value is a known member of the DeliveryKind enum.
-func (e DeliveryKind) Valid() bool {
-	switch e {
-	case DeliveryKindEscalation:
-		return true
-	case DeliveryKindNotice:
-		return true
-	case DeliveryKindReminder:
-		return true
-	case DeliveryKindTrial:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for DeliveryStatus.
-const (
-	DeliveryStatusDelivered DeliveryStatus = "delivered"
-	DeliveryStatusFailed    DeliveryStatus = "failed"
-	DeliveryStatusGathering DeliveryStatus = "gathering"
-	DeliveryStatusSending   DeliveryStatus = "sending"
-	DeliveryStatusWaiting   DeliveryStatus = "waiting"
-)
-
-// Valid indicates whether the value is a known member of the DeliveryStatus enum.
-func (e DeliveryStatus) Valid() bool {
-	switch e {
-	case DeliveryStatusDelivered:
-		return true
-	case DeliveryStatusFailed:
-		return true
-	case DeliveryStatusGathering:
-		return true
-	case DeliveryStatusSending:
-		return true
-	case DeliveryStatusWaiting:
 		return true
 	default:
 		return false
@@ -472,6 +421,24 @@ func (e Direction) Valid() bool {
 	}
 }
 
+// Defines values for DownsamplingMethod.
+const (
+	DownsamplingMethodLttb   DownsamplingMethod = "lttb"
+	DownsamplingMethodMinmax DownsamplingMethod = "minmax"
+)
+
+// Valid indicates whether the value is a known member of the DownsamplingMethod enum.
+func (e DownsamplingMethod) Valid() bool {
+	switch e {
+	case DownsamplingMethodLttb:
+		return true
+	case DownsamplingMethodMinmax:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for GatewayStatus.
 const (
 	GatewayStatusOffline GatewayStatus = "offline"
@@ -514,15 +481,15 @@ func (e HealthStatus) Valid() bool {
 	}
 }
 
-// Defines values for Include.
+// Defines values for IncludedMember.
 const (
-	IncludeSensor Include = "sensor"
+	IncludedMemberSensor IncludedMember = "sensor"
 )
 
-// Valid indicates whether the value is a known member of the Include enum.
-func (e Include) Valid() bool {
+// Valid indicates whether the value is a known member of the IncludedMember enum.
+func (e IncludedMember) Valid() bool {
 	switch e {
-	case IncludeSensor:
+	case IncludedMemberSensor:
 		return true
 	default:
 		return false
@@ -661,6 +628,57 @@ func (e NotificationChannelKind) Valid() bool {
 	}
 }
 
+// Defines values for NotificationDeliveryKind.
+const (
+	NotificationDeliveryKindEscalation NotificationDeliveryKind = "escalation"
+	NotificationDeliveryKindNotice     NotificationDeliveryKind = "notice"
+	NotificationDeliveryKindReminder   NotificationDeliveryKind = "reminder"
+	NotificationDeliveryKindTrial      NotificationDeliveryKind = "trial"
+)
+
+// Valid indicates whether the value is a known member of the NotificationDeliveryKind enum.
+func (e NotificationDeliveryKind) Valid() bool {
+	switch e {
+	case NotificationDeliveryKindEscalation:
+		return true
+	case NotificationDeliveryKindNotice:
+		return true
+	case NotificationDeliveryKindReminder:
+		return true
+	case NotificationDeliveryKindTrial:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NotificationDeliveryStatus.
+const (
+	NotificationDeliveryStatusDelivered NotificationDeliveryStatus = "delivered"
+	NotificationDeliveryStatusFailed    NotificationDeliveryStatus = "failed"
+	NotificationDeliveryStatusGathering NotificationDeliveryStatus = "gathering"
+	NotificationDeliveryStatusSending   NotificationDeliveryStatus = "sending"
+	NotificationDeliveryStatusWaiting   NotificationDeliveryStatus = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the NotificationDeliveryStatus enum.
+func (e NotificationDeliveryStatus) Valid() bool {
+	switch e {
+	case NotificationDeliveryStatusDelivered:
+		return true
+	case NotificationDeliveryStatusFailed:
+		return true
+	case NotificationDeliveryStatusGathering:
+		return true
+	case NotificationDeliveryStatusSending:
+		return true
+	case NotificationDeliveryStatusWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Quality.
 const (
 	QualityBad       Quality = "bad"
@@ -700,39 +718,24 @@ func (e ReadinessStatus) Valid() bool {
 	}
 }
 
-// Defines values for RejectReason.
+// Defines values for ReadingOutcomeStatus.
 const (
-	RejectReasonAlarmOverload   RejectReason = "alarm_overload"
-	RejectReasonDatabaseRefused RejectReason = "database_refused"
-	RejectReasonFutureTimestamp RejectReason = "future_timestamp"
-	RejectReasonInactive        RejectReason = "inactive"
-	RejectReasonInvalidQuality  RejectReason = "invalid_quality"
-	RejectReasonInvalidValue    RejectReason = "invalid_value"
-	RejectReasonNotOwner        RejectReason = "not_owner"
-	RejectReasonTooOld          RejectReason = "too_old"
-	RejectReasonUnknownSensor   RejectReason = "unknown_sensor"
+	ReadingOutcomeStatusConflict  ReadingOutcomeStatus = "conflict"
+	ReadingOutcomeStatusDuplicate ReadingOutcomeStatus = "duplicate"
+	ReadingOutcomeStatusRejected  ReadingOutcomeStatus = "rejected"
+	ReadingOutcomeStatusStored    ReadingOutcomeStatus = "stored"
 )
 
-// Valid indicates whether the value is a known member of the RejectReason enum.
-func (e RejectReason) Valid() bool {
+// Valid indicates whether the value is a known member of the ReadingOutcomeStatus enum.
+func (e ReadingOutcomeStatus) Valid() bool {
 	switch e {
-	case RejectReasonAlarmOverload:
+	case ReadingOutcomeStatusConflict:
 		return true
-	case RejectReasonDatabaseRefused:
+	case ReadingOutcomeStatusDuplicate:
 		return true
-	case RejectReasonFutureTimestamp:
+	case ReadingOutcomeStatusRejected:
 		return true
-	case RejectReasonInactive:
-		return true
-	case RejectReasonInvalidQuality:
-		return true
-	case RejectReasonInvalidValue:
-		return true
-	case RejectReasonNotOwner:
-		return true
-	case RejectReasonTooOld:
-		return true
-	case RejectReasonUnknownSensor:
+	case ReadingOutcomeStatusStored:
 		return true
 	default:
 		return false
@@ -871,36 +874,18 @@ func (e Severity) Valid() bool {
 	}
 }
 
-// Defines values for ShapeMethod.
+// Defines values for StatisticsPercentileMethod.
 const (
-	ShapeMethodLttb   ShapeMethod = "lttb"
-	ShapeMethodMinmax ShapeMethod = "minmax"
+	StatisticsPercentileMethodExact  StatisticsPercentileMethod = "exact"
+	StatisticsPercentileMethodSketch StatisticsPercentileMethod = "sketch"
 )
 
-// Valid indicates whether the value is a known member of the ShapeMethod enum.
-func (e ShapeMethod) Valid() bool {
+// Valid indicates whether the value is a known member of the StatisticsPercentileMethod enum.
+func (e StatisticsPercentileMethod) Valid() bool {
 	switch e {
-	case ShapeMethodLttb:
+	case StatisticsPercentileMethodExact:
 		return true
-	case ShapeMethodMinmax:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for StatisticsAnswerPercentileMethod.
-const (
-	StatisticsAnswerPercentileMethodExact  StatisticsAnswerPercentileMethod = "exact"
-	StatisticsAnswerPercentileMethodSketch StatisticsAnswerPercentileMethod = "sketch"
-)
-
-// Valid indicates whether the value is a known member of the StatisticsAnswerPercentileMethod enum.
-func (e StatisticsAnswerPercentileMethod) Valid() bool {
-	switch e {
-	case StatisticsAnswerPercentileMethodExact:
-		return true
-	case StatisticsAnswerPercentileMethodSketch:
+	case StatisticsPercentileMethodSketch:
 		return true
 	default:
 		return false
@@ -916,30 +901,6 @@ const (
 func (e TokensTokenType) Valid() bool {
 	switch e {
 	case TokensTokenTypeBearer:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for WriteResultStatus.
-const (
-	WriteResultStatusConflict  WriteResultStatus = "conflict"
-	WriteResultStatusDuplicate WriteResultStatus = "duplicate"
-	WriteResultStatusRejected  WriteResultStatus = "rejected"
-	WriteResultStatusStored    WriteResultStatus = "stored"
-)
-
-// Valid indicates whether the value is a known member of the WriteResultStatus enum.
-func (e WriteResultStatus) Valid() bool {
-	switch e {
-	case WriteResultStatusConflict:
-		return true
-	case WriteResultStatusDuplicate:
-		return true
-	case WriteResultStatusRejected:
-		return true
-	case WriteResultStatusStored:
 		return true
 	default:
 		return false
@@ -1279,39 +1240,39 @@ func (e ListAlarmsParamsSort) Valid() bool {
 	}
 }
 
-// Defines values for ListDataParamsOrder.
+// Defines values for ListReadingsParamsOrder.
 const (
-	ListDataParamsOrderAsc  ListDataParamsOrder = "asc"
-	ListDataParamsOrderDesc ListDataParamsOrder = "desc"
+	ListReadingsParamsOrderAsc  ListReadingsParamsOrder = "asc"
+	ListReadingsParamsOrderDesc ListReadingsParamsOrder = "desc"
 )
 
-// Valid indicates whether the value is a known member of the ListDataParamsOrder enum.
-func (e ListDataParamsOrder) Valid() bool {
+// Valid indicates whether the value is a known member of the ListReadingsParamsOrder enum.
+func (e ListReadingsParamsOrder) Valid() bool {
 	switch e {
-	case ListDataParamsOrderAsc:
+	case ListReadingsParamsOrderAsc:
 		return true
-	case ListDataParamsOrderDesc:
+	case ListReadingsParamsOrderDesc:
 		return true
 	default:
 		return false
 	}
 }
 
-// Defines values for ExportDataParamsFormat.
+// Defines values for ExportReadingsParamsFormat.
 const (
-	ExportDataParamsFormatCsv     ExportDataParamsFormat = "csv"
-	ExportDataParamsFormatNdjson  ExportDataParamsFormat = "ndjson"
-	ExportDataParamsFormatParquet ExportDataParamsFormat = "parquet"
+	ExportReadingsParamsFormatCsv     ExportReadingsParamsFormat = "csv"
+	ExportReadingsParamsFormatNdjson  ExportReadingsParamsFormat = "ndjson"
+	ExportReadingsParamsFormatParquet ExportReadingsParamsFormat = "parquet"
 )
 
-// Valid indicates whether the value is a known member of the ExportDataParamsFormat enum.
-func (e ExportDataParamsFormat) Valid() bool {
+// Valid indicates whether the value is a known member of the ExportReadingsParamsFormat enum.
+func (e ExportReadingsParamsFormat) Valid() bool {
 	switch e {
-	case ExportDataParamsFormatCsv:
+	case ExportReadingsParamsFormatCsv:
 		return true
-	case ExportDataParamsFormatNdjson:
+	case ExportReadingsParamsFormatNdjson:
 		return true
-	case ExportDataParamsFormatParquet:
+	case ExportReadingsParamsFormatParquet:
 		return true
 	default:
 		return false
@@ -1360,19 +1321,6 @@ func (e GetHistoryParamsFormat) Valid() bool {
 	}
 }
 
-// AckResult defines model for AckResult.
-type AckResult struct {
-	// ID An id given by the server.
-	ID ID `json:"id"`
-
-	// Reason For people; empty when it is acknowledged.
-	Reason string          `json:"reason"`
-	Status AckResultStatus `json:"status"`
-}
-
-// AckResultStatus defines model for AckResult.Status.
-type AckResultStatus string
-
 // Aggregate What readings of a bucket amount to.
 type Aggregate string
 
@@ -1398,7 +1346,8 @@ type Alarm struct {
 	Occurrence int64                        `json:"occurrence"`
 	RaisedAt   nullable.Nullable[time.Time] `json:"raised_at"`
 
-	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is required by it and refused with any other:
+	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is
+	// required by it and refused with any other:
 	//
 	// | kind | member | in breach while |
 	// |---|---|---|
@@ -1411,21 +1360,27 @@ type Alarm struct {
 	// | `bad_quality` | none | the newest reading is of bad quality |
 	// | `expression` | `expression` | its text is true |
 	//
-	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of effective time. One that is not newer than the
-	// newest of its sensor is late and changes nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
-	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not come, an off-delay begins again, and it is not
-	// part of a rate. For `no_data` a reading of any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
+	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order
+	// of effective time. One that is not newer than the newest of its sensor is late and changes
+	// nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
+	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not
+	// come, an off-delay begins again, and it is not part of a rate. For `no_data` a reading of
+	// any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
 	// raise; it ends a breach only with `ignore_uncertain`.
 	//
-	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and for `min_samples` readings in a row, by
-	// the first reading that meets both or, with a delay, when that is over. It is cleared when a breach, with the deadband, has been left
-	// for `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of the first reading that said so; at the very instant when a delay is over the
-	// reading of that instant decides. With both 0 the reading itself raises and clears.
+	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and
+	// for `min_samples` readings in a row, by the first reading that meets both or, with a delay,
+	// when that is over. It is cleared when a breach, with the deadband, has been left for
+	// `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of
+	// the first reading that said so; at the very instant when a delay is over the reading of that
+	// instant decides. With both 0 the reading itself raises and clears.
 	//
-	// **Several limits** are one alarm, whose level is the outermost limit that the value is beyond; each limit waits for the on-delay
-	// by itself. Further out is `escalated`, unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
-	// one side to the other ends the occurrence and begins another: without delays both at that reading, `cleared` first. With delays each
-	// side waits for its own; when the new side is due first it is `raised` as the next occurrence and the one before ends without `cleared`.
+	// **Several limits** are one alarm, whose level is the outermost limit that the value is
+	// beyond; each limit waits for the on-delay by itself. Further out is `escalated`,
+	// unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
+	// one side to the other ends the occurrence and begins another: without delays both at that
+	// reading, `cleared` first. With delays each side waits for its own; when the new side is due
+	// first it is `raised` as the next occurrence and the one before ends without `cleared`.
 	Rule AlarmRule `json:"rule"`
 
 	// RuleVersion Counts changes of the rule, as the ETag.
@@ -1439,19 +1394,20 @@ type Alarm struct {
 	ShelvedUntil nullable.Nullable[time.Time] `json:"shelved_until"`
 	Since        time.Time                    `json:"since"`
 
-	// State The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
-	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
-	// `no_data` is counted from then.
-	State     AlarmPhase `json:"state"`
+	// State The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
+	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
+	// is judged on the current values, and `no_data` is counted from then.
+	State     AlarmState `json:"state"`
 	UpdatedAt time.Time  `json:"updated_at"`
 
 	// Version Counts changes of the state; commands name it.
 	Version int64 `json:"version"`
 }
 
-// AlarmAck defines model for AlarmAck.
-type AlarmAck struct {
+// AlarmAcknowledgeRequest defines model for AlarmAcknowledgeRequest.
+type AlarmAcknowledgeRequest struct {
 	// Comment Goes into the journal, on one line.
 	Comment *string `json:"comment,omitempty"`
 
@@ -1462,16 +1418,16 @@ type AlarmAck struct {
 	Version int64 `json:"version"`
 }
 
-// AlarmAcks defines model for AlarmAcks.
-type AlarmAcks struct {
-	Alarms []AlarmAcks_Alarms `json:"alarms"`
+// AlarmBulkAcknowledgeRequest defines model for AlarmBulkAcknowledgeRequest.
+type AlarmBulkAcknowledgeRequest struct {
+	Alarms []AlarmBulkAcknowledgeRequest_Alarms `json:"alarms"`
 
 	// Comment Goes into the journal, on one line.
 	Comment *string `json:"comment,omitempty"`
 }
 
-// AlarmAcks_Alarms defines model for AlarmAcks.Alarms.
-type AlarmAcks_Alarms struct {
+// AlarmBulkAcknowledgeRequest_Alarms defines model for AlarmBulkAcknowledgeRequest.Alarms.
+type AlarmBulkAcknowledgeRequest_Alarms struct {
 	// ID An id given by the server.
 	ID ID `json:"id"`
 
@@ -1482,8 +1438,21 @@ type AlarmAcks_Alarms struct {
 	Version int64 `json:"version"`
 }
 
-// AlarmCommand defines model for AlarmCommand.
-type AlarmCommand struct {
+// AlarmBulkAcknowledgeResult defines model for AlarmBulkAcknowledgeResult.
+type AlarmBulkAcknowledgeResult struct {
+	// ID An id given by the server.
+	ID ID `json:"id"`
+
+	// Reason For people; empty when it is acknowledged.
+	Reason string                           `json:"reason"`
+	Status AlarmBulkAcknowledgeResultStatus `json:"status"`
+}
+
+// AlarmBulkAcknowledgeResultStatus defines model for AlarmBulkAcknowledgeResult.Status.
+type AlarmBulkAcknowledgeResultStatus string
+
+// AlarmCommandRequest defines model for AlarmCommandRequest.
+type AlarmCommandRequest struct {
 	// Comment Goes into the journal, on one line.
 	Comment *string `json:"comment,omitempty"`
 
@@ -1491,8 +1460,8 @@ type AlarmCommand struct {
 	Version *int64 `json:"version,omitempty"`
 }
 
-// AlarmComment defines model for AlarmComment.
-type AlarmComment struct {
+// AlarmCommentRequest defines model for AlarmCommentRequest.
+type AlarmCommentRequest struct {
 	// Comment Goes into the journal, on one line.
 	Comment string `json:"comment"`
 }
@@ -1506,7 +1475,8 @@ type AlarmCount struct {
 
 // AlarmCreate defines model for AlarmCreate.
 type AlarmCreate struct {
-	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is required by it and refused with any other:
+	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is
+	// required by it and refused with any other:
 	//
 	// | kind | member | in breach while |
 	// |---|---|---|
@@ -1519,21 +1489,27 @@ type AlarmCreate struct {
 	// | `bad_quality` | none | the newest reading is of bad quality |
 	// | `expression` | `expression` | its text is true |
 	//
-	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of effective time. One that is not newer than the
-	// newest of its sensor is late and changes nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
-	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not come, an off-delay begins again, and it is not
-	// part of a rate. For `no_data` a reading of any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
+	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order
+	// of effective time. One that is not newer than the newest of its sensor is late and changes
+	// nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
+	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not
+	// come, an off-delay begins again, and it is not part of a rate. For `no_data` a reading of
+	// any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
 	// raise; it ends a breach only with `ignore_uncertain`.
 	//
-	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and for `min_samples` readings in a row, by
-	// the first reading that meets both or, with a delay, when that is over. It is cleared when a breach, with the deadband, has been left
-	// for `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of the first reading that said so; at the very instant when a delay is over the
-	// reading of that instant decides. With both 0 the reading itself raises and clears.
+	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and
+	// for `min_samples` readings in a row, by the first reading that meets both or, with a delay,
+	// when that is over. It is cleared when a breach, with the deadband, has been left for
+	// `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of
+	// the first reading that said so; at the very instant when a delay is over the reading of that
+	// instant decides. With both 0 the reading itself raises and clears.
 	//
-	// **Several limits** are one alarm, whose level is the outermost limit that the value is beyond; each limit waits for the on-delay
-	// by itself. Further out is `escalated`, unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
-	// one side to the other ends the occurrence and begins another: without delays both at that reading, `cleared` first. With delays each
-	// side waits for its own; when the new side is due first it is `raised` as the next occurrence and the one before ends without `cleared`.
+	// **Several limits** are one alarm, whose level is the outermost limit that the value is
+	// beyond; each limit waits for the on-delay by itself. Further out is `escalated`,
+	// unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
+	// one side to the other ends the occurrence and begins another: without delays both at that
+	// reading, `cleared` first. With delays each side waits for its own; when the new side is due
+	// first it is `raised` as the next occurrence and the one before ends without `cleared`.
 	Rule AlarmRule `json:"rule"`
 
 	// SensorID An id given by the server.
@@ -1542,21 +1518,23 @@ type AlarmCreate struct {
 
 // AlarmEvent defines model for AlarmEvent.
 type AlarmEvent struct {
-	// After The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
-	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
-	// `no_data` is counted from then.
-	After AlarmPhase `json:"after"`
+	// After The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
+	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
+	// is judged on the current values, and `no_data` is counted from then.
+	After AlarmState `json:"after"`
 
 	// AlarmID An id given by the server.
 	AlarmID ID        `json:"alarm_id"`
 	At      time.Time `json:"at"`
 
-	// Before The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
-	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
-	// `no_data` is counted from then.
-	Before  AlarmPhase `json:"before"`
+	// Before The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
+	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
+	// is judged on the current values, and `no_data` is counted from then.
+	Before  AlarmState `json:"before"`
 	Comment string     `json:"comment"`
 
 	// Epoch Of the database; offsets of another mean nothing here.
@@ -1565,7 +1543,10 @@ type AlarmEvent struct {
 	// GatewayID An id given by the server.
 	GatewayID ID `json:"gateway_id"`
 
-	// Kind What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged, reset, shelved, unshelved, suppressed, unsuppressed, out_of_service, returned_to_service, commented, rule_changed, faulted, recovered or deleted; more may come.
+	// Kind What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged,
+	// reset, shelved, unshelved, suppressed, unsuppressed, out_of_service,
+	// returned_to_service, commented, rule_changed, faulted, recovered or deleted; more may
+	// come.
 	Kind string `json:"kind"`
 
 	// Level The limit, such as high_high; empty when there is none.
@@ -1605,21 +1586,23 @@ type AlarmExplanation struct {
 	Level      string `json:"level"`
 	Occurrence int64  `json:"occurrence"`
 
-	// Process The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
-	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
-	// `no_data` is counted from then.
-	Process     AlarmPhase `json:"process"`
+	// Process The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
+	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
+	// is judged on the current values, and `no_data` is counted from then.
+	Process     AlarmState `json:"process"`
 	RuleVersion int64      `json:"rule_version"`
 
 	// Severity How bad it is.
 	Severity Severity `json:"severity"`
 
-	// State The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
-	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
-	// `no_data` is counted from then.
-	State  AlarmPhase                `json:"state"`
+	// State The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
+	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
+	// is judged on the current values, and `no_data` is counted from then.
+	State  AlarmState                `json:"state"`
 	Timers []AlarmExplanation_Timers `json:"timers"`
 	Why    []string                  `json:"why"`
 }
@@ -1702,13 +1685,17 @@ type AlarmLimit struct {
 	Value float64 `json:"value"`
 }
 
-// AlarmPhase The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
-// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
-// `no_data` is counted from then.
-type AlarmPhase string
+// AlarmOutOfServiceRequest defines model for AlarmOutOfServiceRequest.
+type AlarmOutOfServiceRequest struct {
+	// Comment Why. Goes into the journal, on one line.
+	Comment string `json:"comment"`
 
-// AlarmRule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is required by it and refused with any other:
+	// Version The version that was seen; 409 when it is another now.
+	Version *int64 `json:"version,omitempty"`
+}
+
+// AlarmRule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is
+// required by it and refused with any other:
 //
 // | kind | member | in breach while |
 // |---|---|---|
@@ -1721,38 +1708,49 @@ type AlarmPhase string
 // | `bad_quality` | none | the newest reading is of bad quality |
 // | `expression` | `expression` | its text is true |
 //
-// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of effective time. One that is not newer than the
-// newest of its sensor is late and changes nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
-// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not come, an off-delay begins again, and it is not
-// part of a rate. For `no_data` a reading of any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
+// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order
+// of effective time. One that is not newer than the newest of its sensor is late and changes
+// nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
+// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not
+// come, an off-delay begins again, and it is not part of a rate. For `no_data` a reading of
+// any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
 // raise; it ends a breach only with `ignore_uncertain`.
 //
-// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and for `min_samples` readings in a row, by
-// the first reading that meets both or, with a delay, when that is over. It is cleared when a breach, with the deadband, has been left
-// for `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of the first reading that said so; at the very instant when a delay is over the
-// reading of that instant decides. With both 0 the reading itself raises and clears.
+// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and
+// for `min_samples` readings in a row, by the first reading that meets both or, with a delay,
+// when that is over. It is cleared when a breach, with the deadband, has been left for
+// `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of
+// the first reading that said so; at the very instant when a delay is over the reading of that
+// instant decides. With both 0 the reading itself raises and clears.
 //
-// **Several limits** are one alarm, whose level is the outermost limit that the value is beyond; each limit waits for the on-delay
-// by itself. Further out is `escalated`, unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
-// one side to the other ends the occurrence and begins another: without delays both at that reading, `cleared` first. With delays each
-// side waits for its own; when the new side is due first it is `raised` as the next occurrence and the one before ends without `cleared`.
+// **Several limits** are one alarm, whose level is the outermost limit that the value is
+// beyond; each limit waits for the on-delay by itself. Further out is `escalated`,
+// unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
+// one side to the other ends the occurrence and begins another: without delays both at that
+// reading, `cleared` first. With delays each side waits for its own; when the new side is due
+// first it is `raised` as the next occurrence and the one before ends without `cleared`.
 type AlarmRule struct {
-	// Deadband How far inside of a limit a value must be before the limit counts as left: a high limit of 80 with a deadband of 2 is left at 78.
-	// Of all kinds but `no_data`, `bad_quality` and `expression`. Smaller than the distance from the innermost low to the innermost high limit, than half of an
-	// `outside_range`, than the `limit` of a rate or deviation.
+	// Deadband How far inside of a limit a value must be before the limit counts as left: a high limit
+	// of 80 with a deadband of 2 is left at 78. Of all kinds but `no_data`, `bad_quality` and
+	// `expression`. Smaller than the distance from the innermost low to the innermost high
+	// limit, than half of an `outside_range`, than the `limit` of a rate or deviation.
 	Deadband *AlarmRule_Deadband `json:"deadband,omitempty"`
 
-	// Deviation Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the alarm's own. From another sensor it is judged with each reading of either, on the newest of both; one
-	// that is missing, not to be compared or too old leaves the alarm as it is.
+	// Deviation Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the
+	// alarm's own. From another sensor it is judged with each reading of either, on the newest
+	// of both; one that is missing, not to be compared or too old leaves the alarm as it is.
 	Deviation        *AlarmRule_Deviation `json:"deviation,omitempty"`
 	DocumentationURL *string              `json:"documentation_url,omitempty"`
 
-	// Expression Of `expression`: in breach while `text` is true. It is judged with each reading of an input or of the alarm's own sensor, on the newest
-	// readings of all inputs; when one is missing, not to be compared or too old the alarm stays as it is. Every input must be used.
+	// Expression Of `expression`: in breach while `text` is true. It is judged with each reading of an
+	// input or of the alarm's own sensor, on the newest readings of all inputs; when one is
+	// missing, not to be compared or too old the alarm stays as it is. Every input must be
+	// used.
 	//
-	// The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`, `and or not` (`&& || !`), `a ? b : c`, brackets and the
-	// functions `abs min max round floor ceil`: at most 200 of them. All numbers are floating point. A division by zero faults the alarm
-	// until a reading with which it can be evaluated.
+	// The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`,
+	// `and or not` (`&& || !`), `a ? b : c`, brackets and the functions `abs min max round
+	// floor ceil`: at most 200 of them. All numbers are floating point. A division by zero
+	// faults the alarm until a reading with which it can be evaluated.
 	Expression *AlarmRule_Expression `json:"expression,omitempty"`
 
 	// IgnoreUncertain Readings of uncertain quality are not compared.
@@ -1767,40 +1765,55 @@ type AlarmRule struct {
 	// Latching When its breach is over the alarm stays until it is reset.
 	Latching *bool `json:"latching,omitempty"`
 
-	// Limits Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to `high_high` each above the one before.
+	// Limits Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to
+	// `high_high` each above the one before.
 	Limits *AlarmRule_Limits `json:"limits,omitempty"`
 
-	// Message Text of the events that raise, with `{name}`, `{sensor}`, `{gateway}` (their names), `{value}`, `{unit}`, `{limit}`, `{level}`, `{severity}`, `{time}` (UTC) and
-	// `{label.NAME}`. A brace of anything else is refused. Filled in it is cut to 1,000 characters.
+	// Message Text of the events that raise, with `{name}`, `{sensor}`, `{gateway}` (their names),
+	// `{value}`, `{unit}`, `{limit}`, `{level}`, `{severity}`, `{time}` (UTC) and
+	// `{label.NAME}`. A brace of anything else is refused. Filled in it is cut to 1,000
+	// characters.
 	Message *string `json:"message,omitempty"`
 
-	// MinSamples How many readings in a row are in breach before it raises; 0 is 1. At most 1 with `no_data`.
+	// MinSamples How many readings in a row are in breach before it raises; 0 is 1. At most 1 with
+	// `no_data`.
 	MinSamples *int `json:"min_samples,omitempty"`
 
 	// Name A name for people.
 	Name Name `json:"name"`
 
-	// NoDataAfterMs Of `no_data`: milliseconds, at most 30 days. Counted from when data of the sensor was last received, late data too, or from when
-	// the alarm was made or its sensor came back into use, whichever is the latest. Any stored reading ends the silence. Time in which
-	// the server took no readings, and up to 30 s after it for gateways to come back, does not count.
+	// NoDataAfterMs Of `no_data`: milliseconds, at most 30 days. Counted from when data of the sensor was
+	// last received, late data too, or from when the alarm was made or its sensor came back
+	// into use, whichever is the latest. Any stored reading ends the silence. Time in which
+	// the server took no readings, and up to 30 s after it for gateways to come back, does not
+	// count.
 	NoDataAfterMs *int64 `json:"no_data_after_ms,omitempty"`
 
-	// OffDelayMs How long a breach is over before it clears, in milliseconds, at most 7 days, by the effective times of readings. A reading beyond the limit at its very end clears nothing.
+	// OffDelayMs How long a breach is over before it clears, in milliseconds, at most 7 days, by the
+	// effective times of readings. A reading beyond the limit at its very end clears nothing.
 	OffDelayMs *int64 `json:"off_delay_ms,omitempty"`
 
-	// OnDelayMs How long a breach lasts before it raises, in milliseconds, at most 7 days: by the effective times of readings, the earlier of timestamp and receipt. A normal reading at its very end raises nothing. 0 or absent with `no_data`, whose delay is `no_data_after_ms`.
+	// OnDelayMs How long a breach lasts before it raises, in milliseconds, at most 7 days: by the
+	// effective times of readings, the earlier of timestamp and receipt. A normal reading at
+	// its very end raises nothing. 0 or absent with `no_data`, whose delay is
+	// `no_data_after_ms`.
 	OnDelayMs *int64 `json:"on_delay_ms,omitempty"`
 
-	// Range Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below `high`.
+	// Range Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below
+	// `high`.
 	Range *AlarmRule_Range `json:"range,omitempty"`
 
-	// Rate Of `rate`. The newest reading is compared with the newest one that is at least `window_ms` older (the window keeps about 32 readings, so
-	// it may be up to a 32nd longer), and the difference is divided by the time between the two. Before there is such a reading nothing
-	// is judged. A pause of more than twice `window_ms` begins the window again, so a sensor that reads less often than that is never in
-	// breach: choose a window of at least the usual time between two readings.
+	// Rate Of `rate`. The newest reading is compared with the newest one that is at least
+	// `window_ms` older (the window keeps about 32 readings, so it may be up to a 32nd
+	// longer), and the difference is divided by the time between the two. Before there is such
+	// a reading nothing is judged. A pause of more than twice `window_ms` begins the window
+	// again, so a sensor that reads less often than that is never in breach: choose a window
+	// of at least the usual time between two readings.
 	Rate *AlarmRule_Rate `json:"rate,omitempty"`
 
-	// RealarmAfterMs An alarm that still stands so long after it was acknowledged is unacknowledged again, but not before its rule was changed or its sensors came back into use: 0 for never, or 1000 to 604800000 milliseconds (7 days).
+	// RealarmAfterMs An alarm that still stands so long after it was acknowledged is unacknowledged again,
+	// but not before its rule was changed or its sensors came back into use: 0 for never, or
+	// 1000 to 604800000 milliseconds (7 days).
 	RealarmAfterMs    *int64  `json:"realarm_after_ms,omitempty"`
 	RecommendedAction *string `json:"recommended_action,omitempty"`
 
@@ -1814,22 +1827,26 @@ type AlarmRule struct {
 	SuppressedBy []ID `json:"suppressed_by,omitempty"`
 }
 
-// AlarmRuleDeadbandUnit `percent` is of `max_value` less `min_value` of the sensor, which must then have both. Absent is absolute.
+// AlarmRuleDeadbandUnit `percent` is of `max_value` less `min_value` of the sensor, which must then have
+// both. Absent is absolute.
 type AlarmRuleDeadbandUnit string
 
-// AlarmRule_Deadband How far inside of a limit a value must be before the limit counts as left: a high limit of 80 with a deadband of 2 is left at 78.
-// Of all kinds but `no_data`, `bad_quality` and `expression`. Smaller than the distance from the innermost low to the innermost high limit, than half of an
-// `outside_range`, than the `limit` of a rate or deviation.
+// AlarmRule_Deadband How far inside of a limit a value must be before the limit counts as left: a high limit
+// of 80 with a deadband of 2 is left at 78. Of all kinds but `no_data`, `bad_quality` and
+// `expression`. Smaller than the distance from the innermost low to the innermost high
+// limit, than half of an `outside_range`, than the `limit` of a rate or deviation.
 type AlarmRule_Deadband struct {
-	// Unit `percent` is of `max_value` less `min_value` of the sensor, which must then have both. Absent is absolute.
+	// Unit `percent` is of `max_value` less `min_value` of the sensor, which must then have
+	// both. Absent is absolute.
 	Unit *AlarmRuleDeadbandUnit `json:"unit,omitempty"`
 
 	// Value In the unit of what is compared, or in percent, at most 100.
 	Value float64 `json:"value"`
 }
 
-// AlarmRule_Deviation Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the alarm's own. From another sensor it is judged with each reading of either, on the newest of both; one
-// that is missing, not to be compared or too old leaves the alarm as it is.
+// AlarmRule_Deviation Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the
+// alarm's own. From another sensor it is judged with each reading of either, on the newest
+// of both; one that is missing, not to be compared or too old leaves the alarm as it is.
 type AlarmRule_Deviation struct {
 	// Direction Which way a change or a deviation counts; absent is both.
 	Direction *Direction `json:"direction,omitempty"`
@@ -1837,7 +1854,8 @@ type AlarmRule_Deviation struct {
 	// Limit In the unit of the sensor; above 0.
 	Limit float64 `json:"limit"`
 
-	// MaxAgeMs How much older than the other each of the two readings may be, in milliseconds, at most 7 days; 0 is any age.
+	// MaxAgeMs How much older than the other each of the two readings may be, in milliseconds, at
+	// most 7 days; 0 is any age.
 	MaxAgeMs *int64 `json:"max_age_ms,omitempty"`
 
 	// SensorID An id given by the server.
@@ -1847,17 +1865,22 @@ type AlarmRule_Deviation struct {
 	Setpoint *float64 `json:"setpoint,omitempty"`
 }
 
-// AlarmRule_Expression Of `expression`: in breach while `text` is true. It is judged with each reading of an input or of the alarm's own sensor, on the newest
-// readings of all inputs; when one is missing, not to be compared or too old the alarm stays as it is. Every input must be used.
+// AlarmRule_Expression Of `expression`: in breach while `text` is true. It is judged with each reading of an
+// input or of the alarm's own sensor, on the newest readings of all inputs; when one is
+// missing, not to be compared or too old the alarm stays as it is. Every input must be
+// used.
 //
-// The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`, `and or not` (`&& || !`), `a ? b : c`, brackets and the
-// functions `abs min max round floor ceil`: at most 200 of them. All numbers are floating point. A division by zero faults the alarm
-// until a reading with which it can be evaluated.
+// The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`,
+// `and or not` (`&& || !`), `a ? b : c`, brackets and the functions `abs min max round
+// floor ceil`: at most 200 of them. All numbers are floating point. A division by zero
+// faults the alarm until a reading with which it can be evaluated.
 type AlarmRule_Expression struct {
-	// Inputs The sensor of each name. A name has letters, digits and `_`, at most 50, does not begin with a digit and is no function.
+	// Inputs The sensor of each name. A name has letters, digits and `_`, at most 50, does not
+	// begin with a digit and is no function.
 	Inputs map[string]ID `json:"inputs"`
 
-	// MaxAgeMs How much older than the newest reading of all its sensors an input may be, in milliseconds, at most 7 days; 0 is any age.
+	// MaxAgeMs How much older than the newest reading of all its sensors an input may be, in
+	// milliseconds, at most 7 days; 0 is any age.
 	MaxAgeMs *int64 `json:"max_age_ms,omitempty"`
 	Text     string `json:"text"`
 }
@@ -1865,7 +1888,8 @@ type AlarmRule_Expression struct {
 // AlarmRuleKind What it watches for.
 type AlarmRuleKind string
 
-// AlarmRule_Limits Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to `high_high` each above the one before.
+// AlarmRule_Limits Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to
+// `high_high` each above the one before.
 type AlarmRule_Limits struct {
 	// High A limit and the severity of the alarm beyond it; without one it is that of the rule.
 	High *AlarmLimit `json:"high,omitempty"`
@@ -1880,7 +1904,8 @@ type AlarmRule_Limits struct {
 	LowLow *AlarmLimit `json:"low_low,omitempty"`
 }
 
-// AlarmRule_Range Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below `high`.
+// AlarmRule_Range Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below
+// `high`.
 type AlarmRule_Range struct {
 	High float64 `json:"high"`
 	Low  float64 `json:"low"`
@@ -1889,10 +1914,12 @@ type AlarmRule_Range struct {
 // AlarmRuleRatePer defines model for AlarmRule.Rate.Per.
 type AlarmRuleRatePer string
 
-// AlarmRule_Rate Of `rate`. The newest reading is compared with the newest one that is at least `window_ms` older (the window keeps about 32 readings, so
-// it may be up to a 32nd longer), and the difference is divided by the time between the two. Before there is such a reading nothing
-// is judged. A pause of more than twice `window_ms` begins the window again, so a sensor that reads less often than that is never in
-// breach: choose a window of at least the usual time between two readings.
+// AlarmRule_Rate Of `rate`. The newest reading is compared with the newest one that is at least
+// `window_ms` older (the window keeps about 32 readings, so it may be up to a 32nd
+// longer), and the difference is divided by the time between the two. Before there is such
+// a reading nothing is judged. A pause of more than twice `window_ms` begins the window
+// again, so a sensor that reads less often than that is never in breach: choose a window
+// of at least the usual time between two readings.
 type AlarmRule_Rate struct {
 	// Direction Which way a change or a deviation counts; absent is both.
 	Direction *Direction `json:"direction,omitempty"`
@@ -1923,8 +1950,8 @@ type AlarmRule_Schedule struct {
 	Zone string `json:"zone"`
 }
 
-// AlarmShelve defines model for AlarmShelve.
-type AlarmShelve struct {
+// AlarmShelveRequest defines model for AlarmShelveRequest.
+type AlarmShelveRequest struct {
 	// Comment Why. Goes into the journal, on one line.
 	Comment string `json:"comment"`
 
@@ -1938,12 +1965,53 @@ type AlarmShelve struct {
 	Version *int64 `json:"version,omitempty"`
 }
 
-// AlarmSimulate defines model for AlarmSimulate.
-type AlarmSimulate struct {
+// AlarmSimulationEvent defines model for AlarmSimulationEvent.
+type AlarmSimulationEvent struct {
+	// After The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
+	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
+	// is judged on the current values, and `no_data` is counted from then.
+	After AlarmState `json:"after"`
+	At    time.Time  `json:"at"`
+
+	// Before The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
+	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
+	// is judged on the current values, and `no_data` is counted from then.
+	Before  AlarmState `json:"before"`
+	Comment string     `json:"comment"`
+
+	// Kind What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged,
+	// reset, shelved, unshelved, suppressed, unsuppressed, out_of_service,
+	// returned_to_service, commented, rule_changed, faulted, recovered or deleted; more may
+	// come.
+	Kind string `json:"kind"`
+
+	// Level The limit, such as high_high; empty when there is none.
+	Level   string `json:"level"`
+	Message string `json:"message"`
+
+	// Notice People would have been told.
+	Notice     bool  `json:"notice"`
+	Occurrence int64 `json:"occurrence"`
+
+	// Quiet For the journal only: the alarm is shelved, suppressed or out of service.
+	Quiet bool `json:"quiet"`
+
+	// Severity How bad it is.
+	Severity Severity                   `json:"severity"`
+	Value    nullable.Nullable[float64] `json:"value"`
+}
+
+// AlarmSimulationRequest defines model for AlarmSimulationRequest.
+type AlarmSimulationRequest struct {
 	// End After `start` and at most 31 days later.
 	End time.Time `json:"end"`
 
-	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is required by it and refused with any other:
+	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is
+	// required by it and refused with any other:
 	//
 	// | kind | member | in breach while |
 	// |---|---|---|
@@ -1956,21 +2024,27 @@ type AlarmSimulate struct {
 	// | `bad_quality` | none | the newest reading is of bad quality |
 	// | `expression` | `expression` | its text is true |
 	//
-	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of effective time. One that is not newer than the
-	// newest of its sensor is late and changes nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
-	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not come, an off-delay begins again, and it is not
-	// part of a rate. For `no_data` a reading of any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
+	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order
+	// of effective time. One that is not newer than the newest of its sensor is late and changes
+	// nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
+	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not
+	// come, an off-delay begins again, and it is not part of a rate. For `no_data` a reading of
+	// any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
 	// raise; it ends a breach only with `ignore_uncertain`.
 	//
-	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and for `min_samples` readings in a row, by
-	// the first reading that meets both or, with a delay, when that is over. It is cleared when a breach, with the deadband, has been left
-	// for `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of the first reading that said so; at the very instant when a delay is over the
-	// reading of that instant decides. With both 0 the reading itself raises and clears.
+	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and
+	// for `min_samples` readings in a row, by the first reading that meets both or, with a delay,
+	// when that is over. It is cleared when a breach, with the deadband, has been left for
+	// `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of
+	// the first reading that said so; at the very instant when a delay is over the reading of that
+	// instant decides. With both 0 the reading itself raises and clears.
 	//
-	// **Several limits** are one alarm, whose level is the outermost limit that the value is beyond; each limit waits for the on-delay
-	// by itself. Further out is `escalated`, unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
-	// one side to the other ends the occurrence and begins another: without delays both at that reading, `cleared` first. With delays each
-	// side waits for its own; when the new side is due first it is `raised` as the next occurrence and the one before ends without `cleared`.
+	// **Several limits** are one alarm, whose level is the outermost limit that the value is
+	// beyond; each limit waits for the on-delay by itself. Further out is `escalated`,
+	// unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
+	// one side to the other ends the occurrence and begins another: without delays both at that
+	// reading, `cleared` first. With delays each side waits for its own; when the new side is due
+	// first it is `raised` as the next occurrence and the one before ends without `cleared`.
 	Rule AlarmRule `json:"rule"`
 
 	// SensorID An id given by the server.
@@ -1980,35 +2054,35 @@ type AlarmSimulate struct {
 	Start time.Time `json:"start"`
 }
 
-// AlarmSimulated defines model for AlarmSimulated.
-type AlarmSimulated struct {
-	Events []SimulatedEvent `json:"events"`
+// AlarmSimulationResult defines model for AlarmSimulationResult.
+type AlarmSimulationResult struct {
+	Events []AlarmSimulationEvent `json:"events"`
 
 	// Readings How many were looked at.
 	Readings int `json:"readings"`
 
-	// State The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
-	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
-	// `no_data` is counted from then.
-	State AlarmPhase `json:"state"`
+	// State The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
+	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
+	// is judged on the current values, and `no_data` is counted from then.
+	State AlarmState `json:"state"`
 
 	// Truncated There were more than 10,000 events; the first are here.
 	Truncated bool `json:"truncated"`
 }
 
-// AlarmTakeOut defines model for AlarmTakeOut.
-type AlarmTakeOut struct {
-	// Comment Why. Goes into the journal, on one line.
-	Comment string `json:"comment"`
-
-	// Version The version that was seen; 409 when it is another now.
-	Version *int64 `json:"version,omitempty"`
-}
+// AlarmState The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
+// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
+// is judged on the current values, and `no_data` is counted from then.
+type AlarmState string
 
 // AlarmUpdate defines model for AlarmUpdate.
 type AlarmUpdate struct {
-	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is required by it and refused with any other:
+	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is
+	// required by it and refused with any other:
 	//
 	// | kind | member | in breach while |
 	// |---|---|---|
@@ -2021,27 +2095,34 @@ type AlarmUpdate struct {
 	// | `bad_quality` | none | the newest reading is of bad quality |
 	// | `expression` | `expression` | its text is true |
 	//
-	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of effective time. One that is not newer than the
-	// newest of its sensor is late and changes nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
-	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not come, an off-delay begins again, and it is not
-	// part of a rate. For `no_data` a reading of any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
+	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order
+	// of effective time. One that is not newer than the newest of its sensor is late and changes
+	// nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
+	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not
+	// come, an off-delay begins again, and it is not part of a rate. For `no_data` a reading of
+	// any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
 	// raise; it ends a breach only with `ignore_uncertain`.
 	//
-	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and for `min_samples` readings in a row, by
-	// the first reading that meets both or, with a delay, when that is over. It is cleared when a breach, with the deadband, has been left
-	// for `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of the first reading that said so; at the very instant when a delay is over the
-	// reading of that instant decides. With both 0 the reading itself raises and clears.
+	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and
+	// for `min_samples` readings in a row, by the first reading that meets both or, with a delay,
+	// when that is over. It is cleared when a breach, with the deadband, has been left for
+	// `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of
+	// the first reading that said so; at the very instant when a delay is over the reading of that
+	// instant decides. With both 0 the reading itself raises and clears.
 	//
-	// **Several limits** are one alarm, whose level is the outermost limit that the value is beyond; each limit waits for the on-delay
-	// by itself. Further out is `escalated`, unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
-	// one side to the other ends the occurrence and begins another: without delays both at that reading, `cleared` first. With delays each
-	// side waits for its own; when the new side is due first it is `raised` as the next occurrence and the one before ends without `cleared`.
+	// **Several limits** are one alarm, whose level is the outermost limit that the value is
+	// beyond; each limit waits for the on-delay by itself. Further out is `escalated`,
+	// unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
+	// one side to the other ends the occurrence and begins another: without delays both at that
+	// reading, `cleared` first. With delays each side waits for its own; when the new side is due
+	// first it is `raised` as the next occurrence and the one before ends without `cleared`.
 	Rule AlarmRule `json:"rule"`
 }
 
-// Connection Whether the service is there, in one word for simple checks; `dependencies` has the details. A service whose work is
-// done in this process, such as Redis without `REDIS_URL`, is `connected` as long as that works.
-type Connection string
+// ConnectionStatus Whether the service is there, in one word for simple checks; `dependencies` has the details.
+// A service whose work is done in this process, such as Redis without `REDIS_URL`, is
+// `connected` as long as that works.
+type ConnectionStatus string
 
 // Coverage The part of the range that is answered for.
 type Coverage struct {
@@ -2060,9 +2141,10 @@ type Credential struct {
 	LastUsedAt nullable.Nullable[time.Time] `json:"last_used_at"`
 }
 
-// CredentialCreated Example: {"client_id":"press-line-1","created_at":"2026-01-02T03:04:05.678900Z","id":3,"revoked_id":null,"secret":"gw_…","username":"press-line-1"}
-type CredentialCreated struct {
-	// ClientID MQTT client id: the gateway's key, or the key, a colon and whatever tells its connections apart.
+// CredentialWithSecret Example: {"client_id":"press-line-1","created_at":"2026-01-02T03:04:05.678900Z","id":3,"revoked_id":null,"secret":"gw_…","username":"press-line-1"}
+type CredentialWithSecret struct {
+	// ClientID MQTT client id: the gateway's key, or the key, a colon and whatever tells its
+	// connections apart.
 	ClientID  string    `json:"client_id"`
 	CreatedAt time.Time `json:"created_at"`
 
@@ -2079,49 +2161,12 @@ type CredentialCreated struct {
 	Username string `json:"username"`
 }
 
-// DataDeletion defines model for DataDeletion.
-type DataDeletion struct {
-	// DryRun True when nothing was changed.
-	DryRun bool `json:"dry_run"`
-
-	// FirstReadingAt Time of the oldest that goes; null if there is none.
-	FirstReadingAt nullable.Nullable[time.Time] `json:"first_reading_at"`
-
-	// LastReadingAt Time of the newest.
-	LastReadingAt nullable.Nullable[time.Time] `json:"last_reading_at"`
-
-	// Readings How many readings.
-	Readings int64 `json:"readings"`
-}
-
-// DataSource What the answer was computed from: the readings, or rollups of minutes or hours of them, with readings where no rollup is whole yet; the figures are the same.
+// DataSource What the answer was computed from: the readings, or rollups of minutes or hours of them,
+// with readings where no rollup is whole yet; the figures are the same.
 type DataSource string
 
-// DataWrite defines model for DataWrite.
-type DataWrite struct {
-	Readings []ReadingWrite `json:"readings"`
-}
-
-// DataWritten defines model for DataWritten.
-type DataWritten struct {
-	// Conflicts How many found another value at their instant.
-	Conflicts int `json:"conflicts"`
-
-	// Duplicates How many were there already.
-	Duplicates int `json:"duplicates"`
-
-	// Rejected How many were refused.
-	Rejected int `json:"rejected"`
-
-	// Results One for each reading, in order.
-	Results []WriteResult `json:"results"`
-
-	// Stored How many were stored.
-	Stored int `json:"stored"`
-}
-
-// Deletion defines model for Deletion.
-type Deletion struct {
+// DeletionResult defines model for DeletionResult.
+type DeletionResult struct {
 	// Alarms How many alarms.
 	Alarms int `json:"alarms"`
 
@@ -2139,77 +2184,6 @@ type Deletion struct {
 
 	// Sensors How many sensors.
 	Sensors int `json:"sensors"`
-}
-
-// Delivery Example: {"attempts":1,"channel_id":1,"created_at":"2026-01-02T03:04:05.678900Z","detail":"answered 204","due_at":null,"event_count":3,"finished_at":"2026-01-02T03:04:08.678900Z","id":12,"key":"7f8a4b1e-3f0c-4f7e-9d38-0a4a4f1f8f55","kind":"notice","route_id":1,"status":"delivered"}
-type Delivery struct {
-	Attempts int `json:"attempts"`
-
-	// ChannelID An id given by the server.
-	ChannelID ID        `json:"channel_id"`
-	CreatedAt time.Time `json:"created_at"`
-
-	// Detail What the last attempt resulted in. It can name internal hosts, so it is empty for viewers and operators.
-	Detail string `json:"detail"`
-
-	// DueAt When it is tried next; null when it is over.
-	DueAt nullable.Nullable[time.Time] `json:"due_at"`
-
-	// EventCount How many alarm events are in it.
-	EventCount int                          `json:"event_count"`
-	FinishedAt nullable.Nullable[time.Time] `json:"finished_at"`
-	ID         int64                        `json:"id"`
-
-	// Key The same in every attempt: `webhook-id` and `Idempotency-Key`, Message-ID of an e-mail.
-	Key string `json:"key"`
-
-	// Kind Why it is sent.
-	Kind DeliveryKind `json:"kind"`
-
-	// RouteID Null for a trial.
-	RouteID nullable.Nullable[int64] `json:"route_id"`
-
-	// Status Events are gathered for it; it waits, for the first attempt or another; it is being sent; it was delivered, which over MQTT means published; it was given up.
-	Status DeliveryStatus `json:"status"`
-}
-
-// DeliveryKind Why it is sent.
-type DeliveryKind string
-
-// DeliveryStatus Events are gathered for it; it waits, for the first attempt or another; it is being sent; it was delivered, which over MQTT means published; it was given up.
-type DeliveryStatus string
-
-// DeliveryWithEvents defines model for DeliveryWithEvents.
-type DeliveryWithEvents struct {
-	Attempts int `json:"attempts"`
-
-	// ChannelID An id given by the server.
-	ChannelID ID        `json:"channel_id"`
-	CreatedAt time.Time `json:"created_at"`
-
-	// Detail What the last attempt resulted in. It can name internal hosts, so it is empty for viewers and operators.
-	Detail string `json:"detail"`
-
-	// DueAt When it is tried next; null when it is over.
-	DueAt nullable.Nullable[time.Time] `json:"due_at"`
-
-	// EventCount How many alarm events are in it.
-	EventCount int                          `json:"event_count"`
-	Events     []NotifiedEvent              `json:"events"`
-	FinishedAt nullable.Nullable[time.Time] `json:"finished_at"`
-	ID         int64                        `json:"id"`
-
-	// Key The same in every attempt: `webhook-id` and `Idempotency-Key`, Message-ID of an e-mail.
-	Key string `json:"key"`
-
-	// Kind Why it is sent.
-	Kind DeliveryKind `json:"kind"`
-
-	// RouteID Null for a trial.
-	RouteID nullable.Nullable[int64] `json:"route_id"`
-
-	// Status Events are gathered for it; it waits, for the first attempt or another; it is being sent; it was delivered, which over MQTT means published; it was given up.
-	Status DeliveryStatus `json:"status"`
 }
 
 // Dependency defines model for Dependency.
@@ -2243,20 +2217,42 @@ type DependencyState string
 // Direction Which way a change or a deviation counts; absent is both.
 type Direction string
 
+// DownsampledColumns With `method` and `format=columns`, the members of the readings, each a list of the same
+// length.
+type DownsampledColumns struct {
+	Quality   []Quality   `json:"quality"`
+	Timestamp []time.Time `json:"timestamp"`
+	Value     []float64   `json:"value"`
+}
+
+// DownsampledReading defines model for DownsampledReading.
+type DownsampledReading struct {
+	// Quality How far a value can be trusted, as in OPC UA.
+	Quality   Quality   `json:"quality"`
+	Timestamp time.Time `json:"timestamp"`
+	Value     float64   `json:"value"`
+}
+
+// DownsamplingMethod How readings are picked that show the shape of all. An answer that has it has readings, and
+// no `interval`.
+type DownsamplingMethod string
+
 // Email defines model for Email.
 type Email = string
 
-// Expiring A partition, or a part of a long one, from which readings will go.
+// ExpiringPartition A partition, or a part of a long one, from which readings will go.
 //
 // Example: {"bytes":7257600,"end":"2026-01-02T00:00:00.000000Z","is_dropped":false,"partition":"sensor_data_20260101","readings":86400,"sensors":[{"readings":86400,"retention_seconds":2592000,"sensor_id":1}],"start":"2026-01-01T00:00:00.000000Z"}
-type Expiring struct {
-	// Bytes Their room on disk, exact for a whole partition, else an estimate. What is deleted makes room for others and does not shrink the disk's use.
+type ExpiringPartition struct {
+	// Bytes Their room on disk, exact for a whole partition, else an estimate. What is deleted makes
+	// room for others and does not shrink the disk's use.
 	Bytes nullable.Nullable[int64] `json:"bytes"`
 
 	// End And before this one.
 	End time.Time `json:"end"`
 
-	// IsDropped Whether all of it goes. Otherwise the readings of `sensors` are deleted and those of others stay.
+	// IsDropped Whether all of it goes. Otherwise the readings of `sensors` are deleted and those of
+	// others stay.
 	IsDropped bool `json:"is_dropped"`
 
 	// Partition Its name in the database.
@@ -2274,7 +2270,8 @@ type Expiring struct {
 
 // ExpiringSensor defines model for ExpiringSensor.
 type ExpiringSensor struct {
-	// Readings How many go, from the rollups: late ones of the last minute may not be counted. Null when there are none.
+	// Readings How many go, from the rollups: late ones of the last minute may not be counted. Null
+	// when there are none.
 	Readings nullable.Nullable[int64] `json:"readings"`
 
 	// RetentionSeconds For how long its readings are kept, by its own `retention_days` or by default.
@@ -2293,21 +2290,26 @@ type FieldError struct {
 
 // Gateway Example: {"clock_skew_ms":-12,"created_at":"2026-01-01T00:00:00.000000Z","id":1,"is_active":true,"is_system":false,"key":"press-line-1","last_seen_at":"2026-01-02T03:04:05.678900Z","location":"Hall 2","metadata":{},"name":"Press line 1","status":"online","updated_at":"2026-01-01T00:00:00.000000Z"}
 type Gateway struct {
-	// ClockSkewMs Its clock minus ours, from the timestamp of its last `online` status message that was neither a will nor retained; null if unknown.
+	// ClockSkewMs Its clock minus ours, from the timestamp of its last `online` status message that was
+	// neither a will nor retained; null if unknown.
 	ClockSkewMs nullable.Nullable[int64] `json:"clock_skew_ms"`
 	CreatedAt   time.Time                `json:"created_at"`
 
 	// ID An id given by the server.
 	ID ID `json:"id"`
 
-	// IsActive False refuses its connections and messages, and suppresses the alarms that look at its sensors.
+	// IsActive False refuses its connections and messages, and suppresses the alarms that look at its
+	// sensors.
 	IsActive bool `json:"is_active"`
 
-	// IsSystem True of the server's own gateway, `oei-ms`: its sensors are what the server watches of itself and of the other gateways. Nobody else publishes for it, and it cannot be deleted.
+	// IsSystem True of the server's own gateway, `oei-ms`: its sensors are what the server watches of
+	// itself and of the other gateways. Nobody else publishes for it, and it cannot be
+	// deleted.
 	IsSystem bool `json:"is_system"`
 
-	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI (`356938035643809`) or a MAC address
-	// (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or more, so that a key is never taken for an id, which has 10 at most.
+	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI
+	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or
+	// more, so that a key is never taken for an id, which has 10 at most.
 	//
 	//
 	// Example: press-line-1
@@ -2325,7 +2327,8 @@ type Gateway struct {
 	// Name A name for people.
 	Name Name `json:"name"`
 
-	// Status Whether the gateway is connected; `unknown` until it is seen, and after a restart of the server.
+	// Status Whether the gateway is connected; `unknown` until it is seen, and after a restart of the
+	// server.
 	Status GatewayStatus `json:"status"`
 
 	// UpdatedAt When its description was last changed.
@@ -2336,8 +2339,9 @@ type Gateway struct {
 type GatewayCreate struct {
 	IsActive *bool `json:"is_active,omitempty"`
 
-	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI (`356938035643809`) or a MAC address
-	// (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or more, so that a key is never taken for an id, which has 10 at most.
+	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI
+	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or
+	// more, so that a key is never taken for an id, which has 10 at most.
 	//
 	//
 	// Example: press-line-1
@@ -2353,15 +2357,17 @@ type GatewayCreate struct {
 	Name Name `json:"name"`
 }
 
-// GatewayStatus Whether the gateway is connected; `unknown` until it is seen, and after a restart of the server.
+// GatewayStatus Whether the gateway is connected; `unknown` until it is seen, and after a restart of the
+// server.
 type GatewayStatus string
 
 // GatewayUpdate defines model for GatewayUpdate.
 type GatewayUpdate struct {
 	IsActive *bool `json:"is_active,omitempty"`
 
-	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI (`356938035643809`) or a MAC address
-	// (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or more, so that a key is never taken for an id, which has 10 at most.
+	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI
+	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or
+	// more, so that a key is never taken for an id, which has 10 at most.
 	//
 	//
 	// Example: press-line-1
@@ -2379,19 +2385,22 @@ type GatewayUpdate struct {
 
 // Health Example: {"database":"connected","dependencies":[{"detail":"PostgreSQL 15.18","kind":"embedded","latency_ms":0.2,"name":"database","required":true,"state":"up"}],"mqtt":"connected","redis":"connected","status":"healthy","timestamp":"2026-01-02T03:04:05.678900Z","uptime_seconds":86400,"version":"0.1.0"}
 type Health struct {
-	// Database Whether the service is there, in one word for simple checks; `dependencies` has the details. A service whose work is
-	// done in this process, such as Redis without `REDIS_URL`, is `connected` as long as that works.
-	Database     Connection   `json:"database"`
-	Dependencies []Dependency `json:"dependencies"`
+	// Database Whether the service is there, in one word for simple checks; `dependencies` has the details.
+	// A service whose work is done in this process, such as Redis without `REDIS_URL`, is
+	// `connected` as long as that works.
+	Database     ConnectionStatus `json:"database"`
+	Dependencies []Dependency     `json:"dependencies"`
 
-	// Mqtt Whether the service is there, in one word for simple checks; `dependencies` has the details. A service whose work is
-	// done in this process, such as Redis without `REDIS_URL`, is `connected` as long as that works.
-	Mqtt Connection `json:"mqtt"`
+	// Mqtt Whether the service is there, in one word for simple checks; `dependencies` has the details.
+	// A service whose work is done in this process, such as Redis without `REDIS_URL`, is
+	// `connected` as long as that works.
+	Mqtt ConnectionStatus `json:"mqtt"`
 
-	// Redis Whether the service is there, in one word for simple checks; `dependencies` has the details. A service whose work is
-	// done in this process, such as Redis without `REDIS_URL`, is `connected` as long as that works.
-	Redis  Connection   `json:"redis"`
-	Status HealthStatus `json:"status"`
+	// Redis Whether the service is there, in one word for simple checks; `dependencies` has the details.
+	// A service whose work is done in this process, such as Redis without `REDIS_URL`, is
+	// `connected` as long as that works.
+	Redis  ConnectionStatus `json:"redis"`
+	Status HealthStatus     `json:"status"`
 
 	// Timestamp Time of the answer.
 	Timestamp     time.Time `json:"timestamp"`
@@ -2410,8 +2419,9 @@ type History struct {
 	// Interval Width of a bucket; a week is the ISO week, and `1mo` the month.
 	Interval *Interval `json:"interval,omitempty"`
 
-	// Method How readings are picked that show the shape of all. An answer that has it has readings, and no `interval`.
-	Method *ShapeMethod `json:"method,omitempty"`
+	// Method How readings are picked that show the shape of all. An answer that has it has readings, and
+	// no `interval`.
+	Method *DownsamplingMethod `json:"method,omitempty"`
 
 	// Next The `start` to go on with; null when the range is covered.
 	Next nullable.Nullable[time.Time] `json:"next"`
@@ -2419,7 +2429,8 @@ type History struct {
 	// Series One for each sensor asked for, in order of id.
 	Series []HistorySeries `json:"series"`
 
-	// Source What the answer was computed from: the readings, or rollups of minutes or hours of them, with readings where no rollup is whole yet; the figures are the same.
+	// Source What the answer was computed from: the readings, or rollups of minutes or hours of them,
+	// with readings where no rollup is whole yet; the figures are the same.
 	Source   DataSource `json:"source"`
 	Timezone string     `json:"timezone"`
 }
@@ -2466,11 +2477,12 @@ type HistorySeries struct {
 	// Points With `format=rows`, in order of time.
 	Points []HistoryPoint `json:"points,omitempty"`
 
-	// ReadingColumns With `method` and `format=columns`, the members of the readings, each a list of the same length.
-	ReadingColumns *PickedColumns `json:"reading_columns,omitempty"`
+	// ReadingColumns With `method` and `format=columns`, the members of the readings, each a list of the same
+	// length.
+	ReadingColumns *DownsampledColumns `json:"reading_columns,omitempty"`
 
 	// Readings With `method` and `format=rows`, in order of time.
-	Readings []PickedReading `json:"readings,omitempty"`
+	Readings []DownsampledReading `json:"readings,omitempty"`
 
 	// Sensor With `include=sensor`, the sensor's key, name and unit.
 	//
@@ -2484,27 +2496,61 @@ type HistorySeries struct {
 // ID An id given by the server.
 type ID = int64
 
-// Include What is added to each item of an answer.
-type Include string
-
-// Instant A value and when it was measured; null without values.
-type Instant struct {
-	Timestamp time.Time `json:"timestamp"`
-	Value     float64   `json:"value"`
-}
+// IncludedMember What is added to each item of an answer.
+type IncludedMember string
 
 // Interval Width of a bucket; a week is the ISO week, and `1mo` the month.
 type Interval string
 
-// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI (`356938035643809`) or a MAC address
-// (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or more, so that a key is never taken for an id, which has 10 at most.
+// IntervalStatistics defines model for IntervalStatistics.
+type IntervalStatistics struct {
+	Avg nullable.Nullable[float64] `json:"avg"`
+
+	// Count All readings.
+	Count int64                      `json:"count"`
+	Delta nullable.Nullable[float64] `json:"delta"`
+	End   time.Time                  `json:"end"`
+
+	// First A value and when it was measured; null without values.
+	First nullable.Nullable[TimedValue] `json:"first"`
+
+	// Gaps Pauses longer than `gap_seconds`.
+	Gaps int64 `json:"gaps"`
+
+	// Last A value and when it was measured; null without values.
+	Last nullable.Nullable[TimedValue] `json:"last"`
+
+	// LongestGapSeconds The longest of them; 0 if there is none.
+	LongestGapSeconds float64                    `json:"longest_gap_seconds"`
+	Max               nullable.Nullable[float64] `json:"max"`
+	Min               nullable.Nullable[float64] `json:"min"`
+	PercentGood       float64                    `json:"percent_good"`
+
+	// Percentiles By name, such as `p50`; empty without values.
+	Percentiles map[string]float64 `json:"percentiles"`
+
+	// Rate Readings a second of the part of the range that is in the interval.
+	Rate            float64                    `json:"rate"`
+	Start           time.Time                  `json:"start"`
+	Stddev          nullable.Nullable[float64] `json:"stddev"`
+	Sum             nullable.Nullable[float64] `json:"sum"`
+	TimeWeightedAvg nullable.Nullable[float64] `json:"time_weighted_avg"`
+
+	// Usable Those of good or uncertain quality with a value; the figures are of these.
+	Usable int64 `json:"usable"`
+}
+
+// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI
+// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or
+// more, so that a key is never taken for an id, which has 10 at most.
 //
 // Example: press-line-1
 type Key = string
 
 // LatestReading Example: {"age_seconds":1.25,"gateway_id":1,"is_stale":false,"quality":"good","received_at":"2026-01-02T03:04:05.690123Z","sensor_id":1,"timestamp":"2026-01-02T03:04:05.678000Z","value":21.5}
 type LatestReading struct {
-	// AgeSeconds From its effective time, the earlier of `timestamp` and `received_at`, to now by the server's clock.
+	// AgeSeconds From its effective time, the earlier of `timestamp` and `received_at`, to now by the
+	// server's clock.
 	AgeSeconds float64 `json:"age_seconds"`
 
 	// GatewayID An id given by the server.
@@ -2548,7 +2594,8 @@ type LivenessStatus string
 // Location Where it stands.
 type Location = string
 
-// LoginForm OAuth2 password grant (RFC 6749 section 4.3). All but username and password is accepted and not used.
+// LoginForm OAuth2 password grant (RFC 6749 section 4.3). All but username and password is accepted and
+// not used.
 type LoginForm struct {
 	ClientID     *string `json:"client_id,omitempty"`
 	ClientSecret *string `json:"client_secret,omitempty"`
@@ -2624,8 +2671,30 @@ type NotificationChannelCreate struct {
 	URL *WebhookURL `json:"url,omitempty"`
 }
 
-// NotificationChannelCreated Example: {"created_at":"2026-01-02T03:04:05.678900Z","id":1,"is_active":true,"kind":"webhook","name":"Shift lead","origin":"https://hooks.example.com","recipients":[],"secret":"whsec_…","updated_at":"2026-01-02T03:04:05.678900Z"}
-type NotificationChannelCreated struct {
+// NotificationChannelKind By what way it sends.
+type NotificationChannelKind string
+
+// NotificationChannelUpdate defines model for NotificationChannelUpdate.
+type NotificationChannelUpdate struct {
+	IsActive *bool `json:"is_active,omitempty"`
+
+	// Name A name for people.
+	Name *Name `json:"name,omitempty"`
+
+	// Recipients E-mail addresses.
+	Recipients *Recipients `json:"recipients,omitempty"`
+
+	// Secret `whsec_` and 24 to 64 bytes in base64. It is not shown again.
+	Secret *WebhookSecret `json:"secret,omitempty"`
+
+	// URL Where a webhook is posted to. It is not shown again, since it may hold a secret.
+	//
+	// Example: https://hooks.example.com/oei
+	URL *WebhookURL `json:"url,omitempty"`
+}
+
+// NotificationChannelWithSecret Example: {"created_at":"2026-01-02T03:04:05.678900Z","id":1,"is_active":true,"kind":"webhook","name":"Shift lead","origin":"https://hooks.example.com","recipients":[],"secret":"whsec_…","updated_at":"2026-01-02T03:04:05.678900Z"}
+type NotificationChannelWithSecret struct {
 	CreatedAt time.Time `json:"created_at"`
 
 	// ID An id given by the server.
@@ -2651,192 +2720,84 @@ type NotificationChannelCreated struct {
 	UpdatedAt time.Time                 `json:"updated_at"`
 }
 
-// NotificationChannelKind By what way it sends.
-type NotificationChannelKind string
+// NotificationDelivery Example: {"attempts":1,"channel_id":1,"created_at":"2026-01-02T03:04:05.678900Z","detail":"answered 204","due_at":null,"event_count":3,"finished_at":"2026-01-02T03:04:08.678900Z","id":12,"key":"7f8a4b1e-3f0c-4f7e-9d38-0a4a4f1f8f55","kind":"notice","route_id":1,"status":"delivered"}
+type NotificationDelivery struct {
+	Attempts int `json:"attempts"`
 
-// NotificationChannelUpdate defines model for NotificationChannelUpdate.
-type NotificationChannelUpdate struct {
-	IsActive *bool `json:"is_active,omitempty"`
-
-	// Name A name for people.
-	Name *Name `json:"name,omitempty"`
-
-	// Recipients E-mail addresses.
-	Recipients *Recipients `json:"recipients,omitempty"`
-
-	// Secret `whsec_` and 24 to 64 bytes in base64. It is not shown again.
-	Secret *WebhookSecret `json:"secret,omitempty"`
-
-	// URL Where a webhook is posted to. It is not shown again, since it may hold a secret.
-	//
-	// Example: https://hooks.example.com/oei
-	URL *WebhookURL `json:"url,omitempty"`
-}
-
-// NotificationEvents What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and `faulted`.
-type NotificationEvents = []string
-
-// NotificationLine What an e-mail says of each event, with the same placeholders. Empty is
-// `{at} [{severity}] {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
-type NotificationLine = string
-
-// NotificationRoute defines model for NotificationRoute.
-type NotificationRoute struct {
 	// ChannelID An id given by the server.
 	ChannelID ID        `json:"channel_id"`
 	CreatedAt time.Time `json:"created_at"`
 
-	// EscalateSeconds When to tell the escalation channel; 0 is never.
-	EscalateSeconds int `json:"escalate_seconds"`
+	// Detail What the last attempt resulted in. It can name internal hosts, so it is empty for
+	// viewers and operators.
+	Detail string `json:"detail"`
 
-	// EscalationChannelID Who is told when nobody acknowledges.
-	EscalationChannelID nullable.Nullable[int64] `json:"escalation_channel_id"`
+	// DueAt When it is tried next; null when it is over.
+	DueAt nullable.Nullable[time.Time] `json:"due_at"`
 
-	// Events What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and `faulted`.
-	Events NotificationEvents `json:"events"`
+	// EventCount How many alarm events are in it.
+	EventCount int                          `json:"event_count"`
+	FinishedAt nullable.Nullable[time.Time] `json:"finished_at"`
+	ID         int64                        `json:"id"`
 
-	// GroupSeconds How long events are gathered into one notice; 0 sends at once. On MQTT nothing is gathered.
-	GroupSeconds int `json:"group_seconds"`
+	// Key The same in every attempt: `webhook-id` and `Idempotency-Key`, Message-ID of an e-mail.
+	Key string `json:"key"`
 
-	// ID An id given by the server.
-	ID       ID   `json:"id"`
-	IsActive bool `json:"is_active"`
+	// Kind Why it is sent.
+	Kind NotificationDeliveryKind `json:"kind"`
 
-	// Labels Free labels, up to 16,384 bytes of JSON.
-	//
-	// Example: {"line":"1","motor":"M7"}
-	Labels Tags `json:"labels"`
+	// RouteID Null for a trial.
+	RouteID nullable.Nullable[int64] `json:"route_id"`
 
-	// Line What an e-mail says of each event, with the same placeholders. Empty is
-	// `{at} [{severity}] {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
-	Line NotificationLine `json:"line"`
-
-	// Name A name for people.
-	Name Name `json:"name"`
-
-	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never, else 60 or more.
-	RemindSeconds int `json:"remind_seconds"`
-
-	// Severities Which severities; empty is all.
-	Severities NotificationSeverities `json:"severities"`
-
-	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`,
-	// `{sensor_key}`, `{severity}`, `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there
-	// are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is
-	// `[{severity}] {count} × {alarm}: {kind}`.
-	Subject NotificationSubject `json:"subject"`
-
-	// TimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON always has UTC.
-	TimeZone  NotificationTimeZone `json:"time_zone"`
-	UpdatedAt time.Time            `json:"updated_at"`
+	// Status Events are gathered for it; it waits, for the first attempt or another; it is being sent; it
+	// was delivered, which over MQTT means published; it was given up.
+	Status NotificationDeliveryStatus `json:"status"`
 }
 
-// NotificationRouteCreate defines model for NotificationRouteCreate.
-type NotificationRouteCreate struct {
+// NotificationDeliveryKind Why it is sent.
+type NotificationDeliveryKind string
+
+// NotificationDeliveryStatus Events are gathered for it; it waits, for the first attempt or another; it is being sent; it
+// was delivered, which over MQTT means published; it was given up.
+type NotificationDeliveryStatus string
+
+// NotificationDeliveryWithEvents defines model for NotificationDeliveryWithEvents.
+type NotificationDeliveryWithEvents struct {
+	Attempts int `json:"attempts"`
+
 	// ChannelID An id given by the server.
-	ChannelID ID `json:"channel_id"`
+	ChannelID ID        `json:"channel_id"`
+	CreatedAt time.Time `json:"created_at"`
 
-	// EscalateSeconds When to tell the escalation channel; 0 is never.
-	EscalateSeconds *int `json:"escalate_seconds,omitempty"`
+	// Detail What the last attempt resulted in. It can name internal hosts, so it is empty for
+	// viewers and operators.
+	Detail string `json:"detail"`
 
-	// EscalationChannelID Who is told when nobody acknowledges.
-	EscalationChannelID nullable.Nullable[int64] `json:"escalation_channel_id,omitempty"`
+	// DueAt When it is tried next; null when it is over.
+	DueAt nullable.Nullable[time.Time] `json:"due_at"`
 
-	// Events What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and `faulted`.
-	Events *NotificationEvents `json:"events,omitempty"`
+	// EventCount How many alarm events are in it.
+	EventCount int                          `json:"event_count"`
+	Events     []NotificationEvent          `json:"events"`
+	FinishedAt nullable.Nullable[time.Time] `json:"finished_at"`
+	ID         int64                        `json:"id"`
 
-	// GroupSeconds How long events are gathered into one notice; 0 sends at once. On MQTT nothing is gathered.
-	GroupSeconds *int  `json:"group_seconds,omitempty"`
-	IsActive     *bool `json:"is_active,omitempty"`
+	// Key The same in every attempt: `webhook-id` and `Idempotency-Key`, Message-ID of an e-mail.
+	Key string `json:"key"`
 
-	// Labels Free labels, up to 16,384 bytes of JSON.
-	//
-	// Example: {"line":"1","motor":"M7"}
-	Labels *Tags `json:"labels,omitempty"`
+	// Kind Why it is sent.
+	Kind NotificationDeliveryKind `json:"kind"`
 
-	// Line What an e-mail says of each event, with the same placeholders. Empty is
-	// `{at} [{severity}] {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
-	Line *NotificationLine `json:"line,omitempty"`
+	// RouteID Null for a trial.
+	RouteID nullable.Nullable[int64] `json:"route_id"`
 
-	// Name A name for people.
-	Name Name `json:"name"`
-
-	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never, else 60 or more.
-	RemindSeconds *int `json:"remind_seconds,omitempty"`
-
-	// Severities Which severities; empty is all.
-	Severities *NotificationSeverities `json:"severities,omitempty"`
-
-	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`,
-	// `{sensor_key}`, `{severity}`, `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there
-	// are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is
-	// `[{severity}] {count} × {alarm}: {kind}`.
-	Subject *NotificationSubject `json:"subject,omitempty"`
-
-	// TimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON always has UTC.
-	TimeZone *NotificationTimeZone `json:"time_zone,omitempty"`
+	// Status Events are gathered for it; it waits, for the first attempt or another; it is being sent; it
+	// was delivered, which over MQTT means published; it was given up.
+	Status NotificationDeliveryStatus `json:"status"`
 }
 
-// NotificationRouteUpdate defines model for NotificationRouteUpdate.
-type NotificationRouteUpdate struct {
-	// ChannelID An id given by the server.
-	ChannelID *ID `json:"channel_id,omitempty"`
-
-	// EscalateSeconds When to tell the escalation channel; 0 is never.
-	EscalateSeconds *int `json:"escalate_seconds,omitempty"`
-
-	// EscalationChannelID Who is told when nobody acknowledges.
-	EscalationChannelID nullable.Nullable[int64] `json:"escalation_channel_id,omitempty"`
-
-	// Events What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and `faulted`.
-	Events *NotificationEvents `json:"events,omitempty"`
-
-	// GroupSeconds How long events are gathered into one notice; 0 sends at once. On MQTT nothing is gathered.
-	GroupSeconds *int  `json:"group_seconds,omitempty"`
-	IsActive     *bool `json:"is_active,omitempty"`
-
-	// Labels Free labels, up to 16,384 bytes of JSON.
-	//
-	// Example: {"line":"1","motor":"M7"}
-	Labels *Tags `json:"labels,omitempty"`
-
-	// Line What an e-mail says of each event, with the same placeholders. Empty is
-	// `{at} [{severity}] {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
-	Line *NotificationLine `json:"line,omitempty"`
-
-	// Name A name for people.
-	Name *Name `json:"name,omitempty"`
-
-	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never, else 60 or more.
-	RemindSeconds *int `json:"remind_seconds,omitempty"`
-
-	// Severities Which severities; empty is all.
-	Severities *NotificationSeverities `json:"severities,omitempty"`
-
-	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`,
-	// `{sensor_key}`, `{severity}`, `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there
-	// are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is
-	// `[{severity}] {count} × {alarm}: {kind}`.
-	Subject *NotificationSubject `json:"subject,omitempty"`
-
-	// TimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON always has UTC.
-	TimeZone *NotificationTimeZone `json:"time_zone,omitempty"`
-}
-
-// NotificationSeverities Which severities; empty is all.
-type NotificationSeverities = []string
-
-// NotificationSubject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`,
-// `{sensor_key}`, `{severity}`, `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there
-// are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is
-// `[{severity}] {count} × {alarm}: {kind}`.
-type NotificationSubject = string
-
-// NotificationTimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON always has UTC.
-type NotificationTimeZone = string
-
-// NotifiedEvent An alarm event as a receiver gets it.
-type NotifiedEvent struct {
+// NotificationEvent An alarm event as a receiver gets it.
+type NotificationEvent struct {
 	// Alarm Its name.
 	Alarm   string    `json:"alarm"`
 	AlarmID int64     `json:"alarm_id"`
@@ -2879,25 +2840,252 @@ type NotifiedEvent struct {
 	Version int64 `json:"version"`
 }
 
-// PasswordChange defines model for PasswordChange.
-type PasswordChange struct {
+// NotificationEventKinds What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and
+// `faulted`.
+type NotificationEventKinds = []string
+
+// NotificationLine What an e-mail says of each event, with the same placeholders. Empty is `{at} [{severity}]
+// {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
+type NotificationLine = string
+
+// NotificationRoute defines model for NotificationRoute.
+type NotificationRoute struct {
+	// ChannelID An id given by the server.
+	ChannelID ID        `json:"channel_id"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// EscalateSeconds When to tell the escalation channel; 0 is never.
+	EscalateSeconds int `json:"escalate_seconds"`
+
+	// EscalationChannelID Who is told when nobody acknowledges.
+	EscalationChannelID nullable.Nullable[int64] `json:"escalation_channel_id"`
+
+	// Events What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and
+	// `faulted`.
+	Events NotificationEventKinds `json:"events"`
+
+	// GroupSeconds How long events are gathered into one notice; 0 sends at once. On MQTT nothing is
+	// gathered.
+	GroupSeconds int `json:"group_seconds"`
+
+	// ID An id given by the server.
+	ID       ID   `json:"id"`
+	IsActive bool `json:"is_active"`
+
+	// Labels Free labels, up to 16,384 bytes of JSON.
+	//
+	// Example: {"line":"1","motor":"M7"}
+	Labels Tags `json:"labels"`
+
+	// Line What an e-mail says of each event, with the same placeholders. Empty is `{at} [{severity}]
+	// {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
+	Line NotificationLine `json:"line"`
+
+	// Name A name for people.
+	Name Name `json:"name"`
+
+	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never, else 60 or
+	// more.
+	RemindSeconds int `json:"remind_seconds"`
+
+	// Severities Which severities; empty is all.
+	Severities NotificationSeverities `json:"severities"`
+
+	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`,
+	// `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`, `{sensor_key}`, `{severity}`, `{state}`,
+	// `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many
+	// there are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's
+	// `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is `[{severity}] {count} ×
+	// {alarm}: {kind}`.
+	Subject NotificationSubject `json:"subject"`
+
+	// TimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON
+	// always has UTC.
+	TimeZone  NotificationTimeZone `json:"time_zone"`
+	UpdatedAt time.Time            `json:"updated_at"`
+}
+
+// NotificationRouteCreate defines model for NotificationRouteCreate.
+type NotificationRouteCreate struct {
+	// ChannelID An id given by the server.
+	ChannelID ID `json:"channel_id"`
+
+	// EscalateSeconds When to tell the escalation channel; 0 is never.
+	EscalateSeconds *int `json:"escalate_seconds,omitempty"`
+
+	// EscalationChannelID Who is told when nobody acknowledges.
+	EscalationChannelID nullable.Nullable[int64] `json:"escalation_channel_id,omitempty"`
+
+	// Events What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and
+	// `faulted`.
+	Events *NotificationEventKinds `json:"events,omitempty"`
+
+	// GroupSeconds How long events are gathered into one notice; 0 sends at once. On MQTT nothing is
+	// gathered.
+	GroupSeconds *int  `json:"group_seconds,omitempty"`
+	IsActive     *bool `json:"is_active,omitempty"`
+
+	// Labels Free labels, up to 16,384 bytes of JSON.
+	//
+	// Example: {"line":"1","motor":"M7"}
+	Labels *Tags `json:"labels,omitempty"`
+
+	// Line What an e-mail says of each event, with the same placeholders. Empty is `{at} [{severity}]
+	// {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
+	Line *NotificationLine `json:"line,omitempty"`
+
+	// Name A name for people.
+	Name Name `json:"name"`
+
+	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never, else 60 or
+	// more.
+	RemindSeconds *int `json:"remind_seconds,omitempty"`
+
+	// Severities Which severities; empty is all.
+	Severities *NotificationSeverities `json:"severities,omitempty"`
+
+	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`,
+	// `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`, `{sensor_key}`, `{severity}`, `{state}`,
+	// `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many
+	// there are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's
+	// `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is `[{severity}] {count} ×
+	// {alarm}: {kind}`.
+	Subject *NotificationSubject `json:"subject,omitempty"`
+
+	// TimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON
+	// always has UTC.
+	TimeZone *NotificationTimeZone `json:"time_zone,omitempty"`
+}
+
+// NotificationRouteUpdate defines model for NotificationRouteUpdate.
+type NotificationRouteUpdate struct {
+	// ChannelID An id given by the server.
+	ChannelID *ID `json:"channel_id,omitempty"`
+
+	// EscalateSeconds When to tell the escalation channel; 0 is never.
+	EscalateSeconds *int `json:"escalate_seconds,omitempty"`
+
+	// EscalationChannelID Who is told when nobody acknowledges.
+	EscalationChannelID nullable.Nullable[int64] `json:"escalation_channel_id,omitempty"`
+
+	// Events What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and
+	// `faulted`.
+	Events *NotificationEventKinds `json:"events,omitempty"`
+
+	// GroupSeconds How long events are gathered into one notice; 0 sends at once. On MQTT nothing is
+	// gathered.
+	GroupSeconds *int  `json:"group_seconds,omitempty"`
+	IsActive     *bool `json:"is_active,omitempty"`
+
+	// Labels Free labels, up to 16,384 bytes of JSON.
+	//
+	// Example: {"line":"1","motor":"M7"}
+	Labels *Tags `json:"labels,omitempty"`
+
+	// Line What an e-mail says of each event, with the same placeholders. Empty is `{at} [{severity}]
+	// {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
+	Line *NotificationLine `json:"line,omitempty"`
+
+	// Name A name for people.
+	Name *Name `json:"name,omitempty"`
+
+	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never, else 60 or
+	// more.
+	RemindSeconds *int `json:"remind_seconds,omitempty"`
+
+	// Severities Which severities; empty is all.
+	Severities *NotificationSeverities `json:"severities,omitempty"`
+
+	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`,
+	// `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`, `{sensor_key}`, `{severity}`, `{state}`,
+	// `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many
+	// there are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's
+	// `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is `[{severity}] {count} ×
+	// {alarm}: {kind}`.
+	Subject *NotificationSubject `json:"subject,omitempty"`
+
+	// TimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON
+	// always has UTC.
+	TimeZone *NotificationTimeZone `json:"time_zone,omitempty"`
+}
+
+// NotificationSeverities Which severities; empty is all.
+type NotificationSeverities = []string
+
+// NotificationSilence defines model for NotificationSilence.
+type NotificationSilence struct {
+	AlarmID   nullable.Nullable[int64] `json:"alarm_id"`
+	CreatedAt time.Time                `json:"created_at"`
+
+	// CreatedBy Name of the user who wanted it.
+	CreatedBy string `json:"created_by"`
+
+	// EndedBy Name of the user who ended it early; null when nobody did.
+	EndedBy   nullable.Nullable[string] `json:"ended_by"`
+	EndsAt    time.Time                 `json:"ends_at"`
+	GatewayID nullable.Nullable[int64]  `json:"gateway_id"`
+
+	// HeldBack How many events nobody was told of.
+	HeldBack int64 `json:"held_back"`
+
+	// ID An id given by the server.
+	ID ID `json:"id"`
+
+	// Labels Free labels, up to 16,384 bytes of JSON.
+	//
+	// Example: {"line":"1","motor":"M7"}
+	Labels Tags `json:"labels"`
+
+	// Reason Why.
+	Reason   string                   `json:"reason"`
+	SensorID nullable.Nullable[int64] `json:"sensor_id"`
+
+	// Severities Which severities; empty is all.
+	Severities NotificationSeverities `json:"severities"`
+	StartsAt   time.Time              `json:"starts_at"`
+}
+
+// NotificationSilenceCreate defines model for NotificationSilenceCreate.
+type NotificationSilenceCreate struct {
+	// AlarmID An id given by the server.
+	AlarmID *ID       `json:"alarm_id,omitempty"`
+	EndsAt  time.Time `json:"ends_at"`
+
+	// GatewayID An id given by the server.
+	GatewayID *ID `json:"gateway_id,omitempty"`
+
+	// Labels Free labels, up to 16,384 bytes of JSON.
+	//
+	// Example: {"line":"1","motor":"M7"}
+	Labels *Tags `json:"labels,omitempty"`
+
+	// Reason Why.
+	Reason string `json:"reason"`
+
+	// SensorID An id given by the server.
+	SensorID *ID `json:"sensor_id,omitempty"`
+
+	// Severities Which severities; empty is all.
+	Severities *NotificationSeverities `json:"severities,omitempty"`
+	StartsAt   *time.Time              `json:"starts_at,omitempty"`
+}
+
+// NotificationSubject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`,
+// `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`, `{sensor_key}`, `{severity}`, `{state}`,
+// `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many
+// there are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's
+// `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is `[{severity}] {count} ×
+// {alarm}: {kind}`.
+type NotificationSubject = string
+
+// NotificationTimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON
+// always has UTC.
+type NotificationTimeZone = string
+
+// PasswordChangeRequest defines model for PasswordChangeRequest.
+type PasswordChangeRequest struct {
 	CurrentPassword string      `json:"current_password"`
 	NewPassword     NewPassword `json:"new_password"`
-}
-
-// PickedColumns With `method` and `format=columns`, the members of the readings, each a list of the same length.
-type PickedColumns struct {
-	Quality   []Quality   `json:"quality"`
-	Timestamp []time.Time `json:"timestamp"`
-	Value     []float64   `json:"value"`
-}
-
-// PickedReading defines model for PickedReading.
-type PickedReading struct {
-	// Quality How far a value can be trusted, as in OPC UA.
-	Quality   Quality   `json:"quality"`
-	Timestamp time.Time `json:"timestamp"`
-	Value     float64   `json:"value"`
 }
 
 // Problem An error, after RFC 9457.
@@ -2952,9 +3140,10 @@ type Reading struct {
 	Value nullable.Nullable[float64] `json:"value"`
 }
 
-// ReadingWrite A reading of the sensor `sensor_id`, or of the sensor that `gateway` and `sensor` name, as topics of MQTT do; one of both is
-// required. A member that looks like one of these under another name, such as `ts` or `q`, is refused with the name to use.
-type ReadingWrite struct {
+// ReadingCreate A reading of the sensor `sensor_id`, or of the sensor that `gateway` and `sensor` name, as
+// topics of MQTT do; one of both is required. A member that looks like one of these under
+// another name, such as `ts` or `q`, is refused with the name to use.
+type ReadingCreate struct {
 	// Gateway The key or id of the gateway; together with `sensor`.
 	//
 	// Example: press-line-1
@@ -2974,11 +3163,69 @@ type ReadingWrite struct {
 	// StatusCode The OPC UA status code, when the device gave one or a check here set one.
 	StatusCode *StatusCode `json:"status_code,omitempty"`
 
-	// Timestamp When it was measured, as RFC 3339, cut to microseconds, or as whole milliseconds since 1970; absent means now.
+	// Timestamp When it was measured, as RFC 3339, cut to microseconds, or as whole milliseconds since
+	// 1970; absent means now.
 	Timestamp *time.Time `json:"timestamp,omitempty"`
 
 	// Value Null means the device had none; its quality is then bad.
 	Value nullable.Nullable[float64] `json:"value"`
+}
+
+// ReadingOutcome defines model for ReadingOutcome.
+type ReadingOutcome struct {
+	// Detail The same for people.
+	Detail *string `json:"detail,omitempty"`
+
+	// Reason Why something is refused. Of the whole payload: not a topic for readings or status; not
+	// strict JSON of the known shape; over the size. Of what it names: a gateway or sensor that is
+	// not registered, that is another gateway's, or that is not in use. Of a sample: its value,
+	// timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value
+	// is stored for its instant; the alarms of its sensor take too many evaluations; the database
+	// will not have it. Of a message that ended its connection to the embedded broker: `too_large`
+	// over the packet size, of which the beginning is kept, and `unsupported_qos` at QoS 2.
+	Reason *RejectionReason     `json:"reason,omitempty"`
+	Status ReadingOutcomeStatus `json:"status"`
+}
+
+// ReadingOutcomeStatus defines model for ReadingOutcome.Status.
+type ReadingOutcomeStatus string
+
+// ReadingsDeletionResult defines model for ReadingsDeletionResult.
+type ReadingsDeletionResult struct {
+	// DryRun True when nothing was changed.
+	DryRun bool `json:"dry_run"`
+
+	// FirstReadingAt Time of the oldest that goes; null if there is none.
+	FirstReadingAt nullable.Nullable[time.Time] `json:"first_reading_at"`
+
+	// LastReadingAt Time of the newest.
+	LastReadingAt nullable.Nullable[time.Time] `json:"last_reading_at"`
+
+	// Readings How many readings.
+	Readings int64 `json:"readings"`
+}
+
+// ReadingsWriteRequest defines model for ReadingsWriteRequest.
+type ReadingsWriteRequest struct {
+	Readings []ReadingCreate `json:"readings"`
+}
+
+// ReadingsWriteResult defines model for ReadingsWriteResult.
+type ReadingsWriteResult struct {
+	// Conflicts How many found another value at their instant.
+	Conflicts int `json:"conflicts"`
+
+	// Duplicates How many were there already.
+	Duplicates int `json:"duplicates"`
+
+	// Rejected How many were refused.
+	Rejected int `json:"rejected"`
+
+	// Results One for each reading, in order.
+	Results []ReadingOutcome `json:"results"`
+
+	// Stored How many were stored.
+	Stored int `json:"stored"`
 }
 
 // Recipients E-mail addresses.
@@ -2988,11 +3235,6 @@ type Recipients = []string
 type RefreshRequest struct {
 	RefreshToken string `json:"refresh_token"`
 }
-
-// RejectReason Why a reading is refused: no such sensor, or it is the server's own; it or its gateway is not in use; more than 5 min ahead of our clock; older
-// than the server takes or the sensor keeps; not a finite number; quality and status code say different things; its sensor's alarms take
-// too many evaluations; the database will not have it.
-type RejectReason string
 
 // Rejection Example: {"count":3,"detail":"member \"Value\" must be written \"value\"","first_at":"2026-01-02T03:04:05.678900Z","folded":false,"gateway":"press-line-1","gateway_id":1,"id":7,"last_at":"2026-01-02T03:05:05.678900Z","payload":"{\"Value\": 21.5}","payload_encoding":"text","payload_size":15,"reason":"malformed","topic":"sensors/press-line-1/t1/data"}
 type Rejection struct {
@@ -3005,10 +3247,12 @@ type Rejection struct {
 	// FirstAt When it came first.
 	FirstAt time.Time `json:"first_at"`
 
-	// Folded It stands for different payloads, refused for one reason, that came too fast to keep each; payload and detail are of one of them.
+	// Folded It stands for different payloads, refused for one reason, that came too fast to keep
+	// each; payload and detail are of one of them.
 	Folded bool `json:"folded"`
 
-	// Gateway Key of the gateway that sent it; when it is not registered what the topic says, which may be nothing.
+	// Gateway Key of the gateway that sent it; when it is not registered what the topic says, which
+	// may be nothing.
 	Gateway string `json:"gateway"`
 
 	// GatewayID The gateway; null when it was not registered.
@@ -3027,12 +3271,13 @@ type Rejection struct {
 	// PayloadSize How many bytes there were.
 	PayloadSize int `json:"payload_size"`
 
-	// Reason Why something is refused. Of the whole payload: not a topic for readings or status; not strict JSON of the known shape; over
-	// the size. Of what it names: a gateway or sensor that is not registered, that is another gateway's, or that is not in use.
-	// Of a sample: its value, timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value is
-	// stored for its instant; the alarms of its sensor take too many evaluations; the database will not have it. Of a message that
-	// ended its connection to the embedded broker: `too_large` over the packet size, of which the beginning is kept, and
-	// `unsupported_qos` at QoS 2.
+	// Reason Why something is refused. Of the whole payload: not a topic for readings or status; not
+	// strict JSON of the known shape; over the size. Of what it names: a gateway or sensor that is
+	// not registered, that is another gateway's, or that is not in use. Of a sample: its value,
+	// timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value
+	// is stored for its instant; the alarms of its sensor take too many evaluations; the database
+	// will not have it. Of a message that ended its connection to the embedded broker: `too_large`
+	// over the packet size, of which the beginning is kept, and `unsupported_qos` at QoS 2.
 	Reason RejectionReason `json:"reason"`
 
 	// Topic Its first 512 bytes, at most.
@@ -3042,17 +3287,19 @@ type Rejection struct {
 // RejectionPayloadEncoding `base64` when the payload is not UTF-8 or has control characters.
 type RejectionPayloadEncoding string
 
-// RejectionReason Why something is refused. Of the whole payload: not a topic for readings or status; not strict JSON of the known shape; over
-// the size. Of what it names: a gateway or sensor that is not registered, that is another gateway's, or that is not in use.
-// Of a sample: its value, timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value is
-// stored for its instant; the alarms of its sensor take too many evaluations; the database will not have it. Of a message that
-// ended its connection to the embedded broker: `too_large` over the packet size, of which the beginning is kept, and
-// `unsupported_qos` at QoS 2.
+// RejectionReason Why something is refused. Of the whole payload: not a topic for readings or status; not
+// strict JSON of the known shape; over the size. Of what it names: a gateway or sensor that is
+// not registered, that is another gateway's, or that is not in use. Of a sample: its value,
+// timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value
+// is stored for its instant; the alarms of its sensor take too many evaluations; the database
+// will not have it. Of a message that ended its connection to the embedded broker: `too_large`
+// over the packet size, of which the beginning is kept, and `unsupported_qos` at QoS 2.
 type RejectionReason string
 
-// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
-// are stored go, with what they amount to, when their partition is older as a whole: a day later, or an eighth of this time if that is longer;
-// see `GET /api/data/retention`.
+// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings
+// say. Older ones are refused. Those that are stored go, with what they amount to, when their
+// partition is older as a whole: a day later, or an eighth of this time if that is longer; see
+// `GET /api/data/retention`.
 type RetentionDays = int
 
 // Role What a user may do; each role includes the ones before it.
@@ -3060,7 +3307,8 @@ type Role string
 
 // Sensor Example: {"about_gateway_id":null,"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","retention_days":null,"tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
 type Sensor struct {
-	// AboutGatewayID Of a sensor of the server's own: the gateway that it watches, whose its alarms are too; else null.
+	// AboutGatewayID Of a sensor of the server's own: the gateway that it watches, whose its alarms are too;
+	// else null.
 	AboutGatewayID nullable.Nullable[int64] `json:"about_gateway_id"`
 	CreatedAt      time.Time                `json:"created_at"`
 
@@ -3073,8 +3321,9 @@ type Sensor struct {
 	// IsActive False refuses its readings and suppresses the alarms that look at it.
 	IsActive bool `json:"is_active"`
 
-	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI (`356938035643809`) or a MAC address
-	// (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or more, so that a key is never taken for an id, which has 10 at most.
+	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI
+	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or
+	// more, so that a key is never taken for an id, which has 10 at most.
 	//
 	//
 	// Example: press-line-1
@@ -3092,9 +3341,10 @@ type Sensor struct {
 	// Name A name for people.
 	Name Name `json:"name"`
 
-	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
-	// are stored go, with what they amount to, when their partition is older as a whole: a day later, or an eighth of this time if that is longer;
-	// see `GET /api/data/retention`.
+	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings
+	// say. Older ones are refused. Those that are stored go, with what they amount to, when their
+	// partition is older as a whole: a day later, or an eighth of this time if that is longer; see
+	// `GET /api/data/retention`.
 	RetentionDays nullable.Nullable[RetentionDays] `json:"retention_days"`
 
 	// Tags Free labels, up to 16,384 bytes of JSON.
@@ -3120,8 +3370,9 @@ type SensorCreate struct {
 	GatewayID ID    `json:"gateway_id"`
 	IsActive  *bool `json:"is_active,omitempty"`
 
-	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI (`356938035643809`) or a MAC address
-	// (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or more, so that a key is never taken for an id, which has 10 at most.
+	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI
+	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or
+	// more, so that a key is never taken for an id, which has 10 at most.
 	//
 	//
 	// Example: press-line-1
@@ -3135,9 +3386,10 @@ type SensorCreate struct {
 	// Name A name for people.
 	Name Name `json:"name"`
 
-	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
-	// are stored go, with what they amount to, when their partition is older as a whole: a day later, or an eighth of this time if that is longer;
-	// see `GET /api/data/retention`.
+	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings
+	// say. Older ones are refused. Those that are stored go, with what they amount to, when their
+	// partition is older as a whole: a day later, or an eighth of this time if that is longer; see
+	// `GET /api/data/retention`.
 	RetentionDays nullable.Nullable[RetentionDays] `json:"retention_days,omitempty"`
 
 	// Tags Free labels, up to 16,384 bytes of JSON.
@@ -3159,7 +3411,7 @@ type SensorCreate struct {
 // SensorStatistics defines model for SensorStatistics.
 type SensorStatistics struct {
 	// Intervals In order of time, those with readings.
-	Intervals []Statistics `json:"intervals"`
+	Intervals []IntervalStatistics `json:"intervals"`
 
 	// SensorID An id given by the server.
 	SensorID ID `json:"sensor_id"`
@@ -3191,8 +3443,9 @@ type SensorType = string
 type SensorUpdate struct {
 	IsActive *bool `json:"is_active,omitempty"`
 
-	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI (`356938035643809`) or a MAC address
-	// (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or more, so that a key is never taken for an id, which has 10 at most.
+	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI
+	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or
+	// more, so that a key is never taken for an id, which has 10 at most.
 	//
 	//
 	// Example: press-line-1
@@ -3206,9 +3459,10 @@ type SensorUpdate struct {
 	// Name A name for people.
 	Name *Name `json:"name,omitempty"`
 
-	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
-	// are stored go, with what they amount to, when their partition is older as a whole: a day later, or an eighth of this time if that is longer;
-	// see `GET /api/data/retention`.
+	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings
+	// say. Older ones are refused. Those that are stored go, with what they amount to, when their
+	// partition is older as a whole: a day later, or an eighth of this time if that is longer; see
+	// `GET /api/data/retention`.
 	RetentionDays nullable.Nullable[RetentionDays] `json:"retention_days,omitempty"`
 
 	// Tags Free labels, up to 16,384 bytes of JSON.
@@ -3230,161 +3484,29 @@ type SensorUpdate struct {
 // Severity How bad it is.
 type Severity string
 
-// ShapeMethod How readings are picked that show the shape of all. An answer that has it has readings, and no `interval`.
-type ShapeMethod string
-
-// Silence defines model for Silence.
-type Silence struct {
-	AlarmID   nullable.Nullable[int64] `json:"alarm_id"`
-	CreatedAt time.Time                `json:"created_at"`
-
-	// CreatedBy Name of the user who wanted it.
-	CreatedBy string `json:"created_by"`
-
-	// EndedBy Name of the user who ended it early; null when nobody did.
-	EndedBy   nullable.Nullable[string] `json:"ended_by"`
-	EndsAt    time.Time                 `json:"ends_at"`
-	GatewayID nullable.Nullable[int64]  `json:"gateway_id"`
-
-	// HeldBack How many events nobody was told of.
-	HeldBack int64 `json:"held_back"`
-
-	// ID An id given by the server.
-	ID ID `json:"id"`
-
-	// Labels Free labels, up to 16,384 bytes of JSON.
-	//
-	// Example: {"line":"1","motor":"M7"}
-	Labels Tags `json:"labels"`
-
-	// Reason Why.
-	Reason   string                   `json:"reason"`
-	SensorID nullable.Nullable[int64] `json:"sensor_id"`
-
-	// Severities Which severities; empty is all.
-	Severities NotificationSeverities `json:"severities"`
-	StartsAt   time.Time              `json:"starts_at"`
-}
-
-// SilenceCreate defines model for SilenceCreate.
-type SilenceCreate struct {
-	// AlarmID An id given by the server.
-	AlarmID *ID       `json:"alarm_id,omitempty"`
-	EndsAt  time.Time `json:"ends_at"`
-
-	// GatewayID An id given by the server.
-	GatewayID *ID `json:"gateway_id,omitempty"`
-
-	// Labels Free labels, up to 16,384 bytes of JSON.
-	//
-	// Example: {"line":"1","motor":"M7"}
-	Labels *Tags `json:"labels,omitempty"`
-
-	// Reason Why.
-	Reason string `json:"reason"`
-
-	// SensorID An id given by the server.
-	SensorID *ID `json:"sensor_id,omitempty"`
-
-	// Severities Which severities; empty is all.
-	Severities *NotificationSeverities `json:"severities,omitempty"`
-	StartsAt   *time.Time              `json:"starts_at,omitempty"`
-}
-
-// SimulatedEvent defines model for SimulatedEvent.
-type SimulatedEvent struct {
-	// After The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
-	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
-	// `no_data` is counted from then.
-	After AlarmPhase `json:"after"`
-	At    time.Time  `json:"at"`
-
-	// Before The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
-	// one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
-	// `no_data` is counted from then.
-	Before  AlarmPhase `json:"before"`
-	Comment string     `json:"comment"`
-
-	// Kind What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged, reset, shelved, unshelved, suppressed, unsuppressed, out_of_service, returned_to_service, commented, rule_changed, faulted, recovered or deleted; more may come.
-	Kind string `json:"kind"`
-
-	// Level The limit, such as high_high; empty when there is none.
-	Level   string `json:"level"`
-	Message string `json:"message"`
-
-	// Notice People would have been told.
-	Notice     bool  `json:"notice"`
-	Occurrence int64 `json:"occurrence"`
-
-	// Quiet For the journal only: the alarm is shelved, suppressed or out of service.
-	Quiet bool `json:"quiet"`
-
-	// Severity How bad it is.
-	Severity Severity                   `json:"severity"`
-	Value    nullable.Nullable[float64] `json:"value"`
-}
-
 // Statistics defines model for Statistics.
 type Statistics struct {
-	Avg nullable.Nullable[float64] `json:"avg"`
-
-	// Count All readings.
-	Count int64                      `json:"count"`
-	Delta nullable.Nullable[float64] `json:"delta"`
-	End   time.Time                  `json:"end"`
-
-	// First A value and when it was measured; null without values.
-	First nullable.Nullable[Instant] `json:"first"`
-
-	// Gaps Pauses longer than `gap_seconds`.
-	Gaps int64 `json:"gaps"`
-
-	// Last A value and when it was measured; null without values.
-	Last nullable.Nullable[Instant] `json:"last"`
-
-	// LongestGapSeconds The longest of them; 0 if there is none.
-	LongestGapSeconds float64                    `json:"longest_gap_seconds"`
-	Max               nullable.Nullable[float64] `json:"max"`
-	Min               nullable.Nullable[float64] `json:"min"`
-	PercentGood       float64                    `json:"percent_good"`
-
-	// Percentiles By name, such as `p50`; empty without values.
-	Percentiles map[string]float64 `json:"percentiles"`
-
-	// Rate Readings a second of the part of the range that is in the interval.
-	Rate            float64                    `json:"rate"`
-	Start           time.Time                  `json:"start"`
-	Stddev          nullable.Nullable[float64] `json:"stddev"`
-	Sum             nullable.Nullable[float64] `json:"sum"`
-	TimeWeightedAvg nullable.Nullable[float64] `json:"time_weighted_avg"`
-
-	// Usable Those of good or uncertain quality with a value; the figures are of these.
-	Usable int64 `json:"usable"`
-}
-
-// StatisticsAnswer defines model for StatisticsAnswer.
-type StatisticsAnswer struct {
 	// Interval Null means the whole range.
 	Interval nullable.Nullable[string] `json:"interval"`
 
-	// PercentileError How much of itself each of the two values may be off between which a percentile lies; 0 when they are exact.
+	// PercentileError How much of itself each of the two values may be off between which a percentile lies; 0
+	// when they are exact.
 	PercentileError float64 `json:"percentile_error"`
 
 	// PercentileMethod From all values, or from sketches of them.
-	PercentileMethod StatisticsAnswerPercentileMethod `json:"percentile_method"`
+	PercentileMethod StatisticsPercentileMethod `json:"percentile_method"`
 
 	// Series One for each sensor asked for, in order of id.
 	Series []SensorStatistics `json:"series"`
 
-	// Source What the answer was computed from: the readings, or rollups of minutes or hours of them, with readings where no rollup is whole yet; the figures are the same.
+	// Source What the answer was computed from: the readings, or rollups of minutes or hours of them,
+	// with readings where no rollup is whole yet; the figures are the same.
 	Source   DataSource `json:"source"`
 	Timezone string     `json:"timezone"`
 }
 
-// StatisticsAnswerPercentileMethod From all values, or from sketches of them.
-type StatisticsAnswerPercentileMethod string
+// StatisticsPercentileMethod From all values, or from sketches of them.
+type StatisticsPercentileMethod string
 
 // StatusCode The OPC UA status code, when the device gave one or a check here set one.
 type StatusCode = int64
@@ -3394,11 +3516,10 @@ type StatusCode = int64
 // Example: {"line":"1","motor":"M7"}
 type Tags map[string]string
 
-// Ticket Example: {"expires_in":30,"ticket":"wt_…"}
-type Ticket struct {
-	// ExpiresIn Seconds.
-	ExpiresIn int    `json:"expires_in"`
-	Ticket    string `json:"ticket"`
+// TimedValue A value and when it was measured; null without values.
+type TimedValue struct {
+	Timestamp time.Time `json:"timestamp"`
+	Value     float64   `json:"value"`
 }
 
 // Tokens Example: {"access_token":"eyJhbGciOiJIUzI1NiJ9…","expires_in":1800,"refresh_token":"rt_…","token_type":"bearer"}
@@ -3455,8 +3576,8 @@ type UserCreate struct {
 	Username Username `json:"username"`
 }
 
-// UserDeletion Example: {"dry_run":false,"sessions":2}
-type UserDeletion struct {
+// UserDeletionResult Example: {"dry_run":false,"sessions":2}
+type UserDeletionResult struct {
 	// DryRun True when nothing was changed.
 	DryRun bool `json:"dry_run"`
 
@@ -3490,6 +3611,13 @@ type Version struct {
 	Version string `json:"version"`
 }
 
+// WebSocketTicket Example: {"expires_in":30,"ticket":"wt_…"}
+type WebSocketTicket struct {
+	// ExpiresIn Seconds.
+	ExpiresIn int    `json:"expires_in"`
+	Ticket    string `json:"ticket"`
+}
+
 // WebhookSecret `whsec_` and 24 to 64 bytes in base64. It is not shown again.
 type WebhookSecret = string
 
@@ -3497,21 +3625,6 @@ type WebhookSecret = string
 //
 // Example: https://hooks.example.com/oei
 type WebhookURL = string
-
-// WriteResult defines model for WriteResult.
-type WriteResult struct {
-	// Detail The same for people.
-	Detail *string `json:"detail,omitempty"`
-
-	// Reason Why a reading is refused: no such sensor, or it is the server's own; it or its gateway is not in use; more than 5 min ahead of our clock; older
-	// than the server takes or the sensor keeps; not a finite number; quality and status code say different things; its sensor's alarms take
-	// too many evaluations; the database will not have it.
-	Reason *RejectReason     `json:"reason,omitempty"`
-	Status WriteResultStatus `json:"status"`
-}
-
-// WriteResultStatus defines model for WriteResult.Status.
-type WriteResultStatus string
 
 // WsAlarm One event of the alarm log.
 //
@@ -3526,7 +3639,8 @@ type WsAlarm struct {
 // WsAlarmType defines model for WsAlarm.Type.
 type WsAlarmType string
 
-// WsAlarmSnapshot The alarms that are not normal, as they are after the event with that offset. An event that is not after it is in it already.
+// WsAlarmSnapshot The alarms that are not normal, as they are after the event with that offset. An event that
+// is not after it is in it already.
 type WsAlarmSnapshot struct {
 	// Alarms The last event of each, the worst first, at most 10,000.
 	Alarms []AlarmEvent `json:"alarms"`
@@ -3542,7 +3656,8 @@ type WsAlarmSnapshot struct {
 // WsAlarmSnapshotType defines model for WsAlarmSnapshot.Type.
 type WsAlarmSnapshotType string
 
-// WsAuth Log in, or renew the login of an open socket with a newer token of the same user. Answered by `authenticated`.
+// WsAuth Log in, or renew the login of an open socket with a newer token of the same user. Answered
+// by `authenticated`.
 type WsAuth struct {
 	// ID Chosen by the client; the answer carries it back.
 	ID    *WsMessageID `json:"id,omitempty"`
@@ -3598,7 +3713,8 @@ type WsGatewayStatus struct {
 	// GatewayID An id given by the server.
 	GatewayID ID `json:"gateway_id"`
 
-	// Status Whether the gateway is connected; `unknown` until it is seen, and after a restart of the server.
+	// Status Whether the gateway is connected; `unknown` until it is seen, and after a restart of the
+	// server.
 	Status    GatewayStatus       `json:"status"`
 	Timestamp time.Time           `json:"timestamp"`
 	Type      WsGatewayStatusType `json:"type"`
@@ -3644,8 +3760,8 @@ type WsReading struct {
 	Value     nullable.Nullable[float64] `json:"value"`
 }
 
-// WsResync What the client has may have a hole. Of alarms, an `alarm_snapshot` follows that replaces it; of readings, read them by `GET /api/data`
-// or subscribe again with `snapshot`.
+// WsResync What the client has may have a hole. Of alarms, an `alarm_snapshot` follows that replaces
+// it; of readings, read them by `GET /api/data` or subscribe again with `snapshot`.
 type WsResync struct {
 	// Reason In words.
 	Reason string        `json:"reason"`
@@ -3708,7 +3824,8 @@ type WsSnapshot struct {
 // WsSnapshotType defines model for WsSnapshot.Type.
 type WsSnapshotType string
 
-// WsSubscribe Add topics, or change the policy of those that are there. Answered by `subscribed` with the topics that were taken.
+// WsSubscribe Add topics, or change the policy of those that are there. Answered by `subscribed` with the
+// topics that were taken.
 type WsSubscribe struct {
 	// Batch Send readings of this connection as `sensor_data_batch`; without it that stays as it is.
 	Batch *bool `json:"batch,omitempty"`
@@ -3719,7 +3836,8 @@ type WsSubscribe struct {
 	// IntervalMs With `conflate`: the least time between two readings of a sensor.
 	IntervalMs *int `json:"interval_ms,omitempty"`
 
-	// Policy Which readings of these topics come. Of several topics that match, the one that sends most counts.
+	// Policy Which readings of these topics come. Of several topics that match, the one that sends
+	// most counts.
 	Policy *WsSubscribePolicy `json:"policy,omitempty"`
 
 	// Resume A place in the alarm log, after the event with that offset.
@@ -3731,7 +3849,8 @@ type WsSubscribe struct {
 	Type     WsSubscribeType `json:"type"`
 }
 
-// WsSubscribePolicy Which readings of these topics come. Of several topics that match, the one that sends most counts.
+// WsSubscribePolicy Which readings of these topics come. Of several topics that match, the one that sends
+// most counts.
 type WsSubscribePolicy string
 
 // WsSubscribeType defines model for WsSubscribe.Type.
@@ -3754,7 +3873,8 @@ type WsSubscribed struct {
 // WsSubscribedType defines model for WsSubscribed.Type.
 type WsSubscribedType string
 
-// WsTopic `sensors/{id}`, `gateways/{id}`, `sensors?type={type}`, `gateways/status`, `alarms` or `alarms/{severity}`.
+// WsTopic `sensors/{id}`, `gateways/{id}`, `sensors?type={type}`, `gateways/status`, `alarms` or
+// `alarms/{severity}`.
 //
 // Example: sensors/12
 type WsTopic = string
@@ -3800,7 +3920,7 @@ type IDParameter = ID
 type IfMatch = string
 
 // IncludeParameter What is added to each item of an answer.
-type IncludeParameter = Include
+type IncludeParameter = IncludedMember
 
 // IsSystem defines model for IsSystem.
 type IsSystem = bool
@@ -3808,8 +3928,8 @@ type IsSystem = bool
 // Limit defines model for Limit.
 type Limit = int
 
-// Sensors defines model for Sensors.
-type Sensors = []ID
+// SensorIDs defines model for SensorIDs.
+type SensorIDs = []ID
 
 // Start defines model for Start.
 type Start = time.Time
@@ -3817,44 +3937,44 @@ type Start = time.Time
 // Timezone defines model for Timezone.
 type Timezone = string
 
+// AlarmWithETag defines model for AlarmWithETag.
+type AlarmWithETag = Alarm
+
 // BadRequest An error, after RFC 9457.
 type BadRequest = Problem
 
 // Conflict An error, after RFC 9457.
 type Conflict = Problem
 
+// DefaultError An error, after RFC 9457.
+type DefaultError = Problem
+
+// DeletionResponse defines model for DeletionResponse.
+type DeletionResponse = DeletionResult
+
 // Forbidden An error, after RFC 9457.
 type Forbidden = Problem
 
-// InProgress An error, after RFC 9457.
-type InProgress = Problem
+// GatewayWithETag Example: {"clock_skew_ms":-12,"created_at":"2026-01-01T00:00:00.000000Z","id":1,"is_active":true,"is_system":false,"key":"press-line-1","last_seen_at":"2026-01-02T03:04:05.678900Z","location":"Hall 2","metadata":{},"name":"Press line 1","status":"online","updated_at":"2026-01-01T00:00:00.000000Z"}
+type GatewayWithETag = Gateway
 
-// KeyReused An error, after RFC 9457.
-type KeyReused = Problem
+// IdempotencyKeyReused An error, after RFC 9457.
+type IdempotencyKeyReused = Problem
 
-// NewTokens Example: {"access_token":"eyJhbGciOiJIUzI1NiJ9…","expires_in":1800,"refresh_token":"rt_…","token_type":"bearer"}
-type NewTokens = Tokens
+// IssuedTokens Example: {"access_token":"eyJhbGciOiJIUzI1NiJ9…","expires_in":1800,"refresh_token":"rt_…","token_type":"bearer"}
+type IssuedTokens = Tokens
 
 // NotFound An error, after RFC 9457.
 type NotFound = Problem
 
-// OtherError An error, after RFC 9457.
-type OtherError = Problem
-
 // PreconditionFailed An error, after RFC 9457.
 type PreconditionFailed = Problem
 
-// TheAlarm defines model for TheAlarm.
-type TheAlarm = Alarm
+// RequestInProgress An error, after RFC 9457.
+type RequestInProgress = Problem
 
-// TheGateway Example: {"clock_skew_ms":-12,"created_at":"2026-01-01T00:00:00.000000Z","id":1,"is_active":true,"is_system":false,"key":"press-line-1","last_seen_at":"2026-01-02T03:04:05.678900Z","location":"Hall 2","metadata":{},"name":"Press line 1","status":"online","updated_at":"2026-01-01T00:00:00.000000Z"}
-type TheGateway = Gateway
-
-// TheSensor Example: {"about_gateway_id":null,"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","retention_days":null,"tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
-type TheSensor = Sensor
-
-// TheUser Example: {"created_at":"2026-01-02T03:04:05.678900Z","email":"admin@localhost","id":1,"is_active":true,"is_superuser":true,"role":"admin","updated_at":"2026-01-02T03:04:05.678900Z","username":"admin"}
-type TheUser = User
+// SensorWithETag Example: {"about_gateway_id":null,"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","retention_days":null,"tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
+type SensorWithETag = Sensor
 
 // TooLarge An error, after RFC 9457.
 type TooLarge = Problem
@@ -3874,13 +3994,13 @@ type UnsupportedMediaType = Problem
 // UpgradeRequired An error, after RFC 9457.
 type UpgradeRequired = Problem
 
-// WhatGoes defines model for WhatGoes.
-type WhatGoes = Deletion
+// UserWithETag Example: {"created_at":"2026-01-02T03:04:05.678900Z","email":"admin@localhost","id":1,"is_active":true,"is_superuser":true,"role":"admin","updated_at":"2026-01-02T03:04:05.678900Z","username":"admin"}
+type UserWithETag = User
 
 // ListAlarmsParams defines parameters for ListAlarms.
 type ListAlarmsParams struct {
 	// State Only alarms in one of these states.
-	State []AlarmPhase `form:"state,omitempty" json:"state,omitempty"`
+	State []AlarmState `form:"state,omitempty" json:"state,omitempty"`
 
 	// Severity Only alarms of one of these severities.
 	Severity []Severity `form:"severity,omitempty" json:"severity,omitempty"`
@@ -3973,8 +4093,8 @@ type UpdateAlarmParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
-// ListEventsOfAlarmParams defines parameters for ListEventsOfAlarm.
-type ListEventsOfAlarmParams struct {
+// ListEventsForAlarmParams defines parameters for ListEventsForAlarm.
+type ListEventsForAlarmParams struct {
 	// Kind Only events of this kind.
 	Kind *AlarmEventKind `form:"kind,omitempty" json:"kind,omitempty"`
 
@@ -3997,8 +4117,8 @@ type ListEventsOfAlarmParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
-// DeleteDataParams defines parameters for DeleteData.
-type DeleteDataParams struct {
+// DeleteReadingsParams defines parameters for DeleteReadings.
+type DeleteReadingsParams struct {
 	// SensorID The sensor.
 	SensorID ID `form:"sensor_id" json:"sensor_id"`
 
@@ -4012,8 +4132,8 @@ type DeleteDataParams struct {
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 }
 
-// ListDataParams defines parameters for ListData.
-type ListDataParams struct {
+// ListReadingsParams defines parameters for ListReadings.
+type ListReadingsParams struct {
 	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
 	SensorID []ID `form:"sensor_id" json:"sensor_id"`
 
@@ -4027,7 +4147,7 @@ type ListDataParams struct {
 	Quality *Quality `form:"quality,omitempty" json:"quality,omitempty"`
 
 	// Order Newest first (`desc`) or oldest first (`asc`).
-	Order *ListDataParamsOrder `form:"order,omitempty" json:"order,omitempty"`
+	Order *ListReadingsParamsOrder `form:"order,omitempty" json:"order,omitempty"`
 
 	// Limit How many at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -4036,17 +4156,18 @@ type ListDataParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
-// ListDataParamsOrder defines parameters for ListData.
-type ListDataParamsOrder string
+// ListReadingsParamsOrder defines parameters for ListReadings.
+type ListReadingsParamsOrder string
 
-// WriteDataParams defines parameters for WriteData.
-type WriteDataParams struct {
-	// IdempotencyKey Names this write among those of the user; visible ASCII, best something random such as a UUID.
+// WriteReadingsParams defines parameters for WriteReadings.
+type WriteReadingsParams struct {
+	// IdempotencyKey Names this write among those of the user; visible ASCII, best something random such as a
+	// UUID.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
-// ExportDataParams defines parameters for ExportData.
-type ExportDataParams struct {
+// ExportReadingsParams defines parameters for ExportReadings.
+type ExportReadingsParams struct {
 	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
 	SensorID []ID `form:"sensor_id" json:"sensor_id"`
 
@@ -4060,23 +4181,25 @@ type ExportDataParams struct {
 	Quality *Quality `form:"quality,omitempty" json:"quality,omitempty"`
 
 	// Format Of the file.
-	Format *ExportDataParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+	Format *ExportReadingsParamsFormat `form:"format,omitempty" json:"format,omitempty"`
 
-	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the time of the request: the member
-	// `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in an export. If absent, nothing is added.
+	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
+	// time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
+	// and `unit` in an export. If absent, nothing is added.
 	Include *IncludeParameter `form:"include,omitempty" json:"include,omitempty"`
 
-	// After Go on behind this reading, `{sensor_id}@{timestamp}`, the last one there is of an export that was cut off.
+	// After Go on behind this reading, `{sensor_id}@{timestamp}`, the last one there is of an export
+	// that was cut off.
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 }
 
-// ExportDataParamsFormat defines parameters for ExportData.
-type ExportDataParamsFormat string
+// ExportReadingsParamsFormat defines parameters for ExportReadings.
+type ExportReadingsParamsFormat string
 
 // GetHistoryParams defines parameters for GetHistory.
 type GetHistoryParams struct {
 	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
-	SensorID Sensors `form:"sensor_id" json:"sensor_id"`
+	SensorID SensorIDs `form:"sensor_id" json:"sensor_id"`
 
 	// Start Not before this instant.
 	Start Start `form:"start" json:"start"`
@@ -4087,11 +4210,12 @@ type GetHistoryParams struct {
 	// Interval Width of a bucket; not together with `points`.
 	Interval *Interval `form:"interval,omitempty" json:"interval,omitempty"`
 
-	// Points Buckets at most, as a chart has pixels; 500 when there is no `interval` either. With `method` readings at most, 4 or more.
+	// Points Buckets at most, as a chart has pixels; 500 when there is no `interval` either. With
+	// `method` readings at most, 4 or more.
 	Points *int `form:"points,omitempty" json:"points,omitempty"`
 
 	// Method Pick readings that show the shape, in place of buckets.
-	Method *ShapeMethod `form:"method,omitempty" json:"method,omitempty"`
+	Method *DownsamplingMethod `form:"method,omitempty" json:"method,omitempty"`
 
 	// Agg What to compute (`agg=min&agg=max`); `avg` if it is absent.
 	Agg []Aggregate `form:"agg,omitempty" json:"agg,omitempty"`
@@ -4099,15 +4223,18 @@ type GetHistoryParams struct {
 	// Timezone Whose clock the buckets follow, by its name in the IANA database.
 	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
 
-	// Fill What is in a bucket without readings: `none` leaves it out, `null` has it without values, `previous` repeats the values of the
-	// one before, `linear` lies between its neighbours. `count` is then 0, and `percent_good` null.
+	// Fill What is in a bucket without readings: `none` leaves it out, `null` has it without
+	// values, `previous` repeats the values of the one before, `linear` lies between its
+	// neighbours. `count` is then 0, and `percent_good` null.
 	Fill *GetHistoryParamsFill `form:"fill,omitempty" json:"fill,omitempty"`
 
-	// Format A list of `points` for each sensor, or a list for each of their members, `columns`, which is smaller.
+	// Format A list of `points` for each sensor, or a list for each of their members, `columns`,
+	// which is smaller.
 	Format *GetHistoryParamsFormat `form:"format,omitempty" json:"format,omitempty"`
 
-	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the time of the request: the member
-	// `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in an export. If absent, nothing is added.
+	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
+	// time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
+	// and `unit` in an export. If absent, nothing is added.
 	Include *IncludeParameter `form:"include,omitempty" json:"include,omitempty"`
 
 	// Limit Buckets of a sensor at most.
@@ -4123,8 +4250,8 @@ type GetHistoryParamsFill string
 // GetHistoryParamsFormat defines parameters for GetHistory.
 type GetHistoryParamsFormat string
 
-// ListLatestParams defines parameters for ListLatest.
-type ListLatestParams struct {
+// ListLatestReadingsParams defines parameters for ListLatestReadings.
+type ListLatestReadingsParams struct {
 	// SensorID Only these sensors (`sensor_id=1&sensor_id=2`).
 	SensorID []ID `form:"sensor_id,omitempty" json:"sensor_id,omitempty"`
 
@@ -4134,15 +4261,16 @@ type ListLatestParams struct {
 	// Type Only sensors of this type.
 	Type *SensorType `form:"type,omitempty" json:"type,omitempty"`
 
-	// IsSystem Only the server's own (true), which have ids from 2000000000 on, or only the plant's (false). If absent, the plant's and
-	// those that `sensor_id` or `gateway_id` name.
+	// IsSystem Only the server's own (true), which have ids from 2000000000 on, or only the plant's
+	// (false). If absent, the plant's and those that `sensor_id` or `gateway_id` name.
 	IsSystem *IsSystem `form:"is_system,omitempty" json:"is_system,omitempty"`
 
 	// StaleAfter Seconds after which a reading is stale.
 	StaleAfter *int `form:"stale_after,omitempty" json:"stale_after,omitempty"`
 
-	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the time of the request: the member
-	// `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in an export. If absent, nothing is added.
+	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
+	// time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
+	// and `unit` in an export. If absent, nothing is added.
 	Include *IncludeParameter `form:"include,omitempty" json:"include,omitempty"`
 
 	// Limit How many at most.
@@ -4182,8 +4310,8 @@ type ListRejectionsParams struct {
 	Count *Count `form:"count,omitempty" json:"count,omitempty"`
 }
 
-// ListExpiringParams defines parameters for ListExpiring.
-type ListExpiringParams struct {
+// PreviewRetentionParams defines parameters for PreviewRetention.
+type PreviewRetentionParams struct {
 	// Limit How many partitions at most.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
@@ -4194,7 +4322,7 @@ type ListExpiringParams struct {
 // GetStatisticsParams defines parameters for GetStatistics.
 type GetStatisticsParams struct {
 	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
-	SensorID Sensors `form:"sensor_id" json:"sensor_id"`
+	SensorID SensorIDs `form:"sensor_id" json:"sensor_id"`
 
 	// Start Not before this instant.
 	Start Start `form:"start" json:"start"`
@@ -4205,7 +4333,8 @@ type GetStatisticsParams struct {
 	// Interval Also cut into buckets; absent means the whole range.
 	Interval *Interval `form:"interval,omitempty" json:"interval,omitempty"`
 
-	// Percentiles Which percentiles (`percentiles=p50&percentiles=p99`); `p05`, `p50` and `p95` if it is absent.
+	// Percentiles Which percentiles (`percentiles=p50&percentiles=p99`); `p05`, `p50` and `p95` if it is
+	// absent.
 	Percentiles []string `form:"percentiles,omitempty" json:"percentiles,omitempty"`
 
 	// Timezone Whose clock the buckets follow, by its name in the IANA database.
@@ -4226,8 +4355,8 @@ type ListGatewaysParams struct {
 	// IsActive Only gateways that are, or are not, in use.
 	IsActive *bool `form:"is_active,omitempty" json:"is_active,omitempty"`
 
-	// IsSystem Only the server's own (true), which have ids from 2000000000 on, or only the plant's (false). If absent, the plant's and
-	// those that `sensor_id` or `gateway_id` name.
+	// IsSystem Only the server's own (true), which have ids from 2000000000 on, or only the plant's
+	// (false). If absent, the plant's and those that `sensor_id` or `gateway_id` name.
 	IsSystem *IsSystem `form:"is_system,omitempty" json:"is_system,omitempty"`
 
 	// Limit How many at most.
@@ -4279,8 +4408,8 @@ type UpdateNotificationChannelParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
-// ListDeliveriesParams defines parameters for ListDeliveries.
-type ListDeliveriesParams struct {
+// ListNotificationDeliveriesParams defines parameters for ListNotificationDeliveries.
+type ListNotificationDeliveriesParams struct {
 	// ChannelID Only by this channel.
 	ChannelID *ID `form:"channel_id,omitempty" json:"channel_id,omitempty"`
 
@@ -4291,10 +4420,10 @@ type ListDeliveriesParams struct {
 	AlarmID *ID `form:"alarm_id,omitempty" json:"alarm_id,omitempty"`
 
 	// Kind Only of this kind.
-	Kind *DeliveryKind `form:"kind,omitempty" json:"kind,omitempty"`
+	Kind *NotificationDeliveryKind `form:"kind,omitempty" json:"kind,omitempty"`
 
 	// Status Only in this state.
-	Status *DeliveryStatus `form:"status,omitempty" json:"status,omitempty"`
+	Status *NotificationDeliveryStatus `form:"status,omitempty" json:"status,omitempty"`
 
 	// Start Only those made at this instant or later.
 	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
@@ -4333,8 +4462,8 @@ type UpdateNotificationRouteParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
-// ListSilencesParams defines parameters for ListSilences.
-type ListSilencesParams struct {
+// ListNotificationSilencesParams defines parameters for ListNotificationSilences.
+type ListNotificationSilencesParams struct {
 	// Current Only those that have not ended.
 	Current *bool `form:"current,omitempty" json:"current,omitempty"`
 
@@ -4359,8 +4488,8 @@ type ListSensorsParams struct {
 	// IsActive Only sensors that are, or are not, in use.
 	IsActive *bool `form:"is_active,omitempty" json:"is_active,omitempty"`
 
-	// IsSystem Only the server's own (true), which have ids from 2000000000 on, or only the plant's (false). If absent, the plant's and
-	// those that `sensor_id` or `gateway_id` name.
+	// IsSystem Only the server's own (true), which have ids from 2000000000 on, or only the plant's
+	// (false). If absent, the plant's and those that `sensor_id` or `gateway_id` name.
 	IsSystem *IsSystem `form:"is_system,omitempty" json:"is_system,omitempty"`
 
 	// Limit How many at most.
@@ -4427,35 +4556,35 @@ type UpdateUserParams struct {
 // CreateAlarmJSONRequestBody defines body for CreateAlarm for application/json ContentType.
 type CreateAlarmJSONRequestBody = AlarmCreate
 
-// AckAlarmsJSONRequestBody defines body for AckAlarms for application/json ContentType.
-type AckAlarmsJSONRequestBody = AlarmAcks
+// AcknowledgeAlarmsJSONRequestBody defines body for AcknowledgeAlarms for application/json ContentType.
+type AcknowledgeAlarmsJSONRequestBody = AlarmBulkAcknowledgeRequest
 
 // SimulateAlarmJSONRequestBody defines body for SimulateAlarm for application/json ContentType.
-type SimulateAlarmJSONRequestBody = AlarmSimulate
+type SimulateAlarmJSONRequestBody = AlarmSimulationRequest
 
 // UpdateAlarmJSONRequestBody defines body for UpdateAlarm for application/json ContentType.
 type UpdateAlarmJSONRequestBody = AlarmUpdate
 
-// AckAlarmJSONRequestBody defines body for AckAlarm for application/json ContentType.
-type AckAlarmJSONRequestBody = AlarmAck
+// AcknowledgeAlarmJSONRequestBody defines body for AcknowledgeAlarm for application/json ContentType.
+type AcknowledgeAlarmJSONRequestBody = AlarmAcknowledgeRequest
 
-// CommentAlarmJSONRequestBody defines body for CommentAlarm for application/json ContentType.
-type CommentAlarmJSONRequestBody = AlarmComment
+// CommentOnAlarmJSONRequestBody defines body for CommentOnAlarm for application/json ContentType.
+type CommentOnAlarmJSONRequestBody = AlarmCommentRequest
 
-// TakeAlarmOutJSONRequestBody defines body for TakeAlarmOut for application/json ContentType.
-type TakeAlarmOutJSONRequestBody = AlarmTakeOut
+// TakeAlarmOutOfServiceJSONRequestBody defines body for TakeAlarmOutOfService for application/json ContentType.
+type TakeAlarmOutOfServiceJSONRequestBody = AlarmOutOfServiceRequest
 
 // ResetAlarmJSONRequestBody defines body for ResetAlarm for application/json ContentType.
-type ResetAlarmJSONRequestBody = AlarmCommand
+type ResetAlarmJSONRequestBody = AlarmCommandRequest
 
-// ReturnAlarmJSONRequestBody defines body for ReturnAlarm for application/json ContentType.
-type ReturnAlarmJSONRequestBody = AlarmCommand
+// ReturnAlarmToServiceJSONRequestBody defines body for ReturnAlarmToService for application/json ContentType.
+type ReturnAlarmToServiceJSONRequestBody = AlarmCommandRequest
 
 // ShelveAlarmJSONRequestBody defines body for ShelveAlarm for application/json ContentType.
-type ShelveAlarmJSONRequestBody = AlarmShelve
+type ShelveAlarmJSONRequestBody = AlarmShelveRequest
 
 // UnshelveAlarmJSONRequestBody defines body for UnshelveAlarm for application/json ContentType.
-type UnshelveAlarmJSONRequestBody = AlarmCommand
+type UnshelveAlarmJSONRequestBody = AlarmCommandRequest
 
 // LoginJSONRequestBody defines body for Login for application/json ContentType.
 type LoginJSONRequestBody = LoginRequest
@@ -4464,13 +4593,13 @@ type LoginJSONRequestBody = LoginRequest
 type LoginFormdataRequestBody = LoginForm
 
 // ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
-type ChangePasswordJSONRequestBody = PasswordChange
+type ChangePasswordJSONRequestBody = PasswordChangeRequest
 
-// RefreshJSONRequestBody defines body for Refresh for application/json ContentType.
-type RefreshJSONRequestBody = RefreshRequest
+// RefreshSessionJSONRequestBody defines body for RefreshSession for application/json ContentType.
+type RefreshSessionJSONRequestBody = RefreshRequest
 
-// WriteDataJSONRequestBody defines body for WriteData for application/json ContentType.
-type WriteDataJSONRequestBody = DataWrite
+// WriteReadingsJSONRequestBody defines body for WriteReadings for application/json ContentType.
+type WriteReadingsJSONRequestBody = ReadingsWriteRequest
 
 // CreateGatewayJSONRequestBody defines body for CreateGateway for application/json ContentType.
 type CreateGatewayJSONRequestBody = GatewayCreate
@@ -4490,8 +4619,8 @@ type CreateNotificationRouteJSONRequestBody = NotificationRouteCreate
 // UpdateNotificationRouteJSONRequestBody defines body for UpdateNotificationRoute for application/json ContentType.
 type UpdateNotificationRouteJSONRequestBody = NotificationRouteUpdate
 
-// CreateSilenceJSONRequestBody defines body for CreateSilence for application/json ContentType.
-type CreateSilenceJSONRequestBody = SilenceCreate
+// CreateNotificationSilenceJSONRequestBody defines body for CreateNotificationSilence for application/json ContentType.
+type CreateNotificationSilenceJSONRequestBody = NotificationSilenceCreate
 
 // CreateSensorJSONRequestBody defines body for CreateSensor for application/json ContentType.
 type CreateSensorJSONRequestBody = SensorCreate
@@ -5215,25 +5344,30 @@ type ClientInterface interface {
 
 	// ListAlarms List alarms
 	//
-	// With where each stands; the worst first, unless another order is asked for. A `sensor_id` or `gateway_id` that is none is 400.
+	// With where each stands; the worst first, unless another order is asked for. A `sensor_id` or
+	// `gateway_id` that is none is 400.
 	//
 	// Corresponds with GET /api/alarms (the `ListAlarms` operationId).
 	ListAlarms(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateAlarmWithBody Make an alarm
 	//
-	// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current values of its sensors: a value beyond the
-	// limit raises it now, or begins its on-delay now. The event has `at` of now, the value, and a comment that says so. A value is current
-	// when it is at most 5 minutes old, or at most twice the time between the sensor's two newest readings (never more than 2 days); one that
-	// is older, or of bad quality, is left, and the next reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is
-	// published after the answer is judged by the rule, at every instance.
-	// At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
-	// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
+	// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current
+	// values of its sensors: a value beyond the limit raises it now, or begins its on-delay now.
+	// The event has `at` of now, the value, and a comment that says so. A value is current when it
+	// is at most 5 minutes old, or at most twice the time between the sensor's two newest readings
+	// (never more than 2 days); one that is older, or of bad quality, is left, and the next
+	// reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is published
+	// after the answer is judged by the rule, at every instance. At most 100 alarms may refer to
+	// one sensor, as their own sensor or as an input of a deviation or an expression
+	// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the
+	// limit.
 	//
-	// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to its sensor, and 20 for each event. A
-	// message or bulk write that takes more is stored in several transactions, its readings in order of time, and acknowledged after the
-	// last; messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all is stored up to there, and the
-	// rest of its readings are rejected as `alarm_overload`.
+	// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to
+	// its sensor, and 20 for each event. A message or bulk write that takes more is stored in
+	// several transactions, its readings in order of time, and acknowledged after the last;
+	// messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all
+	// is stored up to there, and the rest of its readings are rejected as `alarm_overload`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5242,65 +5376,73 @@ type ClientInterface interface {
 
 	// CreateAlarm Make an alarm
 	//
-	// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current values of its sensors: a value beyond the
-	// limit raises it now, or begins its on-delay now. The event has `at` of now, the value, and a comment that says so. A value is current
-	// when it is at most 5 minutes old, or at most twice the time between the sensor's two newest readings (never more than 2 days); one that
-	// is older, or of bad quality, is left, and the next reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is
-	// published after the answer is judged by the rule, at every instance.
-	// At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
-	// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
+	// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current
+	// values of its sensors: a value beyond the limit raises it now, or begins its on-delay now.
+	// The event has `at` of now, the value, and a comment that says so. A value is current when it
+	// is at most 5 minutes old, or at most twice the time between the sensor's two newest readings
+	// (never more than 2 days); one that is older, or of bad quality, is left, and the next
+	// reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is published
+	// after the answer is judged by the rule, at every instance. At most 100 alarms may refer to
+	// one sensor, as their own sensor or as an input of a deviation or an expression
+	// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the
+	// limit.
 	//
-	// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to its sensor, and 20 for each event. A
-	// message or bulk write that takes more is stored in several transactions, its readings in order of time, and acknowledged after the
-	// last; messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all is stored up to there, and the
-	// rest of its readings are rejected as `alarm_overload`.
+	// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to
+	// its sensor, and 20 for each event. A message or bulk write that takes more is stored in
+	// several transactions, its readings in order of time, and acknowledged after the last;
+	// messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all
+	// is stored up to there, and the rest of its readings are rejected as `alarm_overload`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/alarms (the `CreateAlarm` operationId).
 	CreateAlarm(ctx context.Context, body CreateAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AckAlarmsWithBody Acknowledge several alarms
+	// AcknowledgeAlarmsWithBody Acknowledge several alarms
 	//
 	// Each as by itself; one that is refused does not hold up the others.
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /api/alarms/ack (the `AckAlarms` operationId).
-	AckAlarmsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /api/alarms/ack (the `AcknowledgeAlarms` operationId).
+	AcknowledgeAlarmsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AckAlarms Acknowledge several alarms
+	// AcknowledgeAlarms Acknowledge several alarms
 	//
 	// Each as by itself; one that is refused does not hold up the others.
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /api/alarms/ack (the `AckAlarms` operationId).
-	AckAlarms(ctx context.Context, body AckAlarmsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /api/alarms/ack (the `AcknowledgeAlarms` operationId).
+	AcknowledgeAlarms(ctx context.Context, body AcknowledgeAlarmsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListAlarmEvents What happened to alarms
 	//
-	// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted. An id of nothing is 400, unless events of it are found.
+	// The journal of the plant, in order of offset, which has no gaps. It keeps the events of
+	// alarms that are deleted. An id of nothing is 400, unless events of it are found.
 	//
 	// Corresponds with GET /api/alarms/events (the `ListAlarmEvents` operationId).
 	ListAlarmEvents(ctx context.Context, params *ListAlarmEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetAlarmKPI How good the alarm system is
 	//
-	// For at most 31 days; the last 24 hours unless said otherwise. Against the limits of EEMUA 191 for one operator, an average of
-	// 1 and a peak of 10 in ten minutes, and those that ISA-18.2 and IEC 62682 added: floods, from above 10 to below 5 in ten minutes,
-	// take at most 1 % of the time; at most 5 alarms stand for more than 24 hours; none is raised 3 times in a minute; the ten most
-	// frequent are at most 5 % of all.
+	// For at most 31 days; the last 24 hours unless said otherwise. Against the limits of EEMUA
+	// 191 for one operator, an average of 1 and a peak of 10 in ten minutes, and those that
+	// ISA-18.2 and IEC 62682 added: floods, from above 10 to below 5 in ten minutes, take at most
+	// 1 % of the time; at most 5 alarms stand for more than 24 hours; none is raised 3 times in a
+	// minute; the ten most frequent are at most 5 % of all.
 	//
 	// Corresponds with GET /api/alarms/kpi (the `GetAlarmKPI` operationId).
 	GetAlarmKPI(ctx context.Context, params *GetAlarmKPIParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SimulateAlarmWithBody Try a rule on stored readings
 	//
-	// What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
-	// those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
-	// a cause out of service, is left out. Readings are taken in order of their timestamps, which `no_data` takes for the times of their
-	// receipt. Nothing is changed. One over very many readings waits for its turn as a long history does.
+	// What the rule would have done from start to end, by the code that runs live. Alarms that it
+	// names in `suppressed_by`, and those that suppress them, are followed on their own readings,
+	// by their rules of today. What people did in that time, as taking a cause out of service, is
+	// left out. Readings are taken in order of their timestamps, which `no_data` takes for the
+	// times of their receipt. Nothing is changed. One over very many readings waits for its turn
+	// as a long history does.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5309,10 +5451,12 @@ type ClientInterface interface {
 
 	// SimulateAlarm Try a rule on stored readings
 	//
-	// What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
-	// those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
-	// a cause out of service, is left out. Readings are taken in order of their timestamps, which `no_data` takes for the times of their
-	// receipt. Nothing is changed. One over very many readings waits for its turn as a long history does.
+	// What the rule would have done from start to end, by the code that runs live. Alarms that it
+	// names in `suppressed_by`, and those that suppress them, are followed on their own readings,
+	// by their rules of today. What people did in that time, as taking a cause out of service, is
+	// left out. Readings are taken in order of their timestamps, which `no_data` takes for the
+	// times of their receipt. Nothing is changed. One over very many readings waits for its turn
+	// as a long history does.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5321,7 +5465,8 @@ type ClientInterface interface {
 
 	// DeleteAlarm Delete an alarm
 	//
-	// Its events stay in the journal. One that suppresses others is not deleted before their rules are changed. To silence it, take it out of service.
+	// Its events stay in the journal. One that suppresses others is not deleted before their rules
+	// are changed. To silence it, take it out of service.
 	//
 	// Corresponds with DELETE /api/alarms/{id} (the `DeleteAlarm` operationId).
 	DeleteAlarm(ctx context.Context, id IDParameter, params *DeleteAlarmParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5335,10 +5480,12 @@ type ClientInterface interface {
 
 	// UpdateAlarmWithBody Change an alarm's rule
 	//
-	// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule is judged on the current values of its
-	// sensors, as when an alarm is made: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
-	// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then keeps its state until the next reading.
-	// The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
+	// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule
+	// is judged on the current values of its sensors, as when an alarm is made: see `POST
+	// /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
+	// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then
+	// keeps its state until the next reading. The limit of alarms on one sensor holds for sensors
+	// that the rule did not refer to before (409, see `POST /api/alarms`).
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5347,84 +5494,88 @@ type ClientInterface interface {
 
 	// UpdateAlarm Change an alarm's rule
 	//
-	// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule is judged on the current values of its
-	// sensors, as when an alarm is made: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
-	// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then keeps its state until the next reading.
-	// The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
+	// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule
+	// is judged on the current values of its sensors, as when an alarm is made: see `POST
+	// /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
+	// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then
+	// keeps its state until the next reading. The limit of alarms on one sensor holds for sensors
+	// that the rule did not refer to before (409, see `POST /api/alarms`).
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PUT /api/alarms/{id} (the `UpdateAlarm` operationId).
 	UpdateAlarm(ctx context.Context, id IDParameter, params *UpdateAlarmParams, body UpdateAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AckAlarmWithBody Acknowledge an alarm
+	// AcknowledgeAlarmWithBody Acknowledge an alarm
 	//
-	// Names the occurrence and version that were seen; when it has changed since, 409, and nothing is acknowledged.
+	// Names the occurrence and version that were seen; when it has changed since, 409, and nothing
+	// is acknowledged.
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /api/alarms/{id}/ack (the `AckAlarm` operationId).
-	AckAlarmWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /api/alarms/{id}/ack (the `AcknowledgeAlarm` operationId).
+	AcknowledgeAlarmWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AckAlarm Acknowledge an alarm
+	// AcknowledgeAlarm Acknowledge an alarm
 	//
-	// Names the occurrence and version that were seen; when it has changed since, 409, and nothing is acknowledged.
+	// Names the occurrence and version that were seen; when it has changed since, 409, and nothing
+	// is acknowledged.
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /api/alarms/{id}/ack (the `AckAlarm` operationId).
-	AckAlarm(ctx context.Context, id IDParameter, body AckAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /api/alarms/{id}/ack (the `AcknowledgeAlarm` operationId).
+	AcknowledgeAlarm(ctx context.Context, id IDParameter, body AcknowledgeAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CommentAlarmWithBody Comment on an alarm
+	// CommentOnAlarmWithBody Comment on an alarm
 	//
 	// Goes into its journal.
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /api/alarms/{id}/comments (the `CommentAlarm` operationId).
-	CommentAlarmWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /api/alarms/{id}/comments (the `CommentOnAlarm` operationId).
+	CommentOnAlarmWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CommentAlarm Comment on an alarm
+	// CommentOnAlarm Comment on an alarm
 	//
 	// Goes into its journal.
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /api/alarms/{id}/comments (the `CommentAlarm` operationId).
-	CommentAlarm(ctx context.Context, id IDParameter, body CommentAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /api/alarms/{id}/comments (the `CommentOnAlarm` operationId).
+	CommentOnAlarm(ctx context.Context, id IDParameter, body CommentOnAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListEventsOfAlarm What happened to one alarm
+	// ListEventsForAlarm What happened to one alarm
 	//
 	// Its journal, oldest first; also of one that is deleted.
 	//
-	// Corresponds with GET /api/alarms/{id}/events (the `ListEventsOfAlarm` operationId).
-	ListEventsOfAlarm(ctx context.Context, id IDParameter, params *ListEventsOfAlarmParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /api/alarms/{id}/events (the `ListEventsForAlarm` operationId).
+	ListEventsForAlarm(ctx context.Context, id IDParameter, params *ListEventsForAlarmParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ExplainAlarm Why an alarm is as it is
 	//
-	// What it looks at, what it waits for, and the reasons in sentences: also that it rests, that an input is stale, or that the reading that
-	// raised it was deleted.
+	// What it looks at, what it waits for, and the reasons in sentences: also that it rests, that
+	// an input is stale, or that the reading that raised it was deleted.
 	//
 	// Corresponds with GET /api/alarms/{id}/explain (the `ExplainAlarm` operationId).
 	ExplainAlarm(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// TakeAlarmOutWithBody Take an alarm out of service
+	// TakeAlarmOutOfServiceWithBody Take an alarm out of service
 	//
 	// Until it is returned; needs a reason.
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOut` operationId).
-	TakeAlarmOutWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOutOfService` operationId).
+	TakeAlarmOutOfServiceWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// TakeAlarmOut Take an alarm out of service
+	// TakeAlarmOutOfService Take an alarm out of service
 	//
 	// Until it is returned; needs a reason.
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOut` operationId).
-	TakeAlarmOut(ctx context.Context, id IDParameter, body TakeAlarmOutJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOutOfService` operationId).
+	TakeAlarmOutOfService(ctx context.Context, id IDParameter, body TakeAlarmOutOfServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ResetAlarmWithBody Reset a latched alarm
 	//
@@ -5444,27 +5595,28 @@ type ClientInterface interface {
 	// Corresponds with POST /api/alarms/{id}/reset (the `ResetAlarm` operationId).
 	ResetAlarm(ctx context.Context, id IDParameter, body ResetAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ReturnAlarmWithBody Return an alarm to service
+	// ReturnAlarmToServiceWithBody Return an alarm to service
 	//
 	// It is then what its readings say.
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarm` operationId).
-	ReturnAlarmWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarmToService` operationId).
+	ReturnAlarmToServiceWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ReturnAlarm Return an alarm to service
+	// ReturnAlarmToService Return an alarm to service
 	//
 	// It is then what its readings say.
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarm` operationId).
-	ReturnAlarm(ctx context.Context, id IDParameter, body ReturnAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarmToService` operationId).
+	ReturnAlarmToService(ctx context.Context, id IDParameter, body ReturnAlarmToServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ShelveAlarmWithBody Shelve an alarm
 	//
-	// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by itself.
+	// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by
+	// itself.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5473,7 +5625,8 @@ type ClientInterface interface {
 
 	// ShelveAlarm Shelve an alarm
 	//
-	// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by itself.
+	// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by
+	// itself.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5500,9 +5653,10 @@ type ClientInterface interface {
 
 	// LoginWithBody Begin a session
 	//
-	// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2 password-grant form. An unknown
-	// user and a wrong password get the same answer. After 10 failures for a username from one address, or 100 from one
-	// address, within 15 minutes further tries answer 429 until the window has passed.
+	// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
+	// password-grant form. An unknown user and a wrong password get the same answer. After 10
+	// failures for a username from one address, or 100 from one address, within 15 minutes further
+	// tries answer 429 until the window has passed.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5511,9 +5665,10 @@ type ClientInterface interface {
 
 	// Login Begin a session
 	//
-	// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2 password-grant form. An unknown
-	// user and a wrong password get the same answer. After 10 failures for a username from one address, or 100 from one
-	// address, within 15 minutes further tries answer 429 until the window has passed.
+	// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
+	// password-grant form. An unknown user and a wrong password get the same answer. After 10
+	// failures for a username from one address, or 100 from one address, within 15 minutes further
+	// tries answer 429 until the window has passed.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5522,9 +5677,10 @@ type ClientInterface interface {
 
 	// LoginWithFormdataBody Begin a session
 	//
-	// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2 password-grant form. An unknown
-	// user and a wrong password get the same answer. After 10 failures for a username from one address, or 100 from one
-	// address, within 15 minutes further tries answer 429 until the window has passed.
+	// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
+	// password-grant form. An unknown user and a wrong password get the same answer. After 10
+	// failures for a username from one address, or 100 from one address, within 15 minutes further
+	// tries answer 429 until the window has passed.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type.
 	//
@@ -5533,17 +5689,18 @@ type ClientInterface interface {
 
 	// Logout End the session
 	//
-	// Ends the session of the access token, its refresh tokens, its access tokens and its open sockets with it.
+	// Ends the session of the access token, its refresh tokens, its access tokens and its open
+	// sockets with it.
 	//
 	// Corresponds with POST /api/auth/logout (the `Logout` operationId).
 	Logout(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetMe Who is logged in
+	// GetCurrentUser Who is logged in
 	//
 	// The user of the access token.
 	//
-	// Corresponds with GET /api/auth/me (the `GetMe` operationId).
-	GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /api/auth/me (the `GetCurrentUser` operationId).
+	GetCurrentUser(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ChangePasswordWithBody Change one's own password
 	//
@@ -5563,90 +5720,102 @@ type ClientInterface interface {
 	// Corresponds with PUT /api/auth/me/password (the `ChangePassword` operationId).
 	ChangePassword(ctx context.Context, body ChangePasswordJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RefreshWithBody Exchange a refresh token for a new pair
+	// RefreshSessionWithBody Exchange a refresh token for a new pair
 	//
-	// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh token that it was exchanged
-	// for is unused, the same request is answered again with that refresh token and a new access token, so that a lost
-	// answer or two tabs that refresh at once do not end the session. Any other second use ends the whole session, since
-	// either its owner or a thief has used the token before.
+	// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh
+	// token that it was exchanged for is unused, the same request is answered again with that
+	// refresh token and a new access token, so that a lost answer or two tabs that refresh at once
+	// do not end the session. Any other second use ends the whole session, since either its owner
+	// or a thief has used the token before.
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /api/auth/refresh (the `Refresh` operationId).
-	RefreshWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /api/auth/refresh (the `RefreshSession` operationId).
+	RefreshSessionWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// Refresh Exchange a refresh token for a new pair
+	// RefreshSession Exchange a refresh token for a new pair
 	//
-	// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh token that it was exchanged
-	// for is unused, the same request is answered again with that refresh token and a new access token, so that a lost
-	// answer or two tabs that refresh at once do not end the session. Any other second use ends the whole session, since
-	// either its owner or a thief has used the token before.
+	// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh
+	// token that it was exchanged for is unused, the same request is answered again with that
+	// refresh token and a new access token, so that a lost answer or two tabs that refresh at once
+	// do not end the session. Any other second use ends the whole session, since either its owner
+	// or a thief has used the token before.
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /api/auth/refresh (the `Refresh` operationId).
-	Refresh(ctx context.Context, body RefreshJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /api/auth/refresh (the `RefreshSession` operationId).
+	RefreshSession(ctx context.Context, body RefreshSessionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeleteData Delete readings
+	// DeleteReadings Delete readings
 	//
-	// Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading becomes the newest that is left;
-	// its `received_at` is then the reading's own time. Alarms that look at the sensor, but for `no_data`, are then judged on what is left, however
-	// old it is; when nothing is left they stay as they are. With `dry_run=true` nothing is changed, and the answer says what would go.
-	// A large range goes a day at a time: when it is cut off, what was deleted is deleted, and the same request goes on.
+	// Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading
+	// becomes the newest that is left; its `received_at` is then the reading's own time. Alarms
+	// that look at the sensor, but for `no_data`, are then judged on what is left, however old it
+	// is; when nothing is left they stay as they are. With `dry_run=true` nothing is changed, and
+	// the answer says what would go. A large range goes a day at a time: when it is cut off, what
+	// was deleted is deleted, and the same request goes on.
 	//
-	// Corresponds with DELETE /api/data (the `DeleteData` operationId).
-	DeleteData(ctx context.Context, params *DeleteDataParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with DELETE /api/data (the `DeleteReadings` operationId).
+	DeleteReadings(ctx context.Context, params *DeleteReadingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListData Raw readings
+	// ListReadings Raw readings
 	//
-	// The stored readings of one or more sensors, newest first unless `order=asc`, at full resolution. Readings of equal time
-	// are in order of sensor id. An unknown sensor is 400. Every answer says in `X-Truncated` whether there are more; the next
-	// page is at `Link`, or the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
+	// The stored readings of one or more sensors, newest first unless `order=asc`, at full
+	// resolution. Readings of equal time are in order of sensor id. An unknown sensor is 400.
+	// Every answer says in `X-Truncated` whether there are more; the next page is at `Link`, or
+	// the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
 	// `GET /api/data/export`. A page of many sensors waits for its turn as a long history does.
 	//
-	// Corresponds with GET /api/data (the `ListData` operationId).
-	ListData(ctx context.Context, params *ListDataParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /api/data (the `ListReadings` operationId).
+	ListReadings(ctx context.Context, params *ListReadingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// WriteDataWithBody Write readings
+	// WriteReadingsWithBody Write readings
 	//
-	// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with one result per reading,
-	// in their order: `stored`; `duplicate` (the sensor already has this value at this instant; nothing changes); `conflict`
-	// (it has another value at this instant; the first stays); `rejected` with a reason. A body that is not as described here is
-	// refused as a whole, and nothing of it is stored.
+	// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with
+	// one result per reading, in their order: `stored`; `duplicate` (the sensor already has this
+	// value at this instant; nothing changes); `conflict` (it has another value at this instant;
+	// the first stays); `rejected` with a reason. A body that is not as described here is refused
+	// as a whole, and nothing of it is stored.
 	//
-	// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
-	// `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
-	// `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
-	// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or when the server died between
-	// the commit and keeping the answer, the next request with the key is carried out, and what was stored is a `duplicate`.
+	// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the
+	// first answer itself, send an `Idempotency-Key`: for 24 h the same key with the same readings
+	// of the same user is answered as the first time, with `Idempotency-Replayed: true`, by
+	// whichever instance. With other readings the key is 422. While the first request is still at
+	// work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or
+	// when the server died between the commit and keeping the answer, the next request with the
+	// key is carried out, and what was stored is a `duplicate`.
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /api/data (the `WriteData` operationId).
-	WriteDataWithBody(ctx context.Context, params *WriteDataParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /api/data (the `WriteReadings` operationId).
+	WriteReadingsWithBody(ctx context.Context, params *WriteReadingsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// WriteData Write readings
+	// WriteReadings Write readings
 	//
-	// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with one result per reading,
-	// in their order: `stored`; `duplicate` (the sensor already has this value at this instant; nothing changes); `conflict`
-	// (it has another value at this instant; the first stays); `rejected` with a reason. A body that is not as described here is
-	// refused as a whole, and nothing of it is stored.
+	// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with
+	// one result per reading, in their order: `stored`; `duplicate` (the sensor already has this
+	// value at this instant; nothing changes); `conflict` (it has another value at this instant;
+	// the first stays); `rejected` with a reason. A body that is not as described here is refused
+	// as a whole, and nothing of it is stored.
 	//
-	// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
-	// `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
-	// `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
-	// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or when the server died between
-	// the commit and keeping the answer, the next request with the key is carried out, and what was stored is a `duplicate`.
+	// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the
+	// first answer itself, send an `Idempotency-Key`: for 24 h the same key with the same readings
+	// of the same user is answered as the first time, with `Idempotency-Replayed: true`, by
+	// whichever instance. With other readings the key is 422. While the first request is still at
+	// work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or
+	// when the server died between the commit and keeping the answer, the next request with the
+	// key is carried out, and what was stored is a `duplicate`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /api/data (the `WriteData` operationId).
-	WriteData(ctx context.Context, params *WriteDataParams, body WriteDataJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /api/data (the `WriteReadings` operationId).
+	WriteReadings(ctx context.Context, params *WriteReadingsParams, body WriteReadingsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ExportData Raw readings as a file
+	// ExportReadings Raw readings as a file
 	//
-	// The stored readings of one or more sensors as one stream of any length, in order of sensor id, then of time. CSV and NDJSON are
-	// compressed when the client accepts gzip; Parquet is compressed in itself.
+	// The stored readings of one or more sensors as one stream of any length, in order of sensor
+	// id, then of time. CSV and NDJSON are compressed when the client accepts gzip; Parquet is
+	// compressed in itself.
 	//
 	// | format | columns |
 	// |---|---|
@@ -5654,29 +5823,35 @@ type ClientInterface interface {
 	// | `ndjson` | one `Reading` a line, with `include=sensor` more members |
 	// | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double or null, `quality` string, `status_code` int64 or null |
 	//
-	// `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, in each format, as they are when the export
-	// begins. In CSV, texts are quoted where RFC 4180 requires it, and one that begins with `=`, `+`, `-` or `@` is written with `'` in
-	// front, so that a spreadsheet does not take it for a formula.
+	// `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, in
+	// each format, as they are when the export begins. In CSV, texts are quoted where RFC 4180
+	// requires it, and one that begins with `=`, `+`, `-` or `@` is written with `'` in front, so
+	// that a spreadsheet does not take it for a formula.
 	//
-	// An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a client never takes a part for the whole.
-	// To go on with CSV or NDJSON, send the last whole line's sensor and time as `after`: the answer goes on behind it, without
-	// the header line, and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
+	// An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a
+	// client never takes a part for the whole. To go on with CSV or NDJSON, send the last whole
+	// line's sensor and time as `after`: the answer goes on behind it, without the header line,
+	// and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
 	//
-	// It is read in pieces: readings that arrive meanwhile for a time already passed are not in it. A long one takes turns with other
-	// questions over much data, piece by piece; 503 when the first one does not come within some seconds.
+	// It is read in pieces: readings that arrive meanwhile for a time already passed are not in
+	// it. A long one takes turns with other questions over much data, piece by piece; 503 when the
+	// first one does not come within some seconds.
 	//
-	// Corresponds with GET /api/data/export (the `ExportData` operationId).
-	ExportData(ctx context.Context, params *ExportDataParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /api/data/export (the `ExportReadings` operationId).
+	ExportReadings(ctx context.Context, params *ExportReadingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetHistory What readings amount to, in buckets of time
 	//
-	// Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that gives at most so many `points`. Buckets
-	// are those of a clock on the wall in `timezone`: up to an hour they begin where the hour does, up to a day at midnight, weeks on
-	// Monday, months on their first; a day on which the clock is changed has 23 or 25 hours. A bucket of more than an hour ends when the
-	// clock first shows the next one's start, or skips it: an hour that happens twice makes its bucket longer by that hour, one that is
-	// skipped makes it shorter, or leaves it out. A bucket of an hour or less also ends when the clock is changed. So buckets follow each
-	// other without hole or overlap, and none is longer than its width and what the clock is set back in it. Each is stamped at its start and carries
-	// its end. Only readings of `[start, end)` count, also in the first and the last bucket.
+	// Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that
+	// gives at most so many `points`. Buckets are those of a clock on the wall in `timezone`: up
+	// to an hour they begin where the hour does, up to a day at midnight, weeks on Monday, months
+	// on their first; a day on which the clock is changed has 23 or 25 hours. A bucket of more
+	// than an hour ends when the clock first shows the next one's start, or skips it: an hour that
+	// happens twice makes its bucket longer by that hour, one that is skipped makes it shorter, or
+	// leaves it out. A bucket of an hour or less also ends when the clock is changed. So buckets
+	// follow each other without hole or overlap, and none is longer than its width and what the
+	// clock is set back in it. Each is stamped at its start and carries its end. Only readings of
+	// `[start, end)` count, also in the first and the last bucket.
 	//
 	// | `agg` | is | OPC UA Part 13 |
 	// |---|---|---|
@@ -5690,84 +5865,105 @@ type ClientInterface interface {
 	// | `time_weighted_avg` | mean when each value holds until the next one, the one from before the range, if it is at most a day old, included | TimeAverage, stepped |
 	// | `percent_good` | how many in a hundred readings are of good quality | PercentGood weighs by time |
 	//
-	// Values of bad quality, and readings without a value, count in `count` and `percent_good` and nowhere else; uncertain ones have a
-	// value like good ones (as with TreatUncertainAsBad false).
+	// Values of bad quality, and readings without a value, count in `count` and `percent_good` and
+	// nowhere else; uncertain ones have a value like good ones (as with TreatUncertainAsBad
+	// false).
 	//
-	// With `method` the answer has, in place of buckets, readings of each sensor that show their shape as a chart needs it, at most
-	// `points`. `minmax` picks the least and the greatest of each of equally long stretches of time: no peak is lost. `lttb` picks those that
-	// span the largest triangles (Largest Triangle Three Buckets, Steinarsson 2013) of what `minmax` picks in four times as many stretches:
-	// to the eye they look as all of them do. The first and the last are always among them, and all when there are no more than `points`.
-	// A stretch of 5 minutes or more is made up of whole minutes, one of 3 hours or more of whole hours, so that rollups tell where its
-	// extremes are, and a year takes no longer than a week; `source` says so, and the readings are those that would be picked of all.
-	// `interval`, `agg`, `fill` and `limit` do not go with `method`.
+	// With `method` the answer has, in place of buckets, readings of each sensor that show their
+	// shape as a chart needs it, at most `points`. `minmax` picks the least and the greatest of
+	// each of equally long stretches of time: no peak is lost. `lttb` picks those that span the
+	// largest triangles (Largest Triangle Three Buckets, Steinarsson 2013) of what `minmax` picks
+	// in four times as many stretches: to the eye they look as all of them do. The first and the
+	// last are always among them, and all when there are no more than `points`. A stretch of 5
+	// minutes or more is made up of whole minutes, one of 3 hours or more of whole hours, so that
+	// rollups tell where its extremes are, and a year takes no longer than a week; `source` says
+	// so, and the readings are those that would be picked of all. `interval`, `agg`, `fill` and
+	// `limit` do not go with `method`.
 	//
-	// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
-	// it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`. Answers about
-	// hours that are over are kept for whoever asks the same, and never older than a second: what was stored or deleted before that is seen.
+	// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest
+	// interval that would do, unless `limit` cuts it: then `next` is the `start` of the rest and
+	// `coverage` ends there. A range that has ended is answered with an `ETag`. Answers about
+	// hours that are over are kept for whoever asks the same, and never older than a second: what
+	// was stored or deleted before that is seen.
 	//
-	// Questions that make the server look at very much, as ones of 100,000 readings or more that no rollups answer, take turns, so that
-	// what comes in is stored without delay. One whose turn does not come within some seconds is 503: try again after `Retry-After`.
-	// Charts and dashboards, which rollups answer, never wait for them.
+	// Questions that make the server look at very much, as ones of 100,000 readings or more that
+	// no rollups answer, take turns, so that what comes in is stored without delay. One whose turn
+	// does not come within some seconds is 503: try again after `Retry-After`. Charts and
+	// dashboards, which rollups answer, never wait for them.
 	//
 	// Corresponds with GET /api/data/history (the `GetHistory` operationId).
 	GetHistory(ctx context.Context, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListLatest Newest readings
+	// ListLatestReadings Newest readings
 	//
-	// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. The newest is
-	// the one with the latest effective time: the earlier of its `timestamp` and `received_at`. Without a filter, of
-	// all sensors but those of the server's own gateway, which are listed when `is_system` is true, or when `sensor_id` or
-	// `gateway_id` names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
-	// that is more than `stale_after`: a value that stands still because nothing comes is not a current one.
+	// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none
+	// is left out. The newest is the one with the latest effective time: the earlier of its
+	// `timestamp` and `received_at`. Without a filter, of all sensors but those of the server's
+	// own gateway, which are listed when `is_system` is true, or when `sensor_id` or `gateway_id`
+	// names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says
+	// how old it is by the server's clock, and whether that is more than `stale_after`: a value
+	// that stands still because nothing comes is not a current one.
 	//
-	// Corresponds with GET /api/data/latest (the `ListLatest` operationId).
-	ListLatest(ctx context.Context, params *ListLatestParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /api/data/latest (the `ListLatestReadings` operationId).
+	ListLatestReadings(ctx context.Context, params *ListLatestReadingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListRejections What was refused
 	//
-	// Payloads and single samples that came over MQTT and were refused, newest first by `last_at`. The same refusal of a gateway,
-	// on a topic, for a reason, of the same bytes is one entry, with how often it came; one that comes again moves to the front.
-	// When refusals flood in, more than 32 to one transaction, then of each gateway, topic and reason the first of the transaction
-	// is kept, and the others are counted together in one entry that is `folded`: no refusal goes uncounted.
-	// Of each gateway the newest 10,000 are kept, for 30 days, unless the server's settings say otherwise; all gateways that are
-	// not registered share one such place. What was refused of a `POST /api/data` stands in its answer and not here.
+	// Payloads and single samples that came over MQTT and were refused, newest first by `last_at`.
+	// The same refusal of a gateway, on a topic, for a reason, of the same bytes is one entry,
+	// with how often it came; one that comes again moves to the front. When refusals flood in,
+	// more than 32 to one transaction, then of each gateway, topic and reason the first of the
+	// transaction is kept, and the others are counted together in one entry that is `folded`: no
+	// refusal goes uncounted. Of each gateway the newest 10,000 are kept, for 30 days, unless the
+	// server's settings say otherwise; all gateways that are not registered share one such place.
+	// What was refused of a `POST /api/data` stands in its answer and not here.
 	//
-	// It needs the role engineer, though viewers read data: a refused payload may hold anything, also what was never meant for
-	// this system, and to act on it is to configure gateways and sensors.
+	// It needs the role engineer, though viewers read data: a refused payload may hold anything,
+	// also what was never meant for this system, and to act on it is to configure gateways and
+	// sensors.
 	//
 	// Corresponds with GET /api/data/rejections (the `ListRejections` operationId).
 	ListRejections(ctx context.Context, params *ListRejectionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListExpiring What retention will remove
+	// PreviewRetention What retention will remove
 	//
-	// What the next pass of retention, within some minutes, will remove: changes nothing. Set a sensor's `retention_days` with care, for what
-	// was removed cannot be brought back.
+	// What the next pass of retention, within some minutes, will remove: changes nothing. Set a
+	// sensor's `retention_days` with care, for what was removed cannot be brought back.
 	//
-	// Readings go a partition at a time, once its end is longer ago than their sensor keeps them. A partition in which no sensor keeps
-	// anything is dropped; from others readings are deleted sensor by sensor. A partition that is longer than an eighth of a sensor's
-	// retention is not waited for: that sensor's readings are deleted from it a day at a time. Rollups go with the readings, so that no answer tells
-	// of readings that are not there, and a sensor of which all have gone has no newest one. Readings that come and are older than their sensor
-	// keeps are refused as `too_old`.
+	// Readings go a partition at a time, once its end is longer ago than their sensor keeps them.
+	// A partition in which no sensor keeps anything is dropped; from others readings are deleted
+	// sensor by sensor. A partition that is longer than an eighth of a sensor's retention is not
+	// waited for: that sensor's readings are deleted from it a day at a time. Rollups go with the
+	// readings, so that no answer tells of readings that are not there, and a sensor of which all
+	// have gone has no newest one. Readings that come and are older than their sensor keeps are
+	// refused as `too_old`.
 	//
-	// Partitions oldest first. Many are looked at to find few, so a page may hold fewer than `limit`, or none, and still have a `Link`.
+	// Partitions oldest first. Many are looked at to find few, so a page may hold fewer than
+	// `limit`, or none, and still have a `Link`.
 	//
-	// Corresponds with GET /api/data/retention (the `ListExpiring` operationId).
-	ListExpiring(ctx context.Context, params *ListExpiringParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /api/data/retention (the `PreviewRetention` operationId).
+	PreviewRetention(ctx context.Context, params *PreviewRetentionParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetStatistics Statistics of readings
 	//
-	// All figures of one or more sensors at once, of the whole range or of each `interval` in it; those of `GET /api/data/history` have
-	// the same definitions. Besides, percentiles (interpolated between the two nearest values), gaps (pauses between two readings, whatever
-	// their quality, that are longer than `gap_seconds`; the one before a bucket's first reading belongs to that bucket), and the rate.
-	// An interval without readings is left out. An answer has at most 5,000 intervals, those of all sensors together.
+	// All figures of one or more sensors at once, of the whole range or of each `interval` in it;
+	// those of `GET /api/data/history` have the same definitions. Besides, percentiles
+	// (interpolated between the two nearest values), gaps (pauses between two readings, whatever
+	// their quality, that are longer than `gap_seconds`; the one before a bucket's first reading
+	// belongs to that bucket), and the rate. An interval without readings is left out. An answer
+	// has at most 5,000 intervals, those of all sensors together.
 	//
-	// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when its buckets are
-	// hardly longer than an hour or shorter. Else they come from sketches of the hours, also where these are not rolled up yet: the same
-	// question about the same readings has the same answer at any time. (A server without rollups is always exact.) `percentile_error` is how much of itself each of
-	// the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
-	// sizes. Everything else, gaps included, is exact. Statistics of very many readings wait for their turn as a long history does.
+	// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000
+	// usable readings, and when its buckets are hardly longer than an hour or shorter. Else they
+	// come from sketches of the hours, also where these are not rolled up yet: the same question
+	// about the same readings has the same answer at any time. (A server without rollups is always
+	// exact.) `percentile_error` is how much of itself each of the two values may be off between
+	// which a percentile lies, mostly 0.001, and more where the values of an hour are spread over
+	// many sizes. Everything else, gaps included, is exact. Statistics of very many readings wait
+	// for their turn as a long history does.
 	//
-	// As of the history, answers about hours that are over are kept, and never older than a second.
+	// As of the history, answers about hours that are over are kept, and never older than a
+	// second.
 	//
 	// Corresponds with GET /api/data/statistics (the `GetStatistics` operationId).
 	GetStatistics(ctx context.Context, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5781,11 +5977,12 @@ type ClientInterface interface {
 
 	// CreateGatewayWithBody Register a gateway
 	//
-	// It can connect once it has credentials. Without `key` the key is made of `name`: a name that has the form of a key is the
-	// key as it is; any other is written in Latin letters and lower case, with `-` between words ("温度 1" gives `wen-du-1`,
-	// "Насос №3" `nasos-3`), and cut to 64 characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-` if
-	// it would be a number that could be an id. If another gateway has the key, the first free ending of `-2`, `-3` and so on is
-	// added. The answer has the key.
+	// It can connect once it has credentials. Without `key` the key is made of `name`: a name that
+	// has the form of a key is the key as it is; any other is written in Latin letters and lower
+	// case, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" `nasos-3`), and cut to 64
+	// characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-`
+	// if it would be a number that could be an id. If another gateway has the key, the first free
+	// ending of `-2`, `-3` and so on is added. The answer has the key.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5794,11 +5991,12 @@ type ClientInterface interface {
 
 	// CreateGateway Register a gateway
 	//
-	// It can connect once it has credentials. Without `key` the key is made of `name`: a name that has the form of a key is the
-	// key as it is; any other is written in Latin letters and lower case, with `-` between words ("温度 1" gives `wen-du-1`,
-	// "Насос №3" `nasos-3`), and cut to 64 characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-` if
-	// it would be a number that could be an id. If another gateway has the key, the first free ending of `-2`, `-3` and so on is
-	// added. The answer has the key.
+	// It can connect once it has credentials. Without `key` the key is made of `name`: a name that
+	// has the form of a key is the key as it is; any other is written in Latin letters and lower
+	// case, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" `nasos-3`), and cut to 64
+	// characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-`
+	// if it would be a number that could be an id. If another gateway has the key, the first free
+	// ending of `-2`, `-3` and so on is added. The answer has the key.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5807,10 +6005,12 @@ type ClientInterface interface {
 
 	// DeleteGateway Delete a gateway
 	//
-	// A gateway that has sensors is deleted only with `cascade=true`: they, their readings and their alarms go with it; without
-	// that it is 409, which says how many they are. What the server watches of it goes in any case. Readings are removed in the
-	// background; the journal of alarms stays. `dry_run=true` answers what would go and changes nothing. While an alarm of another
-	// gateway's sensor looks at one of its sensors, or is suppressed by one of its alarms, 409, which names it.
+	// A gateway that has sensors is deleted only with `cascade=true`: they, their readings and
+	// their alarms go with it; without that it is 409, which says how many they are. What the
+	// server watches of it goes in any case. Readings are removed in the background; the journal
+	// of alarms stays. `dry_run=true` answers what would go and changes nothing. While an alarm of
+	// another gateway's sensor looks at one of its sensors, or is suppressed by one of its alarms,
+	// 409, which names it.
 	//
 	// Corresponds with DELETE /api/gateways/{id} (the `DeleteGateway` operationId).
 	DeleteGateway(ctx context.Context, id IDParameter, params *DeleteGatewayParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5824,8 +6024,8 @@ type ClientInterface interface {
 
 	// UpdateGatewayWithBody Change a gateway
 	//
-	// Members that are absent keep their value. Setting `is_active` to false refuses its messages and closes its connections
-	// within 5 s.
+	// Members that are absent keep their value. Setting `is_active` to false refuses its messages
+	// and closes its connections within 5 s.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5834,8 +6034,8 @@ type ClientInterface interface {
 
 	// UpdateGateway Change a gateway
 	//
-	// Members that are absent keep their value. Setting `is_active` to false refuses its messages and closes its connections
-	// within 5 s.
+	// Members that are absent keep their value. Setting `is_active` to false refuses its messages
+	// and closes its connections within 5 s.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5851,8 +6051,9 @@ type ClientInterface interface {
 
 	// CreateCredential Make a new secret for a gateway
 	//
-	// The secret is in this answer and nowhere else. Two secrets are valid at a time, so that a gateway can be moved to a new
-	// one without a gap; making a third revokes the oldest, which the answer names.
+	// The secret is in this answer and nowhere else. Two secrets are valid at a time, so that a
+	// gateway can be moved to a new one without a gap; making a third revokes the oldest, which
+	// the answer names.
 	//
 	// Corresponds with POST /api/gateways/{id}/credentials (the `CreateCredential` operationId).
 	CreateCredential(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5866,21 +6067,26 @@ type ClientInterface interface {
 
 	// ListNotificationChannels List channels
 	//
-	// In order of id. Never the secrets; of a webhook's address, which may hold one, only scheme and host.
+	// In order of id. Never the secrets; of a webhook's address, which may hold one, only scheme
+	// and host.
 	//
 	// Corresponds with GET /api/notifications/channels (the `ListNotificationChannels` operationId).
 	ListNotificationChannels(ctx context.Context, params *ListNotificationChannelsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateNotificationChannelWithBody Make a channel
 	//
-	// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on `alarms/{gateway}/{sensor}`.
+	// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on
+	// `alarms/{gateway}/{sensor}`.
 	//
-	// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it: `webhook-signature` is `v1,` and the base64 of
-	// the HMAC-SHA256 of `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in base64. The secret is
-	// made here unless one is given, and stands in this answer and nowhere else. Refuse a timestamp that is more than 5 minutes off, and
-	// drop a `webhook-id` (also `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success; everything else is
-	// tried again for about an hour. Redirects are not followed. Addresses that are private, of this machine or reserved are refused, at
-	// every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
+	// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it:
+	// `webhook-signature` is `v1,` and the base64 of the HMAC-SHA256 of
+	// `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in
+	// base64. The secret is made here unless one is given, and stands in this answer and nowhere
+	// else. Refuse a timestamp that is more than 5 minutes off, and drop a `webhook-id` (also
+	// `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success;
+	// everything else is tried again for about an hour. Redirects are not followed. Addresses that
+	// are private, of this machine or reserved are refused, at every connection, unless
+	// `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5889,14 +6095,18 @@ type ClientInterface interface {
 
 	// CreateNotificationChannel Make a channel
 	//
-	// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on `alarms/{gateway}/{sensor}`.
+	// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on
+	// `alarms/{gateway}/{sensor}`.
 	//
-	// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it: `webhook-signature` is `v1,` and the base64 of
-	// the HMAC-SHA256 of `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in base64. The secret is
-	// made here unless one is given, and stands in this answer and nowhere else. Refuse a timestamp that is more than 5 minutes off, and
-	// drop a `webhook-id` (also `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success; everything else is
-	// tried again for about an hour. Redirects are not followed. Addresses that are private, of this machine or reserved are refused, at
-	// every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
+	// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it:
+	// `webhook-signature` is `v1,` and the base64 of the HMAC-SHA256 of
+	// `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in
+	// base64. The secret is made here unless one is given, and stands in this answer and nowhere
+	// else. Refuse a timestamp that is more than 5 minutes off, and drop a `webhook-id` (also
+	// `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success;
+	// everything else is tried again for about an hour. Redirects are not followed. Addresses that
+	// are private, of this machine or reserved are refused, at every connection, unless
+	// `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5919,7 +6129,8 @@ type ClientInterface interface {
 
 	// UpdateNotificationChannelWithBody Change a channel
 	//
-	// Members that are absent keep their value; the kind stays. What waits to be sent goes by the new values.
+	// Members that are absent keep their value; the kind stays. What waits to be sent goes by the
+	// new values.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5928,7 +6139,8 @@ type ClientInterface interface {
 
 	// UpdateNotificationChannel Change a channel
 	//
-	// Members that are absent keep their value; the kind stays. What waits to be sent goes by the new values.
+	// Members that are absent keep their value; the kind stays. What waits to be sent goes by the
+	// new values.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5937,24 +6149,26 @@ type ClientInterface interface {
 
 	// TestNotificationChannel Send a trial
 	//
-	// Sends a trial once, also by a channel that is not in use, waits up to 5 s and answers what happened. It stands in the log of deliveries as `trial`.
+	// Sends a trial once, also by a channel that is not in use, waits up to 5 s and answers what
+	// happened. It stands in the log of deliveries as `trial`.
 	//
 	// Corresponds with POST /api/notifications/channels/{id}/test (the `TestNotificationChannel` operationId).
 	TestNotificationChannel(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListDeliveries What was sent
+	// ListNotificationDeliveries What was sent
 	//
-	// The outbox and its log: what waits, what was delivered and what failed, newest first. What is over is kept for 30 days, unless the server's settings say otherwise.
+	// The outbox and its log: what waits, what was delivered and what failed, newest first. What
+	// is over is kept for 30 days, unless the server's settings say otherwise.
 	//
-	// Corresponds with GET /api/notifications/deliveries (the `ListDeliveries` operationId).
-	ListDeliveries(ctx context.Context, params *ListDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /api/notifications/deliveries (the `ListNotificationDeliveries` operationId).
+	ListNotificationDeliveries(ctx context.Context, params *ListNotificationDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetDelivery One delivery
+	// GetNotificationDelivery One delivery
 	//
 	// With the events in it, the first 100.
 	//
-	// Corresponds with GET /api/notifications/deliveries/{id} (the `GetDelivery` operationId).
-	GetDelivery(ctx context.Context, id int64, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /api/notifications/deliveries/{id} (the `GetNotificationDelivery` operationId).
+	GetNotificationDelivery(ctx context.Context, id int64, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListNotificationRoutes List routes
 	//
@@ -5965,12 +6179,13 @@ type ClientInterface interface {
 
 	// CreateNotificationRouteWithBody Make a route
 	//
-	// An event goes by every route that it matches: by severity, by labels, which the alarm has to have all, and by what happened.
-	// Events of a route are gathered for `group_seconds` into one notice, so that a flood of alarms is a few notices. A shelved or
-	// suppressed alarm sends nothing. There can be 1,000 routes.
+	// An event goes by every route that it matches: by severity, by labels, which the alarm has to
+	// have all, and by what happened. Events of a route are gathered for `group_seconds` into one
+	// notice, so that a flood of alarms is a few notices. A shelved or suppressed alarm sends
+	// nothing. There can be 1,000 routes.
 	//
-	// While an alarm stands and nobody has acknowledged it, the channel is reminded every `remind_seconds`, and the escalation channel is
-	// told once, after `escalate_seconds`.
+	// While an alarm stands and nobody has acknowledged it, the channel is reminded every
+	// `remind_seconds`, and the escalation channel is told once, after `escalate_seconds`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5979,12 +6194,13 @@ type ClientInterface interface {
 
 	// CreateNotificationRoute Make a route
 	//
-	// An event goes by every route that it matches: by severity, by labels, which the alarm has to have all, and by what happened.
-	// Events of a route are gathered for `group_seconds` into one notice, so that a flood of alarms is a few notices. A shelved or
-	// suppressed alarm sends nothing. There can be 1,000 routes.
+	// An event goes by every route that it matches: by severity, by labels, which the alarm has to
+	// have all, and by what happened. Events of a route are gathered for `group_seconds` into one
+	// notice, so that a flood of alarms is a few notices. A shelved or suppressed alarm sends
+	// nothing. There can be 1,000 routes.
 	//
-	// While an alarm stands and nobody has acknowledged it, the channel is reminded every `remind_seconds`, and the escalation channel is
-	// told once, after `escalate_seconds`.
+	// While an alarm stands and nobody has acknowledged it, the channel is reminded every
+	// `remind_seconds`, and the escalation channel is told once, after `escalate_seconds`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6023,61 +6239,64 @@ type ClientInterface interface {
 	// Corresponds with PUT /api/notifications/routes/{id} (the `UpdateNotificationRoute` operationId).
 	UpdateNotificationRoute(ctx context.Context, id IDParameter, params *UpdateNotificationRouteParams, body UpdateNotificationRouteJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListSilences List silences
+	// ListNotificationSilences List silences
 	//
 	// Newest first. Those that have ended stay listed for as long as deliveries do.
 	//
-	// Corresponds with GET /api/notifications/silences (the `ListSilences` operationId).
-	ListSilences(ctx context.Context, params *ListSilencesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /api/notifications/silences (the `ListNotificationSilences` operationId).
+	ListNotificationSilences(ctx context.Context, params *ListNotificationSilencesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateSilenceWithBody Begin a silence
+	// CreateNotificationSilenceWithBody Begin a silence
 	//
-	// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until `ends_at`, 90 days later at most. What it does not
-	// name it does not ask for; it has to name something. Alarms go on as they do, and reminders and escalations that fall into it come at
+	// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until
+	// `ends_at`, 90 days later at most. What it does not name it does not ask for; it has to name
+	// something. Alarms go on as they do, and reminders and escalations that fall into it come at
 	// its end if the alarm still stands.
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /api/notifications/silences (the `CreateSilence` operationId).
-	CreateSilenceWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /api/notifications/silences (the `CreateNotificationSilence` operationId).
+	CreateNotificationSilenceWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateSilence Begin a silence
+	// CreateNotificationSilence Begin a silence
 	//
-	// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until `ends_at`, 90 days later at most. What it does not
-	// name it does not ask for; it has to name something. Alarms go on as they do, and reminders and escalations that fall into it come at
+	// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until
+	// `ends_at`, 90 days later at most. What it does not name it does not ask for; it has to name
+	// something. Alarms go on as they do, and reminders and escalations that fall into it come at
 	// its end if the alarm still stands.
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /api/notifications/silences (the `CreateSilence` operationId).
-	CreateSilence(ctx context.Context, body CreateSilenceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /api/notifications/silences (the `CreateNotificationSilence` operationId).
+	CreateNotificationSilence(ctx context.Context, body CreateNotificationSilenceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetSilence One silence
+	// GetNotificationSilence One silence
 	//
 	// With who wanted it, and how many events it held back.
 	//
-	// Corresponds with GET /api/notifications/silences/{id} (the `GetSilence` operationId).
-	GetSilence(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /api/notifications/silences/{id} (the `GetNotificationSilence` operationId).
+	GetNotificationSilence(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// EndSilence End a silence early
+	// EndNotificationSilence End a silence early
 	//
 	// It stays listed, with who ended it. One that has ended is 409.
 	//
-	// Corresponds with POST /api/notifications/silences/{id}/end (the `EndSilence` operationId).
-	EndSilence(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /api/notifications/silences/{id}/end (the `EndNotificationSilence` operationId).
+	EndNotificationSilence(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListSensors List sensors
 	//
-	// In order of id. A `gateway_id` that is none is 400. The sensors of the server's own gateway are listed only when
-	// `is_system` is true or `gateway_id` names that gateway.
+	// In order of id. A `gateway_id` that is none is 400. The sensors of the server's own gateway
+	// are listed only when `is_system` is true or `gateway_id` names that gateway.
 	//
 	// Corresponds with GET /api/sensors (the `ListSensors` operationId).
 	ListSensors(ctx context.Context, params *ListSensorsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateSensorWithBody Register a sensor
 	//
-	// Readings of a sensor that is not registered are refused, so register it before its gateway publishes. Without `key` it is
-	// named by its `name` as a gateway is, with `sensor` in place of `gateway`, and is unique among the sensors of its gateway.
+	// Readings of a sensor that is not registered are refused, so register it before its gateway
+	// publishes. Without `key` it is named by its `name` as a gateway is, with `sensor` in place
+	// of `gateway`, and is unique among the sensors of its gateway.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6086,8 +6305,9 @@ type ClientInterface interface {
 
 	// CreateSensor Register a sensor
 	//
-	// Readings of a sensor that is not registered are refused, so register it before its gateway publishes. Without `key` it is
-	// named by its `name` as a gateway is, with `sensor` in place of `gateway`, and is unique among the sensors of its gateway.
+	// Readings of a sensor that is not registered are refused, so register it before its gateway
+	// publishes. Without `key` it is named by its `name` as a gateway is, with `sensor` in place
+	// of `gateway`, and is unique among the sensors of its gateway.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6096,10 +6316,11 @@ type ClientInterface interface {
 
 	// DeleteSensor Delete a sensor
 	//
-	// Its alarms and readings go with it; readings are removed in the background, the journal of alarms stays. While an alarm of
-	// another sensor looks at it, or is suppressed by one of its alarms, 409, which names it; so is a sensor of the server's own.
-	// `dry_run=true` answers what would go and changes nothing.
-	// To stop a sensor and keep its history, set `is_active` to false.
+	// Its alarms and readings go with it; readings are removed in the background, the journal of
+	// alarms stays. While an alarm of another sensor looks at it, or is suppressed by one of its
+	// alarms, 409, which names it; so is a sensor of the server's own. `dry_run=true` answers what
+	// would go and changes nothing. To stop a sensor and keep its history, set `is_active` to
+	// false.
 	//
 	// Corresponds with DELETE /api/sensors/{id} (the `DeleteSensor` operationId).
 	DeleteSensor(ctx context.Context, id IDParameter, params *DeleteSensorParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6113,7 +6334,8 @@ type ClientInterface interface {
 
 	// UpdateSensorWithBody Change a sensor
 	//
-	// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are cleared by null. A sensor stays with its gateway.
+	// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are
+	// cleared by null. A sensor stays with its gateway.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6122,7 +6344,8 @@ type ClientInterface interface {
 
 	// UpdateSensor Change a sensor
 	//
-	// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are cleared by null. A sensor stays with its gateway.
+	// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are
+	// cleared by null. A sensor stays with its gateway.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6138,7 +6361,8 @@ type ClientInterface interface {
 
 	// CreateUserWithBody Add a user
 	//
-	// The user logs in with the password given here and can change it with `PUT /api/auth/me/password`.
+	// The user logs in with the password given here and can change it with `PUT
+	// /api/auth/me/password`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6147,7 +6371,8 @@ type ClientInterface interface {
 
 	// CreateUser Add a user
 	//
-	// The user logs in with the password given here and can change it with `PUT /api/auth/me/password`.
+	// The user logs in with the password given here and can change it with `PUT
+	// /api/auth/me/password`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6156,8 +6381,9 @@ type ClientInterface interface {
 
 	// DeleteUser Delete a user
 	//
-	// Ends the user's sessions; live connections are closed within 5 s. What the user did to alarms stays in their journal,
-	// under the name. The last active admin stays: 409. `dry_run=true` answers what would go and changes nothing.
+	// Ends the user's sessions; live connections are closed within 5 s. What the user did to
+	// alarms stays in their journal, under the name. The last active admin stays: 409.
+	// `dry_run=true` answers what would go and changes nothing.
 	//
 	// Corresponds with DELETE /api/users/{id} (the `DeleteUser` operationId).
 	DeleteUser(ctx context.Context, id IDParameter, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6171,9 +6397,10 @@ type ClientInterface interface {
 
 	// UpdateUserWithBody Change a user
 	//
-	// Members that are absent keep their value. A new role holds from the next request, within 1 s on other instances. A new
-	// password, or `is_active` false, ends all of the user's sessions; live connections are closed within 5 s. The last active
-	// admin can neither be disabled nor given another role: 409.
+	// Members that are absent keep their value. A new role holds from the next request, within 1 s
+	// on other instances. A new password, or `is_active` false, ends all of the user's sessions;
+	// live connections are closed within 5 s. The last active admin can neither be disabled nor
+	// given another role: 409.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6182,21 +6409,22 @@ type ClientInterface interface {
 
 	// UpdateUser Change a user
 	//
-	// Members that are absent keep their value. A new role holds from the next request, within 1 s on other instances. A new
-	// password, or `is_active` false, ends all of the user's sessions; live connections are closed within 5 s. The last active
-	// admin can neither be disabled nor given another role: 409.
+	// Members that are absent keep their value. A new role holds from the next request, within 1 s
+	// on other instances. A new password, or `is_active` false, ends all of the user's sessions;
+	// live connections are closed within 5 s. The last active admin can neither be disabled nor
+	// given another role: 409.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PUT /api/users/{id} (the `UpdateUser` operationId).
 	UpdateUser(ctx context.Context, id IDParameter, params *UpdateUserParams, body UpdateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateTicket A ticket for one WebSocket
+	// CreateWebSocketTicket A ticket for one WebSocket
 	//
 	// Good for one connection within 30 s, in the session of the access token.
 	//
-	// Corresponds with POST /api/ws/ticket (the `CreateTicket` operationId).
-	CreateTicket(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /api/ws/ticket (the `CreateWebSocketTicket` operationId).
+	CreateWebSocketTicket(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetHealth State of the service and what it depends on
 	//
@@ -6205,28 +6433,31 @@ type ClientInterface interface {
 	// Corresponds with GET /health (the `GetHealth` operationId).
 	GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetLive Is the process alive
+	// GetLiveness Is the process alive
 	//
 	// Answers 200 as long as the process answers. Restart it when this fails.
 	//
-	// Corresponds with GET /health/live (the `GetLive` operationId).
-	GetLive(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /health/live (the `GetLiveness` operationId).
+	GetLiveness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetReady Can it take work
+	// GetReadiness Can it take work
 	//
-	// Answers 503 while it starts or stops and while the database does not answer. Send it no traffic then.
+	// Answers 503 while it starts or stops and while the database does not answer. Send it no
+	// traffic then.
 	//
-	// Corresponds with GET /health/ready (the `GetReady` operationId).
-	GetReady(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /health/ready (the `GetReadiness` operationId).
+	GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetMetrics Metrics for Prometheus
 	//
-	// Counts and durations only. Refusals are counted by reason and gateway: a gateway stands there by its id, and only the first
-	// 100 of which anything was refused since the start; the others are `other`, those that are not registered `none`. There are
-	// no names of users, gateways or sensors. It asks for no login, so keep it inside your network all the same.
+	// Counts and durations only. Refusals are counted by reason and gateway: a gateway stands
+	// there by its id, and only the first 100 of which anything was refused since the start; the
+	// others are `other`, those that are not registered `none`. There are no names of users,
+	// gateways or sensors. It asks for no login, so keep it inside your network all the same.
 	//
-	// Among them are `http_requests_total` and `http_request_duration_seconds` (labels `operation`, `method`, `endpoint` as the path
-	// of this contract, and of the former `status`; all but `status` are `none` for what is not in the contract) and
+	// Among them are `http_requests_total` and `http_request_duration_seconds` (labels
+	// `operation`, `method`, `endpoint` as the path of this contract, and of the former `status`;
+	// all but `status` are `none` for what is not in the contract) and
 	// `websocket_connections_active`.
 	//
 	// Corresponds with GET /metrics (the `GetMetrics` operationId).
@@ -6249,7 +6480,8 @@ type ClientInterface interface {
 
 // ListAlarms List alarms
 //
-// With where each stands; the worst first, unless another order is asked for. A `sensor_id` or `gateway_id` that is none is 400.
+// With where each stands; the worst first, unless another order is asked for. A `sensor_id` or
+// `gateway_id` that is none is 400.
 //
 // Corresponds with GET /api/alarms (the `ListAlarms` operationId).
 func (c *Client) ListAlarms(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6266,18 +6498,22 @@ func (c *Client) ListAlarms(ctx context.Context, params *ListAlarmsParams, reqEd
 
 // CreateAlarmWithBody Make an alarm
 //
-// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current values of its sensors: a value beyond the
-// limit raises it now, or begins its on-delay now. The event has `at` of now, the value, and a comment that says so. A value is current
-// when it is at most 5 minutes old, or at most twice the time between the sensor's two newest readings (never more than 2 days); one that
-// is older, or of bad quality, is left, and the next reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is
-// published after the answer is judged by the rule, at every instance.
-// At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
-// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
+// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current
+// values of its sensors: a value beyond the limit raises it now, or begins its on-delay now.
+// The event has `at` of now, the value, and a comment that says so. A value is current when it
+// is at most 5 minutes old, or at most twice the time between the sensor's two newest readings
+// (never more than 2 days); one that is older, or of bad quality, is left, and the next
+// reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is published
+// after the answer is judged by the rule, at every instance. At most 100 alarms may refer to
+// one sensor, as their own sensor or as an input of a deviation or an expression
+// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the
+// limit.
 //
-// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to its sensor, and 20 for each event. A
-// message or bulk write that takes more is stored in several transactions, its readings in order of time, and acknowledged after the
-// last; messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all is stored up to there, and the
-// rest of its readings are rejected as `alarm_overload`.
+// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to
+// its sensor, and 20 for each event. A message or bulk write that takes more is stored in
+// several transactions, its readings in order of time, and acknowledged after the last;
+// messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all
+// is stored up to there, and the rest of its readings are rejected as `alarm_overload`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6296,18 +6532,22 @@ func (c *Client) CreateAlarmWithBody(ctx context.Context, contentType string, bo
 
 // CreateAlarm Make an alarm
 //
-// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current values of its sensors: a value beyond the
-// limit raises it now, or begins its on-delay now. The event has `at` of now, the value, and a comment that says so. A value is current
-// when it is at most 5 minutes old, or at most twice the time between the sensor's two newest readings (never more than 2 days); one that
-// is older, or of bad quality, is left, and the next reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is
-// published after the answer is judged by the rule, at every instance.
-// At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
-// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
+// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current
+// values of its sensors: a value beyond the limit raises it now, or begins its on-delay now.
+// The event has `at` of now, the value, and a comment that says so. A value is current when it
+// is at most 5 minutes old, or at most twice the time between the sensor's two newest readings
+// (never more than 2 days); one that is older, or of bad quality, is left, and the next
+// reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is published
+// after the answer is judged by the rule, at every instance. At most 100 alarms may refer to
+// one sensor, as their own sensor or as an input of a deviation or an expression
+// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the
+// limit.
 //
-// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to its sensor, and 20 for each event. A
-// message or bulk write that takes more is stored in several transactions, its readings in order of time, and acknowledged after the
-// last; messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all is stored up to there, and the
-// rest of its readings are rejected as `alarm_overload`.
+// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to
+// its sensor, and 20 for each event. A message or bulk write that takes more is stored in
+// several transactions, its readings in order of time, and acknowledged after the last;
+// messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all
+// is stored up to there, and the rest of its readings are rejected as `alarm_overload`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6324,15 +6564,15 @@ func (c *Client) CreateAlarm(ctx context.Context, body CreateAlarmJSONRequestBod
 	return c.Client.Do(req)
 }
 
-// AckAlarmsWithBody Acknowledge several alarms
+// AcknowledgeAlarmsWithBody Acknowledge several alarms
 //
 // Each as by itself; one that is refused does not hold up the others.
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /api/alarms/ack (the `AckAlarms` operationId).
-func (c *Client) AckAlarmsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewAckAlarmsRequestWithBody(c.Server, contentType, body)
+// Corresponds with POST /api/alarms/ack (the `AcknowledgeAlarms` operationId).
+func (c *Client) AcknowledgeAlarmsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAcknowledgeAlarmsRequestWithBody(c.Server, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6343,15 +6583,15 @@ func (c *Client) AckAlarmsWithBody(ctx context.Context, contentType string, body
 	return c.Client.Do(req)
 }
 
-// AckAlarms Acknowledge several alarms
+// AcknowledgeAlarms Acknowledge several alarms
 //
 // Each as by itself; one that is refused does not hold up the others.
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /api/alarms/ack (the `AckAlarms` operationId).
-func (c *Client) AckAlarms(ctx context.Context, body AckAlarmsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewAckAlarmsRequest(c.Server, body)
+// Corresponds with POST /api/alarms/ack (the `AcknowledgeAlarms` operationId).
+func (c *Client) AcknowledgeAlarms(ctx context.Context, body AcknowledgeAlarmsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAcknowledgeAlarmsRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6364,7 +6604,8 @@ func (c *Client) AckAlarms(ctx context.Context, body AckAlarmsJSONRequestBody, r
 
 // ListAlarmEvents What happened to alarms
 //
-// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted. An id of nothing is 400, unless events of it are found.
+// The journal of the plant, in order of offset, which has no gaps. It keeps the events of
+// alarms that are deleted. An id of nothing is 400, unless events of it are found.
 //
 // Corresponds with GET /api/alarms/events (the `ListAlarmEvents` operationId).
 func (c *Client) ListAlarmEvents(ctx context.Context, params *ListAlarmEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6381,10 +6622,11 @@ func (c *Client) ListAlarmEvents(ctx context.Context, params *ListAlarmEventsPar
 
 // GetAlarmKPI How good the alarm system is
 //
-// For at most 31 days; the last 24 hours unless said otherwise. Against the limits of EEMUA 191 for one operator, an average of
-// 1 and a peak of 10 in ten minutes, and those that ISA-18.2 and IEC 62682 added: floods, from above 10 to below 5 in ten minutes,
-// take at most 1 % of the time; at most 5 alarms stand for more than 24 hours; none is raised 3 times in a minute; the ten most
-// frequent are at most 5 % of all.
+// For at most 31 days; the last 24 hours unless said otherwise. Against the limits of EEMUA
+// 191 for one operator, an average of 1 and a peak of 10 in ten minutes, and those that
+// ISA-18.2 and IEC 62682 added: floods, from above 10 to below 5 in ten minutes, take at most
+// 1 % of the time; at most 5 alarms stand for more than 24 hours; none is raised 3 times in a
+// minute; the ten most frequent are at most 5 % of all.
 //
 // Corresponds with GET /api/alarms/kpi (the `GetAlarmKPI` operationId).
 func (c *Client) GetAlarmKPI(ctx context.Context, params *GetAlarmKPIParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6401,10 +6643,12 @@ func (c *Client) GetAlarmKPI(ctx context.Context, params *GetAlarmKPIParams, req
 
 // SimulateAlarmWithBody Try a rule on stored readings
 //
-// What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
-// those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
-// a cause out of service, is left out. Readings are taken in order of their timestamps, which `no_data` takes for the times of their
-// receipt. Nothing is changed. One over very many readings waits for its turn as a long history does.
+// What the rule would have done from start to end, by the code that runs live. Alarms that it
+// names in `suppressed_by`, and those that suppress them, are followed on their own readings,
+// by their rules of today. What people did in that time, as taking a cause out of service, is
+// left out. Readings are taken in order of their timestamps, which `no_data` takes for the
+// times of their receipt. Nothing is changed. One over very many readings waits for its turn
+// as a long history does.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6423,10 +6667,12 @@ func (c *Client) SimulateAlarmWithBody(ctx context.Context, contentType string, 
 
 // SimulateAlarm Try a rule on stored readings
 //
-// What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
-// those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
-// a cause out of service, is left out. Readings are taken in order of their timestamps, which `no_data` takes for the times of their
-// receipt. Nothing is changed. One over very many readings waits for its turn as a long history does.
+// What the rule would have done from start to end, by the code that runs live. Alarms that it
+// names in `suppressed_by`, and those that suppress them, are followed on their own readings,
+// by their rules of today. What people did in that time, as taking a cause out of service, is
+// left out. Readings are taken in order of their timestamps, which `no_data` takes for the
+// times of their receipt. Nothing is changed. One over very many readings waits for its turn
+// as a long history does.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6445,7 +6691,8 @@ func (c *Client) SimulateAlarm(ctx context.Context, body SimulateAlarmJSONReques
 
 // DeleteAlarm Delete an alarm
 //
-// Its events stay in the journal. One that suppresses others is not deleted before their rules are changed. To silence it, take it out of service.
+// Its events stay in the journal. One that suppresses others is not deleted before their rules
+// are changed. To silence it, take it out of service.
 //
 // Corresponds with DELETE /api/alarms/{id} (the `DeleteAlarm` operationId).
 func (c *Client) DeleteAlarm(ctx context.Context, id IDParameter, params *DeleteAlarmParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6479,10 +6726,12 @@ func (c *Client) GetAlarm(ctx context.Context, id IDParameter, reqEditors ...Req
 
 // UpdateAlarmWithBody Change an alarm's rule
 //
-// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule is judged on the current values of its
-// sensors, as when an alarm is made: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
-// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then keeps its state until the next reading.
-// The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
+// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule
+// is judged on the current values of its sensors, as when an alarm is made: see `POST
+// /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
+// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then
+// keeps its state until the next reading. The limit of alarms on one sensor holds for sensors
+// that the rule did not refer to before (409, see `POST /api/alarms`).
 //
 // Takes any type of body and a specified content type.
 //
@@ -6501,10 +6750,12 @@ func (c *Client) UpdateAlarmWithBody(ctx context.Context, id IDParameter, params
 
 // UpdateAlarm Change an alarm's rule
 //
-// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule is judged on the current values of its
-// sensors, as when an alarm is made: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
-// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then keeps its state until the next reading.
-// The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
+// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule
+// is judged on the current values of its sensors, as when an alarm is made: see `POST
+// /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
+// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then
+// keeps its state until the next reading. The limit of alarms on one sensor holds for sensors
+// that the rule did not refer to before (409, see `POST /api/alarms`).
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6521,15 +6772,16 @@ func (c *Client) UpdateAlarm(ctx context.Context, id IDParameter, params *Update
 	return c.Client.Do(req)
 }
 
-// AckAlarmWithBody Acknowledge an alarm
+// AcknowledgeAlarmWithBody Acknowledge an alarm
 //
-// Names the occurrence and version that were seen; when it has changed since, 409, and nothing is acknowledged.
+// Names the occurrence and version that were seen; when it has changed since, 409, and nothing
+// is acknowledged.
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /api/alarms/{id}/ack (the `AckAlarm` operationId).
-func (c *Client) AckAlarmWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewAckAlarmRequestWithBody(c.Server, id, contentType, body)
+// Corresponds with POST /api/alarms/{id}/ack (the `AcknowledgeAlarm` operationId).
+func (c *Client) AcknowledgeAlarmWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAcknowledgeAlarmRequestWithBody(c.Server, id, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6540,15 +6792,16 @@ func (c *Client) AckAlarmWithBody(ctx context.Context, id IDParameter, contentTy
 	return c.Client.Do(req)
 }
 
-// AckAlarm Acknowledge an alarm
+// AcknowledgeAlarm Acknowledge an alarm
 //
-// Names the occurrence and version that were seen; when it has changed since, 409, and nothing is acknowledged.
+// Names the occurrence and version that were seen; when it has changed since, 409, and nothing
+// is acknowledged.
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /api/alarms/{id}/ack (the `AckAlarm` operationId).
-func (c *Client) AckAlarm(ctx context.Context, id IDParameter, body AckAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewAckAlarmRequest(c.Server, id, body)
+// Corresponds with POST /api/alarms/{id}/ack (the `AcknowledgeAlarm` operationId).
+func (c *Client) AcknowledgeAlarm(ctx context.Context, id IDParameter, body AcknowledgeAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAcknowledgeAlarmRequest(c.Server, id, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6559,15 +6812,15 @@ func (c *Client) AckAlarm(ctx context.Context, id IDParameter, body AckAlarmJSON
 	return c.Client.Do(req)
 }
 
-// CommentAlarmWithBody Comment on an alarm
+// CommentOnAlarmWithBody Comment on an alarm
 //
 // Goes into its journal.
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /api/alarms/{id}/comments (the `CommentAlarm` operationId).
-func (c *Client) CommentAlarmWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCommentAlarmRequestWithBody(c.Server, id, contentType, body)
+// Corresponds with POST /api/alarms/{id}/comments (the `CommentOnAlarm` operationId).
+func (c *Client) CommentOnAlarmWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCommentOnAlarmRequestWithBody(c.Server, id, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6578,15 +6831,15 @@ func (c *Client) CommentAlarmWithBody(ctx context.Context, id IDParameter, conte
 	return c.Client.Do(req)
 }
 
-// CommentAlarm Comment on an alarm
+// CommentOnAlarm Comment on an alarm
 //
 // Goes into its journal.
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /api/alarms/{id}/comments (the `CommentAlarm` operationId).
-func (c *Client) CommentAlarm(ctx context.Context, id IDParameter, body CommentAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCommentAlarmRequest(c.Server, id, body)
+// Corresponds with POST /api/alarms/{id}/comments (the `CommentOnAlarm` operationId).
+func (c *Client) CommentOnAlarm(ctx context.Context, id IDParameter, body CommentOnAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCommentOnAlarmRequest(c.Server, id, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6597,13 +6850,13 @@ func (c *Client) CommentAlarm(ctx context.Context, id IDParameter, body CommentA
 	return c.Client.Do(req)
 }
 
-// ListEventsOfAlarm What happened to one alarm
+// ListEventsForAlarm What happened to one alarm
 //
 // Its journal, oldest first; also of one that is deleted.
 //
-// Corresponds with GET /api/alarms/{id}/events (the `ListEventsOfAlarm` operationId).
-func (c *Client) ListEventsOfAlarm(ctx context.Context, id IDParameter, params *ListEventsOfAlarmParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListEventsOfAlarmRequest(c.Server, id, params)
+// Corresponds with GET /api/alarms/{id}/events (the `ListEventsForAlarm` operationId).
+func (c *Client) ListEventsForAlarm(ctx context.Context, id IDParameter, params *ListEventsForAlarmParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListEventsForAlarmRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6616,8 +6869,8 @@ func (c *Client) ListEventsOfAlarm(ctx context.Context, id IDParameter, params *
 
 // ExplainAlarm Why an alarm is as it is
 //
-// What it looks at, what it waits for, and the reasons in sentences: also that it rests, that an input is stale, or that the reading that
-// raised it was deleted.
+// What it looks at, what it waits for, and the reasons in sentences: also that it rests, that
+// an input is stale, or that the reading that raised it was deleted.
 //
 // Corresponds with GET /api/alarms/{id}/explain (the `ExplainAlarm` operationId).
 func (c *Client) ExplainAlarm(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6632,15 +6885,15 @@ func (c *Client) ExplainAlarm(ctx context.Context, id IDParameter, reqEditors ..
 	return c.Client.Do(req)
 }
 
-// TakeAlarmOutWithBody Take an alarm out of service
+// TakeAlarmOutOfServiceWithBody Take an alarm out of service
 //
 // Until it is returned; needs a reason.
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOut` operationId).
-func (c *Client) TakeAlarmOutWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewTakeAlarmOutRequestWithBody(c.Server, id, contentType, body)
+// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOutOfService` operationId).
+func (c *Client) TakeAlarmOutOfServiceWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTakeAlarmOutOfServiceRequestWithBody(c.Server, id, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6651,15 +6904,15 @@ func (c *Client) TakeAlarmOutWithBody(ctx context.Context, id IDParameter, conte
 	return c.Client.Do(req)
 }
 
-// TakeAlarmOut Take an alarm out of service
+// TakeAlarmOutOfService Take an alarm out of service
 //
 // Until it is returned; needs a reason.
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOut` operationId).
-func (c *Client) TakeAlarmOut(ctx context.Context, id IDParameter, body TakeAlarmOutJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewTakeAlarmOutRequest(c.Server, id, body)
+// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOutOfService` operationId).
+func (c *Client) TakeAlarmOutOfService(ctx context.Context, id IDParameter, body TakeAlarmOutOfServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTakeAlarmOutOfServiceRequest(c.Server, id, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6708,15 +6961,15 @@ func (c *Client) ResetAlarm(ctx context.Context, id IDParameter, body ResetAlarm
 	return c.Client.Do(req)
 }
 
-// ReturnAlarmWithBody Return an alarm to service
+// ReturnAlarmToServiceWithBody Return an alarm to service
 //
 // It is then what its readings say.
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarm` operationId).
-func (c *Client) ReturnAlarmWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewReturnAlarmRequestWithBody(c.Server, id, contentType, body)
+// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarmToService` operationId).
+func (c *Client) ReturnAlarmToServiceWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReturnAlarmToServiceRequestWithBody(c.Server, id, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6727,15 +6980,15 @@ func (c *Client) ReturnAlarmWithBody(ctx context.Context, id IDParameter, conten
 	return c.Client.Do(req)
 }
 
-// ReturnAlarm Return an alarm to service
+// ReturnAlarmToService Return an alarm to service
 //
 // It is then what its readings say.
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarm` operationId).
-func (c *Client) ReturnAlarm(ctx context.Context, id IDParameter, body ReturnAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewReturnAlarmRequest(c.Server, id, body)
+// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarmToService` operationId).
+func (c *Client) ReturnAlarmToService(ctx context.Context, id IDParameter, body ReturnAlarmToServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReturnAlarmToServiceRequest(c.Server, id, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6748,7 +7001,8 @@ func (c *Client) ReturnAlarm(ctx context.Context, id IDParameter, body ReturnAla
 
 // ShelveAlarmWithBody Shelve an alarm
 //
-// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by itself.
+// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by
+// itself.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6767,7 +7021,8 @@ func (c *Client) ShelveAlarmWithBody(ctx context.Context, id IDParameter, conten
 
 // ShelveAlarm Shelve an alarm
 //
-// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by itself.
+// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by
+// itself.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6824,9 +7079,10 @@ func (c *Client) UnshelveAlarm(ctx context.Context, id IDParameter, body Unshelv
 
 // LoginWithBody Begin a session
 //
-// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2 password-grant form. An unknown
-// user and a wrong password get the same answer. After 10 failures for a username from one address, or 100 from one
-// address, within 15 minutes further tries answer 429 until the window has passed.
+// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
+// password-grant form. An unknown user and a wrong password get the same answer. After 10
+// failures for a username from one address, or 100 from one address, within 15 minutes further
+// tries answer 429 until the window has passed.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6845,9 +7101,10 @@ func (c *Client) LoginWithBody(ctx context.Context, contentType string, body io.
 
 // Login Begin a session
 //
-// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2 password-grant form. An unknown
-// user and a wrong password get the same answer. After 10 failures for a username from one address, or 100 from one
-// address, within 15 minutes further tries answer 429 until the window has passed.
+// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
+// password-grant form. An unknown user and a wrong password get the same answer. After 10
+// failures for a username from one address, or 100 from one address, within 15 minutes further
+// tries answer 429 until the window has passed.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6866,9 +7123,10 @@ func (c *Client) Login(ctx context.Context, body LoginJSONRequestBody, reqEditor
 
 // LoginWithFormdataBody Begin a session
 //
-// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2 password-grant form. An unknown
-// user and a wrong password get the same answer. After 10 failures for a username from one address, or 100 from one
-// address, within 15 minutes further tries answer 429 until the window has passed.
+// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
+// password-grant form. An unknown user and a wrong password get the same answer. After 10
+// failures for a username from one address, or 100 from one address, within 15 minutes further
+// tries answer 429 until the window has passed.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type.
 //
@@ -6887,7 +7145,8 @@ func (c *Client) LoginWithFormdataBody(ctx context.Context, body LoginFormdataRe
 
 // Logout End the session
 //
-// Ends the session of the access token, its refresh tokens, its access tokens and its open sockets with it.
+// Ends the session of the access token, its refresh tokens, its access tokens and its open
+// sockets with it.
 //
 // Corresponds with POST /api/auth/logout (the `Logout` operationId).
 func (c *Client) Logout(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6902,13 +7161,13 @@ func (c *Client) Logout(ctx context.Context, reqEditors ...RequestEditorFn) (*ht
 	return c.Client.Do(req)
 }
 
-// GetMe Who is logged in
+// GetCurrentUser Who is logged in
 //
 // The user of the access token.
 //
-// Corresponds with GET /api/auth/me (the `GetMe` operationId).
-func (c *Client) GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetMeRequest(c.Server)
+// Corresponds with GET /api/auth/me (the `GetCurrentUser` operationId).
+func (c *Client) GetCurrentUser(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetCurrentUserRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -6957,18 +7216,19 @@ func (c *Client) ChangePassword(ctx context.Context, body ChangePasswordJSONRequ
 	return c.Client.Do(req)
 }
 
-// RefreshWithBody Exchange a refresh token for a new pair
+// RefreshSessionWithBody Exchange a refresh token for a new pair
 //
-// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh token that it was exchanged
-// for is unused, the same request is answered again with that refresh token and a new access token, so that a lost
-// answer or two tabs that refresh at once do not end the session. Any other second use ends the whole session, since
-// either its owner or a thief has used the token before.
+// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh
+// token that it was exchanged for is unused, the same request is answered again with that
+// refresh token and a new access token, so that a lost answer or two tabs that refresh at once
+// do not end the session. Any other second use ends the whole session, since either its owner
+// or a thief has used the token before.
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /api/auth/refresh (the `Refresh` operationId).
-func (c *Client) RefreshWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewRefreshRequestWithBody(c.Server, contentType, body)
+// Corresponds with POST /api/auth/refresh (the `RefreshSession` operationId).
+func (c *Client) RefreshSessionWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRefreshSessionRequestWithBody(c.Server, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6979,18 +7239,19 @@ func (c *Client) RefreshWithBody(ctx context.Context, contentType string, body i
 	return c.Client.Do(req)
 }
 
-// Refresh Exchange a refresh token for a new pair
+// RefreshSession Exchange a refresh token for a new pair
 //
-// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh token that it was exchanged
-// for is unused, the same request is answered again with that refresh token and a new access token, so that a lost
-// answer or two tabs that refresh at once do not end the session. Any other second use ends the whole session, since
-// either its owner or a thief has used the token before.
+// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh
+// token that it was exchanged for is unused, the same request is answered again with that
+// refresh token and a new access token, so that a lost answer or two tabs that refresh at once
+// do not end the session. Any other second use ends the whole session, since either its owner
+// or a thief has used the token before.
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /api/auth/refresh (the `Refresh` operationId).
-func (c *Client) Refresh(ctx context.Context, body RefreshJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewRefreshRequest(c.Server, body)
+// Corresponds with POST /api/auth/refresh (the `RefreshSession` operationId).
+func (c *Client) RefreshSession(ctx context.Context, body RefreshSessionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRefreshSessionRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -7001,16 +7262,18 @@ func (c *Client) Refresh(ctx context.Context, body RefreshJSONRequestBody, reqEd
 	return c.Client.Do(req)
 }
 
-// DeleteData Delete readings
+// DeleteReadings Delete readings
 //
-// Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading becomes the newest that is left;
-// its `received_at` is then the reading's own time. Alarms that look at the sensor, but for `no_data`, are then judged on what is left, however
-// old it is; when nothing is left they stay as they are. With `dry_run=true` nothing is changed, and the answer says what would go.
-// A large range goes a day at a time: when it is cut off, what was deleted is deleted, and the same request goes on.
+// Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading
+// becomes the newest that is left; its `received_at` is then the reading's own time. Alarms
+// that look at the sensor, but for `no_data`, are then judged on what is left, however old it
+// is; when nothing is left they stay as they are. With `dry_run=true` nothing is changed, and
+// the answer says what would go. A large range goes a day at a time: when it is cut off, what
+// was deleted is deleted, and the same request goes on.
 //
-// Corresponds with DELETE /api/data (the `DeleteData` operationId).
-func (c *Client) DeleteData(ctx context.Context, params *DeleteDataParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewDeleteDataRequest(c.Server, params)
+// Corresponds with DELETE /api/data (the `DeleteReadings` operationId).
+func (c *Client) DeleteReadings(ctx context.Context, params *DeleteReadingsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteReadingsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -7021,16 +7284,17 @@ func (c *Client) DeleteData(ctx context.Context, params *DeleteDataParams, reqEd
 	return c.Client.Do(req)
 }
 
-// ListData Raw readings
+// ListReadings Raw readings
 //
-// The stored readings of one or more sensors, newest first unless `order=asc`, at full resolution. Readings of equal time
-// are in order of sensor id. An unknown sensor is 400. Every answer says in `X-Truncated` whether there are more; the next
-// page is at `Link`, or the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
+// The stored readings of one or more sensors, newest first unless `order=asc`, at full
+// resolution. Readings of equal time are in order of sensor id. An unknown sensor is 400.
+// Every answer says in `X-Truncated` whether there are more; the next page is at `Link`, or
+// the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
 // `GET /api/data/export`. A page of many sensors waits for its turn as a long history does.
 //
-// Corresponds with GET /api/data (the `ListData` operationId).
-func (c *Client) ListData(ctx context.Context, params *ListDataParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListDataRequest(c.Server, params)
+// Corresponds with GET /api/data (the `ListReadings` operationId).
+func (c *Client) ListReadings(ctx context.Context, params *ListReadingsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListReadingsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -7041,24 +7305,27 @@ func (c *Client) ListData(ctx context.Context, params *ListDataParams, reqEditor
 	return c.Client.Do(req)
 }
 
-// WriteDataWithBody Write readings
+// WriteReadingsWithBody Write readings
 //
-// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with one result per reading,
-// in their order: `stored`; `duplicate` (the sensor already has this value at this instant; nothing changes); `conflict`
-// (it has another value at this instant; the first stays); `rejected` with a reason. A body that is not as described here is
-// refused as a whole, and nothing of it is stored.
+// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with
+// one result per reading, in their order: `stored`; `duplicate` (the sensor already has this
+// value at this instant; nothing changes); `conflict` (it has another value at this instant;
+// the first stays); `rejected` with a reason. A body that is not as described here is refused
+// as a whole, and nothing of it is stored.
 //
-// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
-// `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
-// `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
-// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or when the server died between
-// the commit and keeping the answer, the next request with the key is carried out, and what was stored is a `duplicate`.
+// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the
+// first answer itself, send an `Idempotency-Key`: for 24 h the same key with the same readings
+// of the same user is answered as the first time, with `Idempotency-Replayed: true`, by
+// whichever instance. With other readings the key is 422. While the first request is still at
+// work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or
+// when the server died between the commit and keeping the answer, the next request with the
+// key is carried out, and what was stored is a `duplicate`.
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /api/data (the `WriteData` operationId).
-func (c *Client) WriteDataWithBody(ctx context.Context, params *WriteDataParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewWriteDataRequestWithBody(c.Server, params, contentType, body)
+// Corresponds with POST /api/data (the `WriteReadings` operationId).
+func (c *Client) WriteReadingsWithBody(ctx context.Context, params *WriteReadingsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWriteReadingsRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -7069,24 +7336,27 @@ func (c *Client) WriteDataWithBody(ctx context.Context, params *WriteDataParams,
 	return c.Client.Do(req)
 }
 
-// WriteData Write readings
+// WriteReadings Write readings
 //
-// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with one result per reading,
-// in their order: `stored`; `duplicate` (the sensor already has this value at this instant; nothing changes); `conflict`
-// (it has another value at this instant; the first stays); `rejected` with a reason. A body that is not as described here is
-// refused as a whole, and nothing of it is stored.
+// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with
+// one result per reading, in their order: `stored`; `duplicate` (the sensor already has this
+// value at this instant; nothing changes); `conflict` (it has another value at this instant;
+// the first stays); `rejected` with a reason. A body that is not as described here is refused
+// as a whole, and nothing of it is stored.
 //
-// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
-// `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
-// `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
-// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or when the server died between
-// the commit and keeping the answer, the next request with the key is carried out, and what was stored is a `duplicate`.
+// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the
+// first answer itself, send an `Idempotency-Key`: for 24 h the same key with the same readings
+// of the same user is answered as the first time, with `Idempotency-Replayed: true`, by
+// whichever instance. With other readings the key is 422. While the first request is still at
+// work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or
+// when the server died between the commit and keeping the answer, the next request with the
+// key is carried out, and what was stored is a `duplicate`.
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /api/data (the `WriteData` operationId).
-func (c *Client) WriteData(ctx context.Context, params *WriteDataParams, body WriteDataJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewWriteDataRequest(c.Server, params, body)
+// Corresponds with POST /api/data (the `WriteReadings` operationId).
+func (c *Client) WriteReadings(ctx context.Context, params *WriteReadingsParams, body WriteReadingsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWriteReadingsRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -7097,10 +7367,11 @@ func (c *Client) WriteData(ctx context.Context, params *WriteDataParams, body Wr
 	return c.Client.Do(req)
 }
 
-// ExportData Raw readings as a file
+// ExportReadings Raw readings as a file
 //
-// The stored readings of one or more sensors as one stream of any length, in order of sensor id, then of time. CSV and NDJSON are
-// compressed when the client accepts gzip; Parquet is compressed in itself.
+// The stored readings of one or more sensors as one stream of any length, in order of sensor
+// id, then of time. CSV and NDJSON are compressed when the client accepts gzip; Parquet is
+// compressed in itself.
 //
 // | format | columns |
 // |---|---|
@@ -7108,20 +7379,23 @@ func (c *Client) WriteData(ctx context.Context, params *WriteDataParams, body Wr
 // | `ndjson` | one `Reading` a line, with `include=sensor` more members |
 // | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double or null, `quality` string, `status_code` int64 or null |
 //
-// `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, in each format, as they are when the export
-// begins. In CSV, texts are quoted where RFC 4180 requires it, and one that begins with `=`, `+`, `-` or `@` is written with `'` in
-// front, so that a spreadsheet does not take it for a formula.
+// `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, in
+// each format, as they are when the export begins. In CSV, texts are quoted where RFC 4180
+// requires it, and one that begins with `=`, `+`, `-` or `@` is written with `'` in front, so
+// that a spreadsheet does not take it for a formula.
 //
-// An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a client never takes a part for the whole.
-// To go on with CSV or NDJSON, send the last whole line's sensor and time as `after`: the answer goes on behind it, without
-// the header line, and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
+// An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a
+// client never takes a part for the whole. To go on with CSV or NDJSON, send the last whole
+// line's sensor and time as `after`: the answer goes on behind it, without the header line,
+// and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
 //
-// It is read in pieces: readings that arrive meanwhile for a time already passed are not in it. A long one takes turns with other
-// questions over much data, piece by piece; 503 when the first one does not come within some seconds.
+// It is read in pieces: readings that arrive meanwhile for a time already passed are not in
+// it. A long one takes turns with other questions over much data, piece by piece; 503 when the
+// first one does not come within some seconds.
 //
-// Corresponds with GET /api/data/export (the `ExportData` operationId).
-func (c *Client) ExportData(ctx context.Context, params *ExportDataParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewExportDataRequest(c.Server, params)
+// Corresponds with GET /api/data/export (the `ExportReadings` operationId).
+func (c *Client) ExportReadings(ctx context.Context, params *ExportReadingsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExportReadingsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -7134,13 +7408,16 @@ func (c *Client) ExportData(ctx context.Context, params *ExportDataParams, reqEd
 
 // GetHistory What readings amount to, in buckets of time
 //
-// Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that gives at most so many `points`. Buckets
-// are those of a clock on the wall in `timezone`: up to an hour they begin where the hour does, up to a day at midnight, weeks on
-// Monday, months on their first; a day on which the clock is changed has 23 or 25 hours. A bucket of more than an hour ends when the
-// clock first shows the next one's start, or skips it: an hour that happens twice makes its bucket longer by that hour, one that is
-// skipped makes it shorter, or leaves it out. A bucket of an hour or less also ends when the clock is changed. So buckets follow each
-// other without hole or overlap, and none is longer than its width and what the clock is set back in it. Each is stamped at its start and carries
-// its end. Only readings of `[start, end)` count, also in the first and the last bucket.
+// Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that
+// gives at most so many `points`. Buckets are those of a clock on the wall in `timezone`: up
+// to an hour they begin where the hour does, up to a day at midnight, weeks on Monday, months
+// on their first; a day on which the clock is changed has 23 or 25 hours. A bucket of more
+// than an hour ends when the clock first shows the next one's start, or skips it: an hour that
+// happens twice makes its bucket longer by that hour, one that is skipped makes it shorter, or
+// leaves it out. A bucket of an hour or less also ends when the clock is changed. So buckets
+// follow each other without hole or overlap, and none is longer than its width and what the
+// clock is set back in it. Each is stamped at its start and carries its end. Only readings of
+// `[start, end)` count, also in the first and the last bucket.
 //
 // | `agg` | is | OPC UA Part 13 |
 // |---|---|---|
@@ -7154,24 +7431,31 @@ func (c *Client) ExportData(ctx context.Context, params *ExportDataParams, reqEd
 // | `time_weighted_avg` | mean when each value holds until the next one, the one from before the range, if it is at most a day old, included | TimeAverage, stepped |
 // | `percent_good` | how many in a hundred readings are of good quality | PercentGood weighs by time |
 //
-// Values of bad quality, and readings without a value, count in `count` and `percent_good` and nowhere else; uncertain ones have a
-// value like good ones (as with TreatUncertainAsBad false).
+// Values of bad quality, and readings without a value, count in `count` and `percent_good` and
+// nowhere else; uncertain ones have a value like good ones (as with TreatUncertainAsBad
+// false).
 //
-// With `method` the answer has, in place of buckets, readings of each sensor that show their shape as a chart needs it, at most
-// `points`. `minmax` picks the least and the greatest of each of equally long stretches of time: no peak is lost. `lttb` picks those that
-// span the largest triangles (Largest Triangle Three Buckets, Steinarsson 2013) of what `minmax` picks in four times as many stretches:
-// to the eye they look as all of them do. The first and the last are always among them, and all when there are no more than `points`.
-// A stretch of 5 minutes or more is made up of whole minutes, one of 3 hours or more of whole hours, so that rollups tell where its
-// extremes are, and a year takes no longer than a week; `source` says so, and the readings are those that would be picked of all.
-// `interval`, `agg`, `fill` and `limit` do not go with `method`.
+// With `method` the answer has, in place of buckets, readings of each sensor that show their
+// shape as a chart needs it, at most `points`. `minmax` picks the least and the greatest of
+// each of equally long stretches of time: no peak is lost. `lttb` picks those that span the
+// largest triangles (Largest Triangle Three Buckets, Steinarsson 2013) of what `minmax` picks
+// in four times as many stretches: to the eye they look as all of them do. The first and the
+// last are always among them, and all when there are no more than `points`. A stretch of 5
+// minutes or more is made up of whole minutes, one of 3 hours or more of whole hours, so that
+// rollups tell where its extremes are, and a year takes no longer than a week; `source` says
+// so, and the readings are those that would be picked of all. `interval`, `agg`, `fill` and
+// `limit` do not go with `method`.
 //
-// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
-// it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`. Answers about
-// hours that are over are kept for whoever asks the same, and never older than a second: what was stored or deleted before that is seen.
+// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest
+// interval that would do, unless `limit` cuts it: then `next` is the `start` of the rest and
+// `coverage` ends there. A range that has ended is answered with an `ETag`. Answers about
+// hours that are over are kept for whoever asks the same, and never older than a second: what
+// was stored or deleted before that is seen.
 //
-// Questions that make the server look at very much, as ones of 100,000 readings or more that no rollups answer, take turns, so that
-// what comes in is stored without delay. One whose turn does not come within some seconds is 503: try again after `Retry-After`.
-// Charts and dashboards, which rollups answer, never wait for them.
+// Questions that make the server look at very much, as ones of 100,000 readings or more that
+// no rollups answer, take turns, so that what comes in is stored without delay. One whose turn
+// does not come within some seconds is 503: try again after `Retry-After`. Charts and
+// dashboards, which rollups answer, never wait for them.
 //
 // Corresponds with GET /api/data/history (the `GetHistory` operationId).
 func (c *Client) GetHistory(ctx context.Context, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7186,17 +7470,19 @@ func (c *Client) GetHistory(ctx context.Context, params *GetHistoryParams, reqEd
 	return c.Client.Do(req)
 }
 
-// ListLatest Newest readings
+// ListLatestReadings Newest readings
 //
-// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. The newest is
-// the one with the latest effective time: the earlier of its `timestamp` and `received_at`. Without a filter, of
-// all sensors but those of the server's own gateway, which are listed when `is_system` is true, or when `sensor_id` or
-// `gateway_id` names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
-// that is more than `stale_after`: a value that stands still because nothing comes is not a current one.
+// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none
+// is left out. The newest is the one with the latest effective time: the earlier of its
+// `timestamp` and `received_at`. Without a filter, of all sensors but those of the server's
+// own gateway, which are listed when `is_system` is true, or when `sensor_id` or `gateway_id`
+// names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says
+// how old it is by the server's clock, and whether that is more than `stale_after`: a value
+// that stands still because nothing comes is not a current one.
 //
-// Corresponds with GET /api/data/latest (the `ListLatest` operationId).
-func (c *Client) ListLatest(ctx context.Context, params *ListLatestParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListLatestRequest(c.Server, params)
+// Corresponds with GET /api/data/latest (the `ListLatestReadings` operationId).
+func (c *Client) ListLatestReadings(ctx context.Context, params *ListLatestReadingsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListLatestReadingsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -7209,15 +7495,18 @@ func (c *Client) ListLatest(ctx context.Context, params *ListLatestParams, reqEd
 
 // ListRejections What was refused
 //
-// Payloads and single samples that came over MQTT and were refused, newest first by `last_at`. The same refusal of a gateway,
-// on a topic, for a reason, of the same bytes is one entry, with how often it came; one that comes again moves to the front.
-// When refusals flood in, more than 32 to one transaction, then of each gateway, topic and reason the first of the transaction
-// is kept, and the others are counted together in one entry that is `folded`: no refusal goes uncounted.
-// Of each gateway the newest 10,000 are kept, for 30 days, unless the server's settings say otherwise; all gateways that are
-// not registered share one such place. What was refused of a `POST /api/data` stands in its answer and not here.
+// Payloads and single samples that came over MQTT and were refused, newest first by `last_at`.
+// The same refusal of a gateway, on a topic, for a reason, of the same bytes is one entry,
+// with how often it came; one that comes again moves to the front. When refusals flood in,
+// more than 32 to one transaction, then of each gateway, topic and reason the first of the
+// transaction is kept, and the others are counted together in one entry that is `folded`: no
+// refusal goes uncounted. Of each gateway the newest 10,000 are kept, for 30 days, unless the
+// server's settings say otherwise; all gateways that are not registered share one such place.
+// What was refused of a `POST /api/data` stands in its answer and not here.
 //
-// It needs the role engineer, though viewers read data: a refused payload may hold anything, also what was never meant for
-// this system, and to act on it is to configure gateways and sensors.
+// It needs the role engineer, though viewers read data: a refused payload may hold anything,
+// also what was never meant for this system, and to act on it is to configure gateways and
+// sensors.
 //
 // Corresponds with GET /api/data/rejections (the `ListRejections` operationId).
 func (c *Client) ListRejections(ctx context.Context, params *ListRejectionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7232,22 +7521,25 @@ func (c *Client) ListRejections(ctx context.Context, params *ListRejectionsParam
 	return c.Client.Do(req)
 }
 
-// ListExpiring What retention will remove
+// PreviewRetention What retention will remove
 //
-// What the next pass of retention, within some minutes, will remove: changes nothing. Set a sensor's `retention_days` with care, for what
-// was removed cannot be brought back.
+// What the next pass of retention, within some minutes, will remove: changes nothing. Set a
+// sensor's `retention_days` with care, for what was removed cannot be brought back.
 //
-// Readings go a partition at a time, once its end is longer ago than their sensor keeps them. A partition in which no sensor keeps
-// anything is dropped; from others readings are deleted sensor by sensor. A partition that is longer than an eighth of a sensor's
-// retention is not waited for: that sensor's readings are deleted from it a day at a time. Rollups go with the readings, so that no answer tells
-// of readings that are not there, and a sensor of which all have gone has no newest one. Readings that come and are older than their sensor
-// keeps are refused as `too_old`.
+// Readings go a partition at a time, once its end is longer ago than their sensor keeps them.
+// A partition in which no sensor keeps anything is dropped; from others readings are deleted
+// sensor by sensor. A partition that is longer than an eighth of a sensor's retention is not
+// waited for: that sensor's readings are deleted from it a day at a time. Rollups go with the
+// readings, so that no answer tells of readings that are not there, and a sensor of which all
+// have gone has no newest one. Readings that come and are older than their sensor keeps are
+// refused as `too_old`.
 //
-// Partitions oldest first. Many are looked at to find few, so a page may hold fewer than `limit`, or none, and still have a `Link`.
+// Partitions oldest first. Many are looked at to find few, so a page may hold fewer than
+// `limit`, or none, and still have a `Link`.
 //
-// Corresponds with GET /api/data/retention (the `ListExpiring` operationId).
-func (c *Client) ListExpiring(ctx context.Context, params *ListExpiringParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListExpiringRequest(c.Server, params)
+// Corresponds with GET /api/data/retention (the `PreviewRetention` operationId).
+func (c *Client) PreviewRetention(ctx context.Context, params *PreviewRetentionParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPreviewRetentionRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -7260,18 +7552,24 @@ func (c *Client) ListExpiring(ctx context.Context, params *ListExpiringParams, r
 
 // GetStatistics Statistics of readings
 //
-// All figures of one or more sensors at once, of the whole range or of each `interval` in it; those of `GET /api/data/history` have
-// the same definitions. Besides, percentiles (interpolated between the two nearest values), gaps (pauses between two readings, whatever
-// their quality, that are longer than `gap_seconds`; the one before a bucket's first reading belongs to that bucket), and the rate.
-// An interval without readings is left out. An answer has at most 5,000 intervals, those of all sensors together.
+// All figures of one or more sensors at once, of the whole range or of each `interval` in it;
+// those of `GET /api/data/history` have the same definitions. Besides, percentiles
+// (interpolated between the two nearest values), gaps (pauses between two readings, whatever
+// their quality, that are longer than `gap_seconds`; the one before a bucket's first reading
+// belongs to that bucket), and the rate. An interval without readings is left out. An answer
+// has at most 5,000 intervals, those of all sensors together.
 //
-// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when its buckets are
-// hardly longer than an hour or shorter. Else they come from sketches of the hours, also where these are not rolled up yet: the same
-// question about the same readings has the same answer at any time. (A server without rollups is always exact.) `percentile_error` is how much of itself each of
-// the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
-// sizes. Everything else, gaps included, is exact. Statistics of very many readings wait for their turn as a long history does.
+// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000
+// usable readings, and when its buckets are hardly longer than an hour or shorter. Else they
+// come from sketches of the hours, also where these are not rolled up yet: the same question
+// about the same readings has the same answer at any time. (A server without rollups is always
+// exact.) `percentile_error` is how much of itself each of the two values may be off between
+// which a percentile lies, mostly 0.001, and more where the values of an hour are spread over
+// many sizes. Everything else, gaps included, is exact. Statistics of very many readings wait
+// for their turn as a long history does.
 //
-// As of the history, answers about hours that are over are kept, and never older than a second.
+// As of the history, answers about hours that are over are kept, and never older than a
+// second.
 //
 // Corresponds with GET /api/data/statistics (the `GetStatistics` operationId).
 func (c *Client) GetStatistics(ctx context.Context, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7305,11 +7603,12 @@ func (c *Client) ListGateways(ctx context.Context, params *ListGatewaysParams, r
 
 // CreateGatewayWithBody Register a gateway
 //
-// It can connect once it has credentials. Without `key` the key is made of `name`: a name that has the form of a key is the
-// key as it is; any other is written in Latin letters and lower case, with `-` between words ("温度 1" gives `wen-du-1`,
-// "Насос №3" `nasos-3`), and cut to 64 characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-` if
-// it would be a number that could be an id. If another gateway has the key, the first free ending of `-2`, `-3` and so on is
-// added. The answer has the key.
+// It can connect once it has credentials. Without `key` the key is made of `name`: a name that
+// has the form of a key is the key as it is; any other is written in Latin letters and lower
+// case, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" `nasos-3`), and cut to 64
+// characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-`
+// if it would be a number that could be an id. If another gateway has the key, the first free
+// ending of `-2`, `-3` and so on is added. The answer has the key.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7328,11 +7627,12 @@ func (c *Client) CreateGatewayWithBody(ctx context.Context, contentType string, 
 
 // CreateGateway Register a gateway
 //
-// It can connect once it has credentials. Without `key` the key is made of `name`: a name that has the form of a key is the
-// key as it is; any other is written in Latin letters and lower case, with `-` between words ("温度 1" gives `wen-du-1`,
-// "Насос №3" `nasos-3`), and cut to 64 characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-` if
-// it would be a number that could be an id. If another gateway has the key, the first free ending of `-2`, `-3` and so on is
-// added. The answer has the key.
+// It can connect once it has credentials. Without `key` the key is made of `name`: a name that
+// has the form of a key is the key as it is; any other is written in Latin letters and lower
+// case, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" `nasos-3`), and cut to 64
+// characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-`
+// if it would be a number that could be an id. If another gateway has the key, the first free
+// ending of `-2`, `-3` and so on is added. The answer has the key.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7351,10 +7651,12 @@ func (c *Client) CreateGateway(ctx context.Context, body CreateGatewayJSONReques
 
 // DeleteGateway Delete a gateway
 //
-// A gateway that has sensors is deleted only with `cascade=true`: they, their readings and their alarms go with it; without
-// that it is 409, which says how many they are. What the server watches of it goes in any case. Readings are removed in the
-// background; the journal of alarms stays. `dry_run=true` answers what would go and changes nothing. While an alarm of another
-// gateway's sensor looks at one of its sensors, or is suppressed by one of its alarms, 409, which names it.
+// A gateway that has sensors is deleted only with `cascade=true`: they, their readings and
+// their alarms go with it; without that it is 409, which says how many they are. What the
+// server watches of it goes in any case. Readings are removed in the background; the journal
+// of alarms stays. `dry_run=true` answers what would go and changes nothing. While an alarm of
+// another gateway's sensor looks at one of its sensors, or is suppressed by one of its alarms,
+// 409, which names it.
 //
 // Corresponds with DELETE /api/gateways/{id} (the `DeleteGateway` operationId).
 func (c *Client) DeleteGateway(ctx context.Context, id IDParameter, params *DeleteGatewayParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7388,8 +7690,8 @@ func (c *Client) GetGateway(ctx context.Context, id IDParameter, reqEditors ...R
 
 // UpdateGatewayWithBody Change a gateway
 //
-// Members that are absent keep their value. Setting `is_active` to false refuses its messages and closes its connections
-// within 5 s.
+// Members that are absent keep their value. Setting `is_active` to false refuses its messages
+// and closes its connections within 5 s.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7408,8 +7710,8 @@ func (c *Client) UpdateGatewayWithBody(ctx context.Context, id IDParameter, para
 
 // UpdateGateway Change a gateway
 //
-// Members that are absent keep their value. Setting `is_active` to false refuses its messages and closes its connections
-// within 5 s.
+// Members that are absent keep their value. Setting `is_active` to false refuses its messages
+// and closes its connections within 5 s.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7445,8 +7747,9 @@ func (c *Client) ListCredentials(ctx context.Context, id IDParameter, reqEditors
 
 // CreateCredential Make a new secret for a gateway
 //
-// The secret is in this answer and nowhere else. Two secrets are valid at a time, so that a gateway can be moved to a new
-// one without a gap; making a third revokes the oldest, which the answer names.
+// The secret is in this answer and nowhere else. Two secrets are valid at a time, so that a
+// gateway can be moved to a new one without a gap; making a third revokes the oldest, which
+// the answer names.
 //
 // Corresponds with POST /api/gateways/{id}/credentials (the `CreateCredential` operationId).
 func (c *Client) CreateCredential(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7480,7 +7783,8 @@ func (c *Client) RevokeCredential(ctx context.Context, id IDParameter, credentia
 
 // ListNotificationChannels List channels
 //
-// In order of id. Never the secrets; of a webhook's address, which may hold one, only scheme and host.
+// In order of id. Never the secrets; of a webhook's address, which may hold one, only scheme
+// and host.
 //
 // Corresponds with GET /api/notifications/channels (the `ListNotificationChannels` operationId).
 func (c *Client) ListNotificationChannels(ctx context.Context, params *ListNotificationChannelsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7497,14 +7801,18 @@ func (c *Client) ListNotificationChannels(ctx context.Context, params *ListNotif
 
 // CreateNotificationChannelWithBody Make a channel
 //
-// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on `alarms/{gateway}/{sensor}`.
+// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on
+// `alarms/{gateway}/{sensor}`.
 //
-// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it: `webhook-signature` is `v1,` and the base64 of
-// the HMAC-SHA256 of `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in base64. The secret is
-// made here unless one is given, and stands in this answer and nowhere else. Refuse a timestamp that is more than 5 minutes off, and
-// drop a `webhook-id` (also `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success; everything else is
-// tried again for about an hour. Redirects are not followed. Addresses that are private, of this machine or reserved are refused, at
-// every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
+// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it:
+// `webhook-signature` is `v1,` and the base64 of the HMAC-SHA256 of
+// `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in
+// base64. The secret is made here unless one is given, and stands in this answer and nowhere
+// else. Refuse a timestamp that is more than 5 minutes off, and drop a `webhook-id` (also
+// `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success;
+// everything else is tried again for about an hour. Redirects are not followed. Addresses that
+// are private, of this machine or reserved are refused, at every connection, unless
+// `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7523,14 +7831,18 @@ func (c *Client) CreateNotificationChannelWithBody(ctx context.Context, contentT
 
 // CreateNotificationChannel Make a channel
 //
-// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on `alarms/{gateway}/{sensor}`.
+// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on
+// `alarms/{gateway}/{sensor}`.
 //
-// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it: `webhook-signature` is `v1,` and the base64 of
-// the HMAC-SHA256 of `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in base64. The secret is
-// made here unless one is given, and stands in this answer and nowhere else. Refuse a timestamp that is more than 5 minutes off, and
-// drop a `webhook-id` (also `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success; everything else is
-// tried again for about an hour. Redirects are not followed. Addresses that are private, of this machine or reserved are refused, at
-// every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
+// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it:
+// `webhook-signature` is `v1,` and the base64 of the HMAC-SHA256 of
+// `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in
+// base64. The secret is made here unless one is given, and stands in this answer and nowhere
+// else. Refuse a timestamp that is more than 5 minutes off, and drop a `webhook-id` (also
+// `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success;
+// everything else is tried again for about an hour. Redirects are not followed. Addresses that
+// are private, of this machine or reserved are refused, at every connection, unless
+// `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7583,7 +7895,8 @@ func (c *Client) GetNotificationChannel(ctx context.Context, id IDParameter, req
 
 // UpdateNotificationChannelWithBody Change a channel
 //
-// Members that are absent keep their value; the kind stays. What waits to be sent goes by the new values.
+// Members that are absent keep their value; the kind stays. What waits to be sent goes by the
+// new values.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7602,7 +7915,8 @@ func (c *Client) UpdateNotificationChannelWithBody(ctx context.Context, id IDPar
 
 // UpdateNotificationChannel Change a channel
 //
-// Members that are absent keep their value; the kind stays. What waits to be sent goes by the new values.
+// Members that are absent keep their value; the kind stays. What waits to be sent goes by the
+// new values.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7621,7 +7935,8 @@ func (c *Client) UpdateNotificationChannel(ctx context.Context, id IDParameter, 
 
 // TestNotificationChannel Send a trial
 //
-// Sends a trial once, also by a channel that is not in use, waits up to 5 s and answers what happened. It stands in the log of deliveries as `trial`.
+// Sends a trial once, also by a channel that is not in use, waits up to 5 s and answers what
+// happened. It stands in the log of deliveries as `trial`.
 //
 // Corresponds with POST /api/notifications/channels/{id}/test (the `TestNotificationChannel` operationId).
 func (c *Client) TestNotificationChannel(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7636,13 +7951,14 @@ func (c *Client) TestNotificationChannel(ctx context.Context, id IDParameter, re
 	return c.Client.Do(req)
 }
 
-// ListDeliveries What was sent
+// ListNotificationDeliveries What was sent
 //
-// The outbox and its log: what waits, what was delivered and what failed, newest first. What is over is kept for 30 days, unless the server's settings say otherwise.
+// The outbox and its log: what waits, what was delivered and what failed, newest first. What
+// is over is kept for 30 days, unless the server's settings say otherwise.
 //
-// Corresponds with GET /api/notifications/deliveries (the `ListDeliveries` operationId).
-func (c *Client) ListDeliveries(ctx context.Context, params *ListDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListDeliveriesRequest(c.Server, params)
+// Corresponds with GET /api/notifications/deliveries (the `ListNotificationDeliveries` operationId).
+func (c *Client) ListNotificationDeliveries(ctx context.Context, params *ListNotificationDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListNotificationDeliveriesRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -7653,13 +7969,13 @@ func (c *Client) ListDeliveries(ctx context.Context, params *ListDeliveriesParam
 	return c.Client.Do(req)
 }
 
-// GetDelivery One delivery
+// GetNotificationDelivery One delivery
 //
 // With the events in it, the first 100.
 //
-// Corresponds with GET /api/notifications/deliveries/{id} (the `GetDelivery` operationId).
-func (c *Client) GetDelivery(ctx context.Context, id int64, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetDeliveryRequest(c.Server, id)
+// Corresponds with GET /api/notifications/deliveries/{id} (the `GetNotificationDelivery` operationId).
+func (c *Client) GetNotificationDelivery(ctx context.Context, id int64, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetNotificationDeliveryRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -7689,12 +8005,13 @@ func (c *Client) ListNotificationRoutes(ctx context.Context, params *ListNotific
 
 // CreateNotificationRouteWithBody Make a route
 //
-// An event goes by every route that it matches: by severity, by labels, which the alarm has to have all, and by what happened.
-// Events of a route are gathered for `group_seconds` into one notice, so that a flood of alarms is a few notices. A shelved or
-// suppressed alarm sends nothing. There can be 1,000 routes.
+// An event goes by every route that it matches: by severity, by labels, which the alarm has to
+// have all, and by what happened. Events of a route are gathered for `group_seconds` into one
+// notice, so that a flood of alarms is a few notices. A shelved or suppressed alarm sends
+// nothing. There can be 1,000 routes.
 //
-// While an alarm stands and nobody has acknowledged it, the channel is reminded every `remind_seconds`, and the escalation channel is
-// told once, after `escalate_seconds`.
+// While an alarm stands and nobody has acknowledged it, the channel is reminded every
+// `remind_seconds`, and the escalation channel is told once, after `escalate_seconds`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7713,12 +8030,13 @@ func (c *Client) CreateNotificationRouteWithBody(ctx context.Context, contentTyp
 
 // CreateNotificationRoute Make a route
 //
-// An event goes by every route that it matches: by severity, by labels, which the alarm has to have all, and by what happened.
-// Events of a route are gathered for `group_seconds` into one notice, so that a flood of alarms is a few notices. A shelved or
-// suppressed alarm sends nothing. There can be 1,000 routes.
+// An event goes by every route that it matches: by severity, by labels, which the alarm has to
+// have all, and by what happened. Events of a route are gathered for `group_seconds` into one
+// notice, so that a flood of alarms is a few notices. A shelved or suppressed alarm sends
+// nothing. There can be 1,000 routes.
 //
-// While an alarm stands and nobody has acknowledged it, the channel is reminded every `remind_seconds`, and the escalation channel is
-// told once, after `escalate_seconds`.
+// While an alarm stands and nobody has acknowledged it, the channel is reminded every
+// `remind_seconds`, and the escalation channel is told once, after `escalate_seconds`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7807,13 +8125,13 @@ func (c *Client) UpdateNotificationRoute(ctx context.Context, id IDParameter, pa
 	return c.Client.Do(req)
 }
 
-// ListSilences List silences
+// ListNotificationSilences List silences
 //
 // Newest first. Those that have ended stay listed for as long as deliveries do.
 //
-// Corresponds with GET /api/notifications/silences (the `ListSilences` operationId).
-func (c *Client) ListSilences(ctx context.Context, params *ListSilencesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListSilencesRequest(c.Server, params)
+// Corresponds with GET /api/notifications/silences (the `ListNotificationSilences` operationId).
+func (c *Client) ListNotificationSilences(ctx context.Context, params *ListNotificationSilencesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListNotificationSilencesRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -7824,17 +8142,18 @@ func (c *Client) ListSilences(ctx context.Context, params *ListSilencesParams, r
 	return c.Client.Do(req)
 }
 
-// CreateSilenceWithBody Begin a silence
+// CreateNotificationSilenceWithBody Begin a silence
 //
-// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until `ends_at`, 90 days later at most. What it does not
-// name it does not ask for; it has to name something. Alarms go on as they do, and reminders and escalations that fall into it come at
+// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until
+// `ends_at`, 90 days later at most. What it does not name it does not ask for; it has to name
+// something. Alarms go on as they do, and reminders and escalations that fall into it come at
 // its end if the alarm still stands.
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /api/notifications/silences (the `CreateSilence` operationId).
-func (c *Client) CreateSilenceWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateSilenceRequestWithBody(c.Server, contentType, body)
+// Corresponds with POST /api/notifications/silences (the `CreateNotificationSilence` operationId).
+func (c *Client) CreateNotificationSilenceWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateNotificationSilenceRequestWithBody(c.Server, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -7845,17 +8164,18 @@ func (c *Client) CreateSilenceWithBody(ctx context.Context, contentType string, 
 	return c.Client.Do(req)
 }
 
-// CreateSilence Begin a silence
+// CreateNotificationSilence Begin a silence
 //
-// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until `ends_at`, 90 days later at most. What it does not
-// name it does not ask for; it has to name something. Alarms go on as they do, and reminders and escalations that fall into it come at
+// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until
+// `ends_at`, 90 days later at most. What it does not name it does not ask for; it has to name
+// something. Alarms go on as they do, and reminders and escalations that fall into it come at
 // its end if the alarm still stands.
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /api/notifications/silences (the `CreateSilence` operationId).
-func (c *Client) CreateSilence(ctx context.Context, body CreateSilenceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateSilenceRequest(c.Server, body)
+// Corresponds with POST /api/notifications/silences (the `CreateNotificationSilence` operationId).
+func (c *Client) CreateNotificationSilence(ctx context.Context, body CreateNotificationSilenceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateNotificationSilenceRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -7866,13 +8186,13 @@ func (c *Client) CreateSilence(ctx context.Context, body CreateSilenceJSONReques
 	return c.Client.Do(req)
 }
 
-// GetSilence One silence
+// GetNotificationSilence One silence
 //
 // With who wanted it, and how many events it held back.
 //
-// Corresponds with GET /api/notifications/silences/{id} (the `GetSilence` operationId).
-func (c *Client) GetSilence(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetSilenceRequest(c.Server, id)
+// Corresponds with GET /api/notifications/silences/{id} (the `GetNotificationSilence` operationId).
+func (c *Client) GetNotificationSilence(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetNotificationSilenceRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -7883,13 +8203,13 @@ func (c *Client) GetSilence(ctx context.Context, id IDParameter, reqEditors ...R
 	return c.Client.Do(req)
 }
 
-// EndSilence End a silence early
+// EndNotificationSilence End a silence early
 //
 // It stays listed, with who ended it. One that has ended is 409.
 //
-// Corresponds with POST /api/notifications/silences/{id}/end (the `EndSilence` operationId).
-func (c *Client) EndSilence(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewEndSilenceRequest(c.Server, id)
+// Corresponds with POST /api/notifications/silences/{id}/end (the `EndNotificationSilence` operationId).
+func (c *Client) EndNotificationSilence(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEndNotificationSilenceRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -7902,8 +8222,8 @@ func (c *Client) EndSilence(ctx context.Context, id IDParameter, reqEditors ...R
 
 // ListSensors List sensors
 //
-// In order of id. A `gateway_id` that is none is 400. The sensors of the server's own gateway are listed only when
-// `is_system` is true or `gateway_id` names that gateway.
+// In order of id. A `gateway_id` that is none is 400. The sensors of the server's own gateway
+// are listed only when `is_system` is true or `gateway_id` names that gateway.
 //
 // Corresponds with GET /api/sensors (the `ListSensors` operationId).
 func (c *Client) ListSensors(ctx context.Context, params *ListSensorsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7920,8 +8240,9 @@ func (c *Client) ListSensors(ctx context.Context, params *ListSensorsParams, req
 
 // CreateSensorWithBody Register a sensor
 //
-// Readings of a sensor that is not registered are refused, so register it before its gateway publishes. Without `key` it is
-// named by its `name` as a gateway is, with `sensor` in place of `gateway`, and is unique among the sensors of its gateway.
+// Readings of a sensor that is not registered are refused, so register it before its gateway
+// publishes. Without `key` it is named by its `name` as a gateway is, with `sensor` in place
+// of `gateway`, and is unique among the sensors of its gateway.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7940,8 +8261,9 @@ func (c *Client) CreateSensorWithBody(ctx context.Context, contentType string, b
 
 // CreateSensor Register a sensor
 //
-// Readings of a sensor that is not registered are refused, so register it before its gateway publishes. Without `key` it is
-// named by its `name` as a gateway is, with `sensor` in place of `gateway`, and is unique among the sensors of its gateway.
+// Readings of a sensor that is not registered are refused, so register it before its gateway
+// publishes. Without `key` it is named by its `name` as a gateway is, with `sensor` in place
+// of `gateway`, and is unique among the sensors of its gateway.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7960,10 +8282,11 @@ func (c *Client) CreateSensor(ctx context.Context, body CreateSensorJSONRequestB
 
 // DeleteSensor Delete a sensor
 //
-// Its alarms and readings go with it; readings are removed in the background, the journal of alarms stays. While an alarm of
-// another sensor looks at it, or is suppressed by one of its alarms, 409, which names it; so is a sensor of the server's own.
-// `dry_run=true` answers what would go and changes nothing.
-// To stop a sensor and keep its history, set `is_active` to false.
+// Its alarms and readings go with it; readings are removed in the background, the journal of
+// alarms stays. While an alarm of another sensor looks at it, or is suppressed by one of its
+// alarms, 409, which names it; so is a sensor of the server's own. `dry_run=true` answers what
+// would go and changes nothing. To stop a sensor and keep its history, set `is_active` to
+// false.
 //
 // Corresponds with DELETE /api/sensors/{id} (the `DeleteSensor` operationId).
 func (c *Client) DeleteSensor(ctx context.Context, id IDParameter, params *DeleteSensorParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7997,7 +8320,8 @@ func (c *Client) GetSensor(ctx context.Context, id IDParameter, reqEditors ...Re
 
 // UpdateSensorWithBody Change a sensor
 //
-// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are cleared by null. A sensor stays with its gateway.
+// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are
+// cleared by null. A sensor stays with its gateway.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8016,7 +8340,8 @@ func (c *Client) UpdateSensorWithBody(ctx context.Context, id IDParameter, param
 
 // UpdateSensor Change a sensor
 //
-// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are cleared by null. A sensor stays with its gateway.
+// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are
+// cleared by null. A sensor stays with its gateway.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8052,7 +8377,8 @@ func (c *Client) ListUsers(ctx context.Context, params *ListUsersParams, reqEdit
 
 // CreateUserWithBody Add a user
 //
-// The user logs in with the password given here and can change it with `PUT /api/auth/me/password`.
+// The user logs in with the password given here and can change it with `PUT
+// /api/auth/me/password`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8071,7 +8397,8 @@ func (c *Client) CreateUserWithBody(ctx context.Context, contentType string, bod
 
 // CreateUser Add a user
 //
-// The user logs in with the password given here and can change it with `PUT /api/auth/me/password`.
+// The user logs in with the password given here and can change it with `PUT
+// /api/auth/me/password`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8090,8 +8417,9 @@ func (c *Client) CreateUser(ctx context.Context, body CreateUserJSONRequestBody,
 
 // DeleteUser Delete a user
 //
-// Ends the user's sessions; live connections are closed within 5 s. What the user did to alarms stays in their journal,
-// under the name. The last active admin stays: 409. `dry_run=true` answers what would go and changes nothing.
+// Ends the user's sessions; live connections are closed within 5 s. What the user did to
+// alarms stays in their journal, under the name. The last active admin stays: 409.
+// `dry_run=true` answers what would go and changes nothing.
 //
 // Corresponds with DELETE /api/users/{id} (the `DeleteUser` operationId).
 func (c *Client) DeleteUser(ctx context.Context, id IDParameter, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8125,9 +8453,10 @@ func (c *Client) GetUser(ctx context.Context, id IDParameter, reqEditors ...Requ
 
 // UpdateUserWithBody Change a user
 //
-// Members that are absent keep their value. A new role holds from the next request, within 1 s on other instances. A new
-// password, or `is_active` false, ends all of the user's sessions; live connections are closed within 5 s. The last active
-// admin can neither be disabled nor given another role: 409.
+// Members that are absent keep their value. A new role holds from the next request, within 1 s
+// on other instances. A new password, or `is_active` false, ends all of the user's sessions;
+// live connections are closed within 5 s. The last active admin can neither be disabled nor
+// given another role: 409.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8146,9 +8475,10 @@ func (c *Client) UpdateUserWithBody(ctx context.Context, id IDParameter, params 
 
 // UpdateUser Change a user
 //
-// Members that are absent keep their value. A new role holds from the next request, within 1 s on other instances. A new
-// password, or `is_active` false, ends all of the user's sessions; live connections are closed within 5 s. The last active
-// admin can neither be disabled nor given another role: 409.
+// Members that are absent keep their value. A new role holds from the next request, within 1 s
+// on other instances. A new password, or `is_active` false, ends all of the user's sessions;
+// live connections are closed within 5 s. The last active admin can neither be disabled nor
+// given another role: 409.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8165,13 +8495,13 @@ func (c *Client) UpdateUser(ctx context.Context, id IDParameter, params *UpdateU
 	return c.Client.Do(req)
 }
 
-// CreateTicket A ticket for one WebSocket
+// CreateWebSocketTicket A ticket for one WebSocket
 //
 // Good for one connection within 30 s, in the session of the access token.
 //
-// Corresponds with POST /api/ws/ticket (the `CreateTicket` operationId).
-func (c *Client) CreateTicket(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateTicketRequest(c.Server)
+// Corresponds with POST /api/ws/ticket (the `CreateWebSocketTicket` operationId).
+func (c *Client) CreateWebSocketTicket(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateWebSocketTicketRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -8199,13 +8529,13 @@ func (c *Client) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (
 	return c.Client.Do(req)
 }
 
-// GetLive Is the process alive
+// GetLiveness Is the process alive
 //
 // Answers 200 as long as the process answers. Restart it when this fails.
 //
-// Corresponds with GET /health/live (the `GetLive` operationId).
-func (c *Client) GetLive(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetLiveRequest(c.Server)
+// Corresponds with GET /health/live (the `GetLiveness` operationId).
+func (c *Client) GetLiveness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetLivenessRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -8216,13 +8546,14 @@ func (c *Client) GetLive(ctx context.Context, reqEditors ...RequestEditorFn) (*h
 	return c.Client.Do(req)
 }
 
-// GetReady Can it take work
+// GetReadiness Can it take work
 //
-// Answers 503 while it starts or stops and while the database does not answer. Send it no traffic then.
+// Answers 503 while it starts or stops and while the database does not answer. Send it no
+// traffic then.
 //
-// Corresponds with GET /health/ready (the `GetReady` operationId).
-func (c *Client) GetReady(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetReadyRequest(c.Server)
+// Corresponds with GET /health/ready (the `GetReadiness` operationId).
+func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetReadinessRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -8235,12 +8566,14 @@ func (c *Client) GetReady(ctx context.Context, reqEditors ...RequestEditorFn) (*
 
 // GetMetrics Metrics for Prometheus
 //
-// Counts and durations only. Refusals are counted by reason and gateway: a gateway stands there by its id, and only the first
-// 100 of which anything was refused since the start; the others are `other`, those that are not registered `none`. There are
-// no names of users, gateways or sensors. It asks for no login, so keep it inside your network all the same.
+// Counts and durations only. Refusals are counted by reason and gateway: a gateway stands
+// there by its id, and only the first 100 of which anything was refused since the start; the
+// others are `other`, those that are not registered `none`. There are no names of users,
+// gateways or sensors. It asks for no login, so keep it inside your network all the same.
 //
-// Among them are `http_requests_total` and `http_request_duration_seconds` (labels `operation`, `method`, `endpoint` as the path
-// of this contract, and of the former `status`; all but `status` are `none` for what is not in the contract) and
+// Among them are `http_requests_total` and `http_request_duration_seconds` (labels
+// `operation`, `method`, `endpoint` as the path of this contract, and of the former `status`;
+// all but `status` are `none` for what is not in the contract) and
 // `websocket_connections_active`.
 //
 // Corresponds with GET /metrics (the `GetMetrics` operationId).
@@ -8516,19 +8849,19 @@ func NewCreateAlarmRequestWithBody(server string, contentType string, body io.Re
 	return req, nil
 }
 
-// NewAckAlarmsRequest calls the generic AckAlarms builder with application/json body
-func NewAckAlarmsRequest(server string, body AckAlarmsJSONRequestBody) (*http.Request, error) {
+// NewAcknowledgeAlarmsRequest calls the generic AcknowledgeAlarms builder with application/json body
+func NewAcknowledgeAlarmsRequest(server string, body AcknowledgeAlarmsJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewAckAlarmsRequestWithBody(server, "application/json", bodyReader)
+	return NewAcknowledgeAlarmsRequestWithBody(server, "application/json", bodyReader)
 }
 
-// NewAckAlarmsRequestWithBody constructs an http.Request for the AckAlarms method, with any body, and a specified content type
-func NewAckAlarmsRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+// NewAcknowledgeAlarmsRequestWithBody constructs an http.Request for the AcknowledgeAlarms method, with any body, and a specified content type
+func NewAcknowledgeAlarmsRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -8984,19 +9317,19 @@ func NewUpdateAlarmRequestWithBody(server string, id IDParameter, params *Update
 	return req, nil
 }
 
-// NewAckAlarmRequest calls the generic AckAlarm builder with application/json body
-func NewAckAlarmRequest(server string, id IDParameter, body AckAlarmJSONRequestBody) (*http.Request, error) {
+// NewAcknowledgeAlarmRequest calls the generic AcknowledgeAlarm builder with application/json body
+func NewAcknowledgeAlarmRequest(server string, id IDParameter, body AcknowledgeAlarmJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewAckAlarmRequestWithBody(server, id, "application/json", bodyReader)
+	return NewAcknowledgeAlarmRequestWithBody(server, id, "application/json", bodyReader)
 }
 
-// NewAckAlarmRequestWithBody constructs an http.Request for the AckAlarm method, with any body, and a specified content type
-func NewAckAlarmRequestWithBody(server string, id IDParameter, contentType string, body io.Reader) (*http.Request, error) {
+// NewAcknowledgeAlarmRequestWithBody constructs an http.Request for the AcknowledgeAlarm method, with any body, and a specified content type
+func NewAcknowledgeAlarmRequestWithBody(server string, id IDParameter, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -9031,19 +9364,19 @@ func NewAckAlarmRequestWithBody(server string, id IDParameter, contentType strin
 	return req, nil
 }
 
-// NewCommentAlarmRequest calls the generic CommentAlarm builder with application/json body
-func NewCommentAlarmRequest(server string, id IDParameter, body CommentAlarmJSONRequestBody) (*http.Request, error) {
+// NewCommentOnAlarmRequest calls the generic CommentOnAlarm builder with application/json body
+func NewCommentOnAlarmRequest(server string, id IDParameter, body CommentOnAlarmJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewCommentAlarmRequestWithBody(server, id, "application/json", bodyReader)
+	return NewCommentOnAlarmRequestWithBody(server, id, "application/json", bodyReader)
 }
 
-// NewCommentAlarmRequestWithBody constructs an http.Request for the CommentAlarm method, with any body, and a specified content type
-func NewCommentAlarmRequestWithBody(server string, id IDParameter, contentType string, body io.Reader) (*http.Request, error) {
+// NewCommentOnAlarmRequestWithBody constructs an http.Request for the CommentOnAlarm method, with any body, and a specified content type
+func NewCommentOnAlarmRequestWithBody(server string, id IDParameter, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -9078,8 +9411,8 @@ func NewCommentAlarmRequestWithBody(server string, id IDParameter, contentType s
 	return req, nil
 }
 
-// NewListEventsOfAlarmRequest constructs an http.Request for the ListEventsOfAlarm method
-func NewListEventsOfAlarmRequest(server string, id IDParameter, params *ListEventsOfAlarmParams) (*http.Request, error) {
+// NewListEventsForAlarmRequest constructs an http.Request for the ListEventsForAlarm method
+func NewListEventsForAlarmRequest(server string, id IDParameter, params *ListEventsForAlarmParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -9245,19 +9578,19 @@ func NewExplainAlarmRequest(server string, id IDParameter) (*http.Request, error
 	return req, nil
 }
 
-// NewTakeAlarmOutRequest calls the generic TakeAlarmOut builder with application/json body
-func NewTakeAlarmOutRequest(server string, id IDParameter, body TakeAlarmOutJSONRequestBody) (*http.Request, error) {
+// NewTakeAlarmOutOfServiceRequest calls the generic TakeAlarmOutOfService builder with application/json body
+func NewTakeAlarmOutOfServiceRequest(server string, id IDParameter, body TakeAlarmOutOfServiceJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewTakeAlarmOutRequestWithBody(server, id, "application/json", bodyReader)
+	return NewTakeAlarmOutOfServiceRequestWithBody(server, id, "application/json", bodyReader)
 }
 
-// NewTakeAlarmOutRequestWithBody constructs an http.Request for the TakeAlarmOut method, with any body, and a specified content type
-func NewTakeAlarmOutRequestWithBody(server string, id IDParameter, contentType string, body io.Reader) (*http.Request, error) {
+// NewTakeAlarmOutOfServiceRequestWithBody constructs an http.Request for the TakeAlarmOutOfService method, with any body, and a specified content type
+func NewTakeAlarmOutOfServiceRequestWithBody(server string, id IDParameter, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -9339,19 +9672,19 @@ func NewResetAlarmRequestWithBody(server string, id IDParameter, contentType str
 	return req, nil
 }
 
-// NewReturnAlarmRequest calls the generic ReturnAlarm builder with application/json body
-func NewReturnAlarmRequest(server string, id IDParameter, body ReturnAlarmJSONRequestBody) (*http.Request, error) {
+// NewReturnAlarmToServiceRequest calls the generic ReturnAlarmToService builder with application/json body
+func NewReturnAlarmToServiceRequest(server string, id IDParameter, body ReturnAlarmToServiceJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewReturnAlarmRequestWithBody(server, id, "application/json", bodyReader)
+	return NewReturnAlarmToServiceRequestWithBody(server, id, "application/json", bodyReader)
 }
 
-// NewReturnAlarmRequestWithBody constructs an http.Request for the ReturnAlarm method, with any body, and a specified content type
-func NewReturnAlarmRequestWithBody(server string, id IDParameter, contentType string, body io.Reader) (*http.Request, error) {
+// NewReturnAlarmToServiceRequestWithBody constructs an http.Request for the ReturnAlarmToService method, with any body, and a specified content type
+func NewReturnAlarmToServiceRequestWithBody(server string, id IDParameter, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -9558,8 +9891,8 @@ func NewLogoutRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
-// NewGetMeRequest constructs an http.Request for the GetMe method
-func NewGetMeRequest(server string) (*http.Request, error) {
+// NewGetCurrentUserRequest constructs an http.Request for the GetCurrentUser method
+func NewGetCurrentUserRequest(server string) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -9625,19 +9958,19 @@ func NewChangePasswordRequestWithBody(server string, contentType string, body io
 	return req, nil
 }
 
-// NewRefreshRequest calls the generic Refresh builder with application/json body
-func NewRefreshRequest(server string, body RefreshJSONRequestBody) (*http.Request, error) {
+// NewRefreshSessionRequest calls the generic RefreshSession builder with application/json body
+func NewRefreshSessionRequest(server string, body RefreshSessionJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewRefreshRequestWithBody(server, "application/json", bodyReader)
+	return NewRefreshSessionRequestWithBody(server, "application/json", bodyReader)
 }
 
-// NewRefreshRequestWithBody constructs an http.Request for the Refresh method, with any body, and a specified content type
-func NewRefreshRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+// NewRefreshSessionRequestWithBody constructs an http.Request for the RefreshSession method, with any body, and a specified content type
+func NewRefreshSessionRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -9665,8 +9998,8 @@ func NewRefreshRequestWithBody(server string, contentType string, body io.Reader
 	return req, nil
 }
 
-// NewDeleteDataRequest constructs an http.Request for the DeleteData method
-func NewDeleteDataRequest(server string, params *DeleteDataParams) (*http.Request, error) {
+// NewDeleteReadingsRequest constructs an http.Request for the DeleteReadings method
+func NewDeleteReadingsRequest(server string, params *DeleteReadingsParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -9743,8 +10076,8 @@ func NewDeleteDataRequest(server string, params *DeleteDataParams) (*http.Reques
 	return req, nil
 }
 
-// NewListDataRequest constructs an http.Request for the ListData method
-func NewListDataRequest(server string, params *ListDataParams) (*http.Request, error) {
+// NewListReadingsRequest constructs an http.Request for the ListReadings method
+func NewListReadingsRequest(server string, params *ListReadingsParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -9869,19 +10202,19 @@ func NewListDataRequest(server string, params *ListDataParams) (*http.Request, e
 	return req, nil
 }
 
-// NewWriteDataRequest calls the generic WriteData builder with application/json body
-func NewWriteDataRequest(server string, params *WriteDataParams, body WriteDataJSONRequestBody) (*http.Request, error) {
+// NewWriteReadingsRequest calls the generic WriteReadings builder with application/json body
+func NewWriteReadingsRequest(server string, params *WriteReadingsParams, body WriteReadingsJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewWriteDataRequestWithBody(server, params, "application/json", bodyReader)
+	return NewWriteReadingsRequestWithBody(server, params, "application/json", bodyReader)
 }
 
-// NewWriteDataRequestWithBody constructs an http.Request for the WriteData method, with any body, and a specified content type
-func NewWriteDataRequestWithBody(server string, params *WriteDataParams, contentType string, body io.Reader) (*http.Request, error) {
+// NewWriteReadingsRequestWithBody constructs an http.Request for the WriteReadings method, with any body, and a specified content type
+func NewWriteReadingsRequestWithBody(server string, params *WriteReadingsParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -9924,8 +10257,8 @@ func NewWriteDataRequestWithBody(server string, params *WriteDataParams, content
 	return req, nil
 }
 
-// NewExportDataRequest constructs an http.Request for the ExportData method
-func NewExportDataRequest(server string, params *ExportDataParams) (*http.Request, error) {
+// NewExportReadingsRequest constructs an http.Request for the ExportReadings method
+func NewExportReadingsRequest(server string, params *ExportReadingsParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -10243,8 +10576,8 @@ func NewGetHistoryRequest(server string, params *GetHistoryParams) (*http.Reques
 	return req, nil
 }
 
-// NewListLatestRequest constructs an http.Request for the ListLatest method
-func NewListLatestRequest(server string, params *ListLatestParams) (*http.Request, error) {
+// NewListLatestReadingsRequest constructs an http.Request for the ListLatestReadings method
+func NewListLatestReadingsRequest(server string, params *ListLatestReadingsParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -10531,8 +10864,8 @@ func NewListRejectionsRequest(server string, params *ListRejectionsParams) (*htt
 	return req, nil
 }
 
-// NewListExpiringRequest constructs an http.Request for the ListExpiring method
-func NewListExpiringRequest(server string, params *ListExpiringParams) (*http.Request, error) {
+// NewPreviewRetentionRequest constructs an http.Request for the PreviewRetention method
+func NewPreviewRetentionRequest(server string, params *PreviewRetentionParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -11459,8 +11792,8 @@ func NewTestNotificationChannelRequest(server string, id IDParameter) (*http.Req
 	return req, nil
 }
 
-// NewListDeliveriesRequest constructs an http.Request for the ListDeliveries method
-func NewListDeliveriesRequest(server string, params *ListDeliveriesParams) (*http.Request, error) {
+// NewListNotificationDeliveriesRequest constructs an http.Request for the ListNotificationDeliveries method
+func NewListNotificationDeliveriesRequest(server string, params *ListNotificationDeliveriesParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -11621,8 +11954,8 @@ func NewListDeliveriesRequest(server string, params *ListDeliveriesParams) (*htt
 	return req, nil
 }
 
-// NewGetDeliveryRequest constructs an http.Request for the GetDelivery method
-func NewGetDeliveryRequest(server string, id int64) (*http.Request, error) {
+// NewGetNotificationDeliveryRequest constructs an http.Request for the GetNotificationDelivery method
+func NewGetNotificationDeliveryRequest(server string, id int64) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -11906,8 +12239,8 @@ func NewUpdateNotificationRouteRequestWithBody(server string, id IDParameter, pa
 	return req, nil
 }
 
-// NewListSilencesRequest constructs an http.Request for the ListSilences method
-func NewListSilencesRequest(server string, params *ListSilencesParams) (*http.Request, error) {
+// NewListNotificationSilencesRequest constructs an http.Request for the ListNotificationSilences method
+func NewListNotificationSilencesRequest(server string, params *ListNotificationSilencesParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -11984,19 +12317,19 @@ func NewListSilencesRequest(server string, params *ListSilencesParams) (*http.Re
 	return req, nil
 }
 
-// NewCreateSilenceRequest calls the generic CreateSilence builder with application/json body
-func NewCreateSilenceRequest(server string, body CreateSilenceJSONRequestBody) (*http.Request, error) {
+// NewCreateNotificationSilenceRequest calls the generic CreateNotificationSilence builder with application/json body
+func NewCreateNotificationSilenceRequest(server string, body CreateNotificationSilenceJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewCreateSilenceRequestWithBody(server, "application/json", bodyReader)
+	return NewCreateNotificationSilenceRequestWithBody(server, "application/json", bodyReader)
 }
 
-// NewCreateSilenceRequestWithBody constructs an http.Request for the CreateSilence method, with any body, and a specified content type
-func NewCreateSilenceRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+// NewCreateNotificationSilenceRequestWithBody constructs an http.Request for the CreateNotificationSilence method, with any body, and a specified content type
+func NewCreateNotificationSilenceRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -12024,8 +12357,8 @@ func NewCreateSilenceRequestWithBody(server string, contentType string, body io.
 	return req, nil
 }
 
-// NewGetSilenceRequest constructs an http.Request for the GetSilence method
-func NewGetSilenceRequest(server string, id IDParameter) (*http.Request, error) {
+// NewGetNotificationSilenceRequest constructs an http.Request for the GetNotificationSilence method
+func NewGetNotificationSilenceRequest(server string, id IDParameter) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -12058,8 +12391,8 @@ func NewGetSilenceRequest(server string, id IDParameter) (*http.Request, error) 
 	return req, nil
 }
 
-// NewEndSilenceRequest constructs an http.Request for the EndSilence method
-func NewEndSilenceRequest(server string, id IDParameter) (*http.Request, error) {
+// NewEndNotificationSilenceRequest constructs an http.Request for the EndNotificationSilence method
+func NewEndNotificationSilenceRequest(server string, id IDParameter) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -12768,8 +13101,8 @@ func NewUpdateUserRequestWithBody(server string, id IDParameter, params *UpdateU
 	return req, nil
 }
 
-// NewCreateTicketRequest constructs an http.Request for the CreateTicket method
-func NewCreateTicketRequest(server string) (*http.Request, error) {
+// NewCreateWebSocketTicketRequest constructs an http.Request for the CreateWebSocketTicket method
+func NewCreateWebSocketTicketRequest(server string) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -12822,8 +13155,8 @@ func NewGetHealthRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
-// NewGetLiveRequest constructs an http.Request for the GetLive method
-func NewGetLiveRequest(server string) (*http.Request, error) {
+// NewGetLivenessRequest constructs an http.Request for the GetLiveness method
+func NewGetLivenessRequest(server string) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -12849,8 +13182,8 @@ func NewGetLiveRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
-// NewGetReadyRequest constructs an http.Request for the GetReady method
-func NewGetReadyRequest(server string) (*http.Request, error) {
+// NewGetReadinessRequest constructs an http.Request for the GetReadiness method
+func NewGetReadinessRequest(server string) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -13003,7 +13336,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListAlarmsWithResponse List alarms
 	//
-	// With where each stands; the worst first, unless another order is asked for. A `sensor_id` or `gateway_id` that is none is 400.
+	// With where each stands; the worst first, unless another order is asked for. A `sensor_id` or
+	// `gateway_id` that is none is 400.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13012,18 +13346,22 @@ type ClientWithResponsesInterface interface {
 
 	// CreateAlarmWithBodyWithResponse Make an alarm
 	//
-	// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current values of its sensors: a value beyond the
-	// limit raises it now, or begins its on-delay now. The event has `at` of now, the value, and a comment that says so. A value is current
-	// when it is at most 5 minutes old, or at most twice the time between the sensor's two newest readings (never more than 2 days); one that
-	// is older, or of bad quality, is left, and the next reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is
-	// published after the answer is judged by the rule, at every instance.
-	// At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
-	// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
+	// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current
+	// values of its sensors: a value beyond the limit raises it now, or begins its on-delay now.
+	// The event has `at` of now, the value, and a comment that says so. A value is current when it
+	// is at most 5 minutes old, or at most twice the time between the sensor's two newest readings
+	// (never more than 2 days); one that is older, or of bad quality, is left, and the next
+	// reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is published
+	// after the answer is judged by the rule, at every instance. At most 100 alarms may refer to
+	// one sensor, as their own sensor or as an input of a deviation or an expression
+	// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the
+	// limit.
 	//
-	// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to its sensor, and 20 for each event. A
-	// message or bulk write that takes more is stored in several transactions, its readings in order of time, and acknowledged after the
-	// last; messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all is stored up to there, and the
-	// rest of its readings are rejected as `alarm_overload`.
+	// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to
+	// its sensor, and 20 for each event. A message or bulk write that takes more is stored in
+	// several transactions, its readings in order of time, and acknowledged after the last;
+	// messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all
+	// is stored up to there, and the rest of its readings are rejected as `alarm_overload`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13032,45 +13370,50 @@ type ClientWithResponsesInterface interface {
 
 	// CreateAlarmWithResponse Make an alarm
 	//
-	// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current values of its sensors: a value beyond the
-	// limit raises it now, or begins its on-delay now. The event has `at` of now, the value, and a comment that says so. A value is current
-	// when it is at most 5 minutes old, or at most twice the time between the sensor's two newest readings (never more than 2 days); one that
-	// is older, or of bad quality, is left, and the next reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is
-	// published after the answer is judged by the rule, at every instance.
-	// At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
-	// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
+	// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current
+	// values of its sensors: a value beyond the limit raises it now, or begins its on-delay now.
+	// The event has `at` of now, the value, and a comment that says so. A value is current when it
+	// is at most 5 minutes old, or at most twice the time between the sensor's two newest readings
+	// (never more than 2 days); one that is older, or of bad quality, is left, and the next
+	// reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is published
+	// after the answer is judged by the rule, at every instance. At most 100 alarms may refer to
+	// one sensor, as their own sensor or as an input of a deviation or an expression
+	// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the
+	// limit.
 	//
-	// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to its sensor, and 20 for each event. A
-	// message or bulk write that takes more is stored in several transactions, its readings in order of time, and acknowledged after the
-	// last; messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all is stored up to there, and the
-	// rest of its readings are rejected as `alarm_overload`.
+	// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to
+	// its sensor, and 20 for each event. A message or bulk write that takes more is stored in
+	// several transactions, its readings in order of time, and acknowledged after the last;
+	// messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all
+	// is stored up to there, and the rest of its readings are rejected as `alarm_overload`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/alarms (the `CreateAlarm` operationId).
 	CreateAlarmWithResponse(ctx context.Context, body CreateAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateAlarmResponse, error)
 
-	// AckAlarmsWithBodyWithResponse Acknowledge several alarms
+	// AcknowledgeAlarmsWithBodyWithResponse Acknowledge several alarms
 	//
 	// Each as by itself; one that is refused does not hold up the others.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /api/alarms/ack (the `AckAlarms` operationId).
-	AckAlarmsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AckAlarmsResponse, error)
+	// Corresponds with POST /api/alarms/ack (the `AcknowledgeAlarms` operationId).
+	AcknowledgeAlarmsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AcknowledgeAlarmsResponse, error)
 
-	// AckAlarmsWithResponse Acknowledge several alarms
+	// AcknowledgeAlarmsWithResponse Acknowledge several alarms
 	//
 	// Each as by itself; one that is refused does not hold up the others.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /api/alarms/ack (the `AckAlarms` operationId).
-	AckAlarmsWithResponse(ctx context.Context, body AckAlarmsJSONRequestBody, reqEditors ...RequestEditorFn) (*AckAlarmsResponse, error)
+	// Corresponds with POST /api/alarms/ack (the `AcknowledgeAlarms` operationId).
+	AcknowledgeAlarmsWithResponse(ctx context.Context, body AcknowledgeAlarmsJSONRequestBody, reqEditors ...RequestEditorFn) (*AcknowledgeAlarmsResponse, error)
 
 	// ListAlarmEventsWithResponse What happened to alarms
 	//
-	// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted. An id of nothing is 400, unless events of it are found.
+	// The journal of the plant, in order of offset, which has no gaps. It keeps the events of
+	// alarms that are deleted. An id of nothing is 400, unless events of it are found.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13079,10 +13422,11 @@ type ClientWithResponsesInterface interface {
 
 	// GetAlarmKPIWithResponse How good the alarm system is
 	//
-	// For at most 31 days; the last 24 hours unless said otherwise. Against the limits of EEMUA 191 for one operator, an average of
-	// 1 and a peak of 10 in ten minutes, and those that ISA-18.2 and IEC 62682 added: floods, from above 10 to below 5 in ten minutes,
-	// take at most 1 % of the time; at most 5 alarms stand for more than 24 hours; none is raised 3 times in a minute; the ten most
-	// frequent are at most 5 % of all.
+	// For at most 31 days; the last 24 hours unless said otherwise. Against the limits of EEMUA
+	// 191 for one operator, an average of 1 and a peak of 10 in ten minutes, and those that
+	// ISA-18.2 and IEC 62682 added: floods, from above 10 to below 5 in ten minutes, take at most
+	// 1 % of the time; at most 5 alarms stand for more than 24 hours; none is raised 3 times in a
+	// minute; the ten most frequent are at most 5 % of all.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13091,10 +13435,12 @@ type ClientWithResponsesInterface interface {
 
 	// SimulateAlarmWithBodyWithResponse Try a rule on stored readings
 	//
-	// What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
-	// those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
-	// a cause out of service, is left out. Readings are taken in order of their timestamps, which `no_data` takes for the times of their
-	// receipt. Nothing is changed. One over very many readings waits for its turn as a long history does.
+	// What the rule would have done from start to end, by the code that runs live. Alarms that it
+	// names in `suppressed_by`, and those that suppress them, are followed on their own readings,
+	// by their rules of today. What people did in that time, as taking a cause out of service, is
+	// left out. Readings are taken in order of their timestamps, which `no_data` takes for the
+	// times of their receipt. Nothing is changed. One over very many readings waits for its turn
+	// as a long history does.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13103,10 +13449,12 @@ type ClientWithResponsesInterface interface {
 
 	// SimulateAlarmWithResponse Try a rule on stored readings
 	//
-	// What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
-	// those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
-	// a cause out of service, is left out. Readings are taken in order of their timestamps, which `no_data` takes for the times of their
-	// receipt. Nothing is changed. One over very many readings waits for its turn as a long history does.
+	// What the rule would have done from start to end, by the code that runs live. Alarms that it
+	// names in `suppressed_by`, and those that suppress them, are followed on their own readings,
+	// by their rules of today. What people did in that time, as taking a cause out of service, is
+	// left out. Readings are taken in order of their timestamps, which `no_data` takes for the
+	// times of their receipt. Nothing is changed. One over very many readings waits for its turn
+	// as a long history does.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13115,7 +13463,8 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteAlarmWithResponse Delete an alarm
 	//
-	// Its events stay in the journal. One that suppresses others is not deleted before their rules are changed. To silence it, take it out of service.
+	// Its events stay in the journal. One that suppresses others is not deleted before their rules
+	// are changed. To silence it, take it out of service.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13133,10 +13482,12 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateAlarmWithBodyWithResponse Change an alarm's rule
 	//
-	// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule is judged on the current values of its
-	// sensors, as when an alarm is made: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
-	// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then keeps its state until the next reading.
-	// The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
+	// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule
+	// is judged on the current values of its sensors, as when an alarm is made: see `POST
+	// /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
+	// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then
+	// keeps its state until the next reading. The limit of alarms on one sensor holds for sensors
+	// that the rule did not refer to before (409, see `POST /api/alarms`).
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13145,88 +13496,92 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateAlarmWithResponse Change an alarm's rule
 	//
-	// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule is judged on the current values of its
-	// sensors, as when an alarm is made: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
-	// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then keeps its state until the next reading.
-	// The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
+	// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule
+	// is judged on the current values of its sensors, as when an alarm is made: see `POST
+	// /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
+	// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then
+	// keeps its state until the next reading. The limit of alarms on one sensor holds for sensors
+	// that the rule did not refer to before (409, see `POST /api/alarms`).
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /api/alarms/{id} (the `UpdateAlarm` operationId).
 	UpdateAlarmWithResponse(ctx context.Context, id IDParameter, params *UpdateAlarmParams, body UpdateAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateAlarmResponse, error)
 
-	// AckAlarmWithBodyWithResponse Acknowledge an alarm
+	// AcknowledgeAlarmWithBodyWithResponse Acknowledge an alarm
 	//
-	// Names the occurrence and version that were seen; when it has changed since, 409, and nothing is acknowledged.
+	// Names the occurrence and version that were seen; when it has changed since, 409, and nothing
+	// is acknowledged.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /api/alarms/{id}/ack (the `AckAlarm` operationId).
-	AckAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AckAlarmResponse, error)
+	// Corresponds with POST /api/alarms/{id}/ack (the `AcknowledgeAlarm` operationId).
+	AcknowledgeAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AcknowledgeAlarmResponse, error)
 
-	// AckAlarmWithResponse Acknowledge an alarm
+	// AcknowledgeAlarmWithResponse Acknowledge an alarm
 	//
-	// Names the occurrence and version that were seen; when it has changed since, 409, and nothing is acknowledged.
+	// Names the occurrence and version that were seen; when it has changed since, 409, and nothing
+	// is acknowledged.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /api/alarms/{id}/ack (the `AckAlarm` operationId).
-	AckAlarmWithResponse(ctx context.Context, id IDParameter, body AckAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*AckAlarmResponse, error)
+	// Corresponds with POST /api/alarms/{id}/ack (the `AcknowledgeAlarm` operationId).
+	AcknowledgeAlarmWithResponse(ctx context.Context, id IDParameter, body AcknowledgeAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*AcknowledgeAlarmResponse, error)
 
-	// CommentAlarmWithBodyWithResponse Comment on an alarm
+	// CommentOnAlarmWithBodyWithResponse Comment on an alarm
 	//
 	// Goes into its journal.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /api/alarms/{id}/comments (the `CommentAlarm` operationId).
-	CommentAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CommentAlarmResponse, error)
+	// Corresponds with POST /api/alarms/{id}/comments (the `CommentOnAlarm` operationId).
+	CommentOnAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CommentOnAlarmResponse, error)
 
-	// CommentAlarmWithResponse Comment on an alarm
+	// CommentOnAlarmWithResponse Comment on an alarm
 	//
 	// Goes into its journal.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /api/alarms/{id}/comments (the `CommentAlarm` operationId).
-	CommentAlarmWithResponse(ctx context.Context, id IDParameter, body CommentAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*CommentAlarmResponse, error)
+	// Corresponds with POST /api/alarms/{id}/comments (the `CommentOnAlarm` operationId).
+	CommentOnAlarmWithResponse(ctx context.Context, id IDParameter, body CommentOnAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*CommentOnAlarmResponse, error)
 
-	// ListEventsOfAlarmWithResponse What happened to one alarm
+	// ListEventsForAlarmWithResponse What happened to one alarm
 	//
 	// Its journal, oldest first; also of one that is deleted.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /api/alarms/{id}/events (the `ListEventsOfAlarm` operationId).
-	ListEventsOfAlarmWithResponse(ctx context.Context, id IDParameter, params *ListEventsOfAlarmParams, reqEditors ...RequestEditorFn) (*ListEventsOfAlarmResponse, error)
+	// Corresponds with GET /api/alarms/{id}/events (the `ListEventsForAlarm` operationId).
+	ListEventsForAlarmWithResponse(ctx context.Context, id IDParameter, params *ListEventsForAlarmParams, reqEditors ...RequestEditorFn) (*ListEventsForAlarmResponse, error)
 
 	// ExplainAlarmWithResponse Why an alarm is as it is
 	//
-	// What it looks at, what it waits for, and the reasons in sentences: also that it rests, that an input is stale, or that the reading that
-	// raised it was deleted.
+	// What it looks at, what it waits for, and the reasons in sentences: also that it rests, that
+	// an input is stale, or that the reading that raised it was deleted.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/alarms/{id}/explain (the `ExplainAlarm` operationId).
 	ExplainAlarmWithResponse(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*ExplainAlarmResponse, error)
 
-	// TakeAlarmOutWithBodyWithResponse Take an alarm out of service
+	// TakeAlarmOutOfServiceWithBodyWithResponse Take an alarm out of service
 	//
 	// Until it is returned; needs a reason.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOut` operationId).
-	TakeAlarmOutWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TakeAlarmOutResponse, error)
+	// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOutOfService` operationId).
+	TakeAlarmOutOfServiceWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TakeAlarmOutOfServiceResponse, error)
 
-	// TakeAlarmOutWithResponse Take an alarm out of service
+	// TakeAlarmOutOfServiceWithResponse Take an alarm out of service
 	//
 	// Until it is returned; needs a reason.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOut` operationId).
-	TakeAlarmOutWithResponse(ctx context.Context, id IDParameter, body TakeAlarmOutJSONRequestBody, reqEditors ...RequestEditorFn) (*TakeAlarmOutResponse, error)
+	// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOutOfService` operationId).
+	TakeAlarmOutOfServiceWithResponse(ctx context.Context, id IDParameter, body TakeAlarmOutOfServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*TakeAlarmOutOfServiceResponse, error)
 
 	// ResetAlarmWithBodyWithResponse Reset a latched alarm
 	//
@@ -13246,27 +13601,28 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /api/alarms/{id}/reset (the `ResetAlarm` operationId).
 	ResetAlarmWithResponse(ctx context.Context, id IDParameter, body ResetAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*ResetAlarmResponse, error)
 
-	// ReturnAlarmWithBodyWithResponse Return an alarm to service
+	// ReturnAlarmToServiceWithBodyWithResponse Return an alarm to service
 	//
 	// It is then what its readings say.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarm` operationId).
-	ReturnAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReturnAlarmResponse, error)
+	// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarmToService` operationId).
+	ReturnAlarmToServiceWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReturnAlarmToServiceResponse, error)
 
-	// ReturnAlarmWithResponse Return an alarm to service
+	// ReturnAlarmToServiceWithResponse Return an alarm to service
 	//
 	// It is then what its readings say.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarm` operationId).
-	ReturnAlarmWithResponse(ctx context.Context, id IDParameter, body ReturnAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*ReturnAlarmResponse, error)
+	// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarmToService` operationId).
+	ReturnAlarmToServiceWithResponse(ctx context.Context, id IDParameter, body ReturnAlarmToServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*ReturnAlarmToServiceResponse, error)
 
 	// ShelveAlarmWithBodyWithResponse Shelve an alarm
 	//
-	// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by itself.
+	// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by
+	// itself.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13275,7 +13631,8 @@ type ClientWithResponsesInterface interface {
 
 	// ShelveAlarmWithResponse Shelve an alarm
 	//
-	// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by itself.
+	// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by
+	// itself.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13302,9 +13659,10 @@ type ClientWithResponsesInterface interface {
 
 	// LoginWithBodyWithResponse Begin a session
 	//
-	// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2 password-grant form. An unknown
-	// user and a wrong password get the same answer. After 10 failures for a username from one address, or 100 from one
-	// address, within 15 minutes further tries answer 429 until the window has passed.
+	// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
+	// password-grant form. An unknown user and a wrong password get the same answer. After 10
+	// failures for a username from one address, or 100 from one address, within 15 minutes further
+	// tries answer 429 until the window has passed.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13313,9 +13671,10 @@ type ClientWithResponsesInterface interface {
 
 	// LoginWithResponse Begin a session
 	//
-	// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2 password-grant form. An unknown
-	// user and a wrong password get the same answer. After 10 failures for a username from one address, or 100 from one
-	// address, within 15 minutes further tries answer 429 until the window has passed.
+	// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
+	// password-grant form. An unknown user and a wrong password get the same answer. After 10
+	// failures for a username from one address, or 100 from one address, within 15 minutes further
+	// tries answer 429 until the window has passed.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13324,9 +13683,10 @@ type ClientWithResponsesInterface interface {
 
 	// LoginWithFormdataBodyWithResponse Begin a session
 	//
-	// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2 password-grant form. An unknown
-	// user and a wrong password get the same answer. After 10 failures for a username from one address, or 100 from one
-	// address, within 15 minutes further tries answer 429 until the window has passed.
+	// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
+	// password-grant form. An unknown user and a wrong password get the same answer. After 10
+	// failures for a username from one address, or 100 from one address, within 15 minutes further
+	// tries answer 429 until the window has passed.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13335,21 +13695,22 @@ type ClientWithResponsesInterface interface {
 
 	// LogoutWithResponse End the session
 	//
-	// Ends the session of the access token, its refresh tokens, its access tokens and its open sockets with it.
+	// Ends the session of the access token, its refresh tokens, its access tokens and its open
+	// sockets with it.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/auth/logout (the `Logout` operationId).
 	LogoutWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*LogoutResponse, error)
 
-	// GetMeWithResponse Who is logged in
+	// GetCurrentUserWithResponse Who is logged in
 	//
 	// The user of the access token.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /api/auth/me (the `GetMe` operationId).
-	GetMeWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetMeResponse, error)
+	// Corresponds with GET /api/auth/me (the `GetCurrentUser` operationId).
+	GetCurrentUserWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetCurrentUserResponse, error)
 
 	// ChangePasswordWithBodyWithResponse Change one's own password
 	//
@@ -13369,94 +13730,106 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PUT /api/auth/me/password (the `ChangePassword` operationId).
 	ChangePasswordWithResponse(ctx context.Context, body ChangePasswordJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangePasswordResponse, error)
 
-	// RefreshWithBodyWithResponse Exchange a refresh token for a new pair
+	// RefreshSessionWithBodyWithResponse Exchange a refresh token for a new pair
 	//
-	// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh token that it was exchanged
-	// for is unused, the same request is answered again with that refresh token and a new access token, so that a lost
-	// answer or two tabs that refresh at once do not end the session. Any other second use ends the whole session, since
-	// either its owner or a thief has used the token before.
+	// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh
+	// token that it was exchanged for is unused, the same request is answered again with that
+	// refresh token and a new access token, so that a lost answer or two tabs that refresh at once
+	// do not end the session. Any other second use ends the whole session, since either its owner
+	// or a thief has used the token before.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /api/auth/refresh (the `Refresh` operationId).
-	RefreshWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RefreshResponse, error)
+	// Corresponds with POST /api/auth/refresh (the `RefreshSession` operationId).
+	RefreshSessionWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RefreshSessionResponse, error)
 
-	// RefreshWithResponse Exchange a refresh token for a new pair
+	// RefreshSessionWithResponse Exchange a refresh token for a new pair
 	//
-	// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh token that it was exchanged
-	// for is unused, the same request is answered again with that refresh token and a new access token, so that a lost
-	// answer or two tabs that refresh at once do not end the session. Any other second use ends the whole session, since
-	// either its owner or a thief has used the token before.
+	// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh
+	// token that it was exchanged for is unused, the same request is answered again with that
+	// refresh token and a new access token, so that a lost answer or two tabs that refresh at once
+	// do not end the session. Any other second use ends the whole session, since either its owner
+	// or a thief has used the token before.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /api/auth/refresh (the `Refresh` operationId).
-	RefreshWithResponse(ctx context.Context, body RefreshJSONRequestBody, reqEditors ...RequestEditorFn) (*RefreshResponse, error)
+	// Corresponds with POST /api/auth/refresh (the `RefreshSession` operationId).
+	RefreshSessionWithResponse(ctx context.Context, body RefreshSessionJSONRequestBody, reqEditors ...RequestEditorFn) (*RefreshSessionResponse, error)
 
-	// DeleteDataWithResponse Delete readings
+	// DeleteReadingsWithResponse Delete readings
 	//
-	// Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading becomes the newest that is left;
-	// its `received_at` is then the reading's own time. Alarms that look at the sensor, but for `no_data`, are then judged on what is left, however
-	// old it is; when nothing is left they stay as they are. With `dry_run=true` nothing is changed, and the answer says what would go.
-	// A large range goes a day at a time: when it is cut off, what was deleted is deleted, and the same request goes on.
+	// Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading
+	// becomes the newest that is left; its `received_at` is then the reading's own time. Alarms
+	// that look at the sensor, but for `no_data`, are then judged on what is left, however old it
+	// is; when nothing is left they stay as they are. With `dry_run=true` nothing is changed, and
+	// the answer says what would go. A large range goes a day at a time: when it is cut off, what
+	// was deleted is deleted, and the same request goes on.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with DELETE /api/data (the `DeleteData` operationId).
-	DeleteDataWithResponse(ctx context.Context, params *DeleteDataParams, reqEditors ...RequestEditorFn) (*DeleteDataResponse, error)
+	// Corresponds with DELETE /api/data (the `DeleteReadings` operationId).
+	DeleteReadingsWithResponse(ctx context.Context, params *DeleteReadingsParams, reqEditors ...RequestEditorFn) (*DeleteReadingsResponse, error)
 
-	// ListDataWithResponse Raw readings
+	// ListReadingsWithResponse Raw readings
 	//
-	// The stored readings of one or more sensors, newest first unless `order=asc`, at full resolution. Readings of equal time
-	// are in order of sensor id. An unknown sensor is 400. Every answer says in `X-Truncated` whether there are more; the next
-	// page is at `Link`, or the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
+	// The stored readings of one or more sensors, newest first unless `order=asc`, at full
+	// resolution. Readings of equal time are in order of sensor id. An unknown sensor is 400.
+	// Every answer says in `X-Truncated` whether there are more; the next page is at `Link`, or
+	// the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
 	// `GET /api/data/export`. A page of many sensors waits for its turn as a long history does.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /api/data (the `ListData` operationId).
-	ListDataWithResponse(ctx context.Context, params *ListDataParams, reqEditors ...RequestEditorFn) (*ListDataResponse, error)
+	// Corresponds with GET /api/data (the `ListReadings` operationId).
+	ListReadingsWithResponse(ctx context.Context, params *ListReadingsParams, reqEditors ...RequestEditorFn) (*ListReadingsResponse, error)
 
-	// WriteDataWithBodyWithResponse Write readings
+	// WriteReadingsWithBodyWithResponse Write readings
 	//
-	// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with one result per reading,
-	// in their order: `stored`; `duplicate` (the sensor already has this value at this instant; nothing changes); `conflict`
-	// (it has another value at this instant; the first stays); `rejected` with a reason. A body that is not as described here is
-	// refused as a whole, and nothing of it is stored.
+	// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with
+	// one result per reading, in their order: `stored`; `duplicate` (the sensor already has this
+	// value at this instant; nothing changes); `conflict` (it has another value at this instant;
+	// the first stays); `rejected` with a reason. A body that is not as described here is refused
+	// as a whole, and nothing of it is stored.
 	//
-	// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
-	// `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
-	// `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
-	// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or when the server died between
-	// the commit and keeping the answer, the next request with the key is carried out, and what was stored is a `duplicate`.
+	// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the
+	// first answer itself, send an `Idempotency-Key`: for 24 h the same key with the same readings
+	// of the same user is answered as the first time, with `Idempotency-Replayed: true`, by
+	// whichever instance. With other readings the key is 422. While the first request is still at
+	// work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or
+	// when the server died between the commit and keeping the answer, the next request with the
+	// key is carried out, and what was stored is a `duplicate`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /api/data (the `WriteData` operationId).
-	WriteDataWithBodyWithResponse(ctx context.Context, params *WriteDataParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WriteDataResponse, error)
+	// Corresponds with POST /api/data (the `WriteReadings` operationId).
+	WriteReadingsWithBodyWithResponse(ctx context.Context, params *WriteReadingsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WriteReadingsResponse, error)
 
-	// WriteDataWithResponse Write readings
+	// WriteReadingsWithResponse Write readings
 	//
-	// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with one result per reading,
-	// in their order: `stored`; `duplicate` (the sensor already has this value at this instant; nothing changes); `conflict`
-	// (it has another value at this instant; the first stays); `rejected` with a reason. A body that is not as described here is
-	// refused as a whole, and nothing of it is stored.
+	// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with
+	// one result per reading, in their order: `stored`; `duplicate` (the sensor already has this
+	// value at this instant; nothing changes); `conflict` (it has another value at this instant;
+	// the first stays); `rejected` with a reason. A body that is not as described here is refused
+	// as a whole, and nothing of it is stored.
 	//
-	// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
-	// `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
-	// `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
-	// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or when the server died between
-	// the commit and keeping the answer, the next request with the key is carried out, and what was stored is a `duplicate`.
+	// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the
+	// first answer itself, send an `Idempotency-Key`: for 24 h the same key with the same readings
+	// of the same user is answered as the first time, with `Idempotency-Replayed: true`, by
+	// whichever instance. With other readings the key is 422. While the first request is still at
+	// work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or
+	// when the server died between the commit and keeping the answer, the next request with the
+	// key is carried out, and what was stored is a `duplicate`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /api/data (the `WriteData` operationId).
-	WriteDataWithResponse(ctx context.Context, params *WriteDataParams, body WriteDataJSONRequestBody, reqEditors ...RequestEditorFn) (*WriteDataResponse, error)
+	// Corresponds with POST /api/data (the `WriteReadings` operationId).
+	WriteReadingsWithResponse(ctx context.Context, params *WriteReadingsParams, body WriteReadingsJSONRequestBody, reqEditors ...RequestEditorFn) (*WriteReadingsResponse, error)
 
-	// ExportDataWithResponse Raw readings as a file
+	// ExportReadingsWithResponse Raw readings as a file
 	//
-	// The stored readings of one or more sensors as one stream of any length, in order of sensor id, then of time. CSV and NDJSON are
-	// compressed when the client accepts gzip; Parquet is compressed in itself.
+	// The stored readings of one or more sensors as one stream of any length, in order of sensor
+	// id, then of time. CSV and NDJSON are compressed when the client accepts gzip; Parquet is
+	// compressed in itself.
 	//
 	// | format | columns |
 	// |---|---|
@@ -13464,31 +13837,37 @@ type ClientWithResponsesInterface interface {
 	// | `ndjson` | one `Reading` a line, with `include=sensor` more members |
 	// | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double or null, `quality` string, `status_code` int64 or null |
 	//
-	// `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, in each format, as they are when the export
-	// begins. In CSV, texts are quoted where RFC 4180 requires it, and one that begins with `=`, `+`, `-` or `@` is written with `'` in
-	// front, so that a spreadsheet does not take it for a formula.
+	// `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, in
+	// each format, as they are when the export begins. In CSV, texts are quoted where RFC 4180
+	// requires it, and one that begins with `=`, `+`, `-` or `@` is written with `'` in front, so
+	// that a spreadsheet does not take it for a formula.
 	//
-	// An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a client never takes a part for the whole.
-	// To go on with CSV or NDJSON, send the last whole line's sensor and time as `after`: the answer goes on behind it, without
-	// the header line, and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
+	// An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a
+	// client never takes a part for the whole. To go on with CSV or NDJSON, send the last whole
+	// line's sensor and time as `after`: the answer goes on behind it, without the header line,
+	// and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
 	//
-	// It is read in pieces: readings that arrive meanwhile for a time already passed are not in it. A long one takes turns with other
-	// questions over much data, piece by piece; 503 when the first one does not come within some seconds.
+	// It is read in pieces: readings that arrive meanwhile for a time already passed are not in
+	// it. A long one takes turns with other questions over much data, piece by piece; 503 when the
+	// first one does not come within some seconds.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /api/data/export (the `ExportData` operationId).
-	ExportDataWithResponse(ctx context.Context, params *ExportDataParams, reqEditors ...RequestEditorFn) (*ExportDataResponse, error)
+	// Corresponds with GET /api/data/export (the `ExportReadings` operationId).
+	ExportReadingsWithResponse(ctx context.Context, params *ExportReadingsParams, reqEditors ...RequestEditorFn) (*ExportReadingsResponse, error)
 
 	// GetHistoryWithResponse What readings amount to, in buckets of time
 	//
-	// Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that gives at most so many `points`. Buckets
-	// are those of a clock on the wall in `timezone`: up to an hour they begin where the hour does, up to a day at midnight, weeks on
-	// Monday, months on their first; a day on which the clock is changed has 23 or 25 hours. A bucket of more than an hour ends when the
-	// clock first shows the next one's start, or skips it: an hour that happens twice makes its bucket longer by that hour, one that is
-	// skipped makes it shorter, or leaves it out. A bucket of an hour or less also ends when the clock is changed. So buckets follow each
-	// other without hole or overlap, and none is longer than its width and what the clock is set back in it. Each is stamped at its start and carries
-	// its end. Only readings of `[start, end)` count, also in the first and the last bucket.
+	// Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that
+	// gives at most so many `points`. Buckets are those of a clock on the wall in `timezone`: up
+	// to an hour they begin where the hour does, up to a day at midnight, weeks on Monday, months
+	// on their first; a day on which the clock is changed has 23 or 25 hours. A bucket of more
+	// than an hour ends when the clock first shows the next one's start, or skips it: an hour that
+	// happens twice makes its bucket longer by that hour, one that is skipped makes it shorter, or
+	// leaves it out. A bucket of an hour or less also ends when the clock is changed. So buckets
+	// follow each other without hole or overlap, and none is longer than its width and what the
+	// clock is set back in it. Each is stamped at its start and carries its end. Only readings of
+	// `[start, end)` count, also in the first and the last bucket.
 	//
 	// | `agg` | is | OPC UA Part 13 |
 	// |---|---|---|
@@ -13502,92 +13881,113 @@ type ClientWithResponsesInterface interface {
 	// | `time_weighted_avg` | mean when each value holds until the next one, the one from before the range, if it is at most a day old, included | TimeAverage, stepped |
 	// | `percent_good` | how many in a hundred readings are of good quality | PercentGood weighs by time |
 	//
-	// Values of bad quality, and readings without a value, count in `count` and `percent_good` and nowhere else; uncertain ones have a
-	// value like good ones (as with TreatUncertainAsBad false).
+	// Values of bad quality, and readings without a value, count in `count` and `percent_good` and
+	// nowhere else; uncertain ones have a value like good ones (as with TreatUncertainAsBad
+	// false).
 	//
-	// With `method` the answer has, in place of buckets, readings of each sensor that show their shape as a chart needs it, at most
-	// `points`. `minmax` picks the least and the greatest of each of equally long stretches of time: no peak is lost. `lttb` picks those that
-	// span the largest triangles (Largest Triangle Three Buckets, Steinarsson 2013) of what `minmax` picks in four times as many stretches:
-	// to the eye they look as all of them do. The first and the last are always among them, and all when there are no more than `points`.
-	// A stretch of 5 minutes or more is made up of whole minutes, one of 3 hours or more of whole hours, so that rollups tell where its
-	// extremes are, and a year takes no longer than a week; `source` says so, and the readings are those that would be picked of all.
-	// `interval`, `agg`, `fill` and `limit` do not go with `method`.
+	// With `method` the answer has, in place of buckets, readings of each sensor that show their
+	// shape as a chart needs it, at most `points`. `minmax` picks the least and the greatest of
+	// each of equally long stretches of time: no peak is lost. `lttb` picks those that span the
+	// largest triangles (Largest Triangle Three Buckets, Steinarsson 2013) of what `minmax` picks
+	// in four times as many stretches: to the eye they look as all of them do. The first and the
+	// last are always among them, and all when there are no more than `points`. A stretch of 5
+	// minutes or more is made up of whole minutes, one of 3 hours or more of whole hours, so that
+	// rollups tell where its extremes are, and a year takes no longer than a week; `source` says
+	// so, and the readings are those that would be picked of all. `interval`, `agg`, `fill` and
+	// `limit` do not go with `method`.
 	//
-	// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
-	// it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`. Answers about
-	// hours that are over are kept for whoever asks the same, and never older than a second: what was stored or deleted before that is seen.
+	// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest
+	// interval that would do, unless `limit` cuts it: then `next` is the `start` of the rest and
+	// `coverage` ends there. A range that has ended is answered with an `ETag`. Answers about
+	// hours that are over are kept for whoever asks the same, and never older than a second: what
+	// was stored or deleted before that is seen.
 	//
-	// Questions that make the server look at very much, as ones of 100,000 readings or more that no rollups answer, take turns, so that
-	// what comes in is stored without delay. One whose turn does not come within some seconds is 503: try again after `Retry-After`.
-	// Charts and dashboards, which rollups answer, never wait for them.
+	// Questions that make the server look at very much, as ones of 100,000 readings or more that
+	// no rollups answer, take turns, so that what comes in is stored without delay. One whose turn
+	// does not come within some seconds is 503: try again after `Retry-After`. Charts and
+	// dashboards, which rollups answer, never wait for them.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/data/history (the `GetHistory` operationId).
 	GetHistoryWithResponse(ctx context.Context, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*GetHistoryResponse, error)
 
-	// ListLatestWithResponse Newest readings
+	// ListLatestReadingsWithResponse Newest readings
 	//
-	// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. The newest is
-	// the one with the latest effective time: the earlier of its `timestamp` and `received_at`. Without a filter, of
-	// all sensors but those of the server's own gateway, which are listed when `is_system` is true, or when `sensor_id` or
-	// `gateway_id` names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
-	// that is more than `stale_after`: a value that stands still because nothing comes is not a current one.
+	// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none
+	// is left out. The newest is the one with the latest effective time: the earlier of its
+	// `timestamp` and `received_at`. Without a filter, of all sensors but those of the server's
+	// own gateway, which are listed when `is_system` is true, or when `sensor_id` or `gateway_id`
+	// names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says
+	// how old it is by the server's clock, and whether that is more than `stale_after`: a value
+	// that stands still because nothing comes is not a current one.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /api/data/latest (the `ListLatest` operationId).
-	ListLatestWithResponse(ctx context.Context, params *ListLatestParams, reqEditors ...RequestEditorFn) (*ListLatestResponse, error)
+	// Corresponds with GET /api/data/latest (the `ListLatestReadings` operationId).
+	ListLatestReadingsWithResponse(ctx context.Context, params *ListLatestReadingsParams, reqEditors ...RequestEditorFn) (*ListLatestReadingsResponse, error)
 
 	// ListRejectionsWithResponse What was refused
 	//
-	// Payloads and single samples that came over MQTT and were refused, newest first by `last_at`. The same refusal of a gateway,
-	// on a topic, for a reason, of the same bytes is one entry, with how often it came; one that comes again moves to the front.
-	// When refusals flood in, more than 32 to one transaction, then of each gateway, topic and reason the first of the transaction
-	// is kept, and the others are counted together in one entry that is `folded`: no refusal goes uncounted.
-	// Of each gateway the newest 10,000 are kept, for 30 days, unless the server's settings say otherwise; all gateways that are
-	// not registered share one such place. What was refused of a `POST /api/data` stands in its answer and not here.
+	// Payloads and single samples that came over MQTT and were refused, newest first by `last_at`.
+	// The same refusal of a gateway, on a topic, for a reason, of the same bytes is one entry,
+	// with how often it came; one that comes again moves to the front. When refusals flood in,
+	// more than 32 to one transaction, then of each gateway, topic and reason the first of the
+	// transaction is kept, and the others are counted together in one entry that is `folded`: no
+	// refusal goes uncounted. Of each gateway the newest 10,000 are kept, for 30 days, unless the
+	// server's settings say otherwise; all gateways that are not registered share one such place.
+	// What was refused of a `POST /api/data` stands in its answer and not here.
 	//
-	// It needs the role engineer, though viewers read data: a refused payload may hold anything, also what was never meant for
-	// this system, and to act on it is to configure gateways and sensors.
+	// It needs the role engineer, though viewers read data: a refused payload may hold anything,
+	// also what was never meant for this system, and to act on it is to configure gateways and
+	// sensors.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/data/rejections (the `ListRejections` operationId).
 	ListRejectionsWithResponse(ctx context.Context, params *ListRejectionsParams, reqEditors ...RequestEditorFn) (*ListRejectionsResponse, error)
 
-	// ListExpiringWithResponse What retention will remove
+	// PreviewRetentionWithResponse What retention will remove
 	//
-	// What the next pass of retention, within some minutes, will remove: changes nothing. Set a sensor's `retention_days` with care, for what
-	// was removed cannot be brought back.
+	// What the next pass of retention, within some minutes, will remove: changes nothing. Set a
+	// sensor's `retention_days` with care, for what was removed cannot be brought back.
 	//
-	// Readings go a partition at a time, once its end is longer ago than their sensor keeps them. A partition in which no sensor keeps
-	// anything is dropped; from others readings are deleted sensor by sensor. A partition that is longer than an eighth of a sensor's
-	// retention is not waited for: that sensor's readings are deleted from it a day at a time. Rollups go with the readings, so that no answer tells
-	// of readings that are not there, and a sensor of which all have gone has no newest one. Readings that come and are older than their sensor
-	// keeps are refused as `too_old`.
+	// Readings go a partition at a time, once its end is longer ago than their sensor keeps them.
+	// A partition in which no sensor keeps anything is dropped; from others readings are deleted
+	// sensor by sensor. A partition that is longer than an eighth of a sensor's retention is not
+	// waited for: that sensor's readings are deleted from it a day at a time. Rollups go with the
+	// readings, so that no answer tells of readings that are not there, and a sensor of which all
+	// have gone has no newest one. Readings that come and are older than their sensor keeps are
+	// refused as `too_old`.
 	//
-	// Partitions oldest first. Many are looked at to find few, so a page may hold fewer than `limit`, or none, and still have a `Link`.
+	// Partitions oldest first. Many are looked at to find few, so a page may hold fewer than
+	// `limit`, or none, and still have a `Link`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /api/data/retention (the `ListExpiring` operationId).
-	ListExpiringWithResponse(ctx context.Context, params *ListExpiringParams, reqEditors ...RequestEditorFn) (*ListExpiringResponse, error)
+	// Corresponds with GET /api/data/retention (the `PreviewRetention` operationId).
+	PreviewRetentionWithResponse(ctx context.Context, params *PreviewRetentionParams, reqEditors ...RequestEditorFn) (*PreviewRetentionResponse, error)
 
 	// GetStatisticsWithResponse Statistics of readings
 	//
-	// All figures of one or more sensors at once, of the whole range or of each `interval` in it; those of `GET /api/data/history` have
-	// the same definitions. Besides, percentiles (interpolated between the two nearest values), gaps (pauses between two readings, whatever
-	// their quality, that are longer than `gap_seconds`; the one before a bucket's first reading belongs to that bucket), and the rate.
-	// An interval without readings is left out. An answer has at most 5,000 intervals, those of all sensors together.
+	// All figures of one or more sensors at once, of the whole range or of each `interval` in it;
+	// those of `GET /api/data/history` have the same definitions. Besides, percentiles
+	// (interpolated between the two nearest values), gaps (pauses between two readings, whatever
+	// their quality, that are longer than `gap_seconds`; the one before a bucket's first reading
+	// belongs to that bucket), and the rate. An interval without readings is left out. An answer
+	// has at most 5,000 intervals, those of all sensors together.
 	//
-	// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when its buckets are
-	// hardly longer than an hour or shorter. Else they come from sketches of the hours, also where these are not rolled up yet: the same
-	// question about the same readings has the same answer at any time. (A server without rollups is always exact.) `percentile_error` is how much of itself each of
-	// the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
-	// sizes. Everything else, gaps included, is exact. Statistics of very many readings wait for their turn as a long history does.
+	// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000
+	// usable readings, and when its buckets are hardly longer than an hour or shorter. Else they
+	// come from sketches of the hours, also where these are not rolled up yet: the same question
+	// about the same readings has the same answer at any time. (A server without rollups is always
+	// exact.) `percentile_error` is how much of itself each of the two values may be off between
+	// which a percentile lies, mostly 0.001, and more where the values of an hour are spread over
+	// many sizes. Everything else, gaps included, is exact. Statistics of very many readings wait
+	// for their turn as a long history does.
 	//
-	// As of the history, answers about hours that are over are kept, and never older than a second.
+	// As of the history, answers about hours that are over are kept, and never older than a
+	// second.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13605,11 +14005,12 @@ type ClientWithResponsesInterface interface {
 
 	// CreateGatewayWithBodyWithResponse Register a gateway
 	//
-	// It can connect once it has credentials. Without `key` the key is made of `name`: a name that has the form of a key is the
-	// key as it is; any other is written in Latin letters and lower case, with `-` between words ("温度 1" gives `wen-du-1`,
-	// "Насос №3" `nasos-3`), and cut to 64 characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-` if
-	// it would be a number that could be an id. If another gateway has the key, the first free ending of `-2`, `-3` and so on is
-	// added. The answer has the key.
+	// It can connect once it has credentials. Without `key` the key is made of `name`: a name that
+	// has the form of a key is the key as it is; any other is written in Latin letters and lower
+	// case, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" `nasos-3`), and cut to 64
+	// characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-`
+	// if it would be a number that could be an id. If another gateway has the key, the first free
+	// ending of `-2`, `-3` and so on is added. The answer has the key.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13618,11 +14019,12 @@ type ClientWithResponsesInterface interface {
 
 	// CreateGatewayWithResponse Register a gateway
 	//
-	// It can connect once it has credentials. Without `key` the key is made of `name`: a name that has the form of a key is the
-	// key as it is; any other is written in Latin letters and lower case, with `-` between words ("温度 1" gives `wen-du-1`,
-	// "Насос №3" `nasos-3`), and cut to 64 characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-` if
-	// it would be a number that could be an id. If another gateway has the key, the first free ending of `-2`, `-3` and so on is
-	// added. The answer has the key.
+	// It can connect once it has credentials. Without `key` the key is made of `name`: a name that
+	// has the form of a key is the key as it is; any other is written in Latin letters and lower
+	// case, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" `nasos-3`), and cut to 64
+	// characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-`
+	// if it would be a number that could be an id. If another gateway has the key, the first free
+	// ending of `-2`, `-3` and so on is added. The answer has the key.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13631,10 +14033,12 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteGatewayWithResponse Delete a gateway
 	//
-	// A gateway that has sensors is deleted only with `cascade=true`: they, their readings and their alarms go with it; without
-	// that it is 409, which says how many they are. What the server watches of it goes in any case. Readings are removed in the
-	// background; the journal of alarms stays. `dry_run=true` answers what would go and changes nothing. While an alarm of another
-	// gateway's sensor looks at one of its sensors, or is suppressed by one of its alarms, 409, which names it.
+	// A gateway that has sensors is deleted only with `cascade=true`: they, their readings and
+	// their alarms go with it; without that it is 409, which says how many they are. What the
+	// server watches of it goes in any case. Readings are removed in the background; the journal
+	// of alarms stays. `dry_run=true` answers what would go and changes nothing. While an alarm of
+	// another gateway's sensor looks at one of its sensors, or is suppressed by one of its alarms,
+	// 409, which names it.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13652,8 +14056,8 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateGatewayWithBodyWithResponse Change a gateway
 	//
-	// Members that are absent keep their value. Setting `is_active` to false refuses its messages and closes its connections
-	// within 5 s.
+	// Members that are absent keep their value. Setting `is_active` to false refuses its messages
+	// and closes its connections within 5 s.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13662,8 +14066,8 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateGatewayWithResponse Change a gateway
 	//
-	// Members that are absent keep their value. Setting `is_active` to false refuses its messages and closes its connections
-	// within 5 s.
+	// Members that are absent keep their value. Setting `is_active` to false refuses its messages
+	// and closes its connections within 5 s.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13681,8 +14085,9 @@ type ClientWithResponsesInterface interface {
 
 	// CreateCredentialWithResponse Make a new secret for a gateway
 	//
-	// The secret is in this answer and nowhere else. Two secrets are valid at a time, so that a gateway can be moved to a new
-	// one without a gap; making a third revokes the oldest, which the answer names.
+	// The secret is in this answer and nowhere else. Two secrets are valid at a time, so that a
+	// gateway can be moved to a new one without a gap; making a third revokes the oldest, which
+	// the answer names.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13700,7 +14105,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListNotificationChannelsWithResponse List channels
 	//
-	// In order of id. Never the secrets; of a webhook's address, which may hold one, only scheme and host.
+	// In order of id. Never the secrets; of a webhook's address, which may hold one, only scheme
+	// and host.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13709,14 +14115,18 @@ type ClientWithResponsesInterface interface {
 
 	// CreateNotificationChannelWithBodyWithResponse Make a channel
 	//
-	// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on `alarms/{gateway}/{sensor}`.
+	// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on
+	// `alarms/{gateway}/{sensor}`.
 	//
-	// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it: `webhook-signature` is `v1,` and the base64 of
-	// the HMAC-SHA256 of `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in base64. The secret is
-	// made here unless one is given, and stands in this answer and nowhere else. Refuse a timestamp that is more than 5 minutes off, and
-	// drop a `webhook-id` (also `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success; everything else is
-	// tried again for about an hour. Redirects are not followed. Addresses that are private, of this machine or reserved are refused, at
-	// every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
+	// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it:
+	// `webhook-signature` is `v1,` and the base64 of the HMAC-SHA256 of
+	// `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in
+	// base64. The secret is made here unless one is given, and stands in this answer and nowhere
+	// else. Refuse a timestamp that is more than 5 minutes off, and drop a `webhook-id` (also
+	// `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success;
+	// everything else is tried again for about an hour. Redirects are not followed. Addresses that
+	// are private, of this machine or reserved are refused, at every connection, unless
+	// `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13725,14 +14135,18 @@ type ClientWithResponsesInterface interface {
 
 	// CreateNotificationChannelWithResponse Make a channel
 	//
-	// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on `alarms/{gateway}/{sensor}`.
+	// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on
+	// `alarms/{gateway}/{sensor}`.
 	//
-	// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it: `webhook-signature` is `v1,` and the base64 of
-	// the HMAC-SHA256 of `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in base64. The secret is
-	// made here unless one is given, and stands in this answer and nowhere else. Refuse a timestamp that is more than 5 minutes off, and
-	// drop a `webhook-id` (also `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success; everything else is
-	// tried again for about an hour. Redirects are not followed. Addresses that are private, of this machine or reserved are refused, at
-	// every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
+	// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it:
+	// `webhook-signature` is `v1,` and the base64 of the HMAC-SHA256 of
+	// `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in
+	// base64. The secret is made here unless one is given, and stands in this answer and nowhere
+	// else. Refuse a timestamp that is more than 5 minutes off, and drop a `webhook-id` (also
+	// `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success;
+	// everything else is tried again for about an hour. Redirects are not followed. Addresses that
+	// are private, of this machine or reserved are refused, at every connection, unless
+	// `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13759,7 +14173,8 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateNotificationChannelWithBodyWithResponse Change a channel
 	//
-	// Members that are absent keep their value; the kind stays. What waits to be sent goes by the new values.
+	// Members that are absent keep their value; the kind stays. What waits to be sent goes by the
+	// new values.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13768,7 +14183,8 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateNotificationChannelWithResponse Change a channel
 	//
-	// Members that are absent keep their value; the kind stays. What waits to be sent goes by the new values.
+	// Members that are absent keep their value; the kind stays. What waits to be sent goes by the
+	// new values.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13777,30 +14193,32 @@ type ClientWithResponsesInterface interface {
 
 	// TestNotificationChannelWithResponse Send a trial
 	//
-	// Sends a trial once, also by a channel that is not in use, waits up to 5 s and answers what happened. It stands in the log of deliveries as `trial`.
+	// Sends a trial once, also by a channel that is not in use, waits up to 5 s and answers what
+	// happened. It stands in the log of deliveries as `trial`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/notifications/channels/{id}/test (the `TestNotificationChannel` operationId).
 	TestNotificationChannelWithResponse(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*TestNotificationChannelResponse, error)
 
-	// ListDeliveriesWithResponse What was sent
+	// ListNotificationDeliveriesWithResponse What was sent
 	//
-	// The outbox and its log: what waits, what was delivered and what failed, newest first. What is over is kept for 30 days, unless the server's settings say otherwise.
+	// The outbox and its log: what waits, what was delivered and what failed, newest first. What
+	// is over is kept for 30 days, unless the server's settings say otherwise.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /api/notifications/deliveries (the `ListDeliveries` operationId).
-	ListDeliveriesWithResponse(ctx context.Context, params *ListDeliveriesParams, reqEditors ...RequestEditorFn) (*ListDeliveriesResponse, error)
+	// Corresponds with GET /api/notifications/deliveries (the `ListNotificationDeliveries` operationId).
+	ListNotificationDeliveriesWithResponse(ctx context.Context, params *ListNotificationDeliveriesParams, reqEditors ...RequestEditorFn) (*ListNotificationDeliveriesResponse, error)
 
-	// GetDeliveryWithResponse One delivery
+	// GetNotificationDeliveryWithResponse One delivery
 	//
 	// With the events in it, the first 100.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /api/notifications/deliveries/{id} (the `GetDelivery` operationId).
-	GetDeliveryWithResponse(ctx context.Context, id int64, reqEditors ...RequestEditorFn) (*GetDeliveryResponse, error)
+	// Corresponds with GET /api/notifications/deliveries/{id} (the `GetNotificationDelivery` operationId).
+	GetNotificationDeliveryWithResponse(ctx context.Context, id int64, reqEditors ...RequestEditorFn) (*GetNotificationDeliveryResponse, error)
 
 	// ListNotificationRoutesWithResponse List routes
 	//
@@ -13813,12 +14231,13 @@ type ClientWithResponsesInterface interface {
 
 	// CreateNotificationRouteWithBodyWithResponse Make a route
 	//
-	// An event goes by every route that it matches: by severity, by labels, which the alarm has to have all, and by what happened.
-	// Events of a route are gathered for `group_seconds` into one notice, so that a flood of alarms is a few notices. A shelved or
-	// suppressed alarm sends nothing. There can be 1,000 routes.
+	// An event goes by every route that it matches: by severity, by labels, which the alarm has to
+	// have all, and by what happened. Events of a route are gathered for `group_seconds` into one
+	// notice, so that a flood of alarms is a few notices. A shelved or suppressed alarm sends
+	// nothing. There can be 1,000 routes.
 	//
-	// While an alarm stands and nobody has acknowledged it, the channel is reminded every `remind_seconds`, and the escalation channel is
-	// told once, after `escalate_seconds`.
+	// While an alarm stands and nobody has acknowledged it, the channel is reminded every
+	// `remind_seconds`, and the escalation channel is told once, after `escalate_seconds`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13827,12 +14246,13 @@ type ClientWithResponsesInterface interface {
 
 	// CreateNotificationRouteWithResponse Make a route
 	//
-	// An event goes by every route that it matches: by severity, by labels, which the alarm has to have all, and by what happened.
-	// Events of a route are gathered for `group_seconds` into one notice, so that a flood of alarms is a few notices. A shelved or
-	// suppressed alarm sends nothing. There can be 1,000 routes.
+	// An event goes by every route that it matches: by severity, by labels, which the alarm has to
+	// have all, and by what happened. Events of a route are gathered for `group_seconds` into one
+	// notice, so that a flood of alarms is a few notices. A shelved or suppressed alarm sends
+	// nothing. There can be 1,000 routes.
 	//
-	// While an alarm stands and nobody has acknowledged it, the channel is reminded every `remind_seconds`, and the escalation channel is
-	// told once, after `escalate_seconds`.
+	// While an alarm stands and nobody has acknowledged it, the channel is reminded every
+	// `remind_seconds`, and the escalation channel is told once, after `escalate_seconds`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13875,59 +14295,61 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PUT /api/notifications/routes/{id} (the `UpdateNotificationRoute` operationId).
 	UpdateNotificationRouteWithResponse(ctx context.Context, id IDParameter, params *UpdateNotificationRouteParams, body UpdateNotificationRouteJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateNotificationRouteResponse, error)
 
-	// ListSilencesWithResponse List silences
+	// ListNotificationSilencesWithResponse List silences
 	//
 	// Newest first. Those that have ended stay listed for as long as deliveries do.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /api/notifications/silences (the `ListSilences` operationId).
-	ListSilencesWithResponse(ctx context.Context, params *ListSilencesParams, reqEditors ...RequestEditorFn) (*ListSilencesResponse, error)
+	// Corresponds with GET /api/notifications/silences (the `ListNotificationSilences` operationId).
+	ListNotificationSilencesWithResponse(ctx context.Context, params *ListNotificationSilencesParams, reqEditors ...RequestEditorFn) (*ListNotificationSilencesResponse, error)
 
-	// CreateSilenceWithBodyWithResponse Begin a silence
+	// CreateNotificationSilenceWithBodyWithResponse Begin a silence
 	//
-	// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until `ends_at`, 90 days later at most. What it does not
-	// name it does not ask for; it has to name something. Alarms go on as they do, and reminders and escalations that fall into it come at
+	// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until
+	// `ends_at`, 90 days later at most. What it does not name it does not ask for; it has to name
+	// something. Alarms go on as they do, and reminders and escalations that fall into it come at
 	// its end if the alarm still stands.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /api/notifications/silences (the `CreateSilence` operationId).
-	CreateSilenceWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateSilenceResponse, error)
+	// Corresponds with POST /api/notifications/silences (the `CreateNotificationSilence` operationId).
+	CreateNotificationSilenceWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateNotificationSilenceResponse, error)
 
-	// CreateSilenceWithResponse Begin a silence
+	// CreateNotificationSilenceWithResponse Begin a silence
 	//
-	// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until `ends_at`, 90 days later at most. What it does not
-	// name it does not ask for; it has to name something. Alarms go on as they do, and reminders and escalations that fall into it come at
+	// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until
+	// `ends_at`, 90 days later at most. What it does not name it does not ask for; it has to name
+	// something. Alarms go on as they do, and reminders and escalations that fall into it come at
 	// its end if the alarm still stands.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /api/notifications/silences (the `CreateSilence` operationId).
-	CreateSilenceWithResponse(ctx context.Context, body CreateSilenceJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateSilenceResponse, error)
+	// Corresponds with POST /api/notifications/silences (the `CreateNotificationSilence` operationId).
+	CreateNotificationSilenceWithResponse(ctx context.Context, body CreateNotificationSilenceJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateNotificationSilenceResponse, error)
 
-	// GetSilenceWithResponse One silence
+	// GetNotificationSilenceWithResponse One silence
 	//
 	// With who wanted it, and how many events it held back.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /api/notifications/silences/{id} (the `GetSilence` operationId).
-	GetSilenceWithResponse(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*GetSilenceResponse, error)
+	// Corresponds with GET /api/notifications/silences/{id} (the `GetNotificationSilence` operationId).
+	GetNotificationSilenceWithResponse(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*GetNotificationSilenceResponse, error)
 
-	// EndSilenceWithResponse End a silence early
+	// EndNotificationSilenceWithResponse End a silence early
 	//
 	// It stays listed, with who ended it. One that has ended is 409.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /api/notifications/silences/{id}/end (the `EndSilence` operationId).
-	EndSilenceWithResponse(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*EndSilenceResponse, error)
+	// Corresponds with POST /api/notifications/silences/{id}/end (the `EndNotificationSilence` operationId).
+	EndNotificationSilenceWithResponse(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*EndNotificationSilenceResponse, error)
 
 	// ListSensorsWithResponse List sensors
 	//
-	// In order of id. A `gateway_id` that is none is 400. The sensors of the server's own gateway are listed only when
-	// `is_system` is true or `gateway_id` names that gateway.
+	// In order of id. A `gateway_id` that is none is 400. The sensors of the server's own gateway
+	// are listed only when `is_system` is true or `gateway_id` names that gateway.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13936,8 +14358,9 @@ type ClientWithResponsesInterface interface {
 
 	// CreateSensorWithBodyWithResponse Register a sensor
 	//
-	// Readings of a sensor that is not registered are refused, so register it before its gateway publishes. Without `key` it is
-	// named by its `name` as a gateway is, with `sensor` in place of `gateway`, and is unique among the sensors of its gateway.
+	// Readings of a sensor that is not registered are refused, so register it before its gateway
+	// publishes. Without `key` it is named by its `name` as a gateway is, with `sensor` in place
+	// of `gateway`, and is unique among the sensors of its gateway.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13946,8 +14369,9 @@ type ClientWithResponsesInterface interface {
 
 	// CreateSensorWithResponse Register a sensor
 	//
-	// Readings of a sensor that is not registered are refused, so register it before its gateway publishes. Without `key` it is
-	// named by its `name` as a gateway is, with `sensor` in place of `gateway`, and is unique among the sensors of its gateway.
+	// Readings of a sensor that is not registered are refused, so register it before its gateway
+	// publishes. Without `key` it is named by its `name` as a gateway is, with `sensor` in place
+	// of `gateway`, and is unique among the sensors of its gateway.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13956,10 +14380,11 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteSensorWithResponse Delete a sensor
 	//
-	// Its alarms and readings go with it; readings are removed in the background, the journal of alarms stays. While an alarm of
-	// another sensor looks at it, or is suppressed by one of its alarms, 409, which names it; so is a sensor of the server's own.
-	// `dry_run=true` answers what would go and changes nothing.
-	// To stop a sensor and keep its history, set `is_active` to false.
+	// Its alarms and readings go with it; readings are removed in the background, the journal of
+	// alarms stays. While an alarm of another sensor looks at it, or is suppressed by one of its
+	// alarms, 409, which names it; so is a sensor of the server's own. `dry_run=true` answers what
+	// would go and changes nothing. To stop a sensor and keep its history, set `is_active` to
+	// false.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13977,7 +14402,8 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateSensorWithBodyWithResponse Change a sensor
 	//
-	// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are cleared by null. A sensor stays with its gateway.
+	// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are
+	// cleared by null. A sensor stays with its gateway.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13986,7 +14412,8 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateSensorWithResponse Change a sensor
 	//
-	// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are cleared by null. A sensor stays with its gateway.
+	// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are
+	// cleared by null. A sensor stays with its gateway.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14004,7 +14431,8 @@ type ClientWithResponsesInterface interface {
 
 	// CreateUserWithBodyWithResponse Add a user
 	//
-	// The user logs in with the password given here and can change it with `PUT /api/auth/me/password`.
+	// The user logs in with the password given here and can change it with `PUT
+	// /api/auth/me/password`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14013,7 +14441,8 @@ type ClientWithResponsesInterface interface {
 
 	// CreateUserWithResponse Add a user
 	//
-	// The user logs in with the password given here and can change it with `PUT /api/auth/me/password`.
+	// The user logs in with the password given here and can change it with `PUT
+	// /api/auth/me/password`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14022,8 +14451,9 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteUserWithResponse Delete a user
 	//
-	// Ends the user's sessions; live connections are closed within 5 s. What the user did to alarms stays in their journal,
-	// under the name. The last active admin stays: 409. `dry_run=true` answers what would go and changes nothing.
+	// Ends the user's sessions; live connections are closed within 5 s. What the user did to
+	// alarms stays in their journal, under the name. The last active admin stays: 409.
+	// `dry_run=true` answers what would go and changes nothing.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14041,9 +14471,10 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateUserWithBodyWithResponse Change a user
 	//
-	// Members that are absent keep their value. A new role holds from the next request, within 1 s on other instances. A new
-	// password, or `is_active` false, ends all of the user's sessions; live connections are closed within 5 s. The last active
-	// admin can neither be disabled nor given another role: 409.
+	// Members that are absent keep their value. A new role holds from the next request, within 1 s
+	// on other instances. A new password, or `is_active` false, ends all of the user's sessions;
+	// live connections are closed within 5 s. The last active admin can neither be disabled nor
+	// given another role: 409.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14052,23 +14483,24 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateUserWithResponse Change a user
 	//
-	// Members that are absent keep their value. A new role holds from the next request, within 1 s on other instances. A new
-	// password, or `is_active` false, ends all of the user's sessions; live connections are closed within 5 s. The last active
-	// admin can neither be disabled nor given another role: 409.
+	// Members that are absent keep their value. A new role holds from the next request, within 1 s
+	// on other instances. A new password, or `is_active` false, ends all of the user's sessions;
+	// live connections are closed within 5 s. The last active admin can neither be disabled nor
+	// given another role: 409.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /api/users/{id} (the `UpdateUser` operationId).
 	UpdateUserWithResponse(ctx context.Context, id IDParameter, params *UpdateUserParams, body UpdateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateUserResponse, error)
 
-	// CreateTicketWithResponse A ticket for one WebSocket
+	// CreateWebSocketTicketWithResponse A ticket for one WebSocket
 	//
 	// Good for one connection within 30 s, in the session of the access token.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /api/ws/ticket (the `CreateTicket` operationId).
-	CreateTicketWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*CreateTicketResponse, error)
+	// Corresponds with POST /api/ws/ticket (the `CreateWebSocketTicket` operationId).
+	CreateWebSocketTicketWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*CreateWebSocketTicketResponse, error)
 
 	// GetHealthWithResponse State of the service and what it depends on
 	//
@@ -14079,32 +14511,35 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /health (the `GetHealth` operationId).
 	GetHealthWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetHealthResponse, error)
 
-	// GetLiveWithResponse Is the process alive
+	// GetLivenessWithResponse Is the process alive
 	//
 	// Answers 200 as long as the process answers. Restart it when this fails.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /health/live (the `GetLive` operationId).
-	GetLiveWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetLiveResponse, error)
+	// Corresponds with GET /health/live (the `GetLiveness` operationId).
+	GetLivenessWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetLivenessResponse, error)
 
-	// GetReadyWithResponse Can it take work
+	// GetReadinessWithResponse Can it take work
 	//
-	// Answers 503 while it starts or stops and while the database does not answer. Send it no traffic then.
+	// Answers 503 while it starts or stops and while the database does not answer. Send it no
+	// traffic then.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /health/ready (the `GetReady` operationId).
-	GetReadyWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetReadyResponse, error)
+	// Corresponds with GET /health/ready (the `GetReadiness` operationId).
+	GetReadinessWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetReadinessResponse, error)
 
 	// GetMetricsWithResponse Metrics for Prometheus
 	//
-	// Counts and durations only. Refusals are counted by reason and gateway: a gateway stands there by its id, and only the first
-	// 100 of which anything was refused since the start; the others are `other`, those that are not registered `none`. There are
-	// no names of users, gateways or sensors. It asks for no login, so keep it inside your network all the same.
+	// Counts and durations only. Refusals are counted by reason and gateway: a gateway stands
+	// there by its id, and only the first 100 of which anything was refused since the start; the
+	// others are `other`, those that are not registered `none`. There are no names of users,
+	// gateways or sensors. It asks for no login, so keep it inside your network all the same.
 	//
-	// Among them are `http_requests_total` and `http_request_duration_seconds` (labels `operation`, `method`, `endpoint` as the path
-	// of this contract, and of the former `status`; all but `status` are `none` for what is not in the contract) and
+	// Among them are `http_requests_total` and `http_request_duration_seconds` (labels
+	// `operation`, `method`, `endpoint` as the path of this contract, and of the former `status`;
+	// all but `status` are `none` for what is not in the contract) and
 	// `websocket_connections_active`.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -14152,7 +14587,7 @@ type ListAlarmsResponse struct {
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationProblemJSON401 *Unauthorized
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *ListAlarmsResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -14175,7 +14610,7 @@ func (r ListAlarmsResponse) GetApplicationProblemJSON401() *Unauthorized {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ListAlarmsResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r ListAlarmsResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -14235,7 +14670,7 @@ type CreateAlarmResponse struct {
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *CreateAlarmResponse201Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -14273,7 +14708,7 @@ func (r CreateAlarmResponse) GetApplicationProblemJSON415() *UnsupportedMediaTyp
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r CreateAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r CreateAlarmResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -14306,16 +14741,16 @@ func (r CreateAlarmResponse) ContentType() string {
 	return ""
 }
 
-// AckAlarmsResponse401Headers the declared response headers of an HTTP 401 response for AckAlarms
-type AckAlarmsResponse401Headers struct {
+// AcknowledgeAlarmsResponse401Headers the declared response headers of an HTTP 401 response for AcknowledgeAlarms
+type AcknowledgeAlarmsResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
-type AckAlarmsResponse struct {
+type AcknowledgeAlarmsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *[]AckResult
+	JSON200 *[]AlarmBulkAcknowledgeResult
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -14325,48 +14760,48 @@ type AckAlarmsResponse struct {
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *AckAlarmsResponse401Headers
+	Headers401 *AcknowledgeAlarmsResponse401Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r AckAlarmsResponse) GetJSON200() *[]AckResult {
+func (r AcknowledgeAlarmsResponse) GetJSON200() *[]AlarmBulkAcknowledgeResult {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r AckAlarmsResponse) GetApplicationProblemJSON400() *BadRequest {
+func (r AcknowledgeAlarmsResponse) GetApplicationProblemJSON400() *BadRequest {
 	return r.ApplicationProblemJSON400
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r AckAlarmsResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r AcknowledgeAlarmsResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
 }
 
 // GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r AckAlarmsResponse) GetApplicationProblemJSON403() *Forbidden {
+func (r AcknowledgeAlarmsResponse) GetApplicationProblemJSON403() *Forbidden {
 	return r.ApplicationProblemJSON403
 }
 
 // GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r AckAlarmsResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+func (r AcknowledgeAlarmsResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationProblemJSON415
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r AckAlarmsResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r AcknowledgeAlarmsResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r AckAlarmsResponse) GetBody() []byte {
+func (r AcknowledgeAlarmsResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r AckAlarmsResponse) Status() string {
+func (r AcknowledgeAlarmsResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -14374,7 +14809,7 @@ func (r AckAlarmsResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r AckAlarmsResponse) StatusCode() int {
+func (r AcknowledgeAlarmsResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -14382,7 +14817,7 @@ func (r AckAlarmsResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r AckAlarmsResponse) ContentType() string {
+func (r AcknowledgeAlarmsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -14409,7 +14844,7 @@ type ListAlarmEventsResponse struct {
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationProblemJSON401 *Unauthorized
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *ListAlarmEventsResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -14432,7 +14867,7 @@ func (r ListAlarmEventsResponse) GetApplicationProblemJSON401() *Unauthorized {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ListAlarmEventsResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r ListAlarmEventsResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -14480,7 +14915,7 @@ type GetAlarmKPIResponse struct {
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationProblemJSON401 *Unauthorized
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *GetAlarmKPIResponse401Headers
 }
@@ -14501,7 +14936,7 @@ func (r GetAlarmKPIResponse) GetApplicationProblemJSON401() *Unauthorized {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetAlarmKPIResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r GetAlarmKPIResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -14548,7 +14983,7 @@ type SimulateAlarmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *AlarmSimulated
+	JSON200 *AlarmSimulationResult
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -14560,7 +14995,7 @@ type SimulateAlarmResponse struct {
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationProblemJSON503 *Unavailable
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *SimulateAlarmResponse401Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
@@ -14568,7 +15003,7 @@ type SimulateAlarmResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r SimulateAlarmResponse) GetJSON200() *AlarmSimulated {
+func (r SimulateAlarmResponse) GetJSON200() *AlarmSimulationResult {
 	return r.JSON200
 }
 
@@ -14598,7 +15033,7 @@ func (r SimulateAlarmResponse) GetApplicationProblemJSON503() *Unavailable {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r SimulateAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r SimulateAlarmResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -14640,7 +15075,7 @@ type DeleteAlarmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *WhatGoes
+	JSON200 *DeletionResponse
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -14654,13 +15089,13 @@ type DeleteAlarmResponse struct {
 	// ApplicationProblemJSON412 the response for an HTTP 412 `application/problem+json` response
 	ApplicationProblemJSON412 *PreconditionFailed
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *DeleteAlarmResponse401Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r DeleteAlarmResponse) GetJSON200() *WhatGoes {
+func (r DeleteAlarmResponse) GetJSON200() *DeletionResponse {
 	return r.JSON200
 }
 
@@ -14695,7 +15130,7 @@ func (r DeleteAlarmResponse) GetApplicationProblemJSON412() *PreconditionFailed 
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r DeleteAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r DeleteAlarmResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -14742,7 +15177,7 @@ type GetAlarmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *TheAlarm
+	JSON200 *AlarmWithETag
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -14750,7 +15185,7 @@ type GetAlarmResponse struct {
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *GetAlarmResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -14758,7 +15193,7 @@ type GetAlarmResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetAlarmResponse) GetJSON200() *TheAlarm {
+func (r GetAlarmResponse) GetJSON200() *AlarmWithETag {
 	return r.JSON200
 }
 
@@ -14778,7 +15213,7 @@ func (r GetAlarmResponse) GetApplicationProblemJSON404() *NotFound {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r GetAlarmResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -14825,7 +15260,7 @@ type UpdateAlarmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *TheAlarm
+	JSON200 *AlarmWithETag
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -14841,7 +15276,7 @@ type UpdateAlarmResponse struct {
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *UpdateAlarmResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -14849,7 +15284,7 @@ type UpdateAlarmResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r UpdateAlarmResponse) GetJSON200() *TheAlarm {
+func (r UpdateAlarmResponse) GetJSON200() *AlarmWithETag {
 	return r.JSON200
 }
 
@@ -14889,7 +15324,7 @@ func (r UpdateAlarmResponse) GetApplicationProblemJSON415() *UnsupportedMediaTyp
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r UpdateAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r UpdateAlarmResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -14922,21 +15357,21 @@ func (r UpdateAlarmResponse) ContentType() string {
 	return ""
 }
 
-// AckAlarmResponse200Headers the declared response headers of an HTTP 200 response for AckAlarm
-type AckAlarmResponse200Headers struct {
+// AcknowledgeAlarmResponse200Headers the declared response headers of an HTTP 200 response for AcknowledgeAlarm
+type AcknowledgeAlarmResponse200Headers struct {
 	ETag string
 }
 
-// AckAlarmResponse401Headers the declared response headers of an HTTP 401 response for AckAlarm
-type AckAlarmResponse401Headers struct {
+// AcknowledgeAlarmResponse401Headers the declared response headers of an HTTP 401 response for AcknowledgeAlarm
+type AcknowledgeAlarmResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
-type AckAlarmResponse struct {
+type AcknowledgeAlarmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *TheAlarm
+	JSON200 *AlarmWithETag
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -14950,60 +15385,60 @@ type AckAlarmResponse struct {
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *AckAlarmResponse200Headers
+	Headers200 *AcknowledgeAlarmResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *AckAlarmResponse401Headers
+	Headers401 *AcknowledgeAlarmResponse401Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r AckAlarmResponse) GetJSON200() *TheAlarm {
+func (r AcknowledgeAlarmResponse) GetJSON200() *AlarmWithETag {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r AckAlarmResponse) GetApplicationProblemJSON400() *BadRequest {
+func (r AcknowledgeAlarmResponse) GetApplicationProblemJSON400() *BadRequest {
 	return r.ApplicationProblemJSON400
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r AckAlarmResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r AcknowledgeAlarmResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
 }
 
 // GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r AckAlarmResponse) GetApplicationProblemJSON403() *Forbidden {
+func (r AcknowledgeAlarmResponse) GetApplicationProblemJSON403() *Forbidden {
 	return r.ApplicationProblemJSON403
 }
 
 // GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r AckAlarmResponse) GetApplicationProblemJSON404() *NotFound {
+func (r AcknowledgeAlarmResponse) GetApplicationProblemJSON404() *NotFound {
 	return r.ApplicationProblemJSON404
 }
 
 // GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r AckAlarmResponse) GetApplicationProblemJSON409() *Conflict {
+func (r AcknowledgeAlarmResponse) GetApplicationProblemJSON409() *Conflict {
 	return r.ApplicationProblemJSON409
 }
 
 // GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r AckAlarmResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+func (r AcknowledgeAlarmResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationProblemJSON415
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r AckAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r AcknowledgeAlarmResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r AckAlarmResponse) GetBody() []byte {
+func (r AcknowledgeAlarmResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r AckAlarmResponse) Status() string {
+func (r AcknowledgeAlarmResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -15011,7 +15446,7 @@ func (r AckAlarmResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r AckAlarmResponse) StatusCode() int {
+func (r AcknowledgeAlarmResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -15019,28 +15454,28 @@ func (r AckAlarmResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r AckAlarmResponse) ContentType() string {
+func (r AcknowledgeAlarmResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-// CommentAlarmResponse200Headers the declared response headers of an HTTP 200 response for CommentAlarm
-type CommentAlarmResponse200Headers struct {
+// CommentOnAlarmResponse200Headers the declared response headers of an HTTP 200 response for CommentOnAlarm
+type CommentOnAlarmResponse200Headers struct {
 	ETag string
 }
 
-// CommentAlarmResponse401Headers the declared response headers of an HTTP 401 response for CommentAlarm
-type CommentAlarmResponse401Headers struct {
+// CommentOnAlarmResponse401Headers the declared response headers of an HTTP 401 response for CommentOnAlarm
+type CommentOnAlarmResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
-type CommentAlarmResponse struct {
+type CommentOnAlarmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *TheAlarm
+	JSON200 *AlarmWithETag
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -15054,60 +15489,60 @@ type CommentAlarmResponse struct {
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *CommentAlarmResponse200Headers
+	Headers200 *CommentOnAlarmResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *CommentAlarmResponse401Headers
+	Headers401 *CommentOnAlarmResponse401Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r CommentAlarmResponse) GetJSON200() *TheAlarm {
+func (r CommentOnAlarmResponse) GetJSON200() *AlarmWithETag {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r CommentAlarmResponse) GetApplicationProblemJSON400() *BadRequest {
+func (r CommentOnAlarmResponse) GetApplicationProblemJSON400() *BadRequest {
 	return r.ApplicationProblemJSON400
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r CommentAlarmResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r CommentOnAlarmResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
 }
 
 // GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r CommentAlarmResponse) GetApplicationProblemJSON403() *Forbidden {
+func (r CommentOnAlarmResponse) GetApplicationProblemJSON403() *Forbidden {
 	return r.ApplicationProblemJSON403
 }
 
 // GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r CommentAlarmResponse) GetApplicationProblemJSON404() *NotFound {
+func (r CommentOnAlarmResponse) GetApplicationProblemJSON404() *NotFound {
 	return r.ApplicationProblemJSON404
 }
 
 // GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r CommentAlarmResponse) GetApplicationProblemJSON409() *Conflict {
+func (r CommentOnAlarmResponse) GetApplicationProblemJSON409() *Conflict {
 	return r.ApplicationProblemJSON409
 }
 
 // GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r CommentAlarmResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+func (r CommentOnAlarmResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationProblemJSON415
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r CommentAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r CommentOnAlarmResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r CommentAlarmResponse) GetBody() []byte {
+func (r CommentOnAlarmResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r CommentAlarmResponse) Status() string {
+func (r CommentOnAlarmResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -15115,7 +15550,7 @@ func (r CommentAlarmResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r CommentAlarmResponse) StatusCode() int {
+func (r CommentOnAlarmResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -15123,24 +15558,24 @@ func (r CommentAlarmResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r CommentAlarmResponse) ContentType() string {
+func (r CommentOnAlarmResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-// ListEventsOfAlarmResponse200Headers the declared response headers of an HTTP 200 response for ListEventsOfAlarm
-type ListEventsOfAlarmResponse200Headers struct {
+// ListEventsForAlarmResponse200Headers the declared response headers of an HTTP 200 response for ListEventsForAlarm
+type ListEventsForAlarmResponse200Headers struct {
 	Link *string
 }
 
-// ListEventsOfAlarmResponse401Headers the declared response headers of an HTTP 401 response for ListEventsOfAlarm
-type ListEventsOfAlarmResponse401Headers struct {
+// ListEventsForAlarmResponse401Headers the declared response headers of an HTTP 401 response for ListEventsForAlarm
+type ListEventsForAlarmResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
-type ListEventsOfAlarmResponse struct {
+type ListEventsForAlarmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -15152,45 +15587,45 @@ type ListEventsOfAlarmResponse struct {
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *ListEventsOfAlarmResponse200Headers
+	Headers200 *ListEventsForAlarmResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *ListEventsOfAlarmResponse401Headers
+	Headers401 *ListEventsForAlarmResponse401Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListEventsOfAlarmResponse) GetJSON200() *[]AlarmEvent {
+func (r ListEventsForAlarmResponse) GetJSON200() *[]AlarmEvent {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListEventsOfAlarmResponse) GetApplicationProblemJSON400() *BadRequest {
+func (r ListEventsForAlarmResponse) GetApplicationProblemJSON400() *BadRequest {
 	return r.ApplicationProblemJSON400
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListEventsOfAlarmResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r ListEventsForAlarmResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
 }
 
 // GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r ListEventsOfAlarmResponse) GetApplicationProblemJSON404() *NotFound {
+func (r ListEventsForAlarmResponse) GetApplicationProblemJSON404() *NotFound {
 	return r.ApplicationProblemJSON404
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ListEventsOfAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r ListEventsForAlarmResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r ListEventsOfAlarmResponse) GetBody() []byte {
+func (r ListEventsForAlarmResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r ListEventsOfAlarmResponse) Status() string {
+func (r ListEventsForAlarmResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -15198,7 +15633,7 @@ func (r ListEventsOfAlarmResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ListEventsOfAlarmResponse) StatusCode() int {
+func (r ListEventsForAlarmResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -15206,7 +15641,7 @@ func (r ListEventsOfAlarmResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListEventsOfAlarmResponse) ContentType() string {
+func (r ListEventsForAlarmResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -15230,7 +15665,7 @@ type ExplainAlarmResponse struct {
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ExplainAlarmResponse401Headers
 }
@@ -15256,7 +15691,7 @@ func (r ExplainAlarmResponse) GetApplicationProblemJSON404() *NotFound {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ExplainAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r ExplainAlarmResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -15289,21 +15724,21 @@ func (r ExplainAlarmResponse) ContentType() string {
 	return ""
 }
 
-// TakeAlarmOutResponse200Headers the declared response headers of an HTTP 200 response for TakeAlarmOut
-type TakeAlarmOutResponse200Headers struct {
+// TakeAlarmOutOfServiceResponse200Headers the declared response headers of an HTTP 200 response for TakeAlarmOutOfService
+type TakeAlarmOutOfServiceResponse200Headers struct {
 	ETag string
 }
 
-// TakeAlarmOutResponse401Headers the declared response headers of an HTTP 401 response for TakeAlarmOut
-type TakeAlarmOutResponse401Headers struct {
+// TakeAlarmOutOfServiceResponse401Headers the declared response headers of an HTTP 401 response for TakeAlarmOutOfService
+type TakeAlarmOutOfServiceResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
-type TakeAlarmOutResponse struct {
+type TakeAlarmOutOfServiceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *TheAlarm
+	JSON200 *AlarmWithETag
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -15317,60 +15752,60 @@ type TakeAlarmOutResponse struct {
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *TakeAlarmOutResponse200Headers
+	Headers200 *TakeAlarmOutOfServiceResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *TakeAlarmOutResponse401Headers
+	Headers401 *TakeAlarmOutOfServiceResponse401Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r TakeAlarmOutResponse) GetJSON200() *TheAlarm {
+func (r TakeAlarmOutOfServiceResponse) GetJSON200() *AlarmWithETag {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r TakeAlarmOutResponse) GetApplicationProblemJSON400() *BadRequest {
+func (r TakeAlarmOutOfServiceResponse) GetApplicationProblemJSON400() *BadRequest {
 	return r.ApplicationProblemJSON400
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r TakeAlarmOutResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r TakeAlarmOutOfServiceResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
 }
 
 // GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r TakeAlarmOutResponse) GetApplicationProblemJSON403() *Forbidden {
+func (r TakeAlarmOutOfServiceResponse) GetApplicationProblemJSON403() *Forbidden {
 	return r.ApplicationProblemJSON403
 }
 
 // GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r TakeAlarmOutResponse) GetApplicationProblemJSON404() *NotFound {
+func (r TakeAlarmOutOfServiceResponse) GetApplicationProblemJSON404() *NotFound {
 	return r.ApplicationProblemJSON404
 }
 
 // GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r TakeAlarmOutResponse) GetApplicationProblemJSON409() *Conflict {
+func (r TakeAlarmOutOfServiceResponse) GetApplicationProblemJSON409() *Conflict {
 	return r.ApplicationProblemJSON409
 }
 
 // GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r TakeAlarmOutResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+func (r TakeAlarmOutOfServiceResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationProblemJSON415
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r TakeAlarmOutResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r TakeAlarmOutOfServiceResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r TakeAlarmOutResponse) GetBody() []byte {
+func (r TakeAlarmOutOfServiceResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r TakeAlarmOutResponse) Status() string {
+func (r TakeAlarmOutOfServiceResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -15378,7 +15813,7 @@ func (r TakeAlarmOutResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r TakeAlarmOutResponse) StatusCode() int {
+func (r TakeAlarmOutOfServiceResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -15386,7 +15821,7 @@ func (r TakeAlarmOutResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r TakeAlarmOutResponse) ContentType() string {
+func (r TakeAlarmOutOfServiceResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -15407,7 +15842,7 @@ type ResetAlarmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *TheAlarm
+	JSON200 *AlarmWithETag
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -15421,7 +15856,7 @@ type ResetAlarmResponse struct {
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *ResetAlarmResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -15429,7 +15864,7 @@ type ResetAlarmResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ResetAlarmResponse) GetJSON200() *TheAlarm {
+func (r ResetAlarmResponse) GetJSON200() *AlarmWithETag {
 	return r.JSON200
 }
 
@@ -15464,7 +15899,7 @@ func (r ResetAlarmResponse) GetApplicationProblemJSON415() *UnsupportedMediaType
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ResetAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r ResetAlarmResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -15497,21 +15932,21 @@ func (r ResetAlarmResponse) ContentType() string {
 	return ""
 }
 
-// ReturnAlarmResponse200Headers the declared response headers of an HTTP 200 response for ReturnAlarm
-type ReturnAlarmResponse200Headers struct {
+// ReturnAlarmToServiceResponse200Headers the declared response headers of an HTTP 200 response for ReturnAlarmToService
+type ReturnAlarmToServiceResponse200Headers struct {
 	ETag string
 }
 
-// ReturnAlarmResponse401Headers the declared response headers of an HTTP 401 response for ReturnAlarm
-type ReturnAlarmResponse401Headers struct {
+// ReturnAlarmToServiceResponse401Headers the declared response headers of an HTTP 401 response for ReturnAlarmToService
+type ReturnAlarmToServiceResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
-type ReturnAlarmResponse struct {
+type ReturnAlarmToServiceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *TheAlarm
+	JSON200 *AlarmWithETag
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -15525,60 +15960,60 @@ type ReturnAlarmResponse struct {
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *ReturnAlarmResponse200Headers
+	Headers200 *ReturnAlarmToServiceResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *ReturnAlarmResponse401Headers
+	Headers401 *ReturnAlarmToServiceResponse401Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ReturnAlarmResponse) GetJSON200() *TheAlarm {
+func (r ReturnAlarmToServiceResponse) GetJSON200() *AlarmWithETag {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ReturnAlarmResponse) GetApplicationProblemJSON400() *BadRequest {
+func (r ReturnAlarmToServiceResponse) GetApplicationProblemJSON400() *BadRequest {
 	return r.ApplicationProblemJSON400
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ReturnAlarmResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r ReturnAlarmToServiceResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
 }
 
 // GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r ReturnAlarmResponse) GetApplicationProblemJSON403() *Forbidden {
+func (r ReturnAlarmToServiceResponse) GetApplicationProblemJSON403() *Forbidden {
 	return r.ApplicationProblemJSON403
 }
 
 // GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r ReturnAlarmResponse) GetApplicationProblemJSON404() *NotFound {
+func (r ReturnAlarmToServiceResponse) GetApplicationProblemJSON404() *NotFound {
 	return r.ApplicationProblemJSON404
 }
 
 // GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r ReturnAlarmResponse) GetApplicationProblemJSON409() *Conflict {
+func (r ReturnAlarmToServiceResponse) GetApplicationProblemJSON409() *Conflict {
 	return r.ApplicationProblemJSON409
 }
 
 // GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r ReturnAlarmResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+func (r ReturnAlarmToServiceResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationProblemJSON415
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ReturnAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r ReturnAlarmToServiceResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r ReturnAlarmResponse) GetBody() []byte {
+func (r ReturnAlarmToServiceResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r ReturnAlarmResponse) Status() string {
+func (r ReturnAlarmToServiceResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -15586,7 +16021,7 @@ func (r ReturnAlarmResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ReturnAlarmResponse) StatusCode() int {
+func (r ReturnAlarmToServiceResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -15594,7 +16029,7 @@ func (r ReturnAlarmResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ReturnAlarmResponse) ContentType() string {
+func (r ReturnAlarmToServiceResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -15615,7 +16050,7 @@ type ShelveAlarmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *TheAlarm
+	JSON200 *AlarmWithETag
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -15629,7 +16064,7 @@ type ShelveAlarmResponse struct {
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *ShelveAlarmResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -15637,7 +16072,7 @@ type ShelveAlarmResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ShelveAlarmResponse) GetJSON200() *TheAlarm {
+func (r ShelveAlarmResponse) GetJSON200() *AlarmWithETag {
 	return r.JSON200
 }
 
@@ -15672,7 +16107,7 @@ func (r ShelveAlarmResponse) GetApplicationProblemJSON415() *UnsupportedMediaTyp
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ShelveAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r ShelveAlarmResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -15719,7 +16154,7 @@ type UnshelveAlarmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *TheAlarm
+	JSON200 *AlarmWithETag
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -15733,7 +16168,7 @@ type UnshelveAlarmResponse struct {
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *UnshelveAlarmResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -15741,7 +16176,7 @@ type UnshelveAlarmResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r UnshelveAlarmResponse) GetJSON200() *TheAlarm {
+func (r UnshelveAlarmResponse) GetJSON200() *AlarmWithETag {
 	return r.JSON200
 }
 
@@ -15776,7 +16211,7 @@ func (r UnshelveAlarmResponse) GetApplicationProblemJSON415() *UnsupportedMediaT
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r UnshelveAlarmResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r UnshelveAlarmResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -15828,7 +16263,7 @@ type LoginResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *NewTokens
+	JSON200 *IssuedTokens
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -15840,7 +16275,7 @@ type LoginResponse struct {
 	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
 	ApplicationProblemJSON429 *TooManyRequests
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LoginResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -15850,7 +16285,7 @@ type LoginResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r LoginResponse) GetJSON200() *NewTokens {
+func (r LoginResponse) GetJSON200() *IssuedTokens {
 	return r.JSON200
 }
 
@@ -15880,7 +16315,7 @@ func (r LoginResponse) GetApplicationProblemJSON429() *TooManyRequests {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r LoginResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r LoginResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -15924,7 +16359,7 @@ type LogoutResponse struct {
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationProblemJSON401 *Unauthorized
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *LogoutResponse401Headers
 }
@@ -15935,7 +16370,7 @@ func (r LogoutResponse) GetApplicationProblemJSON401() *Unauthorized {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r LogoutResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r LogoutResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -15968,12 +16403,12 @@ func (r LogoutResponse) ContentType() string {
 	return ""
 }
 
-// GetMeResponse401Headers the declared response headers of an HTTP 401 response for GetMe
-type GetMeResponse401Headers struct {
+// GetCurrentUserResponse401Headers the declared response headers of an HTTP 401 response for GetCurrentUser
+type GetCurrentUserResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
-type GetMeResponse struct {
+type GetCurrentUserResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -15981,33 +16416,33 @@ type GetMeResponse struct {
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationProblemJSON401 *Unauthorized
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *GetMeResponse401Headers
+	Headers401 *GetCurrentUserResponse401Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetMeResponse) GetJSON200() *User {
+func (r GetCurrentUserResponse) GetJSON200() *User {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r GetMeResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r GetCurrentUserResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetMeResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r GetCurrentUserResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r GetMeResponse) GetBody() []byte {
+func (r GetCurrentUserResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r GetMeResponse) Status() string {
+func (r GetCurrentUserResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -16015,7 +16450,7 @@ func (r GetMeResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r GetMeResponse) StatusCode() int {
+func (r GetCurrentUserResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -16023,7 +16458,7 @@ func (r GetMeResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetMeResponse) ContentType() string {
+func (r GetCurrentUserResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -16052,7 +16487,7 @@ type ChangePasswordResponse struct {
 	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
 	ApplicationProblemJSON429 *TooManyRequests
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ChangePasswordResponse401Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
@@ -16080,7 +16515,7 @@ func (r ChangePasswordResponse) GetApplicationProblemJSON429() *TooManyRequests 
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ChangePasswordResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r ChangePasswordResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -16113,21 +16548,21 @@ func (r ChangePasswordResponse) ContentType() string {
 	return ""
 }
 
-// RefreshResponse200Headers the declared response headers of an HTTP 200 response for Refresh
-type RefreshResponse200Headers struct {
+// RefreshSessionResponse200Headers the declared response headers of an HTTP 200 response for RefreshSession
+type RefreshSessionResponse200Headers struct {
 	CacheControl string
 }
 
-// RefreshResponse401Headers the declared response headers of an HTTP 401 response for Refresh
-type RefreshResponse401Headers struct {
+// RefreshSessionResponse401Headers the declared response headers of an HTTP 401 response for RefreshSession
+type RefreshSessionResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
-type RefreshResponse struct {
+type RefreshSessionResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *NewTokens
+	JSON200 *IssuedTokens
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -16137,50 +16572,50 @@ type RefreshResponse struct {
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *RefreshResponse200Headers
+	Headers200 *RefreshSessionResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *RefreshResponse401Headers
+	Headers401 *RefreshSessionResponse401Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r RefreshResponse) GetJSON200() *NewTokens {
+func (r RefreshSessionResponse) GetJSON200() *IssuedTokens {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r RefreshResponse) GetApplicationProblemJSON400() *BadRequest {
+func (r RefreshSessionResponse) GetApplicationProblemJSON400() *BadRequest {
 	return r.ApplicationProblemJSON400
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r RefreshResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r RefreshSessionResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
 }
 
 // GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r RefreshResponse) GetApplicationProblemJSON413() *TooLarge {
+func (r RefreshSessionResponse) GetApplicationProblemJSON413() *TooLarge {
 	return r.ApplicationProblemJSON413
 }
 
 // GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r RefreshResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+func (r RefreshSessionResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationProblemJSON415
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r RefreshResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r RefreshSessionResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r RefreshResponse) GetBody() []byte {
+func (r RefreshSessionResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r RefreshResponse) Status() string {
+func (r RefreshSessionResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -16188,7 +16623,7 @@ func (r RefreshResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r RefreshResponse) StatusCode() int {
+func (r RefreshSessionResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -16196,28 +16631,28 @@ func (r RefreshResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r RefreshResponse) ContentType() string {
+func (r RefreshSessionResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-// DeleteDataResponse401Headers the declared response headers of an HTTP 401 response for DeleteData
-type DeleteDataResponse401Headers struct {
+// DeleteReadingsResponse401Headers the declared response headers of an HTTP 401 response for DeleteReadings
+type DeleteReadingsResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
-// DeleteDataResponse503Headers the declared response headers of an HTTP 503 response for DeleteData
-type DeleteDataResponse503Headers struct {
+// DeleteReadingsResponse503Headers the declared response headers of an HTTP 503 response for DeleteReadings
+type DeleteReadingsResponse503Headers struct {
 	RetryAfter *int
 }
 
-type DeleteDataResponse struct {
+type DeleteReadingsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *DataDeletion
+	JSON200 *ReadingsDeletionResult
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -16227,50 +16662,50 @@ type DeleteDataResponse struct {
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationProblemJSON503 *Unavailable
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *DeleteDataResponse401Headers
+	Headers401 *DeleteReadingsResponse401Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *DeleteDataResponse503Headers
+	Headers503 *DeleteReadingsResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r DeleteDataResponse) GetJSON200() *DataDeletion {
+func (r DeleteReadingsResponse) GetJSON200() *ReadingsDeletionResult {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r DeleteDataResponse) GetApplicationProblemJSON400() *BadRequest {
+func (r DeleteReadingsResponse) GetApplicationProblemJSON400() *BadRequest {
 	return r.ApplicationProblemJSON400
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r DeleteDataResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r DeleteReadingsResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
 }
 
 // GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r DeleteDataResponse) GetApplicationProblemJSON403() *Forbidden {
+func (r DeleteReadingsResponse) GetApplicationProblemJSON403() *Forbidden {
 	return r.ApplicationProblemJSON403
 }
 
 // GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r DeleteDataResponse) GetApplicationProblemJSON503() *Unavailable {
+func (r DeleteReadingsResponse) GetApplicationProblemJSON503() *Unavailable {
 	return r.ApplicationProblemJSON503
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r DeleteDataResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r DeleteReadingsResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r DeleteDataResponse) GetBody() []byte {
+func (r DeleteReadingsResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r DeleteDataResponse) Status() string {
+func (r DeleteReadingsResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -16278,7 +16713,7 @@ func (r DeleteDataResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r DeleteDataResponse) StatusCode() int {
+func (r DeleteReadingsResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -16286,31 +16721,31 @@ func (r DeleteDataResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r DeleteDataResponse) ContentType() string {
+func (r DeleteReadingsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-// ListDataResponse200Headers the declared response headers of an HTTP 200 response for ListData
-type ListDataResponse200Headers struct {
+// ListReadingsResponse200Headers the declared response headers of an HTTP 200 response for ListReadings
+type ListReadingsResponse200Headers struct {
 	Link        *string
 	XNextCursor *string
 	XTruncated  bool
 }
 
-// ListDataResponse401Headers the declared response headers of an HTTP 401 response for ListData
-type ListDataResponse401Headers struct {
+// ListReadingsResponse401Headers the declared response headers of an HTTP 401 response for ListReadings
+type ListReadingsResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
-// ListDataResponse503Headers the declared response headers of an HTTP 503 response for ListData
-type ListDataResponse503Headers struct {
+// ListReadingsResponse503Headers the declared response headers of an HTTP 503 response for ListReadings
+type ListReadingsResponse503Headers struct {
 	RetryAfter *int
 }
 
-type ListDataResponse struct {
+type ListReadingsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -16322,47 +16757,47 @@ type ListDataResponse struct {
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationProblemJSON503 *Unavailable
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *ListDataResponse200Headers
+	Headers200 *ListReadingsResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *ListDataResponse401Headers
+	Headers401 *ListReadingsResponse401Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ListDataResponse503Headers
+	Headers503 *ListReadingsResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListDataResponse) GetJSON200() *[]Reading {
+func (r ListReadingsResponse) GetJSON200() *[]Reading {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListDataResponse) GetApplicationProblemJSON400() *BadRequest {
+func (r ListReadingsResponse) GetApplicationProblemJSON400() *BadRequest {
 	return r.ApplicationProblemJSON400
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListDataResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r ListReadingsResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
 }
 
 // GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ListDataResponse) GetApplicationProblemJSON503() *Unavailable {
+func (r ListReadingsResponse) GetApplicationProblemJSON503() *Unavailable {
 	return r.ApplicationProblemJSON503
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ListDataResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r ListReadingsResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r ListDataResponse) GetBody() []byte {
+func (r ListReadingsResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r ListDataResponse) Status() string {
+func (r ListReadingsResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -16370,7 +16805,7 @@ func (r ListDataResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ListDataResponse) StatusCode() int {
+func (r ListReadingsResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -16378,38 +16813,38 @@ func (r ListDataResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListDataResponse) ContentType() string {
+func (r ListReadingsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-// WriteDataResponse200Headers the declared response headers of an HTTP 200 response for WriteData
-type WriteDataResponse200Headers struct {
+// WriteReadingsResponse200Headers the declared response headers of an HTTP 200 response for WriteReadings
+type WriteReadingsResponse200Headers struct {
 	IdempotencyReplayed *bool
 }
 
-// WriteDataResponse401Headers the declared response headers of an HTTP 401 response for WriteData
-type WriteDataResponse401Headers struct {
+// WriteReadingsResponse401Headers the declared response headers of an HTTP 401 response for WriteReadings
+type WriteReadingsResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
-// WriteDataResponse409Headers the declared response headers of an HTTP 409 response for WriteData
-type WriteDataResponse409Headers struct {
+// WriteReadingsResponse409Headers the declared response headers of an HTTP 409 response for WriteReadings
+type WriteReadingsResponse409Headers struct {
 	RetryAfter *int
 }
 
-// WriteDataResponse503Headers the declared response headers of an HTTP 503 response for WriteData
-type WriteDataResponse503Headers struct {
+// WriteReadingsResponse503Headers the declared response headers of an HTTP 503 response for WriteReadings
+type WriteReadingsResponse503Headers struct {
 	RetryAfter *int
 }
 
-type WriteDataResponse struct {
+type WriteReadingsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *DataWritten
+	JSON200 *ReadingsWriteResult
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -16417,84 +16852,84 @@ type WriteDataResponse struct {
 	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
 	ApplicationProblemJSON403 *Forbidden
 	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationProblemJSON409 *InProgress
+	ApplicationProblemJSON409 *RequestInProgress
 	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
 	ApplicationProblemJSON413 *TooLarge
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
-	ApplicationProblemJSON422 *KeyReused
+	ApplicationProblemJSON422 *IdempotencyKeyReused
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationProblemJSON503 *Unavailable
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *WriteDataResponse200Headers
+	Headers200 *WriteReadingsResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *WriteDataResponse401Headers
+	Headers401 *WriteReadingsResponse401Headers
 	// Headers409 the parsed response headers for an HTTP 409 response
-	Headers409 *WriteDataResponse409Headers
+	Headers409 *WriteReadingsResponse409Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *WriteDataResponse503Headers
+	Headers503 *WriteReadingsResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r WriteDataResponse) GetJSON200() *DataWritten {
+func (r WriteReadingsResponse) GetJSON200() *ReadingsWriteResult {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r WriteDataResponse) GetApplicationProblemJSON400() *BadRequest {
+func (r WriteReadingsResponse) GetApplicationProblemJSON400() *BadRequest {
 	return r.ApplicationProblemJSON400
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r WriteDataResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r WriteReadingsResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
 }
 
 // GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r WriteDataResponse) GetApplicationProblemJSON403() *Forbidden {
+func (r WriteReadingsResponse) GetApplicationProblemJSON403() *Forbidden {
 	return r.ApplicationProblemJSON403
 }
 
 // GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r WriteDataResponse) GetApplicationProblemJSON409() *InProgress {
+func (r WriteReadingsResponse) GetApplicationProblemJSON409() *RequestInProgress {
 	return r.ApplicationProblemJSON409
 }
 
 // GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
-func (r WriteDataResponse) GetApplicationProblemJSON413() *TooLarge {
+func (r WriteReadingsResponse) GetApplicationProblemJSON413() *TooLarge {
 	return r.ApplicationProblemJSON413
 }
 
 // GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r WriteDataResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+func (r WriteReadingsResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationProblemJSON415
 }
 
 // GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
-func (r WriteDataResponse) GetApplicationProblemJSON422() *KeyReused {
+func (r WriteReadingsResponse) GetApplicationProblemJSON422() *IdempotencyKeyReused {
 	return r.ApplicationProblemJSON422
 }
 
 // GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r WriteDataResponse) GetApplicationProblemJSON503() *Unavailable {
+func (r WriteReadingsResponse) GetApplicationProblemJSON503() *Unavailable {
 	return r.ApplicationProblemJSON503
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r WriteDataResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r WriteReadingsResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r WriteDataResponse) GetBody() []byte {
+func (r WriteReadingsResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r WriteDataResponse) Status() string {
+func (r WriteReadingsResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -16502,7 +16937,7 @@ func (r WriteDataResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r WriteDataResponse) StatusCode() int {
+func (r WriteReadingsResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -16510,29 +16945,29 @@ func (r WriteDataResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r WriteDataResponse) ContentType() string {
+func (r WriteReadingsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-// ExportDataResponse200Headers the declared response headers of an HTTP 200 response for ExportData
-type ExportDataResponse200Headers struct {
+// ExportReadingsResponse200Headers the declared response headers of an HTTP 200 response for ExportReadings
+type ExportReadingsResponse200Headers struct {
 	ContentDisposition *string
 }
 
-// ExportDataResponse401Headers the declared response headers of an HTTP 401 response for ExportData
-type ExportDataResponse401Headers struct {
+// ExportReadingsResponse401Headers the declared response headers of an HTTP 401 response for ExportReadings
+type ExportReadingsResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
-// ExportDataResponse503Headers the declared response headers of an HTTP 503 response for ExportData
-type ExportDataResponse503Headers struct {
+// ExportReadingsResponse503Headers the declared response headers of an HTTP 503 response for ExportReadings
+type ExportReadingsResponse503Headers struct {
 	RetryAfter *int
 }
 
-type ExportDataResponse struct {
+type ExportReadingsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
@@ -16542,42 +16977,42 @@ type ExportDataResponse struct {
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationProblemJSON503 *Unavailable
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *ExportDataResponse200Headers
+	Headers200 *ExportReadingsResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *ExportDataResponse401Headers
+	Headers401 *ExportReadingsResponse401Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ExportDataResponse503Headers
+	Headers503 *ExportReadingsResponse503Headers
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ExportDataResponse) GetApplicationProblemJSON400() *BadRequest {
+func (r ExportReadingsResponse) GetApplicationProblemJSON400() *BadRequest {
 	return r.ApplicationProblemJSON400
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ExportDataResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r ExportReadingsResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
 }
 
 // GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ExportDataResponse) GetApplicationProblemJSON503() *Unavailable {
+func (r ExportReadingsResponse) GetApplicationProblemJSON503() *Unavailable {
 	return r.ApplicationProblemJSON503
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ExportDataResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r ExportReadingsResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r ExportDataResponse) GetBody() []byte {
+func (r ExportReadingsResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r ExportDataResponse) Status() string {
+func (r ExportReadingsResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -16585,7 +17020,7 @@ func (r ExportDataResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ExportDataResponse) StatusCode() int {
+func (r ExportReadingsResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -16593,7 +17028,7 @@ func (r ExportDataResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ExportDataResponse) ContentType() string {
+func (r ExportReadingsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -16627,7 +17062,7 @@ type GetHistoryResponse struct {
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationProblemJSON503 *Unavailable
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *GetHistoryResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -16657,7 +17092,7 @@ func (r GetHistoryResponse) GetApplicationProblemJSON503() *Unavailable {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetHistoryResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r GetHistoryResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -16690,17 +17125,17 @@ func (r GetHistoryResponse) ContentType() string {
 	return ""
 }
 
-// ListLatestResponse200Headers the declared response headers of an HTTP 200 response for ListLatest
-type ListLatestResponse200Headers struct {
+// ListLatestReadingsResponse200Headers the declared response headers of an HTTP 200 response for ListLatestReadings
+type ListLatestReadingsResponse200Headers struct {
 	Link *string
 }
 
-// ListLatestResponse401Headers the declared response headers of an HTTP 401 response for ListLatest
-type ListLatestResponse401Headers struct {
+// ListLatestReadingsResponse401Headers the declared response headers of an HTTP 401 response for ListLatestReadings
+type ListLatestReadingsResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
-type ListLatestResponse struct {
+type ListLatestReadingsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -16710,40 +17145,40 @@ type ListLatestResponse struct {
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationProblemJSON401 *Unauthorized
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *ListLatestResponse200Headers
+	Headers200 *ListLatestReadingsResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *ListLatestResponse401Headers
+	Headers401 *ListLatestReadingsResponse401Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListLatestResponse) GetJSON200() *[]LatestReading {
+func (r ListLatestReadingsResponse) GetJSON200() *[]LatestReading {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListLatestResponse) GetApplicationProblemJSON400() *BadRequest {
+func (r ListLatestReadingsResponse) GetApplicationProblemJSON400() *BadRequest {
 	return r.ApplicationProblemJSON400
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListLatestResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r ListLatestReadingsResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ListLatestResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r ListLatestReadingsResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r ListLatestResponse) GetBody() []byte {
+func (r ListLatestReadingsResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r ListLatestResponse) Status() string {
+func (r ListLatestReadingsResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -16751,7 +17186,7 @@ func (r ListLatestResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ListLatestResponse) StatusCode() int {
+func (r ListLatestReadingsResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -16759,7 +17194,7 @@ func (r ListLatestResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListLatestResponse) ContentType() string {
+func (r ListLatestReadingsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -16789,7 +17224,7 @@ type ListRejectionsResponse struct {
 	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
 	ApplicationProblemJSON403 *Forbidden
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *ListRejectionsResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -16817,7 +17252,7 @@ func (r ListRejectionsResponse) GetApplicationProblemJSON403() *Forbidden {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ListRejectionsResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r ListRejectionsResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -16850,26 +17285,26 @@ func (r ListRejectionsResponse) ContentType() string {
 	return ""
 }
 
-// ListExpiringResponse200Headers the declared response headers of an HTTP 200 response for ListExpiring
-type ListExpiringResponse200Headers struct {
+// PreviewRetentionResponse200Headers the declared response headers of an HTTP 200 response for PreviewRetention
+type PreviewRetentionResponse200Headers struct {
 	Link *string
 }
 
-// ListExpiringResponse401Headers the declared response headers of an HTTP 401 response for ListExpiring
-type ListExpiringResponse401Headers struct {
+// PreviewRetentionResponse401Headers the declared response headers of an HTTP 401 response for PreviewRetention
+type PreviewRetentionResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
-// ListExpiringResponse503Headers the declared response headers of an HTTP 503 response for ListExpiring
-type ListExpiringResponse503Headers struct {
+// PreviewRetentionResponse503Headers the declared response headers of an HTTP 503 response for PreviewRetention
+type PreviewRetentionResponse503Headers struct {
 	RetryAfter *int
 }
 
-type ListExpiringResponse struct {
+type PreviewRetentionResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *[]Expiring
+	JSON200 *[]ExpiringPartition
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -16879,52 +17314,52 @@ type ListExpiringResponse struct {
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationProblemJSON503 *Unavailable
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *ListExpiringResponse200Headers
+	Headers200 *PreviewRetentionResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *ListExpiringResponse401Headers
+	Headers401 *PreviewRetentionResponse401Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ListExpiringResponse503Headers
+	Headers503 *PreviewRetentionResponse503Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListExpiringResponse) GetJSON200() *[]Expiring {
+func (r PreviewRetentionResponse) GetJSON200() *[]ExpiringPartition {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListExpiringResponse) GetApplicationProblemJSON400() *BadRequest {
+func (r PreviewRetentionResponse) GetApplicationProblemJSON400() *BadRequest {
 	return r.ApplicationProblemJSON400
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListExpiringResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r PreviewRetentionResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
 }
 
 // GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r ListExpiringResponse) GetApplicationProblemJSON403() *Forbidden {
+func (r PreviewRetentionResponse) GetApplicationProblemJSON403() *Forbidden {
 	return r.ApplicationProblemJSON403
 }
 
 // GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r ListExpiringResponse) GetApplicationProblemJSON503() *Unavailable {
+func (r PreviewRetentionResponse) GetApplicationProblemJSON503() *Unavailable {
 	return r.ApplicationProblemJSON503
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ListExpiringResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r PreviewRetentionResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r ListExpiringResponse) GetBody() []byte {
+func (r PreviewRetentionResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r ListExpiringResponse) Status() string {
+func (r PreviewRetentionResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -16932,7 +17367,7 @@ func (r ListExpiringResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ListExpiringResponse) StatusCode() int {
+func (r PreviewRetentionResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -16940,7 +17375,7 @@ func (r ListExpiringResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListExpiringResponse) ContentType() string {
+func (r PreviewRetentionResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -16961,7 +17396,7 @@ type GetStatisticsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *StatisticsAnswer
+	JSON200 *Statistics
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -16969,7 +17404,7 @@ type GetStatisticsResponse struct {
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationProblemJSON503 *Unavailable
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *GetStatisticsResponse401Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
@@ -16977,7 +17412,7 @@ type GetStatisticsResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetStatisticsResponse) GetJSON200() *StatisticsAnswer {
+func (r GetStatisticsResponse) GetJSON200() *Statistics {
 	return r.JSON200
 }
 
@@ -16997,7 +17432,7 @@ func (r GetStatisticsResponse) GetApplicationProblemJSON503() *Unavailable {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetStatisticsResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r GetStatisticsResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -17051,7 +17486,7 @@ type ListGatewaysResponse struct {
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationProblemJSON401 *Unauthorized
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *ListGatewaysResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -17074,7 +17509,7 @@ func (r ListGatewaysResponse) GetApplicationProblemJSON401() *Unauthorized {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ListGatewaysResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r ListGatewaysResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -17134,7 +17569,7 @@ type CreateGatewayResponse struct {
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *CreateGatewayResponse201Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -17172,7 +17607,7 @@ func (r CreateGatewayResponse) GetApplicationProblemJSON415() *UnsupportedMediaT
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r CreateGatewayResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r CreateGatewayResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -17214,7 +17649,7 @@ type DeleteGatewayResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *WhatGoes
+	JSON200 *DeletionResponse
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -17228,13 +17663,13 @@ type DeleteGatewayResponse struct {
 	// ApplicationProblemJSON412 the response for an HTTP 412 `application/problem+json` response
 	ApplicationProblemJSON412 *PreconditionFailed
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *DeleteGatewayResponse401Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r DeleteGatewayResponse) GetJSON200() *WhatGoes {
+func (r DeleteGatewayResponse) GetJSON200() *DeletionResponse {
 	return r.JSON200
 }
 
@@ -17269,7 +17704,7 @@ func (r DeleteGatewayResponse) GetApplicationProblemJSON412() *PreconditionFaile
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r DeleteGatewayResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r DeleteGatewayResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -17316,7 +17751,7 @@ type GetGatewayResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *TheGateway
+	JSON200 *GatewayWithETag
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -17324,7 +17759,7 @@ type GetGatewayResponse struct {
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *GetGatewayResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -17332,7 +17767,7 @@ type GetGatewayResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetGatewayResponse) GetJSON200() *TheGateway {
+func (r GetGatewayResponse) GetJSON200() *GatewayWithETag {
 	return r.JSON200
 }
 
@@ -17352,7 +17787,7 @@ func (r GetGatewayResponse) GetApplicationProblemJSON404() *NotFound {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetGatewayResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r GetGatewayResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -17399,7 +17834,7 @@ type UpdateGatewayResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *TheGateway
+	JSON200 *GatewayWithETag
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -17415,7 +17850,7 @@ type UpdateGatewayResponse struct {
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *UpdateGatewayResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -17423,7 +17858,7 @@ type UpdateGatewayResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r UpdateGatewayResponse) GetJSON200() *TheGateway {
+func (r UpdateGatewayResponse) GetJSON200() *GatewayWithETag {
 	return r.JSON200
 }
 
@@ -17463,7 +17898,7 @@ func (r UpdateGatewayResponse) GetApplicationProblemJSON415() *UnsupportedMediaT
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r UpdateGatewayResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r UpdateGatewayResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -17515,7 +17950,7 @@ type ListCredentialsResponse struct {
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ListCredentialsResponse401Headers
 }
@@ -17546,7 +17981,7 @@ func (r ListCredentialsResponse) GetApplicationProblemJSON404() *NotFound {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ListCredentialsResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r ListCredentialsResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -17588,7 +18023,7 @@ type CreateCredentialResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
-	JSON201 *CredentialCreated
+	JSON201 *CredentialWithSecret
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -17600,13 +18035,13 @@ type CreateCredentialResponse struct {
 	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
 	ApplicationProblemJSON409 *Conflict
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CreateCredentialResponse401Headers
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
-func (r CreateCredentialResponse) GetJSON201() *CredentialCreated {
+func (r CreateCredentialResponse) GetJSON201() *CredentialWithSecret {
 	return r.JSON201
 }
 
@@ -17636,7 +18071,7 @@ func (r CreateCredentialResponse) GetApplicationProblemJSON409() *Conflict {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r CreateCredentialResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r CreateCredentialResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -17686,7 +18121,7 @@ type RevokeCredentialResponse struct {
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *RevokeCredentialResponse401Headers
 }
@@ -17712,7 +18147,7 @@ func (r RevokeCredentialResponse) GetApplicationProblemJSON404() *NotFound {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r RevokeCredentialResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r RevokeCredentialResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -17765,7 +18200,7 @@ type ListNotificationChannelsResponse struct {
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationProblemJSON401 *Unauthorized
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *ListNotificationChannelsResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -17788,7 +18223,7 @@ func (r ListNotificationChannelsResponse) GetApplicationProblemJSON401() *Unauth
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ListNotificationChannelsResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r ListNotificationChannelsResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -17836,7 +18271,7 @@ type CreateNotificationChannelResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
-	JSON201 *NotificationChannelCreated
+	JSON201 *NotificationChannelWithSecret
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -17848,7 +18283,7 @@ type CreateNotificationChannelResponse struct {
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *CreateNotificationChannelResponse201Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -17856,7 +18291,7 @@ type CreateNotificationChannelResponse struct {
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
-func (r CreateNotificationChannelResponse) GetJSON201() *NotificationChannelCreated {
+func (r CreateNotificationChannelResponse) GetJSON201() *NotificationChannelWithSecret {
 	return r.JSON201
 }
 
@@ -17886,7 +18321,7 @@ func (r CreateNotificationChannelResponse) GetApplicationProblemJSON415() *Unsup
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r CreateNotificationChannelResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r CreateNotificationChannelResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -17940,7 +18375,7 @@ type DeleteNotificationChannelResponse struct {
 	// ApplicationProblemJSON412 the response for an HTTP 412 `application/problem+json` response
 	ApplicationProblemJSON412 *PreconditionFailed
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *DeleteNotificationChannelResponse401Headers
 }
@@ -17976,7 +18411,7 @@ func (r DeleteNotificationChannelResponse) GetApplicationProblemJSON412() *Preco
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r DeleteNotificationChannelResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r DeleteNotificationChannelResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -18031,7 +18466,7 @@ type GetNotificationChannelResponse struct {
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *GetNotificationChannelResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -18059,7 +18494,7 @@ func (r GetNotificationChannelResponse) GetApplicationProblemJSON404() *NotFound
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetNotificationChannelResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r GetNotificationChannelResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -18122,7 +18557,7 @@ type UpdateNotificationChannelResponse struct {
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *UpdateNotificationChannelResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -18170,7 +18605,7 @@ func (r UpdateNotificationChannelResponse) GetApplicationProblemJSON415() *Unsup
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r UpdateNotificationChannelResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r UpdateNotificationChannelResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -18212,7 +18647,7 @@ type TestNotificationChannelResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *Delivery
+	JSON200 *NotificationDelivery
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -18222,13 +18657,13 @@ type TestNotificationChannelResponse struct {
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *TestNotificationChannelResponse401Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r TestNotificationChannelResponse) GetJSON200() *Delivery {
+func (r TestNotificationChannelResponse) GetJSON200() *NotificationDelivery {
 	return r.JSON200
 }
 
@@ -18253,7 +18688,7 @@ func (r TestNotificationChannelResponse) GetApplicationProblemJSON404() *NotFoun
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r TestNotificationChannelResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r TestNotificationChannelResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -18286,61 +18721,61 @@ func (r TestNotificationChannelResponse) ContentType() string {
 	return ""
 }
 
-// ListDeliveriesResponse200Headers the declared response headers of an HTTP 200 response for ListDeliveries
-type ListDeliveriesResponse200Headers struct {
+// ListNotificationDeliveriesResponse200Headers the declared response headers of an HTTP 200 response for ListNotificationDeliveries
+type ListNotificationDeliveriesResponse200Headers struct {
 	Link        *string
 	XTotalCount *int64
 }
 
-// ListDeliveriesResponse401Headers the declared response headers of an HTTP 401 response for ListDeliveries
-type ListDeliveriesResponse401Headers struct {
+// ListNotificationDeliveriesResponse401Headers the declared response headers of an HTTP 401 response for ListNotificationDeliveries
+type ListNotificationDeliveriesResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
-type ListDeliveriesResponse struct {
+type ListNotificationDeliveriesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *[]Delivery
+	JSON200 *[]NotificationDelivery
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationProblemJSON401 *Unauthorized
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *ListDeliveriesResponse200Headers
+	Headers200 *ListNotificationDeliveriesResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *ListDeliveriesResponse401Headers
+	Headers401 *ListNotificationDeliveriesResponse401Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListDeliveriesResponse) GetJSON200() *[]Delivery {
+func (r ListNotificationDeliveriesResponse) GetJSON200() *[]NotificationDelivery {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListDeliveriesResponse) GetApplicationProblemJSON400() *BadRequest {
+func (r ListNotificationDeliveriesResponse) GetApplicationProblemJSON400() *BadRequest {
 	return r.ApplicationProblemJSON400
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListDeliveriesResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r ListNotificationDeliveriesResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ListDeliveriesResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r ListNotificationDeliveriesResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r ListDeliveriesResponse) GetBody() []byte {
+func (r ListNotificationDeliveriesResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r ListDeliveriesResponse) Status() string {
+func (r ListNotificationDeliveriesResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -18348,7 +18783,7 @@ func (r ListDeliveriesResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ListDeliveriesResponse) StatusCode() int {
+func (r ListNotificationDeliveriesResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -18356,23 +18791,23 @@ func (r ListDeliveriesResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListDeliveriesResponse) ContentType() string {
+func (r ListNotificationDeliveriesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-// GetDeliveryResponse401Headers the declared response headers of an HTTP 401 response for GetDelivery
-type GetDeliveryResponse401Headers struct {
+// GetNotificationDeliveryResponse401Headers the declared response headers of an HTTP 401 response for GetNotificationDelivery
+type GetNotificationDeliveryResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
-type GetDeliveryResponse struct {
+type GetNotificationDeliveryResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *DeliveryWithEvents
+	JSON200 *NotificationDeliveryWithEvents
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -18380,43 +18815,43 @@ type GetDeliveryResponse struct {
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *GetDeliveryResponse401Headers
+	Headers401 *GetNotificationDeliveryResponse401Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetDeliveryResponse) GetJSON200() *DeliveryWithEvents {
+func (r GetNotificationDeliveryResponse) GetJSON200() *NotificationDeliveryWithEvents {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r GetDeliveryResponse) GetApplicationProblemJSON400() *BadRequest {
+func (r GetNotificationDeliveryResponse) GetApplicationProblemJSON400() *BadRequest {
 	return r.ApplicationProblemJSON400
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r GetDeliveryResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r GetNotificationDeliveryResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
 }
 
 // GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r GetDeliveryResponse) GetApplicationProblemJSON404() *NotFound {
+func (r GetNotificationDeliveryResponse) GetApplicationProblemJSON404() *NotFound {
 	return r.ApplicationProblemJSON404
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetDeliveryResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r GetNotificationDeliveryResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r GetDeliveryResponse) GetBody() []byte {
+func (r GetNotificationDeliveryResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r GetDeliveryResponse) Status() string {
+func (r GetNotificationDeliveryResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -18424,7 +18859,7 @@ func (r GetDeliveryResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r GetDeliveryResponse) StatusCode() int {
+func (r GetNotificationDeliveryResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -18432,7 +18867,7 @@ func (r GetDeliveryResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetDeliveryResponse) ContentType() string {
+func (r GetNotificationDeliveryResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -18459,7 +18894,7 @@ type ListNotificationRoutesResponse struct {
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationProblemJSON401 *Unauthorized
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *ListNotificationRoutesResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -18482,7 +18917,7 @@ func (r ListNotificationRoutesResponse) GetApplicationProblemJSON401() *Unauthor
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ListNotificationRoutesResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r ListNotificationRoutesResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -18542,7 +18977,7 @@ type CreateNotificationRouteResponse struct {
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *CreateNotificationRouteResponse201Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -18580,7 +19015,7 @@ func (r CreateNotificationRouteResponse) GetApplicationProblemJSON415() *Unsuppo
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r CreateNotificationRouteResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r CreateNotificationRouteResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -18632,7 +19067,7 @@ type DeleteNotificationRouteResponse struct {
 	// ApplicationProblemJSON412 the response for an HTTP 412 `application/problem+json` response
 	ApplicationProblemJSON412 *PreconditionFailed
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *DeleteNotificationRouteResponse401Headers
 }
@@ -18663,7 +19098,7 @@ func (r DeleteNotificationRouteResponse) GetApplicationProblemJSON412() *Precond
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r DeleteNotificationRouteResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r DeleteNotificationRouteResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -18718,7 +19153,7 @@ type GetNotificationRouteResponse struct {
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *GetNotificationRouteResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -18746,7 +19181,7 @@ func (r GetNotificationRouteResponse) GetApplicationProblemJSON404() *NotFound {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetNotificationRouteResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r GetNotificationRouteResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -18809,7 +19244,7 @@ type UpdateNotificationRouteResponse struct {
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *UpdateNotificationRouteResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -18857,7 +19292,7 @@ func (r UpdateNotificationRouteResponse) GetApplicationProblemJSON415() *Unsuppo
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r UpdateNotificationRouteResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r UpdateNotificationRouteResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -18890,60 +19325,60 @@ func (r UpdateNotificationRouteResponse) ContentType() string {
 	return ""
 }
 
-// ListSilencesResponse200Headers the declared response headers of an HTTP 200 response for ListSilences
-type ListSilencesResponse200Headers struct {
+// ListNotificationSilencesResponse200Headers the declared response headers of an HTTP 200 response for ListNotificationSilences
+type ListNotificationSilencesResponse200Headers struct {
 	Link *string
 }
 
-// ListSilencesResponse401Headers the declared response headers of an HTTP 401 response for ListSilences
-type ListSilencesResponse401Headers struct {
+// ListNotificationSilencesResponse401Headers the declared response headers of an HTTP 401 response for ListNotificationSilences
+type ListNotificationSilencesResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
-type ListSilencesResponse struct {
+type ListNotificationSilencesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *[]Silence
+	JSON200 *[]NotificationSilence
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationProblemJSON401 *Unauthorized
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *ListSilencesResponse200Headers
+	Headers200 *ListNotificationSilencesResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *ListSilencesResponse401Headers
+	Headers401 *ListNotificationSilencesResponse401Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListSilencesResponse) GetJSON200() *[]Silence {
+func (r ListNotificationSilencesResponse) GetJSON200() *[]NotificationSilence {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r ListSilencesResponse) GetApplicationProblemJSON400() *BadRequest {
+func (r ListNotificationSilencesResponse) GetApplicationProblemJSON400() *BadRequest {
 	return r.ApplicationProblemJSON400
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListSilencesResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r ListNotificationSilencesResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ListSilencesResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r ListNotificationSilencesResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r ListSilencesResponse) GetBody() []byte {
+func (r ListNotificationSilencesResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r ListSilencesResponse) Status() string {
+func (r ListNotificationSilencesResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -18951,7 +19386,7 @@ func (r ListSilencesResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ListSilencesResponse) StatusCode() int {
+func (r ListNotificationSilencesResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -18959,28 +19394,28 @@ func (r ListSilencesResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListSilencesResponse) ContentType() string {
+func (r ListNotificationSilencesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-// CreateSilenceResponse201Headers the declared response headers of an HTTP 201 response for CreateSilence
-type CreateSilenceResponse201Headers struct {
+// CreateNotificationSilenceResponse201Headers the declared response headers of an HTTP 201 response for CreateNotificationSilence
+type CreateNotificationSilenceResponse201Headers struct {
 	Location string
 }
 
-// CreateSilenceResponse401Headers the declared response headers of an HTTP 401 response for CreateSilence
-type CreateSilenceResponse401Headers struct {
+// CreateNotificationSilenceResponse401Headers the declared response headers of an HTTP 401 response for CreateNotificationSilence
+type CreateNotificationSilenceResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
-type CreateSilenceResponse struct {
+type CreateNotificationSilenceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
-	JSON201 *Silence
+	JSON201 *NotificationSilence
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -18990,50 +19425,50 @@ type CreateSilenceResponse struct {
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers201 the parsed response headers for an HTTP 201 response
-	Headers201 *CreateSilenceResponse201Headers
+	Headers201 *CreateNotificationSilenceResponse201Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *CreateSilenceResponse401Headers
+	Headers401 *CreateNotificationSilenceResponse401Headers
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
-func (r CreateSilenceResponse) GetJSON201() *Silence {
+func (r CreateNotificationSilenceResponse) GetJSON201() *NotificationSilence {
 	return r.JSON201
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r CreateSilenceResponse) GetApplicationProblemJSON400() *BadRequest {
+func (r CreateNotificationSilenceResponse) GetApplicationProblemJSON400() *BadRequest {
 	return r.ApplicationProblemJSON400
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r CreateSilenceResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r CreateNotificationSilenceResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
 }
 
 // GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r CreateSilenceResponse) GetApplicationProblemJSON403() *Forbidden {
+func (r CreateNotificationSilenceResponse) GetApplicationProblemJSON403() *Forbidden {
 	return r.ApplicationProblemJSON403
 }
 
 // GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
-func (r CreateSilenceResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+func (r CreateNotificationSilenceResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationProblemJSON415
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r CreateSilenceResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r CreateNotificationSilenceResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r CreateSilenceResponse) GetBody() []byte {
+func (r CreateNotificationSilenceResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r CreateSilenceResponse) Status() string {
+func (r CreateNotificationSilenceResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -19041,7 +19476,7 @@ func (r CreateSilenceResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r CreateSilenceResponse) StatusCode() int {
+func (r CreateNotificationSilenceResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -19049,23 +19484,23 @@ func (r CreateSilenceResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r CreateSilenceResponse) ContentType() string {
+func (r CreateNotificationSilenceResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-// GetSilenceResponse401Headers the declared response headers of an HTTP 401 response for GetSilence
-type GetSilenceResponse401Headers struct {
+// GetNotificationSilenceResponse401Headers the declared response headers of an HTTP 401 response for GetNotificationSilence
+type GetNotificationSilenceResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
-type GetSilenceResponse struct {
+type GetNotificationSilenceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *Silence
+	JSON200 *NotificationSilence
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -19073,43 +19508,43 @@ type GetSilenceResponse struct {
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *GetSilenceResponse401Headers
+	Headers401 *GetNotificationSilenceResponse401Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetSilenceResponse) GetJSON200() *Silence {
+func (r GetNotificationSilenceResponse) GetJSON200() *NotificationSilence {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r GetSilenceResponse) GetApplicationProblemJSON400() *BadRequest {
+func (r GetNotificationSilenceResponse) GetApplicationProblemJSON400() *BadRequest {
 	return r.ApplicationProblemJSON400
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r GetSilenceResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r GetNotificationSilenceResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
 }
 
 // GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r GetSilenceResponse) GetApplicationProblemJSON404() *NotFound {
+func (r GetNotificationSilenceResponse) GetApplicationProblemJSON404() *NotFound {
 	return r.ApplicationProblemJSON404
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetSilenceResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r GetNotificationSilenceResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r GetSilenceResponse) GetBody() []byte {
+func (r GetNotificationSilenceResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r GetSilenceResponse) Status() string {
+func (r GetNotificationSilenceResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -19117,7 +19552,7 @@ func (r GetSilenceResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r GetSilenceResponse) StatusCode() int {
+func (r GetNotificationSilenceResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -19125,23 +19560,23 @@ func (r GetSilenceResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetSilenceResponse) ContentType() string {
+func (r GetNotificationSilenceResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-// EndSilenceResponse401Headers the declared response headers of an HTTP 401 response for EndSilence
-type EndSilenceResponse401Headers struct {
+// EndNotificationSilenceResponse401Headers the declared response headers of an HTTP 401 response for EndNotificationSilence
+type EndNotificationSilenceResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
-type EndSilenceResponse struct {
+type EndNotificationSilenceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *Silence
+	JSON200 *NotificationSilence
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -19153,53 +19588,53 @@ type EndSilenceResponse struct {
 	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
 	ApplicationProblemJSON409 *Conflict
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *EndSilenceResponse401Headers
+	Headers401 *EndNotificationSilenceResponse401Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r EndSilenceResponse) GetJSON200() *Silence {
+func (r EndNotificationSilenceResponse) GetJSON200() *NotificationSilence {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
-func (r EndSilenceResponse) GetApplicationProblemJSON400() *BadRequest {
+func (r EndNotificationSilenceResponse) GetApplicationProblemJSON400() *BadRequest {
 	return r.ApplicationProblemJSON400
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r EndSilenceResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r EndNotificationSilenceResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
 }
 
 // GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r EndSilenceResponse) GetApplicationProblemJSON403() *Forbidden {
+func (r EndNotificationSilenceResponse) GetApplicationProblemJSON403() *Forbidden {
 	return r.ApplicationProblemJSON403
 }
 
 // GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
-func (r EndSilenceResponse) GetApplicationProblemJSON404() *NotFound {
+func (r EndNotificationSilenceResponse) GetApplicationProblemJSON404() *NotFound {
 	return r.ApplicationProblemJSON404
 }
 
 // GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r EndSilenceResponse) GetApplicationProblemJSON409() *Conflict {
+func (r EndNotificationSilenceResponse) GetApplicationProblemJSON409() *Conflict {
 	return r.ApplicationProblemJSON409
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r EndSilenceResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r EndNotificationSilenceResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r EndSilenceResponse) GetBody() []byte {
+func (r EndNotificationSilenceResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r EndSilenceResponse) Status() string {
+func (r EndNotificationSilenceResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -19207,7 +19642,7 @@ func (r EndSilenceResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r EndSilenceResponse) StatusCode() int {
+func (r EndNotificationSilenceResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -19215,7 +19650,7 @@ func (r EndSilenceResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r EndSilenceResponse) ContentType() string {
+func (r EndNotificationSilenceResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -19243,7 +19678,7 @@ type ListSensorsResponse struct {
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationProblemJSON401 *Unauthorized
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *ListSensorsResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -19266,7 +19701,7 @@ func (r ListSensorsResponse) GetApplicationProblemJSON401() *Unauthorized {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ListSensorsResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r ListSensorsResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -19326,7 +19761,7 @@ type CreateSensorResponse struct {
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *CreateSensorResponse201Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -19364,7 +19799,7 @@ func (r CreateSensorResponse) GetApplicationProblemJSON415() *UnsupportedMediaTy
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r CreateSensorResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r CreateSensorResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -19406,7 +19841,7 @@ type DeleteSensorResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *WhatGoes
+	JSON200 *DeletionResponse
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -19420,13 +19855,13 @@ type DeleteSensorResponse struct {
 	// ApplicationProblemJSON412 the response for an HTTP 412 `application/problem+json` response
 	ApplicationProblemJSON412 *PreconditionFailed
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *DeleteSensorResponse401Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r DeleteSensorResponse) GetJSON200() *WhatGoes {
+func (r DeleteSensorResponse) GetJSON200() *DeletionResponse {
 	return r.JSON200
 }
 
@@ -19461,7 +19896,7 @@ func (r DeleteSensorResponse) GetApplicationProblemJSON412() *PreconditionFailed
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r DeleteSensorResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r DeleteSensorResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -19508,7 +19943,7 @@ type GetSensorResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *TheSensor
+	JSON200 *SensorWithETag
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -19516,7 +19951,7 @@ type GetSensorResponse struct {
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *GetSensorResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -19524,7 +19959,7 @@ type GetSensorResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetSensorResponse) GetJSON200() *TheSensor {
+func (r GetSensorResponse) GetJSON200() *SensorWithETag {
 	return r.JSON200
 }
 
@@ -19544,7 +19979,7 @@ func (r GetSensorResponse) GetApplicationProblemJSON404() *NotFound {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetSensorResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r GetSensorResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -19591,7 +20026,7 @@ type UpdateSensorResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *TheSensor
+	JSON200 *SensorWithETag
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -19607,7 +20042,7 @@ type UpdateSensorResponse struct {
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *UpdateSensorResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -19615,7 +20050,7 @@ type UpdateSensorResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r UpdateSensorResponse) GetJSON200() *TheSensor {
+func (r UpdateSensorResponse) GetJSON200() *SensorWithETag {
 	return r.JSON200
 }
 
@@ -19655,7 +20090,7 @@ func (r UpdateSensorResponse) GetApplicationProblemJSON415() *UnsupportedMediaTy
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r UpdateSensorResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r UpdateSensorResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -19711,7 +20146,7 @@ type ListUsersResponse struct {
 	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
 	ApplicationProblemJSON403 *Forbidden
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *ListUsersResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -19739,7 +20174,7 @@ func (r ListUsersResponse) GetApplicationProblemJSON403() *Forbidden {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ListUsersResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r ListUsersResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -19799,7 +20234,7 @@ type CreateUserResponse struct {
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *CreateUserResponse201Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -19837,7 +20272,7 @@ func (r CreateUserResponse) GetApplicationProblemJSON415() *UnsupportedMediaType
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r CreateUserResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r CreateUserResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -19879,7 +20314,7 @@ type DeleteUserResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *UserDeletion
+	JSON200 *UserDeletionResult
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -19893,13 +20328,13 @@ type DeleteUserResponse struct {
 	// ApplicationProblemJSON412 the response for an HTTP 412 `application/problem+json` response
 	ApplicationProblemJSON412 *PreconditionFailed
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *DeleteUserResponse401Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r DeleteUserResponse) GetJSON200() *UserDeletion {
+func (r DeleteUserResponse) GetJSON200() *UserDeletionResult {
 	return r.JSON200
 }
 
@@ -19934,7 +20369,7 @@ func (r DeleteUserResponse) GetApplicationProblemJSON412() *PreconditionFailed {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r DeleteUserResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r DeleteUserResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -19981,7 +20416,7 @@ type GetUserResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *TheUser
+	JSON200 *UserWithETag
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -19991,7 +20426,7 @@ type GetUserResponse struct {
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *GetUserResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -19999,7 +20434,7 @@ type GetUserResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetUserResponse) GetJSON200() *TheUser {
+func (r GetUserResponse) GetJSON200() *UserWithETag {
 	return r.JSON200
 }
 
@@ -20024,7 +20459,7 @@ func (r GetUserResponse) GetApplicationProblemJSON404() *NotFound {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetUserResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r GetUserResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -20071,7 +20506,7 @@ type UpdateUserResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *TheUser
+	JSON200 *UserWithETag
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -20087,7 +20522,7 @@ type UpdateUserResponse struct {
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *UpdateUserResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -20095,7 +20530,7 @@ type UpdateUserResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r UpdateUserResponse) GetJSON200() *TheUser {
+func (r UpdateUserResponse) GetJSON200() *UserWithETag {
 	return r.JSON200
 }
 
@@ -20135,7 +20570,7 @@ func (r UpdateUserResponse) GetApplicationProblemJSON415() *UnsupportedMediaType
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r UpdateUserResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r UpdateUserResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -20168,46 +20603,46 @@ func (r UpdateUserResponse) ContentType() string {
 	return ""
 }
 
-// CreateTicketResponse401Headers the declared response headers of an HTTP 401 response for CreateTicket
-type CreateTicketResponse401Headers struct {
+// CreateWebSocketTicketResponse401Headers the declared response headers of an HTTP 401 response for CreateWebSocketTicket
+type CreateWebSocketTicketResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
-type CreateTicketResponse struct {
+type CreateWebSocketTicketResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
-	JSON201 *Ticket
+	JSON201 *WebSocketTicket
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationProblemJSON401 *Unauthorized
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *CreateTicketResponse401Headers
+	Headers401 *CreateWebSocketTicketResponse401Headers
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
-func (r CreateTicketResponse) GetJSON201() *Ticket {
+func (r CreateWebSocketTicketResponse) GetJSON201() *WebSocketTicket {
 	return r.JSON201
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r CreateTicketResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r CreateWebSocketTicketResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r CreateTicketResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r CreateWebSocketTicketResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r CreateTicketResponse) GetBody() []byte {
+func (r CreateWebSocketTicketResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r CreateTicketResponse) Status() string {
+func (r CreateWebSocketTicketResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -20215,7 +20650,7 @@ func (r CreateTicketResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r CreateTicketResponse) StatusCode() int {
+func (r CreateWebSocketTicketResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -20223,7 +20658,7 @@ func (r CreateTicketResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r CreateTicketResponse) ContentType() string {
+func (r CreateWebSocketTicketResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -20238,7 +20673,7 @@ type GetHealthResponse struct {
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *Health
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -20252,7 +20687,7 @@ func (r GetHealthResponse) GetJSON503() *Health {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetHealthResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r GetHealthResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -20285,32 +20720,32 @@ func (r GetHealthResponse) ContentType() string {
 	return ""
 }
 
-type GetLiveResponse struct {
+type GetLivenessResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Liveness
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetLiveResponse) GetJSON200() *Liveness {
+func (r GetLivenessResponse) GetJSON200() *Liveness {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetLiveResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r GetLivenessResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r GetLiveResponse) GetBody() []byte {
+func (r GetLivenessResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r GetLiveResponse) Status() string {
+func (r GetLivenessResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -20318,7 +20753,7 @@ func (r GetLiveResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r GetLiveResponse) StatusCode() int {
+func (r GetLivenessResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -20326,14 +20761,14 @@ func (r GetLiveResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetLiveResponse) ContentType() string {
+func (r GetLivenessResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-type GetReadyResponse struct {
+type GetReadinessResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -20341,31 +20776,31 @@ type GetReadyResponse struct {
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *Readiness
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetReadyResponse) GetJSON200() *Readiness {
+func (r GetReadinessResponse) GetJSON200() *Readiness {
 	return r.JSON200
 }
 
 // GetJSON503 returns the response for an HTTP 503 `application/json` response
-func (r GetReadyResponse) GetJSON503() *Readiness {
+func (r GetReadinessResponse) GetJSON503() *Readiness {
 	return r.JSON503
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetReadyResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r GetReadinessResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r GetReadyResponse) GetBody() []byte {
+func (r GetReadinessResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r GetReadyResponse) Status() string {
+func (r GetReadinessResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -20373,7 +20808,7 @@ func (r GetReadyResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r GetReadyResponse) StatusCode() int {
+func (r GetReadinessResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -20381,7 +20816,7 @@ func (r GetReadyResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetReadyResponse) ContentType() string {
+func (r GetReadinessResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -20392,11 +20827,11 @@ type GetMetricsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetMetricsResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r GetMetricsResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -20435,7 +20870,7 @@ type GetOpenAPIResponse struct {
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *map[string]interface{}
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -20444,7 +20879,7 @@ func (r GetOpenAPIResponse) GetJSON200() *map[string]interface{} {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetOpenAPIResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r GetOpenAPIResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -20483,7 +20918,7 @@ type GetVersionResponse struct {
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Version
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *OtherError
+	ApplicationProblemJSONDefault *DefaultError
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -20492,7 +20927,7 @@ func (r GetVersionResponse) GetJSON200() *Version {
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetVersionResponse) GetApplicationProblemJSONDefault() *OtherError {
+func (r GetVersionResponse) GetApplicationProblemJSONDefault() *DefaultError {
 	return r.ApplicationProblemJSONDefault
 }
 
@@ -20527,7 +20962,8 @@ func (r GetVersionResponse) ContentType() string {
 
 // ListAlarmsWithResponse List alarms
 //
-// With where each stands; the worst first, unless another order is asked for. A `sensor_id` or `gateway_id` that is none is 400.
+// With where each stands; the worst first, unless another order is asked for. A `sensor_id` or
+// `gateway_id` that is none is 400.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20542,18 +20978,22 @@ func (c *ClientWithResponses) ListAlarmsWithResponse(ctx context.Context, params
 
 // CreateAlarmWithBodyWithResponse Make an alarm
 //
-// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current values of its sensors: a value beyond the
-// limit raises it now, or begins its on-delay now. The event has `at` of now, the value, and a comment that says so. A value is current
-// when it is at most 5 minutes old, or at most twice the time between the sensor's two newest readings (never more than 2 days); one that
-// is older, or of bad quality, is left, and the next reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is
-// published after the answer is judged by the rule, at every instance.
-// At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
-// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
+// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current
+// values of its sensors: a value beyond the limit raises it now, or begins its on-delay now.
+// The event has `at` of now, the value, and a comment that says so. A value is current when it
+// is at most 5 minutes old, or at most twice the time between the sensor's two newest readings
+// (never more than 2 days); one that is older, or of bad quality, is left, and the next
+// reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is published
+// after the answer is judged by the rule, at every instance. At most 100 alarms may refer to
+// one sensor, as their own sensor or as an input of a deviation or an expression
+// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the
+// limit.
 //
-// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to its sensor, and 20 for each event. A
-// message or bulk write that takes more is stored in several transactions, its readings in order of time, and acknowledged after the
-// last; messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all is stored up to there, and the
-// rest of its readings are rejected as `alarm_overload`.
+// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to
+// its sensor, and 20 for each event. A message or bulk write that takes more is stored in
+// several transactions, its readings in order of time, and acknowledged after the last;
+// messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all
+// is stored up to there, and the rest of its readings are rejected as `alarm_overload`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20568,18 +21008,22 @@ func (c *ClientWithResponses) CreateAlarmWithBodyWithResponse(ctx context.Contex
 
 // CreateAlarmWithResponse Make an alarm
 //
-// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current values of its sensors: a value beyond the
-// limit raises it now, or begins its on-delay now. The event has `at` of now, the value, and a comment that says so. A value is current
-// when it is at most 5 minutes old, or at most twice the time between the sensor's two newest readings (never more than 2 days); one that
-// is older, or of bad quality, is left, and the next reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is
-// published after the answer is judged by the rule, at every instance.
-// At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
-// expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
+// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current
+// values of its sensors: a value beyond the limit raises it now, or begins its on-delay now.
+// The event has `at` of now, the value, and a comment that says so. A value is current when it
+// is at most 5 minutes old, or at most twice the time between the sensor's two newest readings
+// (never more than 2 days); one that is older, or of bad quality, is left, and the next
+// reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is published
+// after the answer is judged by the rule, at every instance. At most 100 alarms may refer to
+// one sensor, as their own sensor or as an input of a deviation or an expression
+// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the
+// limit.
 //
-// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to its sensor, and 20 for each event. A
-// message or bulk write that takes more is stored in several transactions, its readings in order of time, and acknowledged after the
-// last; messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all is stored up to there, and the
-// rest of its readings are rejected as `alarm_overload`.
+// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to
+// its sensor, and 20 for each event. A message or bulk write that takes more is stored in
+// several transactions, its readings in order of time, and acknowledged after the last;
+// messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all
+// is stored up to there, and the rest of its readings are rejected as `alarm_overload`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20592,39 +21036,40 @@ func (c *ClientWithResponses) CreateAlarmWithResponse(ctx context.Context, body 
 	return ParseCreateAlarmResponse(rsp)
 }
 
-// AckAlarmsWithBodyWithResponse Acknowledge several alarms
+// AcknowledgeAlarmsWithBodyWithResponse Acknowledge several alarms
 //
 // Each as by itself; one that is refused does not hold up the others.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /api/alarms/ack (the `AckAlarms` operationId).
-func (c *ClientWithResponses) AckAlarmsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AckAlarmsResponse, error) {
-	rsp, err := c.AckAlarmsWithBody(ctx, contentType, body, reqEditors...)
+// Corresponds with POST /api/alarms/ack (the `AcknowledgeAlarms` operationId).
+func (c *ClientWithResponses) AcknowledgeAlarmsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AcknowledgeAlarmsResponse, error) {
+	rsp, err := c.AcknowledgeAlarmsWithBody(ctx, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseAckAlarmsResponse(rsp)
+	return ParseAcknowledgeAlarmsResponse(rsp)
 }
 
-// AckAlarmsWithResponse Acknowledge several alarms
+// AcknowledgeAlarmsWithResponse Acknowledge several alarms
 //
 // Each as by itself; one that is refused does not hold up the others.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /api/alarms/ack (the `AckAlarms` operationId).
-func (c *ClientWithResponses) AckAlarmsWithResponse(ctx context.Context, body AckAlarmsJSONRequestBody, reqEditors ...RequestEditorFn) (*AckAlarmsResponse, error) {
-	rsp, err := c.AckAlarms(ctx, body, reqEditors...)
+// Corresponds with POST /api/alarms/ack (the `AcknowledgeAlarms` operationId).
+func (c *ClientWithResponses) AcknowledgeAlarmsWithResponse(ctx context.Context, body AcknowledgeAlarmsJSONRequestBody, reqEditors ...RequestEditorFn) (*AcknowledgeAlarmsResponse, error) {
+	rsp, err := c.AcknowledgeAlarms(ctx, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseAckAlarmsResponse(rsp)
+	return ParseAcknowledgeAlarmsResponse(rsp)
 }
 
 // ListAlarmEventsWithResponse What happened to alarms
 //
-// The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted. An id of nothing is 400, unless events of it are found.
+// The journal of the plant, in order of offset, which has no gaps. It keeps the events of
+// alarms that are deleted. An id of nothing is 400, unless events of it are found.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20639,10 +21084,11 @@ func (c *ClientWithResponses) ListAlarmEventsWithResponse(ctx context.Context, p
 
 // GetAlarmKPIWithResponse How good the alarm system is
 //
-// For at most 31 days; the last 24 hours unless said otherwise. Against the limits of EEMUA 191 for one operator, an average of
-// 1 and a peak of 10 in ten minutes, and those that ISA-18.2 and IEC 62682 added: floods, from above 10 to below 5 in ten minutes,
-// take at most 1 % of the time; at most 5 alarms stand for more than 24 hours; none is raised 3 times in a minute; the ten most
-// frequent are at most 5 % of all.
+// For at most 31 days; the last 24 hours unless said otherwise. Against the limits of EEMUA
+// 191 for one operator, an average of 1 and a peak of 10 in ten minutes, and those that
+// ISA-18.2 and IEC 62682 added: floods, from above 10 to below 5 in ten minutes, take at most
+// 1 % of the time; at most 5 alarms stand for more than 24 hours; none is raised 3 times in a
+// minute; the ten most frequent are at most 5 % of all.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20657,10 +21103,12 @@ func (c *ClientWithResponses) GetAlarmKPIWithResponse(ctx context.Context, param
 
 // SimulateAlarmWithBodyWithResponse Try a rule on stored readings
 //
-// What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
-// those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
-// a cause out of service, is left out. Readings are taken in order of their timestamps, which `no_data` takes for the times of their
-// receipt. Nothing is changed. One over very many readings waits for its turn as a long history does.
+// What the rule would have done from start to end, by the code that runs live. Alarms that it
+// names in `suppressed_by`, and those that suppress them, are followed on their own readings,
+// by their rules of today. What people did in that time, as taking a cause out of service, is
+// left out. Readings are taken in order of their timestamps, which `no_data` takes for the
+// times of their receipt. Nothing is changed. One over very many readings waits for its turn
+// as a long history does.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20675,10 +21123,12 @@ func (c *ClientWithResponses) SimulateAlarmWithBodyWithResponse(ctx context.Cont
 
 // SimulateAlarmWithResponse Try a rule on stored readings
 //
-// What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
-// those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
-// a cause out of service, is left out. Readings are taken in order of their timestamps, which `no_data` takes for the times of their
-// receipt. Nothing is changed. One over very many readings waits for its turn as a long history does.
+// What the rule would have done from start to end, by the code that runs live. Alarms that it
+// names in `suppressed_by`, and those that suppress them, are followed on their own readings,
+// by their rules of today. What people did in that time, as taking a cause out of service, is
+// left out. Readings are taken in order of their timestamps, which `no_data` takes for the
+// times of their receipt. Nothing is changed. One over very many readings waits for its turn
+// as a long history does.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20693,7 +21143,8 @@ func (c *ClientWithResponses) SimulateAlarmWithResponse(ctx context.Context, bod
 
 // DeleteAlarmWithResponse Delete an alarm
 //
-// Its events stay in the journal. One that suppresses others is not deleted before their rules are changed. To silence it, take it out of service.
+// Its events stay in the journal. One that suppresses others is not deleted before their rules
+// are changed. To silence it, take it out of service.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20723,10 +21174,12 @@ func (c *ClientWithResponses) GetAlarmWithResponse(ctx context.Context, id IDPar
 
 // UpdateAlarmWithBodyWithResponse Change an alarm's rule
 //
-// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule is judged on the current values of its
-// sensors, as when an alarm is made: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
-// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then keeps its state until the next reading.
-// The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
+// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule
+// is judged on the current values of its sensors, as when an alarm is made: see `POST
+// /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
+// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then
+// keeps its state until the next reading. The limit of alarms on one sensor holds for sensors
+// that the rule did not refer to before (409, see `POST /api/alarms`).
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20741,10 +21194,12 @@ func (c *ClientWithResponses) UpdateAlarmWithBodyWithResponse(ctx context.Contex
 
 // UpdateAlarmWithResponse Change an alarm's rule
 //
-// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule is judged on the current values of its
-// sensors, as when an alarm is made: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
-// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then keeps its state until the next reading.
-// The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
+// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule
+// is judged on the current values of its sensors, as when an alarm is made: see `POST
+// /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
+// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then
+// keeps its state until the next reading. The limit of alarms on one sensor holds for sensors
+// that the rule did not refer to before (409, see `POST /api/alarms`).
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20757,85 +21212,87 @@ func (c *ClientWithResponses) UpdateAlarmWithResponse(ctx context.Context, id ID
 	return ParseUpdateAlarmResponse(rsp)
 }
 
-// AckAlarmWithBodyWithResponse Acknowledge an alarm
+// AcknowledgeAlarmWithBodyWithResponse Acknowledge an alarm
 //
-// Names the occurrence and version that were seen; when it has changed since, 409, and nothing is acknowledged.
+// Names the occurrence and version that were seen; when it has changed since, 409, and nothing
+// is acknowledged.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /api/alarms/{id}/ack (the `AckAlarm` operationId).
-func (c *ClientWithResponses) AckAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AckAlarmResponse, error) {
-	rsp, err := c.AckAlarmWithBody(ctx, id, contentType, body, reqEditors...)
+// Corresponds with POST /api/alarms/{id}/ack (the `AcknowledgeAlarm` operationId).
+func (c *ClientWithResponses) AcknowledgeAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AcknowledgeAlarmResponse, error) {
+	rsp, err := c.AcknowledgeAlarmWithBody(ctx, id, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseAckAlarmResponse(rsp)
+	return ParseAcknowledgeAlarmResponse(rsp)
 }
 
-// AckAlarmWithResponse Acknowledge an alarm
+// AcknowledgeAlarmWithResponse Acknowledge an alarm
 //
-// Names the occurrence and version that were seen; when it has changed since, 409, and nothing is acknowledged.
+// Names the occurrence and version that were seen; when it has changed since, 409, and nothing
+// is acknowledged.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /api/alarms/{id}/ack (the `AckAlarm` operationId).
-func (c *ClientWithResponses) AckAlarmWithResponse(ctx context.Context, id IDParameter, body AckAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*AckAlarmResponse, error) {
-	rsp, err := c.AckAlarm(ctx, id, body, reqEditors...)
+// Corresponds with POST /api/alarms/{id}/ack (the `AcknowledgeAlarm` operationId).
+func (c *ClientWithResponses) AcknowledgeAlarmWithResponse(ctx context.Context, id IDParameter, body AcknowledgeAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*AcknowledgeAlarmResponse, error) {
+	rsp, err := c.AcknowledgeAlarm(ctx, id, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseAckAlarmResponse(rsp)
+	return ParseAcknowledgeAlarmResponse(rsp)
 }
 
-// CommentAlarmWithBodyWithResponse Comment on an alarm
+// CommentOnAlarmWithBodyWithResponse Comment on an alarm
 //
 // Goes into its journal.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /api/alarms/{id}/comments (the `CommentAlarm` operationId).
-func (c *ClientWithResponses) CommentAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CommentAlarmResponse, error) {
-	rsp, err := c.CommentAlarmWithBody(ctx, id, contentType, body, reqEditors...)
+// Corresponds with POST /api/alarms/{id}/comments (the `CommentOnAlarm` operationId).
+func (c *ClientWithResponses) CommentOnAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CommentOnAlarmResponse, error) {
+	rsp, err := c.CommentOnAlarmWithBody(ctx, id, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseCommentAlarmResponse(rsp)
+	return ParseCommentOnAlarmResponse(rsp)
 }
 
-// CommentAlarmWithResponse Comment on an alarm
+// CommentOnAlarmWithResponse Comment on an alarm
 //
 // Goes into its journal.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /api/alarms/{id}/comments (the `CommentAlarm` operationId).
-func (c *ClientWithResponses) CommentAlarmWithResponse(ctx context.Context, id IDParameter, body CommentAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*CommentAlarmResponse, error) {
-	rsp, err := c.CommentAlarm(ctx, id, body, reqEditors...)
+// Corresponds with POST /api/alarms/{id}/comments (the `CommentOnAlarm` operationId).
+func (c *ClientWithResponses) CommentOnAlarmWithResponse(ctx context.Context, id IDParameter, body CommentOnAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*CommentOnAlarmResponse, error) {
+	rsp, err := c.CommentOnAlarm(ctx, id, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseCommentAlarmResponse(rsp)
+	return ParseCommentOnAlarmResponse(rsp)
 }
 
-// ListEventsOfAlarmWithResponse What happened to one alarm
+// ListEventsForAlarmWithResponse What happened to one alarm
 //
 // Its journal, oldest first; also of one that is deleted.
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /api/alarms/{id}/events (the `ListEventsOfAlarm` operationId).
-func (c *ClientWithResponses) ListEventsOfAlarmWithResponse(ctx context.Context, id IDParameter, params *ListEventsOfAlarmParams, reqEditors ...RequestEditorFn) (*ListEventsOfAlarmResponse, error) {
-	rsp, err := c.ListEventsOfAlarm(ctx, id, params, reqEditors...)
+// Corresponds with GET /api/alarms/{id}/events (the `ListEventsForAlarm` operationId).
+func (c *ClientWithResponses) ListEventsForAlarmWithResponse(ctx context.Context, id IDParameter, params *ListEventsForAlarmParams, reqEditors ...RequestEditorFn) (*ListEventsForAlarmResponse, error) {
+	rsp, err := c.ListEventsForAlarm(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseListEventsOfAlarmResponse(rsp)
+	return ParseListEventsForAlarmResponse(rsp)
 }
 
 // ExplainAlarmWithResponse Why an alarm is as it is
 //
-// What it looks at, what it waits for, and the reasons in sentences: also that it rests, that an input is stale, or that the reading that
-// raised it was deleted.
+// What it looks at, what it waits for, and the reasons in sentences: also that it rests, that
+// an input is stale, or that the reading that raised it was deleted.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20848,34 +21305,34 @@ func (c *ClientWithResponses) ExplainAlarmWithResponse(ctx context.Context, id I
 	return ParseExplainAlarmResponse(rsp)
 }
 
-// TakeAlarmOutWithBodyWithResponse Take an alarm out of service
+// TakeAlarmOutOfServiceWithBodyWithResponse Take an alarm out of service
 //
 // Until it is returned; needs a reason.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOut` operationId).
-func (c *ClientWithResponses) TakeAlarmOutWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TakeAlarmOutResponse, error) {
-	rsp, err := c.TakeAlarmOutWithBody(ctx, id, contentType, body, reqEditors...)
+// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOutOfService` operationId).
+func (c *ClientWithResponses) TakeAlarmOutOfServiceWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TakeAlarmOutOfServiceResponse, error) {
+	rsp, err := c.TakeAlarmOutOfServiceWithBody(ctx, id, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseTakeAlarmOutResponse(rsp)
+	return ParseTakeAlarmOutOfServiceResponse(rsp)
 }
 
-// TakeAlarmOutWithResponse Take an alarm out of service
+// TakeAlarmOutOfServiceWithResponse Take an alarm out of service
 //
 // Until it is returned; needs a reason.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOut` operationId).
-func (c *ClientWithResponses) TakeAlarmOutWithResponse(ctx context.Context, id IDParameter, body TakeAlarmOutJSONRequestBody, reqEditors ...RequestEditorFn) (*TakeAlarmOutResponse, error) {
-	rsp, err := c.TakeAlarmOut(ctx, id, body, reqEditors...)
+// Corresponds with POST /api/alarms/{id}/out-of-service (the `TakeAlarmOutOfService` operationId).
+func (c *ClientWithResponses) TakeAlarmOutOfServiceWithResponse(ctx context.Context, id IDParameter, body TakeAlarmOutOfServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*TakeAlarmOutOfServiceResponse, error) {
+	rsp, err := c.TakeAlarmOutOfService(ctx, id, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseTakeAlarmOutResponse(rsp)
+	return ParseTakeAlarmOutOfServiceResponse(rsp)
 }
 
 // ResetAlarmWithBodyWithResponse Reset a latched alarm
@@ -20908,39 +21365,40 @@ func (c *ClientWithResponses) ResetAlarmWithResponse(ctx context.Context, id IDP
 	return ParseResetAlarmResponse(rsp)
 }
 
-// ReturnAlarmWithBodyWithResponse Return an alarm to service
+// ReturnAlarmToServiceWithBodyWithResponse Return an alarm to service
 //
 // It is then what its readings say.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarm` operationId).
-func (c *ClientWithResponses) ReturnAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReturnAlarmResponse, error) {
-	rsp, err := c.ReturnAlarmWithBody(ctx, id, contentType, body, reqEditors...)
+// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarmToService` operationId).
+func (c *ClientWithResponses) ReturnAlarmToServiceWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReturnAlarmToServiceResponse, error) {
+	rsp, err := c.ReturnAlarmToServiceWithBody(ctx, id, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseReturnAlarmResponse(rsp)
+	return ParseReturnAlarmToServiceResponse(rsp)
 }
 
-// ReturnAlarmWithResponse Return an alarm to service
+// ReturnAlarmToServiceWithResponse Return an alarm to service
 //
 // It is then what its readings say.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarm` operationId).
-func (c *ClientWithResponses) ReturnAlarmWithResponse(ctx context.Context, id IDParameter, body ReturnAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*ReturnAlarmResponse, error) {
-	rsp, err := c.ReturnAlarm(ctx, id, body, reqEditors...)
+// Corresponds with POST /api/alarms/{id}/return-to-service (the `ReturnAlarmToService` operationId).
+func (c *ClientWithResponses) ReturnAlarmToServiceWithResponse(ctx context.Context, id IDParameter, body ReturnAlarmToServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*ReturnAlarmToServiceResponse, error) {
+	rsp, err := c.ReturnAlarmToService(ctx, id, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseReturnAlarmResponse(rsp)
+	return ParseReturnAlarmToServiceResponse(rsp)
 }
 
 // ShelveAlarmWithBodyWithResponse Shelve an alarm
 //
-// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by itself.
+// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by
+// itself.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20955,7 +21413,8 @@ func (c *ClientWithResponses) ShelveAlarmWithBodyWithResponse(ctx context.Contex
 
 // ShelveAlarmWithResponse Shelve an alarm
 //
-// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by itself.
+// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by
+// itself.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21000,9 +21459,10 @@ func (c *ClientWithResponses) UnshelveAlarmWithResponse(ctx context.Context, id 
 
 // LoginWithBodyWithResponse Begin a session
 //
-// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2 password-grant form. An unknown
-// user and a wrong password get the same answer. After 10 failures for a username from one address, or 100 from one
-// address, within 15 minutes further tries answer 429 until the window has passed.
+// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
+// password-grant form. An unknown user and a wrong password get the same answer. After 10
+// failures for a username from one address, or 100 from one address, within 15 minutes further
+// tries answer 429 until the window has passed.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21017,9 +21477,10 @@ func (c *ClientWithResponses) LoginWithBodyWithResponse(ctx context.Context, con
 
 // LoginWithResponse Begin a session
 //
-// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2 password-grant form. An unknown
-// user and a wrong password get the same answer. After 10 failures for a username from one address, or 100 from one
-// address, within 15 minutes further tries answer 429 until the window has passed.
+// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
+// password-grant form. An unknown user and a wrong password get the same answer. After 10
+// failures for a username from one address, or 100 from one address, within 15 minutes further
+// tries answer 429 until the window has passed.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21034,9 +21495,10 @@ func (c *ClientWithResponses) LoginWithResponse(ctx context.Context, body LoginJ
 
 // LoginWithFormdataBodyWithResponse Begin a session
 //
-// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2 password-grant form. An unknown
-// user and a wrong password get the same answer. After 10 failures for a username from one address, or 100 from one
-// address, within 15 minutes further tries answer 429 until the window has passed.
+// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
+// password-grant form. An unknown user and a wrong password get the same answer. After 10
+// failures for a username from one address, or 100 from one address, within 15 minutes further
+// tries answer 429 until the window has passed.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21051,7 +21513,8 @@ func (c *ClientWithResponses) LoginWithFormdataBodyWithResponse(ctx context.Cont
 
 // LogoutWithResponse End the session
 //
-// Ends the session of the access token, its refresh tokens, its access tokens and its open sockets with it.
+// Ends the session of the access token, its refresh tokens, its access tokens and its open
+// sockets with it.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21064,19 +21527,19 @@ func (c *ClientWithResponses) LogoutWithResponse(ctx context.Context, reqEditors
 	return ParseLogoutResponse(rsp)
 }
 
-// GetMeWithResponse Who is logged in
+// GetCurrentUserWithResponse Who is logged in
 //
 // The user of the access token.
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /api/auth/me (the `GetMe` operationId).
-func (c *ClientWithResponses) GetMeWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetMeResponse, error) {
-	rsp, err := c.GetMe(ctx, reqEditors...)
+// Corresponds with GET /api/auth/me (the `GetCurrentUser` operationId).
+func (c *ClientWithResponses) GetCurrentUserWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetCurrentUserResponse, error) {
+	rsp, err := c.GetCurrentUser(ctx, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseGetMeResponse(rsp)
+	return ParseGetCurrentUserResponse(rsp)
 }
 
 // ChangePasswordWithBodyWithResponse Change one's own password
@@ -21109,130 +21572,142 @@ func (c *ClientWithResponses) ChangePasswordWithResponse(ctx context.Context, bo
 	return ParseChangePasswordResponse(rsp)
 }
 
-// RefreshWithBodyWithResponse Exchange a refresh token for a new pair
+// RefreshSessionWithBodyWithResponse Exchange a refresh token for a new pair
 //
-// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh token that it was exchanged
-// for is unused, the same request is answered again with that refresh token and a new access token, so that a lost
-// answer or two tabs that refresh at once do not end the session. Any other second use ends the whole session, since
-// either its owner or a thief has used the token before.
+// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh
+// token that it was exchanged for is unused, the same request is answered again with that
+// refresh token and a new access token, so that a lost answer or two tabs that refresh at once
+// do not end the session. Any other second use ends the whole session, since either its owner
+// or a thief has used the token before.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /api/auth/refresh (the `Refresh` operationId).
-func (c *ClientWithResponses) RefreshWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RefreshResponse, error) {
-	rsp, err := c.RefreshWithBody(ctx, contentType, body, reqEditors...)
+// Corresponds with POST /api/auth/refresh (the `RefreshSession` operationId).
+func (c *ClientWithResponses) RefreshSessionWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RefreshSessionResponse, error) {
+	rsp, err := c.RefreshSessionWithBody(ctx, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseRefreshResponse(rsp)
+	return ParseRefreshSessionResponse(rsp)
 }
 
-// RefreshWithResponse Exchange a refresh token for a new pair
+// RefreshSessionWithResponse Exchange a refresh token for a new pair
 //
-// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh token that it was exchanged
-// for is unused, the same request is answered again with that refresh token and a new access token, so that a lost
-// answer or two tabs that refresh at once do not end the session. Any other second use ends the whole session, since
-// either its owner or a thief has used the token before.
+// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh
+// token that it was exchanged for is unused, the same request is answered again with that
+// refresh token and a new access token, so that a lost answer or two tabs that refresh at once
+// do not end the session. Any other second use ends the whole session, since either its owner
+// or a thief has used the token before.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /api/auth/refresh (the `Refresh` operationId).
-func (c *ClientWithResponses) RefreshWithResponse(ctx context.Context, body RefreshJSONRequestBody, reqEditors ...RequestEditorFn) (*RefreshResponse, error) {
-	rsp, err := c.Refresh(ctx, body, reqEditors...)
+// Corresponds with POST /api/auth/refresh (the `RefreshSession` operationId).
+func (c *ClientWithResponses) RefreshSessionWithResponse(ctx context.Context, body RefreshSessionJSONRequestBody, reqEditors ...RequestEditorFn) (*RefreshSessionResponse, error) {
+	rsp, err := c.RefreshSession(ctx, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseRefreshResponse(rsp)
+	return ParseRefreshSessionResponse(rsp)
 }
 
-// DeleteDataWithResponse Delete readings
+// DeleteReadingsWithResponse Delete readings
 //
-// Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading becomes the newest that is left;
-// its `received_at` is then the reading's own time. Alarms that look at the sensor, but for `no_data`, are then judged on what is left, however
-// old it is; when nothing is left they stay as they are. With `dry_run=true` nothing is changed, and the answer says what would go.
-// A large range goes a day at a time: when it is cut off, what was deleted is deleted, and the same request goes on.
+// Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading
+// becomes the newest that is left; its `received_at` is then the reading's own time. Alarms
+// that look at the sensor, but for `no_data`, are then judged on what is left, however old it
+// is; when nothing is left they stay as they are. With `dry_run=true` nothing is changed, and
+// the answer says what would go. A large range goes a day at a time: when it is cut off, what
+// was deleted is deleted, and the same request goes on.
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with DELETE /api/data (the `DeleteData` operationId).
-func (c *ClientWithResponses) DeleteDataWithResponse(ctx context.Context, params *DeleteDataParams, reqEditors ...RequestEditorFn) (*DeleteDataResponse, error) {
-	rsp, err := c.DeleteData(ctx, params, reqEditors...)
+// Corresponds with DELETE /api/data (the `DeleteReadings` operationId).
+func (c *ClientWithResponses) DeleteReadingsWithResponse(ctx context.Context, params *DeleteReadingsParams, reqEditors ...RequestEditorFn) (*DeleteReadingsResponse, error) {
+	rsp, err := c.DeleteReadings(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseDeleteDataResponse(rsp)
+	return ParseDeleteReadingsResponse(rsp)
 }
 
-// ListDataWithResponse Raw readings
+// ListReadingsWithResponse Raw readings
 //
-// The stored readings of one or more sensors, newest first unless `order=asc`, at full resolution. Readings of equal time
-// are in order of sensor id. An unknown sensor is 400. Every answer says in `X-Truncated` whether there are more; the next
-// page is at `Link`, or the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
+// The stored readings of one or more sensors, newest first unless `order=asc`, at full
+// resolution. Readings of equal time are in order of sensor id. An unknown sensor is 400.
+// Every answer says in `X-Truncated` whether there are more; the next page is at `Link`, or
+// the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
 // `GET /api/data/export`. A page of many sensors waits for its turn as a long history does.
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /api/data (the `ListData` operationId).
-func (c *ClientWithResponses) ListDataWithResponse(ctx context.Context, params *ListDataParams, reqEditors ...RequestEditorFn) (*ListDataResponse, error) {
-	rsp, err := c.ListData(ctx, params, reqEditors...)
+// Corresponds with GET /api/data (the `ListReadings` operationId).
+func (c *ClientWithResponses) ListReadingsWithResponse(ctx context.Context, params *ListReadingsParams, reqEditors ...RequestEditorFn) (*ListReadingsResponse, error) {
+	rsp, err := c.ListReadings(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseListDataResponse(rsp)
+	return ParseListReadingsResponse(rsp)
 }
 
-// WriteDataWithBodyWithResponse Write readings
+// WriteReadingsWithBodyWithResponse Write readings
 //
-// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with one result per reading,
-// in their order: `stored`; `duplicate` (the sensor already has this value at this instant; nothing changes); `conflict`
-// (it has another value at this instant; the first stays); `rejected` with a reason. A body that is not as described here is
-// refused as a whole, and nothing of it is stored.
+// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with
+// one result per reading, in their order: `stored`; `duplicate` (the sensor already has this
+// value at this instant; nothing changes); `conflict` (it has another value at this instant;
+// the first stays); `rejected` with a reason. A body that is not as described here is refused
+// as a whole, and nothing of it is stored.
 //
-// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
-// `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
-// `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
-// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or when the server died between
-// the commit and keeping the answer, the next request with the key is carried out, and what was stored is a `duplicate`.
+// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the
+// first answer itself, send an `Idempotency-Key`: for 24 h the same key with the same readings
+// of the same user is answered as the first time, with `Idempotency-Replayed: true`, by
+// whichever instance. With other readings the key is 422. While the first request is still at
+// work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or
+// when the server died between the commit and keeping the answer, the next request with the
+// key is carried out, and what was stored is a `duplicate`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /api/data (the `WriteData` operationId).
-func (c *ClientWithResponses) WriteDataWithBodyWithResponse(ctx context.Context, params *WriteDataParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WriteDataResponse, error) {
-	rsp, err := c.WriteDataWithBody(ctx, params, contentType, body, reqEditors...)
+// Corresponds with POST /api/data (the `WriteReadings` operationId).
+func (c *ClientWithResponses) WriteReadingsWithBodyWithResponse(ctx context.Context, params *WriteReadingsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WriteReadingsResponse, error) {
+	rsp, err := c.WriteReadingsWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseWriteDataResponse(rsp)
+	return ParseWriteReadingsResponse(rsp)
 }
 
-// WriteDataWithResponse Write readings
+// WriteReadingsWithResponse Write readings
 //
-// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with one result per reading,
-// in their order: `stored`; `duplicate` (the sensor already has this value at this instant; nothing changes); `conflict`
-// (it has another value at this instant; the first stays); `rejected` with a reason. A body that is not as described here is
-// refused as a whole, and nothing of it is stored.
+// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with
+// one result per reading, in their order: `stored`; `duplicate` (the sensor already has this
+// value at this instant; nothing changes); `conflict` (it has another value at this instant;
+// the first stays); `rejected` with a reason. A body that is not as described here is refused
+// as a whole, and nothing of it is stored.
 //
-// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
-// `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
-// `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
-// at work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or when the server died between
-// the commit and keeping the answer, the next request with the key is carried out, and what was stored is a `duplicate`.
+// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the
+// first answer itself, send an `Idempotency-Key`: for 24 h the same key with the same readings
+// of the same user is answered as the first time, with `Idempotency-Replayed: true`, by
+// whichever instance. With other readings the key is 422. While the first request is still at
+// work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or
+// when the server died between the commit and keeping the answer, the next request with the
+// key is carried out, and what was stored is a `duplicate`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /api/data (the `WriteData` operationId).
-func (c *ClientWithResponses) WriteDataWithResponse(ctx context.Context, params *WriteDataParams, body WriteDataJSONRequestBody, reqEditors ...RequestEditorFn) (*WriteDataResponse, error) {
-	rsp, err := c.WriteData(ctx, params, body, reqEditors...)
+// Corresponds with POST /api/data (the `WriteReadings` operationId).
+func (c *ClientWithResponses) WriteReadingsWithResponse(ctx context.Context, params *WriteReadingsParams, body WriteReadingsJSONRequestBody, reqEditors ...RequestEditorFn) (*WriteReadingsResponse, error) {
+	rsp, err := c.WriteReadings(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseWriteDataResponse(rsp)
+	return ParseWriteReadingsResponse(rsp)
 }
 
-// ExportDataWithResponse Raw readings as a file
+// ExportReadingsWithResponse Raw readings as a file
 //
-// The stored readings of one or more sensors as one stream of any length, in order of sensor id, then of time. CSV and NDJSON are
-// compressed when the client accepts gzip; Parquet is compressed in itself.
+// The stored readings of one or more sensors as one stream of any length, in order of sensor
+// id, then of time. CSV and NDJSON are compressed when the client accepts gzip; Parquet is
+// compressed in itself.
 //
 // | format | columns |
 // |---|---|
@@ -21240,37 +21715,43 @@ func (c *ClientWithResponses) WriteDataWithResponse(ctx context.Context, params 
 // | `ndjson` | one `Reading` a line, with `include=sensor` more members |
 // | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double or null, `quality` string, `status_code` int64 or null |
 //
-// `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, in each format, as they are when the export
-// begins. In CSV, texts are quoted where RFC 4180 requires it, and one that begins with `=`, `+`, `-` or `@` is written with `'` in
-// front, so that a spreadsheet does not take it for a formula.
+// `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, in
+// each format, as they are when the export begins. In CSV, texts are quoted where RFC 4180
+// requires it, and one that begins with `=`, `+`, `-` or `@` is written with `'` in front, so
+// that a spreadsheet does not take it for a formula.
 //
-// An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a client never takes a part for the whole.
-// To go on with CSV or NDJSON, send the last whole line's sensor and time as `after`: the answer goes on behind it, without
-// the header line, and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
+// An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a
+// client never takes a part for the whole. To go on with CSV or NDJSON, send the last whole
+// line's sensor and time as `after`: the answer goes on behind it, without the header line,
+// and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
 //
-// It is read in pieces: readings that arrive meanwhile for a time already passed are not in it. A long one takes turns with other
-// questions over much data, piece by piece; 503 when the first one does not come within some seconds.
+// It is read in pieces: readings that arrive meanwhile for a time already passed are not in
+// it. A long one takes turns with other questions over much data, piece by piece; 503 when the
+// first one does not come within some seconds.
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /api/data/export (the `ExportData` operationId).
-func (c *ClientWithResponses) ExportDataWithResponse(ctx context.Context, params *ExportDataParams, reqEditors ...RequestEditorFn) (*ExportDataResponse, error) {
-	rsp, err := c.ExportData(ctx, params, reqEditors...)
+// Corresponds with GET /api/data/export (the `ExportReadings` operationId).
+func (c *ClientWithResponses) ExportReadingsWithResponse(ctx context.Context, params *ExportReadingsParams, reqEditors ...RequestEditorFn) (*ExportReadingsResponse, error) {
+	rsp, err := c.ExportReadings(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseExportDataResponse(rsp)
+	return ParseExportReadingsResponse(rsp)
 }
 
 // GetHistoryWithResponse What readings amount to, in buckets of time
 //
-// Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that gives at most so many `points`. Buckets
-// are those of a clock on the wall in `timezone`: up to an hour they begin where the hour does, up to a day at midnight, weeks on
-// Monday, months on their first; a day on which the clock is changed has 23 or 25 hours. A bucket of more than an hour ends when the
-// clock first shows the next one's start, or skips it: an hour that happens twice makes its bucket longer by that hour, one that is
-// skipped makes it shorter, or leaves it out. A bucket of an hour or less also ends when the clock is changed. So buckets follow each
-// other without hole or overlap, and none is longer than its width and what the clock is set back in it. Each is stamped at its start and carries
-// its end. Only readings of `[start, end)` count, also in the first and the last bucket.
+// Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that
+// gives at most so many `points`. Buckets are those of a clock on the wall in `timezone`: up
+// to an hour they begin where the hour does, up to a day at midnight, weeks on Monday, months
+// on their first; a day on which the clock is changed has 23 or 25 hours. A bucket of more
+// than an hour ends when the clock first shows the next one's start, or skips it: an hour that
+// happens twice makes its bucket longer by that hour, one that is skipped makes it shorter, or
+// leaves it out. A bucket of an hour or less also ends when the clock is changed. So buckets
+// follow each other without hole or overlap, and none is longer than its width and what the
+// clock is set back in it. Each is stamped at its start and carries its end. Only readings of
+// `[start, end)` count, also in the first and the last bucket.
 //
 // | `agg` | is | OPC UA Part 13 |
 // |---|---|---|
@@ -21284,24 +21765,31 @@ func (c *ClientWithResponses) ExportDataWithResponse(ctx context.Context, params
 // | `time_weighted_avg` | mean when each value holds until the next one, the one from before the range, if it is at most a day old, included | TimeAverage, stepped |
 // | `percent_good` | how many in a hundred readings are of good quality | PercentGood weighs by time |
 //
-// Values of bad quality, and readings without a value, count in `count` and `percent_good` and nowhere else; uncertain ones have a
-// value like good ones (as with TreatUncertainAsBad false).
+// Values of bad quality, and readings without a value, count in `count` and `percent_good` and
+// nowhere else; uncertain ones have a value like good ones (as with TreatUncertainAsBad
+// false).
 //
-// With `method` the answer has, in place of buckets, readings of each sensor that show their shape as a chart needs it, at most
-// `points`. `minmax` picks the least and the greatest of each of equally long stretches of time: no peak is lost. `lttb` picks those that
-// span the largest triangles (Largest Triangle Three Buckets, Steinarsson 2013) of what `minmax` picks in four times as many stretches:
-// to the eye they look as all of them do. The first and the last are always among them, and all when there are no more than `points`.
-// A stretch of 5 minutes or more is made up of whole minutes, one of 3 hours or more of whole hours, so that rollups tell where its
-// extremes are, and a year takes no longer than a week; `source` says so, and the readings are those that would be picked of all.
-// `interval`, `agg`, `fill` and `limit` do not go with `method`.
+// With `method` the answer has, in place of buckets, readings of each sensor that show their
+// shape as a chart needs it, at most `points`. `minmax` picks the least and the greatest of
+// each of equally long stretches of time: no peak is lost. `lttb` picks those that span the
+// largest triangles (Largest Triangle Three Buckets, Steinarsson 2013) of what `minmax` picks
+// in four times as many stretches: to the eye they look as all of them do. The first and the
+// last are always among them, and all when there are no more than `points`. A stretch of 5
+// minutes or more is made up of whole minutes, one of 3 hours or more of whole hours, so that
+// rollups tell where its extremes are, and a year takes no longer than a week; `source` says
+// so, and the readings are those that would be picked of all. `interval`, `agg`, `fill` and
+// `limit` do not go with `method`.
 //
-// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
-// it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`. Answers about
-// hours that are over are kept for whoever asks the same, and never older than a second: what was stored or deleted before that is seen.
+// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest
+// interval that would do, unless `limit` cuts it: then `next` is the `start` of the rest and
+// `coverage` ends there. A range that has ended is answered with an `ETag`. Answers about
+// hours that are over are kept for whoever asks the same, and never older than a second: what
+// was stored or deleted before that is seen.
 //
-// Questions that make the server look at very much, as ones of 100,000 readings or more that no rollups answer, take turns, so that
-// what comes in is stored without delay. One whose turn does not come within some seconds is 503: try again after `Retry-After`.
-// Charts and dashboards, which rollups answer, never wait for them.
+// Questions that make the server look at very much, as ones of 100,000 readings or more that
+// no rollups answer, take turns, so that what comes in is stored without delay. One whose turn
+// does not come within some seconds is 503: try again after `Retry-After`. Charts and
+// dashboards, which rollups answer, never wait for them.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21314,36 +21802,41 @@ func (c *ClientWithResponses) GetHistoryWithResponse(ctx context.Context, params
 	return ParseGetHistoryResponse(rsp)
 }
 
-// ListLatestWithResponse Newest readings
+// ListLatestReadingsWithResponse Newest readings
 //
-// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. The newest is
-// the one with the latest effective time: the earlier of its `timestamp` and `received_at`. Without a filter, of
-// all sensors but those of the server's own gateway, which are listed when `is_system` is true, or when `sensor_id` or
-// `gateway_id` names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
-// that is more than `stale_after`: a value that stands still because nothing comes is not a current one.
+// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none
+// is left out. The newest is the one with the latest effective time: the earlier of its
+// `timestamp` and `received_at`. Without a filter, of all sensors but those of the server's
+// own gateway, which are listed when `is_system` is true, or when `sensor_id` or `gateway_id`
+// names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says
+// how old it is by the server's clock, and whether that is more than `stale_after`: a value
+// that stands still because nothing comes is not a current one.
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /api/data/latest (the `ListLatest` operationId).
-func (c *ClientWithResponses) ListLatestWithResponse(ctx context.Context, params *ListLatestParams, reqEditors ...RequestEditorFn) (*ListLatestResponse, error) {
-	rsp, err := c.ListLatest(ctx, params, reqEditors...)
+// Corresponds with GET /api/data/latest (the `ListLatestReadings` operationId).
+func (c *ClientWithResponses) ListLatestReadingsWithResponse(ctx context.Context, params *ListLatestReadingsParams, reqEditors ...RequestEditorFn) (*ListLatestReadingsResponse, error) {
+	rsp, err := c.ListLatestReadings(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseListLatestResponse(rsp)
+	return ParseListLatestReadingsResponse(rsp)
 }
 
 // ListRejectionsWithResponse What was refused
 //
-// Payloads and single samples that came over MQTT and were refused, newest first by `last_at`. The same refusal of a gateway,
-// on a topic, for a reason, of the same bytes is one entry, with how often it came; one that comes again moves to the front.
-// When refusals flood in, more than 32 to one transaction, then of each gateway, topic and reason the first of the transaction
-// is kept, and the others are counted together in one entry that is `folded`: no refusal goes uncounted.
-// Of each gateway the newest 10,000 are kept, for 30 days, unless the server's settings say otherwise; all gateways that are
-// not registered share one such place. What was refused of a `POST /api/data` stands in its answer and not here.
+// Payloads and single samples that came over MQTT and were refused, newest first by `last_at`.
+// The same refusal of a gateway, on a topic, for a reason, of the same bytes is one entry,
+// with how often it came; one that comes again moves to the front. When refusals flood in,
+// more than 32 to one transaction, then of each gateway, topic and reason the first of the
+// transaction is kept, and the others are counted together in one entry that is `folded`: no
+// refusal goes uncounted. Of each gateway the newest 10,000 are kept, for 30 days, unless the
+// server's settings say otherwise; all gateways that are not registered share one such place.
+// What was refused of a `POST /api/data` stands in its answer and not here.
 //
-// It needs the role engineer, though viewers read data: a refused payload may hold anything, also what was never meant for
-// this system, and to act on it is to configure gateways and sensors.
+// It needs the role engineer, though viewers read data: a refused payload may hold anything,
+// also what was never meant for this system, and to act on it is to configure gateways and
+// sensors.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21356,44 +21849,53 @@ func (c *ClientWithResponses) ListRejectionsWithResponse(ctx context.Context, pa
 	return ParseListRejectionsResponse(rsp)
 }
 
-// ListExpiringWithResponse What retention will remove
+// PreviewRetentionWithResponse What retention will remove
 //
-// What the next pass of retention, within some minutes, will remove: changes nothing. Set a sensor's `retention_days` with care, for what
-// was removed cannot be brought back.
+// What the next pass of retention, within some minutes, will remove: changes nothing. Set a
+// sensor's `retention_days` with care, for what was removed cannot be brought back.
 //
-// Readings go a partition at a time, once its end is longer ago than their sensor keeps them. A partition in which no sensor keeps
-// anything is dropped; from others readings are deleted sensor by sensor. A partition that is longer than an eighth of a sensor's
-// retention is not waited for: that sensor's readings are deleted from it a day at a time. Rollups go with the readings, so that no answer tells
-// of readings that are not there, and a sensor of which all have gone has no newest one. Readings that come and are older than their sensor
-// keeps are refused as `too_old`.
+// Readings go a partition at a time, once its end is longer ago than their sensor keeps them.
+// A partition in which no sensor keeps anything is dropped; from others readings are deleted
+// sensor by sensor. A partition that is longer than an eighth of a sensor's retention is not
+// waited for: that sensor's readings are deleted from it a day at a time. Rollups go with the
+// readings, so that no answer tells of readings that are not there, and a sensor of which all
+// have gone has no newest one. Readings that come and are older than their sensor keeps are
+// refused as `too_old`.
 //
-// Partitions oldest first. Many are looked at to find few, so a page may hold fewer than `limit`, or none, and still have a `Link`.
+// Partitions oldest first. Many are looked at to find few, so a page may hold fewer than
+// `limit`, or none, and still have a `Link`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /api/data/retention (the `ListExpiring` operationId).
-func (c *ClientWithResponses) ListExpiringWithResponse(ctx context.Context, params *ListExpiringParams, reqEditors ...RequestEditorFn) (*ListExpiringResponse, error) {
-	rsp, err := c.ListExpiring(ctx, params, reqEditors...)
+// Corresponds with GET /api/data/retention (the `PreviewRetention` operationId).
+func (c *ClientWithResponses) PreviewRetentionWithResponse(ctx context.Context, params *PreviewRetentionParams, reqEditors ...RequestEditorFn) (*PreviewRetentionResponse, error) {
+	rsp, err := c.PreviewRetention(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseListExpiringResponse(rsp)
+	return ParsePreviewRetentionResponse(rsp)
 }
 
 // GetStatisticsWithResponse Statistics of readings
 //
-// All figures of one or more sensors at once, of the whole range or of each `interval` in it; those of `GET /api/data/history` have
-// the same definitions. Besides, percentiles (interpolated between the two nearest values), gaps (pauses between two readings, whatever
-// their quality, that are longer than `gap_seconds`; the one before a bucket's first reading belongs to that bucket), and the rate.
-// An interval without readings is left out. An answer has at most 5,000 intervals, those of all sensors together.
+// All figures of one or more sensors at once, of the whole range or of each `interval` in it;
+// those of `GET /api/data/history` have the same definitions. Besides, percentiles
+// (interpolated between the two nearest values), gaps (pauses between two readings, whatever
+// their quality, that are longer than `gap_seconds`; the one before a bucket's first reading
+// belongs to that bucket), and the rate. An interval without readings is left out. An answer
+// has at most 5,000 intervals, those of all sensors together.
 //
-// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when its buckets are
-// hardly longer than an hour or shorter. Else they come from sketches of the hours, also where these are not rolled up yet: the same
-// question about the same readings has the same answer at any time. (A server without rollups is always exact.) `percentile_error` is how much of itself each of
-// the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
-// sizes. Everything else, gaps included, is exact. Statistics of very many readings wait for their turn as a long history does.
+// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000
+// usable readings, and when its buckets are hardly longer than an hour or shorter. Else they
+// come from sketches of the hours, also where these are not rolled up yet: the same question
+// about the same readings has the same answer at any time. (A server without rollups is always
+// exact.) `percentile_error` is how much of itself each of the two values may be off between
+// which a percentile lies, mostly 0.001, and more where the values of an hour are spread over
+// many sizes. Everything else, gaps included, is exact. Statistics of very many readings wait
+// for their turn as a long history does.
 //
-// As of the history, answers about hours that are over are kept, and never older than a second.
+// As of the history, answers about hours that are over are kept, and never older than a
+// second.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21423,11 +21925,12 @@ func (c *ClientWithResponses) ListGatewaysWithResponse(ctx context.Context, para
 
 // CreateGatewayWithBodyWithResponse Register a gateway
 //
-// It can connect once it has credentials. Without `key` the key is made of `name`: a name that has the form of a key is the
-// key as it is; any other is written in Latin letters and lower case, with `-` between words ("温度 1" gives `wen-du-1`,
-// "Насос №3" `nasos-3`), and cut to 64 characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-` if
-// it would be a number that could be an id. If another gateway has the key, the first free ending of `-2`, `-3` and so on is
-// added. The answer has the key.
+// It can connect once it has credentials. Without `key` the key is made of `name`: a name that
+// has the form of a key is the key as it is; any other is written in Latin letters and lower
+// case, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" `nasos-3`), and cut to 64
+// characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-`
+// if it would be a number that could be an id. If another gateway has the key, the first free
+// ending of `-2`, `-3` and so on is added. The answer has the key.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21442,11 +21945,12 @@ func (c *ClientWithResponses) CreateGatewayWithBodyWithResponse(ctx context.Cont
 
 // CreateGatewayWithResponse Register a gateway
 //
-// It can connect once it has credentials. Without `key` the key is made of `name`: a name that has the form of a key is the
-// key as it is; any other is written in Latin letters and lower case, with `-` between words ("温度 1" gives `wen-du-1`,
-// "Насос №3" `nasos-3`), and cut to 64 characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-` if
-// it would be a number that could be an id. If another gateway has the key, the first free ending of `-2`, `-3` and so on is
-// added. The answer has the key.
+// It can connect once it has credentials. Without `key` the key is made of `name`: a name that
+// has the form of a key is the key as it is; any other is written in Latin letters and lower
+// case, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" `nasos-3`), and cut to 64
+// characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-`
+// if it would be a number that could be an id. If another gateway has the key, the first free
+// ending of `-2`, `-3` and so on is added. The answer has the key.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21461,10 +21965,12 @@ func (c *ClientWithResponses) CreateGatewayWithResponse(ctx context.Context, bod
 
 // DeleteGatewayWithResponse Delete a gateway
 //
-// A gateway that has sensors is deleted only with `cascade=true`: they, their readings and their alarms go with it; without
-// that it is 409, which says how many they are. What the server watches of it goes in any case. Readings are removed in the
-// background; the journal of alarms stays. `dry_run=true` answers what would go and changes nothing. While an alarm of another
-// gateway's sensor looks at one of its sensors, or is suppressed by one of its alarms, 409, which names it.
+// A gateway that has sensors is deleted only with `cascade=true`: they, their readings and
+// their alarms go with it; without that it is 409, which says how many they are. What the
+// server watches of it goes in any case. Readings are removed in the background; the journal
+// of alarms stays. `dry_run=true` answers what would go and changes nothing. While an alarm of
+// another gateway's sensor looks at one of its sensors, or is suppressed by one of its alarms,
+// 409, which names it.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21494,8 +22000,8 @@ func (c *ClientWithResponses) GetGatewayWithResponse(ctx context.Context, id IDP
 
 // UpdateGatewayWithBodyWithResponse Change a gateway
 //
-// Members that are absent keep their value. Setting `is_active` to false refuses its messages and closes its connections
-// within 5 s.
+// Members that are absent keep their value. Setting `is_active` to false refuses its messages
+// and closes its connections within 5 s.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21510,8 +22016,8 @@ func (c *ClientWithResponses) UpdateGatewayWithBodyWithResponse(ctx context.Cont
 
 // UpdateGatewayWithResponse Change a gateway
 //
-// Members that are absent keep their value. Setting `is_active` to false refuses its messages and closes its connections
-// within 5 s.
+// Members that are absent keep their value. Setting `is_active` to false refuses its messages
+// and closes its connections within 5 s.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21541,8 +22047,9 @@ func (c *ClientWithResponses) ListCredentialsWithResponse(ctx context.Context, i
 
 // CreateCredentialWithResponse Make a new secret for a gateway
 //
-// The secret is in this answer and nowhere else. Two secrets are valid at a time, so that a gateway can be moved to a new
-// one without a gap; making a third revokes the oldest, which the answer names.
+// The secret is in this answer and nowhere else. Two secrets are valid at a time, so that a
+// gateway can be moved to a new one without a gap; making a third revokes the oldest, which
+// the answer names.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21572,7 +22079,8 @@ func (c *ClientWithResponses) RevokeCredentialWithResponse(ctx context.Context, 
 
 // ListNotificationChannelsWithResponse List channels
 //
-// In order of id. Never the secrets; of a webhook's address, which may hold one, only scheme and host.
+// In order of id. Never the secrets; of a webhook's address, which may hold one, only scheme
+// and host.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21587,14 +22095,18 @@ func (c *ClientWithResponses) ListNotificationChannelsWithResponse(ctx context.C
 
 // CreateNotificationChannelWithBodyWithResponse Make a channel
 //
-// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on `alarms/{gateway}/{sensor}`.
+// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on
+// `alarms/{gateway}/{sensor}`.
 //
-// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it: `webhook-signature` is `v1,` and the base64 of
-// the HMAC-SHA256 of `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in base64. The secret is
-// made here unless one is given, and stands in this answer and nowhere else. Refuse a timestamp that is more than 5 minutes off, and
-// drop a `webhook-id` (also `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success; everything else is
-// tried again for about an hour. Redirects are not followed. Addresses that are private, of this machine or reserved are refused, at
-// every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
+// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it:
+// `webhook-signature` is `v1,` and the base64 of the HMAC-SHA256 of
+// `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in
+// base64. The secret is made here unless one is given, and stands in this answer and nowhere
+// else. Refuse a timestamp that is more than 5 minutes off, and drop a `webhook-id` (also
+// `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success;
+// everything else is tried again for about an hour. Redirects are not followed. Addresses that
+// are private, of this machine or reserved are refused, at every connection, unless
+// `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21609,14 +22121,18 @@ func (c *ClientWithResponses) CreateNotificationChannelWithBodyWithResponse(ctx 
 
 // CreateNotificationChannelWithResponse Make a channel
 //
-// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on `alarms/{gateway}/{sensor}`.
+// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on
+// `alarms/{gateway}/{sensor}`.
 //
-// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it: `webhook-signature` is `v1,` and the base64 of
-// the HMAC-SHA256 of `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in base64. The secret is
-// made here unless one is given, and stands in this answer and nowhere else. Refuse a timestamp that is more than 5 minutes off, and
-// drop a `webhook-id` (also `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success; everything else is
-// tried again for about an hour. Redirects are not followed. Addresses that are private, of this machine or reserved are refused, at
-// every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
+// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it:
+// `webhook-signature` is `v1,` and the base64 of the HMAC-SHA256 of
+// `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in
+// base64. The secret is made here unless one is given, and stands in this answer and nowhere
+// else. Refuse a timestamp that is more than 5 minutes off, and drop a `webhook-id` (also
+// `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success;
+// everything else is tried again for about an hour. Redirects are not followed. Addresses that
+// are private, of this machine or reserved are refused, at every connection, unless
+// `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21661,7 +22177,8 @@ func (c *ClientWithResponses) GetNotificationChannelWithResponse(ctx context.Con
 
 // UpdateNotificationChannelWithBodyWithResponse Change a channel
 //
-// Members that are absent keep their value; the kind stays. What waits to be sent goes by the new values.
+// Members that are absent keep their value; the kind stays. What waits to be sent goes by the
+// new values.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21676,7 +22193,8 @@ func (c *ClientWithResponses) UpdateNotificationChannelWithBodyWithResponse(ctx 
 
 // UpdateNotificationChannelWithResponse Change a channel
 //
-// Members that are absent keep their value; the kind stays. What waits to be sent goes by the new values.
+// Members that are absent keep their value; the kind stays. What waits to be sent goes by the
+// new values.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21691,7 +22209,8 @@ func (c *ClientWithResponses) UpdateNotificationChannelWithResponse(ctx context.
 
 // TestNotificationChannelWithResponse Send a trial
 //
-// Sends a trial once, also by a channel that is not in use, waits up to 5 s and answers what happened. It stands in the log of deliveries as `trial`.
+// Sends a trial once, also by a channel that is not in use, waits up to 5 s and answers what
+// happened. It stands in the log of deliveries as `trial`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21704,34 +22223,35 @@ func (c *ClientWithResponses) TestNotificationChannelWithResponse(ctx context.Co
 	return ParseTestNotificationChannelResponse(rsp)
 }
 
-// ListDeliveriesWithResponse What was sent
+// ListNotificationDeliveriesWithResponse What was sent
 //
-// The outbox and its log: what waits, what was delivered and what failed, newest first. What is over is kept for 30 days, unless the server's settings say otherwise.
+// The outbox and its log: what waits, what was delivered and what failed, newest first. What
+// is over is kept for 30 days, unless the server's settings say otherwise.
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /api/notifications/deliveries (the `ListDeliveries` operationId).
-func (c *ClientWithResponses) ListDeliveriesWithResponse(ctx context.Context, params *ListDeliveriesParams, reqEditors ...RequestEditorFn) (*ListDeliveriesResponse, error) {
-	rsp, err := c.ListDeliveries(ctx, params, reqEditors...)
+// Corresponds with GET /api/notifications/deliveries (the `ListNotificationDeliveries` operationId).
+func (c *ClientWithResponses) ListNotificationDeliveriesWithResponse(ctx context.Context, params *ListNotificationDeliveriesParams, reqEditors ...RequestEditorFn) (*ListNotificationDeliveriesResponse, error) {
+	rsp, err := c.ListNotificationDeliveries(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseListDeliveriesResponse(rsp)
+	return ParseListNotificationDeliveriesResponse(rsp)
 }
 
-// GetDeliveryWithResponse One delivery
+// GetNotificationDeliveryWithResponse One delivery
 //
 // With the events in it, the first 100.
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /api/notifications/deliveries/{id} (the `GetDelivery` operationId).
-func (c *ClientWithResponses) GetDeliveryWithResponse(ctx context.Context, id int64, reqEditors ...RequestEditorFn) (*GetDeliveryResponse, error) {
-	rsp, err := c.GetDelivery(ctx, id, reqEditors...)
+// Corresponds with GET /api/notifications/deliveries/{id} (the `GetNotificationDelivery` operationId).
+func (c *ClientWithResponses) GetNotificationDeliveryWithResponse(ctx context.Context, id int64, reqEditors ...RequestEditorFn) (*GetNotificationDeliveryResponse, error) {
+	rsp, err := c.GetNotificationDelivery(ctx, id, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseGetDeliveryResponse(rsp)
+	return ParseGetNotificationDeliveryResponse(rsp)
 }
 
 // ListNotificationRoutesWithResponse List routes
@@ -21751,12 +22271,13 @@ func (c *ClientWithResponses) ListNotificationRoutesWithResponse(ctx context.Con
 
 // CreateNotificationRouteWithBodyWithResponse Make a route
 //
-// An event goes by every route that it matches: by severity, by labels, which the alarm has to have all, and by what happened.
-// Events of a route are gathered for `group_seconds` into one notice, so that a flood of alarms is a few notices. A shelved or
-// suppressed alarm sends nothing. There can be 1,000 routes.
+// An event goes by every route that it matches: by severity, by labels, which the alarm has to
+// have all, and by what happened. Events of a route are gathered for `group_seconds` into one
+// notice, so that a flood of alarms is a few notices. A shelved or suppressed alarm sends
+// nothing. There can be 1,000 routes.
 //
-// While an alarm stands and nobody has acknowledged it, the channel is reminded every `remind_seconds`, and the escalation channel is
-// told once, after `escalate_seconds`.
+// While an alarm stands and nobody has acknowledged it, the channel is reminded every
+// `remind_seconds`, and the escalation channel is told once, after `escalate_seconds`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21771,12 +22292,13 @@ func (c *ClientWithResponses) CreateNotificationRouteWithBodyWithResponse(ctx co
 
 // CreateNotificationRouteWithResponse Make a route
 //
-// An event goes by every route that it matches: by severity, by labels, which the alarm has to have all, and by what happened.
-// Events of a route are gathered for `group_seconds` into one notice, so that a flood of alarms is a few notices. A shelved or
-// suppressed alarm sends nothing. There can be 1,000 routes.
+// An event goes by every route that it matches: by severity, by labels, which the alarm has to
+// have all, and by what happened. Events of a route are gathered for `group_seconds` into one
+// notice, so that a flood of alarms is a few notices. A shelved or suppressed alarm sends
+// nothing. There can be 1,000 routes.
 //
-// While an alarm stands and nobody has acknowledged it, the channel is reminded every `remind_seconds`, and the escalation channel is
-// told once, after `escalate_seconds`.
+// While an alarm stands and nobody has acknowledged it, the channel is reminded every
+// `remind_seconds`, and the escalation channel is told once, after `escalate_seconds`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21849,89 +22371,91 @@ func (c *ClientWithResponses) UpdateNotificationRouteWithResponse(ctx context.Co
 	return ParseUpdateNotificationRouteResponse(rsp)
 }
 
-// ListSilencesWithResponse List silences
+// ListNotificationSilencesWithResponse List silences
 //
 // Newest first. Those that have ended stay listed for as long as deliveries do.
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /api/notifications/silences (the `ListSilences` operationId).
-func (c *ClientWithResponses) ListSilencesWithResponse(ctx context.Context, params *ListSilencesParams, reqEditors ...RequestEditorFn) (*ListSilencesResponse, error) {
-	rsp, err := c.ListSilences(ctx, params, reqEditors...)
+// Corresponds with GET /api/notifications/silences (the `ListNotificationSilences` operationId).
+func (c *ClientWithResponses) ListNotificationSilencesWithResponse(ctx context.Context, params *ListNotificationSilencesParams, reqEditors ...RequestEditorFn) (*ListNotificationSilencesResponse, error) {
+	rsp, err := c.ListNotificationSilences(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseListSilencesResponse(rsp)
+	return ParseListNotificationSilencesResponse(rsp)
 }
 
-// CreateSilenceWithBodyWithResponse Begin a silence
+// CreateNotificationSilenceWithBodyWithResponse Begin a silence
 //
-// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until `ends_at`, 90 days later at most. What it does not
-// name it does not ask for; it has to name something. Alarms go on as they do, and reminders and escalations that fall into it come at
+// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until
+// `ends_at`, 90 days later at most. What it does not name it does not ask for; it has to name
+// something. Alarms go on as they do, and reminders and escalations that fall into it come at
 // its end if the alarm still stands.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /api/notifications/silences (the `CreateSilence` operationId).
-func (c *ClientWithResponses) CreateSilenceWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateSilenceResponse, error) {
-	rsp, err := c.CreateSilenceWithBody(ctx, contentType, body, reqEditors...)
+// Corresponds with POST /api/notifications/silences (the `CreateNotificationSilence` operationId).
+func (c *ClientWithResponses) CreateNotificationSilenceWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateNotificationSilenceResponse, error) {
+	rsp, err := c.CreateNotificationSilenceWithBody(ctx, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseCreateSilenceResponse(rsp)
+	return ParseCreateNotificationSilenceResponse(rsp)
 }
 
-// CreateSilenceWithResponse Begin a silence
+// CreateNotificationSilenceWithResponse Begin a silence
 //
-// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until `ends_at`, 90 days later at most. What it does not
-// name it does not ask for; it has to name something. Alarms go on as they do, and reminders and escalations that fall into it come at
+// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until
+// `ends_at`, 90 days later at most. What it does not name it does not ask for; it has to name
+// something. Alarms go on as they do, and reminders and escalations that fall into it come at
 // its end if the alarm still stands.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /api/notifications/silences (the `CreateSilence` operationId).
-func (c *ClientWithResponses) CreateSilenceWithResponse(ctx context.Context, body CreateSilenceJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateSilenceResponse, error) {
-	rsp, err := c.CreateSilence(ctx, body, reqEditors...)
+// Corresponds with POST /api/notifications/silences (the `CreateNotificationSilence` operationId).
+func (c *ClientWithResponses) CreateNotificationSilenceWithResponse(ctx context.Context, body CreateNotificationSilenceJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateNotificationSilenceResponse, error) {
+	rsp, err := c.CreateNotificationSilence(ctx, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseCreateSilenceResponse(rsp)
+	return ParseCreateNotificationSilenceResponse(rsp)
 }
 
-// GetSilenceWithResponse One silence
+// GetNotificationSilenceWithResponse One silence
 //
 // With who wanted it, and how many events it held back.
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /api/notifications/silences/{id} (the `GetSilence` operationId).
-func (c *ClientWithResponses) GetSilenceWithResponse(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*GetSilenceResponse, error) {
-	rsp, err := c.GetSilence(ctx, id, reqEditors...)
+// Corresponds with GET /api/notifications/silences/{id} (the `GetNotificationSilence` operationId).
+func (c *ClientWithResponses) GetNotificationSilenceWithResponse(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*GetNotificationSilenceResponse, error) {
+	rsp, err := c.GetNotificationSilence(ctx, id, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseGetSilenceResponse(rsp)
+	return ParseGetNotificationSilenceResponse(rsp)
 }
 
-// EndSilenceWithResponse End a silence early
+// EndNotificationSilenceWithResponse End a silence early
 //
 // It stays listed, with who ended it. One that has ended is 409.
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /api/notifications/silences/{id}/end (the `EndSilence` operationId).
-func (c *ClientWithResponses) EndSilenceWithResponse(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*EndSilenceResponse, error) {
-	rsp, err := c.EndSilence(ctx, id, reqEditors...)
+// Corresponds with POST /api/notifications/silences/{id}/end (the `EndNotificationSilence` operationId).
+func (c *ClientWithResponses) EndNotificationSilenceWithResponse(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*EndNotificationSilenceResponse, error) {
+	rsp, err := c.EndNotificationSilence(ctx, id, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseEndSilenceResponse(rsp)
+	return ParseEndNotificationSilenceResponse(rsp)
 }
 
 // ListSensorsWithResponse List sensors
 //
-// In order of id. A `gateway_id` that is none is 400. The sensors of the server's own gateway are listed only when
-// `is_system` is true or `gateway_id` names that gateway.
+// In order of id. A `gateway_id` that is none is 400. The sensors of the server's own gateway
+// are listed only when `is_system` is true or `gateway_id` names that gateway.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21946,8 +22470,9 @@ func (c *ClientWithResponses) ListSensorsWithResponse(ctx context.Context, param
 
 // CreateSensorWithBodyWithResponse Register a sensor
 //
-// Readings of a sensor that is not registered are refused, so register it before its gateway publishes. Without `key` it is
-// named by its `name` as a gateway is, with `sensor` in place of `gateway`, and is unique among the sensors of its gateway.
+// Readings of a sensor that is not registered are refused, so register it before its gateway
+// publishes. Without `key` it is named by its `name` as a gateway is, with `sensor` in place
+// of `gateway`, and is unique among the sensors of its gateway.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21962,8 +22487,9 @@ func (c *ClientWithResponses) CreateSensorWithBodyWithResponse(ctx context.Conte
 
 // CreateSensorWithResponse Register a sensor
 //
-// Readings of a sensor that is not registered are refused, so register it before its gateway publishes. Without `key` it is
-// named by its `name` as a gateway is, with `sensor` in place of `gateway`, and is unique among the sensors of its gateway.
+// Readings of a sensor that is not registered are refused, so register it before its gateway
+// publishes. Without `key` it is named by its `name` as a gateway is, with `sensor` in place
+// of `gateway`, and is unique among the sensors of its gateway.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21978,10 +22504,11 @@ func (c *ClientWithResponses) CreateSensorWithResponse(ctx context.Context, body
 
 // DeleteSensorWithResponse Delete a sensor
 //
-// Its alarms and readings go with it; readings are removed in the background, the journal of alarms stays. While an alarm of
-// another sensor looks at it, or is suppressed by one of its alarms, 409, which names it; so is a sensor of the server's own.
-// `dry_run=true` answers what would go and changes nothing.
-// To stop a sensor and keep its history, set `is_active` to false.
+// Its alarms and readings go with it; readings are removed in the background, the journal of
+// alarms stays. While an alarm of another sensor looks at it, or is suppressed by one of its
+// alarms, 409, which names it; so is a sensor of the server's own. `dry_run=true` answers what
+// would go and changes nothing. To stop a sensor and keep its history, set `is_active` to
+// false.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22011,7 +22538,8 @@ func (c *ClientWithResponses) GetSensorWithResponse(ctx context.Context, id IDPa
 
 // UpdateSensorWithBodyWithResponse Change a sensor
 //
-// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are cleared by null. A sensor stays with its gateway.
+// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are
+// cleared by null. A sensor stays with its gateway.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22026,7 +22554,8 @@ func (c *ClientWithResponses) UpdateSensorWithBodyWithResponse(ctx context.Conte
 
 // UpdateSensorWithResponse Change a sensor
 //
-// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are cleared by null. A sensor stays with its gateway.
+// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are
+// cleared by null. A sensor stays with its gateway.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22056,7 +22585,8 @@ func (c *ClientWithResponses) ListUsersWithResponse(ctx context.Context, params 
 
 // CreateUserWithBodyWithResponse Add a user
 //
-// The user logs in with the password given here and can change it with `PUT /api/auth/me/password`.
+// The user logs in with the password given here and can change it with `PUT
+// /api/auth/me/password`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22071,7 +22601,8 @@ func (c *ClientWithResponses) CreateUserWithBodyWithResponse(ctx context.Context
 
 // CreateUserWithResponse Add a user
 //
-// The user logs in with the password given here and can change it with `PUT /api/auth/me/password`.
+// The user logs in with the password given here and can change it with `PUT
+// /api/auth/me/password`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22086,8 +22617,9 @@ func (c *ClientWithResponses) CreateUserWithResponse(ctx context.Context, body C
 
 // DeleteUserWithResponse Delete a user
 //
-// Ends the user's sessions; live connections are closed within 5 s. What the user did to alarms stays in their journal,
-// under the name. The last active admin stays: 409. `dry_run=true` answers what would go and changes nothing.
+// Ends the user's sessions; live connections are closed within 5 s. What the user did to
+// alarms stays in their journal, under the name. The last active admin stays: 409.
+// `dry_run=true` answers what would go and changes nothing.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22117,9 +22649,10 @@ func (c *ClientWithResponses) GetUserWithResponse(ctx context.Context, id IDPara
 
 // UpdateUserWithBodyWithResponse Change a user
 //
-// Members that are absent keep their value. A new role holds from the next request, within 1 s on other instances. A new
-// password, or `is_active` false, ends all of the user's sessions; live connections are closed within 5 s. The last active
-// admin can neither be disabled nor given another role: 409.
+// Members that are absent keep their value. A new role holds from the next request, within 1 s
+// on other instances. A new password, or `is_active` false, ends all of the user's sessions;
+// live connections are closed within 5 s. The last active admin can neither be disabled nor
+// given another role: 409.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22134,9 +22667,10 @@ func (c *ClientWithResponses) UpdateUserWithBodyWithResponse(ctx context.Context
 
 // UpdateUserWithResponse Change a user
 //
-// Members that are absent keep their value. A new role holds from the next request, within 1 s on other instances. A new
-// password, or `is_active` false, ends all of the user's sessions; live connections are closed within 5 s. The last active
-// admin can neither be disabled nor given another role: 409.
+// Members that are absent keep their value. A new role holds from the next request, within 1 s
+// on other instances. A new password, or `is_active` false, ends all of the user's sessions;
+// live connections are closed within 5 s. The last active admin can neither be disabled nor
+// given another role: 409.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22149,19 +22683,19 @@ func (c *ClientWithResponses) UpdateUserWithResponse(ctx context.Context, id IDP
 	return ParseUpdateUserResponse(rsp)
 }
 
-// CreateTicketWithResponse A ticket for one WebSocket
+// CreateWebSocketTicketWithResponse A ticket for one WebSocket
 //
 // Good for one connection within 30 s, in the session of the access token.
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /api/ws/ticket (the `CreateTicket` operationId).
-func (c *ClientWithResponses) CreateTicketWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*CreateTicketResponse, error) {
-	rsp, err := c.CreateTicket(ctx, reqEditors...)
+// Corresponds with POST /api/ws/ticket (the `CreateWebSocketTicket` operationId).
+func (c *ClientWithResponses) CreateWebSocketTicketWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*CreateWebSocketTicketResponse, error) {
+	rsp, err := c.CreateWebSocketTicket(ctx, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseCreateTicketResponse(rsp)
+	return ParseCreateWebSocketTicketResponse(rsp)
 }
 
 // GetHealthWithResponse State of the service and what it depends on
@@ -22179,44 +22713,47 @@ func (c *ClientWithResponses) GetHealthWithResponse(ctx context.Context, reqEdit
 	return ParseGetHealthResponse(rsp)
 }
 
-// GetLiveWithResponse Is the process alive
+// GetLivenessWithResponse Is the process alive
 //
 // Answers 200 as long as the process answers. Restart it when this fails.
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /health/live (the `GetLive` operationId).
-func (c *ClientWithResponses) GetLiveWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetLiveResponse, error) {
-	rsp, err := c.GetLive(ctx, reqEditors...)
+// Corresponds with GET /health/live (the `GetLiveness` operationId).
+func (c *ClientWithResponses) GetLivenessWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetLivenessResponse, error) {
+	rsp, err := c.GetLiveness(ctx, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseGetLiveResponse(rsp)
+	return ParseGetLivenessResponse(rsp)
 }
 
-// GetReadyWithResponse Can it take work
+// GetReadinessWithResponse Can it take work
 //
-// Answers 503 while it starts or stops and while the database does not answer. Send it no traffic then.
+// Answers 503 while it starts or stops and while the database does not answer. Send it no
+// traffic then.
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /health/ready (the `GetReady` operationId).
-func (c *ClientWithResponses) GetReadyWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetReadyResponse, error) {
-	rsp, err := c.GetReady(ctx, reqEditors...)
+// Corresponds with GET /health/ready (the `GetReadiness` operationId).
+func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetReadinessResponse, error) {
+	rsp, err := c.GetReadiness(ctx, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseGetReadyResponse(rsp)
+	return ParseGetReadinessResponse(rsp)
 }
 
 // GetMetricsWithResponse Metrics for Prometheus
 //
-// Counts and durations only. Refusals are counted by reason and gateway: a gateway stands there by its id, and only the first
-// 100 of which anything was refused since the start; the others are `other`, those that are not registered `none`. There are
-// no names of users, gateways or sensors. It asks for no login, so keep it inside your network all the same.
+// Counts and durations only. Refusals are counted by reason and gateway: a gateway stands
+// there by its id, and only the first 100 of which anything was refused since the start; the
+// others are `other`, those that are not registered `none`. There are no names of users,
+// gateways or sensors. It asks for no login, so keep it inside your network all the same.
 //
-// Among them are `http_requests_total` and `http_request_duration_seconds` (labels `operation`, `method`, `endpoint` as the path
-// of this contract, and of the former `status`; all but `status` are `none` for what is not in the contract) and
+// Among them are `http_requests_total` and `http_request_duration_seconds` (labels
+// `operation`, `method`, `endpoint` as the path of this contract, and of the former `status`;
+// all but `status` are `none` for what is not in the contract) and
 // `websocket_connections_active`.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -22296,7 +22833,7 @@ func ParseListAlarmsResponse(rsp *http.Response) (*ListAlarmsResponse, error) {
 		response.ApplicationProblemJSON401 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -22394,7 +22931,7 @@ func ParseCreateAlarmResponse(rsp *http.Response) (*CreateAlarmResponse, error) 
 		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -22435,22 +22972,22 @@ func ParseCreateAlarmResponse(rsp *http.Response) (*CreateAlarmResponse, error) 
 	return response, nil
 }
 
-// ParseAckAlarmsResponse parses an HTTP response from a AckAlarmsWithResponse call
-func ParseAckAlarmsResponse(rsp *http.Response) (*AckAlarmsResponse, error) {
+// ParseAcknowledgeAlarmsResponse parses an HTTP response from a AcknowledgeAlarmsWithResponse call
+func ParseAcknowledgeAlarmsResponse(rsp *http.Response) (*AcknowledgeAlarmsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &AckAlarmsResponse{
+	response := &AcknowledgeAlarmsResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest []AckResult
+		var dest []AlarmBulkAcknowledgeResult
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -22485,7 +23022,7 @@ func ParseAckAlarmsResponse(rsp *http.Response) (*AckAlarmsResponse, error) {
 		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -22495,7 +23032,7 @@ func ParseAckAlarmsResponse(rsp *http.Response) (*AckAlarmsResponse, error) {
 
 	switch {
 	case rsp.StatusCode == 401:
-		var headers AckAlarmsResponse401Headers
+		var headers AcknowledgeAlarmsResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -22545,7 +23082,7 @@ func ParseListAlarmEventsResponse(rsp *http.Response) (*ListAlarmEventsResponse,
 		response.ApplicationProblemJSON401 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -22615,7 +23152,7 @@ func ParseGetAlarmKPIResponse(rsp *http.Response) (*GetAlarmKPIResponse, error) 
 		response.ApplicationProblemJSON401 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -22654,7 +23191,7 @@ func ParseSimulateAlarmResponse(rsp *http.Response) (*SimulateAlarmResponse, err
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest AlarmSimulated
+		var dest AlarmSimulationResult
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -22696,7 +23233,7 @@ func ParseSimulateAlarmResponse(rsp *http.Response) (*SimulateAlarmResponse, err
 		response.ApplicationProblemJSON503 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -22745,7 +23282,7 @@ func ParseDeleteAlarmResponse(rsp *http.Response) (*DeleteAlarmResponse, error) 
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest WhatGoes
+		var dest DeletionResponse
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -22794,7 +23331,7 @@ func ParseDeleteAlarmResponse(rsp *http.Response) (*DeleteAlarmResponse, error) 
 		response.ApplicationProblemJSON412 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -22833,7 +23370,7 @@ func ParseGetAlarmResponse(rsp *http.Response) (*GetAlarmResponse, error) {
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest TheAlarm
+		var dest AlarmWithETag
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -22861,7 +23398,7 @@ func ParseGetAlarmResponse(rsp *http.Response) (*GetAlarmResponse, error) {
 		response.ApplicationProblemJSON404 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -22910,7 +23447,7 @@ func ParseUpdateAlarmResponse(rsp *http.Response) (*UpdateAlarmResponse, error) 
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest TheAlarm
+		var dest AlarmWithETag
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -22966,7 +23503,7 @@ func ParseUpdateAlarmResponse(rsp *http.Response) (*UpdateAlarmResponse, error) 
 		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -23000,22 +23537,22 @@ func ParseUpdateAlarmResponse(rsp *http.Response) (*UpdateAlarmResponse, error) 
 	return response, nil
 }
 
-// ParseAckAlarmResponse parses an HTTP response from a AckAlarmWithResponse call
-func ParseAckAlarmResponse(rsp *http.Response) (*AckAlarmResponse, error) {
+// ParseAcknowledgeAlarmResponse parses an HTTP response from a AcknowledgeAlarmWithResponse call
+func ParseAcknowledgeAlarmResponse(rsp *http.Response) (*AcknowledgeAlarmResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &AckAlarmResponse{
+	response := &AcknowledgeAlarmResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest TheAlarm
+		var dest AlarmWithETag
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -23064,7 +23601,7 @@ func ParseAckAlarmResponse(rsp *http.Response) (*AckAlarmResponse, error) {
 		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -23074,7 +23611,7 @@ func ParseAckAlarmResponse(rsp *http.Response) (*AckAlarmResponse, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers AckAlarmResponse200Headers
+		var headers AcknowledgeAlarmResponse200Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
@@ -23084,7 +23621,7 @@ func ParseAckAlarmResponse(rsp *http.Response) (*AckAlarmResponse, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
-		var headers AckAlarmResponse401Headers
+		var headers AcknowledgeAlarmResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -23098,22 +23635,22 @@ func ParseAckAlarmResponse(rsp *http.Response) (*AckAlarmResponse, error) {
 	return response, nil
 }
 
-// ParseCommentAlarmResponse parses an HTTP response from a CommentAlarmWithResponse call
-func ParseCommentAlarmResponse(rsp *http.Response) (*CommentAlarmResponse, error) {
+// ParseCommentOnAlarmResponse parses an HTTP response from a CommentOnAlarmWithResponse call
+func ParseCommentOnAlarmResponse(rsp *http.Response) (*CommentOnAlarmResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &CommentAlarmResponse{
+	response := &CommentOnAlarmResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest TheAlarm
+		var dest AlarmWithETag
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -23162,7 +23699,7 @@ func ParseCommentAlarmResponse(rsp *http.Response) (*CommentAlarmResponse, error
 		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -23172,7 +23709,7 @@ func ParseCommentAlarmResponse(rsp *http.Response) (*CommentAlarmResponse, error
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers CommentAlarmResponse200Headers
+		var headers CommentOnAlarmResponse200Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
@@ -23182,7 +23719,7 @@ func ParseCommentAlarmResponse(rsp *http.Response) (*CommentAlarmResponse, error
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
-		var headers CommentAlarmResponse401Headers
+		var headers CommentOnAlarmResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -23196,15 +23733,15 @@ func ParseCommentAlarmResponse(rsp *http.Response) (*CommentAlarmResponse, error
 	return response, nil
 }
 
-// ParseListEventsOfAlarmResponse parses an HTTP response from a ListEventsOfAlarmWithResponse call
-func ParseListEventsOfAlarmResponse(rsp *http.Response) (*ListEventsOfAlarmResponse, error) {
+// ParseListEventsForAlarmResponse parses an HTTP response from a ListEventsForAlarmWithResponse call
+func ParseListEventsForAlarmResponse(rsp *http.Response) (*ListEventsForAlarmResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ListEventsOfAlarmResponse{
+	response := &ListEventsForAlarmResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -23239,7 +23776,7 @@ func ParseListEventsOfAlarmResponse(rsp *http.Response) (*ListEventsOfAlarmRespo
 		response.ApplicationProblemJSON404 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -23249,7 +23786,7 @@ func ParseListEventsOfAlarmResponse(rsp *http.Response) (*ListEventsOfAlarmRespo
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers ListEventsOfAlarmResponse200Headers
+		var headers ListEventsForAlarmResponse200Headers
 		if values := rsp.Header.Values("Link"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Link", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -23259,7 +23796,7 @@ func ParseListEventsOfAlarmResponse(rsp *http.Response) (*ListEventsOfAlarmRespo
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
-		var headers ListEventsOfAlarmResponse401Headers
+		var headers ListEventsForAlarmResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -23316,7 +23853,7 @@ func ParseExplainAlarmResponse(rsp *http.Response) (*ExplainAlarmResponse, error
 		response.ApplicationProblemJSON404 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -23340,22 +23877,22 @@ func ParseExplainAlarmResponse(rsp *http.Response) (*ExplainAlarmResponse, error
 	return response, nil
 }
 
-// ParseTakeAlarmOutResponse parses an HTTP response from a TakeAlarmOutWithResponse call
-func ParseTakeAlarmOutResponse(rsp *http.Response) (*TakeAlarmOutResponse, error) {
+// ParseTakeAlarmOutOfServiceResponse parses an HTTP response from a TakeAlarmOutOfServiceWithResponse call
+func ParseTakeAlarmOutOfServiceResponse(rsp *http.Response) (*TakeAlarmOutOfServiceResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &TakeAlarmOutResponse{
+	response := &TakeAlarmOutOfServiceResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest TheAlarm
+		var dest AlarmWithETag
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -23404,7 +23941,7 @@ func ParseTakeAlarmOutResponse(rsp *http.Response) (*TakeAlarmOutResponse, error
 		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -23414,7 +23951,7 @@ func ParseTakeAlarmOutResponse(rsp *http.Response) (*TakeAlarmOutResponse, error
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers TakeAlarmOutResponse200Headers
+		var headers TakeAlarmOutOfServiceResponse200Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
@@ -23424,7 +23961,7 @@ func ParseTakeAlarmOutResponse(rsp *http.Response) (*TakeAlarmOutResponse, error
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
-		var headers TakeAlarmOutResponse401Headers
+		var headers TakeAlarmOutOfServiceResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -23453,7 +23990,7 @@ func ParseResetAlarmResponse(rsp *http.Response) (*ResetAlarmResponse, error) {
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest TheAlarm
+		var dest AlarmWithETag
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -23502,7 +24039,7 @@ func ParseResetAlarmResponse(rsp *http.Response) (*ResetAlarmResponse, error) {
 		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -23536,22 +24073,22 @@ func ParseResetAlarmResponse(rsp *http.Response) (*ResetAlarmResponse, error) {
 	return response, nil
 }
 
-// ParseReturnAlarmResponse parses an HTTP response from a ReturnAlarmWithResponse call
-func ParseReturnAlarmResponse(rsp *http.Response) (*ReturnAlarmResponse, error) {
+// ParseReturnAlarmToServiceResponse parses an HTTP response from a ReturnAlarmToServiceWithResponse call
+func ParseReturnAlarmToServiceResponse(rsp *http.Response) (*ReturnAlarmToServiceResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ReturnAlarmResponse{
+	response := &ReturnAlarmToServiceResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest TheAlarm
+		var dest AlarmWithETag
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -23600,7 +24137,7 @@ func ParseReturnAlarmResponse(rsp *http.Response) (*ReturnAlarmResponse, error) 
 		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -23610,7 +24147,7 @@ func ParseReturnAlarmResponse(rsp *http.Response) (*ReturnAlarmResponse, error) 
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers ReturnAlarmResponse200Headers
+		var headers ReturnAlarmToServiceResponse200Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
@@ -23620,7 +24157,7 @@ func ParseReturnAlarmResponse(rsp *http.Response) (*ReturnAlarmResponse, error) 
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
-		var headers ReturnAlarmResponse401Headers
+		var headers ReturnAlarmToServiceResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -23649,7 +24186,7 @@ func ParseShelveAlarmResponse(rsp *http.Response) (*ShelveAlarmResponse, error) 
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest TheAlarm
+		var dest AlarmWithETag
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -23698,7 +24235,7 @@ func ParseShelveAlarmResponse(rsp *http.Response) (*ShelveAlarmResponse, error) 
 		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -23747,7 +24284,7 @@ func ParseUnshelveAlarmResponse(rsp *http.Response) (*UnshelveAlarmResponse, err
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest TheAlarm
+		var dest AlarmWithETag
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -23796,7 +24333,7 @@ func ParseUnshelveAlarmResponse(rsp *http.Response) (*UnshelveAlarmResponse, err
 		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -23845,7 +24382,7 @@ func ParseLoginResponse(rsp *http.Response) (*LoginResponse, error) {
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest NewTokens
+		var dest IssuedTokens
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -23887,7 +24424,7 @@ func ParseLoginResponse(rsp *http.Response) (*LoginResponse, error) {
 		response.ApplicationProblemJSON429 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -23956,7 +24493,7 @@ func ParseLogoutResponse(rsp *http.Response) (*LogoutResponse, error) {
 		response.ApplicationProblemJSON401 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -23980,15 +24517,15 @@ func ParseLogoutResponse(rsp *http.Response) (*LogoutResponse, error) {
 	return response, nil
 }
 
-// ParseGetMeResponse parses an HTTP response from a GetMeWithResponse call
-func ParseGetMeResponse(rsp *http.Response) (*GetMeResponse, error) {
+// ParseGetCurrentUserResponse parses an HTTP response from a GetCurrentUserWithResponse call
+func ParseGetCurrentUserResponse(rsp *http.Response) (*GetCurrentUserResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &GetMeResponse{
+	response := &GetCurrentUserResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -24009,7 +24546,7 @@ func ParseGetMeResponse(rsp *http.Response) (*GetMeResponse, error) {
 		response.ApplicationProblemJSON401 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -24019,7 +24556,7 @@ func ParseGetMeResponse(rsp *http.Response) (*GetMeResponse, error) {
 
 	switch {
 	case rsp.StatusCode == 401:
-		var headers GetMeResponse401Headers
+		var headers GetCurrentUserResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -24079,7 +24616,7 @@ func ParseChangePasswordResponse(rsp *http.Response) (*ChangePasswordResponse, e
 		response.ApplicationProblemJSON429 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -24113,22 +24650,22 @@ func ParseChangePasswordResponse(rsp *http.Response) (*ChangePasswordResponse, e
 	return response, nil
 }
 
-// ParseRefreshResponse parses an HTTP response from a RefreshWithResponse call
-func ParseRefreshResponse(rsp *http.Response) (*RefreshResponse, error) {
+// ParseRefreshSessionResponse parses an HTTP response from a RefreshSessionWithResponse call
+func ParseRefreshSessionResponse(rsp *http.Response) (*RefreshSessionResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &RefreshResponse{
+	response := &RefreshSessionResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest NewTokens
+		var dest IssuedTokens
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -24163,7 +24700,7 @@ func ParseRefreshResponse(rsp *http.Response) (*RefreshResponse, error) {
 		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -24173,7 +24710,7 @@ func ParseRefreshResponse(rsp *http.Response) (*RefreshResponse, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers RefreshResponse200Headers
+		var headers RefreshSessionResponse200Headers
 		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
@@ -24183,7 +24720,7 @@ func ParseRefreshResponse(rsp *http.Response) (*RefreshResponse, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
-		var headers RefreshResponse401Headers
+		var headers RefreshSessionResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -24197,22 +24734,22 @@ func ParseRefreshResponse(rsp *http.Response) (*RefreshResponse, error) {
 	return response, nil
 }
 
-// ParseDeleteDataResponse parses an HTTP response from a DeleteDataWithResponse call
-func ParseDeleteDataResponse(rsp *http.Response) (*DeleteDataResponse, error) {
+// ParseDeleteReadingsResponse parses an HTTP response from a DeleteReadingsWithResponse call
+func ParseDeleteReadingsResponse(rsp *http.Response) (*DeleteReadingsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &DeleteDataResponse{
+	response := &DeleteReadingsResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest DataDeletion
+		var dest ReadingsDeletionResult
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -24247,7 +24784,7 @@ func ParseDeleteDataResponse(rsp *http.Response) (*DeleteDataResponse, error) {
 		response.ApplicationProblemJSON503 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -24257,7 +24794,7 @@ func ParseDeleteDataResponse(rsp *http.Response) (*DeleteDataResponse, error) {
 
 	switch {
 	case rsp.StatusCode == 401:
-		var headers DeleteDataResponse401Headers
+		var headers DeleteReadingsResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -24267,7 +24804,7 @@ func ParseDeleteDataResponse(rsp *http.Response) (*DeleteDataResponse, error) {
 		}
 		response.Headers401 = &headers
 	case rsp.StatusCode == 503:
-		var headers DeleteDataResponse503Headers
+		var headers DeleteReadingsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -24281,15 +24818,15 @@ func ParseDeleteDataResponse(rsp *http.Response) (*DeleteDataResponse, error) {
 	return response, nil
 }
 
-// ParseListDataResponse parses an HTTP response from a ListDataWithResponse call
-func ParseListDataResponse(rsp *http.Response) (*ListDataResponse, error) {
+// ParseListReadingsResponse parses an HTTP response from a ListReadingsWithResponse call
+func ParseListReadingsResponse(rsp *http.Response) (*ListReadingsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ListDataResponse{
+	response := &ListReadingsResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -24324,7 +24861,7 @@ func ParseListDataResponse(rsp *http.Response) (*ListDataResponse, error) {
 		response.ApplicationProblemJSON503 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -24334,7 +24871,7 @@ func ParseListDataResponse(rsp *http.Response) (*ListDataResponse, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers ListDataResponse200Headers
+		var headers ListReadingsResponse200Headers
 		if values := rsp.Header.Values("Link"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Link", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -24358,7 +24895,7 @@ func ParseListDataResponse(rsp *http.Response) (*ListDataResponse, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
-		var headers ListDataResponse401Headers
+		var headers ListReadingsResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -24368,7 +24905,7 @@ func ParseListDataResponse(rsp *http.Response) (*ListDataResponse, error) {
 		}
 		response.Headers401 = &headers
 	case rsp.StatusCode == 503:
-		var headers ListDataResponse503Headers
+		var headers ListReadingsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -24382,22 +24919,22 @@ func ParseListDataResponse(rsp *http.Response) (*ListDataResponse, error) {
 	return response, nil
 }
 
-// ParseWriteDataResponse parses an HTTP response from a WriteDataWithResponse call
-func ParseWriteDataResponse(rsp *http.Response) (*WriteDataResponse, error) {
+// ParseWriteReadingsResponse parses an HTTP response from a WriteReadingsWithResponse call
+func ParseWriteReadingsResponse(rsp *http.Response) (*WriteReadingsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &WriteDataResponse{
+	response := &WriteReadingsResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest DataWritten
+		var dest ReadingsWriteResult
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -24425,7 +24962,7 @@ func ParseWriteDataResponse(rsp *http.Response) (*WriteDataResponse, error) {
 		response.ApplicationProblemJSON403 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
-		var dest InProgress
+		var dest RequestInProgress
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -24446,7 +24983,7 @@ func ParseWriteDataResponse(rsp *http.Response) (*WriteDataResponse, error) {
 		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
-		var dest KeyReused
+		var dest IdempotencyKeyReused
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -24460,7 +24997,7 @@ func ParseWriteDataResponse(rsp *http.Response) (*WriteDataResponse, error) {
 		response.ApplicationProblemJSON503 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -24470,7 +25007,7 @@ func ParseWriteDataResponse(rsp *http.Response) (*WriteDataResponse, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers WriteDataResponse200Headers
+		var headers WriteReadingsResponse200Headers
 		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
 			var value bool
 			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "boolean", Format: ""}); err != nil {
@@ -24480,7 +25017,7 @@ func ParseWriteDataResponse(rsp *http.Response) (*WriteDataResponse, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
-		var headers WriteDataResponse401Headers
+		var headers WriteReadingsResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -24490,7 +25027,7 @@ func ParseWriteDataResponse(rsp *http.Response) (*WriteDataResponse, error) {
 		}
 		response.Headers401 = &headers
 	case rsp.StatusCode == 409:
-		var headers WriteDataResponse409Headers
+		var headers WriteReadingsResponse409Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -24500,7 +25037,7 @@ func ParseWriteDataResponse(rsp *http.Response) (*WriteDataResponse, error) {
 		}
 		response.Headers409 = &headers
 	case rsp.StatusCode == 503:
-		var headers WriteDataResponse503Headers
+		var headers WriteReadingsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -24514,15 +25051,15 @@ func ParseWriteDataResponse(rsp *http.Response) (*WriteDataResponse, error) {
 	return response, nil
 }
 
-// ParseExportDataResponse parses an HTTP response from a ExportDataWithResponse call
-func ParseExportDataResponse(rsp *http.Response) (*ExportDataResponse, error) {
+// ParseExportReadingsResponse parses an HTTP response from a ExportReadingsWithResponse call
+func ParseExportReadingsResponse(rsp *http.Response) (*ExportReadingsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ExportDataResponse{
+	response := &ExportReadingsResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -24550,7 +25087,7 @@ func ParseExportDataResponse(rsp *http.Response) (*ExportDataResponse, error) {
 		response.ApplicationProblemJSON503 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -24560,7 +25097,7 @@ func ParseExportDataResponse(rsp *http.Response) (*ExportDataResponse, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers ExportDataResponse200Headers
+		var headers ExportReadingsResponse200Headers
 		if values := rsp.Header.Values("Content-Disposition"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Disposition", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -24570,7 +25107,7 @@ func ParseExportDataResponse(rsp *http.Response) (*ExportDataResponse, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
-		var headers ExportDataResponse401Headers
+		var headers ExportReadingsResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -24580,7 +25117,7 @@ func ParseExportDataResponse(rsp *http.Response) (*ExportDataResponse, error) {
 		}
 		response.Headers401 = &headers
 	case rsp.StatusCode == 503:
-		var headers ExportDataResponse503Headers
+		var headers ExportReadingsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -24640,7 +25177,7 @@ func ParseGetHistoryResponse(rsp *http.Response) (*GetHistoryResponse, error) {
 		response.ApplicationProblemJSON503 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -24684,15 +25221,15 @@ func ParseGetHistoryResponse(rsp *http.Response) (*GetHistoryResponse, error) {
 	return response, nil
 }
 
-// ParseListLatestResponse parses an HTTP response from a ListLatestWithResponse call
-func ParseListLatestResponse(rsp *http.Response) (*ListLatestResponse, error) {
+// ParseListLatestReadingsResponse parses an HTTP response from a ListLatestReadingsWithResponse call
+func ParseListLatestReadingsResponse(rsp *http.Response) (*ListLatestReadingsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ListLatestResponse{
+	response := &ListLatestReadingsResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -24720,7 +25257,7 @@ func ParseListLatestResponse(rsp *http.Response) (*ListLatestResponse, error) {
 		response.ApplicationProblemJSON401 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -24730,7 +25267,7 @@ func ParseListLatestResponse(rsp *http.Response) (*ListLatestResponse, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers ListLatestResponse200Headers
+		var headers ListLatestReadingsResponse200Headers
 		if values := rsp.Header.Values("Link"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Link", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -24740,7 +25277,7 @@ func ParseListLatestResponse(rsp *http.Response) (*ListLatestResponse, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
-		var headers ListLatestResponse401Headers
+		var headers ListLatestReadingsResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -24797,7 +25334,7 @@ func ParseListRejectionsResponse(rsp *http.Response) (*ListRejectionsResponse, e
 		response.ApplicationProblemJSON403 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -24838,22 +25375,22 @@ func ParseListRejectionsResponse(rsp *http.Response) (*ListRejectionsResponse, e
 	return response, nil
 }
 
-// ParseListExpiringResponse parses an HTTP response from a ListExpiringWithResponse call
-func ParseListExpiringResponse(rsp *http.Response) (*ListExpiringResponse, error) {
+// ParsePreviewRetentionResponse parses an HTTP response from a PreviewRetentionWithResponse call
+func ParsePreviewRetentionResponse(rsp *http.Response) (*PreviewRetentionResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ListExpiringResponse{
+	response := &PreviewRetentionResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest []Expiring
+		var dest []ExpiringPartition
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -24888,7 +25425,7 @@ func ParseListExpiringResponse(rsp *http.Response) (*ListExpiringResponse, error
 		response.ApplicationProblemJSON503 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -24898,7 +25435,7 @@ func ParseListExpiringResponse(rsp *http.Response) (*ListExpiringResponse, error
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers ListExpiringResponse200Headers
+		var headers PreviewRetentionResponse200Headers
 		if values := rsp.Header.Values("Link"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Link", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -24908,7 +25445,7 @@ func ParseListExpiringResponse(rsp *http.Response) (*ListExpiringResponse, error
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
-		var headers ListExpiringResponse401Headers
+		var headers PreviewRetentionResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -24918,7 +25455,7 @@ func ParseListExpiringResponse(rsp *http.Response) (*ListExpiringResponse, error
 		}
 		response.Headers401 = &headers
 	case rsp.StatusCode == 503:
-		var headers ListExpiringResponse503Headers
+		var headers PreviewRetentionResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -24947,7 +25484,7 @@ func ParseGetStatisticsResponse(rsp *http.Response) (*GetStatisticsResponse, err
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest StatisticsAnswer
+		var dest Statistics
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -24975,7 +25512,7 @@ func ParseGetStatisticsResponse(rsp *http.Response) (*GetStatisticsResponse, err
 		response.ApplicationProblemJSON503 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -25045,7 +25582,7 @@ func ParseListGatewaysResponse(rsp *http.Response) (*ListGatewaysResponse, error
 		response.ApplicationProblemJSON401 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -25143,7 +25680,7 @@ func ParseCreateGatewayResponse(rsp *http.Response) (*CreateGatewayResponse, err
 		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -25199,7 +25736,7 @@ func ParseDeleteGatewayResponse(rsp *http.Response) (*DeleteGatewayResponse, err
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest WhatGoes
+		var dest DeletionResponse
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -25248,7 +25785,7 @@ func ParseDeleteGatewayResponse(rsp *http.Response) (*DeleteGatewayResponse, err
 		response.ApplicationProblemJSON412 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -25287,7 +25824,7 @@ func ParseGetGatewayResponse(rsp *http.Response) (*GetGatewayResponse, error) {
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest TheGateway
+		var dest GatewayWithETag
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -25315,7 +25852,7 @@ func ParseGetGatewayResponse(rsp *http.Response) (*GetGatewayResponse, error) {
 		response.ApplicationProblemJSON404 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -25364,7 +25901,7 @@ func ParseUpdateGatewayResponse(rsp *http.Response) (*UpdateGatewayResponse, err
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest TheGateway
+		var dest GatewayWithETag
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -25420,7 +25957,7 @@ func ParseUpdateGatewayResponse(rsp *http.Response) (*UpdateGatewayResponse, err
 		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -25504,7 +26041,7 @@ func ParseListCredentialsResponse(rsp *http.Response) (*ListCredentialsResponse,
 		response.ApplicationProblemJSON404 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -25543,7 +26080,7 @@ func ParseCreateCredentialResponse(rsp *http.Response) (*CreateCredentialRespons
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
-		var dest CredentialCreated
+		var dest CredentialWithSecret
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -25585,7 +26122,7 @@ func ParseCreateCredentialResponse(rsp *http.Response) (*CreateCredentialRespons
 		response.ApplicationProblemJSON409 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -25655,7 +26192,7 @@ func ParseRevokeCredentialResponse(rsp *http.Response) (*RevokeCredentialRespons
 		response.ApplicationProblemJSON404 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -25715,7 +26252,7 @@ func ParseListNotificationChannelsResponse(rsp *http.Response) (*ListNotificatio
 		response.ApplicationProblemJSON401 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -25764,7 +26301,7 @@ func ParseCreateNotificationChannelResponse(rsp *http.Response) (*CreateNotifica
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
-		var dest NotificationChannelCreated
+		var dest NotificationChannelWithSecret
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -25806,7 +26343,7 @@ func ParseCreateNotificationChannelResponse(rsp *http.Response) (*CreateNotifica
 		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -25907,7 +26444,7 @@ func ParseDeleteNotificationChannelResponse(rsp *http.Response) (*DeleteNotifica
 		response.ApplicationProblemJSON412 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -25974,7 +26511,7 @@ func ParseGetNotificationChannelResponse(rsp *http.Response) (*GetNotificationCh
 		response.ApplicationProblemJSON404 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -26079,7 +26616,7 @@ func ParseUpdateNotificationChannelResponse(rsp *http.Response) (*UpdateNotifica
 		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -26128,7 +26665,7 @@ func ParseTestNotificationChannelResponse(rsp *http.Response) (*TestNotification
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Delivery
+		var dest NotificationDelivery
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -26163,7 +26700,7 @@ func ParseTestNotificationChannelResponse(rsp *http.Response) (*TestNotification
 		response.ApplicationProblemJSON404 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -26187,22 +26724,22 @@ func ParseTestNotificationChannelResponse(rsp *http.Response) (*TestNotification
 	return response, nil
 }
 
-// ParseListDeliveriesResponse parses an HTTP response from a ListDeliveriesWithResponse call
-func ParseListDeliveriesResponse(rsp *http.Response) (*ListDeliveriesResponse, error) {
+// ParseListNotificationDeliveriesResponse parses an HTTP response from a ListNotificationDeliveriesWithResponse call
+func ParseListNotificationDeliveriesResponse(rsp *http.Response) (*ListNotificationDeliveriesResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ListDeliveriesResponse{
+	response := &ListNotificationDeliveriesResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest []Delivery
+		var dest []NotificationDelivery
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -26223,7 +26760,7 @@ func ParseListDeliveriesResponse(rsp *http.Response) (*ListDeliveriesResponse, e
 		response.ApplicationProblemJSON401 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -26233,7 +26770,7 @@ func ParseListDeliveriesResponse(rsp *http.Response) (*ListDeliveriesResponse, e
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers ListDeliveriesResponse200Headers
+		var headers ListNotificationDeliveriesResponse200Headers
 		if values := rsp.Header.Values("Link"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Link", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -26250,7 +26787,7 @@ func ParseListDeliveriesResponse(rsp *http.Response) (*ListDeliveriesResponse, e
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
-		var headers ListDeliveriesResponse401Headers
+		var headers ListNotificationDeliveriesResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -26264,22 +26801,22 @@ func ParseListDeliveriesResponse(rsp *http.Response) (*ListDeliveriesResponse, e
 	return response, nil
 }
 
-// ParseGetDeliveryResponse parses an HTTP response from a GetDeliveryWithResponse call
-func ParseGetDeliveryResponse(rsp *http.Response) (*GetDeliveryResponse, error) {
+// ParseGetNotificationDeliveryResponse parses an HTTP response from a GetNotificationDeliveryWithResponse call
+func ParseGetNotificationDeliveryResponse(rsp *http.Response) (*GetNotificationDeliveryResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &GetDeliveryResponse{
+	response := &GetNotificationDeliveryResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest DeliveryWithEvents
+		var dest NotificationDeliveryWithEvents
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -26307,7 +26844,7 @@ func ParseGetDeliveryResponse(rsp *http.Response) (*GetDeliveryResponse, error) 
 		response.ApplicationProblemJSON404 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -26317,7 +26854,7 @@ func ParseGetDeliveryResponse(rsp *http.Response) (*GetDeliveryResponse, error) 
 
 	switch {
 	case rsp.StatusCode == 401:
-		var headers GetDeliveryResponse401Headers
+		var headers GetNotificationDeliveryResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -26367,7 +26904,7 @@ func ParseListNotificationRoutesResponse(rsp *http.Response) (*ListNotificationR
 		response.ApplicationProblemJSON401 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -26458,7 +26995,7 @@ func ParseCreateNotificationRouteResponse(rsp *http.Response) (*CreateNotificati
 		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -26552,7 +27089,7 @@ func ParseDeleteNotificationRouteResponse(rsp *http.Response) (*DeleteNotificati
 		response.ApplicationProblemJSON412 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -26619,7 +27156,7 @@ func ParseGetNotificationRouteResponse(rsp *http.Response) (*GetNotificationRout
 		response.ApplicationProblemJSON404 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -26724,7 +27261,7 @@ func ParseUpdateNotificationRouteResponse(rsp *http.Response) (*UpdateNotificati
 		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -26758,22 +27295,22 @@ func ParseUpdateNotificationRouteResponse(rsp *http.Response) (*UpdateNotificati
 	return response, nil
 }
 
-// ParseListSilencesResponse parses an HTTP response from a ListSilencesWithResponse call
-func ParseListSilencesResponse(rsp *http.Response) (*ListSilencesResponse, error) {
+// ParseListNotificationSilencesResponse parses an HTTP response from a ListNotificationSilencesWithResponse call
+func ParseListNotificationSilencesResponse(rsp *http.Response) (*ListNotificationSilencesResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ListSilencesResponse{
+	response := &ListNotificationSilencesResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest []Silence
+		var dest []NotificationSilence
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -26794,7 +27331,7 @@ func ParseListSilencesResponse(rsp *http.Response) (*ListSilencesResponse, error
 		response.ApplicationProblemJSON401 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -26804,7 +27341,7 @@ func ParseListSilencesResponse(rsp *http.Response) (*ListSilencesResponse, error
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers ListSilencesResponse200Headers
+		var headers ListNotificationSilencesResponse200Headers
 		if values := rsp.Header.Values("Link"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Link", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -26814,7 +27351,7 @@ func ParseListSilencesResponse(rsp *http.Response) (*ListSilencesResponse, error
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
-		var headers ListSilencesResponse401Headers
+		var headers ListNotificationSilencesResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -26828,22 +27365,22 @@ func ParseListSilencesResponse(rsp *http.Response) (*ListSilencesResponse, error
 	return response, nil
 }
 
-// ParseCreateSilenceResponse parses an HTTP response from a CreateSilenceWithResponse call
-func ParseCreateSilenceResponse(rsp *http.Response) (*CreateSilenceResponse, error) {
+// ParseCreateNotificationSilenceResponse parses an HTTP response from a CreateNotificationSilenceWithResponse call
+func ParseCreateNotificationSilenceResponse(rsp *http.Response) (*CreateNotificationSilenceResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &CreateSilenceResponse{
+	response := &CreateNotificationSilenceResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
-		var dest Silence
+		var dest NotificationSilence
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -26878,7 +27415,7 @@ func ParseCreateSilenceResponse(rsp *http.Response) (*CreateSilenceResponse, err
 		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -26888,7 +27425,7 @@ func ParseCreateSilenceResponse(rsp *http.Response) (*CreateSilenceResponse, err
 
 	switch {
 	case rsp.StatusCode == 201:
-		var headers CreateSilenceResponse201Headers
+		var headers CreateNotificationSilenceResponse201Headers
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
@@ -26898,7 +27435,7 @@ func ParseCreateSilenceResponse(rsp *http.Response) (*CreateSilenceResponse, err
 		}
 		response.Headers201 = &headers
 	case rsp.StatusCode == 401:
-		var headers CreateSilenceResponse401Headers
+		var headers CreateNotificationSilenceResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -26912,22 +27449,22 @@ func ParseCreateSilenceResponse(rsp *http.Response) (*CreateSilenceResponse, err
 	return response, nil
 }
 
-// ParseGetSilenceResponse parses an HTTP response from a GetSilenceWithResponse call
-func ParseGetSilenceResponse(rsp *http.Response) (*GetSilenceResponse, error) {
+// ParseGetNotificationSilenceResponse parses an HTTP response from a GetNotificationSilenceWithResponse call
+func ParseGetNotificationSilenceResponse(rsp *http.Response) (*GetNotificationSilenceResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &GetSilenceResponse{
+	response := &GetNotificationSilenceResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Silence
+		var dest NotificationSilence
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -26955,7 +27492,7 @@ func ParseGetSilenceResponse(rsp *http.Response) (*GetSilenceResponse, error) {
 		response.ApplicationProblemJSON404 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -26965,7 +27502,7 @@ func ParseGetSilenceResponse(rsp *http.Response) (*GetSilenceResponse, error) {
 
 	switch {
 	case rsp.StatusCode == 401:
-		var headers GetSilenceResponse401Headers
+		var headers GetNotificationSilenceResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -26979,22 +27516,22 @@ func ParseGetSilenceResponse(rsp *http.Response) (*GetSilenceResponse, error) {
 	return response, nil
 }
 
-// ParseEndSilenceResponse parses an HTTP response from a EndSilenceWithResponse call
-func ParseEndSilenceResponse(rsp *http.Response) (*EndSilenceResponse, error) {
+// ParseEndNotificationSilenceResponse parses an HTTP response from a EndNotificationSilenceWithResponse call
+func ParseEndNotificationSilenceResponse(rsp *http.Response) (*EndNotificationSilenceResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &EndSilenceResponse{
+	response := &EndNotificationSilenceResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Silence
+		var dest NotificationSilence
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -27036,7 +27573,7 @@ func ParseEndSilenceResponse(rsp *http.Response) (*EndSilenceResponse, error) {
 		response.ApplicationProblemJSON409 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -27046,7 +27583,7 @@ func ParseEndSilenceResponse(rsp *http.Response) (*EndSilenceResponse, error) {
 
 	switch {
 	case rsp.StatusCode == 401:
-		var headers EndSilenceResponse401Headers
+		var headers EndNotificationSilenceResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -27096,7 +27633,7 @@ func ParseListSensorsResponse(rsp *http.Response) (*ListSensorsResponse, error) 
 		response.ApplicationProblemJSON401 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -27194,7 +27731,7 @@ func ParseCreateSensorResponse(rsp *http.Response) (*CreateSensorResponse, error
 		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -27250,7 +27787,7 @@ func ParseDeleteSensorResponse(rsp *http.Response) (*DeleteSensorResponse, error
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest WhatGoes
+		var dest DeletionResponse
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -27299,7 +27836,7 @@ func ParseDeleteSensorResponse(rsp *http.Response) (*DeleteSensorResponse, error
 		response.ApplicationProblemJSON412 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -27338,7 +27875,7 @@ func ParseGetSensorResponse(rsp *http.Response) (*GetSensorResponse, error) {
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest TheSensor
+		var dest SensorWithETag
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -27366,7 +27903,7 @@ func ParseGetSensorResponse(rsp *http.Response) (*GetSensorResponse, error) {
 		response.ApplicationProblemJSON404 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -27415,7 +27952,7 @@ func ParseUpdateSensorResponse(rsp *http.Response) (*UpdateSensorResponse, error
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest TheSensor
+		var dest SensorWithETag
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -27471,7 +28008,7 @@ func ParseUpdateSensorResponse(rsp *http.Response) (*UpdateSensorResponse, error
 		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -27548,7 +28085,7 @@ func ParseListUsersResponse(rsp *http.Response) (*ListUsersResponse, error) {
 		response.ApplicationProblemJSON403 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -27646,7 +28183,7 @@ func ParseCreateUserResponse(rsp *http.Response) (*CreateUserResponse, error) {
 		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -27702,7 +28239,7 @@ func ParseDeleteUserResponse(rsp *http.Response) (*DeleteUserResponse, error) {
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest UserDeletion
+		var dest UserDeletionResult
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -27751,7 +28288,7 @@ func ParseDeleteUserResponse(rsp *http.Response) (*DeleteUserResponse, error) {
 		response.ApplicationProblemJSON412 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -27790,7 +28327,7 @@ func ParseGetUserResponse(rsp *http.Response) (*GetUserResponse, error) {
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest TheUser
+		var dest UserWithETag
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -27825,7 +28362,7 @@ func ParseGetUserResponse(rsp *http.Response) (*GetUserResponse, error) {
 		response.ApplicationProblemJSON404 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -27874,7 +28411,7 @@ func ParseUpdateUserResponse(rsp *http.Response) (*UpdateUserResponse, error) {
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest TheUser
+		var dest UserWithETag
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -27930,7 +28467,7 @@ func ParseUpdateUserResponse(rsp *http.Response) (*UpdateUserResponse, error) {
 		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -27964,22 +28501,22 @@ func ParseUpdateUserResponse(rsp *http.Response) (*UpdateUserResponse, error) {
 	return response, nil
 }
 
-// ParseCreateTicketResponse parses an HTTP response from a CreateTicketWithResponse call
-func ParseCreateTicketResponse(rsp *http.Response) (*CreateTicketResponse, error) {
+// ParseCreateWebSocketTicketResponse parses an HTTP response from a CreateWebSocketTicketWithResponse call
+func ParseCreateWebSocketTicketResponse(rsp *http.Response) (*CreateWebSocketTicketResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &CreateTicketResponse{
+	response := &CreateWebSocketTicketResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
-		var dest Ticket
+		var dest WebSocketTicket
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -27993,7 +28530,7 @@ func ParseCreateTicketResponse(rsp *http.Response) (*CreateTicketResponse, error
 		response.ApplicationProblemJSON401 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -28003,7 +28540,7 @@ func ParseCreateTicketResponse(rsp *http.Response) (*CreateTicketResponse, error
 
 	switch {
 	case rsp.StatusCode == 401:
-		var headers CreateTicketResponse401Headers
+		var headers CreateWebSocketTicketResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -28046,7 +28583,7 @@ func ParseGetHealthResponse(rsp *http.Response) (*GetHealthResponse, error) {
 		response.JSON503 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -28057,15 +28594,15 @@ func ParseGetHealthResponse(rsp *http.Response) (*GetHealthResponse, error) {
 	return response, nil
 }
 
-// ParseGetLiveResponse parses an HTTP response from a GetLiveWithResponse call
-func ParseGetLiveResponse(rsp *http.Response) (*GetLiveResponse, error) {
+// ParseGetLivenessResponse parses an HTTP response from a GetLivenessWithResponse call
+func ParseGetLivenessResponse(rsp *http.Response) (*GetLivenessResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &GetLiveResponse{
+	response := &GetLivenessResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -28079,7 +28616,7 @@ func ParseGetLiveResponse(rsp *http.Response) (*GetLiveResponse, error) {
 		response.JSON200 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -28090,15 +28627,15 @@ func ParseGetLiveResponse(rsp *http.Response) (*GetLiveResponse, error) {
 	return response, nil
 }
 
-// ParseGetReadyResponse parses an HTTP response from a GetReadyWithResponse call
-func ParseGetReadyResponse(rsp *http.Response) (*GetReadyResponse, error) {
+// ParseGetReadinessResponse parses an HTTP response from a GetReadinessWithResponse call
+func ParseGetReadinessResponse(rsp *http.Response) (*GetReadinessResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &GetReadyResponse{
+	response := &GetReadinessResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -28119,7 +28656,7 @@ func ParseGetReadyResponse(rsp *http.Response) (*GetReadyResponse, error) {
 		response.JSON503 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -28145,7 +28682,7 @@ func ParseGetMetricsResponse(rsp *http.Response) (*GetMetricsResponse, error) {
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -28178,7 +28715,7 @@ func ParseGetOpenAPIResponse(rsp *http.Response) (*GetOpenAPIResponse, error) {
 		response.JSON200 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -28211,7 +28748,7 @@ func ParseGetVersionResponse(rsp *http.Response) (*GetVersionResponse, error) {
 		response.JSON200 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest OtherError
+		var dest DefaultError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

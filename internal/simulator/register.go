@@ -64,7 +64,7 @@ func (r *registrar) authorize(ctx context.Context, req *http.Request) error {
 func (r *registrar) renew(ctx context.Context) error {
 	if r.tokens.RefreshToken != "" {
 		asked := time.Now()
-		resp, err := r.api.RefreshWithResponse(ctx,
+		resp, err := r.api.RefreshSessionWithResponse(ctx,
 			client.RefreshRequest{RefreshToken: r.tokens.RefreshToken})
 		if err != nil {
 			return r.failed("renew the session", nil, err)

@@ -14,7 +14,7 @@ export interface LiveOptions {
   /**
    * Every message but `ping`, in order. Alarm events come complete, each once, across reconnections; after `resync` the
    * `alarm_snapshot` replaces what was known. Readings missed between `waiting` and `subscribed`, or before a `resync` of readings, are
-   * read by `listData`; topics with `snapshot` tell the newest again.
+   * read by `listReadings`; topics with `snapshot` tell the newest again.
    */
   onMessage: (message: WsServerMessage) => void;
   onState?: (state: LiveState) => void;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
-import { createGateway, createSensor, writeData } from '@oei-ms/client';
+import { createGateway, createSensor, writeReadings } from '@oei-ms/client';
 import { startBrowser } from './browser.mjs';
 import { admin, logIn, startServer } from './server.mjs';
 
@@ -35,7 +35,7 @@ test('/docs shows every operation, logs in and tries one out, with nothing from 
   await dialog.getByText('Logout').waitFor();
   await page.locator('.btn-done').first().click();
 
-  const me = page.locator('#operations-auth-getMe');
+  const me = page.locator('#operations-auth-getCurrentUser');
   await me.locator('.opblock-summary').click();
   await me.getByRole('button', { name: 'Try it out' }).click();
   await me.getByRole('button', { name: 'Execute' }).click();
@@ -97,7 +97,7 @@ test('a page logs in, subscribes, and sees a reading', async () => {
   }, { admin, topic: `sensors/${sensor.id}` });
 
   await page.getByText('subscribed').waitFor();
-  await writeData({ body: { readings: [{ sensor_id: sensor.id, value: 21.5 }] }, throwOnError: true });
+  await writeReadings({ body: { readings: [{ sensor_id: sensor.id, value: 21.5 }] }, throwOnError: true });
   await page.getByText(`${sensor.id}: 21.5 good`).waitFor();
   assert.deepEqual(faults, []);
 });

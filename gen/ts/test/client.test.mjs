@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import {
-  createCredential, createGateway, createSensor, createTicket, deleteGateway, getGateway, getHealth, getMe, listData,
-  listGateways, listLatest, listRejections, listSensors, login, logout, Quality, refresh, updateGateway, updateSensor, writeData,
+  createCredential, createGateway, createSensor, createWebSocketTicket, deleteGateway, getGateway, getHealth, getCurrentUser, listReadings,
+  listGateways, listLatestReadings, listRejections, listSensors, login, logout, Quality, refreshSession, updateGateway, updateSensor, writeReadings,
 } from '@oei-ms/client';
 import { Live } from '@oei-ms/client/live';
 import { admin, logIn, startServer } from './server.mjs';
@@ -34,7 +34,7 @@ test('the health needs no login and names what it depends on', async () => {
 });
 
 test('me is who logged in', async () => {
-  const { data } = await getMe({ throwOnError: true });
+  const { data } = await getCurrentUser({ throwOnError: true });
   assert.equal(data.username, admin.username);
   assert.equal(data.role, 'admin');
 });
@@ -45,21 +45,21 @@ test('readings are written once and read back', async () => {
     { sensor_id: sensor.id, timestamp: '2026-01-02T03:04:06.678Z', value: null, quality: Quality.BAD },
     { sensor_id: 2_000_000_000, timestamp: '2026-01-02T03:04:05Z', value: 1 },
   ].map((r) => ({ ...r, timestamp: recently(r.timestamp) }));
-  const first = (await writeData({ body: { readings }, throwOnError: true })).data;
+  const first = (await writeReadings({ body: { readings }, throwOnError: true })).data;
   assert.deepEqual(first.results.map((r) => r.status), ['stored', 'stored', 'rejected']);
   assert.equal(first.results[2].reason, 'unknown_sensor');
-  const again = (await writeData({ body: { readings }, throwOnError: true })).data;
+  const again = (await writeReadings({ body: { readings }, throwOnError: true })).data;
   assert.deepEqual(again.results.map((r) => r.status), ['duplicate', 'duplicate', 'rejected']);
 
-  const { data } = await listData({ query: { sensor_id: [sensor.id], order: 'asc' }, throwOnError: true });
+  const { data } = await listReadings({ query: { sensor_id: [sensor.id], order: 'asc' }, throwOnError: true });
   assert.deepEqual(data.map((r) => [r.value, r.quality]), [[21.5, 'good'], [null, 'bad']]);
   assert.equal(Date.parse(data[0].timestamp), Date.parse(readings[0].timestamp));
-  const latest = (await listLatest({ query: { sensor_id: [sensor.id] }, throwOnError: true })).data;
+  const latest = (await listLatestReadings({ query: { sensor_id: [sensor.id] }, throwOnError: true })).data;
   assert.deepEqual(latest.map((r) => [r.sensor_id, r.gateway_id, r.value]), [[sensor.id, gateway.id, null]]);
 });
 
 test('a write that is sent again with its key is answered as the first time', async () => {
-  const send = (value) => writeData({
+  const send = (value) => writeReadings({
     headers: { 'Idempotency-Key': 'ts-write-1' }, body: { readings: [{ sensor_id: sensor.id, timestamp: recently('2026-01-02T03:09:00Z'), value }] },
   });
   const first = await send(5);
@@ -78,8 +78,8 @@ test('several values of one parameter arrive as several', async () => {
   const other = (await createSensor({
     body: { key: 't2', name: 'Other', type: 'temperature', gateway_id: gateway.id }, throwOnError: true,
   })).data;
-  await writeData({ body: { readings: [{ sensor_id: other.id, value: 1 }, { sensor_id: sensor.id, value: 2 }] }, throwOnError: true });
-  const { data } = await listLatest({ query: { sensor_id: [sensor.id, other.id] }, throwOnError: true });
+  await writeReadings({ body: { readings: [{ sensor_id: other.id, value: 1 }, { sensor_id: sensor.id, value: 2 }] }, throwOnError: true });
+  const { data } = await listLatestReadings({ query: { sensor_id: [sensor.id, other.id] }, throwOnError: true });
   assert.deepEqual(data.map((r) => r.sensor_id), [sensor.id, other.id]);
 });
 
@@ -106,7 +106,7 @@ test('an error is a problem that names the field', async () => {
 test('what is not there, taken, or not allowed has its own status', async () => {
   assert.equal((await getGateway({ path: { id: 2_000_000_000 } })).error?.status, 404);
   assert.equal((await createGateway({ body: { key: 'ts-gateway', name: 'Again' } })).error?.status, 409);
-  assert.equal((await getMe({ auth: undefined })).error?.status, 401);
+  assert.equal((await getCurrentUser({ auth: undefined })).error?.status, 401);
   assert.equal((await login({ body: { username: admin.username, password: 'wrong' } })).error?.status, 401);
 });
 
@@ -133,19 +133,19 @@ test('a credential is shown once', async () => {
 
 test('a repeated refresh gives the same successor; once that is used, it ends the session', async () => {
   const { data: mine } = await login({ body: admin, throwOnError: true });
-  const { data: renewed } = await refresh({ body: { refresh_token: mine.refresh_token }, throwOnError: true });
-  assert.equal((await getMe({ auth: renewed.access_token })).data?.username, admin.username);
-  const { data: again } = await refresh({ body: { refresh_token: mine.refresh_token }, throwOnError: true });
+  const { data: renewed } = await refreshSession({ body: { refresh_token: mine.refresh_token }, throwOnError: true });
+  assert.equal((await getCurrentUser({ auth: renewed.access_token })).data?.username, admin.username);
+  const { data: again } = await refreshSession({ body: { refresh_token: mine.refresh_token }, throwOnError: true });
   assert.equal(again.refresh_token, renewed.refresh_token);
-  await refresh({ body: { refresh_token: renewed.refresh_token }, throwOnError: true });
-  assert.equal((await refresh({ body: { refresh_token: mine.refresh_token } })).error?.status, 401);
-  assert.equal((await getMe({ auth: renewed.access_token })).error?.status, 401);
+  await refreshSession({ body: { refresh_token: renewed.refresh_token }, throwOnError: true });
+  assert.equal((await refreshSession({ body: { refresh_token: mine.refresh_token } })).error?.status, 401);
+  assert.equal((await getCurrentUser({ auth: renewed.access_token })).error?.status, 401);
 });
 
 test('logout ends the session', async () => {
   const { data: mine } = await login({ body: admin, throwOnError: true });
   await logout({ auth: mine.access_token, throwOnError: true });
-  assert.equal((await getMe({ auth: mine.access_token })).error?.status, 401);
+  assert.equal((await getCurrentUser({ auth: mine.access_token })).error?.status, 401);
 });
 
 test('a stored reading arrives on the live socket', async () => {
@@ -153,7 +153,7 @@ test('a stored reading arrives on the live socket', async () => {
   try {
     frames.live.subscribe(`sensors/${sensor.id}`);
     await frames.next((m) => m.type === 'subscribed');
-    await writeData({ body: { readings: [{ sensor_id: sensor.id, timestamp: recently(), value: 42 }] }, throwOnError: true });
+    await writeReadings({ body: { readings: [{ sensor_id: sensor.id, timestamp: recently(), value: 42 }] }, throwOnError: true });
     const frame = await frames.next((m) => m.type === 'sensor_data');
     assert.equal(frame.sensor_id, sensor.id);
     assert.equal(frame.data.value, 42);
@@ -168,7 +168,7 @@ test('in batches when asked for, and by gateway', async () => {
   try {
     frames.live.subscribe(`gateways/${gateway.id}`);
     await frames.next((m) => m.type === 'subscribed');
-    await writeData({ body: { readings: [{ sensor_id: sensor.id, timestamp: recently(), value: 43 }] }, throwOnError: true });
+    await writeReadings({ body: { readings: [{ sensor_id: sensor.id, timestamp: recently(), value: 43 }] }, throwOnError: true });
     const frame = await frames.next((m) => m.type === 'sensor_data_batch');
     assert.deepEqual(frame.items.map((i) => [i.sensor_id, i.data.value]), [[sensor.id, 43]]);
   } finally {
@@ -177,7 +177,7 @@ test('in batches when asked for, and by gateway', async () => {
 });
 
 test('a ticket opens one socket, and only one', async () => {
-  const { data } = await createTicket({ throwOnError: true });
+  const { data } = await createWebSocketTicket({ throwOnError: true });
   const address = `${server.origin.replace('http', 'ws')}/ws/sensors/${sensor.id}?ticket=${data.ticket}`;
   const opened = () => new Promise((resolve) => {
     const socket = new WebSocket(address);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import {
-  createGateway, createSensor, deleteData, exportData, getHistory, getStatistics, listExpiring, Quality, updateSensor, writeData,
+  createGateway, createSensor, deleteReadings, exportReadings, getHistory, getStatistics, previewRetention, Quality, updateSensor, writeReadings,
 } from '@oei-ms/client';
 import { logIn, startServer } from './server.mjs';
 
@@ -24,7 +24,7 @@ before(async () => {
     readings.push({ sensor_id: sensor, timestamp: at(m), value: m === 77 ? 1000 : m, quality: m === 100 ? Quality.BAD : Quality.GOOD });
   }
   readings.push({ sensor_id: other, timestamp: at(0), value: 1 }, { sensor_id: other, timestamp: at(60), value: 2 });
-  const { data } = await writeData({ body: { readings }, throwOnError: true });
+  const { data } = await writeReadings({ body: { readings }, throwOnError: true });
   assert.equal(data.stored, 107);
 });
 after(() => server?.stop());
@@ -106,25 +106,25 @@ test('statistics of the whole range and of each hour', async () => {
 });
 
 test('an export is the readings, and goes on where it was cut', async () => {
-  const csv = (await exportData({ query: { sensor_id: [sensor, other], ...range, format: 'csv' }, parseAs: 'text', throwOnError: true })).data;
+  const csv = (await exportReadings({ query: { sensor_id: [sensor, other], ...range, format: 'csv' }, parseAs: 'text', throwOnError: true })).data;
   const lines = csv.trimEnd().split('\n');
   assert.deepEqual([lines.length, lines[0]], [108, 'sensor_id,timestamp,value,quality,status_code']);
   const [id, timestamp] = lines[50].split(',');
-  const rest = (await exportData({ query: { sensor_id: [sensor, other], ...range, after: `${id}@${timestamp}` }, parseAs: 'text', throwOnError: true })).data;
+  const rest = (await exportReadings({ query: { sensor_id: [sensor, other], ...range, after: `${id}@${timestamp}` }, parseAs: 'text', throwOnError: true })).data;
   assert.deepEqual(rest.trimEnd().split('\n'), lines.slice(51));
-  const json = (await exportData({ query: { sensor_id: [other], format: 'ndjson' }, parseAs: 'text', throwOnError: true })).data;
+  const json = (await exportReadings({ query: { sensor_id: [other], format: 'ndjson' }, parseAs: 'text', throwOnError: true })).data;
   assert.deepEqual(json.trimEnd().split('\n').map((l) => JSON.parse(l).value), [1, 2]);
-  const parquet = (await exportData({ query: { sensor_id: [sensor], format: 'parquet' }, parseAs: 'arrayBuffer', throwOnError: true })).data;
+  const parquet = (await exportReadings({ query: { sensor_id: [sensor], format: 'parquet' }, parseAs: 'arrayBuffer', throwOnError: true })).data;
   assert.equal(Buffer.from(parquet).subarray(0, 4).toString(), 'PAR1');
 });
 
 test('what is not kept is said beforehand, refused, and can be deleted at once', async () => {
-  assert.deepEqual((await listExpiring({ throwOnError: true })).data, []);
+  assert.deepEqual((await previewRetention({ throwOnError: true })).data, []);
   await updateSensor({ path: { id: other }, body: { retention_days: 1 }, throwOnError: true });
-  const [goes] = (await listExpiring({ throwOnError: true })).data;
+  const [goes] = (await previewRetention({ throwOnError: true })).data;
   assert.deepEqual([goes.is_dropped, goes.sensors.map((s) => [s.sensor_id, s.retention_seconds])], [false, [[other, 86_400]]]);
-  const late = (await writeData({ body: { readings: [{ sensor_id: other, timestamp: at(5), value: 3 }] }, throwOnError: true })).data;
+  const late = (await writeReadings({ body: { readings: [{ sensor_id: other, timestamp: at(5), value: 3 }] }, throwOnError: true })).data;
   assert.equal(late.results[0].reason, 'too_old');
-  const gone = (await deleteData({ query: { sensor_id: other, ...range }, throwOnError: true })).data;
+  const gone = (await deleteReadings({ query: { sensor_id: other, ...range }, throwOnError: true })).data;
   assert.equal(gone.readings, 2);
 });

@@ -1,5 +1,5 @@
 // How a program uses the client, compiled strictly against what is published. Each @ts-expect-error is a mistake the types catch.
-import { client, createClient, createSensor, listData, listLatest, login, Quality, writeData } from '@oei-ms/client';
+import { client, createClient, createSensor, listReadings, listLatestReadings, login, Quality, writeReadings } from '@oei-ms/client';
 import type { LatestReading, Problem, Sensor } from '@oei-ms/client';
 import { Live } from '@oei-ms/client/live';
 
@@ -18,15 +18,15 @@ export async function tour(): Promise<Sensor | Problem> {
   const etag: string | null = created.response.headers.get('ETag');
   console.log(etag);
 
-  await writeData({ body: { readings: [{ sensor_id: created.data.id, value: null, quality: Quality.BAD }] } });
-  const latest: LatestReading[] = (await listLatest({ query: { sensor_id: [created.data.id] }, throwOnError: true })).data;
+  await writeReadings({ body: { readings: [{ sensor_id: created.data.id, value: null, quality: Quality.BAD }] } });
+  const latest: LatestReading[] = (await listLatestReadings({ query: { sensor_id: [created.data.id] }, throwOnError: true })).data;
   const value: number | null | undefined = latest[0]?.value;
   console.log(value);
 
   // @ts-expect-error: a list of sensors is required
-  await listData({ query: { limit: 10 } });
+  await listReadings({ query: { limit: 10 } });
   // @ts-expect-error: there is no such quality
-  await writeData({ body: { readings: [{ sensor_id: 1, value: 1, quality: 'fine' }] } });
+  await writeReadings({ body: { readings: [{ sensor_id: 1, value: 1, quality: 'fine' }] } });
   // @ts-expect-error: a sensor has a gateway
   await createSensor({ body: { key: 't1', name: 'T1', type: 'temperature' } });
   return created.data;

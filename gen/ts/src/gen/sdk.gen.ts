@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.js';
 import type { Client, Options as Options2, TDataShape } from './client/index.js';
-import type { AckAlarmData, AckAlarmErrors, AckAlarmResponses, AckAlarmsData, AckAlarmsErrors, AckAlarmsResponses, ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CommentAlarmData, CommentAlarmErrors, CommentAlarmResponses, CreateAlarmData, CreateAlarmErrors, CreateAlarmResponses, CreateCredentialData, CreateCredentialErrors, CreateCredentialResponses, CreateGatewayData, CreateGatewayErrors, CreateGatewayResponses, CreateNotificationChannelData, CreateNotificationChannelErrors, CreateNotificationChannelResponses, CreateNotificationRouteData, CreateNotificationRouteErrors, CreateNotificationRouteResponses, CreateSensorData, CreateSensorErrors, CreateSensorResponses, CreateSilenceData, CreateSilenceErrors, CreateSilenceResponses, CreateTicketData, CreateTicketErrors, CreateTicketResponses, CreateUserData, CreateUserErrors, CreateUserResponses, DeleteAlarmData, DeleteAlarmErrors, DeleteAlarmResponses, DeleteDataData, DeleteDataErrors, DeleteDataResponses, DeleteGatewayData, DeleteGatewayErrors, DeleteGatewayResponses, DeleteNotificationChannelData, DeleteNotificationChannelErrors, DeleteNotificationChannelResponses, DeleteNotificationRouteData, DeleteNotificationRouteErrors, DeleteNotificationRouteResponses, DeleteSensorData, DeleteSensorErrors, DeleteSensorResponses, DeleteUserData, DeleteUserErrors, DeleteUserResponses, EndSilenceData, EndSilenceErrors, EndSilenceResponses, ExplainAlarmData, ExplainAlarmErrors, ExplainAlarmResponses, ExportDataData, ExportDataErrors, ExportDataResponses, GetAlarmData, GetAlarmErrors, GetAlarmKpiData, GetAlarmKpiErrors, GetAlarmKpiResponses, GetAlarmResponses, GetDeliveryData, GetDeliveryErrors, GetDeliveryResponses, GetGatewayData, GetGatewayErrors, GetGatewayResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetHistoryData, GetHistoryErrors, GetHistoryResponses, GetLiveData, GetLiveErrors, GetLiveResponses, GetMeData, GetMeErrors, GetMeResponses, GetMetricsData, GetMetricsErrors, GetMetricsResponses, GetNotificationChannelData, GetNotificationChannelErrors, GetNotificationChannelResponses, GetNotificationRouteData, GetNotificationRouteErrors, GetNotificationRouteResponses, GetOpenApiData, GetOpenApiErrors, GetOpenApiResponses, GetReadyData, GetReadyErrors, GetReadyResponses, GetRootData, GetRootErrors, GetRootResponses, GetSensorData, GetSensorErrors, GetSensorResponses, GetSilenceData, GetSilenceErrors, GetSilenceResponses, GetStatisticsData, GetStatisticsErrors, GetStatisticsResponses, GetUserData, GetUserErrors, GetUserResponses, GetVersionData, GetVersionErrors, GetVersionResponses, ListAlarmEventsData, ListAlarmEventsErrors, ListAlarmEventsResponses, ListAlarmsData, ListAlarmsErrors, ListAlarmsResponses, ListCredentialsData, ListCredentialsErrors, ListCredentialsResponses, ListDataData, ListDataErrors, ListDataResponses, ListDeliveriesData, ListDeliveriesErrors, ListDeliveriesResponses, ListEventsOfAlarmData, ListEventsOfAlarmErrors, ListEventsOfAlarmResponses, ListExpiringData, ListExpiringErrors, ListExpiringResponses, ListGatewaysData, ListGatewaysErrors, ListGatewaysResponses, ListLatestData, ListLatestErrors, ListLatestResponses, ListNotificationChannelsData, ListNotificationChannelsErrors, ListNotificationChannelsResponses, ListNotificationRoutesData, ListNotificationRoutesErrors, ListNotificationRoutesResponses, ListRejectionsData, ListRejectionsErrors, ListRejectionsResponses, ListSensorsData, ListSensorsErrors, ListSensorsResponses, ListSilencesData, ListSilencesErrors, ListSilencesResponses, ListUsersData, ListUsersErrors, ListUsersResponses, LoginData, LoginErrors, LoginResponses, LogoutData, LogoutErrors, LogoutResponses, RefreshData, RefreshErrors, RefreshResponses, ResetAlarmData, ResetAlarmErrors, ResetAlarmResponses, ReturnAlarmData, ReturnAlarmErrors, ReturnAlarmResponses, RevokeCredentialData, RevokeCredentialErrors, RevokeCredentialResponses, ShelveAlarmData, ShelveAlarmErrors, ShelveAlarmResponses, SimulateAlarmData, SimulateAlarmErrors, SimulateAlarmResponses, StreamAlarmsData, StreamAlarmsErrors, StreamAlarmsResponses, TakeAlarmOutData, TakeAlarmOutErrors, TakeAlarmOutResponses, TestNotificationChannelData, TestNotificationChannelErrors, TestNotificationChannelResponses, UnshelveAlarmData, UnshelveAlarmErrors, UnshelveAlarmResponses, UpdateAlarmData, UpdateAlarmErrors, UpdateAlarmResponses, UpdateGatewayData, UpdateGatewayErrors, UpdateGatewayResponses, UpdateNotificationChannelData, UpdateNotificationChannelErrors, UpdateNotificationChannelResponses, UpdateNotificationRouteData, UpdateNotificationRouteErrors, UpdateNotificationRouteResponses, UpdateSensorData, UpdateSensorErrors, UpdateSensorResponses, UpdateUserData, UpdateUserErrors, UpdateUserResponses, WriteDataData, WriteDataErrors, WriteDataResponses } from './types.gen.js';
+import type { AcknowledgeAlarmData, AcknowledgeAlarmErrors, AcknowledgeAlarmResponses, AcknowledgeAlarmsData, AcknowledgeAlarmsErrors, AcknowledgeAlarmsResponses, ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CommentOnAlarmData, CommentOnAlarmErrors, CommentOnAlarmResponses, CreateAlarmData, CreateAlarmErrors, CreateAlarmResponses, CreateCredentialData, CreateCredentialErrors, CreateCredentialResponses, CreateGatewayData, CreateGatewayErrors, CreateGatewayResponses, CreateNotificationChannelData, CreateNotificationChannelErrors, CreateNotificationChannelResponses, CreateNotificationRouteData, CreateNotificationRouteErrors, CreateNotificationRouteResponses, CreateNotificationSilenceData, CreateNotificationSilenceErrors, CreateNotificationSilenceResponses, CreateSensorData, CreateSensorErrors, CreateSensorResponses, CreateUserData, CreateUserErrors, CreateUserResponses, CreateWebSocketTicketData, CreateWebSocketTicketErrors, CreateWebSocketTicketResponses, DeleteAlarmData, DeleteAlarmErrors, DeleteAlarmResponses, DeleteGatewayData, DeleteGatewayErrors, DeleteGatewayResponses, DeleteNotificationChannelData, DeleteNotificationChannelErrors, DeleteNotificationChannelResponses, DeleteNotificationRouteData, DeleteNotificationRouteErrors, DeleteNotificationRouteResponses, DeleteReadingsData, DeleteReadingsErrors, DeleteReadingsResponses, DeleteSensorData, DeleteSensorErrors, DeleteSensorResponses, DeleteUserData, DeleteUserErrors, DeleteUserResponses, EndNotificationSilenceData, EndNotificationSilenceErrors, EndNotificationSilenceResponses, ExplainAlarmData, ExplainAlarmErrors, ExplainAlarmResponses, ExportReadingsData, ExportReadingsErrors, ExportReadingsResponses, GetAlarmData, GetAlarmErrors, GetAlarmKpiData, GetAlarmKpiErrors, GetAlarmKpiResponses, GetAlarmResponses, GetCurrentUserData, GetCurrentUserErrors, GetCurrentUserResponses, GetGatewayData, GetGatewayErrors, GetGatewayResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetHistoryData, GetHistoryErrors, GetHistoryResponses, GetLivenessData, GetLivenessErrors, GetLivenessResponses, GetMetricsData, GetMetricsErrors, GetMetricsResponses, GetNotificationChannelData, GetNotificationChannelErrors, GetNotificationChannelResponses, GetNotificationDeliveryData, GetNotificationDeliveryErrors, GetNotificationDeliveryResponses, GetNotificationRouteData, GetNotificationRouteErrors, GetNotificationRouteResponses, GetNotificationSilenceData, GetNotificationSilenceErrors, GetNotificationSilenceResponses, GetOpenApiData, GetOpenApiErrors, GetOpenApiResponses, GetReadinessData, GetReadinessErrors, GetReadinessResponses, GetRootData, GetRootErrors, GetRootResponses, GetSensorData, GetSensorErrors, GetSensorResponses, GetStatisticsData, GetStatisticsErrors, GetStatisticsResponses, GetUserData, GetUserErrors, GetUserResponses, GetVersionData, GetVersionErrors, GetVersionResponses, ListAlarmEventsData, ListAlarmEventsErrors, ListAlarmEventsResponses, ListAlarmsData, ListAlarmsErrors, ListAlarmsResponses, ListCredentialsData, ListCredentialsErrors, ListCredentialsResponses, ListEventsForAlarmData, ListEventsForAlarmErrors, ListEventsForAlarmResponses, ListGatewaysData, ListGatewaysErrors, ListGatewaysResponses, ListLatestReadingsData, ListLatestReadingsErrors, ListLatestReadingsResponses, ListNotificationChannelsData, ListNotificationChannelsErrors, ListNotificationChannelsResponses, ListNotificationDeliveriesData, ListNotificationDeliveriesErrors, ListNotificationDeliveriesResponses, ListNotificationRoutesData, ListNotificationRoutesErrors, ListNotificationRoutesResponses, ListNotificationSilencesData, ListNotificationSilencesErrors, ListNotificationSilencesResponses, ListReadingsData, ListReadingsErrors, ListReadingsResponses, ListRejectionsData, ListRejectionsErrors, ListRejectionsResponses, ListSensorsData, ListSensorsErrors, ListSensorsResponses, ListUsersData, ListUsersErrors, ListUsersResponses, LoginData, LoginErrors, LoginResponses, LogoutData, LogoutErrors, LogoutResponses, OpenAlarmWebSocketData, OpenAlarmWebSocketErrors, OpenAlarmWebSocketResponses, PreviewRetentionData, PreviewRetentionErrors, PreviewRetentionResponses, RefreshSessionData, RefreshSessionErrors, RefreshSessionResponses, ResetAlarmData, ResetAlarmErrors, ResetAlarmResponses, ReturnAlarmToServiceData, ReturnAlarmToServiceErrors, ReturnAlarmToServiceResponses, RevokeCredentialData, RevokeCredentialErrors, RevokeCredentialResponses, ShelveAlarmData, ShelveAlarmErrors, ShelveAlarmResponses, SimulateAlarmData, SimulateAlarmErrors, SimulateAlarmResponses, TakeAlarmOutOfServiceData, TakeAlarmOutOfServiceErrors, TakeAlarmOutOfServiceResponses, TestNotificationChannelData, TestNotificationChannelErrors, TestNotificationChannelResponses, UnshelveAlarmData, UnshelveAlarmErrors, UnshelveAlarmResponses, UpdateAlarmData, UpdateAlarmErrors, UpdateAlarmResponses, UpdateGatewayData, UpdateGatewayErrors, UpdateGatewayResponses, UpdateNotificationChannelData, UpdateNotificationChannelErrors, UpdateNotificationChannelResponses, UpdateNotificationRouteData, UpdateNotificationRouteErrors, UpdateNotificationRouteResponses, UpdateSensorData, UpdateSensorErrors, UpdateSensorResponses, UpdateUserData, UpdateUserErrors, UpdateUserResponses, WriteReadingsData, WriteReadingsErrors, WriteReadingsResponses } from './types.gen.js';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -21,9 +21,10 @@ export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends 
 /**
  * Begin a session
  *
- * Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2 password-grant form. An unknown
- * user and a wrong password get the same answer. After 10 failures for a username from one address, or 100 from one
- * address, within 15 minutes further tries answer 429 until the window has passed.
+ * Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
+ * password-grant form. An unknown user and a wrong password get the same answer. After 10
+ * failures for a username from one address, or 100 from one address, within 15 minutes further
+ * tries answer 429 until the window has passed.
  *
  */
 export const login = <ThrowOnError extends boolean = false>(options: Options<LoginData, ThrowOnError>) => (options.client ?? client).post<LoginResponses, LoginErrors, ThrowOnError>({
@@ -38,13 +39,14 @@ export const login = <ThrowOnError extends boolean = false>(options: Options<Log
 /**
  * Exchange a refresh token for a new pair
  *
- * A refresh token is good for one use. Within 30 seconds of its use, and while the refresh token that it was exchanged
- * for is unused, the same request is answered again with that refresh token and a new access token, so that a lost
- * answer or two tabs that refresh at once do not end the session. Any other second use ends the whole session, since
- * either its owner or a thief has used the token before.
+ * A refresh token is good for one use. Within 30 seconds of its use, and while the refresh
+ * token that it was exchanged for is unused, the same request is answered again with that
+ * refresh token and a new access token, so that a lost answer or two tabs that refresh at once
+ * do not end the session. Any other second use ends the whole session, since either its owner
+ * or a thief has used the token before.
  *
  */
-export const refresh = <ThrowOnError extends boolean = false>(options: Options<RefreshData, ThrowOnError>) => (options.client ?? client).post<RefreshResponses, RefreshErrors, ThrowOnError>({
+export const refreshSession = <ThrowOnError extends boolean = false>(options: Options<RefreshSessionData, ThrowOnError>) => (options.client ?? client).post<RefreshSessionResponses, RefreshSessionErrors, ThrowOnError>({
     url: '/api/auth/refresh',
     ...options,
     headers: {
@@ -56,7 +58,9 @@ export const refresh = <ThrowOnError extends boolean = false>(options: Options<R
 /**
  * End the session
  *
- * Ends the session of the access token, its refresh tokens, its access tokens and its open sockets with it.
+ * Ends the session of the access token, its refresh tokens, its access tokens and its open
+ * sockets with it.
+ *
  */
 export const logout = <ThrowOnError extends boolean = false>(options?: Options<LogoutData, ThrowOnError>) => (options?.client ?? client).post<LogoutResponses, LogoutErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -69,7 +73,7 @@ export const logout = <ThrowOnError extends boolean = false>(options?: Options<L
  *
  * The user of the access token.
  */
-export const getMe = <ThrowOnError extends boolean = false>(options?: Options<GetMeData, ThrowOnError>) => (options?.client ?? client).get<GetMeResponses, GetMeErrors, ThrowOnError>({
+export const getCurrentUser = <ThrowOnError extends boolean = false>(options?: Options<GetCurrentUserData, ThrowOnError>) => (options?.client ?? client).get<GetCurrentUserResponses, GetCurrentUserErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/auth/me',
     ...options
@@ -79,6 +83,7 @@ export const getMe = <ThrowOnError extends boolean = false>(options?: Options<Ge
  * Change one's own password
  *
  * Asks for the current password. Every other session of the user ends; this one goes on.
+ *
  */
 export const changePassword = <ThrowOnError extends boolean = false>(options: Options<ChangePasswordData, ThrowOnError>) => (options.client ?? client).put<ChangePasswordResponses, ChangePasswordErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -104,7 +109,9 @@ export const listUsers = <ThrowOnError extends boolean = false>(options?: Option
 /**
  * Add a user
  *
- * The user logs in with the password given here and can change it with `PUT /api/auth/me/password`.
+ * The user logs in with the password given here and can change it with `PUT
+ * /api/auth/me/password`.
+ *
  */
 export const createUser = <ThrowOnError extends boolean = false>(options: Options<CreateUserData, ThrowOnError>) => (options.client ?? client).post<CreateUserResponses, CreateUserErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -119,8 +126,9 @@ export const createUser = <ThrowOnError extends boolean = false>(options: Option
 /**
  * Delete a user
  *
- * Ends the user's sessions; live connections are closed within 5 s. What the user did to alarms stays in their journal,
- * under the name. The last active admin stays: 409. `dry_run=true` answers what would go and changes nothing.
+ * Ends the user's sessions; live connections are closed within 5 s. What the user did to
+ * alarms stays in their journal, under the name. The last active admin stays: 409.
+ * `dry_run=true` answers what would go and changes nothing.
  *
  */
 export const deleteUser = <ThrowOnError extends boolean = false>(options: Options<DeleteUserData, ThrowOnError>) => (options.client ?? client).delete<DeleteUserResponses, DeleteUserErrors, ThrowOnError>({
@@ -143,9 +151,10 @@ export const getUser = <ThrowOnError extends boolean = false>(options: Options<G
 /**
  * Change a user
  *
- * Members that are absent keep their value. A new role holds from the next request, within 1 s on other instances. A new
- * password, or `is_active` false, ends all of the user's sessions; live connections are closed within 5 s. The last active
- * admin can neither be disabled nor given another role: 409.
+ * Members that are absent keep their value. A new role holds from the next request, within 1 s
+ * on other instances. A new password, or `is_active` false, ends all of the user's sessions;
+ * live connections are closed within 5 s. The last active admin can neither be disabled nor
+ * given another role: 409.
  *
  */
 export const updateUser = <ThrowOnError extends boolean = false>(options: Options<UpdateUserData, ThrowOnError>) => (options.client ?? client).put<UpdateUserResponses, UpdateUserErrors, ThrowOnError>({
@@ -172,11 +181,12 @@ export const listGateways = <ThrowOnError extends boolean = false>(options?: Opt
 /**
  * Register a gateway
  *
- * It can connect once it has credentials. Without `key` the key is made of `name`: a name that has the form of a key is the
- * key as it is; any other is written in Latin letters and lower case, with `-` between words ("温度 1" gives `wen-du-1`,
- * "Насос №3" `nasos-3`), and cut to 64 characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-` if
- * it would be a number that could be an id. If another gateway has the key, the first free ending of `-2`, `-3` and so on is
- * added. The answer has the key.
+ * It can connect once it has credentials. Without `key` the key is made of `name`: a name that
+ * has the form of a key is the key as it is; any other is written in Latin letters and lower
+ * case, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" `nasos-3`), and cut to 64
+ * characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-`
+ * if it would be a number that could be an id. If another gateway has the key, the first free
+ * ending of `-2`, `-3` and so on is added. The answer has the key.
  *
  */
 export const createGateway = <ThrowOnError extends boolean = false>(options: Options<CreateGatewayData, ThrowOnError>) => (options.client ?? client).post<CreateGatewayResponses, CreateGatewayErrors, ThrowOnError>({
@@ -192,10 +202,12 @@ export const createGateway = <ThrowOnError extends boolean = false>(options: Opt
 /**
  * Delete a gateway
  *
- * A gateway that has sensors is deleted only with `cascade=true`: they, their readings and their alarms go with it; without
- * that it is 409, which says how many they are. What the server watches of it goes in any case. Readings are removed in the
- * background; the journal of alarms stays. `dry_run=true` answers what would go and changes nothing. While an alarm of another
- * gateway's sensor looks at one of its sensors, or is suppressed by one of its alarms, 409, which names it.
+ * A gateway that has sensors is deleted only with `cascade=true`: they, their readings and
+ * their alarms go with it; without that it is 409, which says how many they are. What the
+ * server watches of it goes in any case. Readings are removed in the background; the journal
+ * of alarms stays. `dry_run=true` answers what would go and changes nothing. While an alarm of
+ * another gateway's sensor looks at one of its sensors, or is suppressed by one of its alarms,
+ * 409, which names it.
  *
  */
 export const deleteGateway = <ThrowOnError extends boolean = false>(options: Options<DeleteGatewayData, ThrowOnError>) => (options.client ?? client).delete<DeleteGatewayResponses, DeleteGatewayErrors, ThrowOnError>({
@@ -218,8 +230,8 @@ export const getGateway = <ThrowOnError extends boolean = false>(options: Option
 /**
  * Change a gateway
  *
- * Members that are absent keep their value. Setting `is_active` to false refuses its messages and closes its connections
- * within 5 s.
+ * Members that are absent keep their value. Setting `is_active` to false refuses its messages
+ * and closes its connections within 5 s.
  *
  */
 export const updateGateway = <ThrowOnError extends boolean = false>(options: Options<UpdateGatewayData, ThrowOnError>) => (options.client ?? client).put<UpdateGatewayResponses, UpdateGatewayErrors, ThrowOnError>({
@@ -246,8 +258,9 @@ export const listCredentials = <ThrowOnError extends boolean = false>(options: O
 /**
  * Make a new secret for a gateway
  *
- * The secret is in this answer and nowhere else. Two secrets are valid at a time, so that a gateway can be moved to a new
- * one without a gap; making a third revokes the oldest, which the answer names.
+ * The secret is in this answer and nowhere else. Two secrets are valid at a time, so that a
+ * gateway can be moved to a new one without a gap; making a third revokes the oldest, which
+ * the answer names.
  *
  */
 export const createCredential = <ThrowOnError extends boolean = false>(options: Options<CreateCredentialData, ThrowOnError>) => (options.client ?? client).post<CreateCredentialResponses, CreateCredentialErrors, ThrowOnError>({
@@ -260,6 +273,7 @@ export const createCredential = <ThrowOnError extends boolean = false>(options: 
  * Revoke a credential
  *
  * The gateway can no longer connect with it; connections made with it are closed within 5 s.
+ *
  */
 export const revokeCredential = <ThrowOnError extends boolean = false>(options: Options<RevokeCredentialData, ThrowOnError>) => (options.client ?? client).delete<RevokeCredentialResponses, RevokeCredentialErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -270,8 +284,8 @@ export const revokeCredential = <ThrowOnError extends boolean = false>(options: 
 /**
  * List sensors
  *
- * In order of id. A `gateway_id` that is none is 400. The sensors of the server's own gateway are listed only when
- * `is_system` is true or `gateway_id` names that gateway.
+ * In order of id. A `gateway_id` that is none is 400. The sensors of the server's own gateway
+ * are listed only when `is_system` is true or `gateway_id` names that gateway.
  *
  */
 export const listSensors = <ThrowOnError extends boolean = false>(options?: Options<ListSensorsData, ThrowOnError>) => (options?.client ?? client).get<ListSensorsResponses, ListSensorsErrors, ThrowOnError>({
@@ -283,8 +297,9 @@ export const listSensors = <ThrowOnError extends boolean = false>(options?: Opti
 /**
  * Register a sensor
  *
- * Readings of a sensor that is not registered are refused, so register it before its gateway publishes. Without `key` it is
- * named by its `name` as a gateway is, with `sensor` in place of `gateway`, and is unique among the sensors of its gateway.
+ * Readings of a sensor that is not registered are refused, so register it before its gateway
+ * publishes. Without `key` it is named by its `name` as a gateway is, with `sensor` in place
+ * of `gateway`, and is unique among the sensors of its gateway.
  *
  */
 export const createSensor = <ThrowOnError extends boolean = false>(options: Options<CreateSensorData, ThrowOnError>) => (options.client ?? client).post<CreateSensorResponses, CreateSensorErrors, ThrowOnError>({
@@ -300,10 +315,11 @@ export const createSensor = <ThrowOnError extends boolean = false>(options: Opti
 /**
  * Delete a sensor
  *
- * Its alarms and readings go with it; readings are removed in the background, the journal of alarms stays. While an alarm of
- * another sensor looks at it, or is suppressed by one of its alarms, 409, which names it; so is a sensor of the server's own.
- * `dry_run=true` answers what would go and changes nothing.
- * To stop a sensor and keep its history, set `is_active` to false.
+ * Its alarms and readings go with it; readings are removed in the background, the journal of
+ * alarms stays. While an alarm of another sensor looks at it, or is suppressed by one of its
+ * alarms, 409, which names it; so is a sensor of the server's own. `dry_run=true` answers what
+ * would go and changes nothing. To stop a sensor and keep its history, set `is_active` to
+ * false.
  *
  */
 export const deleteSensor = <ThrowOnError extends boolean = false>(options: Options<DeleteSensorData, ThrowOnError>) => (options.client ?? client).delete<DeleteSensorResponses, DeleteSensorErrors, ThrowOnError>({
@@ -326,7 +342,9 @@ export const getSensor = <ThrowOnError extends boolean = false>(options: Options
 /**
  * Change a sensor
  *
- * Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are cleared by null. A sensor stays with its gateway.
+ * Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are
+ * cleared by null. A sensor stays with its gateway.
+ *
  */
 export const updateSensor = <ThrowOnError extends boolean = false>(options: Options<UpdateSensorData, ThrowOnError>) => (options.client ?? client).put<UpdateSensorResponses, UpdateSensorErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -341,13 +359,15 @@ export const updateSensor = <ThrowOnError extends boolean = false>(options: Opti
 /**
  * Delete readings
  *
- * Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading becomes the newest that is left;
- * its `received_at` is then the reading's own time. Alarms that look at the sensor, but for `no_data`, are then judged on what is left, however
- * old it is; when nothing is left they stay as they are. With `dry_run=true` nothing is changed, and the answer says what would go.
- * A large range goes a day at a time: when it is cut off, what was deleted is deleted, and the same request goes on.
+ * Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading
+ * becomes the newest that is left; its `received_at` is then the reading's own time. Alarms
+ * that look at the sensor, but for `no_data`, are then judged on what is left, however old it
+ * is; when nothing is left they stay as they are. With `dry_run=true` nothing is changed, and
+ * the answer says what would go. A large range goes a day at a time: when it is cut off, what
+ * was deleted is deleted, and the same request goes on.
  *
  */
-export const deleteData = <ThrowOnError extends boolean = false>(options: Options<DeleteDataData, ThrowOnError>) => (options.client ?? client).delete<DeleteDataResponses, DeleteDataErrors, ThrowOnError>({
+export const deleteReadings = <ThrowOnError extends boolean = false>(options: Options<DeleteReadingsData, ThrowOnError>) => (options.client ?? client).delete<DeleteReadingsResponses, DeleteReadingsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/data',
     ...options
@@ -356,13 +376,14 @@ export const deleteData = <ThrowOnError extends boolean = false>(options: Option
 /**
  * Raw readings
  *
- * The stored readings of one or more sensors, newest first unless `order=asc`, at full resolution. Readings of equal time
- * are in order of sensor id. An unknown sensor is 400. Every answer says in `X-Truncated` whether there are more; the next
- * page is at `Link`, or the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
+ * The stored readings of one or more sensors, newest first unless `order=asc`, at full
+ * resolution. Readings of equal time are in order of sensor id. An unknown sensor is 400.
+ * Every answer says in `X-Truncated` whether there are more; the next page is at `Link`, or
+ * the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
  * `GET /api/data/export`. A page of many sensors waits for its turn as a long history does.
  *
  */
-export const listData = <ThrowOnError extends boolean = false>(options: Options<ListDataData, ThrowOnError>) => (options.client ?? client).get<ListDataResponses, ListDataErrors, ThrowOnError>({
+export const listReadings = <ThrowOnError extends boolean = false>(options: Options<ListReadingsData, ThrowOnError>) => (options.client ?? client).get<ListReadingsResponses, ListReadingsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/data',
     ...options
@@ -371,19 +392,22 @@ export const listData = <ThrowOnError extends boolean = false>(options: Options<
 /**
  * Write readings
  *
- * Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with one result per reading,
- * in their order: `stored`; `duplicate` (the sensor already has this value at this instant; nothing changes); `conflict`
- * (it has another value at this instant; the first stays); `rejected` with a reason. A body that is not as described here is
- * refused as a whole, and nothing of it is stored.
+ * Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with
+ * one result per reading, in their order: `stored`; `duplicate` (the sensor already has this
+ * value at this instant; nothing changes); `conflict` (it has another value at this instant;
+ * the first stays); `rejected` with a reason. A body that is not as described here is refused
+ * as a whole, and nothing of it is stored.
  *
- * Sending the same body again is harmless: what was stored is then a `duplicate`. To get the first answer itself, send an
- * `Idempotency-Key`: for 24 h the same key with the same readings of the same user is answered as the first time, with
- * `Idempotency-Replayed: true`, by whichever instance. With other readings the key is 422. While the first request is still
- * at work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or when the server died between
- * the commit and keeping the answer, the next request with the key is carried out, and what was stored is a `duplicate`.
+ * Sending the same body again is harmless: what was stored is then a `duplicate`. To get the
+ * first answer itself, send an `Idempotency-Key`: for 24 h the same key with the same readings
+ * of the same user is answered as the first time, with `Idempotency-Replayed: true`, by
+ * whichever instance. With other readings the key is 422. While the first request is still at
+ * work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or
+ * when the server died between the commit and keeping the answer, the next request with the
+ * key is carried out, and what was stored is a `duplicate`.
  *
  */
-export const writeData = <ThrowOnError extends boolean = false>(options: Options<WriteDataData, ThrowOnError>) => (options.client ?? client).post<WriteDataResponses, WriteDataErrors, ThrowOnError>({
+export const writeReadings = <ThrowOnError extends boolean = false>(options: Options<WriteReadingsData, ThrowOnError>) => (options.client ?? client).post<WriteReadingsResponses, WriteReadingsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/data',
     ...options,
@@ -396,19 +420,22 @@ export const writeData = <ThrowOnError extends boolean = false>(options: Options
 /**
  * What retention will remove
  *
- * What the next pass of retention, within some minutes, will remove: changes nothing. Set a sensor's `retention_days` with care, for what
- * was removed cannot be brought back.
+ * What the next pass of retention, within some minutes, will remove: changes nothing. Set a
+ * sensor's `retention_days` with care, for what was removed cannot be brought back.
  *
- * Readings go a partition at a time, once its end is longer ago than their sensor keeps them. A partition in which no sensor keeps
- * anything is dropped; from others readings are deleted sensor by sensor. A partition that is longer than an eighth of a sensor's
- * retention is not waited for: that sensor's readings are deleted from it a day at a time. Rollups go with the readings, so that no answer tells
- * of readings that are not there, and a sensor of which all have gone has no newest one. Readings that come and are older than their sensor
- * keeps are refused as `too_old`.
+ * Readings go a partition at a time, once its end is longer ago than their sensor keeps them.
+ * A partition in which no sensor keeps anything is dropped; from others readings are deleted
+ * sensor by sensor. A partition that is longer than an eighth of a sensor's retention is not
+ * waited for: that sensor's readings are deleted from it a day at a time. Rollups go with the
+ * readings, so that no answer tells of readings that are not there, and a sensor of which all
+ * have gone has no newest one. Readings that come and are older than their sensor keeps are
+ * refused as `too_old`.
  *
- * Partitions oldest first. Many are looked at to find few, so a page may hold fewer than `limit`, or none, and still have a `Link`.
+ * Partitions oldest first. Many are looked at to find few, so a page may hold fewer than
+ * `limit`, or none, and still have a `Link`.
  *
  */
-export const listExpiring = <ThrowOnError extends boolean = false>(options?: Options<ListExpiringData, ThrowOnError>) => (options?.client ?? client).get<ListExpiringResponses, ListExpiringErrors, ThrowOnError>({
+export const previewRetention = <ThrowOnError extends boolean = false>(options?: Options<PreviewRetentionData, ThrowOnError>) => (options?.client ?? client).get<PreviewRetentionResponses, PreviewRetentionErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/data/retention',
     ...options
@@ -417,14 +444,16 @@ export const listExpiring = <ThrowOnError extends boolean = false>(options?: Opt
 /**
  * Newest readings
  *
- * The newest reading of each sensor asked for, in order of sensor id; a sensor that has none is left out. The newest is
- * the one with the latest effective time: the earlier of its `timestamp` and `received_at`. Without a filter, of
- * all sensors but those of the server's own gateway, which are listed when `is_system` is true, or when `sensor_id` or
- * `gateway_id` names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says how old it is by the server's clock, and whether
- * that is more than `stale_after`: a value that stands still because nothing comes is not a current one.
+ * The newest reading of each sensor asked for, in order of sensor id; a sensor that has none
+ * is left out. The newest is the one with the latest effective time: the earlier of its
+ * `timestamp` and `received_at`. Without a filter, of all sensors but those of the server's
+ * own gateway, which are listed when `is_system` is true, or when `sensor_id` or `gateway_id`
+ * names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says
+ * how old it is by the server's clock, and whether that is more than `stale_after`: a value
+ * that stands still because nothing comes is not a current one.
  *
  */
-export const listLatest = <ThrowOnError extends boolean = false>(options?: Options<ListLatestData, ThrowOnError>) => (options?.client ?? client).get<ListLatestResponses, ListLatestErrors, ThrowOnError>({
+export const listLatestReadings = <ThrowOnError extends boolean = false>(options?: Options<ListLatestReadingsData, ThrowOnError>) => (options?.client ?? client).get<ListLatestReadingsResponses, ListLatestReadingsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/data/latest',
     ...options
@@ -433,13 +462,16 @@ export const listLatest = <ThrowOnError extends boolean = false>(options?: Optio
 /**
  * What readings amount to, in buckets of time
  *
- * Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that gives at most so many `points`. Buckets
- * are those of a clock on the wall in `timezone`: up to an hour they begin where the hour does, up to a day at midnight, weeks on
- * Monday, months on their first; a day on which the clock is changed has 23 or 25 hours. A bucket of more than an hour ends when the
- * clock first shows the next one's start, or skips it: an hour that happens twice makes its bucket longer by that hour, one that is
- * skipped makes it shorter, or leaves it out. A bucket of an hour or less also ends when the clock is changed. So buckets follow each
- * other without hole or overlap, and none is longer than its width and what the clock is set back in it. Each is stamped at its start and carries
- * its end. Only readings of `[start, end)` count, also in the first and the last bucket.
+ * Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that
+ * gives at most so many `points`. Buckets are those of a clock on the wall in `timezone`: up
+ * to an hour they begin where the hour does, up to a day at midnight, weeks on Monday, months
+ * on their first; a day on which the clock is changed has 23 or 25 hours. A bucket of more
+ * than an hour ends when the clock first shows the next one's start, or skips it: an hour that
+ * happens twice makes its bucket longer by that hour, one that is skipped makes it shorter, or
+ * leaves it out. A bucket of an hour or less also ends when the clock is changed. So buckets
+ * follow each other without hole or overlap, and none is longer than its width and what the
+ * clock is set back in it. Each is stamped at its start and carries its end. Only readings of
+ * `[start, end)` count, also in the first and the last bucket.
  *
  * | `agg` | is | OPC UA Part 13 |
  * |---|---|---|
@@ -453,24 +485,31 @@ export const listLatest = <ThrowOnError extends boolean = false>(options?: Optio
  * | `time_weighted_avg` | mean when each value holds until the next one, the one from before the range, if it is at most a day old, included | TimeAverage, stepped |
  * | `percent_good` | how many in a hundred readings are of good quality | PercentGood weighs by time |
  *
- * Values of bad quality, and readings without a value, count in `count` and `percent_good` and nowhere else; uncertain ones have a
- * value like good ones (as with TreatUncertainAsBad false).
+ * Values of bad quality, and readings without a value, count in `count` and `percent_good` and
+ * nowhere else; uncertain ones have a value like good ones (as with TreatUncertainAsBad
+ * false).
  *
- * With `method` the answer has, in place of buckets, readings of each sensor that show their shape as a chart needs it, at most
- * `points`. `minmax` picks the least and the greatest of each of equally long stretches of time: no peak is lost. `lttb` picks those that
- * span the largest triangles (Largest Triangle Three Buckets, Steinarsson 2013) of what `minmax` picks in four times as many stretches:
- * to the eye they look as all of them do. The first and the last are always among them, and all when there are no more than `points`.
- * A stretch of 5 minutes or more is made up of whole minutes, one of 3 hours or more of whole hours, so that rollups tell where its
- * extremes are, and a year takes no longer than a week; `source` says so, and the readings are those that would be picked of all.
- * `interval`, `agg`, `fill` and `limit` do not go with `method`.
+ * With `method` the answer has, in place of buckets, readings of each sensor that show their
+ * shape as a chart needs it, at most `points`. `minmax` picks the least and the greatest of
+ * each of equally long stretches of time: no peak is lost. `lttb` picks those that span the
+ * largest triangles (Largest Triangle Three Buckets, Steinarsson 2013) of what `minmax` picks
+ * in four times as many stretches: to the eye they look as all of them do. The first and the
+ * last are always among them, and all when there are no more than `points`. A stretch of 5
+ * minutes or more is made up of whole minutes, one of 3 hours or more of whole hours, so that
+ * rollups tell where its extremes are, and a year takes no longer than a week; `source` says
+ * so, and the readings are those that would be picked of all. `interval`, `agg`, `fill` and
+ * `limit` do not go with `method`.
  *
- * An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest interval that would do, unless `limit` cuts
- * it: then `next` is the `start` of the rest and `coverage` ends there. A range that has ended is answered with an `ETag`. Answers about
- * hours that are over are kept for whoever asks the same, and never older than a second: what was stored or deleted before that is seen.
+ * An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest
+ * interval that would do, unless `limit` cuts it: then `next` is the `start` of the rest and
+ * `coverage` ends there. A range that has ended is answered with an `ETag`. Answers about
+ * hours that are over are kept for whoever asks the same, and never older than a second: what
+ * was stored or deleted before that is seen.
  *
- * Questions that make the server look at very much, as ones of 100,000 readings or more that no rollups answer, take turns, so that
- * what comes in is stored without delay. One whose turn does not come within some seconds is 503: try again after `Retry-After`.
- * Charts and dashboards, which rollups answer, never wait for them.
+ * Questions that make the server look at very much, as ones of 100,000 readings or more that
+ * no rollups answer, take turns, so that what comes in is stored without delay. One whose turn
+ * does not come within some seconds is 503: try again after `Retry-After`. Charts and
+ * dashboards, which rollups answer, never wait for them.
  *
  */
 export const getHistory = <ThrowOnError extends boolean = false>(options: Options<GetHistoryData, ThrowOnError>) => (options.client ?? client).get<GetHistoryResponses, GetHistoryErrors, ThrowOnError>({
@@ -482,18 +521,24 @@ export const getHistory = <ThrowOnError extends boolean = false>(options: Option
 /**
  * Statistics of readings
  *
- * All figures of one or more sensors at once, of the whole range or of each `interval` in it; those of `GET /api/data/history` have
- * the same definitions. Besides, percentiles (interpolated between the two nearest values), gaps (pauses between two readings, whatever
- * their quality, that are longer than `gap_seconds`; the one before a bucket's first reading belongs to that bucket), and the rate.
- * An interval without readings is left out. An answer has at most 5,000 intervals, those of all sensors together.
+ * All figures of one or more sensors at once, of the whole range or of each `interval` in it;
+ * those of `GET /api/data/history` have the same definitions. Besides, percentiles
+ * (interpolated between the two nearest values), gaps (pauses between two readings, whatever
+ * their quality, that are longer than `gap_seconds`; the one before a bucket's first reading
+ * belongs to that bucket), and the rate. An interval without readings is left out. An answer
+ * has at most 5,000 intervals, those of all sensors together.
  *
- * Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000 usable readings, and when its buckets are
- * hardly longer than an hour or shorter. Else they come from sketches of the hours, also where these are not rolled up yet: the same
- * question about the same readings has the same answer at any time. (A server without rollups is always exact.) `percentile_error` is how much of itself each of
- * the two values may be off between which a percentile lies, mostly 0.001, and more where the values of an hour are spread over many
- * sizes. Everything else, gaps included, is exact. Statistics of very many readings wait for their turn as a long history does.
+ * Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000
+ * usable readings, and when its buckets are hardly longer than an hour or shorter. Else they
+ * come from sketches of the hours, also where these are not rolled up yet: the same question
+ * about the same readings has the same answer at any time. (A server without rollups is always
+ * exact.) `percentile_error` is how much of itself each of the two values may be off between
+ * which a percentile lies, mostly 0.001, and more where the values of an hour are spread over
+ * many sizes. Everything else, gaps included, is exact. Statistics of very many readings wait
+ * for their turn as a long history does.
  *
- * As of the history, answers about hours that are over are kept, and never older than a second.
+ * As of the history, answers about hours that are over are kept, and never older than a
+ * second.
  *
  */
 export const getStatistics = <ThrowOnError extends boolean = false>(options: Options<GetStatisticsData, ThrowOnError>) => (options.client ?? client).get<GetStatisticsResponses, GetStatisticsErrors, ThrowOnError>({
@@ -505,8 +550,9 @@ export const getStatistics = <ThrowOnError extends boolean = false>(options: Opt
 /**
  * Raw readings as a file
  *
- * The stored readings of one or more sensors as one stream of any length, in order of sensor id, then of time. CSV and NDJSON are
- * compressed when the client accepts gzip; Parquet is compressed in itself.
+ * The stored readings of one or more sensors as one stream of any length, in order of sensor
+ * id, then of time. CSV and NDJSON are compressed when the client accepts gzip; Parquet is
+ * compressed in itself.
  *
  * | format | columns |
  * |---|---|
@@ -514,19 +560,22 @@ export const getStatistics = <ThrowOnError extends boolean = false>(options: Opt
  * | `ndjson` | one `Reading` a line, with `include=sensor` more members |
  * | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double or null, `quality` string, `status_code` int64 or null |
  *
- * `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, in each format, as they are when the export
- * begins. In CSV, texts are quoted where RFC 4180 requires it, and one that begins with `=`, `+`, `-` or `@` is written with `'` in
- * front, so that a spreadsheet does not take it for a formula.
+ * `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, in
+ * each format, as they are when the export begins. In CSV, texts are quoted where RFC 4180
+ * requires it, and one that begins with `=`, `+`, `-` or `@` is written with `'` in front, so
+ * that a spreadsheet does not take it for a formula.
  *
- * An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a client never takes a part for the whole.
- * To go on with CSV or NDJSON, send the last whole line's sensor and time as `after`: the answer goes on behind it, without
- * the header line, and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
+ * An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a
+ * client never takes a part for the whole. To go on with CSV or NDJSON, send the last whole
+ * line's sensor and time as `after`: the answer goes on behind it, without the header line,
+ * and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
  *
- * It is read in pieces: readings that arrive meanwhile for a time already passed are not in it. A long one takes turns with other
- * questions over much data, piece by piece; 503 when the first one does not come within some seconds.
+ * It is read in pieces: readings that arrive meanwhile for a time already passed are not in
+ * it. A long one takes turns with other questions over much data, piece by piece; 503 when the
+ * first one does not come within some seconds.
  *
  */
-export const exportData = <ThrowOnError extends boolean = false>(options: Options<ExportDataData, ThrowOnError>) => (options.client ?? client).get<ExportDataResponses, ExportDataErrors, ThrowOnError>({
+export const exportReadings = <ThrowOnError extends boolean = false>(options: Options<ExportReadingsData, ThrowOnError>) => (options.client ?? client).get<ExportReadingsResponses, ExportReadingsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/data/export',
     ...options
@@ -535,15 +584,18 @@ export const exportData = <ThrowOnError extends boolean = false>(options: Option
 /**
  * What was refused
  *
- * Payloads and single samples that came over MQTT and were refused, newest first by `last_at`. The same refusal of a gateway,
- * on a topic, for a reason, of the same bytes is one entry, with how often it came; one that comes again moves to the front.
- * When refusals flood in, more than 32 to one transaction, then of each gateway, topic and reason the first of the transaction
- * is kept, and the others are counted together in one entry that is `folded`: no refusal goes uncounted.
- * Of each gateway the newest 10,000 are kept, for 30 days, unless the server's settings say otherwise; all gateways that are
- * not registered share one such place. What was refused of a `POST /api/data` stands in its answer and not here.
+ * Payloads and single samples that came over MQTT and were refused, newest first by `last_at`.
+ * The same refusal of a gateway, on a topic, for a reason, of the same bytes is one entry,
+ * with how often it came; one that comes again moves to the front. When refusals flood in,
+ * more than 32 to one transaction, then of each gateway, topic and reason the first of the
+ * transaction is kept, and the others are counted together in one entry that is `folded`: no
+ * refusal goes uncounted. Of each gateway the newest 10,000 are kept, for 30 days, unless the
+ * server's settings say otherwise; all gateways that are not registered share one such place.
+ * What was refused of a `POST /api/data` stands in its answer and not here.
  *
- * It needs the role engineer, though viewers read data: a refused payload may hold anything, also what was never meant for
- * this system, and to act on it is to configure gateways and sensors.
+ * It needs the role engineer, though viewers read data: a refused payload may hold anything,
+ * also what was never meant for this system, and to act on it is to configure gateways and
+ * sensors.
  *
  */
 export const listRejections = <ThrowOnError extends boolean = false>(options?: Options<ListRejectionsData, ThrowOnError>) => (options?.client ?? client).get<ListRejectionsResponses, ListRejectionsErrors, ThrowOnError>({
@@ -553,262 +605,11 @@ export const listRejections = <ThrowOnError extends boolean = false>(options?: O
 });
 
 /**
- * List channels
- *
- * In order of id. Never the secrets; of a webhook's address, which may hold one, only scheme and host.
- *
- */
-export const listNotificationChannels = <ThrowOnError extends boolean = false>(options?: Options<ListNotificationChannelsData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationChannelsResponses, ListNotificationChannelsErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
-    url: '/api/notifications/channels',
-    ...options
-});
-
-/**
- * Make a channel
- *
- * A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on `alarms/{gateway}/{sensor}`.
- *
- * **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it: `webhook-signature` is `v1,` and the base64 of
- * the HMAC-SHA256 of `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in base64. The secret is
- * made here unless one is given, and stands in this answer and nowhere else. Refuse a timestamp that is more than 5 minutes off, and
- * drop a `webhook-id` (also `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success; everything else is
- * tried again for about an hour. Redirects are not followed. Addresses that are private, of this machine or reserved are refused, at
- * every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
- *
- */
-export const createNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<CreateNotificationChannelData, ThrowOnError>) => (options.client ?? client).post<CreateNotificationChannelResponses, CreateNotificationChannelErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
-    url: '/api/notifications/channels',
-    ...options,
-    headers: {
-        'Content-Type': 'application/json',
-        ...options.headers
-    }
-});
-
-/**
- * Delete a channel
- *
- * One that a route uses is not deleted: 409. What waits to be sent by it fails.
- *
- */
-export const deleteNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<DeleteNotificationChannelData, ThrowOnError>) => (options.client ?? client).delete<DeleteNotificationChannelResponses, DeleteNotificationChannelErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
-    url: '/api/notifications/channels/{id}',
-    ...options
-});
-
-/**
- * One channel
- *
- * Without its secret.
- *
- */
-export const getNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<GetNotificationChannelData, ThrowOnError>) => (options.client ?? client).get<GetNotificationChannelResponses, GetNotificationChannelErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
-    url: '/api/notifications/channels/{id}',
-    ...options
-});
-
-/**
- * Change a channel
- *
- * Members that are absent keep their value; the kind stays. What waits to be sent goes by the new values.
- *
- */
-export const updateNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<UpdateNotificationChannelData, ThrowOnError>) => (options.client ?? client).put<UpdateNotificationChannelResponses, UpdateNotificationChannelErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
-    url: '/api/notifications/channels/{id}',
-    ...options,
-    headers: {
-        'Content-Type': 'application/json',
-        ...options.headers
-    }
-});
-
-/**
- * Send a trial
- *
- * Sends a trial once, also by a channel that is not in use, waits up to 5 s and answers what happened. It stands in the log of deliveries as `trial`.
- *
- */
-export const testNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<TestNotificationChannelData, ThrowOnError>) => (options.client ?? client).post<TestNotificationChannelResponses, TestNotificationChannelErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
-    url: '/api/notifications/channels/{id}/test',
-    ...options
-});
-
-/**
- * List routes
- *
- * In order of id.
- *
- */
-export const listNotificationRoutes = <ThrowOnError extends boolean = false>(options?: Options<ListNotificationRoutesData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationRoutesResponses, ListNotificationRoutesErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
-    url: '/api/notifications/routes',
-    ...options
-});
-
-/**
- * Make a route
- *
- * An event goes by every route that it matches: by severity, by labels, which the alarm has to have all, and by what happened.
- * Events of a route are gathered for `group_seconds` into one notice, so that a flood of alarms is a few notices. A shelved or
- * suppressed alarm sends nothing. There can be 1,000 routes.
- *
- * While an alarm stands and nobody has acknowledged it, the channel is reminded every `remind_seconds`, and the escalation channel is
- * told once, after `escalate_seconds`.
- *
- */
-export const createNotificationRoute = <ThrowOnError extends boolean = false>(options: Options<CreateNotificationRouteData, ThrowOnError>) => (options.client ?? client).post<CreateNotificationRouteResponses, CreateNotificationRouteErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
-    url: '/api/notifications/routes',
-    ...options,
-    headers: {
-        'Content-Type': 'application/json',
-        ...options.headers
-    }
-});
-
-/**
- * Delete a route
- *
- * What it has gathered is sent still; nobody is reminded any more.
- *
- */
-export const deleteNotificationRoute = <ThrowOnError extends boolean = false>(options: Options<DeleteNotificationRouteData, ThrowOnError>) => (options.client ?? client).delete<DeleteNotificationRouteResponses, DeleteNotificationRouteErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
-    url: '/api/notifications/routes/{id}',
-    ...options
-});
-
-/**
- * One route
- *
- * With what it matches and how it tells.
- *
- */
-export const getNotificationRoute = <ThrowOnError extends boolean = false>(options: Options<GetNotificationRouteData, ThrowOnError>) => (options.client ?? client).get<GetNotificationRouteResponses, GetNotificationRouteErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
-    url: '/api/notifications/routes/{id}',
-    ...options
-});
-
-/**
- * Change a route
- *
- * Members that are absent keep their value. It holds for events from now on.
- *
- */
-export const updateNotificationRoute = <ThrowOnError extends boolean = false>(options: Options<UpdateNotificationRouteData, ThrowOnError>) => (options.client ?? client).put<UpdateNotificationRouteResponses, UpdateNotificationRouteErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
-    url: '/api/notifications/routes/{id}',
-    ...options,
-    headers: {
-        'Content-Type': 'application/json',
-        ...options.headers
-    }
-});
-
-/**
- * List silences
- *
- * Newest first. Those that have ended stay listed for as long as deliveries do.
- *
- */
-export const listSilences = <ThrowOnError extends boolean = false>(options?: Options<ListSilencesData, ThrowOnError>) => (options?.client ?? client).get<ListSilencesResponses, ListSilencesErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
-    url: '/api/notifications/silences',
-    ...options
-});
-
-/**
- * Begin a silence
- *
- * Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until `ends_at`, 90 days later at most. What it does not
- * name it does not ask for; it has to name something. Alarms go on as they do, and reminders and escalations that fall into it come at
- * its end if the alarm still stands.
- *
- */
-export const createSilence = <ThrowOnError extends boolean = false>(options: Options<CreateSilenceData, ThrowOnError>) => (options.client ?? client).post<CreateSilenceResponses, CreateSilenceErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
-    url: '/api/notifications/silences',
-    ...options,
-    headers: {
-        'Content-Type': 'application/json',
-        ...options.headers
-    }
-});
-
-/**
- * One silence
- *
- * With who wanted it, and how many events it held back.
- *
- */
-export const getSilence = <ThrowOnError extends boolean = false>(options: Options<GetSilenceData, ThrowOnError>) => (options.client ?? client).get<GetSilenceResponses, GetSilenceErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
-    url: '/api/notifications/silences/{id}',
-    ...options
-});
-
-/**
- * End a silence early
- *
- * It stays listed, with who ended it. One that has ended is 409.
- *
- */
-export const endSilence = <ThrowOnError extends boolean = false>(options: Options<EndSilenceData, ThrowOnError>) => (options.client ?? client).post<EndSilenceResponses, EndSilenceErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
-    url: '/api/notifications/silences/{id}/end',
-    ...options
-});
-
-/**
- * What was sent
- *
- * The outbox and its log: what waits, what was delivered and what failed, newest first. What is over is kept for 30 days, unless the server's settings say otherwise.
- *
- */
-export const listDeliveries = <ThrowOnError extends boolean = false>(options?: Options<ListDeliveriesData, ThrowOnError>) => (options?.client ?? client).get<ListDeliveriesResponses, ListDeliveriesErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
-    url: '/api/notifications/deliveries',
-    ...options
-});
-
-/**
- * One delivery
- *
- * With the events in it, the first 100.
- *
- */
-export const getDelivery = <ThrowOnError extends boolean = false>(options: Options<GetDeliveryData, ThrowOnError>) => (options.client ?? client).get<GetDeliveryResponses, GetDeliveryErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
-    url: '/api/notifications/deliveries/{id}',
-    ...options
-});
-
-/**
- * Live alarm events
- *
- * As `/ws`, subscribed to `alarms` from now on. To resume, use `/ws` and subscribe with `resume`.
- */
-export const streamAlarms = <ThrowOnError extends boolean = false>(options?: Options<StreamAlarmsData, ThrowOnError>) => (options?.client ?? client).get<StreamAlarmsResponses, StreamAlarmsErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }, {
-            in: 'query',
-            name: 'ticket',
-            type: 'apiKey'
-        }],
-    url: '/ws/alarms',
-    ...options
-});
-
-/**
  * List alarms
  *
- * With where each stands; the worst first, unless another order is asked for. A `sensor_id` or `gateway_id` that is none is 400.
+ * With where each stands; the worst first, unless another order is asked for. A `sensor_id` or
+ * `gateway_id` that is none is 400.
+ *
  */
 export const listAlarms = <ThrowOnError extends boolean = false>(options?: Options<ListAlarmsData, ThrowOnError>) => (options?.client ?? client).get<ListAlarmsResponses, ListAlarmsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -819,18 +620,22 @@ export const listAlarms = <ThrowOnError extends boolean = false>(options?: Optio
 /**
  * Make an alarm
  *
- * A rule on a sensor. It is judged at once, in the transaction that makes it, on the current values of its sensors: a value beyond the
- * limit raises it now, or begins its on-delay now. The event has `at` of now, the value, and a comment that says so. A value is current
- * when it is at most 5 minutes old, or at most twice the time between the sensor's two newest readings (never more than 2 days); one that
- * is older, or of bad quality, is left, and the next reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is
- * published after the answer is judged by the rule, at every instance.
- * At most 100 alarms may refer to one sensor, as their own sensor or as an input of a deviation or an
- * expression (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the limit.
+ * A rule on a sensor. It is judged at once, in the transaction that makes it, on the current
+ * values of its sensors: a value beyond the limit raises it now, or begins its on-delay now.
+ * The event has `at` of now, the value, and a comment that says so. A value is current when it
+ * is at most 5 minutes old, or at most twice the time between the sensor's two newest readings
+ * (never more than 2 days); one that is older, or of bad quality, is left, and the next
+ * reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is published
+ * after the answer is judged by the rule, at every instance. At most 100 alarms may refer to
+ * one sensor, as their own sensor or as an input of a deviation or an expression
+ * (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the
+ * limit.
  *
- * A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to its sensor, and 20 for each event. A
- * message or bulk write that takes more is stored in several transactions, its readings in order of time, and acknowledged after the
- * last; messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all is stored up to there, and the
- * rest of its readings are rejected as `alarm_overload`.
+ * A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to
+ * its sensor, and 20 for each event. A message or bulk write that takes more is stored in
+ * several transactions, its readings in order of time, and acknowledged after the last;
+ * messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all
+ * is stored up to there, and the rest of its readings are rejected as `alarm_overload`.
  *
  */
 export const createAlarm = <ThrowOnError extends boolean = false>(options: Options<CreateAlarmData, ThrowOnError>) => (options.client ?? client).post<CreateAlarmResponses, CreateAlarmErrors, ThrowOnError>({
@@ -848,7 +653,7 @@ export const createAlarm = <ThrowOnError extends boolean = false>(options: Optio
  *
  * Each as by itself; one that is refused does not hold up the others.
  */
-export const ackAlarms = <ThrowOnError extends boolean = false>(options: Options<AckAlarmsData, ThrowOnError>) => (options.client ?? client).post<AckAlarmsResponses, AckAlarmsErrors, ThrowOnError>({
+export const acknowledgeAlarms = <ThrowOnError extends boolean = false>(options: Options<AcknowledgeAlarmsData, ThrowOnError>) => (options.client ?? client).post<AcknowledgeAlarmsResponses, AcknowledgeAlarmsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms/ack',
     ...options,
@@ -861,7 +666,9 @@ export const ackAlarms = <ThrowOnError extends boolean = false>(options: Options
 /**
  * What happened to alarms
  *
- * The journal of the plant, in order of offset, which has no gaps. It keeps the events of alarms that are deleted. An id of nothing is 400, unless events of it are found.
+ * The journal of the plant, in order of offset, which has no gaps. It keeps the events of
+ * alarms that are deleted. An id of nothing is 400, unless events of it are found.
+ *
  */
 export const listAlarmEvents = <ThrowOnError extends boolean = false>(options?: Options<ListAlarmEventsData, ThrowOnError>) => (options?.client ?? client).get<ListAlarmEventsResponses, ListAlarmEventsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -872,10 +679,12 @@ export const listAlarmEvents = <ThrowOnError extends boolean = false>(options?: 
 /**
  * Try a rule on stored readings
  *
- * What the rule would have done from start to end, by the code that runs live. Alarms that it names in `suppressed_by`, and
- * those that suppress them, are followed on their own readings, by their rules of today. What people did in that time, as taking
- * a cause out of service, is left out. Readings are taken in order of their timestamps, which `no_data` takes for the times of their
- * receipt. Nothing is changed. One over very many readings waits for its turn as a long history does.
+ * What the rule would have done from start to end, by the code that runs live. Alarms that it
+ * names in `suppressed_by`, and those that suppress them, are followed on their own readings,
+ * by their rules of today. What people did in that time, as taking a cause out of service, is
+ * left out. Readings are taken in order of their timestamps, which `no_data` takes for the
+ * times of their receipt. Nothing is changed. One over very many readings waits for its turn
+ * as a long history does.
  *
  */
 export const simulateAlarm = <ThrowOnError extends boolean = false>(options: Options<SimulateAlarmData, ThrowOnError>) => (options.client ?? client).post<SimulateAlarmResponses, SimulateAlarmErrors, ThrowOnError>({
@@ -891,10 +700,11 @@ export const simulateAlarm = <ThrowOnError extends boolean = false>(options: Opt
 /**
  * How good the alarm system is
  *
- * For at most 31 days; the last 24 hours unless said otherwise. Against the limits of EEMUA 191 for one operator, an average of
- * 1 and a peak of 10 in ten minutes, and those that ISA-18.2 and IEC 62682 added: floods, from above 10 to below 5 in ten minutes,
- * take at most 1 % of the time; at most 5 alarms stand for more than 24 hours; none is raised 3 times in a minute; the ten most
- * frequent are at most 5 % of all.
+ * For at most 31 days; the last 24 hours unless said otherwise. Against the limits of EEMUA
+ * 191 for one operator, an average of 1 and a peak of 10 in ten minutes, and those that
+ * ISA-18.2 and IEC 62682 added: floods, from above 10 to below 5 in ten minutes, take at most
+ * 1 % of the time; at most 5 alarms stand for more than 24 hours; none is raised 3 times in a
+ * minute; the ten most frequent are at most 5 % of all.
  *
  */
 export const getAlarmKpi = <ThrowOnError extends boolean = false>(options?: Options<GetAlarmKpiData, ThrowOnError>) => (options?.client ?? client).get<GetAlarmKpiResponses, GetAlarmKpiErrors, ThrowOnError>({
@@ -906,7 +716,9 @@ export const getAlarmKpi = <ThrowOnError extends boolean = false>(options?: Opti
 /**
  * Delete an alarm
  *
- * Its events stay in the journal. One that suppresses others is not deleted before their rules are changed. To silence it, take it out of service.
+ * Its events stay in the journal. One that suppresses others is not deleted before their rules
+ * are changed. To silence it, take it out of service.
+ *
  */
 export const deleteAlarm = <ThrowOnError extends boolean = false>(options: Options<DeleteAlarmData, ThrowOnError>) => (options.client ?? client).delete<DeleteAlarmResponses, DeleteAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -928,10 +740,12 @@ export const getAlarm = <ThrowOnError extends boolean = false>(options: Options<
 /**
  * Change an alarm's rule
  *
- * Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule is judged on the current values of its
- * sensors, as when an alarm is made: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
- * `no_data` goes on counting from the newest reading. An alarm that cannot be judged then keeps its state until the next reading.
- * The limit of alarms on one sensor holds for sensors that the rule did not refer to before (409, see `POST /api/alarms`).
+ * Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule
+ * is judged on the current values of its sensors, as when an alarm is made: see `POST
+ * /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
+ * `no_data` goes on counting from the newest reading. An alarm that cannot be judged then
+ * keeps its state until the next reading. The limit of alarms on one sensor holds for sensors
+ * that the rule did not refer to before (409, see `POST /api/alarms`).
  *
  */
 export const updateAlarm = <ThrowOnError extends boolean = false>(options: Options<UpdateAlarmData, ThrowOnError>) => (options.client ?? client).put<UpdateAlarmResponses, UpdateAlarmErrors, ThrowOnError>({
@@ -947,9 +761,11 @@ export const updateAlarm = <ThrowOnError extends boolean = false>(options: Optio
 /**
  * Acknowledge an alarm
  *
- * Names the occurrence and version that were seen; when it has changed since, 409, and nothing is acknowledged.
+ * Names the occurrence and version that were seen; when it has changed since, 409, and nothing
+ * is acknowledged.
+ *
  */
-export const ackAlarm = <ThrowOnError extends boolean = false>(options: Options<AckAlarmData, ThrowOnError>) => (options.client ?? client).post<AckAlarmResponses, AckAlarmErrors, ThrowOnError>({
+export const acknowledgeAlarm = <ThrowOnError extends boolean = false>(options: Options<AcknowledgeAlarmData, ThrowOnError>) => (options.client ?? client).post<AcknowledgeAlarmResponses, AcknowledgeAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms/{id}/ack',
     ...options,
@@ -962,7 +778,9 @@ export const ackAlarm = <ThrowOnError extends boolean = false>(options: Options<
 /**
  * Shelve an alarm
  *
- * For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by itself.
+ * For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by
+ * itself.
+ *
  */
 export const shelveAlarm = <ThrowOnError extends boolean = false>(options: Options<ShelveAlarmData, ThrowOnError>) => (options.client ?? client).post<ShelveAlarmResponses, ShelveAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -1009,7 +827,7 @@ export const resetAlarm = <ThrowOnError extends boolean = false>(options: Option
  *
  * Until it is returned; needs a reason.
  */
-export const takeAlarmOut = <ThrowOnError extends boolean = false>(options: Options<TakeAlarmOutData, ThrowOnError>) => (options.client ?? client).post<TakeAlarmOutResponses, TakeAlarmOutErrors, ThrowOnError>({
+export const takeAlarmOutOfService = <ThrowOnError extends boolean = false>(options: Options<TakeAlarmOutOfServiceData, ThrowOnError>) => (options.client ?? client).post<TakeAlarmOutOfServiceResponses, TakeAlarmOutOfServiceErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms/{id}/out-of-service',
     ...options,
@@ -1024,7 +842,7 @@ export const takeAlarmOut = <ThrowOnError extends boolean = false>(options: Opti
  *
  * It is then what its readings say.
  */
-export const returnAlarm = <ThrowOnError extends boolean = false>(options: Options<ReturnAlarmData, ThrowOnError>) => (options.client ?? client).post<ReturnAlarmResponses, ReturnAlarmErrors, ThrowOnError>({
+export const returnAlarmToService = <ThrowOnError extends boolean = false>(options: Options<ReturnAlarmToServiceData, ThrowOnError>) => (options.client ?? client).post<ReturnAlarmToServiceResponses, ReturnAlarmToServiceErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms/{id}/return-to-service',
     ...options,
@@ -1039,7 +857,7 @@ export const returnAlarm = <ThrowOnError extends boolean = false>(options: Optio
  *
  * Goes into its journal.
  */
-export const commentAlarm = <ThrowOnError extends boolean = false>(options: Options<CommentAlarmData, ThrowOnError>) => (options.client ?? client).post<CommentAlarmResponses, CommentAlarmErrors, ThrowOnError>({
+export const commentOnAlarm = <ThrowOnError extends boolean = false>(options: Options<CommentOnAlarmData, ThrowOnError>) => (options.client ?? client).post<CommentOnAlarmResponses, CommentOnAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms/{id}/comments',
     ...options,
@@ -1054,7 +872,7 @@ export const commentAlarm = <ThrowOnError extends boolean = false>(options: Opti
  *
  * Its journal, oldest first; also of one that is deleted.
  */
-export const listEventsOfAlarm = <ThrowOnError extends boolean = false>(options: Options<ListEventsOfAlarmData, ThrowOnError>) => (options.client ?? client).get<ListEventsOfAlarmResponses, ListEventsOfAlarmErrors, ThrowOnError>({
+export const listEventsForAlarm = <ThrowOnError extends boolean = false>(options: Options<ListEventsForAlarmData, ThrowOnError>) => (options.client ?? client).get<ListEventsForAlarmResponses, ListEventsForAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms/{id}/events',
     ...options
@@ -1063,8 +881,8 @@ export const listEventsOfAlarm = <ThrowOnError extends boolean = false>(options:
 /**
  * Why an alarm is as it is
  *
- * What it looks at, what it waits for, and the reasons in sentences: also that it rests, that an input is stale, or that the reading that
- * raised it was deleted.
+ * What it looks at, what it waits for, and the reasons in sentences: also that it rests, that
+ * an input is stale, or that the reading that raised it was deleted.
  *
  */
 export const explainAlarm = <ThrowOnError extends boolean = false>(options: Options<ExplainAlarmData, ThrowOnError>) => (options.client ?? client).get<ExplainAlarmResponses, ExplainAlarmErrors, ThrowOnError>({
@@ -1074,11 +892,266 @@ export const explainAlarm = <ThrowOnError extends boolean = false>(options: Opti
 });
 
 /**
+ * List channels
+ *
+ * In order of id. Never the secrets; of a webhook's address, which may hold one, only scheme
+ * and host.
+ *
+ */
+export const listNotificationChannels = <ThrowOnError extends boolean = false>(options?: Options<ListNotificationChannelsData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationChannelsResponses, ListNotificationChannelsErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/channels',
+    ...options
+});
+
+/**
+ * Make a channel
+ *
+ * A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on
+ * `alarms/{gateway}/{sensor}`.
+ *
+ * **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it:
+ * `webhook-signature` is `v1,` and the base64 of the HMAC-SHA256 of
+ * `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in
+ * base64. The secret is made here unless one is given, and stands in this answer and nowhere
+ * else. Refuse a timestamp that is more than 5 minutes off, and drop a `webhook-id` (also
+ * `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success;
+ * everything else is tried again for about an hour. Redirects are not followed. Addresses that
+ * are private, of this machine or reserved are refused, at every connection, unless
+ * `OEI_NOTIFY_ALLOWED_TARGETS` names them.
+ *
+ */
+export const createNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<CreateNotificationChannelData, ThrowOnError>) => (options.client ?? client).post<CreateNotificationChannelResponses, CreateNotificationChannelErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/channels',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Delete a channel
+ *
+ * One that a route uses is not deleted: 409. What waits to be sent by it fails.
+ */
+export const deleteNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<DeleteNotificationChannelData, ThrowOnError>) => (options.client ?? client).delete<DeleteNotificationChannelResponses, DeleteNotificationChannelErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/channels/{id}',
+    ...options
+});
+
+/**
+ * One channel
+ *
+ * Without its secret.
+ */
+export const getNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<GetNotificationChannelData, ThrowOnError>) => (options.client ?? client).get<GetNotificationChannelResponses, GetNotificationChannelErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/channels/{id}',
+    ...options
+});
+
+/**
+ * Change a channel
+ *
+ * Members that are absent keep their value; the kind stays. What waits to be sent goes by the
+ * new values.
+ *
+ */
+export const updateNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<UpdateNotificationChannelData, ThrowOnError>) => (options.client ?? client).put<UpdateNotificationChannelResponses, UpdateNotificationChannelErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/channels/{id}',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Send a trial
+ *
+ * Sends a trial once, also by a channel that is not in use, waits up to 5 s and answers what
+ * happened. It stands in the log of deliveries as `trial`.
+ *
+ */
+export const testNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<TestNotificationChannelData, ThrowOnError>) => (options.client ?? client).post<TestNotificationChannelResponses, TestNotificationChannelErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/channels/{id}/test',
+    ...options
+});
+
+/**
+ * List routes
+ *
+ * In order of id.
+ */
+export const listNotificationRoutes = <ThrowOnError extends boolean = false>(options?: Options<ListNotificationRoutesData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationRoutesResponses, ListNotificationRoutesErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/routes',
+    ...options
+});
+
+/**
+ * Make a route
+ *
+ * An event goes by every route that it matches: by severity, by labels, which the alarm has to
+ * have all, and by what happened. Events of a route are gathered for `group_seconds` into one
+ * notice, so that a flood of alarms is a few notices. A shelved or suppressed alarm sends
+ * nothing. There can be 1,000 routes.
+ *
+ * While an alarm stands and nobody has acknowledged it, the channel is reminded every
+ * `remind_seconds`, and the escalation channel is told once, after `escalate_seconds`.
+ *
+ */
+export const createNotificationRoute = <ThrowOnError extends boolean = false>(options: Options<CreateNotificationRouteData, ThrowOnError>) => (options.client ?? client).post<CreateNotificationRouteResponses, CreateNotificationRouteErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/routes',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Delete a route
+ *
+ * What it has gathered is sent still; nobody is reminded any more.
+ */
+export const deleteNotificationRoute = <ThrowOnError extends boolean = false>(options: Options<DeleteNotificationRouteData, ThrowOnError>) => (options.client ?? client).delete<DeleteNotificationRouteResponses, DeleteNotificationRouteErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/routes/{id}',
+    ...options
+});
+
+/**
+ * One route
+ *
+ * With what it matches and how it tells.
+ */
+export const getNotificationRoute = <ThrowOnError extends boolean = false>(options: Options<GetNotificationRouteData, ThrowOnError>) => (options.client ?? client).get<GetNotificationRouteResponses, GetNotificationRouteErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/routes/{id}',
+    ...options
+});
+
+/**
+ * Change a route
+ *
+ * Members that are absent keep their value. It holds for events from now on.
+ */
+export const updateNotificationRoute = <ThrowOnError extends boolean = false>(options: Options<UpdateNotificationRouteData, ThrowOnError>) => (options.client ?? client).put<UpdateNotificationRouteResponses, UpdateNotificationRouteErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/routes/{id}',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * List silences
+ *
+ * Newest first. Those that have ended stay listed for as long as deliveries do.
+ */
+export const listNotificationSilences = <ThrowOnError extends boolean = false>(options?: Options<ListNotificationSilencesData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationSilencesResponses, ListNotificationSilencesErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/silences',
+    ...options
+});
+
+/**
+ * Begin a silence
+ *
+ * Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until
+ * `ends_at`, 90 days later at most. What it does not name it does not ask for; it has to name
+ * something. Alarms go on as they do, and reminders and escalations that fall into it come at
+ * its end if the alarm still stands.
+ *
+ */
+export const createNotificationSilence = <ThrowOnError extends boolean = false>(options: Options<CreateNotificationSilenceData, ThrowOnError>) => (options.client ?? client).post<CreateNotificationSilenceResponses, CreateNotificationSilenceErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/silences',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * One silence
+ *
+ * With who wanted it, and how many events it held back.
+ */
+export const getNotificationSilence = <ThrowOnError extends boolean = false>(options: Options<GetNotificationSilenceData, ThrowOnError>) => (options.client ?? client).get<GetNotificationSilenceResponses, GetNotificationSilenceErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/silences/{id}',
+    ...options
+});
+
+/**
+ * End a silence early
+ *
+ * It stays listed, with who ended it. One that has ended is 409.
+ */
+export const endNotificationSilence = <ThrowOnError extends boolean = false>(options: Options<EndNotificationSilenceData, ThrowOnError>) => (options.client ?? client).post<EndNotificationSilenceResponses, EndNotificationSilenceErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/silences/{id}/end',
+    ...options
+});
+
+/**
+ * What was sent
+ *
+ * The outbox and its log: what waits, what was delivered and what failed, newest first. What
+ * is over is kept for 30 days, unless the server's settings say otherwise.
+ *
+ */
+export const listNotificationDeliveries = <ThrowOnError extends boolean = false>(options?: Options<ListNotificationDeliveriesData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationDeliveriesResponses, ListNotificationDeliveriesErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/deliveries',
+    ...options
+});
+
+/**
+ * One delivery
+ *
+ * With the events in it, the first 100.
+ */
+export const getNotificationDelivery = <ThrowOnError extends boolean = false>(options: Options<GetNotificationDeliveryData, ThrowOnError>) => (options.client ?? client).get<GetNotificationDeliveryResponses, GetNotificationDeliveryErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/notifications/deliveries/{id}',
+    ...options
+});
+
+/**
+ * Live alarm events
+ *
+ * As `/ws`, subscribed to `alarms` from now on. To resume, use `/ws` and subscribe with
+ * `resume`.
+ *
+ */
+export const openAlarmWebSocket = <ThrowOnError extends boolean = false>(options?: Options<OpenAlarmWebSocketData, ThrowOnError>) => (options?.client ?? client).get<OpenAlarmWebSocketResponses, OpenAlarmWebSocketErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            in: 'query',
+            name: 'ticket',
+            type: 'apiKey'
+        }],
+    url: '/ws/alarms',
+    ...options
+});
+
+/**
  * A ticket for one WebSocket
  *
  * Good for one connection within 30 s, in the session of the access token.
  */
-export const createTicket = <ThrowOnError extends boolean = false>(options?: Options<CreateTicketData, ThrowOnError>) => (options?.client ?? client).post<CreateTicketResponses, CreateTicketErrors, ThrowOnError>({
+export const createWebSocketTicket = <ThrowOnError extends boolean = false>(options?: Options<CreateWebSocketTicketData, ThrowOnError>) => (options?.client ?? client).post<CreateWebSocketTicketResponses, CreateWebSocketTicketErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/ws/ticket',
     ...options
@@ -1096,24 +1169,28 @@ export const getHealth = <ThrowOnError extends boolean = false>(options?: Option
  *
  * Answers 200 as long as the process answers. Restart it when this fails.
  */
-export const getLive = <ThrowOnError extends boolean = false>(options?: Options<GetLiveData, ThrowOnError>) => (options?.client ?? client).get<GetLiveResponses, GetLiveErrors, ThrowOnError>({ url: '/health/live', ...options });
+export const getLiveness = <ThrowOnError extends boolean = false>(options?: Options<GetLivenessData, ThrowOnError>) => (options?.client ?? client).get<GetLivenessResponses, GetLivenessErrors, ThrowOnError>({ url: '/health/live', ...options });
 
 /**
  * Can it take work
  *
- * Answers 503 while it starts or stops and while the database does not answer. Send it no traffic then.
+ * Answers 503 while it starts or stops and while the database does not answer. Send it no
+ * traffic then.
+ *
  */
-export const getReady = <ThrowOnError extends boolean = false>(options?: Options<GetReadyData, ThrowOnError>) => (options?.client ?? client).get<GetReadyResponses, GetReadyErrors, ThrowOnError>({ url: '/health/ready', ...options });
+export const getReadiness = <ThrowOnError extends boolean = false>(options?: Options<GetReadinessData, ThrowOnError>) => (options?.client ?? client).get<GetReadinessResponses, GetReadinessErrors, ThrowOnError>({ url: '/health/ready', ...options });
 
 /**
  * Metrics for Prometheus
  *
- * Counts and durations only. Refusals are counted by reason and gateway: a gateway stands there by its id, and only the first
- * 100 of which anything was refused since the start; the others are `other`, those that are not registered `none`. There are
- * no names of users, gateways or sensors. It asks for no login, so keep it inside your network all the same.
+ * Counts and durations only. Refusals are counted by reason and gateway: a gateway stands
+ * there by its id, and only the first 100 of which anything was refused since the start; the
+ * others are `other`, those that are not registered `none`. There are no names of users,
+ * gateways or sensors. It asks for no login, so keep it inside your network all the same.
  *
- * Among them are `http_requests_total` and `http_request_duration_seconds` (labels `operation`, `method`, `endpoint` as the path
- * of this contract, and of the former `status`; all but `status` are `none` for what is not in the contract) and
+ * Among them are `http_requests_total` and `http_request_duration_seconds` (labels
+ * `operation`, `method`, `endpoint` as the path of this contract, and of the former `status`;
+ * all but `status` are `none` for what is not in the contract) and
  * `websocket_connections_active`.
  *
  */

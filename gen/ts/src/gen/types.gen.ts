@@ -10,8 +10,9 @@ export type ClientOptions = {
 export type Id = number;
 
 /**
- * Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI (`356938035643809`) or a MAC address
- * (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or more, so that a key is never taken for an id, which has 10 at most.
+ * Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI
+ * (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or
+ * more, so that a key is never taken for an id, which has 10 at most.
  *
  */
 export type Key = string;
@@ -80,7 +81,9 @@ export const Quality = {
 export type Quality = typeof Quality[keyof typeof Quality];
 
 /**
- * Whether the gateway is connected; `unknown` until it is seen, and after a restart of the server.
+ * Whether the gateway is connected; `unknown` until it is seen, and after a restart of the
+ * server.
+ *
  */
 export const GatewayStatus = {
     ONLINE: 'online',
@@ -89,7 +92,9 @@ export const GatewayStatus = {
 } as const;
 
 /**
- * Whether the gateway is connected; `unknown` until it is seen, and after a restart of the server.
+ * Whether the gateway is connected; `unknown` until it is seen, and after a restart of the
+ * server.
+ *
  */
 export type GatewayStatus = typeof GatewayStatus[keyof typeof GatewayStatus];
 
@@ -99,7 +104,9 @@ export type LoginRequest = {
 };
 
 /**
- * OAuth2 password grant (RFC 6749 section 4.3). All but username and password is accepted and not used.
+ * OAuth2 password grant (RFC 6749 section 4.3). All but username and password is accepted and
+ * not used.
+ *
  */
 export type LoginForm = {
     /**
@@ -117,7 +124,7 @@ export type RefreshRequest = {
     refresh_token: string;
 };
 
-export type PasswordChange = {
+export type PasswordChangeRequest = {
     current_password: string;
     new_password: NewPassword;
 };
@@ -180,7 +187,7 @@ export type UserUpdate = {
     is_active?: boolean;
 };
 
-export type UserDeletion = {
+export type UserDeletionResult = {
     /**
      * True when nothing was changed.
      */
@@ -197,11 +204,16 @@ export type Gateway = {
     name: Name;
     location: Location;
     /**
-     * False refuses its connections and messages, and suppresses the alarms that look at its sensors.
+     * False refuses its connections and messages, and suppresses the alarms that look at its
+     * sensors.
+     *
      */
     is_active: boolean;
     /**
-     * True of the server's own gateway, `oei-ms`: its sensors are what the server watches of itself and of the other gateways. Nobody else publishes for it, and it cannot be deleted.
+     * True of the server's own gateway, `oei-ms`: its sensors are what the server watches of
+     * itself and of the other gateways. Nobody else publishes for it, and it cannot be
+     * deleted.
+     *
      */
     is_system: boolean;
     status: GatewayStatus;
@@ -210,7 +222,9 @@ export type Gateway = {
      */
     last_seen_at: string | null;
     /**
-     * Its clock minus ours, from the timestamp of its last `online` status message that was neither a will nor retained; null if unknown.
+     * Its clock minus ours, from the timestamp of its last `online` status message that was
+     * neither a will nor retained; null if unknown.
+     *
      */
     clock_skew_ms: number | null;
     metadata: Metadata;
@@ -246,10 +260,12 @@ export type Credential = {
     last_used_at: string | null;
 };
 
-export type CredentialCreated = {
+export type CredentialWithSecret = {
     id: Id;
     /**
-     * MQTT client id: the gateway's key, or the key, a colon and whatever tells its connections apart.
+     * MQTT client id: the gateway's key, or the key, a colon and whatever tells its
+     * connections apart.
+     *
      */
     client_id: string;
     /**
@@ -267,7 +283,7 @@ export type CredentialCreated = {
     revoked_id: number | null;
 };
 
-export type Deletion = {
+export type DeletionResult = {
     /**
      * True when nothing was changed.
      */
@@ -294,7 +310,7 @@ export type Deletion = {
     last_reading_at: string | null;
 };
 
-export type DataDeletion = {
+export type ReadingsDeletionResult = {
     /**
      * True when nothing was changed.
      */
@@ -321,7 +337,9 @@ export type Sensor = {
     unit: Unit;
     gateway_id: Id;
     /**
-     * Of a sensor of the server's own: the gateway that it watches, whose its alarms are too; else null.
+     * Of a sensor of the server's own: the gateway that it watches, whose its alarms are too;
+     * else null.
+     *
      */
     about_gateway_id: number | null;
     location: Location;
@@ -331,10 +349,12 @@ export type Sensor = {
     is_active: boolean;
     /**
      * Lower end of its measuring range; a good value below it is stored as uncertain.
+     *
      */
     min_value: number | null;
     /**
      * Upper end of its measuring range; a good value above it is stored as uncertain.
+     *
      */
     max_value: number | null;
     retention_days: RetentionDays;
@@ -371,9 +391,10 @@ export type SensorUpdate = {
 };
 
 /**
- * For how many days its readings are kept; 0 is for ever, and null what the server's settings say. Older ones are refused. Those that
- * are stored go, with what they amount to, when their partition is older as a whole: a day later, or an eighth of this time if that is longer;
- * see `GET /api/data/retention`.
+ * For how many days its readings are kept; 0 is for ever, and null what the server's settings
+ * say. Older ones are refused. Those that are stored go, with what they amount to, when their
+ * partition is older as a whole: a day later, or an eighth of this time if that is longer; see
+ * `GET /api/data/retention`.
  *
  */
 export type RetentionDays = number | null;
@@ -381,7 +402,7 @@ export type RetentionDays = number | null;
 /**
  * A partition, or a part of a long one, from which readings will go.
  */
-export type Expiring = {
+export type ExpiringPartition = {
     /**
      * Its name in the database.
      */
@@ -395,7 +416,9 @@ export type Expiring = {
      */
     end: string;
     /**
-     * Whether all of it goes. Otherwise the readings of `sensors` are deleted and those of others stay.
+     * Whether all of it goes. Otherwise the readings of `sensors` are deleted and those of
+     * others stay.
+     *
      */
     is_dropped: boolean;
     /**
@@ -403,7 +426,9 @@ export type Expiring = {
      */
     readings: number | null;
     /**
-     * Their room on disk, exact for a whole partition, else an estimate. What is deleted makes room for others and does not shrink the disk's use.
+     * Their room on disk, exact for a whole partition, else an estimate. What is deleted makes
+     * room for others and does not shrink the disk's use.
+     *
      */
     bytes: number | null;
     /**
@@ -416,10 +441,13 @@ export type ExpiringSensor = {
     sensor_id: Id;
     /**
      * For how long its readings are kept, by its own `retention_days` or by default.
+     *
      */
     retention_seconds: number;
     /**
-     * How many go, from the rollups: late ones of the last minute may not be counted. Null when there are none.
+     * How many go, from the rollups: late ones of the last minute may not be counted. Null
+     * when there are none.
+     *
      */
     readings: number | null;
 };
@@ -441,12 +469,12 @@ export type Reading = {
 /**
  * What is added to each item of an answer.
  */
-export const Include = { SENSOR: 'sensor' } as const;
+export const IncludedMember = { SENSOR: 'sensor' } as const;
 
 /**
  * What is added to each item of an answer.
  */
-export type Include = typeof Include[keyof typeof Include];
+export type IncludedMember = typeof IncludedMember[keyof typeof IncludedMember];
 
 /**
  * With `include=sensor`, the sensor's key, name and unit.
@@ -489,7 +517,9 @@ export type LatestReading = {
      */
     received_at: string;
     /**
-     * From its effective time, the earlier of `timestamp` and `received_at`, to now by the server's clock.
+     * From its effective time, the earlier of `timestamp` and `received_at`, to now by the
+     * server's clock.
+     *
      */
     age_seconds: number;
     /**
@@ -554,7 +584,9 @@ export const Aggregate = {
 export type Aggregate = typeof Aggregate[keyof typeof Aggregate];
 
 /**
- * What the answer was computed from: the readings, or rollups of minutes or hours of them, with readings where no rollup is whole yet; the figures are the same.
+ * What the answer was computed from: the readings, or rollups of minutes or hours of them,
+ * with readings where no rollup is whole yet; the figures are the same.
+ *
  */
 export const DataSource = {
     RAW: 'raw',
@@ -563,7 +595,9 @@ export const DataSource = {
 } as const;
 
 /**
- * What the answer was computed from: the readings, or rollups of minutes or hours of them, with readings where no rollup is whole yet; the figures are the same.
+ * What the answer was computed from: the readings, or rollups of minutes or hours of them,
+ * with readings where no rollup is whole yet; the figures are the same.
+ *
  */
 export type DataSource = typeof DataSource[keyof typeof DataSource];
 
@@ -578,7 +612,7 @@ export type Coverage = {
 export type History = {
     source: DataSource;
     interval?: Interval;
-    method?: ShapeMethod;
+    method?: DownsamplingMethod;
     timezone: string;
     coverage: Coverage;
     /**
@@ -602,30 +636,36 @@ export type HistorySeries = {
     /**
      * With `method` and `format=rows`, in order of time.
      */
-    readings?: Array<PickedReading>;
-    reading_columns?: PickedColumns;
+    readings?: Array<DownsampledReading>;
+    reading_columns?: DownsampledColumns;
 };
 
 /**
- * How readings are picked that show the shape of all. An answer that has it has readings, and no `interval`.
+ * How readings are picked that show the shape of all. An answer that has it has readings, and
+ * no `interval`.
+ *
  */
-export const ShapeMethod = { MINMAX: 'minmax', LTTB: 'lttb' } as const;
+export const DownsamplingMethod = { MINMAX: 'minmax', LTTB: 'lttb' } as const;
 
 /**
- * How readings are picked that show the shape of all. An answer that has it has readings, and no `interval`.
+ * How readings are picked that show the shape of all. An answer that has it has readings, and
+ * no `interval`.
+ *
  */
-export type ShapeMethod = typeof ShapeMethod[keyof typeof ShapeMethod];
+export type DownsamplingMethod = typeof DownsamplingMethod[keyof typeof DownsamplingMethod];
 
-export type PickedReading = {
+export type DownsampledReading = {
     timestamp: string;
     value: number;
     quality: Quality;
 };
 
 /**
- * With `method` and `format=columns`, the members of the readings, each a list of the same length.
+ * With `method` and `format=columns`, the members of the readings, each a list of the same
+ * length.
+ *
  */
-export type PickedColumns = {
+export type DownsampledColumns = {
     timestamp: Array<string>;
     value: Array<number>;
     quality: Array<Quality>;
@@ -669,7 +709,7 @@ export type HistoryColumns = {
     percent_good?: Array<number | null>;
 };
 
-export type StatisticsAnswer = {
+export type Statistics = {
     source: DataSource;
     /**
      * Null means the whole range.
@@ -681,7 +721,9 @@ export type StatisticsAnswer = {
      */
     percentile_method: 'exact' | 'sketch';
     /**
-     * How much of itself each of the two values may be off between which a percentile lies; 0 when they are exact.
+     * How much of itself each of the two values may be off between which a percentile lies; 0
+     * when they are exact.
+     *
      */
     percentile_error: number;
     /**
@@ -695,10 +737,10 @@ export type SensorStatistics = {
     /**
      * In order of time, those with readings.
      */
-    intervals: Array<Statistics>;
+    intervals: Array<IntervalStatistics>;
 };
 
-export type Statistics = {
+export type IntervalStatistics = {
     start: string;
     end: string;
     /**
@@ -722,8 +764,8 @@ export type Statistics = {
     percentiles: {
         [key: string]: number;
     };
-    first: Instant;
-    last: Instant;
+    first: TimedValue;
+    last: TimedValue;
     percent_good: number;
     /**
      * Pauses longer than `gap_seconds`.
@@ -742,7 +784,7 @@ export type Statistics = {
 /**
  * A value and when it was measured; null without values.
  */
-export type Instant = {
+export type TimedValue = {
     timestamp: string;
     value: number;
 } | null;
@@ -752,16 +794,17 @@ export type Instant = {
  */
 export type StatusCode = number;
 
-export type DataWrite = {
-    readings: Array<ReadingWrite>;
+export type ReadingsWriteRequest = {
+    readings: Array<ReadingCreate>;
 };
 
 /**
- * A reading of the sensor `sensor_id`, or of the sensor that `gateway` and `sensor` name, as topics of MQTT do; one of both is
- * required. A member that looks like one of these under another name, such as `ts` or `q`, is refused with the name to use.
+ * A reading of the sensor `sensor_id`, or of the sensor that `gateway` and `sensor` name, as
+ * topics of MQTT do; one of both is required. A member that looks like one of these under
+ * another name, such as `ts` or `q`, is refused with the name to use.
  *
  */
-export type ReadingWrite = {
+export type ReadingCreate = {
     /**
      * The id of the sensor; not together with `gateway` and `sensor`.
      */
@@ -775,7 +818,9 @@ export type ReadingWrite = {
      */
     sensor?: string;
     /**
-     * When it was measured, as RFC 3339, cut to microseconds, or as whole milliseconds since 1970; absent means now.
+     * When it was measured, as RFC 3339, cut to microseconds, or as whole milliseconds since
+     * 1970; absent means now.
+     *
      */
     timestamp?: string | number;
     /**
@@ -786,7 +831,7 @@ export type ReadingWrite = {
     status_code?: StatusCode;
 };
 
-export type DataWritten = {
+export type ReadingsWriteResult = {
     /**
      * How many were stored.
      */
@@ -806,48 +851,24 @@ export type DataWritten = {
     /**
      * One for each reading, in order.
      */
-    results: Array<WriteResult>;
+    results: Array<ReadingOutcome>;
 };
 
-export type WriteResult = {
+export type ReadingOutcome = {
     status: 'stored' | 'duplicate' | 'conflict' | 'rejected';
-    reason?: RejectReason;
+    reason?: RejectionReason;
     /**
      * The same for people.
      */
     detail?: string;
 };
 
-/**
- * Why a reading is refused: no such sensor, or it is the server's own; it or its gateway is not in use; more than 5 min ahead of our clock; older
- * than the server takes or the sensor keeps; not a finite number; quality and status code say different things; its sensor's alarms take
- * too many evaluations; the database will not have it.
- *
- */
-export const RejectReason = {
-    UNKNOWN_SENSOR: 'unknown_sensor',
-    NOT_OWNER: 'not_owner',
-    INACTIVE: 'inactive',
-    FUTURE_TIMESTAMP: 'future_timestamp',
-    TOO_OLD: 'too_old',
-    INVALID_VALUE: 'invalid_value',
-    INVALID_QUALITY: 'invalid_quality',
-    ALARM_OVERLOAD: 'alarm_overload',
-    DATABASE_REFUSED: 'database_refused'
-} as const;
-
-/**
- * Why a reading is refused: no such sensor, or it is the server's own; it or its gateway is not in use; more than 5 min ahead of our clock; older
- * than the server takes or the sensor keeps; not a finite number; quality and status code say different things; its sensor's alarms take
- * too many evaluations; the database will not have it.
- *
- */
-export type RejectReason = typeof RejectReason[keyof typeof RejectReason];
-
 export type Rejection = {
     id: number;
     /**
-     * Key of the gateway that sent it; when it is not registered what the topic says, which may be nothing.
+     * Key of the gateway that sent it; when it is not registered what the topic says, which
+     * may be nothing.
+     *
      */
     gateway: string;
     /**
@@ -865,6 +886,7 @@ export type Rejection = {
     detail: string;
     /**
      * What was refused, the sample alone if its neighbours were not: its first 4 KiB, at most.
+     *
      */
     payload: string;
     /**
@@ -876,7 +898,9 @@ export type Rejection = {
      */
     payload_size: number;
     /**
-     * It stands for different payloads, refused for one reason, that came too fast to keep each; payload and detail are of one of them.
+     * It stands for different payloads, refused for one reason, that came too fast to keep
+     * each; payload and detail are of one of them.
+     *
      */
     folded: boolean;
     /**
@@ -894,12 +918,13 @@ export type Rejection = {
 };
 
 /**
- * Why something is refused. Of the whole payload: not a topic for readings or status; not strict JSON of the known shape; over
- * the size. Of what it names: a gateway or sensor that is not registered, that is another gateway's, or that is not in use.
- * Of a sample: its value, timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value is
- * stored for its instant; the alarms of its sensor take too many evaluations; the database will not have it. Of a message that
- * ended its connection to the embedded broker: `too_large` over the packet size, of which the beginning is kept, and
- * `unsupported_qos` at QoS 2.
+ * Why something is refused. Of the whole payload: not a topic for readings or status; not
+ * strict JSON of the known shape; over the size. Of what it names: a gateway or sensor that is
+ * not registered, that is another gateway's, or that is not in use. Of a sample: its value,
+ * timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value
+ * is stored for its instant; the alarms of its sensor take too many evaluations; the database
+ * will not have it. Of a message that ended its connection to the embedded broker: `too_large`
+ * over the packet size, of which the beginning is kept, and `unsupported_qos` at QoS 2.
  *
  */
 export const RejectionReason = {
@@ -924,12 +949,13 @@ export const RejectionReason = {
 } as const;
 
 /**
- * Why something is refused. Of the whole payload: not a topic for readings or status; not strict JSON of the known shape; over
- * the size. Of what it names: a gateway or sensor that is not registered, that is another gateway's, or that is not in use.
- * Of a sample: its value, timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value is
- * stored for its instant; the alarms of its sensor take too many evaluations; the database will not have it. Of a message that
- * ended its connection to the embedded broker: `too_large` over the packet size, of which the beginning is kept, and
- * `unsupported_qos` at QoS 2.
+ * Why something is refused. Of the whole payload: not a topic for readings or status; not
+ * strict JSON of the known shape; over the size. Of what it names: a gateway or sensor that is
+ * not registered, that is another gateway's, or that is not in use. Of a sample: its value,
+ * timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value
+ * is stored for its instant; the alarms of its sensor take too many evaluations; the database
+ * will not have it. Of a message that ended its connection to the embedded broker: `too_large`
+ * over the packet size, of which the beginning is kept, and `unsupported_qos` at QoS 2.
  *
  */
 export type RejectionReason = typeof RejectionReason[keyof typeof RejectionReason];
@@ -950,13 +976,14 @@ export const Severity = {
 export type Severity = typeof Severity[keyof typeof Severity];
 
 /**
- * The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
- * one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
- * `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
- * `no_data` is counted from then.
+ * The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+ * outside of its schedule, or that rests, since one of its sensors or a gateway of these is
+ * not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+ * `comment`. One that rests is not judged and no time of it runs; when all are in use again it
+ * is judged on the current values, and `no_data` is counted from then.
  *
  */
-export const AlarmPhase = {
+export const AlarmState = {
     NORMAL: 'normal',
     ACTIVE_UNACKNOWLEDGED: 'active_unacknowledged',
     ACTIVE_ACKNOWLEDGED: 'active_acknowledged',
@@ -969,16 +996,18 @@ export const AlarmPhase = {
 } as const;
 
 /**
- * The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is outside of its schedule, or that rests, since
- * one of its sensors or a gateway of these is not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
- * `comment`. One that rests is not judged and no time of it runs; when all are in use again it is judged on the current values, and
- * `no_data` is counted from then.
+ * The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+ * outside of its schedule, or that rests, since one of its sensors or a gateway of these is
+ * not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+ * `comment`. One that rests is not judged and no time of it runs; when all are in use again it
+ * is judged on the current values, and `no_data` is counted from then.
  *
  */
-export type AlarmPhase = typeof AlarmPhase[keyof typeof AlarmPhase];
+export type AlarmState = typeof AlarmState[keyof typeof AlarmState];
 
 /**
  * A limit and the severity of the alarm beyond it; without one it is that of the rule.
+ *
  */
 export type AlarmLimit = {
     /**
@@ -999,7 +1028,8 @@ export const Direction = { UP: 'up', DOWN: 'down' } as const;
 export type Direction = typeof Direction[keyof typeof Direction];
 
 /**
- * What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is required by it and refused with any other:
+ * What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is
+ * required by it and refused with any other:
  *
  * | kind | member | in breach while |
  * |---|---|---|
@@ -1012,21 +1042,27 @@ export type Direction = typeof Direction[keyof typeof Direction];
  * | `bad_quality` | none | the newest reading is of bad quality |
  * | `expression` | `expression` | its text is true |
  *
- * **Which readings count.** Each stored reading of the rule's sensors is judged once, in order of effective time. One that is not newer than the
- * newest of its sensor is late and changes nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
- * compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not come, an off-delay begins again, and it is not
- * part of a rate. For `no_data` a reading of any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
+ * **Which readings count.** Each stored reading of the rule's sensors is judged once, in order
+ * of effective time. One that is not newer than the newest of its sensor is late and changes
+ * nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
+ * compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not
+ * come, an off-delay begins again, and it is not part of a rate. For `no_data` a reading of
+ * any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
  * raise; it ends a breach only with `ignore_uncertain`.
  *
- * **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and for `min_samples` readings in a row, by
- * the first reading that meets both or, with a delay, when that is over. It is cleared when a breach, with the deadband, has been left
- * for `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of the first reading that said so; at the very instant when a delay is over the
- * reading of that instant decides. With both 0 the reading itself raises and clears.
+ * **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and
+ * for `min_samples` readings in a row, by the first reading that meets both or, with a delay,
+ * when that is over. It is cleared when a breach, with the deadband, has been left for
+ * `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of
+ * the first reading that said so; at the very instant when a delay is over the reading of that
+ * instant decides. With both 0 the reading itself raises and clears.
  *
- * **Several limits** are one alarm, whose level is the outermost limit that the value is beyond; each limit waits for the on-delay
- * by itself. Further out is `escalated`, unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
- * one side to the other ends the occurrence and begins another: without delays both at that reading, `cleared` first. With delays each
- * side waits for its own; when the new side is due first it is `raised` as the next occurrence and the one before ends without `cleared`.
+ * **Several limits** are one alarm, whose level is the outermost limit that the value is
+ * beyond; each limit waits for the on-delay by itself. Further out is `escalated`,
+ * unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
+ * one side to the other ends the occurrence and begins another: without delays both at that
+ * reading, `cleared` first. With delays each side waits for its own; when the new side is due
+ * first it is `raised` as the next occurrence and the one before ends without `cleared`.
  *
  */
 export type AlarmRule = {
@@ -1037,7 +1073,9 @@ export type AlarmRule = {
     kind: 'threshold' | 'outside_range' | 'inside_range' | 'rate' | 'deviation' | 'no_data' | 'bad_quality' | 'expression';
     severity: Severity;
     /**
-     * Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to `high_high` each above the one before.
+     * Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to
+     * `high_high` each above the one before.
+     *
      */
     limits?: {
         high_high?: AlarmLimit;
@@ -1046,17 +1084,21 @@ export type AlarmRule = {
         low_low?: AlarmLimit;
     };
     /**
-     * Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below `high`.
+     * Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below
+     * `high`.
+     *
      */
     range?: {
         low: number;
         high: number;
     };
     /**
-     * Of `rate`. The newest reading is compared with the newest one that is at least `window_ms` older (the window keeps about 32 readings, so
-     * it may be up to a 32nd longer), and the difference is divided by the time between the two. Before there is such a reading nothing
-     * is judged. A pause of more than twice `window_ms` begins the window again, so a sensor that reads less often than that is never in
-     * breach: choose a window of at least the usual time between two readings.
+     * Of `rate`. The newest reading is compared with the newest one that is at least
+     * `window_ms` older (the window keeps about 32 readings, so it may be up to a 32nd
+     * longer), and the difference is divided by the time between the two. Before there is such
+     * a reading nothing is judged. A pause of more than twice `window_ms` begins the window
+     * again, so a sensor that reads less often than that is never in breach: choose a window
+     * of at least the usual time between two readings.
      *
      */
     rate?: {
@@ -1072,8 +1114,9 @@ export type AlarmRule = {
         direction?: Direction;
     };
     /**
-     * Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the alarm's own. From another sensor it is judged with each reading of either, on the newest of both; one
-     * that is missing, not to be compared or too old leaves the alarm as it is.
+     * Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the
+     * alarm's own. From another sensor it is judged with each reading of either, on the newest
+     * of both; one that is missing, not to be compared or too old leaves the alarm as it is.
      *
      */
     deviation?: {
@@ -1088,43 +1131,55 @@ export type AlarmRule = {
         limit: number;
         direction?: Direction;
         /**
-         * How much older than the other each of the two readings may be, in milliseconds, at most 7 days; 0 is any age.
+         * How much older than the other each of the two readings may be, in milliseconds, at
+         * most 7 days; 0 is any age.
+         *
          */
         max_age_ms?: number;
     };
     /**
-     * Of `no_data`: milliseconds, at most 30 days. Counted from when data of the sensor was last received, late data too, or from when
-     * the alarm was made or its sensor came back into use, whichever is the latest. Any stored reading ends the silence. Time in which
-     * the server took no readings, and up to 30 s after it for gateways to come back, does not count.
+     * Of `no_data`: milliseconds, at most 30 days. Counted from when data of the sensor was
+     * last received, late data too, or from when the alarm was made or its sensor came back
+     * into use, whichever is the latest. Any stored reading ends the silence. Time in which
+     * the server took no readings, and up to 30 s after it for gateways to come back, does not
+     * count.
      *
      */
     no_data_after_ms?: number;
     /**
-     * Of `expression`: in breach while `text` is true. It is judged with each reading of an input or of the alarm's own sensor, on the newest
-     * readings of all inputs; when one is missing, not to be compared or too old the alarm stays as it is. Every input must be used.
+     * Of `expression`: in breach while `text` is true. It is judged with each reading of an
+     * input or of the alarm's own sensor, on the newest readings of all inputs; when one is
+     * missing, not to be compared or too old the alarm stays as it is. Every input must be
+     * used.
      *
-     * The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`, `and or not` (`&& || !`), `a ? b : c`, brackets and the
-     * functions `abs min max round floor ceil`: at most 200 of them. All numbers are floating point. A division by zero faults the alarm
-     * until a reading with which it can be evaluated.
+     * The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`,
+     * `and or not` (`&& || !`), `a ? b : c`, brackets and the functions `abs min max round
+     * floor ceil`: at most 200 of them. All numbers are floating point. A division by zero
+     * faults the alarm until a reading with which it can be evaluated.
      *
      */
     expression?: {
         text: string;
         /**
-         * The sensor of each name. A name has letters, digits and `_`, at most 50, does not begin with a digit and is no function.
+         * The sensor of each name. A name has letters, digits and `_`, at most 50, does not
+         * begin with a digit and is no function.
+         *
          */
         inputs: {
             [key: string]: Id;
         };
         /**
-         * How much older than the newest reading of all its sensors an input may be, in milliseconds, at most 7 days; 0 is any age.
+         * How much older than the newest reading of all its sensors an input may be, in
+         * milliseconds, at most 7 days; 0 is any age.
+         *
          */
         max_age_ms?: number;
     };
     /**
-     * How far inside of a limit a value must be before the limit counts as left: a high limit of 80 with a deadband of 2 is left at 78.
-     * Of all kinds but `no_data`, `bad_quality` and `expression`. Smaller than the distance from the innermost low to the innermost high limit, than half of an
-     * `outside_range`, than the `limit` of a rate or deviation.
+     * How far inside of a limit a value must be before the limit counts as left: a high limit
+     * of 80 with a deadband of 2 is left at 78. Of all kinds but `no_data`, `bad_quality` and
+     * `expression`. Smaller than the distance from the innermost low to the innermost high
+     * limit, than half of an `outside_range`, than the `limit` of a rate or deviation.
      *
      */
     deadband?: {
@@ -1133,20 +1188,30 @@ export type AlarmRule = {
          */
         value: number;
         /**
-         * `percent` is of `max_value` less `min_value` of the sensor, which must then have both. Absent is absolute.
+         * `percent` is of `max_value` less `min_value` of the sensor, which must then have
+         * both. Absent is absolute.
+         *
          */
         unit?: 'absolute' | 'percent';
     };
     /**
-     * How long a breach lasts before it raises, in milliseconds, at most 7 days: by the effective times of readings, the earlier of timestamp and receipt. A normal reading at its very end raises nothing. 0 or absent with `no_data`, whose delay is `no_data_after_ms`.
+     * How long a breach lasts before it raises, in milliseconds, at most 7 days: by the
+     * effective times of readings, the earlier of timestamp and receipt. A normal reading at
+     * its very end raises nothing. 0 or absent with `no_data`, whose delay is
+     * `no_data_after_ms`.
+     *
      */
     on_delay_ms?: number;
     /**
-     * How long a breach is over before it clears, in milliseconds, at most 7 days, by the effective times of readings. A reading beyond the limit at its very end clears nothing.
+     * How long a breach is over before it clears, in milliseconds, at most 7 days, by the
+     * effective times of readings. A reading beyond the limit at its very end clears nothing.
+     *
      */
     off_delay_ms?: number;
     /**
-     * How many readings in a row are in breach before it raises; 0 is 1. At most 1 with `no_data`.
+     * How many readings in a row are in breach before it raises; 0 is 1. At most 1 with
+     * `no_data`.
+     *
      */
     min_samples?: number;
     /**
@@ -1158,7 +1223,10 @@ export type AlarmRule = {
      */
     latching?: boolean;
     /**
-     * An alarm that still stands so long after it was acknowledged is unacknowledged again, but not before its rule was changed or its sensors came back into use: 0 for never, or 1000 to 604800000 milliseconds (7 days).
+     * An alarm that still stands so long after it was acknowledged is unacknowledged again,
+     * but not before its rule was changed or its sensors came back into use: 0 for never, or
+     * 1000 to 604800000 milliseconds (7 days).
+     *
      */
     realarm_after_ms?: number;
     /**
@@ -1184,17 +1252,21 @@ export type AlarmRule = {
     };
     /**
      * Other alarms that are the cause: while one of them stands, this is suppressed.
+     *
      */
     suppressed_by?: Array<Id>;
     /**
      * A name has letters, digits and `_`, at most 50, and does not begin with a digit.
+     *
      */
     labels?: {
         [key: string]: string;
     };
     /**
-     * Text of the events that raise, with `{name}`, `{sensor}`, `{gateway}` (their names), `{value}`, `{unit}`, `{limit}`, `{level}`, `{severity}`, `{time}` (UTC) and
-     * `{label.NAME}`. A brace of anything else is refused. Filled in it is cut to 1,000 characters.
+     * Text of the events that raise, with `{name}`, `{sensor}`, `{gateway}` (their names),
+     * `{value}`, `{unit}`, `{limit}`, `{level}`, `{severity}`, `{time}` (UTC) and
+     * `{label.NAME}`. A brace of anything else is refused. Filled in it is cut to 1,000
+     * characters.
      *
      */
     message?: string;
@@ -1211,7 +1283,7 @@ export type AlarmUpdate = {
     rule: AlarmRule;
 };
 
-export type AlarmSimulate = {
+export type AlarmSimulationRequest = {
     sensor_id: Id;
     rule: AlarmRule;
     /**
@@ -1233,7 +1305,7 @@ export type Alarm = {
      * Counts changes of the rule, as the ETag.
      */
     rule_version: number;
-    state: AlarmPhase;
+    state: AlarmState;
     severity: Severity;
     /**
      * The newest one; 0 when there was none.
@@ -1260,7 +1332,7 @@ export type Alarm = {
     updated_at: string;
 };
 
-export type AlarmAck = {
+export type AlarmAcknowledgeRequest = {
     /**
      * The occurrence that was seen.
      */
@@ -1275,7 +1347,7 @@ export type AlarmAck = {
     comment?: string;
 };
 
-export type AlarmAcks = {
+export type AlarmBulkAcknowledgeRequest = {
     alarms: Array<{
         id: Id;
         /**
@@ -1293,7 +1365,7 @@ export type AlarmAcks = {
     comment?: string;
 };
 
-export type AckResult = {
+export type AlarmBulkAcknowledgeResult = {
     id: Id;
     status: 'acknowledged' | 'stale' | 'not_allowed' | 'not_found';
     /**
@@ -1302,9 +1374,10 @@ export type AckResult = {
     reason: string;
 };
 
-export type AlarmShelve = {
+export type AlarmShelveRequest = {
     /**
      * How long, at most 8 hours. Required unless `one_shot` is set, which alone is 8 hours.
+     *
      */
     minutes?: number;
     /**
@@ -1321,7 +1394,7 @@ export type AlarmShelve = {
     comment: string;
 };
 
-export type AlarmCommand = {
+export type AlarmCommandRequest = {
     /**
      * The version that was seen; 409 when it is another now.
      */
@@ -1332,7 +1405,7 @@ export type AlarmCommand = {
     comment?: string;
 };
 
-export type AlarmTakeOut = {
+export type AlarmOutOfServiceRequest = {
     /**
      * The version that was seen; 409 when it is another now.
      */
@@ -1343,7 +1416,7 @@ export type AlarmTakeOut = {
     comment: string;
 };
 
-export type AlarmComment = {
+export type AlarmCommentRequest = {
     /**
      * Goes into the journal, on one line.
      */
@@ -1395,11 +1468,15 @@ export type AlarmEvent = {
     version: number;
     rule_version: number;
     /**
-     * What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged, reset, shelved, unshelved, suppressed, unsuppressed, out_of_service, returned_to_service, commented, rule_changed, faulted, recovered or deleted; more may come.
+     * What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged,
+     * reset, shelved, unshelved, suppressed, unsuppressed, out_of_service,
+     * returned_to_service, commented, rule_changed, faulted, recovered or deleted; more may
+     * come.
+     *
      */
     kind: string;
-    before: AlarmPhase;
-    after: AlarmPhase;
+    before: AlarmState;
+    after: AlarmState;
     /**
      * The limit, such as high_high; empty when there is none.
      */
@@ -1418,15 +1495,19 @@ export type AlarmEvent = {
     quiet: boolean;
 };
 
-export type SimulatedEvent = {
+export type AlarmSimulationEvent = {
     at: string;
     /**
-     * What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged, reset, shelved, unshelved, suppressed, unsuppressed, out_of_service, returned_to_service, commented, rule_changed, faulted, recovered or deleted; more may come.
+     * What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged,
+     * reset, shelved, unshelved, suppressed, unsuppressed, out_of_service,
+     * returned_to_service, commented, rule_changed, faulted, recovered or deleted; more may
+     * come.
+     *
      */
     kind: string;
     occurrence: number;
-    before: AlarmPhase;
-    after: AlarmPhase;
+    before: AlarmState;
+    after: AlarmState;
     /**
      * The limit, such as high_high; empty when there is none.
      */
@@ -1445,24 +1526,24 @@ export type SimulatedEvent = {
     notice: boolean;
 };
 
-export type AlarmSimulated = {
+export type AlarmSimulationResult = {
     /**
      * How many were looked at.
      */
     readings: number;
-    events: Array<SimulatedEvent>;
+    events: Array<AlarmSimulationEvent>;
     /**
      * There were more than 10,000 events; the first are here.
      */
     truncated: boolean;
-    state: AlarmPhase;
+    state: AlarmState;
 };
 
 export type AlarmExplanation = {
     at: string;
     rule_version: number;
-    state: AlarmPhase;
-    process: AlarmPhase;
+    state: AlarmState;
+    process: AlarmState;
     occurrence: number;
     /**
      * The limit, such as high_high; empty when nothing stands.
@@ -1588,7 +1669,7 @@ export type NotificationChannel = {
     updated_at: string;
 };
 
-export type NotificationChannelCreated = {
+export type NotificationChannelWithSecret = {
     id: Id;
     name: Name;
     kind: NotificationChannelKind;
@@ -1632,28 +1713,34 @@ export type NotificationChannelUpdate = {
 export type NotificationSeverities = Array<'critical' | 'major' | 'minor' | 'warning'>;
 
 /**
- * What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and `faulted`.
+ * What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and
+ * `faulted`.
+ *
  */
-export type NotificationEvents = Array<'raised' | 'escalated' | 'deescalated' | 'reraised' | 'cleared' | 'acknowledged' | 'reset' | 'shelved' | 'unshelved' | 'suppressed' | 'unsuppressed' | 'out_of_service' | 'returned_to_service' | 'commented' | 'rule_changed' | 'faulted' | 'recovered' | 'deleted'>;
+export type NotificationEventKinds = Array<'raised' | 'escalated' | 'deescalated' | 'reraised' | 'cleared' | 'acknowledged' | 'reset' | 'shelved' | 'unshelved' | 'suppressed' | 'unsuppressed' | 'out_of_service' | 'returned_to_service' | 'commented' | 'rule_changed' | 'faulted' | 'recovered' | 'deleted'>;
 
 /**
- * What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`, `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`,
- * `{sensor_key}`, `{severity}`, `{state}`, `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many there
- * are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is
- * `[{severity}] {count} × {alarm}: {kind}`.
+ * What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`,
+ * `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`, `{sensor_key}`, `{severity}`, `{state}`,
+ * `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many
+ * there are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's
+ * `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is `[{severity}] {count} ×
+ * {alarm}: {kind}`.
  *
  */
 export type NotificationSubject = string;
 
 /**
- * What an e-mail says of each event, with the same placeholders. Empty is
- * `{at} [{severity}] {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
+ * What an e-mail says of each event, with the same placeholders. Empty is `{at} [{severity}]
+ * {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
  *
  */
 export type NotificationLine = string;
 
 /**
- * IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON always has UTC.
+ * IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON
+ * always has UTC.
+ *
  */
 export type NotificationTimeZone = string;
 
@@ -1663,14 +1750,18 @@ export type NotificationRoute = {
     is_active: boolean;
     channel_id: Id;
     severities: NotificationSeverities;
-    events: NotificationEvents;
+    events: NotificationEventKinds;
     labels: Tags;
     /**
-     * How long events are gathered into one notice; 0 sends at once. On MQTT nothing is gathered.
+     * How long events are gathered into one notice; 0 sends at once. On MQTT nothing is
+     * gathered.
+     *
      */
     group_seconds: number;
     /**
-     * How often to remind while it stands and is not acknowledged; 0 is never, else 60 or more.
+     * How often to remind while it stands and is not acknowledged; 0 is never, else 60 or
+     * more.
+     *
      */
     remind_seconds: number;
     /**
@@ -1693,14 +1784,18 @@ export type NotificationRouteCreate = {
     is_active?: boolean;
     channel_id: Id;
     severities?: NotificationSeverities;
-    events?: NotificationEvents;
+    events?: NotificationEventKinds;
     labels?: Tags;
     /**
-     * How long events are gathered into one notice; 0 sends at once. On MQTT nothing is gathered.
+     * How long events are gathered into one notice; 0 sends at once. On MQTT nothing is
+     * gathered.
+     *
      */
     group_seconds?: number;
     /**
-     * How often to remind while it stands and is not acknowledged; 0 is never, else 60 or more.
+     * How often to remind while it stands and is not acknowledged; 0 is never, else 60 or
+     * more.
+     *
      */
     remind_seconds?: number;
     /**
@@ -1721,14 +1816,18 @@ export type NotificationRouteUpdate = {
     is_active?: boolean;
     channel_id?: Id;
     severities?: NotificationSeverities;
-    events?: NotificationEvents;
+    events?: NotificationEventKinds;
     labels?: Tags;
     /**
-     * How long events are gathered into one notice; 0 sends at once. On MQTT nothing is gathered.
+     * How long events are gathered into one notice; 0 sends at once. On MQTT nothing is
+     * gathered.
+     *
      */
     group_seconds?: number;
     /**
-     * How often to remind while it stands and is not acknowledged; 0 is never, else 60 or more.
+     * How often to remind while it stands and is not acknowledged; 0 is never, else 60 or
+     * more.
+     *
      */
     remind_seconds?: number;
     /**
@@ -1744,7 +1843,7 @@ export type NotificationRouteUpdate = {
     time_zone?: NotificationTimeZone;
 };
 
-export type Silence = {
+export type NotificationSilence = {
     id: Id;
     starts_at: string;
     ends_at: string;
@@ -1772,7 +1871,7 @@ export type Silence = {
     created_at: string;
 };
 
-export type SilenceCreate = {
+export type NotificationSilenceCreate = {
     starts_at?: string;
     ends_at: string;
     alarm_id?: Id;
@@ -1789,7 +1888,7 @@ export type SilenceCreate = {
 /**
  * Why it is sent.
  */
-export const DeliveryKind = {
+export const NotificationDeliveryKind = {
     NOTICE: 'notice',
     REMINDER: 'reminder',
     ESCALATION: 'escalation',
@@ -1799,12 +1898,14 @@ export const DeliveryKind = {
 /**
  * Why it is sent.
  */
-export type DeliveryKind = typeof DeliveryKind[keyof typeof DeliveryKind];
+export type NotificationDeliveryKind = typeof NotificationDeliveryKind[keyof typeof NotificationDeliveryKind];
 
 /**
- * Events are gathered for it; it waits, for the first attempt or another; it is being sent; it was delivered, which over MQTT means published; it was given up.
+ * Events are gathered for it; it waits, for the first attempt or another; it is being sent; it
+ * was delivered, which over MQTT means published; it was given up.
+ *
  */
-export const DeliveryStatus = {
+export const NotificationDeliveryStatus = {
     GATHERING: 'gathering',
     WAITING: 'waiting',
     SENDING: 'sending',
@@ -1813,14 +1914,17 @@ export const DeliveryStatus = {
 } as const;
 
 /**
- * Events are gathered for it; it waits, for the first attempt or another; it is being sent; it was delivered, which over MQTT means published; it was given up.
+ * Events are gathered for it; it waits, for the first attempt or another; it is being sent; it
+ * was delivered, which over MQTT means published; it was given up.
+ *
  */
-export type DeliveryStatus = typeof DeliveryStatus[keyof typeof DeliveryStatus];
+export type NotificationDeliveryStatus = typeof NotificationDeliveryStatus[keyof typeof NotificationDeliveryStatus];
 
-export type Delivery = {
+export type NotificationDelivery = {
     id: number;
     /**
      * The same in every attempt: `webhook-id` and `Idempotency-Key`, Message-ID of an e-mail.
+     *
      */
     key: string;
     channel_id: Id;
@@ -1828,15 +1932,17 @@ export type Delivery = {
      * Null for a trial.
      */
     route_id: number | null;
-    kind: DeliveryKind;
-    status: DeliveryStatus;
+    kind: NotificationDeliveryKind;
+    status: NotificationDeliveryStatus;
     /**
      * How many alarm events are in it.
      */
     event_count: number;
     attempts: number;
     /**
-     * What the last attempt resulted in. It can name internal hosts, so it is empty for viewers and operators.
+     * What the last attempt resulted in. It can name internal hosts, so it is empty for
+     * viewers and operators.
+     *
      */
     detail: string;
     /**
@@ -1847,10 +1953,11 @@ export type Delivery = {
     finished_at: string | null;
 };
 
-export type DeliveryWithEvents = {
+export type NotificationDeliveryWithEvents = {
     id: number;
     /**
      * The same in every attempt: `webhook-id` and `Idempotency-Key`, Message-ID of an e-mail.
+     *
      */
     key: string;
     channel_id: Id;
@@ -1858,15 +1965,17 @@ export type DeliveryWithEvents = {
      * Null for a trial.
      */
     route_id: number | null;
-    kind: DeliveryKind;
-    status: DeliveryStatus;
+    kind: NotificationDeliveryKind;
+    status: NotificationDeliveryStatus;
     /**
      * How many alarm events are in it.
      */
     event_count: number;
     attempts: number;
     /**
-     * What the last attempt resulted in. It can name internal hosts, so it is empty for viewers and operators.
+     * What the last attempt resulted in. It can name internal hosts, so it is empty for
+     * viewers and operators.
+     *
      */
     detail: string;
     /**
@@ -1875,13 +1984,13 @@ export type DeliveryWithEvents = {
     due_at: string | null;
     created_at: string;
     finished_at: string | null;
-    events: Array<NotifiedEvent>;
+    events: Array<NotificationEvent>;
 };
 
 /**
  * An alarm event as a receiver gets it.
  */
-export type NotifiedEvent = {
+export type NotificationEvent = {
     /**
      * Of the database that counts the offsets.
      */
@@ -1928,7 +2037,7 @@ export type NotifiedEvent = {
     labels: Tags;
 };
 
-export type Ticket = {
+export type WebSocketTicket = {
     ticket: string;
     /**
      * Seconds.
@@ -1937,7 +2046,9 @@ export type Ticket = {
 };
 
 /**
- * `sensors/{id}`, `gateways/{id}`, `sensors?type={type}`, `gateways/status`, `alarms` or `alarms/{severity}`.
+ * `sensors/{id}`, `gateways/{id}`, `sensors?type={type}`, `gateways/status`, `alarms` or
+ * `alarms/{severity}`.
+ *
  */
 export type WsTopic = string;
 
@@ -1955,7 +2066,9 @@ export type WsClientMessage = ({
 } & WsUnsubscribe);
 
 /**
- * Log in, or renew the login of an open socket with a newer token of the same user. Answered by `authenticated`.
+ * Log in, or renew the login of an open socket with a newer token of the same user. Answered
+ * by `authenticated`.
+ *
  */
 export type WsAuth = {
     type: 'auth';
@@ -1964,13 +2077,16 @@ export type WsAuth = {
 };
 
 /**
- * Add topics, or change the policy of those that are there. Answered by `subscribed` with the topics that were taken.
+ * Add topics, or change the policy of those that are there. Answered by `subscribed` with the
+ * topics that were taken.
+ *
  */
 export type WsSubscribe = {
     type: 'subscribe';
     topics: Array<WsTopic>;
     /**
      * Send readings of this connection as `sensor_data_batch`; without it that stays as it is.
+     *
      */
     batch?: boolean;
     /**
@@ -1979,7 +2095,9 @@ export type WsSubscribe = {
     snapshot?: boolean;
     resume?: WsPosition;
     /**
-     * Which readings of these topics come. Of several topics that match, the one that sends most counts.
+     * Which readings of these topics come. Of several topics that match, the one that sends
+     * most counts.
+     *
      */
     policy?: 'every' | 'conflate';
     /**
@@ -2129,7 +2247,9 @@ export type WsSnapshot = {
 };
 
 /**
- * The alarms that are not normal, as they are after the event with that offset. An event that is not after it is in it already.
+ * The alarms that are not normal, as they are after the event with that offset. An event that
+ * is not after it is in it already.
+ *
  */
 export type WsAlarmSnapshot = {
     type: 'alarm_snapshot';
@@ -2147,8 +2267,8 @@ export type WsAlarmSnapshot = {
 };
 
 /**
- * What the client has may have a hole. Of alarms, an `alarm_snapshot` follows that replaces it; of readings, read them by `GET /api/data`
- * or subscribe again with `snapshot`.
+ * What the client has may have a hole. Of alarms, an `alarm_snapshot` follows that replaces
+ * it; of readings, read them by `GET /api/data` or subscribe again with `snapshot`.
  *
  */
 export type WsResync = {
@@ -2200,26 +2320,28 @@ export type Health = {
      */
     timestamp: string;
     version: string;
-    database: Connection;
-    redis: Connection;
-    mqtt: Connection;
+    database: ConnectionStatus;
+    redis: ConnectionStatus;
+    mqtt: ConnectionStatus;
     uptime_seconds: number;
     dependencies: Array<Dependency>;
 };
 
 /**
- * Whether the service is there, in one word for simple checks; `dependencies` has the details. A service whose work is
- * done in this process, such as Redis without `REDIS_URL`, is `connected` as long as that works.
+ * Whether the service is there, in one word for simple checks; `dependencies` has the details.
+ * A service whose work is done in this process, such as Redis without `REDIS_URL`, is
+ * `connected` as long as that works.
  *
  */
-export const Connection = { CONNECTED: 'connected', DISCONNECTED: 'disconnected' } as const;
+export const ConnectionStatus = { CONNECTED: 'connected', DISCONNECTED: 'disconnected' } as const;
 
 /**
- * Whether the service is there, in one word for simple checks; `dependencies` has the details. A service whose work is
- * done in this process, such as Redis without `REDIS_URL`, is `connected` as long as that works.
+ * Whether the service is there, in one word for simple checks; `dependencies` has the details.
+ * A service whose work is done in this process, such as Redis without `REDIS_URL`, is
+ * `connected` as long as that works.
  *
  */
-export type Connection = typeof Connection[keyof typeof Connection];
+export type ConnectionStatus = typeof ConnectionStatus[keyof typeof ConnectionStatus];
 
 export type Dependency = {
     /**
@@ -2310,12 +2432,12 @@ export type FieldError = {
 /**
  * Its id.
  */
-export type Id2 = Id;
+export type IdParameter = Id;
 
 /**
  * One or more sensors (`sensor_id=1&sensor_id=2`).
  */
-export type Sensors = Array<Id>;
+export type SensorIds = Array<Id>;
 
 /**
  * Not before this instant.
@@ -2339,6 +2461,7 @@ export type Limit = number;
 
 /**
  * Where the page begins; from the `Link` header of the page before, for the same filters.
+ *
  */
 export type Cursor = string;
 
@@ -2348,18 +2471,19 @@ export type Cursor = string;
 export type Count = boolean;
 
 /**
- * Only the server's own (true), which have ids from 2000000000 on, or only the plant's (false). If absent, the plant's and
- * those that `sensor_id` or `gateway_id` name.
+ * Only the server's own (true), which have ids from 2000000000 on, or only the plant's
+ * (false). If absent, the plant's and those that `sensor_id` or `gateway_id` name.
  *
  */
 export type IsSystem = boolean;
 
 /**
- * What each item also has. `sensor` is the sensor's key, name and unit, as they are at the time of the request: the member
- * `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in an export. If absent, nothing is added.
+ * What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
+ * time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
+ * and `unit` in an export. If absent, nothing is added.
  *
  */
-export type Include2 = Include;
+export type IncludeParameter = IncludedMember;
 
 /**
  * Answer what would go and change nothing.
@@ -2388,11 +2512,15 @@ export type LoginErrors = {
      */
     401: Problem;
     /**
-     * The body is larger than the server reads, 2 MiB by default, or 4,096 bytes where no login is needed.
+     * The body is larger than the server reads, 2 MiB by default, or 4,096 bytes where no login is
+     * needed.
+     *
      */
     413: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
      */
     415: Problem;
     /**
@@ -2416,14 +2544,14 @@ export type LoginResponses = {
 
 export type LoginResponse = LoginResponses[keyof LoginResponses];
 
-export type RefreshData = {
+export type RefreshSessionData = {
     body: RefreshRequest;
     path?: never;
     query?: never;
     url: '/api/auth/refresh';
 };
 
-export type RefreshErrors = {
+export type RefreshSessionErrors = {
     /**
      * The request does not fit the contract; `errors` names each fault.
      */
@@ -2433,11 +2561,15 @@ export type RefreshErrors = {
      */
     401: Problem;
     /**
-     * The body is larger than the server reads, 2 MiB by default, or 4,096 bytes where no login is needed.
+     * The body is larger than the server reads, 2 MiB by default, or 4,096 bytes where no login is
+     * needed.
+     *
      */
     413: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
      */
     415: Problem;
     /**
@@ -2446,16 +2578,16 @@ export type RefreshErrors = {
     default: Problem;
 };
 
-export type RefreshError = RefreshErrors[keyof RefreshErrors];
+export type RefreshSessionError = RefreshSessionErrors[keyof RefreshSessionErrors];
 
-export type RefreshResponses = {
+export type RefreshSessionResponses = {
     /**
      * A pair of tokens.
      */
     200: Tokens;
 };
 
-export type RefreshResponse = RefreshResponses[keyof RefreshResponses];
+export type RefreshSessionResponse = RefreshSessionResponses[keyof RefreshSessionResponses];
 
 export type LogoutData = {
     body?: never;
@@ -2486,14 +2618,14 @@ export type LogoutResponses = {
 
 export type LogoutResponse = LogoutResponses[keyof LogoutResponses];
 
-export type GetMeData = {
+export type GetCurrentUserData = {
     body?: never;
     path?: never;
     query?: never;
     url: '/api/auth/me';
 };
 
-export type GetMeErrors = {
+export type GetCurrentUserErrors = {
     /**
      * No valid token, or wrong username or password.
      */
@@ -2504,19 +2636,19 @@ export type GetMeErrors = {
     default: Problem;
 };
 
-export type GetMeError = GetMeErrors[keyof GetMeErrors];
+export type GetCurrentUserError = GetCurrentUserErrors[keyof GetCurrentUserErrors];
 
-export type GetMeResponses = {
+export type GetCurrentUserResponses = {
     /**
      * The user.
      */
     200: User;
 };
 
-export type GetMeResponse = GetMeResponses[keyof GetMeResponses];
+export type GetCurrentUserResponse = GetCurrentUserResponses[keyof GetCurrentUserResponses];
 
 export type ChangePasswordData = {
-    body: PasswordChange;
+    body: PasswordChangeRequest;
     path?: never;
     query?: never;
     url: '/api/auth/me/password';
@@ -2532,7 +2664,9 @@ export type ChangePasswordErrors = {
      */
     401: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
      */
     415: Problem;
     /**
@@ -2578,6 +2712,7 @@ export type ListUsersData = {
         limit?: number;
         /**
          * Where the page begins; from the `Link` header of the page before, for the same filters.
+         *
          */
         cursor?: string;
         /**
@@ -2643,7 +2778,9 @@ export type CreateUserErrors = {
      */
     409: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
      */
     415: Problem;
     /**
@@ -2723,7 +2860,7 @@ export type DeleteUserResponses = {
     /**
      * What went, or would go.
      */
-    200: UserDeletion;
+    200: UserDeletionResult;
 };
 
 export type DeleteUserResponse = DeleteUserResponses[keyof DeleteUserResponses];
@@ -2818,7 +2955,9 @@ export type UpdateUserErrors = {
      */
     412: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
      */
     415: Problem;
     /**
@@ -2855,8 +2994,8 @@ export type ListGatewaysData = {
          */
         is_active?: boolean;
         /**
-         * Only the server's own (true), which have ids from 2000000000 on, or only the plant's (false). If absent, the plant's and
-         * those that `sensor_id` or `gateway_id` name.
+         * Only the server's own (true), which have ids from 2000000000 on, or only the plant's
+         * (false). If absent, the plant's and those that `sensor_id` or `gateway_id` name.
          *
          */
         is_system?: boolean;
@@ -2866,6 +3005,7 @@ export type ListGatewaysData = {
         limit?: number;
         /**
          * Where the page begins; from the `Link` header of the page before, for the same filters.
+         *
          */
         cursor?: string;
         /**
@@ -2927,7 +3067,9 @@ export type CreateGatewayErrors = {
      */
     409: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
      */
     415: Problem;
     /**
@@ -3011,7 +3153,7 @@ export type DeleteGatewayResponses = {
     /**
      * What went, or would go.
      */
-    200: Deletion;
+    200: DeletionResult;
 };
 
 export type DeleteGatewayResponse = DeleteGatewayResponses[keyof DeleteGatewayResponses];
@@ -3102,7 +3244,9 @@ export type UpdateGatewayErrors = {
      */
     412: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
      */
     415: Problem;
     /**
@@ -3213,7 +3357,7 @@ export type CreateCredentialResponses = {
     /**
      * What the gateway connects with.
      */
-    201: CredentialCreated;
+    201: CredentialWithSecret;
 };
 
 export type CreateCredentialResponse = CreateCredentialResponses[keyof CreateCredentialResponses];
@@ -3289,8 +3433,8 @@ export type ListSensorsData = {
          */
         is_active?: boolean;
         /**
-         * Only the server's own (true), which have ids from 2000000000 on, or only the plant's (false). If absent, the plant's and
-         * those that `sensor_id` or `gateway_id` name.
+         * Only the server's own (true), which have ids from 2000000000 on, or only the plant's
+         * (false). If absent, the plant's and those that `sensor_id` or `gateway_id` name.
          *
          */
         is_system?: boolean;
@@ -3300,6 +3444,7 @@ export type ListSensorsData = {
         limit?: number;
         /**
          * Where the page begins; from the `Link` header of the page before, for the same filters.
+         *
          */
         cursor?: string;
         /**
@@ -3361,7 +3506,9 @@ export type CreateSensorErrors = {
      */
     409: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
      */
     415: Problem;
     /**
@@ -3441,7 +3588,7 @@ export type DeleteSensorResponses = {
     /**
      * What went, or would go.
      */
-    200: Deletion;
+    200: DeletionResult;
 };
 
 export type DeleteSensorResponse = DeleteSensorResponses[keyof DeleteSensorResponses];
@@ -3532,7 +3679,9 @@ export type UpdateSensorErrors = {
      */
     412: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
      */
     415: Problem;
     /**
@@ -3552,7 +3701,7 @@ export type UpdateSensorResponses = {
 
 export type UpdateSensorResponse = UpdateSensorResponses[keyof UpdateSensorResponses];
 
-export type DeleteDataData = {
+export type DeleteReadingsData = {
     body?: never;
     path?: never;
     query: {
@@ -3576,7 +3725,7 @@ export type DeleteDataData = {
     url: '/api/data';
 };
 
-export type DeleteDataErrors = {
+export type DeleteReadingsErrors = {
     /**
      * The request does not fit the contract; `errors` names each fault.
      */
@@ -3590,7 +3739,9 @@ export type DeleteDataErrors = {
      */
     403: Problem;
     /**
-     * The database does not answer, the service is stopping, or it is busy with questions over much data. Nothing was promised; try again.
+     * The database does not answer, the service is stopping, or it is busy with questions over
+     * much data. Nothing was promised; try again.
+     *
      */
     503: Problem;
     /**
@@ -3599,18 +3750,18 @@ export type DeleteDataErrors = {
     default: Problem;
 };
 
-export type DeleteDataError = DeleteDataErrors[keyof DeleteDataErrors];
+export type DeleteReadingsError = DeleteReadingsErrors[keyof DeleteReadingsErrors];
 
-export type DeleteDataResponses = {
+export type DeleteReadingsResponses = {
     /**
      * What went, or would go.
      */
-    200: DataDeletion;
+    200: ReadingsDeletionResult;
 };
 
-export type DeleteDataResponse = DeleteDataResponses[keyof DeleteDataResponses];
+export type DeleteReadingsResponse = DeleteReadingsResponses[keyof DeleteReadingsResponses];
 
-export type ListDataData = {
+export type ListReadingsData = {
     body?: never;
     path?: never;
     query: {
@@ -3640,13 +3791,14 @@ export type ListDataData = {
         limit?: number;
         /**
          * Where the page begins; from the `Link` header of the page before, for the same filters.
+         *
          */
         cursor?: string;
     };
     url: '/api/data';
 };
 
-export type ListDataErrors = {
+export type ListReadingsErrors = {
     /**
      * The request does not fit the contract; `errors` names each fault.
      */
@@ -3656,7 +3808,9 @@ export type ListDataErrors = {
      */
     401: Problem;
     /**
-     * The database does not answer, the service is stopping, or it is busy with questions over much data. Nothing was promised; try again.
+     * The database does not answer, the service is stopping, or it is busy with questions over
+     * much data. Nothing was promised; try again.
+     *
      */
     503: Problem;
     /**
@@ -3665,22 +3819,24 @@ export type ListDataErrors = {
     default: Problem;
 };
 
-export type ListDataError = ListDataErrors[keyof ListDataErrors];
+export type ListReadingsError = ListReadingsErrors[keyof ListReadingsErrors];
 
-export type ListDataResponses = {
+export type ListReadingsResponses = {
     /**
      * A page of readings.
      */
     200: Array<Reading>;
 };
 
-export type ListDataResponse = ListDataResponses[keyof ListDataResponses];
+export type ListReadingsResponse = ListReadingsResponses[keyof ListReadingsResponses];
 
-export type WriteDataData = {
-    body: DataWrite;
+export type WriteReadingsData = {
+    body: ReadingsWriteRequest;
     headers?: {
         /**
-         * Names this write among those of the user; visible ASCII, best something random such as a UUID.
+         * Names this write among those of the user; visible ASCII, best something random such as a
+         * UUID.
+         *
          */
         'Idempotency-Key'?: string;
     };
@@ -3689,7 +3845,7 @@ export type WriteDataData = {
     url: '/api/data';
 };
 
-export type WriteDataErrors = {
+export type WriteReadingsErrors = {
     /**
      * The request does not fit the contract; `errors` names each fault.
      */
@@ -3704,14 +3860,19 @@ export type WriteDataErrors = {
     403: Problem;
     /**
      * A request with this `Idempotency-Key` is at work; try again after `Retry-After` seconds.
+     *
      */
     409: Problem;
     /**
-     * The body is larger than the server reads, 2 MiB by default, or 4,096 bytes where no login is needed.
+     * The body is larger than the server reads, 2 MiB by default, or 4,096 bytes where no login is
+     * needed.
+     *
      */
     413: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
      */
     415: Problem;
     /**
@@ -3719,7 +3880,9 @@ export type WriteDataErrors = {
      */
     422: Problem;
     /**
-     * The database does not answer, the service is stopping, or it is busy with questions over much data. Nothing was promised; try again.
+     * The database does not answer, the service is stopping, or it is busy with questions over
+     * much data. Nothing was promised; try again.
+     *
      */
     503: Problem;
     /**
@@ -3728,18 +3891,18 @@ export type WriteDataErrors = {
     default: Problem;
 };
 
-export type WriteDataError = WriteDataErrors[keyof WriteDataErrors];
+export type WriteReadingsError = WriteReadingsErrors[keyof WriteReadingsErrors];
 
-export type WriteDataResponses = {
+export type WriteReadingsResponses = {
     /**
      * What became of each reading.
      */
-    200: DataWritten;
+    200: ReadingsWriteResult;
 };
 
-export type WriteDataResponse = WriteDataResponses[keyof WriteDataResponses];
+export type WriteReadingsResponse = WriteReadingsResponses[keyof WriteReadingsResponses];
 
-export type ListExpiringData = {
+export type PreviewRetentionData = {
     body?: never;
     path?: never;
     query?: {
@@ -3749,13 +3912,14 @@ export type ListExpiringData = {
         limit?: number;
         /**
          * Where the page begins; from the `Link` header of the page before, for the same filters.
+         *
          */
         cursor?: string;
     };
     url: '/api/data/retention';
 };
 
-export type ListExpiringErrors = {
+export type PreviewRetentionErrors = {
     /**
      * The request does not fit the contract; `errors` names each fault.
      */
@@ -3769,7 +3933,9 @@ export type ListExpiringErrors = {
      */
     403: Problem;
     /**
-     * The database does not answer, the service is stopping, or it is busy with questions over much data. Nothing was promised; try again.
+     * The database does not answer, the service is stopping, or it is busy with questions over
+     * much data. Nothing was promised; try again.
+     *
      */
     503: Problem;
     /**
@@ -3778,18 +3944,18 @@ export type ListExpiringErrors = {
     default: Problem;
 };
 
-export type ListExpiringError = ListExpiringErrors[keyof ListExpiringErrors];
+export type PreviewRetentionError = PreviewRetentionErrors[keyof PreviewRetentionErrors];
 
-export type ListExpiringResponses = {
+export type PreviewRetentionResponses = {
     /**
      * A page of partitions.
      */
-    200: Array<Expiring>;
+    200: Array<ExpiringPartition>;
 };
 
-export type ListExpiringResponse = ListExpiringResponses[keyof ListExpiringResponses];
+export type PreviewRetentionResponse = PreviewRetentionResponses[keyof PreviewRetentionResponses];
 
-export type ListLatestData = {
+export type ListLatestReadingsData = {
     body?: never;
     path?: never;
     query?: {
@@ -3806,8 +3972,8 @@ export type ListLatestData = {
          */
         type?: SensorType;
         /**
-         * Only the server's own (true), which have ids from 2000000000 on, or only the plant's (false). If absent, the plant's and
-         * those that `sensor_id` or `gateway_id` name.
+         * Only the server's own (true), which have ids from 2000000000 on, or only the plant's
+         * (false). If absent, the plant's and those that `sensor_id` or `gateway_id` name.
          *
          */
         is_system?: boolean;
@@ -3816,24 +3982,26 @@ export type ListLatestData = {
          */
         stale_after?: number;
         /**
-         * What each item also has. `sensor` is the sensor's key, name and unit, as they are at the time of the request: the member
-         * `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in an export. If absent, nothing is added.
+         * What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
+         * time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
+         * and `unit` in an export. If absent, nothing is added.
          *
          */
-        include?: Include;
+        include?: IncludedMember;
         /**
          * How many at most.
          */
         limit?: number;
         /**
          * Where the page begins; from the `Link` header of the page before, for the same filters.
+         *
          */
         cursor?: string;
     };
     url: '/api/data/latest';
 };
 
-export type ListLatestErrors = {
+export type ListLatestReadingsErrors = {
     /**
      * The request does not fit the contract; `errors` names each fault.
      */
@@ -3848,16 +4016,16 @@ export type ListLatestErrors = {
     default: Problem;
 };
 
-export type ListLatestError = ListLatestErrors[keyof ListLatestErrors];
+export type ListLatestReadingsError = ListLatestReadingsErrors[keyof ListLatestReadingsErrors];
 
-export type ListLatestResponses = {
+export type ListLatestReadingsResponses = {
     /**
      * A page of newest readings.
      */
     200: Array<LatestReading>;
 };
 
-export type ListLatestResponse = ListLatestResponses[keyof ListLatestResponses];
+export type ListLatestReadingsResponse = ListLatestReadingsResponses[keyof ListLatestReadingsResponses];
 
 export type GetHistoryData = {
     body?: never;
@@ -3886,13 +4054,15 @@ export type GetHistoryData = {
          */
         interval?: Interval;
         /**
-         * Buckets at most, as a chart has pixels; 500 when there is no `interval` either. With `method` readings at most, 4 or more.
+         * Buckets at most, as a chart has pixels; 500 when there is no `interval` either. With
+         * `method` readings at most, 4 or more.
+         *
          */
         points?: number;
         /**
          * Pick readings that show the shape, in place of buckets.
          */
-        method?: ShapeMethod;
+        method?: DownsamplingMethod;
         /**
          * What to compute (`agg=min&agg=max`); `avg` if it is absent.
          */
@@ -3902,21 +4072,25 @@ export type GetHistoryData = {
          */
         timezone?: string;
         /**
-         * What is in a bucket without readings: `none` leaves it out, `null` has it without values, `previous` repeats the values of the
-         * one before, `linear` lies between its neighbours. `count` is then 0, and `percent_good` null.
+         * What is in a bucket without readings: `none` leaves it out, `null` has it without
+         * values, `previous` repeats the values of the one before, `linear` lies between its
+         * neighbours. `count` is then 0, and `percent_good` null.
          *
          */
         fill?: 'none' | 'null' | 'previous' | 'linear';
         /**
-         * A list of `points` for each sensor, or a list for each of their members, `columns`, which is smaller.
+         * A list of `points` for each sensor, or a list for each of their members, `columns`,
+         * which is smaller.
+         *
          */
         format?: 'rows' | 'columns';
         /**
-         * What each item also has. `sensor` is the sensor's key, name and unit, as they are at the time of the request: the member
-         * `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in an export. If absent, nothing is added.
+         * What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
+         * time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
+         * and `unit` in an export. If absent, nothing is added.
          *
          */
-        include?: Include;
+        include?: IncludedMember;
         /**
          * Buckets of a sensor at most.
          */
@@ -3935,7 +4109,9 @@ export type GetHistoryErrors = {
      */
     401: Problem;
     /**
-     * The database does not answer, the service is stopping, or it is busy with questions over much data. Nothing was promised; try again.
+     * The database does not answer, the service is stopping, or it is busy with questions over
+     * much data. Nothing was promised; try again.
+     *
      */
     503: Problem;
     /**
@@ -3976,7 +4152,9 @@ export type GetStatisticsData = {
          */
         interval?: Interval;
         /**
-         * Which percentiles (`percentiles=p50&percentiles=p99`); `p05`, `p50` and `p95` if it is absent.
+         * Which percentiles (`percentiles=p50&percentiles=p99`); `p05`, `p50` and `p95` if it is
+         * absent.
+         *
          */
         percentiles?: Array<string>;
         /**
@@ -4001,7 +4179,9 @@ export type GetStatisticsErrors = {
      */
     401: Problem;
     /**
-     * The database does not answer, the service is stopping, or it is busy with questions over much data. Nothing was promised; try again.
+     * The database does not answer, the service is stopping, or it is busy with questions over
+     * much data. Nothing was promised; try again.
+     *
      */
     503: Problem;
     /**
@@ -4016,12 +4196,12 @@ export type GetStatisticsResponses = {
     /**
      * The statistics.
      */
-    200: StatisticsAnswer;
+    200: Statistics;
 };
 
 export type GetStatisticsResponse = GetStatisticsResponses[keyof GetStatisticsResponses];
 
-export type ExportDataData = {
+export type ExportReadingsData = {
     body?: never;
     path?: never;
     query: {
@@ -4046,20 +4226,23 @@ export type ExportDataData = {
          */
         format?: 'csv' | 'ndjson' | 'parquet';
         /**
-         * What each item also has. `sensor` is the sensor's key, name and unit, as they are at the time of the request: the member
-         * `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in an export. If absent, nothing is added.
+         * What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
+         * time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
+         * and `unit` in an export. If absent, nothing is added.
          *
          */
-        include?: Include;
+        include?: IncludedMember;
         /**
-         * Go on behind this reading, `{sensor_id}@{timestamp}`, the last one there is of an export that was cut off.
+         * Go on behind this reading, `{sensor_id}@{timestamp}`, the last one there is of an export
+         * that was cut off.
+         *
          */
         after?: string;
     };
     url: '/api/data/export';
 };
 
-export type ExportDataErrors = {
+export type ExportReadingsErrors = {
     /**
      * The request does not fit the contract; `errors` names each fault.
      */
@@ -4069,7 +4252,9 @@ export type ExportDataErrors = {
      */
     401: Problem;
     /**
-     * The database does not answer, the service is stopping, or it is busy with questions over much data. Nothing was promised; try again.
+     * The database does not answer, the service is stopping, or it is busy with questions over
+     * much data. Nothing was promised; try again.
+     *
      */
     503: Problem;
     /**
@@ -4078,16 +4263,16 @@ export type ExportDataErrors = {
     default: Problem;
 };
 
-export type ExportDataError = ExportDataErrors[keyof ExportDataErrors];
+export type ExportReadingsError = ExportReadingsErrors[keyof ExportReadingsErrors];
 
-export type ExportDataResponses = {
+export type ExportReadingsResponses = {
     /**
      * The file.
      */
     200: string;
 };
 
-export type ExportDataResponse = ExportDataResponses[keyof ExportDataResponses];
+export type ExportReadingsResponse = ExportReadingsResponses[keyof ExportReadingsResponses];
 
 export type ListRejectionsData = {
     body?: never;
@@ -4123,6 +4308,7 @@ export type ListRejectionsData = {
         limit?: number;
         /**
          * Where the page begins; from the `Link` header of the page before, for the same filters.
+         *
          */
         cursor?: string;
         /**
@@ -4163,6 +4349,1020 @@ export type ListRejectionsResponses = {
 
 export type ListRejectionsResponse = ListRejectionsResponses[keyof ListRejectionsResponses];
 
+export type ListAlarmsData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * Only alarms in one of these states.
+         */
+        state?: Array<AlarmState>;
+        /**
+         * Only alarms of one of these severities.
+         */
+        severity?: Array<Severity>;
+        /**
+         * Only alarms of this sensor.
+         */
+        sensor_id?: Id;
+        /**
+         * Only alarms of this gateway's sensors.
+         */
+        gateway_id?: Id;
+        /**
+         * Only alarms that have all of these labels, each as `name=value`.
+         */
+        label?: Array<string>;
+        /**
+         * Only alarms with this in their name or message, in upper or lower case.
+         */
+        text?: string;
+        /**
+         * Only alarms in their state since this instant or later.
+         */
+        start?: string;
+        /**
+         * Only alarms in their state since before this instant.
+         */
+        end?: string;
+        /**
+         * By severity, of one severity the newest first; or by age of the state.
+         */
+        sort?: 'severity' | 'newest' | 'oldest';
+        /**
+         * How many at most.
+         */
+        limit?: number;
+        /**
+         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         *
+         */
+        cursor?: string;
+        /**
+         * Also send `X-Total-Count`.
+         */
+        count?: boolean;
+    };
+    url: '/api/alarms';
+};
+
+export type ListAlarmsErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type ListAlarmsError = ListAlarmsErrors[keyof ListAlarmsErrors];
+
+export type ListAlarmsResponses = {
+    /**
+     * A page of alarms.
+     */
+    200: Array<Alarm>;
+};
+
+export type ListAlarmsResponse = ListAlarmsResponses[keyof ListAlarmsResponses];
+
+export type CreateAlarmData = {
+    body: AlarmCreate;
+    path?: never;
+    query?: never;
+    url: '/api/alarms';
+};
+
+export type CreateAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type CreateAlarmError = CreateAlarmErrors[keyof CreateAlarmErrors];
+
+export type CreateAlarmResponses = {
+    /**
+     * The new alarm.
+     */
+    201: Alarm;
+};
+
+export type CreateAlarmResponse = CreateAlarmResponses[keyof CreateAlarmResponses];
+
+export type AcknowledgeAlarmsData = {
+    body: AlarmBulkAcknowledgeRequest;
+    path?: never;
+    query?: never;
+    url: '/api/alarms/ack';
+};
+
+export type AcknowledgeAlarmsErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type AcknowledgeAlarmsError = AcknowledgeAlarmsErrors[keyof AcknowledgeAlarmsErrors];
+
+export type AcknowledgeAlarmsResponses = {
+    /**
+     * What became of each, in order.
+     */
+    200: Array<AlarmBulkAcknowledgeResult>;
+};
+
+export type AcknowledgeAlarmsResponse = AcknowledgeAlarmsResponses[keyof AcknowledgeAlarmsResponses];
+
+export type ListAlarmEventsData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * Only alarms of this sensor.
+         */
+        sensor_id?: Id;
+        /**
+         * Only alarms of this gateway.
+         */
+        gateway_id?: Id;
+        /**
+         * Only events of this kind.
+         */
+        kind?: AlarmEventKind;
+        /**
+         * Only of this severity.
+         */
+        severity?: Severity;
+        /**
+         * Only those that happened at this instant or later.
+         */
+        start?: string;
+        /**
+         * Only those that happened before this instant.
+         */
+        end?: string;
+        /**
+         * Only those with a higher offset.
+         */
+        after?: number;
+        /**
+         * How many at most.
+         */
+        limit?: number;
+        /**
+         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         *
+         */
+        cursor?: string;
+    };
+    url: '/api/alarms/events';
+};
+
+export type ListAlarmEventsErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type ListAlarmEventsError = ListAlarmEventsErrors[keyof ListAlarmEventsErrors];
+
+export type ListAlarmEventsResponses = {
+    /**
+     * A page of events.
+     */
+    200: Array<AlarmEvent>;
+};
+
+export type ListAlarmEventsResponse = ListAlarmEventsResponses[keyof ListAlarmEventsResponses];
+
+export type SimulateAlarmData = {
+    body: AlarmSimulationRequest;
+    path?: never;
+    query?: never;
+    url: '/api/alarms/simulate';
+};
+
+export type SimulateAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
+     */
+    415: Problem;
+    /**
+     * The database does not answer, the service is stopping, or it is busy with questions over
+     * much data. Nothing was promised; try again.
+     *
+     */
+    503: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type SimulateAlarmError = SimulateAlarmErrors[keyof SimulateAlarmErrors];
+
+export type SimulateAlarmResponses = {
+    /**
+     * What it would have done.
+     */
+    200: AlarmSimulationResult;
+};
+
+export type SimulateAlarmResponse = SimulateAlarmResponses[keyof SimulateAlarmResponses];
+
+export type GetAlarmKpiData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * From this instant.
+         */
+        start?: string;
+        /**
+         * Until before this instant.
+         */
+        end?: string;
+    };
+    url: '/api/alarms/kpi';
+};
+
+export type GetAlarmKpiErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type GetAlarmKpiError = GetAlarmKpiErrors[keyof GetAlarmKpiErrors];
+
+export type GetAlarmKpiResponses = {
+    /**
+     * The figures.
+     */
+    200: AlarmKpi;
+};
+
+export type GetAlarmKpiResponse = GetAlarmKpiResponses[keyof GetAlarmKpiResponses];
+
+export type DeleteAlarmData = {
+    body?: never;
+    headers?: {
+        /**
+         * The `ETag` that the change is based on; 412 when it is no longer the current one.
+         */
+        'If-Match'?: string;
+    };
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: {
+        /**
+         * Answer what would go and change nothing.
+         */
+        dry_run?: boolean;
+    };
+    url: '/api/alarms/{id}';
+};
+
+export type DeleteAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * Somebody has changed it since the `ETag` was read.
+     */
+    412: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type DeleteAlarmError = DeleteAlarmErrors[keyof DeleteAlarmErrors];
+
+export type DeleteAlarmResponses = {
+    /**
+     * What went, or would go.
+     */
+    200: DeletionResult;
+};
+
+export type DeleteAlarmResponse = DeleteAlarmResponses[keyof DeleteAlarmResponses];
+
+export type GetAlarmData = {
+    body?: never;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/alarms/{id}';
+};
+
+export type GetAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type GetAlarmError = GetAlarmErrors[keyof GetAlarmErrors];
+
+export type GetAlarmResponses = {
+    /**
+     * The alarm.
+     */
+    200: Alarm;
+};
+
+export type GetAlarmResponse = GetAlarmResponses[keyof GetAlarmResponses];
+
+export type UpdateAlarmData = {
+    body: AlarmUpdate;
+    headers?: {
+        /**
+         * The `ETag` that the change is based on; 412 when it is no longer the current one.
+         */
+        'If-Match'?: string;
+    };
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/alarms/{id}';
+};
+
+export type UpdateAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * Somebody has changed it since the `ETag` was read.
+     */
+    412: Problem;
+    /**
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type UpdateAlarmError = UpdateAlarmErrors[keyof UpdateAlarmErrors];
+
+export type UpdateAlarmResponses = {
+    /**
+     * The alarm.
+     */
+    200: Alarm;
+};
+
+export type UpdateAlarmResponse = UpdateAlarmResponses[keyof UpdateAlarmResponses];
+
+export type AcknowledgeAlarmData = {
+    body: AlarmAcknowledgeRequest;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/alarms/{id}/ack';
+};
+
+export type AcknowledgeAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type AcknowledgeAlarmError = AcknowledgeAlarmErrors[keyof AcknowledgeAlarmErrors];
+
+export type AcknowledgeAlarmResponses = {
+    /**
+     * The alarm.
+     */
+    200: Alarm;
+};
+
+export type AcknowledgeAlarmResponse = AcknowledgeAlarmResponses[keyof AcknowledgeAlarmResponses];
+
+export type ShelveAlarmData = {
+    body: AlarmShelveRequest;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/alarms/{id}/shelve';
+};
+
+export type ShelveAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type ShelveAlarmError = ShelveAlarmErrors[keyof ShelveAlarmErrors];
+
+export type ShelveAlarmResponses = {
+    /**
+     * The alarm.
+     */
+    200: Alarm;
+};
+
+export type ShelveAlarmResponse = ShelveAlarmResponses[keyof ShelveAlarmResponses];
+
+export type UnshelveAlarmData = {
+    body: AlarmCommandRequest;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/alarms/{id}/unshelve';
+};
+
+export type UnshelveAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type UnshelveAlarmError = UnshelveAlarmErrors[keyof UnshelveAlarmErrors];
+
+export type UnshelveAlarmResponses = {
+    /**
+     * The alarm.
+     */
+    200: Alarm;
+};
+
+export type UnshelveAlarmResponse = UnshelveAlarmResponses[keyof UnshelveAlarmResponses];
+
+export type ResetAlarmData = {
+    body: AlarmCommandRequest;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/alarms/{id}/reset';
+};
+
+export type ResetAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type ResetAlarmError = ResetAlarmErrors[keyof ResetAlarmErrors];
+
+export type ResetAlarmResponses = {
+    /**
+     * The alarm.
+     */
+    200: Alarm;
+};
+
+export type ResetAlarmResponse = ResetAlarmResponses[keyof ResetAlarmResponses];
+
+export type TakeAlarmOutOfServiceData = {
+    body: AlarmOutOfServiceRequest;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/alarms/{id}/out-of-service';
+};
+
+export type TakeAlarmOutOfServiceErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type TakeAlarmOutOfServiceError = TakeAlarmOutOfServiceErrors[keyof TakeAlarmOutOfServiceErrors];
+
+export type TakeAlarmOutOfServiceResponses = {
+    /**
+     * The alarm.
+     */
+    200: Alarm;
+};
+
+export type TakeAlarmOutOfServiceResponse = TakeAlarmOutOfServiceResponses[keyof TakeAlarmOutOfServiceResponses];
+
+export type ReturnAlarmToServiceData = {
+    body: AlarmCommandRequest;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/alarms/{id}/return-to-service';
+};
+
+export type ReturnAlarmToServiceErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type ReturnAlarmToServiceError = ReturnAlarmToServiceErrors[keyof ReturnAlarmToServiceErrors];
+
+export type ReturnAlarmToServiceResponses = {
+    /**
+     * The alarm.
+     */
+    200: Alarm;
+};
+
+export type ReturnAlarmToServiceResponse = ReturnAlarmToServiceResponses[keyof ReturnAlarmToServiceResponses];
+
+export type CommentOnAlarmData = {
+    body: AlarmCommentRequest;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/alarms/{id}/comments';
+};
+
+export type CommentOnAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it.
+     */
+    403: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * It collides with what is there, such as a key already taken.
+     */
+    409: Problem;
+    /**
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
+     */
+    415: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type CommentOnAlarmError = CommentOnAlarmErrors[keyof CommentOnAlarmErrors];
+
+export type CommentOnAlarmResponses = {
+    /**
+     * The alarm.
+     */
+    200: Alarm;
+};
+
+export type CommentOnAlarmResponse = CommentOnAlarmResponses[keyof CommentOnAlarmResponses];
+
+export type ListEventsForAlarmData = {
+    body?: never;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: {
+        /**
+         * Only events of this kind.
+         */
+        kind?: AlarmEventKind;
+        /**
+         * Only of this severity.
+         */
+        severity?: Severity;
+        /**
+         * Only those that happened at this instant or later.
+         */
+        start?: string;
+        /**
+         * Only those that happened before this instant.
+         */
+        end?: string;
+        /**
+         * Only those with a higher offset.
+         */
+        after?: number;
+        /**
+         * How many at most.
+         */
+        limit?: number;
+        /**
+         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         *
+         */
+        cursor?: string;
+    };
+    url: '/api/alarms/{id}/events';
+};
+
+export type ListEventsForAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type ListEventsForAlarmError = ListEventsForAlarmErrors[keyof ListEventsForAlarmErrors];
+
+export type ListEventsForAlarmResponses = {
+    /**
+     * A page of events.
+     */
+    200: Array<AlarmEvent>;
+};
+
+export type ListEventsForAlarmResponse = ListEventsForAlarmResponses[keyof ListEventsForAlarmResponses];
+
+export type ExplainAlarmData = {
+    body?: never;
+    path: {
+        /**
+         * Its id.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/alarms/{id}/explain';
+};
+
+export type ExplainAlarmErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type ExplainAlarmError = ExplainAlarmErrors[keyof ExplainAlarmErrors];
+
+export type ExplainAlarmResponses = {
+    /**
+     * The reasons.
+     */
+    200: AlarmExplanation;
+};
+
+export type ExplainAlarmResponse = ExplainAlarmResponses[keyof ExplainAlarmResponses];
+
 export type ListNotificationChannelsData = {
     body?: never;
     path?: never;
@@ -4173,6 +5373,7 @@ export type ListNotificationChannelsData = {
         limit?: number;
         /**
          * Where the page begins; from the `Link` header of the page before, for the same filters.
+         *
          */
         cursor?: string;
     };
@@ -4230,7 +5431,9 @@ export type CreateNotificationChannelErrors = {
      */
     409: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
      */
     415: Problem;
     /**
@@ -4245,7 +5448,7 @@ export type CreateNotificationChannelResponses = {
     /**
      * The new channel.
      */
-    201: NotificationChannelCreated;
+    201: NotificationChannelWithSecret;
 };
 
 export type CreateNotificationChannelResponse = CreateNotificationChannelResponses[keyof CreateNotificationChannelResponses];
@@ -4396,7 +5599,9 @@ export type UpdateNotificationChannelErrors = {
      */
     412: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
      */
     415: Problem;
     /**
@@ -4457,7 +5662,7 @@ export type TestNotificationChannelResponses = {
     /**
      * What became of it.
      */
-    200: Delivery;
+    200: NotificationDelivery;
 };
 
 export type TestNotificationChannelResponse = TestNotificationChannelResponses[keyof TestNotificationChannelResponses];
@@ -4472,6 +5677,7 @@ export type ListNotificationRoutesData = {
         limit?: number;
         /**
          * Where the page begins; from the `Link` header of the page before, for the same filters.
+         *
          */
         cursor?: string;
     };
@@ -4529,7 +5735,9 @@ export type CreateNotificationRouteErrors = {
      */
     409: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
      */
     415: Problem;
     /**
@@ -4691,7 +5899,9 @@ export type UpdateNotificationRouteErrors = {
      */
     412: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
      */
     415: Problem;
     /**
@@ -4711,7 +5921,7 @@ export type UpdateNotificationRouteResponses = {
 
 export type UpdateNotificationRouteResponse = UpdateNotificationRouteResponses[keyof UpdateNotificationRouteResponses];
 
-export type ListSilencesData = {
+export type ListNotificationSilencesData = {
     body?: never;
     path?: never;
     query?: {
@@ -4725,13 +5935,14 @@ export type ListSilencesData = {
         limit?: number;
         /**
          * Where the page begins; from the `Link` header of the page before, for the same filters.
+         *
          */
         cursor?: string;
     };
     url: '/api/notifications/silences';
 };
 
-export type ListSilencesErrors = {
+export type ListNotificationSilencesErrors = {
     /**
      * The request does not fit the contract; `errors` names each fault.
      */
@@ -4746,25 +5957,25 @@ export type ListSilencesErrors = {
     default: Problem;
 };
 
-export type ListSilencesError = ListSilencesErrors[keyof ListSilencesErrors];
+export type ListNotificationSilencesError = ListNotificationSilencesErrors[keyof ListNotificationSilencesErrors];
 
-export type ListSilencesResponses = {
+export type ListNotificationSilencesResponses = {
     /**
      * A page of silences.
      */
-    200: Array<Silence>;
+    200: Array<NotificationSilence>;
 };
 
-export type ListSilencesResponse = ListSilencesResponses[keyof ListSilencesResponses];
+export type ListNotificationSilencesResponse = ListNotificationSilencesResponses[keyof ListNotificationSilencesResponses];
 
-export type CreateSilenceData = {
-    body: SilenceCreate;
+export type CreateNotificationSilenceData = {
+    body: NotificationSilenceCreate;
     path?: never;
     query?: never;
     url: '/api/notifications/silences';
 };
 
-export type CreateSilenceErrors = {
+export type CreateNotificationSilenceErrors = {
     /**
      * The request does not fit the contract; `errors` names each fault.
      */
@@ -4778,7 +5989,9 @@ export type CreateSilenceErrors = {
      */
     403: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
+     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it does read.
+     *
      */
     415: Problem;
     /**
@@ -4787,18 +6000,18 @@ export type CreateSilenceErrors = {
     default: Problem;
 };
 
-export type CreateSilenceError = CreateSilenceErrors[keyof CreateSilenceErrors];
+export type CreateNotificationSilenceError = CreateNotificationSilenceErrors[keyof CreateNotificationSilenceErrors];
 
-export type CreateSilenceResponses = {
+export type CreateNotificationSilenceResponses = {
     /**
      * The silence.
      */
-    201: Silence;
+    201: NotificationSilence;
 };
 
-export type CreateSilenceResponse = CreateSilenceResponses[keyof CreateSilenceResponses];
+export type CreateNotificationSilenceResponse = CreateNotificationSilenceResponses[keyof CreateNotificationSilenceResponses];
 
-export type GetSilenceData = {
+export type GetNotificationSilenceData = {
     body?: never;
     path: {
         /**
@@ -4810,7 +6023,7 @@ export type GetSilenceData = {
     url: '/api/notifications/silences/{id}';
 };
 
-export type GetSilenceErrors = {
+export type GetNotificationSilenceErrors = {
     /**
      * The request does not fit the contract; `errors` names each fault.
      */
@@ -4829,18 +6042,18 @@ export type GetSilenceErrors = {
     default: Problem;
 };
 
-export type GetSilenceError = GetSilenceErrors[keyof GetSilenceErrors];
+export type GetNotificationSilenceError = GetNotificationSilenceErrors[keyof GetNotificationSilenceErrors];
 
-export type GetSilenceResponses = {
+export type GetNotificationSilenceResponses = {
     /**
      * The silence.
      */
-    200: Silence;
+    200: NotificationSilence;
 };
 
-export type GetSilenceResponse = GetSilenceResponses[keyof GetSilenceResponses];
+export type GetNotificationSilenceResponse = GetNotificationSilenceResponses[keyof GetNotificationSilenceResponses];
 
-export type EndSilenceData = {
+export type EndNotificationSilenceData = {
     body?: never;
     path: {
         /**
@@ -4852,7 +6065,7 @@ export type EndSilenceData = {
     url: '/api/notifications/silences/{id}/end';
 };
 
-export type EndSilenceErrors = {
+export type EndNotificationSilenceErrors = {
     /**
      * The request does not fit the contract; `errors` names each fault.
      */
@@ -4879,18 +6092,18 @@ export type EndSilenceErrors = {
     default: Problem;
 };
 
-export type EndSilenceError = EndSilenceErrors[keyof EndSilenceErrors];
+export type EndNotificationSilenceError = EndNotificationSilenceErrors[keyof EndNotificationSilenceErrors];
 
-export type EndSilenceResponses = {
+export type EndNotificationSilenceResponses = {
     /**
      * The silence.
      */
-    200: Silence;
+    200: NotificationSilence;
 };
 
-export type EndSilenceResponse = EndSilenceResponses[keyof EndSilenceResponses];
+export type EndNotificationSilenceResponse = EndNotificationSilenceResponses[keyof EndNotificationSilenceResponses];
 
-export type ListDeliveriesData = {
+export type ListNotificationDeliveriesData = {
     body?: never;
     path?: never;
     query?: {
@@ -4909,11 +6122,11 @@ export type ListDeliveriesData = {
         /**
          * Only of this kind.
          */
-        kind?: DeliveryKind;
+        kind?: NotificationDeliveryKind;
         /**
          * Only in this state.
          */
-        status?: DeliveryStatus;
+        status?: NotificationDeliveryStatus;
         /**
          * Only those made at this instant or later.
          */
@@ -4928,6 +6141,7 @@ export type ListDeliveriesData = {
         limit?: number;
         /**
          * Where the page begins; from the `Link` header of the page before, for the same filters.
+         *
          */
         cursor?: string;
         /**
@@ -4938,7 +6152,7 @@ export type ListDeliveriesData = {
     url: '/api/notifications/deliveries';
 };
 
-export type ListDeliveriesErrors = {
+export type ListNotificationDeliveriesErrors = {
     /**
      * The request does not fit the contract; `errors` names each fault.
      */
@@ -4953,18 +6167,18 @@ export type ListDeliveriesErrors = {
     default: Problem;
 };
 
-export type ListDeliveriesError = ListDeliveriesErrors[keyof ListDeliveriesErrors];
+export type ListNotificationDeliveriesError = ListNotificationDeliveriesErrors[keyof ListNotificationDeliveriesErrors];
 
-export type ListDeliveriesResponses = {
+export type ListNotificationDeliveriesResponses = {
     /**
      * A page of deliveries.
      */
-    200: Array<Delivery>;
+    200: Array<NotificationDelivery>;
 };
 
-export type ListDeliveriesResponse = ListDeliveriesResponses[keyof ListDeliveriesResponses];
+export type ListNotificationDeliveriesResponse = ListNotificationDeliveriesResponses[keyof ListNotificationDeliveriesResponses];
 
-export type GetDeliveryData = {
+export type GetNotificationDeliveryData = {
     body?: never;
     path: {
         /**
@@ -4976,7 +6190,7 @@ export type GetDeliveryData = {
     url: '/api/notifications/deliveries/{id}';
 };
 
-export type GetDeliveryErrors = {
+export type GetNotificationDeliveryErrors = {
     /**
      * The request does not fit the contract; `errors` names each fault.
      */
@@ -4995,25 +6209,25 @@ export type GetDeliveryErrors = {
     default: Problem;
 };
 
-export type GetDeliveryError = GetDeliveryErrors[keyof GetDeliveryErrors];
+export type GetNotificationDeliveryError = GetNotificationDeliveryErrors[keyof GetNotificationDeliveryErrors];
 
-export type GetDeliveryResponses = {
+export type GetNotificationDeliveryResponses = {
     /**
      * The delivery.
      */
-    200: DeliveryWithEvents;
+    200: NotificationDeliveryWithEvents;
 };
 
-export type GetDeliveryResponse = GetDeliveryResponses[keyof GetDeliveryResponses];
+export type GetNotificationDeliveryResponse = GetNotificationDeliveryResponses[keyof GetNotificationDeliveryResponses];
 
-export type StreamAlarmsData = {
+export type OpenAlarmWebSocketData = {
     body?: never;
     path?: never;
     query?: never;
     url: '/ws/alarms';
 };
 
-export type StreamAlarmsErrors = {
+export type OpenAlarmWebSocketErrors = {
     /**
      * The request does not fit the contract; `errors` names each fault.
      */
@@ -5028,6 +6242,7 @@ export type StreamAlarmsErrors = {
     403: Problem;
     /**
      * This is a WebSocket, and the request does not ask for one; connect by a WebSocket client.
+     *
      */
     426: Problem;
     /**
@@ -5040,1012 +6255,25 @@ export type StreamAlarmsErrors = {
     default: Problem;
 };
 
-export type StreamAlarmsError = StreamAlarmsErrors[keyof StreamAlarmsErrors];
+export type OpenAlarmWebSocketError = OpenAlarmWebSocketErrors[keyof OpenAlarmWebSocketErrors];
 
-export type StreamAlarmsResponses = {
+export type OpenAlarmWebSocketResponses = {
     /**
      * Any other error.
      */
     default: Problem;
 };
 
-export type StreamAlarmsResponse = StreamAlarmsResponses[keyof StreamAlarmsResponses];
+export type OpenAlarmWebSocketResponse = OpenAlarmWebSocketResponses[keyof OpenAlarmWebSocketResponses];
 
-export type ListAlarmsData = {
-    body?: never;
-    path?: never;
-    query?: {
-        /**
-         * Only alarms in one of these states.
-         */
-        state?: Array<AlarmPhase>;
-        /**
-         * Only alarms of one of these severities.
-         */
-        severity?: Array<Severity>;
-        /**
-         * Only alarms of this sensor.
-         */
-        sensor_id?: Id;
-        /**
-         * Only alarms of this gateway's sensors.
-         */
-        gateway_id?: Id;
-        /**
-         * Only alarms that have all of these labels, each as `name=value`.
-         */
-        label?: Array<string>;
-        /**
-         * Only alarms with this in their name or message, in upper or lower case.
-         */
-        text?: string;
-        /**
-         * Only alarms in their state since this instant or later.
-         */
-        start?: string;
-        /**
-         * Only alarms in their state since before this instant.
-         */
-        end?: string;
-        /**
-         * By severity, of one severity the newest first; or by age of the state.
-         */
-        sort?: 'severity' | 'newest' | 'oldest';
-        /**
-         * How many at most.
-         */
-        limit?: number;
-        /**
-         * Where the page begins; from the `Link` header of the page before, for the same filters.
-         */
-        cursor?: string;
-        /**
-         * Also send `X-Total-Count`.
-         */
-        count?: boolean;
-    };
-    url: '/api/alarms';
-};
-
-export type ListAlarmsErrors = {
-    /**
-     * The request does not fit the contract; `errors` names each fault.
-     */
-    400: Problem;
-    /**
-     * No valid token, or wrong username or password.
-     */
-    401: Problem;
-    /**
-     * Any other error.
-     */
-    default: Problem;
-};
-
-export type ListAlarmsError = ListAlarmsErrors[keyof ListAlarmsErrors];
-
-export type ListAlarmsResponses = {
-    /**
-     * A page of alarms.
-     */
-    200: Array<Alarm>;
-};
-
-export type ListAlarmsResponse = ListAlarmsResponses[keyof ListAlarmsResponses];
-
-export type CreateAlarmData = {
-    body: AlarmCreate;
-    path?: never;
-    query?: never;
-    url: '/api/alarms';
-};
-
-export type CreateAlarmErrors = {
-    /**
-     * The request does not fit the contract; `errors` names each fault.
-     */
-    400: Problem;
-    /**
-     * No valid token, or wrong username or password.
-     */
-    401: Problem;
-    /**
-     * The role does not allow it.
-     */
-    403: Problem;
-    /**
-     * It collides with what is there, such as a key already taken.
-     */
-    409: Problem;
-    /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
-     */
-    415: Problem;
-    /**
-     * Any other error.
-     */
-    default: Problem;
-};
-
-export type CreateAlarmError = CreateAlarmErrors[keyof CreateAlarmErrors];
-
-export type CreateAlarmResponses = {
-    /**
-     * The new alarm.
-     */
-    201: Alarm;
-};
-
-export type CreateAlarmResponse = CreateAlarmResponses[keyof CreateAlarmResponses];
-
-export type AckAlarmsData = {
-    body: AlarmAcks;
-    path?: never;
-    query?: never;
-    url: '/api/alarms/ack';
-};
-
-export type AckAlarmsErrors = {
-    /**
-     * The request does not fit the contract; `errors` names each fault.
-     */
-    400: Problem;
-    /**
-     * No valid token, or wrong username or password.
-     */
-    401: Problem;
-    /**
-     * The role does not allow it.
-     */
-    403: Problem;
-    /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
-     */
-    415: Problem;
-    /**
-     * Any other error.
-     */
-    default: Problem;
-};
-
-export type AckAlarmsError = AckAlarmsErrors[keyof AckAlarmsErrors];
-
-export type AckAlarmsResponses = {
-    /**
-     * What became of each, in order.
-     */
-    200: Array<AckResult>;
-};
-
-export type AckAlarmsResponse = AckAlarmsResponses[keyof AckAlarmsResponses];
-
-export type ListAlarmEventsData = {
-    body?: never;
-    path?: never;
-    query?: {
-        /**
-         * Only alarms of this sensor.
-         */
-        sensor_id?: Id;
-        /**
-         * Only alarms of this gateway.
-         */
-        gateway_id?: Id;
-        /**
-         * Only events of this kind.
-         */
-        kind?: AlarmEventKind;
-        /**
-         * Only of this severity.
-         */
-        severity?: Severity;
-        /**
-         * Only those that happened at this instant or later.
-         */
-        start?: string;
-        /**
-         * Only those that happened before this instant.
-         */
-        end?: string;
-        /**
-         * Only those with a higher offset.
-         */
-        after?: number;
-        /**
-         * How many at most.
-         */
-        limit?: number;
-        /**
-         * Where the page begins; from the `Link` header of the page before, for the same filters.
-         */
-        cursor?: string;
-    };
-    url: '/api/alarms/events';
-};
-
-export type ListAlarmEventsErrors = {
-    /**
-     * The request does not fit the contract; `errors` names each fault.
-     */
-    400: Problem;
-    /**
-     * No valid token, or wrong username or password.
-     */
-    401: Problem;
-    /**
-     * Any other error.
-     */
-    default: Problem;
-};
-
-export type ListAlarmEventsError = ListAlarmEventsErrors[keyof ListAlarmEventsErrors];
-
-export type ListAlarmEventsResponses = {
-    /**
-     * A page of events.
-     */
-    200: Array<AlarmEvent>;
-};
-
-export type ListAlarmEventsResponse = ListAlarmEventsResponses[keyof ListAlarmEventsResponses];
-
-export type SimulateAlarmData = {
-    body: AlarmSimulate;
-    path?: never;
-    query?: never;
-    url: '/api/alarms/simulate';
-};
-
-export type SimulateAlarmErrors = {
-    /**
-     * The request does not fit the contract; `errors` names each fault.
-     */
-    400: Problem;
-    /**
-     * No valid token, or wrong username or password.
-     */
-    401: Problem;
-    /**
-     * The role does not allow it.
-     */
-    403: Problem;
-    /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
-     */
-    415: Problem;
-    /**
-     * The database does not answer, the service is stopping, or it is busy with questions over much data. Nothing was promised; try again.
-     */
-    503: Problem;
-    /**
-     * Any other error.
-     */
-    default: Problem;
-};
-
-export type SimulateAlarmError = SimulateAlarmErrors[keyof SimulateAlarmErrors];
-
-export type SimulateAlarmResponses = {
-    /**
-     * What it would have done.
-     */
-    200: AlarmSimulated;
-};
-
-export type SimulateAlarmResponse = SimulateAlarmResponses[keyof SimulateAlarmResponses];
-
-export type GetAlarmKpiData = {
-    body?: never;
-    path?: never;
-    query?: {
-        /**
-         * From this instant.
-         */
-        start?: string;
-        /**
-         * Until before this instant.
-         */
-        end?: string;
-    };
-    url: '/api/alarms/kpi';
-};
-
-export type GetAlarmKpiErrors = {
-    /**
-     * The request does not fit the contract; `errors` names each fault.
-     */
-    400: Problem;
-    /**
-     * No valid token, or wrong username or password.
-     */
-    401: Problem;
-    /**
-     * Any other error.
-     */
-    default: Problem;
-};
-
-export type GetAlarmKpiError = GetAlarmKpiErrors[keyof GetAlarmKpiErrors];
-
-export type GetAlarmKpiResponses = {
-    /**
-     * The figures.
-     */
-    200: AlarmKpi;
-};
-
-export type GetAlarmKpiResponse = GetAlarmKpiResponses[keyof GetAlarmKpiResponses];
-
-export type DeleteAlarmData = {
-    body?: never;
-    headers?: {
-        /**
-         * The `ETag` that the change is based on; 412 when it is no longer the current one.
-         */
-        'If-Match'?: string;
-    };
-    path: {
-        /**
-         * Its id.
-         */
-        id: Id;
-    };
-    query?: {
-        /**
-         * Answer what would go and change nothing.
-         */
-        dry_run?: boolean;
-    };
-    url: '/api/alarms/{id}';
-};
-
-export type DeleteAlarmErrors = {
-    /**
-     * The request does not fit the contract; `errors` names each fault.
-     */
-    400: Problem;
-    /**
-     * No valid token, or wrong username or password.
-     */
-    401: Problem;
-    /**
-     * The role does not allow it.
-     */
-    403: Problem;
-    /**
-     * There is no such thing.
-     */
-    404: Problem;
-    /**
-     * It collides with what is there, such as a key already taken.
-     */
-    409: Problem;
-    /**
-     * Somebody has changed it since the `ETag` was read.
-     */
-    412: Problem;
-    /**
-     * Any other error.
-     */
-    default: Problem;
-};
-
-export type DeleteAlarmError = DeleteAlarmErrors[keyof DeleteAlarmErrors];
-
-export type DeleteAlarmResponses = {
-    /**
-     * What went, or would go.
-     */
-    200: Deletion;
-};
-
-export type DeleteAlarmResponse = DeleteAlarmResponses[keyof DeleteAlarmResponses];
-
-export type GetAlarmData = {
-    body?: never;
-    path: {
-        /**
-         * Its id.
-         */
-        id: Id;
-    };
-    query?: never;
-    url: '/api/alarms/{id}';
-};
-
-export type GetAlarmErrors = {
-    /**
-     * The request does not fit the contract; `errors` names each fault.
-     */
-    400: Problem;
-    /**
-     * No valid token, or wrong username or password.
-     */
-    401: Problem;
-    /**
-     * There is no such thing.
-     */
-    404: Problem;
-    /**
-     * Any other error.
-     */
-    default: Problem;
-};
-
-export type GetAlarmError = GetAlarmErrors[keyof GetAlarmErrors];
-
-export type GetAlarmResponses = {
-    /**
-     * The alarm.
-     */
-    200: Alarm;
-};
-
-export type GetAlarmResponse = GetAlarmResponses[keyof GetAlarmResponses];
-
-export type UpdateAlarmData = {
-    body: AlarmUpdate;
-    headers?: {
-        /**
-         * The `ETag` that the change is based on; 412 when it is no longer the current one.
-         */
-        'If-Match'?: string;
-    };
-    path: {
-        /**
-         * Its id.
-         */
-        id: Id;
-    };
-    query?: never;
-    url: '/api/alarms/{id}';
-};
-
-export type UpdateAlarmErrors = {
-    /**
-     * The request does not fit the contract; `errors` names each fault.
-     */
-    400: Problem;
-    /**
-     * No valid token, or wrong username or password.
-     */
-    401: Problem;
-    /**
-     * The role does not allow it.
-     */
-    403: Problem;
-    /**
-     * There is no such thing.
-     */
-    404: Problem;
-    /**
-     * It collides with what is there, such as a key already taken.
-     */
-    409: Problem;
-    /**
-     * Somebody has changed it since the `ETag` was read.
-     */
-    412: Problem;
-    /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
-     */
-    415: Problem;
-    /**
-     * Any other error.
-     */
-    default: Problem;
-};
-
-export type UpdateAlarmError = UpdateAlarmErrors[keyof UpdateAlarmErrors];
-
-export type UpdateAlarmResponses = {
-    /**
-     * The alarm.
-     */
-    200: Alarm;
-};
-
-export type UpdateAlarmResponse = UpdateAlarmResponses[keyof UpdateAlarmResponses];
-
-export type AckAlarmData = {
-    body: AlarmAck;
-    path: {
-        /**
-         * Its id.
-         */
-        id: Id;
-    };
-    query?: never;
-    url: '/api/alarms/{id}/ack';
-};
-
-export type AckAlarmErrors = {
-    /**
-     * The request does not fit the contract; `errors` names each fault.
-     */
-    400: Problem;
-    /**
-     * No valid token, or wrong username or password.
-     */
-    401: Problem;
-    /**
-     * The role does not allow it.
-     */
-    403: Problem;
-    /**
-     * There is no such thing.
-     */
-    404: Problem;
-    /**
-     * It collides with what is there, such as a key already taken.
-     */
-    409: Problem;
-    /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
-     */
-    415: Problem;
-    /**
-     * Any other error.
-     */
-    default: Problem;
-};
-
-export type AckAlarmError = AckAlarmErrors[keyof AckAlarmErrors];
-
-export type AckAlarmResponses = {
-    /**
-     * The alarm.
-     */
-    200: Alarm;
-};
-
-export type AckAlarmResponse = AckAlarmResponses[keyof AckAlarmResponses];
-
-export type ShelveAlarmData = {
-    body: AlarmShelve;
-    path: {
-        /**
-         * Its id.
-         */
-        id: Id;
-    };
-    query?: never;
-    url: '/api/alarms/{id}/shelve';
-};
-
-export type ShelveAlarmErrors = {
-    /**
-     * The request does not fit the contract; `errors` names each fault.
-     */
-    400: Problem;
-    /**
-     * No valid token, or wrong username or password.
-     */
-    401: Problem;
-    /**
-     * The role does not allow it.
-     */
-    403: Problem;
-    /**
-     * There is no such thing.
-     */
-    404: Problem;
-    /**
-     * It collides with what is there, such as a key already taken.
-     */
-    409: Problem;
-    /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
-     */
-    415: Problem;
-    /**
-     * Any other error.
-     */
-    default: Problem;
-};
-
-export type ShelveAlarmError = ShelveAlarmErrors[keyof ShelveAlarmErrors];
-
-export type ShelveAlarmResponses = {
-    /**
-     * The alarm.
-     */
-    200: Alarm;
-};
-
-export type ShelveAlarmResponse = ShelveAlarmResponses[keyof ShelveAlarmResponses];
-
-export type UnshelveAlarmData = {
-    body: AlarmCommand;
-    path: {
-        /**
-         * Its id.
-         */
-        id: Id;
-    };
-    query?: never;
-    url: '/api/alarms/{id}/unshelve';
-};
-
-export type UnshelveAlarmErrors = {
-    /**
-     * The request does not fit the contract; `errors` names each fault.
-     */
-    400: Problem;
-    /**
-     * No valid token, or wrong username or password.
-     */
-    401: Problem;
-    /**
-     * The role does not allow it.
-     */
-    403: Problem;
-    /**
-     * There is no such thing.
-     */
-    404: Problem;
-    /**
-     * It collides with what is there, such as a key already taken.
-     */
-    409: Problem;
-    /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
-     */
-    415: Problem;
-    /**
-     * Any other error.
-     */
-    default: Problem;
-};
-
-export type UnshelveAlarmError = UnshelveAlarmErrors[keyof UnshelveAlarmErrors];
-
-export type UnshelveAlarmResponses = {
-    /**
-     * The alarm.
-     */
-    200: Alarm;
-};
-
-export type UnshelveAlarmResponse = UnshelveAlarmResponses[keyof UnshelveAlarmResponses];
-
-export type ResetAlarmData = {
-    body: AlarmCommand;
-    path: {
-        /**
-         * Its id.
-         */
-        id: Id;
-    };
-    query?: never;
-    url: '/api/alarms/{id}/reset';
-};
-
-export type ResetAlarmErrors = {
-    /**
-     * The request does not fit the contract; `errors` names each fault.
-     */
-    400: Problem;
-    /**
-     * No valid token, or wrong username or password.
-     */
-    401: Problem;
-    /**
-     * The role does not allow it.
-     */
-    403: Problem;
-    /**
-     * There is no such thing.
-     */
-    404: Problem;
-    /**
-     * It collides with what is there, such as a key already taken.
-     */
-    409: Problem;
-    /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
-     */
-    415: Problem;
-    /**
-     * Any other error.
-     */
-    default: Problem;
-};
-
-export type ResetAlarmError = ResetAlarmErrors[keyof ResetAlarmErrors];
-
-export type ResetAlarmResponses = {
-    /**
-     * The alarm.
-     */
-    200: Alarm;
-};
-
-export type ResetAlarmResponse = ResetAlarmResponses[keyof ResetAlarmResponses];
-
-export type TakeAlarmOutData = {
-    body: AlarmTakeOut;
-    path: {
-        /**
-         * Its id.
-         */
-        id: Id;
-    };
-    query?: never;
-    url: '/api/alarms/{id}/out-of-service';
-};
-
-export type TakeAlarmOutErrors = {
-    /**
-     * The request does not fit the contract; `errors` names each fault.
-     */
-    400: Problem;
-    /**
-     * No valid token, or wrong username or password.
-     */
-    401: Problem;
-    /**
-     * The role does not allow it.
-     */
-    403: Problem;
-    /**
-     * There is no such thing.
-     */
-    404: Problem;
-    /**
-     * It collides with what is there, such as a key already taken.
-     */
-    409: Problem;
-    /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
-     */
-    415: Problem;
-    /**
-     * Any other error.
-     */
-    default: Problem;
-};
-
-export type TakeAlarmOutError = TakeAlarmOutErrors[keyof TakeAlarmOutErrors];
-
-export type TakeAlarmOutResponses = {
-    /**
-     * The alarm.
-     */
-    200: Alarm;
-};
-
-export type TakeAlarmOutResponse = TakeAlarmOutResponses[keyof TakeAlarmOutResponses];
-
-export type ReturnAlarmData = {
-    body: AlarmCommand;
-    path: {
-        /**
-         * Its id.
-         */
-        id: Id;
-    };
-    query?: never;
-    url: '/api/alarms/{id}/return-to-service';
-};
-
-export type ReturnAlarmErrors = {
-    /**
-     * The request does not fit the contract; `errors` names each fault.
-     */
-    400: Problem;
-    /**
-     * No valid token, or wrong username or password.
-     */
-    401: Problem;
-    /**
-     * The role does not allow it.
-     */
-    403: Problem;
-    /**
-     * There is no such thing.
-     */
-    404: Problem;
-    /**
-     * It collides with what is there, such as a key already taken.
-     */
-    409: Problem;
-    /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
-     */
-    415: Problem;
-    /**
-     * Any other error.
-     */
-    default: Problem;
-};
-
-export type ReturnAlarmError = ReturnAlarmErrors[keyof ReturnAlarmErrors];
-
-export type ReturnAlarmResponses = {
-    /**
-     * The alarm.
-     */
-    200: Alarm;
-};
-
-export type ReturnAlarmResponse = ReturnAlarmResponses[keyof ReturnAlarmResponses];
-
-export type CommentAlarmData = {
-    body: AlarmComment;
-    path: {
-        /**
-         * Its id.
-         */
-        id: Id;
-    };
-    query?: never;
-    url: '/api/alarms/{id}/comments';
-};
-
-export type CommentAlarmErrors = {
-    /**
-     * The request does not fit the contract; `errors` names each fault.
-     */
-    400: Problem;
-    /**
-     * No valid token, or wrong username or password.
-     */
-    401: Problem;
-    /**
-     * The role does not allow it.
-     */
-    403: Problem;
-    /**
-     * There is no such thing.
-     */
-    404: Problem;
-    /**
-     * It collides with what is there, such as a key already taken.
-     */
-    409: Problem;
-    /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says what it does read.
-     */
-    415: Problem;
-    /**
-     * Any other error.
-     */
-    default: Problem;
-};
-
-export type CommentAlarmError = CommentAlarmErrors[keyof CommentAlarmErrors];
-
-export type CommentAlarmResponses = {
-    /**
-     * The alarm.
-     */
-    200: Alarm;
-};
-
-export type CommentAlarmResponse = CommentAlarmResponses[keyof CommentAlarmResponses];
-
-export type ListEventsOfAlarmData = {
-    body?: never;
-    path: {
-        /**
-         * Its id.
-         */
-        id: Id;
-    };
-    query?: {
-        /**
-         * Only events of this kind.
-         */
-        kind?: AlarmEventKind;
-        /**
-         * Only of this severity.
-         */
-        severity?: Severity;
-        /**
-         * Only those that happened at this instant or later.
-         */
-        start?: string;
-        /**
-         * Only those that happened before this instant.
-         */
-        end?: string;
-        /**
-         * Only those with a higher offset.
-         */
-        after?: number;
-        /**
-         * How many at most.
-         */
-        limit?: number;
-        /**
-         * Where the page begins; from the `Link` header of the page before, for the same filters.
-         */
-        cursor?: string;
-    };
-    url: '/api/alarms/{id}/events';
-};
-
-export type ListEventsOfAlarmErrors = {
-    /**
-     * The request does not fit the contract; `errors` names each fault.
-     */
-    400: Problem;
-    /**
-     * No valid token, or wrong username or password.
-     */
-    401: Problem;
-    /**
-     * There is no such thing.
-     */
-    404: Problem;
-    /**
-     * Any other error.
-     */
-    default: Problem;
-};
-
-export type ListEventsOfAlarmError = ListEventsOfAlarmErrors[keyof ListEventsOfAlarmErrors];
-
-export type ListEventsOfAlarmResponses = {
-    /**
-     * A page of events.
-     */
-    200: Array<AlarmEvent>;
-};
-
-export type ListEventsOfAlarmResponse = ListEventsOfAlarmResponses[keyof ListEventsOfAlarmResponses];
-
-export type ExplainAlarmData = {
-    body?: never;
-    path: {
-        /**
-         * Its id.
-         */
-        id: Id;
-    };
-    query?: never;
-    url: '/api/alarms/{id}/explain';
-};
-
-export type ExplainAlarmErrors = {
-    /**
-     * The request does not fit the contract; `errors` names each fault.
-     */
-    400: Problem;
-    /**
-     * No valid token, or wrong username or password.
-     */
-    401: Problem;
-    /**
-     * There is no such thing.
-     */
-    404: Problem;
-    /**
-     * Any other error.
-     */
-    default: Problem;
-};
-
-export type ExplainAlarmError = ExplainAlarmErrors[keyof ExplainAlarmErrors];
-
-export type ExplainAlarmResponses = {
-    /**
-     * The reasons.
-     */
-    200: AlarmExplanation;
-};
-
-export type ExplainAlarmResponse = ExplainAlarmResponses[keyof ExplainAlarmResponses];
-
-export type CreateTicketData = {
+export type CreateWebSocketTicketData = {
     body?: never;
     path?: never;
     query?: never;
     url: '/api/ws/ticket';
 };
 
-export type CreateTicketErrors = {
+export type CreateWebSocketTicketErrors = {
     /**
      * No valid token, or wrong username or password.
      */
@@ -6056,16 +6284,16 @@ export type CreateTicketErrors = {
     default: Problem;
 };
 
-export type CreateTicketError = CreateTicketErrors[keyof CreateTicketErrors];
+export type CreateWebSocketTicketError = CreateWebSocketTicketErrors[keyof CreateWebSocketTicketErrors];
 
-export type CreateTicketResponses = {
+export type CreateWebSocketTicketResponses = {
     /**
      * The ticket, for `/ws?ticket=…`.
      */
-    201: Ticket;
+    201: WebSocketTicket;
 };
 
-export type CreateTicketResponse = CreateTicketResponses[keyof CreateTicketResponses];
+export type CreateWebSocketTicketResponse = CreateWebSocketTicketResponses[keyof CreateWebSocketTicketResponses];
 
 export type GetHealthData = {
     body?: never;
@@ -6089,46 +6317,48 @@ export type GetHealthError = GetHealthErrors[keyof GetHealthErrors];
 
 export type GetHealthResponses = {
     /**
-     * Everything it needs works (`healthy`), or something it can do without does not (`degraded`).
+     * Everything it needs works (`healthy`), or something it can do without does not
+     * (`degraded`).
+     *
      */
     200: Health;
 };
 
 export type GetHealthResponse = GetHealthResponses[keyof GetHealthResponses];
 
-export type GetLiveData = {
+export type GetLivenessData = {
     body?: never;
     path?: never;
     query?: never;
     url: '/health/live';
 };
 
-export type GetLiveErrors = {
+export type GetLivenessErrors = {
     /**
      * Any other error.
      */
     default: Problem;
 };
 
-export type GetLiveError = GetLiveErrors[keyof GetLiveErrors];
+export type GetLivenessError = GetLivenessErrors[keyof GetLivenessErrors];
 
-export type GetLiveResponses = {
+export type GetLivenessResponses = {
     /**
      * It is.
      */
     200: Liveness;
 };
 
-export type GetLiveResponse = GetLiveResponses[keyof GetLiveResponses];
+export type GetLivenessResponse = GetLivenessResponses[keyof GetLivenessResponses];
 
-export type GetReadyData = {
+export type GetReadinessData = {
     body?: never;
     path?: never;
     query?: never;
     url: '/health/ready';
 };
 
-export type GetReadyErrors = {
+export type GetReadinessErrors = {
     /**
      * Not now.
      */
@@ -6139,16 +6369,16 @@ export type GetReadyErrors = {
     default: Problem;
 };
 
-export type GetReadyError = GetReadyErrors[keyof GetReadyErrors];
+export type GetReadinessError = GetReadinessErrors[keyof GetReadinessErrors];
 
-export type GetReadyResponses = {
+export type GetReadinessResponses = {
     /**
      * It can.
      */
     200: Readiness;
 };
 
-export type GetReadyResponse = GetReadyResponses[keyof GetReadyResponses];
+export type GetReadinessResponse = GetReadinessResponses[keyof GetReadinessResponses];
 
 export type GetMetricsData = {
     body?: never;
