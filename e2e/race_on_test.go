@@ -1,0 +1,6 @@
+//go:build race
+
+package e2e
+
+// raceEnabled: the program is built with the race detector when the tests are.
+const raceEnabled = true

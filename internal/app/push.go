@@ -1,0 +1,142 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/oei-ms/oei-ms/configs"
+	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/push"
+	"github.com/oei-ms/oei-ms/server"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// newHub returns a hub that reads from the store, and relays by Redis when there is one.
+func newHub(
+	cfg *configs.Config, auth *server.Auth, st *store.Store, log *slog.Logger,
+	reg prometheus.Registerer,
+) (_ *push.Hub, err error) {
+	deps := push.Deps{
+		Auth: auth.Push(),
+		Latest: func(ctx context.Context, topics []push.Topic, limit int) ([]push.Reading, error) {
+			return latest(ctx, st, topics, limit)
+		},
+		AlarmLog: &push.AlarmLog{
+			Events: func(
+				ctx context.Context, after int64, limit int,
+			) (string, []push.AlarmEvent, error) {
+				return alarmEvents(ctx, st, after, limit)
+			},
+			Active: func(ctx context.Context) (string, int64, []push.ActiveAlarm, error) {
+				return activeAlarms(ctx, st)
+			},
+		},
+	}
+	if cfg.Server.RedisURL != "" {
+		deps.Relay, err = push.NewRelay(cfg.Server.RedisURL, cfg.Push.ShardedRelay, log, reg)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return push.New(cfg.Push, deps, log, reg), nil
+}
+
+// maxPublished bounds the copies made at a time: a transaction may have 20,000 readings.
+const maxPublished = 512
+
+// announce returns what publishes the outcome of a commit to the hub.
+func announce(hub *push.Hub) func(ingest.Committed) {
+	return func(c ingest.Committed) {
+		if len(c.Events) > 0 {
+			hub.AlarmsChanged() // at once, also when the database's notification is late
+		}
+		for some := range slices.Chunk(c.Readings, maxPublished) {
+			hub.Publish(pushed(some))
+		}
+		for _, s := range c.Presence {
+			hub.PublishStatus(push.Status{GatewayID: s.GatewayID, Status: s.Status, At: s.At})
+		}
+	}
+}
+
+func pushed(readings []store.Reading) []push.Reading {
+	rs := make([]push.Reading, len(readings))
+	for i, r := range readings {
+		rs[i] = push.Reading{
+			SensorID:   r.SensorID,
+			GatewayID:  r.GatewayID,
+			SensorType: r.SensorType,
+			Timestamp:  r.Timestamp,
+			// as the database keeps it, for snapshots
+			Received: r.Received.Truncate(time.Microsecond),
+			Value:    r.Value,
+			Quality:  r.Quality.String(),
+		}
+	}
+	return rs
+}
+
+// latest returns the latest readings of the topics' sensors, at most limit.
+func latest(
+	ctx context.Context, st *store.Store, topics []push.Topic, limit int,
+) (rs []push.Reading, err error) {
+	var sensors []int64
+	var queries []store.LatestQuery
+	for _, t := range topics {
+		switch t.Kind {
+		case push.Sensors:
+			sensors = append(sensors, t.ID)
+		case push.Gateways:
+			queries = append(queries, store.LatestQuery{GatewayID: &t.ID})
+		case push.SensorTypes:
+			queries = append(queries, store.LatestQuery{Type: &t.Name, IsSystem: new(false)})
+		}
+	}
+	if len(sensors) > 0 {
+		queries = append(queries, store.LatestQuery{Sensors: sensors})
+	}
+	for _, q := range queries {
+		if q.Limit = limit - len(rs); q.Limit <= 0 {
+			break
+		}
+		found, err := st.Latest(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		rs = append(rs, pushed(found)...)
+	}
+	return rs, nil
+}
+
+// maxActiveAlarms bounds the alarms of a snapshot, the most severe first.
+const maxActiveAlarms = 10_000
+
+func alarmEvents(
+	ctx context.Context, st *store.Store, after int64, limit int,
+) (epoch string, events []push.AlarmEvent, err error) {
+	found, err := st.AlarmEvents(ctx, after, limit)
+	if err == nil && len(found) == 0 {
+		epoch, _, err = st.AlarmLog(ctx)
+	}
+	for _, e := range found {
+		epoch = e.Epoch
+		events = append(events,
+			push.AlarmEvent{Offset: e.Offset, Severity: e.Severity, JSON: server.AlarmEventJSON(e)})
+	}
+	return epoch, events, err
+}
+
+func activeAlarms(
+	ctx context.Context, st *store.Store,
+) (epoch string, last int64, alarms []push.ActiveAlarm, err error) {
+	epoch, last, found, err := st.ActiveAlarms(ctx, maxActiveAlarms)
+	for _, e := range found {
+		alarms = append(alarms,
+			push.ActiveAlarm{Severity: e.Severity, JSON: server.AlarmEventJSON(e)})
+	}
+	return epoch, last, alarms, err
+}

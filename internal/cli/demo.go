@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+
+	"github.com/oei-ms/oei-ms/configs"
+	"github.com/oei-ms/oei-ms/internal/app"
+	"github.com/oei-ms/oei-ms/internal/simulator"
+	"github.com/oei-ms/oei-ms/server"
+	"github.com/oei-ms/oei-ms/store"
+)
+
+// demo runs the server together with a simulated plant. It logs warnings and errors only, unless the
+// settings ask for more.
+func (p *program) demo(ctx context.Context, cfg *configs.Config) error {
+	if cfg.Log.Level == "info" && !cfg.Debug {
+		cfg.Log.Level = "warn"
+	}
+	log := cfg.Logger(p.errOut)
+	cfg.DataDir = filepath.Join(cfg.DataDir, "demo")
+	cfg.Broker.Plain = true // for the plant
+	cfg.Cluster.DataDir = filepath.Join(cfg.DataDir, "postgres")
+	return app.Run(ctx, cfg, log, build(), func(ctx context.Context, r app.Running) error {
+		password, err := demoUser(ctx, r.Store)
+		if err != nil {
+			return err
+		}
+		p.greet(cfg, r)
+		p.tour(r, password)
+		c := simulator.DefaultConfig()
+		c.API, c.Username, c.Password, c.Out = localURL(r.API), demoUsername, password, p.out
+		c.MQTT = "mqtt://" + cfg.MQTT.Host + ":" + strconv.Itoa(cfg.MQTT.Port)
+		if r.MQTT.Plain != nil {
+			c.MQTT = "mqtt://" + local(r.MQTT.Plain.Addr())
+		}
+		return simulator.Run(ctx, c, log)
+	})
+}
+
+const demoUsername = "demo"
+
+// demoUser sets a new password for the demo user, who is created when missing, and returns it.
+func demoUser(ctx context.Context, st *store.Store) (string, error) {
+	password := server.NewPassword()
+	hash, err := server.HashPassword(password)
+	if err != nil {
+		return "", err
+	}
+	u, err := st.UserByName(ctx, demoUsername)
+	if errors.Is(err, store.ErrNotFound) {
+		_, err = st.CreateUser(ctx, store.User{
+			Username:     demoUsername,
+			Email:        demoUsername + "@localhost",
+			PasswordHash: hash,
+			Role:         store.Engineer,
+			IsActive:     true,
+		})
+		return password, err
+	}
+	if err != nil {
+		return "", err
+	}
+	return password, st.SetPassword(ctx, u.ID, hash, "")
+}
+
+// tour prints how to see the readings of the simulated plant.
+func (p *program) tour(r app.Running, password string) {
+	fmt.Fprintf(p.out, `  A simulated plant publishes every second. Log in to the docs page as %[2]s / %[3]s, or:
+
+    TOKEN=$(curl -s %[1]s/api/auth/login -d username=%[2]s -d password=%[3]s | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+    curl -H "Authorization: Bearer $TOKEN" %[1]s/api/data/latest
+
+  Ctrl-C stops everything; the data stays for the next time.
+
+`, localURL(r.API), demoUsername, password)
+}
