@@ -115,7 +115,7 @@ func (b *yearsBench) load(ctx context.Context, from, to time.Time) error {
 		rs = append(rs,
 			store.Reading{SensorID: int64(2 + i), Timestamp: at, Received: at, Value: 20})
 	}
-	if _, _, err := b.st.Write(ctx, rs, func([]store.Outcome) store.Also { return store.Also{} }); err != nil {
+	if _, err := b.st.Write(ctx, rs, store.SideWrites{}); err != nil {
 		return err
 	}
 	if from.Before(b.end.AddDate(-b.o.dense, 0, 0)) {

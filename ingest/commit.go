@@ -79,7 +79,7 @@ func (p *Pipeline) write(ctx context.Context, jobs []*job) error {
 	if err != nil {
 		return late(attempt, err)
 	}
-	outcomes, effects, err := p.store.Write(attempt, b.readings, b.also)
+	result, err := p.store.Write(attempt, b.readings, b.side)
 	if err != nil {
 		for _, j := range jobs {
 			j.tried = j.tried || !errors.Is(err, store.ErrInvalid) &&
@@ -87,19 +87,26 @@ func (p *Pipeline) write(ctx context.Context, jobs []*job) error {
 		}
 		return late(attempt, err)
 	}
-	p.metrics.committed(len(outcomes), time.Since(begin))
+	p.metrics.committed(len(result.Outcomes), time.Since(begin))
 	p.seen.learn(b.presence)
-	c := Committed{Readings: b.readings[:0], Presence: effects.Presence, Events: effects.Events}
+	for i, o := range result.Outcomes {
+		b.samples[i].settle(o)
+	}
+	c := Committed{
+		Readings:      b.readings[:0],
+		Presence:      result.Presence,
+		AlarmsChanged: result.AlarmsChanged,
+	}
 	again := slices.ContainsFunc(jobs, func(j *job) bool { return j.tried })
 	if again { // an attempt before may have changed it
-		c.Presence = b.changes
+		c.Presence = b.side.Presence
 	}
 	if j := jobs[0]; j.isLast() {
 		p.finish(jobs)
 	} else {
-		j.advance(effects.Evaluations)
+		j.advance(result.Evaluations)
 	}
-	for i, o := range outcomes {
+	for i, o := range result.Outcomes {
 		// then it is ours, from an attempt before
 		if o == store.Stored || again && o == store.Duplicate {
 			c.Readings = append(c.Readings, b.readings[i])
@@ -139,16 +146,13 @@ func (p *Pipeline) drop(jobs []*job) {
 	}
 }
 
-// transaction is what jobs come to.
+// transaction is what is to be committed of jobs.
 type transaction struct {
-	jobs     []*job
 	readings []store.Reading
 	samples  []*sample        // those that the readings are of
 	presence []store.Presence // of every gateway that was heard of
-	changes  []store.Presence // those that say something new
 	status   map[int64]string // of every gateway that was heard of
-
-	mostRejections int // of one gateway that are kept
+	side     store.SideWrites
 }
 
 // assemble looks up the sensors and decides on every sample.
@@ -161,32 +165,33 @@ func (p *Pipeline) assemble(ctx context.Context, jobs []*job) (*transaction, err
 		n += len(j.samples)
 	}
 	b := &transaction{
-		jobs:           jobs,
-		readings:       make([]store.Reading, 0, n),
-		samples:        make([]*sample, 0, n),
-		status:         map[int64]string{},
-		mostRejections: p.cfg.MaxRejections,
+		readings: make([]store.Reading, 0, n),
+		samples:  make([]*sample, 0, n),
+		status:   map[int64]string{},
+		side: store.SideWrites{
+			MaxRejections: p.cfg.MaxRejections,
+			Conflicts:     make([]store.ConflictRecord, 0, n),
+		},
 	}
 	for _, j := range jobs {
 		if j.status != nil {
 			j.settleStatus(p.cfg)
 		}
-		for s := range j.pending() {
-			if r, ok := j.reading(s, p.cfg); ok {
-				b.readings, b.samples = append(b.readings, r), append(b.samples, s)
-			}
+		b.addSamples(j, p.cfg)
+		if j.isLast() {
+			b.side.Rejections = j.rejections(b.side.Rejections)
 		}
 		heard, ok := j.heard()
 		switch {
 		case !ok:
 		case heard.Old:
 			if p.seen.isUnheard(heard.GatewayID) && b.status[heard.GatewayID] == "" {
-				b.changes = append(b.changes, heard)
+				b.side.Presence = append(b.side.Presence, heard)
 			}
 		default:
 			b.presence = append(b.presence, heard)
 			if p.seen.implies(j, heard, b.status) {
-				b.changes = append(b.changes, heard)
+				b.side.Presence = append(b.side.Presence, heard)
 			}
 			b.status[heard.GatewayID] = heard.Status
 		}
@@ -194,18 +199,22 @@ func (p *Pipeline) assemble(ctx context.Context, jobs []*job) (*transaction, err
 	return b, nil
 }
 
-// also takes the outcomes and returns what the transaction writes besides the readings.
-func (b *transaction) also(outcomes []store.Outcome) store.Also {
-	for i, o := range outcomes {
-		b.samples[i].settle(o)
-	}
-	a := store.Also{Presence: b.changes, MostRejections: b.mostRejections}
-	for _, j := range b.jobs {
-		if j.isLast() {
-			a.Rejections = j.rejections(a.Rejections)
+// addSamples adds the readings of j that the transaction holds.
+func (b *transaction) addSamples(j *job, cfg Config) {
+	var conflict *store.Rejection // of all samples of a gateway
+	for s := range j.pending() {
+		r, ok := j.reading(s, cfg)
+		if !ok {
+			continue
 		}
+		// the last part of a message records the conflicts of all its parts
+		if j.isLast() && (conflict == nil || conflict.GatewayID != r.GatewayID) {
+			conflict = j.conflictOf(s)
+		}
+		b.readings, b.samples = append(b.readings, r), append(b.samples, s)
+		b.side.Conflicts = append(b.side.Conflicts,
+			store.ConflictRecord{Rejection: conflict, Payload: s.raw})
 	}
-	return a
 }
 
 // refuseForDatabase is the last resort for what the database will not have.

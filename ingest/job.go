@@ -179,6 +179,7 @@ func (j *job) reading(s *sample, cfg Config) (store.Reading, bool) {
 		Received:   now,
 		Value:      s.value, Quality: s.quality, StatusCode: s.statusCode,
 	}
+	s.refused = nil
 	if r.Quality == store.Good && outside(s.point, r.Value) {
 		r.Quality, r.StatusCode = store.Uncertain, engineeringUnitsExceeded
 	}
@@ -288,6 +289,22 @@ func (j *job) rejections(to []store.Rejection) []store.Rejection {
 		}
 	}
 	return to
+}
+
+// conflictOf is the rejection to record when s is in conflict with a stored reading; nil for a bulk
+// write, whose caller is told.
+func (j *job) conflictOf(s *sample) *store.Rejection {
+	if j.byHTTP {
+		return nil
+	}
+	r := &store.Rejection{
+		Topic:  j.message.Topic,
+		Reason: inConflict.reason,
+		Detail: inConflict.detail,
+		At:     j.message.Received,
+	}
+	r.GatewayID, r.Gateway = j.publisher(s)
+	return r
 }
 
 // receipt sums up the results. A message of which anything was taken is a success.

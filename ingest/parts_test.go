@@ -19,7 +19,7 @@ func (b *bench) alarms(key string, n int) {
 		SensorID: b.id(key), Name: "hot", Kind: alarm.Threshold, Severity: alarm.Minor,
 		Limits: &alarm.Limits{High: &alarm.Limit{Value: 80}},
 	}
-	first, _, err := b.store.CreateAlarm(b.t.Context(), &r, noon)
+	first, err := b.store.CreateAlarm(b.t.Context(), &r, noon)
 	if err != nil {
 		b.t.Fatal(err)
 	}

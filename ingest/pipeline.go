@@ -61,7 +61,9 @@ const (
 type Committed struct {
 	Readings []store.Reading // those that are new
 	Presence []store.Presence
-	Events   []store.AlarmEvent // a hint: an attempt whose result was unknown hands over none
+
+	// a hint that there are new alarm events; an attempt whose result was unknown does not set it
+	AlarmsChanged bool
 }
 
 // Pipeline turns messages into commits. It is safe for concurrent use.

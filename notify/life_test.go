@@ -30,7 +30,7 @@ func TestAReadingBecomesANotice(t *testing.T) {
 		Labels:   map[string]string{"motor": "M7"},
 		Limits:   &alarm.Limits{High: &alarm.Limit{Value: 80}},
 	}
-	a, _, err := p.store.CreateAlarm(t.Context(), rule, began)
+	a, err := p.store.CreateAlarm(t.Context(), rule, began)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,16 +38,16 @@ func TestAReadingBecomesANotice(t *testing.T) {
 	write := func(second int, value float64) {
 		t.Helper()
 		at := began.Add(time.Duration(second) * time.Second)
-		_, _, err := p.store.Write(t.Context(),
+		_, err := p.store.Write(t.Context(),
 			[]store.Reading{{SensorID: 1, GatewayID: 1, Timestamp: at, Received: at, Value: value}},
-			func([]store.Outcome) store.Also { return store.Also{} })
+			store.SideWrites{})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	command := func(c alarm.Command) {
 		t.Helper()
-		if a, _, err = p.store.CommandAlarm(t.Context(), a.ID, c, time.Now()); err != nil {
+		if a, err = p.store.CommandAlarm(t.Context(), a.ID, c, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -16,7 +16,7 @@ func (s *Server) command(
 	ctx context.Context, id int64, c alarm.Command,
 ) (api.AlarmWithETagJSONResponse, error) {
 	c.User = callOf(ctx).principal.User.Username
-	a, _, err := s.store.CommandAlarm(ctx, id, c, time.Now())
+	a, err := s.store.CommandAlarm(ctx, id, c, time.Now())
 	if err != nil {
 		return api.AlarmWithETagJSONResponse{}, commandFault(err)
 	}
@@ -62,7 +62,7 @@ func (s *Server) AcknowledgeAlarms(
 	acks := each(req.Body.Alarms, func(a api.AlarmBulkAcknowledgeRequest_Alarms) store.Ack {
 		return store.Ack{AlarmID: a.ID, Occurrence: a.Occurrence, Version: a.Version}
 	})
-	errs, _, err := s.store.AcknowledgeAlarms(ctx, acks, callOf(ctx).principal.User.Username,
+	errs, err := s.store.AcknowledgeAlarms(ctx, acks, callOf(ctx).principal.User.Username,
 		orZero(req.Body.Comment), time.Now())
 	if err != nil {
 		return nil, err

@@ -98,7 +98,7 @@ func (s *Server) CreateAlarm(
 	if err != nil {
 		return nil, err
 	}
-	a, _, err := s.store.CreateAlarm(ctx, &r, time.Now())
+	a, err := s.store.CreateAlarm(ctx, &r, time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (s *Server) UpdateAlarm(
 	if err != nil {
 		return nil, err
 	}
-	a, _, err := s.store.UpdateAlarm(ctx, &r, version, callOf(ctx).principal.User.Username,
+	a, err := s.store.UpdateAlarm(ctx, &r, version, callOf(ctx).principal.User.Username,
 		time.Now())
 	if err != nil {
 		return nil, err
@@ -157,7 +157,7 @@ func (s *Server) DeleteAlarm(
 	if err != nil {
 		return nil, err
 	}
-	d, _, err := s.store.DeleteAlarm(ctx, req.ID, version, callOf(ctx).principal.User.Username,
+	d, err := s.store.DeleteAlarm(ctx, req.ID, version, callOf(ctx).principal.User.Username,
 		*req.Params.DryRun, time.Now())
 	if err != nil {
 		return nil, err

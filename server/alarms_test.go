@@ -22,7 +22,7 @@ func (s *system) addAlarm(sensor int64) int64 {
 		Severity: alarm.Major,
 		Limits:   &alarm.Limits{High: &alarm.Limit{Value: 80}},
 	}
-	a, _, err := s.store.CreateAlarm(s.t.Context(), &r, time.Now())
+	a, err := s.store.CreateAlarm(s.t.Context(), &r, time.Now())
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -34,8 +34,8 @@ func (s *system) reads(sensor int64, value float64) {
 	s.t.Helper()
 	at := time.Now().UTC().Truncate(time.Microsecond)
 	rs := []store.Reading{{SensorID: sensor, Timestamp: at, Received: at, Value: value}}
-	if _, _, err := s.store.Write(s.t.Context(), rs,
-		func([]store.Outcome) store.Also { return store.Also{} }); err != nil {
+	if _, err := s.store.Write(s.t.Context(), rs,
+		store.SideWrites{}); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -269,7 +269,7 @@ func TestARefusedDeleteSaysWhichAlarmsAreInTheWay(t *testing.T) {
 			Severity:  alarm.Minor,
 			Deviation: &alarm.Deviation{SensorID: v.ID, Limit: 5},
 		}
-		a, _, err := s.store.CreateAlarm(t.Context(), &r, time.Now())
+		a, err := s.store.CreateAlarm(t.Context(), &r, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -282,7 +282,7 @@ func TestARefusedDeleteSaysWhichAlarmsAreInTheWay(t *testing.T) {
 		Severity:     alarm.Minor,
 		SuppressedBy: []int64{hot},
 	}
-	follows, _, err := s.store.CreateAlarm(t.Context(), &suppressed, time.Now())
+	follows, err := s.store.CreateAlarm(t.Context(), &suppressed, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,8 +14,8 @@ import (
 // refuse records rs as ingest does.
 func (s *system) refuse(rs ...store.Rejection) {
 	s.t.Helper()
-	_, _, err := s.store.Write(s.t.Context(), nil,
-		func([]store.Outcome) store.Also { return store.Also{Rejections: rs} })
+	_, err := s.store.Write(s.t.Context(), nil,
+		store.SideWrites{Rejections: rs})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -215,7 +215,7 @@ func TestRetentionTellsBeforehand(t *testing.T) {
 			Value:     1,
 		}
 	}
-	if _, _, err := s.store.Write(ctx, rs, func([]store.Outcome) store.Also { return store.Also{} }); err != nil {
+	if _, err := s.store.Write(ctx, rs, store.SideWrites{}); err != nil {
 		t.Fatal(err)
 	}
 	if res := must(c.PreviewRetentionWithResponse(ctx, nil)); res.JSON200 == nil ||

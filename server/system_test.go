@@ -162,10 +162,10 @@ func (s *system) addUser(name string, role store.Role, active bool) store.User {
 
 // write does what ingest does, without its checks.
 func (s *system) write(ctx context.Context, rs []store.Reading) ([]store.Result, error) {
-	outcomes, _, err := s.store.Write(ctx, rs,
-		func([]store.Outcome) store.Also { return store.Also{} })
-	results := make([]store.Result, len(outcomes))
-	for i, o := range outcomes {
+	res, err := s.store.Write(ctx, rs,
+		store.SideWrites{})
+	results := make([]store.Result, len(res.Outcomes))
+	for i, o := range res.Outcomes {
 		results[i].Outcome = o
 	}
 	return results, err

@@ -38,7 +38,7 @@ func TestWhatIsKeptOfAnAlarmIsNeverStale(t *testing.T) {
 		},
 		"another instance takes it out of service": {
 			changes: func(t *testing.T, _, other *store.Store, _ *sql.DB, a store.Alarm) {
-				_, _, err := other.CommandAlarm(t.Context(), a.ID,
+				_, err := other.CommandAlarm(t.Context(), a.ID,
 					alarm.Command{Kind: alarm.TakeOut, User: "o", Comment: "x"}, noon)
 				ok(t, err)
 			},
@@ -51,7 +51,7 @@ func TestWhatIsKeptOfAnAlarmIsNeverStale(t *testing.T) {
 			changes: func(t *testing.T, _, other *store.Store, _ *sql.DB, a store.Alarm) {
 				r := highRule(a.SensorID)
 				r.ID, r.Limits.High.Value = a.ID, 60
-				_, _, err := other.UpdateAlarm(t.Context(), &r, a.Version, "e", noon)
+				_, err := other.UpdateAlarm(t.Context(), &r, a.Version, "e", noon)
 				ok(t, err)
 			},
 			then: []store.Reading{reading(0, 5, 65)},
@@ -84,7 +84,7 @@ func TestWhatIsKeptOfAnAlarmIsNeverStale(t *testing.T) {
 				_, err := other.DeleteReadings(t.Context(), a.SensorID, noon, noon.Add(time.Hour),
 					false)
 				ok(t, err)
-				_, _, err = other.CommandAlarm(t.Context(), a.ID,
+				_, err = other.CommandAlarm(t.Context(), a.ID,
 					alarm.Command{Kind: alarm.TakeOut, User: "o", Comment: "x"}, noon)
 				ok(t, err)
 				write(t, other, reading(a.SensorID, 3, 70))
@@ -96,30 +96,14 @@ func TestWhatIsKeptOfAnAlarmIsNeverStale(t *testing.T) {
 		},
 		"a batch that raises it is rolled back": {
 			changes: func(t *testing.T, s, _ *store.Store, db *sql.DB, a store.Alarm) {
-				_, _, err := s.Write(t.Context(), []store.Reading{reading(a.SensorID, 4, 90)},
-					func([]store.Outcome) store.Also {
-						run(t, db,
-							`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND datname = current_database()`)
-						return store.Also{}
-					})
-				if err == nil {
-					t.Error("it was committed without its connection")
-				}
+				pauseWrite(t, s, db, t.Context(), a.GatewayID, reading(a.SensorID, 4, 90)).kill()
 			},
 			then: []store.Reading{reading(0, 5, 91)},
 			want: []string{"raised 1 normal>active_unacknowledged"},
 		},
 		"a batch that changes nothing is rolled back": {
 			changes: func(t *testing.T, s, _ *store.Store, db *sql.DB, a store.Alarm) {
-				_, _, err := s.Write(t.Context(), []store.Reading{reading(a.SensorID, 9, 70)},
-					func([]store.Outcome) store.Also {
-						run(t, db,
-							`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND datname = current_database()`)
-						return store.Also{}
-					})
-				if err == nil {
-					t.Error("it was committed without its connection")
-				}
+				pauseWrite(t, s, db, t.Context(), a.GatewayID, reading(a.SensorID, 9, 70)).kill()
 			},
 			then: []store.Reading{reading(0, 5, 91)}, // not late
 			want: []string{"raised 1 normal>active_unacknowledged"},
@@ -221,7 +205,7 @@ func TestBatch_BeginsAgainWhenAnAlarmChangesUnderIt(t *testing.T) {
 	}{
 		"another instance deletes it": {
 			change: func(t *testing.T, other *store.Store, _ *sql.DB, a store.Alarm) {
-				_, _, err := other.DeleteAlarm(t.Context(), a.ID, 0, "e", false, noon)
+				_, err := other.DeleteAlarm(t.Context(), a.ID, 0, "e", false, noon)
 				ok(t, err)
 			},
 			want: "deleted 0 normal>normal",
@@ -242,16 +226,9 @@ func TestBatch_BeginsAgainWhenAnAlarmChangesUnderIt(t *testing.T) {
 			a := addAlarm(t, s, highRule(v.ID))
 			write(t, s, reading(v.ID, 1, 70))
 			write(t, s, reading(v.ID, 2, 70))
-			changed := false
-			_, _, err := s.Write(t.Context(), []store.Reading{reading(v.ID, 3, 90)},
-				func([]store.Outcome) store.Also {
-					if !changed {
-						test.change(t, other, db, a)
-					}
-					changed = true
-					return store.Also{}
-				})
-			ok(t, err)
+			p := pauseWrite(t, s, db, t.Context(), v.GatewayID, reading(v.ID, 3, 90))
+			test.change(t, other, db, a)
+			ok(t, p.resume())
 			wantJournal(t, s, fmt.Sprintf("%d %s", a.ID, test.want))
 		})
 	}

@@ -14,47 +14,42 @@ import (
 // Ack acknowledges what somebody saw of an alarm.
 type Ack struct{ AlarmID, Occurrence, Version int64 }
 
-// CommandAlarm carries out c and returns the alarm as it is then. What alarm.Apply refuses is
-// returned as it is.
+// CommandAlarm carries out c and returns the alarm as the transaction has written it. A command
+// that alarm.Apply refuses changes nothing and returns the error of alarm.Apply.
 func (s *Store) CommandAlarm(
 	ctx context.Context, id int64, c alarm.Command, now time.Time,
-) (Alarm, []AlarmEvent, error) {
-	var events []AlarmEvent
-	err := s.withRules(ctx, s.api, func(tx *sqlx.Tx, rules *ruleSet) error {
+) (Alarm, error) {
+	a, err := withRules(ctx, s, s.api, func(tx *sqlx.Tx, rules *ruleSet) (Alarm, error) {
 		m, err := lockToCommand(ctx, tx, rules, []int64{id}, now)
 		if err != nil {
-			return err
+			return Alarm{}, err
 		}
 		if err := m.command(id, c, now); err != nil {
-			return err
+			return Alarm{}, err
 		}
-		events = m.events
-		return m.write(ctx, tx)
+		if err := m.write(ctx, tx); err != nil {
+			return Alarm{}, err
+		}
+		return alarmIn(ctx, tx, id)
 	})
-	if err != nil {
-		return Alarm{}, nil, explain("alarm", err)
-	}
-	a, err := s.Alarm(ctx, id)
-	return a, events, err
+	return a, explain("alarm", err)
 }
 
-// AcknowledgeAlarms acknowledges several alarms at once and returns one error for each, in order:
-// nil, ErrNotFound, or what alarm.Apply refuses it with.
+// AcknowledgeAlarms acknowledges several alarms in one transaction and returns one error for each,
+// in order: nil, ErrNotFound, or the error of alarm.Apply.
 func (s *Store) AcknowledgeAlarms(
 	ctx context.Context, acks []Ack, user, comment string, now time.Time,
-) ([]error, []AlarmEvent, error) {
-	errs := make([]error, len(acks))
-	var events []AlarmEvent
+) ([]error, error) {
 	ids := make([]int64, len(acks))
 	for i, a := range acks {
 		ids[i] = a.AlarmID
 	}
-	err := s.withRules(ctx, s.api, func(tx *sqlx.Tx, rules *ruleSet) error {
-		clear(errs)
+	errs, err := withRules(ctx, s, s.api, func(tx *sqlx.Tx, rules *ruleSet) ([]error, error) {
 		m, err := lockToCommand(ctx, tx, rules, ids, now)
 		if err != nil {
-			return err
+			return nil, err
 		}
+		errs := make([]error, len(acks))
 		for i, a := range acks {
 			errs[i] = m.command(a.AlarmID, alarm.Command{
 				Kind:       alarm.Acknowledge,
@@ -64,10 +59,9 @@ func (s *Store) AcknowledgeAlarms(
 				Version:    a.Version,
 			}, now)
 		}
-		events = m.events
-		return m.write(ctx, tx)
+		return errs, m.write(ctx, tx)
 	})
-	return errs, events, explain("alarms", err)
+	return errs, explain("alarms", err)
 }
 
 func lockToCommand(
@@ -83,7 +77,7 @@ func lockToCommand(
 			return nil, err
 		}
 		if exists {
-			return nil, errAgain
+			return nil, errRetry
 		}
 	}
 	return lockAlarms(ctx, tx, rules, rules.with(ids), false, now)

@@ -113,7 +113,7 @@ func TestRulesOverSeveralSensorsAreWhatSimulationSays(t *testing.T) {
 				mixed[i] = rs[j]
 			}
 			wg.Go(func() {
-				if _, _, err := s.Write(t.Context(), mixed, nothing); err != nil {
+				if _, err := s.Write(t.Context(), mixed, store.SideWrites{}); err != nil {
 					t.Error(err)
 				}
 			})
@@ -168,7 +168,7 @@ func TestTwoSensorsByTwoWritersAtOnce(t *testing.T) {
 				reading(x.ID, minute, apart), reading(y.ID, minute, -apart),
 			} {
 				wg.Go(func() {
-					if _, _, err := instances[i].Write(t.Context(), []store.Reading{v}, nothing); err != nil {
+					if _, err := instances[i].Write(t.Context(), []store.Reading{v}, store.SideWrites{}); err != nil {
 						t.Error(err)
 					}
 				})
@@ -209,7 +209,7 @@ func TestSuppressionIsWhatSimulationSays(t *testing.T) {
 	low.SuppressedBy = []int64{cause.ID}
 	between := addAlarm(t, s, low)
 	effect.ID, effect.SuppressedBy = first.ID, []int64{cause.ID, between.ID}
-	_, _, err := s.UpdateAlarm(t.Context(), &effect, 0, "e", noon)
+	_, err := s.UpdateAlarm(t.Context(), &effect, 0, "e", noon)
 	ok(t, err)
 	seed := rand.Uint64()
 	rnd := rand.New(rand.NewPCG(seed, 0))
@@ -255,7 +255,7 @@ func TestOfAFirstOutGroupTheFirstStands(t *testing.T) {
 	}
 	for i := range rules {
 		rules[i].SuppressedBy = []int64{group[(i+1)%3].ID, group[(i+2)%3].ID}
-		_, _, err := s.UpdateAlarm(t.Context(), &rules[i], 0, "e", noon)
+		_, err := s.UpdateAlarm(t.Context(), &rules[i], 0, "e", noon)
 		ok(t, err)
 	}
 	states := func() string {

@@ -30,7 +30,7 @@ func TestAlarmsPerSensor_CountEverySensorThatARuleRefersTo(t *testing.T) {
 	}
 	full := func(r alarm.Rule, sensor int64) {
 		t.Helper()
-		_, _, err := s.CreateAlarm(t.Context(), &r, noon)
+		_, err := s.CreateAlarm(t.Context(), &r, noon)
 		limit, is := errors.AsType[*store.AlarmLimitError](err)
 		if !is || limit.SensorID != sensor || limit.Limit != 2 {
 			t.Errorf("got %v, want the limit of 2 alarms on sensor %d", err, sensor)
@@ -44,20 +44,20 @@ func TestAlarmsPerSensor_CountEverySensorThatARuleRefersTo(t *testing.T) {
 
 	r := deviation(b, a) // an alarm that is there may be changed
 	r.ID, r.Deviation.Limit = second.ID, 6
-	if _, _, err := s.UpdateAlarm(t.Context(), &r, 0, "u", noon); err != nil {
+	if _, err := s.UpdateAlarm(t.Context(), &r, 0, "u", noon); err != nil {
 		t.Errorf("change of an alarm on a sensor at its limit: %v", err)
 	}
 	third := addAlarm(t, s, highRule(c))
 	addAlarm(t, s, highRule(b)) // b has two now
 	r = expression(c, map[string]int64{"x": b, "y": c}, "x + y > 1")
 	r.ID = third.ID
-	_, _, err := s.UpdateAlarm(t.Context(), &r, 0, "u", noon)
+	_, err := s.UpdateAlarm(t.Context(), &r, 0, "u", noon)
 	if !errors.Is(err, store.ErrAlarmLimit) {
 		t.Errorf("a change that takes in a full sensor: got %v, want %v", err, store.ErrAlarmLimit)
 	}
 	r = deviation(b, c) // and one that lets go of a sensor makes room there
 	r.ID = second.ID
-	if _, _, err := s.UpdateAlarm(t.Context(), &r, 0, "u", noon); err != nil {
+	if _, err := s.UpdateAlarm(t.Context(), &r, 0, "u", noon); err != nil {
 		t.Fatal(err)
 	}
 	addAlarm(t, s, highRule(a))
@@ -72,7 +72,7 @@ func TestAlarmsPerSensor_HoldsWhenManyAreMadeAtOnce(t *testing.T) {
 	for range 12 {
 		wg.Go(func() {
 			r := highRule(v)
-			_, _, err := s.CreateAlarm(t.Context(), &r, noon)
+			_, err := s.CreateAlarm(t.Context(), &r, noon)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -118,11 +118,11 @@ func TestAlarmsPerSensor_OlderDatabasesKeepTheirs(t *testing.T) {
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s").ID
 	addAlarmsPastLimit(t, s, db, highRule(v), 150)
 	r := highRule(v)
-	if _, _, err := s.CreateAlarm(t.Context(), &r, noon); !errors.Is(err, store.ErrAlarmLimit) {
+	if _, err := s.CreateAlarm(t.Context(), &r, noon); !errors.Is(err, store.ErrAlarmLimit) {
 		t.Errorf("one more: got %v, want %v", err, store.ErrAlarmLimit)
 	}
 	r.ID, r.Name = scan[int64](t, db, `SELECT max(id) FROM alarms`), "hotter"
-	if _, _, err := s.UpdateAlarm(t.Context(), &r, 0, "u", noon); err != nil {
+	if _, err := s.UpdateAlarm(t.Context(), &r, 0, "u", noon); err != nil {
 		t.Errorf("a change: %v", err)
 	}
 	write(t, s, reading(v, 1, 90))

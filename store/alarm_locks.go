@@ -13,26 +13,38 @@ import (
 	"github.com/oei-ms/oei-ms/alarm"
 )
 
-// errAgain is a transaction that has to begin again: a rule is newer than those it knows, or
-// somebody was faster.
-var errAgain = errors.New("an alarm has changed meanwhile")
+// errRetry means that the transaction must be repeated with newer rules: it met a rule or a state
+// that another transaction has changed since the rules were read.
+var errRetry = errors.New("an alarm has changed meanwhile")
 
-// withRules runs f in a transaction with the newest rules, so that whatever comes after the answer
-// to a change of one is judged by it, at every instance; and again when it has to begin again.
-func (s *Store) withRules(
-	ctx context.Context, db *sqlx.DB, f func(*sqlx.Tx, *ruleSet) error,
-) error {
-	for range 5 {
+// maxRetries is how often withRules repeats a transaction.
+const maxRetries = 4
+
+// withRules runs f in a transaction of db with the newest rules and returns its result. Every
+// instance reads the rules anew for each transaction, so that a reading that arrives after the
+// answer to a change of a rule is evaluated by the changed rule. The transaction is repeated when
+// it fails with errRetry; f must not keep anything from one run to the next.
+func withRules[T any](
+	ctx context.Context, s *Store, db *sqlx.DB, f func(*sqlx.Tx, *ruleSet) (T, error),
+) (result T, err error) {
+	for retry := 0; ; retry++ {
 		rules, err := s.newestRules(ctx)
 		if err != nil {
-			return err
+			return result, err
 		}
-		err = tx(ctx, db, func(tx *sqlx.Tx) error { return f(tx, rules) })
-		if !errors.Is(err, errAgain) {
-			return err
+		t, err := db.BeginTxx(ctx, nil)
+		if err != nil {
+			return result, err
+		}
+		result, err = f(t, rules)
+		err = finish(t, err)
+		if !errors.Is(err, errRetry) {
+			return result, err
+		}
+		if retry == maxRetries {
+			return result, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, errAgain)
 }
 
 // lockAlarms locks and reads the alarms ids, which are in order. Those that somebody else holds are
@@ -128,7 +140,7 @@ func (m *steps) load(ctx context.Context, tx *sqlx.Tx, ids []int64, skipLocked b
 			return err
 		}
 		if ruleVersion > p.rule.Version {
-			return errAgain
+			return errRetry
 		}
 		m.alarms[id] = p
 	}
@@ -177,7 +189,7 @@ func (m *steps) recall(
 	}
 	for sensor := range found {
 		if !held[sensor] && !skipLocked {
-			return errAgain
+			return errRetry
 		}
 	}
 	for _, id := range ids {

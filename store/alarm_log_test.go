@@ -35,7 +35,7 @@ func TestAlarmLog_OffsetsAreInOrderOfCommit(t *testing.T) {
 	begin := func(sensor int64) <-chan error {
 		ended := make(chan error, 1)
 		go func() {
-			_, _, err := s.Write(t.Context(), []store.Reading{reading(sensor, 1, 90)}, nothing)
+			_, err := s.Write(t.Context(), []store.Reading{reading(sensor, 1, 90)}, store.SideWrites{})
 			ended <- err
 		}()
 		return ended

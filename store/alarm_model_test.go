@@ -31,7 +31,7 @@ func TestJournalIsWhatSimulationSays(t *testing.T) {
 		var wg sync.WaitGroup
 		for _, s := range instances {
 			wg.Go(func() {
-				if _, _, err := s.Write(t.Context(), rs, nothing); err != nil {
+				if _, err := s.Write(t.Context(), rs, store.SideWrites{}); err != nil {
 					t.Error(err)
 				}
 			})

@@ -20,7 +20,7 @@ func changeRule(t testing.TB, s *store.Store, id int64, minutes int, r alarm.Rul
 	if len(faults) > 0 {
 		t.Fatalf("rule: %v", faults)
 	}
-	_, _, err = s.UpdateAlarm(t.Context(), &r, 0, "eve",
+	_, err = s.UpdateAlarm(t.Context(), &r, 0, "eve",
 		noon.Add(time.Duration(minutes)*time.Minute))
 	ok(t, err)
 }

@@ -206,7 +206,7 @@ func command(kind alarm.CommandKind) func(*testing.T, *store.Store, int64, int64
 		state, err := a.State()
 		ok(t, err)
 		now := noon.Add(10 * time.Minute)
-		_, _, err = s.CommandAlarm(t.Context(), id, alarm.Command{
+		_, err = s.CommandAlarm(t.Context(), id, alarm.Command{
 			Kind:       kind,
 			User:       "o",
 			Comment:    "why",
@@ -228,7 +228,7 @@ func TestNoData_RemembersItsLastReading(t *testing.T) {
 		},
 		"a reading": read(25, 70),
 		"a comment": func(t *testing.T, s *store.Store, _, id, _ int64) {
-			_, _, err := s.CommandAlarm(t.Context(), id,
+			_, err := s.CommandAlarm(t.Context(), id,
 				alarm.Command{Kind: alarm.Remark, User: "o", Comment: "x"},
 				noon.Add(25*time.Minute))
 			ok(t, err)

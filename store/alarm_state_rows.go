@@ -60,7 +60,7 @@ func (m *steps) writeStates(ctx context.Context, tx *sqlx.Tx, ids []int64) error
 		return err
 	}
 	if written != int64(n) {
-		return errAgain // somebody was faster in spite of the locks
+		return errRetry // somebody was faster in spite of the locks
 	}
 	for _, id := range ids {
 		m.alarms[id].written = true

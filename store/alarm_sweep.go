@@ -7,68 +7,72 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// mostDue is how many alarms are swept in one transaction.
-const mostDue = 200
+// maxSwept is how many alarms one transaction sweeps.
+const maxSwept = 200
 
-// SweepAlarms fires what is due at now without a reading: delays that have ended, silence, shelves,
-// reminders. Several instances share the work. It returns how many events that made.
-func (s *Store) SweepAlarms(ctx context.Context, now time.Time) (made int, err error) {
+// SweepAlarms fires the timers that are due at now: delays that have ended, silence, shelves and
+// re-alarms. Several instances share the work. It returns how many events the timers made.
+func (s *Store) SweepAlarms(ctx context.Context, now time.Time) (events int, err error) {
 	for after := int64(0); ; {
-		events, last, err := s.sweepSome(ctx, now, after)
+		swept, err := withRules(ctx, s, s.ingest, func(tx *sqlx.Tx, rules *ruleSet) (swept, error) {
+			return s.sweepAfter(ctx, tx, rules, after, now)
+		})
 		if err != nil {
-			return made, explain("sweep alarms", err)
+			return events, explain("sweep alarms", err)
 		}
-		made += events
-		if last == 0 {
-			return made, nil
+		events += swept.events
+		if swept.last == 0 {
+			return events, nil
 		}
-		after = last
+		after = swept.last
 	}
 }
 
-// sweepSome sweeps alarms with an id above after and returns the last one's; 0 when none is left.
-// An alarm that is held by somebody, or suppresses one that is, is left for the next time.
-func (s *Store) sweepSome(
-	ctx context.Context, now time.Time, after int64,
-) (events int, last int64, err error) {
-	err = s.withRules(ctx, s.ingest, func(tx *sqlx.Tx, rules *ruleSet) error {
-		events, last = 0, 0
-		var due []int64
-		const q = `
-			SELECT alarm_id
-			FROM alarm_states
-			WHERE due_at <= $1 AND alarm_id > $2
-			ORDER BY alarm_id
-			LIMIT $3
-			FOR UPDATE SKIP LOCKED`
-		if err := tx.SelectContext(ctx, &due, q, now, after, mostDue); err != nil || len(due) == 0 {
-			return err
-		}
-		last = due[len(due)-1]
-		ids := rules.with(due)
-		m, err := lockAlarms(ctx, tx, rules, ids, true, now)
-		if err != nil {
-			return err
-		}
-		for _, id := range due {
-			if !m.hasAll(rules.with([]int64{id})) {
-				continue
-			}
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			p := m.alarms[id]
-			p.state, p.due = s.away().excuse(p.rule, p.state), true
-			if err := m.tick(id, now); err != nil {
-				return err
-			}
-		}
-		events = len(m.events)
-		return m.write(ctx, tx)
-	})
-	return events, last, err
+// swept is the result of one transaction of a sweep.
+type swept struct {
+	events int
+	last   int64 // id of the last alarm that was due; 0: no alarm is left
 }
 
+// sweepAfter sweeps due alarms with an id above after. An alarm that another transaction has locked
+// is left to the next sweep, and so is one that suppresses a locked alarm.
+func (s *Store) sweepAfter(
+	ctx context.Context, tx *sqlx.Tx, rules *ruleSet, after int64, now time.Time,
+) (swept, error) {
+	var due []int64
+	const q = `
+		SELECT alarm_id
+		FROM alarm_states
+		WHERE due_at <= $1 AND alarm_id > $2
+		ORDER BY alarm_id
+		LIMIT $3
+		FOR UPDATE SKIP LOCKED`
+	err := tx.SelectContext(ctx, &due, q, now, after, maxSwept)
+	if err != nil || len(due) == 0 {
+		return swept{}, err
+	}
+	m, err := lockAlarms(ctx, tx, rules, rules.with(due), true, now)
+	if err != nil {
+		return swept{}, err
+	}
+	for _, id := range due {
+		if !m.hasAll(rules.with([]int64{id})) {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return swept{}, err
+		}
+		p := m.alarms[id]
+		p.state, p.due = s.away().excuse(p.rule, p.state), true
+		if err := m.tick(id, now); err != nil {
+			return swept{}, err
+		}
+	}
+	return swept{events: len(m.events), last: due[len(due)-1]}, m.write(ctx, tx)
+}
+
+// hasAll reports whether all of ids are loaded. It is false for no ids: the rule of an alarm that is
+// not in the rule set cannot be used.
 func (m *steps) hasAll(ids []int64) bool {
 	for _, id := range ids {
 		if m.alarms[id] == nil {

@@ -47,7 +47,7 @@ func ago(sensor int64, d time.Duration, value float64) store.Reading {
 func makeAlarm(t testing.TB, s *store.Store, r alarm.Rule) store.Alarm {
 	t.Helper()
 	r.Name, r.Severity = "alarm", alarm.Major
-	a, _, err := s.CreateAlarm(t.Context(), &r, time.Now())
+	a, err := s.CreateAlarm(t.Context(), &r, time.Now())
 	ok(t, err)
 	return a
 }

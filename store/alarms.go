@@ -67,6 +67,8 @@ const alarmColumns = `a.id, a.sensor_id, ` + gatewayOf + ` AS gateway_id, a.rule
 
 const alarmTables = ` FROM alarms a JOIN sensors s ON s.id = a.sensor_id JOIN alarm_states t ON t.alarm_id = a.id`
 
+const selectAlarm = `SELECT ` + alarmColumns + alarmTables + ` WHERE a.id = $1`
+
 const alarmWhere = `
 	WHERE (coalesce(cardinality($1::text[]), 0) = 0 OR t.state = ANY ($1)) AND (coalesce(cardinality($2::text[]), 0) = 0 OR t.severity = ANY ($2))
 		AND ($3::int IS NULL OR a.sensor_id = $3) AND ($4::int IS NULL OR ` + gatewayOf + ` = $4) AND a.labels @> $5::jsonb
@@ -117,36 +119,39 @@ func (s *Store) CountAlarms(ctx context.Context, f AlarmFilter) (int64, error) {
 // Alarm returns the alarm id, or ErrNotFound.
 func (s *Store) Alarm(ctx context.Context, id int64) (Alarm, error) {
 	var a Alarm
-	err := s.api.GetContext(ctx, &a, `SELECT `+alarmColumns+alarmTables+` WHERE a.id = $1`, id)
+	err := s.api.GetContext(ctx, &a, selectAlarm, id)
 	return a, explain("alarm", err)
 }
 
-// CreateAlarm adds an alarm by a rule that CheckRule has found sound. When one of its sensors has
-// as many alarms as it may have, the error is an AlarmLimitError.
-func (s *Store) CreateAlarm(
-	ctx context.Context, r *alarm.Rule, now time.Time,
-) (Alarm, []AlarmEvent, error) {
-	var events []AlarmEvent
-	now = now.UTC().Truncate(time.Microsecond)
-	err := s.withRules(ctx, s.api, func(tx *sqlx.Tx, rules *ruleSet) (err error) {
-		events, err = s.addAlarm(ctx, tx, rules, r, false, now)
-		return err
-	})
-	if err != nil {
-		return Alarm{}, nil, explain("alarm", err)
-	}
-	a, err := s.Alarm(ctx, r.ID)
-	return a, events, err
+// alarmIn reads the alarm id in a transaction.
+func alarmIn(ctx context.Context, tx *sqlx.Tx, id int64) (Alarm, error) {
+	var a Alarm
+	err := tx.GetContext(ctx, &a, selectAlarm, id)
+	return a, err
 }
 
-// addAlarm adds an alarm by r, whose ID and Version it fills in; system says that it is the
-// server's own.
+// CreateAlarm adds an alarm with the rule r, which CheckRule has accepted, and returns it as the
+// transaction has written it. It fills in r.ID and r.Version. When one of the rule's sensors
+// already has as many alarms as a sensor may have, the error is an AlarmLimitError.
+func (s *Store) CreateAlarm(ctx context.Context, r *alarm.Rule, now time.Time) (Alarm, error) {
+	now = now.UTC().Truncate(time.Microsecond)
+	a, err := withRules(ctx, s, s.api, func(tx *sqlx.Tx, rules *ruleSet) (Alarm, error) {
+		if err := s.addAlarm(ctx, tx, rules, r, false, now); err != nil {
+			return Alarm{}, err
+		}
+		return alarmIn(ctx, tx, r.ID)
+	})
+	return a, explain("alarm", err)
+}
+
+// addAlarm adds an alarm with the rule r, whose ID and Version it fills in. With system the alarm
+// gets an id of the server's own alarms.
 func (s *Store) addAlarm(
 	ctx context.Context, tx *sqlx.Tx, rules *ruleSet, r *alarm.Rule, system bool, now time.Time,
-) ([]AlarmEvent, error) {
+) error {
 	definition, labels, err := encodeRule(r)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	ids := `pg_get_serial_sequence('alarms', 'id')`
 	if system {
@@ -161,70 +166,75 @@ func (s *Store) addAlarm(
 	if err := tx.QueryRowContext(ctx, q, r.SensorID, r.Name, r.Severity, definition, labels).Scan(
 		&r.ID, &r.Version, &gateway,
 	); err != nil {
-		return nil, err
+		return err
 	}
 	if err := r.Compile(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.setInputs(ctx, tx, r); err != nil {
-		return nil, err
+		return err
 	}
 	row, err := stateOf(r, alarm.New(r, now))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	const state = `
 		INSERT INTO alarm_states (due_at, since, alarm_id, rule_version, rank, state, severity, memory)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
 	if _, err := tx.ExecContext(ctx, state, row.due, now, r.ID, r.Version, row.rank, row.state,
 		row.severity, row.memory); err != nil {
-		return nil, err
+		return err
 	}
 	return followCauses(ctx, tx, rules.change(r, gateway), r, "", "judged when the alarm was made",
 		now)
 }
 
-// UpdateAlarm gives the alarm r.ID the rule r, which CheckRule has found sound, if it still has
-// version (0: any version), else ErrStale. An alarm stays with its sensor. The limit of CreateAlarm
-// holds for sensors that the rule did not refer to before.
+// UpdateAlarm replaces the rule of the alarm r.ID by r, which CheckRule has accepted, and returns
+// the alarm as the transaction has written it. When the rule no longer has version, the error is
+// ErrStale; 0 accepts any version. An alarm keeps its sensor. The limit of CreateAlarm applies to
+// the sensors that the rule did not refer to before.
 func (s *Store) UpdateAlarm(
 	ctx context.Context, r *alarm.Rule, version int64, user string, now time.Time,
-) (Alarm, []AlarmEvent, error) {
-	var events []AlarmEvent
-	err := s.withRules(ctx, s.api, func(tx *sqlx.Tx, rules *ruleSet) error {
+) (Alarm, error) {
+	a, err := withRules(ctx, s, s.api, func(tx *sqlx.Tx, rules *ruleSet) (Alarm, error) {
 		if err := lockVersion(ctx, tx, "alarms", r.ID, version); err != nil {
-			return err
+			return Alarm{}, err
 		}
-		definition, labels, err := encodeRule(r)
-		if err != nil {
-			return err
+		if err := s.replaceRule(ctx, tx, rules, r, user, now); err != nil {
+			return Alarm{}, err
 		}
-		const q = `
-			UPDATE alarms
-			SET name = $2, severity = $3, rule = $4, labels = $5, version = version + 1, updated_at = now()
-			WHERE id = $1
-			RETURNING version, (SELECT ` + gatewayOf + ` FROM sensors s WHERE s.id = sensor_id)`
-		var gateway int64
-		if err := tx.QueryRowContext(ctx, q, r.ID, r.Name, r.Severity, definition, labels).Scan(
-			&r.Version, &gateway,
-		); err != nil {
-			return err
-		}
-		if err := r.Compile(); err != nil {
-			return err
-		}
-		if err := s.setInputs(ctx, tx, r); err != nil {
-			return err
-		}
-		events, err = followCauses(ctx, tx, rules.change(r, gateway), r, user,
-			"judged when the rule was changed", now)
-		return err
+		return alarmIn(ctx, tx, r.ID)
 	})
+	return a, explain("alarm", err)
+}
+
+func (s *Store) replaceRule(
+	ctx context.Context, tx *sqlx.Tx, rules *ruleSet, r *alarm.Rule, user string, now time.Time,
+) error {
+	definition, labels, err := encodeRule(r)
 	if err != nil {
-		return Alarm{}, nil, explain("alarm", err)
+		return err
 	}
-	a, err := s.Alarm(ctx, r.ID)
-	return a, events, err
+	const q = `
+		UPDATE alarms
+		SET name = $2, severity = $3, rule = $4, labels = $5, version = version + 1,
+			updated_at = now()
+		WHERE id = $1
+		RETURNING version, (SELECT ` + gatewayOf + ` FROM sensors s WHERE s.id = sensor_id)`
+	var gateway int64
+	if err := tx.QueryRowContext(ctx, q, r.ID, r.Name, r.Severity, definition, labels).Scan(
+		&r.Version, &gateway,
+	); err != nil {
+		return err
+	}
+	if err := r.Compile(); err != nil {
+		return err
+	}
+	if err := s.setInputs(ctx, tx, r); err != nil {
+		return err
+	}
+	return followCauses(ctx, tx, rules.change(r, gateway), r, user,
+		"judged when the rule was changed", now)
 }
 
 func encodeRule(r *alarm.Rule) (definition, labels string, err error) {
@@ -244,15 +254,15 @@ func encodeRule(r *alarm.Rule) (definition, labels string, err error) {
 func followCauses(
 	ctx context.Context, tx *sqlx.Tx, rules *ruleSet, r *alarm.Rule, user, why string,
 	now time.Time,
-) ([]AlarmEvent, error) {
+) error {
 	m, err := lockAlarms(ctx, tx, rules, rules.with(append(slices.Clone(r.SuppressedBy), r.ID)),
 		false, now)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	own := m.alarms[r.ID]
 	if own == nil {
-		return nil, ErrNotFound
+		return ErrNotFound
 	}
 	for _, cause := range r.SuppressedBy {
 		c := m.alarms[cause]
@@ -260,41 +270,40 @@ func followCauses(
 			continue
 		}
 		if err := m.apply(r.ID, alarm.Command{Kind: alarm.Suppress, Cause: cause}, now); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := m.followUse(ctx, tx, []int64{r.ID}, now); err != nil {
-		return nil, err
+		return err
 	}
 	if err := m.evaluate(ctx, tx, r.ID, why, now); err != nil {
-		return nil, err
+		return err
 	}
 	for i := range m.events {
 		if m.events[i].Kind == string(alarm.RuleChanged) {
 			m.events[i].User = user
 		}
 	}
-	return m.events, m.write(ctx, tx)
+	return m.write(ctx, tx)
 }
 
-// DeleteAlarm deletes the alarm id if it still has version (0: whatever it has). Its events stay.
-// One that suppresses others is ErrInUse. With dryRun nothing is changed.
+// DeleteAlarm deletes the alarm id if its rule still has version; 0 accepts any version. Its events
+// stay. An alarm that suppresses others is ErrInUse. With dryRun nothing is changed.
 func (s *Store) DeleteAlarm(
 	ctx context.Context, id, version int64, user string, dryRun bool, now time.Time,
-) (Deletion, []AlarmEvent, error) {
-	var events []AlarmEvent
+) (Deletion, error) {
 	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
 		if err := lockVersion(ctx, tx, "alarms", id, version); err != nil {
 			return err
 		}
-		err := checkDrop(ctx, tx, []int64{id})
-		if err != nil || dryRun {
+		if err := checkDrop(ctx, tx, []int64{id}); err != nil || dryRun {
 			return err
 		}
-		if events, err = dropAlarms(ctx, tx, []int64{id}, user, now); err != nil {
+		events, err := dropAlarms(ctx, tx, []int64{id}, user, now)
+		if err != nil {
 			return err
 		}
 		return addAlarmEvents(ctx, tx, events)
 	})
-	return Deletion{Alarms: 1}, events, explain("alarm", err)
+	return Deletion{Alarms: 1}, explain("alarm", err)
 }

@@ -18,6 +18,7 @@ import (
 // batches never wait for each other in a circle.
 type batch struct {
 	readings []Reading
+	side     SideWrites
 	outcomes []Outcome
 	// those sent, in order of sensor and time: of several with one key the first to come
 	rows     []row
@@ -37,8 +38,13 @@ type row struct {
 // repeat is a reading whose key another one of the batch has that came first.
 type repeat struct{ reading, first int }
 
-func newBatch(rs []Reading) *batch {
-	b := &batch{readings: rs, outcomes: make([]Outcome, len(rs)), rows: make([]row, len(rs))}
+func newBatch(rs []Reading, side SideWrites) *batch {
+	b := &batch{
+		readings: rs,
+		side:     side,
+		outcomes: make([]Outcome, len(rs)),
+		rows:     make([]row, len(rs)),
+	}
 	for i := range rs {
 		r := row{rs[i].SensorID, rs[i].Timestamp.UnixMicro(), rs[i].EffectiveTime().UnixMicro(), i}
 		b.rows[i], b.ahead = r, b.ahead || r.at < r.micros
@@ -70,6 +76,20 @@ func (b *batch) reset() {
 	b.repeated = false
 }
 
+// rejections returns what the transaction records: the rejections from before the write and those
+// of conflicts.
+func (b *batch) rejections() []Rejection {
+	all := slices.Clip(b.side.Rejections)
+	for i, c := range b.side.Conflicts {
+		if b.outcomes[i] == Conflict && c.Rejection != nil {
+			r := *c.Rejection
+			r.Payload = c.Payload
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
 // outcomeOfRepeat is the outcome of a reading whose key is taken.
 func outcomeOfRepeat(there, came float64) Outcome {
 	if there == came || math.IsNaN(there) && math.IsNaN(came) {
@@ -78,14 +98,16 @@ func outcomeOfRepeat(there, came float64) Outcome {
 	return Conflict
 }
 
-// insert adds the rows. One that is there already is errThere, unless it is wary: then it looks for
-// those first, and only what comes in between is errThere. known are the partitions. It asks for
+// insert adds the rows. One that is there already is errDuplicate, unless it is wary: then it looks for
+// those first, and only what comes in between is errDuplicate. known are the partitions. It asks for
 // nothing that one server alone could answer, such as which transaction made a row, so that rows
 // may be kept by several.
-func (b *batch) insert(ctx context.Context, tx *sqlx.Tx, wary bool, known []partition) error {
+func (b *batch) insert(
+	ctx context.Context, tx *sqlx.Tx, checkFirst bool, known []partition,
+) error {
 	there := map[int]float64{}
 	added := batch{readings: b.readings, rows: b.rows}
-	if wary && len(b.rows) > 0 {
+	if checkFirst && len(b.rows) > 0 {
 		var err error
 		if there, err = b.find(ctx, tx, known); err != nil {
 			return err
@@ -108,7 +130,7 @@ func (b *batch) insert(ctx context.Context, tx *sqlx.Tx, wary bool, known []part
 	return nil
 }
 
-// add inserts all rows, or is errThere.
+// add inserts all rows, or is errDuplicate.
 func (b *batch) add(ctx context.Context, tx *sqlx.Tx) error {
 	if len(b.rows) == 0 {
 		return nil
@@ -123,7 +145,7 @@ func (b *batch) add(ctx context.Context, tx *sqlx.Tx) error {
 		statusCodes(n, func(i int) uint32 { return b.row(i).StatusCode }),
 		int16s(n, func(i int) int16 { return int16(b.row(i).Quality) }))
 	if errors.Is(sentinel(err), ErrConflict) {
-		return errThere
+		return errDuplicate
 	}
 	return err
 }

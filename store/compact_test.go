@@ -139,10 +139,10 @@ func (c *compaction) late(t *testing.T, seed, n int) {
 			time.Duration(seed)*time.Microsecond)
 		rs = append(rs, store.Reading{SensorID: c.ids[i*7%50], Timestamp: at, Value: 1})
 	}
-	out, _, err := c.Write(t.Context(), rs, nothing)
+	res, err := c.Write(t.Context(), rs, store.SideWrites{})
 	if err != nil ||
-		slices.ContainsFunc(out, func(o store.Outcome) bool { return o != store.Stored }) {
-		t.Fatalf("late readings: %v, %v", words(out), err)
+		slices.ContainsFunc(res.Outcomes, func(o store.Outcome) bool { return o != store.Stored }) {
+		t.Fatalf("late readings: %v, %v", words(res.Outcomes), err)
 	}
 }
 

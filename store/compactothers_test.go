@@ -193,12 +193,12 @@ func TestReadingsAreStoredOnceWhileKeysAreBuilt(t *testing.T) {
 							Value:     5,
 						})
 				}
-				out, _, err := s.Write(t.Context(), rs, nothing)
+				res, err := s.Write(t.Context(), rs, store.SideWrites{})
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				for _, o := range out {
+				for _, o := range res.Outcomes {
 					if o == store.Stored {
 						stored.Add(1)
 					} else if o != store.Duplicate {

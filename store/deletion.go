@@ -33,11 +33,10 @@ func (s *Store) DeleteReadings(
 		return d, explain("readings", err)
 	}
 	for {
-		var some DataDeletion
-		err := s.withRules(ctx, s.ingest, func(tx *sqlx.Tx, rules *ruleSet) (err error) {
-			some, err = s.deleteSome(ctx, tx, rules, sensor, start, end)
-			return err
-		})
+		some, err := withRules(ctx, s, s.ingest,
+			func(tx *sqlx.Tx, rules *ruleSet) (DataDeletion, error) {
+				return s.deleteSome(ctx, tx, rules, sensor, start, end)
+			})
 		if err != nil || some.Readings == 0 {
 			return d, explain("readings", err)
 		}

@@ -31,7 +31,7 @@ func TestServerThatHangs(t *testing.T) {
 	server.Stop()
 	_, err = s.Gateway(t.Context(), g.ID)
 	isError(t, err, store.ErrUnavailable)
-	_, _, err = s.Write(t.Context(), []store.Reading{reading(1, 0, 1)}, nothing)
+	_, err = s.Write(t.Context(), []store.Reading{reading(1, 0, 1)}, store.SideWrites{})
 	isError(t, err, store.ErrUnavailable)
 	_, _, err = s.Login(t.Context(), "g", "x")
 	isError(t, err, store.ErrUnavailable)
@@ -43,7 +43,7 @@ func TestServerThatHangs(t *testing.T) {
 	server.Kill()
 	began = time.Now()
 	for { // supervision starts it again
-		_, _, err = s.Write(t.Context(), []store.Reading{reading(1, 0, 1)}, nothing)
+		_, err = s.Write(t.Context(), []store.Reading{reading(1, 0, 1)}, store.SideWrites{})
 		if err == nil {
 			break
 		}

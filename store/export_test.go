@@ -33,8 +33,8 @@ func MergeUpTo(s *Store, bytes int64) { s.partitions.full = bytes }
 // CompactPatience has s wait for others no longer than this when it compacts.
 func CompactPatience(s *Store, patience time.Duration) { s.compactPatience = patience }
 
-// Wary reports whether the next batch is written as one that may have been before.
-func Wary(s *Store) bool { return s.wary.is() }
+// ExpectsRepetition reports whether the next batch is checked for duplicates before it is inserted.
+func ExpectsRepetition(s *Store) bool { return s.repetition.isExpected() }
 
 // HistoryOf has the history made of source, whatever would be chosen.
 func (s *Store) HistoryOf(

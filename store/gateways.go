@@ -113,31 +113,31 @@ func (s *Store) UpdateGateway(
 					inUse("The gateway is the server's own: its key and that it is in use stay.")))
 		}
 	}
-	var g Gateway
 	args := []any{id, version, c.Key, c.Name, c.Location, c.Metadata, c.IsActive}
 	if c.IsActive == nil {
+		var g Gateway
 		err := s.api.GetContext(ctx, &g, q, args...)
 		return g, explain("gateway", s.stale(ctx, err, "gateways", id))
 	}
-	err := s.withRules(ctx, s.api, func(tx *sqlx.Tx, rules *ruleSet) error {
+	g, err := withRules(ctx, s, s.api, func(tx *sqlx.Tx, rules *ruleSet) (g Gateway, err error) {
 		var sensors []int64
 		const of = `SELECT id FROM sensors WHERE gateway_id = $1 OR about_gateway_id = $1`
 		if err := tx.SelectContext(ctx, &sensors, of, id); err != nil {
-			return err
+			return g, err
 		}
 		now := time.Now()
 		// before the gateway, as a batch of readings does
 		m, alarms, err := lockUsers(ctx, tx, rules, sensors, now)
 		if err != nil {
-			return err
+			return g, err
 		}
 		if err := tx.GetContext(ctx, &g, q, args...); err != nil {
-			return err
+			return g, err
 		}
 		if err := m.followUse(ctx, tx, alarms, now); err != nil {
-			return err
+			return g, err
 		}
-		return m.write(ctx, tx)
+		return g, m.write(ctx, tx)
 	})
 	return g, explain("gateway", s.stale(ctx, err, "gateways", id))
 }

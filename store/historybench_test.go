@@ -30,8 +30,8 @@ func BenchmarkHistory(b *testing.B) {
 		days = append(days,
 			store.Reading{SensorID: 1, Timestamp: at.Add(time.Microsecond), Received: now})
 	}
-	if _, _, err := s.Write(b.Context(), days,
-		func([]store.Outcome) store.Also { return store.Also{} }); err != nil {
+	if _, err := s.Write(b.Context(), days,
+		store.SideWrites{}); err != nil {
 		b.Fatal(err)
 	}
 	run(b, db, `INSERT INTO sensor_data (timestamp, value, sensor_id, quality)

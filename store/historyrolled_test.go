@@ -54,7 +54,6 @@ func TestAHistoryOfRollupsIsThatOfTheReadings(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	now := time.Now().UTC()
-	also := func([]store.Outcome) store.Also { return store.Also{} }
 	dense := make([]store.Reading, 0, 8000)
 	for i := range cap(dense) { // so that minutes are kept
 		dense = append(dense, store.Reading{
@@ -64,7 +63,7 @@ func TestAHistoryOfRollupsIsThatOfTheReadings(t *testing.T) {
 			Value:     1e6 + math.Round(rnd.NormFloat64()*100)/100,
 		})
 	}
-	_, _, err := s.Write(t.Context(), dense, also)
+	_, err := s.Write(t.Context(), dense, store.SideWrites{})
 	ok(t, err)
 	forced := []struct {
 		span       time.Duration
@@ -78,7 +77,7 @@ func TestAHistoryOfRollupsIsThatOfTheReadings(t *testing.T) {
 	}
 	counts, sketched := map[store.Source]int{}, 0
 	for round := range 12 {
-		_, _, err := s.Write(t.Context(), randomReadings(rnd, now), also)
+		_, err := s.Write(t.Context(), randomReadings(rnd, now), store.SideWrites{})
 		ok(t, err)
 		switch round % 4 {
 		case 0:

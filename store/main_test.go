@@ -110,22 +110,20 @@ func reading(sensor int64, minute int, value float64) store.Reading {
 	}
 }
 
-func nothing([]store.Outcome) store.Also { return store.Also{} }
-
 // write writes rs and returns the outcomes as one word.
 func write(t testing.TB, s *store.Store, rs ...store.Reading) string {
 	t.Helper()
-	out, _, err := s.Write(t.Context(), rs, nothing)
+	res, err := s.Write(t.Context(), rs, store.SideWrites{})
 	if err != nil {
 		t.Fatalf("write: %v", err)
 	}
-	return words(out)
+	return words(res.Outcomes)
 }
 
 // words is outcomes as a text, such as "[stored duplicate]".
-func words(out []store.Outcome) string {
-	list := make([]string, len(out))
-	for i, o := range out {
+func words(outcomes []store.Outcome) string {
+	list := make([]string, len(outcomes))
+	for i, o := range outcomes {
 		list[i] = o.String()
 	}
 	return fmt.Sprint(list)

@@ -79,7 +79,7 @@ func TestMergingChangesNoReading(t *testing.T) {
 		for i := range 250 {
 			late := rs[rnd.IntN(len(rs))]
 			late.SensorID, late.Timestamp = 2, late.Timestamp.Add(time.Duration(i)*time.Millisecond)
-			if _, _, err := daily.Write(t.Context(), []store.Reading{late}, nothing); err != nil {
+			if _, err := daily.Write(t.Context(), []store.Reading{late}, store.SideWrites{}); err != nil {
 				return err
 			}
 			want[line(late)] = true
@@ -92,11 +92,11 @@ func TestMergingChangesNoReading(t *testing.T) {
 			}
 			// another value, which takes the place of one that was deleted
 			if late.Value++; !want[line(late)] && rnd.IntN(4) == 0 {
-				out, _, err := daily.Write(t.Context(), []store.Reading{late}, nothing)
+				res, err := daily.Write(t.Context(), []store.Reading{late}, store.SideWrites{})
 				if err != nil {
 					return err
 				}
-				if out[0] == store.Stored {
+				if res.Outcomes[0] == store.Stored {
 					want[line(late)] = true
 				}
 			}

@@ -46,10 +46,10 @@ func TestPartitions(t *testing.T) {
 					for j := range mine {
 						mine[j].SensorID = int64(i + 1)
 					}
-					if out, _, err := s.Write(t.Context(), mine, nothing); err != nil ||
-						slices.ContainsFunc(out,
+					if res, err := s.Write(t.Context(), mine, store.SideWrites{}); err != nil ||
+						slices.ContainsFunc(res.Outcomes,
 							func(o store.Outcome) bool { return o != store.Stored }) {
-						t.Errorf("got %v, %v", out, err)
+						t.Errorf("got %v, %v", res.Outcomes, err)
 					}
 				})
 			}
@@ -173,11 +173,11 @@ func TestPartitionsOfManySizes(t *testing.T) {
 								Received:  at,
 							})
 					}
-					out, _, err := s.Write(t.Context(), rs, nothing)
+					res, err := s.Write(t.Context(), rs, store.SideWrites{})
 					if err != nil ||
-						slices.ContainsFunc(out,
+						slices.ContainsFunc(res.Outcomes,
 							func(o store.Outcome) bool { return o != store.Stored }) {
-						t.Errorf("%s: got %v, %v", cfg.Partition, out, err)
+						t.Errorf("%s: got %v, %v", cfg.Partition, res.Outcomes, err)
 					}
 				}
 				if err := s.EnsurePartitions(t.Context()); err != nil {

@@ -16,8 +16,8 @@ import (
 // record records rs as a batch does, keeping most of each gateway.
 func record(t testing.TB, s *store.Store, most int, rs ...store.Rejection) {
 	t.Helper()
-	_, _, err := s.Write(t.Context(), nil,
-		func([]store.Outcome) store.Also { return store.Also{Rejections: rs, MostRejections: most} })
+	_, err := s.Write(t.Context(), nil,
+		store.SideWrites{Rejections: rs, MaxRejections: most})
 	ok(t, err)
 }
 
@@ -253,13 +253,8 @@ func TestConcurrentRejectionsKeepTheMostAndWaitForNobodyForEver(t *testing.T) {
 				for range 30 {
 					rs = append(rs, refusal(int64(rnd.IntN(4)), fmt.Sprint(rnd.IntN(60)), round))
 				}
-				_, _, err := s.Write(t.Context(), nil,
-					func([]store.Outcome) store.Also {
-						return store.Also{
-							Rejections:     rs,
-							MostRejections: most,
-						}
-					})
+				_, err := s.Write(t.Context(), nil,
+					store.SideWrites{Rejections: rs, MaxRejections: most})
 				if err != nil { // a deadlock would be
 					t.Errorf("writer %d: %v", w, err)
 				}
@@ -439,13 +434,8 @@ func BenchmarkRejections(b *testing.B) {
 								fmt.Sprintf(`{"Value": 21.5, "timestamp": %d}`, minute), minute))
 					}
 				}
-				_, _, err := s.Write(b.Context(), rs,
-					func([]store.Outcome) store.Also {
-						return store.Also{
-							Rejections:     refused,
-							MostRejections: most,
-						}
-					})
+				_, err := s.Write(b.Context(), rs,
+					store.SideWrites{Rejections: refused, MaxRejections: most})
 				ok(b, err)
 			}
 		})

@@ -99,9 +99,9 @@ func TestRetentionLeavesWhatIsKept(t *testing.T) {
 									Value:     float64(at.Unix() % 1000),
 								})
 						}
-						_, _, err := instances[w].Write(ctx, rs, nothing)
+						_, err := instances[w].Write(ctx, rs, store.SideWrites{})
 						for store.Transient(err) {
-							_, _, err = instances[w].Write(ctx, rs, nothing)
+							_, err = instances[w].Write(ctx, rs, store.SideWrites{})
 						}
 						if err != nil {
 							return err

@@ -303,7 +303,6 @@ func TestRollupsEqualTheReadings(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	now := time.Now().UTC()
-	also := func([]store.Outcome) store.Also { return store.Also{} }
 	ctx, cancel := context.WithCancel(t.Context())
 	var writers, workers errgroup.Group
 	for w := range 3 {
@@ -317,7 +316,7 @@ func TestRollupsEqualTheReadings(t *testing.T) {
 						return err
 					}
 				}
-				if _, _, err := s.Write(t.Context(), randomReadings(rnd, now), also); err != nil {
+				if _, err := s.Write(t.Context(), randomReadings(rnd, now), store.SideWrites{}); err != nil {
 					return err
 				}
 			}
@@ -393,8 +392,8 @@ func TestADenseHourKeepsItsMinutes(t *testing.T) {
 				Value:     1,
 			})
 	}
-	if _, _, err := s.Write(t.Context(), rs,
-		func([]store.Outcome) store.Also { return store.Also{} }); err != nil {
+	if _, err := s.Write(t.Context(), rs,
+		store.SideWrites{}); err != nil {
 		t.Fatal(err)
 	}
 	drainRollups(t, s)

@@ -135,28 +135,28 @@ func (s *Store) UpdateSensor(
 		}
 	}
 	low, high := orZero(c.MinValue), orZero(c.MaxValue)
-	var v Sensor
 	args := []any{
 		id, version, c.Key, c.Name, c.Type, c.Unit, c.Location, c.Tags, c.IsActive,
 		c.MinValue != nil, low, c.MaxValue != nil, high, c.Retention != nil, orZero(c.Retention),
 	}
 	if c.IsActive == nil {
+		var v Sensor
 		err := s.api.GetContext(ctx, &v, q, args...)
 		return v, explain("sensor", s.stale(ctx, err, "sensors", id))
 	}
-	err := s.withRules(ctx, s.api, func(tx *sqlx.Tx, rules *ruleSet) error {
+	v, err := withRules(ctx, s, s.api, func(tx *sqlx.Tx, rules *ruleSet) (v Sensor, err error) {
 		if err := tx.GetContext(ctx, &v, q, args...); err != nil {
-			return err
+			return v, err
 		}
 		now := time.Now()
 		m, alarms, err := lockUsers(ctx, tx, rules, []int64{id}, now)
 		if err != nil {
-			return err
+			return v, err
 		}
 		if err := m.followUse(ctx, tx, alarms, now); err != nil {
-			return err
+			return v, err
 		}
-		return m.write(ctx, tx)
+		return v, m.write(ctx, tx)
 	})
 	return v, explain("sensor", s.stale(ctx, err, "sensors", id))
 }

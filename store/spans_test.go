@@ -202,9 +202,9 @@ func (w *reached) statements(
 		},
 		"duplicates": func(ctx context.Context) error {
 			r := store.Reading{SensorID: sensor, Timestamp: start, Value: 0}
-			out, _, err := w.Write(ctx, []store.Reading{r}, nothing)
-			if err == nil && words(out) != "[duplicate]" {
-				return fmt.Errorf("got %v", out)
+			res, err := w.Write(ctx, []store.Reading{r}, store.SideWrites{})
+			if err == nil && words(res.Outcomes) != "[duplicate]" {
+				return fmt.Errorf("got %v", res.Outcomes)
 			}
 			return err
 		},

@@ -113,7 +113,7 @@ type Store struct {
 	kept            keptStates
 	absences        atomic.Pointer[absences] // of ingest; nil: not known yet
 	seal            seal
-	wary            wary
+	repetition      repetition
 }
 
 // Open connects to the database at dsn, a URL or key=value pairs as libpq takes them. The schema
@@ -193,7 +193,12 @@ func tx(ctx context.Context, db *sqlx.DB, f func(*sqlx.Tx) error) error {
 	if err != nil {
 		return err
 	}
-	if err := f(t); err != nil {
+	return finish(t, f(t))
+}
+
+// finish commits t when err is nil and rolls it back otherwise.
+func finish(t *sqlx.Tx, err error) error {
+	if err != nil {
 		return errors.Join(err, ignoreDone(t.Rollback()))
 	}
 	return t.Commit()

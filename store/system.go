@@ -214,7 +214,7 @@ func (s *Store) AddSystemSensor(
 	ctx context.Context, v Sensor, r *alarm.Rule, now time.Time,
 ) (id int64, err error) {
 	now = now.UTC().Truncate(time.Microsecond)
-	err = s.withRules(ctx, s.api, func(tx *sqlx.Tx, rules *ruleSet) error {
+	id, err = withRules(ctx, s, s.api, func(tx *sqlx.Tx, rules *ruleSet) (id int64, err error) {
 		const q = `
 			INSERT INTO sensors (id, gateway_id, about_gateway_id, key, name, type, unit)
 			OVERRIDING SYSTEM VALUE
@@ -223,17 +223,20 @@ func (s *Store) AddSystemSensor(
 			WHERE is_system
 			ON CONFLICT (gateway_id, key) DO NOTHING
 			RETURNING id`
-		err := tx.GetContext(ctx, &id, q, v.AboutGatewayID, v.Key, v.Name, v.Type, v.Unit)
+		err = tx.GetContext(ctx, &id, q, v.AboutGatewayID, v.Key, v.Name, v.Type, v.Unit)
 		if errors.Is(err, sql.ErrNoRows) { // another instance was faster
-			return tx.GetContext(ctx, &id,
-				`SELECT s.id FROM sensors s JOIN gateways g ON g.id = s.gateway_id WHERE g.is_system AND s.key = $1`, v.Key)
+			err = tx.GetContext(ctx, &id, `
+				SELECT s.id
+				FROM sensors s
+				JOIN gateways g ON g.id = s.gateway_id
+				WHERE g.is_system AND s.key = $1`, v.Key)
+			return id, err
 		}
 		if err != nil || r == nil {
-			return err
+			return id, err
 		}
 		r.SensorID = id
-		_, err = s.addAlarm(ctx, tx, rules, r, true, now)
-		return err
+		return id, s.addAlarm(ctx, tx, rules, r, true, now)
 	})
 	return id, explain(fmt.Sprintf("sensor %q", v.Key), err)
 }

@@ -10,10 +10,10 @@ import (
 	"github.com/lib/pq"
 )
 
-// Outcome is what became of a reading.
+// Outcome is what became final for a reading.
 type Outcome uint8
 
-// The outcomes of a write; Rejected is given before it comes to one.
+// The outcomes. Write returns all but Rejected, which is decided before a write.
 const (
 	Stored    Outcome = iota
 	Duplicate         // the sensor has this value at this instant
@@ -28,144 +28,159 @@ var outcomes = [...]string{
 	Rejected:  "rejected",
 }
 
-// String is the outcome as the contract has it.
+// String returns the name that the contract has for o.
 func (o Outcome) String() string { return outcomes[o] }
 
-// Result is what became of one reading that was offered, with the reason when it was refused.
+// Result is the outcome of one reading, with the reason when it was refused.
 type Result struct {
 	Outcome Outcome
-	Reason  string // stable, for programs; empty unless Rejected
+	Reason  string // stable, for programs; empty for Stored and Duplicate
 	Detail  string // for people
 }
 
-// Also is what is written in the transaction of a batch of readings, besides them.
-type Also struct {
-	Rejections     []Rejection
-	MostRejections int // of one gateway that are kept, the newest; 0: all
-	Presence       []Presence
+// SideWrites is what the transaction of a batch of readings writes besides the readings.
+type SideWrites struct {
+	Rejections    []Rejection // of samples that were refused before the write
+	MaxRejections int         // how many of one gateway are kept, the newest; 0: all
+	// for each reading, what to record when its outcome is Conflict; nil: conflicts are not recorded
+	Conflicts []ConflictRecord
+	Presence  []Presence
 }
 
-// Effects are what a batch of readings has changed besides.
-type Effects struct {
-	Events   []AlarmEvent
-	Presence []Presence // of gateways whose status is another one now
-
-	Evaluations int // of alarms, as MaxEvaluations counts them
+// ConflictRecord is the rejection of a reading whose outcome is Conflict. The readings of one
+// message share Rejection; a nil Rejection is not recorded.
+type ConflictRecord struct {
+	Rejection *Rejection // without its payload
+	Payload   []byte
 }
 
-// Write stores readings in one transaction, moves latest forward, steps the alarms that look at
-// their sensors, and returns one outcome for each, in order. also is called in the transaction,
-// with the outcomes. A batch that failed may be written again as it is, also when it is not known
-// whether it was committed: what it stored then is Duplicate, and it has no other effects. One
-// whose alarms take too many evaluations, or too long, is ErrOverload.
+// WriteResult is what the transaction of a batch of readings has changed.
+type WriteResult struct {
+	Outcomes      []Outcome  // one for each reading, in order
+	Presence      []Presence // of gateways whose status has changed
+	AlarmsChanged bool       // there are new alarm events
+	Evaluations   int        // of alarms, as MaxEvaluations counts them
+}
+
+// Write stores readings and side in one transaction, moves latest forward and evaluates the alarms
+// of the readings' sensors. A batch that failed may be written again, even when it is not known
+// whether it was committed: if it was, its readings are Duplicate and it changes nothing else. When
+// the alarms of a batch take too many evaluations, or too long, the error is ErrOverload.
 func (s *Store) Write(
-	ctx context.Context, rs []Reading, also func([]Outcome) Also,
-) ([]Outcome, Effects, error) {
-	if err := s.partitions.ensure(ctx, s.ingest, rs); err != nil {
-		return nil, Effects{}, explain("partition", err)
+	ctx context.Context, readings []Reading, side SideWrites,
+) (WriteResult, error) {
+	if err := s.partitions.ensure(ctx, s.ingest, readings); err != nil {
+		return WriteResult{}, explain("partition", err)
 	}
-	out, effects, err := s.write(ctx, rs, also)
-	if noPartition(err) { // it was dropped since
+	b := newBatch(readings, side)
+	result, err := s.writeBatch(ctx, b)
+	if noPartition(err) { // it was dropped after the look-up
 		s.partitions.forget()
-		if err := s.partitions.ensure(ctx, s.ingest, rs); err != nil {
-			return nil, Effects{}, explain("partition", err)
+		if err := s.partitions.ensure(ctx, s.ingest, readings); err != nil {
+			return WriteResult{}, explain("partition", err)
 		}
-		out, effects, err = s.write(ctx, rs, also)
+		result, err = s.writeBatch(ctx, b)
 	}
-	return out, effects, explain("write", err)
+	return result, explain("write", err)
 }
 
-func (s *Store) write(
-	ctx context.Context, rs []Reading, also func([]Outcome) Also,
-) ([]Outcome, Effects, error) {
-	b := newBatch(rs)
-	effects, err := s.writeBatch(ctx, b, also, s.wary.is())
-	for race := 0; errors.Is(err, errThere); race++ {
-		if race == mostRaces {
-			return nil, Effects{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+// writeBatch writes b, and looks for duplicates first when an INSERT without that has met one.
+func (s *Store) writeBatch(ctx context.Context, b *batch) (WriteResult, error) {
+	result, err := s.tryBatch(ctx, b, s.repetition.isExpected())
+	for race := 0; errors.Is(err, errDuplicate); race++ {
+		if race == maxInsertRaces {
+			return WriteResult{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
-		effects, err = s.writeBatch(ctx, b, also, true)
+		result, err = s.tryBatch(ctx, b, true)
 	}
-	return b.outcomes, effects, err
+	return result, err
 }
 
-func (s *Store) writeBatch(
-	ctx context.Context, b *batch, also func([]Outcome) Also, wary bool,
-) (effects Effects, err error) {
-	var m *steps
-	err = s.withRules(ctx, s.ingest, func(tx *sqlx.Tx, rules *ruleSet) error {
-		b.reset()
-		m = newSteps(rules)
-		m.timeout = s.evaluationLimit
-		if len(b.rows) > 1 {
-			if m.maxEvaluations = MaxEvaluations; b.evaluations(rules) > MaxEvaluations {
-				return ErrOverload
-			}
-		}
-		if err := b.insert(ctx, tx, wary, s.partitions.last()); err != nil {
-			return err
-		}
-		if s.rollups {
-			if err := b.mark(ctx, tx); err != nil {
-				return err
-			}
-		}
-		if err := b.move(ctx, tx, m, &s.kept); err != nil {
-			return err
-		}
-		a := also(b.outcomes)
-		if err := addRejections(ctx, tx, a.Rejections, a.MostRejections); err != nil {
-			return err
-		}
-		effects = Effects{}
-		if effects.Presence, err = s.setPresence(ctx, tx, a.Presence); err != nil {
-			return err
-		}
-		effects.Events, effects.Evaluations = m.events, m.evaluations
-		if err := m.write(ctx, tx); err != nil {
-			return err
-		}
-		s.kept.keep(m) // before the commit, behind which the next batch may look for it
-		return nil
-	})
+// tryBatch writes b in one transaction. With checkFirst it looks for duplicates before it inserts.
+func (s *Store) tryBatch(ctx context.Context, b *batch, checkFirst bool) (WriteResult, error) {
+	result, err := withRules(ctx, s, s.ingest,
+		func(tx *sqlx.Tx, rules *ruleSet) (WriteResult, error) {
+			m := newSteps(rules)
+			m.timeout = s.evaluationLimit
+			result, err := s.writeInto(ctx, tx, b, m, checkFirst)
+			result.Evaluations = m.evaluations
+			return result, err
+		})
 	switch {
-	case err == nil && wary:
-		s.wary.learn(b.repeated)
-	case err != nil && ctx.Err() != nil && m != nil && m.evaluations > MaxEvaluations: // a single reading of very many alarms
+	case err == nil && checkFirst:
+		s.repetition.learn(b.repeated)
+	case err != nil && ctx.Err() != nil && result.Evaluations > MaxEvaluations:
+		// a single reading, which may take more evaluations, has taken too long
 		err = fmt.Errorf("%w: %w", ErrOverload, err)
 	}
-	return effects, err
+	return result, err
 }
 
-// errThere means that a reading is there that was thought to be new: somebody else has committed it
-// since it was looked for, if it was.
-var errThere = errors.New("a reading is there already")
+// writeInto writes b in the transaction tx, with m evaluating its alarms.
+func (s *Store) writeInto(
+	ctx context.Context, tx *sqlx.Tx, b *batch, m *steps, checkFirst bool,
+) (result WriteResult, err error) {
+	b.reset()
+	if len(b.rows) > 1 {
+		if m.maxEvaluations = MaxEvaluations; b.evaluations(m.rules) > MaxEvaluations {
+			return result, ErrOverload
+		}
+	}
+	if err := b.insert(ctx, tx, checkFirst, s.partitions.last()); err != nil {
+		return result, err
+	}
+	if s.rollups {
+		if err := b.mark(ctx, tx); err != nil {
+			return result, err
+		}
+	}
+	if err := b.move(ctx, tx, m, &s.kept); err != nil {
+		return result, err
+	}
+	if err := addRejections(ctx, tx, b.rejections(), b.side.MaxRejections); err != nil {
+		return result, err
+	}
+	if result.Presence, err = s.setPresence(ctx, tx, b.side.Presence); err != nil {
+		return result, err
+	}
+	if err := m.write(ctx, tx); err != nil {
+		return result, err
+	}
+	s.kept.keep(m) // before the commit: the next batch may need it as soon as this one is committed
+	result.Outcomes, result.AlarmsChanged = b.outcomes, len(m.events) > 0
+	return result, nil
+}
 
-// mostRaces is how often another transaction may be first with a reading before a batch is left to
-// be tried later.
-const mostRaces = 10
+// errDuplicate means that a row which was inserted without a look for duplicates, or which another
+// transaction has committed since that look, already exists.
+var errDuplicate = errors.New("a reading is already stored")
 
-// wary counts the batches that are not trusted to be new. Trust pays: a key that is there undoes a
-// plain INSERT as a whole, and to look for it first costs a sixth of one; ON CONFLICT would cost a
-// third of one, since PostgreSQL then enters each row twice in its log. What is sent again, after a
-// connection or an instance was lost, comes in a row, so after one such batch the next ones are not
-// trusted.
-type wary struct{ batches atomic.Int32 }
+// maxInsertRaces is how often another transaction may insert a row of a batch first before the batch
+// fails with ErrUnavailable.
+const maxInsertRaces = 10
 
-const waryBatches = 32
+// repetition predicts whether a batch repeats readings that are already stored. An INSERT without a
+// look for duplicates is faster, but fails as a whole when one exists; the look costs a sixth of an
+// INSERT. ON CONFLICT would cost a third of one, since PostgreSQL then writes each row twice to its
+// WAL. Readings that are sent again, after a connection or an instance was lost, come in a row, so
+// that after one repeated batch the next ones are checked first.
+type repetition struct{ batches atomic.Int32 } // that are to be checked first
 
-func (w *wary) is() bool { return w.batches.Load() > 0 }
+// checkedBatches is how many batches are checked after a repeated one.
+const checkedBatches = 32
 
-// learn tells of a batch that was not trusted whether it was right so.
-func (w *wary) learn(repeated bool) {
+func (r *repetition) isExpected() bool { return r.batches.Load() > 0 }
+
+// learn takes in whether a checked batch was repeated.
+func (r *repetition) learn(repeated bool) {
 	if repeated {
-		w.batches.Store(waryBatches)
+		r.batches.Store(checkedBatches)
 	} else {
-		w.batches.Add(-1)
+		r.batches.Add(-1)
 	}
 }
 
-// noPartition reports whether a row fell outside all partitions.
+// noPartition reports whether err means that there is no partition for a row.
 func noPartition(err error) bool {
 	var pqErr *pq.Error
 	return errors.As(err, &pqErr) && pqErr.Code == "23514" && pqErr.Constraint == ""

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"math"
@@ -195,17 +196,17 @@ func TestConcurrentWritesAgree(t *testing.T) {
 					rs = append(rs,
 						reading(int64(rnd.IntN(6)+1), rnd.IntN(10), float64(rnd.IntN(3))))
 				}
-				out, _, err := s.Write(t.Context(), rs, nothing)
+				res, err := s.Write(t.Context(), rs, store.SideWrites{})
 				for store.Transient(err) { // a deadlock would be
 					t.Errorf("writer %d: %v", w, err)
-					out, _, err = s.Write(t.Context(), rs, nothing)
+					res, err = s.Write(t.Context(), rs, store.SideWrites{})
 				}
 				if err != nil {
 					t.Error(err)
 					return
 				}
 				for i, r := range rs {
-					offers[w] = append(offers[w], offer{r, out[i]})
+					offers[w] = append(offers[w], offer{r, res.Outcomes[i]})
 				}
 			}
 		})
@@ -281,25 +282,25 @@ func TestABatchIsTrustedToBeNewUntilOneIsNot(t *testing.T) {
 		}
 	}
 	fresh()
-	if store.Wary(s) {
+	if store.ExpectsRepetition(s) {
 		t.Error("wary before anything came twice")
 	}
 	for range 3 { // by the way that trusts, then by the one that does not
 		if got := write(t, s, reading(2, minute, 5), reading(1, minute, 1), reading(1, minute, 2)); got != "[stored duplicate conflict]" && got != "[duplicate duplicate conflict]" {
 			t.Errorf("came twice: got %s", got)
 		}
-		if !store.Wary(s) {
+		if !store.ExpectsRepetition(s) {
 			t.Error("trusting after something came twice")
 		}
 	}
 	fresh()
-	if !store.Wary(s) {
+	if !store.ExpectsRepetition(s) {
 		t.Error("one new batch is enough to be trusted again")
 	}
 	for range 100 {
 		fresh()
 	}
-	if store.Wary(s) {
+	if store.ExpectsRepetition(s) {
 		t.Error("wary after 100 new batches")
 	}
 }
@@ -309,39 +310,34 @@ func TestWriteIsOneTransaction(t *testing.T) {
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	write(t, s, reading(v.ID, 0, 1))
 	g := store.Presence{GatewayID: v.GatewayID, Status: "online", At: noon}
-	out, _, err := s.Write(t.Context(), []store.Reading{reading(v.ID, 0, 2), reading(v.ID, 1, 2)},
-		func(out []store.Outcome) store.Also {
-			if words(out) != "[conflict stored]" {
-				t.Errorf("outcomes in the transaction: got %v", out)
-			}
-			return store.Also{
-				Rejections: []store.Rejection{
-					{Gateway: "g", Topic: "t", Reason: "conflict", At: noon},
-				},
-				Presence: []store.Presence{g},
-			}
-		})
-	if err != nil || words(out) != "[conflict stored]" {
-		t.Errorf("got %v, %v", out, err)
+	conflict := store.ConflictRecord{
+		Rejection: &store.Rejection{Gateway: "g", Topic: "t", Reason: "conflict", At: noon},
+		Payload:   []byte("2"),
 	}
-	if n := scan[int](t, db, `SELECT count(*) FROM rejections`) + scan[int](t, db,
+	res, err := s.Write(t.Context(), []store.Reading{reading(v.ID, 0, 2), reading(v.ID, 1, 2)},
+		store.SideWrites{
+			Conflicts: []store.ConflictRecord{conflict, conflict},
+			Presence:  []store.Presence{g},
+		})
+	if err != nil || words(res.Outcomes) != "[conflict stored]" || len(res.Presence) != 1 {
+		t.Errorf("got %+v, %v", res, err)
+	}
+	const recorded = `SELECT count(*) FROM rejections WHERE payload = '2' AND count = 1`
+	if n := scan[int](t, db, recorded) + scan[int](t, db,
 		`SELECT count(*) FROM gateways WHERE status = 'online'`); n != 2 {
 		t.Errorf("rejections and presence: got %d, want 2", n)
 	}
 
 	g.Status = "broken" // the schema refuses it
-	_, _, err = s.Write(t.Context(), []store.Reading{reading(v.ID, 2, 2)},
-		func([]store.Outcome) store.Also {
-			return store.Also{
-				Rejections: []store.Rejection{{Gateway: "g", Topic: "t", Reason: "other", At: noon}},
-				Presence:   []store.Presence{g},
-			}
-		})
+	_, err = s.Write(t.Context(), []store.Reading{reading(v.ID, 2, 2)}, store.SideWrites{
+		Rejections: []store.Rejection{{Gateway: "g", Topic: "t", Reason: "other", At: noon}},
+		Presence:   []store.Presence{g},
+	})
 	isError(t, err, store.ErrInvalid)
 	ctx, cancel := context.WithCancel(t.Context())
-	_, _, err = s.Write(ctx, []store.Reading{reading(v.ID, 3, 2)},
-		func([]store.Outcome) store.Also { cancel(); return store.Also{} })
-	if err == nil {
+	p := pauseWrite(t, s, db, ctx, v.GatewayID, reading(v.ID, 3, 2))
+	cancel()
+	if err := p.resume(); err == nil {
 		t.Error("a write that was cancelled succeeded")
 	}
 	if got := len(all(t, s, v.ID)); got != 2 {
@@ -353,6 +349,60 @@ func TestWriteIsOneTransaction(t *testing.T) {
 	if l := must(s.Latest(t.Context(), store.LatestQuery{Limit: 1})); len(l) != 1 ||
 		!l[0].Timestamp.Equal(reading(0, 1, 0).Timestamp) {
 		t.Errorf("latest: got %v", l)
+	}
+}
+
+// pausedWrite is a write whose transaction has evaluated the alarms of its readings, and has not
+// written their states: it waits for a lock that the test holds on a gateway.
+type pausedWrite struct {
+	t    testing.TB
+	db   *sql.DB
+	lock *sql.Tx
+	done chan error
+}
+
+func pauseWrite(
+	t testing.TB, s *store.Store, db *sql.DB, ctx context.Context, gateway int64,
+	readings ...store.Reading,
+) *pausedWrite {
+	t.Helper()
+	lock, err := db.BeginTx(t.Context(), nil)
+	ok(t, err)
+	_, err = lock.ExecContext(t.Context(),
+		`SELECT FROM gateways WHERE id = $1 FOR NO KEY UPDATE`, gateway)
+	ok(t, err)
+	p := &pausedWrite{t: t, db: db, lock: lock, done: make(chan error, 1)}
+	go func() {
+		_, err := s.Write(ctx, readings, store.SideWrites{
+			Presence: []store.Presence{{GatewayID: gateway, Status: "online", At: noon}},
+		})
+		p.done <- err
+	}()
+	within(t, "the write waits for the gateway", func() bool {
+		return scan[bool](t, db, `SELECT EXISTS (`+pausedWrites+`)`)
+	})
+	return p
+}
+
+const pausedWrites = `
+	SELECT pid
+	FROM pg_stat_activity
+	WHERE wait_event_type = 'Lock' AND query LIKE '%UPDATE gateways g%'
+		AND datname = current_database()`
+
+// resume releases the lock and returns the error of the write.
+func (p *pausedWrite) resume() error {
+	p.t.Helper()
+	ok(p.t, p.lock.Rollback())
+	return <-p.done
+}
+
+// kill ends the connection of the write, which has to fail.
+func (p *pausedWrite) kill() {
+	p.t.Helper()
+	run(p.t, p.db, `SELECT pg_terminate_backend(pid) FROM (`+pausedWrites+`) w`)
+	if err := p.resume(); err == nil {
+		p.t.Error("the write was committed without its connection")
 	}
 }
 

@@ -231,8 +231,8 @@ func (a *app) startBroker(ctx context.Context) error {
 
 func (a *app) startMonitor(context.Context) error {
 	w := selfmonitor.New(a.cfg.Watch, a.store, a.log)
-	w.Lag, w.Tell = a.pipeline.Lag, func(rs []store.Reading, es []store.AlarmEvent) {
-		announce(a.hub)(ingest.Committed{Readings: rs, Events: es})
+	w.Lag, w.Tell = a.pipeline.Lag, func(rs []store.Reading, alarmsChanged bool) {
+		announce(a.hub)(ingest.Committed{Readings: rs, AlarmsChanged: alarmsChanged})
 	}
 	if a.cfg.PrivateDatabase() {
 		w.DiskFree = func() (float64, error) { return selfmonitor.DiskFree(a.cfg.Cluster.DataDir) }

@@ -51,7 +51,7 @@ const maxPublished = 512
 // announce returns what publishes the outcome of a commit to the hub.
 func announce(hub *push.Hub) func(ingest.Committed) {
 	return func(c ingest.Committed) {
-		if len(c.Events) > 0 {
+		if c.AlarmsChanged {
 			hub.AlarmsChanged() // at once, also when the database's notification is late
 		}
 		for some := range slices.Chunk(c.Readings, maxPublished) {

@@ -37,7 +37,7 @@ func TestCommitWithAlarmEventsHasTheLogReadAtOnce(t *testing.T) {
 		if n := asked.Load(); n != 0 {
 			t.Errorf("the log was read %d times for a reading, want 0", n)
 		}
-		committed(ingest.Committed{Events: []store.AlarmEvent{{Offset: 1}}})
+		committed(ingest.Committed{AlarmsChanged: true})
 		synctest.Wait()
 		if n := asked.Load(); n != 1 {
 			t.Errorf("the log was read %d times for an event, want 1", n)

@@ -185,8 +185,8 @@ func (in *instance) forget() { in.memory = newMemory(in.cfg.Bytes, in.metrics) }
 func (w *world) write(sensor int64, minute int, value float64) error {
 	at := noon.Add(time.Duration(minute) * time.Minute)
 	r := store.Reading{SensorID: sensor, Timestamp: at, Received: at, Value: value}
-	_, _, err := w.store.Write(w.t.Context(), []store.Reading{r},
-		func([]store.Outcome) store.Also { return store.Also{} })
+	_, err := w.store.Write(w.t.Context(), []store.Reading{r},
+		store.SideWrites{})
 	return err
 }
 

@@ -28,9 +28,11 @@ const (
 
 // Watcher looks again and again. Of several instances one does so in each interval, for all.
 type Watcher struct {
-	Lag      func(now time.Time) time.Duration         // of ingest, in this instance
-	DiskFree func() (percent float64, err error)       // nil: there is no disk of ours to look at
-	Tell     func([]store.Reading, []store.AlarmEvent) // after the commit; must not block
+	Lag      func(now time.Time) time.Duration   // of ingest, in this instance
+	DiskFree func() (percent float64, err error) // nil: there is no disk of ours to look at
+	// told of the stored readings after the commit, and whether there are new alarm events; must
+	// not block
+	Tell func(stored []store.Reading, alarmsChanged bool)
 
 	cfg     Config
 	store   *store.Store
@@ -42,7 +44,7 @@ type Watcher struct {
 func New(cfg Config, s *store.Store, log *slog.Logger) *Watcher {
 	return &Watcher{
 		Lag:  func(time.Time) time.Duration { return 0 },
-		Tell: func([]store.Reading, []store.AlarmEvent) {},
+		Tell: func([]store.Reading, bool) {},
 		cfg:  cfg, store: s, log: log,
 	}
 }
@@ -122,18 +124,17 @@ func (w *Watcher) look(ctx context.Context) error {
 
 // write stores readings and tells of those that are new.
 func (w *Watcher) write(ctx context.Context, rs []store.Reading) error {
-	outcomes, effects, err := w.store.Write(ctx, rs,
-		func([]store.Outcome) store.Also { return store.Also{} })
+	result, err := w.store.Write(ctx, rs, store.SideWrites{})
 	if err != nil {
 		return err
 	}
 	stored := rs[:0]
-	for i, o := range outcomes {
+	for i, o := range result.Outcomes {
 		if o == store.Stored {
 			stored = append(stored, rs[i])
 		}
 	}
-	w.Tell(stored, effects.Events)
+	w.Tell(stored, result.AlarmsChanged)
 	return nil
 }
 

@@ -280,19 +280,19 @@ func TestAnAlarmThatCannotBeEvaluatedIsOne(t *testing.T) {
 	r := alarm.Rule{SensorID: v.ID, Name: "inverse", Kind: alarm.Expressed, Severity: alarm.Minor, Expression: &alarm.Expression{
 		Text: "1 / x > 2", Inputs: map[string]int64{"x": v.ID},
 	}}
-	_, _, err = p.CreateAlarm(t.Context(), &r, time.Now())
+	_, err = p.CreateAlarm(t.Context(), &r, time.Now())
 	p.ok(err)
 	p.look()
 	at := time.Now().UTC().Truncate(time.Microsecond)
 	write := func(value float64) {
 		t.Helper()
 		at = at.Add(time.Second)
-		out, _, err := p.Write(t.Context(),
+		res, err := p.Write(t.Context(),
 			[]store.Reading{{SensorID: v.ID, Timestamp: at, Received: at, Value: value}},
-			func([]store.Outcome) store.Also { return store.Also{} })
+			store.SideWrites{})
 		p.ok(err)
-		if out[0] != store.Stored {
-			t.Errorf("the reading: got %v, want stored", out[0])
+		if res.Outcomes[0] != store.Stored {
+			t.Errorf("the reading: got %v, want stored", res.Outcomes[0])
 		}
 	}
 	write(0)
@@ -377,7 +377,7 @@ func TestADeletedAlarmIsNotMadeAgain(t *testing.T) {
 	p := newWorld(t)
 	p.look()
 	a := p.alarms("disk_free")[0]
-	_, _, err := p.DeleteAlarm(t.Context(), a.ID, 0, "engineer", false, time.Now())
+	_, err := p.DeleteAlarm(t.Context(), a.ID, 0, "engineer", false, time.Now())
 	p.ok(err)
 	p.disk = 1
 	p.look()
