@@ -10,7 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/oei-ms/oei-ms/push"
+	"github.com/oei-ms/oei-ms/push/relay"
 )
 
 // TestSettingsAsDocumented loads each file of settings in docs/operations. What every instance has
@@ -56,7 +56,7 @@ func TestSettingsAsDocumented(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := push.NewRelay(c.Server.RedisURL, c.Push.ShardedRelay,
+			if _, err := relay.New(c.Server.RedisURL, c.Push.ShardedRelay, nil,
 				slog.New(slog.DiscardHandler), prometheus.NewRegistry()); err != nil {
 				t.Error(err)
 			}

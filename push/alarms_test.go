@@ -95,13 +95,13 @@ func alarmFrame(offset int64) string {
 func TestAlarmEventsComeInOrderFromTheSubscriptionOn(t *testing.T) {
 	withAlarms(t, DefaultConfig(), func(t *testing.T, w *world, table *alarmTable) {
 		table.add(5)
-		w.hub.AlarmsChanged()
+		w.hub.ReadAlarms()
 		synctest.Wait()
 		c := w.listener("ann")
 		c.send(`{"type":"subscribe","topics":["alarms"]}`)
 		c.want(`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":5}`)
 		table.add(2)
-		w.hub.AlarmsChanged()
+		w.hub.ReadAlarms()
 		c.want(alarmFrame(6), alarmFrame(7))
 		table.add(1) // without a hint
 		c.want(alarmFrame(8))
@@ -139,7 +139,7 @@ func TestSubscribe_FollowsFromTheSnapshot(t *testing.T) {
 	inBubbleWith(t, DefaultConfig(), Deps{AlarmLog: log}, func(t *testing.T, w *world) {
 		hub = w.hub
 		table.add(5)
-		w.hub.AlarmsChanged()
+		w.hub.ReadAlarms()
 		synctest.Wait()
 		c := w.listener("ann")
 		reading.Store(true)
@@ -215,7 +215,7 @@ func TestResume(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			withAlarms(t, DefaultConfig(), func(t *testing.T, w *world, table *alarmTable) {
 				table.add(10)
-				w.hub.AlarmsChanged()
+				w.hub.ReadAlarms()
 				synctest.Wait()
 				if tt.before != nil {
 					tt.before(w, table)
@@ -248,7 +248,7 @@ func TestAResumingClientMissesNothingWhileEventsCome(t *testing.T) {
 		var last int64
 		for range grow {
 			last = table.add(3)
-			w.hub.AlarmsChanged()
+			w.hub.ReadAlarms()
 			time.Sleep(time.Millisecond)
 		}
 		time.Sleep(5 * time.Second)
@@ -292,7 +292,7 @@ func TestWhoDoesNotTakeAlarmsIsClosedToComeBack(t *testing.T) {
 		frames := quick.collect()
 		for range 30 {
 			table.add(1)
-			w.hub.AlarmsChanged()
+			w.hub.ReadAlarms()
 			synctest.Wait()
 		}
 		wantContiguous(t, frames, 0, 30)
@@ -303,7 +303,7 @@ func TestWhoDoesNotTakeAlarmsIsClosedToComeBack(t *testing.T) {
 func TestAnotherLogIsTold(t *testing.T) {
 	withAlarms(t, DefaultConfig(), func(t *testing.T, w *world, table *alarmTable) {
 		table.add(4)
-		w.hub.AlarmsChanged()
+		w.hub.ReadAlarms()
 		synctest.Wait()
 		c := w.listener("ann", "alarms")
 		table.set(func() { table.epoch, table.events = "e2", nil })
@@ -320,7 +320,7 @@ func TestAnotherLogIsTold(t *testing.T) {
 func TestTheDatabaseBeingAwayDelaysAlarms(t *testing.T) {
 	withAlarms(t, DefaultConfig(), func(t *testing.T, w *world, table *alarmTable) {
 		table.add(4)
-		w.hub.AlarmsChanged()
+		w.hub.ReadAlarms()
 		synctest.Wait()
 		c := w.listener("ann", "alarms")
 		table.set(func() { table.down = errors.New("no database") })
@@ -340,10 +340,10 @@ func TestTheDatabaseBeingAwayDelaysAlarms(t *testing.T) {
 func TestManyWhoResumeDoNotEachReadTheLog(t *testing.T) {
 	cfg := DefaultConfig()
 	withAlarms(t, cfg, func(t *testing.T, w *world, table *alarmTable) {
-		w.hub.AlarmsChanged()
+		w.hub.ReadAlarms()
 		synctest.Wait()
 		table.add(100)
-		w.hub.AlarmsChanged()
+		w.hub.ReadAlarms()
 		synctest.Wait()
 		reads := table.count()
 		for range 50 {

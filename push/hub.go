@@ -68,8 +68,6 @@ type Deps struct {
 	// a sensor of several topics may be returned several times. Without it there are no snapshots
 	// of readings.
 	Latest func(ctx context.Context, topics []Topic, limit int) ([]Reading, error)
-	// Relay passes updates between instances; nil when there is only one.
-	Relay *Relay
 }
 
 // HandshakeError says why a request does not become a WebSocket, and with which status to answer.
@@ -362,4 +360,33 @@ func (h *Hub) all() []*conn {
 		cs = append(cs, c)
 	}
 	return cs
+}
+
+// ReadingsMissed tells all connections with topics of readings that readings of other instances may
+// be missing.
+func (h *Hub) ReadingsMissed() {
+	frame := encode(resyncFrame{
+		Type:   "resync",
+		Scope:  "readings",
+		Reason: "readings that other instances stored may be missing",
+	})
+	for _, c := range h.all() {
+		h.mu.RLock()
+		listens := c.listensToReadings()
+		h.mu.RUnlock()
+		if listens && !c.lane.reply(frame) {
+			c.end(CloseTryLater, "answers are not being taken")
+		}
+	}
+}
+
+// listensToReadings reports whether one of its topics carries readings or statuses. The caller
+// holds hub.mu.
+func (c *conn) listensToReadings() bool {
+	for t := range c.topics {
+		if t.Kind != Alarms {
+			return true
+		}
+	}
+	return false
 }

@@ -69,28 +69,10 @@ func (u *update) prepared() (*websocket.PreparedMessage, error) {
 	return u.frame, u.err
 }
 
-// Publish offers readings that were committed here, in their order, to everyone who listens to
-// their sensors, gateways or types, and by the relay to the other instances. It never blocks; a
-// client that cannot keep up gets the newest of each sensor. Calls at once have no order among
-// them.
+// Publish offers committed readings, in their order, to the connections that are subscribed to
+// their sensors, gateways or types. It never blocks; a client that cannot keep up gets the latest
+// reading of each sensor. Concurrent calls have no order among them.
 func (h *Hub) Publish(rs []Reading) {
-	h.deliver(rs)
-	if h.deps.Relay != nil {
-		h.deps.Relay.sendReadings(rs)
-	}
-}
-
-// PublishStatus offers s to everyone who listens to its gateway or to all; like Publish it never
-// blocks.
-func (h *Hub) PublishStatus(s Status) {
-	h.deliverStatus(s)
-	if h.deps.Relay != nil {
-		h.deps.Relay.sendStatus(s)
-	}
-}
-
-// deliver offers rs to this instance's connections.
-func (h *Hub) deliver(rs []Reading) {
 	for i := range rs {
 		r := &rs[i]
 		sensor := Topic{Kind: Sensors, ID: r.SensorID}
@@ -111,7 +93,9 @@ func (h *Hub) deliver(rs []Reading) {
 	}
 }
 
-func (h *Hub) deliverStatus(s Status) {
+// PublishStatus offers s to the connections that are subscribed to its gateway or to all statuses.
+// It never blocks.
+func (h *Hub) PublishStatus(s Status) {
 	gateway := Topic{Kind: Gateways, ID: s.GatewayID}
 	h.mu.RLock()
 	to := audience{h.topics[gateway], h.topics[Topic{Kind: Statuses}]}

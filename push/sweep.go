@@ -23,9 +23,6 @@ func (h *Hub) Run(ctx context.Context) error {
 	loops.Go(func() error { return h.tend(ctx) })
 	loops.Go(func() error { return h.recheck(ctx) })
 	loops.Go(func() error { return h.followAlarms(ctx) })
-	if h.deps.Relay != nil {
-		loops.Go(func() error { return h.deps.Relay.run(ctx, h) })
-	}
 	_ = loops.Wait() // they end with ctx only
 
 	h.mu.Lock()

@@ -92,15 +92,6 @@ func (t *tail) after(epoch string, offset int64) ([]*update, bool) {
 	return t.recent[from:min(from+pageSize, len(t.recent))], true
 }
 
-// AlarmsChanged is ReadAlarms here and at the other instances, for whoever has added to the alarm
-// log.
-func (h *Hub) AlarmsChanged() {
-	h.ReadAlarms()
-	if h.deps.Relay != nil {
-		h.deps.Relay.sendAlarms()
-	}
-}
-
 // ReadAlarms says that the alarm log may have grown: it is read and what is new goes to everyone
 // who listens. It never blocks.
 func (h *Hub) ReadAlarms() {

@@ -84,6 +84,7 @@ type app struct {
 	jobs     *jobs.Jobs
 	auth     *server.Auth
 	hub      *push.Hub
+	announce func(ingest.Committed)
 	pipeline *ingest.Pipeline
 	publish  notify.Publish
 	notifier *notify.Notifier
@@ -171,17 +172,22 @@ func (a *app) startPush(ctx context.Context) (err error) {
 	if _, a.running.AdminPassword, err = a.auth.FirstAdmin(ctx); err != nil {
 		return err
 	}
-	if a.hub, err = newHub(a.cfg, a.auth, a.store, a.log, a.registry); err != nil {
+	hub, others, err := newHub(a.cfg, a.auth, a.store, a.log, a.registry)
+	if err != nil {
 		return err
 	}
-	a.group.start("push", a.hub.Run)
+	a.hub, a.announce = hub, announce(hub, others)
+	a.group.start("push", hub.Run)
+	if others != nil {
+		a.group.start("relay", others.Run)
+	}
 	return nil
 }
 
 // startIngest starts the source of messages before the pipeline, so that it stops after it: what
 // was committed is acknowledged.
 func (a *app) startIngest(ctx context.Context) error {
-	a.pipeline = ingest.New(a.cfg.Ingest, a.store, announce(a.hub), a.log, a.registry)
+	a.pipeline = ingest.New(a.cfg.Ingest, a.store, a.announce, a.log, a.registry)
 	a.deps.Write = a.pipeline.Write
 	a.deps.Checks = append(a.deps.Checks,
 		server.Check{Name: "ingest", Kind: "embedded", Func: a.pipeline.Check})
@@ -222,7 +228,7 @@ func (a *app) startBroker(ctx context.Context) error {
 	a.deps.Checks = append(a.deps.Checks,
 		server.Check{Name: "mqtt", Kind: "embedded", Required: true, Func: b.Check})
 	a.group.start("presence", func(ctx context.Context) error {
-		lost := func(p []store.Presence) { announce(a.hub)(ingest.Committed{Presence: p}) }
+		lost := func(p []store.Presence) { a.announce(ingest.Committed{Presence: p}) }
 		return a.jobs.Presence(ctx, lost, b.Announce)
 	})
 	a.group.start("mqtt broker", b.Run)
@@ -232,7 +238,7 @@ func (a *app) startBroker(ctx context.Context) error {
 func (a *app) startMonitor(context.Context) error {
 	w := selfmonitor.New(a.cfg.Watch, a.store, a.log)
 	w.Lag, w.Tell = a.pipeline.Lag, func(rs []store.Reading, alarmsChanged bool) {
-		announce(a.hub)(ingest.Committed{Readings: rs, AlarmsChanged: alarmsChanged})
+		a.announce(ingest.Committed{Readings: rs, AlarmsChanged: alarmsChanged})
 	}
 	if a.cfg.PrivateDatabase() {
 		w.DiskFree = func() (float64, error) { return selfmonitor.DiskFree(a.cfg.Cluster.DataDir) }

@@ -11,16 +11,17 @@ import (
 	"github.com/oei-ms/oei-ms/configs"
 	"github.com/oei-ms/oei-ms/ingest"
 	"github.com/oei-ms/oei-ms/push"
+	"github.com/oei-ms/oei-ms/push/relay"
 	"github.com/oei-ms/oei-ms/server"
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// newHub returns a hub that reads from the store, and relays by Redis when there is one.
+// newHub returns a hub that reads from the store, and its relay, which is nil without Redis.
 func newHub(
 	cfg *configs.Config, auth *server.Auth, st *store.Store, log *slog.Logger,
 	reg prometheus.Registerer,
-) (_ *push.Hub, err error) {
-	deps := push.Deps{
+) (*push.Hub, *relay.Relay, error) {
+	hub := push.New(cfg.Push, push.Deps{
 		Auth: auth.Push(),
 		Latest: func(ctx context.Context, topics []push.Topic, limit int) ([]push.Reading, error) {
 			return latest(ctx, st, topics, limit)
@@ -35,30 +36,33 @@ func newHub(
 				return activeAlarms(ctx, st)
 			},
 		},
+	}, log, reg)
+	if cfg.Server.RedisURL == "" {
+		return hub, nil, nil
 	}
-	if cfg.Server.RedisURL != "" {
-		deps.Relay, err = push.NewRelay(cfg.Server.RedisURL, cfg.Push.ShardedRelay, log, reg)
-		if err != nil {
-			return nil, err
-		}
-	}
-	return push.New(cfg.Push, deps, log, reg), nil
+	r, err := relay.New(cfg.Server.RedisURL, cfg.Push.ShardedRelay, hub, log, reg)
+	return hub, r, err
 }
 
 // maxPublished bounds the copies made at a time: a transaction may have 20,000 readings.
 const maxPublished = 512
 
-// announce returns what publishes the outcome of a commit to the hub.
-func announce(hub *push.Hub) func(ingest.Committed) {
+// announce returns what publishes the outcome of a commit to the hub and the relay.
+func announce(hub *push.Hub, others *relay.Relay) func(ingest.Committed) {
 	return func(c ingest.Committed) {
 		if c.AlarmsChanged {
-			hub.AlarmsChanged() // at once, also when the database's notification is late
+			hub.ReadAlarms() // at once, also when the database's notification is late
+			others.AlarmsChanged()
 		}
-		for some := range slices.Chunk(c.Readings, maxPublished) {
-			hub.Publish(pushed(some))
+		for chunk := range slices.Chunk(c.Readings, maxPublished) {
+			readings := pushed(chunk)
+			hub.Publish(readings)
+			others.Publish(readings)
 		}
 		for _, s := range c.Presence {
-			hub.PublishStatus(push.Status{GatewayID: s.GatewayID, Status: s.Status, At: s.At})
+			status := push.Status{GatewayID: s.GatewayID, Status: s.Status, At: s.At}
+			hub.PublishStatus(status)
+			others.PublishStatus(status)
 		}
 	}
 }

@@ -31,7 +31,7 @@ func TestCommitWithAlarmEventsHasTheLogReadAtOnce(t *testing.T) {
 		ended := make(chan error)
 		go func() { ended <- hub.Run(ctx) }()
 		synctest.Wait()
-		committed := announce(hub)
+		committed := announce(hub, nil)
 		committed(ingest.Committed{Readings: []store.Reading{{SensorID: 1}}})
 		synctest.Wait() // no time passes
 		if n := asked.Load(); n != 0 {
