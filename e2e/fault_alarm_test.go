@@ -26,11 +26,11 @@ func (p *process) watch(devices []device) []int64 {
 	for _, d := range devices {
 		rule := client.AlarmRule{
 			Name:       "Comes and goes",
-			Kind:       client.AlarmRuleKindExpression,
+			Kind:       client.AlarmKindExpression,
 			Severity:   "major",
 			MinSamples: new(2),
 		}
-		rule.Expression = &client.AlarmRule_Expression{
+		rule.Expression = &client.AlarmExpression{
 			Text:   "x - 200 * floor(x / 200) < 100",
 			Inputs: map[string]client.ID{"x": d.sensorID},
 		}

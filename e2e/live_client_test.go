@@ -96,9 +96,9 @@ func TestAClientWrittenFromTheContract(t *testing.T) {
 	d := p.register(api, "press")
 	rule := client.AlarmRule{
 		Name:     "Bearing hot",
-		Kind:     client.AlarmRuleKindThreshold,
+		Kind:     client.AlarmKindThreshold,
 		Severity: client.SeverityMajor,
-		Limits:   &client.AlarmRule_Limits{High: &client.AlarmLimit{Value: 80}},
+		Limits:   &client.AlarmLimits{High: &client.AlarmLimit{Value: 80}},
 	}
 	alarm, err := api.CreateAlarmWithResponse(t.Context(),
 		client.AlarmCreate{SensorID: d.sensorID, Rule: rule})

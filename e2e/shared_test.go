@@ -72,11 +72,11 @@ func TestInstancesShareTheWork(t *testing.T) {
 		d := ps[0].register(api, fmt.Sprintf("press-%d", i))
 		rule := client.AlarmRule{
 			Name:      "Hot for a while",
-			Kind:      client.AlarmRuleKindThreshold,
+			Kind:      client.AlarmKindThreshold,
 			Severity:  "major",
 			OnDelayMs: new(int64(300)),
 		}
-		rule.Limits = &client.AlarmRule_Limits{High: &client.AlarmLimit{Value: 80}}
+		rule.Limits = &client.AlarmLimits{High: &client.AlarmLimit{Value: 80}}
 		if a, err := api.CreateAlarmWithResponse(t.Context(),
 			client.AlarmCreate{SensorID: d.sensorID, Rule: rule}); err != nil || a.JSON201 == nil {
 			t.Fatalf("create alarm: %v %s", err, a.Body)
@@ -115,8 +115,8 @@ func TestInstancesMayTakeReadingsOutOfOrder(t *testing.T) {
 	in := startInstances(t, 2)
 	api := in.front.login()
 	d := in.front.register(api, "press")
-	rule := client.AlarmRule{Name: "Hot", Kind: client.AlarmRuleKindThreshold, Severity: "major"}
-	rule.Limits = &client.AlarmRule_Limits{High: &client.AlarmLimit{Value: 80}}
+	rule := client.AlarmRule{Name: "Hot", Kind: client.AlarmKindThreshold, Severity: "major"}
+	rule.Limits = &client.AlarmLimits{High: &client.AlarmLimit{Value: 80}}
 	a, err := api.CreateAlarmWithResponse(t.Context(),
 		client.AlarmCreate{SensorID: d.sensorID, Rule: rule})
 	if err != nil || a.JSON201 == nil {

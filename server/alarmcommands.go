@@ -59,7 +59,7 @@ func (s *Server) AcknowledgeAlarm(
 func (s *Server) AcknowledgeAlarms(
 	ctx context.Context, req api.AcknowledgeAlarmsRequestObject,
 ) (api.AcknowledgeAlarmsResponseObject, error) {
-	acks := each(req.Body.Alarms, func(a api.AlarmBulkAcknowledgeRequest_Alarms) store.Ack {
+	acks := each(req.Body.Alarms, func(a api.AlarmBulkAcknowledgeItem) store.Ack {
 		return store.Ack{AlarmID: a.ID, Occurrence: a.Occurrence, Version: a.Version}
 	})
 	errs, err := s.store.AcknowledgeAlarms(ctx, acks, callOf(ctx).principal.User.Username,

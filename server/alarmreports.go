@@ -94,7 +94,7 @@ func alarmEventJSON(e store.AlarmEvent) api.AlarmEvent {
 		Occurrence:  e.Occurrence,
 		Version:     e.Version,
 		RuleVersion: e.RuleVersion,
-		Kind:        e.Kind,
+		Kind:        api.AlarmEventKind(e.Kind),
 		Before:      api.AlarmState(e.Before),
 		After:       api.AlarmState(e.After),
 		Level:       e.Level,
@@ -145,7 +145,7 @@ func (s *Server) SimulateAlarm(
 func simulatedJSON(e alarm.Event) api.AlarmSimulationEvent {
 	return api.AlarmSimulationEvent{
 		At:         e.At.UTC(),
-		Kind:       string(e.Kind),
+		Kind:       api.AlarmEventKind(e.Kind),
 		Occurrence: e.Occurrence,
 		Before:     api.AlarmState(e.Before.Name()),
 		After:      api.AlarmState(e.After.Name()),
@@ -177,8 +177,8 @@ func (s *Server) ExplainAlarm(
 		Severity:    api.Severity(e.Severity),
 		Why:         e.Why,
 	}
-	out.Inputs = each(e.Inputs, func(i alarm.Input) api.AlarmExplanation_Inputs {
-		return api.AlarmExplanation_Inputs{
+	out.Inputs = each(e.Inputs, func(i alarm.Input) api.AlarmExplanationInput {
+		return api.AlarmExplanationInput{
 			SensorID: i.SensorID,
 			At:       timeOrNull(i.At),
 			Value:    orNull(i.Value),
@@ -186,8 +186,8 @@ func (s *Server) ExplainAlarm(
 			Compared: i.Compared,
 		}
 	})
-	out.Timers = each(e.Timers, func(t alarm.Timer) api.AlarmExplanation_Timers {
-		return api.AlarmExplanation_Timers{
+	out.Timers = each(e.Timers, func(t alarm.Timer) api.AlarmExplanationTimer {
+		return api.AlarmExplanationTimer{
 			Name:    t.Name,
 			Level:   string(t.Level),
 			Since:   timeOrNull(t.Since),
@@ -248,11 +248,11 @@ func (s *Server) GetAlarmKPI(
 		MeanTimeToAcknowledgeMs: k.MeanTimeToAck.Milliseconds(),
 		Missed:                  each(k.Missed, func(m string) string { return m }),
 	}
-	out.Floods = each(k.Floods, func(f alarm.Flood) api.AlarmKPI_Floods {
-		return api.AlarmKPI_Floods{Start: f.From.UTC(), End: f.To.UTC(), Alarms: f.Alarms}
+	out.Floods = each(k.Floods, func(f alarm.Flood) api.AlarmFlood {
+		return api.AlarmFlood{Start: f.From.UTC(), End: f.To.UTC(), Alarms: f.Alarms}
 	})
-	out.Stale = each(k.Stale, func(st alarm.Standing) api.AlarmKPI_Stale {
-		return api.AlarmKPI_Stale{AlarmID: st.AlarmID, Since: st.Since.UTC()}
+	out.Stale = each(k.Stale, func(st alarm.Standing) api.StaleAlarm {
+		return api.StaleAlarm{AlarmID: st.AlarmID, Since: st.Since.UTC()}
 	})
 	for severity, n := range k.BySeverity {
 		out.BySeverity[string(severity)] = n

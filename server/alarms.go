@@ -236,6 +236,12 @@ func instant(t time.Time) nullable.Nullable[time.Time] {
 	return timeOrNull(&t)
 }
 
+// texts returns the values of an enumeration as strings; never nil.
 func texts[T ~string](list []T) []string {
 	return each(list, func(v T) string { return string(v) })
+}
+
+// fromTexts is the reverse of texts.
+func fromTexts[T ~string](list []string) []T {
+	return each(list, func(v string) T { return T(v) })
 }

@@ -128,7 +128,7 @@ func TestAlarmsWholeLife(t *testing.T) {
 			t.Fatalf("%v: %s", err, res.body)
 		}
 		for _, e := range events {
-			kinds = append(kinds, e.Kind)
+			kinds = append(kinds, string(e.Kind))
 		}
 		next, _, _ = strings.Cut(strings.TrimPrefix(res.Header.Get("Link"), "<"), ">")
 	}

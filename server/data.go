@@ -33,7 +33,7 @@ func (s *Server) ListReadings(
 		Sensors:   p.SensorID,
 		Start:     p.Start,
 		End:       p.End,
-		Ascending: *p.Order == api.ListReadingsParamsOrderAsc,
+		Ascending: *p.Order == api.SortOrderAsc,
 		After:     after,
 		Limit:     *p.Limit + 1,
 	}

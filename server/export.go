@@ -42,7 +42,7 @@ func (s *Server) ExportReadings(
 		if q.After, err = afterReading(*p.After); err != nil {
 			return nil, err
 		}
-		if *p.Format == api.ExportReadingsParamsFormatParquet {
+		if *p.Format == api.ExportFormatParquet {
 			return nil, invalid("after", "is for csv and ndjson; a Parquet file begins anew")
 		}
 	}
@@ -62,7 +62,7 @@ func (s *Server) ExportReadings(
 func (s *Server) export(
 	ctx context.Context, w http.ResponseWriter, q store.ExportQuery,
 	summaries map[int64]store.SensorSummary,
-	format api.ExportReadingsParamsFormat, zipped bool,
+	format api.ExportFormat, zipped bool,
 ) error {
 	const name = "oei-ms-readings."
 	var d *download
@@ -87,10 +87,10 @@ func (s *Server) export(
 	}
 	w.Header().Set("Vary", "Accept-Encoding")
 	switch format {
-	case api.ExportReadingsParamsFormatParquet:
+	case api.ExportFormatParquet:
 		d = s.newDownload(w, "application/vnd.apache.parquet", name+"parquet", false)
 		write, end = parquetOf(d, summaries)
-	case api.ExportReadingsParamsFormatNdjson:
+	case api.ExportFormatNdjson:
 		d = s.newDownload(w, "application/x-ndjson", name+"ndjson", zipped)
 		write = lines(appendReadingMembers, ndjsonSummary, "}\n")
 	default:

@@ -98,7 +98,7 @@ func TestExportIsTheReadingsInEachFormat(t *testing.T) {
 		}
 		lines = append(lines, r)
 	}
-	order := client.ListReadingsParamsOrderAsc
+	order := client.SortOrderAsc
 	for id, got := range map[int64][]client.Reading{1: lines[:2], 2: lines[2:]} {
 		want := must(s.as(store.Viewer).ListReadingsWithResponse(t.Context(),
 			&client.ListReadingsParams{SensorID: []int64{id}, Order: &order}))

@@ -69,7 +69,7 @@ func (s *Server) GetHistory(
 	if err != nil {
 		return nil, err
 	}
-	columns := *p.Format == api.GetHistoryParamsFormatColumns
+	columns := *p.Format == api.SeriesFormatColumns
 	about := s.question(h.sensors, h.start, h.end, h.bounds, "history", h.interval, h.zone, h.next,
 		aggs, *p.Fill, columns, summaries)
 	body, err := s.answer(ctx, about,
@@ -211,7 +211,7 @@ func needsEnds(a api.Aggregate) bool {
 func (h *historyRequest) encode(
 	found map[int64][]store.Bucket, summaries map[int64]string, source store.Source,
 	aggs []api.Aggregate,
-	fill api.GetHistoryParamsFill, columns bool,
+	fill api.HistoryFill, columns bool,
 ) []byte {
 	b := fmt.Appendf(make([]byte, tagLength),
 		`{"source":%q,"interval":%q,"timezone":%q,"coverage":{"start":"`, source, h.interval,

@@ -42,8 +42,8 @@ func (s *Server) CreateNotificationRoute(
 		IsActive:            orTrue(b.IsActive),
 		ChannelID:           b.ChannelID,
 		EscalationChannelID: pointer(b.EscalationChannelID),
-		Severities:          orZero(b.Severities),
-		Events:              orZero(b.Events),
+		Severities:          texts(orZero(b.Severities)),
+		Events:              texts(orZero(b.Events)),
 		Labels:              store.LabelMap(orZero(b.Labels)),
 		GroupSeconds:        2,
 		RemindSeconds:       orZero(b.RemindSeconds),
@@ -112,10 +112,10 @@ func (s *Server) UpdateNotificationRoute(
 		r.EscalationChannelID = pointer(b.EscalationChannelID)
 	}
 	if b.Severities != nil {
-		r.Severities = *b.Severities
+		r.Severities = texts(*b.Severities)
 	}
 	if b.Events != nil {
-		r.Events = *b.Events
+		r.Events = texts(*b.Events)
 	}
 	if b.Labels != nil {
 		r.Labels = store.LabelMap(*b.Labels)
@@ -194,8 +194,8 @@ func routeJSON(r store.Route) api.NotificationRoute {
 		IsActive:            r.IsActive,
 		ChannelID:           r.ChannelID,
 		EscalationChannelID: orNull(r.EscalationChannelID),
-		Severities:          listed(r.Severities),
-		Events:              listed(r.Events),
+		Severities:          fromTexts[api.Severity](r.Severities),
+		Events:              fromTexts[api.AlarmEventKind](r.Events),
 		Labels:              labelsJSON(r.Labels),
 		GroupSeconds:        r.GroupSeconds,
 		RemindSeconds:       r.RemindSeconds,

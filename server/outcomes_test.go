@@ -237,7 +237,7 @@ func (s *system) deleteReadings(sensors ...int64) {
 // readings is what is stored of sensors.
 func (s *system) readings(sensors ...int64) string {
 	s.t.Helper()
-	order := client.ListReadingsParamsOrderAsc
+	order := client.SortOrderAsc
 	var all []string
 	for _, id := range sensors {
 		res := must(s.as(store.Viewer).ListReadingsWithResponse(s.t.Context(),

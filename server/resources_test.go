@@ -439,7 +439,7 @@ func TestDataIsReadInOrder(t *testing.T) {
 	s.addReadings(a.ID, 2, end)
 	s.addReadings(b.ID, 2, end)
 	c := s.as(store.Viewer)
-	for order, want := range map[client.ListReadingsParamsOrder]string{
+	for order, want := range map[client.SortOrder]string{
 		"desc": "1@0 2@0 1@-1 2@-1", "asc": "1@-1 2@-1 1@0 2@0",
 	} {
 		res := must(c.ListReadingsWithResponse(t.Context(),
@@ -496,7 +496,7 @@ func TestWrittenReadingsAreWhatTheContractSays(t *testing.T) {
 	if w := write(`"value":6`); w.Stored != 1 {
 		t.Errorf("without a time: got %+v", w)
 	}
-	order := client.ListReadingsParamsOrder("asc")
+	order := client.SortOrder("asc")
 	res := must(s.as(store.Viewer).ListReadingsWithResponse(t.Context(),
 		&client.ListReadingsParams{SensorID: []int64{v.ID}, Order: &order}))
 	want := []string{"1.5 good", "null bad", "3 uncertain", "4 bad", "null bad", "6 good"}

@@ -38,7 +38,7 @@ func (s *Server) shape(ctx context.Context, p api.GetHistoryParams) ([]byte, err
 	}{
 		{"interval", p.Interval != nil},
 		{"agg", len(p.Agg) > 0},
-		{"fill", *p.Fill != api.GetHistoryParamsFillNone},
+		{"fill", *p.Fill != api.HistoryFillNone},
 		{"limit", p.Limit != nil},
 	} {
 		if other.given {
@@ -58,7 +58,7 @@ func (s *Server) shape(ctx context.Context, p api.GetHistoryParams) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	columns := *p.Format == api.GetHistoryParamsFormatColumns
+	columns := *p.Format == api.SeriesFormatColumns
 	about := s.question(q.Sensors, q.Start, q.End, nil, "shape", q.Method, q.Points, zone, columns,
 		summaries)
 	return s.answer(ctx, about,

@@ -25,11 +25,11 @@ const (
 
 // newTable has the buckets in list, those with readings, and by fill the others between bounds.
 func newTable(
-	list []store.Bucket, bounds []time.Time, aggs []api.Aggregate, fill api.GetHistoryParamsFill,
+	list []store.Bucket, bounds []time.Time, aggs []api.Aggregate, fill api.HistoryFill,
 ) *table {
 	t := &table{aggs: aggs, columns: make([][]float64, len(aggs))}
 	rows := len(list)
-	if fill != api.GetHistoryParamsFillNone {
+	if fill != api.HistoryFillNone {
 		rows = len(bounds) - 1
 	}
 	t.starts, t.ends = make([]time.Time, 0, rows), make([]time.Time, 0, rows)
@@ -42,7 +42,7 @@ func newTable(
 			t.columns[c] = append(t.columns[c], aggregate(a, b))
 		}
 	}
-	if fill == api.GetHistoryParamsFillNone {
+	if fill == api.HistoryFillNone {
 		for i := range list {
 			add(list[i].Start, list[i].End, &list[i])
 		}
@@ -62,9 +62,9 @@ func newTable(
 			continue
 		}
 		switch fill {
-		case api.GetHistoryParamsFillPrevious:
+		case api.HistoryFillPrevious:
 			repeat(t.columns[c], there)
-		case api.GetHistoryParamsFillLinear:
+		case api.HistoryFillLinear:
 			t.slope(t.columns[c], there)
 		}
 	}

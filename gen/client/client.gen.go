@@ -88,6 +88,24 @@ func (e AlarmBulkAcknowledgeResultStatus) Valid() bool {
 	}
 }
 
+// Defines values for AlarmDeadbandUnit.
+const (
+	AlarmDeadbandUnitAbsolute AlarmDeadbandUnit = "absolute"
+	AlarmDeadbandUnitPercent  AlarmDeadbandUnit = "percent"
+)
+
+// Valid indicates whether the value is a known member of the AlarmDeadbandUnit enum.
+func (e AlarmDeadbandUnit) Valid() bool {
+	switch e {
+	case AlarmDeadbandUnitAbsolute:
+		return true
+	case AlarmDeadbandUnitPercent:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AlarmEventKind.
 const (
 	AlarmEventKindAcknowledged      AlarmEventKind = "acknowledged"
@@ -157,108 +175,78 @@ func (e AlarmEventKind) Valid() bool {
 	}
 }
 
-// Defines values for AlarmRuleDeadbandUnit.
+// Defines values for AlarmKind.
 const (
-	AlarmRuleDeadbandUnitAbsolute AlarmRuleDeadbandUnit = "absolute"
-	AlarmRuleDeadbandUnitPercent  AlarmRuleDeadbandUnit = "percent"
+	AlarmKindBadQuality   AlarmKind = "bad_quality"
+	AlarmKindDeviation    AlarmKind = "deviation"
+	AlarmKindExpression   AlarmKind = "expression"
+	AlarmKindInsideRange  AlarmKind = "inside_range"
+	AlarmKindNoData       AlarmKind = "no_data"
+	AlarmKindOutsideRange AlarmKind = "outside_range"
+	AlarmKindRate         AlarmKind = "rate"
+	AlarmKindThreshold    AlarmKind = "threshold"
 )
 
-// Valid indicates whether the value is a known member of the AlarmRuleDeadbandUnit enum.
-func (e AlarmRuleDeadbandUnit) Valid() bool {
+// Valid indicates whether the value is a known member of the AlarmKind enum.
+func (e AlarmKind) Valid() bool {
 	switch e {
-	case AlarmRuleDeadbandUnitAbsolute:
+	case AlarmKindBadQuality:
 		return true
-	case AlarmRuleDeadbandUnitPercent:
+	case AlarmKindDeviation:
+		return true
+	case AlarmKindExpression:
+		return true
+	case AlarmKindInsideRange:
+		return true
+	case AlarmKindNoData:
+		return true
+	case AlarmKindOutsideRange:
+		return true
+	case AlarmKindRate:
+		return true
+	case AlarmKindThreshold:
 		return true
 	default:
 		return false
 	}
 }
 
-// Defines values for AlarmRuleKind.
+// Defines values for AlarmRateUnit.
 const (
-	AlarmRuleKindBadQuality   AlarmRuleKind = "bad_quality"
-	AlarmRuleKindDeviation    AlarmRuleKind = "deviation"
-	AlarmRuleKindExpression   AlarmRuleKind = "expression"
-	AlarmRuleKindInsideRange  AlarmRuleKind = "inside_range"
-	AlarmRuleKindNoData       AlarmRuleKind = "no_data"
-	AlarmRuleKindOutsideRange AlarmRuleKind = "outside_range"
-	AlarmRuleKindRate         AlarmRuleKind = "rate"
-	AlarmRuleKindThreshold    AlarmRuleKind = "threshold"
+	AlarmRateUnitHour   AlarmRateUnit = "hour"
+	AlarmRateUnitMinute AlarmRateUnit = "minute"
+	AlarmRateUnitSecond AlarmRateUnit = "second"
 )
 
-// Valid indicates whether the value is a known member of the AlarmRuleKind enum.
-func (e AlarmRuleKind) Valid() bool {
+// Valid indicates whether the value is a known member of the AlarmRateUnit enum.
+func (e AlarmRateUnit) Valid() bool {
 	switch e {
-	case AlarmRuleKindBadQuality:
+	case AlarmRateUnitHour:
 		return true
-	case AlarmRuleKindDeviation:
+	case AlarmRateUnitMinute:
 		return true
-	case AlarmRuleKindExpression:
-		return true
-	case AlarmRuleKindInsideRange:
-		return true
-	case AlarmRuleKindNoData:
-		return true
-	case AlarmRuleKindOutsideRange:
-		return true
-	case AlarmRuleKindRate:
-		return true
-	case AlarmRuleKindThreshold:
+	case AlarmRateUnitSecond:
 		return true
 	default:
 		return false
 	}
 }
 
-// Defines values for AlarmRuleRatePer.
+// Defines values for AlarmSort.
 const (
-	AlarmRuleRatePerHour   AlarmRuleRatePer = "hour"
-	AlarmRuleRatePerMinute AlarmRuleRatePer = "minute"
-	AlarmRuleRatePerSecond AlarmRuleRatePer = "second"
+	AlarmSortNewest   AlarmSort = "newest"
+	AlarmSortOldest   AlarmSort = "oldest"
+	AlarmSortSeverity AlarmSort = "severity"
 )
 
-// Valid indicates whether the value is a known member of the AlarmRuleRatePer enum.
-func (e AlarmRuleRatePer) Valid() bool {
+// Valid indicates whether the value is a known member of the AlarmSort enum.
+func (e AlarmSort) Valid() bool {
 	switch e {
-	case AlarmRuleRatePerHour:
+	case AlarmSortNewest:
 		return true
-	case AlarmRuleRatePerMinute:
+	case AlarmSortOldest:
 		return true
-	case AlarmRuleRatePerSecond:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for AlarmRuleScheduleDays.
-const (
-	AlarmRuleScheduleDaysFri AlarmRuleScheduleDays = "fri"
-	AlarmRuleScheduleDaysMon AlarmRuleScheduleDays = "mon"
-	AlarmRuleScheduleDaysSat AlarmRuleScheduleDays = "sat"
-	AlarmRuleScheduleDaysSun AlarmRuleScheduleDays = "sun"
-	AlarmRuleScheduleDaysThu AlarmRuleScheduleDays = "thu"
-	AlarmRuleScheduleDaysTue AlarmRuleScheduleDays = "tue"
-	AlarmRuleScheduleDaysWed AlarmRuleScheduleDays = "wed"
-)
-
-// Valid indicates whether the value is a known member of the AlarmRuleScheduleDays enum.
-func (e AlarmRuleScheduleDays) Valid() bool {
-	switch e {
-	case AlarmRuleScheduleDaysFri:
-		return true
-	case AlarmRuleScheduleDaysMon:
-		return true
-	case AlarmRuleScheduleDaysSat:
-		return true
-	case AlarmRuleScheduleDaysSun:
-		return true
-	case AlarmRuleScheduleDaysThu:
-		return true
-	case AlarmRuleScheduleDaysTue:
-		return true
-	case AlarmRuleScheduleDaysWed:
+	case AlarmSortSeverity:
 		return true
 	default:
 		return false
@@ -439,6 +427,27 @@ func (e DownsamplingMethod) Valid() bool {
 	}
 }
 
+// Defines values for ExportFormat.
+const (
+	ExportFormatCsv     ExportFormat = "csv"
+	ExportFormatNdjson  ExportFormat = "ndjson"
+	ExportFormatParquet ExportFormat = "parquet"
+)
+
+// Valid indicates whether the value is a known member of the ExportFormat enum.
+func (e ExportFormat) Valid() bool {
+	switch e {
+	case ExportFormatCsv:
+		return true
+	case ExportFormatNdjson:
+		return true
+	case ExportFormatParquet:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for GatewayStatus.
 const (
 	GatewayStatusOffline GatewayStatus = "offline"
@@ -475,6 +484,30 @@ func (e HealthStatus) Valid() bool {
 	case HealthStatusDown:
 		return true
 	case HealthStatusHealthy:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for HistoryFill.
+const (
+	HistoryFillLinear   HistoryFill = "linear"
+	HistoryFillNone     HistoryFill = "none"
+	HistoryFillNull     HistoryFill = "null"
+	HistoryFillPrevious HistoryFill = "previous"
+)
+
+// Valid indicates whether the value is a known member of the HistoryFill enum.
+func (e HistoryFill) Valid() bool {
+	switch e {
+	case HistoryFillLinear:
+		return true
+	case HistoryFillNone:
+		return true
+	case HistoryFillNull:
+		return true
+	case HistoryFillPrevious:
 		return true
 	default:
 		return false
@@ -850,6 +883,24 @@ func (e Role) Valid() bool {
 	}
 }
 
+// Defines values for SeriesFormat.
+const (
+	SeriesFormatColumns SeriesFormat = "columns"
+	SeriesFormatRows    SeriesFormat = "rows"
+)
+
+// Valid indicates whether the value is a known member of the SeriesFormat enum.
+func (e SeriesFormat) Valid() bool {
+	switch e {
+	case SeriesFormatColumns:
+		return true
+	case SeriesFormatRows:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Severity.
 const (
 	SeverityCritical Severity = "critical"
@@ -868,6 +919,24 @@ func (e Severity) Valid() bool {
 	case SeverityMinor:
 		return true
 	case SeverityWarning:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SortOrder.
+const (
+	SortOrderAsc  SortOrder = "asc"
+	SortOrderDesc SortOrder = "desc"
+)
+
+// Valid indicates whether the value is a known member of the SortOrder enum.
+func (e SortOrder) Valid() bool {
+	switch e {
+	case SortOrderAsc:
+		return true
+	case SortOrderDesc:
 		return true
 	default:
 		return false
@@ -901,6 +970,39 @@ const (
 func (e TokensTokenType) Valid() bool {
 	switch e {
 	case TokensTokenTypeBearer:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Weekday.
+const (
+	WeekdayFri Weekday = "fri"
+	WeekdayMon Weekday = "mon"
+	WeekdaySat Weekday = "sat"
+	WeekdaySun Weekday = "sun"
+	WeekdayThu Weekday = "thu"
+	WeekdayTue Weekday = "tue"
+	WeekdayWed Weekday = "wed"
+)
+
+// Valid indicates whether the value is a known member of the Weekday enum.
+func (e Weekday) Valid() bool {
+	switch e {
+	case WeekdayFri:
+		return true
+	case WeekdayMon:
+		return true
+	case WeekdaySat:
+		return true
+	case WeekdaySun:
+		return true
+	case WeekdayThu:
+		return true
+	case WeekdayTue:
+		return true
+	case WeekdayWed:
 		return true
 	default:
 		return false
@@ -1219,108 +1321,6 @@ func (e WsUnsubscribedType) Valid() bool {
 	}
 }
 
-// Defines values for ListAlarmsParamsSort.
-const (
-	ListAlarmsParamsSortNewest   ListAlarmsParamsSort = "newest"
-	ListAlarmsParamsSortOldest   ListAlarmsParamsSort = "oldest"
-	ListAlarmsParamsSortSeverity ListAlarmsParamsSort = "severity"
-)
-
-// Valid indicates whether the value is a known member of the ListAlarmsParamsSort enum.
-func (e ListAlarmsParamsSort) Valid() bool {
-	switch e {
-	case ListAlarmsParamsSortNewest:
-		return true
-	case ListAlarmsParamsSortOldest:
-		return true
-	case ListAlarmsParamsSortSeverity:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for ListReadingsParamsOrder.
-const (
-	ListReadingsParamsOrderAsc  ListReadingsParamsOrder = "asc"
-	ListReadingsParamsOrderDesc ListReadingsParamsOrder = "desc"
-)
-
-// Valid indicates whether the value is a known member of the ListReadingsParamsOrder enum.
-func (e ListReadingsParamsOrder) Valid() bool {
-	switch e {
-	case ListReadingsParamsOrderAsc:
-		return true
-	case ListReadingsParamsOrderDesc:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for ExportReadingsParamsFormat.
-const (
-	ExportReadingsParamsFormatCsv     ExportReadingsParamsFormat = "csv"
-	ExportReadingsParamsFormatNdjson  ExportReadingsParamsFormat = "ndjson"
-	ExportReadingsParamsFormatParquet ExportReadingsParamsFormat = "parquet"
-)
-
-// Valid indicates whether the value is a known member of the ExportReadingsParamsFormat enum.
-func (e ExportReadingsParamsFormat) Valid() bool {
-	switch e {
-	case ExportReadingsParamsFormatCsv:
-		return true
-	case ExportReadingsParamsFormatNdjson:
-		return true
-	case ExportReadingsParamsFormatParquet:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for GetHistoryParamsFill.
-const (
-	GetHistoryParamsFillLinear   GetHistoryParamsFill = "linear"
-	GetHistoryParamsFillNone     GetHistoryParamsFill = "none"
-	GetHistoryParamsFillNull     GetHistoryParamsFill = "null"
-	GetHistoryParamsFillPrevious GetHistoryParamsFill = "previous"
-)
-
-// Valid indicates whether the value is a known member of the GetHistoryParamsFill enum.
-func (e GetHistoryParamsFill) Valid() bool {
-	switch e {
-	case GetHistoryParamsFillLinear:
-		return true
-	case GetHistoryParamsFillNone:
-		return true
-	case GetHistoryParamsFillNull:
-		return true
-	case GetHistoryParamsFillPrevious:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for GetHistoryParamsFormat.
-const (
-	GetHistoryParamsFormatColumns GetHistoryParamsFormat = "columns"
-	GetHistoryParamsFormatRows    GetHistoryParamsFormat = "rows"
-)
-
-// Valid indicates whether the value is a known member of the GetHistoryParamsFormat enum.
-func (e GetHistoryParamsFormat) Valid() bool {
-	switch e {
-	case GetHistoryParamsFormatColumns:
-		return true
-	case GetHistoryParamsFormatRows:
-		return true
-	default:
-		return false
-	}
-}
-
 // Aggregate What readings of a bucket amount to.
 type Aggregate string
 
@@ -1418,16 +1418,8 @@ type AlarmAcknowledgeRequest struct {
 	Version int64 `json:"version"`
 }
 
-// AlarmBulkAcknowledgeRequest defines model for AlarmBulkAcknowledgeRequest.
-type AlarmBulkAcknowledgeRequest struct {
-	Alarms []AlarmBulkAcknowledgeRequest_Alarms `json:"alarms"`
-
-	// Comment Goes into the journal, on one line.
-	Comment *string `json:"comment,omitempty"`
-}
-
-// AlarmBulkAcknowledgeRequest_Alarms defines model for AlarmBulkAcknowledgeRequest.Alarms.
-type AlarmBulkAcknowledgeRequest_Alarms struct {
+// AlarmBulkAcknowledgeItem defines model for AlarmBulkAcknowledgeItem.
+type AlarmBulkAcknowledgeItem struct {
 	// ID An id given by the server.
 	ID ID `json:"id"`
 
@@ -1436,6 +1428,14 @@ type AlarmBulkAcknowledgeRequest_Alarms struct {
 
 	// Version The version that was seen; 409 when it is another now.
 	Version int64 `json:"version"`
+}
+
+// AlarmBulkAcknowledgeRequest defines model for AlarmBulkAcknowledgeRequest.
+type AlarmBulkAcknowledgeRequest struct {
+	Alarms []AlarmBulkAcknowledgeItem `json:"alarms"`
+
+	// Comment Goes into the journal, on one line.
+	Comment *string `json:"comment,omitempty"`
 }
 
 // AlarmBulkAcknowledgeResult defines model for AlarmBulkAcknowledgeResult.
@@ -1472,6 +1472,9 @@ type AlarmCount struct {
 	AlarmID ID  `json:"alarm_id"`
 	Count   int `json:"count"`
 }
+
+// AlarmCountBySeverity Number of alarms of each severity.
+type AlarmCountBySeverity map[string]int
 
 // AlarmCreate defines model for AlarmCreate.
 type AlarmCreate struct {
@@ -1516,6 +1519,44 @@ type AlarmCreate struct {
 	SensorID ID `json:"sensor_id"`
 }
 
+// AlarmDeadband How far inside of a limit a value must be before the limit counts as left: a high limit of
+// 80 with a deadband of 2 is left at 78. Of all kinds but `no_data`, `bad_quality` and
+// `expression`. Smaller than the distance from the innermost low to the innermost high limit,
+// than half of an `outside_range`, than the `limit` of a rate or deviation.
+type AlarmDeadband struct {
+	// Unit `percent` is of `max_value` less `min_value` of the sensor, which must then have both.
+	// Absent is absolute.
+	Unit *AlarmDeadbandUnit `json:"unit,omitempty"`
+
+	// Value In the unit of what is compared, or in percent, at most 100.
+	Value float64 `json:"value"`
+}
+
+// AlarmDeadbandUnit `percent` is of `max_value` less `min_value` of the sensor, which must then have both.
+// Absent is absolute.
+type AlarmDeadbandUnit string
+
+// AlarmDeviation Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the alarm's
+// own. From another sensor it is judged with each reading of either, on the newest of both;
+// one that is missing, not to be compared or too old leaves the alarm as it is.
+type AlarmDeviation struct {
+	// Direction Which way a change or a deviation counts; absent is both.
+	Direction *Direction `json:"direction,omitempty"`
+
+	// Limit In the unit of the sensor; above 0.
+	Limit float64 `json:"limit"`
+
+	// MaxAgeMs How much older than the other each of the two readings may be, in milliseconds, at most
+	// 7 days; 0 is any age.
+	MaxAgeMs *int64 `json:"max_age_ms,omitempty"`
+
+	// SensorID An id given by the server.
+	SensorID *ID `json:"sensor_id,omitempty"`
+
+	// Setpoint In the unit of the sensor.
+	Setpoint *float64 `json:"setpoint,omitempty"`
+}
+
 // AlarmEvent defines model for AlarmEvent.
 type AlarmEvent struct {
 	// After The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
@@ -1543,11 +1584,8 @@ type AlarmEvent struct {
 	// GatewayID An id given by the server.
 	GatewayID ID `json:"gateway_id"`
 
-	// Kind What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged,
-	// reset, shelved, unshelved, suppressed, unsuppressed, out_of_service,
-	// returned_to_service, commented, rule_changed, faulted, recovered or deleted; more may
-	// come.
-	Kind string `json:"kind"`
+	// Kind What happened to an alarm.
+	Kind AlarmEventKind `json:"kind"`
 
 	// Level The limit, such as high_high; empty when there is none.
 	Level      string `json:"level"`
@@ -1580,7 +1618,7 @@ type AlarmExplanation struct {
 	At time.Time `json:"at"`
 
 	// Inputs The newest reading of each sensor of the rule.
-	Inputs []AlarmExplanation_Inputs `json:"inputs"`
+	Inputs []AlarmExplanationInput `json:"inputs"`
 
 	// Level The limit, such as high_high; empty when nothing stands.
 	Level      string `json:"level"`
@@ -1602,13 +1640,13 @@ type AlarmExplanation struct {
 	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
 	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
 	// is judged on the current values, and `no_data` is counted from then.
-	State  AlarmState                `json:"state"`
-	Timers []AlarmExplanation_Timers `json:"timers"`
-	Why    []string                  `json:"why"`
+	State  AlarmState              `json:"state"`
+	Timers []AlarmExplanationTimer `json:"timers"`
+	Why    []string                `json:"why"`
 }
 
-// AlarmExplanation_Inputs defines model for AlarmExplanation.Inputs.
-type AlarmExplanation_Inputs struct {
+// AlarmExplanationInput defines model for AlarmExplanationInput.
+type AlarmExplanationInput struct {
 	// At Null when no reading is stored.
 	At nullable.Nullable[time.Time] `json:"at"`
 
@@ -1623,8 +1661,8 @@ type AlarmExplanation_Inputs struct {
 	Value    nullable.Nullable[float64] `json:"value"`
 }
 
-// AlarmExplanation_Timers defines model for AlarmExplanation.Timers.
-type AlarmExplanation_Timers struct {
+// AlarmExplanationTimer defines model for AlarmExplanationTimer.
+type AlarmExplanationTimer struct {
 	Due   nullable.Nullable[time.Time] `json:"due"`
 	Level string                       `json:"level"`
 
@@ -1634,47 +1672,71 @@ type AlarmExplanation_Timers struct {
 	Since   nullable.Nullable[time.Time] `json:"since"`
 }
 
-// AlarmKPI defines model for AlarmKPI.
-type AlarmKPI struct {
-	Acknowledged int `json:"acknowledged"`
+// AlarmExpression Of `expression`: in breach while `text` is true. It is judged with each reading of an input
+// or of the alarm's own sensor, on the newest readings of all inputs; when one is missing, not
+// to be compared or too old the alarm stays as it is. Every input must be used.
+//
+// The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`, `and
+// or not` (`&& || !`), `a ? b : c`, brackets and the functions `abs min max round floor ceil`:
+// at most 200 of them. All numbers are floating point. A division by zero faults the alarm
+// until a reading with which it can be evaluated.
+type AlarmExpression struct {
+	// Inputs The sensor of each name. A name has letters, digits and `_`, at most 50, does not begin with
+	// a digit and is no function.
+	Inputs AlarmExpressionInputs `json:"inputs"`
 
-	// Alarms How many were announced.
-	Alarms           int               `json:"alarms"`
-	AveragePer10Min  float64           `json:"average_per_10_min"`
-	BySeverity       map[string]int    `json:"by_severity"`
-	Chattering       []AlarmCount      `json:"chattering"`
-	ChatteringAlarms int               `json:"chattering_alarms"`
-	End              time.Time         `json:"end"`
-	FloodShare       float64           `json:"flood_share"`
-	Floods           []AlarmKPI_Floods `json:"floods"`
-
-	// MeanTimeToAcknowledgeMs 0 when nothing was acknowledged.
-	MeanTimeToAcknowledgeMs int64 `json:"mean_time_to_acknowledge_ms"`
-
-	// Missed Limits of EEMUA 191 that were not met.
-	Missed       []string         `json:"missed"`
-	PeakPer10Min int              `json:"peak_per_10_min"`
-	Per10Min     []int            `json:"per_10_min"`
-	Stale        []AlarmKPI_Stale `json:"stale"`
-	StaleAlarms  int              `json:"stale_alarms"`
-	Start        time.Time        `json:"start"`
-	TopTen       []AlarmCount     `json:"top_ten"`
-	TopTenShare  float64          `json:"top_ten_share"`
+	// MaxAgeMs How much older than the newest reading of all its sensors an input may be, in
+	// milliseconds, at most 7 days; 0 is any age.
+	MaxAgeMs *int64 `json:"max_age_ms,omitempty"`
+	Text     string `json:"text"`
 }
 
-// AlarmKPI_Floods defines model for AlarmKPI.Floods.
-type AlarmKPI_Floods struct {
+// AlarmExpressionInputs The sensor of each name. A name has letters, digits and `_`, at most 50, does not begin with
+// a digit and is no function.
+type AlarmExpressionInputs map[string]ID
+
+// AlarmFlood defines model for AlarmFlood.
+type AlarmFlood struct {
 	Alarms int       `json:"alarms"`
 	End    time.Time `json:"end"`
 	Start  time.Time `json:"start"`
 }
 
-// AlarmKPI_Stale defines model for AlarmKPI.Stale.
-type AlarmKPI_Stale struct {
-	// AlarmID An id given by the server.
-	AlarmID ID        `json:"alarm_id"`
-	Since   time.Time `json:"since"`
+// AlarmKPI defines model for AlarmKPI.
+type AlarmKPI struct {
+	Acknowledged int `json:"acknowledged"`
+
+	// Alarms How many were announced.
+	Alarms          int     `json:"alarms"`
+	AveragePer10Min float64 `json:"average_per_10_min"`
+
+	// BySeverity Number of alarms of each severity.
+	BySeverity       AlarmCountBySeverity `json:"by_severity"`
+	Chattering       []AlarmCount         `json:"chattering"`
+	ChatteringAlarms int                  `json:"chattering_alarms"`
+	End              time.Time            `json:"end"`
+	FloodShare       float64              `json:"flood_share"`
+	Floods           []AlarmFlood         `json:"floods"`
+
+	// MeanTimeToAcknowledgeMs 0 when nothing was acknowledged.
+	MeanTimeToAcknowledgeMs int64 `json:"mean_time_to_acknowledge_ms"`
+
+	// Missed Limits of EEMUA 191 that were not met.
+	Missed       []string     `json:"missed"`
+	PeakPer10Min int          `json:"peak_per_10_min"`
+	Per10Min     []int        `json:"per_10_min"`
+	Stale        []StaleAlarm `json:"stale"`
+	StaleAlarms  int          `json:"stale_alarms"`
+	Start        time.Time    `json:"start"`
+	TopTen       []AlarmCount `json:"top_ten"`
+	TopTenShare  float64      `json:"top_ten_share"`
 }
+
+// AlarmKind What it watches for.
+type AlarmKind string
+
+// AlarmLabels A name has letters, digits and `_`, at most 50, and does not begin with a digit.
+type AlarmLabels map[string]string
 
 // AlarmLimit A limit and the severity of the alarm beyond it; without one it is that of the rule.
 type AlarmLimit struct {
@@ -1685,6 +1747,22 @@ type AlarmLimit struct {
 	Value float64 `json:"value"`
 }
 
+// AlarmLimits Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to `high_high`
+// each above the one before.
+type AlarmLimits struct {
+	// High A limit and the severity of the alarm beyond it; without one it is that of the rule.
+	High *AlarmLimit `json:"high,omitempty"`
+
+	// HighHigh A limit and the severity of the alarm beyond it; without one it is that of the rule.
+	HighHigh *AlarmLimit `json:"high_high,omitempty"`
+
+	// Low A limit and the severity of the alarm beyond it; without one it is that of the rule.
+	Low *AlarmLimit `json:"low,omitempty"`
+
+	// LowLow A limit and the severity of the alarm beyond it; without one it is that of the rule.
+	LowLow *AlarmLimit `json:"low_low,omitempty"`
+}
+
 // AlarmOutOfServiceRequest defines model for AlarmOutOfServiceRequest.
 type AlarmOutOfServiceRequest struct {
 	// Comment Why. Goes into the journal, on one line.
@@ -1693,6 +1771,36 @@ type AlarmOutOfServiceRequest struct {
 	// Version The version that was seen; 409 when it is another now.
 	Version *int64 `json:"version,omitempty"`
 }
+
+// AlarmRange Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below
+// `high`.
+type AlarmRange struct {
+	High float64 `json:"high"`
+	Low  float64 `json:"low"`
+}
+
+// AlarmRate Of `rate`. The newest reading is compared with the newest one that is at least `window_ms`
+// older (the window keeps about 32 readings, so it may be up to a 32nd longer), and the
+// difference is divided by the time between the two. Before there is such a reading nothing is
+// judged. A pause of more than twice `window_ms` begins the window again, so a sensor that
+// reads less often than that is never in breach: choose a window of at least the usual time
+// between two readings.
+type AlarmRate struct {
+	// Direction Which way a change or a deviation counts; absent is both.
+	Direction *Direction `json:"direction,omitempty"`
+
+	// Limit In the unit of the sensor per `per`; above 0.
+	Limit float64 `json:"limit"`
+
+	// Per The time that a rate is given for.
+	Per AlarmRateUnit `json:"per"`
+
+	// WindowMs Milliseconds, at most a day.
+	WindowMs int64 `json:"window_ms"`
+}
+
+// AlarmRateUnit The time that a rate is given for.
+type AlarmRateUnit string
 
 // AlarmRule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is
 // required by it and refused with any other:
@@ -1730,44 +1838,43 @@ type AlarmOutOfServiceRequest struct {
 // reading, `cleared` first. With delays each side waits for its own; when the new side is due
 // first it is `raised` as the next occurrence and the one before ends without `cleared`.
 type AlarmRule struct {
-	// Deadband How far inside of a limit a value must be before the limit counts as left: a high limit
-	// of 80 with a deadband of 2 is left at 78. Of all kinds but `no_data`, `bad_quality` and
-	// `expression`. Smaller than the distance from the innermost low to the innermost high
-	// limit, than half of an `outside_range`, than the `limit` of a rate or deviation.
-	Deadband *AlarmRule_Deadband `json:"deadband,omitempty"`
+	// Deadband How far inside of a limit a value must be before the limit counts as left: a high limit of
+	// 80 with a deadband of 2 is left at 78. Of all kinds but `no_data`, `bad_quality` and
+	// `expression`. Smaller than the distance from the innermost low to the innermost high limit,
+	// than half of an `outside_range`, than the `limit` of a rate or deviation.
+	Deadband *AlarmDeadband `json:"deadband,omitempty"`
 
-	// Deviation Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the
-	// alarm's own. From another sensor it is judged with each reading of either, on the newest
-	// of both; one that is missing, not to be compared or too old leaves the alarm as it is.
-	Deviation        *AlarmRule_Deviation `json:"deviation,omitempty"`
-	DocumentationURL *string              `json:"documentation_url,omitempty"`
+	// Deviation Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the alarm's
+	// own. From another sensor it is judged with each reading of either, on the newest of both;
+	// one that is missing, not to be compared or too old leaves the alarm as it is.
+	Deviation        *AlarmDeviation `json:"deviation,omitempty"`
+	DocumentationURL *string         `json:"documentation_url,omitempty"`
 
-	// Expression Of `expression`: in breach while `text` is true. It is judged with each reading of an
-	// input or of the alarm's own sensor, on the newest readings of all inputs; when one is
-	// missing, not to be compared or too old the alarm stays as it is. Every input must be
-	// used.
+	// Expression Of `expression`: in breach while `text` is true. It is judged with each reading of an input
+	// or of the alarm's own sensor, on the newest readings of all inputs; when one is missing, not
+	// to be compared or too old the alarm stays as it is. Every input must be used.
 	//
-	// The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`,
-	// `and or not` (`&& || !`), `a ? b : c`, brackets and the functions `abs min max round
-	// floor ceil`: at most 200 of them. All numbers are floating point. A division by zero
-	// faults the alarm until a reading with which it can be evaluated.
-	Expression *AlarmRule_Expression `json:"expression,omitempty"`
+	// The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`, `and
+	// or not` (`&& || !`), `a ? b : c`, brackets and the functions `abs min max round floor ceil`:
+	// at most 200 of them. All numbers are floating point. A division by zero faults the alarm
+	// until a reading with which it can be evaluated.
+	Expression *AlarmExpression `json:"expression,omitempty"`
 
 	// IgnoreUncertain Readings of uncertain quality are not compared.
 	IgnoreUncertain *bool `json:"ignore_uncertain,omitempty"`
 
 	// Kind What it watches for.
-	Kind AlarmRuleKind `json:"kind"`
+	Kind AlarmKind `json:"kind"`
 
 	// Labels A name has letters, digits and `_`, at most 50, and does not begin with a digit.
-	Labels map[string]string `json:"labels,omitempty"`
+	Labels *AlarmLabels `json:"labels,omitempty"`
 
 	// Latching When its breach is over the alarm stays until it is reset.
 	Latching *bool `json:"latching,omitempty"`
 
-	// Limits Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to
-	// `high_high` each above the one before.
-	Limits *AlarmRule_Limits `json:"limits,omitempty"`
+	// Limits Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to `high_high`
+	// each above the one before.
+	Limits *AlarmLimits `json:"limits,omitempty"`
 
 	// Message Text of the events that raise, with `{name}`, `{sensor}`, `{gateway}` (their names),
 	// `{value}`, `{unit}`, `{limit}`, `{level}`, `{severity}`, `{time}` (UTC) and
@@ -1801,15 +1908,15 @@ type AlarmRule struct {
 
 	// Range Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below
 	// `high`.
-	Range *AlarmRule_Range `json:"range,omitempty"`
+	Range *AlarmRange `json:"range,omitempty"`
 
-	// Rate Of `rate`. The newest reading is compared with the newest one that is at least
-	// `window_ms` older (the window keeps about 32 readings, so it may be up to a 32nd
-	// longer), and the difference is divided by the time between the two. Before there is such
-	// a reading nothing is judged. A pause of more than twice `window_ms` begins the window
-	// again, so a sensor that reads less often than that is never in breach: choose a window
-	// of at least the usual time between two readings.
-	Rate *AlarmRule_Rate `json:"rate,omitempty"`
+	// Rate Of `rate`. The newest reading is compared with the newest one that is at least `window_ms`
+	// older (the window keeps about 32 readings, so it may be up to a 32nd longer), and the
+	// difference is divided by the time between the two. Before there is such a reading nothing is
+	// judged. A pause of more than twice `window_ms` begins the window again, so a sensor that
+	// reads less often than that is never in breach: choose a window of at least the usual time
+	// between two readings.
+	Rate *AlarmRate `json:"rate,omitempty"`
 
 	// RealarmAfterMs An alarm that still stands so long after it was acknowledged is unacknowledged again,
 	// but not before its rule was changed or its sensors came back into use: 0 for never, or
@@ -1818,7 +1925,7 @@ type AlarmRule struct {
 	RecommendedAction *string `json:"recommended_action,omitempty"`
 
 	// Schedule Outside of it the alarm is judged and suppressed.
-	Schedule *AlarmRule_Schedule `json:"schedule,omitempty"`
+	Schedule *AlarmSchedule `json:"schedule,omitempty"`
 
 	// Severity How bad it is.
 	Severity Severity `json:"severity"`
@@ -1827,118 +1934,10 @@ type AlarmRule struct {
 	SuppressedBy []ID `json:"suppressed_by,omitempty"`
 }
 
-// AlarmRuleDeadbandUnit `percent` is of `max_value` less `min_value` of the sensor, which must then have
-// both. Absent is absolute.
-type AlarmRuleDeadbandUnit string
-
-// AlarmRule_Deadband How far inside of a limit a value must be before the limit counts as left: a high limit
-// of 80 with a deadband of 2 is left at 78. Of all kinds but `no_data`, `bad_quality` and
-// `expression`. Smaller than the distance from the innermost low to the innermost high
-// limit, than half of an `outside_range`, than the `limit` of a rate or deviation.
-type AlarmRule_Deadband struct {
-	// Unit `percent` is of `max_value` less `min_value` of the sensor, which must then have
-	// both. Absent is absolute.
-	Unit *AlarmRuleDeadbandUnit `json:"unit,omitempty"`
-
-	// Value In the unit of what is compared, or in percent, at most 100.
-	Value float64 `json:"value"`
-}
-
-// AlarmRule_Deviation Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the
-// alarm's own. From another sensor it is judged with each reading of either, on the newest
-// of both; one that is missing, not to be compared or too old leaves the alarm as it is.
-type AlarmRule_Deviation struct {
-	// Direction Which way a change or a deviation counts; absent is both.
-	Direction *Direction `json:"direction,omitempty"`
-
-	// Limit In the unit of the sensor; above 0.
-	Limit float64 `json:"limit"`
-
-	// MaxAgeMs How much older than the other each of the two readings may be, in milliseconds, at
-	// most 7 days; 0 is any age.
-	MaxAgeMs *int64 `json:"max_age_ms,omitempty"`
-
-	// SensorID An id given by the server.
-	SensorID *ID `json:"sensor_id,omitempty"`
-
-	// Setpoint In the unit of the sensor.
-	Setpoint *float64 `json:"setpoint,omitempty"`
-}
-
-// AlarmRule_Expression Of `expression`: in breach while `text` is true. It is judged with each reading of an
-// input or of the alarm's own sensor, on the newest readings of all inputs; when one is
-// missing, not to be compared or too old the alarm stays as it is. Every input must be
-// used.
-//
-// The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`,
-// `and or not` (`&& || !`), `a ? b : c`, brackets and the functions `abs min max round
-// floor ceil`: at most 200 of them. All numbers are floating point. A division by zero
-// faults the alarm until a reading with which it can be evaluated.
-type AlarmRule_Expression struct {
-	// Inputs The sensor of each name. A name has letters, digits and `_`, at most 50, does not
-	// begin with a digit and is no function.
-	Inputs map[string]ID `json:"inputs"`
-
-	// MaxAgeMs How much older than the newest reading of all its sensors an input may be, in
-	// milliseconds, at most 7 days; 0 is any age.
-	MaxAgeMs *int64 `json:"max_age_ms,omitempty"`
-	Text     string `json:"text"`
-}
-
-// AlarmRuleKind What it watches for.
-type AlarmRuleKind string
-
-// AlarmRule_Limits Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to
-// `high_high` each above the one before.
-type AlarmRule_Limits struct {
-	// High A limit and the severity of the alarm beyond it; without one it is that of the rule.
-	High *AlarmLimit `json:"high,omitempty"`
-
-	// HighHigh A limit and the severity of the alarm beyond it; without one it is that of the rule.
-	HighHigh *AlarmLimit `json:"high_high,omitempty"`
-
-	// Low A limit and the severity of the alarm beyond it; without one it is that of the rule.
-	Low *AlarmLimit `json:"low,omitempty"`
-
-	// LowLow A limit and the severity of the alarm beyond it; without one it is that of the rule.
-	LowLow *AlarmLimit `json:"low_low,omitempty"`
-}
-
-// AlarmRule_Range Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below
-// `high`.
-type AlarmRule_Range struct {
-	High float64 `json:"high"`
-	Low  float64 `json:"low"`
-}
-
-// AlarmRuleRatePer defines model for AlarmRule.Rate.Per.
-type AlarmRuleRatePer string
-
-// AlarmRule_Rate Of `rate`. The newest reading is compared with the newest one that is at least
-// `window_ms` older (the window keeps about 32 readings, so it may be up to a 32nd
-// longer), and the difference is divided by the time between the two. Before there is such
-// a reading nothing is judged. A pause of more than twice `window_ms` begins the window
-// again, so a sensor that reads less often than that is never in breach: choose a window
-// of at least the usual time between two readings.
-type AlarmRule_Rate struct {
-	// Direction Which way a change or a deviation counts; absent is both.
-	Direction *Direction `json:"direction,omitempty"`
-
-	// Limit In the unit of the sensor per `per`; above 0.
-	Limit float64          `json:"limit"`
-	Per   AlarmRuleRatePer `json:"per"`
-
-	// WindowMs Milliseconds, at most a day.
-	WindowMs int64 `json:"window_ms"`
-}
-
-// AlarmRuleScheduleDays defines model for AlarmRule.Schedule.Days.
-type AlarmRuleScheduleDays string
-
-// AlarmRule_Schedule Outside of it the alarm is judged and suppressed.
-type AlarmRule_Schedule struct {
+// AlarmSchedule Outside of it the alarm is judged and suppressed.
+type AlarmSchedule struct {
 	// Days On which days it begins; none is every day.
-	Days []AlarmRuleScheduleDays `json:"days,omitempty"`
+	Days []Weekday `json:"days,omitempty"`
 
 	// From When it begins.
 	From string `json:"from"`
@@ -1983,11 +1982,8 @@ type AlarmSimulationEvent struct {
 	Before  AlarmState `json:"before"`
 	Comment string     `json:"comment"`
 
-	// Kind What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged,
-	// reset, shelved, unshelved, suppressed, unsuppressed, out_of_service,
-	// returned_to_service, commented, rule_changed, faulted, recovered or deleted; more may
-	// come.
-	Kind string `json:"kind"`
+	// Kind What happened to an alarm.
+	Kind AlarmEventKind `json:"kind"`
 
 	// Level The limit, such as high_high; empty when there is none.
 	Level   string `json:"level"`
@@ -2071,6 +2067,9 @@ type AlarmSimulationResult struct {
 	// Truncated There were more than 10,000 events; the first are here.
 	Truncated bool `json:"truncated"`
 }
+
+// AlarmSort Order of a list of alarms.
+type AlarmSort string
 
 // AlarmState The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
 // outside of its schedule, or that rests, since one of its sensors or a gateway of these is
@@ -2281,6 +2280,9 @@ type ExpiringSensor struct {
 	SensorID ID `json:"sensor_id"`
 }
 
+// ExportFormat Format of an exported file.
+type ExportFormat string
+
 // FieldError defines model for FieldError.
 type FieldError struct {
 	// Field Name of the parameter, or path of the member (`readings.3.value`).
@@ -2452,6 +2454,9 @@ type HistoryColumns struct {
 	TimeWeightedAvg []nullable.Nullable[float64] `json:"time_weighted_avg,omitempty"`
 }
 
+// HistoryFill What stands in buckets without readings.
+type HistoryFill string
+
 // HistoryPoint A bucket, with what was asked for.
 type HistoryPoint struct {
 	Avg             nullable.Nullable[float64] `json:"avg,omitempty"`
@@ -2527,7 +2532,7 @@ type IntervalStatistics struct {
 	PercentGood       float64                    `json:"percent_good"`
 
 	// Percentiles By name, such as `p50`; empty without values.
-	Percentiles map[string]float64 `json:"percentiles"`
+	Percentiles Percentiles `json:"percentiles"`
 
 	// Rate Readings a second of the part of the range that is in the interval.
 	Rate            float64                    `json:"rate"`
@@ -2812,8 +2817,8 @@ type NotificationEvent struct {
 	GatewayID   int64  `json:"gateway_id"`
 	GatewayName string `json:"gateway_name"`
 
-	// Kind What happened.
-	Kind string `json:"kind"`
+	// Kind What happened to an alarm.
+	Kind AlarmEventKind `json:"kind"`
 
 	// Labels Free labels, up to 16,384 bytes of JSON.
 	//
@@ -2828,10 +2833,16 @@ type NotificationEvent struct {
 	Sensor     string `json:"sensor"`
 	SensorID   int64  `json:"sensor_id"`
 	SensorName string `json:"sensor_name"`
-	Severity   string `json:"severity"`
 
-	// State Of the alarm after it.
-	State string                     `json:"state"`
+	// Severity How bad it is.
+	Severity Severity `json:"severity"`
+
+	// State The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
+	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
+	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
+	// is judged on the current values, and `no_data` is counted from then.
+	State AlarmState                 `json:"state"`
 	Unit  string                     `json:"unit"`
 	User  string                     `json:"user"`
 	Value nullable.Nullable[float64] `json:"value"`
@@ -2842,7 +2853,7 @@ type NotificationEvent struct {
 
 // NotificationEventKinds What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and
 // `faulted`.
-type NotificationEventKinds = []string
+type NotificationEventKinds = []AlarmEventKind
 
 // NotificationLine What an e-mail says of each event, with the same placeholders. Empty is `{at} [{severity}]
 // {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
@@ -3010,7 +3021,7 @@ type NotificationRouteUpdate struct {
 }
 
 // NotificationSeverities Which severities; empty is all.
-type NotificationSeverities = []string
+type NotificationSeverities = []Severity
 
 // NotificationSilence defines model for NotificationSilence.
 type NotificationSilence struct {
@@ -3082,11 +3093,17 @@ type NotificationSubject = string
 // always has UTC.
 type NotificationTimeZone = string
 
+// OpenAPIDocument This document.
+type OpenAPIDocument = map[string]interface{}
+
 // PasswordChangeRequest defines model for PasswordChangeRequest.
 type PasswordChangeRequest struct {
 	CurrentPassword string      `json:"current_password"`
 	NewPassword     NewPassword `json:"new_password"`
 }
+
+// Percentiles By name, such as `p50`; empty without values.
+type Percentiles map[string]float64
 
 // Problem An error, after RFC 9457.
 type Problem struct {
@@ -3481,8 +3498,21 @@ type SensorUpdate struct {
 	Unit *Unit `json:"unit,omitempty"`
 }
 
+// SeriesFormat Objects in rows, or one list per member (columns).
+type SeriesFormat string
+
 // Severity How bad it is.
 type Severity string
+
+// SortOrder Order by time: newest first (`desc`) or oldest first (`asc`).
+type SortOrder string
+
+// StaleAlarm defines model for StaleAlarm.
+type StaleAlarm struct {
+	// AlarmID An id given by the server.
+	AlarmID ID        `json:"alarm_id"`
+	Since   time.Time `json:"since"`
+}
 
 // Statistics defines model for Statistics.
 type Statistics struct {
@@ -3625,6 +3655,9 @@ type WebhookSecret = string
 //
 // Example: https://hooks.example.com/oei
 type WebhookURL = string
+
+// Weekday A day of the week.
+type Weekday string
 
 // WsAlarm One event of the alarm log.
 //
@@ -4024,7 +4057,7 @@ type ListAlarmsParams struct {
 	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
 
 	// Sort By severity, of one severity the newest first; or by age of the state.
-	Sort *ListAlarmsParamsSort `form:"sort,omitempty" json:"sort,omitempty"`
+	Sort *AlarmSort `form:"sort,omitempty" json:"sort,omitempty"`
 
 	// Limit How many at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -4035,9 +4068,6 @@ type ListAlarmsParams struct {
 	// Count Also send `X-Total-Count`.
 	Count *Count `form:"count,omitempty" json:"count,omitempty"`
 }
-
-// ListAlarmsParamsSort defines parameters for ListAlarms.
-type ListAlarmsParamsSort string
 
 // ListAlarmEventsParams defines parameters for ListAlarmEvents.
 type ListAlarmEventsParams struct {
@@ -4147,7 +4177,7 @@ type ListReadingsParams struct {
 	Quality *Quality `form:"quality,omitempty" json:"quality,omitempty"`
 
 	// Order Newest first (`desc`) or oldest first (`asc`).
-	Order *ListReadingsParamsOrder `form:"order,omitempty" json:"order,omitempty"`
+	Order *SortOrder `form:"order,omitempty" json:"order,omitempty"`
 
 	// Limit How many at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -4155,9 +4185,6 @@ type ListReadingsParams struct {
 	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
-
-// ListReadingsParamsOrder defines parameters for ListReadings.
-type ListReadingsParamsOrder string
 
 // WriteReadingsParams defines parameters for WriteReadings.
 type WriteReadingsParams struct {
@@ -4181,7 +4208,7 @@ type ExportReadingsParams struct {
 	Quality *Quality `form:"quality,omitempty" json:"quality,omitempty"`
 
 	// Format Of the file.
-	Format *ExportReadingsParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+	Format *ExportFormat `form:"format,omitempty" json:"format,omitempty"`
 
 	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
 	// time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
@@ -4192,9 +4219,6 @@ type ExportReadingsParams struct {
 	// that was cut off.
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 }
-
-// ExportReadingsParamsFormat defines parameters for ExportReadings.
-type ExportReadingsParamsFormat string
 
 // GetHistoryParams defines parameters for GetHistory.
 type GetHistoryParams struct {
@@ -4226,11 +4250,11 @@ type GetHistoryParams struct {
 	// Fill What is in a bucket without readings: `none` leaves it out, `null` has it without
 	// values, `previous` repeats the values of the one before, `linear` lies between its
 	// neighbours. `count` is then 0, and `percent_good` null.
-	Fill *GetHistoryParamsFill `form:"fill,omitempty" json:"fill,omitempty"`
+	Fill *HistoryFill `form:"fill,omitempty" json:"fill,omitempty"`
 
 	// Format A list of `points` for each sensor, or a list for each of their members, `columns`,
 	// which is smaller.
-	Format *GetHistoryParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+	Format *SeriesFormat `form:"format,omitempty" json:"format,omitempty"`
 
 	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
 	// time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
@@ -4243,12 +4267,6 @@ type GetHistoryParams struct {
 	// IfNoneMatch The `ETag` of an answer the client has; 304 when it is still the answer.
 	IfNoneMatch *string `json:"If-None-Match,omitempty"`
 }
-
-// GetHistoryParamsFill defines parameters for GetHistory.
-type GetHistoryParamsFill string
-
-// GetHistoryParamsFormat defines parameters for GetHistory.
-type GetHistoryParamsFormat string
 
 // ListLatestReadingsParams defines parameters for ListLatestReadings.
 type ListLatestReadingsParams struct {
@@ -20868,13 +20886,13 @@ type GetOpenAPIResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *map[string]interface{}
+	JSON200 *OpenAPIDocument
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *DefaultError
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetOpenAPIResponse) GetJSON200() *map[string]interface{} {
+func (r GetOpenAPIResponse) GetJSON200() *OpenAPIDocument {
 	return r.JSON200
 }
 
@@ -28708,7 +28726,7 @@ func ParseGetOpenAPIResponse(rsp *http.Response) (*GetOpenAPIResponse, error) {
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest map[string]interface{}
+		var dest OpenAPIDocument
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -467,6 +467,30 @@ export type Reading = {
 };
 
 /**
+ * Order by time: newest first (`desc`) or oldest first (`asc`).
+ */
+export const SortOrder = { ASC: 'asc', DESC: 'desc' } as const;
+
+/**
+ * Order by time: newest first (`desc`) or oldest first (`asc`).
+ */
+export type SortOrder = typeof SortOrder[keyof typeof SortOrder];
+
+/**
+ * Format of an exported file.
+ */
+export const ExportFormat = {
+    CSV: 'csv',
+    NDJSON: 'ndjson',
+    PARQUET: 'parquet'
+} as const;
+
+/**
+ * Format of an exported file.
+ */
+export type ExportFormat = typeof ExportFormat[keyof typeof ExportFormat];
+
+/**
  * What is added to each item of an answer.
  */
 export const IncludedMember = { SENSOR: 'sensor' } as const;
@@ -625,6 +649,31 @@ export type History = {
     series: Array<HistorySeries>;
 };
 
+/**
+ * What stands in buckets without readings.
+ */
+export const HistoryFill = {
+    NONE: 'none',
+    NULL: 'null',
+    PREVIOUS: 'previous',
+    LINEAR: 'linear'
+} as const;
+
+/**
+ * What stands in buckets without readings.
+ */
+export type HistoryFill = typeof HistoryFill[keyof typeof HistoryFill];
+
+/**
+ * Objects in rows, or one list per member (columns).
+ */
+export const SeriesFormat = { ROWS: 'rows', COLUMNS: 'columns' } as const;
+
+/**
+ * Objects in rows, or one list per member (columns).
+ */
+export type SeriesFormat = typeof SeriesFormat[keyof typeof SeriesFormat];
+
 export type HistorySeries = {
     sensor_id: Id;
     sensor?: SensorSummary;
@@ -758,12 +807,7 @@ export type IntervalStatistics = {
     time_weighted_avg: number | null;
     stddev: number | null;
     delta: number | null;
-    /**
-     * By name, such as `p50`; empty without values.
-     */
-    percentiles: {
-        [key: string]: number;
-    };
+    percentiles: Percentiles;
     first: TimedValue;
     last: TimedValue;
     percent_good: number;
@@ -779,6 +823,13 @@ export type IntervalStatistics = {
      * Readings a second of the part of the range that is in the interval.
      */
     rate: number;
+};
+
+/**
+ * By name, such as `p50`; empty without values.
+ */
+export type Percentiles = {
+    [key: string]: number;
 };
 
 /**
@@ -1018,6 +1069,25 @@ export type AlarmLimit = {
 };
 
 /**
+ * What it watches for.
+ */
+export const AlarmKind = {
+    THRESHOLD: 'threshold',
+    OUTSIDE_RANGE: 'outside_range',
+    INSIDE_RANGE: 'inside_range',
+    RATE: 'rate',
+    DEVIATION: 'deviation',
+    NO_DATA: 'no_data',
+    BAD_QUALITY: 'bad_quality',
+    EXPRESSION: 'expression'
+} as const;
+
+/**
+ * What it watches for.
+ */
+export type AlarmKind = typeof AlarmKind[keyof typeof AlarmKind];
+
+/**
  * Which way a change or a deviation counts; absent is both.
  */
 export const Direction = { UP: 'up', DOWN: 'down' } as const;
@@ -1067,76 +1137,12 @@ export type Direction = typeof Direction[keyof typeof Direction];
  */
 export type AlarmRule = {
     name: Name;
-    /**
-     * What it watches for.
-     */
-    kind: 'threshold' | 'outside_range' | 'inside_range' | 'rate' | 'deviation' | 'no_data' | 'bad_quality' | 'expression';
+    kind: AlarmKind;
     severity: Severity;
-    /**
-     * Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to
-     * `high_high` each above the one before.
-     *
-     */
-    limits?: {
-        high_high?: AlarmLimit;
-        high?: AlarmLimit;
-        low?: AlarmLimit;
-        low_low?: AlarmLimit;
-    };
-    /**
-     * Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below
-     * `high`.
-     *
-     */
-    range?: {
-        low: number;
-        high: number;
-    };
-    /**
-     * Of `rate`. The newest reading is compared with the newest one that is at least
-     * `window_ms` older (the window keeps about 32 readings, so it may be up to a 32nd
-     * longer), and the difference is divided by the time between the two. Before there is such
-     * a reading nothing is judged. A pause of more than twice `window_ms` begins the window
-     * again, so a sensor that reads less often than that is never in breach: choose a window
-     * of at least the usual time between two readings.
-     *
-     */
-    rate?: {
-        /**
-         * In the unit of the sensor per `per`; above 0.
-         */
-        limit: number;
-        per: 'second' | 'minute' | 'hour';
-        /**
-         * Milliseconds, at most a day.
-         */
-        window_ms: number;
-        direction?: Direction;
-    };
-    /**
-     * Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the
-     * alarm's own. From another sensor it is judged with each reading of either, on the newest
-     * of both; one that is missing, not to be compared or too old leaves the alarm as it is.
-     *
-     */
-    deviation?: {
-        /**
-         * In the unit of the sensor.
-         */
-        setpoint?: number;
-        sensor_id?: Id;
-        /**
-         * In the unit of the sensor; above 0.
-         */
-        limit: number;
-        direction?: Direction;
-        /**
-         * How much older than the other each of the two readings may be, in milliseconds, at
-         * most 7 days; 0 is any age.
-         *
-         */
-        max_age_ms?: number;
-    };
+    limits?: AlarmLimits;
+    range?: AlarmRange;
+    rate?: AlarmRate;
+    deviation?: AlarmDeviation;
     /**
      * Of `no_data`: milliseconds, at most 30 days. Counted from when data of the sensor was
      * last received, late data too, or from when the alarm was made or its sensor came back
@@ -1146,54 +1152,8 @@ export type AlarmRule = {
      *
      */
     no_data_after_ms?: number;
-    /**
-     * Of `expression`: in breach while `text` is true. It is judged with each reading of an
-     * input or of the alarm's own sensor, on the newest readings of all inputs; when one is
-     * missing, not to be compared or too old the alarm stays as it is. Every input must be
-     * used.
-     *
-     * The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`,
-     * `and or not` (`&& || !`), `a ? b : c`, brackets and the functions `abs min max round
-     * floor ceil`: at most 200 of them. All numbers are floating point. A division by zero
-     * faults the alarm until a reading with which it can be evaluated.
-     *
-     */
-    expression?: {
-        text: string;
-        /**
-         * The sensor of each name. A name has letters, digits and `_`, at most 50, does not
-         * begin with a digit and is no function.
-         *
-         */
-        inputs: {
-            [key: string]: Id;
-        };
-        /**
-         * How much older than the newest reading of all its sensors an input may be, in
-         * milliseconds, at most 7 days; 0 is any age.
-         *
-         */
-        max_age_ms?: number;
-    };
-    /**
-     * How far inside of a limit a value must be before the limit counts as left: a high limit
-     * of 80 with a deadband of 2 is left at 78. Of all kinds but `no_data`, `bad_quality` and
-     * `expression`. Smaller than the distance from the innermost low to the innermost high
-     * limit, than half of an `outside_range`, than the `limit` of a rate or deviation.
-     *
-     */
-    deadband?: {
-        /**
-         * In the unit of what is compared, or in percent, at most 100.
-         */
-        value: number;
-        /**
-         * `percent` is of `max_value` less `min_value` of the sensor, which must then have
-         * both. Absent is absolute.
-         *
-         */
-        unit?: 'absolute' | 'percent';
-    };
+    expression?: AlarmExpression;
+    deadband?: AlarmDeadband;
     /**
      * How long a breach lasts before it raises, in milliseconds, at most 7 days: by the
      * effective times of readings, the earlier of timestamp and receipt. A normal reading at
@@ -1229,39 +1189,13 @@ export type AlarmRule = {
      *
      */
     realarm_after_ms?: number;
-    /**
-     * Outside of it the alarm is judged and suppressed.
-     */
-    schedule?: {
-        /**
-         * IANA name of a time zone, such as Europe/Rome.
-         */
-        zone: string;
-        /**
-         * On which days it begins; none is every day.
-         */
-        days?: Array<'mon' | 'tue' | 'wed' | 'thu' | 'fri' | 'sat' | 'sun'>;
-        /**
-         * When it begins.
-         */
-        from: string;
-        /**
-         * When it ends: on the next day if that is not after `from`.
-         */
-        to: string;
-    };
+    schedule?: AlarmSchedule;
     /**
      * Other alarms that are the cause: while one of them stands, this is suppressed.
      *
      */
     suppressed_by?: Array<Id>;
-    /**
-     * A name has letters, digits and `_`, at most 50, and does not begin with a digit.
-     *
-     */
-    labels?: {
-        [key: string]: string;
-    };
+    labels?: AlarmLabels;
     /**
      * Text of the events that raise, with `{name}`, `{sensor}`, `{gateway}` (their names),
      * `{value}`, `{unit}`, `{limit}`, `{level}`, `{severity}`, `{time}` (UTC) and
@@ -1273,6 +1207,197 @@ export type AlarmRule = {
     documentation_url?: string;
     recommended_action?: string;
 };
+
+/**
+ * Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to `high_high`
+ * each above the one before.
+ *
+ */
+export type AlarmLimits = {
+    high_high?: AlarmLimit;
+    high?: AlarmLimit;
+    low?: AlarmLimit;
+    low_low?: AlarmLimit;
+};
+
+/**
+ * Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below
+ * `high`.
+ *
+ */
+export type AlarmRange = {
+    low: number;
+    high: number;
+};
+
+/**
+ * Of `rate`. The newest reading is compared with the newest one that is at least `window_ms`
+ * older (the window keeps about 32 readings, so it may be up to a 32nd longer), and the
+ * difference is divided by the time between the two. Before there is such a reading nothing is
+ * judged. A pause of more than twice `window_ms` begins the window again, so a sensor that
+ * reads less often than that is never in breach: choose a window of at least the usual time
+ * between two readings.
+ *
+ */
+export type AlarmRate = {
+    /**
+     * In the unit of the sensor per `per`; above 0.
+     */
+    limit: number;
+    per: AlarmRateUnit;
+    /**
+     * Milliseconds, at most a day.
+     */
+    window_ms: number;
+    direction?: Direction;
+};
+
+/**
+ * Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the alarm's
+ * own. From another sensor it is judged with each reading of either, on the newest of both;
+ * one that is missing, not to be compared or too old leaves the alarm as it is.
+ *
+ */
+export type AlarmDeviation = {
+    /**
+     * In the unit of the sensor.
+     */
+    setpoint?: number;
+    sensor_id?: Id;
+    /**
+     * In the unit of the sensor; above 0.
+     */
+    limit: number;
+    direction?: Direction;
+    /**
+     * How much older than the other each of the two readings may be, in milliseconds, at most
+     * 7 days; 0 is any age.
+     *
+     */
+    max_age_ms?: number;
+};
+
+/**
+ * Of `expression`: in breach while `text` is true. It is judged with each reading of an input
+ * or of the alarm's own sensor, on the newest readings of all inputs; when one is missing, not
+ * to be compared or too old the alarm stays as it is. Every input must be used.
+ *
+ * The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`, `and
+ * or not` (`&& || !`), `a ? b : c`, brackets and the functions `abs min max round floor ceil`:
+ * at most 200 of them. All numbers are floating point. A division by zero faults the alarm
+ * until a reading with which it can be evaluated.
+ *
+ */
+export type AlarmExpression = {
+    text: string;
+    inputs: AlarmExpressionInputs;
+    /**
+     * How much older than the newest reading of all its sensors an input may be, in
+     * milliseconds, at most 7 days; 0 is any age.
+     *
+     */
+    max_age_ms?: number;
+};
+
+/**
+ * How far inside of a limit a value must be before the limit counts as left: a high limit of
+ * 80 with a deadband of 2 is left at 78. Of all kinds but `no_data`, `bad_quality` and
+ * `expression`. Smaller than the distance from the innermost low to the innermost high limit,
+ * than half of an `outside_range`, than the `limit` of a rate or deviation.
+ *
+ */
+export type AlarmDeadband = {
+    /**
+     * In the unit of what is compared, or in percent, at most 100.
+     */
+    value: number;
+    unit?: AlarmDeadbandUnit;
+};
+
+/**
+ * Outside of it the alarm is judged and suppressed.
+ */
+export type AlarmSchedule = {
+    /**
+     * IANA name of a time zone, such as Europe/Rome.
+     */
+    zone: string;
+    /**
+     * On which days it begins; none is every day.
+     */
+    days?: Array<Weekday>;
+    /**
+     * When it begins.
+     */
+    from: string;
+    /**
+     * When it ends: on the next day if that is not after `from`.
+     */
+    to: string;
+};
+
+/**
+ * A name has letters, digits and `_`, at most 50, and does not begin with a digit.
+ *
+ */
+export type AlarmLabels = {
+    [key: string]: string;
+};
+
+/**
+ * The sensor of each name. A name has letters, digits and `_`, at most 50, does not begin with
+ * a digit and is no function.
+ *
+ */
+export type AlarmExpressionInputs = {
+    [key: string]: Id;
+};
+
+/**
+ * The time that a rate is given for.
+ */
+export const AlarmRateUnit = {
+    SECOND: 'second',
+    MINUTE: 'minute',
+    HOUR: 'hour'
+} as const;
+
+/**
+ * The time that a rate is given for.
+ */
+export type AlarmRateUnit = typeof AlarmRateUnit[keyof typeof AlarmRateUnit];
+
+/**
+ * `percent` is of `max_value` less `min_value` of the sensor, which must then have both.
+ * Absent is absolute.
+ *
+ */
+export const AlarmDeadbandUnit = { ABSOLUTE: 'absolute', PERCENT: 'percent' } as const;
+
+/**
+ * `percent` is of `max_value` less `min_value` of the sensor, which must then have both.
+ * Absent is absolute.
+ *
+ */
+export type AlarmDeadbandUnit = typeof AlarmDeadbandUnit[keyof typeof AlarmDeadbandUnit];
+
+/**
+ * A day of the week.
+ */
+export const Weekday = {
+    MON: 'mon',
+    TUE: 'tue',
+    WED: 'wed',
+    THU: 'thu',
+    FRI: 'fri',
+    SAT: 'sat',
+    SUN: 'sun'
+} as const;
+
+/**
+ * A day of the week.
+ */
+export type Weekday = typeof Weekday[keyof typeof Weekday];
 
 export type AlarmCreate = {
     sensor_id: Id;
@@ -1332,6 +1457,20 @@ export type Alarm = {
     updated_at: string;
 };
 
+/**
+ * Order of a list of alarms.
+ */
+export const AlarmSort = {
+    SEVERITY: 'severity',
+    NEWEST: 'newest',
+    OLDEST: 'oldest'
+} as const;
+
+/**
+ * Order of a list of alarms.
+ */
+export type AlarmSort = typeof AlarmSort[keyof typeof AlarmSort];
+
 export type AlarmAcknowledgeRequest = {
     /**
      * The occurrence that was seen.
@@ -1348,21 +1487,23 @@ export type AlarmAcknowledgeRequest = {
 };
 
 export type AlarmBulkAcknowledgeRequest = {
-    alarms: Array<{
-        id: Id;
-        /**
-         * The occurrence that was seen.
-         */
-        occurrence: number;
-        /**
-         * The version that was seen; 409 when it is another now.
-         */
-        version: number;
-    }>;
+    alarms: Array<AlarmBulkAcknowledgeItem>;
     /**
      * Goes into the journal, on one line.
      */
     comment?: string;
+};
+
+export type AlarmBulkAcknowledgeItem = {
+    id: Id;
+    /**
+     * The occurrence that was seen.
+     */
+    occurrence: number;
+    /**
+     * The version that was seen; 409 when it is another now.
+     */
+    version: number;
 };
 
 export type AlarmBulkAcknowledgeResult = {
@@ -1467,14 +1608,7 @@ export type AlarmEvent = {
     occurrence: number;
     version: number;
     rule_version: number;
-    /**
-     * What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged,
-     * reset, shelved, unshelved, suppressed, unsuppressed, out_of_service,
-     * returned_to_service, commented, rule_changed, faulted, recovered or deleted; more may
-     * come.
-     *
-     */
-    kind: string;
+    kind: AlarmEventKind;
     before: AlarmState;
     after: AlarmState;
     /**
@@ -1497,14 +1631,7 @@ export type AlarmEvent = {
 
 export type AlarmSimulationEvent = {
     at: string;
-    /**
-     * What happened: raised, escalated, deescalated, cleared, latched, reraised, acknowledged,
-     * reset, shelved, unshelved, suppressed, unsuppressed, out_of_service,
-     * returned_to_service, commented, rule_changed, faulted, recovered or deleted; more may
-     * come.
-     *
-     */
-    kind: string;
+    kind: AlarmEventKind;
     occurrence: number;
     before: AlarmState;
     after: AlarmState;
@@ -1553,30 +1680,34 @@ export type AlarmExplanation = {
     /**
      * The newest reading of each sensor of the rule.
      */
-    inputs: Array<{
-        sensor_id: Id;
-        /**
-         * Null when no reading is stored.
-         */
-        at: string | null;
-        value: number | null;
-        quality: Quality;
-        /**
-         * Its quality, and its age by `max_age_ms`, let it be compared.
-         */
-        compared: boolean;
-    }>;
-    timers: Array<{
-        /**
-         * on_delay, off_delay, no_data, shelf, realarm or schedule.
-         */
-        name: string;
-        level: string;
-        since: string | null;
-        due: string | null;
-        samples: number;
-    }>;
+    inputs: Array<AlarmExplanationInput>;
+    timers: Array<AlarmExplanationTimer>;
     why: Array<string>;
+};
+
+export type AlarmExplanationInput = {
+    sensor_id: Id;
+    /**
+     * Null when no reading is stored.
+     */
+    at: string | null;
+    value: number | null;
+    quality: Quality;
+    /**
+     * Its quality, and its age by `max_age_ms`, let it be compared.
+     */
+    compared: boolean;
+};
+
+export type AlarmExplanationTimer = {
+    /**
+     * on_delay, off_delay, no_data, shelf, realarm or schedule.
+     */
+    name: string;
+    level: string;
+    since: string | null;
+    due: string | null;
+    samples: number;
 };
 
 export type AlarmCount = {
@@ -1594,24 +1725,15 @@ export type AlarmKpi = {
     per_10_min: Array<number>;
     average_per_10_min: number;
     peak_per_10_min: number;
-    floods: Array<{
-        start: string;
-        end: string;
-        alarms: number;
-    }>;
+    floods: Array<AlarmFlood>;
     flood_share: number;
     chattering: Array<AlarmCount>;
     chattering_alarms: number;
-    stale: Array<{
-        alarm_id: Id;
-        since: string;
-    }>;
+    stale: Array<StaleAlarm>;
     stale_alarms: number;
     top_ten: Array<AlarmCount>;
     top_ten_share: number;
-    by_severity: {
-        [key: string]: number;
-    };
+    by_severity: AlarmCountBySeverity;
     acknowledged: number;
     /**
      * 0 when nothing was acknowledged.
@@ -1621,6 +1743,24 @@ export type AlarmKpi = {
      * Limits of EEMUA 191 that were not met.
      */
     missed: Array<string>;
+};
+
+export type AlarmFlood = {
+    start: string;
+    end: string;
+    alarms: number;
+};
+
+export type StaleAlarm = {
+    alarm_id: Id;
+    since: string;
+};
+
+/**
+ * Number of alarms of each severity.
+ */
+export type AlarmCountBySeverity = {
+    [key: string]: number;
 };
 
 /**
@@ -1710,14 +1850,14 @@ export type NotificationChannelUpdate = {
 /**
  * Which severities; empty is all.
  */
-export type NotificationSeverities = Array<'critical' | 'major' | 'minor' | 'warning'>;
+export type NotificationSeverities = Array<Severity>;
 
 /**
  * What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and
  * `faulted`.
  *
  */
-export type NotificationEventKinds = Array<'raised' | 'escalated' | 'deescalated' | 'reraised' | 'cleared' | 'acknowledged' | 'reset' | 'shelved' | 'unshelved' | 'suppressed' | 'unsuppressed' | 'out_of_service' | 'returned_to_service' | 'commented' | 'rule_changed' | 'faulted' | 'recovered' | 'deleted'>;
+export type NotificationEventKinds = Array<AlarmEventKind>;
 
 /**
  * What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`,
@@ -2019,15 +2159,9 @@ export type NotificationEvent = {
     gateway: string;
     sensor_name: string;
     gateway_name: string;
-    /**
-     * What happened.
-     */
-    kind: string;
-    /**
-     * Of the alarm after it.
-     */
-    state: string;
-    severity: string;
+    kind: AlarmEventKind;
+    state: AlarmState;
+    severity: Severity;
     level: string;
     value: number | null;
     unit: string;
@@ -2389,6 +2523,13 @@ export type Version = {
      * Version of Go it was built with.
      */
     go: string;
+};
+
+/**
+ * This document.
+ */
+export type OpenApiDocument = {
+    [key: string]: unknown;
 };
 
 /**
@@ -3784,7 +3925,7 @@ export type ListReadingsData = {
         /**
          * Newest first (`desc`) or oldest first (`asc`).
          */
-        order?: 'asc' | 'desc';
+        order?: SortOrder;
         /**
          * How many at most.
          */
@@ -4077,13 +4218,13 @@ export type GetHistoryData = {
          * neighbours. `count` is then 0, and `percent_good` null.
          *
          */
-        fill?: 'none' | 'null' | 'previous' | 'linear';
+        fill?: HistoryFill;
         /**
          * A list of `points` for each sensor, or a list for each of their members, `columns`,
          * which is smaller.
          *
          */
-        format?: 'rows' | 'columns';
+        format?: SeriesFormat;
         /**
          * What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
          * time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
@@ -4224,7 +4365,7 @@ export type ExportReadingsData = {
         /**
          * Of the file.
          */
-        format?: 'csv' | 'ndjson' | 'parquet';
+        format?: ExportFormat;
         /**
          * What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
          * time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
@@ -4388,7 +4529,7 @@ export type ListAlarmsData = {
         /**
          * By severity, of one severity the newest first; or by age of the state.
          */
-        sort?: 'severity' | 'newest' | 'oldest';
+        sort?: AlarmSort;
         /**
          * How many at most.
          */
@@ -6450,9 +6591,7 @@ export type GetOpenApiResponses = {
     /**
      * The contract.
      */
-    200: {
-        [key: string]: unknown;
-    };
+    200: OpenApiDocument;
 };
 
 export type GetOpenApiResponse = GetOpenApiResponses[keyof GetOpenApiResponses];
