@@ -16,6 +16,7 @@ import (
 	"github.com/oei-ms/oei-ms/ingest"
 	"github.com/oei-ms/oei-ms/internal/broker"
 	"github.com/oei-ms/oei-ms/internal/cache"
+	"github.com/oei-ms/oei-ms/internal/mqttsource"
 	"github.com/oei-ms/oei-ms/internal/postgres"
 	"github.com/oei-ms/oei-ms/internal/selfmonitor"
 	"github.com/oei-ms/oei-ms/notify"
@@ -39,13 +40,13 @@ type Config struct {
 	Cache    cache.Config  `mapstructure:"cache"`
 	Server   server.Config `mapstructure:"server"`
 	// Port is also where the broker in the process listens
-	MQTT    ingest.SourceConfig `mapstructure:"mqtt"`
-	Ingest  ingest.Config       `mapstructure:"ingest"`
-	Broker  broker.Config       `mapstructure:"broker"`
-	Cluster postgres.Config     `mapstructure:"cluster"`
-	Push    push.Config         `mapstructure:"push"`
-	Notify  notify.Config       `mapstructure:"notify"`
-	Watch   selfmonitor.Config  `mapstructure:"watch"`
+	MQTT    mqttsource.Config  `mapstructure:"mqtt"`
+	Ingest  ingest.Config      `mapstructure:"ingest"`
+	Broker  broker.Config      `mapstructure:"broker"`
+	Cluster postgres.Config    `mapstructure:"cluster"`
+	Push    push.Config        `mapstructure:"push"`
+	Notify  notify.Config      `mapstructure:"notify"`
+	Watch   selfmonitor.Config `mapstructure:"watch"`
 
 	origins map[string]string // where the value of a key is from; absent means the defaults
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/oei-ms/oei-ms/ingest"
 	"github.com/oei-ms/oei-ms/internal/broker"
 	"github.com/oei-ms/oei-ms/internal/cache"
+	"github.com/oei-ms/oei-ms/internal/mqttsource"
 	"github.com/oei-ms/oei-ms/internal/postgres"
 	"github.com/oei-ms/oei-ms/internal/selfmonitor"
 	"github.com/oei-ms/oei-ms/notify"
@@ -252,7 +253,7 @@ func TestTheDefaultsAreThoseOfTheRoomsAndAllAreDocumented(t *testing.T) {
 	want.Environment, want.Log = Development, Log{Level: "info", Format: "text"}
 	want.Database, want.Debug, want.AllowPlaintext = Database{}, false, false
 	want.Store, want.Server, want.Ingest = store.DefaultConfig(), server.DefaultConfig(), ingest.DefaultConfig()
-	want.Cache, want.MQTT, want.Broker, want.Push, want.Notify, want.Watch = cache.DefaultConfig(), ingest.DefaultSourceConfig(), broker.DefaultConfig(), push.DefaultConfig(), notify.DefaultConfig(), selfmonitor.DefaultConfig()
+	want.Cache, want.MQTT, want.Broker, want.Push, want.Notify, want.Watch = cache.DefaultConfig(), mqttsource.DefaultConfig(), broker.DefaultConfig(), push.DefaultConfig(), notify.DefaultConfig(), selfmonitor.DefaultConfig()
 	want.Cluster = postgres.Config{DataDir: c.Cluster.DataDir}
 	for i, s := range c.settings() {
 		if got, want := s.shown(), want.settings()[i].shown(); got != want {

@@ -285,7 +285,7 @@ func (s *sample) decodeSensor(d *jsontext.Decoder) error {
 			kind = 0
 		}
 	}
-	if kind != '"' && kind != '0' || !validKey(text) {
+	if kind != '"' && kind != '0' || !IsKey(text) {
 		s.blame(badSensor, "sensor is not a key or id")
 		return nil
 	}

@@ -185,8 +185,8 @@ func FuzzTopic(f *testing.F) {
 			if topic != (Topic{}) {
 				t.Errorf("%q: got %+v", name, topic)
 			}
-		case back[topic.Kind] != name || !validKey(topic.Gateway) || topic.Kind == SensorData &&
-			!validKey(topic.Sensor):
+		case back[topic.Kind] != name || !IsKey(topic.Gateway) || topic.Kind == SensorData &&
+			!IsKey(topic.Sensor):
 			t.Errorf("%q: got %+v", name, topic)
 		}
 	})
@@ -248,7 +248,7 @@ func checkSample(t *testing.T, s *sample, topic string) {
 		s.quality < store.Good || s.quality > store.Bad {
 		t.Fatalf("taken: %v %v", s.value, s.quality)
 	}
-	if !validKey(s.sensor) || s.timestamp.Nanosecond()%1000 != 0 ||
+	if !IsKey(s.sensor) || s.timestamp.Nanosecond()%1000 != 0 ||
 		s.timestamp.Location() != time.UTC {
 		t.Fatalf("taken: sensor %q at %v", s.sensor, s.timestamp)
 	}

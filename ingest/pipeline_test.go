@@ -683,18 +683,12 @@ func TestConfigNamesEveryFault(t *testing.T) {
 	if err := ingest.DefaultConfig().Validate(); err != nil {
 		t.Error(err)
 	}
-	if err := ingest.DefaultSourceConfig().Validate(); err != nil {
-		t.Error(err)
-	}
-	err := errors.Join(ingest.Config{BatchRows: 1e6, Linger: -1, MaxAhead: -1}.Validate(),
-		ingest.SourceConfig{Port: 70000, ShareGroup: "a/b"}.Validate())
+	err := ingest.Config{BatchRows: 1e6, Linger: -1, MaxAhead: -1}.Validate()
 	for _, want := range []string{
 		"OEI_INGEST_COMMITTERS: 0 is", "OEI_INGEST_BATCH_ROWS: 1000000 is",
 		"OEI_INGEST_LINGER: -1ns is", "OEI_INGEST_MAX_PAYLOAD: 0 is",
 		"OEI_INGEST_MAX_BYTES: 0 holds",
 		"OEI_INGEST_MAX_AGE: 0s is", "OEI_INGEST_MAX_AHEAD: -1ns is out of range; use 0s to 24h",
-		"MQTT_PORT: 70000 is not a port; use 1 to 65535", "OEI_MQTT_RECEIVE_MAXIMUM: 0 is",
-		"OEI_MQTT_SESSION_EXPIRY: 0s is", `OEI_MQTT_SHARE_GROUP: "a/b" is`,
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want it to say %s", err, want)

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Receipt says what became of a message.
@@ -57,6 +59,15 @@ const (
 	NoReceiptListener    = "no_listener" // nobody is there who subscribes to it
 	NoReceiptRoom        = "full"        // those before it have not been taken yet
 )
+
+// NoReceiptCounter counts receipts that were requested and not sent, by reason. The embedded
+// broker and the external one have the same counter.
+func NoReceiptCounter() *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "oei_mqtt_no_receipt_total",
+		Help: "Receipts that were requested and not sent, by reason.",
+	}, []string{"reason"})
+}
 
 // mostEcho is the longest response topic and correlation data, in bytes: they are kept until the
 // receipt is sent.

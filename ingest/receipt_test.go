@@ -2,15 +2,11 @@ package ingest_test
 
 import (
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/eclipse/paho.golang/paho"
-
 	"github.com/oei-ms/oei-ms/ingest"
-	"github.com/oei-ms/oei-ms/internal/mosquitto"
 )
 
 // deliver submits m as g1's and returns its receipt.
@@ -150,58 +146,5 @@ func TestExpiry(t *testing.T) {
 	}
 	if got := b.refused(); !strings.Contains(got, "g1 sensors/g1/t1/data expired 1") {
 		t.Errorf("recorded: %s", got)
-	}
-}
-
-// TestReceiptsByWayOfTheBroker asks for receipts with an external broker in between.
-func TestReceiptsByWayOfTheBroker(t *testing.T) {
-	m := mosquitto.Start(t)
-	b := newBench(t, ingest.DefaultConfig())
-	receive(t, sourceConfig(m, "one"), b.Submit)
-	conn, err := net.Dial("tcp", m.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := make(chan *paho.Publish, 10)
-	c := paho.NewClient(paho.ClientConfig{Conn: conn, OnPublishReceived: []func(paho.PublishReceived) (bool, error){
-		func(p paho.PublishReceived) (bool, error) { got <- p.Packet; return true, nil },
-	}})
-	if _, err := c.Connect(t.Context(),
-		&paho.Connect{ClientID: "g1", CleanStart: true, KeepAlive: 30}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Disconnect(&paho.Disconnect{}); <-c.Done() })
-	if _, err := c.Subscribe(t.Context(),
-		&paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: "gateways/#", QoS: 1}}}); err != nil {
-		t.Fatal(err)
-	}
-	ask := func(responseTopic, correlation string, expiry uint32) {
-		t.Helper()
-		p := &paho.PublishProperties{
-			ResponseTopic:   responseTopic,
-			CorrelationData: []byte(correlation),
-			ContentType:     "application/json",
-			MessageExpiry:   &expiry,
-		}
-		payload := fmt.Appendf(nil, `[{"value":1,"timestamp":"%s"},{"value":"x"}]`,
-			time.Now().Format(time.RFC3339))
-		if _, err := c.Publish(t.Context(),
-			&paho.Publish{QoS: 1, Topic: "sensors/g1/t2/data", Payload: payload, Properties: p}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	ask("gateways/g2/receipts", "a", 60)
-	ask("gateways/g1/receipts/x", "b", 60)
-	select {
-	case p := <-got:
-		want := `{"accepted":1,"duplicates":0,"rejected":[{"index":1,"reason":"invalid_value"}],"rejected_total":1,"server_time":"`
-		dup := `{"accepted":0,"duplicates":1,"rejected":[{"index":1,"reason":"invalid_value"}],"rejected_total":1,"server_time":"`
-		if s := string(p.Payload); p.Topic != "gateways/g1/receipts/x" ||
-			string(p.Properties.CorrelationData) != "b" || p.QoS != 1 ||
-			!strings.HasPrefix(s, want) && !strings.HasPrefix(s, dup) {
-			t.Errorf("got %v", p)
-		}
-	case <-time.After(limit):
-		t.Fatal("no receipt")
 	}
 }

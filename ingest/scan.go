@@ -199,7 +199,7 @@ func (s *scanner) statusCode(out *sample) bool {
 func (s *scanner) sensor(out *sample) bool {
 	text, ok := s.string()
 	out.sensor = string(text)
-	return ok && validKey(out.sensor)
+	return ok && IsKey(out.sensor)
 }
 
 // string reads a string of printable ASCII without escapes.

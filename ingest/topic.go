@@ -26,12 +26,12 @@ type Topic struct {
 func ParseTopic(name string) Topic {
 	first, rest, _ := strings.Cut(name, "/")
 	gateway, rest, _ := strings.Cut(rest, "/")
-	if !validKey(gateway) {
+	if !IsKey(gateway) {
 		return Topic{}
 	}
 	switch first {
 	case "sensors":
-		if sensor, last, _ := strings.Cut(rest, "/"); last == "data" && validKey(sensor) {
+		if sensor, last, _ := strings.Cut(rest, "/"); last == "data" && IsKey(sensor) {
 			return Topic{Kind: SensorData, Gateway: gateway, Sensor: sensor}
 		}
 	case "gateways":
@@ -45,8 +45,8 @@ func ParseTopic(name string) Topic {
 	return Topic{}
 }
 
-// validKey reports whether s can be a key or an id.
-func validKey(s string) bool {
+// IsKey reports whether s can be the key or the id of a gateway or sensor.
+func IsKey(s string) bool {
 	if s == "" || len(s) > 64 {
 		return false
 	}

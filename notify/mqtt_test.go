@@ -15,14 +15,15 @@ import (
 
 	"github.com/oei-ms/oei-ms/ingest"
 	"github.com/oei-ms/oei-ms/internal/mosquitto"
+	"github.com/oei-ms/oei-ms/internal/mqttsource"
 	"github.com/oei-ms/oei-ms/store"
 )
 
 func TestEveryEventIsPublishedOnItsTopicByMosquitto(t *testing.T) {
 	p, broker := newPlant(t), mosquitto.Start(t)
-	cfg := ingest.DefaultSourceConfig()
+	cfg := mqttsource.DefaultConfig()
 	cfg.Host, cfg.Port, cfg.ClientID = broker.Host(), broker.Port(), "oei-ms-test"
-	source := ingest.NewSource(cfg, func(context.Context, ingest.Message) error { return nil },
+	source := mqttsource.New(cfg, func(context.Context, ingest.Message) error { return nil },
 		slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	var running sync.WaitGroup

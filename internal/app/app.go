@@ -17,6 +17,7 @@ import (
 	"github.com/oei-ms/oei-ms/ingest"
 	"github.com/oei-ms/oei-ms/internal/broker"
 	"github.com/oei-ms/oei-ms/internal/jobs"
+	"github.com/oei-ms/oei-ms/internal/mqttsource"
 	"github.com/oei-ms/oei-ms/internal/selfmonitor"
 	"github.com/oei-ms/oei-ms/notify"
 	"github.com/oei-ms/oei-ms/push"
@@ -206,7 +207,7 @@ func (a *app) startIngest(ctx context.Context) error {
 
 // startSource reads from an external broker.
 func (a *app) startSource(context.Context) error {
-	source := ingest.NewSource(a.cfg.MQTT, a.pipeline.Submit, a.log, a.registry)
+	source := mqttsource.New(a.cfg.MQTT, a.pipeline.Submit, a.log, a.registry)
 	a.publish = source.Publish
 	a.deps.Checks = append(a.deps.Checks,
 		server.Check{Name: "mqtt", Kind: "external", Required: true, Func: source.Check})

@@ -1,4 +1,4 @@
-package ingest_test
+package mqttsource_test
 
 import (
 	"context"
@@ -11,36 +11,38 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.golang/paho"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/oei-ms/oei-ms/ingest"
 	"github.com/oei-ms/oei-ms/internal/mosquitto"
+	"github.com/oei-ms/oei-ms/internal/mqttsource"
 )
 
-// inbox takes what a source submits. It acknowledges nothing by itself.
+// inbox collects the messages that a source submits. It acknowledges nothing by itself.
 type inbox struct {
 	t        *testing.T
 	messages chan ingest.Message
-	source   *ingest.Source
+	source   *mqttsource.Source
 	stop     func() // stops the source and waits for it
 }
 
-func sourceConfig(b *mosquitto.Broker, id string) ingest.SourceConfig {
-	cfg := ingest.DefaultSourceConfig()
+func sourceConfig(b *mosquitto.Broker, id string) mqttsource.Config {
+	cfg := mqttsource.DefaultConfig()
 	cfg.Host, cfg.Port, cfg.ClientID, cfg.ShareGroup = b.Host(), b.Port(), id, "oei-ms-test"
 	return cfg
 }
 
-// receive runs a source that feeds submit, and waits until it is subscribed. Nil stands for the
-// inbox itself.
+// receive runs a source that calls submit, and waits until it is subscribed. A nil submit adds
+// to the inbox.
 func receive(
-	t *testing.T, cfg ingest.SourceConfig, submit func(context.Context, ingest.Message) error,
+	t *testing.T, cfg mqttsource.Config, submit func(context.Context, ingest.Message) error,
 ) *inbox {
 	t.Helper()
 	in := &inbox{t: t, messages: make(chan ingest.Message, 10_000)}
 	if submit == nil {
 		submit = func(_ context.Context, m ingest.Message) error { in.messages <- m; return nil }
 	}
-	in.source = ingest.NewSource(cfg, submit, discard, newRegistry())
+	in.source = mqttsource.New(cfg, submit, discard, prometheus.NewRegistry())
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- in.source.Run(ctx) }()
@@ -70,7 +72,7 @@ func (in *inbox) next(n int) []ingest.Message {
 		case m := <-in.messages:
 			ms = append(ms, m)
 		case <-time.After(limit):
-			in.t.Fatalf("%d of %d messages came", len(ms), n)
+			in.t.Fatalf("got %d messages, want %d", len(ms), n)
 		}
 	}
 	return ms
@@ -115,44 +117,44 @@ func publisher(t *testing.T, b *mosquitto.Broker) func(qos byte, topic, payload 
 	}
 }
 
-func TestSourceLeavesItsFormerGroup(t *testing.T) {
+func TestSource_LeavesTheFormerShareGroup(t *testing.T) {
 	b := mosquitto.Start(t)
 	cfg := sourceConfig(b, "one")
 	cfg.ShareGroup = "oei-ms"
 	former := receive(t, cfg, nil)
 	former.stop()
 	publish := publisher(t, b)
-	for n := range 10 { // while it is away
-		publish(1, t1, fmt.Sprint(n))
+	for n := range 10 { // while the source is away
+		publish(1, topic, fmt.Sprint(n))
 	}
 	now := receive(t, sourceConfig(b, "one"), nil)
 	for n := 10; n < 20; n++ {
-		publish(1, t1, fmt.Sprint(n))
+		publish(1, topic, fmt.Sprint(n))
 	}
 	if got := payloads(now.next(20)); got != numbers(0, 20) {
 		t.Errorf("got %s, want each once", got)
 	}
 }
 
-func TestSourceAcknowledgesWhatIsDone(t *testing.T) {
+func TestSource_AcknowledgesInOrderWhatIsDone(t *testing.T) {
 	b := mosquitto.Start(t)
 	cfg := sourceConfig(b, "one")
 	first := receive(t, cfg, nil)
 	publish := publisher(t, b)
 	for n := range 20 {
-		publish(1, t1, fmt.Sprint(n))
+		publish(1, topic, fmt.Sprint(n))
 	}
 	ms := first.next(20)
-	if got := payloads(ms); got != numbers(0, 20) || ms[0].Topic != t1 || ms[0].Gateway != "" ||
+	if got := payloads(ms); got != numbers(0, 20) || ms[0].Topic != topic || ms[0].Gateway != "" ||
 		ms[0].Received.IsZero() {
 		t.Errorf("got %s, %+v", got, ms[0])
 	}
 	for _, m := range ms[:5] {
 		m.Done(ingest.Receipt{})
 	}
-	ms[7].Done(ingest.Receipt{Code: 0x99}) // waits for the ones before it
+	ms[7].Done(ingest.Receipt{Code: 0x99}) // must wait for the ones before it
 	first.stop()
-	publish(1, t1, "20") // while it is away
+	publish(1, topic, "20") // while the source is away
 
 	second := receive(t, cfg, nil)
 	ms = second.next(16)
@@ -168,45 +170,45 @@ func TestSourceAcknowledgesWhatIsDone(t *testing.T) {
 	second.stop()
 
 	third := receive(t, cfg, nil)
-	publish(1, t1, "last")
+	publish(1, topic, "last")
 	if got := payloads(third.next(1)); got != "last" {
 		t.Errorf("after all were done: got %s", got)
 	}
 }
 
-func TestSourceAfterTheBrokerWasAway(t *testing.T) {
+func TestSource_ReconnectsAfterTheBrokerWasAway(t *testing.T) {
 	b := mosquitto.Start(t)
 	in := receive(t, sourceConfig(b, "one"), nil)
 	publish := publisher(t, b)
-	publish(1, t1, "0")
+	publish(1, topic, "0")
 	held := in.next(1)[0]
 	b.Stop()
-	until(t, "the source notices",
+	until(t, "the source reports the lost connection",
 		func() bool { _, err := in.source.Check(t.Context()); return err != nil })
-	held.Done(ingest.Receipt{}) // there is nobody to tell
+	held.Done(ingest.Receipt{}) // cannot be sent
 	b.Run()
 	in.connected()
 	publish = publisher(t, b)
-	publish(1, t1, "1")
+	publish(1, topic, "1")
 	ms := in.next(2)
 	if got := payloads(ms); got != "0 1" {
 		t.Errorf("got %s, want the unacknowledged one and the new one", got)
 	}
-	held.Done(ingest.Receipt{}) // of the connection that is gone: must not harm the new one
+	held.Done(ingest.Receipt{}) // of the lost connection: must not affect the new one
 	for _, m := range ms {
 		m.Done(ingest.Receipt{})
 	}
 	in.stop()
 	in = receive(t, sourceConfig(b, "one"), nil)
-	publish(1, t1, "2")
+	publish(1, topic, "2")
 	if got := payloads(in.next(1)); got != "2" {
 		t.Errorf("got %s", got)
 	}
 }
 
-// TestSourceDoesNotStall has a pipeline that takes nothing while the broker comes and goes and
-// sends what needs no acknowledgement.
-func TestSourceDoesNotStall(t *testing.T) {
+// TestSource_DoesNotStallWithAFullQueue blocks submit while the broker is restarted several times
+// and sends messages of QoS 0.
+func TestSource_DoesNotStallWithAFullQueue(t *testing.T) {
 	b := mosquitto.Start(t)
 	cfg := sourceConfig(b, "one")
 	cfg.ReceiveMaximum = 5
@@ -230,25 +232,25 @@ func TestSourceDoesNotStall(t *testing.T) {
 	in := receive(t, cfg, submit)
 	publish := publisher(t, b)
 	for n := range 40 {
-		publish(1, t1, fmt.Sprint(n))
+		publish(1, topic, fmt.Sprint(n))
 	}
 	for range 4 {
 		for n := range 50 {
-			publish(0, t1, fmt.Sprint("loose", n))
+			publish(0, topic, fmt.Sprint("loose", n))
 		}
 		b.Stop()
-		until(t, "the source notices",
+		until(t, "the source reports the lost connection",
 			func() bool { _, err := in.source.Check(t.Context()); return err != nil })
 		b.Run()
 		in.connected()
 		publish = publisher(t, b)
 	}
 	for n := range 20 {
-		publish(0, t1, fmt.Sprint("loose", n))
-		publish(1, t1, fmt.Sprint(40+n))
+		publish(0, topic, fmt.Sprint("loose", n))
+		publish(1, topic, fmt.Sprint(40+n))
 	}
 	close(open)
-	until(t, "everything of QoS 1 came", func() bool {
+	until(t, "every message of QoS 1 arrived", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		n := 0
@@ -261,60 +263,54 @@ func TestSourceDoesNotStall(t *testing.T) {
 	})
 }
 
-func TestSourcesShareTheWork(t *testing.T) {
+func TestSource_SharesMessagesBetweenInstances(t *testing.T) {
 	b := mosquitto.Start(t)
-	bench := newBench(t, ingest.DefaultConfig())
+	pipeline, db := newPipeline(t)
 	var mu sync.Mutex
-	count := map[string]int{}
+	submitted := map[string]int{}
 	for _, id := range []string{"one", "two"} {
 		receive(t, sourceConfig(b, id), func(ctx context.Context, m ingest.Message) error {
 			mu.Lock()
-			count[id]++
+			submitted[id]++
 			mu.Unlock()
-			return bench.Submit(ctx, m)
+			return pipeline.Submit(ctx, m)
 		})
 	}
 	publish := publisher(t, b)
 	const n = 200
 	for i := range n {
-		publish(1, "sensors/g1/t2/data", sample(i))
+		publish(1, topic, reading(i))
 	}
-	until(t, "all are stored",
-		func() bool { return scan[int](t, bench.db, `SELECT count(*) FROM sensor_data`) == n })
+	count(t, db, `SELECT count(*) FROM sensor_data`, n)
 	mu.Lock()
 	defer mu.Unlock()
-	if count["one"]+count["two"] != n || count["one"] == 0 || count["two"] == 0 {
-		t.Errorf("got %v, want %d shared by both", count, n)
+	if submitted["one"]+submitted["two"] != n || submitted["one"] == 0 || submitted["two"] == 0 {
+		t.Errorf("got %v, want %d shared by both", submitted, n)
 	}
 }
 
-func TestPoisonHoldsNoPlace(t *testing.T) {
+func TestSource_InvalidMessagesDoNotFillTheInFlightWindow(t *testing.T) {
 	b := mosquitto.Start(t)
-	bench := newBench(t, ingest.DefaultConfig())
+	pipeline, db := newPipeline(t)
 	cfg := sourceConfig(b, "one")
 	cfg.ReceiveMaximum = 5
-	receive(t, cfg, bench.Submit)
+	receive(t, cfg, pipeline.Submit)
 	publish := publisher(t, b)
 	for n := range 50 {
-		publish(1, "sensors/g1/t2/data", "poison")
-		publish(1, "sensors/nobody/t2/data", sample(n))
+		publish(1, topic, "invalid")
+		publish(1, "sensors/unknown/t1/data", reading(n))
 		publish(1, "gateways/g1/status", `{"status":"?"}`)
-		publish(1, "sensors/g1/t2/data", sample(n))
+		publish(1, topic, reading(n))
 	}
-	until(t, "what is good is stored",
-		func() bool { return scan[int](t, bench.db, `SELECT count(*) FROM sensor_data`) == 50 })
-	until(t, "what is not is recorded",
-		func() bool {
-			return scan[int](t, bench.db,
-				`SELECT coalesce(sum(count), 0) FROM rejections`) == 150
-		})
+	count(t, db, `SELECT count(*) FROM sensor_data`, 50)
+	count(t, db, `SELECT coalesce(sum(count), 0) FROM rejections`, 150)
 }
 
-func TestSourceNeedsItsBroker(t *testing.T) {
+func TestSource_CheckFailsWithoutABroker(t *testing.T) {
 	b := mosquitto.Start(t)
 	b.Stop()
 	cfg := sourceConfig(b, "")
-	source := ingest.NewSource(cfg, nil, discard, newRegistry())
+	source := mqttsource.New(cfg, nil, discard, prometheus.NewRegistry())
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if err := source.Run(ctx); err != nil {
