@@ -220,6 +220,7 @@ var rows = map[string]row{
 	"getDocs":             {public, at("/docs"), "", 200},
 	"getDocsAsset":        {public, at("/docs/assets/swagger-init.js"), "", 200},
 	"getRedoc":            {public, at("/redoc"), "", 200},
+	"getGuidePage":        {public, at("/docs/guide/mqtt"), "", 200},
 
 	"listNotificationChannels": {store.Viewer, at("/api/notifications/channels"), "", 200},
 	"createNotificationChannel": {

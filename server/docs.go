@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// docsFiles are Swagger UI, Redoc, their licences and the two pages. SHA256SUMS has the sums of
-// what is not ours.
+// docsFiles are Swagger UI, Redoc, their licenses, their two pages and the style of the guide.
+// SHA256SUMS has the sums of the third-party files.
 //
 //go:embed docs
 var docsFiles embed.FS
@@ -31,12 +31,17 @@ type docsFile struct {
 	body   []byte
 	zipped bool
 	etag   string // without quotes
+	policy string // Content-Security-Policy
 }
 
-// docsHandler serves /docs, /redoc and /docs/assets/{file}; every other path and method goes to
-// notFound.
+// docsHandler serves /docs, /redoc, /docs/assets/{file} and /docs/guide/{page}; every other path
+// and method goes to notFound.
 func docsHandler(notFound http.Handler) (http.Handler, error) {
 	files, err := readDocs()
+	if err != nil {
+		return nil, err
+	}
+	guide, err := readGuide()
 	if err != nil {
 		return nil, err
 	}
@@ -48,6 +53,10 @@ func docsHandler(notFound http.Handler) (http.Handler, error) {
 			ok = ok && path.Ext(name) != ".html"
 		}
 		f, found := files[name]
+		if page, isGuide := strings.CutPrefix(r.URL.Path, guidePath); isGuide {
+			f, found = guide[page]
+			ok = found
+		}
 		if !ok || !found || r.Method != http.MethodGet && r.Method != http.MethodHead {
 			notFound.ServeHTTP(w, r)
 			return
@@ -56,7 +65,7 @@ func docsHandler(notFound http.Handler) (http.Handler, error) {
 	}), nil
 }
 
-// readDocs returns the embedded files by the name they are asked for.
+// readDocs returns the embedded files by the name that requests use.
 func readDocs() (map[string]docsFile, error) {
 	entries, err := docsFiles.ReadDir("docs")
 	if err != nil {
@@ -75,16 +84,36 @@ func readDocs() (map[string]docsFile, error) {
 			body:   body,
 			zipped: zipped,
 			etag:   hex.EncodeToString(sum[:8]),
+			policy: docsPolicy,
 		}
 	}
 	return files, nil
 }
 
-// ServeHTTP sends the file, zipped when it is and the client takes that. What is zipped has its
-// version in its name, so a browser may keep it for good; the rest is asked for again each time.
+// readGuide returns the pages of the guide by their name.
+func readGuide() (map[string]docsFile, error) {
+	pages, err := renderGuide()
+	if err != nil {
+		return nil, fmt.Errorf("render guide: %w", err)
+	}
+	files := make(map[string]docsFile, len(pages))
+	for name, body := range pages {
+		sum := sha256.Sum256(body)
+		files[name] = docsFile{
+			name:   name + ".html",
+			body:   body,
+			etag:   hex.EncodeToString(sum[:8]),
+			policy: guidePolicy,
+		}
+	}
+	return files, nil
+}
+
+// ServeHTTP sends the file, gzipped if it is stored so and the client accepts it. A gzipped file
+// has its version in its name, so browsers may cache it for ever; others are revalidated each time.
 func (f docsFile) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("Content-Security-Policy", docsPolicy)
+	h.Set("Content-Security-Policy", f.policy)
 	h.Set("Content-Type", contentType(f.name))
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Content-Type-Options", "nosniff")

@@ -44,6 +44,7 @@ func (s *Server) registerOthers(e *echo.Echo, reg *prometheus.Registry) error {
 	e.GET("/", func(c echo.Context) error { return c.Redirect(http.StatusFound, "/docs") })
 	e.GET("/docs", echo.WrapHandler(docs))
 	e.GET("/docs/assets/:file", echo.WrapHandler(docs))
+	e.GET("/docs/guide/:page", echo.WrapHandler(docs))
 	e.GET("/redoc", echo.WrapHandler(docs))
 	e.GET("/ws", s.openWebSocket)
 	e.GET("/ws/sensors/:id", s.openSensorWebSocket)
