@@ -10,6 +10,8 @@ import (
 
 	"github.com/gorilla/websocket"
 	"golang.org/x/time/rate"
+
+	"github.com/oei-ms/oei-ms/internal/bufconn"
 )
 
 const (
@@ -27,7 +29,7 @@ const (
 type conn struct {
 	hub     *Hub
 	ws      *websocket.Conn
-	wire    *wire
+	wire    *bufconn.Conn
 	number  uint64 // the higher, the younger
 	addr    string
 	lane    *lane
@@ -57,7 +59,7 @@ type conn struct {
 func newConn(h *Hub, ws *websocket.Conn, number uint64, addr string, preset []string) *conn {
 	now := time.Now()
 	c := &conn{
-		hub: h, ws: ws, wire: ws.NetConn().(*wire), number: number, addr: addr, preset: preset,
+		hub: h, ws: ws, wire: ws.NetConn().(*bufconn.Conn), number: number, addr: addr, preset: preset,
 		limiter: rate.NewLimiter(rate.Limit(h.cfg.FramesPerSecond), h.cfg.FrameBurst),
 		authBy:  now.Add(authWithin), pingAt: now.Add(pingEvery), beatAt: now.Add(beatEvery),
 		ended: make(chan struct{}),

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/oei-ms/oei-ms/internal/bufconn"
 )
 
 const (
@@ -86,8 +88,8 @@ func (c *conn) send(l load) {
 func (c *conn) ship(l load, deadline time.Time) (err error) {
 	_ = c.ws.SetWriteDeadline(deadline) // only remembered, for each frame
 	if frames, size := l.extent(); frames > 1 {
-		c.wire.gather(size)
-		defer func() { err = errors.Join(err, c.wire.flush()) }()
+		c.wire.Hold(size)
+		defer func() { err = errors.Join(err, c.wire.Flush()) }()
 	}
 	for _, reply := range l.replies {
 		if err := c.text(reply); err != nil {
@@ -143,10 +145,10 @@ func (c *conn) updates(us []*update) error {
 		var err error
 		switch {
 		case n > 0:
-			buf := borrow(batchExtent(us[:n]))
+			buf := bufconn.Borrow(batchExtent(us[:n]))
 			*buf = appendBatch(*buf, us[:n])
 			err = c.text(*buf)
-			giveBack(buf)
+			bufconn.Release(buf)
 		default:
 			n = 1
 			err = c.update(us[0])
