@@ -408,7 +408,7 @@ func TestWrite(t *testing.T) {
 
 func TestNobodyPublishesForTheServer(t *testing.T) {
 	b := newBench(t, ingest.DefaultConfig())
-	if _, err := b.store.Conditions(t.Context(), 0); err != nil { // makes its gateway
+	if _, err := b.store.SystemConditions(t.Context(), 0); err != nil { // makes its gateway
 		t.Fatal(err)
 	}
 	id, err := b.store.AddSystemSensor(t.Context(),

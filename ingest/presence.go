@@ -143,7 +143,7 @@ func (p *Pipeline) flushSeen(ctx, work context.Context) {
 		attempt, cancel := context.WithTimeout(work, seenInterval)
 		seen, refused := p.seen.take()
 		changed, err := p.store.SetPresence(attempt, seen)
-		if err := errors.Join(err, p.store.CountRefused(attempt, refused)); err != nil &&
+		if err := errors.Join(err, p.store.AddRejectionCounts(attempt, refused)); err != nil &&
 			work.Err() == nil {
 			p.log.WarnContext(attempt, "cannot write when gateways were last seen", "error", err)
 		}

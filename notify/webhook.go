@@ -29,7 +29,7 @@ const (
 
 // secretKey is the key that secret stands for.
 func secretKey(secret string) ([]byte, error) {
-	if strings.HasPrefix(secret, store.Sealed) {
+	if strings.HasPrefix(secret, store.EncryptedPrefix) {
 		return nil, errors.New("was kept under another SECRET_KEY; give the channel a new one")
 	}
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, secretPrefix))

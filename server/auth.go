@@ -119,7 +119,7 @@ func (a *Auth) login(ctx context.Context, addr, username, password string) (pair
 		return pair{}, err
 	}
 	refresh := secret(refreshPrefix)
-	session, err := a.store.NewSession(ctx, user.ID, refresh, a.cfg.RefreshTTL)
+	session, err := a.store.CreateLoginSession(ctx, user.ID, refresh, a.cfg.RefreshTTL)
 	if err != nil {
 		return pair{}, err
 	}
@@ -163,16 +163,16 @@ func (a *Auth) rehash(ctx context.Context, user store.User, password string) err
 	if err != nil {
 		return err
 	}
-	return a.store.Rehash(ctx, user.ID, user.PasswordHash, hash)
+	return a.store.ReplacePasswordHash(ctx, user.ID, user.PasswordHash, hash)
 }
 
 // refresh exchanges a refresh token. One that was used a moment ago is answered with the same
 // successor, one that was used earlier ends its session.
 func (a *Auth) refresh(ctx context.Context, used string) (pair, error) {
 	next := a.tokens.successor(used)
-	session, err := a.store.Rotate(ctx, used, next, a.cfg.RefreshTTL)
+	session, err := a.store.RotateRefreshToken(ctx, used, next, a.cfg.RefreshTTL)
 	switch {
-	case errors.Is(err, store.ErrReused):
+	case errors.Is(err, store.ErrTokenReused):
 		a.log.LogAttrs(ctx, slog.LevelWarn,
 			"refresh token was used twice; its session has been ended",
 			slog.Int64("user_id", session.User.ID), slog.String("session_id", session.ID),
@@ -190,7 +190,7 @@ func (a *Auth) refresh(ctx context.Context, used string) (pair, error) {
 
 // logout ends the session of p.
 func (a *Auth) logout(ctx context.Context, p *Principal) error {
-	err := a.store.EndSession(ctx, p.SessionID, "logout")
+	err := a.store.EndLoginSession(ctx, p.SessionID, "logout")
 	a.forget(p.SessionID)
 	return err
 }
@@ -240,7 +240,7 @@ func (a *Auth) Authenticate(ctx context.Context, token string) (*Principal, erro
 // ticket makes a ticket for one WebSocket of p.
 func (a *Auth) ticket(ctx context.Context, p *Principal) (string, error) {
 	ticket := secret("wt_")
-	return ticket, a.store.NewTicket(ctx, p.SessionID, ticket, ticketTTL)
+	return ticket, a.store.CreateTicket(ctx, p.SessionID, ticket, ticketTTL)
 }
 
 // useTicket returns who made ticket.

@@ -10,7 +10,7 @@ import (
 
 // Token begins a session of user and returns its access token.
 func (a *Auth) Token(ctx context.Context, user int64) (string, error) {
-	session, err := a.store.NewSession(ctx, user, secret("rt_"), a.cfg.RefreshTTL)
+	session, err := a.store.CreateLoginSession(ctx, user, secret("rt_"), a.cfg.RefreshTTL)
 	if err != nil {
 		return "", err
 	}

@@ -50,7 +50,7 @@ func once[A any](
 		return answer, false, fmt.Errorf("encode request: %w", err)
 	}
 	lease := s.cfg.RequestTimeout + keepWithin // longer than anything below
-	kept, err := s.store.ClaimKey(ctx, user, *key,
+	kept, err := s.store.ClaimIdempotencyKey(ctx, user, *key,
 		sha256.Sum256(append(request, call.operation...)), lease)
 	switch {
 	case errors.Is(err, store.ErrInUse):
@@ -79,11 +79,11 @@ func (s *Server) keep(ctx context.Context, user int64, key string, answer any, f
 	ctx, cancel := context.WithTimeout(ctx, keepWithin)
 	defer cancel()
 	if failed != nil {
-		return s.store.ReleaseKey(ctx, user, key)
+		return s.store.ReleaseIdempotencyKey(ctx, user, key)
 	}
 	kept, err := json.Marshal(answer)
 	if err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
-	return s.store.AnswerKey(ctx, user, key, kept)
+	return s.store.AnswerIdempotencyKey(ctx, user, key, kept)
 }

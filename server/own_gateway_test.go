@@ -13,7 +13,7 @@ import (
 // addOwn makes the server's own gateway with a sensor of type count, a reading and an alarm of it.
 func (s *system) addOwn(end time.Time) (gateway, sensor int64) {
 	s.t.Helper()
-	c, err := s.store.Conditions(s.t.Context(), 0)
+	c, err := s.store.SystemConditions(s.t.Context(), 0)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ var sentinels = []struct {
 	detail string
 }{
 	{
-		store.ErrReused, http.StatusUnauthorized,
+		store.ErrTokenReused, http.StatusUnauthorized,
 		"The refresh token was used before; its session has been ended.",
 	},
 	{store.ErrNotFound, http.StatusNotFound, "There is no such thing."},

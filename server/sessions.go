@@ -23,7 +23,7 @@ type sessions struct {
 }
 
 type knownSession struct {
-	store.Session
+	store.LoginSession
 	until time.Time
 }
 
@@ -32,18 +32,18 @@ func newSessions(st *store.Store) *sessions {
 }
 
 // alive returns the session id, or store.ErrNotFound when it has ended or its user is not active.
-func (s *sessions) alive(ctx context.Context, id string) (store.Session, error) {
+func (s *sessions) alive(ctx context.Context, id string) (store.LoginSession, error) {
 	now := time.Now()
 	s.mu.Lock()
 	k, ok := s.known[id]
 	before := s.forgot
 	s.mu.Unlock()
 	if ok && now.Before(k.until) {
-		return k.Session, nil
+		return k.LoginSession, nil
 	}
-	session, err := s.store.Session(ctx, id)
+	session, err := s.store.LoginSession(ctx, id)
 	if err != nil {
-		return store.Session{}, err
+		return store.LoginSession{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

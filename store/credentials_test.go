@@ -132,7 +132,7 @@ func TestCertified(t *testing.T) {
 	}
 	inForce(fmt.Sprintf("map[%d:g %d:g]", id, c.ID))
 	for i, want := range []bool{false, true} {
-		present, err := s.ResumeSession(t.Context(), "g", id, false, true)
+		present, err := s.ResumeMQTTSession(t.Context(), "g", id, false, true)
 		if err != nil || present != want {
 			t.Errorf("session %d: got %v, %v", i, present, err)
 		}

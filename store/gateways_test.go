@@ -270,10 +270,10 @@ func TestDelete(t *testing.T) {
 	write(t, s, reading(a.ID, 1, 5)) // was on its way
 	var wg sync.WaitGroup
 	for range 3 {
-		wg.Go(func() { isError(t, s.Purge(t.Context()), nil) })
+		wg.Go(func() { isError(t, s.PurgeDeletedSensors(t.Context()), nil) })
 	}
 	wg.Wait()
-	ok(t, s.Purge(t.Context()))
+	ok(t, s.PurgeDeletedSensors(t.Context()))
 	if n := count(`SELECT count(*) FROM sensor_data`); n != 1 || len(all(t, s, stays.ID)) != 1 {
 		t.Errorf("readings: got %d, want the other gateway's", n)
 	}

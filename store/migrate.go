@@ -22,8 +22,8 @@ import (
 const migrationWait = 2 * time.Minute
 
 var (
-	// ErrDirty means that a migration was interrupted and has to be repaired by hand.
-	ErrDirty = errors.New("a migration was interrupted")
+	// ErrDirtySchema means that a migration was interrupted and has to be repaired by hand.
+	ErrDirtySchema = errors.New("a migration was interrupted")
 	// ErrNewerSchema means that a newer program has migrated the database.
 	ErrNewerSchema = errors.New("the schema is newer than this program")
 	// ErrUnreleasedSchema means that the schema is one from before the first release.
@@ -76,8 +76,8 @@ func MigrateTo(ctx context.Context, dsn string, version uint) error {
 	return nil
 }
 
-// ForceVersion declares the schema to be at version after it was repaired by hand.
-func ForceVersion(ctx context.Context, dsn string, version int) error {
+// ForceSchemaVersion declares the schema to be at version after it was repaired by hand.
+func ForceSchemaVersion(ctx context.Context, dsn string, version int) error {
 	if err := checkVersion(uint(version)); err != nil {
 		return err
 	}
@@ -89,8 +89,8 @@ func ForceVersion(ctx context.Context, dsn string, version int) error {
 	return m.Force(version)
 }
 
-// Version is the schema's version in the database at dsn; 0 when it is empty.
-func Version(ctx context.Context, dsn string) (uint, error) {
+// SchemaVersion is the schema's version in the database at dsn; 0 when it is empty.
+func SchemaVersion(ctx context.Context, dsn string) (uint, error) {
 	m, done, err := migrator(ctx, dsn)
 	if err != nil {
 		return 0, err
@@ -99,8 +99,8 @@ func Version(ctx context.Context, dsn string) (uint, error) {
 	return schemaVersion(m)
 }
 
-// Newest is the newest version of the schema that this program knows.
-func Newest() uint { return slices.Max(schemaVersions()) }
+// NewestSchemaVersion is the newest version of the schema that this program knows.
+func NewestSchemaVersion() uint { return slices.Max(schemaVersions()) }
 
 // schemaVersions are the numbers of all migrations.
 func schemaVersions() (versions []uint) {
@@ -138,7 +138,7 @@ func schemaVersion(m *migrate.Migrate) (uint, error) {
 			"(GET /api/data/export)", ErrUnreleasedSchema, v)
 	case dirty:
 		return v, fmt.Errorf("%w at version %d: compare the schema with migrations/%04d_*.up.sql, "+
-			"repair it, then run `oei-ms migrate force VERSION`", ErrDirty, v, v)
+			"repair it, then run `oei-ms migrate force VERSION`", ErrDirtySchema, v, v)
 	case v > slices.Max(versions):
 		return v, fmt.Errorf("%w: it has version %d, the program knows %d; run the newer program",
 			ErrNewerSchema, v, slices.Max(versions))

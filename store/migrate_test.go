@@ -58,7 +58,7 @@ func migrationVersions(t *testing.T) (vs []uint) {
 }
 
 func TestMigrate(t *testing.T) {
-	newest := store.Newest()
+	newest := store.NewestSchemaVersion()
 	if versions := migrationVersions(t); newest != versions[len(versions)-1] {
 		t.Fatalf("newest version: got %d, want the last of %d", newest, versions)
 	}
@@ -127,7 +127,7 @@ func TestMigrate(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if v, err := store.Version(t.Context(), dsn); v != newest || err != nil {
+		if v, err := store.SchemaVersion(t.Context(), dsn); v != newest || err != nil {
 			t.Errorf("version: got %d, %v", v, err)
 		}
 	})
@@ -141,7 +141,7 @@ func TestMigrateRefuses(t *testing.T) {
 		says   string
 	}{
 		"a schema whose migration was interrupted": {
-			`UPDATE schema_migrations SET dirty = true, version = 21`, store.ErrDirty,
+			`UPDATE schema_migrations SET dirty = true, version = 21`, store.ErrDirtySchema,
 			"a migration was interrupted at version 21: compare the schema with " +
 				"migrations/0021_*.up.sql, repair it, then run `oei-ms migrate force VERSION`",
 		},
@@ -167,7 +167,7 @@ func TestMigrateRefuses(t *testing.T) {
 			if after := schema(t, dsn); after != before {
 				t.Errorf("the schema was changed to\n%s", after)
 			}
-			ok(t, store.ForceVersion(t.Context(), dsn, int(store.Newest())))
+			ok(t, store.ForceSchemaVersion(t.Context(), dsn, int(store.NewestSchemaVersion())))
 			if _, _, err := store.Migrate(t.Context(), dsn); err != nil {
 				t.Errorf("after the repair: %v", err)
 			}
@@ -202,10 +202,10 @@ func TestMigrateRefusesUnreleasedSchema(t *testing.T) {
 			run(t, db, `INSERT INTO schema_migrations VALUES ($1, $2)`, tt.version, tt.dirty)
 			before := schema(t, dsn)
 			_, _, migrated := store.Migrate(t.Context(), dsn)
-			_, asked := store.Version(t.Context(), dsn)
+			_, asked := store.SchemaVersion(t.Context(), dsn)
 			for _, err := range []error{
 				migrated, asked, store.MigrateTo(t.Context(), dsn, 0),
-				store.MigrateTo(t.Context(), dsn, store.Newest()),
+				store.MigrateTo(t.Context(), dsn, store.NewestSchemaVersion()),
 			} {
 				isError(t, err, store.ErrUnreleasedSchema)
 				want := fmt.Sprintf("it has version %d, which this program cannot migrate; "+
@@ -223,11 +223,11 @@ func TestMigrateRefusesUnreleasedSchema(t *testing.T) {
 
 func TestMigrationVersionsThatDoNotExist(t *testing.T) {
 	dsn := pgtest.DSN(t)
-	oldest, newest := migrationVersions(t)[0], store.Newest()
+	oldest, newest := migrationVersions(t)[0], store.NewestSchemaVersion()
 	for _, version := range []uint{1, oldest - 1, newest + 1} {
 		for _, err := range []error{
 			store.MigrateTo(t.Context(), dsn, version),
-			store.ForceVersion(t.Context(), dsn, int(version)),
+			store.ForceSchemaVersion(t.Context(), dsn, int(version)),
 		} {
 			isError(t, err, store.ErrNoSuchVersion)
 			want := fmt.Sprintf("use 0 for an empty database, or %d to %d", oldest, newest)
@@ -236,7 +236,7 @@ func TestMigrationVersionsThatDoNotExist(t *testing.T) {
 			}
 		}
 	}
-	if v, err := store.Version(t.Context(), dsn); v != newest || err != nil {
+	if v, err := store.SchemaVersion(t.Context(), dsn); v != newest || err != nil {
 		t.Errorf("version: got %d, %v, want %d", v, err, newest)
 	}
 }

@@ -390,7 +390,7 @@ func TestRejections_AfterMigratingDownAndUp(t *testing.T) {
 	record(t, s, 2, refusal(1, "1", 1), refusal(1, "4", 4), refusal(0, "2", 2))
 	const gateways = 21 // the version before the rejections'
 	ok(t, store.MigrateTo(t.Context(), dsn, gateways))
-	ok(t, store.MigrateTo(t.Context(), dsn, store.Newest()))
+	ok(t, store.MigrateTo(t.Context(), dsn, store.NewestSchemaVersion()))
 	if got := kept(t, db); got != "" {
 		t.Errorf("after down and up: got %s, want none", got)
 	}

@@ -162,7 +162,7 @@ func (s *Store) UpdateSensor(
 }
 
 // DeleteSensor deletes the sensor id if it still has version (0: whatever it has); its readings
-// follow in the background (see Purge), and its alarms go with it. One that other sensors' alarms
+// follow in the background (see PurgeDeletedSensors), and its alarms go with it. One that other sensors' alarms
 // look at is ErrInUse. With dryRun nothing is changed.
 func (s *Store) DeleteSensor(
 	ctx context.Context, id, version int64, dryRun bool,
@@ -232,7 +232,7 @@ func (s *Store) extent(ctx context.Context, tx *sqlx.Tx, sensors []int64) (Delet
 }
 
 // dropSensors deletes sensors with their alarms, whose last events it returns, and leaves their
-// readings to Purge.
+// readings to PurgeDeletedSensors.
 func dropSensors(ctx context.Context, tx *sqlx.Tx, sensors, alarms []int64) ([]AlarmEvent, error) {
 	events, err := dropAlarms(ctx, tx, alarms, "", time.Now())
 	if err != nil {

@@ -2,30 +2,19 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 )
 
-// Role is what a user may do; each includes the ones before it.
-type Role string
-
-// The roles, least first.
-const (
-	Viewer   Role = "viewer"
-	Operator Role = "operator"
-	Engineer Role = "engineer"
-	Admin    Role = "admin"
+// What stands against a change of users, besides what can stand against every change.
+var (
+	ErrLastAdmin  = errors.New("the last active admin")
+	ErrEmailTaken = fmt.Errorf("%w: another user has this email", ErrConflict)
 )
-
-var rank = map[Role]int{Viewer: 1, Operator: 2, Engineer: 3, Admin: 4}
-
-// Valid reports whether r is one of the roles.
-func (r Role) Valid() bool { return rank[r] > 0 }
-
-// Includes reports whether r may do what other may. An unknown role may nothing.
-func (r Role) Includes(other Role) bool { return r.Valid() && other.Valid() && rank[r] >= rank[other] }
 
 // User is a person or program that logs in.
 type User struct {
@@ -40,7 +29,24 @@ type User struct {
 	UpdatedAt    time.Time `db:"updated_at"`
 }
 
+// UserFilter selects users; nil takes all.
+type UserFilter struct {
+	Username *string
+	Role     *Role
+	IsActive *bool
+}
+
+// UserChange holds the new values of a user; nil keeps the old one.
+type UserChange struct {
+	Username, Email, PasswordHash *string
+	Role                          *Role
+	IsActive                      *bool
+}
+
 const userColumns = `id, username, email, password_hash, role, is_active, version, created_at, updated_at`
+
+const userWhere = `
+	WHERE ($1::text IS NULL OR username = $1) AND ($2::text IS NULL OR role = $2) AND ($3::boolean IS NULL OR is_active = $3)`
 
 // CreateUser adds u and returns it with its id. A taken username or email is ErrConflict.
 func (s *Store) CreateUser(ctx context.Context, u User) (User, error) {
@@ -112,9 +118,9 @@ func (s *Store) SetPassword(ctx context.Context, user int64, hash, keep string) 
 	return explain("password", err)
 }
 
-// Rehash replaces the password hash of a user by one of the same password, unless it was changed
+// ReplacePasswordHash replaces the password hash of a user by one of the same password, unless it was changed
 // meanwhile.
-func (s *Store) Rehash(ctx context.Context, user int64, old, hash string) error {
+func (s *Store) ReplacePasswordHash(ctx context.Context, user int64, old, hash string) error {
 	_, err := s.api.ExecContext(ctx,
 		`UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2`, user, old, hash)
 	return explain("password", err)
@@ -126,4 +132,133 @@ func orNotFound(err error) error {
 		return err
 	}
 	return ErrNotFound
+}
+
+// Users returns at most limit users with an id above after, in order of id.
+func (s *Store) Users(ctx context.Context, f UserFilter, after int64, limit int) ([]User, error) {
+	const q = `SELECT ` + userColumns + ` FROM users ` + userWhere +
+		` AND id > $4 ORDER BY id LIMIT $5`
+	us := []User{}
+	err := s.api.SelectContext(ctx, &us, q, f.Username, f.Role, f.IsActive, after, limit)
+	return us, explain("users", err)
+}
+
+// CountUsers returns how many users f selects.
+func (s *Store) CountUsers(ctx context.Context, f UserFilter) (int64, error) {
+	var n int64
+	err := s.api.GetContext(ctx, &n, `SELECT count(*) FROM users `+userWhere, f.Username, f.Role,
+		f.IsActive)
+	return n, explain("users", err)
+}
+
+// User returns the user id, or ErrNotFound.
+func (s *Store) User(ctx context.Context, id int64) (User, error) {
+	var u User
+	err := s.api.GetContext(ctx, &u, `SELECT `+userColumns+` FROM users WHERE id = $1`, id)
+	return u, explain("user", err)
+}
+
+// UpdateUser changes the user id if it still has version (0: any version), else ErrStale. A new
+// password and being made inactive end the user's sessions, whose ids are returned. A taken
+// username or email is ErrConflict; a change that leaves no active admin is ErrLastAdmin.
+func (s *Store) UpdateUser(
+	ctx context.Context, id, version int64, c UserChange,
+) (u User, ended []string, err error) {
+	err = s.keepingAnAdmin(ctx, func(tx *sqlx.Tx) error {
+		if err := lockVersion(ctx, tx, "users", id, version); err != nil {
+			return err
+		}
+		const q = `
+			UPDATE users
+			SET username = coalesce($2, username), email = coalesce($3, email), password_hash = coalesce($4, password_hash),
+				role = coalesce($5, role), is_active = coalesce($6, is_active), version = version + 1, updated_at = now()
+			WHERE id = $1
+			RETURNING ` + userColumns
+		if err := tx.GetContext(ctx, &u, q, id, c.Username, c.Email, c.PasswordHash, c.Role,
+			c.IsActive); err != nil {
+			return err
+		}
+		switch {
+		case !u.IsActive:
+			ended, err = endSessions(ctx, tx, id, "user disabled")
+		case c.PasswordHash != nil:
+			ended, err = endSessions(ctx, tx, id, "password changed")
+		}
+		return err
+	})
+	return u, ended, explain("user", emailTaken(err))
+}
+
+// DeleteUser deletes the user id if it still has version (0: whatever it has), and returns the ids
+// of the sessions that end with it. The last active admin is ErrLastAdmin. With dryRun nothing is
+// changed.
+func (s *Store) DeleteUser(
+	ctx context.Context, id, version int64, dryRun bool,
+) (ended []string, err error) {
+	errDryRun := errors.New("only asked")
+	err = s.keepingAnAdmin(ctx, func(tx *sqlx.Tx) error {
+		if err := lockVersion(ctx, tx, "users", id, version); err != nil {
+			return err
+		}
+		if ended, err = endSessions(ctx, tx, id, "user deleted"); err != nil {
+			return err
+		}
+		if _, err = tx.ExecContext(ctx, `DELETE FROM users WHERE id = $1`, id); err != nil ||
+			!dryRun {
+			return err
+		}
+		if err := checkAdmin(ctx, tx); err != nil {
+			return err
+		}
+		return errDryRun
+	})
+	if errors.Is(err, errDryRun) {
+		err = nil
+	}
+	return ended, explain("user", err)
+}
+
+// emailTaken tells a taken email from a taken username.
+func emailTaken(err error) error {
+	if pqErr, ok := errors.AsType[*pq.Error](err); ok && pqErr.Constraint == "users_email_key" {
+		return ErrEmailTaken
+	}
+	return err
+}
+
+// keepingAnAdmin runs f in a transaction after which there is an active admin. Those there are stay
+// as they are until it ends, so that two transactions do not take away one each.
+func (s *Store) keepingAnAdmin(ctx context.Context, f func(*sqlx.Tx) error) error {
+	return tx(ctx, s.api, func(tx *sqlx.Tx) error {
+		const q = `SELECT FROM users WHERE role = 'admin' AND is_active ORDER BY id FOR UPDATE`
+		if _, err := tx.ExecContext(ctx, q); err != nil {
+			return err
+		}
+		if err := f(tx); err != nil {
+			return err
+		}
+		return checkAdmin(ctx, tx)
+	})
+}
+
+func checkAdmin(ctx context.Context, tx *sqlx.Tx) error {
+	var has bool
+	err := tx.GetContext(ctx, &has,
+		`SELECT EXISTS (SELECT FROM users WHERE role = 'admin' AND is_active)`)
+	if err == nil && !has {
+		return ErrLastAdmin
+	}
+	return err
+}
+
+// endSessions ends the sessions of a user that have not ended, and returns their ids.
+func endSessions(ctx context.Context, tx *sqlx.Tx, user int64, reason string) ([]string, error) {
+	const q = `
+		UPDATE sessions
+		SET ended_at = now(), end_reason = $2
+		WHERE user_id = $1 AND ended_at IS NULL AND expires_at > now()
+		RETURNING id::text`
+	ids := []string{}
+	err := tx.SelectContext(ctx, &ids, q, user, reason)
+	return ids, err
 }

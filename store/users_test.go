@@ -77,8 +77,8 @@ func TestUsers(t *testing.T) {
 		})
 	}
 	t.Run("a password is rehashed only when it is still the same", func(t *testing.T) {
-		ok(t, s.Rehash(t.Context(), ann.ID, "other", "lost"))
-		ok(t, s.Rehash(t.Context(), ann.ID, "hash", "hash2"))
+		ok(t, s.ReplacePasswordHash(t.Context(), ann.ID, "other", "lost"))
+		ok(t, s.ReplacePasswordHash(t.Context(), ann.ID, "hash", "hash2"))
 		if u, _ := s.UserByName(t.Context(), "ann"); u.PasswordHash != "hash2" {
 			t.Errorf("got %q", u.PasswordHash)
 		}
@@ -127,7 +127,7 @@ func TestSessions(t *testing.T) {
 	ann := addUser(t, s, "ann")
 	begin := func(t *testing.T, token string) string {
 		t.Helper()
-		id, err := s.NewSession(t.Context(), ann.ID, token, time.Hour)
+		id, err := s.CreateLoginSession(t.Context(), ann.ID, token, time.Hour)
 		ok(t, err)
 		return id
 	}
@@ -135,44 +135,44 @@ func TestSessions(t *testing.T) {
 		func(t *testing.T) {
 			id := begin(t, "r1")
 			for _, step := range [][2]string{{"r1", "r2"}, {"r2", "r3"}, {"r3", "r4"}} {
-				session, err := s.Rotate(t.Context(), step[0], step[1], time.Hour)
+				session, err := s.RotateRefreshToken(t.Context(), step[0], step[1], time.Hour)
 				if err != nil || session.ID != id || session.User.ID != ann.ID ||
 					session.Username != "ann" {
 					t.Fatalf("%s: got %+v, %v", step[0], session, err)
 				}
 			}
-			session, err := s.Session(t.Context(), id)
+			session, err := s.LoginSession(t.Context(), id)
 			if err != nil || session.User != ann {
 				t.Errorf("got %+v, %v", session, err)
 			}
 		})
 	t.Run("a token used twice ends its whole family", func(t *testing.T) {
 		id := begin(t, "f1")
-		_, err := s.Rotate(t.Context(), "f1", "f2", time.Hour)
+		_, err := s.RotateRefreshToken(t.Context(), "f1", "f2", time.Hour)
 		ok(t, err)
-		session, err := s.Rotate(t.Context(), "f1", "stolen", time.Hour)
-		isError(t, err, store.ErrReused)
+		session, err := s.RotateRefreshToken(t.Context(), "f1", "stolen", time.Hour)
+		isError(t, err, store.ErrTokenReused)
 		if session.ID != id {
 			t.Errorf("session: got %q, want %q", session.ID, id)
 		}
 		for _, token := range []string{"f2", "stolen"} {
-			_, err := s.Rotate(t.Context(), token, "f3", time.Hour)
+			_, err := s.RotateRefreshToken(t.Context(), token, "f3", time.Hour)
 			isError(t, err, store.ErrNotFound)
 		}
-		_, err = s.Session(t.Context(), id)
+		_, err = s.LoginSession(t.Context(), id)
 		isError(t, err, store.ErrNotFound)
 		if why := scan[string](t, db, `SELECT end_reason FROM sessions WHERE id = $1`, id); why != "refresh token used twice" {
 			t.Errorf("reason: got %q", why)
 		}
 	})
 	t.Run("unknown, expired and ended sessions are not found, nor those of a user who is not active", func(t *testing.T) {
-		_, err := s.Rotate(t.Context(), "never", "x", time.Hour)
+		_, err := s.RotateRefreshToken(t.Context(), "never", "x", time.Hour)
 		isError(t, err, store.ErrNotFound)
-		id, err := s.NewSession(t.Context(), ann.ID, "late", -time.Second)
+		id, err := s.CreateLoginSession(t.Context(), ann.ID, "late", -time.Second)
 		ok(t, err)
 		ended := begin(t, "ended")
-		ok(t, s.EndSession(t.Context(), ended, "logout"))
-		ok(t, s.EndSession(t.Context(), ended, "again"))
+		ok(t, s.EndLoginSession(t.Context(), ended, "logout"))
+		ok(t, s.EndLoginSession(t.Context(), ended, "again"))
 		if why := scan[string](t, db, `SELECT end_reason FROM sessions WHERE id = $1`, ended); why != "logout" {
 			t.Errorf("reason: got %q", why)
 		}
@@ -180,28 +180,28 @@ func TestSessions(t *testing.T) {
 		run(t, db, `UPDATE users SET is_active = false`)
 		defer run(t, db, `UPDATE users SET is_active = true`)
 		for token, id := range map[string]string{"late": id, "ended": ended, "off": off} {
-			_, err := s.Rotate(t.Context(), token, "x", time.Hour)
+			_, err := s.RotateRefreshToken(t.Context(), token, "x", time.Hour)
 			isError(t, err, store.ErrNotFound)
-			_, err = s.Session(t.Context(), id)
+			_, err = s.LoginSession(t.Context(), id)
 			isError(t, err, store.ErrNotFound)
 		}
 	})
 	t.Run("a new password ends the other sessions", func(t *testing.T) {
 		mine, other := begin(t, "p1"), begin(t, "p2")
 		ok(t, s.SetPassword(t.Context(), ann.ID, "new", mine))
-		_, err := s.Session(t.Context(), mine)
+		_, err := s.LoginSession(t.Context(), mine)
 		ok(t, err)
-		_, err = s.Session(t.Context(), other)
+		_, err = s.LoginSession(t.Context(), other)
 		isError(t, err, store.ErrNotFound)
 		ok(t, s.SetPassword(t.Context(), ann.ID, "newer", ""))
-		_, err = s.Session(t.Context(), mine)
+		_, err = s.LoginSession(t.Context(), mine)
 		isError(t, err, store.ErrNotFound)
 	})
 	t.Run("a session id that is none is not valid, and no session is begun for nobody",
 		func(t *testing.T) {
-			_, err := s.Session(t.Context(), "x")
+			_, err := s.LoginSession(t.Context(), "x")
 			isError(t, err, store.ErrInvalid)
-			_, err = s.NewSession(t.Context(), 999, "n", time.Hour)
+			_, err = s.CreateLoginSession(t.Context(), 999, "n", time.Hour)
 			isError(t, err, store.ErrInUse)
 		})
 	t.Run("a token is not kept in clear", func(t *testing.T) {
@@ -215,9 +215,9 @@ func TestSessions(t *testing.T) {
 
 func TestTickets(t *testing.T) {
 	s, db := openRaw(t)
-	id, err := s.NewSession(t.Context(), addUser(t, s, "ann").ID, "r", time.Hour)
+	id, err := s.CreateLoginSession(t.Context(), addUser(t, s, "ann").ID, "r", time.Hour)
 	ok(t, err)
-	ok(t, s.NewTicket(t.Context(), id, "once", time.Minute))
+	ok(t, s.CreateTicket(t.Context(), id, "once", time.Minute))
 	var won atomic.Int32
 	var wg sync.WaitGroup
 	for range 20 {
@@ -234,23 +234,23 @@ func TestTickets(t *testing.T) {
 	if n := won.Load(); n != 1 {
 		t.Errorf("used: got %d times, want 1", n)
 	}
-	ok(t, s.NewTicket(t.Context(), id, "late", -time.Second))
+	ok(t, s.CreateTicket(t.Context(), id, "late", -time.Second))
 	_, err = s.UseTicket(t.Context(), "late")
 	isError(t, err, store.ErrNotFound)
-	ok(t, s.NewTicket(t.Context(), id, "after", time.Minute))
-	ok(t, s.EndSession(t.Context(), id, "logout"))
+	ok(t, s.CreateTicket(t.Context(), id, "after", time.Minute))
+	ok(t, s.EndLoginSession(t.Context(), id, "logout"))
 	_, err = s.UseTicket(t.Context(), "after")
 	isError(t, err, store.ErrNotFound)
 	isError(t,
-		s.NewTicket(t.Context(), "4b5c1a4e-0000-4000-8000-000000000000", "stray", time.Minute),
+		s.CreateTicket(t.Context(), "4b5c1a4e-0000-4000-8000-000000000000", "stray", time.Minute),
 		store.ErrInUse)
 
 	t.Run("what has expired is swept, a week later the session too", func(t *testing.T) {
-		fresh, err := s.NewSession(t.Context(), scan[int64](t, db, `SELECT id FROM users`), "fresh",
+		fresh, err := s.CreateLoginSession(t.Context(), scan[int64](t, db, `SELECT id FROM users`), "fresh",
 			time.Hour)
 		ok(t, err)
-		ok(t, s.NewTicket(t.Context(), fresh, "good", time.Minute))
-		ok(t, s.SweepSessions(t.Context()))
+		ok(t, s.CreateTicket(t.Context(), fresh, "good", time.Minute))
+		ok(t, s.DeleteExpiredSessions(t.Context()))
 		if n := scan[int](t, db, `SELECT count(*) FROM ws_tickets`); n != 1 {
 			t.Errorf("tickets: got %d, want the good one", n)
 		}
@@ -258,7 +258,7 @@ func TestTickets(t *testing.T) {
 			t.Errorf("sessions: got %d, want both", n)
 		}
 		run(t, db, `UPDATE sessions SET ended_at = now() - interval '8 days' WHERE id = $1`, id)
-		ok(t, s.SweepSessions(t.Context()))
+		ok(t, s.DeleteExpiredSessions(t.Context()))
 		var left sql.NullString
 		ok(t, db.QueryRow(`SELECT string_agg(id::text, ' ') FROM sessions`).Scan(&left))
 		if left.String != fresh {

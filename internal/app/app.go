@@ -130,7 +130,7 @@ func (a *app) openStore(ctx context.Context) error {
 	}
 	a.group.onStop(a.store.Close)
 	a.running.Store = a.store
-	if err := a.store.SealWith(a.cfg.Server.SecretKey); err != nil {
+	if err := a.store.EncryptSecretsWith(a.cfg.Server.SecretKey); err != nil {
 		return err
 	}
 	a.deps.Checks = append(a.deps.Checks, databaseCheck(a.store, a.cfg))

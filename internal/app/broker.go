@@ -30,7 +30,7 @@ func brokerAccess(st *store.Store, auth *server.Auth) broker.Access {
 		},
 		HasGateway: st.HasGateway,
 		InForce:    st.InForce,
-		Resume:     st.ResumeSession,
-		Suspend:    st.SuspendSession,
+		Resume:     st.ResumeMQTTSession,
+		Suspend:    st.SuspendMQTTSession,
 	}
 }

@@ -43,7 +43,7 @@ func (p *program) migrateCommand() *cobra.Command {
 			Use:   "force VERSION",
 			Short: "Declare which version the schema has, after repairing it by hand",
 			Args:  cobra.ExactArgs(1),
-			RunE:  p.withVersion(store.ForceVersion),
+			RunE:  p.withVersion(store.ForceSchemaVersion),
 		},
 	)
 	return cmd
@@ -55,8 +55,8 @@ func (p *program) withVersion(
 ) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		v, err := strconv.Atoi(args[0])
-		if err != nil || v < 0 || v > int(store.Newest()) {
-			return fmt.Errorf("version %q: use 0 to %d", args[0], store.Newest())
+		if err != nil || v < 0 || v > int(store.NewestSchemaVersion()) {
+			return fmt.Errorf("version %q: use 0 to %d", args[0], store.NewestSchemaVersion())
 		}
 		return p.withDatabase(cmd.Context(),
 			func(_ *configs.Config, dsn string, _ *slog.Logger) error {

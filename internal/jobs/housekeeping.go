@@ -26,15 +26,15 @@ func (j *Jobs) Housekeeping(ctx context.Context, kept Kept) error {
 	var g errgroup.Group
 	g.Go(func() error {
 		return j.loop(ctx, "purge", purgeInterval, func(ctx context.Context) (time.Duration, error) {
-			return purgeInterval, j.store.Purge(ctx)
+			return purgeInterval, j.store.PurgeDeletedSensors(ctx)
 		})
 	})
 	g.Go(func() error {
 		return j.loop(ctx, "cleanup", firstCleanup, func(ctx context.Context) (time.Duration, error) {
 			return cleanupInterval, errors.Join(
 				j.store.EnsurePartitions(ctx),
-				j.store.SweepSessions(ctx),
-				j.store.SweepKeys(ctx),
+				j.store.DeleteExpiredSessions(ctx),
+				j.store.DeleteExpiredIdempotencyKeys(ctx),
 				j.store.SweepRejections(ctx, kept.Rejections),
 				j.store.SweepDeliveries(ctx, kept.Deliveries),
 			)

@@ -74,10 +74,10 @@ func (w *Watcher) Run(ctx context.Context) error {
 
 // look measures everything once and stores what has changed.
 func (w *Watcher) look(ctx context.Context) error {
-	if err := w.store.SetLag(ctx, w.Lag(time.Now()), w.cfg.Interval); err != nil {
+	if err := w.store.SetIngestLag(ctx, w.Lag(time.Now()), w.cfg.Interval); err != nil {
 		return err
 	}
-	c, err := w.store.Conditions(ctx, w.cfg.Interval)
+	c, err := w.store.SystemConditions(ctx, w.cfg.Interval)
 	if err != nil || c == nil {
 		return err
 	}
@@ -149,7 +149,7 @@ type measured struct {
 
 // found is what c comes to. A gateway's sensors begin when there is something to say: it was heard
 // of, its clock is known, something of it was refused.
-func (w *Watcher) found(c *store.Conditions) []measured {
+func (w *Watcher) found(c *store.SystemConditions) []measured {
 	list := []measured{{sensor: faultedSensor, rule: faultedRule(), value: float64(c.Faulted)}}
 	if w.cfg.IngestLag > 0 {
 		list = append(list,

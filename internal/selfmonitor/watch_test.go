@@ -241,7 +241,7 @@ func TestClockRefusalsDiskAndLagRaise(t *testing.T) {
 	g := p.gateway("press-1")
 	p.presence(g, "online", -90*time.Second)
 	p.look()
-	p.ok(p.CountRefused(t.Context(), map[int64]int64{g.ID: 100, 0: 61}))
+	p.ok(p.AddRejectionCounts(t.Context(), map[int64]int64{g.ID: 100, 0: 61}))
 	p.disk, p.lag = 9.94, 45*time.Second
 	p.look()
 	p.sweep(2 * time.Minute)

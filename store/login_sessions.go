@@ -9,22 +9,22 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// ErrReused means that a used refresh token was presented again and could not be answered with its
+// ErrTokenReused means that a used refresh token was presented again and could not be answered with its
 // successor. Its session has been ended.
-var ErrReused = errors.New("refresh token was used before")
+var ErrTokenReused = errors.New("refresh token was used before")
 
 // refreshGrace is how long a used refresh token is still answered with its successor, in seconds.
 const refreshGrace = 30
 
-// Session is a login that has not ended, with its user.
-type Session struct {
+// LoginSession is a login that has not ended, with its user.
+type LoginSession struct {
 	ID string
 	User
 }
 
-// NewSession begins a session of user that lasts ttl at most, with refresh as its first refresh
+// CreateLoginSession begins a session of user that lasts ttl at most, with refresh as its first refresh
 // token.
-func (s *Store) NewSession(
+func (s *Store) CreateLoginSession(
 	ctx context.Context, user int64, refresh string, ttl time.Duration,
 ) (string, error) {
 	var id string
@@ -41,13 +41,13 @@ func (s *Store) NewSession(
 	return id, explain("session", err)
 }
 
-// Rotate uses up the refresh token used and makes next the session's token, ttl from now its new
+// RotateRefreshToken uses up the refresh token used and makes next the session's token, ttl from now its new
 // end. An unknown, expired or ended one, or one of a user who is not active, is ErrNotFound. A
 // token that was used before changes nothing while its successor is next, unused and no older than
 // refreshGrace: the caller lost the first answer, or two callers share the token. Otherwise its
-// session ends and the error is ErrReused; then the session's id is returned too.
-func (s *Store) Rotate(ctx context.Context, used, next string, ttl time.Duration) (Session, error) {
-	var session Session
+// session ends and the error is ErrTokenReused; then the session's id is returned too.
+func (s *Store) RotateRefreshToken(ctx context.Context, used, next string, ttl time.Duration) (LoginSession, error) {
+	var session LoginSession
 	reused := false
 	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
 		var row struct {
@@ -70,7 +70,7 @@ func (s *Store) Rotate(ctx context.Context, used, next string, ttl time.Duration
 		if err := tx.GetContext(ctx, &row, q, digest(used), refreshGrace); err != nil {
 			return err
 		}
-		session = Session{ID: row.SessionID, User: row.User}
+		session = LoginSession{ID: row.SessionID, User: row.User}
 		if row.Used {
 			repeated := false
 			if row.Recent {
@@ -104,25 +104,25 @@ func (s *Store) Rotate(ctx context.Context, used, next string, ttl time.Duration
 		return addRefreshToken(ctx, tx, row.SessionID, next)
 	})
 	if err == nil && reused {
-		err = ErrReused
+		err = ErrTokenReused
 	}
 	return session, explain("refresh token", err)
 }
 
-// Session returns the session id if it has not ended and its user is active, else ErrNotFound.
-func (s *Store) Session(ctx context.Context, id string) (Session, error) {
+// LoginSession returns the session id if it has not ended and its user is active, else ErrNotFound.
+func (s *Store) LoginSession(ctx context.Context, id string) (LoginSession, error) {
 	const q = `
 		SELECT ` + userColumns + `
 		FROM users
 		WHERE is_active AND id = (
 			SELECT user_id FROM sessions WHERE id = $1::uuid AND ended_at IS NULL AND expires_at > now())`
-	session := Session{ID: id}
+	session := LoginSession{ID: id}
 	err := s.api.GetContext(ctx, &session.User, q, id)
 	return session, explain("session", err)
 }
 
-// EndSession ends the session id; ending it twice is harmless.
-func (s *Store) EndSession(ctx context.Context, id, reason string) error {
+// EndLoginSession ends the session id; ending it twice is harmless.
+func (s *Store) EndLoginSession(ctx context.Context, id, reason string) error {
 	return explain("session", endSession(ctx, s.api, id, reason))
 }
 
@@ -132,8 +132,8 @@ func endSession(ctx context.Context, db sqlx.ExecerContext, id, reason string) e
 	return err
 }
 
-// NewTicket keeps a WebSocket ticket of the session for ttl.
-func (s *Store) NewTicket(ctx context.Context, session, ticket string, ttl time.Duration) error {
+// CreateTicket keeps a WebSocket ticket of the session for ttl.
+func (s *Store) CreateTicket(ctx context.Context, session, ticket string, ttl time.Duration) error {
 	const q = `INSERT INTO ws_tickets (hash, session_id, expires_at) VALUES ($1, $2::uuid, now() + make_interval(secs => $3))`
 	_, err := s.api.ExecContext(ctx, q, digest(ticket), session, ttl.Seconds())
 	return explain("ticket", err)
@@ -141,18 +141,18 @@ func (s *Store) NewTicket(ctx context.Context, session, ticket string, ttl time.
 
 // UseTicket uses up the ticket and returns its session. An unknown, used or expired one, or one of
 // an ended session, is ErrNotFound.
-func (s *Store) UseTicket(ctx context.Context, ticket string) (Session, error) {
+func (s *Store) UseTicket(ctx context.Context, ticket string) (LoginSession, error) {
 	var id string
 	const q = `DELETE FROM ws_tickets WHERE hash = $1 AND expires_at > now() RETURNING session_id::text`
 	if err := s.api.GetContext(ctx, &id, q, digest(ticket)); err != nil {
-		return Session{}, explain("ticket", err)
+		return LoginSession{}, explain("ticket", err)
 	}
-	return s.Session(ctx, id)
+	return s.LoginSession(ctx, id)
 }
 
-// SweepSessions removes tickets and MQTT sessions that have expired, and sessions a week after they
+// DeleteExpiredSessions removes tickets and MQTT sessions that have expired, and sessions a week after they
 // expired or ended.
-func (s *Store) SweepSessions(ctx context.Context) error {
+func (s *Store) DeleteExpiredSessions(ctx context.Context) error {
 	if _, err := s.api.ExecContext(ctx, `DELETE FROM mqtt_sessions WHERE expires_at < now()`); err != nil {
 		return explain("mqtt sessions", err)
 	}

@@ -12,7 +12,7 @@ func TestMQTTSessions(t *testing.T) {
 	c, _, _, err := s.AddCredential(t.Context(), g.ID, "x")
 	ok(t, err)
 	suspend := func(while time.Duration) func() error {
-		return func() error { return s.SuspendSession(t.Context(), "g:1", while) }
+		return func() error { return s.SuspendMQTTSession(t.Context(), "g:1", while) }
 	}
 	steps := []struct {
 		name        string
@@ -31,7 +31,7 @@ func TestMQTTSessions(t *testing.T) {
 		{"nor with keeping", nil, false, true, false},
 		{
 			"an end without a session is harmless",
-			func() error { return s.SuspendSession(t.Context(), "other\x00\xff", time.Hour) },
+			func() error { return s.SuspendMQTTSession(t.Context(), "other\x00\xff", time.Hour) },
 			false, true, true,
 		},
 	}
@@ -39,7 +39,7 @@ func TestMQTTSessions(t *testing.T) {
 		if step.before != nil {
 			ok(t, step.before())
 		}
-		present, err := s.ResumeSession(t.Context(), "g:1", c.ID, step.clean, step.keep)
+		present, err := s.ResumeMQTTSession(t.Context(), "g:1", c.ID, step.clean, step.keep)
 		if err != nil || present != step.present {
 			t.Errorf("%s: got %v, %v", step.name, present, err)
 		}
@@ -49,18 +49,18 @@ func TestMQTTSessions(t *testing.T) {
 	ok(t, err)
 	for _, keep := range []bool{true, false} {
 		for _, credential := range []int64{theirs.ID, -heir.ID} {
-			_, err = s.ResumeSession(t.Context(), "g:2", c.ID, false, true)
+			_, err = s.ResumeMQTTSession(t.Context(), "g:2", c.ID, false, true)
 			ok(t, err)
-			present, err := s.ResumeSession(t.Context(), "g:2", credential, false, keep)
+			present, err := s.ResumeMQTTSession(t.Context(), "g:2", credential, false, keep)
 			if present || err != nil {
 				t.Errorf("of another gateway: got %v, %v", present, err)
 			}
 		}
 	}
-	_, err = s.ResumeSession(t.Context(), "g:\x00\xff", c.ID, false, true)
+	_, err = s.ResumeMQTTSession(t.Context(), "g:\x00\xff", c.ID, false, true)
 	ok(t, err)
-	ok(t, s.SuspendSession(t.Context(), "g:1", -time.Second))
-	ok(t, s.SweepSessions(t.Context()))
+	ok(t, s.SuspendMQTTSession(t.Context(), "g:1", -time.Second))
+	ok(t, s.DeleteExpiredSessions(t.Context()))
 	if n := scan[int](t, db, `SELECT count(*) FROM mqtt_sessions`); n != 1 {
 		t.Errorf("after a sweep: got %d, want 1", n)
 	}
@@ -69,7 +69,7 @@ func TestMQTTSessions(t *testing.T) {
 	if n := scan[int](t, db, `SELECT count(*) FROM mqtt_sessions`); n != 0 {
 		t.Errorf("of a gateway that is deleted: got %d", n)
 	}
-	present, err := s.ResumeSession(t.Context(), "g:1", c.ID, false, true)
+	present, err := s.ResumeMQTTSession(t.Context(), "g:1", c.ID, false, true)
 	if present || err != nil {
 		t.Errorf("with a credential that is gone: got %v, %v", present, err)
 	}
@@ -82,17 +82,17 @@ func TestMQTTSessions_OfAGatewayAreBounded(t *testing.T) {
 	ok(t, err)
 	for i := range 80 {
 		client := fmt.Sprintf("g:%d", i)
-		_, err := s.ResumeSession(t.Context(), client, c.ID, false, true)
+		_, err := s.ResumeMQTTSession(t.Context(), client, c.ID, false, true)
 		ok(t, err)
 		if i != 3 { // stays connected
-			ok(t, s.SuspendSession(t.Context(), client, time.Hour+time.Duration(i)*time.Minute))
+			ok(t, s.SuspendMQTTSession(t.Context(), client, time.Hour+time.Duration(i)*time.Minute))
 		}
 	}
 	if n := scan[int](t, db, `SELECT count(*) FROM mqtt_sessions`); n != 64 {
 		t.Errorf("got %d, want 64", n)
 	}
 	for client, want := range map[string]bool{"g:0": false, "g:3": true, "g:79": true} {
-		present, err := s.ResumeSession(t.Context(), client, c.ID, false, true)
+		present, err := s.ResumeMQTTSession(t.Context(), client, c.ID, false, true)
 		if present != want || err != nil {
 			t.Errorf("%s: got %v, %v, want %v", client, present, err, want)
 		}

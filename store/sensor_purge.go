@@ -9,9 +9,9 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// Purge removes readings of deleted sensors, a day of one sensor at a time, until none is left.
+// PurgeDeletedSensors removes readings of deleted sensors, a day of one sensor at a time, until none is left.
 // Several instances share the work.
-func (s *Store) Purge(ctx context.Context) error {
+func (s *Store) PurgeDeletedSensors(ctx context.Context) error {
 	for {
 		more, err := s.purgeSome(ctx)
 		if err != nil || !more {

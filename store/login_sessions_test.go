@@ -18,7 +18,7 @@ func TestRotate_RepeatedInTheGracePeriod(t *testing.T) {
 	}
 	rotate := func(t *testing.T, used, next string, want error) {
 		t.Helper()
-		_, err := s.Rotate(t.Context(), used, next, time.Hour)
+		_, err := s.RotateRefreshToken(t.Context(), used, next, time.Hour)
 		isError(t, err, want)
 	}
 	tests := map[string]struct {
@@ -34,18 +34,18 @@ func TestRotate_RepeatedInTheGracePeriod(t *testing.T) {
 			func(t *testing.T, _ string) { rotate(t, "0", "1", nil); rotate(t, "0", "1", nil) }, nil, "",
 		},
 		"31 seconds later": {
-			func(t *testing.T, _ string) { age(t, "0", 31) }, store.ErrReused, "refresh token used twice",
+			func(t *testing.T, _ string) { age(t, "0", 31) }, store.ErrTokenReused, "refresh token used twice",
 		},
 		"31 seconds later after a repetition": {
 			func(t *testing.T, _ string) { rotate(t, "0", "1", nil); age(t, "0", 31) },
-			store.ErrReused, "refresh token used twice",
+			store.ErrTokenReused, "refresh token used twice",
 		},
 		"after its successor was used": {
 			func(t *testing.T, _ string) { rotate(t, "1", "2", nil) },
-			store.ErrReused, "refresh token used twice",
+			store.ErrTokenReused, "refresh token used twice",
 		},
 		"after the session has ended": {
-			func(t *testing.T, session string) { ok(t, s.EndSession(t.Context(), session, "logout")) },
+			func(t *testing.T, session string) { ok(t, s.EndLoginSession(t.Context(), session, "logout")) },
 			store.ErrNotFound, "logout",
 		},
 		"after the user was disabled": {
@@ -56,11 +56,11 @@ func TestRotate_RepeatedInTheGracePeriod(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			run(t, db, `TRUNCATE refresh_tokens; UPDATE users SET is_active = true`)
-			id, err := s.NewSession(t.Context(), ann.ID, "0", time.Hour)
+			id, err := s.CreateLoginSession(t.Context(), ann.ID, "0", time.Hour)
 			ok(t, err)
 			rotate(t, "0", "1", nil)
 			tt.between(t, id)
-			session, err := s.Rotate(t.Context(), "0", "1", time.Hour)
+			session, err := s.RotateRefreshToken(t.Context(), "0", "1", time.Hour)
 			isError(t, err, tt.want)
 			if session.ID != id || session.Username != "ann" {
 				t.Errorf("session: got %+v, want %s of ann", session, id)
@@ -76,12 +76,12 @@ func TestRotate_RepeatedInTheGracePeriod(t *testing.T) {
 		})
 	}
 	t.Run("a successor of another session is none", func(t *testing.T) {
-		_, err := s.NewSession(t.Context(), ann.ID, "a0", time.Hour)
+		_, err := s.CreateLoginSession(t.Context(), ann.ID, "a0", time.Hour)
 		ok(t, err)
-		_, err = s.NewSession(t.Context(), ann.ID, "b1", time.Hour)
+		_, err = s.CreateLoginSession(t.Context(), ann.ID, "b1", time.Hour)
 		ok(t, err)
 		rotate(t, "a0", "a1", nil)
-		rotate(t, "a0", "b1", store.ErrReused)
+		rotate(t, "a0", "b1", store.ErrTokenReused)
 	})
 }
 
@@ -95,13 +95,13 @@ func TestRotate_TwoCallersInTheirTransactionsAtOnce(t *testing.T) {
 	}{
 		"the same successor is made once and given to both": {[2]string{"same", "same"}, nil},
 		"one of two successors is made": {
-			[2]string{"one", "other"}, store.ErrReused,
+			[2]string{"one", "other"}, store.ErrTokenReused,
 		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			s, db := openRaw(t)
-			id, err := s.NewSession(t.Context(), addUser(t, s, "ann").ID, "first", time.Hour)
+			id, err := s.CreateLoginSession(t.Context(), addUser(t, s, "ann").ID, "first", time.Hour)
 			ok(t, err)
 			hold, err := db.BeginTx(t.Context(), nil)
 			ok(t, err)
@@ -110,7 +110,7 @@ func TestRotate_TwoCallersInTheirTransactionsAtOnce(t *testing.T) {
 			errs := make(chan error, 2)
 			for _, next := range tt.next {
 				go func() {
-					_, err := s.Rotate(t.Context(), "first", next, time.Hour)
+					_, err := s.RotateRefreshToken(t.Context(), "first", next, time.Hour)
 					errs <- err
 				}()
 			}

@@ -10,16 +10,16 @@ import (
 	"strings"
 )
 
-// Sealed is what a secret begins with as long as it is sealed by a key that is not ours.
-const Sealed = "sealed:1:"
+// EncryptedPrefix is what a secret begins with as long as it is sealed by a key that is not ours.
+const EncryptedPrefix = "sealed:1:"
 
 // seal keeps secrets that have to be read again from whoever has nothing but the database. The zero
 // seal leaves them as they are.
 type seal struct{ aead cipher.AEAD }
 
-// SealWith has secrets that are written from now on sealed by a key that is made of key. Call it
+// EncryptSecretsWith has secrets that are written from now on sealed by a key that is made of key. Call it
 // before anybody uses the store. Those that were written without, or with none, are still read.
-func (s *Store) SealWith(key string) error {
+func (s *Store) EncryptSecretsWith(key string) error {
 	k, err := hkdf.Key(sha256.New, []byte(key), nil, "oei-ms secrets of notification channels", 32)
 	if err != nil {
 		return fmt.Errorf("seal: %w", err)
@@ -34,15 +34,15 @@ func (s *Store) SealWith(key string) error {
 
 // close seals a secret.
 func (s seal) close(secret string) string {
-	if s.aead == nil || secret == "" || strings.HasPrefix(secret, Sealed) {
+	if s.aead == nil || secret == "" || strings.HasPrefix(secret, EncryptedPrefix) {
 		return secret
 	}
-	return Sealed + base64.RawStdEncoding.EncodeToString(s.aead.Seal(nil, nil, []byte(secret), nil))
+	return EncryptedPrefix + base64.RawStdEncoding.EncodeToString(s.aead.Seal(nil, nil, []byte(secret), nil))
 }
 
 // open is the secret that was sealed; one that another key has sealed stays as it is.
 func (s seal) open(kept string) string {
-	text, sealed := strings.CutPrefix(kept, Sealed)
+	text, sealed := strings.CutPrefix(kept, EncryptedPrefix)
 	if !sealed || s.aead == nil {
 		return kept
 	}

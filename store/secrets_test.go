@@ -30,9 +30,9 @@ func TestSecretsOfChannelsAreSealed(t *testing.T) {
 		return scan[string](t, db, `SELECT secret FROM notification_channels WHERE id = $1`, c.ID)
 	}
 	plain := webhook("made before")
-	ok(t, s.SealWith("a key"))
+	ok(t, s.EncryptSecretsWith("a key"))
 	sealed, again := webhook("sealed"), webhook("the same")
-	if k := kept(sealed); strings.Contains(k, secret) || !strings.HasPrefix(k, store.Sealed) ||
+	if k := kept(sealed); strings.Contains(k, secret) || !strings.HasPrefix(k, store.EncryptedPrefix) ||
 		k == kept(again) {
 		t.Errorf("kept is %q, and of another the same", k)
 	}
@@ -45,12 +45,12 @@ func TestSecretsOfChannelsAreSealed(t *testing.T) {
 		got.Name += ", renamed"
 		got, err = s.UpdateChannel(t.Context(), got)
 		ok(t, err)
-		if got.Secret != secret || !strings.HasPrefix(kept(c), store.Sealed) {
+		if got.Secret != secret || !strings.HasPrefix(kept(c), store.EncryptedPrefix) {
 			t.Errorf("%s: changed it is %q, kept as %q", c.Name, got.Secret, kept(c))
 		}
 	}
 	other := openOther(t, db)
-	ok(t, other.SealWith("another key"))
+	ok(t, other.EncryptSecretsWith("another key"))
 	list, err := other.Channels(t.Context(), 0, 10)
 	ok(t, err)
 	for _, c := range list {

@@ -10,10 +10,10 @@ import (
 // maxSessions is how many MQTT sessions of a gateway are kept; those that would end last stay.
 const maxSessions = 64
 
-// ResumeSession begins the MQTT session of a client that logged in with a credential, or goes on
+// ResumeMQTTSession begins the MQTT session of a client that logged in with a credential, or goes on
 // with the one it has, and reports whether there was one. With clean the earlier one counts for
 // nothing; without keep the session ends with the connection.
-func (s *Store) ResumeSession(
+func (s *Store) ResumeMQTTSession(
 	ctx context.Context, client string, credential int64, clean, keep bool,
 ) (present bool, err error) {
 	const begin = `
@@ -56,9 +56,9 @@ func (s *Store) ResumeSession(
 	return present && !clean, explain("mqtt session", err)
 }
 
-// SuspendSession keeps the MQTT session of a client that is gone for a while; for no time at all it
+// SuspendMQTTSession keeps the MQTT session of a client that is gone for a while; for no time at all it
 // is removed. When the client has connected to another instance since, it does nothing.
-func (s *Store) SuspendSession(ctx context.Context, client string, while time.Duration) error {
+func (s *Store) SuspendMQTTSession(ctx context.Context, client string, while time.Duration) error {
 	const q = `
 		UPDATE mqtt_sessions
 		SET expires_at = now() + make_interval(secs => $2)

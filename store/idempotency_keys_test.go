@@ -16,7 +16,7 @@ func TestKeyFromClaimToAnswer(t *testing.T) {
 	ann, bob := addUser(t, s, "ann").ID, addUser(t, s, "bob").ID
 	claim := func(user int64, request string) string {
 		t.Helper()
-		answer, err := s.ClaimKey(t.Context(), user, "k", sha256.Sum256([]byte(request)),
+		answer, err := s.ClaimIdempotencyKey(t.Context(), user, "k", sha256.Sum256([]byte(request)),
 			time.Minute)
 		switch {
 		case errors.Is(err, store.ErrInUse):
@@ -43,7 +43,7 @@ func TestKeyFromClaimToAnswer(t *testing.T) {
 		{"one that is at work, with another request", nothing, ann, "y", "another request"},
 		{"another user's", nothing, bob, "y", "claimed"},
 		{
-			"one that was given back", func() { ok(t, s.ReleaseKey(t.Context(), ann, "k")) }, ann,
+			"one that was given back", func() { ok(t, s.ReleaseIdempotencyKey(t.Context(), ann, "k")) }, ann,
 			"y", "claimed",
 		},
 		{
@@ -55,13 +55,13 @@ func TestKeyFromClaimToAnswer(t *testing.T) {
 		{"one that was claimed anew", nothing, ann, "y", "in use"},
 		{
 			"one that was answered",
-			func() { ok(t, s.AnswerKey(t.Context(), ann, "k", []byte("first"))) }, ann, "y",
+			func() { ok(t, s.AnswerIdempotencyKey(t.Context(), ann, "k", []byte("first"))) }, ann, "y",
 			"answer first",
 		},
 		{"one that was answered, with another request", nothing, ann, "x", "another request"},
 		{
 			"one that was answered is not given back",
-			func() { ok(t, s.ReleaseKey(t.Context(), ann, "k")) }, ann, "y", "answer first",
+			func() { ok(t, s.ReleaseIdempotencyKey(t.Context(), ann, "k")) }, ann, "y", "answer first",
 		},
 		{
 			"long after its claim",
@@ -87,7 +87,7 @@ func TestKeyFromClaimToAnswer(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", step.name, got, step.want)
 		}
 	}
-	ok(t, s.SweepKeys(t.Context())) // bob's is a day old
+	ok(t, s.DeleteExpiredIdempotencyKeys(t.Context())) // bob's is a day old
 	if n := scan[int](t, db, `SELECT count(*) FROM idempotency_keys`); n != 1 {
 		t.Errorf("after the sweep: got %d keys, want 1", n)
 	}
@@ -102,7 +102,7 @@ func TestOfManyClaimsOfAKeyOneIsGiven(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {
-				_, err := s.ClaimKey(t.Context(), user, fmt.Sprint(round), sha256.Sum256(nil),
+				_, err := s.ClaimIdempotencyKey(t.Context(), user, fmt.Sprint(round), sha256.Sum256(nil),
 					time.Minute)
 				if err != nil && !errors.Is(err, store.ErrInUse) {
 					t.Error(err)

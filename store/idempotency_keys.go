@@ -11,11 +11,11 @@ import (
 // keptAnswers is for how long the answer to a request with a key is kept.
 const keptAnswers = 24 * time.Hour
 
-// ClaimKey gives the caller the work that user has named key: a nil answer means that it is theirs,
-// for lease at most. Whoever has done it before lease is over says so by AnswerKey, whoever has not
-// gives it back by ReleaseKey. If it was done before, its answer is returned. ErrInUse means that
+// ClaimIdempotencyKey gives the caller the work that user has named key: a nil answer means that it is theirs,
+// for lease at most. Whoever has done it before lease is over says so by AnswerIdempotencyKey, whoever has not
+// gives it back by ReleaseIdempotencyKey. If it was done before, its answer is returned. ErrInUse means that
 // another one is at it, ErrConflict that the key was given to another request.
-func (s *Store) ClaimKey(
+func (s *Store) ClaimIdempotencyKey(
 	ctx context.Context, user int64, key string, request [sha256.Size]byte, lease time.Duration,
 ) (answer []byte, err error) {
 	const claim = `
@@ -50,24 +50,24 @@ func (s *Store) ClaimKey(
 	return answer, nil
 }
 
-// AnswerKey keeps the answer to the request that user has named key.
-func (s *Store) AnswerKey(ctx context.Context, user int64, key string, answer []byte) error {
+// AnswerIdempotencyKey keeps the answer to the request that user has named key.
+func (s *Store) AnswerIdempotencyKey(ctx context.Context, user int64, key string, answer []byte) error {
 	_, err := s.api.ExecContext(ctx,
 		`UPDATE idempotency_keys SET answer = $3 WHERE user_id = $1 AND key = $2`, user, key,
 		answer)
 	return explain("idempotency key", err)
 }
 
-// ReleaseKey lets the request that user has named key be made again at once.
-func (s *Store) ReleaseKey(ctx context.Context, user int64, key string) error {
+// ReleaseIdempotencyKey lets the request that user has named key be made again at once.
+func (s *Store) ReleaseIdempotencyKey(ctx context.Context, user int64, key string) error {
 	_, err := s.api.ExecContext(ctx,
 		`DELETE FROM idempotency_keys WHERE user_id = $1 AND key = $2 AND answer IS NULL`, user,
 		key)
 	return explain("idempotency key", err)
 }
 
-// SweepKeys removes answers that are no longer kept.
-func (s *Store) SweepKeys(ctx context.Context) error {
+// DeleteExpiredIdempotencyKeys removes answers that are no longer kept.
+func (s *Store) DeleteExpiredIdempotencyKeys(ctx context.Context) error {
 	const q = `DELETE FROM idempotency_keys WHERE created_at < now() - make_interval(secs => $1)`
 	_, err := s.api.ExecContext(ctx, q, keptAnswers.Seconds())
 	return explain("idempotency keys", err)

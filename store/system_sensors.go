@@ -24,8 +24,8 @@ const firstSystemID = "2000000000"
 // the server's own that watch another.
 const gatewayOf = `coalesce(s.about_gateway_id, s.gateway_id)`
 
-// Conditions are what is to be watched of the system.
-type Conditions struct {
+// SystemConditions are what is to be watched of the system.
+type SystemConditions struct {
 	At       time.Time     // by the database's clock
 	Elapsed  time.Duration // since the last time, whichever instance that was
 	Lag      time.Duration // age of the oldest message that an instance has not committed
@@ -57,9 +57,9 @@ type SystemSensor struct {
 	Quality Quality
 }
 
-// CountRefused counts messages and samples that were refused, by gateway; 0 is gateways that are
+// AddRejectionCounts counts messages and samples that were refused, by gateway; 0 is gateways that are
 // not registered.
-func (s *Store) CountRefused(ctx context.Context, refused map[int64]int64) error {
+func (s *Store) AddRejectionCounts(ctx context.Context, refused map[int64]int64) error {
 	if len(refused) == 0 {
 		return nil
 	}
@@ -81,9 +81,9 @@ func (s *Store) CountRefused(ctx context.Context, refused map[int64]int64) error
 	return explain("refusals", err)
 }
 
-// SetLag says how far behind this instance is, every interval. Those that are silent for long are
+// SetIngestLag says how far behind this instance is, every interval. Those that are silent for long are
 // forgotten.
-func (s *Store) SetLag(ctx context.Context, lag, interval time.Duration) error {
+func (s *Store) SetIngestLag(ctx context.Context, lag, interval time.Duration) error {
 	const q = `
 		WITH gone AS (DELETE FROM ingest_lags WHERE seen_at < now() - make_interval(secs => 10 * $3) AND instance <> $1)
 		INSERT INTO ingest_lags (instance, seen_at, lag_ms)
@@ -93,15 +93,15 @@ func (s *Store) SetLag(ctx context.Context, lag, interval time.Duration) error {
 	return explain("lag", err)
 }
 
-// Conditions returns what is to be watched, to one instance in each interval; to others nil.
-func (s *Store) Conditions(ctx context.Context, interval time.Duration) (*Conditions, error) {
+// SystemConditions returns what is to be watched, to one instance in each interval; to others nil.
+func (s *Store) SystemConditions(ctx context.Context, interval time.Duration) (*SystemConditions, error) {
 	rules, err := s.newestRules(ctx)
 	if err != nil {
 		return nil, explain("conditions", err)
 	}
-	var c *Conditions
+	var c *SystemConditions
 	err = tx(ctx, s.api, func(tx *sqlx.Tx) error {
-		found := &Conditions{Faulted: len(rules.unusable)}
+		found := &SystemConditions{Faulted: len(rules.unusable)}
 		const turn = `
 			UPDATE system_watch w
 			SET at = now()
@@ -160,7 +160,7 @@ func systemGateway(ctx context.Context, tx *sqlx.Tx) (id int64, err error) {
 	return id, err
 }
 
-func (c *Conditions) gateways(ctx context.Context, tx *sqlx.Tx) error {
+func (c *SystemConditions) gateways(ctx context.Context, tx *sqlx.Tx) error {
 	var refused []struct {
 		ID int64 `db:"id"`
 		N  int64 `db:"n"`
@@ -186,7 +186,7 @@ func (c *Conditions) gateways(ctx context.Context, tx *sqlx.Tx) error {
 	return err
 }
 
-func (c *Conditions) sensors(ctx context.Context, tx *sqlx.Tx) error {
+func (c *SystemConditions) sensors(ctx context.Context, tx *sqlx.Tx) error {
 	const q = `
 		SELECT s.id, s.key, coalesce(l.timestamp, '0001-01-01 00:00:00Z'), coalesce(l.value, 'NaN'), coalesce(l.quality, 0)
 		FROM sensors s LEFT JOIN latest l ON l.sensor_id = s.id

@@ -1,0 +1,20 @@
+package store
+
+// Role is what a user may do; each includes the ones before it.
+type Role string
+
+// The roles, least first.
+const (
+	Viewer   Role = "viewer"
+	Operator Role = "operator"
+	Engineer Role = "engineer"
+	Admin    Role = "admin"
+)
+
+var rank = map[Role]int{Viewer: 1, Operator: 2, Engineer: 3, Admin: 4}
+
+// Valid reports whether r is one of the roles.
+func (r Role) Valid() bool { return rank[r] > 0 }
+
+// Includes reports whether r may do what other may. An unknown role may nothing.
+func (r Role) Includes(other Role) bool { return r.Valid() && other.Valid() && rank[r] >= rank[other] }
