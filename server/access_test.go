@@ -171,6 +171,12 @@ var rows = map[string]row{
 		atSensor("/api/data/history?sensor_id=%d&start=2026-01-01T00:00:00Z&end=2026-01-02T00:00:00Z"),
 		"", 200,
 	},
+	"getDownsampledReadings": {
+		store.Viewer,
+		atSensor("/api/data/downsampled?sensor_id=%d&" +
+			"start=2026-01-01T00:00:00Z&end=2026-01-02T00:00:00Z"),
+		"", 200,
+	},
 	"getStatistics": {
 		store.Viewer,
 		atSensor("/api/data/statistics?sensor_id=%d&start=2026-01-01T00:00:00Z&end=2026-01-02T00:00:00Z"),

@@ -99,10 +99,10 @@ func TestAKeptAnswerIsTheOneThatWouldBeMade(t *testing.T) {
 		"history?interval=1d&timezone=Asia/Kolkata&" + day, "history?interval=1d&" + day,
 		"history?interval=1h&agg=time_weighted_avg&" + day,
 		"history?interval=1h&sensor_id=2&start=2026-03-04T00:00:00Z&end=2026-03-04T12:00:00Z",
-		"history?method=lttb&points=20&" + day, "history?method=minmax&points=20&" + day,
-		"history?method=minmax&points=10&" + day,
+		"downsampled?method=lttb&points=20&" + day, "downsampled?points=20&" + day,
+		"downsampled?points=10&" + day,
 		"history?interval=1h&include=sensor&" + day,
-		"history?method=lttb&points=20&include=sensor&" + day,
+		"downsampled?method=lttb&points=20&include=sensor&" + day,
 		"statistics?" + day, "statistics?interval=1d&" + day, "statistics?percentiles=p10&" + day,
 		"statistics?gap_seconds=60&" + day,
 	} {
@@ -149,7 +149,7 @@ func TestWhatIsKeptGoesWhenReadingsChange(t *testing.T) {
 	const weighted = "/api/data/history?interval=1d&agg=time_weighted_avg&" + span
 	paths := []string{
 		weighted, "/api/data/history?interval=1d&agg=count&" + span, "/api/data/statistics?" + span,
-		"/api/data/history?method=minmax&" + span,
+		"/api/data/downsampled?" + span,
 	}
 	before := map[string]string{}
 	for _, path := range paths {

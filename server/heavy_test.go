@@ -134,7 +134,7 @@ func TestTooManyHeavyQuestionsAreTold(t *testing.T) {
 	token := s.token(s.users[store.Engineer])
 	heavy := map[string]string{
 		"history":    "/api/data/history?interval=10s&" + days,
-		"shape":      "/api/data/history?method=minmax&points=5000&" + days,
+		"readings":   "/api/data/downsampled?points=5000&" + days,
 		"statistics": "/api/data/statistics?interval=30m&" + days,
 		"export":     "/api/data/export?" + days,
 		"parquet":    "/api/data/export?format=parquet&" + days,

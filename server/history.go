@@ -42,13 +42,6 @@ func (s *Server) GetHistory(
 ) (api.GetHistoryResponseObject, error) {
 	p := req.Params
 	now := time.Now()
-	if p.Method != nil {
-		body, err := s.shape(ctx, p)
-		if err != nil {
-			return nil, err
-		}
-		return tagged(body, !p.End.After(now), p.IfNoneMatch), nil
-	}
 	h, err := newHistoryRequest(p)
 	if err != nil {
 		return nil, err
@@ -125,22 +118,19 @@ func newHistoryRequest(p api.GetHistoryParams) (*historyRequest, error) {
 		end:     p.End.UTC(),
 	}
 	var err error
-	if h.zone, err = spanAndZone(p.Start, p.End, *p.Timezone); err != nil {
+	if h.zone, err = rangeAndZone(p.Start, p.End, *p.Timezone); err != nil {
 		return nil, err
 	}
 	most := mostPoints / len(h.sensors)
-	switch {
-	case p.Interval != nil && p.Points != nil:
+	if p.Interval != nil && p.Points != nil {
 		return nil, invalid("points",
 			"cannot be given together with interval; leave one of them out")
-	case orZero(p.Points) > most:
-		return nil, invalid("points",
-			fmt.Sprintf("is too much for %d sensors; use at most %d, or ask for fewer sensors",
-				len(h.sensors), most))
-	case orZero(p.Limit) > most:
-		return nil, invalid("limit",
-			fmt.Sprintf("is too much for %d sensors; use at most %d, or ask for fewer sensors",
-				len(h.sensors), most))
+	}
+	if err := checkPoints("points", orZero(p.Points), len(h.sensors)); err != nil {
+		return nil, err
+	}
+	if err := checkPoints("limit", orZero(p.Limit), len(h.sensors)); err != nil {
+		return nil, err
 	}
 	if p.Interval == nil {
 		points := min(chartPoints, most)
@@ -164,6 +154,16 @@ func newHistoryRequest(p api.GetHistoryParams) (*historyRequest, error) {
 	return h, nil
 }
 
+// checkPoints refuses to answer with more than mostPoints in all.
+func checkPoints(field string, points, sensors int) error {
+	if most := mostPoints / sensors; points > most {
+		return invalid(field,
+			fmt.Sprintf("is too much for %d sensors; use at most %d, or ask for fewer sensors",
+				sensors, most))
+	}
+	return nil
+}
+
 // tooFine names the finest interval that would do.
 func tooFine(start, end time.Time, zone *time.Location, sensors int) error {
 	reason := fmt.Sprintf("gives more than %d points; ", mostPoints)
@@ -183,13 +183,21 @@ func tooMuch(err error) error {
 	return err
 }
 
-// spanAndZone checks what every question about a range of time has.
-func spanAndZone(start, end time.Time, timezone string) (*time.Location, error) {
+// checkRange refuses a range of time that is empty or outside of the years 1 to 9999.
+func checkRange(start, end time.Time) error {
 	if !end.After(start) {
-		return nil, invalid("end", "is not after start")
+		return invalid("end", "is not after start")
 	}
 	if start.Year() < 1 || end.Year() > 9999 {
-		return nil, invalid("start", "is not in the years 1 to 9999")
+		return invalid("start", "is not in the years 1 to 9999")
+	}
+	return nil
+}
+
+// rangeAndZone checks a range of time and returns the time zone of its buckets.
+func rangeAndZone(start, end time.Time, timezone string) (*time.Location, error) {
+	if err := checkRange(start, end); err != nil {
+		return nil, err
 	}
 	zone, err := store.Zone(timezone)
 	if err != nil {

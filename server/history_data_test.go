@@ -50,6 +50,16 @@ func (s *system) history(query string) client.History {
 	return h
 }
 
+func (s *system) downsampled(query string) client.DownsampledReadings {
+	s.t.Helper()
+	var d client.DownsampledReadings
+	res := s.send("GET", "/api/data/downsampled?"+query, s.token(s.users[store.Viewer]), "")
+	if err := json.Unmarshal(res.body, &d); err != nil || res.StatusCode != 200 {
+		s.t.Fatalf("%s: got %d: %s", query, res.StatusCode, res.body)
+	}
+	return d
+}
+
 // text is a value as tests write it.
 func text(v nullable.Nullable[float64]) string {
 	switch {
@@ -158,52 +168,43 @@ func texts(members map[string]any, names []string) []string {
 	return out
 }
 
-func TestHistoryByMethodHasReadings(t *testing.T) {
+func TestDownsampled_ReadingsOfEachMethod(t *testing.T) {
 	s := startWithHistory(t)
 	tests := map[string]struct{ query, want string }{
 		"all when they are few": {
 			"method=minmax&points=10",
 			"0:10 good 30:20 good 60:30 good 100:50 uncertain 240:60 good",
 		},
-		"500, without another word": {
+		"500 points by default": {
 			"method=lttb", "0:10 good 30:20 good 60:30 good 100:50 uncertain 240:60 good",
 		},
+		"minmax by default":          {"points=4", "0:10 good 240:60 good"},
 		"the extremes, and the ends": {"method=minmax&points=4", "0:10 good 240:60 good"},
 		"those of the largest triangles": {
 			"method=lttb&points=4", "0:10 good 30:20 good 100:50 uncertain 240:60 good",
 		},
 	}
 	for name, tt := range tests {
-		for _, format := range []string{"rows", "columns"} {
-			h := s.history("sensor_id=2&sensor_id=1&" + fiveMinutes + "&" + tt.query + "&format=" +
-				format)
-			if len(h.Series) != 2 || h.Series[0].SensorID != 1 || h.Source != "raw" ||
-				h.Interval != nil || h.Method == nil || !h.Next.IsNull() ||
-				!h.Coverage.End.Equal(at3.Add(5*time.Minute)) || len(h.Series[1].Readings) > 0 {
-				t.Fatalf("%s: got %+v", name, h)
-			}
-			var got []string
-			add := func(at time.Time, value float64, quality client.Quality) {
-				got = append(got,
-					fmt.Sprintf("%d:%v %s", int(at.Sub(at3).Seconds()), value, quality))
-			}
-			if format == "rows" {
-				for _, r := range h.Series[0].Readings {
-					add(r.Timestamp, r.Value, r.Quality)
-				}
-			} else {
-				c := h.Series[0].ReadingColumns
-				for n := range c.Timestamp {
-					add(c.Timestamp[n], c.Value[n], c.Quality[n])
-				}
-			}
-			if strings.Join(got, " ") != tt.want {
-				t.Errorf("%s, %s: got %s, want %s", name, format, strings.Join(got, " "), tt.want)
-			}
+		d := s.downsampled("sensor_id=2&sensor_id=1&" + fiveMinutes + "&" + tt.query)
+		if len(d.Series) != 2 || d.Series[0].SensorID != 1 || d.Source != "raw" ||
+			len(d.Series[1].Readings) > 0 {
+			t.Fatalf("%s: got %+v", name, d)
+		}
+		var got []string
+		for _, r := range d.Series[0].Readings {
+			got = append(got,
+				fmt.Sprintf("%d:%v %s", int(r.Timestamp.Sub(at3).Seconds()), r.Value, r.Quality))
+		}
+		if strings.Join(got, " ") != tt.want {
+			t.Errorf("%s: got %s, want %s", name, strings.Join(got, " "), tt.want)
 		}
 	}
+}
+
+func TestDownsampled_EndedRangeHasETag(t *testing.T) {
+	s := startWithHistory(t)
 	token := s.token(s.users[store.Viewer])
-	const path = "/api/data/history?sensor_id=1&method=lttb&" + fiveMinutes
+	const path = "/api/data/downsampled?sensor_id=1&method=lttb&" + fiveMinutes
 	tag := s.send("GET", path, token, "").Header.Get("ETag")
 	if res := s.send("GET", path, token, "", "If-None-Match", tag); tag == "" ||
 		res.StatusCode != http.StatusNotModified {
@@ -317,29 +318,32 @@ func TestQuestionsThatCannotBeAnsweredSayWhatWouldDo(t *testing.T) {
 		"history?points=10000&" + year + manySensors(2, 6): {
 			"points", "at most 8333",
 		},
-		"history?method=lttb&points=3&sensor_id=1&" + fiveMinutes: {
-			"points", "4 or more",
+		"downsampled?points=3&sensor_id=1&" + fiveMinutes: {
+			"points", "4",
 		},
-		"history?method=lttb&points=10000&" + year + manySensors(2, 6): {
+		"downsampled?method=lttb&points=10000&" + year + manySensors(2, 6): {
 			"points", "at most 8333",
 		},
-		"history?method=minmax&interval=1m&sensor_id=1&" + fiveMinutes: {
-			"interval", "method",
+		"downsampled?interval=1m&sensor_id=1&" + fiveMinutes: {
+			"interval", "",
 		},
-		"history?method=minmax&agg=avg&sensor_id=1&" + fiveMinutes: {
-			"agg", "method",
+		"downsampled?agg=avg&sensor_id=1&" + fiveMinutes: {
+			"agg", "",
 		},
-		"history?method=minmax&fill=null&sensor_id=1&" + fiveMinutes: {
-			"fill", "method",
+		"downsampled?fill=null&sensor_id=1&" + fiveMinutes: {
+			"fill", "",
 		},
-		"history?method=minmax&limit=5&sensor_id=1&" + fiveMinutes: {
-			"limit", "method",
+		"downsampled?limit=5&sensor_id=1&" + fiveMinutes: {
+			"limit", "",
 		},
-		"history?method=average&sensor_id=1&" + fiveMinutes: {
+		"downsampled?method=average&sensor_id=1&" + fiveMinutes: {
 			"method", "",
 		},
-		"history?method=lttb&sensor_id=99&" + fiveMinutes: {
+		"downsampled?method=lttb&sensor_id=99&" + fiveMinutes: {
 			"sensor_id", "no sensor 99",
+		},
+		"history?method=minmax&sensor_id=1&" + fiveMinutes: {
+			"method", "",
 		},
 		"history?agg=median&sensor_id=1&" + fiveMinutes: {
 			"agg", "",
@@ -427,7 +431,7 @@ func TestTooMuchToReadIsSaidSo(t *testing.T) {
 	defer func() { _ = lock.Rollback() }()
 	must(lock.ExecContext(t.Context(), `LOCK TABLE sensor_data IN ACCESS EXCLUSIVE MODE`))
 	token := s.token(s.users[store.Viewer])
-	for _, question := range []string{"history?interval=1s&", "history?method=lttb&", "statistics?"} {
+	for _, question := range []string{"history?interval=1s&", "downsampled?method=lttb&", "statistics?"} {
 		res := s.send("GET", "/api/data/"+question+"sensor_id=1&"+fiveMinutes, token, "")
 		if res.StatusCode != 400 || !names(res, "end") ||
 			!strings.Contains(string(res.body), "shorter range") {

@@ -53,14 +53,15 @@ func TestHistory_LimitTimesIntervalBeyondInt64(t *testing.T) {
 // Ranges that are longer than a time.Duration can be give the figures of the readings in them.
 func TestHistory_RangesBeyondADuration(t *testing.T) {
 	s := startWithHistory(t)
-	wide := s.history("sensor_id=1&method=minmax&points=100&" + allTime)
-	near := s.history("sensor_id=1&method=minmax&points=100&" + fiveMinutes)
+	wide := s.downsampled("sensor_id=1&points=100&" + allTime)
+	near := s.downsampled("sensor_id=1&points=100&" + fiveMinutes)
 	if fmt.Sprint(wide.Series) != fmt.Sprint(near.Series) {
-		t.Errorf("the shape is %+v, want %+v", wide.Series, near.Series)
+		t.Errorf("got %+v, want %+v", wide.Series, near.Series)
 	}
-	few := s.history("sensor_id=1&method=minmax&points=4&start=2026-03-04T03:00:00Z&end=9999-12-31T23:59:59.999999Z")
+	few := s.downsampled("sensor_id=1&points=4&" +
+		"start=2026-03-04T03:00:00Z&end=9999-12-31T23:59:59.999999Z")
 	if n := len(few.Series[0].Readings); n < 2 || n > 4 {
-		t.Errorf("a shape of 4 points has %d", n)
+		t.Errorf("got %d readings, want 2 to 4", n)
 	}
 	res := s.send("GET",
 		"/api/data/statistics?sensor_id=1&start=1026-03-04T03:00:00Z&end=3026-03-04T03:00:00Z",

@@ -72,9 +72,7 @@ func TestLatest_IncludeSensor(t *testing.T) {
 func TestHistory_IncludeSensor(t *testing.T) {
 	s := start(t)
 	want := s.addNamedSensors()
-	for _, shape := range []string{
-		"interval=1m", "points=5&format=columns", "method=minmax", "method=lttb&format=columns",
-	} {
+	for _, shape := range []string{"interval=1m", "points=5&format=columns"} {
 		query := "sensor_id=1&sensor_id=2&sensor_id=3&" + fiveMinutes + "&" + shape
 		got := map[int64]client.SensorSummary{}
 		h := s.history(query + "&include=sensor")
@@ -94,13 +92,36 @@ func TestHistory_IncludeSensor(t *testing.T) {
 	}
 }
 
+func TestDownsampled_IncludeSensor(t *testing.T) {
+	s := start(t)
+	want := s.addNamedSensors()
+	for _, method := range []string{"minmax", "lttb"} {
+		query := "sensor_id=1&sensor_id=2&sensor_id=3&" + fiveMinutes + "&method=" + method
+		got := map[int64]client.SensorSummary{}
+		d := s.downsampled(query + "&include=sensor")
+		for i := range d.Series {
+			if v := d.Series[i].Sensor; v != nil {
+				got[d.Series[i].SensorID] = *v
+			}
+			d.Series[i].Sensor = nil
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s: got %+v, want %+v", method, got, want)
+		}
+		with, without := must(json.Marshal(d)), must(json.Marshal(s.downsampled(query)))
+		if !bytes.Equal(with, without) {
+			t.Errorf("%s: without the sensors it is %s, want %s", method, with, without)
+		}
+	}
+}
+
 // A kept answer has the name the sensor has now, and only when it was asked for.
 func TestHistory_IncludeSensorOfAKeptAnswer(t *testing.T) {
 	s, _, counters := startKeepingAnswers(t)
 	s.addNamedSensors()
 	engineer := s.as(store.Engineer)
-	for _, shape := range []string{"interval=1m", "method=minmax"} {
-		path := "/api/data/history?sensor_id=1&" + fiveMinutes + "&" + shape
+	for _, shape := range []string{"history?interval=1m", "downsampled?method=minmax"} {
+		path := "/api/data/" + shape + "&sensor_id=1&" + fiveMinutes
 		var tags []string
 		for _, name := range []string{"Old " + shape, "New " + shape} {
 			renamed := must(engineer.UpdateSensorWithResponse(t.Context(), 1, nil,
@@ -111,7 +132,7 @@ func TestHistory_IncludeSensorOfAKeptAnswer(t *testing.T) {
 			first := s.send("GET", path+"&include=sensor", s.token(s.users[store.Viewer]), "")
 			again := kept(s, counters, path+"&include=sensor")
 			for _, res := range []answer{first, again} {
-				var h client.History
+				var h client.DownsampledReadings // its members of sensors are those of a history
 				if err := json.Unmarshal(res.body, &h); err != nil {
 					t.Fatal(err)
 				}

@@ -26,7 +26,7 @@ func (s *Server) GetStatistics(
 	ctx context.Context, req api.GetStatisticsRequestObject,
 ) (api.GetStatisticsResponseObject, error) {
 	p := req.Params
-	zone, err := spanAndZone(p.Start, p.End, *p.Timezone)
+	zone, err := rangeAndZone(p.Start, p.End, *p.Timezone)
 	if err != nil {
 		return nil, err
 	}

@@ -2216,24 +2216,46 @@ type DependencyState string
 // Direction Which way a change or a deviation counts; absent is both.
 type Direction string
 
-// DownsampledColumns With `method` and `format=columns`, the members of the readings, each a list of the same
-// length.
-type DownsampledColumns struct {
-	Quality   []Quality   `json:"quality"`
-	Timestamp []time.Time `json:"timestamp"`
-	Value     []float64   `json:"value"`
-}
-
 // DownsampledReading defines model for DownsampledReading.
 type DownsampledReading struct {
 	// Quality How far a value can be trusted, as in OPC UA.
-	Quality   Quality   `json:"quality"`
+	Quality Quality `json:"quality"`
+
+	// Timestamp When it was measured, by the gateway's clock.
 	Timestamp time.Time `json:"timestamp"`
-	Value     float64   `json:"value"`
+
+	// Value Value in the sensor's unit.
+	Value float64 `json:"value"`
 }
 
-// DownsamplingMethod How readings are picked that show the shape of all. An answer that has it has readings, and
-// no `interval`.
+// DownsampledReadings Example: {"method":"minmax","series":[{"readings":[{"quality":"good","timestamp":"2026-01-02T03:04:05.678000Z","value":21.5}],"sensor_id":1}],"source":"raw"}
+type DownsampledReadings struct {
+	// Method How readings are chosen that draw like all of them.
+	Method DownsamplingMethod `json:"method"`
+
+	// Series One series per sensor asked for, in order of id.
+	Series []DownsampledSeries `json:"series"`
+
+	// Source What the answer was computed from: the readings, or rollups of minutes or hours of them,
+	// with readings where no rollup is whole yet; the figures are the same.
+	Source DataSource `json:"source"`
+}
+
+// DownsampledSeries defines model for DownsampledSeries.
+type DownsampledSeries struct {
+	// Readings The chosen readings, oldest first.
+	Readings []DownsampledReading `json:"readings"`
+
+	// Sensor With `include=sensor`, the sensor's key, name and unit.
+	//
+	// Example: {"gateway_key":"press-1","key":"bearing-temp","name":"Bearing temperature","unit":"Cel"}
+	Sensor *SensorSummary `json:"sensor,omitempty"`
+
+	// SensorID An id given by the server.
+	SensorID ID `json:"sensor_id"`
+}
+
+// DownsamplingMethod How readings are chosen that draw like all of them.
 type DownsamplingMethod string
 
 // Email defines model for Email.
@@ -2419,11 +2441,7 @@ type History struct {
 	Coverage Coverage `json:"coverage"`
 
 	// Interval Width of a bucket; a week is the ISO week, and `1mo` the month.
-	Interval *Interval `json:"interval,omitempty"`
-
-	// Method How readings are picked that show the shape of all. An answer that has it has readings, and
-	// no `interval`.
-	Method *DownsamplingMethod `json:"method,omitempty"`
+	Interval Interval `json:"interval"`
 
 	// Next The `start` to go on with; null when the range is covered.
 	Next nullable.Nullable[time.Time] `json:"next"`
@@ -2481,13 +2499,6 @@ type HistorySeries struct {
 
 	// Points With `format=rows`, in order of time.
 	Points []HistoryPoint `json:"points,omitempty"`
-
-	// ReadingColumns With `method` and `format=columns`, the members of the readings, each a list of the same
-	// length.
-	ReadingColumns *DownsampledColumns `json:"reading_columns,omitempty"`
-
-	// Readings With `method` and `format=rows`, in order of time.
-	Readings []DownsampledReading `json:"readings,omitempty"`
 
 	// Sensor With `include=sensor`, the sensor's key, name and unit.
 	//
@@ -3952,6 +3963,9 @@ type IDParameter = ID
 // IfMatch defines model for IfMatch.
 type IfMatch = string
 
+// IfNoneMatch defines model for IfNoneMatch.
+type IfNoneMatch = string
+
 // IncludeParameter What is added to each item of an answer.
 type IncludeParameter = IncludedMember
 
@@ -4193,6 +4207,32 @@ type WriteReadingsParams struct {
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
+// GetDownsampledReadingsParams defines parameters for GetDownsampledReadings.
+type GetDownsampledReadingsParams struct {
+	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
+	SensorID SensorIDs `form:"sensor_id" json:"sensor_id"`
+
+	// Start Not before this instant.
+	Start Start `form:"start" json:"start"`
+
+	// End Before this instant.
+	End End `form:"end" json:"end"`
+
+	// Method How readings are chosen.
+	Method *DownsamplingMethod `form:"method,omitempty" json:"method,omitempty"`
+
+	// Points How many readings of a sensor at most.
+	Points *int `form:"points,omitempty" json:"points,omitempty"`
+
+	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
+	// time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
+	// and `unit` in an export. If absent, nothing is added.
+	Include *IncludeParameter `form:"include,omitempty" json:"include,omitempty"`
+
+	// IfNoneMatch The `ETag` of an answer the client has; 304 when it is still the answer.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
 // ExportReadingsParams defines parameters for ExportReadings.
 type ExportReadingsParams struct {
 	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
@@ -4234,12 +4274,9 @@ type GetHistoryParams struct {
 	// Interval Width of a bucket; not together with `points`.
 	Interval *Interval `form:"interval,omitempty" json:"interval,omitempty"`
 
-	// Points Buckets at most, as a chart has pixels; 500 when there is no `interval` either. With
-	// `method` readings at most, 4 or more.
+	// Points How many buckets at most, such as the width of a chart in pixels; 500 when `interval` is
+	// absent too. Not together with `interval`.
 	Points *int `form:"points,omitempty" json:"points,omitempty"`
-
-	// Method Pick readings that show the shape, in place of buckets.
-	Method *DownsamplingMethod `form:"method,omitempty" json:"method,omitempty"`
 
 	// Agg What to compute (`agg=min&agg=max`); `avg` if it is absent.
 	Agg []Aggregate `form:"agg,omitempty" json:"agg,omitempty"`
@@ -4265,7 +4302,7 @@ type GetHistoryParams struct {
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// IfNoneMatch The `ETag` of an answer the client has; 304 when it is still the answer.
-	IfNoneMatch *string `json:"If-None-Match,omitempty"`
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // ListLatestReadingsParams defines parameters for ListLatestReadings.
@@ -5366,10 +5403,13 @@ type ServerInterface interface {
 	// WriteReadings Write readings
 	// (POST /api/data)
 	WriteReadings(ctx echo.Context, params WriteReadingsParams) error
+	// GetDownsampledReadings Get readings downsampled for a chart
+	// (GET /api/data/downsampled)
+	GetDownsampledReadings(ctx echo.Context, params GetDownsampledReadingsParams) error
 	// ExportReadings Raw readings as a file
 	// (GET /api/data/export)
 	ExportReadings(ctx echo.Context, params ExportReadingsParams) error
-	// GetHistory What readings amount to, in buckets of time
+	// GetHistory Get aggregated history
 	// (GET /api/data/history)
 	GetHistory(ctx echo.Context, params GetHistoryParams) error
 	// ListLatestReadings Newest readings
@@ -6194,6 +6234,76 @@ func (w *ServerInterfaceWrapper) WriteReadings(ctx echo.Context) error {
 	return err
 }
 
+// GetDownsampledReadings converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDownsampledReadings(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetDownsampledReadingsParams
+	// ------------- Required query parameter "sensor_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "sensor_id", ctx.QueryParams(), &params.SensorID, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sensor_id: %s", err))
+	}
+
+	// ------------- Required query parameter "start" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "start", ctx.QueryParams(), &params.Start, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter start: %s", err))
+	}
+
+	// ------------- Required query parameter "end" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "end", ctx.QueryParams(), &params.End, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter end: %s", err))
+	}
+
+	// ------------- Optional query parameter "method" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "method", ctx.QueryParams(), &params.Method, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter method: %s", err))
+	}
+
+	// ------------- Optional query parameter "points" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "points", ctx.QueryParams(), &params.Points, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter points: %s", err))
+	}
+
+	// ------------- Optional query parameter "include" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "include", ctx.QueryParams(), &params.Include, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter include: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDownsampledReadings(ctx, params)
+	return err
+}
+
 // ExportReadings converts echo context to params.
 func (w *ServerInterfaceWrapper) ExportReadings(ctx echo.Context) error {
 	var err error
@@ -6295,13 +6405,6 @@ func (w *ServerInterfaceWrapper) GetHistory(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter points: %s", err))
 	}
 
-	// ------------- Optional query parameter "method" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "method", ctx.QueryParams(), &params.Method, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter method: %s", err))
-	}
-
 	// ------------- Optional query parameter "agg" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "agg", ctx.QueryParams(), &params.Agg, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
@@ -6347,7 +6450,7 @@ func (w *ServerInterfaceWrapper) GetHistory(ctx echo.Context) error {
 	headers := ctx.Request().Header
 	// ------------- Optional header parameter "If-None-Match" -------------
 	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
-		var IfNoneMatch string
+		var IfNoneMatch IfNoneMatch
 		n := len(valueList)
 		if n != 1 {
 			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
@@ -7695,6 +7798,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/data/retention", wrapper.PreviewRetention, options.OperationMiddlewares["previewRetention"]...)
 	router.GET(options.BaseURL+"/api/data/latest", wrapper.ListLatestReadings, options.OperationMiddlewares["listLatestReadings"]...)
 	router.GET(options.BaseURL+"/api/data/history", wrapper.GetHistory, options.OperationMiddlewares["getHistory"]...)
+	router.GET(options.BaseURL+"/api/data/downsampled", wrapper.GetDownsampledReadings, options.OperationMiddlewares["getDownsampledReadings"]...)
 	router.GET(options.BaseURL+"/api/data/statistics", wrapper.GetStatistics, options.OperationMiddlewares["getStatistics"]...)
 	router.GET(options.BaseURL+"/api/data/export", wrapper.ExportReadings, options.OperationMiddlewares["exportReadings"]...)
 	router.GET(options.BaseURL+"/api/data/rejections", wrapper.ListRejections, options.OperationMiddlewares["listRejections"]...)
@@ -10866,6 +10970,117 @@ type WriteReadingsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response WriteReadingsdefaultApplicationProblemPlusJSONResponse) VisitWriteReadingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := encode(&buf, response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDownsampledReadingsRequestObject struct {
+	Params GetDownsampledReadingsParams
+}
+
+type GetDownsampledReadingsResponseObject interface {
+	VisitGetDownsampledReadingsResponse(w http.ResponseWriter) error
+}
+
+type GetDownsampledReadings200ResponseHeaders struct {
+	ETag *string
+}
+
+type GetDownsampledReadings200JSONResponse struct {
+	Body    DownsampledReadings
+	Headers GetDownsampledReadings200ResponseHeaders
+}
+
+func (response GetDownsampledReadings200JSONResponse) VisitGetDownsampledReadingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := encode(&buf, response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDownsampledReadings304Response struct {
+}
+
+func (response GetDownsampledReadings304Response) VisitGetDownsampledReadingsResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
+}
+
+type GetDownsampledReadings400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetDownsampledReadings400ApplicationProblemPlusJSONResponse) VisitGetDownsampledReadingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := encode(&buf, response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDownsampledReadings401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetDownsampledReadings401ApplicationProblemPlusJSONResponse) VisitGetDownsampledReadingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := encode(&buf, response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDownsampledReadings503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetDownsampledReadings503ApplicationProblemPlusJSONResponse) VisitGetDownsampledReadingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := encode(&buf, response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDownsampledReadingsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetDownsampledReadingsdefaultApplicationProblemPlusJSONResponse) VisitGetDownsampledReadingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := encode(&buf, response.Body); err != nil {
@@ -15965,10 +16180,13 @@ type StrictServerInterface interface {
 	// WriteReadings Write readings
 	// (POST /api/data)
 	WriteReadings(ctx context.Context, request WriteReadingsRequestObject) (WriteReadingsResponseObject, error)
+	// GetDownsampledReadings Get readings downsampled for a chart
+	// (GET /api/data/downsampled)
+	GetDownsampledReadings(ctx context.Context, request GetDownsampledReadingsRequestObject) (GetDownsampledReadingsResponseObject, error)
 	// ExportReadings Raw readings as a file
 	// (GET /api/data/export)
 	ExportReadings(ctx context.Context, request ExportReadingsRequestObject) (ExportReadingsResponseObject, error)
-	// GetHistory What readings amount to, in buckets of time
+	// GetHistory Get aggregated history
 	// (GET /api/data/history)
 	GetHistory(ctx context.Context, request GetHistoryRequestObject) (GetHistoryResponseObject, error)
 	// ListLatestReadings Newest readings
@@ -17107,6 +17325,31 @@ func (sh *strictHandler) WriteReadings(ctx echo.Context, params WriteReadingsPar
 		return err
 	} else if validResponse, ok := response.(WriteReadingsResponseObject); ok {
 		return validResponse.VisitWriteReadingsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetDownsampledReadings operation middleware
+func (sh *strictHandler) GetDownsampledReadings(ctx echo.Context, params GetDownsampledReadingsParams) error {
+	var request GetDownsampledReadingsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDownsampledReadings(ctx.Request().Context(), request.(GetDownsampledReadingsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDownsampledReadings")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetDownsampledReadingsResponseObject); ok {
+		return validResponse.VisitGetDownsampledReadingsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -2216,24 +2216,46 @@ type DependencyState string
 // Direction Which way a change or a deviation counts; absent is both.
 type Direction string
 
-// DownsampledColumns With `method` and `format=columns`, the members of the readings, each a list of the same
-// length.
-type DownsampledColumns struct {
-	Quality   []Quality   `json:"quality"`
-	Timestamp []time.Time `json:"timestamp"`
-	Value     []float64   `json:"value"`
-}
-
 // DownsampledReading defines model for DownsampledReading.
 type DownsampledReading struct {
 	// Quality How far a value can be trusted, as in OPC UA.
-	Quality   Quality   `json:"quality"`
+	Quality Quality `json:"quality"`
+
+	// Timestamp When it was measured, by the gateway's clock.
 	Timestamp time.Time `json:"timestamp"`
-	Value     float64   `json:"value"`
+
+	// Value Value in the sensor's unit.
+	Value float64 `json:"value"`
 }
 
-// DownsamplingMethod How readings are picked that show the shape of all. An answer that has it has readings, and
-// no `interval`.
+// DownsampledReadings Example: {"method":"minmax","series":[{"readings":[{"quality":"good","timestamp":"2026-01-02T03:04:05.678000Z","value":21.5}],"sensor_id":1}],"source":"raw"}
+type DownsampledReadings struct {
+	// Method How readings are chosen that draw like all of them.
+	Method DownsamplingMethod `json:"method"`
+
+	// Series One series per sensor asked for, in order of id.
+	Series []DownsampledSeries `json:"series"`
+
+	// Source What the answer was computed from: the readings, or rollups of minutes or hours of them,
+	// with readings where no rollup is whole yet; the figures are the same.
+	Source DataSource `json:"source"`
+}
+
+// DownsampledSeries defines model for DownsampledSeries.
+type DownsampledSeries struct {
+	// Readings The chosen readings, oldest first.
+	Readings []DownsampledReading `json:"readings"`
+
+	// Sensor With `include=sensor`, the sensor's key, name and unit.
+	//
+	// Example: {"gateway_key":"press-1","key":"bearing-temp","name":"Bearing temperature","unit":"Cel"}
+	Sensor *SensorSummary `json:"sensor,omitempty"`
+
+	// SensorID An id given by the server.
+	SensorID ID `json:"sensor_id"`
+}
+
+// DownsamplingMethod How readings are chosen that draw like all of them.
 type DownsamplingMethod string
 
 // Email defines model for Email.
@@ -2419,11 +2441,7 @@ type History struct {
 	Coverage Coverage `json:"coverage"`
 
 	// Interval Width of a bucket; a week is the ISO week, and `1mo` the month.
-	Interval *Interval `json:"interval,omitempty"`
-
-	// Method How readings are picked that show the shape of all. An answer that has it has readings, and
-	// no `interval`.
-	Method *DownsamplingMethod `json:"method,omitempty"`
+	Interval Interval `json:"interval"`
 
 	// Next The `start` to go on with; null when the range is covered.
 	Next nullable.Nullable[time.Time] `json:"next"`
@@ -2481,13 +2499,6 @@ type HistorySeries struct {
 
 	// Points With `format=rows`, in order of time.
 	Points []HistoryPoint `json:"points,omitempty"`
-
-	// ReadingColumns With `method` and `format=columns`, the members of the readings, each a list of the same
-	// length.
-	ReadingColumns *DownsampledColumns `json:"reading_columns,omitempty"`
-
-	// Readings With `method` and `format=rows`, in order of time.
-	Readings []DownsampledReading `json:"readings,omitempty"`
 
 	// Sensor With `include=sensor`, the sensor's key, name and unit.
 	//
@@ -3952,6 +3963,9 @@ type IDParameter = ID
 // IfMatch defines model for IfMatch.
 type IfMatch = string
 
+// IfNoneMatch defines model for IfNoneMatch.
+type IfNoneMatch = string
+
 // IncludeParameter What is added to each item of an answer.
 type IncludeParameter = IncludedMember
 
@@ -4193,6 +4207,32 @@ type WriteReadingsParams struct {
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
+// GetDownsampledReadingsParams defines parameters for GetDownsampledReadings.
+type GetDownsampledReadingsParams struct {
+	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
+	SensorID SensorIDs `form:"sensor_id" json:"sensor_id"`
+
+	// Start Not before this instant.
+	Start Start `form:"start" json:"start"`
+
+	// End Before this instant.
+	End End `form:"end" json:"end"`
+
+	// Method How readings are chosen.
+	Method *DownsamplingMethod `form:"method,omitempty" json:"method,omitempty"`
+
+	// Points How many readings of a sensor at most.
+	Points *int `form:"points,omitempty" json:"points,omitempty"`
+
+	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
+	// time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
+	// and `unit` in an export. If absent, nothing is added.
+	Include *IncludeParameter `form:"include,omitempty" json:"include,omitempty"`
+
+	// IfNoneMatch The `ETag` of an answer the client has; 304 when it is still the answer.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
 // ExportReadingsParams defines parameters for ExportReadings.
 type ExportReadingsParams struct {
 	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
@@ -4234,12 +4274,9 @@ type GetHistoryParams struct {
 	// Interval Width of a bucket; not together with `points`.
 	Interval *Interval `form:"interval,omitempty" json:"interval,omitempty"`
 
-	// Points Buckets at most, as a chart has pixels; 500 when there is no `interval` either. With
-	// `method` readings at most, 4 or more.
+	// Points How many buckets at most, such as the width of a chart in pixels; 500 when `interval` is
+	// absent too. Not together with `interval`.
 	Points *int `form:"points,omitempty" json:"points,omitempty"`
-
-	// Method Pick readings that show the shape, in place of buckets.
-	Method *DownsamplingMethod `form:"method,omitempty" json:"method,omitempty"`
 
 	// Agg What to compute (`agg=min&agg=max`); `avg` if it is absent.
 	Agg []Aggregate `form:"agg,omitempty" json:"agg,omitempty"`
@@ -4265,7 +4302,7 @@ type GetHistoryParams struct {
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// IfNoneMatch The `ETag` of an answer the client has; 304 when it is still the answer.
-	IfNoneMatch *string `json:"If-None-Match,omitempty"`
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // ListLatestReadingsParams defines parameters for ListLatestReadings.
@@ -5829,6 +5866,28 @@ type ClientInterface interface {
 	// Corresponds with POST /api/data (the `WriteReadings` operationId).
 	WriteReadings(ctx context.Context, params *WriteReadingsParams, body WriteReadingsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetDownsampledReadings Get readings downsampled for a chart
+	//
+	// Chooses readings of each sensor that draw like all of them, at most `points` of each. The
+	// first and the last reading are always chosen, and all readings when there are no more than
+	// `points`.
+	//
+	// `minmax` chooses the smallest and the largest value of spans of equal length, so no peak is
+	// lost. `lttb` chooses the readings that span the largest triangles (Largest Triangle Three
+	// Buckets, Steinarsson 2013) among those that `minmax` chooses in four times as many spans.
+	//
+	// Only readings with a value and of good or uncertain quality in `[start, end)` are chosen. A
+	// span of 5 minutes or more consists of whole minutes and one of 3 hours or more of whole
+	// hours, so that rollups tell where the extremes are; the readings are those that would be
+	// chosen without rollups. `source` says what was used.
+	//
+	// An answer has at most 50,000 points, sensors times `points`; more is answered with 400. A
+	// range that has ended is answered with an `ETag`. Caching and the limit on expensive queries
+	// are those of `GET /api/data/history`.
+	//
+	// Corresponds with GET /api/data/downsampled (the `GetDownsampledReadings` operationId).
+	GetDownsampledReadings(ctx context.Context, params *GetDownsampledReadingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ExportReadings Raw readings as a file
 	//
 	// The stored readings of one or more sensors as one stream of any length, in order of sensor
@@ -5858,7 +5917,7 @@ type ClientInterface interface {
 	// Corresponds with GET /api/data/export (the `ExportReadings` operationId).
 	ExportReadings(ctx context.Context, params *ExportReadingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetHistory What readings amount to, in buckets of time
+	// GetHistory Get aggregated history
 	//
 	// Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that
 	// gives at most so many `points`. Buckets are those of a clock on the wall in `timezone`: up
@@ -5886,17 +5945,6 @@ type ClientInterface interface {
 	// Values of bad quality, and readings without a value, count in `count` and `percent_good` and
 	// nowhere else; uncertain ones have a value like good ones (as with TreatUncertainAsBad
 	// false).
-	//
-	// With `method` the answer has, in place of buckets, readings of each sensor that show their
-	// shape as a chart needs it, at most `points`. `minmax` picks the least and the greatest of
-	// each of equally long stretches of time: no peak is lost. `lttb` picks those that span the
-	// largest triangles (Largest Triangle Three Buckets, Steinarsson 2013) of what `minmax` picks
-	// in four times as many stretches: to the eye they look as all of them do. The first and the
-	// last are always among them, and all when there are no more than `points`. A stretch of 5
-	// minutes or more is made up of whole minutes, one of 3 hours or more of whole hours, so that
-	// rollups tell where its extremes are, and a year takes no longer than a week; `source` says
-	// so, and the readings are those that would be picked of all. `interval`, `agg`, `fill` and
-	// `limit` do not go with `method`.
 	//
 	// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest
 	// interval that would do, unless `limit` cuts it: then `next` is the `start` of the rest and
@@ -7385,6 +7433,38 @@ func (c *Client) WriteReadings(ctx context.Context, params *WriteReadingsParams,
 	return c.Client.Do(req)
 }
 
+// GetDownsampledReadings Get readings downsampled for a chart
+//
+// Chooses readings of each sensor that draw like all of them, at most `points` of each. The
+// first and the last reading are always chosen, and all readings when there are no more than
+// `points`.
+//
+// `minmax` chooses the smallest and the largest value of spans of equal length, so no peak is
+// lost. `lttb` chooses the readings that span the largest triangles (Largest Triangle Three
+// Buckets, Steinarsson 2013) among those that `minmax` chooses in four times as many spans.
+//
+// Only readings with a value and of good or uncertain quality in `[start, end)` are chosen. A
+// span of 5 minutes or more consists of whole minutes and one of 3 hours or more of whole
+// hours, so that rollups tell where the extremes are; the readings are those that would be
+// chosen without rollups. `source` says what was used.
+//
+// An answer has at most 50,000 points, sensors times `points`; more is answered with 400. A
+// range that has ended is answered with an `ETag`. Caching and the limit on expensive queries
+// are those of `GET /api/data/history`.
+//
+// Corresponds with GET /api/data/downsampled (the `GetDownsampledReadings` operationId).
+func (c *Client) GetDownsampledReadings(ctx context.Context, params *GetDownsampledReadingsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDownsampledReadingsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ExportReadings Raw readings as a file
 //
 // The stored readings of one or more sensors as one stream of any length, in order of sensor
@@ -7424,7 +7504,7 @@ func (c *Client) ExportReadings(ctx context.Context, params *ExportReadingsParam
 	return c.Client.Do(req)
 }
 
-// GetHistory What readings amount to, in buckets of time
+// GetHistory Get aggregated history
 //
 // Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that
 // gives at most so many `points`. Buckets are those of a clock on the wall in `timezone`: up
@@ -7452,17 +7532,6 @@ func (c *Client) ExportReadings(ctx context.Context, params *ExportReadingsParam
 // Values of bad quality, and readings without a value, count in `count` and `percent_good` and
 // nowhere else; uncertain ones have a value like good ones (as with TreatUncertainAsBad
 // false).
-//
-// With `method` the answer has, in place of buckets, readings of each sensor that show their
-// shape as a chart needs it, at most `points`. `minmax` picks the least and the greatest of
-// each of equally long stretches of time: no peak is lost. `lttb` picks those that span the
-// largest triangles (Largest Triangle Three Buckets, Steinarsson 2013) of what `minmax` picks
-// in four times as many stretches: to the eye they look as all of them do. The first and the
-// last are always among them, and all when there are no more than `points`. A stretch of 5
-// minutes or more is made up of whole minutes, one of 3 hours or more of whole hours, so that
-// rollups tell where its extremes are, and a year takes no longer than a week; `source` says
-// so, and the readings are those that would be picked of all. `interval`, `agg`, `fill` and
-// `limit` do not go with `method`.
 //
 // An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest
 // interval that would do, unless `limit` cuts it: then `next` is the `start` of the rest and
@@ -10275,6 +10344,127 @@ func NewWriteReadingsRequestWithBody(server string, params *WriteReadingsParams,
 	return req, nil
 }
 
+// NewGetDownsampledReadingsRequest constructs an http.Request for the GetDownsampledReadings method
+func NewGetDownsampledReadingsRequest(server string, params *GetDownsampledReadingsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/data/downsampled")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.SensorID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sensor_id", params.SensorID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "start", params.Start, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "end", params.End, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Method != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "method", *params.Method, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Points != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "points", *params.Points, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Include != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "include", *params.Include, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfNoneMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewExportReadingsRequest constructs an http.Request for the ExportReadings method
 func NewExportReadingsRequest(server string, params *ExportReadingsParams) (*http.Request, error) {
 	var err error
@@ -10472,18 +10662,6 @@ func NewGetHistoryRequest(server string, params *GetHistoryParams) (*http.Reques
 		if params.Points != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "points", *params.Points, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			} else {
-				for _, qp := range strings.Split(queryFrag, "&") {
-					rawQueryFragments = append(rawQueryFragments, qp)
-				}
-			}
-
-		}
-
-		if params.Method != nil {
-
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "method", *params.Method, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -13843,6 +14021,30 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /api/data (the `WriteReadings` operationId).
 	WriteReadingsWithResponse(ctx context.Context, params *WriteReadingsParams, body WriteReadingsJSONRequestBody, reqEditors ...RequestEditorFn) (*WriteReadingsResponse, error)
 
+	// GetDownsampledReadingsWithResponse Get readings downsampled for a chart
+	//
+	// Chooses readings of each sensor that draw like all of them, at most `points` of each. The
+	// first and the last reading are always chosen, and all readings when there are no more than
+	// `points`.
+	//
+	// `minmax` chooses the smallest and the largest value of spans of equal length, so no peak is
+	// lost. `lttb` chooses the readings that span the largest triangles (Largest Triangle Three
+	// Buckets, Steinarsson 2013) among those that `minmax` chooses in four times as many spans.
+	//
+	// Only readings with a value and of good or uncertain quality in `[start, end)` are chosen. A
+	// span of 5 minutes or more consists of whole minutes and one of 3 hours or more of whole
+	// hours, so that rollups tell where the extremes are; the readings are those that would be
+	// chosen without rollups. `source` says what was used.
+	//
+	// An answer has at most 50,000 points, sensors times `points`; more is answered with 400. A
+	// range that has ended is answered with an `ETag`. Caching and the limit on expensive queries
+	// are those of `GET /api/data/history`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/data/downsampled (the `GetDownsampledReadings` operationId).
+	GetDownsampledReadingsWithResponse(ctx context.Context, params *GetDownsampledReadingsParams, reqEditors ...RequestEditorFn) (*GetDownsampledReadingsResponse, error)
+
 	// ExportReadingsWithResponse Raw readings as a file
 	//
 	// The stored readings of one or more sensors as one stream of any length, in order of sensor
@@ -13874,7 +14076,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/data/export (the `ExportReadings` operationId).
 	ExportReadingsWithResponse(ctx context.Context, params *ExportReadingsParams, reqEditors ...RequestEditorFn) (*ExportReadingsResponse, error)
 
-	// GetHistoryWithResponse What readings amount to, in buckets of time
+	// GetHistoryWithResponse Get aggregated history
 	//
 	// Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that
 	// gives at most so many `points`. Buckets are those of a clock on the wall in `timezone`: up
@@ -13902,17 +14104,6 @@ type ClientWithResponsesInterface interface {
 	// Values of bad quality, and readings without a value, count in `count` and `percent_good` and
 	// nowhere else; uncertain ones have a value like good ones (as with TreatUncertainAsBad
 	// false).
-	//
-	// With `method` the answer has, in place of buckets, readings of each sensor that show their
-	// shape as a chart needs it, at most `points`. `minmax` picks the least and the greatest of
-	// each of equally long stretches of time: no peak is lost. `lttb` picks those that span the
-	// largest triangles (Largest Triangle Three Buckets, Steinarsson 2013) of what `minmax` picks
-	// in four times as many stretches: to the eye they look as all of them do. The first and the
-	// last are always among them, and all when there are no more than `points`. A stretch of 5
-	// minutes or more is made up of whole minutes, one of 3 hours or more of whole hours, so that
-	// rollups tell where its extremes are, and a year takes no longer than a week; `source` says
-	// so, and the readings are those that would be picked of all. `interval`, `agg`, `fill` and
-	// `limit` do not go with `method`.
 	//
 	// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest
 	// interval that would do, unless `limit` cuts it: then `next` is the `start` of the rest and
@@ -16964,6 +17155,96 @@ func (r WriteReadingsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r WriteReadingsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetDownsampledReadingsResponse200Headers the declared response headers of an HTTP 200 response for GetDownsampledReadings
+type GetDownsampledReadingsResponse200Headers struct {
+	ETag *string
+}
+
+// GetDownsampledReadingsResponse401Headers the declared response headers of an HTTP 401 response for GetDownsampledReadings
+type GetDownsampledReadingsResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// GetDownsampledReadingsResponse503Headers the declared response headers of an HTTP 503 response for GetDownsampledReadings
+type GetDownsampledReadingsResponse503Headers struct {
+	RetryAfter *int
+}
+
+type GetDownsampledReadingsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DownsampledReadings
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *DefaultError
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetDownsampledReadingsResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetDownsampledReadingsResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetDownsampledReadingsResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetDownsampledReadingsResponse) GetJSON200() *DownsampledReadings {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetDownsampledReadingsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetDownsampledReadingsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetDownsampledReadingsResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetDownsampledReadingsResponse) GetApplicationProblemJSONDefault() *DefaultError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetDownsampledReadingsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetDownsampledReadingsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetDownsampledReadingsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetDownsampledReadingsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -21721,6 +22002,36 @@ func (c *ClientWithResponses) WriteReadingsWithResponse(ctx context.Context, par
 	return ParseWriteReadingsResponse(rsp)
 }
 
+// GetDownsampledReadingsWithResponse Get readings downsampled for a chart
+//
+// Chooses readings of each sensor that draw like all of them, at most `points` of each. The
+// first and the last reading are always chosen, and all readings when there are no more than
+// `points`.
+//
+// `minmax` chooses the smallest and the largest value of spans of equal length, so no peak is
+// lost. `lttb` chooses the readings that span the largest triangles (Largest Triangle Three
+// Buckets, Steinarsson 2013) among those that `minmax` chooses in four times as many spans.
+//
+// Only readings with a value and of good or uncertain quality in `[start, end)` are chosen. A
+// span of 5 minutes or more consists of whole minutes and one of 3 hours or more of whole
+// hours, so that rollups tell where the extremes are; the readings are those that would be
+// chosen without rollups. `source` says what was used.
+//
+// An answer has at most 50,000 points, sensors times `points`; more is answered with 400. A
+// range that has ended is answered with an `ETag`. Caching and the limit on expensive queries
+// are those of `GET /api/data/history`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/data/downsampled (the `GetDownsampledReadings` operationId).
+func (c *ClientWithResponses) GetDownsampledReadingsWithResponse(ctx context.Context, params *GetDownsampledReadingsParams, reqEditors ...RequestEditorFn) (*GetDownsampledReadingsResponse, error) {
+	rsp, err := c.GetDownsampledReadings(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetDownsampledReadingsResponse(rsp)
+}
+
 // ExportReadingsWithResponse Raw readings as a file
 //
 // The stored readings of one or more sensors as one stream of any length, in order of sensor
@@ -21758,7 +22069,7 @@ func (c *ClientWithResponses) ExportReadingsWithResponse(ctx context.Context, pa
 	return ParseExportReadingsResponse(rsp)
 }
 
-// GetHistoryWithResponse What readings amount to, in buckets of time
+// GetHistoryWithResponse Get aggregated history
 //
 // Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that
 // gives at most so many `points`. Buckets are those of a clock on the wall in `timezone`: up
@@ -21786,17 +22097,6 @@ func (c *ClientWithResponses) ExportReadingsWithResponse(ctx context.Context, pa
 // Values of bad quality, and readings without a value, count in `count` and `percent_good` and
 // nowhere else; uncertain ones have a value like good ones (as with TreatUncertainAsBad
 // false).
-//
-// With `method` the answer has, in place of buckets, readings of each sensor that show their
-// shape as a chart needs it, at most `points`. `minmax` picks the least and the greatest of
-// each of equally long stretches of time: no peak is lost. `lttb` picks those that span the
-// largest triangles (Largest Triangle Three Buckets, Steinarsson 2013) of what `minmax` picks
-// in four times as many stretches: to the eye they look as all of them do. The first and the
-// last are always among them, and all when there are no more than `points`. A stretch of 5
-// minutes or more is made up of whole minutes, one of 3 hours or more of whole hours, so that
-// rollups tell where its extremes are, and a year takes no longer than a week; `source` says
-// so, and the readings are those that would be picked of all. `interval`, `agg`, `fill` and
-// `limit` do not go with `method`.
 //
 // An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest
 // interval that would do, unless `limit` cuts it: then `next` is the `start` of the rest and
@@ -25056,6 +25356,96 @@ func ParseWriteReadingsResponse(rsp *http.Response) (*WriteReadingsResponse, err
 		response.Headers409 = &headers
 	case rsp.StatusCode == 503:
 		var headers WriteReadingsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetDownsampledReadingsResponse parses an HTTP response from a GetDownsampledReadingsWithResponse call
+func ParseGetDownsampledReadingsResponse(rsp *http.Response) (*GetDownsampledReadingsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetDownsampledReadingsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DownsampledReadings
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.StatusCode == 304:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest DefaultError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetDownsampledReadingsResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers GetDownsampledReadingsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetDownsampledReadingsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {

@@ -635,8 +635,7 @@ export type Coverage = {
 
 export type History = {
     source: DataSource;
-    interval?: Interval;
-    method?: DownsamplingMethod;
+    interval: Interval;
     timezone: string;
     coverage: Coverage;
     /**
@@ -682,42 +681,46 @@ export type HistorySeries = {
      */
     points?: Array<HistoryPoint>;
     columns?: HistoryColumns;
+};
+
+export type DownsampledReadings = {
+    source: DataSource;
+    method: DownsamplingMethod;
     /**
-     * With `method` and `format=rows`, in order of time.
+     * One series per sensor asked for, in order of id.
      */
-    readings?: Array<DownsampledReading>;
-    reading_columns?: DownsampledColumns;
+    series: Array<DownsampledSeries>;
+};
+
+export type DownsampledSeries = {
+    sensor_id: Id;
+    sensor?: SensorSummary;
+    /**
+     * The chosen readings, oldest first.
+     */
+    readings: Array<DownsampledReading>;
 };
 
 /**
- * How readings are picked that show the shape of all. An answer that has it has readings, and
- * no `interval`.
- *
+ * How readings are chosen that draw like all of them.
  */
 export const DownsamplingMethod = { MINMAX: 'minmax', LTTB: 'lttb' } as const;
 
 /**
- * How readings are picked that show the shape of all. An answer that has it has readings, and
- * no `interval`.
- *
+ * How readings are chosen that draw like all of them.
  */
 export type DownsamplingMethod = typeof DownsamplingMethod[keyof typeof DownsamplingMethod];
 
 export type DownsampledReading = {
+    /**
+     * When it was measured, by the gateway's clock.
+     */
     timestamp: string;
+    /**
+     * Value in the sensor's unit.
+     */
     value: number;
     quality: Quality;
-};
-
-/**
- * With `method` and `format=columns`, the members of the readings, each a list of the same
- * length.
- *
- */
-export type DownsampledColumns = {
-    timestamp: Array<string>;
-    value: Array<number>;
-    quality: Array<Quality>;
 };
 
 /**
@@ -2636,6 +2639,11 @@ export type DryRun = boolean;
  */
 export type IfMatch = string;
 
+/**
+ * The `ETag` of an answer the client has; 304 when it is still the answer.
+ */
+export type IfNoneMatch = string;
+
 export type LoginData = {
     body: LoginRequest;
     path?: never;
@@ -4195,15 +4203,11 @@ export type GetHistoryData = {
          */
         interval?: Interval;
         /**
-         * Buckets at most, as a chart has pixels; 500 when there is no `interval` either. With
-         * `method` readings at most, 4 or more.
+         * How many buckets at most, such as the width of a chart in pixels; 500 when `interval` is
+         * absent too. Not together with `interval`.
          *
          */
         points?: number;
-        /**
-         * Pick readings that show the shape, in place of buckets.
-         */
-        method?: DownsamplingMethod;
         /**
          * What to compute (`agg=min&agg=max`); `avg` if it is absent.
          */
@@ -4271,6 +4275,79 @@ export type GetHistoryResponses = {
 };
 
 export type GetHistoryResponse = GetHistoryResponses[keyof GetHistoryResponses];
+
+export type GetDownsampledReadingsData = {
+    body?: never;
+    headers?: {
+        /**
+         * The `ETag` of an answer the client has; 304 when it is still the answer.
+         */
+        'If-None-Match'?: string;
+    };
+    path?: never;
+    query: {
+        /**
+         * One or more sensors (`sensor_id=1&sensor_id=2`).
+         */
+        sensor_id: Array<Id>;
+        /**
+         * Not before this instant.
+         */
+        start: string;
+        /**
+         * Before this instant.
+         */
+        end: string;
+        /**
+         * How readings are chosen.
+         */
+        method?: DownsamplingMethod;
+        /**
+         * How many readings of a sensor at most.
+         */
+        points?: number;
+        /**
+         * What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
+         * time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
+         * and `unit` in an export. If absent, nothing is added.
+         *
+         */
+        include?: IncludedMember;
+    };
+    url: '/api/data/downsampled';
+};
+
+export type GetDownsampledReadingsErrors = {
+    /**
+     * The request does not fit the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The database does not answer, the service is stopping, or it is busy with questions over
+     * much data. Nothing was promised; try again.
+     *
+     */
+    503: Problem;
+    /**
+     * Any other error.
+     */
+    default: Problem;
+};
+
+export type GetDownsampledReadingsError = GetDownsampledReadingsErrors[keyof GetDownsampledReadingsErrors];
+
+export type GetDownsampledReadingsResponses = {
+    /**
+     * The chosen readings.
+     */
+    200: DownsampledReadings;
+};
+
+export type GetDownsampledReadingsResponse = GetDownsampledReadingsResponses[keyof GetDownsampledReadingsResponses];
 
 export type GetStatisticsData = {
     body?: never;
