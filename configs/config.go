@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/internal/auth"
 	"github.com/oei-ms/oei-ms/internal/broker"
 	"github.com/oei-ms/oei-ms/internal/cache"
 	"github.com/oei-ms/oei-ms/internal/mqttsource"
@@ -39,6 +40,7 @@ type Config struct {
 	Store    store.Config  `mapstructure:"store"`
 	Cache    cache.Config  `mapstructure:"cache"`
 	Server   server.Config `mapstructure:"server"`
+	Auth     auth.Config   `mapstructure:"server"` // shares the section of Server
 	// Port is also where the broker in the process listens
 	MQTT    mqttsource.Config  `mapstructure:"mqtt"`
 	Ingest  ingest.Config      `mapstructure:"ingest"`

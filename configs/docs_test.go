@@ -56,7 +56,7 @@ func TestSettingsAsDocumented(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := relay.New(c.Server.RedisURL, c.Push.ShardedRelay, nil,
+			if _, err := relay.New(c.Auth.RedisURL, c.Push.ShardedRelay, nil,
 				slog.New(slog.DiscardHandler), prometheus.NewRegistry()); err != nil {
 				t.Error(err)
 			}

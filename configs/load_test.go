@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/internal/auth"
 	"github.com/oei-ms/oei-ms/internal/broker"
 	"github.com/oei-ms/oei-ms/internal/cache"
 	"github.com/oei-ms/oei-ms/internal/mqttsource"
@@ -174,17 +175,17 @@ func TestTheOldNamesAreBound(t *testing.T) {
 		{"HOST", c.Server.Host, "127.0.0.1"},
 		{"PORT", c.HTTPAddress(), "127.0.0.1:8100"},
 		{"DATABASE_URL", c.Database.URL, "postgresql://u:p@db/x"},
-		{"REDIS_URL", c.Server.RedisURL, "redis://cache:6379/0"},
+		{"REDIS_URL", c.Auth.RedisURL, "redis://cache:6379/0"},
 		{"MQTT_HOST", c.MQTT.Host, "broker"},
 		{"MQTT_PORT", c.MQTTAddress(), "127.0.0.1:8883"},
 		{"MQTT_USERNAME", c.MQTT.Username, "m"},
 		{"MQTT_PASSWORD", c.MQTT.Password, " mp "},
-		{"SECRET_KEY", c.Server.SecretKey, "0123456789abcdefghijklmnopqrstuvwxyz"},
-		{"ACCESS_TOKEN_EXPIRE_MINUTES", c.Server.AccessTTL.String(), "45m0s"},
+		{"SECRET_KEY", c.Auth.SecretKey, "0123456789abcdefghijklmnopqrstuvwxyz"},
+		{"ACCESS_TOKEN_EXPIRE_MINUTES", c.Auth.AccessTTL.String(), "45m0s"},
 		{"LOG_LEVEL", c.Log.Level, "WARNING"},
 		{"DATA_DIR", c.Cluster.DataDir, "/data/postgres"},
-		{"ADMIN_USERNAME", c.Server.AdminUsername, "root"},
-		{"ADMIN_PASSWORD", c.Server.AdminPassword, "correct horse"},
+		{"ADMIN_USERNAME", c.Auth.AdminUsername, "root"},
+		{"ADMIN_PASSWORD", c.Auth.AdminPassword, "correct horse"},
 	} {
 		if check.got != check.want {
 			t.Errorf("%s: got %q, want %q", check.name, check.got, check.want)
@@ -241,9 +242,9 @@ func TestASecretIsReadFromAFile(t *testing.T) {
 			"key": key + "\n", "url": "postgres://u:p@db/x\r\n", "password": " with spaces ",
 		},
 	})
-	if c.Server.SecretKey != key || c.Database.URL != "postgres://u:p@db/x" ||
+	if c.Auth.SecretKey != key || c.Database.URL != "postgres://u:p@db/x" ||
 		c.MQTT.Password != " with spaces " {
-		t.Errorf("got %q, %q, %q", c.Server.SecretKey, c.Database.URL, c.MQTT.Password)
+		t.Errorf("got %q, %q, %q", c.Auth.SecretKey, c.Database.URL, c.MQTT.Password)
 	}
 }
 
@@ -252,6 +253,7 @@ func TestTheDefaultsAreThoseOfTheRoomsAndAllAreDocumented(t *testing.T) {
 	want := *c
 	want.Environment, want.Log = Development, Log{Level: "info", Format: "text"}
 	want.Database, want.Debug, want.AllowPlaintext = Database{}, false, false
+	want.Auth = auth.DefaultConfig()
 	want.Store, want.Server, want.Ingest = store.DefaultConfig(), server.DefaultConfig(), ingest.DefaultConfig()
 	want.Cache, want.MQTT, want.Broker, want.Push, want.Notify, want.Watch = cache.DefaultConfig(), mqttsource.DefaultConfig(), broker.DefaultConfig(), push.DefaultConfig(), notify.DefaultConfig(), selfmonitor.DefaultConfig()
 	want.Cluster = postgres.Config{DataDir: c.Cluster.DataDir}

@@ -22,7 +22,7 @@ const keyBytes = 32
 // making both where they are missing. path is where the key is; "" when it was set. made reports
 // whether it is new.
 func (c *Config) KeepSecretKey() (path string, made bool, err error) {
-	if c.Server.SecretKey != "" {
+	if c.Auth.SecretKey != "" {
 		return "", false, nil
 	}
 	mode := fs.FileMode(0o700)
@@ -45,7 +45,7 @@ func (c *Config) KeepSecretKey() (path string, made bool, err error) {
 	if err != nil {
 		return "", false, fmt.Errorf("secret key: %w", err)
 	}
-	c.Server.SecretKey = key
+	c.Auth.SecretKey = key
 	if c.origins == nil {
 		c.origins = map[string]string{}
 	}
@@ -56,7 +56,7 @@ func (c *Config) KeepSecretKey() (path string, made bool, err error) {
 
 // ReadSecretKey is KeepSecretKey that makes nothing.
 func (c *Config) ReadSecretKey() error {
-	if c.Server.SecretKey != "" || c.DataDir == "" {
+	if c.Auth.SecretKey != "" || c.DataDir == "" {
 		return nil
 	}
 	if _, err := os.Stat(filepath.Join(c.DataDir, "secret.key")); errors.Is(err, fs.ErrNotExist) {
@@ -69,10 +69,10 @@ func (c *Config) ReadSecretKey() error {
 // nameShareGroup makes the name of the shared subscription out of the secret key, unless one is
 // set: so all instances that have the key have it, and nobody can guess it.
 func (c *Config) nameShareGroup() {
-	if c.MQTT.ShareGroup != "" || c.OwnBroker() || c.Server.SecretKey == "" {
+	if c.MQTT.ShareGroup != "" || c.OwnBroker() || c.Auth.SecretKey == "" {
 		return
 	}
-	mac := hmac.New(sha256.New, []byte(c.Server.SecretKey))
+	mac := hmac.New(sha256.New, []byte(c.Auth.SecretKey))
 	mac.Write([]byte("mqtt share group"))
 	c.MQTT.ShareGroup = "oei-ms-" + hex.EncodeToString(mac.Sum(nil)[:8])
 	c.origins["mqtt.share_group"] = "SECRET_KEY"

@@ -18,7 +18,7 @@ func TestASecretKeyIsMadeOnceAndKept(t *testing.T) {
 	if err != nil || !made {
 		t.Fatalf("got made %v, %v, want a new key", made, err)
 	}
-	if random, err := base64.StdEncoding.DecodeString(c.Server.SecretKey); err != nil ||
+	if random, err := base64.StdEncoding.DecodeString(c.Auth.SecretKey); err != nil ||
 		len(random) != 32 {
 		t.Errorf("got a key of %d bytes, %v, want 32", len(random), err)
 	}
@@ -28,17 +28,17 @@ func TestASecretKeyIsMadeOnceAndKept(t *testing.T) {
 	}
 	again := inDir(c.DataDir)
 	if _, made, err := again.KeepSecretKey(); err != nil || made ||
-		again.Server.SecretKey != c.Server.SecretKey {
+		again.Auth.SecretKey != c.Auth.SecretKey {
 		t.Errorf("got made %v, %v, the same key %v, want the kept one", made, err,
-			again.Server.SecretKey == c.Server.SecretKey)
+			again.Auth.SecretKey == c.Auth.SecretKey)
 	}
 }
 
 func TestASecretKeyThatIsSetIsTaken(t *testing.T) {
 	c := inDir(filepath.Join(t.TempDir(), "data"))
-	c.Server.SecretKey = "set"
-	if _, _, err := c.KeepSecretKey(); err != nil || c.Server.SecretKey != "set" {
-		t.Errorf("got %q, %v, want the one set", c.Server.SecretKey, err)
+	c.Auth.SecretKey = "set"
+	if _, _, err := c.KeepSecretKey(); err != nil || c.Auth.SecretKey != "set" {
+		t.Errorf("got %q, %v, want the one set", c.Auth.SecretKey, err)
 	}
 	if _, err := os.Stat(c.DataDir); !os.IsNotExist(err) {
 		t.Errorf("got a data directory, want none")
@@ -55,7 +55,7 @@ func TestProcessesThatStartTogetherGetTheSameKey(t *testing.T) {
 			if _, _, err := c.KeepSecretKey(); err != nil {
 				t.Error(err)
 			}
-			keys[i] = c.Server.SecretKey
+			keys[i] = c.Auth.SecretKey
 		})
 	}
 	group.Wait()

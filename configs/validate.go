@@ -19,7 +19,7 @@ func (c *Config) Validate() error { return errors.Join(c.faults(nil)...) }
 func (c *Config) faults(bad map[string]bool) []error {
 	parts := []error{
 		c.Store.Validate(), c.Cache.Validate(), c.Ingest.Validate(), c.Push.Validate(),
-		c.Notify.Validate(), c.Watch.Validate(), c.serverFaults(), c.general(), c.databaseFaults(),
+		c.Notify.Validate(), c.Watch.Validate(), c.Server.Validate(), c.authFaults(), c.general(), c.databaseFaults(),
 	}
 	if c.OwnBroker() {
 		parts = append(parts, c.Broker.Validate(), c.brokerFaults())
@@ -91,7 +91,7 @@ func (c *Config) general() error {
 		fault("DATA_DIR: %q begins with ~, which only a shell understands; write the whole path",
 			c.DataDir)
 	}
-	if c.DataDir == "" && c.Server.SecretKey == "" {
+	if c.DataDir == "" && c.Auth.SecretKey == "" {
 		fault("DATA_DIR: is empty; name a directory, for the secret key that is made when SECRET_KEY is not set")
 	}
 	if !listenable(c.Server.Host) {
@@ -108,14 +108,14 @@ func listenable(host string) bool {
 // isHostPort reports whether s has a port behind its host; an IPv6 address has several colons.
 func isHostPort(s string) bool { return strings.Count(s, ":") == 1 }
 
-// serverFaults are those of the API's settings. An absent secret key is none: it is made at the
-// start.
-func (c *Config) serverFaults() error {
-	s := c.Server
-	if s.SecretKey == "" {
-		s.SecretKey = strings.Repeat("-", keyBytes)
+// authFaults reports the faults in the settings of logins. An absent secret key is no fault: the
+// start generates one.
+func (c *Config) authFaults() error {
+	a := c.Auth
+	if a.SecretKey == "" {
+		a.SecretKey = strings.Repeat("-", keyBytes)
 	}
-	return s.Validate()
+	return a.Validate()
 }
 
 // brokerFaults are those of the settings that the broker in this process shares with others.
@@ -195,10 +195,10 @@ func (c *Config) databaseFaults() error {
 func (c *Config) productionFaults() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	if key := c.Server.SecretKey; key != "" && weakKey(key) {
+	if key := c.Auth.SecretKey; key != "" && weakKey(key) {
 		fault("SECRET_KEY: it can be guessed; use 32 random bytes or more, as `openssl rand -base64 32` gives, or leave it out and one is made")
 	}
-	if word := c.Server.AdminPassword; word != "" &&
+	if word := c.Auth.AdminPassword; word != "" &&
 		slices.Contains(knownWords, strings.ToLower(word)) {
 		fault("ADMIN_PASSWORD: everybody knows it; use another, or leave it out and one is made")
 	}

@@ -384,7 +384,7 @@ func TestWithoutAPlaceForDataItIsAskedForWhereItIsNeeded(t *testing.T) {
 	if err := c.Validate(); err == nil || !strings.HasPrefix(err.Error(), "DATA_DIR: is empty") {
 		t.Errorf("got %v, want DATA_DIR named", err)
 	}
-	c.Server.SecretKey = strings.TrimPrefix(goodKey, "SECRET_KEY=")
+	c.Auth.SecretKey = strings.TrimPrefix(goodKey, "SECRET_KEY=")
 	if err := c.Validate(); err != nil {
 		t.Errorf("got %v with a key and a database, want none", err)
 	}

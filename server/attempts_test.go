@@ -14,7 +14,7 @@ import (
 func TestFailedLoginsAreCountedForAllInstancesWhileRedisIsThere(t *testing.T) {
 	redis := redistest.Start(t)
 	redis.Kill() // it comes later
-	withRedis := func(c *server.Config, _ *server.Deps) { c.RedisURL = redis.URL() }
+	withRedis := func(c *config, _ *server.Deps) { c.Auth.RedisURL = redis.URL() }
 	dsn := pgtest.DSN(t) + " synchronous_commit=on"
 	a, b := startOn(t, dsn, withRedis), startOn(t, dsn, withRedis)
 	fail := func(s *system, username string, n int) (last int) {

@@ -21,7 +21,7 @@ import (
 func startKeepingAnswers(t *testing.T) (keeping, other *system, counters *prometheus.Registry) {
 	t.Helper()
 	dsn := pgtest.DSN(t) + " synchronous_commit=on"
-	keeping = startOn(t, dsn, func(_ *server.Config, d *server.Deps) {
+	keeping = startOn(t, dsn, func(_ *config, d *server.Deps) {
 		counters = d.Registry
 		var err error
 		if d.Cache, err = cache.New(cache.DefaultConfig(), "", d.Store.Changes,

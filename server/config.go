@@ -1,29 +1,21 @@
-// Package server turns the contract into calls: strict handlers, login, validation and problems.
+// Package server answers the contract: it authenticates and validates requests, calls the store and
+// turns errors into problems. It is the only package that knows HTTP statuses.
 package server
 
 import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/oei-ms/oei-ms/internal/origin"
 )
 
-// Config says where the API listens, who may log in and how much a client may take.
+// Config holds the settings of the API. Those of logins are in auth.Config.
 type Config struct {
-	Host          string        `mapstructure:"host"`
-	Port          int           `mapstructure:"port"` // 0: any free one
-	SecretKey     string        `mapstructure:"secret_key"`
-	AccessTTL     time.Duration `mapstructure:"access_ttl"`
-	RefreshTTL    time.Duration `mapstructure:"refresh_ttl"` // from the last refresh
-	AdminUsername string        `mapstructure:"admin_username"`
-	// empty: one is made at the first start
-	AdminPassword string `mapstructure:"admin_password"`
-	// empty: failed logins are counted in this process
-	RedisURL string `mapstructure:"redis_url"`
+	Host string `mapstructure:"host"`
+	Port int    `mapstructure:"port"` // 0: any free one
 	// whose pages may call the API, as https://host[:port]
 	AllowedOrigins []string `mapstructure:"allowed_origins"`
 	// addresses and networks whose X-Forwarded-For is believed
@@ -43,14 +35,11 @@ type Config struct {
 	DrainTimeout time.Duration `mapstructure:"drain_timeout"`
 }
 
-// DefaultConfig lacks a secret key.
+// DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
 		Host:              "0.0.0.0",
 		Port:              8000,
-		AccessTTL:         30 * time.Minute,
-		RefreshTTL:        7 * 24 * time.Hour,
-		AdminUsername:     "admin",
 		BodyLimit:         2 << 20,
 		HeavyWait:         2 * time.Second,
 		RequestTimeout:    6 * time.Second,
@@ -69,21 +58,6 @@ func (c Config) Validate() error {
 	if c.Port < 0 || c.Port > 65535 {
 		fault("PORT: %d is not a port; use 1 to 65535", c.Port)
 	}
-	if len(c.SecretKey) < 32 {
-		fault("SECRET_KEY: it has %d characters; use 32 random ones or more", len(c.SecretKey))
-	}
-	if n := len(c.AdminUsername); n < 1 || n > 50 {
-		fault("ADMIN_USERNAME: it has %d characters; use 1 to 50", n)
-	}
-	if c.AdminPassword != "" {
-		if err := checkPassword(c.AdminPassword); err != nil {
-			fault("ADMIN_PASSWORD: %w", err)
-		}
-	}
-	if u, err := url.Parse(c.RedisURL); c.RedisURL != "" &&
-		(err != nil || u.Scheme != "redis" && u.Scheme != "rediss" && u.Scheme != "unix") {
-		fault("REDIS_URL: it is not an address of Redis; use redis://[user:password@]host[:port][/db] or rediss:// for TLS")
-	}
 	if c.BodyLimit < 1<<10 || c.BodyLimit > 64<<20 {
 		fault("OEI_SERVER_BODY_LIMIT: %d is out of range; use 1024 to 67108864 bytes", c.BodyLimit)
 	}
@@ -101,8 +75,6 @@ func (c Config) Validate() error {
 		value      time.Duration
 		least, top time.Duration
 	}{
-		{"ACCESS_TOKEN_EXPIRE_MINUTES", c.AccessTTL, time.Second, 24 * time.Hour},
-		{"OEI_SERVER_REFRESH_TTL", c.RefreshTTL, c.AccessTTL, 365 * 24 * time.Hour},
 		{"OEI_SERVER_REQUEST_TIMEOUT", c.RequestTimeout, 100 * time.Millisecond, 5 * time.Minute},
 		{"OEI_SERVER_HEAVY_WAIT", c.HeavyWait, 0, 5 * time.Minute},
 		{

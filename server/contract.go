@@ -13,6 +13,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/auth"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -227,18 +228,18 @@ func (s *Server) enforce(next echo.HandlerFunc) echo.HandlerFunc {
 
 // admit returns who calls op, nil when it does not matter, or a *problem: 401, or 403 when their
 // role does not suffice.
-func (s *Server) admit(r *http.Request, op *operation) (*Principal, error) {
+func (s *Server) admit(r *http.Request, op *operation) (*auth.Principal, error) {
 	if op.role == "" {
 		return nil, nil
 	}
-	var p *Principal
+	var p *auth.Principal
 	var err error
 	headers, tickets := r.Header.Values("Authorization"), r.URL.Query()["ticket"]
 	switch {
 	case len(headers) > 0:
 		p, err = s.auth.Authenticate(r.Context(), bearer(headers))
 	case op.ticket && len(tickets) > 0:
-		p, err = s.auth.useTicket(r.Context(), tickets[0])
+		p, err = s.auth.UseTicket(r.Context(), tickets[0])
 	case op.anonymous:
 		return nil, nil
 	default:

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/auth"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -28,7 +29,7 @@ func (s *Server) ListCredentials(
 func (s *Server) CreateCredential(
 	ctx context.Context, req api.CreateCredentialRequestObject,
 ) (api.CreateCredentialResponseObject, error) {
-	secret := secret("gw_")
+	secret := auth.NewSecret("gw_")
 	c, key, revoked, err := s.store.AddCredential(ctx, req.ID, secret)
 	if err != nil {
 		return nil, err

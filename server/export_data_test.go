@@ -188,7 +188,7 @@ func TestExportSelectsAndRefuses(t *testing.T) {
 }
 
 func TestExportOutlastsTheTimesOfOtherRequests(t *testing.T) {
-	s := startWithReadings(t, 200000, func(c *server.Config, _ *server.Deps) {
+	s := startWithReadings(t, 200000, func(c *config, _ *server.Deps) {
 		c.ReadHeaderTimeout, c.ReadTimeout, c.RequestTimeout, c.WriteTimeout = 300*time.Millisecond, 300*time.Millisecond, 200*time.Millisecond, 4*time.Second
 	})
 	res := s.slowly("/api/data/export?sensor_id=1")

@@ -4,28 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
-
-	dto "github.com/prometheus/client_model/go"
 )
-
-// Token begins a session of user and returns its access token.
-func (a *Auth) Token(ctx context.Context, user int64) (string, error) {
-	session, err := a.store.CreateLoginSession(ctx, user, secret("rt_"), a.cfg.RefreshTTL)
-	if err != nil {
-		return "", err
-	}
-	return a.tokens.issue(user, session)
-}
-
-// Successor is successor.
-func (a *Auth) Successor(refresh string) string { return a.tokens.successor(refresh) }
-
-// PasswordChecks is how many passwords were checked so far.
-func (a *Auth) PasswordChecks() float64 {
-	var m dto.Metric
-	_ = a.passwords.checks.Write(&m)
-	return m.GetCounter().GetValue()
-}
 
 // NewHeavy, Enter and InTurns are for tests of turns.
 var NewHeavy = newHeavy
@@ -41,7 +20,6 @@ var (
 	NewContract = newContract
 	CheckJSON   = checkJSON
 	CanCheck    = canCheck
-	Compact     = compact
 )
 
 var theContract = sync.OnceValues(readContract)

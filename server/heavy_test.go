@@ -118,7 +118,7 @@ func TestAHeavyQuestionDoesNotWaitForever(t *testing.T) {
 func TestTooManyHeavyQuestionsAreTold(t *testing.T) {
 	dsn := pgtest.DSN(t) + " synchronous_commit=on"
 	s := startOn(t, dsn,
-		func(c *server.Config, _ *server.Deps) { c.HeavyQuestions, c.HeavyWait = 1, 20*time.Millisecond })
+		func(c *config, _ *server.Deps) { c.HeavyQuestions, c.HeavyWait = 1, 20*time.Millisecond })
 	db := must(sql.Open("postgres", dsn))
 	defer db.Close()
 	sensor := s.addSensor(s.addGateway().ID).ID

@@ -110,7 +110,7 @@ func TestKeysThatAreNone(t *testing.T) {
 // gated makes POST /api/data wait in the handler: it says on entered that it is there, and takes
 // what comes of it from outcomes.
 func gated(entered chan<- struct{}, outcomes <-chan error) option {
-	return func(_ *server.Config, d *server.Deps) {
+	return func(_ *config, d *server.Deps) {
 		write := d.Write
 		d.Write = func(ctx context.Context, rs []store.Reading) ([]store.Result, error) {
 			entered <- struct{}{}
@@ -213,7 +213,7 @@ func TestClientThatGoesAwayFindsTheAnswer(t *testing.T) {
 // TestCrashBeforeTheAnswerIsKept has an instance end between the commit and keeping the answer.
 func TestCrashBeforeTheAnswerIsKept(t *testing.T) {
 	dsn := pgtest.DSN(t) + " synchronous_commit=on"
-	s := startOn(t, dsn, func(c *server.Config, _ *server.Deps) { c.RequestTimeout = time.Second })
+	s := startOn(t, dsn, func(c *config, _ *server.Deps) { c.RequestTimeout = time.Second })
 	s.addSensor(s.addGateway().ID)
 	token := s.token(s.users[store.Engineer])
 	const body = `{"readings":[{"sensor_id":1,"value":1,"timestamp":"2026-03-04T03:00:00Z"}]}`
@@ -245,7 +245,7 @@ func TestCrashBeforeTheAnswerIsKept(t *testing.T) {
 
 func TestOfManyRequestsWithOneKeyOneIsDone(t *testing.T) {
 	var done atomic.Int32
-	s := start(t, func(_ *server.Config, d *server.Deps) {
+	s := start(t, func(_ *config, d *server.Deps) {
 		write := d.Write
 		d.Write = func(ctx context.Context, rs []store.Reading) ([]store.Result, error) {
 			done.Add(1)

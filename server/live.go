@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/auth"
 	"github.com/oei-ms/oei-ms/push"
 )
 
@@ -42,7 +43,7 @@ func (s *Server) openAlarmWebSocket(c echo.Context) error {
 func (s *Server) serveLive(c echo.Context, topics []string) error {
 	var id *push.Identity
 	if p := callOf(c.Request().Context()).principal; p != nil {
-		id = new(p.identity())
+		id = new(identity(p))
 	}
 	err := s.hub.Serve(c.Response(), c.Request(), id, topics)
 	if refused, ok := errors.AsType[*push.HandshakeError](err); ok {
@@ -55,9 +56,9 @@ func (s *Server) serveLive(c echo.Context, topics []string) error {
 func (s *Server) CreateWebSocketTicket(
 	ctx context.Context, _ api.CreateWebSocketTicketRequestObject,
 ) (api.CreateWebSocketTicketResponseObject, error) {
-	ticket, err := s.auth.ticket(ctx, callOf(ctx).principal)
+	ticket, err := s.auth.NewTicket(ctx, callOf(ctx).principal)
 	if err != nil {
 		return nil, err
 	}
-	return api.CreateWebSocketTicket201JSONResponse{Ticket: ticket, ExpiresIn: int(ticketTTL.Seconds())}, nil
+	return api.CreateWebSocketTicket201JSONResponse{Ticket: ticket, ExpiresIn: int(auth.TicketTTL.Seconds())}, nil
 }

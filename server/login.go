@@ -2,8 +2,10 @@ package server
 
 import (
 	"context"
+	"errors"
 
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/auth"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -17,31 +19,34 @@ func (s *Server) Login(
 	} else {
 		username, password = req.FormdataBody.Username, req.FormdataBody.Password
 	}
-	p, err := s.auth.login(ctx, callOf(ctx).addr, username, password)
+	t, err := s.auth.Login(ctx, callOf(ctx).addr, username, password)
 	if err != nil {
 		return nil, err
 	}
-	return api.Login200JSONResponse{IssuedTokensJSONResponse: s.newTokens(p)}, nil
+	return api.Login200JSONResponse{IssuedTokensJSONResponse: tokensJSON(t)}, nil
 }
 
 // RefreshSession answers POST /api/auth/refresh.
 func (s *Server) RefreshSession(
 	ctx context.Context, req api.RefreshSessionRequestObject,
 ) (api.RefreshSessionResponseObject, error) {
-	p, err := s.auth.refresh(ctx, req.Body.RefreshToken)
+	t, err := s.auth.Refresh(ctx, callOf(ctx).addr, req.Body.RefreshToken)
+	if reused, ok := errors.AsType[*auth.ReusedTokenError](err); ok {
+		s.hub.EndSession(reused.SessionID)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return api.RefreshSession200JSONResponse{IssuedTokensJSONResponse: s.newTokens(p)}, nil
+	return api.RefreshSession200JSONResponse{IssuedTokensJSONResponse: tokensJSON(t)}, nil
 }
 
-func (s *Server) newTokens(p pair) api.IssuedTokensJSONResponse {
+func tokensJSON(t auth.Tokens) api.IssuedTokensJSONResponse {
 	return api.IssuedTokensJSONResponse{
 		Body: api.Tokens{
-			AccessToken:  p.access,
-			RefreshToken: p.refresh,
+			AccessToken:  t.Access,
+			RefreshToken: t.Refresh,
 			TokenType:    api.TokensTokenTypeBearer,
-			ExpiresIn:    int(s.cfg.AccessTTL.Seconds()),
+			ExpiresIn:    int(t.ExpiresIn.Seconds()),
 		},
 		Headers: api.IssuedTokensResponseHeaders{CacheControl: "no-store"},
 	}
@@ -51,9 +56,11 @@ func (s *Server) newTokens(p pair) api.IssuedTokensJSONResponse {
 func (s *Server) Logout(
 	ctx context.Context, _ api.LogoutRequestObject,
 ) (api.LogoutResponseObject, error) {
-	if err := s.auth.logout(ctx, callOf(ctx).principal); err != nil {
+	p := callOf(ctx).principal
+	if err := s.auth.Logout(ctx, p); err != nil {
 		return nil, err
 	}
+	s.hub.EndSession(p.SessionID)
 	return api.Logout204Response{}, nil
 }
 
@@ -69,8 +76,12 @@ func (s *Server) ChangePassword(
 	ctx context.Context, req api.ChangePasswordRequestObject,
 ) (api.ChangePasswordResponseObject, error) {
 	c := callOf(ctx)
-	if err := s.auth.changePassword(ctx, c.addr, c.principal, req.Body.CurrentPassword,
-		req.Body.NewPassword); err != nil {
+	err := s.auth.ChangePassword(ctx, c.addr, c.principal, req.Body.CurrentPassword,
+		req.Body.NewPassword)
+	if errors.Is(err, auth.ErrWrongCredentials) {
+		return nil, invalid("current_password", "is wrong")
+	}
+	if err != nil {
 		return nil, err
 	}
 	return api.ChangePassword204Response{}, nil

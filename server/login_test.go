@@ -4,14 +4,17 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/oei-ms/oei-ms/gen/client"
+	"github.com/oei-ms/oei-ms/internal/auth"
 	"github.com/oei-ms/oei-ms/internal/pgtest"
 	"github.com/oei-ms/oei-ms/server"
 	"github.com/oei-ms/oei-ms/store"
@@ -216,24 +219,12 @@ func TestRefresh_WithATokenWhoseSuccessorWasUsedEndsTheSession(t *testing.T) {
 	}
 }
 
-func TestSuccessor_NeedsTheSecretKey(t *testing.T) {
-	s := start(t)
-	other := start(t,
-		func(c *server.Config, _ *server.Deps) { c.SecretKey = strings.Repeat("y", 32) })
-	if a, b := s.auth.Successor("rt_a"), other.auth.Successor("rt_a"); a == b {
-		t.Error("two secret keys: got the same successor")
-	}
-	if a, b := s.auth.Successor("rt_a"), s.auth.Successor("rt_b"); a == b {
-		t.Error("two refresh tokens: got the same successor")
-	}
-}
-
 func TestUnknownUserIsNotToldFromWrongPassword(t *testing.T) {
 	s := start(t)
 	s.addUser("disabled", store.Viewer, false)
 	var bodies []string
 	for _, username := range []string{"viewer", "nobody", "disabled", "admin' --", "viewer "} {
-		before := s.auth.PasswordChecks()
+		before := s.passwordChecks()
 		res := s.tryLogin(username, "wrong password", "X-Request-ID", "same")
 		if username == "disabled" {
 			res = s.tryLogin(username, password, "X-Request-ID", "same")
@@ -242,7 +233,7 @@ func TestUnknownUserIsNotToldFromWrongPassword(t *testing.T) {
 		if res.StatusCode != 401 {
 			t.Errorf("%s: got %d", username, res.StatusCode)
 		}
-		if got := s.auth.PasswordChecks() - before; got != 1 {
+		if got := s.passwordChecks() - before; got != 1 {
 			t.Errorf("%s: got %v passwords checked, want 1", username, got)
 		}
 		bodies = append(bodies, string(res.body))
@@ -252,6 +243,16 @@ func TestUnknownUserIsNotToldFromWrongPassword(t *testing.T) {
 			t.Errorf("the answers differ: %s and %s", body, bodies[0])
 		}
 	}
+}
+
+// passwordChecks returns how many passwords were checked so far.
+func (s *system) passwordChecks() float64 {
+	s.t.Helper()
+	n, err := strconv.ParseFloat(s.metric("oei_password_checks_total"), 64)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return n
 }
 
 func TestTooManyFailedLoginsHaveToWait(t *testing.T) {
@@ -310,7 +311,7 @@ func TestSuccessForgetsTheFailuresOfTheUser(t *testing.T) {
 
 func TestTrustedProxySaysWhoAsks(t *testing.T) {
 	s := start(t,
-		func(c *server.Config, _ *server.Deps) {
+		func(c *config, _ *server.Deps) {
 			c.TrustedProxies = []string{
 				"127.0.0.1", "10.0.0.0/8",
 			}
@@ -434,9 +435,9 @@ func TestFirstAdminIsMadeOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	cfg := server.DefaultConfig()
+	cfg := auth.DefaultConfig()
 	cfg.SecretKey = strings.Repeat("x", 32)
-	auth, err := server.NewAuth(cfg, st, quiet)
+	auth, err := auth.New(cfg, st, quiet, prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

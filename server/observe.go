@@ -18,6 +18,8 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/oei-ms/oei-ms/internal/auth"
 )
 
 // call is what is known of a request on its way through the server.
@@ -29,7 +31,7 @@ type call struct {
 	method    string
 	endpoint  string
 	told      bool
-	principal *Principal // nil for a public operation
+	principal *auth.Principal // nil for a public operation
 
 	whole          context.Context // of the request without its time limit
 	acceptEncoding []string

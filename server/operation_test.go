@@ -18,7 +18,7 @@ import (
 )
 
 func checks(cs ...server.Check) option {
-	return func(_ *server.Config, d *server.Deps) { d.Checks = cs }
+	return func(_ *config, d *server.Deps) { d.Checks = cs }
 }
 
 func TestHealthIsThatOfTheDependencies(t *testing.T) {
@@ -128,7 +128,7 @@ func TestHealthIsThatOfTheDependencies(t *testing.T) {
 
 func TestStopLetsRunningRequestsEnd(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
-	s := start(t, func(_ *server.Config, d *server.Deps) {
+	s := start(t, func(_ *config, d *server.Deps) {
 		d.Write = func(context.Context, []store.Reading) ([]store.Result, error) {
 			close(entered)
 			<-leave
@@ -165,7 +165,7 @@ func TestStopLetsRunningRequestsEnd(t *testing.T) {
 
 func TestStopDoesNotWaitForever(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
-	s := start(t, func(c *server.Config, d *server.Deps) {
+	s := start(t, func(c *config, d *server.Deps) {
 		c.DrainTimeout = 200 * time.Millisecond
 		d.Write = func(context.Context, []store.Reading) ([]store.Result, error) {
 			close(entered)
@@ -197,7 +197,7 @@ func TestStopDoesNotWaitForever(t *testing.T) {
 
 // writes makes POST /api/data fail with err, or panic with it.
 func writes(f func(context.Context) error) option {
-	return func(c *server.Config, d *server.Deps) {
+	return func(c *config, d *server.Deps) {
 		c.RequestTimeout = 300 * time.Millisecond
 		d.Write = func(ctx context.Context, _ []store.Reading) ([]store.Result, error) { return nil, f(ctx) }
 	}
@@ -259,7 +259,7 @@ func TestErrorsOfTheInsideStayInside(t *testing.T) {
 
 func TestClientThatGoesAwayLeavesNoNoise(t *testing.T) {
 	entered := make(chan struct{})
-	s := start(t, func(_ *server.Config, d *server.Deps) {
+	s := start(t, func(_ *config, d *server.Deps) {
 		d.Write = func(ctx context.Context, _ []store.Reading) ([]store.Result, error) {
 			close(entered)
 			<-ctx.Done()
@@ -314,7 +314,7 @@ func TestRequestIDsAndHeaders(t *testing.T) {
 
 func TestPagesOfAllowedOriginsMayCall(t *testing.T) {
 	s := start(t,
-		func(c *server.Config, _ *server.Deps) { c.AllowedOrigins = []string{"https://ui.example"} })
+		func(c *config, _ *server.Deps) { c.AllowedOrigins = []string{"https://ui.example"} })
 	for origin, want := range map[string]string{
 		"https://ui.example":     "https://ui.example",
 		"https://ui.example:443": "https://ui.example:443", "https://evil.example": "",
@@ -345,7 +345,7 @@ func TestSecretsAndQueriesStayOutOfTheLog(t *testing.T) {
 	s.stop()
 	for _, secret := range []string{
 		password, "a wrong secret", tokens.AccessToken, tokens.RefreshToken, ticket, "very-private",
-		s.cfg.SecretKey, "\r\nfake",
+		s.cfg.Auth.SecretKey, "\r\nfake",
 	} {
 		if strings.Contains(s.log.String(), secret) {
 			t.Errorf("the log holds %q", secret)
@@ -391,7 +391,7 @@ func TestSystemPages(t *testing.T) {
 }
 
 func TestSlowClientsAreCutOff(t *testing.T) {
-	s := start(t, func(c *server.Config, _ *server.Deps) {
+	s := start(t, func(c *config, _ *server.Deps) {
 		c.ReadHeaderTimeout, c.ReadTimeout = 300*time.Millisecond, 600*time.Millisecond
 	})
 	for name, sent := range map[string]string{
@@ -413,13 +413,13 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 
 func TestConfigNamesEveryFault(t *testing.T) {
 	c := server.DefaultConfig()
-	c.Port, c.SecretKey, c.AdminPassword, c.RedisURL = 70000, "short", "short", "http://x"
+	c.Port = 70000
 	c.AllowedOrigins, c.TrustedProxies, c.RequestTimeout = []string{"https://x/"}, []string{
 		"10.0.0.0/33",
 	}, 0
 	err := c.Validate()
 	for _, want := range []string{
-		"PORT: 70000 is not a port; use 1 to 65535", "SECRET_KEY", "ADMIN_PASSWORD", "REDIS_URL",
+		"PORT: 70000 is not a port; use 1 to 65535",
 		"OEI_SERVER_ALLOWED_ORIGINS",
 		"OEI_SERVER_TRUSTED_PROXIES", "OEI_SERVER_REQUEST_TIMEOUT",
 	} {
@@ -427,9 +427,7 @@ func TestConfigNamesEveryFault(t *testing.T) {
 			t.Errorf("Validate: got %v, want %s in it", err, want)
 		}
 	}
-	c = server.DefaultConfig()
-	c.SecretKey = strings.Repeat("x", 32)
-	if err := c.Validate(); err != nil {
+	if err := server.DefaultConfig().Validate(); err != nil {
 		t.Errorf("the defaults: %v", err)
 	}
 }

@@ -34,7 +34,7 @@ func startWithIngest(t *testing.T) *system {
 		running.Wait()
 		_ = st.Close()
 	})
-	s := startOn(t, dsn, func(_ *server.Config, d *server.Deps) { d.Write = p.Write })
+	s := startOn(t, dsn, func(_ *config, d *server.Deps) { d.Write = p.Write })
 	g := s.addGateway()
 	s.addSensor(g.ID)
 	s.addSensor(g.ID)

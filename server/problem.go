@@ -14,6 +14,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/auth"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -63,10 +64,6 @@ var sentinels = []struct {
 	status int
 	detail string
 }{
-	{
-		store.ErrTokenReused, http.StatusUnauthorized,
-		"The refresh token was used before; its session has been ended.",
-	},
 	{store.ErrNotFound, http.StatusNotFound, "There is no such thing."},
 	{store.ErrConflict, http.StatusConflict, "There is one like it already."},
 	{store.ErrInUse, http.StatusConflict, "It is in use."},
@@ -124,11 +121,34 @@ func unauthorized(detail string, presented bool) *problem {
 	}
 }
 
-func tooMany(wait time.Duration) *problem {
+// authProblem says how an error of auth is answered; nil when err is none.
+func authProblem(err error) *problem {
+	if e, ok := errors.AsType[*auth.TooManyAttemptsError](err); ok {
+		return tooManyAttempts(e.Wait)
+	}
+	if _, ok := errors.AsType[*auth.ReusedTokenError](err); ok {
+		return unauthorized("The refresh token was used before; its session has been ended.", false)
+	}
+	switch {
+	case errors.Is(err, auth.ErrInvalidToken):
+		return unauthorized("The access token is not valid.", true)
+	case errors.Is(err, auth.ErrSessionEnded):
+		return unauthorized("The session has ended.", true)
+	case errors.Is(err, auth.ErrInvalidTicket):
+		return unauthorized("The ticket is not valid, or was used.", true)
+	case errors.Is(err, auth.ErrInvalidRefreshToken):
+		return unauthorized("The refresh token is not valid.", false)
+	case errors.Is(err, auth.ErrWrongCredentials):
+		return unauthorized("Username or password is wrong.", false)
+	}
+	return nil
+}
+
+func tooManyAttempts(wait time.Duration) *problem {
 	seconds := strconv.Itoa(int(wait.Seconds()) + 1)
 	return &problem{
 		status: http.StatusTooManyRequests,
-		detail: "Too many failed tries; wait " + seconds + " seconds.",
+		detail: "Too many failed logins; wait " + seconds + " seconds.",
 		header: map[string]string{"Retry-After": seconds},
 	}
 }
@@ -144,6 +164,9 @@ func asProblem(err error) *problem {
 	if p, ok := errors.AsType[*problem](err); ok {
 		return p
 	}
+	if p := authProblem(err); p != nil {
+		return p
+	}
 	if e, ok := errors.AsType[*store.InUseError](err); ok {
 		return &problem{status: http.StatusConflict, detail: e.Detail}
 	}
@@ -153,11 +176,8 @@ func asProblem(err error) *problem {
 	for _, s := range sentinels {
 		if errors.Is(err, s.err) {
 			p := &problem{status: s.status, detail: s.detail}
-			switch s.status {
-			case http.StatusServiceUnavailable:
+			if s.status == http.StatusServiceUnavailable {
 				p.header = map[string]string{"Retry-After": "2"}
-			case http.StatusUnauthorized:
-				return unauthorized(s.detail, false)
 			}
 			return p
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/auth"
 	"github.com/oei-ms/oei-ms/internal/cache"
 	"github.com/oei-ms/oei-ms/internal/origin"
 	"github.com/oei-ms/oei-ms/push"
@@ -27,7 +28,7 @@ const maxHeaderBytes = 32 << 10
 type Deps struct {
 	Store *store.Store
 	Cache *cache.Cache
-	Auth  *Auth
+	Auth  *auth.Auth
 	Hub   *push.Hub
 	// Write stores readings as a publish over MQTT would, and returns one result for each, in
 	// order, after the commit.
@@ -47,7 +48,7 @@ type Server struct {
 	cfg      Config
 	store    *store.Store
 	cache    *cache.Cache
-	auth     *Auth
+	auth     *auth.Auth
 	hub      *push.Hub
 	write    func(context.Context, []store.Reading) ([]store.Result, error)
 	notices  Notices
@@ -91,8 +92,6 @@ func New(cfg Config, d Deps) (*Server, error) {
 		publicBodies: newBodyBudget(d.Registry),
 	}
 	s.connections = newConnections(d.Log, s.metrics, d.Registry)
-	d.Registry.MustRegister(d.Auth.passwords.checks)
-	d.Auth.ended = d.Hub.EndSession
 	e := echo.New()
 	e.Use(s.observe)
 	if len(cfg.AllowedOrigins) > 0 {

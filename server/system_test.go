@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/oei-ms/oei-ms/gen/client"
+	"github.com/oei-ms/oei-ms/internal/auth"
 	"github.com/oei-ms/oei-ms/internal/pgtest"
 	"github.com/oei-ms/oei-ms/internal/syncbuf"
 	"github.com/oei-ms/oei-ms/notify"
@@ -29,7 +31,7 @@ var quiet = slog.New(slog.DiscardHandler)
 const password = "a password of tests"
 
 var passwordHash = sync.OnceValue(func() string {
-	hash, err := server.HashPassword(password)
+	hash, err := auth.HashPassword(password)
 	if err != nil {
 		panic(err)
 	}
@@ -39,9 +41,9 @@ var passwordHash = sync.OnceValue(func() string {
 // system is a server with everything behind it, on a port of its own.
 type system struct {
 	t        *testing.T
-	cfg      server.Config
+	cfg      config
 	store    *store.Store
-	auth     *server.Auth
+	auth     *auth.Auth
 	hub      *push.Hub
 	notifier *notify.Notifier
 	url      string
@@ -53,7 +55,13 @@ type system struct {
 	made     int
 }
 
-type option func(*server.Config, *server.Deps)
+// config holds the settings of a server and of its logins.
+type config struct {
+	server.Config
+	Auth auth.Config
+}
+
+type option func(*config, *server.Deps)
 
 // start starts a server on a fresh database with a user of each role.
 func start(t *testing.T, options ...option) *system {
@@ -71,8 +79,8 @@ func startOn(t *testing.T, dsn string, options ...option) *system {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.store.Close() })
-	s.cfg = server.DefaultConfig()
-	s.cfg.SecretKey = strings.Repeat("secret of tests ", 4)
+	s.cfg = config{server.DefaultConfig(), auth.DefaultConfig()}
+	s.cfg.Auth.SecretKey = strings.Repeat("secret of tests ", 4)
 	deps := server.Deps{
 		Store: s.store, Log: log, Registry: prometheus.NewRegistry(), Write: s.write,
 		Version: server.Version{Version: "0.0.1", Go: "go1"},
@@ -91,16 +99,17 @@ func startOn(t *testing.T, dsn string, options ...option) *system {
 	for _, o := range options {
 		o(&s.cfg, &deps)
 	}
-	if err := s.cfg.Validate(); err != nil {
+	if err := errors.Join(s.cfg.Validate(), s.cfg.Auth.Validate()); err != nil {
 		t.Fatal(err)
 	}
-	if s.auth, err = server.NewAuth(s.cfg, s.store, log); err != nil {
+	if s.auth, err = auth.New(s.cfg.Auth, s.store, log, deps.Registry); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.auth.Close)
-	s.hub = push.New(push.DefaultConfig(), push.Deps{Auth: s.auth.Push()}, log, deps.Registry)
+	s.hub = push.New(push.DefaultConfig(), push.Deps{Auth: server.PushAuth(s.auth, s.store)},
+		log, deps.Registry)
 	deps.Auth, deps.Hub = s.auth, s.hub
-	srv, err := server.New(s.cfg, deps)
+	srv, err := server.New(s.cfg.Config, deps)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,11 +183,11 @@ func (s *system) write(ctx context.Context, rs []store.Reading) ([]store.Result,
 // token begins a session of u.
 func (s *system) token(u store.User) string {
 	s.t.Helper()
-	token, err := s.auth.Token(s.t.Context(), u.ID)
+	tokens, err := s.auth.StartSession(s.t.Context(), u.ID)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return token
+	return tokens.Access
 }
 
 // client returns the generated client, logged in with token unless that is empty.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 
 	"github.com/oei-ms/oei-ms/gen/api"
 	"github.com/oei-ms/oei-ms/store"
@@ -42,7 +43,7 @@ func (s *Server) CreateUser(
 	ctx context.Context, req api.CreateUserRequestObject,
 ) (api.CreateUserResponseObject, error) {
 	b := req.Body
-	hash, err := s.auth.passwords.hash(ctx, b.Password)
+	hash, err := s.auth.HashPassword(ctx, b.Password)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +57,7 @@ func (s *Server) CreateUser(
 	if err != nil {
 		return nil, userProblem(err, b.Username, b.Email)
 	}
-	s.auth.record(ctx, "added", u.ID)
+	s.logUserChange(ctx, "added", u.ID)
 	return api.CreateUser201JSONResponse{
 		Body: userJSON(u),
 		Headers: api.CreateUser201ResponseHeaders{
@@ -93,7 +94,7 @@ func (s *Server) UpdateUser(
 		IsActive: b.IsActive,
 	}
 	if b.Password != nil {
-		hash, err := s.auth.passwords.hash(ctx, *b.Password)
+		hash, err := s.auth.HashPassword(ctx, *b.Password)
 		if err != nil {
 			return nil, err
 		}
@@ -103,8 +104,8 @@ func (s *Server) UpdateUser(
 	if err != nil {
 		return nil, userProblem(err, orZero(b.Username), orZero(b.Email))
 	}
-	s.auth.forgetUser(u.ID, ended)
-	s.auth.record(ctx, "changed", u.ID)
+	s.endSessions(u.ID, ended)
+	s.logUserChange(ctx, "changed", u.ID)
 	return api.UpdateUser200JSONResponse{UserWithETagJSONResponse: userWithETag(u)}, nil
 }
 
@@ -122,8 +123,8 @@ func (s *Server) DeleteUser(
 		return nil, userProblem(err, "", "")
 	}
 	if !*p.DryRun {
-		s.auth.forgetUser(req.ID, ended)
-		s.auth.record(ctx, "deleted", req.ID)
+		s.endSessions(req.ID, ended)
+		s.logUserChange(ctx, "deleted", req.ID)
 	}
 	return api.DeleteUser200JSONResponse{DryRun: *p.DryRun, Sessions: len(ended)}, nil
 }
@@ -144,24 +145,25 @@ func userProblem(err error, username, email string) error {
 		return taken("username", username)
 	case errors.Is(err, store.ErrLastAdmin):
 		return &problem{
-			status: 409,
+			status: http.StatusConflict,
 			detail: "This is the last active admin; make another user one first.",
 		}
 	}
 	return err
 }
 
-// forgetUser makes a change of a user, and the end of these sessions, known here at once.
-func (a *Auth) forgetUser(user int64, ended []string) {
-	a.sessions.forgetUser(user)
+// endSessions makes this instance notice at once that a user has changed and that these sessions of
+// the user have ended.
+func (s *Server) endSessions(user int64, ended []string) {
+	s.auth.ForgetUser(user)
 	for _, id := range ended {
-		a.forget(id)
+		s.hub.EndSession(id)
 	}
 }
 
-// record logs what the caller did to a user.
-func (a *Auth) record(ctx context.Context, action string, user int64) {
-	a.log.LogAttrs(ctx, slog.LevelInfo, "users were changed", slog.String("action", action),
+// logUserChange logs who changed which user.
+func (s *Server) logUserChange(ctx context.Context, action string, user int64) {
+	s.log.LogAttrs(ctx, slog.LevelInfo, "user changed", slog.String("action", action),
 		slog.Int64("user_id", user),
 		slog.Int64("by_user_id", callOf(ctx).principal.User.ID))
 }

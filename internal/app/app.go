@@ -15,6 +15,7 @@ import (
 
 	"github.com/oei-ms/oei-ms/configs"
 	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/internal/auth"
 	"github.com/oei-ms/oei-ms/internal/broker"
 	"github.com/oei-ms/oei-ms/internal/jobs"
 	"github.com/oei-ms/oei-ms/internal/mqttsource"
@@ -83,7 +84,7 @@ type app struct {
 	mqtt     broker.Listeners
 	store    *store.Store
 	jobs     *jobs.Jobs
-	auth     *server.Auth
+	auth     *auth.Auth
 	hub      *push.Hub
 	announce func(ingest.Committed)
 	pipeline *ingest.Pipeline
@@ -130,7 +131,7 @@ func (a *app) openStore(ctx context.Context) error {
 	}
 	a.group.onStop(a.store.Close)
 	a.running.Store = a.store
-	if err := a.store.EncryptSecretsWith(a.cfg.Server.SecretKey); err != nil {
+	if err := a.store.EncryptSecretsWith(a.cfg.Auth.SecretKey); err != nil {
 		return err
 	}
 	a.deps.Checks = append(a.deps.Checks, databaseCheck(a.store, a.cfg))
@@ -166,7 +167,7 @@ func (a *app) startStorageJobs(ctx context.Context) error {
 }
 
 func (a *app) startPush(ctx context.Context) (err error) {
-	if a.auth, err = server.NewAuth(a.cfg.Server, a.store, a.log); err != nil {
+	if a.auth, err = auth.New(a.cfg.Auth, a.store, a.log, a.registry); err != nil {
 		return err
 	}
 	a.group.onStop(func() error { a.auth.Close(); return nil })
@@ -266,7 +267,7 @@ func (a *app) startNotifier(context.Context) (err error) {
 }
 
 func (a *app) startAPI(context.Context) error {
-	if a.cfg.Server.RedisURL != "" {
+	if a.cfg.Auth.RedisURL != "" {
 		a.deps.Checks = append(a.deps.Checks,
 			server.Check{Name: "redis", Kind: "external", Func: a.auth.CheckRedis})
 	}

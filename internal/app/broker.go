@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 
+	"github.com/oei-ms/oei-ms/internal/auth"
 	"github.com/oei-ms/oei-ms/internal/broker"
-	"github.com/oei-ms/oei-ms/server"
 	"github.com/oei-ms/oei-ms/store"
 )
 
 // brokerAccess lets the broker ask the store who may connect.
-func brokerAccess(st *store.Store, auth *server.Auth) broker.Access {
+func brokerAccess(st *store.Store, auth *auth.Auth) broker.Access {
 	return broker.Access{
 		BeginLogin: auth.BeginGatewayLogin,
 		EndLogin:   auth.EndGatewayLogin,

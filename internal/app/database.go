@@ -54,5 +54,5 @@ func newCache(
 	if cfg.Cache.Bytes == 0 || !cfg.Store.Rollups {
 		return nil, nil
 	}
-	return cache.New(cfg.Cache, cfg.Server.RedisURL, st.Changes, log, reg)
+	return cache.New(cfg.Cache, cfg.Auth.RedisURL, st.Changes, log, reg)
 }

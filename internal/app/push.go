@@ -10,6 +10,7 @@ import (
 
 	"github.com/oei-ms/oei-ms/configs"
 	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/internal/auth"
 	"github.com/oei-ms/oei-ms/push"
 	"github.com/oei-ms/oei-ms/push/relay"
 	"github.com/oei-ms/oei-ms/server"
@@ -18,11 +19,11 @@ import (
 
 // newHub returns a hub that reads from the store, and its relay, which is nil without Redis.
 func newHub(
-	cfg *configs.Config, auth *server.Auth, st *store.Store, log *slog.Logger,
+	cfg *configs.Config, auth *auth.Auth, st *store.Store, log *slog.Logger,
 	reg prometheus.Registerer,
 ) (*push.Hub, *relay.Relay, error) {
 	hub := push.New(cfg.Push, push.Deps{
-		Auth: auth.Push(),
+		Auth: server.PushAuth(auth, st),
 		Latest: func(ctx context.Context, topics []push.Topic, limit int) ([]push.Reading, error) {
 			return latest(ctx, st, topics, limit)
 		},
@@ -37,10 +38,10 @@ func newHub(
 			},
 		},
 	}, log, reg)
-	if cfg.Server.RedisURL == "" {
+	if cfg.Auth.RedisURL == "" {
 		return hub, nil, nil
 	}
-	r, err := relay.New(cfg.Server.RedisURL, cfg.Push.ShardedRelay, hub, log, reg)
+	r, err := relay.New(cfg.Auth.RedisURL, cfg.Push.ShardedRelay, hub, log, reg)
 	return hub, r, err
 }
 

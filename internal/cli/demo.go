@@ -9,8 +9,8 @@ import (
 
 	"github.com/oei-ms/oei-ms/configs"
 	"github.com/oei-ms/oei-ms/internal/app"
+	"github.com/oei-ms/oei-ms/internal/auth"
 	"github.com/oei-ms/oei-ms/internal/simulator"
-	"github.com/oei-ms/oei-ms/server"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -45,8 +45,8 @@ const demoUsername = "demo"
 
 // demoUser sets a new password for the demo user, who is created when missing, and returns it.
 func demoUser(ctx context.Context, st *store.Store) (string, error) {
-	password := server.NewPassword()
-	hash, err := server.HashPassword(password)
+	password := auth.NewPassword()
+	hash, err := auth.HashPassword(password)
 	if err != nil {
 		return "", err
 	}

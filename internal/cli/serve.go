@@ -51,7 +51,7 @@ func (p *program) greet(cfg *configs.Config, r app.Running) {
 	if r.AdminPassword != "" {
 		fmt.Fprintf(p.out, "  log in     %s / %s   "+
 			"(shown this once; change it with `%[3]s user passwd %[1]s --data-dir %[4]s`)\n",
-			cfg.Server.AdminUsername, r.AdminPassword, os.Args[0], cfg.DataDir)
+			cfg.Auth.AdminUsername, r.AdminPassword, os.Args[0], cfg.DataDir)
 	}
 	fmt.Fprintln(p.out)
 }

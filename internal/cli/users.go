@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/oei-ms/oei-ms/server"
+	"github.com/oei-ms/oei-ms/internal/auth"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -117,5 +117,5 @@ func (p *program) askPassword(in io.Reader) (string, error) {
 		}
 		password = strings.TrimRight(line, "\r\n")
 	}
-	return server.HashPassword(password)
+	return auth.HashPassword(password)
 }

@@ -1,4 +1,4 @@
-package server
+package auth
 
 import (
 	"context"
@@ -12,17 +12,18 @@ import (
 	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
 )
 
-// argon is the cost of new hashes, the second choice of RFC 9106 scaled to 19 MiB: 30 ms on a small
+// argon holds the cost of new hashes, the second choice of RFC 9106 scaled to 19 MiB: 30 ms on a small
 // machine.
 var argon = argonParams{memory: 19 << 10, time: 2, threads: 1}
 
 const (
-	leastPassword, longestPassword = 10, 256 // characters
-	saltBytes, hashBytes           = 16, 32
+	minPassword, maxPassword = 10, 256 // characters
+	saltBytes, hashBytes     = 16, 32
 )
 
 type argonParams struct {
@@ -30,25 +31,24 @@ type argonParams struct {
 	threads      uint8
 }
 
-// NewPassword makes a password of 26 characters, 130 random bits.
+// NewPassword generates a password of 26 characters, 130 random bits.
 func NewPassword() string { return rand.Text() }
 
-// HashPassword returns the argon2id hash of password as a PHC string. A password that is too short
-// or too long is an error.
+// HashPassword returns the argon2id hash of password as a PHC string, or an error when the password
+// is too short or too long.
 func HashPassword(password string) (string, error) {
-	if err := checkPassword(password); err != nil {
-		return "", err
+	if err := validatePassword(password); err != nil {
+		return "", fmt.Errorf("password: %w", err)
 	}
 	return hashPassword(password), nil
 }
 
-func checkPassword(password string) error {
-	if n := utf8.RuneCountInString(password); n < leastPassword || n > longestPassword {
-		return fmt.Errorf("a password has %d to %d characters, this one has %d", leastPassword,
-			longestPassword, n)
+func validatePassword(password string) error {
+	if n := utf8.RuneCountInString(password); n < minPassword || n > maxPassword {
+		return fmt.Errorf("it has %d characters; use %d to %d", n, minPassword, maxPassword)
 	}
 	if !utf8.ValidString(password) {
-		return errors.New("a password is text in UTF-8")
+		return errors.New("it is not valid UTF-8; use text")
 	}
 	return nil
 }
@@ -62,38 +62,40 @@ func hashPassword(password string) string {
 		argon.memory, argon.time, argon.threads, b64.EncodeToString(salt), b64.EncodeToString(sum))
 }
 
-// passwords checks passwords, at most as many at once as there are processors: a check costs 19
-// MiB.
+// passwords checks and hashes passwords, at most as many at once as there are processors: each
+// takes 19 MiB.
 type passwords struct {
 	slots  chan struct{}
-	nobody string // a hash that costs as much as a user's
+	dummy  string // a hash that is checked for unknown users, at the cost of a user's
 	checks prometheus.Counter
 }
 
-func newPasswords() *passwords {
+func newPasswords(reg prometheus.Registerer) *passwords {
 	return &passwords{
-		slots:  make(chan struct{}, runtime.NumCPU()),
-		nobody: hashPassword(rand.Text()),
-		checks: prometheus.NewCounter(prometheus.CounterOpts{
+		slots: make(chan struct{}, runtime.NumCPU()),
+		dummy: hashPassword(rand.Text()),
+		checks: promauto.With(reg).NewCounter(prometheus.CounterOpts{
 			Name: "oei_password_checks_total",
-			Help: "Passwords checked, those for unknown users included.",
+			Help: "Passwords checked, including those for unknown usernames.",
 		}),
 	}
 }
 
-// check reports whether password is the one of hash, and whether hash is of an older make. An empty
-// hash, nobody's, takes as long and matches nothing. It waits for a free processor until ctx ends.
-func (p *passwords) check(ctx context.Context, hash, password string) (ok, old bool, err error) {
+// check reports whether password matches hash, and whether hash is outdated. An empty hash, that of
+// an unknown user, takes as long and matches nothing. It waits for a free processor until ctx ends.
+func (p *passwords) check(
+	ctx context.Context, hash, password string,
+) (ok, outdated bool, err error) {
 	if err := p.acquire(ctx); err != nil {
 		return false, false, err
 	}
 	defer p.release()
 	p.checks.Inc()
 	if hash == "" {
-		_, _ = checkArgon(p.nobody, password)
+		_, _ = checkArgon(p.dummy, password)
 		return false, false, nil
 	}
-	// what the system before this one made
+	// hashes made by the system that this one replaces
 	if strings.HasPrefix(hash, "$2a$") || strings.HasPrefix(hash, "$2b$") {
 		return bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil, true, nil
 	}
@@ -101,7 +103,7 @@ func (p *passwords) check(ctx context.Context, hash, password string) (ok, old b
 	return ok, false, err
 }
 
-// hash hashes a new password, when a processor is free.
+// hash hashes a new password as soon as a processor is free.
 func (p *passwords) hash(ctx context.Context, password string) (string, error) {
 	if err := p.acquire(ctx); err != nil {
 		return "", err

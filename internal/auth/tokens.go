@@ -1,4 +1,4 @@
-package server
+package auth
 
 import (
 	"crypto/hkdf"
@@ -25,17 +25,16 @@ const (
 	tokenType  = "access"
 
 	refreshPrefix = "rt_"
+	ticketPrefix  = "wt_"
 
-	longestToken = 8 << 10
-	mostVerified = 10_000 // tokens remembered
+	maxTokenBytes     = 8 << 10
+	maxVerifiedTokens = 10_000 // remembered
 )
 
-// tokenSkew is how far the clocks of two instances may be apart.
+// tokenSkew is how far the clocks of two instances may differ.
 const tokenSkew = 10 * time.Second
 
-var errBadToken = errors.New("token is not valid")
-
-// claims is what an access token says.
+// claims are the claims of an access token.
 type claims struct {
 	UserID  int64
 	Session string
@@ -81,7 +80,7 @@ func newTokens(secret string, ttl time.Duration) (*tokens, error) {
 	}, nil
 }
 
-// issue makes an access token for the session of user.
+// issue makes an access token for a session of user.
 func (t *tokens) issue(user int64, session string) (string, error) {
 	now := time.Now()
 	token, err := jwt.NewBuilder().
@@ -98,11 +97,11 @@ func (t *tokens) issue(user int64, session string) (string, error) {
 	return string(signed), nil
 }
 
-// verify returns what token says if this system has signed it and it has not expired, else
-// errBadToken.
+// verify returns the claims of a token that this system has signed and that has not expired, else
+// ErrInvalidToken.
 func (t *tokens) verify(token string) (claims, error) {
-	if len(token) > longestToken {
-		return claims{}, errBadToken
+	if len(token) > maxTokenBytes {
+		return claims{}, ErrInvalidToken
 	}
 	sum := sha256.Sum256([]byte(token))
 	t.mu.Lock()
@@ -116,16 +115,16 @@ func (t *tokens) verify(token string) (claims, error) {
 		t.remember(sum, c)
 	}
 	if !time.Now().Before(c.Expires) {
-		return claims{}, errBadToken
+		return claims{}, ErrInvalidToken
 	}
 	return c, nil
 }
 
 func (t *tokens) parse(token string) (claims, error) {
-	if !compact(token) || !signedWith(token, jwa.HS256) {
-		return claims{}, errBadToken
+	if !isCompact(token) || !namesAlgorithm(token, jwa.HS256) {
+		return claims{}, ErrInvalidToken
 	}
-	// The key is the set's, by its id; keys that a token brings or points at are not looked at.
+	// The key is taken from the set by its id. Keys that the token contains or refers to are ignored.
 	parsed, err := jwt.Parse([]byte(token), jwt.WithKeySet(t.set),
 		jwt.WithIssuer(tokenParty), jwt.WithAudience(tokenParty),
 		jwt.WithClaimValue("typ", tokenType),
@@ -134,22 +133,22 @@ func (t *tokens) parse(token string) (claims, error) {
 		jwt.WithRequiredClaim(jwt.SubjectKey), jwt.WithRequiredClaim("sid"),
 		jwt.WithAcceptableSkew(tokenSkew))
 	if err != nil {
-		return claims{}, errBadToken
+		return claims{}, ErrInvalidToken
 	}
 	user, err := strconv.ParseInt(parsed.Subject(), 10, 64)
 	sid, _ := parsed.Get("sid")
 	session, _ := sid.(string)
 	if err != nil || !isUUID(session) || parsed.JwtID() == "" ||
 		parsed.Expiration().Sub(parsed.IssuedAt()) > t.ttl {
-		return claims{}, errBadToken
+		return claims{}, ErrInvalidToken
 	}
 	return claims{UserID: user, Session: session, Expires: parsed.Expiration()}, nil
 }
 
-// compact reports whether token is a JWS in its one canonical spelling.
-func compact(token string) bool {
+// isCompact reports whether token is a JWS in its one canonical spelling.
+func isCompact(token string) bool {
 	parts := strings.Split(token, ".")
-	if len(parts) != 3 || strings.ContainsAny(token, "\r\n") { // which the decoder would skip
+	if len(parts) != 3 || strings.ContainsAny(token, "\r\n") { // the decoder skips them
 		return false
 	}
 	for _, p := range parts {
@@ -160,8 +159,9 @@ func compact(token string) bool {
 	return true
 }
 
-// signedWith reports whether token says so: for the library the key's algorithm is enough.
-func signedWith(token string, alg jwa.SignatureAlgorithm) bool {
+// namesAlgorithm reports whether the header of token names alg: the library is content with the
+// algorithm of the key.
+func namesAlgorithm(token string, alg jwa.SignatureAlgorithm) bool {
 	message, err := jws.ParseString(token)
 	return err == nil && len(message.Signatures()) == 1 &&
 		message.Signatures()[0].ProtectedHeaders().Algorithm() == alg
@@ -170,29 +170,30 @@ func signedWith(token string, alg jwa.SignatureAlgorithm) bool {
 func (t *tokens) remember(sum [sha256.Size]byte, c claims) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.verified) >= mostVerified {
+	if len(t.verified) >= maxVerifiedTokens {
 		clear(t.verified)
 	}
 	t.verified[sum] = c
 }
 
-// successor returns the refresh token that follows refresh. It is the same at every instance and
-// after a restart, so that a repeated refresh is answered alike although the database has only
-// hashes; without the secret key it cannot be computed.
+// successor returns the refresh token that follows refresh. Every instance computes the same one,
+// also after a restart, so that a repeated refresh gets the same answer although the database holds
+// only hashes. It cannot be computed without the secret key.
 func (t *tokens) successor(refresh string) string {
 	mac := hmac.New(sha256.New, t.successors)
 	_, _ = mac.Write([]byte(refresh)) // never fails
 	return refreshPrefix + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// secret returns 256 random bits after prefix.
-func secret(prefix string) string {
+// NewSecret returns prefix and 256 random bits.
+func NewSecret(prefix string) string {
 	b := make([]byte, 32)
 	_, _ = rand.Read(b) // never fails
 	return prefix + base64.RawURLEncoding.EncodeToString(b)
 }
 
-// isUUID keeps what cannot be a session's id from the database.
+// isUUID reports whether s has the form of a session id. PostgreSQL would refuse any other form
+// with an error.
 func isUUID(s string) bool {
 	if len(s) != 36 {
 		return false

@@ -4,48 +4,46 @@ import (
 	"context"
 	"errors"
 	"math"
-	"net/http"
 	"strconv"
 
+	"github.com/oei-ms/oei-ms/internal/auth"
 	"github.com/oei-ms/oei-ms/push"
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// Push returns what the hub has to ask of us: every user may listen to every sensor and gateway
-// there is.
-func (a *Auth) Push() push.Auth {
+// PushAuth lets the hub authenticate clients by a and check topics in st: every user may subscribe
+// to every sensor and gateway that exists.
+func PushAuth(a *auth.Auth, st *store.Store) push.Auth {
 	return push.Auth{
 		Authenticate: func(ctx context.Context, token string) (push.Identity, error) {
 			p, err := a.Authenticate(ctx, token)
 			if err != nil {
 				return push.Identity{}, pushError(err)
 			}
-			return p.identity(), nil
+			return identity(p), nil
 		},
 		Check: func(ctx context.Context, id push.Identity) error {
-			_, err := a.sessions.alive(ctx, id.SessionID)
-			if errors.Is(err, store.ErrNotFound) {
-				return push.ErrNotAuthenticated
-			}
-			return err
+			return pushError(a.CheckSession(ctx, id.SessionID))
 		},
-		Allow: a.allow,
+		Allow: func(ctx context.Context, _ push.Identity, names []string) []error {
+			return checkTopics(ctx, st, names)
+		},
 	}
 }
 
-func (p *Principal) identity() push.Identity {
+func identity(p *auth.Principal) push.Identity {
 	return push.Identity{UserID: p.User.ID, SessionID: p.SessionID, Expires: p.Expires}
 }
 
 func pushError(err error) error {
-	if p, ok := errors.AsType[*problem](err); ok && p.status == http.StatusUnauthorized {
+	if errors.Is(err, auth.ErrInvalidToken) || errors.Is(err, auth.ErrSessionEnded) {
 		return push.ErrNotAuthenticated
 	}
 	return err
 }
 
-// allow gives push.ErrUnknownTopic to what is no sensor or gateway.
-func (a *Auth) allow(ctx context.Context, _ push.Identity, names []string) []error {
+// checkTopics returns nil for each topic that exists, else push.ErrUnknownTopic.
+func checkTopics(ctx context.Context, st *store.Store, names []string) []error {
 	verdicts := make([]error, len(names))
 	topics := make([]push.Topic, len(names))
 	var sensors []int64
@@ -59,8 +57,8 @@ func (a *Auth) allow(ctx context.Context, _ push.Identity, names []string) []err
 			gateways = append(gateways, store.Ref{Gateway: strconv.FormatInt(topics[i].ID, 10)})
 		}
 	}
-	unknown, err := a.store.UnknownSensors(ctx, sensors)
-	points, err2 := a.store.Points(ctx, gateways)
+	unknown, err := st.UnknownSensors(ctx, sensors)
+	points, err2 := st.Points(ctx, gateways)
 	if err := errors.Join(err, err2); err != nil {
 		for i := range verdicts {
 			verdicts[i] = err

@@ -1,0 +1,30 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Errors of proofs that were refused. Any other error means that the proof could not be checked.
+var (
+	ErrInvalidToken        = errors.New("access token is not valid")
+	ErrSessionEnded        = errors.New("session has ended")
+	ErrInvalidTicket       = errors.New("ticket is not valid or was used")
+	ErrInvalidRefreshToken = errors.New("refresh token is not valid")
+	ErrWrongCredentials    = errors.New("username or password is wrong")
+)
+
+// ReusedTokenError reports a refresh token that was used twice, which has ended its session.
+type ReusedTokenError struct{ SessionID string }
+
+func (e *ReusedTokenError) Error() string {
+	return fmt.Sprintf("refresh token was used twice; session %s has ended", e.SessionID)
+}
+
+// TooManyAttemptsError reports a login that was not tried, after too many failed ones.
+type TooManyAttemptsError struct{ Wait time.Duration }
+
+func (e *TooManyAttemptsError) Error() string {
+	return fmt.Sprintf("too many failed logins; wait %v", e.Wait.Round(time.Second))
+}
