@@ -65,14 +65,14 @@ const LongestShelf = 8 * time.Hour
 
 // Command is what somebody wants of an alarm, and what they saw when they wanted it.
 type Command struct {
-	Kind       CommandKind
-	User       string
-	Comment    string    // at most 1000 characters
-	Occurrence int64     // Acknowledge: the one that was seen
-	Version    int64     // State.Version that was seen: required by Acknowledge, else 0 is any
-	Until      time.Time // Shelve: at most LongestShelf from now; zero with OneShot: that
-	OneShot    bool      // Shelve: until the alarm clears, but not beyond Until
-	Cause      int64     // Suppress, Unsuppress: the alarm that is or was the cause
+	Kind         CommandKind
+	User         string
+	Comment      string    // at most 1000 characters
+	Occurrence   int64     // Acknowledge: the one that was seen
+	StateVersion int64     // State.Version that was seen: required by Acknowledge, else 0 is any
+	Until        time.Time // Shelve: at most LongestShelf from now; zero with OneShot: that
+	OneShot      bool      // Shelve: until the alarm clears, but not beyond Until
+	Cause        int64     // Suppress, Unsuppress: the alarm that is or was the cause
 }
 
 // Apply is the state after a command at now, and what happened. Timers that end by now end before
@@ -95,17 +95,17 @@ func Apply(r *Rule, s State, c Command, now time.Time) (State, []Event, error) {
 
 func (j *journal) apply(c Command, now time.Time) error {
 	s := &j.s
-	if c.Version != 0 && c.Version != s.Version {
-		return stale("it is at version %d, not %d", s.Version, c.Version)
+	if c.StateVersion != 0 && c.StateVersion != s.Version {
+		return stale("it is at version %d, not %d", s.Version, c.StateVersion)
 	}
 	if utf8.RuneCountInString(c.Comment) > 1000 || strings.ContainsRune(c.Comment, 0) ||
 		!utf8.ValidString(c.Comment) {
 		return invalid("comment", "must be text of at most 1000 characters")
 	}
-	e := Event{At: now, Before: s.Phase(), User: c.User, Comment: c.Comment}
+	e := Event{At: now, Before: s.Code(), User: c.User, Comment: c.Comment}
 	switch c.Kind {
 	case Acknowledge:
-		if c.Version == 0 || c.Occurrence != s.Occurrence {
+		if c.StateVersion == 0 || c.Occurrence != s.Occurrence {
 			return stale("its newest occurrence is %d, at version %d", s.Occurrence, s.Version)
 		}
 		if !s.Unacked {
@@ -195,7 +195,7 @@ func (j *journal) shelve(c Command, now time.Time) error {
 	case c.OneShot && !s.Active:
 		return notAllowed("Only an active alarm can be shelved until it clears.")
 	}
-	before := s.Phase()
+	before := s.Code()
 	s.Shelf = Shelf{Until: until, OneShot: c.OneShot, By: c.User, Reason: c.Comment}
 	j.add(Event{At: now, Kind: ShelvedEvent, Before: before, User: c.User, Comment: c.Comment},
 		none)
@@ -205,7 +205,7 @@ func (j *journal) shelve(c Command, now time.Time) error {
 // cause takes an alarm into those that suppress this one, or out of them.
 func (j *journal) cause(c Command, now time.Time) {
 	s := &j.s
-	before := s.Phase()
+	before := s.Code()
 	have := slices.Contains(s.Causes, c.Cause)
 	e := Event{At: now, Before: before, Comment: fmt.Sprintf("alarm %d", c.Cause)}
 	switch {

@@ -26,13 +26,13 @@ func TestApplyRefuses(t *testing.T) {
 			at(81), Command{Kind: Acknowledge, Occurrence: 1}, ErrStale,
 		},
 		"an acknowledgement of another occurrence": {
-			at(81, 79, 81), Command{Kind: Acknowledge, Occurrence: 1, Version: 3}, ErrStale,
+			at(81, 79, 81), Command{Kind: Acknowledge, Occurrence: 1, StateVersion: 3}, ErrStale,
 		},
 		"an acknowledgement of before it ended": {
-			at(81, 79), Command{Kind: Acknowledge, Occurrence: 1, Version: 1}, ErrStale,
+			at(81, 79), Command{Kind: Acknowledge, Occurrence: 1, StateVersion: 1}, ErrStale,
 		},
 		"an acknowledgement of nothing": {
-			at(79), Command{Kind: Acknowledge, Version: 0}, ErrStale,
+			at(79), Command{Kind: Acknowledge, StateVersion: 0}, ErrStale,
 		},
 		"a reset of an alarm whose trouble is there": {
 			at(81), Command{Kind: ResetLatch}, ErrNotAllowed,
@@ -67,7 +67,7 @@ func TestApplyRefuses(t *testing.T) {
 		},
 		"an unknown command": {at(81), Command{Kind: "explode"}, ErrInvalid},
 		"a reset that saw another version": {
-			at(81, 79), Command{Kind: ResetLatch, Version: 1}, ErrStale,
+			at(81, 79), Command{Kind: ResetLatch, StateVersion: 1}, ErrStale,
 		},
 	}
 	for name, test := range tests {
@@ -119,11 +119,11 @@ func TestAChangedRuleIsFollowedFromTheNextReading(t *testing.T) {
 	r.Version = 2
 	s, es, err := Apply(r, s, Command{Kind: FollowRule, User: "eve"}, minute(2))
 	if err != nil || len(es) != 1 || es[0].Kind != RuleChanged || es[0].RuleVersion != 2 ||
-		s.Phase() != ActiveUnacked {
-		t.Fatalf("%v, %v, in %s", es, err, s.Phase())
+		s.Code() != ActiveUnacked {
+		t.Fatalf("%v, %v, in %s", es, err, s.Code())
 	}
-	if s, es, err = Step(r, s, Sample{SensorID: 7, At: minute(3), Value: 85}, minute(3)); err != nil || len(es) != 1 || s.Phase() != LatchedUnacked {
-		t.Errorf("%v, %v, in %s", es, err, s.Phase())
+	if s, es, err = Step(r, s, Sample{SensorID: 7, At: minute(3), Value: 85}, minute(3)); err != nil || len(es) != 1 || s.Code() != LatchedUnacked {
+		t.Errorf("%v, %v, in %s", es, err, s.Code())
 	}
 }
 
@@ -133,7 +133,7 @@ func TestExplainSaysWhatWaits(t *testing.T) {
 	s, _, _ = Step(r, s, Sample{SensorID: 7, At: minute(1), Value: 81}, minute(1))
 	e := Explain(r, s, minute(2))
 	if len(e.Timers) != 1 || e.Timers[0].Name != "on_delay" || !e.Timers[0].Due.Equal(minute(6)) ||
-		*e.Inputs[0].Value != 81 || e.Phase != Normal {
+		*e.Inputs[0].Value != 81 || e.State != Normal {
 		t.Errorf("got %+v", e)
 	}
 	if got, want := e.Why[len(e.Why)-1], "Level high is breached since 2026-03-02T00:01:00Z and is raised at 2026-03-02T00:06:00Z if that lasts."; got != want {

@@ -31,19 +31,19 @@ const (
 
 // Event is one entry of an alarm's journal.
 type Event struct {
-	At          time.Time `json:"at"` // of the reading, or when the timer ended, or of the command
-	Kind        EventKind `json:"kind"`
-	Occurrence  int64     `json:"occurrence"` // 0: before the first
-	Version     int64     `json:"version"`    // of the state after it
-	RuleVersion int64     `json:"rule_version"`
-	Before      Phase     `json:"before"`
-	After       Phase     `json:"after"`
-	Level       Level     `json:"level,omitempty"`
-	Severity    Severity  `json:"severity"`
-	Value       *float64  `json:"value,omitempty"` // that made it so; nil when no reading did
-	Message     string    `json:"message,omitempty"`
-	User        string    `json:"user,omitempty"`
-	Comment     string    `json:"comment,omitempty"` // of the user, or the reason
+	At           time.Time `json:"at"` // of the reading, or when the timer ended, or of the command
+	Kind         EventKind `json:"kind"`
+	Occurrence   int64     `json:"occurrence"` // 0: before the first
+	StateVersion int64     `json:"version"`    // after it
+	RuleVersion  int64     `json:"rule_version"`
+	Before       StateCode `json:"before"`
+	After        StateCode `json:"after"`
+	Level        Level     `json:"level,omitempty"`
+	Severity     Severity  `json:"severity"`
+	Value        *float64  `json:"value,omitempty"` // that made it so; nil when no reading did
+	Message      string    `json:"message,omitempty"`
+	User         string    `json:"user,omitempty"`
+	Comment      string    `json:"comment,omitempty"` // of the user, or the reason
 	// journal only: the alarm is shelved, suppressed or out of service
 	Quiet bool `json:"quiet,omitempty"`
 }

@@ -11,8 +11,8 @@ import (
 type Explanation struct {
 	At          time.Time `json:"at"`
 	RuleVersion int64     `json:"rule_version"`
-	Phase       Phase     `json:"phase"`
-	Process     Phase     `json:"process"` // without shelving, suppression and being out of service
+	State       StateCode `json:"phase"`
+	Process     StateCode `json:"process"` // without shelving, suppression and being out of service
 	Occurrence  int64     `json:"occurrence"`
 	Level       Level     `json:"level,omitempty"`
 	Severity    Severity  `json:"severity"`
@@ -62,8 +62,8 @@ func Explain(r *Rule, s State, now time.Time) Explanation {
 	e := Explanation{
 		At:          now,
 		RuleVersion: s.RuleVersion,
-		Phase:       s.Phase(),
-		Process:     s.Process(),
+		State:       s.Code(),
+		Process:     s.ProcessCode(),
 		Occurrence:  s.Occurrence,
 		Severity:    r.Severity,
 		Inputs:      []Input{}, Timers: j.timers(), Why: []string{},

@@ -110,7 +110,7 @@ func do(t *rapid.T, r *Rule, s State, a act) (State, []Event) {
 		s, es, err = Tick(r, s, at)
 	case "ack":
 		s, es, err = Apply(r, s,
-			Command{Kind: Acknowledge, Occurrence: s.Occurrence, Version: s.Version}, at)
+			Command{Kind: Acknowledge, Occurrence: s.Occurrence, StateVersion: s.Version}, at)
 	case "reset":
 		s, es, err = Apply(r, s, Command{Kind: ResetLatch}, at)
 	case "shelve":
@@ -271,7 +271,7 @@ func lines(es []Event) []string {
 	return out
 }
 
-// The events alone give where the alarm is; phases join; versions have no gap; shelved is quiet;
+// The events alone give where the alarm is; states join; versions have no gap; shelved is quiet;
 // latched goes by reset or a new occurrence only; an acknowledgement is of the newest occurrence;
 // silence and bad readings clear nothing that was not leaving.
 func TestEventsTellTheState(t *testing.T) {
@@ -288,9 +288,9 @@ func TestEventsTellTheState(t *testing.T) {
 			var es []Event
 			s, es = do(t, r, s, a)
 			for _, e := range es {
-				if e.Before != after || e.Version != version+1 {
+				if e.Before != after || e.StateVersion != version+1 {
 					t.Fatalf("%s v%d: began in %s, the one before ended in %s v%d", line(e),
-						e.Version, e.Before, after, version)
+						e.StateVersion, e.Before, after, version)
 				}
 				if e.Quiet != (e.After == Shelved) || e.Quiet && e.Notice() {
 					t.Fatalf("%s: quiet %v", line(e), e.Quiet)
@@ -308,17 +308,17 @@ func TestEventsTellTheState(t *testing.T) {
 				if e.Kind == Cleared && !leaving && a.What != "read" {
 					t.Fatalf("%s by %s", line(e), a.What)
 				}
-				after, version = e.After, e.Version
+				after, version = e.After, e.StateVersion
 			}
-			if after != s.Phase() || version != s.Version || occurrence != s.Occurrence {
+			if after != s.Code() || version != s.Version || occurrence != s.Occurrence {
 				t.Fatalf("events say %s v%d #%d, state is %s v%d #%d", after, version, occurrence,
-					s.Phase(), s.Version, s.Occurrence)
+					s.Code(), s.Version, s.Occurrence)
 			}
 			if was.Occurrence > 0 {
 				stale := Command{
-					Kind:       Acknowledge,
-					Occurrence: was.Occurrence,
-					Version:    was.Version,
+					Kind:         Acknowledge,
+					Occurrence:   was.Occurrence,
+					StateVersion: was.Version,
 				}
 				if was.Version != s.Version {
 					if _, _, err := Apply(r, s, stale, second(a.T)); !errors.Is(err, ErrStale) {
@@ -327,7 +327,7 @@ func TestEventsTellTheState(t *testing.T) {
 				}
 			}
 		}
-		if s, _, _ = Tick(r, s, second(1e6)); s.Phase() == Shelved {
+		if s, _, _ = Tick(r, s, second(1e6)); s.Code() == Shelved {
 			t.Fatal("shelved for ever")
 		}
 	})

@@ -37,7 +37,7 @@ func TestRealarm_IsNotDueBeforeAChange(t *testing.T) {
 				}
 			}
 			s, _, _ = Step(r, s, Sample{SensorID: 7, At: minute(1), Value: 90}, minute(1))
-			apply(2, Command{Kind: Acknowledge, Occurrence: 1, Version: s.Version})
+			apply(2, Command{Kind: Acknowledge, Occurrence: 1, StateVersion: s.Version})
 			if test.then != nil {
 				r = sound(t, with(high(80), test.then))
 			}

@@ -275,23 +275,23 @@ func Changed(a, b *State) bool {
 			func(p, q Point) bool { return p.At.Equal(q.At) && p.Value == q.Value })
 }
 
-// Phase is where in the life cycle an alarm is, as a letter of ISA-18.2 (A…I).
-type Phase string
+// StateCode is the letter that ISA-18.2 has for a state of the life cycle: A…I.
+type StateCode string
 
-// The phases.
+// The states.
 const (
-	Normal         Phase = "A"
-	ActiveUnacked  Phase = "B"
-	ActiveAcked    Phase = "C"
-	Returned       Phase = "D" // unacknowledged
-	LatchedUnacked Phase = "E"
-	LatchedAcked   Phase = "F"
-	Shelved        Phase = "G"
-	Suppressed     Phase = "H"
-	OutOfService   Phase = "I"
+	Normal         StateCode = "A"
+	ActiveUnacked  StateCode = "B"
+	ActiveAcked    StateCode = "C"
+	Returned       StateCode = "D" // unacknowledged
+	LatchedUnacked StateCode = "E"
+	LatchedAcked   StateCode = "F"
+	Shelved        StateCode = "G"
+	Suppressed     StateCode = "H"
+	OutOfService   StateCode = "I"
 )
 
-var phaseNames = map[Phase]string{
+var stateNames = map[StateCode]string{
 	Normal: "normal", ActiveUnacked: "active_unacknowledged", ActiveAcked: "active_acknowledged",
 	Returned:       "returned_unacknowledged",
 	LatchedUnacked: "latched_unacknowledged",
@@ -299,11 +299,11 @@ var phaseNames = map[Phase]string{
 	Shelved:        "shelved", Suppressed: "suppressed", OutOfService: "out_of_service",
 }
 
-// Name is the phase in words: normal, active_unacknowledged, …
-func (p Phase) Name() string { return phaseNames[p] }
+// Name returns the state in words: normal, active_unacknowledged, …
+func (c StateCode) Name() string { return stateNames[c] }
 
-// Phase of the alarm.
-func (s *State) Phase() Phase {
+// Code returns the alarm's state.
+func (s *State) Code() StateCode {
 	switch {
 	case s.OutOfService:
 		return OutOfService
@@ -312,11 +312,11 @@ func (s *State) Phase() Phase {
 	case s.OffSchedule || s.Resting != "" || len(s.Causes) > 0:
 		return Suppressed
 	}
-	return s.Process()
+	return s.ProcessCode()
 }
 
-// Process is the phase without shelving, suppression and being out of service: A…F.
-func (s *State) Process() Phase {
+// ProcessCode returns the state without regard to shelving, suppression and out of service: A…F.
+func (s *State) ProcessCode() StateCode {
 	switch {
 	case s.Active && s.Unacked:
 		return ActiveUnacked

@@ -206,7 +206,7 @@ func (j *journal) fire(due, at time.Time, v float64) {
 // raise begins an occurrence, or takes it further out.
 func (j *journal) raise(w Wait, at time.Time, v float64) {
 	s := &j.s
-	before := s.Phase()
+	before := s.Code()
 	kind := Raised
 	if s.Active && w.Level.beyond(s.Level) {
 		kind = Escalated
@@ -234,7 +234,7 @@ func (j *journal) raise(w Wait, at time.Time, v float64) {
 // there is none.
 func (j *journal) leave(w Wait, at time.Time, v float64) {
 	s := &j.s
-	before := s.Phase()
+	before := s.Code()
 	if in := side(w.Level)[0]; w.Level.beyond(in) && j.r.has(in) {
 		s.Level, s.Severity = in, j.r.severity(in)
 		s.Fall[1] = Wait{}
@@ -258,13 +258,13 @@ func (j *journal) leave(w Wait, at time.Time, v float64) {
 }
 
 func (j *journal) unshelve(at time.Time, user, why string) {
-	before := j.s.Phase()
+	before := j.s.Code()
 	j.s.Shelf = Shelf{}
 	j.add(Event{At: at, Kind: Unshelved, Before: before, User: user, Comment: why}, none)
 }
 
 func (j *journal) recover(at time.Time) {
-	before := j.s.Phase()
+	before := j.s.Code()
 	j.s.Fault = ""
 	j.add(Event{At: at, Kind: Recovered, Before: before}, none)
 }
@@ -278,8 +278,8 @@ func (j *journal) add(e Event, v float64) {
 	if e.Kind != Commented {
 		s.Version++
 	}
-	e.Occurrence, e.Version, e.RuleVersion = s.Occurrence, s.Version, s.RuleVersion
-	e.After = s.Phase()
+	e.Occurrence, e.StateVersion, e.RuleVersion = s.Occurrence, s.Version, s.RuleVersion
+	e.After = s.Code()
 	e.Level, e.Severity = s.Level, s.Severity
 	if e.Severity == "" {
 		e.Severity = j.r.Severity

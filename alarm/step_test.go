@@ -69,10 +69,10 @@ func walk(t *testing.T, r *Rule, s *State, series string) string {
 		case "ack":
 			*s, events, err = Apply(r, *s,
 				Command{
-					Kind:       Acknowledge,
-					Occurrence: s.Occurrence,
-					Version:    s.Version,
-					User:       "ann",
+					Kind:         Acknowledge,
+					Occurrence:   s.Occurrence,
+					StateVersion: s.Version,
+					User:         "ann",
 				}, at)
 		case "reset":
 			*s, events, err = Apply(r, *s, Command{Kind: ResetLatch}, at)

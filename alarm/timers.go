@@ -109,11 +109,11 @@ func (j *journal) end(which timer, at time.Time) {
 	case shelfEnds:
 		j.unshelve(at, "", "its time is over")
 	case realarm:
-		before := s.Phase()
+		before := s.Code()
 		s.Unacked = true
 		j.add(Event{At: at, Kind: Reraised, Before: before}, none)
 	case scheduleTurns:
-		before := s.Phase()
+		before := s.Code()
 		s.Clock = at
 		s.OffSchedule = !s.OffSchedule
 		kind := Unsuppressed

@@ -86,11 +86,10 @@ func (l *ledger) checkAlarms(t *testing.T, dsn string, alarms []int64) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := alarm.ParseRule([]byte(a.Definition))
+		r, err := a.Rule()
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.ID, r.Version, r.SensorID = a.ID, a.Version, a.SensorID
 		if err := r.Compile(); err != nil {
 			t.Fatal(err)
 		}
@@ -116,8 +115,8 @@ func (l *ledger) checkAlarms(t *testing.T, dsn string, alarms []int64) {
 			t.Errorf("alarm %d: got %d events, want %d; they differ from number %d on:\n got %q\nwant %q", id, len(got[id]), len(want), at,
 				first(got[id][at:]), first(want[at:]))
 		}
-		if a.Phase != state.Phase().Name() {
-			t.Errorf("alarm %d: got state %s, want %s", id, a.Phase, state.Phase().Name())
+		if a.StateName != state.Code().Name() {
+			t.Errorf("alarm %d: got state %s, want %s", id, a.StateName, state.Code().Name())
 		}
 	}
 	t.Logf("%d events of %d alarms", last, len(alarms))

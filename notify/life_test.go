@@ -90,10 +90,10 @@ func TestAReadingBecomesANotice(t *testing.T) {
 		t.Fatal(err)
 	}
 	command(alarm.Command{
-		Kind:       alarm.Acknowledge,
-		User:       "operator",
-		Occurrence: state.Occurrence,
-		Version:    state.Version,
+		Kind:         alarm.Acknowledge,
+		User:         "operator",
+		Occurrence:   state.Occurrence,
+		StateVersion: state.Version,
 	})
 	step(3600, "notice:1 reminder:1 notice:2 reminder:1")
 	if got := r.all(); len(got) != 4 || !strings.Contains(got[0].body, `"message":"`) ||

@@ -32,7 +32,7 @@ func AlarmEventJSON(e store.AlarmEvent) []byte {
 		Quiet       bool      `json:"quiet"`
 	}{
 		e.Epoch, e.Offset, e.At.UTC(), e.RecordedAt.UTC(), e.AlarmID, e.SensorID, e.GatewayID,
-		e.Occurrence, e.Version, e.RuleVersion, e.Kind,
+		e.Occurrence, e.StateVersion, e.RuleVersion, e.Kind,
 		e.Before, e.After, e.Level, e.Severity, e.Value, e.Message, e.User, e.Comment, e.Quiet,
 	})
 	return b

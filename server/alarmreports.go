@@ -92,7 +92,7 @@ func alarmEventJSON(e store.AlarmEvent) api.AlarmEvent {
 		SensorID:    e.SensorID,
 		GatewayID:   e.GatewayID,
 		Occurrence:  e.Occurrence,
-		Version:     e.Version,
+		Version:     e.StateVersion,
 		RuleVersion: e.RuleVersion,
 		Kind:        api.AlarmEventKind(e.Kind),
 		Before:      api.AlarmState(e.Before),
@@ -138,7 +138,7 @@ func (s *Server) SimulateAlarm(
 		}
 		return !out.Truncated
 	})
-	out.Readings, out.State = n, api.AlarmState(state.Phase().Name())
+	out.Readings, out.State = n, api.AlarmState(state.Code().Name())
 	return api.SimulateAlarm200JSONResponse(out), err
 }
 
@@ -170,7 +170,7 @@ func (s *Server) ExplainAlarm(
 	out := api.ExplainAlarm200JSONResponse{
 		At:          e.At.UTC(),
 		RuleVersion: e.RuleVersion,
-		State:       api.AlarmState(e.Phase.Name()),
+		State:       api.AlarmState(e.State.Name()),
 		Process:     api.AlarmState(e.Process.Name()),
 		Occurrence:  e.Occurrence,
 		Level:       string(e.Level),

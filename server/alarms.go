@@ -106,7 +106,7 @@ func (s *Server) CreateAlarm(
 	return api.CreateAlarm201JSONResponse{
 		Body: body,
 		Headers: api.CreateAlarm201ResponseHeaders{
-			ETag:     etag(a.Version),
+			ETag:     etag(a.RuleVersion),
 			Location: fmt.Sprintf("/api/alarms/%d", a.ID),
 		},
 	}, err
@@ -200,7 +200,7 @@ func alarmWithETag(a store.Alarm) (api.AlarmWithETagJSONResponse, error) {
 	body, err := alarmJSON(a)
 	return api.AlarmWithETagJSONResponse{
 		Body:    body,
-		Headers: api.AlarmWithETagResponseHeaders{ETag: etag(a.Version)},
+		Headers: api.AlarmWithETagResponseHeaders{ETag: etag(a.RuleVersion)},
 	}, err
 }
 
@@ -213,8 +213,8 @@ func alarmJSON(a store.Alarm) (api.Alarm, error) {
 		ID:             a.ID,
 		SensorID:       a.SensorID,
 		GatewayID:      a.GatewayID,
-		RuleVersion:    a.Version,
-		State:          api.AlarmState(a.Phase),
+		RuleVersion:    a.RuleVersion,
+		State:          api.AlarmState(a.StateName),
 		Severity:       api.Severity(a.Severity),
 		Occurrence:     state.Occurrence,
 		Version:        state.Version,
@@ -225,7 +225,20 @@ func alarmJSON(a store.Alarm) (api.Alarm, error) {
 		ShelvedUntil:   instant(state.Shelf.Until), Fault: state.Fault, DueAt: timeOrNull(a.DueAt),
 		CreatedAt: a.CreatedAt.UTC(), UpdatedAt: a.UpdatedAt.UTC(),
 	}
-	return out, json.Unmarshal([]byte(a.Definition), &out.Rule)
+	out.Rule, err = ruleJSON(a)
+	return out, err
+}
+
+func ruleJSON(a store.Alarm) (out api.AlarmRule, err error) {
+	r, err := a.Rule()
+	if err != nil {
+		return out, err
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		return out, err
+	}
+	return out, json.Unmarshal(text, &out)
 }
 
 // instant is null for the zero time.

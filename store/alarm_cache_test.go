@@ -51,7 +51,7 @@ func TestWhatIsKeptOfAnAlarmIsNeverStale(t *testing.T) {
 			changes: func(t *testing.T, _, other *store.Store, _ *sql.DB, a store.Alarm) {
 				r := highRule(a.SensorID)
 				r.ID, r.Limits.High.Value = a.ID, 60
-				_, err := other.UpdateAlarm(t.Context(), &r, a.Version, "e", noon)
+				_, err := other.UpdateAlarm(t.Context(), &r, a.RuleVersion, "e", noon)
 				ok(t, err)
 			},
 			then: []store.Reading{reading(0, 5, 65)},

@@ -11,8 +11,8 @@ import (
 	"github.com/oei-ms/oei-ms/alarm"
 )
 
-// Ack acknowledges what somebody saw of an alarm.
-type Ack struct{ AlarmID, Occurrence, Version int64 }
+// Ack acknowledges an alarm in the state that the operator saw.
+type Ack struct{ AlarmID, Occurrence, StateVersion int64 }
 
 // CommandAlarm carries out c and returns the alarm as the transaction has written it. A command
 // that alarm.Apply refuses changes nothing and returns the error of alarm.Apply.
@@ -52,11 +52,11 @@ func (s *Store) AcknowledgeAlarms(
 		errs := make([]error, len(acks))
 		for i, a := range acks {
 			errs[i] = m.command(a.AlarmID, alarm.Command{
-				Kind:       alarm.Acknowledge,
-				User:       user,
-				Comment:    comment,
-				Occurrence: a.Occurrence,
-				Version:    a.Version,
+				Kind:         alarm.Acknowledge,
+				User:         user,
+				Comment:      comment,
+				Occurrence:   a.Occurrence,
+				StateVersion: a.StateVersion,
 			}, now)
 		}
 		return errs, m.write(ctx, tx)

@@ -192,22 +192,22 @@ func (m *steps) move(id int64, next alarm.State, events []alarm.Event, now time.
 	m.evaluations += eventCost * len(events)
 	for _, e := range events {
 		m.events = append(m.events, AlarmEvent{
-			At:          e.At,
-			AlarmID:     id,
-			SensorID:    p.rule.SensorID,
-			GatewayID:   m.rules.gateways[id],
-			Occurrence:  e.Occurrence,
-			Version:     e.Version,
-			RuleVersion: e.RuleVersion,
-			Kind:        string(e.Kind),
-			Before:      e.Before.Name(),
-			After:       e.After.Name(),
-			Level:       string(e.Level),
-			Severity:    string(e.Severity),
-			Value:       e.Value,
-			Message:     e.Message,
-			User:        e.User,
-			Comment:     e.Comment, Quiet: e.Quiet,
+			At:           e.At,
+			AlarmID:      id,
+			SensorID:     p.rule.SensorID,
+			GatewayID:    m.rules.gateways[id],
+			Occurrence:   e.Occurrence,
+			StateVersion: e.StateVersion,
+			RuleVersion:  e.RuleVersion,
+			Kind:         string(e.Kind),
+			Before:       e.Before.Name(),
+			After:        e.After.Name(),
+			Level:        string(e.Level),
+			Severity:     string(e.Severity),
+			Value:        e.Value,
+			Message:      e.Message,
+			User:         e.User,
+			Comment:      e.Comment, Quiet: e.Quiet,
 		})
 	}
 	if is := next.IsCause(); is != was {

@@ -12,25 +12,25 @@ import (
 
 // AlarmEvent is one thing that happened to an alarm. It stays when the alarm is deleted.
 type AlarmEvent struct {
-	Epoch       string    `db:"epoch"`  // of the database
-	Offset      int64     `db:"offset"` // from 1, without gaps, in order of commit
-	At          time.Time `db:"at"`     // event time
-	RecordedAt  time.Time `db:"recorded_at"`
-	AlarmID     int64     `db:"alarm_id"`
-	SensorID    int64     `db:"sensor_id"`
-	GatewayID   int64     `db:"gateway_id"`
-	Occurrence  int64     `db:"occurrence"` // of the alarm, from 1; 0: before the first
-	Version     int64     `db:"version"`    // of the alarm's state after it
-	RuleVersion int64     `db:"rule_version"`
-	Kind        string    `db:"kind"`     // raised, escalated, cleared, acknowledged, …
-	Before      string    `db:"before"`   // state, such as active_unacknowledged
-	After       string    `db:"after"`    // state
-	Level       string    `db:"level"`    // the limit, such as high_high; empty when there is none
-	Severity    string    `db:"severity"` // critical, major, minor or warning
-	Value       *float64  `db:"value"`    // nil: there is none
-	Message     string    `db:"message"`
-	User        string    `db:"username"` // empty when nobody did it
-	Comment     string    `db:"comment"`
+	Epoch        string    `db:"epoch"`  // of the database
+	Offset       int64     `db:"offset"` // from 1, without gaps, in order of commit
+	At           time.Time `db:"at"`     // event time
+	RecordedAt   time.Time `db:"recorded_at"`
+	AlarmID      int64     `db:"alarm_id"`
+	SensorID     int64     `db:"sensor_id"`
+	GatewayID    int64     `db:"gateway_id"`
+	Occurrence   int64     `db:"occurrence"` // of the alarm, from 1; 0: before the first
+	StateVersion int64     `db:"version"`    // after the event
+	RuleVersion  int64     `db:"rule_version"`
+	Kind         string    `db:"kind"`     // raised, escalated, cleared, acknowledged, …
+	Before       string    `db:"before"`   // state, such as active_unacknowledged
+	After        string    `db:"after"`    // state
+	Level        string    `db:"level"`    // the limit, such as high_high; empty when there is none
+	Severity     string    `db:"severity"` // critical, major, minor or warning
+	Value        *float64  `db:"value"`    // nil: there is none
+	Message      string    `db:"message"`
+	User         string    `db:"username"` // empty when nobody did it
+	Comment      string    `db:"comment"`
 	// for the journal only: the alarm is shelved, suppressed or out of service
 	Quiet bool `db:"quiet"`
 }
@@ -139,7 +139,7 @@ func addAlarmEvents(ctx context.Context, tx *sqlx.Tx, es []AlarmEvent) error {
 		texts(func(e *AlarmEvent) string { return e.Message }),
 		texts(func(e *AlarmEvent) string { return e.User }),
 		texts(func(e *AlarmEvent) string { return e.Comment }), pq.Array(quiet),
-		numbers(func(e *AlarmEvent) int64 { return e.Version }),
+		numbers(func(e *AlarmEvent) int64 { return e.StateVersion }),
 		texts(func(e *AlarmEvent) string { return e.Level }))
 	if err != nil {
 		return err

@@ -263,7 +263,7 @@ func TestOfAFirstOutGroupTheFirstStands(t *testing.T) {
 		for _, a := range group {
 			now, err := s.Alarm(t.Context(), a.ID)
 			ok(t, err)
-			out = append(out, now.Phase)
+			out = append(out, now.StateName)
 		}
 		return strings.Join(out, " ")
 	}

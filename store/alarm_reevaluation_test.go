@@ -211,8 +211,8 @@ func TestChangedRule_IsJudgedOnTheCurrentValue(t *testing.T) {
 		"rule_changed 4 -", "rule_changed 5 -", "cleared 5 75"+changed)
 	got, err = s.Alarm(t.Context(), a.ID)
 	ok(t, err)
-	if got.Phase != "returned_unacknowledged" {
-		t.Errorf("state: got %s", got.Phase)
+	if got.StateName != "returned_unacknowledged" {
+		t.Errorf("state: got %s", got.StateName)
 	}
 }
 

@@ -173,12 +173,12 @@ func (s *Store) AlarmKPI(ctx context.Context, from, to time.Time) (alarm.KPIResu
 	}
 	for _, e := range events {
 		k.Add(e.AlarmID, alarm.Event{
-			At:          e.At,
-			Kind:        alarm.EventKind(e.Kind),
-			Occurrence:  e.Occurrence,
-			Version:     e.Version,
-			RuleVersion: e.RuleVersion,
-			Level:       alarm.Level(e.Level), Severity: alarm.Severity(e.Severity), Quiet: e.Quiet,
+			At:           e.At,
+			Kind:         alarm.EventKind(e.Kind),
+			Occurrence:   e.Occurrence,
+			StateVersion: e.StateVersion,
+			RuleVersion:  e.RuleVersion,
+			Level:        alarm.Level(e.Level), Severity: alarm.Severity(e.Severity), Quiet: e.Quiet,
 		})
 	}
 	return k.Result(), nil

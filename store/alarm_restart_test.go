@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -152,10 +153,11 @@ func TestARestartInEveryStateKeepsIt(t *testing.T) {
 			sweep(t, s, at(10)) // as a start does
 			now, err := s.Alarm(t.Context(), a.ID)
 			ok(t, err)
-			if was.Phase != tt.state || now.Phase != was.Phase || now.Memory != was.Memory ||
-				!now.Since.Equal(was.Since) {
-				t.Errorf("got %s before and %s after: %s, %s; want %s", was.Phase, now.Phase,
-					was.Memory, now.Memory, tt.state)
+			before, after := must(was.State()), must(now.State())
+			if was.StateName != tt.state || now.StateName != was.StateName ||
+				!reflect.DeepEqual(before, after) || !now.Since.Equal(was.Since) {
+				t.Errorf("got %s before and %s after: %+v, %+v; want %s",
+					was.StateName, now.StateName, before, after, tt.state)
 			}
 			if tt.goOn == nil {
 				tt.goOn = read(11, 90)
@@ -207,12 +209,12 @@ func command(kind alarm.CommandKind) func(*testing.T, *store.Store, int64, int64
 		ok(t, err)
 		now := noon.Add(10 * time.Minute)
 		_, err = s.CommandAlarm(t.Context(), id, alarm.Command{
-			Kind:       kind,
-			User:       "o",
-			Comment:    "why",
-			Occurrence: state.Occurrence,
-			Version:    state.Version,
-			Until:      now.Add(time.Hour),
+			Kind:         kind,
+			User:         "o",
+			Comment:      "why",
+			Occurrence:   state.Occurrence,
+			StateVersion: state.Version,
+			Until:        now.Add(time.Hour),
 		}, now)
 		ok(t, err)
 	}

@@ -86,7 +86,7 @@ func stateOf(r *alarm.Rule, s alarm.State) (stateRow, error) {
 		occurrence:  s.Occurrence,
 		ruleVersion: s.RuleVersion,
 		rank:        int64(s.Severity.Rank()),
-		state:       s.Phase().Name(),
+		state:       s.Code().Name(),
 		severity:    string(s.Severity),
 	}
 	if row.severity == "" {

@@ -105,8 +105,8 @@ func TestOutOfUse_StandingAlarmsRest(t *testing.T) {
 	useGateway(t, s, g.ID, false)
 	resting, err := s.Alarm(t.Context(), a.ID)
 	ok(t, err)
-	if resting.Phase != "suppressed" {
-		t.Errorf("state: got %s", resting.Phase)
+	if resting.StateName != "suppressed" {
+		t.Errorf("state: got %s", resting.StateName)
 	}
 	write(t, s, ago(1, time.Second, 20)) // such as was on its way
 	const out = "suppressed suppressed gateway 1 (g) is not in use"

@@ -13,27 +13,47 @@ import (
 	"github.com/oei-ms/oei-ms/alarm"
 )
 
-// Alarm is a rule on a sensor and where it stands.
+// Alarm is a rule on a sensor and its state.
 type Alarm struct {
-	ID         int64      `db:"id"`
-	SensorID   int64      `db:"sensor_id"`
-	GatewayID  int64      `db:"gateway_id"`
-	Definition string     `db:"rule"`    // the rule as JSON
-	Version    int64      `db:"version"` // of the rule
-	CreatedAt  time.Time  `db:"created_at"`
-	UpdatedAt  time.Time  `db:"updated_at"`
-	Phase      string     `db:"state"`    // in words
-	Severity   string     `db:"severity"` // of the occurrence, else of the rule
-	Rank       int64      `db:"rank"`     // of severity
-	Since      time.Time  `db:"since"`    // the state is this one
-	DueAt      *time.Time `db:"due_at"`   // when it is looked at without a reading
-	Memory     string     `db:"memory"`   // the state as JSON
+	ID          int64      `db:"id"`
+	SensorID    int64      `db:"sensor_id"`
+	GatewayID   int64      `db:"gateway_id"`
+	RuleVersion int64      `db:"version"`
+	CreatedAt   time.Time  `db:"created_at"`
+	UpdatedAt   time.Time  `db:"updated_at"`
+	StateName   string     `db:"state"`    // see alarm.StateCode.Name
+	Severity    string     `db:"severity"` // of the occurrence, else of the rule
+	Rank        int64      `db:"rank"`     // of the severity
+	Since       time.Time  `db:"since"`    // when the alarm entered the state
+	DueAt       *time.Time `db:"due_at"`   // when its next timer fires
+
+	rule, state string // as JSON
 }
 
-// State is where the alarm stands, without the newest readings.
+// Rule returns the alarm's rule, not compiled. Members of a newer program's rule are left out.
+func (a Alarm) Rule() (alarm.Rule, error) {
+	r := alarm.Rule{ID: a.ID, Version: a.RuleVersion, SensorID: a.SensorID}
+	err := json.Unmarshal([]byte(a.rule), &r)
+	return r, err
+}
+
+// State returns the alarm's state, without the newest readings of its sensors.
 func (a Alarm) State() (s alarm.State, err error) {
-	err = json.Unmarshal([]byte(a.Memory), &s)
+	err = json.Unmarshal([]byte(a.state), &s)
 	return s, err
+}
+
+// alarmRow is an alarm as alarmColumns select it.
+type alarmRow struct {
+	Alarm
+	Rule  string `db:"rule"`
+	State string `db:"memory"`
+}
+
+func (r alarmRow) alarm() Alarm {
+	a := r.Alarm
+	a.rule, a.state = r.Rule, r.State
+	return a
 }
 
 // AlarmOrder is how alarms are listed.
@@ -102,10 +122,14 @@ func (s *Store) Alarms(
 	case OldestFirst:
 		behind, by = ` AND ($9 OR $10::smallint IS NOT NULL AND (t.since, a.id) > ($11::timestamptz, $12::int))`, ` ORDER BY t.since, a.id`
 	}
-	list := []Alarm{}
+	var rows []alarmRow
 	q := `SELECT ` + alarmColumns + alarmTables + alarmWhere + behind + by + ` LIMIT $13`
-	err := s.api.SelectContext(ctx, &list, q,
+	err := s.api.SelectContext(ctx, &rows, q,
 		append(f.args(), after == nil, c.Rank, c.Since, c.ID, limit)...)
+	list := make([]Alarm, len(rows))
+	for i, row := range rows {
+		list[i] = row.alarm()
+	}
 	return list, explain("alarms", err)
 }
 
@@ -118,16 +142,16 @@ func (s *Store) CountAlarms(ctx context.Context, f AlarmFilter) (int64, error) {
 
 // Alarm returns the alarm id, or ErrNotFound.
 func (s *Store) Alarm(ctx context.Context, id int64) (Alarm, error) {
-	var a Alarm
-	err := s.api.GetContext(ctx, &a, selectAlarm, id)
-	return a, explain("alarm", err)
+	var row alarmRow
+	err := s.api.GetContext(ctx, &row, selectAlarm, id)
+	return row.alarm(), explain("alarm", err)
 }
 
 // alarmIn reads the alarm id in a transaction.
 func alarmIn(ctx context.Context, tx *sqlx.Tx, id int64) (Alarm, error) {
-	var a Alarm
-	err := tx.GetContext(ctx, &a, selectAlarm, id)
-	return a, err
+	var row alarmRow
+	err := tx.GetContext(ctx, &row, selectAlarm, id)
+	return row.alarm(), err
 }
 
 // CreateAlarm adds an alarm with the rule r, which CheckRule has accepted, and returns it as the

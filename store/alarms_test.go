@@ -74,7 +74,7 @@ func TestReadingsStepAlarms(t *testing.T) {
 		fmt.Sprintf("%d raised 2 returned_unacknowledged>active_unacknowledged", a.ID))
 	got, err := s.Alarm(t.Context(), a.ID)
 	ok(t, err)
-	if got.Phase != "active_unacknowledged" || got.Severity != "major" ||
+	if got.StateName != "active_unacknowledged" || got.Severity != "major" ||
 		!got.Since.Equal(noon.Add(4*time.Minute)) {
 		t.Errorf("alarm: got %+v", got)
 	}
@@ -117,7 +117,7 @@ func TestCommandsTellOneInstantEverywhere(t *testing.T) {
 	write(t, s, reading(v.ID, 1, 90))
 	at := noon.Add(2 * time.Minute)
 	now, err := s.CommandAlarm(t.Context(), a.ID,
-		alarm.Command{Kind: alarm.Acknowledge, User: "o", Occurrence: 1, Version: 1},
+		alarm.Command{Kind: alarm.Acknowledge, User: "o", Occurrence: 1, StateVersion: 1},
 		at.Add(999*time.Nanosecond))
 	ok(t, err)
 	state, err := now.State()
@@ -145,10 +145,10 @@ func TestFaultAckNeverTouchesWhatItDidNotSee(t *testing.T) {
 		var ackErr error
 		wg.Go(func() {
 			_, ackErr = s.CommandAlarm(t.Context(), a.ID, alarm.Command{
-				Kind:       alarm.Acknowledge,
-				User:       "o",
-				Occurrence: state.Occurrence,
-				Version:    state.Version,
+				Kind:         alarm.Acknowledge,
+				User:         "o",
+				Occurrence:   state.Occurrence,
+				StateVersion: state.Version,
 			}, time.Now())
 		})
 		wg.Go(func() {
@@ -164,8 +164,8 @@ func TestFaultAckNeverTouchesWhatItDidNotSee(t *testing.T) {
 		}
 		now, err := s.Alarm(t.Context(), a.ID)
 		ok(t, err)
-		if now.Phase != "active_unacknowledged" {
-			t.Fatalf("round %d: the new occurrence is %s", round, now.Phase)
+		if now.StateName != "active_unacknowledged" {
+			t.Fatalf("round %d: the new occurrence is %s", round, now.StateName)
 		}
 		write(t, s, reading(v.ID, 10*round+6, 20))
 	}
@@ -338,9 +338,9 @@ func TestWhatComesAfterAChangeOfRulesIsJudgedByIt(t *testing.T) {
 	write(t, other, reading(x.ID, 2, 90))
 	r := highRule(x.ID)
 	r.ID, r.Limits.High.Value = cause.ID, 95
-	_, err := s.UpdateAlarm(t.Context(), &r, cause.Version, "e", noon)
+	_, err := s.UpdateAlarm(t.Context(), &r, cause.RuleVersion, "e", noon)
 	ok(t, err)
-	_, err = s.UpdateAlarm(t.Context(), &r, cause.Version, "e", noon)
+	_, err = s.UpdateAlarm(t.Context(), &r, cause.RuleVersion, "e", noon)
 	isError(t, err, store.ErrStale)
 	write(t, other, reading(x.ID, 3, 91)) // by the old rule it would stay
 	r = highRule(y.ID)

@@ -107,8 +107,8 @@ func TestAStampAheadHidesNothing(t *testing.T) {
 			last.SensorID = v.ID
 			write(t, other, last)
 			if a, err := other.Alarm(t.Context(), linked.ID); err != nil ||
-				a.Phase != "active_unacknowledged" {
-				t.Errorf("another instance: got %v, %v", a.Phase, err)
+				a.StateName != "active_unacknowledged" {
+				t.Errorf("another instance: got %v, %v", a.StateName, err)
 			}
 		})
 	}

@@ -122,3 +122,6 @@ var SampleColumns = map[string]struct {
 }
 
 func same[V any](v V) V { return v }
+
+// WaitsForAPI returns how often s has waited for a connection of the API.
+func WaitsForAPI(s *Store) int64 { return s.api.Stats().WaitCount }
