@@ -13,7 +13,7 @@ import (
 // one it moves to.
 const credentialsInForce = 2
 
-// Credential is a secret a gateway may connect with; the secret itself is not kept.
+// Credential is a secret that a gateway may connect with; only its hash is stored.
 type Credential struct {
 	ID         int64      `db:"id"`
 	GatewayID  int64      `db:"gateway_id"`
@@ -21,8 +21,15 @@ type Credential struct {
 	LastUsedAt *time.Time `db:"last_used_at"`
 }
 
-// Credentials returns the credentials of a gateway that are in force, oldest first, or ErrNotFound
-// without such a gateway.
+// Principal is a gateway that has logged in. It is valid as long as its credential exists and the
+// gateway is in use under the same key.
+type Principal struct {
+	GatewayID    int64
+	GatewayKey   string // at the login
+	CredentialID int64  // 0: it logged in with a client certificate
+}
+
+// Credentials returns the credentials of a gateway, oldest first. An unknown gateway is ErrNotFound.
 func (s *Store) Credentials(ctx context.Context, gateway int64) ([]Credential, error) {
 	if _, err := s.Gateway(ctx, gateway); err != nil {
 		return nil, err
@@ -79,19 +86,16 @@ func (s *Store) RevokeCredential(ctx context.Context, gateway, id int64) error {
 	return explain("credential", err)
 }
 
-// Login checks the secret of the gateway with this key and returns the gateway's and the
-// credential's id. Anything wrong, the gateway not being active included, is ErrNotFound. It uses
-// the ingest connections: connecting must not wait for queries.
-func (s *Store) Login(
-	ctx context.Context, key, secret string,
-) (gateway, credential int64, err error) {
+// Login returns the gateway with this key, if secret is one of its credentials and the gateway is
+// in use; else ErrNotFound. It uses the ingest connections: connecting must not wait for queries.
+func (s *Store) Login(ctx context.Context, key, secret string) (Principal, error) {
 	var rows []struct {
 		ID        int64  `db:"id"`
 		GatewayID int64  `db:"gateway_id"`
 		Hash      []byte `db:"hash"`
 	}
-	if key != storable(key) { // nobody's, and the database would not take it
-		return 0, 0, explain("credential", ErrNotFound)
+	if key != storable(key) { // no gateway has it, and the database would not accept it
+		return Principal{}, explain("credential", ErrNotFound)
 	}
 	const q = `
 		SELECT c.id, c.gateway_id, c.hash
@@ -99,32 +103,32 @@ func (s *Store) Login(
 		JOIN gateways g ON g.id = c.gateway_id
 		WHERE g.key = $1 AND g.is_active`
 	if err := s.ingest.SelectContext(ctx, &rows, q, key); err != nil {
-		return 0, 0, explain("credential", err)
+		return Principal{}, explain("credential", err)
 	}
 	sum := digest(secret)
 	for _, r := range rows {
 		if subtle.ConstantTimeCompare(sum, r.Hash) == 1 {
 			_, err := s.ingest.ExecContext(ctx,
 				`UPDATE gateway_credentials SET last_used_at = now() WHERE id = $1`, r.ID)
-			return r.GatewayID, r.ID, explain("credential", err)
+			return Principal{r.GatewayID, key, r.ID}, explain("credential", err)
 		}
 	}
-	return 0, 0, explain("credential", ErrNotFound)
+	return Principal{}, explain("credential", ErrNotFound)
 }
 
-// Certified returns what stands for a credential of the gateway with this key when it has shown a
-// certificate: its own id, negated. Without such a gateway, or one that is not active, it is
-// ErrNotFound.
-func (s *Store) Certified(ctx context.Context, key string) (credential int64, err error) {
-	err = ErrNotFound
-	if key == storable(key) {
-		err = s.ingest.GetContext(ctx, &credential,
-			`SELECT -id FROM gateways WHERE key = $1 AND is_active AND NOT is_system`, key)
+// LoginByCertificate returns the gateway with this key, whose certificate was verified, if it is in
+// use; else ErrNotFound.
+func (s *Store) LoginByCertificate(ctx context.Context, key string) (Principal, error) {
+	if key != storable(key) {
+		return Principal{}, explain("gateway", ErrNotFound)
 	}
-	return credential, explain("gateway", err)
+	p := Principal{GatewayKey: key}
+	err := s.ingest.GetContext(ctx, &p.GatewayID,
+		`SELECT id FROM gateways WHERE key = $1 AND is_active AND NOT is_system`, key)
+	return p, explain("gateway", err)
 }
 
-// HasGateway reports whether there is a gateway, in use or not, with one of these keys.
+// HasGateway reports whether a gateway, in use or not, has one of these keys.
 func (s *Store) HasGateway(ctx context.Context, keys []string) (found bool, err error) {
 	storables := make([]string, len(keys))
 	for i, key := range keys {
@@ -135,28 +139,19 @@ func (s *Store) HasGateway(ctx context.Context, keys []string) (found bool, err 
 	return found, explain("gateway", err)
 }
 
-// InForce returns those of the credentials with these ids that still let their gateway in, with its
-// key as it is now.
-func (s *Store) InForce(ctx context.Context, ids []int64) (map[int64]string, error) {
-	var rows []struct {
-		ID  int64  `db:"id"`
-		Key string `db:"key"`
-	}
+// CheckPrincipals reports for each principal whether it is still valid.
+func (s *Store) CheckPrincipals(ctx context.Context, principals []Principal) ([]bool, error) {
 	const q = `
-		SELECT c.id, g.key
-		FROM gateway_credentials c
-		JOIN gateways g ON g.id = c.gateway_id
-		WHERE c.id = ANY ($1::int[]) AND g.is_active
-		UNION ALL
-		SELECT -id, key
-		FROM gateways
-		WHERE id IN (SELECT -unnest($1::int[])) AND is_active`
-	if err := s.ingest.SelectContext(ctx, &rows, q, int32s(ids)); err != nil {
-		return nil, explain("credentials", err)
-	}
-	keys := make(map[int64]string, len(rows))
-	for _, r := range rows {
-		keys[r.ID] = r.Key
-	}
-	return keys, nil
+		SELECT g.id IS NOT NULL AND (p.credential_id = 0 OR c.id IS NOT NULL)
+		FROM unnest($1::int[], $2::text[], $3::int[])
+			WITH ORDINALITY AS p (gateway_id, gateway_key, credential_id, n)
+		LEFT JOIN gateways g ON g.id = p.gateway_id AND g.key = p.gateway_key AND g.is_active
+		LEFT JOIN gateway_credentials c ON c.id = p.credential_id AND c.gateway_id = p.gateway_id
+		ORDER BY p.n`
+	var valid []bool
+	err := s.ingest.SelectContext(ctx, &valid, q,
+		column(principals, asInt4, func(p Principal) int64 { return p.GatewayID }),
+		column(principals, asText, func(p Principal) string { return p.GatewayKey }),
+		column(principals, asInt4, func(p Principal) int64 { return p.CredentialID }))
+	return valid, explain("credentials", err)
 }

@@ -21,19 +21,22 @@ func TestCredentials(t *testing.T) {
 	}
 	login := func(key, secret string, want int64) {
 		t.Helper()
-		gateway, credential, err := s.Login(t.Context(), key, secret)
+		p, err := s.Login(t.Context(), key, secret)
 		if want == 0 {
 			isError(t, err, store.ErrNotFound)
-		} else if err != nil || gateway != g.ID || credential != want {
-			t.Errorf("login %s %s: got %d, %d, %v, want %d", key, secret, gateway, credential, err,
-				want)
+		} else if err != nil || p != (store.Principal{GatewayID: g.ID, GatewayKey: key, CredentialID: want}) {
+			t.Errorf("login %s %s: got %+v, %v, want credential %d", key, secret, p, err, want)
 		}
 	}
-	inForce := func(ids ...int64) string {
+	valid := func(key string, credentials ...int64) string {
 		t.Helper()
-		keys, err := s.InForce(t.Context(), ids)
+		principals := make([]store.Principal, len(credentials))
+		for i, id := range credentials {
+			principals[i] = store.Principal{GatewayID: g.ID, GatewayKey: key, CredentialID: id}
+		}
+		valid, err := s.CheckPrincipals(t.Context(), principals)
 		ok(t, err)
-		return fmt.Sprint(keys)
+		return fmt.Sprint(valid)
 	}
 	login("g", "one", 0)
 	one, revoked := add("one")
@@ -61,9 +64,8 @@ func TestCredentials(t *testing.T) {
 		t.Errorf("the third revokes: got %v, want %d", revoked, one.ID)
 	}
 	login("g", "one", 0)
-	if got, want := inForce(one.ID, two.ID, three.ID, 999), fmt.Sprintf("map[%d:g %d:g]", two.ID,
-		three.ID); got != want {
-		t.Errorf("in force: got %s, want %s", got, want)
+	if got, want := valid("g", one.ID, two.ID, three.ID, 999), "[false true true false]"; got != want {
+		t.Errorf("one was revoked, 999 is unknown: got %s, want %s", got, want)
 	}
 	isError(t, s.RevokeCredential(t.Context(), other.ID, two.ID), store.ErrNotFound)
 	ok(t, s.RevokeCredential(t.Context(), g.ID, two.ID))
@@ -73,14 +75,14 @@ func TestCredentials(t *testing.T) {
 	_, err = s.UpdateGateway(t.Context(), g.ID, 0, store.GatewayChange{IsActive: ptr(false)})
 	ok(t, err)
 	login("g", "three", 0)
-	if got := inForce(three.ID); got != "map[]" {
-		t.Errorf("of a gateway that is out of use: got %s", got)
+	if got := valid("g", three.ID); got != "[false]" {
+		t.Errorf("of a gateway that is not in use: got %s", got)
 	}
 	_, err = s.UpdateGateway(t.Context(), g.ID, 0,
 		store.GatewayChange{IsActive: ptr(true), Key: ptr("g2")})
 	ok(t, err)
-	if got, want := inForce(three.ID), fmt.Sprintf("map[%d:g2]", three.ID); got != want {
-		t.Errorf("of a renamed gateway: got %s, want %s", got, want)
+	if g, g2 := valid("g", three.ID), valid("g2", three.ID); g != "[false]" || g2 != "[true]" {
+		t.Errorf("of a renamed gateway: got %s by its old key, %s by its new one", g, g2)
 	}
 	if n := scan[int](t, db, `SELECT count(*) FROM gateway_credentials WHERE length(hash) <> 32`); n != 0 {
 		t.Error("a secret is kept in clear")
@@ -106,38 +108,44 @@ func TestCredentials(t *testing.T) {
 	})
 }
 
-func TestCertified(t *testing.T) {
+func TestLoginByCertificate(t *testing.T) {
 	s, db := openRaw(t)
 	g, idle := addGateway(t, s, "g"), addGateway(t, s, "idle")
 	_, err := db.ExecContext(t.Context(), `UPDATE gateways SET is_active = false WHERE id = $1`,
 		idle.ID)
 	ok(t, err)
 	for _, key := range []string{"idle", "none", "G", "g\x00", "g\xff", ""} {
-		_, err := s.Certified(t.Context(), key)
+		_, err := s.LoginByCertificate(t.Context(), key)
 		isError(t, err, store.ErrNotFound)
 	}
-	id, err := s.Certified(t.Context(), "g")
-	if err != nil || id != -g.ID {
-		t.Fatalf("got %d, %v", id, err)
+	p, err := s.LoginByCertificate(t.Context(), "g")
+	if err != nil || p != (store.Principal{GatewayID: g.ID, GatewayKey: "g"}) {
+		t.Fatalf("got %+v, %v", p, err)
 	}
 	c, _, _, err := s.AddCredential(t.Context(), g.ID, "x")
 	ok(t, err)
-	inForce := func(want string) {
+	checkValid := func(want string) {
 		t.Helper()
-		keys, err := s.InForce(t.Context(), []int64{id, c.ID, -idle.ID, -999})
+		valid, err := s.CheckPrincipals(t.Context(), []store.Principal{
+			p,
+			{GatewayID: g.ID, GatewayKey: "g", CredentialID: c.ID},
+			{GatewayID: idle.ID, GatewayKey: "idle"},
+			{GatewayID: idle.ID, GatewayKey: "idle", CredentialID: c.ID},
+			{GatewayID: 999, GatewayKey: "none"},
+		})
 		ok(t, err)
-		if got := fmt.Sprint(keys); got != want {
-			t.Errorf("in force: got %s, want %s", got, want)
+		if got := fmt.Sprint(valid); got != want {
+			t.Errorf("valid: got %s, want %s", got, want)
 		}
 	}
-	inForce(fmt.Sprintf("map[%d:g %d:g]", id, c.ID))
+	checkValid("[true true false false false]")
 	for i, want := range []bool{false, true} {
-		present, err := s.ResumeMQTTSession(t.Context(), "g", id, false, true)
+		present, err := s.ResumeMQTTSession(t.Context(), "g", p, false, true)
 		if err != nil || present != want {
 			t.Errorf("session %d: got %v, %v", i, present, err)
 		}
 	}
 	_, err = db.ExecContext(t.Context(), `UPDATE gateways SET is_active = false`)
 	ok(t, err)
-	inForce("map[]")
+	checkValid("[false false false false false]")
 }

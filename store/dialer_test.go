@@ -33,7 +33,7 @@ func TestServerThatHangs(t *testing.T) {
 	isError(t, err, store.ErrUnavailable)
 	_, err = s.Write(t.Context(), []store.Reading{reading(1, 0, 1)}, store.SideWrites{})
 	isError(t, err, store.ErrUnavailable)
-	_, _, err = s.Login(t.Context(), "g", "x")
+	_, err = s.Login(t.Context(), "g", "x")
 	isError(t, err, store.ErrUnavailable)
 	server.Start()
 	if got := write(t, s, reading(1, 0, 1)); got != "[stored]" {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/oei-ms/oei-ms/store"
 )
 
 func TestMQTTSessions(t *testing.T) {
@@ -11,6 +13,7 @@ func TestMQTTSessions(t *testing.T) {
 	g := addGateway(t, s, "g")
 	c, _, _, err := s.AddCredential(t.Context(), g.ID, "x")
 	ok(t, err)
+	p := store.Principal{GatewayID: g.ID, GatewayKey: "g", CredentialID: c.ID}
 	suspend := func(while time.Duration) func() error {
 		return func() error { return s.SuspendMQTTSession(t.Context(), "g:1", while) }
 	}
@@ -39,7 +42,7 @@ func TestMQTTSessions(t *testing.T) {
 		if step.before != nil {
 			ok(t, step.before())
 		}
-		present, err := s.ResumeMQTTSession(t.Context(), "g:1", c.ID, step.clean, step.keep)
+		present, err := s.ResumeMQTTSession(t.Context(), "g:1", p, step.clean, step.keep)
 		if err != nil || present != step.present {
 			t.Errorf("%s: got %v, %v", step.name, present, err)
 		}
@@ -48,16 +51,17 @@ func TestMQTTSessions(t *testing.T) {
 	theirs, _, _, err := s.AddCredential(t.Context(), heir.ID, "x")
 	ok(t, err)
 	for _, keep := range []bool{true, false} {
-		for _, credential := range []int64{theirs.ID, -heir.ID} {
-			_, err = s.ResumeMQTTSession(t.Context(), "g:2", c.ID, false, true)
+		for _, credential := range []int64{theirs.ID, 0} {
+			_, err = s.ResumeMQTTSession(t.Context(), "g:2", p, false, true)
 			ok(t, err)
-			present, err := s.ResumeMQTTSession(t.Context(), "g:2", credential, false, keep)
+			other := store.Principal{GatewayID: heir.ID, CredentialID: credential}
+			present, err := s.ResumeMQTTSession(t.Context(), "g:2", other, false, keep)
 			if present || err != nil {
 				t.Errorf("of another gateway: got %v, %v", present, err)
 			}
 		}
 	}
-	_, err = s.ResumeMQTTSession(t.Context(), "g:\x00\xff", c.ID, false, true)
+	_, err = s.ResumeMQTTSession(t.Context(), "g:\x00\xff", p, false, true)
 	ok(t, err)
 	ok(t, s.SuspendMQTTSession(t.Context(), "g:1", -time.Second))
 	ok(t, s.DeleteExpiredSessions(t.Context()))
@@ -69,7 +73,7 @@ func TestMQTTSessions(t *testing.T) {
 	if n := scan[int](t, db, `SELECT count(*) FROM mqtt_sessions`); n != 0 {
 		t.Errorf("of a gateway that is deleted: got %d", n)
 	}
-	present, err := s.ResumeMQTTSession(t.Context(), "g:1", c.ID, false, true)
+	present, err := s.ResumeMQTTSession(t.Context(), "g:1", p, false, true)
 	if present || err != nil {
 		t.Errorf("with a credential that is gone: got %v, %v", present, err)
 	}
@@ -80,9 +84,10 @@ func TestMQTTSessions_OfAGatewayAreBounded(t *testing.T) {
 	g := addGateway(t, s, "g")
 	c, _, _, err := s.AddCredential(t.Context(), g.ID, "x")
 	ok(t, err)
+	p := store.Principal{GatewayID: g.ID, GatewayKey: "g", CredentialID: c.ID}
 	for i := range 80 {
 		client := fmt.Sprintf("g:%d", i)
-		_, err := s.ResumeMQTTSession(t.Context(), client, c.ID, false, true)
+		_, err := s.ResumeMQTTSession(t.Context(), client, p, false, true)
 		ok(t, err)
 		if i != 3 { // stays connected
 			ok(t, s.SuspendMQTTSession(t.Context(), client, time.Hour+time.Duration(i)*time.Minute))
@@ -92,7 +97,7 @@ func TestMQTTSessions_OfAGatewayAreBounded(t *testing.T) {
 		t.Errorf("got %d, want 64", n)
 	}
 	for client, want := range map[string]bool{"g:0": false, "g:3": true, "g:79": true} {
-		present, err := s.ResumeMQTTSession(t.Context(), client, c.ID, false, true)
+		present, err := s.ResumeMQTTSession(t.Context(), client, p, false, true)
 		if present != want || err != nil {
 			t.Errorf("%s: got %v, %v, want %v", client, present, err, want)
 		}

@@ -15,22 +15,36 @@ func brokerAccess(st *store.Store, auth *auth.Auth) broker.Access {
 		BeginLogin: auth.BeginGatewayLogin,
 		EndLogin:   auth.EndGatewayLogin,
 		Login: func(ctx context.Context, key, secret string) (broker.Gateway, bool, error) {
-			gateway, credential, err := st.Login(ctx, key, secret)
-			if errors.Is(err, store.ErrNotFound) {
-				return broker.Gateway{}, false, nil
-			}
-			return broker.Gateway{ID: gateway, Key: key, Credential: credential}, err == nil, err
+			return loggedIn(st.Login(ctx, key, secret))
 		},
 		Certified: func(ctx context.Context, key string) (broker.Gateway, bool, error) {
-			credential, err := st.Certified(ctx, key)
-			if errors.Is(err, store.ErrNotFound) {
-				return broker.Gateway{}, false, nil
-			}
-			return broker.Gateway{ID: -credential, Key: key, Credential: credential}, err == nil, err
+			return loggedIn(st.LoginByCertificate(ctx, key))
 		},
 		HasGateway: st.HasGateway,
-		InForce:    st.InForce,
-		Resume:     st.ResumeMQTTSession,
-		Suspend:    st.SuspendMQTTSession,
+		InForce: func(ctx context.Context, gateways []broker.Gateway) ([]bool, error) {
+			principals := make([]store.Principal, len(gateways))
+			for i, g := range gateways {
+				principals[i] = principal(g)
+			}
+			return st.CheckPrincipals(ctx, principals)
+		},
+		Resume: func(
+			ctx context.Context, client string, g broker.Gateway, clean, keep bool,
+		) (bool, error) {
+			return st.ResumeMQTTSession(ctx, client, principal(g), clean, keep)
+		},
+		Suspend: st.SuspendMQTTSession,
 	}
+}
+
+func loggedIn(p store.Principal, err error) (g broker.Gateway, ok bool, _ error) {
+	if errors.Is(err, store.ErrNotFound) {
+		return broker.Gateway{}, false, nil
+	}
+	return broker.Gateway{ID: p.GatewayID, Key: p.GatewayKey, Credential: p.CredentialID},
+		err == nil, err
+}
+
+func principal(g broker.Gateway) store.Principal {
+	return store.Principal{GatewayID: g.ID, GatewayKey: g.Key, CredentialID: g.Credential}
 }

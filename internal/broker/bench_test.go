@@ -82,7 +82,7 @@ func (b *bench) endLogin(_ context.Context, address, key string, _ bool) error {
 	return nil
 }
 
-func (b *bench) resume(_ context.Context, client string, _ int64, clean, keep bool) (bool, error) {
+func (b *bench) resume(_ context.Context, client string, _ Gateway, clean, keep bool) (bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.kept == nil {
@@ -212,19 +212,18 @@ func (b *bench) hasGateway(_ context.Context, keys []string) (bool, error) {
 	return slices.ContainsFunc(keys, func(key string) bool { return b.secrets[key] != "" }), nil
 }
 
-func (b *bench) inForce(_ context.Context, ids []int64) (map[int64]string, error) {
+func (b *bench) inForce(_ context.Context, gateways []Gateway) ([]bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.down {
 		return nil, errors.New("the database is away")
 	}
-	keys := map[int64]string{}
-	for _, id := range ids {
-		if !b.revoked[id] {
-			keys[id] = cmp.Or(b.renamed[id], "g"+string(rune(id%1000)))
-		}
+	valid := make([]bool, len(gateways))
+	for i, g := range gateways {
+		key := cmp.Or(b.renamed[g.Credential], "g"+string(rune(g.Credential%1000)))
+		valid[i] = !b.revoked[g.Credential] && key == g.Key
 	}
-	return keys, nil
+	return valid, nil
 }
 
 func (b *bench) take(ctx context.Context, m ingest.Message) error {

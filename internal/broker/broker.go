@@ -46,13 +46,14 @@ type Access struct {
 	Certified func(ctx context.Context, key string) (g Gateway, ok bool, err error)
 	// HasGateway reports whether there is a gateway with one of these keys; nil has none.
 	HasGateway func(ctx context.Context, keys []string) (bool, error)
-	// InForce returns those of the credentials that still hold, with their gateway's key.
-	InForce func(ctx context.Context, credentials []int64) (map[int64]string, error)
+	// InForce reports for each of gateways whether its credential still holds and its key is the
+	// one that it logged in with.
+	InForce func(ctx context.Context, gateways []Gateway) ([]bool, error)
 	// Resume reports whether a client has a session from before; clean means that it does not want
 	// it, keep that the one that begins now outlasts the connection. Suspend says for how long it
 	// does, when that is over. Without them no session outlasts the broker, and gateways whose
 	// client honours Session Present lose what they hold unacknowledged when it starts anew.
-	Resume  func(ctx context.Context, client string, credential int64, clean, keep bool) (present bool, err error)
+	Resume  func(ctx context.Context, client string, g Gateway, clean, keep bool) (present bool, err error)
 	Suspend func(ctx context.Context, client string, while time.Duration) error
 }
 
@@ -61,7 +62,7 @@ type Access struct {
 type Gateway struct {
 	ID         int64
 	Key        string // at the login
-	Credential int64  // that it logged in with
+	Credential int64  // that it logged in with; 0: a certificate
 }
 
 // Broker is the MQTT v5 broker of one machine. It routes nothing between clients: what a gateway
@@ -211,23 +212,23 @@ func (b *Broker) connected() float64 {
 // put out of use.
 func (b *Broker) revoke(ctx context.Context) {
 	b.mu.Lock()
-	open := make(map[*mqtt.Client]*session, len(b.sessions))
-	ids := make([]int64, 0, len(b.sessions))
+	open := make([]*mqtt.Client, 0, len(b.sessions))
+	gateways := make([]Gateway, 0, len(b.sessions))
 	for cl, s := range b.sessions {
 		if cl.Closed() { // it ended in a way that told nobody
 			b.parting.Go(func() { b.leave(cl) })
 			continue
 		}
-		open[cl] = s
-		ids = append(ids, s.gateway.Credential)
+		open = append(open, cl)
+		gateways = append(gateways, s.gateway)
 	}
 	b.mu.Unlock()
-	if len(ids) == 0 {
+	if len(open) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, revocationInterval)
 	defer cancel()
-	keys, err := b.access.InForce(ctx, ids)
+	valid, err := b.access.InForce(ctx, gateways)
 	if err != nil {
 		if others, ok := b.trouble.due(); ok && ctx.Err() == nil {
 			b.log.WarnContext(ctx, "cannot check credentials of open connections", "error", err,
@@ -235,8 +236,8 @@ func (b *Broker) revoke(ctx context.Context) {
 		}
 		return
 	}
-	for cl, s := range open {
-		if keys[s.gateway.Credential] != s.gateway.Key {
+	for i, cl := range open {
+		if !valid[i] {
 			// it may not be listening
 			b.parting.Go(func() { b.disconnect(cl, packets.ErrNotAuthorized) })
 		}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -48,10 +49,8 @@ func shortOfFiles() int {
 				1, "g1", 1,
 			}, true, nil
 		},
-		InForce: func(context.Context, []int64) (map[int64]string, error) {
-			return map[int64]string{
-				1: "g1",
-			}, nil
+		InForce: func(_ context.Context, gateways []Gateway) ([]bool, error) {
+			return slices.Repeat([]bool{true}, len(gateways)), nil
 		},
 	}
 	submit := func(context.Context, ingest.Message) error { return nil }

@@ -29,7 +29,7 @@ func (b *Broker) leave(cl *mqtt.Client) {
 // was another one then.
 func (b *Broker) resume(ctx context.Context, cl *mqtt.Client, s *session, clean bool) (err error) {
 	if b.access.Resume != nil {
-		s.present, err = b.access.Resume(ctx, cl.ID, s.gateway.Credential, clean, lasts(cl) > 0)
+		s.present, err = b.access.Resume(ctx, cl.ID, s.gateway, clean, lasts(cl) > 0)
 	}
 	return err
 }
@@ -89,8 +89,8 @@ func (b *Broker) recheck(cl *mqtt.Client) error {
 // holds reports whether a session's credential holds and its gateway has the key that it logged in
 // with.
 func (b *Broker) holds(ctx context.Context, s *session) (bool, error) {
-	keys, err := b.access.InForce(ctx, []int64{s.gateway.Credential})
-	return keys[s.gateway.Credential] == s.gateway.Key, err
+	valid, err := b.access.InForce(ctx, []Gateway{s.gateway})
+	return err == nil && valid[0], err
 }
 
 // forget ends the session of a client, with its subscriptions.

@@ -410,7 +410,7 @@ func TestTheServersOwnIsNobodyElses(t *testing.T) {
 			t.Errorf("%s: got %v, want that it is the server's own", what, err)
 		}
 	}
-	if _, err := p.Certified(t.Context(), "oei-ms-2"); !errors.Is(err, store.ErrNotFound) {
+	if _, err := p.LoginByCertificate(t.Context(), "oei-ms-2"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a certificate in its name: got %v, want %v", err, store.ErrNotFound)
 	}
 	if _, err := p.UpdateSensor(t.Context(), list[0].ID, 0, store.SensorChange{Name: &plants.Name}); err != nil {
