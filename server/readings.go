@@ -1,125 +1,269 @@
 package server
 
 import (
+	"context"
+	"fmt"
 	"math"
 	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/oapi-codegen/nullable"
+
+	"github.com/oei-ms/oei-ms/gen/api"
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// Readings are written by hand: there may be very many of them.
-
-// VisitListReadingsResponse makes it an answer to the list of readings.
-func (f streamed) VisitListReadingsResponse(w http.ResponseWriter) error { return f(w) }
-
-// VisitListLatestReadingsResponse makes it an answer to the list of latest readings.
-func (f streamed) VisitListLatestReadingsResponse(w http.ResponseWriter) error { return f(w) }
-
-// writeList writes a page, which is JSON.
-func writeList(w http.ResponseWriter, link *string, body []byte) error {
-	w.Header().Set("Content-Type", "application/json")
-	if link != nil {
-		w.Header().Set("Link", *link)
+// ListReadings answers GET /api/data.
+func (s *Server) ListReadings(
+	ctx context.Context, req api.ListReadingsRequestObject,
+) (api.ListReadingsResponseObject, error) {
+	p := req.Params
+	after, err := readingCursor(p.Cursor)
+	if err != nil {
+		return nil, err
 	}
-	_, err := w.Write(body)
-	return err
-}
-
-func appendList(b []byte, list []store.Reading, item func([]byte, *store.Reading) []byte) []byte {
-	b = append(b, '[')
-	for i := range list {
-		if i > 0 {
-			b = append(b, ',')
+	if err := checkSpan(p.Start, p.End); err != nil {
+		return nil, err
+	}
+	if err := s.checkSensors(ctx, p.SensorID); err != nil {
+		return nil, err
+	}
+	q := store.ReadingsQuery{
+		Sensors:   p.SensorID,
+		Start:     p.Start,
+		End:       p.End,
+		Ascending: *p.Order == api.SortOrderAsc,
+		After:     after,
+		Limit:     *p.Limit + 1,
+	}
+	if p.Quality != nil {
+		quality, _ := store.ParseQuality(string(*p.Quality)) // the contract has checked it
+		q.Quality = &quality
+	}
+	leave, err := s.heavy.enter(ctx, int64(len(distinct(p.SensorID))*q.Limit))
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	list, err := s.store.Readings(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	truncated := len(list) > *p.Limit
+	list, link := page(ctx, list, *p.Limit, encodeReading)
+	body := appendList(nil, list, appendReading)
+	return streamed(func(w http.ResponseWriter) error {
+		w.Header().Set("X-Truncated", strconv.FormatBool(truncated))
+		if truncated {
+			w.Header().Set("X-Next-Cursor", encodeReading(list[len(list)-1]))
 		}
-		b = item(b, &list[i])
+		return writeList(w, link, body)
+	}), nil
+}
+
+// ListLatestReadings answers GET /api/data/latest.
+func (s *Server) ListLatestReadings(
+	ctx context.Context, req api.ListLatestReadingsRequestObject,
+) (api.ListLatestReadingsResponseObject, error) {
+	p := req.Params
+	after, err := idCursor(p.Cursor)
+	if err != nil {
+		return nil, err
 	}
-	return append(b, "]\n"...)
-}
-
-// appendReading writes r as a Reading.
-func appendReading(b []byte, r *store.Reading) []byte {
-	return append(appendReadingMembers(b, r), '}')
-}
-
-// appendReadingMembers writes the start of r as a Reading: what follows may be more members.
-func appendReadingMembers(b []byte, r *store.Reading) []byte {
-	b = append(b, `{"sensor_id":`...)
-	b = strconv.AppendInt(b, r.SensorID, 10)
-	return appendMeasured(b, r)
-}
-
-// appendLatest writes r as a LatestReading, which says how old it is now. summary is the member of
-// its sensor, if it is included.
-func appendLatest(
-	b []byte, r *store.Reading, summary string, now time.Time, stale time.Duration,
-) []byte {
-	age := max(now.Sub(r.EffectiveTime()), 0)
-	b = append(b, `{"sensor_id":`...)
-	b = strconv.AppendInt(b, r.SensorID, 10)
-	b = append(b, `,"gateway_id":`...)
-	b = strconv.AppendInt(b, r.GatewayID, 10)
-	b = append(b, summary...)
-	b = appendMeasured(b, r)
-	b = append(b, `,"received_at":"`...)
-	b = appendTime(b, r.Received)
-	b = append(b, `","age_seconds":`...)
-	b = appendNumber(b, float64(age.Microseconds())/1e6)
-	b = append(b, `,"is_stale":`...)
-	b = strconv.AppendBool(b, age > stale)
-	return append(b, '}')
-}
-
-// appendMeasured writes the members that all readings have.
-func appendMeasured(b []byte, r *store.Reading) []byte {
-	b = append(b, `,"timestamp":"`...)
-	b = appendTime(b, r.Timestamp)
-	b = append(b, `","value":`...)
-	b = appendNumber(b, r.Value)
-	b = append(b, `,"quality":"`...)
-	b = append(b, r.Quality.String()...)
-	b = append(b, '"')
-	if r.StatusCode != 0 {
-		b = append(b, `,"status_code":`...)
-		b = strconv.AppendUint(b, uint64(r.StatusCode), 10)
+	if err := s.checkSensors(ctx, p.SensorID); err != nil {
+		return nil, err
 	}
-	return b
+	list, err := s.store.Latest(ctx, store.LatestQuery{
+		Sensors:   p.SensorID,
+		GatewayID: p.GatewayID,
+		Type:      p.Type,
+		IsSystem:  ownOnly(p.IsSystem, len(p.SensorID) > 0 || p.GatewayID != nil),
+		After:     after,
+		Limit:     *p.Limit + 1,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.whenEmpty(ctx, len(list), p.Cursor == nil, named{Gateway: p.GatewayID}); err != nil {
+		return nil, err
+	}
+	list, link := page(ctx, list, *p.Limit,
+		func(r store.Reading) string { return encodeID(r.SensorID) })
+	summaries, err := s.sensorMembers(ctx, p.Include,
+		each(list, func(r store.Reading) int64 { return r.SensorID }))
+	if err != nil {
+		return nil, err
+	}
+	now, stale := time.Now(), time.Duration(*p.StaleAfter)*time.Second
+	body := appendList(nil, list, func(b []byte, r *store.Reading) []byte {
+		return appendLatest(b, r, summaries[r.SensorID], now, stale)
+	})
+	return streamed(func(w http.ResponseWriter) error { return writeList(w, link, body) }), nil
 }
 
-// appendNumber writes v as JSON, null for NaN.
-func appendNumber(b []byte, v float64) []byte {
+// DeleteReadings answers DELETE /api/data.
+func (s *Server) DeleteReadings(
+	ctx context.Context, req api.DeleteReadingsRequestObject,
+) (api.DeleteReadingsResponseObject, error) {
+	p := req.Params
+	if err := checkSpan(&p.Start, &p.End); err != nil {
+		return nil, err
+	}
+	if err := s.checkSensors(ctx, []int64{p.SensorID}); err != nil {
+		return nil, err
+	}
+	d, err := s.store.DeleteReadings(ctx, p.SensorID, p.Start, p.End, *p.DryRun)
+	if err != nil {
+		return nil, err
+	}
+	return api.DeleteReadings200JSONResponse{
+		DryRun:         *p.DryRun,
+		Readings:       d.Readings,
+		FirstReadingAt: timeOrNull(d.First),
+		LastReadingAt:  timeOrNull(d.Last),
+	}, nil
+}
+
+func checkSpan(start, end *time.Time) error {
+	if start != nil && end != nil && end.Before(*start) {
+		return invalid("end", "is before start")
+	}
+	return nil
+}
+
+// checkSensors is a 400 when one of ids is no sensor.
+func (s *Server) checkSensors(ctx context.Context, ids []int64) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	unknown, err := s.store.UnknownSensors(ctx, ids)
+	if err != nil || len(unknown) == 0 {
+		return err
+	}
+	return invalid("sensor_id", fmt.Sprintf("there is no sensor %d", unknown[0]))
+}
+
+// WriteReadings answers POST /api/data.
+func (s *Server) WriteReadings(
+	ctx context.Context, req api.WriteReadingsRequestObject,
+) (api.WriteReadingsResponseObject, error) {
+	written, replayed, err := once(ctx, s, req.Params.IdempotencyKey, req.Body,
+		func(ctx context.Context) (api.ReadingsWriteResult, error) {
+			sensors, err := s.sensorsOf(ctx, req.Body.Readings)
+			if err != nil {
+				return api.ReadingsWriteResult{}, err
+			}
+			now := time.Now()
+			list := each(req.Body.Readings,
+				func(r api.ReadingCreate) store.Reading { return readingOf(r, now) })
+			for i := range list {
+				list[i].SensorID = sensors[i]
+			}
+			results, err := s.write(ctx, list)
+			return writtenJSON(results), err
+		})
+	if err != nil {
+		return nil, err
+	}
+	res := api.WriteReadings200JSONResponse{Body: written}
+	if replayed {
+		res.Headers.IdempotencyReplayed = &replayed
+	}
+	return res, nil
+}
+
+// sensorsOf returns the id of each reading's sensor; 0 where its gateway has no such sensor.
+func (s *Server) sensorsOf(ctx context.Context, list []api.ReadingCreate) ([]int64, error) {
+	refs := make([]store.Ref, len(list))
+	named := make([]store.Ref, 0, len(list))
+	ids := make([]int64, len(list))
+	var faults faults
+	for i, r := range list {
+		ids[i], refs[i] = r.SensorID, store.Ref{
+			Gateway: orZero(r.Gateway),
+			Sensor:  orZero(r.Sensor),
+		}
+		switch field := fmt.Sprintf("readings[%d].", i); {
+		case ids[i] != 0 && refs[i] != store.Ref{}:
+			faults.add(field+"sensor_id",
+				"cannot be given together with gateway and sensor; leave one of them out")
+		case ids[i] != 0:
+		case refs[i].Gateway == "" && refs[i].Sensor == "":
+			faults.add(field+"sensor_id", "is missing; give it, or gateway and sensor")
+		case refs[i].Gateway == "":
+			faults.add(field+"gateway", "is missing; sensor needs it")
+		case refs[i].Sensor == "":
+			faults.add(field+"sensor", "is missing; gateway needs it")
+		default:
+			named = append(named, refs[i])
+		}
+		if faults.full() {
+			break
+		}
+	}
+	if err := faults.problem(); err != nil || len(named) == 0 {
+		return ids, err
+	}
+	points, err := s.store.Points(ctx, named)
+	for i, ref := range refs {
+		if p := points[ref]; ids[i] == 0 && p.OwnerID == p.GatewayID {
+			ids[i] = p.SensorID
+		}
+	}
+	return ids, err
+}
+
+func writtenJSON(results []store.Result) api.ReadingsWriteResult {
+	out := api.ReadingsWriteResult{Results: make([]api.ReadingOutcome, len(results))}
+	counts := map[store.Outcome]*int{
+		store.Stored: &out.Stored, store.Duplicate: &out.Duplicates, store.Conflict: &out.Conflicts,
+		store.Rejected: &out.Rejected,
+	}
+	for i, r := range results {
+		*counts[r.Outcome]++
+		out.Results[i].Status = api.ReadingOutcomeStatus(r.Outcome.String())
+		if r.Outcome == store.Rejected {
+			out.Results[i].Reason = new(api.RejectionReason(r.Reason))
+			out.Results[i].Detail = &r.Detail
+		}
+	}
+	return out
+}
+
+// readingOf is the reading a client has sent. Left out, its time is now and its quality what the
+// status code implies: the severity in its two highest bits (OPC UA part 4, 7.39), good without
+// one.
+func readingOf(r api.ReadingCreate, now time.Time) store.Reading {
+	code := uint32(orZero(r.StatusCode))
+	out := store.Reading{
+		Timestamp:  now,
+		Received:   now,
+		Value:      math.NaN(),
+		Quality:    min(store.Quality(code>>30), store.Bad),
+		StatusCode: code,
+	}
+	if r.Timestamp != nil {
+		out.Timestamp = *r.Timestamp
+	}
+	out.Timestamp = out.Timestamp.UTC().Truncate(time.Microsecond)
+	if out.Timestamp.IsZero() { // which stands for none
+		out.Timestamp = out.Timestamp.Add(time.Microsecond)
+	}
+	if r.Quality != nil {
+		out.Quality, _ = store.ParseQuality(string(*r.Quality)) // the contract has checked it
+	}
+	if v := pointer(r.Value); v != nil {
+		out.Value = *v
+	} else if code == 0 {
+		out.Quality = store.Bad
+	}
+	return out
+}
+
+func valueJSON(v float64) nullable.Nullable[float64] {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
-		return append(b, "null"...)
+		return nullable.NewNullNullable[float64]()
 	}
-	if a := math.Abs(v); a != 0 && (a < 1e-6 || a >= 1e21) {
-		return strconv.AppendFloat(b, v, 'e', -1, 64)
-	}
-	return strconv.AppendFloat(b, v, 'f', -1, 64)
-}
-
-// appendTime writes t in UTC as the contract has times, with microseconds.
-func appendTime(b []byte, t time.Time) []byte {
-	t = t.UTC()
-	year, month, day := t.Date()
-	hour, minute, second := t.Clock()
-	b = appendDigits(b, year, 4)
-	b = appendDigits(append(b, '-'), int(month), 2)
-	b = appendDigits(append(b, '-'), day, 2)
-	b = appendDigits(append(b, 'T'), hour, 2)
-	b = appendDigits(append(b, ':'), minute, 2)
-	b = appendDigits(append(b, ':'), second, 2)
-	b = appendDigits(append(b, '.'), t.Nanosecond()/1000, 6)
-	return append(b, 'Z')
-}
-
-// appendDigits writes n, which is not negative, with so many digits.
-func appendDigits(b []byte, n, digits int) []byte {
-	at := len(b)
-	b = append(b, "000000"[:digits]...)
-	for i := at + digits - 1; i >= at; i-- {
-		b[i] += byte(n % 10)
-		n /= 10
-	}
-	return b
+	return nullable.NewNullableWithValue(v)
 }

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -306,4 +308,45 @@ func (s *system) addReadings(sensor int64, n int, end time.Time) {
 	if _, err := s.write(s.t.Context(), rs); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// metric is the value of one that has no labels.
+func (s *system) metric(name string) string {
+	s.t.Helper()
+	res := s.send(http.MethodGet, "/metrics", s.token(s.users[store.Viewer]), "")
+	found := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindSubmatch(res.body)
+	if found == nil {
+		s.t.Fatalf("there is no metric %s: %s", name, res.body[:min(len(res.body), 200)])
+	}
+	return string(found[1])
+}
+
+// raw sends a request line that no client library would, and returns the status.
+func (s *system) raw(method, target, token string) int {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	auth := ""
+	if token != "" {
+		auth = "Authorization: Bearer " + token + "\r\n"
+	}
+	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: test\r\n%sConnection: close\r\n\r\n", method, target,
+		auth)
+	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+	if err != nil {
+		s.t.Fatalf("%s %s: %v", method, target, err)
+	}
+	defer res.Body.Close()
+	return res.StatusCode
 }

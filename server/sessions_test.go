@@ -4,20 +4,13 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/crypto/bcrypt"
-
 	"github.com/oei-ms/oei-ms/gen/client"
-	"github.com/oei-ms/oei-ms/internal/auth"
 	"github.com/oei-ms/oei-ms/internal/pgtest"
-	"github.com/oei-ms/oei-ms/server"
-	"github.com/oei-ms/oei-ms/store"
 )
 
 // tryLogin returns the answer to username and password.
@@ -219,193 +212,6 @@ func TestRefresh_WithATokenWhoseSuccessorWasUsedEndsTheSession(t *testing.T) {
 	}
 }
 
-func TestUnknownUserIsNotToldFromWrongPassword(t *testing.T) {
-	s := start(t)
-	s.addUser("disabled", store.Viewer, false)
-	var bodies []string
-	for _, username := range []string{"viewer", "nobody", "disabled", "admin' --", "viewer "} {
-		before := s.passwordChecks()
-		res := s.tryLogin(username, "wrong password", "X-Request-ID", "same")
-		if username == "disabled" {
-			res = s.tryLogin(username, password, "X-Request-ID", "same")
-			before++
-		}
-		if res.StatusCode != 401 {
-			t.Errorf("%s: got %d", username, res.StatusCode)
-		}
-		if got := s.passwordChecks() - before; got != 1 {
-			t.Errorf("%s: got %v passwords checked, want 1", username, got)
-		}
-		bodies = append(bodies, string(res.body))
-	}
-	for _, body := range bodies {
-		if body != bodies[0] {
-			t.Errorf("the answers differ: %s and %s", body, bodies[0])
-		}
-	}
-}
-
-// passwordChecks returns how many passwords were checked so far.
-func (s *system) passwordChecks() float64 {
-	s.t.Helper()
-	n, err := strconv.ParseFloat(s.metric("oei_password_checks_total"), 64)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return n
-}
-
-func TestTooManyFailedLoginsHaveToWait(t *testing.T) {
-	s := start(t)
-	for i := range 10 {
-		if got := s.tryLogin("viewer", "wrong", "X-Forwarded-For", fmt.Sprintf("10.0.0.%d", i)).StatusCode; got != 401 {
-			t.Fatalf("failure %d: got %d, want 401", i+1, got)
-		}
-	}
-	res := s.tryLogin("viewer", password, "X-Forwarded-For", "10.0.0.99")
-	if res.StatusCode != 429 || res.Header.Get("Retry-After") == "" {
-		t.Errorf("the right password after 10 failures: got %d, Retry-After %q, want 429",
-			res.StatusCode, res.Header.Get("Retry-After"))
-	}
-	if got := s.tryLogin("operator", password).StatusCode; got != 200 {
-		t.Errorf("another user from the same address: got %d, want 200", got)
-	}
-	for i := range 90 {
-		s.tryLogin(fmt.Sprintf("user-%d", i), "wrong")
-	}
-	if got := s.tryLogin("operator", password).StatusCode; got != 429 {
-		t.Errorf("any user after 100 failures from one address: got %d, want 429", got)
-	}
-}
-
-func TestTriesAtOnceAreCountedBeforeTheyAreMade(t *testing.T) {
-	s := start(t)
-	var mu sync.Mutex
-	statuses := map[int]int{}
-	var all sync.WaitGroup
-	for range 40 {
-		all.Go(func() {
-			got := s.tryLogin("viewer", "wrong").StatusCode
-			mu.Lock()
-			statuses[got]++
-			mu.Unlock()
-		})
-	}
-	all.Wait()
-	if statuses[401] != 10 || statuses[429] != 30 {
-		t.Errorf("40 tries at once: got %v, want 10 401 and 30 429", statuses)
-	}
-}
-
-func TestSuccessForgetsTheFailuresOfTheUser(t *testing.T) {
-	s := start(t)
-	for range 3 {
-		for range 9 {
-			s.tryLogin("viewer", "wrong")
-		}
-		if got := s.tryLogin("viewer", password).StatusCode; got != 200 {
-			t.Fatalf("after 9 failures: got %d, want 200", got)
-		}
-	}
-}
-
-func TestTrustedProxySaysWhoAsks(t *testing.T) {
-	s := start(t,
-		func(c *config, _ *server.Deps) {
-			c.TrustedProxies = []string{
-				"127.0.0.1", "10.0.0.0/8",
-			}
-		})
-	fail := func(forwarded string) int {
-		return s.tryLogin("viewer", "wrong", "X-Forwarded-For", forwarded).StatusCode
-	}
-	for range 10 {
-		fail("192.0.2.1, 10.1.1.1")
-	}
-	for forwarded, want := range map[string]int{
-		"192.0.2.1":                     429,
-		"192.0.2.1, 10.2.2.2, 10.3.3.3": 429,
-		// what the client itself has put in front counts for nothing
-		"198.51.100.7, 192.0.2.1": 429,
-		"192.0.2.2":               401,
-		"garbage":                 401,
-	} {
-		if got := fail(forwarded); got != want {
-			t.Errorf("for %s: got %d, want %d", forwarded, got, want)
-		}
-	}
-}
-
-func TestPasswordOfTheOldSystemIsTakenAndHashedAnew(t *testing.T) {
-	s := start(t)
-	old, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, prefix := range map[string]string{"a": "$2a$", "b": "$2b$"} {
-		u := store.User{
-			Username:     name,
-			Email:        name,
-			PasswordHash: prefix + string(old[4:]),
-			Role:         store.Viewer,
-			IsActive:     true,
-		}
-		if _, err := s.store.CreateUser(t.Context(), u); err != nil {
-			t.Fatal(err)
-		}
-		if got := s.tryLogin(name, "wrong password").StatusCode; got != 401 {
-			t.Errorf("%s with a wrong password: got %d", prefix, got)
-		}
-		for range 2 {
-			if got := s.tryLogin(name, password).StatusCode; got != 200 {
-				t.Errorf("%s: got %d", prefix, got)
-			}
-		}
-		if u, err = s.store.UserByName(t.Context(), name); err != nil ||
-			!strings.HasPrefix(u.PasswordHash, "$argon2id$v=19$m=19456,t=2,p=1$") {
-			t.Errorf("%s after a login: got %.30s, %v", prefix, u.PasswordHash, err)
-		}
-	}
-}
-
-func TestChangeOfPasswordEndsTheOtherSessions(t *testing.T) {
-	s := start(t)
-	mine, other, stranger := s.login("viewer"), s.login("viewer"), s.login("operator")
-	change := func(current, next string) answer {
-		return s.send("PUT", "/api/auth/me/password", mine.AccessToken,
-			fmt.Sprintf(`{"current_password":%q,"new_password":%q}`, current, next))
-	}
-	if res := change("wrong password", "another password"); res.StatusCode != 400 ||
-		!names(res, "current_password") {
-		t.Errorf("with a wrong password: got %d: %s", res.StatusCode, res.body)
-	}
-	if res := change(password, "short"); res.StatusCode != 400 || !names(res, "new_password") {
-		t.Errorf("to a short one: got %d: %s", res.StatusCode, res.body)
-	}
-	if got := s.me(other.AccessToken); got != 200 {
-		t.Errorf("before: got %d", got)
-	}
-	if res := change(password, "another password"); res.StatusCode != 204 {
-		t.Errorf("got %d: %s", res.StatusCode, res.body)
-	}
-	if a, b, c := s.me(mine.AccessToken), s.me(other.AccessToken), s.me(stranger.AccessToken); a != 200 || b != 401 || c != 200 {
-		t.Errorf("this session, the other one, another user's: got %d, %d, %d, want 200, 401, 200",
-			a, b, c)
-	}
-	if _, got := s.refresh(other.RefreshToken); got != 401 {
-		t.Errorf("the other session's refresh: got %d, want 401", got)
-	}
-	if _, got := s.refresh(mine.RefreshToken); got != 200 {
-		t.Errorf("this session's refresh: got %d, want 200", got)
-	}
-	for range 10 {
-		change("wrong password", "another password")
-	}
-	if res := change("another password", password); res.StatusCode != 429 {
-		t.Errorf("after 10 wrong ones: got %d, want 429", res.StatusCode)
-	}
-}
-
 func TestLogoutIsSeenByTheOtherInstanceWithinASecond(t *testing.T) {
 	dsn := pgtest.DSN(t) + " synchronous_commit=on"
 	a, b := startOn(t, dsn), startOn(t, dsn)
@@ -425,34 +231,5 @@ func within(t *testing.T, d time.Duration, what string, holds func() bool) {
 		if time.Now().After(end) {
 			t.Fatalf("not within %v: %s", d, what)
 		}
-	}
-}
-
-func TestFirstAdminIsMadeOnce(t *testing.T) {
-	dsn := pgtest.DSN(t) + " synchronous_commit=on"
-	st, err := store.Open(t.Context(), dsn, store.DefaultConfig(), quiet)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
-	cfg := auth.DefaultConfig()
-	cfg.SecretKey = strings.Repeat("x", 32)
-	auth, err := auth.New(cfg, st, quiet, prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
-	created, made, err := auth.FirstAdmin(t.Context())
-	if err != nil || !created || len(made) < 20 {
-		t.Fatalf("at the first start: got %v, %d characters, %v", created, len(made), err)
-	}
-	if created, again, err := auth.FirstAdmin(t.Context()); err != nil || created || again != "" {
-		t.Errorf("at the second: got %v, %q, %v", created, again, err)
-	}
-	s := startOn(t, dsn)
-	if res := s.tryLogin("admin", made); res.StatusCode != 200 {
-		t.Errorf("login: got %d: %s", res.StatusCode, res.body)
-	}
-	if strings.Contains(s.log.String(), made) {
-		t.Error("the password is in the log")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/getkin/kin-openapi/routers/legacy"
 
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/server"
 )
 
 // contract returns a copy of the contract of the test's own.
@@ -112,4 +114,13 @@ func (c *checker) check(r *http.Request, res *http.Response, body []byte) {
 		c.t.Errorf("%s %s: %d is not as the contract says: %v\n%s", r.Method, r.URL.Path,
 			res.StatusCode, err, body)
 	}
+}
+
+var inBraces = regexp.MustCompile(`\{[^}]+\}`)
+
+func contractOf(t *testing.T) *openapi3.T { return contract(t) }
+
+func newContract(doc *openapi3.T) error {
+	_, err := server.NewContract(doc)
+	return err
 }

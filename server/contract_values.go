@@ -3,13 +3,9 @@ package server
 import (
 	"encoding/json"
 	"fmt"
-	"regexp"
-	"strconv"
 	"time"
 
 	"github.com/oapi-codegen/nullable"
-
-	"github.com/oei-ms/oei-ms/store"
 )
 
 // object encodes the free object of field, which the contract bounds; nil is the empty one.
@@ -31,27 +27,6 @@ func members[M ~map[string]V, V any](text string) M {
 	return m
 }
 
-func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
-
-var entityTag = regexp.MustCompile(`^(W/)?"([\x21\x23-\x7e]*)"$`)
-
-// ifMatch returns the version that If-Match asks for: 0 for any, -1, which nothing has, for a tag
-// that is not one of ours.
-func ifMatch(header *string) (int64, error) {
-	if header == nil || *header == "*" {
-		return 0, nil
-	}
-	tag := entityTag.FindStringSubmatch(*header)
-	if tag == nil {
-		return 0, invalid("If-Match", `is not one entity tag, such as "3", nor *`)
-	}
-	version, err := strconv.ParseInt(tag[2], 10, 32)
-	if err != nil || version < 1 || etag(version) != *header {
-		return -1, nil
-	}
-	return version, nil
-}
-
 // each returns f of every row; never nil.
 func each[R, J any](rows []R, f func(R) J) []J {
 	out := make([]J, len(rows))
@@ -59,15 +34,6 @@ func each[R, J any](rows []R, f func(R) J) []J {
 		out[i] = f(r)
 	}
 	return out
-}
-
-// basedOn refuses a change that If-Match has based on another version than what is there.
-func basedOn(header *string, current int64) error {
-	version, err := ifMatch(header)
-	if err == nil && version != 0 && version != current {
-		err = store.ErrStale
-	}
-	return err
 }
 
 // replace sets v to what was given, if it was.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"net/http"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -191,15 +189,4 @@ func TestTooManyHeavyQuestionsAreTold(t *testing.T) {
 			t.Errorf("%s afterwards: got %s", gauge, got)
 		}
 	}
-}
-
-// metric is the value of one that has no labels.
-func (s *system) metric(name string) string {
-	s.t.Helper()
-	res := s.send(http.MethodGet, "/metrics", s.token(s.users[store.Viewer]), "")
-	found := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindSubmatch(res.body)
-	if found == nil {
-		s.t.Fatalf("there is no metric %s: %s", name, res.body[:min(len(res.body), 200)])
-	}
-	return string(found[1])
 }
