@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// Config says how notices are sent.
+// Config says how notifications are sent.
 type Config struct {
-	// private addresses that webhooks may go to, as 10.1.2.3 or 10.1.0.0/16
+	// AllowedTargets are private addresses that webhooks may go to, as 10.1.2.3 or 10.1.0.0/16.
 	AllowedTargets []string      `mapstructure:"allowed_targets"`
 	Timeout        time.Duration `mapstructure:"timeout"` // of an attempt
 	MaxAttempts    int           `mapstructure:"max_attempts"`
-	Workers        int           `mapstructure:"workers"`   // attempts at a time
-	Retention      time.Duration `mapstructure:"retention"` // of the log of deliveries
-	// of times in texts, for routes that name none
+	Workers        int           `mapstructure:"workers"`   // concurrent attempts
+	Retention      time.Duration `mapstructure:"retention"` // of finished deliveries
+	// TimeZone is that of times in texts, for routes without one.
 	TimeZone     string `mapstructure:"time_zone"`
-	SMTPHost     string `mapstructure:"smtp_host"` // empty: there is no e-mail
+	SMTPHost     string `mapstructure:"smtp_host"` // empty: e-mail channels fail
 	SMTPPort     int    `mapstructure:"smtp_port"`
 	SMTPTLS      string `mapstructure:"smtp_tls"` // starttls, tls or none
 	SMTPUsername string `mapstructure:"smtp_username"`
@@ -26,7 +26,7 @@ type Config struct {
 	SMTPFrom     string `mapstructure:"smtp_from"`
 }
 
-// DefaultConfig is right for one instance or several that share the work.
+// DefaultConfig suits one instance as well as several that share the work.
 func DefaultConfig() Config {
 	return Config{
 		Timeout:     10 * time.Second,
@@ -39,7 +39,7 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate reports every setting that cannot work.
+// Validate returns the faults of all settings, each with the remedy.
 func (c Config) Validate() error {
 	var errs []error
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -85,7 +85,7 @@ func isLoopback(host string) bool {
 	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
-// prefixes are the networks that list names; a single address is a network of one.
+// prefixes parses a list of networks; an address is a network of one.
 func prefixes(list []string) ([]netip.Prefix, error) {
 	var out []netip.Prefix
 	for _, s := range list {

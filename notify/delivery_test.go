@@ -83,15 +83,15 @@ func TestFailuresAreBoundedInNumberTimeAndSize(t *testing.T) {
 	}))
 	t.Cleanup(headers.Close)
 	tests := map[string]struct{ url, status, detail string }{
-		"one that hangs":              {hangs.URL, "failed", "no answer in time"},
-		"one whose answer never ends": {endless.URL, "delivered", "answered 200"},
-		"one with a megabyte of head": {headers.URL, "failed", "not reached"},
-		"one that is not there":       {"http://127.0.0.1:1", "failed", "not reached"},
+		"a receiver that hangs":            {hangs.URL, "failed", "the receiver did not answer"},
+		"a receiver with an endless body":  {endless.URL, "delivered", "answered 200"},
+		"a receiver with 1 MiB of headers": {headers.URL, "failed", "request failed"},
+		"a receiver that does not listen":  {"http://127.0.0.1:1", "failed", "request failed"},
 	}
 	n := p.notifier(func(c *notify.Config) { c.Timeout, c.MaxAttempts = 300*time.Millisecond, 3 })
 	for name, test := range tests {
 		c := p.webhook(test.url)
-		d, err := n.Try(t.Context(), c.ID)
+		d, err := n.TestChannel(t.Context(), c.ID)
 		if err != nil || d.Status != test.status || !strings.HasPrefix(d.Detail, test.detail) {
 			t.Errorf("%s: got %s %q, %v", name, d.Status, d.Detail, err)
 		}
@@ -124,7 +124,7 @@ func TestAFloodIsAFewNotices(t *testing.T) {
 			Events []any
 		}
 		if err := json.Unmarshal([]byte(g.body), &body); err != nil ||
-			len(body.Events) > store.MostNoticed {
+			len(body.Events) > store.MaxNotificationEvents {
 			t.Errorf("body: %d events, %v", len(body.Events), err)
 		}
 		total += body.Count
@@ -140,7 +140,7 @@ func TestADeliveryThatWasCutOffIsSentAgain(t *testing.T) {
 	p.route(store.Route{ChannelID: p.webhook(r.URL).ID})
 	first, second := p.notifier(), p.notifier()
 	p.raised(1, 1)
-	if err := first.Gather(t.Context(), noon); err != nil {
+	if err := first.Enqueue(t.Context(), noon); err != nil {
 		t.Fatal(err)
 	}
 	ctx, kill := context.WithCancel(t.Context())

@@ -7,17 +7,17 @@ import (
 	"syscall"
 )
 
-// errForbidden means that an address is not one that a webhook may go to.
+// errForbidden means that webhooks may not go to an address.
 var errForbidden = errors.New(
-	"the address is private or reserved; OEI_NOTIFY_ALLOWED_TARGETS can allow it",
+	"the address is private or reserved; allow it with OEI_NOTIFY_ALLOWED_TARGETS",
 )
 
-// guard keeps webhooks from addresses inside: whoever may write a URL must not reach what only this
-// machine can.
+// guard keeps webhooks from internal addresses: users who may set a URL must not reach services that
+// only this machine can reach.
 type guard struct{ allowed []netip.Prefix }
 
-// control is for net.Dialer: it sees the address that is about to be connected to, after every
-// look-up of a name, so that a name that changes its address in between is of no use.
+// control is for net.Dialer. It checks the address of each connection after the name is resolved, so
+// that a name cannot pass a check with one address and connect to another.
 func (g guard) control(_, address string, _ syscall.RawConn) error {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -39,13 +39,13 @@ func (g guard) check(addr netip.Addr) error {
 	return nil
 }
 
-// isPublic reports whether addr is one of the Internet at large.
+// isPublic reports whether addr is globally reachable.
 func isPublic(addr netip.Addr) bool {
 	if !addr.IsGlobalUnicast() || addr.IsPrivate() || addr.IsLoopback() ||
 		addr.IsLinkLocalUnicast() {
 		return false
 	}
-	// also those that hold an IPv4 address, as 64:ff9b:: and ::a.b.c.d
+	// this also excludes addresses that contain an IPv4 address, as 64:ff9b:: and ::a.b.c.d
 	if addr.Is6() && !unicast6.Contains(addr) {
 		return false
 	}
@@ -59,8 +59,8 @@ func isPublic(addr netip.Addr) bool {
 
 var unicast6 = netip.MustParsePrefix("2000::/3")
 
-// reserved is what the registries of IANA have as not globally reachable, beyond what netip knows,
-// and what leads to an IPv4 address by another way.
+// reserved are the networks that the registries of IANA call not globally reachable and netip does
+// not know, and those that lead to an IPv4 address.
 var reserved = mustPrefixes(
 	"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15",
 	"198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",

@@ -46,7 +46,7 @@ func TestWebhooksReachNothingInside(t *testing.T) {
 		"127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "2130706433",
 		"0x7f000001", "0177.0.0.1", "127.1", "127.0.0.1.", "[::1]", "0", "0.0.0.0", "LOCALHOST",
 	} {
-		d, err := closed.Try(t.Context(), p.webhook("http://"+host+port+"/").ID)
+		d, err := closed.TestChannel(t.Context(), p.webhook("http://"+host+port+"/").ID)
 		if err != nil || d.Status != "failed" {
 			t.Errorf("%s: got %s %q, %v", host, d.Status, d.Detail, err)
 		}
@@ -69,17 +69,17 @@ func TestWebhooksReachNothingInside(t *testing.T) {
 	}
 	away := httptest.NewServer(http.RedirectHandler(inside.URL, http.StatusTemporaryRedirect))
 	defer away.Close()
-	if d, err := open.Try(t.Context(), p.webhook(away.URL).ID); err != nil ||
+	if d, err := open.TestChannel(t.Context(), p.webhook(away.URL).ID); err != nil ||
 		d.Status != "failed" || !strings.Contains(d.Detail, "redirect") || len(inside.all()) != 0 {
 		t.Errorf("a redirect: got %s %q, %v, and %d requests", d.Status, d.Detail, err,
 			len(inside.all()))
 	}
-	if d, err := open.Try(t.Context(), p.webhook("http://receiver.invalid/").ID); err != nil ||
+	if d, err := open.TestChannel(t.Context(), p.webhook("http://receiver.invalid/").ID); err != nil ||
 		d.Status != "failed" || len(inside.all()) != 0 {
 		t.Errorf("with a proxy in the environment: got %s %q, %v, and %d requests", d.Status,
 			d.Detail, err, len(inside.all()))
 	}
-	if d, err := open.Try(t.Context(), p.webhook(inside.URL).ID); err != nil ||
+	if d, err := open.TestChannel(t.Context(), p.webhook(inside.URL).ID); err != nil ||
 		d.Status != "delivered" || len(inside.all()) != 1 {
 		t.Errorf("an allowed one: got %s %q, %v", d.Status, d.Detail, err)
 	}
@@ -99,7 +99,7 @@ func TestTemplatesAreSafe(t *testing.T) {
 			t.Errorf("%q: got %v", template, err)
 		}
 	}
-	e := store.NoticeEvent{
+	e := store.NotificationEvent{
 		Alarm:   "{message}\r\nBcc: x@example.com",
 		Message: strings.Repeat("é", 5000),
 		Comment: "\u202egnp",

@@ -13,10 +13,10 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// mailer sends by the SMTP server of the settings.
+// mailer sends e-mail by the configured SMTP server.
 type mailer struct {
 	cfg Config
-	tls *tls.Config // nil: as usual
+	tls *tls.Config // nil: verify by the system's certificates
 }
 
 func (s mailer) send(ctx context.Context, c store.Channel, m message) (detail string, err error) {
@@ -27,10 +27,10 @@ func (s mailer) send(ctx context.Context, c store.Channel, m message) (detail st
 	}
 	msg := mail.NewMsg()
 	if err := errors.Join(msg.From(s.cfg.SMTPFrom), msg.To(c.Recipients...)); err != nil {
-		return "", permanent{fmt.Errorf("an address: %w", err)}
+		return "", permanent{fmt.Errorf("address: %w", err)}
 	}
 	_, domain, _ := strings.Cut(msg.GetFrom()[0].Address, "@")
-	// a server or reader may know a repetition by it
+	// the same in every attempt, so that servers and readers recognize a repetition
 	msg.SetMessageIDWithValue(m.Key + "@" + domain)
 	msg.SetDateWithValue(m.CreatedAt)
 	msg.Subject(plain(m.subject, 200))
@@ -42,11 +42,11 @@ func (s mailer) send(ctx context.Context, c store.Channel, m message) (detail st
 	}
 	if err := client.DialAndSendWithContext(ctx, msg); err != nil {
 		if ctx.Err() != nil {
-			return "", errors.New("no answer of the SMTP server in time")
+			return "", errors.New("the SMTP server did not answer in time")
 		}
 		return "", fmt.Errorf("smtp: %w", err)
 	}
-	return fmt.Sprintf("taken by the SMTP server for %d", len(c.Recipients)), nil
+	return fmt.Sprintf("accepted by the SMTP server for %d recipients", len(c.Recipients)), nil
 }
 
 func (s mailer) client() (*mail.Client, error) {

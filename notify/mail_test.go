@@ -199,7 +199,7 @@ func TestEmailThatCannotBeSentSaysWhy(t *testing.T) {
 			if test.trust {
 				n.Trust(b.roots)
 			}
-			d, err := n.Try(t.Context(), c.ID)
+			d, err := n.TestChannel(t.Context(), c.ID)
 			if err != nil || d.Status != "failed" || !strings.Contains(d.Detail, test.want) &&
 				!strings.Contains(d.Detail, "in time") || strings.Contains(d.Detail, smtpPassword) {
 				t.Errorf("got %s %q, %v; want %q", d.Status, d.Detail, err, test.want)

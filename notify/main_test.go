@@ -147,7 +147,7 @@ func (p *plant) route(r store.Route) store.Route {
 // step has n do all there is to do at a time.
 func (p *plant) step(n *notify.Notifier, at time.Time) {
 	p.t.Helper()
-	if err := n.Gather(p.t.Context(), at); err != nil {
+	if err := n.Enqueue(p.t.Context(), at); err != nil {
 		p.t.Fatal(err)
 	}
 	for {

@@ -5,41 +5,43 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/eventjson"
 	"github.com/oei-ms/oei-ms/internal/timejson"
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// published is an event as it is sent over MQTT. ID is the same in every attempt.
-type published struct {
+// mqttBody is the JSON of an event over MQTT. ID is the same in every attempt.
+type mqttBody struct {
 	ID   string `json:"id"`
 	Type string `json:"type"`
-	store.NoticeEvent
+	api.NotificationEvent
 }
 
-// overMQTT publishes every event of m on its alarms/{gateway}/{sensor}. After a failure all of them
-// come again.
-func (n *Notifier) overMQTT(ctx context.Context, m message) (detail string, err error) {
+// sendMQTT publishes every event of m on alarms/{gateway}/{sensor}. The attempt after a failure
+// publishes all of them again.
+func (n *Notifier) sendMQTT(ctx context.Context, m message) (detail string, err error) {
 	if n.publish == nil {
-		return "", permanent{errors.New("there is no MQTT broker to publish by")}
+		return "", permanent{errors.New("no MQTT broker is available")}
 	}
-	if m.Kind == store.KindTrial {
+	if m.Kind == store.KindTest {
 		b, err := timejson.Marshal(map[string]any{
 			"id": m.Key, "type": "alarm.trial", "timestamp": m.CreatedAt,
 		})
 		if err == nil {
 			err = n.publish(ctx, "alarms/trial/trial", b)
 		}
-		return "published on alarms/trial/trial; MQTT does not tell whether anybody listens", err
+		return "published on alarms/trial/trial; MQTT does not report subscribers", err
 	}
 	sent := 0
 	for _, e := range m.Events {
 		if e.Gateway == "" || e.Sensor == "" {
-			continue // deleted since: there is no topic any more
+			continue // deleted meanwhile: the event has no topic
 		}
-		b, err := timejson.Marshal(published{
-			ID:          fmt.Sprintf("%s-%d", m.Key, e.Offset),
-			Type:        "alarm." + m.Kind,
-			NoticeEvent: e,
+		b, err := timejson.Marshal(mqttBody{
+			ID:                fmt.Sprintf("%s-%d", m.Key, e.Offset),
+			Type:              "alarm." + m.Kind,
+			NotificationEvent: eventjson.Notification(e),
 		})
 		if err != nil {
 			return "", permanent{err}
@@ -49,5 +51,5 @@ func (n *Notifier) overMQTT(ctx context.Context, m message) (detail string, err 
 		}
 		sent++
 	}
-	return fmt.Sprintf("published %d; MQTT does not tell whether anybody listens", sent), nil
+	return fmt.Sprintf("published %d; MQTT does not report subscribers", sent), nil
 }

@@ -115,8 +115,8 @@ func TestEveryEventIsPublishedOnItsTopicByMosquitto(t *testing.T) {
 
 func TestWithoutABrokerMQTTSaysSo(t *testing.T) {
 	p := newPlant(t)
-	d, err := p.notifier().Try(t.Context(), p.channel(store.Channel{Kind: store.MQTT}).ID)
-	if err != nil || d.Status != "failed" || d.Detail != "there is no MQTT broker to publish by" {
+	d, err := p.notifier().TestChannel(t.Context(), p.channel(store.Channel{Kind: store.MQTT}).ID)
+	if err != nil || d.Status != "failed" || d.Detail != "no MQTT broker is available" {
 		t.Errorf("got %s %q, %v", d.Status, d.Detail, err)
 	}
 }

@@ -1,5 +1,6 @@
-// Package notify tells people and programs of alarms: from a committed event by routes into an
-// outbox, and out of it by webhook, e-mail and MQTT.
+// Package notify tells people and programs of alarm events. It reads committed events, applies
+// routes, silences and reminders, and puts notifications into an outbox in the database; from there
+// it delivers them by webhook, e-mail and MQTT, at least once. internal/app runs a Notifier.
 package notify
 
 import (
@@ -17,16 +18,17 @@ import (
 )
 
 const (
-	// pollInterval is how long an event waits that nobody has woken us for.
+	// pollInterval is how long an event waits at most if Wake is not called.
 	pollInterval = time.Second
-	batchSize    = 500 // events or watches in one transaction
-	// attempts by one channel, so that one that hangs does not hold up the others
-	mostAtOnce   = 2
-	firstPause   = 5 * time.Second
-	longestPause = 15 * time.Minute
+	batchSize    = 500 // events or reminders of one transaction
+	// maxPerChannel bounds concurrent attempts by one channel: one that hangs must not delay others.
+	maxPerChannel = 2
+	minBackoff    = 5 * time.Second
+	maxBackoff    = 15 * time.Minute
+	maxDetail     = 500 // characters of an error that a delivery records
 )
 
-// permanent is an error that another attempt would not mend.
+// permanent is an error that another attempt would not fix.
 type permanent struct{ error }
 
 func (p permanent) Unwrap() error { return p.error }
@@ -34,22 +36,23 @@ func (p permanent) Unwrap() error { return p.error }
 // Publish sends a message over MQTT, and returns when the broker has taken it.
 type Publish func(ctx context.Context, topic string, payload []byte) error
 
-// Notifier puts notices into the outbox and sends them. Several, in one process or many, share the
-// work. Its methods are safe for concurrent use.
+// Notifier adds notifications to the outbox and delivers them. Notifiers of several instances share
+// the work. Its methods are safe for concurrent use.
 type Notifier struct {
 	cfg      Config
 	store    *store.Store
 	log      *slog.Logger
-	location *time.Location // of times in texts, for routes that name none
+	location *time.Location // of times in texts, for routes without a time zone
 	webhooks *webhooks
 	mailer   mailer
 	publish  Publish
-	wake     chan struct{} // there are alarm events
-	due      chan struct{} // there are deliveries
+	events   chan struct{} // has a token when there may be alarm events
+	due      chan struct{} // has a token when there may be deliveries
 	attempts *prometheus.CounterVec
 }
 
-// New makes a notifier that works while Run does. publish may be nil: then channels of MQTT fail.
+// New returns a notifier that works while Run runs. With a nil publish deliveries to MQTT channels
+// fail.
 func New(
 	cfg Config, st *store.Store, publish Publish, log *slog.Logger, reg prometheus.Registerer,
 ) (*Notifier, error) {
@@ -67,23 +70,23 @@ func New(
 		store:    st,
 		log:      log,
 		publish:  publish,
-		wake:     make(chan struct{}, 1),
+		events:   make(chan struct{}, 1),
 		due:      make(chan struct{}, 1),
-		webhooks: newWebhooks(guard{allowed}, cfg.Timeout), mailer: mailer{cfg: cfg},
+		webhooks: newWebhooks(guard{allowed}, cfg.Timeout),
+		mailer:   mailer{cfg: cfg},
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "oei_notify_attempts_total",
-			Help: "Attempts to deliver a notice, by kind of channel and result: delivered, failed (for good) or retried.",
+			Name: "oei_notification_attempts_total",
+			Help: "Attempts to deliver a notification, by kind of channel and result: " +
+				"delivered, failed (for good) or retried.",
 		}, []string{"channel", "result"}),
 	}
 	reg.MustRegister(n.attempts)
 	return n, nil
 }
 
-// Wake says that there are new alarm events. It never blocks; without it they are seen a second
-// later.
-func (n *Notifier) Wake() {
-	signal(n.wake)
-}
+// Wake says that there may be new alarm events. It never blocks. Without it events wait up to
+// pollInterval.
+func (n *Notifier) Wake() { signal(n.events) }
 
 func signal(c chan struct{}) {
 	select {
@@ -92,11 +95,11 @@ func signal(c chan struct{}) {
 	}
 }
 
-// Run works until ctx ends. What is being sent then is sent again by the next.
+// Run works until ctx ends. Deliveries under way then are delivered again after their lease.
 func (n *Notifier) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
-	running.Go(func() { n.gather(ctx) })
+	running.Go(func() { n.enqueueLoop(ctx) })
 	slots := make(chan struct{}, n.cfg.Workers)
 	for {
 		select {
@@ -109,12 +112,12 @@ func (n *Notifier) Run(ctx context.Context) error {
 		if ok {
 			running.Go(func() {
 				defer func() { <-slots }()
-				n.complain(ctx, n.deliver(ctx, d, now))
+				n.logFailure(ctx, n.deliver(ctx, d, now))
 			})
 			continue
 		}
 		<-slots
-		n.complain(ctx, err)
+		n.logFailure(ctx, err)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -124,101 +127,99 @@ func (n *Notifier) Run(ctx context.Context) error {
 	}
 }
 
-func (n *Notifier) complain(ctx context.Context, err error) {
+func (n *Notifier) logFailure(ctx context.Context, err error) {
 	if err != nil && ctx.Err() == nil {
-		n.log.WarnContext(ctx, "notices cannot be worked on, it is tried again", "error", err)
+		n.log.WarnContext(ctx, "notification work failed, retrying", "error", err)
 	}
 }
 
-// gather puts what follows from alarm events and from time into the outbox, until ctx ends.
-func (n *Notifier) gather(ctx context.Context) {
+// enqueueLoop calls Enqueue until ctx ends.
+func (n *Notifier) enqueueLoop(ctx context.Context) {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {
-		n.complain(ctx, n.Gather(ctx, time.Now()))
+		n.logFailure(ctx, n.Enqueue(ctx, time.Now()))
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-		case <-n.wake:
+		case <-n.events:
 		}
 	}
 }
 
-// Gather puts into the outbox what follows from the alarm events that are there and from its being
+// Enqueue adds to the outbox what follows from new alarm events, and from reminders that are due at
 // now.
-func (n *Notifier) Gather(ctx context.Context, now time.Time) error {
+func (n *Notifier) Enqueue(ctx context.Context, now time.Time) error {
 	for more := true; more; {
 		var err error
-		if more, err = n.gatherEvents(ctx, now); err != nil {
+		if more, err = n.enqueueEvents(ctx, now); err != nil {
 			return err
 		}
 	}
 	for more := true; more; {
 		var err error
-		if more, err = n.gatherWatches(ctx, now); err != nil {
+		if more, err = n.enqueueReminders(ctx, now); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// gatherEvents does so for the next alarm events, and reports whether there may be more.
-func (n *Notifier) gatherEvents(ctx context.Context, now time.Time) (more bool, err error) {
-	after, err := n.store.NoticeCursor(ctx)
+// enqueueEvents handles one batch of alarm events and reports whether there may be more.
+func (n *Notifier) enqueueEvents(ctx context.Context, now time.Time) (more bool, err error) {
+	after, err := n.store.NotificationCursor(ctx)
 	if err != nil {
 		return false, err
 	}
-	events, err := n.store.NoticeEvents(ctx, after, batchSize)
+	events, err := n.store.NotificationEvents(ctx, after, batchSize)
 	if err != nil || len(events) == 0 {
 		return false, err
 	}
-	rules, err := n.rules(ctx, now)
+	routing, err := n.routing(ctx, now)
 	if err != nil {
 		return false, err
 	}
-	err = n.store.AddNotices(ctx, rules.plan(after, events, now))
-	if errors.Is(err, store.ErrStale) { // another instance has them
+	err = n.store.AddNotifications(ctx, routing.plan(after, events, now))
+	if errors.Is(err, store.ErrStale) { // another instance has handled the events
 		err = nil
 	}
 	signal(n.due)
 	return len(events) == batchSize, err
 }
 
-// gatherWatches does so for alarms that somebody has to be reminded of, and reports whether there
-// may be more.
-func (n *Notifier) gatherWatches(ctx context.Context, now time.Time) (more bool, err error) {
-	rules, err := n.rules(ctx, now)
+// enqueueReminders handles one batch of due reminders and reports whether there may be more.
+func (n *Notifier) enqueueReminders(ctx context.Context, now time.Time) (more bool, err error) {
+	routing, err := n.routing(ctx, now)
 	if err != nil {
 		return false, err
 	}
-	due, err := n.store.StepWatches(ctx, now, batchSize,
-		func(ws []store.Watch) ([]store.Notice, []store.Watch) {
-			return rules.remind(ws, now)
+	due, err := n.store.FireReminders(ctx, now, batchSize,
+		func(due []store.Reminder) ([]store.Notification, []store.Reminder) {
+			return routing.fire(due, now)
 		})
 	return due == batchSize, err
 }
 
-func (n *Notifier) rules(ctx context.Context, now time.Time) (rs rules, err error) {
-	if rs.routes, err = n.store.Routes(ctx, 0, store.MostRoutes); err != nil ||
-		len(rs.routes) == 0 {
-		return rs, err
+func (n *Notifier) routing(ctx context.Context, now time.Time) (r routing, err error) {
+	if r.routes, err = n.store.Routes(ctx, 0, store.MaxRoutes); err != nil || len(r.routes) == 0 {
+		return r, err
 	}
-	if rs.kinds, err = n.store.ChannelKinds(ctx); err != nil {
-		return rs, err
+	if r.channelKinds, err = n.store.ChannelKinds(ctx); err != nil {
+		return r, err
 	}
-	rs.silences, err = n.store.SilencesAt(ctx, now)
-	return rs, err
+	r.silences, err = n.store.SilencesAt(ctx, now)
+	return r, err
 }
 
-// lease is how long an attempt may take before the delivery is taken for lost.
+// lease is how long an attempt may take before the delivery is claimed again.
 func (n *Notifier) lease() time.Duration { return 3*n.cfg.Timeout + 10*time.Second }
 
-// claim takes a delivery that is due at now, if there is one.
+// claim claims a delivery that is due at now, if there is one.
 func (n *Notifier) claim(
 	ctx context.Context, now time.Time,
 ) (d store.Delivery, ok bool, err error) {
-	ds, err := n.store.ClaimDeliveries(ctx, now, n.lease(), 1, mostAtOnce)
+	ds, err := n.store.ClaimDeliveries(ctx, now, n.lease(), 1, maxPerChannel)
 	if err != nil || len(ds) == 0 {
 		return d, false, err
 	}
@@ -241,57 +242,56 @@ func (n *Notifier) deliver(ctx context.Context, d store.Delivery, now time.Time)
 	case errors.Is(err, store.ErrNotFound):
 		err = permanent{errors.New("the channel was deleted")}
 	case err != nil:
-		return err // its lease ends
+		return err // the delivery is claimed again after its lease
 	case !c.IsActive:
 		err = permanent{errors.New("the channel is not in use")}
 	default:
 		detail, err = n.attempt(ctx, c, d, now)
 	}
 	if err != nil && ctx.Err() != nil {
-		return ctx.Err() // we stop; whoever comes next tries it again
+		return ctx.Err() // stopping; the delivery is claimed again after its lease
 	}
-	return n.settle(ctx, c.Kind, d, detail, err, now)
+	return n.finish(ctx, c.Kind, d, detail, err, now)
 }
 
-// settle records what became of an attempt.
-func (n *Notifier) settle(
+// finish records the result of an attempt.
+func (n *Notifier) finish(
 	ctx context.Context, kind store.ChannelKind, d store.Delivery, detail string, err error,
 	now time.Time,
 ) error {
-	result, again := "delivered", time.Time{}
+	result, retryAt := "delivered", time.Time{}
 	if err != nil {
-		detail, result = plain(err.Error(), 500), "failed"
+		detail, result = plain(err.Error(), maxDetail), "failed"
 		var p permanent
-		if !errors.As(err, &p) && d.Attempts < n.cfg.MaxAttempts && d.Kind != store.KindTrial {
-			result, again = "retried", now.Add(pause(d.Attempts))
+		if !errors.As(err, &p) && d.Attempts < n.cfg.MaxAttempts && d.Kind != store.KindTest {
+			result, retryAt = "retried", now.Add(backoff(d.Attempts))
 		}
 	}
 	n.attempts.WithLabelValues(string(kind), result).Inc()
 	if result == "failed" {
-		n.log.WarnContext(ctx, "a notice was not delivered", "delivery_id", d.ID, "channel_id",
-			d.ChannelID, "attempts", d.Attempts, "reason", detail)
+		n.log.WarnContext(ctx, "notification not delivered", "delivery_id", d.ID,
+			"channel_id", d.ChannelID, "attempts", d.Attempts, "reason", detail)
 	}
-	err = n.store.FinishDelivery(ctx, d, err == nil, detail, again)
-	if errors.Is(err, store.ErrStale) { // it took so long that another has it
+	err = n.store.FinishDelivery(ctx, d, err == nil, detail, retryAt)
+	if errors.Is(err, store.ErrStale) { // the lease has ended and another attempt has begun
 		return nil
 	}
 	return err
 }
 
-// pause is how long to wait after so many attempts: twice as long each time, and a different time
-// for each delivery.
-func pause(attempts int) time.Duration {
-	longest := min(firstPause<<min(attempts-1, 10), longestPause)
-	return longest/2 + rand.N(longest/2)
+// backoff returns how long to wait after so many attempts: twice as long each time, with jitter.
+func backoff(attempts int) time.Duration {
+	d := min(minBackoff<<min(attempts-1, 10), maxBackoff)
+	return d/2 + rand.N(d/2)
 }
 
-// attempt sends d by c. A panic is an error of this delivery only.
+// attempt sends d by c. A panic becomes an error of this delivery.
 func (n *Notifier) attempt(
 	ctx context.Context, c store.Channel, d store.Delivery, now time.Time,
 ) (detail string, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = permanent{fmt.Errorf("it broke: %v", r)}
+			err = permanent{fmt.Errorf("the attempt panicked: %v", r)}
 		}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.Timeout)
@@ -317,7 +317,7 @@ func (n *Notifier) attempt(
 	case store.Email:
 		return n.mailer.send(ctx, c, m)
 	case store.MQTT:
-		return n.overMQTT(ctx, m)
+		return n.sendMQTT(ctx, m)
 	}
-	return "", permanent{fmt.Errorf("the kind %q is not known", c.Kind)}
+	return "", permanent{fmt.Errorf("the channel has the unknown kind %q", c.Kind)}
 }

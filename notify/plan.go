@@ -10,171 +10,188 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// active is the state of an alarm that stands and that nobody has acknowledged: what reminders are
-// about.
-const active = "active_unacknowledged"
+// unacknowledged is the state of an alarm that people are reminded of.
+const unacknowledged = "active_unacknowledged"
 
-// usual are the kinds of events that a route gets which asks for none in particular.
-var usual = []string{"raised", "escalated", "reraised", "cleared", "faulted"}
+// defaultKinds are the kinds of events that a route without kinds gets.
+var defaultKinds = []string{"raised", "escalated", "reraised", "cleared", "faulted"}
 
-// outbox gathers what is to be told, by route, channel and kind.
-type outbox struct {
-	kinds map[int64]store.ChannelKind
-	now   time.Time
-	open  map[place]*store.Notice
-	full  []store.Notice
+// raisingKinds are the kinds of events with which reminders start over.
+var raisingKinds = []string{"raised", "escalated", "reraised"}
+
+// builder groups events into notifications by route, channel and kind.
+type builder struct {
+	channelKinds map[int64]store.ChannelKind
+	now          time.Time
+	open         map[group]*store.Notification
+	full         []store.Notification
 }
 
-type place struct {
+type group struct {
 	route, channel int64
 	kind           string
 }
 
-func newOutbox(kinds map[int64]store.ChannelKind, now time.Time) *outbox {
-	return &outbox{kinds: kinds, now: now, open: map[place]*store.Notice{}}
+func newBuilder(channelKinds map[int64]store.ChannelKind, now time.Time) *builder {
+	return &builder{
+		channelKinds: channelKinds,
+		now:          now,
+		open:         map[group]*store.Notification{},
+	}
 }
 
-// tell adds e. On MQTT every event is a message of its own: there is nothing to wait for, and none
-// is only counted.
-func (o *outbox) tell(r store.Route, channel int64, kind string, e store.NoticeEvent) {
-	p := place{r.ID, channel, kind}
-	n := o.open[p]
-	if n != nil && n.Alone && n.Count == store.MostNoticed {
-		o.full, n = append(o.full, *n), nil
+// add adds e. On MQTT every event is a message of its own: nothing waits to be grouped, and no
+// event is only counted.
+func (b *builder) add(r store.Route, channel int64, kind string, e store.NotificationEvent) {
+	g := group{r.ID, channel, kind}
+	n := b.open[g]
+	if n != nil && n.Ungrouped && n.Count == store.MaxNotificationEvents {
+		b.full, n = append(b.full, *n), nil
 	}
 	if n == nil {
-		n = &store.Notice{
-			RouteID:   r.ID,
-			ChannelID: channel,
-			Kind:      kind,
-			First:     e.Offset,
-			DueAt:     o.now.Add(seconds(r.GroupSeconds)),
+		n = &store.Notification{
+			RouteID:     r.ID,
+			ChannelID:   channel,
+			Kind:        kind,
+			FirstOffset: e.Offset,
+			DueAt:       b.now.Add(seconds(r.GroupSeconds)),
 		}
-		if o.kinds[channel] == store.MQTT {
-			n.DueAt, n.Alone = o.now, true
+		if b.channelKinds[channel] == store.MQTT {
+			n.DueAt, n.Ungrouped = b.now, true
 		}
-		o.open[p] = n
+		b.open[g] = n
 	}
-	if n.Count++; len(n.Events) < store.MostNoticed {
+	if n.Count++; len(n.Events) < store.MaxNotificationEvents {
 		n.Events = append(n.Events, e)
 	}
-	n.First, n.Last = min(n.First, e.Offset), max(n.Last, e.Offset)
+	n.FirstOffset = min(n.FirstOffset, e.Offset)
+	n.LastOffset = max(n.LastOffset, e.Offset)
 }
 
-// notices are all that were told, in no order.
-func (o *outbox) notices() []store.Notice {
-	for _, n := range o.open {
-		o.full = append(o.full, *n)
+// notifications returns all notifications, in no order.
+func (b *builder) notifications() []store.Notification {
+	for _, n := range b.open {
+		b.full = append(b.full, *n)
 	}
-	return o.full
+	return b.full
 }
 
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 
-// rules are what decides who is told. silences are those in force.
-type rules struct {
-	routes   []store.Route
-	kinds    map[int64]store.ChannelKind
-	silences []store.Silence
+// routing decides which events go to which channels. silences are those in force.
+type routing struct {
+	routes       []store.Route
+	channelKinds map[int64]store.ChannelKind
+	silences     []store.Silence
 }
 
-// plan says what follows from events, which come after the offset after: which routes get them, and
-// who is to be reminded when.
-func (rs rules) plan(after int64, events []store.NoticeEvent, now time.Time) store.Notices {
-	plan := store.Notices{After: after, Upto: after, HeldBack: map[int64]int64{}}
+// plan returns the notifications and reminders that follow from events, whose offsets follow after.
+func (r routing) plan(
+	after int64, events []store.NotificationEvent, now time.Time,
+) store.NotificationPlan {
+	plan := store.NotificationPlan{After: after, Last: after, HeldBack: map[int64]int64{}}
 	type key struct{ alarm, route int64 }
-	watches := map[key]store.Watch{}
-	unwatch := map[int64]bool{}
-	out := newOutbox(rs.kinds, now)
+	reminders := map[key]store.Reminder{}
+	ended := map[int64]bool{}
+	out := newBuilder(r.channelKinds, now)
 	for _, e := range events {
-		plan.Upto = e.Offset
-		standing := e.State == active && !e.Quiet
-		anew := slices.Contains(renewing, e.Kind)
-		// whatever was watched is over: acknowledged, cleared, shelved, or another occurrence
-		if !standing || anew {
-			unwatch[e.AlarmID] = true
-			maps.DeleteFunc(watches,
-				func(k key, _ store.Watch) bool { return k.alarm == e.AlarmID })
+		plan.Last = e.Offset
+		remind := e.State == unacknowledged && !e.Quiet
+		startsOver := slices.Contains(raisingKinds, e.Kind)
+		// reminders end: the alarm is acknowledged, cleared, shelved or has another occurrence
+		if !remind || startsOver {
+			ended[e.AlarmID] = true
+			maps.DeleteFunc(reminders,
+				func(k key, _ store.Reminder) bool { return k.alarm == e.AlarmID })
 		}
 		if e.Quiet {
 			continue
 		}
-		silence := rs.silencedBy(e)
+		silence := r.silenceOf(e)
 		if silence != 0 {
 			plan.HeldBack[silence]++
 		}
-		for _, r := range rs.routes {
-			if !r.IsActive || !matches(r, e) {
+		for _, route := range r.routes {
+			if !route.IsActive || !matches(route, e) {
 				continue
 			}
-			if w := newWatch(r, e, now); standing && (w.RemindAt != nil || w.EscalateAt != nil) {
-				k := key{e.AlarmID, r.ID}
-				if _, there := watches[k]; !there {
-					w.Keep = !anew
-					watches[k] = w
+			k := key{e.AlarmID, route.ID}
+			if _, exists := reminders[k]; remind && !exists {
+				reminder := newReminder(route, e, now)
+				reminder.KeepExisting = !startsOver
+				if reminder.RemindAt != nil || reminder.EscalateAt != nil {
+					reminders[k] = reminder
 				}
 			}
-			if silence == 0 && wants(r, e.Kind) {
-				out.tell(r, r.ChannelID, store.KindNotice, e)
+			if silence == 0 && wantsKind(route, e.Kind) {
+				out.add(route, route.ChannelID, store.KindNotification, e)
 			}
 		}
 	}
-	plan.Notices = out.notices()
-	plan.Unwatch = slices.Sorted(maps.Keys(unwatch))
-	plan.Watch = slices.SortedFunc(maps.Values(watches), func(a, b store.Watch) int {
+	plan.Notifications = out.notifications()
+	plan.EndReminders = slices.Sorted(maps.Keys(ended))
+	plan.Reminders = slices.SortedFunc(maps.Values(reminders), func(a, b store.Reminder) int {
 		return cmp.Or(cmp.Compare(a.AlarmID, b.AlarmID), cmp.Compare(a.RouteID, b.RouteID))
 	})
 	return plan
 }
 
-// renewing are the kinds of events with which reminding begins anew.
-var renewing = []string{"raised", "escalated", "reraised"}
-
-// newWatch is when somebody is reminded of e.
-func newWatch(r store.Route, e store.NoticeEvent, now time.Time) store.Watch {
-	b, _ := json.Marshal(e) // it came out of the database
-	w := store.Watch{RouteID: r.ID, AlarmID: e.AlarmID, Event: string(b)}
+// newReminder returns when r reminds people of e. Both times are nil if r does not.
+func newReminder(r store.Route, e store.NotificationEvent, now time.Time) store.Reminder {
+	b, _ := json.Marshal(e) // e was read from the database
+	reminder := store.Reminder{RouteID: r.ID, AlarmID: e.AlarmID, Event: string(b)}
 	if r.RemindSeconds > 0 {
-		w.RemindAt = new(now.Add(seconds(r.RemindSeconds)))
+		reminder.RemindAt = new(now.Add(seconds(r.RemindSeconds)))
 	}
 	if r.EscalateSeconds > 0 && r.EscalationChannelID != nil {
-		w.EscalateAt = new(now.Add(seconds(r.EscalateSeconds)))
+		reminder.EscalateAt = new(now.Add(seconds(r.EscalateSeconds)))
 	}
-	return w
+	return reminder
 }
 
-// remind says what becomes of watches that are due: reminders, escalations, and when they are due
-// again. What is silenced waits for the end of its silence.
-func (rs rules) remind(due []store.Watch, now time.Time) ([]store.Notice, []store.Watch) {
-	out := newOutbox(rs.kinds, now)
+// fire returns the notifications of reminders that are due, and the reminders with their next
+// times. A reminder of a silenced alarm is postponed to the end of the silence.
+func (r routing) fire(
+	due []store.Reminder, now time.Time,
+) ([]store.Notification, []store.Reminder) {
+	out := newBuilder(r.channelKinds, now)
 	for i := range due {
-		w := &due[i]
-		var e store.NoticeEvent
-		at := slices.IndexFunc(rs.routes, func(r store.Route) bool { return r.ID == w.RouteID })
-		if err := json.Unmarshal([]byte(w.Event), &e); err != nil || at < 0 ||
-			!rs.routes[at].IsActive {
-			// nor when the route is in use again: it reminds of what comes then
-			w.RemindAt, w.EscalateAt = nil, nil
+		reminder := &due[i]
+		var e store.NotificationEvent
+		route, ok := r.route(reminder.RouteID)
+		if err := json.Unmarshal([]byte(reminder.Event), &e); err != nil || !ok || !route.IsActive {
+			// a route that is in use again reminds of later events only
+			reminder.RemindAt, reminder.EscalateAt = nil, nil
 			continue
 		}
-		r := rs.routes[at]
-		if end := rs.silentUntil(e); !end.IsZero() {
-			w.RemindAt, w.EscalateAt = postponed(w.RemindAt, end), postponed(w.EscalateAt, end)
+		if end := r.silencedUntil(e); !end.IsZero() {
+			reminder.RemindAt = postponed(reminder.RemindAt, end)
+			reminder.EscalateAt = postponed(reminder.EscalateAt, end)
 			continue
 		}
-		if isDue(w.EscalateAt, now) {
-			if w.EscalateAt = nil; r.EscalateSeconds > 0 && r.EscalationChannelID != nil {
-				out.tell(r, *r.EscalationChannelID, store.KindEscalation, e)
+		if isDue(reminder.EscalateAt, now) {
+			reminder.EscalateAt = nil
+			if route.EscalateSeconds > 0 && route.EscalationChannelID != nil {
+				out.add(route, *route.EscalationChannelID, store.KindEscalation, e)
 			}
 		}
-		if isDue(w.RemindAt, now) {
-			if w.RemindAt = nil; r.RemindSeconds > 0 {
-				out.tell(r, r.ChannelID, store.KindReminder, e)
-				w.RemindAt = new(now.Add(seconds(r.RemindSeconds)))
+		if isDue(reminder.RemindAt, now) {
+			reminder.RemindAt = nil
+			if route.RemindSeconds > 0 {
+				out.add(route, route.ChannelID, store.KindReminder, e)
+				reminder.RemindAt = new(now.Add(seconds(route.RemindSeconds)))
 			}
 		}
 	}
-	return out.notices(), due
+	return out.notifications(), due
+}
+
+func (r routing) route(id int64) (store.Route, bool) {
+	at := slices.IndexFunc(r.routes, func(route store.Route) bool { return route.ID == id })
+	if at < 0 {
+		return store.Route{}, false
+	}
+	return r.routes[at], true
 }
 
 func isDue(at *time.Time, now time.Time) bool { return at != nil && !at.After(now) }
@@ -186,48 +203,49 @@ func postponed(at *time.Time, end time.Time) *time.Time {
 	return &end
 }
 
-// matches reports whether r is about the alarm of e.
-func matches(r store.Route, e store.NoticeEvent) bool {
-	return has(r.Severities, e.Severity) && hasAll(e.Labels, r.Labels)
+// matches reports whether r is for alarms with the severity and labels of e.
+func matches(r store.Route, e store.NotificationEvent) bool {
+	return includes(r.Severities, e.Severity) && hasLabels(e.Labels, r.Labels)
 }
 
-func wants(r store.Route, kind string) bool {
+func wantsKind(r store.Route, kind string) bool {
 	if len(r.Events) == 0 {
-		return slices.Contains(usual, kind)
+		return slices.Contains(defaultKinds, kind)
 	}
 	return slices.Contains(r.Events, kind)
 }
 
-// silencedBy returns the silence that holds e back, 0 for none.
-func (rs rules) silencedBy(e store.NoticeEvent) int64 {
-	for _, s := range rs.silences {
-		if isAbout(s, e) {
+// silenceOf returns the silence that holds e back, 0 for none.
+func (r routing) silenceOf(e store.NotificationEvent) int64 {
+	for _, s := range r.silences {
+		if silences(s, e) {
 			return s.ID
 		}
 	}
 	return 0
 }
 
-// silentUntil returns when the last of the silences that hold e back ends; zero when there is none.
-func (rs rules) silentUntil(e store.NoticeEvent) (end time.Time) {
-	for _, s := range rs.silences {
-		if isAbout(s, e) && s.EndsAt.After(end) {
+// silencedUntil returns when the last silence that holds e back ends, zero for none.
+func (r routing) silencedUntil(e store.NotificationEvent) (end time.Time) {
+	for _, s := range r.silences {
+		if silences(s, e) && s.EndsAt.After(end) {
 			end = s.EndsAt
 		}
 	}
 	return end
 }
 
-func isAbout(s store.Silence, e store.NoticeEvent) bool {
+// silences reports whether s holds e back.
+func silences(s store.Silence, e store.NotificationEvent) bool {
 	is := func(want *int64, got int64) bool { return want == nil || *want == got }
 	return is(s.AlarmID, e.AlarmID) && is(s.SensorID, e.SensorID) && is(s.GatewayID, e.GatewayID) &&
-		has(s.Severities, e.Severity) && hasAll(e.Labels, s.Labels)
+		includes(s.Severities, e.Severity) && hasLabels(e.Labels, s.Labels)
 }
 
-// has reports whether list has s; an empty one has everything.
-func has(list []string, s string) bool { return len(list) == 0 || slices.Contains(list, s) }
+// includes reports whether list contains s. An empty list includes everything.
+func includes(list []string, s string) bool { return len(list) == 0 || slices.Contains(list, s) }
 
-func hasAll(labels, want store.LabelMap) bool {
+func hasLabels(labels, want store.LabelMap) bool {
 	for name, value := range want {
 		if got, ok := labels[name]; !ok || got != value {
 			return false

@@ -23,23 +23,24 @@ import (
 
 const (
 	secretPrefix = "whsec_"
-	// mostAnswered is how much of an answer is read; none of it is kept.
-	mostAnswered = 4 << 10
+	// maxResponse is how many bytes of a response are read; they are discarded.
+	maxResponse = 4 << 10
 )
 
-// secretKey is the key that secret stands for.
+// secretKey returns the signing key of a channel's secret.
 func secretKey(secret string) ([]byte, error) {
 	if strings.HasPrefix(secret, store.EncryptedPrefix) {
-		return nil, errors.New("was kept under another SECRET_KEY; give the channel a new one")
+		return nil, errors.New("was encrypted with another SECRET_KEY; give the channel a new secret")
 	}
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, secretPrefix))
 	if err != nil || !strings.HasPrefix(secret, secretPrefix) || len(key) < 24 || len(key) > 64 {
-		return nil, errors.New("is not whsec_ and 24 to 64 bytes in base64")
+		return nil, errors.New("has another form; use whsec_ and 24 to 64 bytes in base64")
 	}
 	return key, nil
 }
 
-// signature is that of Standard Webhooks: of id, time and body with dots between, by HMAC-SHA256.
+// signature returns the signature of Standard Webhooks: the HMAC-SHA256 of id, time and body, joined
+// by dots.
 func signature(key []byte, id string, at time.Time, body []byte) string {
 	mac := hmac.New(sha256.New, key)
 	fmt.Fprintf(mac, "%s.%d.", id, at.Unix())
@@ -47,14 +48,14 @@ func signature(key []byte, id string, at time.Time, body []byte) string {
 	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// webhooks posts to where it may.
+// webhooks posts to addresses that guard allows.
 type webhooks struct {
 	guard  guard
 	client *http.Client
 }
 
-// newWebhooks makes connections anew each time, since the guard looks at them as they are made, and
-// follows nothing: neither redirects nor the proxies of the environment.
+// newWebhooks returns a client that opens a connection for each request, since guard checks the
+// address of each, and that follows neither redirects nor the proxies of the environment.
 func newWebhooks(g guard, timeout time.Duration) *webhooks {
 	dialer := &net.Dialer{Timeout: timeout, Control: g.control}
 	return &webhooks{guard: g, client: &http.Client{
@@ -71,7 +72,7 @@ func newWebhooks(g guard, timeout time.Duration) *webhooks {
 	}}
 }
 
-// check says what is wrong with the address of a webhook, as far as it shows without a look-up.
+// check returns an error for an address that a webhook may not have, without resolving names.
 func (w *webhooks) check(address string) error {
 	u, err := url.Parse(address)
 	switch {
@@ -85,7 +86,7 @@ func (w *webhooks) check(address string) error {
 	}
 	if port := u.Port(); port != "" {
 		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-			return errors.New("has a port that is none")
+			return errors.New("has an invalid port; use 1 to 65535")
 		}
 	}
 	if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
@@ -94,8 +95,8 @@ func (w *webhooks) check(address string) error {
 	return nil
 }
 
-// send posts body to the channel. Anything but a 2xx is an error, which shows neither the address
-// nor what was answered.
+// send posts body to the channel. Any status but 2xx is an error. Errors contain neither the address
+// nor the response.
 func (w *webhooks) send(
 	ctx context.Context, c store.Channel, id string, body []byte, now time.Time,
 ) (detail string, err error) {
@@ -108,7 +109,7 @@ func (w *webhooks) send(
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL, bytes.NewReader(body))
 	if err != nil {
-		return "", permanent{errors.New("the address is not one")}
+		return "", permanent{errors.New("the address is invalid")}
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "oei-ms")
@@ -121,29 +122,29 @@ func (w *webhooks) send(
 		return "", dialError(err)
 	}
 	defer res.Body.Close()
-	// what it says does not matter, the status does
-	_, _ = io.CopyN(io.Discard, res.Body, mostAnswered)
+	// only the status counts
+	_, _ = io.CopyN(io.Discard, res.Body, maxResponse)
 	detail = "answered " + strconv.Itoa(res.StatusCode)
 	switch {
 	case res.StatusCode >= 300 && res.StatusCode < 400:
-		return detail, fmt.Errorf("%s, a redirect, which is not followed", detail)
+		return detail, fmt.Errorf("%s; redirects are not followed", detail)
 	case res.StatusCode < 200 || res.StatusCode > 299:
 		return detail, errors.New(detail)
 	}
 	return detail, nil
 }
 
-// dialError is err without the address, which may hold a secret.
+// dialError returns err without the address, which may contain a secret.
 func dialError(err error) error {
 	if errors.Is(err, errForbidden) {
 		return permanent{errForbidden}
 	}
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
-		return errors.New("no answer in time")
+		return errors.New("the receiver did not answer in time")
 	}
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
-	return fmt.Errorf("not reached: %w", err)
+	return fmt.Errorf("request failed: %w", err)
 }

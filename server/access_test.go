@@ -87,7 +87,7 @@ func atSilence(rest string) func(*system) string {
 }
 
 func atDelivery(s *system) string {
-	d, err := s.store.BeginTrial(s.t.Context(), s.addChannel().ID, time.Minute)
+	d, err := s.store.BeginTest(s.t.Context(), s.addChannel().ID, time.Minute)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/oei-ms/oei-ms/alarm"
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/eventjson"
 	"github.com/oei-ms/oei-ms/internal/rfc3339"
 	"github.com/oei-ms/oei-ms/store"
 )
@@ -79,32 +80,7 @@ func (s *Server) alarmEvents(
 	}
 	list, link := page(ctx, list, limit,
 		func(e store.AlarmEvent) string { return encodeID(e.Offset) })
-	return each(list, alarmEventJSON), link, nil
-}
-
-func alarmEventJSON(e store.AlarmEvent) api.AlarmEvent {
-	return api.AlarmEvent{
-		Epoch:       e.Epoch,
-		Offset:      e.Offset,
-		At:          e.At.UTC(),
-		RecordedAt:  e.RecordedAt.UTC(),
-		AlarmID:     e.AlarmID,
-		SensorID:    e.SensorID,
-		GatewayID:   e.GatewayID,
-		Occurrence:  e.Occurrence,
-		Version:     e.StateVersion,
-		RuleVersion: e.RuleVersion,
-		Kind:        api.AlarmEventKind(e.Kind),
-		Before:      api.AlarmState(e.Before),
-		After:       api.AlarmState(e.After),
-		Level:       e.Level,
-		Severity:    api.Severity(e.Severity),
-		Value:       orNull(e.Value),
-		Message:     e.Message,
-		User:        e.User,
-		Comment:     e.Comment,
-		Quiet:       e.Quiet,
-	}
+	return each(list, eventjson.Alarm), link, nil
 }
 
 // SimulateAlarm answers POST /api/alarms/simulate.

@@ -32,12 +32,12 @@ type Deps struct {
 	Hub   *push.Hub
 	// Write stores readings as a publish over MQTT would, and returns one result for each, in
 	// order, after the commit.
-	Write    func(ctx context.Context, rs []store.Reading) ([]store.Result, error)
-	Notices  Notices
-	Checks   []Check
-	Version  Version
-	Log      *slog.Logger
-	Registry *prometheus.Registry // is served at /metrics
+	Write         func(ctx context.Context, rs []store.Reading) ([]store.Result, error)
+	Notifications Notifications
+	Checks        []Check
+	Version       Version
+	Log           *slog.Logger
+	Registry      *prometheus.Registry // is served at /metrics
 }
 
 // Version says what runs here; Commit is empty when it is not known.
@@ -45,19 +45,19 @@ type Version struct{ Commit, Go, Version string }
 
 // Server answers the contract.
 type Server struct {
-	cfg      Config
-	store    *store.Store
-	cache    *cache.Cache
-	auth     *auth.Auth
-	hub      *push.Hub
-	write    func(context.Context, []store.Reading) ([]store.Result, error)
-	notices  Notices
-	health   *health
-	version  api.Version
-	log      *slog.Logger
-	contract *contract
-	metrics  httpMetrics
-	heavy    *heavy
+	cfg           Config
+	store         *store.Store
+	cache         *cache.Cache
+	auth          *auth.Auth
+	hub           *push.Hub
+	write         func(context.Context, []store.Reading) ([]store.Result, error)
+	notifications Notifications
+	health        *health
+	version       api.Version
+	log           *slog.Logger
+	contract      *contract
+	metrics       httpMetrics
+	heavy         *heavy
 
 	publicBodies *bodyBudget
 	connections  *connections
@@ -75,19 +75,19 @@ func New(cfg Config, d Deps) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg:      cfg,
-		store:    d.Store,
-		cache:    d.Cache,
-		auth:     d.Auth,
-		hub:      d.Hub,
-		write:    d.Write,
-		notices:  d.Notices,
-		log:      d.Log,
-		contract: contract,
-		health:   newHealth(d.Checks),
-		version:  api.Version(d.Version),
-		metrics:  newHTTPMetrics(d.Registry),
-		heavy:    newHeavy(cfg.HeavyQuestions, cfg.HeavyWait, d.Registry),
+		cfg:           cfg,
+		store:         d.Store,
+		cache:         d.Cache,
+		auth:          d.Auth,
+		hub:           d.Hub,
+		write:         d.Write,
+		notifications: d.Notifications,
+		log:           d.Log,
+		contract:      contract,
+		health:        newHealth(d.Checks),
+		version:       api.Version(d.Version),
+		metrics:       newHTTPMetrics(d.Registry),
+		heavy:         newHeavy(cfg.HeavyQuestions, cfg.HeavyWait, d.Registry),
 
 		publicBodies: newBodyBudget(d.Registry),
 	}

@@ -93,8 +93,8 @@ func startOn(t *testing.T, dsn string, options ...option) *system {
 	if s.notifier, err = notify.New(notify.DefaultConfig(), s.store, nil, log, deps.Registry); err != nil {
 		t.Fatal(err)
 	}
-	deps.Notices = server.Notices{
-		Try:           s.notifier.Try,
+	deps.Notifications = server.Notifications{
+		TestChannel:   s.notifier.TestChannel,
 		CheckChannel:  s.notifier.CheckChannel,
 		CheckTemplate: notify.CheckTemplate,
 	}

@@ -79,7 +79,7 @@ func TestClaimDeliveries_PassesByWhatAnotherClaims(t *testing.T) {
 	c, err := s.CreateChannel(t.Context(), hook)
 	ok(t, err)
 	for range 3 {
-		_, err := s.BeginTrial(t.Context(), c.ID, 0) // which is lost at once
+		_, err := s.BeginTest(t.Context(), c.ID, 0) // which is lost at once
 		ok(t, err)
 	}
 	other, err := db.BeginTx(t.Context(), nil)

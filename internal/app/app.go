@@ -254,8 +254,8 @@ func (a *app) startNotifier(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	a.deps.Notices = server.Notices{
-		Try:           a.notifier.Try,
+	a.deps.Notifications = server.Notifications{
+		TestChannel:   a.notifier.TestChannel,
 		CheckChannel:  a.notifier.CheckChannel,
 		CheckTemplate: notify.CheckTemplate,
 	}

@@ -11,6 +11,8 @@ import (
 	"github.com/oei-ms/oei-ms/configs"
 	"github.com/oei-ms/oei-ms/ingest"
 	"github.com/oei-ms/oei-ms/internal/auth"
+	"github.com/oei-ms/oei-ms/internal/eventjson"
+	"github.com/oei-ms/oei-ms/internal/timejson"
 	"github.com/oei-ms/oei-ms/push"
 	"github.com/oei-ms/oei-ms/push/relay"
 	"github.com/oei-ms/oei-ms/server"
@@ -130,7 +132,7 @@ func alarmEvents(
 	for _, e := range found {
 		epoch = e.Epoch
 		events = append(events,
-			push.AlarmEvent{Offset: e.Offset, Severity: e.Severity, JSON: server.AlarmEventJSON(e)})
+			push.AlarmEvent{Offset: e.Offset, Severity: e.Severity, JSON: alarmJSON(e)})
 	}
 	return epoch, events, err
 }
@@ -141,7 +143,12 @@ func activeAlarms(
 	epoch, last, found, err := st.ActiveAlarms(ctx, maxActiveAlarms)
 	for _, e := range found {
 		alarms = append(alarms,
-			push.ActiveAlarm{Severity: e.Severity, JSON: server.AlarmEventJSON(e)})
+			push.ActiveAlarm{Severity: e.Severity, JSON: alarmJSON(e)})
 	}
 	return epoch, last, alarms, err
+}
+
+func alarmJSON(e store.AlarmEvent) []byte {
+	b, _ := timejson.Marshal(eventjson.Alarm(e)) // texts and numbers; a value is finite
+	return b
 }

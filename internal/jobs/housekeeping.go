@@ -36,7 +36,7 @@ func (j *Jobs) Housekeeping(ctx context.Context, kept Kept) error {
 				j.store.DeleteExpiredSessions(ctx),
 				j.store.DeleteExpiredIdempotencyKeys(ctx),
 				j.store.SweepRejections(ctx, kept.Rejections),
-				j.store.SweepDeliveries(ctx, kept.Deliveries),
+				j.store.DeleteExpiredDeliveries(ctx, kept.Deliveries),
 			)
 		})
 	})

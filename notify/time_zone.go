@@ -3,13 +3,13 @@ package notify
 import (
 	"fmt"
 	"time"
-	_ "time/tzdata" // a server without zone files knows the same zones
+	_ "time/tzdata" // for servers without zone files
 	"unicode"
 
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// checkZone says what is wrong with the name of a time zone.
+// checkZone returns an error for a name that is not that of a time zone.
 func checkZone(name string) error {
 	if _, err := time.LoadLocation(name); err != nil || name == "" || name == "Local" {
 		return fmt.Errorf("%.60q is not a time zone; use a name such as Europe/Rome, or UTC", name)
@@ -17,7 +17,7 @@ func checkZone(name string) error {
 	return nil
 }
 
-// zone is that in which notifications of a route give times.
+// zone returns the time zone of times in the notifications of a route.
 func (n *Notifier) zone(r *store.Route) *time.Location {
 	if r != nil && r.TimeZone != "" {
 		if l, err := time.LoadLocation(r.TimeZone); err == nil {
@@ -27,7 +27,7 @@ func (n *Notifier) zone(r *store.Route) *time.Location {
 	return n.location
 }
 
-// clock is t as people read it: 2026-01-02 04:04:05 CET (+01:00).
+// clock returns t as people read it: 2026-01-02 04:04:05 CET (+01:00).
 func clock(t time.Time, zone *time.Location) string {
 	t = t.In(zone)
 	name, offset := t.Zone()

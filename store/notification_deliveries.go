@@ -19,18 +19,18 @@ type Delivery struct {
 	Attempts   int    `db:"attempts"`
 	Detail     string `db:"detail"` // of the last attempt
 	// when it is tried next; while it is sent, when it is taken for lost
-	DueAt      time.Time    `db:"due_at"`
-	CreatedAt  time.Time    `db:"created_at"`
-	FinishedAt *time.Time   `db:"finished_at"`
-	Events     NoticeEvents `db:"events"` // the first MostNoticed
+	DueAt      time.Time          `db:"due_at"`
+	CreatedAt  time.Time          `db:"created_at"`
+	FinishedAt *time.Time         `db:"finished_at"`
+	Events     NotificationEvents `db:"events"` // the first MaxNotificationEvents
 }
 
 // The kinds of deliveries.
 const (
-	KindNotice     = "notice"
-	KindReminder   = "reminder"
-	KindEscalation = "escalation"
-	KindTrial      = "trial"
+	KindNotification = "notice"
+	KindReminder     = "reminder"
+	KindEscalation   = "escalation"
+	KindTest         = "trial"
 )
 
 const deliveryColumns = `id, key, channel_id, route_id, kind, status, event_count, attempts, detail, due_at, created_at, finished_at`
@@ -89,8 +89,8 @@ func (s *Store) FinishDelivery(
 	return nil
 }
 
-// BeginTrial enters a trial of a channel, which the caller sends, until lease later.
-func (s *Store) BeginTrial(
+// BeginTest enters a trial of a channel, which the caller sends, until lease later.
+func (s *Store) BeginTest(
 	ctx context.Context, channel int64, lease time.Duration,
 ) (Delivery, error) {
 	const q = `
@@ -150,9 +150,9 @@ func (s *Store) Delivery(ctx context.Context, id int64) (Delivery, error) {
 	return d, explain("delivery", err)
 }
 
-// SweepDeliveries removes deliveries that were over longer than retention ago, and silences that
+// DeleteExpiredDeliveries removes deliveries that were over longer than retention ago, and silences that
 // ended so long ago.
-func (s *Store) SweepDeliveries(ctx context.Context, retention time.Duration) error {
+func (s *Store) DeleteExpiredDeliveries(ctx context.Context, retention time.Duration) error {
 	if _, err := s.api.ExecContext(ctx,
 		`DELETE FROM notification_silences WHERE ends_at < now() - make_interval(secs => $1)`,
 		retention.Seconds()); err != nil {

@@ -190,7 +190,7 @@ func TestDeliveriesArePagedAndFiltered(t *testing.T) {
 		if i == 0 {
 			id = other.ID
 		}
-		if _, err := s.notifier.Try(t.Context(), id); err != nil {
+		if _, err := s.notifier.TestChannel(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -33,7 +33,7 @@ func TestClock_HasItsZone(t *testing.T) {
 }
 
 func TestText_NamesSensorsByName(t *testing.T) {
-	e := store.NoticeEvent{
+	e := store.NotificationEvent{
 		Sensor:      "t1",
 		SensorName:  "Bearing temperature",
 		Gateway:     "g1",

@@ -14,12 +14,11 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// Notices is what the server asks of whoever sends them.
-type Notices struct {
-	// Try sends a trial by a channel and returns what became of it.
-	Try func(ctx context.Context, channel int64) (store.Delivery, error)
-	// CheckChannel and CheckTemplate say what is wrong with what is to be kept; a channel's field
-	// is empty when nothing is.
+// Notifications are the functions of package notify that handlers call.
+type Notifications struct {
+	// TestChannel sends a test by a channel and returns its delivery.
+	TestChannel func(ctx context.Context, channel int64) (store.Delivery, error)
+	// CheckChannel returns the field at fault and why; both are empty for a valid channel.
 	CheckChannel  func(store.Channel) (field, reason string)
 	CheckTemplate func(string) error
 }
@@ -161,7 +160,7 @@ func (s *Server) DeleteNotificationChannel(
 func (s *Server) TestNotificationChannel(
 	ctx context.Context, req api.TestNotificationChannelRequestObject,
 ) (api.TestNotificationChannelResponseObject, error) {
-	d, err := s.notices.Try(ctx, req.ID)
+	d, err := s.notifications.TestChannel(ctx, req.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +186,7 @@ func (s *Server) checkChannel(c store.Channel) error {
 			return invalid(f.name, fmt.Sprintf("is needed by a channel of kind %s", f.of))
 		}
 	}
-	if field, reason := s.notices.CheckChannel(c); field != "" {
+	if field, reason := s.notifications.CheckChannel(c); field != "" {
 		return invalid(field, reason)
 	}
 	return nil

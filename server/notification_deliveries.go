@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/eventjson"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -72,7 +73,7 @@ func (s *Server) GetNotificationDelivery(
 		DueAt:      j.DueAt,
 		CreatedAt:  j.CreatedAt,
 		FinishedAt: j.FinishedAt,
-		Events:     each(d.Events, notifiedJSON),
+		Events:     each(d.Events, eventjson.Notification),
 	}, nil
 }
 
@@ -102,33 +103,5 @@ func deliveryJSON(ctx context.Context) func(store.Delivery) api.NotificationDeli
 			CreatedAt:  d.CreatedAt.UTC(),
 			FinishedAt: timeOrNull(d.FinishedAt),
 		}
-	}
-}
-
-func notifiedJSON(e store.NoticeEvent) api.NotificationEvent {
-	return api.NotificationEvent{
-		Epoch:       e.Epoch,
-		Offset:      e.Offset,
-		At:          e.At.UTC(),
-		AlarmID:     e.AlarmID,
-		SensorID:    e.SensorID,
-		GatewayID:   e.GatewayID,
-		Occurrence:  e.Occurrence,
-		Version:     e.Version,
-		Alarm:       e.Alarm,
-		Sensor:      e.Sensor,
-		Gateway:     e.Gateway,
-		SensorName:  e.SensorName,
-		GatewayName: e.GatewayName,
-		Kind:        api.AlarmEventKind(e.Kind),
-		State:       api.AlarmState(e.State),
-		Severity:    api.Severity(e.Severity),
-		Level:       e.Level,
-		Value:       orNull(e.Value),
-		Unit:        e.Unit,
-		Message:     e.Message,
-		User:        e.User,
-		Comment:     e.Comment,
-		Labels:      labelsJSON(e.Labels),
 	}
 }

@@ -63,7 +63,7 @@ func (s *Server) CreateNotificationRoute(
 	case errors.Is(err, store.ErrNotFound):
 		return nil, &problem{
 			status: 409,
-			detail: fmt.Sprintf("There are %d routes, as many as there can be.", store.MostRoutes),
+			detail: fmt.Sprintf("There are %d routes, as many as there can be.", store.MaxRoutes),
 		}
 	case err != nil:
 		return nil, err
@@ -154,7 +154,7 @@ func (s *Server) DeleteNotificationRoute(
 // escalation to nobody.
 func (s *Server) checkRoute(ctx context.Context, r store.Route) error {
 	for name, template := range map[string]string{"subject": r.Subject, "line": r.Line} {
-		if err := s.notices.CheckTemplate(template); err != nil {
+		if err := s.notifications.CheckTemplate(template); err != nil {
 			return invalid(name, err.Error())
 		}
 	}

@@ -57,8 +57,8 @@ type Route struct {
 	UpdatedAt           time.Time      `db:"updated_at"`
 }
 
-// MostRoutes is how many routes there may be: every event is held against each.
-const MostRoutes = 1000
+// MaxRoutes is how many routes there may be: every event is held against each.
+const MaxRoutes = 1000
 
 const routeColumns = `id, name, is_active, channel_id, escalation_channel_id, severities, events, labels, group_seconds, remind_seconds,
 	escalate_seconds, subject, line, time_zone, version, created_at, updated_at`
@@ -93,7 +93,7 @@ func (s *Store) CreateRoute(ctx context.Context, r Route) (Route, error) {
 	err := s.api.GetContext(ctx, &out, q, r.Name, r.IsActive, r.ChannelID, r.EscalationChannelID,
 		r.Severities, r.Events, r.Labels,
 		r.GroupSeconds, r.RemindSeconds, r.EscalateSeconds, r.Subject, r.Line, r.TimeZone,
-		MostRoutes)
+		MaxRoutes)
 	return out, explain(fmt.Sprintf("route %q", r.Name), err)
 }
 
