@@ -30,7 +30,7 @@ func alarms(ctx context.Context, o options) (err error) {
 		return err
 	}
 	// its alarms would be counted among these
-	s, err := startService(ctx, dir, "ADMIN_PASSWORD="+benchPassword, "OEI_WATCH_INTERVAL=0s",
+	s, err := startService(ctx, dir, "ADMIN_PASSWORD="+benchPassword, "OEI_MONITOR_INTERVAL=0s",
 		"OEI_NOTIFY_ALLOWED_TARGETS=127.0.0.1")
 	if err != nil {
 		return err

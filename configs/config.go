@@ -1,16 +1,14 @@
-// Package configs gathers the settings of every room from flags, the environment, .env, a file and
-// the defaults, and checks them.
+// Package configs reads the settings of every package from flags, the environment, .env, a file and
+// the defaults, and checks them. Each section is the Config of its package, which validates itself.
 package configs
 
 import (
 	"cmp"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 
 	"github.com/oei-ms/oei-ms/ingest"
@@ -48,12 +46,12 @@ type Config struct {
 	Cluster postgres.Config    `mapstructure:"cluster"`
 	Push    push.Config        `mapstructure:"push"`
 	Notify  notify.Config      `mapstructure:"notify"`
-	Watch   selfmonitor.Config `mapstructure:"watch"`
+	Monitor selfmonitor.Config `mapstructure:"monitor"`
 
-	origins map[string]string // where the value of a key is from; absent means the defaults
+	origins map[string]string // where the value of a key comes from; absent: the defaults
 }
 
-// The environments. Production refuses what is only fit for trying out.
+// The environments. Production refuses settings that are fit for trials only.
 const (
 	Development = "development"
 	Production  = "production"
@@ -73,24 +71,13 @@ type Database struct {
 // PrivateDatabase reports whether the database is a private cluster, made and run by this program.
 func (c *Config) PrivateDatabase() bool { return c.Database.URL == "" }
 
-// OwnBroker reports whether gateways connect to a broker in this process, and not to one of its
-// own.
+// OwnBroker reports whether gateways connect to the broker in this process, not to an external one.
 func (c *Config) OwnBroker() bool { return c.MQTT.Host == "" }
-
-// HTTPAddress is where the API listens, as net.Listen takes it.
-func (c *Config) HTTPAddress() string {
-	return net.JoinHostPort(c.Server.Host, strconv.Itoa(c.Server.Port))
-}
 
 // BrokerHost is the address on which the broker in this process listens.
 func (c *Config) BrokerHost() string { return cmp.Or(c.Broker.Host, c.Server.Host) }
 
-// MQTTAddress is where the broker in this process listens for MQTT without TLS.
-func (c *Config) MQTTAddress() string {
-	return net.JoinHostPort(c.BrokerHost(), strconv.Itoa(c.MQTT.Port))
-}
-
-// levels are the names of log levels, with the ones that other systems use.
+// levels are the names of log levels, with those of other systems.
 var levels = map[string]slog.Level{
 	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn,
 	"warning": slog.LevelWarn,
@@ -109,7 +96,7 @@ func (c *Config) Logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// complete fills in what follows from other settings.
+// complete derives the settings that follow from others.
 func (c *Config) complete(lookup func(string) string) {
 	if c.DataDir == "" {
 		c.DataDir = defaultDataDir(runtime.GOOS, os.Geteuid() == 0, lookup)
@@ -125,8 +112,8 @@ func (c *Config) complete(lookup func(string) string) {
 	c.nameShareGroup()
 }
 
-// withoutDriver turns the form postgresql+asyncpg://…?ssl=require, which the system before this one
-// took, into postgresql://…?sslmode=require.
+// withoutDriver turns postgresql+asyncpg://…?ssl=require, a form that the predecessor of this system
+// accepted, into postgresql://…?sslmode=require.
 func withoutDriver(dsn string) string {
 	scheme, rest, ok := strings.Cut(dsn, "://")
 	name, _, driver := strings.Cut(scheme, "+")
@@ -143,7 +130,8 @@ func withoutDriver(dsn string) string {
 	return strings.TrimSuffix(name+"://"+address+"?"+strings.Join(parameters, "&"), "?")
 }
 
-// defaultDataDir is the usual place for data on a system; "" when the environment does not tell.
+// defaultDataDir returns the usual directory for data on a system, or "" when the environment does
+// not tell.
 func defaultDataDir(system string, root bool, lookup func(string) string) string {
 	under := func(base string, rest ...string) string {
 		if base == "" {

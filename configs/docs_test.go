@@ -13,9 +13,9 @@ import (
 	"github.com/oei-ms/oei-ms/push/relay"
 )
 
-// TestSettingsAsDocumented loads each file of settings in docs/operations. What every instance has
+// TestDocs_SettingsAreKnown loads each file of settings in docs/operations. What every instance has
 // is in production.md; each other file is loaded on top of it.
-func TestSettingsAsDocumented(t *testing.T) {
+func TestDocs_SettingsAreKnown(t *testing.T) {
 	var docs strings.Builder
 	pages := []string{"production.md", "scaling.md", "redis.md"}
 	for _, page := range pages {

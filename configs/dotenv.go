@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -9,9 +10,9 @@ import (
 var variablePattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // parseDotenv reads the lines NAME=value of a .env file. "export " before the name is allowed. A #
-// begins a comment only at the start of a line or after a space, so that it may stand in a
-// password. '…' takes everything as it is, "…" knows \n \t \r \" \\ \$. Nothing is expanded. The
-// last of several lines with the same name wins. An error names the line and never shows a value.
+// begins a comment only at the start of a line or after a space, so that a password can contain
+// one. '…' takes everything literally, "…" knows \n \t \r \" \\ \$. Nothing is expanded. Of
+// several lines with the same name the last wins. An error names the line and never shows a value.
 func parseDotenv(text string) (map[string]string, error) {
 	values := map[string]string{}
 	text = strings.TrimPrefix(text, "\ufeff")
@@ -49,9 +50,7 @@ func parseValue(raw string) (string, error) {
 		switch c := trimmed[i]; {
 		case c == quote:
 			if withoutComment(trimmed[i+1:]) != "" {
-				return "", fmt.Errorf(
-					"there is something after the closing quote; put the whole value into quotes",
-				)
+				return "", errors.New("text after the closing quote; quote the whole value")
 			}
 			return value.String(), nil
 		case c == '\\' && quote == '"' && i+1 < len(trimmed):
@@ -73,10 +72,10 @@ func parseValue(raw string) (string, error) {
 			value.WriteByte(c)
 		}
 	}
-	return "", fmt.Errorf("the quote is not closed on its line")
+	return "", errors.New("the quote is not closed on its line")
 }
 
-// withoutComment cuts s at the first # that follows a space or stands first, and trims it.
+// withoutComment cuts s at the first # that is first or follows a space, and trims it.
 func withoutComment(s string) string {
 	for i := range len(s) {
 		if s[i] == '#' && (i == 0 || s[i-1] == ' ' || s[i-1] == '\t') {

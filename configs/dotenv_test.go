@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestDotenvLines(t *testing.T) {
+func TestParseDotenv(t *testing.T) {
 	tests := map[string]struct {
 		text string
 		want map[string]string
@@ -52,12 +52,12 @@ func TestDotenvLines(t *testing.T) {
 	}
 }
 
-func TestBadDotenvLinesAreNamedWithoutTheirValue(t *testing.T) {
+func TestParseDotenv_NamesBadLinesWithoutTheirValue(t *testing.T) {
 	tests := map[string]struct{ text, want string }{
 		"no equals sign":            {"A=1\nhunter2", "line 2 is not of the form NAME=value"},
 		"a name with a dash":        {"a-b=hunter2", "line 1 is not"},
 		"a quote that is not ended": {"A='hunter2", "line 1, A: the quote is not closed"},
-		"text after the quotes":     {`A="x" hunter2`, "line 1, A: there is something after"},
+		"text after the quotes":     {`A="x" hunter2`, "line 1, A: text after the closing quote"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

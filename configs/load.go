@@ -21,39 +21,39 @@ import (
 //go:embed default.yaml
 var DefaultYAML string
 
-// fileName is looked for in the working directory when no other file is named.
+// fileName is the file of settings in the working directory, when no other is named.
 const fileName = "oei-ms.yaml"
 
-// flags are the settings that can be given on the command line. None is a secret: other users can
-// see a command line.
+// flags are the settings that can be set on the command line. None is a secret: other users can see
+// a command line.
 var flags = []struct{ name, key, usage string }{
 	{"host", "server.host", "address to listen on for HTTP and MQTT"},
 	{"port", "server.port", "port of the API"},
-	{"mqtt-host", "mqtt.host", "broker to read from; empty runs one in this process"},
+	{"mqtt-host", "mqtt.host", "external broker to read from; empty: a broker in this process"},
 	{"mqtt-port", "mqtt.port", "port of that broker, or of the one in this process"},
-	{"data-dir", "data_dir", "directory for all data kept on this machine"},
+	{"data-dir", "data_dir", "directory of all data stored on this machine"},
 	{"log-level", "log.level", "debug, info, warn or error"},
 }
 
 // AddFlags adds --config and the flags of settings to set.
 func AddFlags(set *pflag.FlagSet) {
-	set.String("config", "", "file with settings (default ./"+fileName+" if there is one)")
+	set.String("config", "", "file with settings (default ./"+fileName+" if it exists)")
 	for _, f := range flags {
 		set.String(f.name, "", f.usage)
 	}
 }
 
-// Options say where Load looks. The zero value is right for a program without flags.
+// Options say where Load reads settings. The zero value suits a program without flags.
 type Options struct {
 	Flags   *pflag.FlagSet // parsed, with the flags of AddFlags; may be nil
 	Environ []string       // NAME=value; nil means os.Environ()
-	// where .env and oei-ms.yaml are looked for; "" means the working directory
+	// directory of .env and oei-ms.yaml; "" means the working directory
 	Dir string
 }
 
-// Load reads every setting from the first that has it: flags, environment, .env, file, defaults. An
-// empty variable counts as none. The error joins every fault found, each naming its setting and
-// what would be right; the Config then has the rest.
+// Load reads every setting from the first source that has it: flags, environment, .env, file,
+// defaults. An empty variable counts as unset. The error joins every fault, each with its setting
+// and the remedy; the Config then has the valid settings.
 func Load(o Options) (*Config, error) {
 	l := &loader{
 		Config: &Config{origins: map[string]string{}},
@@ -130,7 +130,7 @@ func (l *loader) readDotenv() {
 	}
 }
 
-// readFile reads the file that was named, or the usual one if it is there.
+// readFile reads the file that was named, or fileName if it exists.
 func (l *loader) readFile() {
 	path, from := l.file()
 	if path == "" {
@@ -145,7 +145,7 @@ func (l *loader) readFile() {
 	file.SetConfigType("yaml")
 	if err := file.ReadInConfig(); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("there is no file %s", path)
+			err = fmt.Errorf("file %s does not exist", path)
 		}
 		var parse viper.ConfigParseError
 		if errors.As(err, &parse) {
@@ -163,7 +163,7 @@ func (l *loader) readFile() {
 	}
 }
 
-// file is the file that was asked for, and by what.
+// file returns the file that was named, and what named it.
 func (l *loader) file() (path, from string) {
 	if l.flags != nil {
 		if path, err := l.flags.GetString("config"); err == nil && path != "" {
@@ -179,12 +179,12 @@ func (l *loader) file() (path, from string) {
 	return "", ""
 }
 
-// checkKeys finds the keys of a file that are no settings.
+// checkKeys reports the keys of a file that are not settings.
 func (l *loader) checkKeys(file string, keys []string) {
 	var settings, sections []string
 	for _, s := range l.settings {
 		settings = append(settings, s.key)
-		// assign sees to those
+		// keys below a setting are checked by assign
 		keys = slices.DeleteFunc(keys,
 			func(key string) bool { return strings.HasPrefix(key, s.key+".") })
 		if section, _, ok := strings.Cut(s.key, "."); ok {
@@ -204,19 +204,20 @@ func (l *loader) checkKeys(file string, keys []string) {
 	}
 }
 
+// meant suggests the candidate that is most like word.
 func meant(word string, candidates []string) string {
 	if near := nearest(word, candidates); near != "" {
 		return "; did you mean " + near + "?"
 	}
-	return "; see default.yaml for those there are"
+	return "; see docs/configuration.md for all settings"
 }
 
-// overlay takes over what values have, which are of the given origin.
+// overlay applies the settings in values, which come from origin.
 func (l *loader) overlay(origin string, values map[string]string) {
 	var names []string
 	for _, s := range l.settings {
 		names = append(names, s.names...)
-		for _, name := range slices.Backward(s.names) { // the most particular name wins
+		for _, name := range slices.Backward(s.names) { // the name that is listed first wins
 			value, from, ok := l.lookup(s, name, values)
 			if !ok {
 				continue
@@ -240,8 +241,8 @@ func (l *loader) overlay(origin string, values map[string]string) {
 	}
 }
 
-// lookup finds the value that a variable gives to s, by itself or, for a secret, by a file. Where
-// from is set it tells more than the name of the variable.
+// lookup returns the value that a variable sets, by itself or, for a secret, by a file; from is set
+// when the origin is not the variable itself.
 func (l *loader) lookup(
 	s setting, name string, values map[string]string,
 ) (value, from string, ok bool) {
@@ -271,8 +272,8 @@ func (l *loader) lookup(
 	return value, from, value != ""
 }
 
-// looksLikeOurs reports whether a variable can only be meant for this program: OEI_ and the name of
-// a section.
+// looksLikeOurs reports whether a variable is meant for this program: it begins with OEI_ and the
+// name of a section.
 func (l *loader) looksLikeOurs(name string) bool {
 	return slices.ContainsFunc(l.settings, func(s setting) bool {
 		section, _, ok := strings.Cut(s.key, ".")
@@ -292,7 +293,7 @@ func (l *loader) overlayFlags() {
 	}
 }
 
-// assign gives every field its value.
+// assign sets every field.
 func (l *loader) assign() {
 	l.bad = map[string]bool{}
 	for _, s := range l.settings {
@@ -307,7 +308,7 @@ func (l *loader) assign() {
 	}
 }
 
-// located adds to a fault of s where its value is from, unless that is plain from its name.
+// located adds to a fault of s where its value comes from, unless its name says so.
 func (c *Config) located(s setting, err error) error {
 	if from := c.origins[s.key]; from != "" && from != "environment" {
 		return fmt.Errorf("%w (from %s)", err, from)

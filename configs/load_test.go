@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -80,7 +81,7 @@ func mustLoad(t *testing.T, from sources) *Config {
 	return c
 }
 
-func TestTheFirstSourceThatHasASettingDecides(t *testing.T) {
+func TestLoad_FirstSourceWins(t *testing.T) {
 	file := "server: {port: 1004}"
 	tests := map[string]struct {
 		from sources
@@ -161,7 +162,7 @@ func TestDatabaseURL_OfTheOldDriver(t *testing.T) {
 	}
 }
 
-func TestTheOldNamesAreBound(t *testing.T) {
+func TestLoad_ReadsThePredecessorsVariables(t *testing.T) {
 	c := mustLoad(t, sources{env: []string{
 		"HOST=127.0.0.1", "PORT=8100", "DATABASE_URL=postgresql+asyncpg://u:p@db/x",
 		"REDIS_URL=redis://cache:6379/0", "MQTT_HOST=broker",
@@ -173,11 +174,11 @@ func TestTheOldNamesAreBound(t *testing.T) {
 	}})
 	for _, check := range []struct{ name, got, want string }{
 		{"HOST", c.Server.Host, "127.0.0.1"},
-		{"PORT", c.HTTPAddress(), "127.0.0.1:8100"},
+		{"PORT", strconv.Itoa(c.Server.Port), "8100"},
 		{"DATABASE_URL", c.Database.URL, "postgresql://u:p@db/x"},
 		{"REDIS_URL", c.Auth.RedisURL, "redis://cache:6379/0"},
 		{"MQTT_HOST", c.MQTT.Host, "broker"},
-		{"MQTT_PORT", c.MQTTAddress(), "127.0.0.1:8883"},
+		{"MQTT_PORT", strconv.Itoa(c.MQTT.Port), "8883"},
 		{"MQTT_USERNAME", c.MQTT.Username, "m"},
 		{"MQTT_PASSWORD", c.MQTT.Password, " mp "},
 		{"SECRET_KEY", c.Auth.SecretKey, "0123456789abcdefghijklmnopqrstuvwxyz"},
@@ -197,7 +198,7 @@ func TestTheOldNamesAreBound(t *testing.T) {
 	}
 }
 
-func TestValuesOfEveryKind(t *testing.T) {
+func TestLoad_ValuesOfEveryType(t *testing.T) {
 	want := &Config{}
 	want.Server.AllowedOrigins = []string{"https://a.example", "https://b.example:8443"}
 	want.Cluster.Settings = map[string]string{
@@ -233,7 +234,7 @@ mqtt: {tls: true}`},
 	}
 }
 
-func TestASecretIsReadFromAFile(t *testing.T) {
+func TestLoad_ReadsSecretsFromFiles(t *testing.T) {
 	key := strings.Repeat("0123456789abcdef", 3)
 	c := mustLoad(t, sources{
 		env:    []string{"SECRET_KEY_FILE=$DIR/key", "DATABASE_URL_FILE=$DIR/url"},
@@ -248,14 +249,14 @@ func TestASecretIsReadFromAFile(t *testing.T) {
 	}
 }
 
-func TestTheDefaultsAreThoseOfTheRoomsAndAllAreDocumented(t *testing.T) {
+func TestDefaults_EqualThosePackagesDeclare(t *testing.T) {
 	c := mustLoad(t, sources{})
 	want := *c
 	want.Environment, want.Log = Development, Log{Level: "info", Format: "text"}
 	want.Database, want.Debug, want.AllowPlaintext = Database{}, false, false
 	want.Auth = auth.DefaultConfig()
 	want.Store, want.Server, want.Ingest = store.DefaultConfig(), server.DefaultConfig(), ingest.DefaultConfig()
-	want.Cache, want.MQTT, want.Broker, want.Push, want.Notify, want.Watch = cache.DefaultConfig(), mqttsource.DefaultConfig(), broker.DefaultConfig(), push.DefaultConfig(), notify.DefaultConfig(), selfmonitor.DefaultConfig()
+	want.Cache, want.MQTT, want.Broker, want.Push, want.Notify, want.Monitor = cache.DefaultConfig(), mqttsource.DefaultConfig(), broker.DefaultConfig(), push.DefaultConfig(), notify.DefaultConfig(), selfmonitor.DefaultConfig()
 	want.Cluster = postgres.Config{DataDir: c.Cluster.DataDir}
 	for i, s := range c.settings() {
 		if got, want := s.shown(), want.settings()[i].shown(); got != want {
@@ -269,7 +270,7 @@ func TestTheDefaultsAreThoseOfTheRoomsAndAllAreDocumented(t *testing.T) {
 	}
 }
 
-func TestTheUsualPlaceForDataOfEachSystem(t *testing.T) {
+func TestDefaultDataDir(t *testing.T) {
 	tests := map[string]struct {
 		system string
 		root   bool

@@ -15,12 +15,12 @@ import (
 	"strings"
 )
 
-// keyBytes is how long a secret key is at least, and how much chance is in one made here.
+// keyBytes is the minimum length of a secret key, and the number of random bytes in a generated one.
 const keyBytes = 32
 
-// KeepSecretKey gives the configuration the secret key of the data directory when none is set,
-// making both where they are missing. path is where the key is; "" when it was set. made reports
-// whether it is new.
+// KeepSecretKey sets the secret key to that of the data directory when none is set, and creates both
+// when they are missing. path is the file of the key, "" when it was set; made reports whether it is
+// new.
 func (c *Config) KeepSecretKey() (path string, made bool, err error) {
 	if c.Auth.SecretKey != "" {
 		return "", false, nil
@@ -30,14 +30,14 @@ func (c *Config) KeepSecretKey() (path string, made bool, err error) {
 		mode = 0o755 // the private PostgreSQL cluster inside belongs to another user
 	}
 	if err := os.MkdirAll(c.DataDir, mode); err != nil {
-		return "", false, fmt.Errorf("DATA_DIR: %w; name a directory that can be written", err)
+		return "", false, fmt.Errorf("DATA_DIR: %w; use a directory that can be written", err)
 	}
 	path = filepath.Join(c.DataDir, "secret.key")
 	key, err := readKey(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		made = true
 		key, err = makeKey(path)
-		if errors.Is(err, fs.ErrExist) { // another process was quicker
+		if errors.Is(err, fs.ErrExist) { // another process created it first
 			made = false
 			key, err = readKey(path)
 		}
@@ -54,7 +54,7 @@ func (c *Config) KeepSecretKey() (path string, made bool, err error) {
 	return path, made, nil
 }
 
-// ReadSecretKey is KeepSecretKey that makes nothing.
+// ReadSecretKey is KeepSecretKey without creating anything.
 func (c *Config) ReadSecretKey() error {
 	if c.Auth.SecretKey != "" || c.DataDir == "" {
 		return nil
@@ -66,8 +66,8 @@ func (c *Config) ReadSecretKey() error {
 	return err
 }
 
-// nameShareGroup makes the name of the shared subscription out of the secret key, unless one is
-// set: so all instances that have the key have it, and nobody can guess it.
+// nameShareGroup derives the name of the shared subscription from the secret key, unless one is set:
+// all instances with the key have the same name, and it cannot be guessed.
 func (c *Config) nameShareGroup() {
 	if c.MQTT.ShareGroup != "" || c.OwnBroker() || c.Auth.SecretKey == "" {
 		return
@@ -92,12 +92,13 @@ func readKey(path string) (string, error) {
 	}
 	key := strings.TrimSpace(string(text))
 	if len(key) < keyBytes {
-		return "", fmt.Errorf("%s holds no key; remove it and a new one is made, with which everybody has to log in again", path)
+		return "", fmt.Errorf("%s holds no key; remove it to have a new one generated, "+
+			"which ends all login sessions", path)
 	}
 	return key, nil
 }
 
-// makeKey writes a new key to path, which must not exist.
+// makeKey generates a key and writes it to path, which must not exist.
 func makeKey(path string) (string, error) {
 	random := make([]byte, keyBytes)
 	_, _ = rand.Read(random) // never fails
@@ -114,7 +115,7 @@ func makeKey(path string) (string, error) {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return "", err
 	}
-	// fails when it exists: nobody ever sees half a key, nor another one later
+	// a link fails when path exists, so that no reader ever sees half a key or a replaced one
 	err = os.Link(f.Name(), path)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		err = os.Rename(f.Name(), path) // a file system without links

@@ -12,7 +12,7 @@ import (
 
 func inDir(dir string) *Config { return &Config{DataDir: dir} }
 
-func TestASecretKeyIsMadeOnceAndKept(t *testing.T) {
+func TestKeepSecretKey_GeneratesOnce(t *testing.T) {
 	c := inDir(filepath.Join(t.TempDir(), "new", "data"))
 	path, made, err := c.KeepSecretKey()
 	if err != nil || !made {
@@ -34,7 +34,7 @@ func TestASecretKeyIsMadeOnceAndKept(t *testing.T) {
 	}
 }
 
-func TestASecretKeyThatIsSetIsTaken(t *testing.T) {
+func TestKeepSecretKey_UsesTheSetting(t *testing.T) {
 	c := inDir(filepath.Join(t.TempDir(), "data"))
 	c.Auth.SecretKey = "set"
 	if _, _, err := c.KeepSecretKey(); err != nil || c.Auth.SecretKey != "set" {
@@ -45,7 +45,7 @@ func TestASecretKeyThatIsSetIsTaken(t *testing.T) {
 	}
 }
 
-func TestProcessesThatStartTogetherGetTheSameKey(t *testing.T) {
+func TestKeepSecretKey_ConcurrentStartsShareOneKey(t *testing.T) {
 	dir := t.TempDir()
 	keys := make([]string, 8)
 	var group sync.WaitGroup
@@ -66,7 +66,7 @@ func TestProcessesThatStartTogetherGetTheSameKey(t *testing.T) {
 	}
 }
 
-func TestASecretKeyThatCannotBeUsedIsExplained(t *testing.T) {
+func TestKeepSecretKey_ExplainsUnusableKeys(t *testing.T) {
 	tests := map[string]struct {
 		text string
 		mode os.FileMode
@@ -97,7 +97,7 @@ func TestASecretKeyThatCannotBeUsedIsExplained(t *testing.T) {
 	}
 }
 
-func TestTheShareGroupIsTheSecretKeysAndNotToBeGuessed(t *testing.T) {
+func TestShareGroup_IsDerivedFromTheSecretKey(t *testing.T) {
 	group := func(env ...string) string { return mustLoad(t, sources{env: env}).MQTT.ShareGroup }
 	const key, other = "SECRET_KEY=hunter2-hunter2-hunter2-hunter2-hunter2", "SECRET_KEY=hunter3-hunter3-hunter3-hunter3-hunter3"
 	one := group(key, "MQTT_HOST=broker")

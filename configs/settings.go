@@ -12,19 +12,17 @@ import (
 
 // A setting is one key of the configuration and the field it sets.
 type setting struct {
-	key string // server.port
-	// its environment variables: the one it is known by, then, where there is another,
-	// OEI_SERVER_PORT
-	names  []string
-	secret bool // shown masked; may also come from the file that NAME_FILE names
+	key    string   // server.port
+	names  []string // its environment variables: PORT, OEI_SERVER_PORT; the first names it in texts
+	secret bool     // shown masked; may also come from the file that NAME_FILE names
 	field  reflect.Value
 }
 
 func (s setting) name() string { return s.names[0] }
 
-// known are the names that settings had in the system before this one, and ones that are used as
-// often.
-var known = map[string]string{
+// shortNames are the variables that settings had in the predecessor of this system, and others as
+// common.
+var shortNames = map[string]string{
 	"environment":           "ENVIRONMENT",
 	"debug":                 "DEBUG",
 	"data_dir":              "DATA_DIR",
@@ -44,7 +42,7 @@ var known = map[string]string{
 	"mqtt.password":         "MQTT_PASSWORD",
 }
 
-// minutesName is the one variable whose value is a bare number of minutes.
+// minutesName is the only variable whose value is a number of minutes without a unit.
 const minutesName = "ACCESS_TOKEN_EXPIRE_MINUTES"
 
 var secrets = []string{
@@ -65,7 +63,7 @@ func (c *Config) settings() []setting {
 				walk(v.Field(i), key+".")
 			default:
 				s := setting{key: key, field: v.Field(i), secret: slices.Contains(secrets, key)}
-				if name := known[key]; name != "" {
+				if name := shortNames[key]; name != "" {
 					s.names = append(s.names, name)
 				}
 				s.names = append(s.names, "OEI_"+strings.ToUpper(strings.ReplaceAll(key, ".", "_")))
@@ -77,8 +75,8 @@ func (c *Config) settings() []setting {
 	return list
 }
 
-// assign sets the field from raw, which is a string, or what YAML made of the value. An error says
-// what would be right, and shows the value unless it is a secret.
+// assign sets the field from raw, which is a string or a decoded YAML value. An error says what is
+// valid, and shows the value unless it is a secret.
 func (s setting) assign(raw any) error {
 	switch s.field.Interface().(type) {
 	case []string:
@@ -106,13 +104,13 @@ func (s setting) assign(raw any) error {
 	case bool:
 		value, ok := booleans[strings.ToLower(text)]
 		if !ok {
-			return wrong("a yes or no; use true or false")
+			return wrong("a boolean; use true or false")
 		}
 		s.field.SetBool(value)
 	case time.Duration:
 		value, err := time.ParseDuration(text)
 		if err != nil {
-			return wrong("a time; use a number with its unit, such as 500ms, 30s, 5m or 24h")
+			return wrong("a duration; use a number with its unit, such as 500ms, 30s, 5m or 24h")
 		}
 		s.field.SetInt(int64(value))
 	case int, int64:
@@ -122,7 +120,7 @@ func (s setting) assign(raw any) error {
 		}
 		s.field.SetInt(value)
 	default:
-		return fmt.Errorf("is of type %s, which cannot be set", s.field.Type())
+		return fmt.Errorf("has type %s, which cannot be set", s.field.Type())
 	}
 	return nil
 }
@@ -179,18 +177,19 @@ func (s setting) assignMap(raw any) error {
 	return nil
 }
 
-// nearest is the candidate that word was probably meant to be; "" when none is like it.
+// nearest returns the candidate that is most like word, or "" when none is.
 func nearest(word string, candidates []string) string {
-	best, least := "", max(2, len(word)/4)+1
+	best, minDistance := "", max(2, len(word)/4)+1
 	for _, candidate := range candidates {
-		if d := distance(word, candidate); d < least {
-			best, least = candidate, d
+		if d := distance(word, candidate); d < minDistance {
+			best, minDistance = candidate, d
 		}
 	}
 	return best
 }
 
-// distance is how many letters have to be put in, left out or changed to make b of a (Levenshtein).
+// distance returns the number of letters to insert, delete or replace to turn a into b
+// (Levenshtein).
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

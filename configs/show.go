@@ -17,8 +17,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// Write shows every setting in effect, by the name of its variable, and where it is from. Secrets
-// are masked.
+// Write prints every setting in effect, by the name of its variable, and where it comes from.
+// Secrets are masked.
 func (c *Config) Write(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(table, "SETTING\tVALUE\tFROM")
@@ -35,7 +35,7 @@ func (c *Config) Write(w io.Writer) error {
 	return table.Flush()
 }
 
-// databaseTLS is the sslmode in force, and where it is from.
+// databaseTLS returns the sslmode in effect, and where it comes from.
 func (c *Config) databaseTLS() string {
 	tls, err := store.DatabaseTLS(c.Database.URL)
 	switch {
@@ -48,10 +48,10 @@ func (c *Config) databaseTLS() string {
 	case tls.Remote != "":
 		return string(tls.Mode) + "\tdefault for another machine"
 	}
-	return string(tls.Mode) + "\tdefault for this machine: TLS if the server has it"
+	return string(tls.Mode) + "\tdefault for this machine: TLS if the server offers it"
 }
 
-// String is one line with the settings that are not the defaults. Secrets are masked.
+// String returns the settings that are not defaults in one line. Secrets are masked.
 func (c Config) String() string {
 	var changed []string
 	for _, s := range c.settings() {
@@ -68,7 +68,7 @@ func (c Config) GoString() string { return c.String() }
 // LogValue is String, for slog.
 func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
-// MarshalJSON shows every setting by the name of its variable. Secrets are masked.
+// MarshalJSON encodes every setting by the name of its variable. Secrets are masked.
 func (c Config) MarshalJSON() ([]byte, error) {
 	all := map[string]string{}
 	for _, s := range c.settings() {
@@ -79,7 +79,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 
 const mask = "********"
 
-// shown is the value as people may see it.
+// shown returns the value as text, a secret masked.
 func (s setting) shown() string {
 	switch value := s.field.Interface().(type) {
 	case []string:
@@ -104,7 +104,7 @@ func (s setting) shown() string {
 	return fmt.Sprint(s.field.Interface())
 }
 
-// shownTime is a time as one would set it.
+// shownTime returns a duration as a user would set it.
 func (s setting) shownTime(d time.Duration) string {
 	if s.name() == minutesName {
 		return strconv.FormatFloat(d.Minutes(), 'f', -1, 64)
@@ -121,8 +121,8 @@ func (s setting) shownTime(d time.Duration) string {
 
 var dsnPassword = regexp.MustCompile(`(?i)\b(\w*password|passfile)\s*=\s*('(?:[^'\\]|\\.)*'|\S*)`)
 
-// maskedAddress hides the password of an address, or all of it unless it is sure where the password
-// is.
+// maskedAddress masks the password of an address, or all of it when the place of the password is not
+// certain.
 func maskedAddress(address string) string {
 	if u, err := url.Parse(address); err == nil && u.Scheme != "" && u.Host != "" {
 		if _, set := u.User.Password(); set {

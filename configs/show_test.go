@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestNoSecretIsEverShown(t *testing.T) {
+func TestConfig_NeverShowsSecrets(t *testing.T) {
 	c := mustLoad(t, sources{env: []string{
 		"SECRET_KEY=hunter2-hunter2-hunter2-hunter2-hunter2", "ADMIN_PASSWORD=hunter2hunter2",
 		"MQTT_PASSWORD=hunter2",
@@ -41,7 +41,7 @@ func TestNoSecretIsEverShown(t *testing.T) {
 	}
 }
 
-func TestTheTableSaysWhereEachSettingIsFrom(t *testing.T) {
+func TestWrite_SaysWhereEachSettingComesFrom(t *testing.T) {
 	c := mustLoad(t, sources{
 		flags: []string{"--log-level=debug"},
 		env: []string{
@@ -75,10 +75,10 @@ func TestTheTableSaysWhereEachSettingIsFrom(t *testing.T) {
 	}
 }
 
-func TestWrite_SaysWhichSSLModeIsInForce(t *testing.T) {
+func TestWrite_ShowsTheSSLModeInEffect(t *testing.T) {
 	for dsn, want := range map[string]string{
 		"":                                     "",
-		"postgresql+asyncpg://u:p@localhost/x": "prefer default for this machine: TLS if the server has it",
+		"postgresql+asyncpg://u:p@localhost/x": "prefer default for this machine: TLS if the server offers it",
 		"postgres://u:p@db/x":                  "require default for another machine",
 		"postgres://u:p@db/x?sslmode=verify-full": "verify-full DATABASE_URL or PGSSLMODE",
 		"host=/run/postgresql dbname=x":           "disable Unix socket",
@@ -99,7 +99,7 @@ func TestWrite_SaysWhichSSLModeIsInForce(t *testing.T) {
 	}
 }
 
-func TestTimesAreShownAsTheyAreSet(t *testing.T) {
+func TestWrite_ShowsDurationsAsSet(t *testing.T) {
 	tests := map[string]struct{ name, value string }{
 		"the old variable is in minutes": {"ACCESS_TOKEN_EXPIRE_MINUTES", "45"},
 		"and in parts of them":           {"ACCESS_TOKEN_EXPIRE_MINUTES", "1.5"},
@@ -124,7 +124,7 @@ func TestTimesAreShownAsTheyAreSet(t *testing.T) {
 	}
 }
 
-func TestPasswordsInAddressesAreMasked(t *testing.T) {
+func TestWrite_MasksPasswordsInAddresses(t *testing.T) {
 	tests := map[string]struct{ address, want string }{
 		"a URL": {
 			"postgres://u:hunter2@db/x?sslmode=disable",

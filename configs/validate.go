@@ -14,12 +14,12 @@ import (
 // Validate reports every setting that cannot work, or that production must not have.
 func (c *Config) Validate() error { return errors.Join(c.faults(nil)...) }
 
-// faults are what Validate reports, but for those of the keys in bad, whose faults are known
-// already.
+// faults returns what Validate reports, without the keys in bad, whose faults are known.
 func (c *Config) faults(bad map[string]bool) []error {
 	parts := []error{
 		c.Store.Validate(), c.Cache.Validate(), c.Ingest.Validate(), c.Push.Validate(),
-		c.Notify.Validate(), c.Watch.Validate(), c.Server.Validate(), c.authFaults(), c.general(), c.databaseFaults(),
+		c.Notify.Validate(), c.Monitor.Validate(), c.Server.Validate(), c.authFaults(),
+		c.general(), c.databaseFaults(),
 	}
 	if c.OwnBroker() {
 		parts = append(parts, c.Broker.Validate(), c.brokerFaults())
@@ -64,7 +64,7 @@ func flatten(err error) []error {
 	return all
 }
 
-// about is the setting that a fault begins with.
+// about returns the setting that a fault begins with.
 func (c *Config) about(err error) (setting, bool) {
 	name, _, _ := strings.Cut(err.Error(), ":")
 	for _, s := range c.settings() {
@@ -88,14 +88,15 @@ func (c *Config) general() error {
 		fault("OEI_LOG_FORMAT: %q is not known; use text or json", c.Log.Format)
 	}
 	if strings.HasPrefix(c.DataDir, "~") {
-		fault("DATA_DIR: %q begins with ~, which only a shell understands; write the whole path",
+		fault("DATA_DIR: %q begins with ~, which only a shell understands; write the full path",
 			c.DataDir)
 	}
 	if c.DataDir == "" && c.Auth.SecretKey == "" {
-		fault("DATA_DIR: is empty; name a directory, for the secret key that is made when SECRET_KEY is not set")
+		fault("DATA_DIR: is empty; set a directory for the generated secret key, or set SECRET_KEY")
 	}
 	if !listenable(c.Server.Host) {
-		fault("HOST: %q is not an address to listen on; use 0.0.0.0, 127.0.0.1, :: or a name, and PORT for the port", c.Server.Host)
+		fault("HOST: %q is not an address to listen on; "+
+			"use 0.0.0.0, 127.0.0.1, :: or a name, and PORT for the port", c.Server.Host)
 	}
 	return errors.Join(faults...)
 }
@@ -105,7 +106,7 @@ func listenable(host string) bool {
 	return !strings.ContainsAny(host, "/ ") && !strings.HasPrefix(host, "[") && !isHostPort(host)
 }
 
-// isHostPort reports whether s has a port behind its host; an IPv6 address has several colons.
+// isHostPort reports whether s is a host with a port; an IPv6 address has several colons.
 func isHostPort(s string) bool { return strings.Count(s, ":") == 1 }
 
 // authFaults reports the faults in the settings of logins. An absent secret key is no fault: the
@@ -118,7 +119,7 @@ func (c *Config) authFaults() error {
 	return a.Validate()
 }
 
-// brokerFaults are those of the settings that the broker in this process shares with others.
+// brokerFaults checks the settings that the broker in this process shares with other sections.
 func (c *Config) brokerFaults() error {
 	var faults []error
 	if c.MQTT.Port < 0 || c.MQTT.Port > 65535 {
@@ -127,7 +128,8 @@ func (c *Config) brokerFaults() error {
 	}
 	if !listenable(c.Broker.Host) {
 		faults = append(faults,
-			fmt.Errorf("OEI_BROKER_HOST: %q is not an address to listen on; use 0.0.0.0, 127.0.0.1, :: or a name", c.Broker.Host))
+			fmt.Errorf("OEI_BROKER_HOST: %q is not an address to listen on; "+
+				"use 0.0.0.0, 127.0.0.1, :: or a name", c.Broker.Host))
 	}
 	taken := map[int]string{c.Server.Port: "the API's PORT"}
 	for _, p := range []struct {
@@ -139,19 +141,19 @@ func (c *Config) brokerFaults() error {
 		{"OEI_BROKER_WEBSOCKET_PORT", c.Broker.WebSocketPort},
 	} {
 		if by := taken[p.port]; by != "" && p.port > 0 {
-			faults = append(faults, fmt.Errorf("%s: %d is %s too; use another", p.name, p.port, by))
+			faults = append(faults, fmt.Errorf("%s: %d is also %s; use another", p.name, p.port, by))
 		}
 		taken[p.port] = p.name
 	}
 	if c.Broker.MaxPacket < c.Ingest.MaxPayload {
 		faults = append(faults,
-			fmt.Errorf("OEI_BROKER_MAX_PACKET: %d is less than a message may have by OEI_INGEST_MAX_PAYLOAD; use more than %d",
-				c.Broker.MaxPacket, c.Ingest.MaxPayload))
+			fmt.Errorf("OEI_BROKER_MAX_PACKET: %d is not enough for a message of "+
+				"OEI_INGEST_MAX_PAYLOAD; use more than %d", c.Broker.MaxPacket, c.Ingest.MaxPayload))
 	}
 	return errors.Join(faults...)
 }
 
-// plainPort is the port for MQTT without TLS; 0 when there is none, or any.
+// plainPort returns the port for MQTT without TLS; 0 when there is none, or any free one.
 func (c *Config) plainPort() int {
 	if c.Broker.Plain {
 		return c.MQTT.Port
@@ -159,26 +161,25 @@ func (c *Config) plainPort() int {
 	return 0
 }
 
-// takesPlainMQTT reports whether the broker in this process takes MQTT without TLS, by WebSocket or
-// not.
+// takesPlainMQTT reports whether the broker in this process accepts MQTT without TLS, by TCP or
+// WebSocket.
 func (c *Config) takesPlainMQTT() bool {
 	return c.OwnBroker() &&
 		(c.Broker.Plain || c.Broker.WebSocketPort != 0 && c.Broker.TLSCertificate == "")
 }
 
-// databaseFaults says what is wrong with the form of the address, and never shows it: it may hold a
-// password.
+// databaseFaults checks the form of the address, and never shows it: it may hold a password.
 func (c *Config) databaseFaults() error {
 	if c.PrivateDatabase() {
 		return nil
 	}
 	tls, err := store.DatabaseTLS(c.Database.URL)
 	if err == nil && tls.Socket && tls.Remote != "" {
-		return fmt.Errorf("DATABASE_URL: after a Unix socket the driver would connect to %s without TLS; list either sockets or hosts",
-			tls.Remote)
+		return fmt.Errorf("DATABASE_URL: after a Unix socket the driver would connect to %s "+
+			"without TLS; list either sockets or hosts", tls.Remote)
 	}
 	scheme, _, ok := strings.Cut(c.Database.URL, "://")
-	pairs := !ok || strings.Contains(scheme, "=") // key=value, of which a value may have ://
+	pairs := !ok || strings.Contains(scheme, "=") // key=value pairs, whose values may contain ://
 	if err == nil && (pairs || scheme == "postgres" || scheme == "postgresql") {
 		return nil
 	}
@@ -191,16 +192,17 @@ func (c *Config) databaseFaults() error {
 	return errors.New("DATABASE_URL: " + right)
 }
 
-// productionFaults are what is fit for trying out only.
+// productionFaults reports settings that are fit for trials only.
 func (c *Config) productionFaults() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if key := c.Auth.SecretKey; key != "" && weakKey(key) {
-		fault("SECRET_KEY: it can be guessed; use 32 random bytes or more, as `openssl rand -base64 32` gives, or leave it out and one is made")
+		fault("SECRET_KEY: it can be guessed; use at least 32 random bytes, " +
+			"such as `openssl rand -base64 32` prints, or unset it to have one generated")
 	}
 	if word := c.Auth.AdminPassword; word != "" &&
 		slices.Contains(knownWords, strings.ToLower(word)) {
-		fault("ADMIN_PASSWORD: everybody knows it; use another, or leave it out and one is made")
+		fault("ADMIN_PASSWORD: it is well known; use another, or unset it to have one generated")
 	}
 	plainMQTT := c.takesPlainMQTT() && !loopback(c.BrokerHost())
 	if !c.AllowPlaintext && !loopback(c.Server.Host) {
@@ -208,23 +210,25 @@ func (c *Config) productionFaults() error {
 		if plainMQTT && c.Broker.Host == "" {
 			what = "HTTP and MQTT"
 		}
-		fault("HOST: %s takes %s without TLS from beyond this machine; use 127.0.0.1 behind a proxy that speaks TLS, or say ALLOW_PLAINTEXT=true",
+		fault("HOST: %s accepts %s without TLS from other machines; "+
+			"use 127.0.0.1 behind a proxy with TLS, or set ALLOW_PLAINTEXT=true",
 			c.Server.Host, what)
 	}
 	if !c.AllowPlaintext && plainMQTT && c.Broker.Host != "" {
-		fault("OEI_BROKER_HOST: %s takes MQTT without TLS from beyond this machine; use OEI_BROKER_PLAIN=false with OEI_BROKER_TLS_PORT and a certificate, "+
-			"or say ALLOW_PLAINTEXT=true", c.Broker.Host)
+		fault("OEI_BROKER_HOST: %s accepts MQTT without TLS from other machines; "+
+			"use OEI_BROKER_PLAIN=false with OEI_BROKER_TLS_PORT and a certificate, "+
+			"or set ALLOW_PLAINTEXT=true", c.Broker.Host)
 	}
 	tls, err := store.DatabaseTLS(c.Database.URL)
 	if err == nil && !c.PrivateDatabase() && tls.Remote != "" &&
 		!strings.HasPrefix(string(tls.Mode), "verify-") {
-		fault("DATABASE_URL: sslmode=%s does not verify that the server at %s is the right one; use sslmode=verify-full",
+		fault("DATABASE_URL: sslmode=%s does not verify the server at %s; use sslmode=verify-full",
 			tls.Mode, tls.Remote)
 	}
 	return errors.Join(faults...)
 }
 
-// knownWords are secrets out of examples, in lower case.
+// knownWords are secrets of published examples, in lower case.
 var knownWords = []string{
 	"secret", "secretkey", "secret-key", "secret_key", "changeme", "change-me", "change_me",
 	"changeit", "password", "password1",
@@ -234,8 +238,8 @@ var knownWords = []string{
 	"dev", "development", "test",
 }
 
-// weakKey reports whether key is too short, out of an example, or of too few different characters
-// to be random.
+// weakKey reports whether key is too short, from an example, or has too few different characters to
+// be random.
 func weakKey(key string) bool {
 	lower := strings.ToLower(key)
 	if len(key) < keyBytes || lower == fastAPIExample {
@@ -255,7 +259,7 @@ func weakKey(key string) bool {
 	return len(different) < 10
 }
 
-// fastAPIExample stands in the documentation of FastAPI, and so in many a program.
+// fastAPIExample is the key in the documentation of FastAPI, which many programs use unchanged.
 const fastAPIExample = "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7"
 
 // loopback reports whether only this machine can reach host.

@@ -18,7 +18,7 @@ import (
 
 const goodKey = "SECRET_KEY=R3aq0JrX1sVdTq8mY6nZpWc4uBhKfLgE5xOiN7tDyPs="
 
-func TestEachBadSettingIsNamedWithItsRemedy(t *testing.T) {
+func TestLoad_NamesEachBadSettingWithItsRemedy(t *testing.T) {
 	env := func(pairs ...string) sources { return sources{env: pairs} }
 	tests := map[string]struct {
 		from sources
@@ -44,7 +44,7 @@ func TestEachBadSettingIsNamedWithItsRemedy(t *testing.T) {
 		},
 		"a fault in .env": {
 			sources{dotenv: "DEBUG=maybe"},
-			`DEBUG: "maybe" is not a yes or no; use true or false (from .env)`,
+			`DEBUG: "maybe" is not a boolean; use true or false (from .env)`,
 		},
 		"a fraction for a number": {
 			sources{file: "server: {port: 80.5}"},
@@ -60,7 +60,7 @@ func TestEachBadSettingIsNamedWithItsRemedy(t *testing.T) {
 		},
 		"a time without a unit": {
 			env("OEI_INGEST_LINGER=5"),
-			`OEI_INGEST_LINGER: "5" is not a time; use a number with its unit, such as 500ms, 30s, 5m or 24h`,
+			`OEI_INGEST_LINGER: "5" is not a duration; use a number with its unit, such as 500ms, 30s, 5m or 24h`,
 		},
 		"a word for minutes": {
 			env("ACCESS_TOKEN_EXPIRE_MINUTES=half"),
@@ -82,18 +82,18 @@ func TestEachBadSettingIsNamedWithItsRemedy(t *testing.T) {
 		},
 		"a tilde no shell has seen": {
 			env("DATA_DIR=~/data"),
-			`DATA_DIR: "~/data" begins with ~, which only a shell understands; write the whole path`,
+			`DATA_DIR: "~/data" begins with ~, which only a shell understands; write the full path`,
 		},
 		"a host with its port": {
 			env("HOST=0.0.0.0:80"),
 			`HOST: "0.0.0.0:80" is not an address to listen on; use 0.0.0.0, 127.0.0.1, :: or a name, and PORT for the port`,
 		},
 		"one port for two things": {
-			env("MQTT_PORT=8000"), `MQTT_PORT: 8000 is the API's PORT too; use another`,
+			env("MQTT_PORT=8000"), `MQTT_PORT: 8000 is also the API's PORT; use another`,
 		},
 		"one port for MQTT twice": {
 			env("OEI_BROKER_WEBSOCKET_PORT=1883"),
-			`OEI_BROKER_WEBSOCKET_PORT: 1883 is MQTT_PORT too; use another`,
+			`OEI_BROKER_WEBSOCKET_PORT: 1883 is also MQTT_PORT; use another`,
 		},
 		"a broker's host and port": {
 			env("OEI_BROKER_HOST=0.0.0.0:1883"),
@@ -111,7 +111,7 @@ func TestEachBadSettingIsNamedWithItsRemedy(t *testing.T) {
 		},
 		"a packet below its message": {
 			env("OEI_BROKER_MAX_PACKET=1000000"),
-			`OEI_BROKER_MAX_PACKET: 1000000 is less than a message may have by OEI_INGEST_MAX_PAYLOAD; use more than 1048576`,
+			`OEI_BROKER_MAX_PACKET: 1000000 is not enough for a message of OEI_INGEST_MAX_PAYLOAD; use more than 1048576`,
 		},
 		"a short key": {
 			env("SECRET_KEY=short"), `SECRET_KEY: it has 5 characters; use 32 random ones or more`,
@@ -149,7 +149,7 @@ func TestEachBadSettingIsNamedWithItsRemedy(t *testing.T) {
 		},
 		"a file that is gone": {
 			sources{flags: []string{"--config=$DIR/none.yaml"}},
-			`--config: there is no file $DIR/none.yaml`,
+			`--config: file $DIR/none.yaml does not exist`,
 		},
 		"a file that is no YAML": {
 			sources{file: "server:\n\tport: 1"},
@@ -165,7 +165,7 @@ func TestEachBadSettingIsNamedWithItsRemedy(t *testing.T) {
 		},
 		"a key like no other": {
 			sources{file: "colour: red"},
-			`oei-ms.yaml: colour is not a setting; see default.yaml for those there are`,
+			`oei-ms.yaml: colour is not a setting; see docs/configuration.md for all settings`,
 		},
 		"a section without settings": {
 			sources{file: "server: 8000"},
@@ -209,7 +209,7 @@ func TestEachBadSettingIsNamedWithItsRemedy(t *testing.T) {
 	}
 }
 
-func TestEveryFaultIsReportedAtOnce(t *testing.T) {
+func TestLoad_ReportsEveryFaultAtOnce(t *testing.T) {
 	_, err := load(t, sources{
 		env: []string{
 			"PORT=x", "OEI_PUSH_QUEUE_SIZE=0", "OEI_STORE_API_CONNECTIONS=0",
@@ -230,9 +230,9 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 	}
 }
 
-func TestWhatProductionRefuses(t *testing.T) {
+func TestProduction_Refuses(t *testing.T) {
 	const (
-		plaintext = "HOST: 0.0.0.0 takes HTTP and MQTT without TLS from beyond this machine"
+		plaintext = "HOST: 0.0.0.0 accepts HTTP and MQTT without TLS from other machines"
 		guessed   = "SECRET_KEY: it can be guessed"
 	)
 	local := []string{"ENVIRONMENT=production", "HOST=127.0.0.1"}
@@ -247,15 +247,15 @@ func TestWhatProductionRefuses(t *testing.T) {
 		want string // "" means it is accepted
 	}{
 		"plain listeners": {[]string{"ENVIRONMENT=production"}, plaintext},
-		"a plain API beside another broker": {
+		"a plain API and an external broker": {
 			[]string{"ENVIRONMENT=production", "MQTT_HOST=b"},
-			"HOST: 0.0.0.0 takes HTTP without TLS",
+			"HOST: 0.0.0.0 accepts HTTP without TLS",
 		},
-		"a plain broker beside a local API": {
+		"a plain broker and a local API": {
 			append([]string{"OEI_BROKER_HOST=0.0.0.0"}, local...),
-			"OEI_BROKER_HOST: 0.0.0.0 takes MQTT without TLS from beyond this machine",
+			"OEI_BROKER_HOST: 0.0.0.0 accepts MQTT without TLS from other machines",
 		},
-		"a broker with TLS beside a local API": {
+		"a broker with TLS and a local API": {
 			slices.Concat(secured, []string{"OEI_BROKER_HOST=0.0.0.0"}), "",
 		},
 		"a WebSocket with TLS": {
@@ -265,14 +265,14 @@ func TestWhatProductionRefuses(t *testing.T) {
 		},
 		"a local plain broker, a remote API": {
 			[]string{"ENVIRONMENT=production", "OEI_BROKER_HOST=127.0.0.1"},
-			"HOST: 0.0.0.0 takes HTTP without TLS",
+			"HOST: 0.0.0.0 accepts HTTP without TLS",
 		},
 		"a WebSocket without TLS": {
 			append([]string{
 				"OEI_BROKER_HOST=0.0.0.0", "OEI_BROKER_PLAIN=false",
 				"OEI_BROKER_WEBSOCKET_PORT=8083",
 			}, local...),
-			"OEI_BROKER_HOST: 0.0.0.0 takes MQTT without TLS",
+			"OEI_BROKER_HOST: 0.0.0.0 accepts MQTT without TLS",
 		},
 		"but not on loopback":  {local, ""},
 		"nor on IPv6 loopback": {[]string{"ENVIRONMENT=production", "HOST=::1"}, ""},
@@ -286,20 +286,20 @@ func TestWhatProductionRefuses(t *testing.T) {
 		"the key of FastAPI's documentation": {
 			append([]string{"SECRET_KEY=" + fastAPIExample}, local...), guessed,
 		},
-		"a key of one letter": {
+		"a key of one character": {
 			append([]string{"SECRET_KEY=" + strings.Repeat("a", 40)}, local...), guessed,
 		},
 		"a short key": {
 			append([]string{"SECRET_KEY=R3aq0JrX1sVdTq8m"}, local...),
 			"SECRET_KEY: it has 16 characters",
 		},
-		"a password everybody knows": {
+		"a well-known password": {
 			append([]string{"ADMIN_PASSWORD=Password123"}, local...),
-			"ADMIN_PASSWORD: everybody knows it",
+			"ADMIN_PASSWORD: it is well known",
 		},
 		"a remote database without a mode": {
 			database("postgres://u:hunter2@db/x"),
-			"DATABASE_URL: sslmode=require does not verify that the server at db",
+			"DATABASE_URL: sslmode=require does not verify the server at db",
 		},
 		"a remote database without TLS": {
 			database("postgres://u:hunter2@db/x?sslmode=disable"),
@@ -307,7 +307,7 @@ func TestWhatProductionRefuses(t *testing.T) {
 		},
 		"one of several databases is remote": {
 			database("postgres://u:hunter2@localhost,10.0.0.7/x?sslmode=prefer"),
-			"DATABASE_URL: sslmode=prefer does not verify that the server at 10.0.0.7",
+			"DATABASE_URL: sslmode=prefer does not verify the server at 10.0.0.7",
 		},
 		"a remote database in the other form": {
 			database("host=db user=u password=hunter2 sslmode=require"),
@@ -368,7 +368,7 @@ func certificate(t *testing.T) (cert, key string) {
 	return file("cert.pem", "CERTIFICATE", der), file("key.pem", "PRIVATE KEY", secret)
 }
 
-func TestTheSameIsAcceptedInDevelopment(t *testing.T) {
+func TestDevelopment_AcceptsTheSame(t *testing.T) {
 	mustLoad(t,
 		sources{
 			env: []string{
@@ -378,7 +378,7 @@ func TestTheSameIsAcceptedInDevelopment(t *testing.T) {
 		})
 }
 
-func TestWithoutAPlaceForDataItIsAskedForWhereItIsNeeded(t *testing.T) {
+func TestLoad_AsksForADataDirWhenNeeded(t *testing.T) {
 	c := mustLoad(t, sources{env: []string{"DATABASE_URL=postgres://u:p@db/x"}})
 	c.DataDir = ""
 	if err := c.Validate(); err == nil || !strings.HasPrefix(err.Error(), "DATA_DIR: is empty") {
@@ -390,7 +390,7 @@ func TestWithoutAPlaceForDataItIsAskedForWhereItIsNeeded(t *testing.T) {
 	}
 }
 
-func TestFlattenKeepsEveryError(t *testing.T) {
+func TestFlatten_KeepsEveryError(t *testing.T) {
 	a, b, c := errors.New("a"), errors.New("b"), errors.New("c")
 	if got := flatten(errors.Join(a, errors.Join(b, nil), c)); len(got) != 3 {
 		t.Errorf("got %v, want a, b, c", got)

@@ -14,8 +14,8 @@ import (
 
 func TestTheServerSaysWhichGatewayIsMissingAndWhoseMessagesItRefuses(t *testing.T) {
 	t.Parallel()
-	p := serve(t, dataDir(t), "OEI_WATCH_INTERVAL=1s", "OEI_WATCH_OFFLINE_AFTER=1s",
-		"OEI_WATCH_REFUSALS_PER_MINUTE=5")
+	p := serve(t, dataDir(t), "OEI_MONITOR_INTERVAL=1s", "OEI_MONITOR_OFFLINE_AFTER=1s",
+		"OEI_MONITOR_REJECTIONS_PER_MINUTE=5")
 	api := p.login()
 	d := p.register(api, "press-1")
 	live := p.subscribe(api, "alarms")
@@ -54,14 +54,14 @@ func TestTheServerSaysWhichGatewayIsMissingAndWhoseMessagesItRefuses(t *testing.
 		})
 		return a
 	}
-	refusals := alarmOf("refusals")
-	refusals.Rule.OnDelayMs = nil // an engineer wants to know at once
-	if res, err := api.UpdateAlarmWithResponse(t.Context(), refusals.ID, nil,
-		client.AlarmUpdate{Rule: refusals.Rule}); err != nil || res.JSON200 == nil {
+	rejections := alarmOf("rejections")
+	rejections.Rule.OnDelayMs = nil // an engineer wants to know at once
+	if res, err := api.UpdateAlarmWithResponse(t.Context(), rejections.ID, nil,
+		client.AlarmUpdate{Rule: rejections.Rule}); err != nil || res.JSON200 == nil {
 		t.Fatalf("change the alarm: %v %s", err, res.Body)
 	}
 	refused()
-	wantRaised(t, live, refusals.ID, d.gatewayID,
+	wantRaised(t, live, rejections.ID, d.gatewayID,
 		"More than 5 messages or samples of Gateway press-1 a minute are refused")
 
 	own.find(t, isReading)

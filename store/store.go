@@ -36,8 +36,8 @@ type Config struct {
 	Partition string `mapstructure:"partition"`
 	// of sensors that have none of their own, the same for all instances; 0: for ever
 	Retention time.Duration `mapstructure:"retention"`
-	// whether Compact is to be called
-	Compact bool `mapstructure:"compact"`
+	// Maintenance: merge and reindex closed partitions
+	Maintenance bool `mapstructure:"maintenance"`
 	// that refer to a sensor, expressions and deviations included
 	AlarmsPerSensor int `mapstructure:"alarms_per_sensor"`
 	// of the alarms in one transaction; not a setting
@@ -52,7 +52,7 @@ func DefaultConfig() Config {
 		StatementTimeout:  5 * time.Second,
 		Rollups:           true,
 		Partition:         auto,
-		Compact:           true,
+		Maintenance:       true,
 		AlarmsPerSensor:   100,
 		EvaluationTimeout: evaluationTimeout,
 	}

@@ -160,8 +160,8 @@ func (a *app) startStorageJobs(ctx context.Context) error {
 		a.group.start("cache", a.deps.Cache.Run)
 	}
 	a.group.start("retention", a.jobs.Retention)
-	if a.cfg.Store.Compact {
-		a.group.start("compaction", a.jobs.Compaction)
+	if a.cfg.Store.Maintenance {
+		a.group.start("partition maintenance", a.jobs.Maintenance)
 	}
 	return nil
 }
@@ -238,14 +238,19 @@ func (a *app) startBroker(ctx context.Context) error {
 }
 
 func (a *app) startMonitor(context.Context) error {
-	w := selfmonitor.New(a.cfg.Watch, a.store, a.log)
-	w.Lag, w.Tell = a.pipeline.Lag, func(rs []store.Reading, alarmsChanged bool) {
-		a.announce(ingest.Committed{Readings: rs, AlarmsChanged: alarmsChanged})
+	sources := selfmonitor.Sources{
+		IngestLag: a.pipeline.Lag,
+		Stored: func(rs []store.Reading, alarmsChanged bool) {
+			a.announce(ingest.Committed{Readings: rs, AlarmsChanged: alarmsChanged})
+		},
 	}
 	if a.cfg.PrivateDatabase() {
-		w.DiskFree = func() (float64, error) { return selfmonitor.DiskFree(a.cfg.Cluster.DataDir) }
+		sources.DiskFree = func() (float64, error) {
+			return selfmonitor.DiskFree(a.cfg.Cluster.DataDir)
+		}
 	}
-	a.group.start("self-monitor", w.Run)
+	m := selfmonitor.New(a.cfg.Monitor, a.store, sources, a.log)
+	a.group.start("self-monitor", m.Run)
 	return nil
 }
 

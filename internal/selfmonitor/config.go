@@ -6,26 +6,26 @@ import (
 	"time"
 )
 
-// Config says what is watched and what the alarms made for it begin with. A limit of 0 is: neither
-// measured nor alarmed.
+// Config says how often quantities are measured, and the first limits of their alarms. A quantity
+// whose limit is 0 is not measured.
 type Config struct {
-	Interval          time.Duration `mapstructure:"interval"` // 0: nothing is watched
-	OfflineAfter      time.Duration `mapstructure:"offline_after"`
-	ClockSkew         time.Duration `mapstructure:"clock_skew"`
-	RefusalsPerMinute int           `mapstructure:"refusals_per_minute"` // of one gateway
-	DiskFreePercent   int           `mapstructure:"disk_free_percent"`
-	IngestLag         time.Duration `mapstructure:"ingest_lag"`
+	Interval            time.Duration `mapstructure:"interval"` // 0: never
+	OfflineAfter        time.Duration `mapstructure:"offline_after"`
+	ClockSkew           time.Duration `mapstructure:"clock_skew"`
+	RejectionsPerMinute int           `mapstructure:"rejections_per_minute"` // of one gateway
+	DiskFreePercent     int           `mapstructure:"disk_free_percent"`
+	IngestLag           time.Duration `mapstructure:"ingest_lag"`
 }
 
-// DefaultConfig keeps quiet while all is well.
+// DefaultConfig returns limits that raise no alarm in a healthy system.
 func DefaultConfig() Config {
 	return Config{
-		Interval:          10 * time.Second,
-		OfflineAfter:      2 * time.Minute,
-		ClockSkew:         time.Minute,
-		RefusalsPerMinute: 60,
-		DiskFreePercent:   10,
-		IngestLag:         30 * time.Second,
+		Interval:            10 * time.Second,
+		OfflineAfter:        2 * time.Minute,
+		ClockSkew:           time.Minute,
+		RejectionsPerMinute: 60,
+		DiskFreePercent:     10,
+		IngestLag:           30 * time.Second,
 	}
 }
 
@@ -38,17 +38,19 @@ func (c Config) Validate() error {
 				fmt.Errorf("%s: %v is out of range; use %s, or 0s for none", name, d, unit))
 		}
 	}
-	between("OEI_WATCH_INTERVAL", c.Interval, time.Second, 5*time.Minute, "1s to 5m")
-	between("OEI_WATCH_OFFLINE_AFTER", c.OfflineAfter, time.Second, 7*24*time.Hour, "1s to 168h")
-	between("OEI_WATCH_CLOCK_SKEW", c.ClockSkew, time.Second, 24*time.Hour, "1s to 24h")
-	between("OEI_WATCH_INGEST_LAG", c.IngestLag, time.Second, 24*time.Hour, "1s to 24h")
-	if c.RefusalsPerMinute < 0 {
+	between("OEI_MONITOR_INTERVAL", c.Interval, time.Second, 5*time.Minute, "1s to 5m")
+	between("OEI_MONITOR_OFFLINE_AFTER", c.OfflineAfter, time.Second, 7*24*time.Hour, "1s to 168h")
+	between("OEI_MONITOR_CLOCK_SKEW", c.ClockSkew, time.Second, 24*time.Hour, "1s to 24h")
+	between("OEI_MONITOR_INGEST_LAG", c.IngestLag, time.Second, 24*time.Hour, "1s to 24h")
+	if c.RejectionsPerMinute < 0 {
 		errs = append(errs,
-			fmt.Errorf("OEI_WATCH_REFUSALS_PER_MINUTE: %d is negative; use 1 or more, or 0 for none", c.RefusalsPerMinute))
+			fmt.Errorf("OEI_MONITOR_REJECTIONS_PER_MINUTE: %d is negative; use 1 or more, or 0 for none",
+				c.RejectionsPerMinute))
 	}
 	if c.DiskFreePercent < 0 || c.DiskFreePercent > 90 {
 		errs = append(errs,
-			fmt.Errorf("OEI_WATCH_DISK_FREE_PERCENT: %d is out of range; use 1 to 90, or 0 for none", c.DiskFreePercent))
+			fmt.Errorf("OEI_MONITOR_DISK_FREE_PERCENT: %d is out of range; use 1 to 90, or 0 for none",
+				c.DiskFreePercent))
 	}
 	return errors.Join(errs...)
 }

@@ -1,4 +1,4 @@
 package selfmonitor
 
-// Look measures once.
-var Look = (*Watcher).look
+// Measure measures once.
+var Measure = (*Monitor).measure

@@ -8,8 +8,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// The server's own sensors. Keys of those that are about a gateway end in its id, which stays when
-// its key is changed.
+// The system sensors. The key of a sensor that is about a gateway ends in the gateway's id, which
+// stays when its key is changed.
 var (
 	faultedSensor = store.Sensor{
 		Key:  "faulted-alarms",
@@ -25,7 +25,7 @@ var (
 	}
 	diskSensor = store.Sensor{
 		Key:  "disk-free",
-		Name: "Free space where the database is",
+		Name: "Free space on the disk of the database",
 		Type: "ratio",
 		Unit: "%",
 	}
@@ -36,20 +36,20 @@ func offlineSensor(g store.GatewayCondition) store.Sensor {
 }
 
 func skewSensor(g store.GatewayCondition) store.Sensor {
-	return about(g, "clock-skew", "Clock ahead of ours", "duration", "s")
+	return about(g, "clock-skew", "Clock ahead of the server's", "duration", "s")
 }
 
-// refusedSensor is one of the server's own gateway for those that are not registered.
-func refusedSensor(g store.GatewayCondition) store.Sensor {
+// rejectionsSensor is one sensor of the gateway oei-ms for all gateways that are not registered.
+func rejectionsSensor(g store.GatewayCondition) store.Sensor {
 	if g.IsSystem {
 		return store.Sensor{
-			Key:  "refused",
-			Name: "Refused, of gateways that are not registered",
+			Key:  "rejections",
+			Name: "Rejections of gateways that are not registered",
 			Type: "rate",
 			Unit: "/min",
 		}
 	}
-	return about(g, "refused", "Refused", "rate", "/min")
+	return about(g, "rejections", "Rejections", "rate", "/min")
 }
 
 func about(g store.GatewayCondition, key, name, kind, unit string) store.Sensor {
@@ -62,16 +62,17 @@ func about(g store.GatewayCondition, key, name, kind, unit string) store.Sensor 
 	}
 }
 
-// system is the label that tells alarms of the server's own, and which it is.
-const system = "system"
+// systemLabel marks the alarms of system sensors, and says what each is about.
+const systemLabel = "system"
 
 func faultedRule() alarm.Rule {
 	return alarm.Rule{
 		Name: "Alarms cannot be evaluated", Kind: alarm.Threshold, Severity: alarm.Major,
-		Limits:            &alarm.Limits{High: &alarm.Limit{Value: 0.5}},
-		Labels:            map[string]string{system: "faulted_alarms"},
-		Message:           "Alarms that cannot be evaluated: {value}",
-		RecommendedAction: "GET /api/alarms/events?kind=faulted names them, and why. Correct their rules.",
+		Limits:  &alarm.Limits{High: &alarm.Limit{Value: 0.5}},
+		Labels:  map[string]string{systemLabel: "faulted_alarms"},
+		Message: "Alarms that cannot be evaluated: {value}",
+		RecommendedAction: "GET /api/alarms/events?kind=faulted lists them with the reason. " +
+			"Correct their rules.",
 	}
 }
 
@@ -80,10 +81,11 @@ func lagRule(limit time.Duration) alarm.Rule {
 		Name: "Readings are stored late", Kind: alarm.Threshold, Severity: alarm.Major,
 		Limits:   &alarm.Limits{High: &alarm.Limit{Value: limit.Seconds()}},
 		Deadband: &alarm.Deadband{Value: limit.Seconds() / 2},
-		Labels:   map[string]string{system: "ingest_lag"},
+		Labels:   map[string]string{systemLabel: "ingest_lag"},
 		Message:  "The oldest message has waited {value} s to be stored",
-		RecommendedAction: "Look at the database: its disk, its locks, its processors; and at oei_ingest_split_total, which rises when a sensor has too " +
-			"many alarms. Nothing is lost; gateways wait.",
+		RecommendedAction: "Check the database's disk, locks and processors, and " +
+			"oei_ingest_split_total, which rises when a sensor has too many alarms. " +
+			"Nothing is lost: gateways wait.",
 	}
 }
 
@@ -94,10 +96,11 @@ func diskRule(percent float64) alarm.Rule {
 			Low:    &alarm.Limit{Value: percent},
 			LowLow: &alarm.Limit{Value: percent / 3, Severity: alarm.Critical},
 		},
-		Deadband:          &alarm.Deadband{Value: percent / 10},
-		Labels:            map[string]string{system: "disk_free"},
-		Message:           "{value} % of the disk is free",
-		RecommendedAction: "Make room or take a larger disk. When it is full nothing is acknowledged any more, and gateways keep what they have.",
+		Deadband: &alarm.Deadband{Value: percent / 10},
+		Labels:   map[string]string{systemLabel: "disk_free"},
+		Message:  "{value} % of the disk is free",
+		RecommendedAction: "Free space or use a larger disk. When it is full, nothing is " +
+			"acknowledged and gateways keep their readings.",
 	}
 }
 
@@ -105,11 +108,12 @@ func offlineRule(g store.GatewayCondition, after time.Duration) alarm.Rule {
 	return alarm.Rule{
 		Name: "Gateway is offline: " + g.Key, Kind: alarm.Threshold, Severity: alarm.Major,
 		Limits: &alarm.Limits{High: &alarm.Limit{Value: 0.5}},
-		// one that comes and goes is one alarm
+		// a gateway that reconnects often raises one alarm
 		OnDelay: alarm.Duration(after), OffDelay: alarm.Duration(min(after, time.Minute)),
-		Labels:            map[string]string{system: "gateway_offline", "gateway": g.Key},
-		Message:           "{gateway} is offline",
-		RecommendedAction: "Look at its power and its network. While it is taken out of use (is_active false) it may be missing.",
+		Labels:  map[string]string{systemLabel: "gateway_offline", "gateway": g.Key},
+		Message: "{gateway} is offline",
+		RecommendedAction: "Check its power and its network. A gateway that is not in use " +
+			"(is_active false) raises no alarm.",
 	}
 }
 
@@ -118,24 +122,26 @@ func skewRule(g store.GatewayCondition, limit time.Duration) alarm.Rule {
 		Name: "Clock is wrong: " + g.Key, Kind: alarm.OutsideRange, Severity: alarm.Minor,
 		Range:             &alarm.Range{Low: -limit.Seconds(), High: limit.Seconds()},
 		Deadband:          &alarm.Deadband{Value: limit.Seconds() / 5},
-		Labels:            map[string]string{system: "clock_skew", "gateway": g.Key},
+		Labels:            map[string]string{systemLabel: "clock_skew", "gateway": g.Key},
 		Message:           "The clock of {gateway} is {value} s ahead",
-		RecommendedAction: "Set its clock, best by NTP. Readings of the far future are refused.",
+		RecommendedAction: "Set its clock, best by NTP. Readings far in the future are rejected.",
 	}
 }
 
-func refusedRule(g store.GatewayCondition, limit float64) alarm.Rule {
+func rejectionsRule(g store.GatewayCondition, limit float64) alarm.Rule {
 	r := alarm.Rule{
-		Name: "Much is refused: " + g.Key, Kind: alarm.Threshold, Severity: alarm.Minor,
+		Name: "Many rejections: " + g.Key, Kind: alarm.Threshold, Severity: alarm.Minor,
 		Limits:   &alarm.Limits{High: &alarm.Limit{Value: limit}},
 		Deadband: &alarm.Deadband{Value: limit / 2},
 		OnDelay:  alarm.Duration(time.Minute), OffDelay: alarm.Duration(time.Minute),
-		Labels:            map[string]string{system: "refusals", "gateway": g.Key},
-		Message:           "More than {limit} messages or samples of {gateway} a minute are refused",
-		RecommendedAction: "GET /api/data/rejections says what and why.",
+		Labels:            map[string]string{systemLabel: "rejections", "gateway": g.Key},
+		Message:           "More than {limit} messages or samples of {gateway} are rejected per minute",
+		RecommendedAction: "GET /api/data/rejections lists them with the reasons.",
 	}
 	if g.IsSystem {
-		r.Name, r.Message = "Much is refused of gateways that are not registered", "More than {limit} messages or samples of gateways that are not registered are refused a minute"
+		r.Name = "Many rejections of gateways that are not registered"
+		r.Message = "More than {limit} messages or samples of gateways that are not registered " +
+			"are rejected per minute"
 		delete(r.Labels, "gateway")
 	}
 	return r

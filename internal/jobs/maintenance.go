@@ -12,31 +12,31 @@ import (
 )
 
 const (
-	firstCompaction = 30 * time.Second // after the start
-	compactionPause = 10 * time.Minute
+	firstMaintenance = 30 * time.Second // after the start
+	maintenancePause = 10 * time.Minute
 )
 
-// compaction counts what one pass over the partitions has done.
-type compaction struct {
+// maintenance counts what one pass over the partitions has done.
+type maintenance struct {
 	merged, reindexed, freed, seconds, inUse prometheus.Counter
 }
 
-// Compaction merges small closed partitions, and rebuilds the primary keys of others with full
+// Maintenance merges small closed partitions, and rebuilds the primary keys of others with full
 // pages.
-func (j *Jobs) Compaction(ctx context.Context) error {
-	c := compaction{
-		merged: j.counter("oei_merge_partitions_total",
+func (j *Jobs) Maintenance(ctx context.Context) error {
+	c := maintenance{
+		merged: j.counter("oei_maintenance_merged_partitions_total",
 			"Partitions of readings that were merged into others."),
-		reindexed: j.counter("oei_compaction_partitions_total",
+		reindexed: j.counter("oei_maintenance_reindexed_partitions_total",
 			"Closed partitions of readings whose primary key was rebuilt."),
-		freed: j.counter("oei_compaction_freed_bytes_total",
+		freed: j.counter("oei_maintenance_freed_bytes_total",
 			"Bytes that rebuilding primary keys has freed."),
-		seconds: j.counter("oei_compaction_seconds_total",
+		seconds: j.counter("oei_maintenance_seconds_total",
 			"Seconds that merging and rebuilding took, waiting for locks included."),
-		inUse: j.counter("oei_compaction_in_use_total",
+		inUse: j.counter("oei_maintenance_postponed_total",
 			"Partitions whose merge or rebuild was postponed because they were in use."),
 	}
-	return j.loop(ctx, "compaction", firstCompaction,
+	return j.loop(ctx, "partition maintenance", firstMaintenance,
 		func(ctx context.Context) (time.Duration, error) {
 			var errs []error
 			if err := j.merge(ctx, c); err != nil {
@@ -45,13 +45,13 @@ func (j *Jobs) Compaction(ctx context.Context) error {
 			if err := j.reindex(ctx, c); err != nil {
 				errs = append(errs, fmt.Errorf("rebuild primary keys: %w", err))
 			}
-			return compactionPause, errors.Join(errs...)
+			return maintenancePause, errors.Join(errs...)
 		})
 }
 
 // merge rests for as long as each merge took: long queries are slow until thousands of partitions
 // are merged.
-func (j *Jobs) merge(ctx context.Context, c compaction) error {
+func (j *Jobs) merge(ctx context.Context, c maintenance) error {
 	began := time.Now()
 	return j.store.Merge(ctx, began, func(m store.Merged) {
 		took := time.Since(began)
@@ -68,7 +68,7 @@ func (j *Jobs) merge(ctx context.Context, c compaction) error {
 	})
 }
 
-func (j *Jobs) reindex(ctx context.Context, c compaction) error {
+func (j *Jobs) reindex(ctx context.Context, c maintenance) error {
 	began := time.Now()
 	return j.store.Compact(ctx, began, func(r store.Compacted) {
 		took := time.Since(began)

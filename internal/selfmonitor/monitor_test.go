@@ -25,33 +25,39 @@ func TestMain(m *testing.M) {
 	pgtest.Main(m)
 }
 
-// world is a database, and a watcher on it whose turn it is whenever look is called.
-type world struct {
+// fixture is a database with a monitor on it, which measures whenever measure is called.
+type fixture struct {
 	t   *testing.T
 	dsn string
-	db  *sql.DB // beside the store
+	db  *sql.DB // for the test itself
 	*store.Store
-	w    *selfmonitor.Watcher
-	disk float64
-	lag  time.Duration
+	monitor *selfmonitor.Monitor
+	disk    float64
+	lag     time.Duration
 }
 
-func newWorld(t *testing.T) *world {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	p := &world{t: t, dsn: pgtest.DSN(t) + " synchronous_commit=on", disk: 50}
+	p := &fixture{t: t, dsn: pgtest.DSN(t) + " synchronous_commit=on", disk: 50}
 	var err error
 	if p.db, err = sql.Open("postgres", p.dsn); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.db.Close() })
 	p.Store = p.open()
-	p.w = selfmonitor.New(selfmonitor.DefaultConfig(), p.Store, slog.New(slog.DiscardHandler))
-	p.w.DiskFree = func() (float64, error) { return p.disk, nil }
-	p.w.Lag = func(time.Time) time.Duration { return p.lag }
+	p.monitor = p.newMonitor(p.Store)
 	return p
 }
 
-func (p *world) open() *store.Store {
+func (p *fixture) newMonitor(s *store.Store) *selfmonitor.Monitor {
+	return selfmonitor.New(selfmonitor.DefaultConfig(), s, selfmonitor.Sources{
+		IngestLag: func(time.Time) time.Duration { return p.lag },
+		DiskFree:  func() (float64, error) { return p.disk, nil },
+		Stored:    func([]store.Reading, bool) {},
+	}, slog.New(slog.DiscardHandler))
+}
+
+func (p *fixture) open() *store.Store {
 	p.t.Helper()
 	s, err := store.Open(p.t.Context(), p.dsn, store.DefaultConfig(), slog.New(slog.DiscardHandler))
 	p.ok(err)
@@ -59,35 +65,35 @@ func (p *world) open() *store.Store {
 	return s
 }
 
-func (p *world) ok(err error) {
+func (p *fixture) ok(err error) {
 	p.t.Helper()
 	if err != nil {
 		p.t.Fatal(err)
 	}
 }
 
-func (p *world) run(q string, args ...any) {
+func (p *fixture) run(q string, args ...any) {
 	p.t.Helper()
 	if _, err := p.db.ExecContext(p.t.Context(), q, args...); err != nil {
 		p.t.Fatalf("%s: %v", q, err)
 	}
 }
 
-// look looks as if a minute had gone by since the last time.
-func (p *world) look() {
+// measure measures as if a minute had passed since the last time.
+func (p *fixture) measure() {
 	p.t.Helper()
 	p.run(`UPDATE system_watch SET at = now() - interval '1 minute'`)
-	p.ok(selfmonitor.Look(p.w, p.t.Context()))
+	p.ok(selfmonitor.Measure(p.monitor, p.t.Context()))
 }
 
-// sweep lets timers end that end within d.
-func (p *world) sweep(d time.Duration) {
+// sweep fires the alarm timers that are due within d.
+func (p *fixture) sweep(d time.Duration) {
 	p.t.Helper()
 	_, err := p.SweepAlarms(p.t.Context(), time.Now().Add(d))
 	p.ok(err)
 }
 
-func (p *world) gateway(key string) store.Gateway {
+func (p *fixture) gateway(key string) store.Gateway {
 	p.t.Helper()
 	g, err := p.CreateGateway(p.t.Context(),
 		store.Gateway{Key: key, Name: "Gateway " + key, IsActive: true, Metadata: "{}"})
@@ -95,15 +101,15 @@ func (p *world) gateway(key string) store.Gateway {
 	return g
 }
 
-func (p *world) presence(g store.Gateway, status string, skew time.Duration) {
+func (p *fixture) presence(g store.Gateway, status string, skew time.Duration) {
 	p.t.Helper()
 	_, err := p.SetPresence(p.t.Context(),
 		[]store.Presence{{GatewayID: g.ID, Status: status, At: time.Now(), Skew: &skew}})
 	p.ok(err)
 }
 
-// events are those of alarms, as "kind gateway: message".
-func (p *world) events() []string {
+// events lists the alarm events, as "kind gateway: message".
+func (p *fixture) events() []string {
 	p.t.Helper()
 	list, err := p.AlarmEvents(p.t.Context(), 0, 1000)
 	p.ok(err)
@@ -115,22 +121,22 @@ func (p *world) events() []string {
 	return out
 }
 
-func (p *world) want(want ...string) {
+func (p *fixture) want(want ...string) {
 	p.t.Helper()
 	if got := p.events(); strings.Join(got, "\n") != strings.Join(want, "\n") {
 		p.t.Errorf("events: got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 
-// own is the id of the server's own gateway.
-func (p *world) own() (id int64) {
+// own returns the id of the gateway oei-ms.
+func (p *fixture) own() (id int64) {
 	p.t.Helper()
 	p.ok(p.db.QueryRow(`SELECT id FROM gateways WHERE is_system`).Scan(&id))
 	return id
 }
 
-// alarms are those of the server's own, by label.
-func (p *world) alarms(label string) []store.Alarm {
+// alarms lists the alarms of system sensors with this label.
+func (p *fixture) alarms(label string) []store.Alarm {
 	p.t.Helper()
 	list, err := p.Alarms(p.t.Context(),
 		store.AlarmFilter{Labels: map[string]string{"system": label}}, store.WorstFirst, nil, 100)
@@ -138,13 +144,13 @@ func (p *world) alarms(label string) []store.Alarm {
 	return list
 }
 
-func TestAHealthySystemIsCalm(t *testing.T) {
-	p := newWorld(t)
+func TestMonitor_HealthySystemRaisesNothing(t *testing.T) {
+	p := newFixture(t)
 	p.gateway("never-seen")
 	g := p.gateway("press-1")
 	p.presence(g, "online", time.Second)
 	for range 3 {
-		p.look()
+		p.measure()
 		p.sweep(time.Hour)
 	}
 	p.want()
@@ -153,7 +159,7 @@ func TestAHealthySystemIsCalm(t *testing.T) {
 	}
 	for label, n := range map[string]int{
 		"disk_free": 1, "ingest_lag": 1, "faulted_alarms": 1, "gateway_offline": 1, "clock_skew": 1,
-		"refusals": 0,
+		"rejections": 0,
 	} {
 		if got := p.alarms(label); len(got) != n {
 			t.Errorf("alarms %s: got %d, want %d", label, len(got), n)
@@ -161,9 +167,9 @@ func TestAHealthySystemIsCalm(t *testing.T) {
 	}
 }
 
-func TestTheServersOwnGatewayStaysAsItIs(t *testing.T) {
-	p := newWorld(t)
-	p.look()
+func TestSystemGateway_KeyAndUseStay(t *testing.T) {
+	p := newFixture(t)
+	p.measure()
 	for name, change := range map[string]store.GatewayChange{
 		"another key": {Key: new("foo")}, "not in use": {IsActive: new(false)},
 	} {
@@ -186,86 +192,88 @@ func TestTheServersOwnGatewayStaysAsItIs(t *testing.T) {
 	}
 }
 
-func TestAGatewayThatIsMissingIsNamedOnce(t *testing.T) {
-	p := newWorld(t)
+func TestOfflineGateway_RaisesOnce(t *testing.T) {
+	p := newFixture(t)
 	g := p.gateway("press-1")
 	p.presence(g, "online", 0)
-	p.look()
-	p.presence(g, "offline", 0) // it comes and goes
-	p.look()
+	p.measure()
+	p.presence(g, "offline", 0) // it reconnects often
+	p.measure()
 	p.presence(g, "online", 0)
-	p.look()
+	p.measure()
 	p.sweep(time.Hour)
 	p.want()
 
 	p.presence(g, "offline", 0)
-	p.look()
+	p.measure()
 	p.sweep(time.Minute)
 	p.want()
 	p.sweep(3 * time.Minute)
 	raised := fmt.Sprintf("raised %d: Gateway press-1 is offline", g.ID)
 	p.want(raised)
 
-	// a restart: nothing is known of it, and it does not come back
+	// a restart: its state is unknown, and it does not reconnect
 	p.ok(p.ResetPresence(t.Context(), true))
 	p.Store = p.open()
-	p.w = selfmonitor.New(selfmonitor.DefaultConfig(), p.Store, slog.New(slog.DiscardHandler))
-	p.look()
+	p.monitor = p.newMonitor(p.Store)
+	p.measure()
 	p.sweep(time.Hour)
 	p.want(raised)
 
 	p.presence(g, "online", 0)
-	p.look()
+	p.measure()
 	p.sweep(time.Hour)
 	p.want(raised, fmt.Sprintf("cleared %d", g.ID))
 }
 
-func TestAGatewayThatDoesNotComeBackAfterARestartIsMissing(t *testing.T) {
-	p := newWorld(t)
+func TestOfflineGateway_RaisesWhenItDoesNotReconnectAfterARestart(t *testing.T) {
+	p := newFixture(t)
 	g, off := p.gateway("press-1"), p.gateway("press-2")
 	p.presence(g, "online", 0)
 	p.presence(off, "online", 0)
-	p.look()
-	// it may be missing
+	p.measure()
+	// out of use, it may be offline
 	_, err := p.UpdateGateway(t.Context(), off.ID, 0, store.GatewayChange{IsActive: new(bool)})
 	p.ok(err)
 	p.ok(p.ResetPresence(t.Context(), true))
-	p.look()
+	p.measure()
 	p.sweep(3 * time.Minute)
 	rests := fmt.Sprintf("suppressed %d", off.ID) // its offline and clock alarms
 	p.want(rests, rests, fmt.Sprintf("raised %d: Gateway press-1 is offline", g.ID))
 }
 
-func TestClockRefusalsDiskAndLagRaise(t *testing.T) {
-	p := newWorld(t)
+func TestMonitor_RaisesForClockRejectionsDiskAndLag(t *testing.T) {
+	p := newFixture(t)
 	g := p.gateway("press-1")
 	p.presence(g, "online", -90*time.Second)
-	p.look()
+	p.measure()
 	p.ok(p.AddRejectionCounts(t.Context(), map[int64]int64{g.ID: 100, 0: 61}))
 	p.disk, p.lag = 9.94, 45*time.Second
-	p.look()
+	p.measure()
 	p.sweep(2 * time.Minute)
 	p.disk = 2
-	p.look()
+	p.measure()
 	own := p.own()
 	p.want(
 		fmt.Sprintf("raised %d: The clock of Gateway press-1 is -90 s ahead", g.ID),
 		fmt.Sprintf("raised %d: The oldest message has waited 45 s to be stored", own),
 		fmt.Sprintf("raised %d: 9.9 %% of the disk is free", own),
-		fmt.Sprintf("raised %d: More than 60 messages or samples of Gateway press-1 a minute are refused", g.ID),
-		fmt.Sprintf("raised %d: More than 60 messages or samples of gateways that are not registered are refused a minute", own),
+		fmt.Sprintf("raised %d: More than 60 messages or samples of Gateway press-1 "+
+			"are rejected per minute", g.ID),
+		fmt.Sprintf("raised %d: More than 60 messages or samples of gateways that are not "+
+			"registered are rejected per minute", own),
 		fmt.Sprintf("escalated %d: 2 %% of the disk is free", own))
 	p.presence(g, "online", 0)
 	p.disk, p.lag = 50, 0
-	p.look()
+	p.measure()
 	p.sweep(2 * time.Minute)
 	if got := p.events()[6:]; strings.Count(strings.Join(got, "\n"), "cleared") != 5 {
-		t.Errorf("when all is well again: got %q, want 5 cleared", got)
+		t.Errorf("after all recovered: got %q, want 5 cleared", got)
 	}
 }
 
-func TestAnAlarmThatCannotBeEvaluatedIsOne(t *testing.T) {
-	p := newWorld(t)
+func TestFaultedAlarms_RaiseOneAlarm(t *testing.T) {
+	p := newFixture(t)
 	g := p.gateway("press-1")
 	v, err := p.CreateSensor(t.Context(),
 		store.Sensor{
@@ -282,7 +290,7 @@ func TestAnAlarmThatCannotBeEvaluatedIsOne(t *testing.T) {
 	}}
 	_, err = p.CreateAlarm(t.Context(), &r, time.Now())
 	p.ok(err)
-	p.look()
+	p.measure()
 	at := time.Now().UTC().Truncate(time.Microsecond)
 	write := func(value float64) {
 		t.Helper()
@@ -296,39 +304,38 @@ func TestAnAlarmThatCannotBeEvaluatedIsOne(t *testing.T) {
 		}
 	}
 	write(0)
-	p.look()
+	p.measure()
 	write(5)
-	p.look()
+	p.measure()
 	p.want(fmt.Sprintf("faulted %d", g.ID),
 		fmt.Sprintf("raised %d: Alarms that cannot be evaluated: 1", p.own()),
 		fmt.Sprintf("recovered %d", g.ID), fmt.Sprintf("cleared %d", p.own()))
 }
 
-func TestOfSeveralInstancesOneLooks(t *testing.T) {
-	p := newWorld(t)
+func TestMonitor_OneOfSeveralInstancesMeasures(t *testing.T) {
+	p := newFixture(t)
 	g := p.gateway("press-1")
 	p.presence(g, "online", 0)
-	p.look()
+	p.measure()
 	p.presence(g, "offline", 0)
-	var watchers []*selfmonitor.Watcher
+	p.lag = 40 * time.Second
+	var monitors []*selfmonitor.Monitor
 	for range 4 {
-		w := selfmonitor.New(selfmonitor.DefaultConfig(), p.open(), slog.New(slog.DiscardHandler))
-		w.Lag = func(time.Time) time.Duration { return 40 * time.Second } // of others too
-		// it says how far behind it is
-		p.ok(selfmonitor.Look(w, t.Context()))
-		watchers = append(watchers, w)
+		m := p.newMonitor(p.open())
+		p.ok(selfmonitor.Measure(m, t.Context())) // reports its lag, and measures nothing yet
+		monitors = append(monitors, m)
 	}
 	var stored int
 	p.ok(p.db.QueryRow(`SELECT count(*) FROM sensor_data WHERE value = 1`).Scan(&stored))
 	if stored != 0 {
-		t.Errorf("%d readings of those whose turn it was not", stored)
+		t.Errorf("got %d readings of instances whose turn it was not, want 0", stored)
 	}
 	var wg sync.WaitGroup
-	for _, w := range watchers {
+	for _, m := range monitors {
 		wg.Go(func() {
 			for range 5 {
 				p.run(`UPDATE system_watch SET at = at - interval '1 minute'`)
-				if err := selfmonitor.Look(w, t.Context()); err != nil {
+				if err := selfmonitor.Measure(m, t.Context()); err != nil {
 					t.Error(err)
 				}
 				if _, err := p.SweepAlarms(t.Context(), time.Now().Add(3*time.Minute)); err != nil {
@@ -354,57 +361,57 @@ func TestOfSeveralInstancesOneLooks(t *testing.T) {
 	}
 }
 
-func TestADeletedGatewayTakesWhatIsWatchedOfItAlong(t *testing.T) {
-	p := newWorld(t)
+func TestDeletedGateway_DeletesItsSystemSensors(t *testing.T) {
+	p := newFixture(t)
 	g := p.gateway("press-1")
 	p.presence(g, "offline", 0)
-	p.look()
+	p.measure()
 	p.sweep(3 * time.Minute)
 	d, err := p.DeleteGateway(t.Context(), g.ID, 0, false, false)
 	p.ok(err)
 	if d.Sensors != 0 || d.Alarms != 2 {
-		t.Errorf("it took along %+v, want none of the plant's sensors and two alarms", d)
+		t.Errorf("deleted %+v, want no sensors of the plant and two alarms", d)
 	}
-	p.look()
+	p.measure()
 	p.want(fmt.Sprintf("raised %d: Gateway press-1 is offline", g.ID),
 		fmt.Sprintf("deleted %d", g.ID), fmt.Sprintf("deleted %[1]d", g.ID))
 	if n := len(p.alarms("gateway_offline")); n != 0 {
-		t.Errorf("alarms of it: got %d", n)
+		t.Errorf("alarms: got %d, want 0", n)
 	}
 }
 
-func TestADeletedAlarmIsNotMadeAgain(t *testing.T) {
-	p := newWorld(t)
-	p.look()
+func TestDeletedAlarm_IsNotCreatedAgain(t *testing.T) {
+	p := newFixture(t)
+	p.measure()
 	a := p.alarms("disk_free")[0]
 	_, err := p.DeleteAlarm(t.Context(), a.ID, 0, "engineer", false, time.Now())
 	p.ok(err)
 	p.disk = 1
-	p.look()
+	p.measure()
 	if got := p.alarms("disk_free"); len(got) != 0 {
 		t.Errorf("got %+v, want none", got)
 	}
 }
 
-func TestTheServersOwnIsNobodyElses(t *testing.T) {
-	p := newWorld(t)
+func TestSystemGateway_CannotBeChangedOrUsed(t *testing.T) {
+	p := newFixture(t)
 	plants := p.gateway("oei-ms") // the plant had one of this name before
-	p.look()
+	p.measure()
 	own := p.own()
 	if own == plants.ID {
-		t.Fatal("a gateway of the plant is taken for the server's own")
+		t.Fatal("a gateway of the plant is used as the system gateway")
 	}
 	list, err := p.Sensors(t.Context(), store.SensorFilter{GatewayID: &own}, 0, 10)
 	p.ok(err)
-	refused := map[string]error{}
-	_, refused["delete the gateway"] = p.DeleteGateway(t.Context(), own, 0, true, false)
-	_, refused["delete a sensor"] = p.DeleteSensor(t.Context(), list[0].ID, 0, false)
-	_, refused["change a sensor's key"] = p.UpdateSensor(t.Context(), list[0].ID, 0,
+	errs := map[string]error{}
+	_, errs["delete the gateway"] = p.DeleteGateway(t.Context(), own, 0, true, false)
+	_, errs["delete a sensor"] = p.DeleteSensor(t.Context(), list[0].ID, 0, false)
+	_, errs["change a sensor's key"] = p.UpdateSensor(t.Context(), list[0].ID, 0,
 		store.SensorChange{Key: new(string)})
-	_, refused["add a sensor"] = p.CreateSensor(t.Context(),
+	_, errs["add a sensor"] = p.CreateSensor(t.Context(),
 		store.Sensor{GatewayID: own, Key: "x", Name: "x", Type: "x", Tags: "{}"})
-	_, _, _, refused["make a credential"] = p.AddCredential(t.Context(), own, "secret")
-	for what, err := range refused {
+	_, _, _, errs["make a credential"] = p.AddCredential(t.Context(), own, "secret")
+	for what, err := range errs {
 		var e *store.InUseError
 		if !errors.As(err, &e) || !strings.Contains(e.Detail, "the server's own") {
 			t.Errorf("%s: got %v, want that it is the server's own", what, err)
