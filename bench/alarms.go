@@ -216,7 +216,8 @@ func flood(
 	}
 	told, of := received.wait(count, 10*time.Second)
 	hs := []*histogram{delay}
-	fmt.Printf("%-44s\n%-44s %12d\n%-44s %12d of %d alarms, offsets %d to %d\n%-44s %12d\n%-44s %12v\n%-44s %12v\n%-44s %12d of %d alarms\n",
+	fmt.Printf("%-44s\n%-44s %12d\n%-44s %12d of %d alarms, offsets %d to %d\n%-44s %12d\n%-44s "+
+		"%12v\n%-44s %12v\n%-44s %12d of %d alarms\n",
 		"1,000 alarms in 10 s beside 2,000 readings/s", "breaches acknowledged", len(acked),
 		"events in the log", events, raised, first+1, last,
 		"events on the socket, in order, without gaps", len(came),

@@ -67,7 +67,8 @@ func size(ctx context.Context, db *sql.DB, when string) error {
 	if err := db.QueryRowContext(ctx, q).Scan(&readings, &heap, &index, &rollups, &rollupIndex); err != nil {
 		return err
 	}
-	fmt.Printf("bytes on disk a reading, %s: %.1f + %.1f key + %.1f rollups + %.1f their keys = %.1f\n", when,
+	fmt.Printf("bytes on disk a reading, %s: %.1f + %.1f key + %.1f rollups + %.1f their keys = "+
+		"%.1f\n", when,
 		heap/readings, index/readings, rollups/readings, rollupIndex/readings,
 		(heap+index+rollups+rollupIndex)/readings)
 	return nil

@@ -132,7 +132,8 @@ func external(ctx context.Context, dir string, o options) (err error) {
 	half := <-stored
 	rate := float64(<-stored-half) / (o.duration / 2).Seconds()
 	end := s.usage()
-	fmt.Printf("%-44s %10.0f %10.0f   (its publishers were acknowledged %.0f/s) %d MiB, %.1f s CPU\n", "Mosquitto to the service, stored",
+	fmt.Printf("%-44s %10.0f %10.0f   (its publishers were acknowledged %.0f/s) %d MiB, %.1f s "+
+		"CPU\n", "Mosquitto to the service, stored",
 		rate, rate, float64(f.inTime)/o.duration.Seconds(), end.peak>>20,
 		(end.service - used.service).Seconds())
 	return nil
@@ -183,7 +184,8 @@ func startMosquitto(
 	addr = net.JoinHostPort("127.0.0.1", port)
 	conf := filepath.Join(dir, "mosquitto.conf")
 	text := "listener " + port +
-		" 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0\nset_tcp_nodelay true\nlog_type error\n"
+		" 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages " +
+		"0\nset_tcp_nodelay true\nlog_type error\n"
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		return "", 0, nil, err
 	}

@@ -44,7 +44,11 @@ func run(ctx context.Context) error {
 	flag.DurationVar(&o.duration, "duration", 8*time.Second, "of each scenario")
 	flag.IntVar(&o.rate, "rate", 1000, "messages a second of the paced scenario")
 	flag.StringVar(&o.only, "only", "",
-		"only this scenario: single, poison, batch, paced, copy, relay or external; of push: fanout, slow, frames, dashboards, memory or storm; of alarms: rules or flood; of scale: mosquitto or embedded, also with -1 or -100 for the readings in a message; of series: questions, kept, export, heavy, rollups or compaction")
+		"only this scenario: single, poison, batch, paced, copy, relay or external; of push: "+
+			"fanout, slow, frames, dashboards, memory or storm; of alarms: rules or flood; of "+
+			"scale: "+
+			"mosquitto or embedded, also with -1 or -100 for the readings in a message; of series: "+
+			"questions, kept, export, heavy, rollups or compaction")
 	flag.IntVar(&o.days, "days", 30, "of series: how many days of 10 readings a second are loaded")
 	flag.IntVar(&o.years, "years", 10, "of years: how many years of a reading a day are loaded")
 	flag.IntVar(&o.dense, "dense", 2, "of years: how many years of 20 readings a minute are loaded")

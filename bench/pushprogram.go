@@ -231,7 +231,8 @@ func frames(ctx context.Context, s *service, token string, o options, to audienc
 	}
 	sent := next.Load()
 	hs := []*histogram{delay}
-	fmt.Printf("%-52s\n%-52s %12.0f\n%-52s %12.0f (%.1f %% of what was due)\n%-52s %12.0f\n%-52s %12v\n%-52s %12v\n\n",
+	fmt.Printf("%-52s\n%-52s %12.0f\n%-52s %12.0f (%.1f %% of what was due)\n%-52s %12.0f\n%-52s "+
+		"%12v\n%-52s %12v\n\n",
 		to.title, "readings/s published by MQTT", float64(sent)/took.Seconds(),
 		"readings/s that reach the sockets", float64(came)/took.Seconds(),
 		100*float64(came)/float64(sent*sockets*each/int64(gateways*to.sensors)), "frames/s",

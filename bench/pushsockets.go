@@ -78,7 +78,8 @@ func gather(ctx context.Context, s *service, token, title string) ([]*websocket.
 			}
 		}()
 	}
-	fmt.Printf("%-44s %12v, %d of them; %d attempts failed; API calls meanwhile p99 %v, the slowest %v\n", title, took.Round(10*time.Millisecond),
+	fmt.Printf("%-44s %12v, %d of them; %d attempts failed; API calls meanwhile p99 %v, the "+
+		"slowest %v\n", title, took.Round(10*time.Millisecond),
 		len(conns), refused.Load(), quantile([]*histogram{calls}, 0.99).Round(time.Millisecond),
 		quantile([]*histogram{calls}, 1-1e-9).Round(time.Millisecond))
 	return conns, nil

@@ -123,7 +123,8 @@ func (b *seriesBench) questions(ctx context.Context) error {
 				fmt.Sprintf("statistics of %d days, with percentiles", days),
 				"statistics?sensor_id=1&" + b.span(days, ""), 1,
 				strings.Replace(aggregates("year", "1", days), "max(value)",
-					"max(value), stddev(value), percentile_cont(ARRAY[0.05, 0.5, 0.95]) WITHIN GROUP (ORDER BY value)", 1),
+					"max(value), stddev(value), percentile_cont(ARRAY[0.05, 0.5, 0.95]) WITHIN "+
+						"GROUP (ORDER BY value)", 1),
 			},
 			{
 				fmt.Sprintf("the same by the day in Kolkata, %d days", days),

@@ -48,7 +48,8 @@ func scale(ctx context.Context, o options) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	fmt.Printf("%-52s %10s %10s %10s  %s\n", "", "messages/s", "readings/s", "pushed/s",
-		"cores used: instances, PostgreSQL, Mosquitto, Redis, load; CPU µs/reading: instances, PostgreSQL")
+		"cores used: instances, PostgreSQL, Mosquitto, Redis, load; CPU µs/reading: instances, "+
+			"PostgreSQL")
 	for _, behind := range []string{"mosquitto", "embedded"} {
 		for _, points := range []int{1, o.points} {
 			for n := 1; n <= 3; n++ {

@@ -112,8 +112,8 @@ func (c *Config) complete(lookup func(string) string) {
 	c.nameShareGroup()
 }
 
-// withoutDriver turns postgresql+asyncpg://…?ssl=require, a form that the predecessor of this system
-// accepted, into postgresql://…?sslmode=require.
+// withoutDriver turns postgresql+asyncpg://…?ssl=require, a form that the predecessor of this
+// system accepted, into postgresql://…?sslmode=require.
 func withoutDriver(dsn string) string {
 	scheme, rest, ok := strings.Cut(dsn, "://")
 	name, _, driver := strings.Cut(scheme, "+")

@@ -154,7 +154,8 @@ func TestDatabaseURL_OfTheOldDriver(t *testing.T) {
 		"postgresql+asyncpg://u:p@db/x?ssl=require":                    "postgresql://u:p@db/x?sslmode=require",
 		"postgresql+asyncpg://u:p@db/x?application_name=a&ssl=disable": "postgresql://u:p@db/x?application_name=a&sslmode=disable",
 		"postgresql://u:p@db/x?ssl=require":                            "postgresql://u:p@db/x?ssl=require",
-		"host=db user=u password=a+b://c":                              "host=db user=u password=a+b://c",
+		"host=db user=u password=a+b://c": "host=db user=u " +
+			"password=a+b://c",
 	} {
 		if got := mustLoad(t, sources{env: []string{"DATABASE_URL=" + dsn}}).Database.URL; got != want {
 			t.Errorf("%s: got %s, want %s", dsn, got, want)

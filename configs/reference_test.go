@@ -14,7 +14,8 @@ var update = flag.Bool("update", false, "write docs/configuration.md instead of 
 
 const (
 	referencePage   = "../docs/configuration.md"
-	referenceMarker = "<!-- The rest is generated from configs/default.yaml by ./task gen:docs. -->\n"
+	referenceMarker = "<!-- The rest is generated from configs/default.yaml by ./task gen:docs. " +
+		"-->\n"
 )
 
 // TestReference_IsCurrent compares the generated half of docs/configuration.md with default.yaml

@@ -15,12 +15,13 @@ import (
 	"strings"
 )
 
-// keyBytes is the minimum length of a secret key, and the number of random bytes in a generated one.
+// keyBytes is the minimum length of a secret key, and the number of random bytes in a generated
+// one.
 const keyBytes = 32
 
-// KeepSecretKey sets the secret key to that of the data directory when none is set, and creates both
-// when they are missing. path is the file of the key, "" when it was set; made reports whether it is
-// new.
+// KeepSecretKey sets the secret key to that of the data directory when none is set, and creates
+// both when they are missing. path is the file of the key, "" when it was set; made reports whether
+// it is new.
 func (c *Config) KeepSecretKey() (path string, made bool, err error) {
 	if c.Auth.SecretKey != "" {
 		return "", false, nil
@@ -66,8 +67,8 @@ func (c *Config) ReadSecretKey() error {
 	return err
 }
 
-// nameShareGroup derives the name of the shared subscription from the secret key, unless one is set:
-// all instances with the key have the same name, and it cannot be guessed.
+// nameShareGroup derives the name of the shared subscription from the secret key, unless one is
+// set: all instances with the key have the same name, and it cannot be guessed.
 func (c *Config) nameShareGroup() {
 	if c.MQTT.ShareGroup != "" || c.OwnBroker() || c.Auth.SecretKey == "" {
 		return

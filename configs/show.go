@@ -121,8 +121,8 @@ func (s setting) shownTime(d time.Duration) string {
 
 var dsnPassword = regexp.MustCompile(`(?i)\b(\w*password|passfile)\s*=\s*('(?:[^'\\]|\\.)*'|\S*)`)
 
-// maskedAddress masks the password of an address, or all of it when the place of the password is not
-// certain.
+// maskedAddress masks the password of an address, or all of it when the place of the password is
+// not certain.
 func maskedAddress(address string) string {
 	if u, err := url.Parse(address); err == nil && u.Scheme != "" && u.Host != "" {
 		if _, set := u.User.Password(); set {

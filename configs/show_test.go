@@ -77,9 +77,10 @@ func TestWrite_SaysWhereEachSettingComesFrom(t *testing.T) {
 
 func TestWrite_ShowsTheSSLModeInEffect(t *testing.T) {
 	for dsn, want := range map[string]string{
-		"":                                     "",
-		"postgresql+asyncpg://u:p@localhost/x": "prefer default for this machine: TLS if the server offers it",
-		"postgres://u:p@db/x":                  "require default for another machine",
+		"": "",
+		"postgresql+asyncpg://u:p@localhost/x": "prefer default for this machine: TLS if the " +
+			"server offers it",
+		"postgres://u:p@db/x":                     "require default for another machine",
 		"postgres://u:p@db/x?sslmode=verify-full": "verify-full DATABASE_URL or PGSSLMODE",
 		"host=/run/postgresql dbname=x":           "disable Unix socket",
 	} {

@@ -141,14 +141,16 @@ func (c *Config) brokerFaults() error {
 		{"OEI_BROKER_WEBSOCKET_PORT", c.Broker.WebSocketPort},
 	} {
 		if by := taken[p.port]; by != "" && p.port > 0 {
-			faults = append(faults, fmt.Errorf("%s: %d is also %s; use another", p.name, p.port, by))
+			faults = append(faults,
+				fmt.Errorf("%s: %d is also %s; use another", p.name, p.port, by))
 		}
 		taken[p.port] = p.name
 	}
 	if c.Broker.MaxPacket < c.Ingest.MaxPayload {
 		faults = append(faults,
 			fmt.Errorf("OEI_BROKER_MAX_PACKET: %d is not enough for a message of "+
-				"OEI_INGEST_MAX_PAYLOAD; use more than %d", c.Broker.MaxPacket, c.Ingest.MaxPayload))
+				"OEI_INGEST_MAX_PAYLOAD; use more than %d", c.Broker.MaxPacket,
+				c.Ingest.MaxPayload))
 	}
 	return errors.Join(faults...)
 }

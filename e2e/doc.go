@@ -1,3 +1,3 @@
-// Package e2e tests the program as its users run it: as processes, under load, with faults, and with
-// several instances.
+// Package e2e tests the program as its users run it: as processes, under load, with faults, and
+// with several instances.
 package e2e

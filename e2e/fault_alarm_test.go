@@ -112,7 +112,8 @@ func (l *ledger) checkAlarms(t *testing.T, dsn string, alarms []int64) {
 			for at < min(len(got[id]), len(want)) && got[id][at] == want[at] {
 				at++
 			}
-			t.Errorf("alarm %d: got %d events, want %d; they differ from number %d on:\n got %q\nwant %q", id, len(got[id]), len(want), at,
+			t.Errorf("alarm %d: got %d events, want %d; they differ from number %d on:\n got "+
+				"%q\nwant %q", id, len(got[id]), len(want), at,
 				first(got[id][at:]), first(want[at:]))
 		}
 		if a.StateName != state.Code().Name() {

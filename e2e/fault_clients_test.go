@@ -88,11 +88,13 @@ func TestFaultDawdlers(t *testing.T) {
 		},
 		"an HTTP body at a byte a second": func() (time.Duration, error) {
 			return dawdle(p.api,
-				"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 90\r\n\r\n{", slow)
+				"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: "+
+					"application/json\r\nContent-Length: 90\r\n\r\n{", slow)
 		},
 		"a handshake of a WebSocket at a byte a second": func() (time.Duration, error) {
 			return dawdle(p.api,
-				"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ", slow)
+				"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: "+
+					"websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ", slow)
 		},
 		"an MQTT client that says nothing": func() (time.Duration, error) {
 			return dawdle(p.mqtt,

@@ -167,7 +167,8 @@ func TestFaultSlowDatabase(t *testing.T) {
 	ask := watching(func() {
 		asked.Add(1)
 		began := time.Now()
-		res, err := api.ListLatestReadingsWithResponse(t.Context(), &client.ListLatestReadingsParams{})
+		res, err := api.ListLatestReadingsWithResponse(t.Context(),
+			&client.ListLatestReadingsParams{})
 		switch took := time.Since(began); {
 		case err != nil:
 			t.Errorf("GET /api/data/latest: %v", err)

@@ -212,7 +212,8 @@ func TestTheDemoShowsReadingsWithinSeconds(t *testing.T) {
 	p.waitReady()
 	api := p.login()
 	p.eventually(15*time.Second, "the plant's readings are served", func() bool {
-		latest, err := api.ListLatestReadingsWithResponse(t.Context(), &client.ListLatestReadingsParams{})
+		latest, err := api.ListLatestReadingsWithResponse(t.Context(),
+			&client.ListLatestReadingsParams{})
 		if err != nil || latest.JSON200 == nil {
 			t.Fatalf("latest: %v %s", err, latest.Body)
 		}
@@ -408,7 +409,8 @@ func TestHealthNamesEachDependency(t *testing.T) {
 		got["mqtt"] != client.DependencyStateUp {
 		t.Errorf("got %+v, want database and mqtt up", h)
 	}
-	if h.Database != client.ConnectionStatusConnected || h.Redis != client.ConnectionStatusConnected ||
+	if h.Database != client.ConnectionStatusConnected ||
+		h.Redis != client.ConnectionStatusConnected ||
 		h.Mqtt != client.ConnectionStatusConnected || h.Version == "" ||
 		time.Since(h.Timestamp).Abs() > time.Hour {
 		t.Errorf("got %+v, want every member of an old client", h)

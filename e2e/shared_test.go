@@ -84,7 +84,8 @@ func TestInstancesShareTheWork(t *testing.T) {
 		readings = append(readings,
 			client.ReadingCreate{SensorID: d.sensorID, Value: nullable.NewNullableWithValue(90.0)})
 	}
-	if res, err := api.WriteReadingsWithResponse(t.Context(), nil, client.ReadingsWriteRequest{Readings: readings}); err != nil || res.JSON200 == nil {
+	if res, err := api.WriteReadingsWithResponse(t.Context(), nil,
+		client.ReadingsWriteRequest{Readings: readings}); err != nil || res.JSON200 == nil {
 		t.Fatalf("write: %v %s", err, res.Body)
 	}
 	ps[0].eventually(20*time.Second, "every alarm is raised and told", func() bool {

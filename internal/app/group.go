@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// group starts the parts of the program, and stops them in reverse order. A part that ends by itself
-// ends the group.
+// group starts the parts of the program, and stops them in reverse order. A part that ends by
+// itself ends the group.
 type group struct {
 	ctx  context.Context // ends when the program shall stop
 	fail context.CancelCauseFunc

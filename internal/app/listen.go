@@ -18,7 +18,8 @@ func listen(ctx context.Context, setting, host string, port int) (net.Listener, 
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err != nil {
 		if _, ok := errors.AsType[*net.DNSError](err); ok || errors.Is(err, syscall.EADDRNOTAVAIL) {
-			return nil, fmt.Errorf("HOST: %s is no address of this machine (%w); use one that is, such as 127.0.0.1, or 0.0.0.0 for all", host, err)
+			return nil, fmt.Errorf("HOST: %s is no address of this machine (%w); use one that "+
+				"is, such as 127.0.0.1, or 0.0.0.0 for all", host, err)
 		}
 		return nil, fmt.Errorf(
 			"%s: cannot listen on %s (%w); stop what uses it or choose another %s", setting, addr,

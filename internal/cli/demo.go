@@ -14,8 +14,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// demo runs the server together with a simulated plant. It logs warnings and errors only, unless the
-// settings ask for more.
+// demo runs the server together with a simulated plant. It logs warnings and errors only, unless
+// the settings ask for more.
 func (p *program) demo(ctx context.Context, cfg *configs.Config) error {
 	if cfg.Log.Level == "info" && !cfg.Debug {
 		cfg.Log.Level = "warn"

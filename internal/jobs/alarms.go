@@ -32,7 +32,8 @@ func (j *Jobs) Alarms(ctx context.Context) error {
 		return j.loop(ctx, "alarm sweep", 0, func(ctx context.Context) (time.Duration, error) {
 			now := time.Now()
 			if now.Sub(time.Unix(0, beat.Load())) > store.MaxBeatPause {
-				return sweepInterval, nil // how long the sensors could not be heard is not known yet
+				// how long the sensors could not be heard is not known yet
+				return sweepInterval, nil
 			}
 			_, err := j.store.SweepAlarms(ctx, now)
 			return sweepInterval, err

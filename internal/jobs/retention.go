@@ -22,28 +22,29 @@ func (j *Jobs) Retention(ctx context.Context) error {
 		"Readings that were deleted from partitions in which other sensors keep theirs.")
 	inUse := j.counter("oei_retention_in_use_total",
 		"Drops of a partition that were postponed because it was in use.")
-	return j.loop(ctx, "retention", firstRetention, func(ctx context.Context) (time.Duration, error) {
-		var deleted int64
-		began := time.Now()
-		err := j.store.Retain(ctx, began, func(r store.Retired) {
-			switch {
-			case r.InUse:
-				inUse.Inc()
-			case r.Dropped:
-				partitions.Inc()
-				bytes.Add(float64(r.Bytes))
-				j.log.InfoContext(ctx, "expired partition dropped",
-					"partition", r.Partition, "bytes", r.Bytes)
-			default:
-				deleted += r.Readings
-				readings.Add(float64(r.Readings))
+	return j.loop(ctx, "retention", firstRetention,
+		func(ctx context.Context) (time.Duration, error) {
+			var deleted int64
+			began := time.Now()
+			err := j.store.Retain(ctx, began, func(r store.Retired) {
+				switch {
+				case r.InUse:
+					inUse.Inc()
+				case r.Dropped:
+					partitions.Inc()
+					bytes.Add(float64(r.Bytes))
+					j.log.InfoContext(ctx, "expired partition dropped",
+						"partition", r.Partition, "bytes", r.Bytes)
+				default:
+					deleted += r.Readings
+					readings.Add(float64(r.Readings))
+				}
+				sleep(ctx, restAfter(time.Since(began)))
+				began = time.Now()
+			})
+			if deleted > 0 {
+				j.log.InfoContext(ctx, "expired readings deleted", "readings", deleted)
 			}
-			sleep(ctx, restAfter(time.Since(began)))
-			began = time.Now()
+			return retentionPause, err
 		})
-		if deleted > 0 {
-			j.log.InfoContext(ctx, "expired readings deleted", "readings", deleted)
-		}
-		return retentionPause, err
-	})
 }

@@ -6,10 +6,11 @@ import (
 )
 
 const (
-	rollupPause      = 2 * time.Second        // between passes that leave nothing to do
-	rollupRetry      = 10 * time.Second       // after a failure
-	targetRollupTime = 300 * time.Millisecond // of a pass: ingest and the API need the processors too
-	firstRollupSize  = 64                     // hours of single sensors in a pass
+	rollupPause = 2 * time.Second  // between passes that leave nothing to do
+	rollupRetry = 10 * time.Second // after a failure
+	// of a pass: ingest and the API need the processors too
+	targetRollupTime = 300 * time.Millisecond
+	firstRollupSize  = 64 // hours of single sensors in a pass
 	maxRollupSize    = 4096
 )
 

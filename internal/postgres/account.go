@@ -44,7 +44,8 @@ func accountFor(pgdata string) (account, error) {
 			pgdata,
 		)
 	case self != 0 && st.Uid != self:
-		return account{}, fmt.Errorf("%s belongs to user %s and this is %s: run as that user, or sudo chown -R %[3]s %s",
+		return account{}, fmt.Errorf("%s belongs to user %s and this is %s: run as that user, or "+
+			"sudo chown -R %[3]s %s",
 			pgdata, userName(st.Uid), userName(self), filepath.Dir(pgdata))
 	}
 	return account{name: userName(st.Uid), uid: st.Uid, gid: st.Gid, change: self == 0}, nil
@@ -64,7 +65,8 @@ func stand() (account, error) {
 		}
 		return account{name: name, uid: uint32(uid), gid: uint32(gid), change: true}, nil
 	}
-	return account{}, errors.New("PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody: " +
+	return account{}, errors.New("PostgreSQL refuses to run as root, and there is neither a user " +
+		"postgres nor nobody: " +
 		"useradd --system postgres, or start as an ordinary user")
 }
 

@@ -96,11 +96,14 @@ func findBinaries(
 		others = append(others, fmt.Sprintf("%s (is PostgreSQL %d)", b.dir, b.major))
 	}
 	if major != 0 && len(found) > 0 {
-		return binaries{}, fmt.Errorf("the data was made by PostgreSQL %d, and here is only %s: install version %[1]d, "+
-			"or move the data to a newer one with pg_upgrade, or set DATABASE_URL to a server that has it", major, strings.Join(others, ", "))
+		return binaries{}, fmt.Errorf("the data was made by PostgreSQL %d, and here is only %s: "+
+			"install version %[1]d, "+
+			"or move the data to a newer one with pg_upgrade, or set DATABASE_URL to a server "+
+			"that has it", major, strings.Join(others, ", "))
 	}
 	looked = append(looked, others...)
-	return binaries{}, fmt.Errorf("%w (version %d or newer; looked in %s): install them with `%s`, or set DATABASE_URL to a server, "+
+	return binaries{}, fmt.Errorf("%w (version %d or newer; looked in %s): install them with "+
+		"`%s`, or set DATABASE_URL to a server, "+
 		"e.g. postgres://user:password@localhost:5432/%s", ErrNoPostgres, oldestMajor,
 		strings.Join(looked, ", "), installCommand(), Database)
 }

@@ -63,7 +63,8 @@ func (c *Cluster) DSN(database string) string { return socketDSN(c.dir.socket, d
 // socketDSN is the DSN of database on the server whose unix socket is in dir.
 func socketDSN(dir, database string) string {
 	quote := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
-	return fmt.Sprintf("host='%s' port=5432 user=%s dbname='%s' sslmode=disable binary_parameters=yes",
+	return fmt.Sprintf("host='%s' port=5432 user=%s dbname='%s' sslmode=disable "+
+		"binary_parameters=yes",
 		quote.Replace(dir), Database, quote.Replace(database))
 }
 

@@ -152,7 +152,8 @@ func TestClusterHealsItself(t *testing.T) {
 			}()
 			waitFor(t, 5*time.Second, "a busy child", func() bool {
 				return number(t, c,
-					"SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT count(*) FROM generate_series%'") == 1
+					"SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT count(*) "+
+						"FROM generate_series%'") == 1
 			})
 			query(t, c, "INSERT INTO numbers VALUES (1)")
 			want := number(t, c, "SELECT count(*) FROM numbers")

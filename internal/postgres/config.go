@@ -55,7 +55,8 @@ func (c Config) Validate() error {
 		switch {
 		case !settingName.MatchString(name):
 			faults = append(faults,
-				fmt.Errorf("PostgreSQL setting %q: is not a setting's name; use one like shared_buffers", name))
+				fmt.Errorf("PostgreSQL setting %q: is not a setting's name; use one like "+
+					"shared_buffers", name))
 		case slices.Contains(reserved, name):
 			faults = append(faults,
 				fmt.Errorf("PostgreSQL setting %s: is not yours to change in the private cluster; "+

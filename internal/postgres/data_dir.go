@@ -103,7 +103,8 @@ func (d *dataDir) major() (int, error) {
 	text, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Lstat(d.pgdata()); err == nil {
-			return 0, fmt.Errorf("%s is not a PostgreSQL data directory, it has no PG_VERSION: move it away, or set DATA_DIR to another place", d.pgdata())
+			return 0, fmt.Errorf("%s is not a PostgreSQL data directory, it has no PG_VERSION: "+
+				"move it away, or set DATA_DIR to another place", d.pgdata())
 		}
 		return 0, nil
 	}
@@ -138,7 +139,8 @@ func (d *dataDir) create(ctx context.Context, bin binaries, ephemeral bool) erro
 	if out, err := run(ctx, d.server, bin.initdb(), args...); err != nil {
 		os.RemoveAll(fresh)
 		if strings.Contains(string(out), "could not look up effective user ID") {
-			return fmt.Errorf("initdb: user id %d has no name: add it to /etc/passwd, or set DATABASE_URL", d.server.uid)
+			return fmt.Errorf("initdb: user id %d has no name: add it to /etc/passwd, or set "+
+				"DATABASE_URL", d.server.uid)
 		}
 		return fmt.Errorf("initdb: %w: %s", err, complaint(out))
 	}
@@ -197,7 +199,8 @@ func lockFile(path string) (*os.File, error) {
 		n, _ := f.Read(holder)
 		f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another instance uses it (pid %s): stop that one, or set DATA_DIR to another place",
+			return nil, fmt.Errorf("another instance uses it (pid %s): stop that one, or set "+
+				"DATA_DIR to another place",
 				strings.TrimSpace(string(holder[:n])))
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
@@ -215,7 +218,8 @@ func lockFile(path string) (*os.File, error) {
 // unusable says which directory cannot be used, and for a want of rights what to do about it.
 func unusable(path string, err error) error {
 	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("data directory %s: %w: give it to user %s (sudo chown -R), or set DATA_DIR to a place of your own",
+		return fmt.Errorf("data directory %s: %w: give it to user %s (sudo chown -R), or set "+
+			"DATA_DIR to a place of your own",
 			path, err, userName(uint32(os.Geteuid())))
 	}
 	return fmt.Errorf("data directory %s: %w", path, err)

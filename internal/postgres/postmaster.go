@@ -65,7 +65,8 @@ func (p *postmaster) stop(ctx context.Context) error {
 			if s.signal == syscall.SIGINT || p.cmd.ProcessState.Success() {
 				return nil
 			}
-			return fmt.Errorf("postgres did not shut down in time and was ended by %v; it will recover at the next start", s.signal)
+			return fmt.Errorf("postgres did not shut down in time and was ended by %v; it will "+
+				"recover at the next start", s.signal)
 		case <-ctx.Done():
 			patience.Stop()
 			ctx = context.WithoutCancel(ctx) // hurries once
@@ -130,7 +131,8 @@ func end(ctx context.Context, running func() []int, steps []shutdownStep) error 
 		}
 	}
 	if pids := running(); len(pids) > 0 {
-		return fmt.Errorf("PostgreSQL processes %v of an earlier run do not end, not even when killed", pids)
+		return fmt.Errorf("PostgreSQL processes %v of an earlier run do not end, not even when "+
+			"killed", pids)
 	}
 	return nil
 }

@@ -44,12 +44,14 @@ func (c Config) Validate() error {
 	between("OEI_MONITOR_INGEST_LAG", c.IngestLag, time.Second, 24*time.Hour, "1s to 24h")
 	if c.RejectionsPerMinute < 0 {
 		errs = append(errs,
-			fmt.Errorf("OEI_MONITOR_REJECTIONS_PER_MINUTE: %d is negative; use 1 or more, or 0 for none",
+			fmt.Errorf("OEI_MONITOR_REJECTIONS_PER_MINUTE: %d is negative; use 1 or more, or 0 "+
+				"for none",
 				c.RejectionsPerMinute))
 	}
 	if c.DiskFreePercent < 0 || c.DiskFreePercent > 90 {
 		errs = append(errs,
-			fmt.Errorf("OEI_MONITOR_DISK_FREE_PERCENT: %d is out of range; use 1 to 90, or 0 for none",
+			fmt.Errorf("OEI_MONITOR_DISK_FREE_PERCENT: %d is out of range; use 1 to 90, or 0 for "+
+				"none",
 				c.DiskFreePercent))
 	}
 	return errors.Join(errs...)

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// A value that does not change is stored again after this time, and after the longer one when it
-	// is about a gateway.
+	// A value that does not change is stored again after this time, and after the longer one when
+	// it is about a gateway.
 	unchangedInterval        = time.Minute
 	unchangedGatewayInterval = 15 * time.Minute
 	// maxNewSensors bounds the sensors created in one pass; others are created in the next.
@@ -33,8 +33,8 @@ type Sources struct {
 	IngestLag func(now time.Time) time.Duration
 	// DiskFree returns the free part of the database's disk in percent; nil when it is not known.
 	DiskFree func() (percent float64, err error)
-	// Stored is called after a commit with the new readings, and whether there are new alarm events;
-	// it must not block.
+	// Stored is called after a commit with the new readings, and whether there are new alarm
+	// events; it must not block.
 	Stored func(readings []store.Reading, alarmsChanged bool)
 }
 

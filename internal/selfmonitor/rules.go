@@ -134,8 +134,9 @@ func rejectionsRule(g store.GatewayCondition, limit float64) alarm.Rule {
 		Limits:   &alarm.Limits{High: &alarm.Limit{Value: limit}},
 		Deadband: &alarm.Deadband{Value: limit / 2},
 		OnDelay:  alarm.Duration(time.Minute), OffDelay: alarm.Duration(time.Minute),
-		Labels:            map[string]string{systemLabel: "rejections", "gateway": g.Key},
-		Message:           "More than {limit} messages or samples of {gateway} are rejected per minute",
+		Labels: map[string]string{systemLabel: "rejections", "gateway": g.Key},
+		Message: "More than {limit} messages or samples of {gateway} are rejected per " +
+			"minute",
 		RecommendedAction: "GET /api/data/rejections lists them with the reasons.",
 	}
 	if g.IsSystem {

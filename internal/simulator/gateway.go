@@ -149,7 +149,8 @@ func (g *gateway) options(drain context.Context) (autopaho.ClientConfig, error) 
 		}
 		g.troubled(errors.New(reason))
 		if d.ReasonCode == sessionTakenOver {
-			g.fail(errors.New("another client has connected under its name; give this plant another prefix"))
+			g.fail(errors.New("another client has connected under its name; give this plant " +
+				"another prefix"))
 		}
 	}
 	return options, nil

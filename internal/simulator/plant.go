@@ -82,7 +82,8 @@ func (c Config) Validate() error {
 		fault("--password: is empty; give the user's password")
 	}
 	if !prefixPattern.MatchString(c.Prefix) {
-		fault("--prefix: %q cannot begin a gateway's key; use up to 48 of A-Z a-z 0-9 _ . : - and not digits only", c.Prefix)
+		fault("--prefix: %q cannot begin a gateway's key; use up to 48 of A-Z a-z 0-9 _ . : - "+
+			"and not digits only", c.Prefix)
 	}
 	count("--gateways", c.Gateways, 100_000)
 	count("--sensors", c.Sensors, 10_000)

@@ -133,7 +133,8 @@ func (r *registrar) gateway(ctx context.Context, g *gateway) (int64, error) {
 		}
 		for _, found := range *list.JSON200 {
 			if !found.IsActive {
-				return 0, fmt.Errorf("gateway %s is registered but not in use; set its is_active to true, or choose another prefix", g.key)
+				return 0, fmt.Errorf("gateway %s is registered but not in use; set its is_active "+
+					"to true, or choose another prefix", g.key)
 			}
 			return found.ID, nil
 		}
