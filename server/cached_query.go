@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/oei-ms/oei-ms/internal/cache"
-	"github.com/oei-ms/oei-ms/store"
+	"github.com/oei-ms/oei-ms/series"
 )
 
 // question is what an answer about readings of sensors, in order, in [start, end) depends on:
@@ -24,7 +24,7 @@ func (s *Server) question(
 		b = binary.BigEndian.AppendUint64(b, uint64(at.UnixMicro()))
 	}
 	h.Write(b)
-	q := cache.Question{Sensors: sensors, From: start.Add(-store.HoldBack), To: end}
+	q := cache.Question{Sensors: sensors, From: start.Add(-series.MaxCarryIn), To: end}
 	h.Sum(q.Key[:0])
 	return q
 }

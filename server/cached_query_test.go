@@ -28,7 +28,7 @@ func startKeepingAnswers(t *testing.T) (keeping, other *system, counters *promet
 			slog.New(slog.DiscardHandler), d.Registry); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := d.Store.KeepRollups(t.Context()); err != nil {
+		if _, err := d.Store.PrepareRollups(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if _, _, err := d.Store.RollUp(t.Context(), 100); err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/series"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -31,9 +32,9 @@ func (s *Server) GetDownsampledReadings(
 	}
 	about := s.question(q.Sensors, q.Start, q.End, nil, "downsampled", q.Method, q.Points, summaries)
 	body, err := s.answer(ctx, about,
-		func(ctx context.Context) (int64, error) { return s.store.ShapeCost(ctx, q) },
+		func(ctx context.Context) (int64, error) { return s.store.DownsampleCost(ctx, q) },
 		func(ctx context.Context) ([]byte, error) {
-			found, source, err := s.store.Shape(ctx, q)
+			found, source, err := s.store.Downsample(ctx, q)
 			if err != nil {
 				return nil, tooMuch(err)
 			}
@@ -46,16 +47,16 @@ func (s *Server) GetDownsampledReadings(
 }
 
 // downsampledQuery returns the query that p asks for, or a 400.
-func downsampledQuery(p api.GetDownsampledReadingsParams) (store.ShapeQuery, error) {
-	q := store.ShapeQuery{
+func downsampledQuery(p api.GetDownsampledReadingsParams) (series.DownsampleQuery, error) {
+	q := series.DownsampleQuery{
 		Sensors: distinct(slices.Sorted(slices.Values(p.SensorID))),
 		Start:   p.Start.UTC(),
 		End:     p.End.UTC(),
-		Method:  store.MinMax,
+		Method:  series.MinMax,
 		Points:  *p.Points,
 	}
 	if *p.Method == api.DownsamplingMethodLttb {
-		q.Method = store.LTTB
+		q.Method = series.LTTB
 	}
 	if err := checkRange(p.Start, p.End); err != nil {
 		return q, err
@@ -64,8 +65,8 @@ func downsampledQuery(p api.GetDownsampledReadingsParams) (store.ShapeQuery, err
 }
 
 func encodeDownsampled(
-	q store.ShapeQuery, found map[int64][]store.Reading, summaries map[int64]string,
-	source store.Source, method api.DownsamplingMethod,
+	q series.DownsampleQuery, found map[int64][]store.Reading, summaries map[int64]string,
+	source series.Source, method api.DownsamplingMethod,
 ) []byte {
 	b := fmt.Appendf(make([]byte, tagLength), `{"source":%q,"method":%q,"series":[`, source, method)
 	for i, id := range q.Sensors {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/series"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -31,7 +32,7 @@ type historyRequest struct {
 	start    time.Time
 	end      time.Time // where the answer ends
 	next     bool      // the request goes on behind it
-	interval store.Interval
+	interval series.Interval
 	bounds   []time.Time
 	zone     *time.Location
 }
@@ -50,7 +51,7 @@ func (s *Server) GetHistory(
 	if len(aggs) == 0 {
 		aggs = []api.Aggregate{api.AggregateAvg}
 	}
-	q := store.HistoryQuery{
+	q := series.HistoryQuery{
 		Sensors: h.sensors,
 		Start:   h.start,
 		End:     h.end,
@@ -138,12 +139,12 @@ func newHistoryRequest(p api.GetHistoryParams) (*historyRequest, error) {
 			points = *p.Points
 		}
 		var ok bool
-		if h.interval, ok = store.IntervalFor(h.start, h.end, h.zone, points); !ok {
+		if h.interval, ok = series.IntervalFor(h.start, h.end, h.zone, points); !ok {
 			return nil, invalid("points",
 				"is too few for this range even in months; use more, or a shorter range")
 		}
 	} else {
-		h.interval, _ = store.ParseInterval(string(*p.Interval)) // the contract has checked it
+		h.interval, _ = series.ParseInterval(string(*p.Interval)) // the contract has checked it
 	}
 	h.bounds, h.next = h.interval.Bounds(h.start, h.end, h.zone,
 		min(most, cmp.Or(orZero(p.Limit), most)))
@@ -167,7 +168,7 @@ func checkPoints(field string, points, sensors int) error {
 // tooFine names the finest interval that would do.
 func tooFine(start, end time.Time, zone *time.Location, sensors int) error {
 	reason := fmt.Sprintf("gives more than %d points; ", mostPoints)
-	if i, ok := store.IntervalFor(start, end, zone, mostPoints/sensors); ok {
+	if i, ok := series.IntervalFor(start, end, zone, mostPoints/sensors); ok {
 		return invalid("interval",
 			reason+"use "+i.String()+" or longer, fewer sensors, a shorter range, or limit")
 	}
@@ -199,7 +200,7 @@ func rangeAndZone(start, end time.Time, timezone string) (*time.Location, error)
 	if err := checkRange(start, end); err != nil {
 		return nil, err
 	}
-	zone, err := store.Zone(timezone)
+	zone, err := series.Zone(timezone)
 	if err != nil {
 		return nil, invalid("timezone",
 			"is not in the IANA database; use a name such as Europe/Berlin, or UTC")
@@ -217,7 +218,7 @@ func needsEnds(a api.Aggregate) bool {
 
 // encode writes the answer by hand, behind room for its tag: it may have very many points.
 func (h *historyRequest) encode(
-	found map[int64][]store.Bucket, summaries map[int64]string, source store.Source,
+	found map[int64][]series.Bucket, summaries map[int64]string, source series.Source,
 	aggs []api.Aggregate,
 	fill api.HistoryFill, columns bool,
 ) []byte {

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/oei-ms/oei-ms/gen/api"
-	"github.com/oei-ms/oei-ms/store"
+	"github.com/oei-ms/oei-ms/series"
 )
 
 // table is the history of one sensor: a column of values for each aggregate. NaN is none.
@@ -25,7 +25,7 @@ const (
 
 // newTable has the buckets in list, those with readings, and by fill the others between bounds.
 func newTable(
-	list []store.Bucket, bounds []time.Time, aggs []api.Aggregate, fill api.HistoryFill,
+	list []series.Bucket, bounds []time.Time, aggs []api.Aggregate, fill api.HistoryFill,
 ) *table {
 	t := &table{aggs: aggs, columns: make([][]float64, len(aggs))}
 	rows := len(list)
@@ -36,7 +36,7 @@ func newTable(
 	for c := range t.columns {
 		t.columns[c] = make([]float64, 0, rows)
 	}
-	add := func(start, end time.Time, b *store.Bucket) {
+	add := func(start, end time.Time, b *series.Bucket) {
 		t.starts, t.ends = append(t.starts, start), append(t.ends, end)
 		for c, a := range aggs {
 			t.columns[c] = append(t.columns[c], aggregate(a, b))
@@ -50,7 +50,7 @@ func newTable(
 	}
 	var there []bool
 	for n := range len(bounds) - 1 {
-		var b *store.Bucket
+		var b *series.Bucket
 		if len(list) > 0 && list[0].Start.Equal(bounds[n]) {
 			b, list = &list[0], list[1:]
 		}
@@ -103,7 +103,7 @@ func (t *table) slope(column []float64, there []bool) {
 func seconds(from, to time.Time) float64 { return float64(to.UnixMicro()-from.UnixMicro()) / 1e6 }
 
 // aggregate is a of b; nil has no readings.
-func aggregate(a api.Aggregate, b *store.Bucket) float64 {
+func aggregate(a api.Aggregate, b *series.Bucket) float64 {
 	switch {
 	case b == nil && a == api.AggregateCount:
 		return 0

@@ -12,7 +12,7 @@ import (
 
 	"github.com/oei-ms/oei-ms/gen/api"
 	"github.com/oei-ms/oei-ms/internal/timejson"
-	"github.com/oei-ms/oei-ms/store"
+	"github.com/oei-ms/oei-ms/series"
 )
 
 // mostStatistics of an answer: sensors times intervals.
@@ -31,9 +31,9 @@ func (s *Server) GetStatistics(
 		return nil, err
 	}
 	sensors := distinct(slices.Sorted(slices.Values(p.SensorID)))
-	var interval store.Interval
+	var interval series.Interval
 	if p.Interval != nil {
-		interval, _ = store.ParseInterval(string(*p.Interval)) // the contract has checked it
+		interval, _ = series.ParseInterval(string(*p.Interval)) // the contract has checked it
 	}
 	most := mostStatistics / len(sensors)
 	bounds, more := interval.Bounds(p.Start, p.End, zone, most)
@@ -42,7 +42,7 @@ func (s *Server) GetStatistics(
 		if len(sensors) > 1 {
 			remedy = "fewer sensors, or " + remedy
 		}
-		if i, ok := store.IntervalFor(p.Start, p.End, zone, most); ok {
+		if i, ok := series.IntervalFor(p.Start, p.End, zone, most); ok {
 			remedy = i.String() + " or longer, " + remedy
 		}
 		return nil, invalid("interval",
@@ -52,7 +52,7 @@ func (s *Server) GetStatistics(
 	if len(names) == 0 {
 		names = []string{"p05", "p50", "p95"}
 	}
-	q := store.HistoryQuery{
+	q := series.HistoryQuery{
 		Sensors: sensors, Start: p.Start, End: p.End, Bounds: bounds, Ends: true, Now: time.Now(),
 		Gap: time.Duration(*p.GapSeconds) * time.Second,
 	}
@@ -88,7 +88,7 @@ func (s *Server) GetStatistics(
 
 // statisticsAnswer lacks what the statistics were made of, and how.
 func statisticsAnswer(
-	q *store.HistoryQuery, found map[int64][]store.Bucket, names []string,
+	q *series.HistoryQuery, found map[int64][]series.Bucket, names []string,
 ) api.Statistics {
 	answer := api.Statistics{
 		Interval:         nullable.NewNullNullable[string](),
@@ -102,7 +102,7 @@ func statisticsAnswer(
 		answer.Series[i] = api.SensorStatistics{
 			SensorID: id,
 			Intervals: each(found[id],
-				func(b store.Bucket) api.IntervalStatistics {
+				func(b series.Bucket) api.IntervalStatistics {
 					return statisticsJSON(b, names, q.Start,
 						q.End)
 				}),
@@ -115,7 +115,7 @@ func statisticsAnswer(
 }
 
 // statisticsJSON is b, of which [start, end) was asked for.
-func statisticsJSON(b store.Bucket, names []string, start, end time.Time) api.IntervalStatistics {
+func statisticsJSON(b series.Bucket, names []string, start, end time.Time) api.IntervalStatistics {
 	from, to := b.Start, earlier(b.End, end)
 	if from.Before(start) {
 		from = start
@@ -135,7 +135,7 @@ func statisticsJSON(b store.Bucket, names []string, start, end time.Time) api.In
 		Percentiles:       map[string]float64{},
 		PercentGood:       b.PercentGood(),
 		Gaps:              b.Gaps,
-		LongestGapSeconds: b.LongestGap.Seconds(), Rate: float64(b.Readings) / seconds(from, to),
+		LongestGapSeconds: b.MaxGap.Seconds(), Rate: float64(b.Readings) / seconds(from, to),
 		First: nullable.NewNullNullable[api.TimedValue](),
 		Last:  nullable.NewNullNullable[api.TimedValue](),
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/lib/pq"
 
 	"github.com/oei-ms/oei-ms/alarm"
+	"github.com/oei-ms/oei-ms/series"
 )
 
 // How long readings take to arrive.
@@ -107,7 +108,7 @@ func (b *batch) hearLate(ctx context.Context, tx *sqlx.Tx, newest []row, m *step
 		if err := rows.Scan(&v.sensor, &at, &received, &v.stamp); err != nil {
 			return err
 		}
-		v.at, v.previous, v.previousReceived = instantOf(at), instantOf(at), instantOf(received)
+		v.at, v.previous, v.previousReceived = series.InstantOf(at), series.InstantOf(at), series.InstantOf(received)
 		m.moved = append(m.moved, v)
 	}
 	slices.SortFunc(m.moved, bySensor)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/oei-ms/oei-ms/alarm"
+	"github.com/oei-ms/oei-ms/series"
 )
 
 // mostKept is of how many sensors the states of alarms are kept.
@@ -25,9 +26,9 @@ type keptStates struct {
 
 // keptSensor is used by one batch at a time.
 type keptSensor struct {
-	taken  bool     // by one that is under way or has failed
-	rules  *ruleSet // that these alarms are of
-	last   instant  // of its newest reading
+	taken  bool           // by one that is under way or has failed
+	rules  *ruleSet       // that these alarms are of
+	last   series.Instant // of its newest reading
 	stamp  int64
 	alarms []keptAlarm // all that stand alone, in the order in which they are stepped
 }

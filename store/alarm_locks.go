@@ -11,6 +11,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/oei-ms/oei-ms/alarm"
+	"github.com/oei-ms/oei-ms/series"
 )
 
 // errRetry means that the transaction must be repeated with newer rules: it met a rule or a state
@@ -166,7 +167,7 @@ func (m *steps) loadAlone(
 	for _, v := range moved {
 		for _, id := range m.rules.alone[v.sensor] {
 			if p := m.alarms[id]; p != nil {
-				if v.previous != never {
+				if v.previous != series.Never {
 					p.state.Last = v.before(p.rule)
 				}
 				p.before = p.state

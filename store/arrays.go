@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math"
 	"time"
+
+	"github.com/oei-ms/oei-ms/series"
 )
 
 // PostgreSQL's binary form of a one-dimensional array: a parameter that the server takes as it is.
@@ -82,7 +84,13 @@ var (
 		return binary.BigEndian.AppendUint64(b, math.Float64bits(v)), !math.IsNaN(v)
 	}}
 	asTimestamptz = element[time.Time]{oidTimestamptz, 8, func(b []byte, v time.Time) ([]byte, bool) {
-		return binary.BigEndian.AppendUint64(b, uint64(instantOf(v))), true
+		return binary.BigEndian.AppendUint64(b, uint64(series.InstantOf(v))), true
+	}}
+	// asInstant encodes Never as NULL.
+	asInstant = element[series.Instant]{oidTimestamptz, 8, func(
+		b []byte, v series.Instant,
+	) ([]byte, bool) {
+		return binary.BigEndian.AppendUint64(b, uint64(v)), v != series.Never
 	}}
 )
 
@@ -95,9 +103,6 @@ func orNull[V any](as element[V]) element[*V] {
 		return as.put(b, *v)
 	}}
 }
-
-// epoch is where PostgreSQL counts microseconds from.
-var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 
 // array encodes n elements of about size bytes; put appends element i, or returns false for NULL.
 func array(oid uint32, n, size int, put func(b []byte, i int) ([]byte, bool)) []byte {
@@ -139,19 +144,10 @@ func timestamps(n int, at func(i int) time.Time) []byte {
 	return microseconds(n, func(i int) int64 { return at(i).UnixMicro() })
 }
 
-// microseconds are instants as microseconds since 1970.
+// microseconds encodes instants given as microseconds since 1970.
 func microseconds(n int, at func(i int) int64) []byte {
-	return instants(n, func(i int) (instant, bool) { return instant(at(i) - epoch), true })
-}
-
-// instants encodes as NULL what is not there.
-func instants(n int, at func(i int) (t instant, there bool)) []byte {
 	return array(oidTimestamptz, n, 8, func(b []byte, i int) ([]byte, bool) {
-		t, there := at(i)
-		if !there {
-			return b, false
-		}
-		return binary.BigEndian.AppendUint64(b, uint64(t)), true
+		return binary.BigEndian.AppendUint64(b, uint64(series.InstantOfMicros(at(i)))), true
 	})
 }
 
@@ -191,20 +187,6 @@ func int16s(n int, value func(i int) int16) []byte {
 	return array(oidInt2, n, 2, func(b []byte, i int) ([]byte, bool) {
 		return binary.BigEndian.AppendUint16(b, uint16(value(i))), true
 	})
-}
-
-func bools(n int, value func(i int) bool) []byte {
-	return array(oidBool, n, 1, func(b []byte, i int) ([]byte, bool) {
-		if value(i) {
-			return append(b, 1), true
-		}
-		return append(b, 0), true
-	})
-}
-
-func byteas(n int, value func(i int) []byte) []byte {
-	return array(oidBytea, n, 128,
-		func(b []byte, i int) ([]byte, bool) { return append(b, value(i)...), true })
 }
 
 // words is how many elements an array has, of those that array_send makes of what is eight bytes

@@ -12,6 +12,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/oei-ms/oei-ms/alarm"
+	"github.com/oei-ms/oei-ms/series"
 )
 
 // batch is a set of readings on their way. Rows go to the database in order of key, so that two
@@ -249,8 +250,8 @@ func (b *batch) watched(rules *ruleSet) bool {
 type movedSensor struct {
 	sensor int64
 	// timestamps of the newest reading before and now; previous may be never
-	previous, at     instant
-	previousReceived instant
+	previous, at     series.Instant
+	previousReceived series.Instant
 	stamp            int64
 	alone            []int64     // its alarms that stand alone, when they are known
 	kept             *keptSensor // nil: nothing
@@ -259,12 +260,12 @@ type movedSensor struct {
 // before is what an alarm needs to know of the reading before: when it was.
 func (v *movedSensor) before(r *alarm.Rule) alarm.Sample {
 	if r.Kind == alarm.NoData {
-		return alarm.Sample{SensorID: v.sensor, At: v.previousReceived.time()}
+		return alarm.Sample{SensorID: v.sensor, At: v.previousReceived.Time()}
 	}
 	return sample(Reading{
 		SensorID:  v.sensor,
-		Timestamp: v.previous.time(),
-		Received:  v.previousReceived.time(),
+		Timestamp: v.previous.Time(),
+		Received:  v.previousReceived.Time(),
 	})
 }
 
@@ -335,9 +336,9 @@ func (b *batch) moveLatest(
 	for i := range moved {
 		moved[i] = movedSensor{
 			sensor:           word(columns[0], i),
-			at:               instant(word(columns[1], i)),
-			previous:         instant(word(columns[2], i)),
-			previousReceived: instant(word(columns[3], i)),
+			at:               series.Instant(word(columns[1], i)),
+			previous:         series.Instant(word(columns[2], i)),
+			previousReceived: series.Instant(word(columns[3], i)),
 			stamp:            word(columns[4], i),
 		}
 	}

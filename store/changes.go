@@ -2,11 +2,11 @@ package store
 
 import (
 	"context"
-	"encoding/binary"
-	"math"
 	"time"
 
 	"github.com/jmoiron/sqlx"
+
+	"github.com/oei-ms/oei-ms/series"
 )
 
 // How it is known what has changed of hours that are over.
@@ -85,23 +85,20 @@ func (s *Store) Changes(ctx context.Context, since uint64, limit int) (Changes, 
 }
 
 func unpackChanges(b []byte) ([]Change, error) {
-	u := unpacker{b: b}
+	u := series.NewUnpacker(b)
 	list := make([]Change, 0, len(b)/20)
-	for len(u.b) > 0 {
-		c := Change{Transaction: binary.BigEndian.Uint64(u.next(8)), SensorID: u.int()}
-		if hour := u.instant(); hour != math.MinInt64 { // -infinity
-			c.Hour = hour.time()
+	for u.More() {
+		c := Change{Transaction: u.Uint64(), SensorID: u.Int32()}
+		if hour := u.Instant(); hour != series.Never {
+			c.Hour = hour.Time()
 		}
 		list = append(list, c)
 	}
-	if u.damaged {
-		return nil, errPacked
-	}
-	return list, nil
+	return list, u.Err()
 }
 
-// forgetChanges deletes changes that have been there for long enough.
-func forgetChanges(ctx context.Context, tx *sqlx.Tx) error {
+// deleteOldChanges deletes changes that have been there for long enough.
+func deleteOldChanges(ctx context.Context, tx *sqlx.Tx) error {
 	const q = `
 		WITH gone AS (
 			DELETE FROM late_changes
@@ -132,6 +129,6 @@ func changedHours(ctx context.Context, tx *sqlx.Tx, start, end time.Time) error 
 		INSERT INTO late_changes (sensors, hours)
 		SELECT array_agg(0), array_agg(h)
 		FROM generate_series($1::timestamptz, $2::timestamptz - interval '1 microsecond', interval '1 hour') AS h`
-	_, err := tx.ExecContext(ctx, q, hourOf(start), end)
+	_, err := tx.ExecContext(ctx, q, series.HourOf(start), end)
 	return err
 }

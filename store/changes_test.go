@@ -206,20 +206,20 @@ func TestChangesGoAfterAWhileAndSaySo(t *testing.T) {
 func TestChangesBeginAnewWhenRollupsWereOff(t *testing.T) {
 	dsn := pgtest.DSN(t) + durable
 	on := openAt(t, dsn)
-	if _, err := on.KeepRollups(t.Context()); err != nil {
+	if _, err := on.PrepareRollups(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	addSensor(t, on, addGateway(t, on, "g").ID, "a")
 	w := watchChanges(t, on)
 	off := openWith(t, dsn, func(c *store.Config) { c.Rollups = false })
-	if _, err := off.KeepRollups(t.Context()); err != nil {
+	if _, err := off.PrepareRollups(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	write(t, off, reading(1, 0, 1))
 	if found, err := on.Changes(t.Context(), 0, 1); err != nil || found.Marked {
 		t.Errorf("while they are off: got %+v, %v", found, err)
 	}
-	if _, err := on.KeepRollups(t.Context()); err != nil {
+	if _, err := on.PrepareRollups(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	since := w.since

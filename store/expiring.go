@@ -78,12 +78,12 @@ func (s *Store) expiring(ctx context.Context, p *expiry, now time.Time) (Expirin
 			SELECT r.sensor_id, r.bucket, r.count
 			FROM expiring e
 			JOIN rollup_1h r ON r.sensor_id = e.id AND r.bucket >= $3 AND r.bucket < $1),
-		gaps AS (%s),
+		%s,
 		counted AS (
 			SELECT sensor_id, count FROM hours
 			UNION ALL
 			SELECT g.sensor_id, d.count
-			FROM gaps g
+			FROM uncovered g
 			CROSS JOIN LATERAL (
 				SELECT count(*) AS count
 				FROM %s
@@ -92,7 +92,7 @@ func (s *Store) expiring(ctx context.Context, p *expiry, now time.Time) (Expirin
 		FROM expiring e
 		JOIN counted c ON c.sensor_id = e.id
 		GROUP BY e.id, e.retention
-		ORDER BY e.id`, gapsBetween("SELECT id FROM expiring", "$3::timestamptz", "$1::timestamptz"), p.Name)
+		ORDER BY e.id`, uncoveredBy("expiring", "$3::timestamptz", "$1::timestamptz"), p.Name)
 	} else {
 		q += `
 		SELECT id, retention FROM expiring ORDER BY id`

@@ -3,8 +3,9 @@ package store
 import (
 	"context"
 	"math"
-	"slices"
 	"time"
+
+	"github.com/oei-ms/oei-ms/series"
 )
 
 // What tests need of the inside.
@@ -25,7 +26,7 @@ const MigrationLock = migrationLock
 var Connector = connector
 
 // RollUpAtOnce has s gather no changes.
-func RollUpAtOnce(s *Store) { s.rollupRest = 0 }
+func RollUpAtOnce(s *Store) { s.rollupDelay = 0 }
 
 // MergeUpTo has s merge partitions into ones of at most so many bytes.
 func MergeUpTo(s *Store, bytes int64) { s.partitions.full = bytes }
@@ -36,15 +37,12 @@ func CompactPatience(s *Store, patience time.Duration) { s.compactPatience = pat
 // ExpectsRepetition reports whether the next batch is checked for duplicates before it is inserted.
 func ExpectsRepetition(s *Store) bool { return s.repetition.isExpected() }
 
-// HistoryOf has the history made of source, whatever would be chosen.
+// HistoryOf is History answered from source, whatever would be chosen.
 func (s *Store) HistoryOf(
-	ctx context.Context, q HistoryQuery, source Source,
-) (map[int64][]Bucket, error) {
+	ctx context.Context, q series.HistoryQuery, source series.Source,
+) (map[int64][]series.Bucket, error) {
 	return s.history(ctx, q, source)
 }
-
-// SourceOf is what the history of q is made of.
-func SourceOf(q HistoryQuery) Source { return q.source() }
 
 // Slot is the name and bounds of the partition of a size that an instant would have where there is
 // none yet.
@@ -53,29 +51,13 @@ func Slot(size string, at time.Time) (name string, start, end time.Time) {
 	return p.Name, p.Start, p.End
 }
 
-// AppendSketch appends the sketch of values, encoded, to b.
-func AppendSketch(b []byte, values []float64) []byte {
-	return newSketch(slices.Clone(values)).append(b)
-}
-
-// Percentiles are those of encoded sketches together, and their error; values are in order and of
-// the least and greatest use.
-func Percentiles(sketches []byte, parts, values []float64) ([]float64, float64, error) {
-	p := percentiles{parts: parts}
-	err := p.sketches(sketches)
-	var b Bucket
-	if len(values) > 0 {
-		b.Min, b.Max = values[0], values[len(values)-1]
-	}
-	p.take(&b)
-	return b.Percentiles, b.PercentileError, err
-}
-
-// ShapeOfReadings is Shape with the same plan, by all readings.
-func (s *Store) ShapeOfReadings(ctx context.Context, q ShapeQuery) (map[int64][]Reading, error) {
-	p := q.plan(true)
-	p.source = Raw
-	return s.shape(ctx, q, p)
+// DownsampleReadings is Downsample with the same bins, answered from readings.
+func (s *Store) DownsampleReadings(
+	ctx context.Context, q series.DownsampleQuery,
+) (map[int64][]Reading, error) {
+	p := q.Plan(true)
+	p.Source = series.Raw
+	return s.downsample(ctx, q, p)
 }
 
 // Cut returns the spans of [start, end) where a partition begins at each of starts.

@@ -5,23 +5,26 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/oei-ms/oei-ms/series"
 	"github.com/oei-ms/oei-ms/store"
 )
 
 func zone(t testing.TB, name string) *time.Location {
 	t.Helper()
-	z, err := store.Zone(name)
+	z, err := series.Zone(name)
 	ok(t, err)
 	return z
 }
 
-func interval(t testing.TB, name string) store.Interval {
+func interval(t testing.TB, name string) series.Interval {
 	t.Helper()
-	i, known := store.ParseInterval(name)
+	i, known := series.ParseInterval(name)
 	if !known {
 		t.Fatalf("interval %s is not known", name)
 	}
@@ -44,132 +47,6 @@ func instant(t testing.TB, text string) time.Time {
 	at, err := time.Parse(time.RFC3339, text)
 	ok(t, err)
 	return at.UTC()
-}
-
-func TestDaysAreAsLongAsTheClockMakesThem(t *testing.T) {
-	tests := map[string]struct {
-		zone, start, end, interval string
-		hours                      []float64
-	}{
-		"spring in Berlin": {
-			"Europe/Berlin", "2026-03-28T00:00:00+01:00", "2026-03-31T00:00:00+02:00", "1d",
-			[]float64{24, 23, 24},
-		},
-		"autumn in Berlin": {
-			"Europe/Berlin", "2026-10-24T00:00:00+02:00", "2026-10-27T00:00:00+01:00", "1d",
-			[]float64{24, 25, 24},
-		},
-		"spring in New York": {
-			"America/New_York", "2026-03-08T00:00:00-05:00", "2026-03-09T00:00:00-04:00", "1d",
-			[]float64{23},
-		},
-		"autumn in New York": {
-			"America/New_York", "2026-11-01T00:00:00-04:00", "2026-11-02T00:00:00-05:00", "1d",
-			[]float64{25},
-		},
-		"quarters of a day in spring": {
-			"Europe/Berlin", "2026-03-29T00:00:00+01:00", "2026-03-30T00:00:00+02:00", "6h",
-			[]float64{5, 6, 6, 6},
-		},
-		"quarters of a day in autumn": {
-			"Europe/Berlin", "2026-10-25T00:00:00+02:00", "2026-10-26T00:00:00+01:00", "6h",
-			[]float64{7, 6, 6, 6},
-		},
-		"two hours when the second is skipped": {
-			"America/New_York", "2026-03-08T00:00:00-05:00", "2026-03-08T10:00:00-04:00", "2h",
-			[]float64{2, 1, 2, 2, 2},
-		},
-		"three hours when one is skipped": {
-			"Europe/Berlin", "2026-03-29T00:00:00+01:00", "2026-03-29T09:00:00+02:00", "3h",
-			[]float64{2, 3, 3},
-		},
-		"two hours when one is skipped": {
-			"Europe/Berlin", "2026-03-29T00:00:00+01:00", "2026-03-29T06:00:00+02:00", "2h",
-			[]float64{2, 1, 2},
-		},
-		"two hours with one twice": {
-			"Europe/Berlin", "2026-10-25T00:00:00+02:00", "2026-10-25T08:00:00+01:00", "2h",
-			[]float64{2, 3, 2, 2},
-		},
-		"two hours with the first one twice": {
-			"America/New_York", "2026-11-01T00:00:00-04:00", "2026-11-01T06:00:00-05:00", "2h",
-			[]float64{3, 2, 2},
-		},
-		"three hours with the last one twice": {
-			"Europe/Athens", "2026-10-25T00:00:00+03:00", "2026-10-25T09:00:00+02:00", "3h",
-			[]float64{3, 4, 3},
-		},
-		"two hours less half an hour": {
-			"Australia/Lord_Howe", "2026-10-04T00:00:00+10:30", "2026-10-04T06:00:00+11:00", "2h",
-			[]float64{2, 1.5, 2},
-		},
-		"two hours and half an hour": {
-			"Australia/Lord_Howe", "2026-04-05T00:00:00+11:00", "2026-04-05T06:00:00+10:30", "2h",
-			[]float64{2.5, 2, 2},
-		},
-		"hours and half an hour": {
-			"Australia/Lord_Howe", "2026-04-05T00:00:00+11:00", "2026-04-05T03:00:00+10:30", "1h",
-			[]float64{1, 1, 0.5, 1},
-		},
-		"a date that is left out": {
-			"Pacific/Apia", "2011-12-29T00:00:00-10:00", "2012-01-01T00:00:00+14:00", "1d",
-			[]float64{24, 24},
-		},
-		"half days without a date": {
-			"Pacific/Apia", "2011-12-29T00:00:00-10:00", "2012-01-01T00:00:00+14:00", "12h",
-			[]float64{12, 12, 12, 12},
-		},
-		"a minute of the next day, then back": {
-			"America/St_Johns", "2006-10-28T00:00:00-02:30", "2006-10-30T00:00:00-03:30", "1d",
-			[]float64{24, 25},
-		},
-		"years that end with the calendar": {
-			"UTC", "9999-11-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "1mo",
-			[]float64{30 * 24, 31*24 - 1e-6/3600},
-		},
-		"weeks": {
-			"Europe/Berlin", "2026-03-25T00:00:00Z", "2026-03-31T00:00:00Z", "1w",
-			[]float64{7*24 - 1, 7 * 24},
-		},
-		"months": {
-			"America/New_York", "2026-02-10T00:00:00Z", "2026-03-10T00:00:00Z", "1mo",
-			[]float64{28 * 24, 31*24 - 1},
-		},
-		"hours of a zone between hours": {
-			"Asia/Kolkata", "2026-03-01T00:00:00Z", "2026-03-01T01:00:00Z", "1h", []float64{1, 1},
-		},
-		"a clock that goes half an hour": {
-			"Australia/Lord_Howe", "2026-10-04T00:00:00+10:30", "2026-10-05T00:00:00+11:00", "1d",
-			[]float64{23.5},
-		},
-		"hours when it does": {
-			"Australia/Lord_Howe", "2026-10-03T14:30:00Z", "2026-10-03T17:00:00Z", "1h",
-			[]float64{1, 0.5, 1},
-		},
-		"a day whose midnight is skipped": {
-			"Africa/Cairo", "2026-04-24T10:00:00Z", "2026-04-24T11:00:00Z", "1d", []float64{23},
-		},
-		"a day that follows a skipped one": {
-			"Africa/Cairo", "2026-04-23T10:00:00Z", "2026-04-24T11:00:00Z", "1d", []float64{24, 23},
-		},
-		"an empty range is in one bucket": {
-			"UTC", "2026-03-01T00:10:00Z", "2026-03-01T00:10:00Z", "1h", []float64{1},
-		},
-		"a range that ends where one begins": {
-			"UTC", "2026-03-01T00:10:00Z", "2026-03-01T02:00:00Z", "1h", []float64{1, 1},
-		},
-	}
-	for name, tt := range tests {
-		bounds := boundsOf(t, tt.interval, instant(t, tt.start), instant(t, tt.end),
-			zone(t, tt.zone))
-		var hours []float64
-		for i := 1; i < len(bounds); i++ {
-			hours = append(hours, bounds[i].Sub(bounds[i-1]).Hours())
-		}
-		if !slices.Equal(hours, tt.hours) {
-			t.Errorf("%s: got %v, want %v (%v)", name, hours, tt.hours, bounds)
-		}
-	}
 }
 
 // TestBucketsAreThoseOfDateTrunc compares with PostgreSQL's own arithmetic on the raw data.
@@ -209,7 +86,7 @@ func TestBucketsAreThoseOfDateTrunc(t *testing.T) {
 				// end when it does
 				continue
 			}
-			q := store.HistoryQuery{
+			q := series.HistoryQuery{
 				Sensors: []int64{sensor},
 				Start:   start,
 				End:     end,
@@ -296,7 +173,7 @@ func TestHistoryIsWhatTheReadingsAmountTo(t *testing.T) {
 		write(t, s, rs...)
 		start, end := noon.Add(-3*time.Minute), noon.Add(2*time.Hour+17*time.Second)
 		for _, width := range []string{"1m", "15m", "1h", "1d"} {
-			q := store.HistoryQuery{
+			q := series.HistoryQuery{
 				Sensors:     sensors,
 				Start:       start,
 				End:         end,
@@ -325,11 +202,11 @@ func TestHistoryIsWhatTheReadingsAmountTo(t *testing.T) {
 }
 
 // figures is a bucket as a text, to nine digits.
-func figures(b store.Bucket) string {
+func figures(b series.Bucket) string {
 	return fmt.Sprintf("%v %d %d %d sum %.9g avg %.9g min %.9g max %.9g stddev %.6f first %.9g last %.9g %v %v twa %.4f p50 %.9f gaps %d %v good %.6f",
 		b.Start.UTC(), b.Readings, b.Good, b.Usable, b.Sum, b.Avg(), b.Min, b.Max, b.Stddev(),
 		b.First, b.Last, b.FirstAt.UTC(), b.LastAt.UTC(),
-		b.TimeWeighted, orNaN(b.Percentiles), b.Gaps, b.LongestGap, b.PercentGood())
+		b.TimeWeighted, orNaN(b.Percentiles), b.Gaps, b.MaxGap, b.PercentGood())
 }
 
 func orNaN(percentiles []float64) float64 {
@@ -340,14 +217,14 @@ func orNaN(percentiles []float64) float64 {
 }
 
 // plainly is History by loops over rs, which are of one sensor and in order of time.
-func plainly(rs []store.Reading, q store.HistoryQuery) []store.Bucket {
-	var out []store.Bucket
+func plainly(rs []store.Reading, q series.HistoryQuery) []series.Bucket {
+	var out []series.Bucket
 	limit := q.End
 	if q.Now.Before(limit) {
 		limit = q.Now
 	}
 	for n := range len(q.Bounds) - 1 {
-		b := store.Bucket{
+		b := series.Bucket{
 			Start: q.Bounds[n],
 			End:   q.Bounds[n+1],
 			Sum:   math.NaN(),
@@ -373,7 +250,7 @@ func plainly(rs []store.Reading, q store.HistoryQuery) []store.Bucket {
 			}
 			if before != nil && v.Timestamp.Sub(before.Timestamp) > q.Gap {
 				b.Gaps++
-				b.LongestGap = max(b.LongestGap, v.Timestamp.Sub(before.Timestamp))
+				b.MaxGap = max(b.MaxGap, v.Timestamp.Sub(before.Timestamp))
 			}
 			before = &rs[i]
 			if v.Quality == store.Bad || math.IsNaN(v.Value) {
@@ -428,7 +305,7 @@ func plainly(rs []store.Reading, q store.HistoryQuery) []store.Bucket {
 func TestHistoryLeavesOutWhatCannotBeSquared(t *testing.T) {
 	s := open(t)
 	write(t, s, reading(1, -1, -1e250), reading(1, 0, 1e200), reading(1, 1, 2), reading(1, 2, 4))
-	got, _, err := s.History(t.Context(), store.HistoryQuery{
+	got, _, err := s.History(t.Context(), series.HistoryQuery{
 		Sensors: []int64{1},
 		Start:   noon,
 		End:     noon.Add(time.Hour),
@@ -444,4 +321,61 @@ func TestHistoryLeavesOutWhatCannotBeSquared(t *testing.T) {
 		b.TimeWeighted != 3 {
 		t.Errorf("got %+v, want 3 readings, 2 usable, sum 6, first 2, time-weighted 3", b)
 	}
+}
+
+// Days are those of PostgreSQL, by their date: of a midnight that happens twice it takes the
+// second, from which most of the day's first hour is missing.
+func TestDaysAboutMidnightAreThoseOfPostgres(t *testing.T) {
+	s, db := openRaw(t)
+	g := addGateway(t, s, "g").ID
+	for _, c := range clockChanges(t) {
+		sensor := addSensor(t, s, g, fmt.Sprint(c.zone[:4], c.day)).ID
+		place := zone(t, c.zone)
+		start, end := instant(t, c.day+"T00:00:00Z").Add(-36*time.Hour), instant(t,
+			c.day+"T00:00:00Z").Add(60*time.Hour)
+		var rs []store.Reading
+		for at := start; at.Before(end); at = at.Add(7 * time.Minute) {
+			rs = append(rs, store.Reading{SensorID: sensor, Timestamp: at, Value: 1})
+		}
+		write(t, s, rs...)
+		q := series.HistoryQuery{
+			Sensors: []int64{sensor},
+			Start:   start,
+			End:     end,
+			Bounds:  boundsOf(t, "1d", start, end, place),
+			Now:     end,
+		}
+		found, _, err := s.History(t.Context(), q)
+		ok(t, err)
+		var got []string
+		for _, b := range found[sensor] {
+			got = append(got,
+				fmt.Sprintf("%s %d", b.Start.In(place).Format(time.DateOnly), b.Readings))
+		}
+		want := scan[string](t, db, `
+			SELECT string_agg(day || ' ' || n, ',' ORDER BY day)
+			FROM (
+				SELECT (date_trunc('day', timestamp, $2) AT TIME ZONE $2)::date AS day, count(*) AS n
+				FROM sensor_data
+				WHERE sensor_id = $1
+				GROUP BY 1) d`, sensor, c.zone)
+		if fmt.Sprint(got) != fmt.Sprint(strings.Split(want, ",")) {
+			t.Errorf("%s about %s: got %v, want %v", c.zone, c.day, got, want)
+		}
+	}
+}
+
+// clockChange is a day on which the clock of a zone is changed about midnight.
+type clockChange struct{ zone, day string }
+
+func clockChanges(t *testing.T) (list []clockChange) {
+	t.Helper()
+	text, err := os.ReadFile("../series/testdata/clock_changes.txt")
+	ok(t, err)
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); fields[0] != "#" {
+			list = append(list, clockChange{fields[0], fields[1]})
+		}
+	}
+	return list
 }

@@ -245,7 +245,7 @@ func (g *mergeGroup) copyChanges(ctx context.Context, tx *sqlx.Tx) (n int, err e
 	if err != nil || len(changes) == 0 {
 		return 0, err
 	}
-	sensors, times := hourSensors(changes), hourStarts(changes)
+	sensors, times := sensorsOf(changes), startsOf(changes)
 	const remove = `
 		DELETE FROM ` + mergeTable + ` m
 		USING unnest($1::int[], $2::timestamptz[]) AS c (sensor_id, timestamp)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/series"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -173,7 +174,7 @@ func TestThousandsOfPartitionsBecomeFew(t *testing.T) {
 		t.Errorf("got %d readings, want %d", len(got), len(rs))
 	}
 	start, end := rs[len(rs)-1].Timestamp, rs[0].Timestamp.Add(time.Second)
-	found, _, err := chooses.History(t.Context(), store.HistoryQuery{
+	found, _, err := chooses.History(t.Context(), series.HistoryQuery{
 		Sensors: []int64{1},
 		Start:   start,
 		End:     end,

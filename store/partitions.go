@@ -223,3 +223,17 @@ func partitionName(start, end time.Time) string {
 	}
 	return "sensor_data_" + start.Format(days) + "_" + end.Format(days)
 }
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -115,7 +115,7 @@ func (s *Store) deleteSome(
 		&d.First, &d.Last); err != nil || d.Readings == 0 {
 		return d, err
 	}
-	if err := s.markGone(ctx, tx, sensor, d); err != nil {
+	if err := s.markDeleted(ctx, tx, sensor, d); err != nil {
 		return d, err
 	}
 	// Whoever has stored or deleted something of this sensor locks its latest behind that, as we

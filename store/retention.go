@@ -9,6 +9,8 @@ import (
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
+
+	"github.com/oei-ms/oei-ms/series"
 )
 
 // How readings go when their time is over.
@@ -150,7 +152,7 @@ func (s *Store) keptIn(
 func (s *Store) drop(ctx context.Context, p *partition, now time.Time) (Retired, error) {
 	r := Retired{Partition: p.Name}
 	err := tx(ctx, s.ingest, func(tx *sqlx.Tx) error {
-		if mine, err := try(ctx, tx, retentionLock); err != nil || !mine {
+		if mine, err := tryLock(ctx, tx, retentionLock); err != nil || !mine {
 			return err
 		}
 		if kept, err := s.keptIn(ctx, tx, p, now); err != nil || kept { // most are
@@ -206,7 +208,7 @@ func (s *Store) forsake(ctx context.Context, tx *sqlx.Tx, p *partition) error {
 			FROM sensors s
 			CROSS JOIN LATERAL (SELECT bucket FROM rollup_1h WHERE sensor_id = s.id AND bucket >= $1 AND bucket < $2 ORDER BY bucket) r
 			ON CONFLICT DO NOTHING`
-		if _, err := tx.ExecContext(ctx, due, hourOf(p.Start), p.End); err != nil {
+		if _, err := tx.ExecContext(ctx, due, series.HourOf(p.Start), p.End); err != nil {
 			return err
 		}
 		if err := changedHours(ctx, tx, p.Start, p.End); err != nil {
@@ -255,7 +257,7 @@ func (s *Store) thinSensor(
 	ctx context.Context, sensor int64, p *partition, now time.Time,
 ) (readings int64, err error) {
 	err = tx(ctx, s.ingest, func(tx *sqlx.Tx) error {
-		if mine, err := try(ctx, tx, retentionLock); err != nil || !mine {
+		if mine, err := tryLock(ctx, tx, retentionLock); err != nil || !mine {
 			return err
 		}
 		var expired bool
@@ -271,8 +273,8 @@ func (s *Store) thinSensor(
 	return readings, err
 }
 
-// try takes an advisory lock for the transaction, unless somebody has it.
-func try(ctx context.Context, tx *sqlx.Tx, lock int64) (mine bool, err error) {
+// tryLock takes an advisory lock for the transaction, unless somebody has it.
+func tryLock(ctx context.Context, tx *sqlx.Tx, lock int64) (mine bool, err error) {
 	err = tx.GetContext(ctx, &mine, `SELECT pg_try_advisory_xact_lock($1)`, lock)
 	return mine, err
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+
+	"github.com/oei-ms/oei-ms/series"
 )
 
 // A statement on sensor_data locks and plans every partition that its bounds do not exclude, and
@@ -54,7 +56,7 @@ func cut(list []partition, start, end time.Time, o order) []span {
 	edges := []time.Time{start}
 	for _, p := range list {
 		within := p.Start.After(start) && p.Start.Before(end)
-		if within && p.Start.Equal(hourOf(p.Start)) { // an hour is within one span
+		if within && p.Start.Equal(series.HourOf(p.Start)) { // an hour is within one span
 			edges = append(edges, p.Start)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/oei-ms/oei-ms/alarm"
 	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/series"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -122,9 +123,9 @@ func (w *reached) free(t *testing.T, from, to time.Time) {
 func (w *reached) statements(
 	t *testing.T, sensor int64, start, end time.Time,
 ) map[string]func(context.Context) error {
-	history := func(source store.Source) func(context.Context) error {
+	history := func(source series.Source) func(context.Context) error {
 		return func(ctx context.Context) error {
-			_, err := w.HistoryOf(ctx, store.HistoryQuery{
+			_, err := w.HistoryOf(ctx, series.HistoryQuery{
 				Sensors: []int64{sensor},
 				Start:   start,
 				End:     end,
@@ -176,12 +177,12 @@ func (w *reached) statements(
 			_, err := w.Latest(ctx, store.LatestQuery{Limit: 10})
 			return err
 		},
-		"history of readings": history(store.Raw),
-		"history of minutes":  history(store.ByMinute),
-		"history of hours":    history(store.ByHour),
+		"history of readings": history(series.Raw),
+		"history of minutes":  history(series.ByMinute),
+		"history of hours":    history(series.ByHour),
 		"shape": func(ctx context.Context) error {
-			_, _, err := w.Shape(ctx,
-				store.ShapeQuery{Sensors: []int64{sensor}, Start: start, End: end, Points: 10})
+			_, _, err := w.Downsample(ctx,
+				series.DownsampleQuery{Sensors: []int64{sensor}, Start: start, End: end, Points: 10})
 			return err
 		},
 		"export": export(&start, &end),

@@ -30,7 +30,7 @@ type Config struct {
 	APIConnections    int           `mapstructure:"api_connections"`
 	IngestConnections int           `mapstructure:"ingest_connections"`
 	StatementTimeout  time.Duration `mapstructure:"statement_timeout"` // of the API's statements
-	// the same for all instances; see KeepRollups
+	// the same for all instances; see PrepareRollups
 	Rollups bool `mapstructure:"rollups"`
 	// the size of those that are made from now on: auto, hour, day, week or month
 	Partition string `mapstructure:"partition"`
@@ -103,7 +103,7 @@ type Store struct {
 	beat            time.Time // when it last said that it is there
 	log             *slog.Logger
 	rollups         bool
-	rollupRest      time.Duration
+	rollupDelay     time.Duration
 	retention       time.Duration // the default
 	alarmsPerSensor int
 	evaluationLimit time.Duration
@@ -139,7 +139,7 @@ func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store
 		instance:        rand.Int64(),
 		log:             log,
 		rollups:         cfg.Rollups,
-		rollupRest:      rollupRest,
+		rollupDelay:     rollupDelay,
 		retention:       cfg.Retention,
 		compactPatience: compactPatience,
 	}

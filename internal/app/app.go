@@ -146,7 +146,7 @@ func (a *app) startStorageJobs(ctx context.Context) error {
 			Deliveries: a.cfg.Notify.Retention,
 		})
 	})
-	rollups, err := a.store.KeepRollups(ctx)
+	rollups, err := a.store.PrepareRollups(ctx)
 	if err != nil {
 		return err
 	}

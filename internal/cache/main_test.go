@@ -53,7 +53,7 @@ func newWorld(t *testing.T) *world {
 	var stop func()
 	w.ctx, stop = context.WithCancel(context.WithoutCancel(t.Context()))
 	t.Cleanup(func() { stop(); w.runs.Wait() })
-	if _, err := w.store.KeepRollups(t.Context()); err != nil {
+	if _, err := w.store.PrepareRollups(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	g, err := w.store.CreateGateway(t.Context(),

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oei-ms/oei-ms/series"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -37,9 +38,9 @@ func TestShapeShowsTheSeries(t *testing.T) {
 	write(t, s, append(slices.Clone(stored), reading(2, 1, 5), reading(2, 2, 6))...)
 	usable := slices.DeleteFunc(slices.Clone(stored),
 		func(r store.Reading) bool { return r.Quality == store.Bad || math.IsNaN(r.Value) })
-	for _, method := range []store.Method{store.MinMax, store.LTTB} {
+	for _, method := range []series.Method{series.MinMax, series.LTTB} {
 		for _, n := range []int{4, 5, 50, 501, len(usable), 10_000} {
-			got, _, err := s.Shape(t.Context(), store.ShapeQuery{
+			got, _, err := s.Downsample(t.Context(), series.DownsampleQuery{
 				Sensors: []int64{2, 1, 3, 1},
 				Start:   noon,
 				End:     noon.Add(time.Hour),
@@ -89,12 +90,12 @@ func TestShapeKeepsBothExtremesOfEachStretch(t *testing.T) {
 	}
 	write(t, s, stored...)
 	end := noon.Add(1000 * time.Minute)
-	got, _, err := s.Shape(t.Context(),
-		store.ShapeQuery{
+	got, _, err := s.Downsample(t.Context(),
+		series.DownsampleQuery{
 			Sensors: []int64{1},
 			Start:   noon,
 			End:     end,
-			Method:  store.MinMax,
+			Method:  series.MinMax,
 			Points:  22,
 		})
 	ok(t, err)
@@ -134,7 +135,7 @@ func TestShapeOfRollupsIsThatOfTheReadings(t *testing.T) {
 			})
 	}
 	write(t, s, dense...)
-	sources := []store.Source{store.Raw, store.ByMinute, store.ByHour}
+	sources := []series.Source{series.Raw, series.ByMinute, series.ByHour}
 	// that are answered by them, with 22 points
 	spans := []time.Duration{20 * time.Minute, 24 * time.Hour, 30 * 24 * time.Hour}
 	for round := range 8 {
@@ -149,23 +150,23 @@ func TestShapeOfRollupsIsThatOfTheReadings(t *testing.T) {
 			if rnd.IntN(3) == 0 {
 				start = start.Truncate(time.Hour)
 			}
-			q := store.ShapeQuery{
+			q := series.DownsampleQuery{
 				Sensors: []int64{1, 2, 3, 4},
 				Start:   start.Truncate(time.Microsecond),
-				Method:  []store.Method{store.MinMax, store.LTTB}[rnd.IntN(2)],
+				Method:  []series.Method{series.MinMax, series.LTTB}[rnd.IntN(2)],
 				End: start.Add(time.Duration(rnd.Int64N(int64(now.Add(time.Hour).Sub(start)))) +
 					time.Microsecond),
 				Points: 4 + rnd.IntN(1<<rnd.IntN(10)),
 			}
 			if n < len(sources) {
-				q.Start, q.End, q.Method, q.Points = now.Add(-spans[n]), now, store.MinMax, 22
+				q.Start, q.End, q.Method, q.Points = now.Add(-spans[n]), now, series.MinMax, 22
 			}
-			got, source, err := s.Shape(t.Context(), q)
+			got, source, err := s.Downsample(t.Context(), q)
 			ok(t, err)
 			if n < len(sources) && source != sources[n] {
 				t.Errorf("%v are answered by %s, want %s", spans[n], source, sources[n])
 			}
-			want, err := s.ShapeOfReadings(t.Context(), q)
+			want, err := s.DownsampleReadings(t.Context(), q)
 			ok(t, err)
 			for _, id := range q.Sensors {
 				if g, w := lines(got[id]), lines(want[id]); !slices.Equal(g, w) {
@@ -190,12 +191,12 @@ func TestLTTBIsThatOfThePaper(t *testing.T) {
 	}
 	write(t, s, stored...)
 	for _, n := range []int{100, 101, 250, 399} {
-		got, _, err := s.Shape(t.Context(),
-			store.ShapeQuery{
+		got, _, err := s.Downsample(t.Context(),
+			series.DownsampleQuery{
 				Sensors: []int64{1},
 				Start:   noon,
 				End:     at.Add(time.Second),
-				Method:  store.LTTB,
+				Method:  series.LTTB,
 				Points:  n,
 			})
 		ok(t, err)

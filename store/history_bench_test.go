@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/series"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -47,7 +48,7 @@ func BenchmarkHistory(b *testing.B) {
 	}
 	b.Logf("rolled up in %v", time.Since(began))
 	run(b, db, `VACUUM ANALYZE`)
-	for name, q := range map[string]store.HistoryQuery{
+	for name, q := range map[string]series.HistoryQuery{
 		"30 days by hour": {Start: start, End: now, Bounds: boundsOf(b, "1h", start, now, time.UTC)},
 		"a day by minute": {
 			Start:  now.AddDate(0, 0, -3),
@@ -62,7 +63,7 @@ func BenchmarkHistory(b *testing.B) {
 		"30 days by day": {Start: start, End: now, Bounds: boundsOf(b, "1d", start, now, time.UTC)},
 	} {
 		q.Sensors, q.Ends, q.Now = []int64{1}, true, now
-		for _, source := range []store.Source{store.SourceOf(q), store.Raw} {
+		for _, source := range []series.Source{q.Source(), series.Raw} {
 			b.Run(name+" of "+string(source), func(b *testing.B) {
 				for b.Loop() {
 					if _, err := s.HistoryOf(b.Context(), q, source); err != nil {

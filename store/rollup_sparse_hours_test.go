@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oei-ms/oei-ms/series"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -31,7 +32,7 @@ func TestASlowSensorHasNoRollups(t *testing.T) {
 		t.Errorf("got %d rollups, want none", n)
 	}
 	start, end := hour.AddDate(0, 0, -days), hour.Add(time.Hour)
-	q := store.HistoryQuery{
+	q := series.HistoryQuery{
 		Sensors: []int64{1},
 		Start:   start,
 		End:     end,
@@ -41,7 +42,7 @@ func TestASlowSensorHasNoRollups(t *testing.T) {
 	}
 	got, source, err := s.History(t.Context(), q)
 	ok(t, err)
-	if source != store.ByHour {
+	if source != series.ByHour {
 		t.Errorf("source: got %s", source)
 	}
 	n := int64(0)
@@ -76,7 +77,7 @@ func TestASparseHourBetweenOthersIsRead(t *testing.T) {
 		t.Errorf("got %d rollups, want 4", n)
 	}
 	end := start.AddDate(0, 0, 1)
-	q := store.HistoryQuery{
+	q := series.HistoryQuery{
 		Sensors: []int64{1},
 		Start:   start,
 		End:     end,
@@ -84,15 +85,15 @@ func TestASparseHourBetweenOthersIsRead(t *testing.T) {
 		Ends:    true,
 		Now:     end,
 	}
-	got, err := s.HistoryOf(t.Context(), q, store.ByHour)
+	got, err := s.HistoryOf(t.Context(), q, series.ByHour)
 	ok(t, err)
-	want, err := s.HistoryOf(t.Context(), q, store.Raw)
+	want, err := s.HistoryOf(t.Context(), q, series.Raw)
 	ok(t, err)
 	if a, b, differ := differs(got, want); differ || len(got[1]) != 7 {
 		t.Errorf("got %d hours, %+v, want %+v", len(got[1]), a, b)
 	}
-	shape, _, err := s.Shape(t.Context(),
-		store.ShapeQuery{Sensors: []int64{1}, Start: start, End: end, Points: 1000})
+	shape, _, err := s.Downsample(t.Context(),
+		series.DownsampleQuery{Sensors: []int64{1}, Start: start, End: end, Points: 1000})
 	ok(t, err)
 	if len(shape[1]) != len(rs) {
 		t.Errorf("shape: got %d points, want all %d", len(shape[1]), len(rs))

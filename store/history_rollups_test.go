@@ -1,17 +1,20 @@
 package store_test
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/oei-ms/oei-ms/series"
 	"github.com/oei-ms/oei-ms/store"
 )
 
 // differs compares two histories of the same question; sums may have been added in another order.
-func differs(got, want map[int64][]store.Bucket) (store.Bucket, store.Bucket, bool) {
+func differs(got, want map[int64][]series.Bucket) (series.Bucket, series.Bucket, bool) {
 	same := func(a, b, scale float64) bool {
 		return a == b || math.IsNaN(a) && math.IsNaN(b) ||
 			math.Abs(a-b) <= 1e-9*math.Max(1, math.Abs(scale))
@@ -19,7 +22,7 @@ func differs(got, want map[int64][]store.Bucket) (store.Bucket, store.Bucket, bo
 	for sensor := range want {
 		g, w := got[sensor], want[sensor]
 		for i := range max(len(g), len(w)) {
-			var a, b store.Bucket
+			var a, b series.Bucket
 			if i < len(g) {
 				a = g[i]
 			}
@@ -37,12 +40,12 @@ func differs(got, want map[int64][]store.Bucket) (store.Bucket, store.Bucket, bo
 				!a.FirstAt.Equal(b.FirstAt) || !a.LastAt.Equal(b.LastAt) ||
 				!same(a.Sum, b.Sum, scale) || !same(a.M2, b.M2, scale*scale) ||
 				!same(a.TimeWeighted, b.TimeWeighted, mean) || a.Gaps != b.Gaps ||
-				a.LongestGap != b.LongestGap {
+				a.MaxGap != b.MaxGap {
 				return a, b, true
 			}
 		}
 	}
-	return store.Bucket{}, store.Bucket{}, len(got) > len(want)
+	return series.Bucket{}, series.Bucket{}, len(got) > len(want)
 }
 
 // A history made of rollups is the one that the readings give: also with hours that are not rolled
@@ -69,13 +72,13 @@ func TestAHistoryOfRollupsIsThatOfTheReadings(t *testing.T) {
 		span       time.Duration
 		width      string
 		percentile bool
-		source     store.Source
+		source     series.Source
 	}{
-		{30 * time.Minute, "1m", false, store.Raw},
-		{20 * time.Hour, "15m", false, store.ByMinute},
-		{100 * time.Hour, "1d", true, store.ByHour},
+		{30 * time.Minute, "1m", false, series.Raw},
+		{20 * time.Hour, "15m", false, series.ByMinute},
+		{100 * time.Hour, "1d", true, series.ByHour},
 	}
-	counts, sketched := map[store.Source]int{}, 0
+	counts, sketched := map[series.Source]int{}, 0
 	for round := range 12 {
 		_, err := s.Write(t.Context(), randomReadings(rnd, now), store.SideWrites{})
 		ok(t, err)
@@ -101,7 +104,7 @@ func TestAHistoryOfRollupsIsThatOfTheReadings(t *testing.T) {
 			if n < len(forced) {
 				start, end, width, place, percentile = now.Add(-forced[n].span), now, forced[n].width, "UTC", forced[n].percentile
 			}
-			q := store.HistoryQuery{
+			q := series.HistoryQuery{
 				Sensors: []int64{1, 2, 3, 4},
 				Start:   start,
 				End:     end,
@@ -114,20 +117,20 @@ func TestAHistoryOfRollupsIsThatOfTheReadings(t *testing.T) {
 					1+rnd.IntN(1<<rnd.IntN(16)),
 				)*time.Second
 			}
-			source := store.SourceOf(q)
+			source := q.Source()
 			if n < len(forced) && source != forced[n].source {
 				t.Errorf("%+v: answered by %s", forced[n], source)
 			}
 			got, err := s.HistoryOf(t.Context(), q, source)
 			ok(t, err)
 			counts[source]++
-			want, err := s.HistoryOf(t.Context(), q, store.Raw)
+			want, err := s.HistoryOf(t.Context(), q, series.Raw)
 			ok(t, err)
 			if a, b, differ := differs(got, want); differ {
 				t.Fatalf("round %d, %s in %s of [%v, %v) by %s, gaps of %v:\n got %+v\nwant %+v",
 					round, width, place, start, end, source, q.Gap, a, b)
 			}
-			if source == store.ByHour && q.Gap > 0 {
+			if source == series.ByHour && q.Gap > 0 {
 				sketched += checkPercentiles(t, s, q, got)
 			}
 		}
@@ -140,7 +143,7 @@ func TestAHistoryOfRollupsIsThatOfTheReadings(t *testing.T) {
 
 // checkPercentiles compares with the readings themselves, and returns how many were compared.
 func checkPercentiles(
-	t *testing.T, s *store.Store, q store.HistoryQuery, got map[int64][]store.Bucket,
+	t *testing.T, s *store.Store, q series.HistoryQuery, got map[int64][]series.Bucket,
 ) (n int) {
 	t.Helper()
 	for sensor, list := range got {
@@ -180,51 +183,76 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-func TestTheSourceIsTheCoarsestThatFits(t *testing.T) {
-	start := instant(t, "2026-03-01T00:30:00Z")
-	tests := map[string]struct {
-		width, zone string
-		hours       int
-		change      func(*store.HistoryQuery)
-		want        store.Source
-	}{
-		"whole hours":                     {"1h", "UTC", 48, nil, store.ByHour},
-		"days of a zone with whole hours": {"1d", "Europe/Berlin", 480, nil, store.ByHour},
-		"days of a zone with half hours":  {"1d", "Asia/Kolkata", 480, nil, store.ByHour},
-		"hours of a zone with half hours": {"1h", "Asia/Kolkata", 480, nil, store.ByMinute},
-		"minutes":                         {"1m", "UTC", 48, nil, store.ByMinute},
-		"seconds":                         {"1s", "UTC", 4, nil, store.Raw},
-		"a range that is hardly an hour":  {"1m", "UTC", 2, nil, store.Raw},
-		"hours have sketches": {
-			"1h", "UTC", 48, func(q *store.HistoryQuery) { q.Percentiles = []float64{0.5} },
-			store.ByHour,
-		},
-		"hours know of gaps": {
-			"1h", "UTC", 48, func(q *store.HistoryQuery) { q.Gap = time.Minute }, store.ByHour,
-		},
-		"minutes have no sketches": {
-			"15m", "UTC", 48, func(q *store.HistoryQuery) { q.Percentiles = []float64{0.5} },
-			store.Raw,
-		},
-		"minutes know of no gaps": {
-			"15m", "UTC", 48, func(q *store.HistoryQuery) { q.Gap = time.Minute }, store.Raw,
-		},
-		"one bucket is made of whole hours": {"1mo", "UTC", 48, nil, store.ByHour},
+// percentile is what lies at part of values, which are in order, and how far off a sketch with this
+// error may be.
+func percentile(values []float64, part, sketchError float64) (v, slack float64) {
+	at := part * float64(len(values)-1)
+	low := values[int(at)]
+	high := values[min(int(at)+1, len(values)-1)]
+	between := at - math.Floor(at)
+	slack = sketchError * ((1-between)*math.Abs(low) + between*math.Abs(high))
+	return low + between*(high-low), slack + 1e-9*max(math.Abs(low), math.Abs(high))
+}
+
+// The same question has the same answer whether hours are rolled up or not yet: exact or not is a
+// matter of how much is asked about.
+func TestPercentilesAreThoseOfBeforeRollingUp(t *testing.T) {
+	s, db := openRaw(t)
+	store.RollUpAtOnce(s)
+	sensor := addSensor(t, s, addGateway(t, s, "g").ID, "s").ID
+	start := noon.Add(-10 * time.Hour)
+	// makes the partition
+	write(t, s, store.Reading{SensorID: sensor, Timestamp: start.Add(-time.Minute), Value: 1})
+	run(t, db, `
+		INSERT INTO sensor_data (timestamp, value, sensor_id, quality)
+		SELECT t, 20 + sin(date_part('epoch', t)) * (1 + date_part('hour', t)), $1, 0 FROM generate_series($2::timestamptz, $3::timestamptz, '1s') t`,
+		sensor, start, noon.Add(-time.Second))
+	run(t, db, `INSERT INTO latest (timestamp, received_at, value, sensor_id, quality) VALUES ($2, $2, 1, $1, 0)
+		ON CONFLICT (sensor_id) DO UPDATE SET timestamp = excluded.timestamp`, sensor, noon.Add(-time.Second))
+	run(t, db, `INSERT INTO rollup_due (sensor_id, hour, ready_at) SELECT $1, h, '-infinity' FROM generate_series($2::timestamptz, $3::timestamptz, '1 hour') h
+		ON CONFLICT DO NOTHING`, sensor, start.Add(-time.Hour), noon)
+	ask := func(start, end time.Time, width string) (text string) {
+		q := series.HistoryQuery{
+			Sensors:     []int64{sensor},
+			Start:       start,
+			End:         end,
+			Bounds:      boundsOf(t, width, start, end, time.UTC),
+			Ends:        true,
+			Now:         noon,
+			Percentiles: []float64{0.05, 0.5, 0.95}, Gap: time.Minute,
+		}
+		found, source, err := s.History(t.Context(), q)
+		ok(t, err)
+		for _, b := range found[sensor] {
+			text += fmt.Sprintf("%s %d %v %v; ", source, b.Usable, b.Percentiles, b.PercentileError)
+		}
+		return text
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			end := start.Add(time.Duration(tt.hours) * time.Hour)
-			q := store.HistoryQuery{
-				Start:  start,
-				End:    end,
-				Bounds: boundsOf(t, tt.width, start, end, zone(t, tt.zone)),
-			}
-			if tt.change != nil {
-				tt.change(&q)
-			}
-			if got := store.SourceOf(q); got != tt.want {
-				t.Errorf("got %s, want %s", got, tt.want)
-			}
-		})
+	type question struct {
+		start time.Time
+		width string
+	}
+	exact := map[question]bool{
+		{start, "1d"}: false, {start.Add(1234 * time.Second), "1d"}: false,
+		{start.Add(30 * time.Minute), "2h"}: false,
+		{noon.Add(-5 * time.Hour), "1d"}:    true, // 18,000 readings
+	}
+	before := map[question]string{}
+	for q := range exact {
+		before[q] = ask(q.start, noon, q.width)
+	}
+	for more := true; more; {
+		var err error
+		_, more, err = s.RollUp(t.Context(), 64)
+		ok(t, err)
+	}
+	if n := scan[int](t, db, `SELECT count(*) FROM rollup_1h`); n < 10 {
+		t.Fatalf("%d hours are rolled up", n)
+	}
+	for q, isExact := range exact {
+		after := ask(q.start, noon, q.width)
+		if after != before[q] || strings.Contains(after, " 0; ") != isExact {
+			t.Errorf("%s from %v: before\n%s, afterwards\n%s", q.width, q.start, before[q], after)
+		}
 	}
 }

@@ -7,37 +7,35 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+
+	"github.com/oei-ms/oei-ms/series"
 )
 
 // How rollups stay equal to the readings.
 //
-// The transaction that adds or removes readings marks their hours, one row of rollup_marks for all
-// of them: ingest waits for nothing. RollUp takes marks, waits until an hour is over, and makes it
-// anew from its readings, in one transaction and the marks first: the readings of a mark that it
-// took are there. Whoever asks looks, in one statement,
+// The transaction that adds or removes readings marks their hours, with one row of rollup_marks for
+// all of them: ingest waits for nothing. RollUp takes marks, waits until an hour is over, and
+// rebuilds its rollups from its readings. It does so in one transaction and takes the marks first,
+// so that it sees the readings of every mark that it took. A query reads, in one statement,
 //
-//   - into rollup_1h (and rollup_1m where minutes is true) for hours before rollup_state.through
-//   - except those in rollup_due or in a row of rollup_marks with oldest < through
-//   - and into sensor_data for all other time: hours that have few readings have no rollup.
+//   - rollup_1h (and rollup_1m where minutes is true) for hours before rollup_state.through,
+//   - except those in rollup_due or in a row of rollup_marks with oldest < through,
+//   - and sensor_data for all other time: hours that have few readings have no rollup.
 //
-// Thus an answer is what the readings give at every moment, however far behind RollUp is.
+// So an answer equals that of the readings at every moment, however late RollUp is.
 
 const (
-	// rollupGrace is how long an hour is over before it is rolled up: readings that are a little
-	// late change it no more then.
+	// rollupGrace is how long an hour is over before it is rolled up, so that readings that are a
+	// little late do not change it afterwards.
 	rollupGrace = 2 * time.Minute
-	// rollupRest is how long changes of an hour are gathered: a flood into the past makes it anew
-	// once in that time.
-	rollupRest = 20 * time.Second
-	// marksAtOnce is how many transactions' marks are taken at once.
-	marksAtOnce = 2000
+	// rollupDelay is how long changes of an hour are collected, so that many late readings rebuild
+	// it once in that time.
+	rollupDelay = 20 * time.Second
+	// maxMarks is how many rows of marks are taken at once.
+	maxMarks = 2000
 )
 
-// usable is the condition of readings that count in values. The bound keeps sums of squares within
-// float8.
-const usable = `quality < 2 AND value BETWEEN -1e140 AND 1e140`
-
-// mark notes the hours of the rows that are new.
+// mark marks the hours of the rows that are new.
 func (b *batch) mark(ctx context.Context, tx *sqlx.Tx) error {
 	const hour = int64(time.Hour / time.Microsecond)
 	hours := b.rows[:0:0] // their first instants
@@ -56,37 +54,36 @@ func (b *batch) mark(ctx context.Context, tx *sqlx.Tx) error {
 	return markHours(ctx, tx, hours)
 }
 
-// markHours says that readings of these sensors in these hours have changed.
+// markHours marks hours, each row's sensor and time: its readings have changed.
 func markHours(ctx context.Context, tx *sqlx.Tx, hours []row) error {
 	if len(hours) == 0 {
 		return nil
 	}
 	oldest := slices.MinFunc(hours, func(x, y row) int { return cmp.Compare(x.micros, y.micros) })
-	const q = `INSERT INTO rollup_marks (oldest, sensors, hours) VALUES ($1, $2::int[], $3::timestamptz[])`
+	const q = `
+		INSERT INTO rollup_marks (oldest, sensors, hours)
+		VALUES ($1, $2::int[], $3::timestamptz[])`
 	sensors, times := (&batch{rows: hours}).keys()
 	_, err := tx.ExecContext(ctx, q, time.UnixMicro(oldest.micros).UTC(), sensors, times)
 	return err
 }
 
-// markGone marks the hours of what was deleted, from the first to the last.
-func (s *Store) markGone(ctx context.Context, tx *sqlx.Tx, sensor int64, d DataDeletion) error {
+// markDeleted marks the hours of deleted readings, from the first to the last.
+func (s *Store) markDeleted(ctx context.Context, tx *sqlx.Tx, sensor int64, d DataDeletion) error {
 	if !s.rollups || d.Readings == 0 {
 		return nil
 	}
 	var hours []row
-	for h := hourOf(*d.First); !h.After(*d.Last); h = h.Add(time.Hour) {
+	for h := series.HourOf(*d.First); !h.After(*d.Last); h = h.Add(time.Hour) {
 		hours = append(hours, row{sensor: sensor, micros: h.UnixMicro()})
 	}
 	return markHours(ctx, tx, hours)
 }
 
-// hourOf is the beginning of t's hour in UTC, also before 1970.
-func hourOf(t time.Time) time.Time { return t.UTC().Truncate(time.Hour) }
-
-// KeepRollups has to be called at start, before anything is written. With rollups off it has every
-// answer be made of readings, and reports false; with them on after they were off it has all of
-// them made anew.
-func (s *Store) KeepRollups(ctx context.Context) (on bool, err error) {
+// PrepareRollups must be called at start, before anything is written. With rollups off it makes
+// every query read readings, and returns false. With rollups on after they were off it queues all
+// hours.
+func (s *Store) PrepareRollups(ctx context.Context) (on bool, err error) {
 	if !s.rollups {
 		_, err := s.ingest.ExecContext(ctx,
 			`UPDATE rollup_state SET marked = false, through = '-infinity'`)
@@ -97,16 +94,17 @@ func (s *Store) KeepRollups(ctx context.Context) (on bool, err error) {
 	if err != nil || marked {
 		return true, explain("rollups", err)
 	}
-	s.log.InfoContext(ctx, "rebuilding all rollups: they were off")
-	return true, explain("rollups", s.rebuildRollups(ctx))
+	s.log.InfoContext(ctx, "rebuilding all rollups", "reason", "rollups were off")
+	return true, explain("rollups", s.queueAllHours(ctx))
 }
 
-// rebuildRollups has the rollups of all readings made again. When it is cut off it begins again.
-func (s *Store) rebuildRollups(ctx context.Context) error {
-	const forget = `
+// queueAllHours discards all rollups and queues the hours of all readings. Interrupted, it starts
+// over with the next PrepareRollups.
+func (s *Store) queueAllHours(ctx context.Context) error {
+	const reset = `
 		TRUNCATE rollup_1h, rollup_1m, rollup_due, rollup_marks, late_changes;
 		UPDATE rollup_state SET forgotten = pg_current_xact_id()`
-	if _, err := s.ingest.ExecContext(ctx, forget); err != nil {
+	if _, err := s.ingest.ExecContext(ctx, reset); err != nil {
 		return err
 	}
 	spans, err := s.spans(ctx, s.ingest, firstInstant, lastInstant, whole)
@@ -129,22 +127,21 @@ func (s *Store) rebuildRollups(ctx context.Context) error {
 }
 
 // RollUp rolls up at most size hours of single sensors that are over and have changed, the oldest
-// first, and returns how many it was and whether more are waiting. Several instances may call it:
-// while one works the others have nothing to do.
+// first, and returns how many they were and whether more are waiting. Several instances may call
+// it: while one works the others do nothing.
 func (s *Store) RollUp(ctx context.Context, size int) (hours int, more bool, err error) {
 	err = tx(ctx, s.ingest, func(tx *sqlx.Tx) error {
-		var mine bool
-		if err := tx.GetContext(ctx, &mine, `SELECT pg_try_advisory_xact_lock($1)`, rollupLock); err != nil || !mine {
+		if locked, err := tryLock(ctx, tx, rollupLock); err != nil || !locked {
 			return err
 		}
-		through, err := advance(ctx, tx)
+		through, err := advanceThrough(ctx, tx)
 		if err != nil {
 			return err
 		}
-		if err := forgetChanges(ctx, tx); err != nil {
+		if err := deleteOldChanges(ctx, tx); err != nil {
 			return err
 		}
-		if more, err = collect(ctx, tx, s.rollupRest); err != nil {
+		if more, err = takeMarks(ctx, tx, s.rollupDelay); err != nil {
 			return err
 		}
 		due, err := takeDue(ctx, tx, through, size)
@@ -156,15 +153,17 @@ func (s *Store) RollUp(ctx context.Context, size int) (hours int, more bool, err
 		if err != nil {
 			return err
 		}
-		return rollUp(ctx, tx, due, known)
+		return rebuildRollups(ctx, tx, due, known)
 	})
 	return hours, more, explain("roll up", err)
 }
 
-// advance moves through to the last hour that is over by rollupGrace. Clocks that were set back do
-// not move it back.
-func advance(ctx context.Context, tx *sqlx.Tx) (through time.Time, err error) {
-	const q = `SELECT greatest(through, date_trunc('hour', now() - make_interval(secs => $1), 'UTC')) FROM rollup_state`
+// advanceThrough moves rollup_state.through to the end of the last hour that has been over for
+// rollupGrace. A clock that is set back does not move it back.
+func advanceThrough(ctx context.Context, tx *sqlx.Tx) (through time.Time, err error) {
+	const q = `
+		SELECT greatest(through, date_trunc('hour', now() - make_interval(secs => $1), 'UTC'))
+		FROM rollup_state`
 	if err := tx.GetContext(ctx, &through, q, rollupGrace.Seconds()); err != nil {
 		return through, err
 	}
@@ -172,9 +171,9 @@ func advance(ctx context.Context, tx *sqlx.Tx) (through time.Time, err error) {
 	return through, err
 }
 
-// collect turns marks into hours that are due, each once, keeps those that are late in
+// takeMarks turns marks into hours that are due after delay, each once, copies the late ones into
 // late_changes, and reports whether there may be more marks.
-func collect(ctx context.Context, tx *sqlx.Tx, rest time.Duration) (more bool, err error) {
+func takeMarks(ctx context.Context, tx *sqlx.Tx, delay time.Duration) (more bool, err error) {
 	const q = `
 		WITH taken AS (
 			DELETE FROM rollup_marks
@@ -182,7 +181,9 @@ func collect(ctx context.Context, tx *sqlx.Tx, rest time.Duration) (more bool, e
 			RETURNING xid, oldest, sensors, hours),
 		late AS (
 			INSERT INTO late_changes (xid, sensors, hours)
-			SELECT xid, sensors, hours FROM taken WHERE oldest < (SELECT through FROM rollup_state)),
+			SELECT xid, sensors, hours
+			FROM taken
+			WHERE oldest < (SELECT through FROM rollup_state)),
 		due AS (
 			INSERT INTO rollup_due (sensor_id, hour, ready_at)
 			SELECT DISTINCT m.sensor_id, m.hour, now() + make_interval(secs => $2)
@@ -191,17 +192,17 @@ func collect(ctx context.Context, tx *sqlx.Tx, rest time.Duration) (more bool, e
 			ON CONFLICT DO NOTHING)
 		SELECT count(*) FROM taken`
 	var n int
-	err = tx.GetContext(ctx, &n, q, marksAtOnce, rest.Seconds())
-	return n == marksAtOnce, err
+	err = tx.GetContext(ctx, &n, q, maxMarks, delay.Seconds())
+	return n == maxMarks, err
 }
 
-// sensorHour is an hour of one sensor.
+// sensorHour is an hour of a sensor.
 type sensorHour struct {
 	SensorID int64     `db:"sensor_id"`
 	Hour     time.Time `db:"hour"`
 }
 
-// takeDue takes out hours that are over, the oldest first.
+// takeDue removes at most size hours that are over and due from the queue, the oldest first.
 func takeDue(ctx context.Context, tx *sqlx.Tx, through time.Time, size int) ([]sensorHour, error) {
 	const q = `
 		DELETE FROM rollup_due
@@ -216,19 +217,20 @@ func takeDue(ctx context.Context, tx *sqlx.Tx, through time.Time, size int) ([]s
 	return due, tx.SelectContext(ctx, &due, q, through, size)
 }
 
-func hourSensors(hours []sensorHour) []byte {
-	return int32sOf(len(hours), func(i int) int64 { return hours[i].SensorID })
+func sensorsOf(hours []sensorHour) []byte {
+	return column(hours, asInt4, func(h sensorHour) int64 { return h.SensorID })
 }
 
-func hourStarts(hours []sensorHour) []byte {
-	return timestamps(len(hours), func(i int) time.Time { return hours[i].Hour })
+func startsOf(hours []sensorHour) []byte {
+	return column(hours, asTimestamptz, func(h sensorHour) time.Time { return h.Hour })
 }
 
-// RollupLag is what waits to be rolled up: transactions whose marks were not looked at, and hours
-// that are over.
+// RollupLag returns what waits to be rolled up: rows of marks, and hours that are over.
 func (s *Store) RollupLag(ctx context.Context) (marks, hours int64, err error) {
 	const q = `
-		SELECT (SELECT count(*) FROM rollup_marks), (SELECT count(*) FROM rollup_due WHERE hour < (SELECT through FROM rollup_state))`
+		SELECT
+			(SELECT count(*) FROM rollup_marks),
+			(SELECT count(*) FROM rollup_due WHERE hour < (SELECT through FROM rollup_state))`
 	err = s.api.QueryRowContext(ctx, q).Scan(&marks, &hours)
 	return marks, hours, explain("rollups", err)
 }

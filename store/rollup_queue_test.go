@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/series"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -82,6 +84,38 @@ func (r *rollup) differs(o *rollup) string {
 	return ""
 }
 
+// percentilesOf returns the percentiles of an encoded sketch, and their error. values are in order;
+// only the smallest and the largest are used.
+func percentilesOf(sketch []byte, quantiles, values []float64) ([]float64, float64, error) {
+	if len(values) == 0 {
+		return nil, 0, nil
+	}
+	packed := binary.BigEndian.AppendUint64(nil, 0) // the bucket begins in 2000
+	for range 3 {                                   // count, good, usable
+		packed = binary.BigEndian.AppendUint32(packed, uint32(len(values)))
+	}
+	for _, v := range []float64{0, 0, values[0], values[len(values)-1]} { // sum, m2, min, max
+		packed = binary.BigEndian.AppendUint64(packed, math.Float64bits(v))
+	}
+	packed = append(binary.BigEndian.AppendUint32(packed, uint32(len(sketch))), sketch...)
+	start := series.Instant(0).Time()
+	end := start.Add(time.Hour)
+	m := series.NewHistoryMerger(series.HistoryQuery{
+		Start:       start,
+		End:         end,
+		Bounds:      []time.Time{start, end},
+		Percentiles: quantiles,
+	}, series.ByHour)
+	if err := m.Add(&series.PackedRow{Sensor: 1, Day: start, Rollups: packed}); err != nil {
+		return nil, 0, err
+	}
+	buckets, err := m.Buckets()
+	if err != nil {
+		return nil, 0, err
+	}
+	return buckets[1][0].Percentiles, buckets[1][0].PercentileError, nil
+}
+
 // differsBesides compares what only hours have.
 func (r *rollup) differsBesides(o *rollup) string {
 	if !o.beginAt.Equal(r.beginAt) || !o.endAt.Equal(r.endAt) || o.pause != r.pause {
@@ -90,7 +124,7 @@ func (r *rollup) differsBesides(o *rollup) string {
 	}
 	slices.Sort(r.values)
 	parts := []float64{0.01, 0.3, 0.5, 0.99}
-	got, off, err := store.Percentiles(o.sketch, parts, r.values)
+	got, off, err := percentilesOf(o.sketch, parts, r.values)
 	if err != nil {
 		return err.Error()
 	}

@@ -1,24 +1,24 @@
-package store
+package series
 
 import (
 	"fmt"
 	"time"
-	_ "time/tzdata" // zones are known wherever the program runs
+	_ "time/tzdata" // so that zones are known on every machine
 )
 
-// Interval is the width of a bucket. Buckets are those of a clock on the wall: up to an hour they
-// begin where the hour does, up to a day at midnight, weeks on Monday, months on their first. They
-// follow each other without hole or overlap, and none is longer than its width and what the clock
-// is set back in it. The zero Interval is one bucket, the whole range.
+// Interval is the width of calendar buckets. They follow the clock of a time zone: buckets of up to
+// an hour begin with the hour, of up to a day at midnight, weeks on Monday, months on their first.
+// They follow each other without a hole or an overlap, and none is longer than its width plus what
+// the clock is set back in it. The zero Interval is one bucket, the whole range.
 type Interval struct {
 	name    string
-	width   time.Duration // at most so long, but for what the clock is set back
-	hours   int           // of the day, where it is more than one
+	width   time.Duration // the maximum, without what the clock is set back
+	hours   int           // how many hours of the day, where it is more than one
 	monthly bool
 	weekly  bool
 }
 
-// intervals are all there are, finest first.
+// intervals are all intervals, the finest first.
 var intervals = []Interval{
 	{name: "1s", width: time.Second},
 	{name: "2s", width: 2 * time.Second},
@@ -44,7 +44,7 @@ var intervals = []Interval{
 	{name: "1mo", width: 31 * day, monthly: true},
 }
 
-// ParseInterval is the reverse of String.
+// ParseInterval returns the interval of a name, such as 15m.
 func ParseInterval(name string) (Interval, bool) {
 	for _, i := range intervals {
 		if i.name == name {
@@ -54,48 +54,48 @@ func ParseInterval(name string) (Interval, bool) {
 	return Interval{}, false
 }
 
-// IntervalFor returns the finest interval that cuts [start, end) into at most so many buckets, if
+// IntervalFor returns the finest interval that cuts [start, end) into at most maxBuckets buckets, if
 // there is one.
-func IntervalFor(start, end time.Time, zone *time.Location, buckets int) (Interval, bool) {
+func IntervalFor(start, end time.Time, zone *time.Location, maxBuckets int) (Interval, bool) {
 	for _, i := range intervals {
-		if i.estimate(start, end)-2 > buckets {
-			continue // far too fine, which need not be found out one bucket at a time
+		if i.estimate(start, end)-2 > maxBuckets {
+			continue // far too fine: counting its buckets one by one would take long
 		}
-		if _, more := i.Bounds(start, end, zone, buckets); !more {
+		if _, more := i.Bounds(start, end, zone, maxBuckets); !more {
 			return i, true
 		}
 	}
 	return Interval{}, false
 }
 
-// String is the interval as the contract has it, such as 15m.
+// String returns the interval as the contract names it, such as 15m.
 func (i Interval) String() string { return i.name }
 
-// estimate returns how many buckets [start, end) has at least, and two more.
+// estimate returns the minimum number of buckets of [start, end), plus two.
 func (i Interval) estimate(start, end time.Time) int {
 	n := (end.Unix()-start.Unix())/int64(i.width/time.Second) + 2
 	return int(min(max(n, 2), 1<<30))
 }
 
-// firstTime and lastTime are the first and the last microsecond that RFC 3339 can write.
+// firstTime and lastTime are the first and the last microsecond that RFC 3339 can express.
 var (
 	firstTime = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
 	lastTime  = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
 )
 
 // Bounds returns where the buckets of [start, end) begin, and where the last one ends: two instants
-// or more. It stops after the given number of buckets; more tells that [start, end) goes on there.
-// Bounds stay within the years 1 to 9999.
+// or more. It stops after maxBuckets; more reports that [start, end) continues there. Bounds stay
+// within the years 1 to 9999.
 func (i Interval) Bounds(
-	start, end time.Time, zone *time.Location, buckets int,
+	start, end time.Time, zone *time.Location, maxBuckets int,
 ) (bounds []time.Time, more bool) {
 	if i.width == 0 {
 		return []time.Time{start, end}, false
 	}
 	at := i.floor(start, zone)
-	bounds = append(make([]time.Time, 0, min(buckets, i.estimate(start, end))+1),
+	bounds = append(make([]time.Time, 0, min(maxBuckets, i.estimate(start, end))+1),
 		later(at, firstTime))
-	for range buckets {
+	for range maxBuckets {
 		at = i.next(at, zone)
 		if bounds = append(bounds, earlier(at, lastTime)); !at.Before(end) {
 			return bounds, false
@@ -104,15 +104,16 @@ func (i Interval) Bounds(
 	return bounds, true
 }
 
-// floor returns the start of the bucket that t is in.
+// floor returns the beginning of the bucket that contains t.
 func (i Interval) floor(t time.Time, zone *time.Location) time.Time {
 	t = t.In(zone)
 	if i.width <= time.Hour {
-		return i.mark(t)
+		return i.floorShort(t)
 	}
-	// a clock that is set back repeats a day at most: by then it shows what it has not shown before
-	const settled = 3 * day
-	for at := t.Add(-i.width - settled); ; {
+	// A clock that is set back repeats at most a day: this much later it shows times that it has not
+	// shown before.
+	const maxRepeat = 3 * day
+	for at := t.Add(-i.width - maxRepeat); ; {
 		next := i.next(at, zone)
 		if next.After(t) {
 			return at
@@ -121,9 +122,9 @@ func (i Interval) floor(t time.Time, zone *time.Location) time.Time {
 	}
 }
 
-// mark returns the last mark of the clock before or at t, but not one from before the clock was set
-// to what it shows at t.
-func (i Interval) mark(t time.Time) time.Time {
+// floorShort is floor for intervals of up to an hour: the last time at or before t at which the
+// clock shows a multiple of the width, or the time at which the clock was set, if that is later.
+func (i Interval) floorShort(t time.Time) time.Time {
 	shown := wall(t)
 	at := t.Add(shown.Truncate(i.width).Sub(shown))
 	for begin, _ := t.ZoneBounds(); !begin.IsZero() && begin.After(at); begin, _ = t.ZoneBounds() {
@@ -134,9 +135,10 @@ func (i Interval) mark(t time.Time) time.Time {
 	return at
 }
 
-// next returns the start of the bucket after the one that begins at t. Up to an hour that is the
-// next mark of the clock, or when the clock is set. A longer bucket ends when the clock first shows
-// its end or skips it, so that one which it is set back in is longer by as much.
+// next returns the beginning of the bucket after the one that begins at t. A bucket of up to an hour
+// ends when the clock shows the next multiple of its width, or when the clock is set. A longer one
+// ends when the clock first shows its end or skips it, so a bucket in which the clock is set back is
+// longer by as much.
 func (i Interval) next(t time.Time, zone *time.Location) time.Time {
 	t = t.In(zone)
 	until := i.end(wall(t))
@@ -153,9 +155,9 @@ func (i Interval) next(t time.Time, zone *time.Location) time.Time {
 	}
 }
 
-// nextChange returns when the zone of t next changes after t, maybe only its name; zero: never. In
-// years that a rule stands for, after 2037, the standard library takes a year to be 365 days long,
-// and on the last day of a leap year tells of a change that has been.
+// nextChange returns when the zone of t changes next, maybe only its name; zero: never. In years
+// that the zone describes by a rule, after 2037, the standard library takes every year to be 365
+// days long, so on the last day of a leap year it returns a change of the past.
 func nextChange(t time.Time) time.Time {
 	for probe := t; ; probe = probe.Add(day) {
 		if _, change := probe.ZoneBounds(); change.IsZero() || change.After(t) {
@@ -181,20 +183,16 @@ func (i Interval) end(w time.Time) time.Time {
 // wall returns what the clock shows at t, as a time of UTC.
 func wall(t time.Time) time.Time { return t.UTC().Add(time.Duration(offset(t)) * time.Second) }
 
-// offset is that of the clock at t from UTC, in seconds.
+// offset returns the clock's offset from UTC at t, in seconds.
 func offset(t time.Time) int {
 	_, seconds := t.Zone()
 	return seconds
 }
 
-// Zone returns the time zone of a name of the IANA database, or ErrInvalid.
+// Zone returns the time zone with a name of the IANA database.
 func Zone(name string) (*time.Location, error) {
-	if name == "Local" || name == "" {
-		return nil, fmt.Errorf("time zone %q: %w", name, ErrInvalid)
+	if name == "Local" || name == "" { // the standard library knows these too
+		return nil, fmt.Errorf("time zone %q is not in the IANA database", name)
 	}
-	zone, err := time.LoadLocation(name)
-	if err != nil {
-		return nil, fmt.Errorf("time zone %q: %w", name, ErrInvalid)
-	}
-	return zone, nil
+	return time.LoadLocation(name)
 }
