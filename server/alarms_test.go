@@ -303,7 +303,7 @@ func TestARefusedDeleteSaysWhichAlarmsAreInTheWay(t *testing.T) {
 		s.alarmAt(200, "DELETE", fmt.Sprintf("/api/alarms/%d", id), engineer, "")
 	}
 	refused(fmt.Sprintf("/api/gateways/%d", g.ID),
-		fmt.Sprintf("1 sensor and alarm %d (hot). With cascade=true all that goes", hot))
+		fmt.Sprintf("1 sensor and alarm %d (hot). With cascade=true they are deleted too", hot))
 	s.alarmAt(200, "DELETE", fmt.Sprintf("/api/gateways/%d?cascade=true", g.ID), engineer, "")
 }
 

@@ -168,7 +168,10 @@ func asProblem(err error) *problem {
 		return p
 	}
 	if e, ok := errors.AsType[*store.InUseError](err); ok {
-		return &problem{status: http.StatusConflict, detail: e.Detail}
+		return inUse(e)
+	}
+	if e, ok := errors.AsType[*store.SystemOwnedError](err); ok {
+		return systemOwned(e)
 	}
 	if e, ok := errors.AsType[*store.AlarmLimitError](err); ok {
 		return tooManyAlarms(e)

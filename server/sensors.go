@@ -73,8 +73,8 @@ func (s *Server) CreateSensor(
 	} else {
 		v, err = s.store.CreateSensor(ctx, v)
 	}
-	if e, ok := errors.AsType[*store.InUseError](err); ok {
-		return nil, invalid("gateway_id", e.Detail)
+	if _, ok := errors.AsType[*store.SystemOwnedError](err); ok {
+		return nil, invalid("gateway_id", "is the server's own gateway")
 	}
 	if errors.Is(err, store.ErrInUse) {
 		return nil, invalid("gateway_id", "there is no such gateway")

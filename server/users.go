@@ -138,10 +138,11 @@ func userWithETag(u store.User) api.UserWithETagJSONResponse {
 
 // userProblem says what stands against a change of users.
 func userProblem(err error, username, email string) error {
+	conflict, _ := errors.AsType[*store.ConflictError](err)
 	switch {
-	case errors.Is(err, store.ErrEmailTaken):
+	case conflict != nil && conflict.Field == "email":
 		return taken("email", email)
-	case errors.Is(err, store.ErrConflict):
+	case conflict != nil:
 		return taken("username", username)
 	case errors.Is(err, store.ErrLastAdmin):
 		return &problem{

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -97,7 +96,7 @@ func checkDrop(ctx context.Context, tx *sqlx.Tx, ids []int64) error {
 	if _, err := tx.ExecContext(ctx, lock, int32s(ids)); err != nil {
 		return err
 	}
-	var dependents []alarmName
+	var dependents []AlarmName
 	const q = `
 		SELECT id, name
 		FROM alarms
@@ -108,7 +107,7 @@ func checkDrop(ctx context.Context, tx *sqlx.Tx, ids []int64) error {
 		return err
 	}
 	if len(dependents) > 0 {
-		return inUse("What would go suppresses %s. Take it out of their suppressed_by first, or delete them.", alarmNames(dependents))
+		return &InUseError{Suppressed: dependents}
 	}
 	return nil
 }
@@ -137,16 +136,7 @@ func dropAlarms(
 	return events, nil
 }
 
-// alarmName is an alarm as people are told of it.
-type alarmName struct {
-	ID   int64  `db:"id"`
-	Name string `db:"name"`
-}
-
-// mostNamed is how many alarms a sentence names.
-const mostNamed = 5
-
-func alarmIDs(list []alarmName) []int64 {
+func alarmIDs(list []AlarmName) []int64 {
 	ids := make([]int64, len(list))
 	for i, a := range list {
 		ids[i] = a.ID
@@ -154,29 +144,14 @@ func alarmIDs(list []alarmName) []int64 {
 	return ids
 }
 
-// alarmNames says how many alarms it is and names the first.
-func alarmNames(list []alarmName) string {
-	if len(list) == 1 {
-		return fmt.Sprintf("alarm %d (%s)", list[0].ID, list[0].Name)
-	}
-	names := make([]string, 0, mostNamed)
-	for _, a := range list[:min(len(list), mostNamed)] {
-		names = append(names, fmt.Sprintf("%d (%s)", a.ID, a.Name))
-	}
-	if len(list) > mostNamed {
-		names = append(names, "…")
-	}
-	return fmt.Sprintf("%d alarms: %s", len(list), strings.Join(names, ", "))
-}
-
 // alarmsOf locks latest of sensors, which are to be deleted, and returns their alarms. When others
 // look at one of these sensors it is ErrInUse.
-func alarmsOf(ctx context.Context, tx *sqlx.Tx, sensors []int64) ([]alarmName, error) {
+func alarmsOf(ctx context.Context, tx *sqlx.Tx, sensors []int64) ([]AlarmName, error) {
 	if _, err := lockLatest(ctx, tx, sensors, false); err != nil {
 		return nil, err
 	}
 	var rows []struct {
-		alarmName
+		AlarmName
 		Own bool `db:"own"`
 	}
 	const q = `
@@ -188,16 +163,16 @@ func alarmsOf(ctx context.Context, tx *sqlx.Tx, sensors []int64) ([]alarmName, e
 	if err := tx.SelectContext(ctx, &rows, q, int32s(sensors)); err != nil {
 		return nil, err
 	}
-	var own, others []alarmName
+	var own, others []AlarmName
 	for _, r := range rows {
 		if r.Own {
-			own = append(own, r.alarmName)
+			own = append(own, r.AlarmName)
 		} else {
-			others = append(others, r.alarmName)
+			others = append(others, r.AlarmName)
 		}
 	}
 	if len(others) > 0 {
-		return nil, inUse("What would go is looked at by other sensors' %s. Change them first, or delete them.", alarmNames(others))
+		return nil, &InUseError{Reading: others}
 	}
 	return own, checkDrop(ctx, tx, alarmIDs(own))
 }

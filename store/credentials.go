@@ -50,7 +50,7 @@ func (s *Store) AddCredential(
 			gateway); err != nil {
 			return err
 		}
-		if err := ownGateway(ctx, tx, gateway); err != nil {
+		if err := refuseSystemGateway(ctx, tx, gateway); err != nil {
 			return err
 		}
 		const add = `INSERT INTO gateway_credentials (gateway_id, hash) VALUES ($1, $2) RETURNING id, gateway_id, created_at, last_used_at`

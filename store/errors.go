@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 
 	"github.com/lib/pq"
 )
@@ -15,25 +16,60 @@ import (
 // What a method's error can be tested for with errors.Is.
 var (
 	ErrNotFound    = errors.New("not found")
-	ErrConflict    = errors.New("already there")
+	ErrConflict    = errors.New("already exists")
 	ErrInUse       = errors.New("in use")
-	ErrStale       = errors.New("changed by somebody else")
+	ErrStale       = errors.New("changed since it was read")
 	ErrInvalid     = errors.New("not valid")
 	ErrTooMuch     = errors.New("more than can be read in time")
 	ErrUnavailable = errors.New("database is not available")
 )
 
-// InUseError is ErrInUse with what is in the way and the remedy, for people.
-type InUseError struct{ Detail string }
+// ConflictError is an ErrConflict that names the property whose value another row has.
+type ConflictError struct{ Field string } // empty: it is not one property alone
 
-func (e *InUseError) Error() string { return ErrInUse.Error() + ": " + e.Detail }
+func (e *ConflictError) Error() string { return strings.TrimSpace(ErrConflict.Error() + " " + e.Field) }
 
-// Unwrap is ErrInUse.
+// Unwrap returns ErrConflict.
+func (e *ConflictError) Unwrap() error { return ErrConflict }
+
+// InUseError is an ErrInUse that says what a deletion would take along or leave incomplete.
+type InUseError struct {
+	Sensors    int         // of the gateway
+	Alarms     []AlarmName // of these sensors
+	Suppressed []AlarmName // alarms that stay, and that an alarm to be deleted suppresses
+	Reading    []AlarmName // alarms that stay, and that a sensor to be deleted is an input of
+}
+
+func (e *InUseError) Error() string {
+	return fmt.Sprintf("%v: by %d sensors and %d alarms", ErrInUse, e.Sensors,
+		len(e.Alarms)+len(e.Suppressed)+len(e.Reading))
+}
+
+// Unwrap returns ErrInUse.
 func (e *InUseError) Unwrap() error { return ErrInUse }
 
-func inUse(format string, args ...any) error { return &InUseError{fmt.Sprintf(format, args...)} }
+// AlarmName identifies an alarm for people.
+type AlarmName struct {
+	ID   int64  `db:"id"`
+	Name string `db:"name"`
+}
 
-// explain puts the operation in front of err and gives it the sentinel it stands for. It keeps nil.
+// SystemOwnedError refuses a change of the server's own gateway or sensors.
+type SystemOwnedError struct{ Kind string } // gateway or sensor
+
+func (e *SystemOwnedError) Error() string { return "the server's own " + e.Kind }
+
+// uniqueFields names the property that each unique constraint is about.
+var uniqueFields = map[string]string{
+	"users_username_key":             "username",
+	"users_email_key":                "email",
+	"gateways_key_key":               "key",
+	"sensors_gateway_id_key_key":     "key",
+	"notification_channels_name_key": "name",
+	"notification_routes_name_key":   "name",
+}
+
+// explain puts the operation before err and adds the sentinel that err stands for. It keeps nil.
 func explain(op string, err error) error {
 	if err == nil {
 		return nil
@@ -50,7 +86,7 @@ func sentinel(err error) error {
 		ErrOverload,
 	} {
 		if errors.Is(err, known) {
-			return nil // it says so already
+			return nil // err has it already
 		}
 	}
 	var pqErr *pq.Error
@@ -64,7 +100,7 @@ func sentinel(err error) error {
 	}
 	switch pqErr.Code {
 	case "23505": // unique_violation
-		return ErrConflict
+		return &ConflictError{Field: uniqueFields[pqErr.Constraint]}
 	case "23503": // foreign_key_violation
 		return ErrInUse
 	}
@@ -74,9 +110,8 @@ func sentinel(err error) error {
 	return nil
 }
 
-// Transient reports whether the same statement may succeed later: the database or the way to it
-// failed, or a partition is missing, not what was asked. The result of a COMMIT that fails so is
-// unknown.
+// Transient reports whether the same statement may succeed later, because the database or the
+// connection failed or a partition is missing. If COMMIT fails so, its result is unknown.
 func Transient(err error) bool {
 	var pqErr *pq.Error
 	if errors.As(err, &pqErr) {

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,13 +103,8 @@ func (s *Store) UpdateGateway(
 		WHERE id = $1 AND $2 IN (0, version)
 		RETURNING ` + gatewayColumns
 	if c.Key != nil || c.IsActive != nil {
-		var own bool
-		if err := s.api.GetContext(ctx, &own,
-			`SELECT EXISTS (SELECT FROM gateways WHERE id = $1 AND is_system)`,
-			id); err != nil || own {
-			return Gateway{}, explain("gateway",
-				cmp.Or(err,
-					inUse("The gateway is the server's own: its key and that it is in use stay.")))
+		if err := refuseSystemGateway(ctx, s.api, id); err != nil {
+			return Gateway{}, explain("gateway", err)
 		}
 	}
 	args := []any{id, version, c.Key, c.Name, c.Location, c.Metadata, c.IsActive}
@@ -154,7 +148,7 @@ func (s *Store) DeleteGateway(
 		if err := lockVersion(ctx, tx, "gateways", id, version); err != nil {
 			return err
 		}
-		if err := ownGateway(ctx, tx, id); err != nil {
+		if err := refuseSystemGateway(ctx, tx, id); err != nil {
 			return err
 		}
 		if err := tx.SelectContext(ctx, &sensors,
@@ -178,8 +172,7 @@ func (s *Store) DeleteGateway(
 			return err
 		}
 		if len(sensors) > 0 && !cascade {
-			return inUse("It has %d %s%s. With cascade=true all that goes with it, readings too; dry_run=true says what that is.",
-				len(sensors), plural(len(sensors), "sensor"), and(alarms))
+			return &InUseError{Sensors: len(sensors), Alarms: alarms}
 		}
 		events, err := dropSensors(ctx, tx, all, alarmIDs(alarms))
 		if err != nil {
@@ -191,21 +184,6 @@ func (s *Store) DeleteGateway(
 		return addAlarmEvents(ctx, tx, events)
 	})
 	return d, explain("gateway", err)
-}
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return word
-	}
-	return word + "s"
-}
-
-// and is what is added to a sentence for alarms, if there are any.
-func and(alarms []alarmName) string {
-	if len(alarms) == 0 {
-		return ""
-	}
-	return " and " + alarmNames(alarms)
 }
 
 // stale tells ErrStale from ErrNotFound when an update of table met no row.

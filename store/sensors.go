@@ -109,7 +109,7 @@ func (s *Store) CreateSensor(ctx context.Context, v Sensor) (Sensor, error) {
 		v.IsActive, v.MinValue, v.MaxValue,
 		v.Retention, v.Tags)
 	if errors.Is(err, sql.ErrNoRows) {
-		err = inUse("The gateway is the server's own.")
+		err = &SystemOwnedError{Kind: "gateway"}
 	}
 	return v, explain(fmt.Sprintf("sensor %q", v.Key), err)
 }
@@ -130,7 +130,7 @@ func (s *Store) UpdateSensor(
 		WHERE id = $1 AND $2 IN (0, version)
 		RETURNING ` + sensorColumns
 	if c.Key != nil || c.IsActive != nil { // by its key the server knows its own
-		if err := ownSensors(ctx, s.api, []int64{id}); err != nil {
+		if err := refuseSystemSensor(ctx, s.api, id); err != nil {
 			return Sensor{}, explain("sensor", err)
 		}
 	}
@@ -172,7 +172,7 @@ func (s *Store) DeleteSensor(
 		if err := lockVersion(ctx, tx, "sensors", id, version); err != nil {
 			return err
 		}
-		err := ownSensors(ctx, tx, []int64{id})
+		err := refuseSystemSensor(ctx, tx, id)
 		if err != nil {
 			return err
 		}

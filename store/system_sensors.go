@@ -241,24 +241,30 @@ func (s *Store) AddSystemSensor(
 	return id, explain(fmt.Sprintf("sensor %q", v.Key), err)
 }
 
-// ownSensors is ErrInUse when one of these sensors is the server's own.
-func ownSensors(ctx context.Context, db sqlx.QueryerContext, ids []int64) error {
-	var own bool
+// refuseSystemSensor is a SystemOwnedError if the sensor is one of the server's own.
+func refuseSystemSensor(ctx context.Context, db sqlx.QueryerContext, id int64) error {
 	const q = `
-		SELECT EXISTS (SELECT FROM sensors s JOIN gateways g ON g.id = s.gateway_id WHERE s.id = ANY ($1::int[]) AND g.is_system)`
-	if err := sqlx.GetContext(ctx, db, &own, q, int32s(ids)); err != nil || !own {
+		SELECT EXISTS (
+			SELECT FROM sensors s JOIN gateways g ON g.id = s.gateway_id WHERE s.id = $1 AND g.is_system)`
+	var system bool
+	if err := sqlx.GetContext(ctx, db, &system, q, id); err != nil {
 		return err
 	}
-	return inUse("The sensor is the server's own. To be told no more, delete its alarm or take that out of service.")
+	if system {
+		return &SystemOwnedError{Kind: "sensor"}
+	}
+	return nil
 }
 
-// ownGateway is ErrInUse when the gateway is the server's own.
-func ownGateway(ctx context.Context, db sqlx.QueryerContext, id int64) error {
-	var own bool
-	err := sqlx.GetContext(ctx, db, &own,
-		`SELECT EXISTS (SELECT FROM gateways WHERE id = $1 AND is_system)`, id)
-	if err != nil || !own {
+// refuseSystemGateway is a SystemOwnedError if the gateway is the server's own.
+func refuseSystemGateway(ctx context.Context, db sqlx.QueryerContext, id int64) error {
+	const q = `SELECT EXISTS (SELECT FROM gateways WHERE id = $1 AND is_system)`
+	var system bool
+	if err := sqlx.GetContext(ctx, db, &system, q, id); err != nil {
 		return err
 	}
-	return inUse("The gateway is the server's own: nothing connects as it, and it stays.")
+	if system {
+		return &SystemOwnedError{Kind: "gateway"}
+	}
+	return nil
 }

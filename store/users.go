@@ -7,14 +7,10 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 )
 
-// What stands against a change of users, besides what can stand against every change.
-var (
-	ErrLastAdmin  = errors.New("the last active admin")
-	ErrEmailTaken = fmt.Errorf("%w: another user has this email", ErrConflict)
-)
+// ErrLastAdmin means that a change would leave no active admin.
+var ErrLastAdmin = errors.New("the last active admin")
 
 // User is a person or program that logs in.
 type User struct {
@@ -55,7 +51,7 @@ func (s *Store) CreateUser(ctx context.Context, u User) (User, error) {
 		VALUES ($1, $2, $3, $4, $5)
 		RETURNING ` + userColumns
 	err := s.api.GetContext(ctx, &u, q, u.Username, u.Email, u.PasswordHash, u.Role, u.IsActive)
-	return u, explain(fmt.Sprintf("user %q", u.Username), emailTaken(err))
+	return u, explain(fmt.Sprintf("user %q", u.Username), err)
 }
 
 // CreateFirstUser adds u when there is no user at all, and reports whether it did. Instances that
@@ -186,7 +182,7 @@ func (s *Store) UpdateUser(
 		}
 		return err
 	})
-	return u, ended, explain("user", emailTaken(err))
+	return u, ended, explain("user", err)
 }
 
 // DeleteUser deletes the user id if it still has version (0: whatever it has), and returns the ids
@@ -216,14 +212,6 @@ func (s *Store) DeleteUser(
 		err = nil
 	}
 	return ended, explain("user", err)
-}
-
-// emailTaken tells a taken email from a taken username.
-func emailTaken(err error) error {
-	if pqErr, ok := errors.AsType[*pq.Error](err); ok && pqErr.Constraint == "users_email_key" {
-		return ErrEmailTaken
-	}
-	return err
 }
 
 // keepingAnAdmin runs f in a transaction after which there is an active admin. Those there are stay

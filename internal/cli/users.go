@@ -40,10 +40,11 @@ func (p *program) userCommand() *cobra.Command {
 				return err
 			}
 			u, err = st.CreateUser(cmd.Context(), u)
+			conflict, _ := errors.AsType[*store.ConflictError](err)
 			switch {
-			case errors.Is(err, store.ErrEmailTaken):
+			case conflict != nil && conflict.Field == "email":
 				return fmt.Errorf("another user has the email %s; give one with --email", u.Email)
-			case errors.Is(err, store.ErrConflict):
+			case conflict != nil:
 				return fmt.Errorf("there is a user %s already", u.Username)
 			case err != nil:
 				return err
