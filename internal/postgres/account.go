@@ -21,15 +21,15 @@ type account struct {
 	change   bool // this process is root and must become it
 }
 
-// accountFor returns who must run a server on pgdata: its owner, or for a new one this process's
-// user, of whom root stands in for postgres, else nobody, because PostgreSQL refuses to run as
-// root.
+// accountFor returns the user as whom a server on pgdata must run: the owner of pgdata, or for a
+// new directory the user of this process. PostgreSQL refuses to run as root, so for root it is the
+// user "postgres", or else "nobody".
 func accountFor(pgdata string) (account, error) {
 	self := uint32(os.Geteuid())
 	info, err := os.Stat(pgdata)
 	if errors.Is(err, fs.ErrNotExist) {
 		if self == 0 {
-			return stand()
+			return substitute()
 		}
 		return account{name: userName(self), uid: self, gid: uint32(os.Getegid())}, nil
 	}
@@ -40,7 +40,7 @@ func accountFor(pgdata string) (account, error) {
 	switch {
 	case st.Uid == 0:
 		return account{}, fmt.Errorf(
-			"%s belongs to root, as whom PostgreSQL refuses to run: chown -R postgres %[1]s",
+			"%s belongs to root, and PostgreSQL refuses to run as root: chown -R postgres %[1]s",
 			pgdata,
 		)
 	case self != 0 && st.Uid != self:
@@ -51,8 +51,8 @@ func accountFor(pgdata string) (account, error) {
 	return account{name: userName(st.Uid), uid: st.Uid, gid: st.Gid, change: self == 0}, nil
 }
 
-// stand returns the user who runs the server in root's place.
-func stand() (account, error) {
+// substitute returns the user as whom the server runs when this process is root.
+func substitute() (account, error) {
 	for _, name := range []string{"postgres", "nobody"} {
 		u, err := user.Lookup(name)
 		if err != nil {
@@ -79,7 +79,8 @@ func userName(uid uint32) string {
 	return id
 }
 
-// credential returns what a child must be started with, nil when it simply inherits.
+// credential returns the credential to start a child with, nil when it inherits that of this
+// process.
 func (a account) credential() *syscall.Credential {
 	if !a.change {
 		return nil
@@ -87,7 +88,7 @@ func (a account) credential() *syscall.Credential {
 	return &syscall.Credential{Uid: a.uid, Gid: a.gid}
 }
 
-// give makes path the account's. A symbolic link is given itself, never what it points to.
+// give changes the owner of path to the account; of a symbolic link, that of the link itself.
 func (a account) give(path string) error {
 	if !a.change {
 		return nil
@@ -95,11 +96,10 @@ func (a account) give(path string) error {
 	return os.Lchown(path, int(a.uid), int(a.gid))
 }
 
-// enter fails at the first directory on the way to dir, dir included, that the account may not
-// enter.
+// enter fails if the account may not enter dir or a directory above it.
 func (a account) enter(dir string) error {
 	if !a.change {
-		return nil // this process has just been there itself
+		return nil // this process has opened it itself
 	}
 	var way []string
 	for d := dir; ; d = filepath.Dir(d) {

@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// oldestMajor is the first PostgreSQL version the store's SQL works with.
-const oldestMajor = 13
+// minMajor is the lowest PostgreSQL version that the SQL of store supports.
+const minMajor = 13
 
 // usualPlaces are where the packages of each operating system put postgres and initdb.
 var usualPlaces = map[string][]string{
@@ -52,7 +52,7 @@ func (b binaries) initdb() string   { return filepath.Join(b.dir, "initdb") }
 func findBinaries(
 	ctx context.Context, dir string, places []string, major int, server account,
 ) (binaries, error) {
-	var looked, seen []string
+	var searched, seen []string
 	var found []binaries
 	try := func(dirs ...string) {
 		var usable []binaries
@@ -63,7 +63,7 @@ func findBinaries(
 			seen = append(seen, d)
 			b, err := probe(ctx, d, server)
 			if err != nil {
-				looked = append(looked, fmt.Sprintf("%s (%v)", d, err))
+				searched = append(searched, fmt.Sprintf("%s (%v)", d, err))
 				continue
 			}
 			usable = append(usable, b)
@@ -74,7 +74,7 @@ func findBinaries(
 	if dir != "" {
 		try(dir)
 	} else {
-		looked = append(looked, "PATH")
+		searched = append(searched, "PATH")
 		if program, err := exec.LookPath("postgres"); err == nil {
 			if program, err = filepath.EvalSymlinks(program); err == nil {
 				try(filepath.Dir(program))
@@ -82,12 +82,12 @@ func findBinaries(
 		}
 		for _, place := range places {
 			dirs, _ := filepath.Glob(place)
-			looked = append(looked, place)
+			searched = append(searched, place)
 			try(dirs...)
 		}
 	}
 	for _, b := range found {
-		if b.major == major || major == 0 && b.major >= oldestMajor {
+		if b.major == major || major == 0 && b.major >= minMajor {
 			return b, nil
 		}
 	}
@@ -96,16 +96,17 @@ func findBinaries(
 		others = append(others, fmt.Sprintf("%s (is PostgreSQL %d)", b.dir, b.major))
 	}
 	if major != 0 && len(found) > 0 {
-		return binaries{}, fmt.Errorf("the data was made by PostgreSQL %d, and here is only %s: "+
+		return binaries{}, fmt.Errorf("the data was created by PostgreSQL %d, but only %s is "+
+			"installed: "+
 			"install version %[1]d, "+
 			"or move the data to a newer one with pg_upgrade, or set DATABASE_URL to a server "+
 			"that has it", major, strings.Join(others, ", "))
 	}
-	looked = append(looked, others...)
-	return binaries{}, fmt.Errorf("%w (version %d or newer; looked in %s): install them with "+
+	searched = append(searched, others...)
+	return binaries{}, fmt.Errorf("%w (version %d or newer; searched in %s): install them with "+
 		"`%s`, or set DATABASE_URL to a server, "+
-		"e.g. postgres://user:password@localhost:5432/%s", ErrNoPostgres, oldestMajor,
-		strings.Join(looked, ", "), installCommand(), Database)
+		"e.g. postgres://user:password@localhost:5432/%s", ErrNoPostgres, minMajor,
+		strings.Join(searched, ", "), installCommand(), Database)
 }
 
 var versionNumber = regexp.MustCompile(`\(PostgreSQL\) (\d+)`)
@@ -151,8 +152,8 @@ func run(ctx context.Context, server account, program string, args ...string) ([
 	return out, err
 }
 
-// prepare gives a program of PostgreSQL its surroundings: none of this process's secrets, messages
-// in English.
+// prepare sets the environment of a PostgreSQL program: without the secrets of this process, and
+// with messages in English.
 func prepare(cmd *exec.Cmd, server account) {
 	cmd.Dir = "/" // the working directory of this process may be closed to server
 	cmd.Env = []string{"LC_ALL=C", "TZ=UTC"}

@@ -57,7 +57,7 @@ func TestFindBinaries(t *testing.T) {
 	check("PATH first, through a link", find("", places, 0), "on-path/bin is 14")
 	check("the version of the data", find("", places, 15), "pg/15/bin is 15")
 	check("an old version of the data", find("", places, 12), "pg/12/bin is 12")
-	check("a version that is not here", find("", places, 16), "made by PostgreSQL 16")
+	check("a version that is not installed", find("", places, 16), "created by PostgreSQL 16")
 	check("the directory named", find(filepath.Join(dir, "pg/15/bin"), places, 0),
 		"pg/15/bin is 15")
 	check("the directory named is too old", find(filepath.Join(dir, "pg/12/bin"), places, 0),
@@ -71,7 +71,7 @@ func TestFindBinaries(t *testing.T) {
 		t.Fatalf("nothing anywhere: got %v, want ErrNoPostgres", err)
 	}
 	for _, part := range []string{
-		"looked in PATH", "empty/*/bin", "install", "DATABASE_URL", "version 13 or newer",
+		"searched in PATH", "empty/*/bin", "install", "DATABASE_URL", "version 13 or newer",
 	} {
 		check("nothing anywhere", err.Error(), part)
 	}
@@ -84,7 +84,7 @@ func TestFindBinaries(t *testing.T) {
 	}
 }
 
-func TestClusterWithoutPrograms(t *testing.T) {
+func TestStart_WithoutProgramsNamesTheRemedy(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)
 	err := refused(t, Config{DataDir: dir, BinDir: dir}, dir, "has no postgres", installCommand(),
@@ -94,7 +94,7 @@ func TestClusterWithoutPrograms(t *testing.T) {
 	}
 }
 
-func TestInstallCommandSuitsTheDistribution(t *testing.T) {
+func TestInstallCommand_SuitsTheDistribution(t *testing.T) {
 	for release, want := range map[string]string{
 		"ID=debian\n":                              "apt-get install postgresql",
 		"NAME=x\nID=ubuntu\nID_LIKE=debian\n":      "apt-get install postgresql",
@@ -111,7 +111,7 @@ func TestInstallCommandSuitsTheDistribution(t *testing.T) {
 	}
 }
 
-func TestProgramsGetNoSecrets(t *testing.T) {
+func TestRun_PassesNoSecrets(t *testing.T) {
 	t.Setenv("SECRET_KEY", "hidden")
 	t.Setenv("PGPORT", "1")
 	cmd := exec.Command("true")

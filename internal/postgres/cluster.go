@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// Cluster is a private PostgreSQL server and its data. Nobody but this user (and root) reaches it,
-// over a unix socket. A server that ends by itself is started again until Stop is called. It is
-// safe for concurrent use.
+// Cluster is a private PostgreSQL server and its data. Only this user and root can reach it, by a
+// unix socket. A server that ends by itself is restarted until Stop is called. It is safe for
+// concurrent use.
 type Cluster struct {
 	cfg  Config
 	log  *slog.Logger
@@ -26,8 +26,8 @@ type Cluster struct {
 	stopOnce sync.Once
 	stopCtx  context.Context // of the first Stop; read after cancel
 	cancel   context.CancelFunc
-	done     chan struct{} // closed when the server has ended for good
-	err      error         // how its end went; read after done
+	done     chan struct{} // closed when the server has ended and is not restarted
+	err      error         // of the end; read after done
 }
 
 // Start starts a private cluster, makes it first when cfg.DataDir is empty, and returns when it
@@ -48,7 +48,7 @@ func Start(ctx context.Context, cfg Config, log *slog.Logger) (*Cluster, error) 
 		dir.close()
 		return nil, err
 	}
-	log.InfoContext(ctx, "private postgres is ready", "version", c.bin.major, "took",
+	log.InfoContext(ctx, "private postgres started", "version", c.bin.major, "took",
 		time.Since(start).Round(time.Millisecond),
 		"psql", fmt.Sprintf("psql -h %s -U %s %s", dir.socket, Database, Database))
 	ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -56,8 +56,7 @@ func Start(ctx context.Context, cfg Config, log *slog.Logger) (*Cluster, error) 
 	return c, nil
 }
 
-// DSN returns what lib/pq needs to connect to database. It stays the same as long as the cluster
-// lives.
+// DSN returns the connection string of database for lib/pq. It stays the same until Stop.
 func (c *Cluster) DSN(database string) string { return socketDSN(c.dir.socket, database) }
 
 // socketDSN is the DSN of database on the server whose unix socket is in dir.
@@ -72,7 +71,7 @@ func socketDSN(dir, database string) string {
 // the first of them.
 func (c *Cluster) Pids() []int { return serversOn(c.dir.pgdata()) }
 
-// Stop ends the server and lets go of its directory. Clients are disconnected; nothing committed is
+// Stop ends the server and releases its directory. Clients are disconnected; nothing committed is
 // lost. When ctx ends first the shutdown is an immediate one, from which the next start recovers. A
 // second call waits for the first.
 func (c *Cluster) Stop(ctx context.Context) error {
@@ -84,8 +83,8 @@ func (c *Cluster) Stop(ctx context.Context) error {
 	return c.err
 }
 
-// open finds the programs, makes the data when there is none, starts the server and makes the
-// database.
+// open finds the programs, creates the data directory and the database when they are missing, and
+// starts the server.
 func (c *Cluster) open(ctx context.Context) (*postmaster, error) {
 	major, err := c.dir.major()
 	if err != nil {
@@ -95,7 +94,7 @@ func (c *Cluster) open(ctx context.Context) (*postmaster, error) {
 		return nil, err
 	}
 	if major == 0 {
-		c.log.InfoContext(ctx, "making the private postgres", "data_dir", c.dir.path, "bin_dir",
+		c.log.InfoContext(ctx, "creating private postgres", "data_dir", c.dir.path, "bin_dir",
 			c.bin.dir, "user", c.dir.server.name)
 		if err := c.dir.create(ctx, c.bin, c.cfg.Ephemeral); err != nil {
 			return nil, err
@@ -109,8 +108,8 @@ func (c *Cluster) open(ctx context.Context) (*postmaster, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.makeDatabase(ctx); err != nil {
-		_ = p.stop(context.WithoutCancel(ctx)) // the first error is the one to tell
+	if err := c.createDatabase(ctx); err != nil {
+		_ = p.stop(context.WithoutCancel(ctx)) // the first error matters
 		return nil, err
 	}
 	return p, nil
@@ -126,16 +125,16 @@ func (c *Cluster) hasLZ4(ctx context.Context) bool {
 	return err == nil
 }
 
-// launch starts the server and returns when it answers. What an earlier one left running on the
-// same data is ended first.
+// launch starts the server and returns when it answers. It first ends processes that an earlier run
+// left on the same data.
 func (c *Cluster) launch(ctx context.Context) (*postmaster, error) {
-	for patience := time.Now().Add(15 * time.Second); ; {
-		stranger, err := c.dir.endLeftovers(ctx)
+	for deadline := time.Now().Add(15 * time.Second); ; {
+		unrelated, err := c.dir.endLeftovers(ctx)
 		if err != nil {
 			return nil, err
 		}
 		from := c.dir.log.size()
-		p, err := startPostmaster(c.bin.postgres(), c.args, c.dir.server, c.dir.log, stranger)
+		p, err := startPostmaster(c.bin.postgres(), c.args, c.dir.server, c.dir.log, unrelated)
 		if err != nil {
 			return nil, err
 		}
@@ -147,11 +146,11 @@ func (c *Cluster) launch(ctx context.Context) (*postmaster, error) {
 			_, _ = c.dir.endLeftovers(context.WithoutCancel(ctx))
 			return nil, fmt.Errorf("start postgres: %w", context.Cause(ctx))
 		}
-		complaint := c.dir.log.since(from)
-		orphans := strings.Contains(complaint, "pre-existing shared memory block")
-		if !orphans || time.Now().After(patience) {
+		reason := c.dir.log.errorsSince(from)
+		orphans := strings.Contains(reason, "pre-existing shared memory block")
+		if !orphans || time.Now().After(deadline) {
 			return nil, fmt.Errorf("postgres ended at once (%v): %s; its log is %s",
-				p.cmd.ProcessState, complaint, c.dir.log.Name())
+				p.cmd.ProcessState, reason, c.dir.log.Name())
 		}
 		if err := sleep(ctx, 250*time.Millisecond); err != nil {
 			return nil, err
@@ -166,19 +165,20 @@ func (c *Cluster) answers(ctx context.Context, p *postmaster) bool {
 		return false // not with our own DSN
 	}
 	defer db.Close()
-	look, tell := time.NewTicker(10*time.Millisecond), time.NewTicker(10*time.Second)
-	defer look.Stop()
-	defer tell.Stop()
+	poll, report := time.NewTicker(10*time.Millisecond), time.NewTicker(10*time.Second)
+	defer poll.Stop()
+	defer report.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return false
 		case <-p.exited:
 			return false
-		case <-tell.C:
-			c.log.InfoContext(ctx, "postgres is still starting, it may be recovering", "log",
-				c.dir.log.Name())
-		case <-look.C:
+		case <-report.C:
+			c.log.InfoContext(ctx, "postgres still starting", "hint",
+				"it may be recovering from a crash",
+				"log", c.dir.log.Name())
+		case <-poll.C:
 			if c.dir.ready(p.pid()) && db.PingContext(ctx) == nil {
 				return true
 			}
@@ -186,23 +186,23 @@ func (c *Cluster) answers(ctx context.Context, p *postmaster) bool {
 	}
 }
 
-// makeDatabase makes Database unless it is there.
-func (c *Cluster) makeDatabase(ctx context.Context) error {
+// createDatabase creates Database unless it exists.
+func (c *Cluster) createDatabase(ctx context.Context) error {
 	db, err := c.connect(time.Minute)
 	if err != nil {
-		return fmt.Errorf("make database: %w", err)
+		return fmt.Errorf("create database: %w", err)
 	}
 	defer db.Close()
 	var exists bool
 	const q = `SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)`
 	if err := db.QueryRowContext(ctx, q, Database).Scan(&exists); err != nil {
-		return fmt.Errorf("make database: %w", err)
+		return fmt.Errorf("create database: %w", err)
 	}
 	if exists {
 		return nil
 	}
 	if _, err := db.ExecContext(ctx, "CREATE DATABASE "+Database); err != nil {
-		return fmt.Errorf("make database: %w", err)
+		return fmt.Errorf("create database: %w", err)
 	}
 	return nil
 }
@@ -211,53 +211,54 @@ func (c *Cluster) makeDatabase(ctx context.Context) error {
 func (c *Cluster) supervise(ctx context.Context, p *postmaster) {
 	defer close(c.done)
 	defer c.dir.close()
-	defer func() { // there are leftovers when it was killed
+	defer func() { // a killed server leaves processes
 		if _, err := c.dir.endLeftovers(context.WithoutCancel(ctx)); err != nil {
 			c.err = errors.Join(c.err, err)
 		}
 	}()
 	bound := time.NewTicker(time.Minute)
 	defer bound.Stop()
-	for pause := firstPause; p != nil; {
+	for pause := minPause; p != nil; {
 		select {
 		case <-ctx.Done():
 			c.err = p.stop(c.stopCtx)
 			return
 		case <-bound.C:
 			if err := c.dir.log.bound(serverLogLimit); err != nil {
-				c.log.WarnContext(ctx, "the postgres log cannot be cut", "error", err)
+				c.log.WarnContext(ctx, "postgres log not truncated", "error", err)
 			}
 		case <-p.exited:
 			if time.Since(p.started) > time.Minute {
-				pause = firstPause
+				pause = minPause
 			}
-			c.log.ErrorContext(ctx, "postgres ended by itself and is started again", "state",
+			c.log.ErrorContext(ctx, "postgres ended unexpectedly, restarting", "state",
 				p.cmd.ProcessState.String(), "log", c.dir.log.Name())
 			p, pause = c.relaunch(ctx, pause)
 		}
 	}
 }
 
-// The pause before a new start doubles from the first to the longest, and is the first again after
-// a good minute.
+// The pause before a restart doubles from minPause to maxPause, and begins again with minPause when
+// the server has run for a minute.
 const (
-	firstPause   = 100 * time.Millisecond
-	longestPause = 5 * time.Second
+	minPause = 100 * time.Millisecond
+	maxPause = 5 * time.Second
 )
 
-// relaunch starts the server again, however often it takes, and returns the pause for the next
-// time; nil when ctx ends first.
+// relaunch tries to restart the server until it succeeds, and returns the pause for the next time;
+// nil when ctx ends first.
 func (c *Cluster) relaunch(ctx context.Context, pause time.Duration) (*postmaster, time.Duration) {
 	for down := time.Now(); sleep(ctx, pause) == nil; {
-		pause = min(2*pause, longestPause)
+		pause = min(2*pause, maxPause)
 		p, err := c.launch(ctx)
 		if err == nil {
-			c.log.InfoContext(ctx, "postgres is back", "down",
+			c.log.InfoContext(ctx, "postgres restarted", "down",
 				time.Since(down).Round(time.Millisecond))
 			return p, pause
 		}
 		if ctx.Err() == nil {
-			c.log.ErrorContext(ctx, "postgres does not start", "error", err, "again_in", pause)
+			c.log.ErrorContext(ctx, "postgres restart failed, retrying", "error", err, "pause",
+				pause)
 		}
 	}
 	return nil, pause

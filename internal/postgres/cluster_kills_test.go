@@ -81,7 +81,7 @@ func runWriter(t *testing.T, dir string) (cmd *exec.Cmd, last func() int) {
 	}
 }
 
-func TestClusterRecoversFromKills(t *testing.T) {
+func TestCluster_RecoversFromKills(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		before func(pids []int) // what else is killed, just before the writer
@@ -130,7 +130,7 @@ func TestClusterRecoversFromKills(t *testing.T) {
 	}
 }
 
-func TestClusterHealsItself(t *testing.T) {
+func TestCluster_RestartsTheServer(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, Config{DataDir: clusterDir(t)})
 	query(t, c, "CREATE TABLE numbers (n int)")
@@ -180,7 +180,7 @@ func TestClusterHealsItself(t *testing.T) {
 	}
 }
 
-func TestClusterStopsAServerThatHangs(t *testing.T) {
+func TestCluster_StopsAHangingServer(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)
 	c := startCluster(t, Config{DataDir: dir})
@@ -204,7 +204,7 @@ func TestClusterStopsAServerThatHangs(t *testing.T) {
 	}
 }
 
-func TestClusterEndsWhatAnEarlierRunLeft(t *testing.T) {
+func TestCluster_EndsProcessesOfAnEarlierRun(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)
 	c := startCluster(t, Config{DataDir: dir})
@@ -231,21 +231,21 @@ func TestClusterEndsWhatAnEarlierRunLeft(t *testing.T) {
 	number(t, c, "SELECT 1")
 }
 
-func TestClusterStartsWhenAStrangerHasItsPid(t *testing.T) {
+func TestCluster_StartsWhenAnotherProcessHasItsPid(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)
 	c := startCluster(t, Config{DataDir: dir})
-	stranger := exec.CommandContext(t.Context(), "sleep", "60")
-	stranger.SysProcAttr = &syscall.SysProcAttr{Credential: c.dir.server.credential()}
-	if err := stranger.Start(); err != nil {
+	unrelated := exec.CommandContext(t.Context(), "sleep", "60")
+	unrelated.SysProcAttr = &syscall.SysProcAttr{Credential: c.dir.server.credential()}
+	if err := unrelated.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := syscall.Kill(stranger.Process.Pid, 0); err != nil {
-			t.Errorf("the stranger was ended: %v", err)
+		if err := syscall.Kill(unrelated.Process.Pid, 0); err != nil {
+			t.Errorf("the unrelated was ended: %v", err)
 		}
-		_ = stranger.Process.Kill()
-		_ = stranger.Wait()
+		_ = unrelated.Process.Kill()
+		_ = unrelated.Wait()
 	}()
 	files := map[string]string{}
 	for _, name := range []string{
@@ -257,7 +257,7 @@ func TestClusterStartsWhenAStrangerHasItsPid(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, rest, _ := strings.Cut(string(text), "\n")
-		files[name] = fmt.Sprintf("%d\n%s", stranger.Process.Pid, rest)
+		files[name] = fmt.Sprintf("%d\n%s", unrelated.Process.Pid, rest)
 	}
 	if err := c.Stop(t.Context()); err != nil {
 		t.Fatal(err)

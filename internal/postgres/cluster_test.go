@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-func TestClusterKeepsItsData(t *testing.T) {
+func TestCluster_KeepsItsData(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(clusterDir(t), "made", "for it")
 	for i, want := range []int{1, 2, 3} {
@@ -49,7 +49,7 @@ func TestClusterKeepsItsData(t *testing.T) {
 	}
 }
 
-func TestClusterTakesAnyPath(t *testing.T) {
+func TestCluster_AcceptsAnyPath(t *testing.T) {
 	t.Parallel()
 	for name, dir := range map[string]string{
 		"too long for a socket": strings.Repeat("long", 30), "with odd letters": `it's \ "odd" ü`,
@@ -68,7 +68,7 @@ func TestClusterTakesAnyPath(t *testing.T) {
 	}
 }
 
-func TestClusterStartEndsWithItsContext(t *testing.T) {
+func TestStart_EndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)
 	for _, patience := range []time.Duration{
@@ -90,7 +90,7 @@ func TestClusterStartEndsWithItsContext(t *testing.T) {
 	number(t, startCluster(t, Config{DataDir: dir, Ephemeral: true}), "SELECT 1")
 }
 
-func TestClusterStartEndsWithItsContextThoughTheServerHangs(t *testing.T) {
+func TestStart_EndsWithItsContextWhenTheServerHangs(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)
 	if err := startCluster(t, Config{DataDir: dir}).Stop(t.Context()); err != nil {
@@ -122,7 +122,7 @@ func TestClusterStartEndsWithItsContextThoughTheServerHangs(t *testing.T) {
 	}
 }
 
-func TestConnectDoesNotWaitForAServerThatHangs(t *testing.T) {
+func TestConnect_DoesNotWaitForAHangingServer(t *testing.T) {
 	dir := clusterDir(t)
 	silent, err := net.Listen("unix", filepath.Join(dir, ".s.PGSQL.5432"))
 	if err != nil {
@@ -141,18 +141,18 @@ func TestConnectDoesNotWaitForAServerThatHangs(t *testing.T) {
 	}
 }
 
-// TestClusterAsOrdinaryUser runs the tests of the cluster once more as somebody who is not root.
-func TestClusterAsOrdinaryUser(t *testing.T) {
+// TestCluster_AsOrdinaryUser runs the tests of the cluster once more as a user other than root.
+func TestCluster_AsOrdinaryUser(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
 		return // they all run as one
 	}
-	nobody, err := stand()
+	other, err := substitute()
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := clusterDir(t)
-	if err := nobody.give(dir); err != nil {
+	if err := other.give(dir); err != nil {
 		t.Fatal(err)
 	}
 	binary := filepath.Join(dir, "postgres.test") // the original may be where only root can enter
@@ -174,12 +174,12 @@ func TestClusterAsOrdinaryUser(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), binary, "-test.run=^TestCluster", "-test.v")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "HOME="+dir, "TMPDIR="+dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: nobody.credential()}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: other.credential()}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Errorf("as %s: %v", nobody.name, err)
+		t.Errorf("as %s: %v", other.name, err)
 	}
-	t.Logf("as %s:\n%s", nobody.name, out)
+	t.Logf("as %s:\n%s", other.name, out)
 }
 
 // startCluster starts a cluster that is stopped at the end of the test.

@@ -15,14 +15,14 @@ import (
 	"syscall"
 )
 
-// dataDir is the directory of one cluster, held by this process alone:
+// dataDir is the directory of one cluster, locked by this process:
 //
-//	lock           locked while the cluster is in use, with the pid of who uses it
+//	lock           locked while the cluster is in use; holds the pid of its user
 //	pgdata/        PostgreSQL's own data directory
-//	postgres.log   what the server wrote; postgres.log.1 is what it wrote before
+//	postgres.log   the server's log; postgres.log.1 is the part before it
 //	run/           the unix socket, unless its path would be too long
 //
-// Started as root, pgdata and run are the server's account's, the rest stays root's.
+// Started as root, pgdata and run belong to the server's account, the rest to root.
 type dataDir struct {
 	path      string // absolute, without symbolic links
 	lock      *os.File
@@ -32,7 +32,7 @@ type dataDir struct {
 	temporary bool   // socket is to be removed at the end
 }
 
-// openDataDir makes path when it is missing, and holds it until close.
+// openDataDir creates path when it is missing, and locks it until close.
 func openDataDir(path string) (_ *dataDir, err error) {
 	mode := fs.FileMode(0o700)
 	if os.Geteuid() == 0 {
@@ -74,7 +74,7 @@ func openDataDir(path string) (_ *dataDir, err error) {
 	return d, nil
 }
 
-// close lets go of the directory; the server must have ended.
+// close unlocks the directory; the server must have ended.
 func (d *dataDir) close() {
 	if d.temporary {
 		os.RemoveAll(d.socket)
@@ -97,14 +97,14 @@ func (d *dataDir) pgdata() string {
 	return pgdata
 }
 
-// major returns the PostgreSQL major version that made the data, 0 when there is none yet.
+// major returns the PostgreSQL major version that created the data, 0 when there is no data yet.
 func (d *dataDir) major() (int, error) {
 	name := filepath.Join(d.pgdata(), "PG_VERSION")
 	text, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Lstat(d.pgdata()); err == nil {
 			return 0, fmt.Errorf("%s is not a PostgreSQL data directory, it has no PG_VERSION: "+
-				"move it away, or set DATA_DIR to another place", d.pgdata())
+				"move it away, or set DATA_DIR to another directory", d.pgdata())
 		}
 		return 0, nil
 	}
@@ -113,14 +113,15 @@ func (d *dataDir) major() (int, error) {
 	}
 	major, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil {
-		return 0, fmt.Errorf("%s says %q, which is no version: restore the directory from a backup",
+		return 0, fmt.Errorf("%s says %q, which is not a version: restore the directory from a "+
+			"backup",
 			name, text)
 	}
 	return major, nil
 }
 
-// create makes pgdata under another name first, so that an interrupted initdb leaves no half
-// cluster.
+// create creates pgdata under another name first, so that an interrupted initdb leaves no
+// incomplete cluster.
 func (d *dataDir) create(ctx context.Context, bin binaries, ephemeral bool) error {
 	fresh := d.pgdata() + ".init"
 	if err := os.RemoveAll(fresh); err != nil {
@@ -142,7 +143,7 @@ func (d *dataDir) create(ctx context.Context, bin binaries, ephemeral bool) erro
 			return fmt.Errorf("initdb: user id %d has no name: add it to /etc/passwd, or set "+
 				"DATABASE_URL", d.server.uid)
 		}
-		return fmt.Errorf("initdb: %w: %s", err, complaint(out))
+		return fmt.Errorf("initdb: %w: %s", err, errorsIn(out))
 	}
 	if err := os.Rename(fresh, d.pgdata()); err != nil {
 		return unusable(d.path, err)
@@ -168,15 +169,15 @@ func (d *dataDir) ready(pid int) bool {
 	return len(lines) > 7 && lines[0] == strconv.Itoa(pid) && strings.TrimSpace(lines[7]) == "ready"
 }
 
-// makeSocketDir makes run/, or a short temporary directory when the socket's path would not fit a
+// makeSocketDir creates run/, or a short temporary directory when the socket's path would not fit a
 // socket address.
 func (d *dataDir) makeSocketDir() error {
-	longest := 107
+	maxPath := 107
 	if runtime.GOOS != "linux" {
-		longest = 103
+		maxPath = 103
 	}
 	d.socket = filepath.Join(d.path, "run")
-	if len(d.socket)+len("/.s.PGSQL.5432") > longest {
+	if len(d.socket)+len("/.s.PGSQL.5432") > maxPath {
 		dir, err := os.MkdirTemp("/tmp", "oei-ms-")
 		if err != nil {
 			return err
@@ -199,8 +200,8 @@ func lockFile(path string) (*os.File, error) {
 		n, _ := f.Read(holder)
 		f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another instance uses it (pid %s): stop that one, or set "+
-				"DATA_DIR to another place",
+			return nil, fmt.Errorf("another instance uses it (pid %s): stop it, or set "+
+				"DATA_DIR to another directory",
 				strings.TrimSpace(string(holder[:n])))
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
@@ -215,11 +216,11 @@ func lockFile(path string) (*os.File, error) {
 	return f, nil
 }
 
-// unusable says which directory cannot be used, and for a want of rights what to do about it.
+// unusable names the directory that cannot be used and, for missing permissions, the remedy.
 func unusable(path string, err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("data directory %s: %w: give it to user %s (sudo chown -R), or set "+
-			"DATA_DIR to a place of your own",
+			"DATA_DIR to another directory",
 			path, err, userName(uint32(os.Geteuid())))
 	}
 	return fmt.Errorf("data directory %s: %w", path, err)

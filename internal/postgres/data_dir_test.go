@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func TestClusterRefusesASecondInstance(t *testing.T) {
+func TestCluster_RefusesASecondInstance(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)
 	c := startCluster(t, Config{DataDir: dir, Ephemeral: true})
@@ -18,7 +18,7 @@ func TestClusterRefusesASecondInstance(t *testing.T) {
 	number(t, c, "SELECT 1")
 }
 
-func TestClusterSaysWhyADirectoryCannotBeUsed(t *testing.T) {
+func TestCluster_SaysWhyADirectoryCannotBeUsed(t *testing.T) {
 	t.Parallel()
 	made := func(t *testing.T) string {
 		dir := clusterDir(t)
@@ -31,15 +31,15 @@ func TestClusterSaysWhyADirectoryCannotBeUsed(t *testing.T) {
 		dir  func(t *testing.T) string
 		want []string
 	}{
-		"made by a version that is not installed": {
+		"created by a version that is not installed": {
 			func(t *testing.T) string { return write(t, made(t), "pgdata/PG_VERSION", "12\n") },
-			[]string{"made by PostgreSQL 12", "install version 12", "pg_upgrade", "DATABASE_URL"},
+			[]string{"created by PostgreSQL 12", "install version 12", "pg_upgrade", "DATABASE_URL"},
 		},
-		"with a version that is none": {
+		"with an invalid version": {
 			func(t *testing.T) string { return write(t, made(t), "pgdata/PG_VERSION", "?") },
 			[]string{"PG_VERSION", "backup"},
 		},
-		"with a pgdata that is something else": {
+		"with a pgdata that is not PostgreSQL's": {
 			func(t *testing.T) string {
 				dir := made(t)
 				if err := os.Remove(filepath.Join(dir, "pgdata", "PG_VERSION")); err != nil {
@@ -106,7 +106,7 @@ func TestClusterSaysWhyADirectoryCannotBeUsed(t *testing.T) {
 	}
 }
 
-func TestClusterSaysWhichSettingIsWrong(t *testing.T) {
+func TestCluster_NamesTheWrongSetting(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)
 	tests := map[string]struct {
@@ -117,17 +117,17 @@ func TestClusterSaysWhichSettingIsWrong(t *testing.T) {
 			map[string]string{"shared_buffers": "lots"},
 			[]string{"shared_buffers", "lots", "postgres.log"},
 		},
-		"a setting that there is not": {
+		"an unknown setting": {
 			map[string]string{"shared_buffer": "1GB"}, []string{"shared_buffer", "unrecognized"},
 		},
-		"no setting's name": {
-			map[string]string{"a=b -c fsync": "off"}, []string{"is not a setting's name"},
+		"an invalid name": {
+			map[string]string{"a=b -c fsync": "off"}, []string{"is not a valid name"},
 		},
-		"what promises rest on": {
+		"a reserved setting": {
 			map[string]string{"fsync": "off", "port": "1"},
 			[]string{"fsync", "port", "DATABASE_URL"},
 		},
-		"more memory than there will be": {
+		"more memory than exists": {
 			map[string]string{"shared_buffers": "100TB"}, []string{"postgres ended at once"},
 		},
 	}
@@ -143,7 +143,7 @@ func TestClusterSaysWhichSettingIsWrong(t *testing.T) {
 	}
 }
 
-func TestConfigNeedsADirectory(t *testing.T) {
+func TestConfig_NeedsADirectory(t *testing.T) {
 	err := Config{}.Validate()
 	if err == nil || !strings.Contains(err.Error(), "DATA_DIR") {
 		t.Errorf("got %v, want an error that names DATA_DIR", err)

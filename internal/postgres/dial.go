@@ -11,8 +11,8 @@ import (
 	"github.com/lib/pq"
 )
 
-// dialer makes connections that last no longer than itself. lib/pq waits for a server that hangs
-// whatever the query's context says, because the cancellation it sends waits for that server too.
+// dialer opens connections with a deadline. lib/pq waits for a server that hangs even when the
+// query's context ends, because the cancellation it sends waits for that server too.
 type dialer time.Duration
 
 // DialContext implements pq.DialerContext.
@@ -36,13 +36,13 @@ func (d dialer) DialTimeout(network, address string, timeout time.Duration) (net
 	return d.DialContext(ctx, network, address)
 }
 
-// connect opens the server's own database, for statements that take no longer than patience.
-func (c *Cluster) connect(patience time.Duration) (*sql.DB, error) {
+// connect opens the database postgres, for statements that take no longer than timeout.
+func (c *Cluster) connect(timeout time.Duration) (*sql.DB, error) {
 	connector, err := pq.NewConnector(c.DSN("postgres"))
 	if err != nil {
 		return nil, err
 	}
-	connector.Dialer(dialer(patience))
+	connector.Dialer(dialer(timeout))
 	db := sql.OpenDB(connector)
 	db.SetMaxIdleConns(-1) // each statement has a connection of its own
 	return db, nil

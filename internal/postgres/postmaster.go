@@ -20,18 +20,18 @@ type postmaster struct {
 	exited  chan struct{} // closed when it has ended; cmd.ProcessState then says how
 }
 
-// startPostmaster starts program and does not wait for it to answer. A postmaster.pid that names
-// stranger is out of date.
+// startPostmaster starts program without waiting until it answers. unrelated is the pid of a
+// process that is not a server although postmaster.pid names it, or 0.
 func startPostmaster(
-	program string, args []string, server account, log *serverLog, stranger int,
+	program string, args []string, server account, log *serverLog, unrelated int,
 ) (*postmaster, error) {
 	cmd := exec.CommandContext(context.Background(), program, args...) // ended by stop alone
 	p := &postmaster{cmd: cmd, started: time.Now(), exited: make(chan struct{})}
 	prepare(p.cmd, server)
-	if stranger != 0 {
-		// Made for pg_ctl's sake: the server does not take this pid for a running server, and still
+	if unrelated != 0 {
+		// Meant for pg_ctl: the server does not take this pid for a running server, and still
 		// checks the shared memory.
-		p.cmd.Env = append(p.cmd.Env, "PG_GRANDPARENT_PID="+strconv.Itoa(stranger))
+		p.cmd.Env = append(p.cmd.Env, "PG_GRANDPARENT_PID="+strconv.Itoa(unrelated))
 	}
 	p.cmd.Stdout, p.cmd.Stderr = log.File, log.File
 	started := make(chan error)
@@ -58,28 +58,28 @@ func (p *postmaster) pid() int { return p.cmd.Process.Pid }
 func (p *postmaster) stop(ctx context.Context) error {
 	for _, s := range fastShutdown {
 		_ = p.cmd.Process.Signal(s.signal) // fails only when it has ended
-		patience := time.NewTimer(s.patience)
+		timer := time.NewTimer(s.timeout)
 		select {
 		case <-p.exited:
-			patience.Stop()
+			timer.Stop()
 			if s.signal == syscall.SIGINT || p.cmd.ProcessState.Success() {
 				return nil
 			}
 			return fmt.Errorf("postgres did not shut down in time and was ended by %v; it will "+
 				"recover at the next start", s.signal)
 		case <-ctx.Done():
-			patience.Stop()
-			ctx = context.WithoutCancel(ctx) // hurries once
-		case <-patience.C:
+			timer.Stop()
+			ctx = context.WithoutCancel(ctx) // skips one wait only
+		case <-timer.C:
 		}
 	}
-	return fmt.Errorf("postgres (pid %d) does not end, not even when killed", p.pid())
+	return fmt.Errorf("postgres (pid %d) does not end even when killed", p.pid())
 }
 
-// shutdownStep is a signal and how long it may take.
+// shutdownStep is a signal and how long to wait for its effect.
 type shutdownStep struct {
-	signal   syscall.Signal
-	patience time.Duration
+	signal  syscall.Signal
+	timeout time.Duration
 }
 
 var (
@@ -91,11 +91,10 @@ var (
 	immediate = fastShutdown[1:]
 )
 
-// endLeftovers ends what an earlier server left running on the data: itself when this program was
-// killed and it has not noticed yet, or its children when it was killed and they are still busy.
-// The stranger it returns is a process that got the pid in postmaster.pid since then, 0 if there is
-// none.
-func (d *dataDir) endLeftovers(ctx context.Context) (stranger int, err error) {
+// endLeftovers ends the processes of an earlier server on the data: the server itself when this
+// program was killed and the server has not noticed yet, or its children when the server was
+// killed. It returns the pid of an unrelated process that has the pid in postmaster.pid now, or 0.
+func (d *dataDir) endLeftovers(ctx context.Context) (unrelated int, err error) {
 	old := d.recordedPid()
 	postmaster := func() []int {
 		if slices.Contains(serversOn(d.pgdata()), old) {
@@ -112,16 +111,16 @@ func (d *dataDir) endLeftovers(ctx context.Context) (stranger int, err error) {
 	if old != 0 && syscall.Kill(old, 0) == nil {
 		return old, nil
 	}
-	return 0, nil // a postmaster.pid of the dead stays: the server finds orphans by it
+	return 0, nil // the old postmaster.pid stays: the server finds orphans by it
 }
 
-// end goes through steps until running returns no pid.
+// end applies the steps until running returns no pid.
 func end(ctx context.Context, running func() []int, steps []shutdownStep) error {
 	for _, s := range steps {
 		for _, pid := range running() {
 			_ = syscall.Kill(pid, s.signal)
 		}
-		for deadline := time.Now().Add(s.patience); time.Now().Before(deadline); {
+		for deadline := time.Now().Add(s.timeout); time.Now().Before(deadline); {
 			if len(running()) == 0 {
 				return nil
 			}
@@ -131,8 +130,8 @@ func end(ctx context.Context, running func() []int, steps []shutdownStep) error 
 		}
 	}
 	if pids := running(); len(pids) > 0 {
-		return fmt.Errorf("PostgreSQL processes %v of an earlier run do not end, not even when "+
-			"killed", pids)
+		return fmt.Errorf("PostgreSQL processes %v of an earlier run do not end even when killed",
+			pids)
 	}
 	return nil
 }

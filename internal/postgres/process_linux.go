@@ -10,9 +10,9 @@ import (
 )
 
 // childAttributes has the child run as server, in a process group of its own so that a Ctrl-C in
-// the terminal is this process's alone, and be interrupted when this process dies. The kernel ties
-// that last one to the thread that forked: the caller must stay locked to it until the child has
-// ended.
+// the terminal reaches this process only, and be interrupted when this process dies. The kernel
+// sends that signal when the thread that forked ends: the caller must stay locked to it until the
+// child has ended.
 func childAttributes(server account) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{
 		Credential: server.credential(),
@@ -52,7 +52,7 @@ func runsOn(pid int, pgdata string) bool {
 		return cwd == pgdata
 	}
 	if !os.IsPermission(err) {
-		return false // it is no more, or waits to be reaped
+		return false // it has ended, or waits to be reaped
 	}
 	line, _ := os.ReadFile(filepath.Join(proc, "cmdline"))
 	args := strings.Split(string(line), "\x00")

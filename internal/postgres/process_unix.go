@@ -11,8 +11,8 @@ import (
 )
 
 // childAttributes has the child run as server, in a process group of its own so that a Ctrl-C in
-// the terminal is this process's alone. Here the kernel does not tell it when this process dies:
-// the next start finds it.
+// the terminal reaches this process only. This kernel does not signal the child when this process
+// dies: the next start ends it.
 func childAttributes(server account) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: server.credential(), Setpgid: true}
 }

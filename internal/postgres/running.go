@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// RunningDSN returns how lib/pq reaches the server that another process keeps on the cluster in
-// dataDir; "" when none runs.
+// RunningDSN returns the connection string of the server that another process runs on the cluster
+// in dataDir; "" when none runs.
 func RunningDSN(dataDir string) string {
 	text, err := os.ReadFile(filepath.Join(dataDir, "pgdata", "postmaster.pid"))
 	if err != nil {

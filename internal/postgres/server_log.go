@@ -12,16 +12,16 @@ import (
 	"syscall"
 )
 
-// serverLogLimit bounds the server's log; as much again is kept of what came before.
+// serverLogLimit bounds the server's log, and the part before it that is kept.
 const serverLogLimit = 8 << 20
 
-// serverLog is the file the server writes to. It is a file and not a pipe so that a server that
-// outlives this process still says why it ended.
+// serverLog is the file that the server writes to: not a pipe, so that a server that outlives this
+// process can still log.
 type serverLog struct {
 	*os.File
 }
 
-// openServerLog opens the log for appending, cut when it is over its limit.
+// openServerLog opens the log for appending, truncated when it exceeds its limit.
 func openServerLog(path string) (*serverLog, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -34,8 +34,8 @@ func openServerLog(path string) (*serverLog, error) {
 	return l, nil
 }
 
-// bound moves a log that is over limit to <name>.1. The server goes on writing to the same file,
-// which is why it is copied and cut and not renamed.
+// bound moves a log that exceeds limit to <name>.1. The server keeps writing to the same file, so
+// the log is copied and truncated, not renamed.
 func (l *serverLog) bound(limit int64) error {
 	size := l.size()
 	if size <= limit {
@@ -53,7 +53,7 @@ func (l *serverLog) bound(limit int64) error {
 	return nil
 }
 
-// size returns how long the log is now.
+// size returns the size of the log in bytes.
 func (l *serverLog) size() int64 {
 	info, err := l.Stat()
 	if err != nil {
@@ -62,20 +62,20 @@ func (l *serverLog) size() int64 {
 	return info.Size()
 }
 
-var grievance = regexp.MustCompile(`(?m)(FATAL|PANIC|HINT|DETAIL): .*$`)
+var errorLine = regexp.MustCompile(`(?m)(FATAL|PANIC|HINT|DETAIL): .*$`)
 
-// since returns on one line what the server complained of after the log was from bytes long.
-func (l *serverLog) since(from int64) string {
+// errorsSince returns the errors that the server logged after offset from, in one line.
+func (l *serverLog) errorsSince(from int64) string {
 	text, err := io.ReadAll(io.NewSectionReader(l, from, 64<<10))
 	if err != nil {
 		return err.Error()
 	}
-	return complaint(text)
+	return errorsIn(text)
 }
 
-// complaint gathers the fatal lines and hints of output, else its last lines, into one.
-func complaint(output []byte) string {
-	lines := grievance.FindAll(output, 4)
+// errorsIn joins the fatal lines and hints of output, or else its last lines.
+func errorsIn(output []byte) string {
+	lines := errorLine.FindAll(output, 4)
 	if lines == nil {
 		lines = bytes.Split(bytes.TrimSpace(output), []byte("\n"))
 		lines = lines[max(0, len(lines)-3):]

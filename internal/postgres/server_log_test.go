@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestServerLogIsBounded(t *testing.T) {
+func TestServerLog_IsBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "postgres.log")
 	log, err := openServerLog(path)
 	if err != nil {
@@ -42,18 +42,18 @@ func TestServerLogIsBounded(t *testing.T) {
 	check(path, "fourth")
 }
 
-func TestComplaintIsOneLine(t *testing.T) {
+func TestErrorsIn_IsOneLine(t *testing.T) {
 	for output, want := range map[string]string{
 		"2026-01-01 [1] LOG:  x\n2026-01-01 [1] FATAL:  no room\n2026-01-01 [1] HINT:  make some\n": "FATAL: no room; HINT: make some",
 		"creating directory ... \ninitdb: error: could not create it\n":                             "creating directory ...; initdb: error: could not create it",
 		"1\n2\n3\n4\n": "2; 3; 4",
 		"":             "",
 	} {
-		if got := complaint([]byte(output)); got != want {
+		if got := errorsIn([]byte(output)); got != want {
 			t.Errorf("%q: got %q, want %q", output, got, want)
 		}
 	}
-	if got := complaint(bytes.Repeat([]byte("FATAL: x\n"), 100)); len(got) > 100 {
+	if got := errorsIn(bytes.Repeat([]byte("FATAL: x\n"), 100)); len(got) > 100 {
 		t.Errorf("a hundred complaints: got %d bytes", len(got))
 	}
 }

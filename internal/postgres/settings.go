@@ -17,7 +17,7 @@ func serverSettings(cfg Config, memory int64, lz4 bool) map[string]string {
 		"shared_buffers":            fmt.Sprintf("%dMB", buffers/mib),
 		"effective_cache_size":      fmt.Sprintf("%dMB", max(memory/2, 2*buffers)/mib),
 		"max_connections":           "100",
-		"max_locks_per_transaction": "256", // a partition takes two, and a statement touches many
+		"max_locks_per_transaction": "256", // a partition takes two, and a statement reads many
 		"max_wal_size":              "2GB",
 		"checkpoint_timeout":        "15min",
 		"random_page_cost":          "1.1", // solid-state disks
@@ -25,7 +25,7 @@ func serverSettings(cfg Config, memory int64, lz4 bool) map[string]string {
 		"timezone":                  "UTC",
 		"log_timezone":              "UTC",
 		"log_checkpoints":           "off",
-		"log_min_error_statement":   "panic", // a statement may hold what must not reach a log
+		"log_min_error_statement":   "panic", // a statement may contain secrets
 	}
 	if lz4 {
 		s["wal_compression"] = "lz4"
@@ -36,7 +36,7 @@ func serverSettings(cfg Config, memory int64, lz4 bool) map[string]string {
 	}
 	maps.Copy(s, cfg.Settings)
 	maps.Copy(s, map[string]string{
-		"lc_messages":        "C", // complaint reads them
+		"lc_messages":        "C", // errorsIn reads them
 		"log_destination":    "stderr",
 		"logging_collector":  "off",
 		"log_line_prefix":    "%m [%p] ",
