@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/jsonenc"
 	"github.com/oei-ms/oei-ms/series"
 	"github.com/oei-ms/oei-ms/store"
 )
@@ -82,9 +83,9 @@ func encodeDownsampled(
 				b = append(b, ',')
 			}
 			b = append(b, `{"timestamp":"`...)
-			b = appendTime(b, r.Timestamp)
+			b = jsonenc.AppendTime(b, r.Timestamp)
 			b = append(b, `","value":`...)
-			b = appendNumber(b, r.Value)
+			b = jsonenc.AppendNumber(b, r.Value)
 			b = append(b, `,"quality":"`...)
 			b = append(b, r.Quality.String()...)
 			b = append(b, `"}`...)

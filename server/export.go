@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/jsonenc"
 	"github.com/oei-ms/oei-ms/internal/rfc3339"
 	"github.com/oei-ms/oei-ms/store"
 )
@@ -149,7 +150,7 @@ func csvHead(withSensor bool) string {
 func appendCSVCells(b []byte, r *store.Reading) []byte {
 	b = strconv.AppendInt(b, r.SensorID, 10)
 	b = append(b, ',')
-	b = appendTime(b, r.Timestamp)
+	b = jsonenc.AppendTime(b, r.Timestamp)
 	b = append(b, ',')
 	if !math.IsNaN(r.Value) {
 		b = strconv.AppendFloat(b, r.Value, 'g', -1, 64)

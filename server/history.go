@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/jsonenc"
 	"github.com/oei-ms/oei-ms/series"
 	"github.com/oei-ms/oei-ms/store"
 )
@@ -225,13 +226,13 @@ func (h *historyRequest) encode(
 	b := fmt.Appendf(make([]byte, tagLength),
 		`{"source":%q,"interval":%q,"timezone":%q,"coverage":{"start":"`, source, h.interval,
 		h.zone)
-	b = appendTime(b, h.start)
+	b = jsonenc.AppendTime(b, h.start)
 	b = append(b, `","end":"`...)
-	b = appendTime(b, h.end)
+	b = jsonenc.AppendTime(b, h.end)
 	b = append(b, `"},"next":`...)
 	if h.next {
 		b = append(b, '"')
-		b = appendTime(b, h.end)
+		b = jsonenc.AppendTime(b, h.end)
 		b = append(b, '"')
 	} else {
 		b = append(b, "null"...)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/jsonenc"
 	"github.com/oei-ms/oei-ms/series"
 )
 
@@ -143,15 +144,15 @@ func (t *table) appendRows(b []byte) []byte {
 			b = append(b, ',')
 		}
 		b = append(b, `{"start":"`...)
-		b = appendTime(b, t.starts[n])
+		b = jsonenc.AppendTime(b, t.starts[n])
 		b = append(b, `","end":"`...)
-		b = appendTime(b, t.ends[n])
+		b = jsonenc.AppendTime(b, t.ends[n])
 		b = append(b, '"')
 		for c, a := range t.aggs {
 			b = append(b, `,"`...)
 			b = append(b, a...)
 			b = append(b, `":`...)
-			b = appendNumber(b, t.columns[c][n])
+			b = jsonenc.AppendNumber(b, t.columns[c][n])
 		}
 		b = append(b, '}')
 	}
@@ -173,7 +174,7 @@ func (t *table) appendColumns(b []byte) []byte {
 			if n > 0 {
 				b = append(b, ',')
 			}
-			b = appendNumber(b, v)
+			b = jsonenc.AppendNumber(b, v)
 		}
 		b = append(b, ']')
 	}
@@ -186,7 +187,7 @@ func appendTimes(b []byte, list []time.Time) []byte {
 			b = append(b, ',')
 		}
 		b = append(b, '"')
-		b = appendTime(b, at)
+		b = jsonenc.AppendTime(b, at)
 		b = append(b, '"')
 	}
 	return b

@@ -1,11 +1,11 @@
 package server
 
 import (
-	"math"
 	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/oei-ms/oei-ms/internal/jsonenc"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -63,9 +63,9 @@ func appendLatest(
 	b = append(b, summary...)
 	b = appendMeasured(b, r)
 	b = append(b, `,"received_at":"`...)
-	b = appendTime(b, r.Received)
+	b = jsonenc.AppendTime(b, r.Received)
 	b = append(b, `","age_seconds":`...)
-	b = appendNumber(b, float64(age.Microseconds())/1e6)
+	b = jsonenc.AppendNumber(b, float64(age.Microseconds())/1e6)
 	b = append(b, `,"is_stale":`...)
 	b = strconv.AppendBool(b, age > stale)
 	return append(b, '}')
@@ -74,52 +74,15 @@ func appendLatest(
 // appendMeasured writes the members that all readings have.
 func appendMeasured(b []byte, r *store.Reading) []byte {
 	b = append(b, `,"timestamp":"`...)
-	b = appendTime(b, r.Timestamp)
+	b = jsonenc.AppendTime(b, r.Timestamp)
 	b = append(b, `","value":`...)
-	b = appendNumber(b, r.Value)
+	b = jsonenc.AppendNumber(b, r.Value)
 	b = append(b, `,"quality":"`...)
 	b = append(b, r.Quality.String()...)
 	b = append(b, '"')
 	if r.StatusCode != 0 {
 		b = append(b, `,"status_code":`...)
 		b = strconv.AppendUint(b, uint64(r.StatusCode), 10)
-	}
-	return b
-}
-
-// appendNumber writes v as JSON, null for NaN.
-func appendNumber(b []byte, v float64) []byte {
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		return append(b, "null"...)
-	}
-	if a := math.Abs(v); a != 0 && (a < 1e-6 || a >= 1e21) {
-		return strconv.AppendFloat(b, v, 'e', -1, 64)
-	}
-	return strconv.AppendFloat(b, v, 'f', -1, 64)
-}
-
-// appendTime writes t in UTC as the contract has times, with microseconds.
-func appendTime(b []byte, t time.Time) []byte {
-	t = t.UTC()
-	year, month, day := t.Date()
-	hour, minute, second := t.Clock()
-	b = appendDigits(b, year, 4)
-	b = appendDigits(append(b, '-'), int(month), 2)
-	b = appendDigits(append(b, '-'), day, 2)
-	b = appendDigits(append(b, 'T'), hour, 2)
-	b = appendDigits(append(b, ':'), minute, 2)
-	b = appendDigits(append(b, ':'), second, 2)
-	b = appendDigits(append(b, '.'), t.Nanosecond()/1000, 6)
-	return append(b, 'Z')
-}
-
-// appendDigits writes n, which is not negative, with so many digits.
-func appendDigits(b []byte, n, digits int) []byte {
-	at := len(b)
-	b = append(b, "000000"[:digits]...)
-	for i := at + digits - 1; i >= at; i-- {
-		b[i] += byte(n % 10)
-		n /= 10
 	}
 	return b
 }

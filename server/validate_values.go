@@ -11,6 +11,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/jsonenc"
 	"github.com/oei-ms/oei-ms/internal/rfc3339"
 )
 
@@ -51,7 +52,7 @@ func checkString(text string, schema *openapi3.Schema) (canonical, reason string
 	case err != nil:
 		return text, err.Error()
 	}
-	return string(appendTime(nil, t)), ""
+	return string(jsonenc.AppendTime(nil, t)), ""
 }
 
 // checkScalar checks a value of the right type against the other rules of its schema.

@@ -71,14 +71,14 @@ func New(
 // Close ends the connection to Redis, if there is one.
 func (a *Auth) Close() {
 	if r, ok := a.limiter.(*redisLimiter); ok {
-		r.close()
+		r.redis.Close()
 	}
 }
 
 // CheckRedis is the health check of Redis. detail says what Redis is used for.
 func (a *Auth) CheckRedis(ctx context.Context) (detail string, err error) {
 	if r, ok := a.limiter.(*redisLimiter); ok {
-		return "counts failed logins for all instances", r.ping(ctx)
+		return "counts failed logins for all instances", r.redis.Ping(ctx)
 	}
 	return "not used", nil
 }

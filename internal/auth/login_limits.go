@@ -31,7 +31,7 @@ func newLoginLimiter(redisURL string, log *slog.Logger) (loginLimiter, error) {
 	if redisURL == "" {
 		return newMemoryLimiter(), nil
 	}
-	return newRedisLimiter(redisURL, log)
+	return newRedisLimiter(redisURL, redisPause, log)
 }
 
 // limitKeys are the two keys under which an attempt is counted.
