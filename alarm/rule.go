@@ -75,6 +75,28 @@ type Rule struct {
 	zone    *time.Location
 }
 
+// DropOtherKinds removes the settings that belong to other kinds than r.Kind.
+func (r *Rule) DropOtherKinds() {
+	if r.Kind != Threshold {
+		r.Limits = nil
+	}
+	if r.Kind != OutsideRange && r.Kind != InsideRange {
+		r.Range = nil
+	}
+	if r.Kind != RateOfChange {
+		r.Rate = nil
+	}
+	if r.Kind != Deviates {
+		r.Deviation = nil
+	}
+	if r.Kind != NoData {
+		r.NoDataAfter = 0
+	}
+	if r.Kind != Expressed {
+		r.Expression = nil
+	}
+}
+
 // Limits of a Threshold rule: one alarm, whose level is the outermost limit that the value is
 // beyond.
 type Limits struct {

@@ -55,9 +55,9 @@ func TestTheServerSaysWhichGatewayIsMissingAndWhoseMessagesItRefuses(t *testing.
 		return a
 	}
 	rejections := alarmOf("rejections")
-	rejections.Rule.OnDelayMs = nil // an engineer wants to know at once
+	atOnce := client.AlarmRuleUpdate{OnDelayMs: new(int64(0))}
 	if res, err := api.UpdateAlarmWithResponse(t.Context(), rejections.ID, nil,
-		client.AlarmUpdate{Rule: rejections.Rule}); err != nil || res.JSON200 == nil {
+		client.AlarmUpdate{Rule: atOnce}); err != nil || res.JSON200 == nil {
 		t.Fatalf("change the alarm: %v %s", err, res.Body)
 	}
 	refused()

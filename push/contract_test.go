@@ -10,7 +10,7 @@ import (
 
 // event is one as the store of alarms has it.
 const event = `{"epoch":"e","offset":3,"at":"2026-01-02T03:04:05.678Z","recorded_at":"2026-01-02T03:04:05.7Z","alarm_id":7,"sensor_id":12,` +
-	`"gateway_id":3,"occurrence":5,"version":9,"rule_version":1,"kind":"raised","before":"normal","after":"active_unacknowledged","level":"high",` +
+	`"gateway_id":3,"occurrence":5,"state_version":9,"rule_version":1,"kind":"raised","before":"normal","after":"active_unacknowledged","level":"high",` +
 	`"severity":"major","value":81.5,"message":"Bearing hot","user":"","comment":"","quiet":false}`
 
 // TestFramesAreThoseOfTheContract looks up every frame that there is, full and as bare as it gets,

@@ -186,7 +186,7 @@ var rows = map[string]row{
 	"listAlarms":         {store.Viewer, at("/api/alarms"), "", 200},
 	"createAlarm":        {store.Engineer, at("/api/alarms"), `{"sensor_id":1,` + hot + `}`, 201},
 	"acknowledgeAlarms": {
-		store.Operator, at("/api/alarms/ack"), `{"alarms":[{"id":999,"occurrence":1,"version":1}]}`,
+		store.Operator, at("/api/alarms/ack"), `{"alarms":[{"id":999,"occurrence":1,"state_version":1}]}`,
 		200,
 	},
 	"listAlarmEvents": {store.Viewer, at("/api/alarms/events"), "", 200},
@@ -200,7 +200,7 @@ var rows = map[string]row{
 	"updateAlarm": {store.Engineer, atAlarm(""), `{` + hot + `}`, 200},
 	"deleteAlarm": {store.Engineer, atAlarm(""), "", 200},
 	// there is nothing to acknowledge
-	"acknowledgeAlarm":      {store.Operator, atAlarm("/ack"), `{"occurrence":1,"version":1}`, 409},
+	"acknowledgeAlarm":      {store.Operator, atAlarm("/ack"), `{"occurrence":1,"state_version":1}`, 409},
 	"shelveAlarm":           {store.Operator, atAlarm("/shelve"), `{"minutes":5,"comment":"x"}`, 200},
 	"unshelveAlarm":         {store.Operator, atAlarm("/unshelve"), `{}`, 409},
 	"resetAlarm":            {store.Operator, atAlarm("/reset"), `{}`, 409},

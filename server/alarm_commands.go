@@ -49,7 +49,7 @@ func (s *Server) AcknowledgeAlarm(
 		alarm.Command{
 			Kind:         alarm.Acknowledge,
 			Occurrence:   b.Occurrence,
-			StateVersion: b.Version,
+			StateVersion: b.StateVersion,
 			Comment:      orZero(b.Comment),
 		})
 	return api.AcknowledgeAlarm200JSONResponse{AlarmWithETagJSONResponse: res}, err
@@ -60,7 +60,7 @@ func (s *Server) AcknowledgeAlarms(
 	ctx context.Context, req api.AcknowledgeAlarmsRequestObject,
 ) (api.AcknowledgeAlarmsResponseObject, error) {
 	acks := each(req.Body.Alarms, func(a api.AlarmBulkAcknowledgeItem) store.Ack {
-		return store.Ack{AlarmID: a.ID, Occurrence: a.Occurrence, StateVersion: a.Version}
+		return store.Ack{AlarmID: a.ID, Occurrence: a.Occurrence, StateVersion: a.StateVersion}
 	})
 	errs, err := s.store.AcknowledgeAlarms(ctx, acks, callOf(ctx).principal.User.Username,
 		orZero(req.Body.Comment), time.Now())
@@ -96,7 +96,7 @@ func (s *Server) ShelveAlarm(
 		Kind:         alarm.Shelve,
 		Comment:      b.Comment,
 		OneShot:      orZero(b.OneShot),
-		StateVersion: orZero(b.Version),
+		StateVersion: orZero(b.StateVersion),
 	}
 	switch {
 	case b.Minutes != nil:
@@ -115,7 +115,7 @@ func (s *Server) simple(
 	ctx context.Context, id int64, kind alarm.CommandKind, b *api.AlarmCommandRequest,
 ) (api.AlarmWithETagJSONResponse, error) {
 	return s.command(ctx, id,
-		alarm.Command{Kind: kind, Comment: orZero(b.Comment), StateVersion: orZero(b.Version)})
+		alarm.Command{Kind: kind, Comment: orZero(b.Comment), StateVersion: orZero(b.StateVersion)})
 }
 
 // UnshelveAlarm answers POST /api/alarms/{id}/unshelve.
@@ -140,7 +140,7 @@ func (s *Server) TakeAlarmOutOfService(
 ) (api.TakeAlarmOutOfServiceResponseObject, error) {
 	b := req.Body
 	res, err := s.command(ctx, req.ID,
-		alarm.Command{Kind: alarm.TakeOut, Comment: b.Comment, StateVersion: orZero(b.Version)})
+		alarm.Command{Kind: alarm.TakeOut, Comment: b.Comment, StateVersion: orZero(b.StateVersion)})
 	return api.TakeAlarmOutOfService200JSONResponse{AlarmWithETagJSONResponse: res}, err
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -94,7 +95,11 @@ func (s *Server) SimulateAlarm(
 	if b.End.Sub(b.Start) > longestReport {
 		return nil, invalid("end", "is more than 31 days after start")
 	}
-	r, err := s.rule(ctx, 0, b.SensorID, b.Rule)
+	definition, err := json.Marshal(b.Rule)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.rule(ctx, 0, b.SensorID, definition)
 	if err != nil {
 		return nil, err
 	}

@@ -94,7 +94,11 @@ func alarmCursor(cursor *string) (*store.AlarmCursor, error) {
 func (s *Server) CreateAlarm(
 	ctx context.Context, req api.CreateAlarmRequestObject,
 ) (api.CreateAlarmResponseObject, error) {
-	r, err := s.rule(ctx, 0, req.Body.SensorID, req.Body.Rule)
+	definition, err := json.Marshal(req.Body.Rule)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.rule(ctx, 0, req.Body.SensorID, definition)
 	if err != nil {
 		return nil, err
 	}
@@ -128,20 +132,27 @@ func (s *Server) GetAlarm(
 func (s *Server) UpdateAlarm(
 	ctx context.Context, req api.UpdateAlarmRequestObject,
 ) (api.UpdateAlarmResponseObject, error) {
-	version, err := ifMatch(req.Params.IfMatch)
-	if err != nil {
-		return nil, err
-	}
 	was, err := s.store.Alarm(ctx, req.ID)
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.rule(ctx, req.ID, was.SensorID, req.Body.Rule)
+	if err := basedOn(req.Params.IfMatch, was.RuleVersion); err != nil {
+		return nil, err
+	}
+	rule, err := was.Rule()
 	if err != nil {
 		return nil, err
 	}
-	a, err := s.store.UpdateAlarm(ctx, &r, version, callOf(ctx).principal.User.Username,
-		time.Now())
+	definition, err := changedRule(rule, req.Body.Rule)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.rule(ctx, req.ID, was.SensorID, definition)
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.store.UpdateAlarm(ctx, &r, was.RuleVersion,
+		callOf(ctx).principal.User.Username, time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -165,13 +176,30 @@ func (s *Server) DeleteAlarm(
 	return api.DeleteAlarm200JSONResponse{DeletionResponseJSONResponse: deletionResponse(d, *req.Params.DryRun)}, nil
 }
 
-// rule is the rule that a client has sent for a sensor, compiled, or a 400 that says what is wrong
-// with it.
-func (s *Server) rule(ctx context.Context, id, sensor int64, b api.AlarmRule) (alarm.Rule, error) {
-	definition, err := json.Marshal(b)
-	if err != nil {
-		return alarm.Rule{}, err
+// changedRule returns the definition of r with the members of change in place of its own.
+func changedRule(r alarm.Rule, change api.AlarmRuleUpdate) ([]byte, error) {
+	if change.Kind != nil {
+		r.Kind = alarm.Kind(*change.Kind)
+		r.DropOtherKinds()
 	}
+	members := map[string]json.RawMessage{}
+	for _, v := range []any{r, change} {
+		text, err := json.Marshal(v)
+		if err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(text, &members); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(members)
+}
+
+// rule returns the rule of a definition for a sensor, compiled, or a 400 that says what is wrong
+// with it.
+func (s *Server) rule(
+	ctx context.Context, id, sensor int64, definition []byte,
+) (alarm.Rule, error) {
 	r, err := alarm.ParseRule(definition)
 	if err != nil {
 		return r, invalid("rule", err.Error())
@@ -217,7 +245,7 @@ func alarmJSON(a store.Alarm) (api.Alarm, error) {
 		State:          api.AlarmState(a.StateName),
 		Severity:       api.Severity(a.Severity),
 		Occurrence:     state.Occurrence,
-		Version:        state.Version,
+		StateVersion:   state.Version,
 		Since:          a.Since.UTC(),
 		RaisedAt:       instant(state.RaisedAt),
 		ClearedAt:      instant(state.ClearedAt),

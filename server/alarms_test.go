@@ -71,20 +71,20 @@ func TestAlarmsWholeLife(t *testing.T) {
 		t.Fatalf("raised: got %+v", a)
 	}
 	s.alarmAt(409, "POST", path+"/ack", operator,
-		fmt.Sprintf(`{"occurrence":1,"version":%d}`, a.Version+1))
+		fmt.Sprintf(`{"occurrence":1,"state_version":%d}`, a.StateVersion+1))
 	a = s.alarmAt(200, "POST", path+"/ack", operator,
-		fmt.Sprintf(`{"occurrence":1,"version":%d,"comment":"on it"}`, a.Version))
+		fmt.Sprintf(`{"occurrence":1,"state_version":%d,"comment":"on it"}`, a.StateVersion))
 	if a.State != "active_acknowledged" {
 		t.Fatalf("acknowledged: got %s", a.State)
 	}
 	a = s.alarmAt(200, "POST", path+"/shelve", operator, `{"minutes":5,"comment":"cleaning"}`)
 	s.alarmAt(400, "POST", path+"/shelve", operator, `{"minutes":481,"comment":"cleaning"}`)
-	s.alarmAt(409, "POST", path+"/unshelve", operator, fmt.Sprintf(`{"version":%d}`, a.Version-1))
+	s.alarmAt(409, "POST", path+"/unshelve", operator, fmt.Sprintf(`{"state_version":%d}`, a.StateVersion-1))
 	s.alarmAt(200, "POST", path+"/unshelve", operator, `{}`)
 	s.alarmAt(409, "POST", path+"/reset", operator, `{}`)
 	for _, refused := range []struct{ path, as, body, detail, field string }{
 		{
-			"/ack", operator, `{"occurrence":1,"version":1}`,
+			"/ack", operator, `{"occurrence":1,"state_version":1}`,
 			"The alarm has changed since it was seen: it is at version ", "",
 		},
 		{
@@ -201,7 +201,7 @@ func TestAlarmLists(t *testing.T) {
 		}
 	}
 	res := s.send("POST", "/api/alarms/ack", operator,
-		`{"alarms":[{"id":1,"occurrence":1,"version":1},{"id":2,"occurrence":9,"version":1},{"id":3,"occurrence":1,"version":1},{"id":999,"occurrence":1,"version":1}]}`)
+		`{"alarms":[{"id":1,"occurrence":1,"state_version":1},{"id":2,"occurrence":9,"state_version":1},{"id":3,"occurrence":1,"state_version":1},{"id":999,"occurrence":1,"state_version":1}]}`)
 	var acks []client.AlarmBulkAcknowledgeResult
 	if err := json.Unmarshal(res.body, &acks); err != nil {
 		t.Fatalf("%v: %s", err, res.body)

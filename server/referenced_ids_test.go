@@ -52,20 +52,20 @@ func TestNamesOfNothingAreTold(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]string{
-		"GET /api/sensors/99":                             "There is no sensor 99.",
-		"GET /api/gateways/99":                            "There is no gateway 99.",
-		"GET /api/alarms/99":                              "There is no alarm 99.",
-		"GET /api/alarms/99/events":                       "There is no alarm 99.",
-		"GET /api/alarms/99/explain":                      "There is no alarm 99.",
-		"GET /api/users/99":                               "There is no user 99.",
-		"GET /api/gateways/99/credentials":                "There is no gateway 99.",
-		"DELETE /api/gateways/1/credentials/99":           "There is no credential 99 of gateway 1.",
-		"GET /api/notifications/channels/99":              "There is no channel 99.",
-		"GET /api/notifications/routes/99":                "There is no route 99.",
-		"GET /api/notifications/silences/99":              "There is no silence 99.",
-		"GET /api/notifications/deliveries/99":            "There is no delivery 99.",
-		"POST /api/alarms/99/reset {\"version\": 1}":      "There is no alarm 99.",
-		"PUT /api/sensors/99 {\"name\": \"Thermometer\"}": "There is no sensor 99.",
+		"GET /api/sensors/99":                              "There is no sensor 99.",
+		"GET /api/gateways/99":                             "There is no gateway 99.",
+		"GET /api/alarms/99":                               "There is no alarm 99.",
+		"GET /api/alarms/99/events":                        "There is no alarm 99.",
+		"GET /api/alarms/99/explain":                       "There is no alarm 99.",
+		"GET /api/users/99":                                "There is no user 99.",
+		"GET /api/gateways/99/credentials":                 "There is no gateway 99.",
+		"DELETE /api/gateways/1/credentials/99":            "There is no credential 99 of gateway 1.",
+		"GET /api/notifications/channels/99":               "There is no channel 99.",
+		"GET /api/notifications/routes/99":                 "There is no route 99.",
+		"GET /api/notifications/silences/99":               "There is no silence 99.",
+		"GET /api/notifications/deliveries/99":             "There is no delivery 99.",
+		"POST /api/alarms/99/reset {\"state_version\": 1}": "There is no alarm 99.",
+		"PUT /api/sensors/99 {\"name\": \"Thermometer\"}":  "There is no sensor 99.",
 	} {
 		method, target, _ := strings.Cut(path, " ")
 		target, body, _ := strings.Cut(target, " ")

@@ -110,6 +110,13 @@ func (b *jsonBody) value(schema *openapi3.Schema) error {
 	if schema == nil {
 		return b.anything(t)
 	}
+	if len(schema.AllOf) == 1 { // another schema, which may be null here
+		if kind == 'n' && schema.Nullable {
+			b.out = append(b.out, "null"...)
+			return nil
+		}
+		schema = schema.AllOf[0].Value
+	}
 	if isInstant(schema) {
 		if kind == '0' {
 			at, err := readingjson.Time(t.String())
@@ -370,6 +377,9 @@ func canCheck(ref *openapi3.SchemaRef) error {
 	s := ref.Value
 	if isInstant(s) {
 		return canCheck(s.OneOf[0])
+	}
+	if len(s.AllOf) == 1 && s.Type == nil {
+		return canCheck(s.AllOf[0])
 	}
 	composed := len(s.OneOf)+len(s.AnyOf)+len(s.AllOf) > 0 || s.Not != nil
 	if composed || len(s.Type.Slice()) != 1 || s.MinProps > 1 || len(s.Required) > 64 {

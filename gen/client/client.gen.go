@@ -1383,7 +1383,7 @@ type Alarm struct {
 	// first it is `raised` as the next occurrence and the one before ends without `cleared`.
 	Rule AlarmRule `json:"rule"`
 
-	// RuleVersion Counts changes of the rule, as the ETag.
+	// RuleVersion Counts changes of the rule; the `ETag` and `If-Match` have it.
 	RuleVersion int64 `json:"rule_version"`
 
 	// SensorID An id given by the server.
@@ -1399,11 +1399,11 @@ type Alarm struct {
 	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
 	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
 	// is judged on the current values, and `no_data` is counted from then.
-	State     AlarmState `json:"state"`
-	UpdatedAt time.Time  `json:"updated_at"`
+	State AlarmState `json:"state"`
 
-	// Version Counts changes of the state; commands name it.
-	Version int64 `json:"version"`
+	// StateVersion Counts changes of the state; commands name the one that was seen.
+	StateVersion int64     `json:"state_version"`
+	UpdatedAt    time.Time `json:"updated_at"`
 }
 
 // AlarmAcknowledgeRequest defines model for AlarmAcknowledgeRequest.
@@ -1414,8 +1414,8 @@ type AlarmAcknowledgeRequest struct {
 	// Occurrence The occurrence that was seen.
 	Occurrence int64 `json:"occurrence"`
 
-	// Version The version that was seen; 409 when it is another now.
-	Version int64 `json:"version"`
+	// StateVersion The `state_version` that was seen; 409 when it is another now.
+	StateVersion int64 `json:"state_version"`
 }
 
 // AlarmBulkAcknowledgeItem defines model for AlarmBulkAcknowledgeItem.
@@ -1426,8 +1426,8 @@ type AlarmBulkAcknowledgeItem struct {
 	// Occurrence The occurrence that was seen.
 	Occurrence int64 `json:"occurrence"`
 
-	// Version The version that was seen; 409 when it is another now.
-	Version int64 `json:"version"`
+	// StateVersion The `state_version` that was seen; 409 when it is another now.
+	StateVersion int64 `json:"state_version"`
 }
 
 // AlarmBulkAcknowledgeRequest defines model for AlarmBulkAcknowledgeRequest.
@@ -1451,13 +1451,16 @@ type AlarmBulkAcknowledgeResult struct {
 // AlarmBulkAcknowledgeResultStatus defines model for AlarmBulkAcknowledgeResult.Status.
 type AlarmBulkAcknowledgeResultStatus string
 
+// AlarmCauses Other alarms that are the cause: while one of them stands, this is suppressed.
+type AlarmCauses = []ID
+
 // AlarmCommandRequest defines model for AlarmCommandRequest.
 type AlarmCommandRequest struct {
 	// Comment Goes into the journal, on one line.
 	Comment *string `json:"comment,omitempty"`
 
-	// Version The version that was seen; 409 when it is another now.
-	Version *int64 `json:"version,omitempty"`
+	// StateVersion The `state_version` that was seen; 409 when it is another now.
+	StateVersion *int64 `json:"state_version,omitempty"`
 }
 
 // AlarmCommentRequest defines model for AlarmCommentRequest.
@@ -1594,9 +1597,11 @@ type AlarmEvent struct {
 	Offset     int64  `json:"offset"`
 
 	// Quiet For the journal only: the alarm is shelved, suppressed or out of service.
-	Quiet       bool      `json:"quiet"`
-	RecordedAt  time.Time `json:"recorded_at"`
-	RuleVersion int64     `json:"rule_version"`
+	Quiet      bool      `json:"quiet"`
+	RecordedAt time.Time `json:"recorded_at"`
+
+	// RuleVersion The `rule_version` that was in force.
+	RuleVersion int64 `json:"rule_version"`
 
 	// SensorID An id given by the server.
 	SensorID ID `json:"sensor_id"`
@@ -1604,10 +1609,12 @@ type AlarmEvent struct {
 	// Severity How bad it is.
 	Severity Severity `json:"severity"`
 
+	// StateVersion The alarm's `state_version` after the event.
+	StateVersion int64 `json:"state_version"`
+
 	// User Empty when nobody did it.
-	User    string                     `json:"user"`
-	Value   nullable.Nullable[float64] `json:"value"`
-	Version int64                      `json:"version"`
+	User  string                     `json:"user"`
+	Value nullable.Nullable[float64] `json:"value"`
 }
 
 // AlarmEventKind What happened to an alarm.
@@ -1768,8 +1775,8 @@ type AlarmOutOfServiceRequest struct {
 	// Comment Why. Goes into the journal, on one line.
 	Comment string `json:"comment"`
 
-	// Version The version that was seen; 409 when it is another now.
-	Version *int64 `json:"version,omitempty"`
+	// StateVersion The `state_version` that was seen; 409 when it is another now.
+	StateVersion *int64 `json:"state_version,omitempty"`
 }
 
 // AlarmRange Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below
@@ -1931,7 +1938,106 @@ type AlarmRule struct {
 	Severity Severity `json:"severity"`
 
 	// SuppressedBy Other alarms that are the cause: while one of them stands, this is suppressed.
-	SuppressedBy []ID `json:"suppressed_by,omitempty"`
+	SuppressedBy *AlarmCauses `json:"suppressed_by,omitempty"`
+}
+
+// AlarmRuleUpdate Changes of a rule. Members that are absent keep their value; `deadband` and `schedule` are
+// removed by null. An object or array that is given replaces the one before as a whole. The
+// rule that results is validated as a whole. With another `kind`, the settings of the old kind
+// are removed, and those of the new kind have to be given.
+type AlarmRuleUpdate struct {
+	// Deadband How far inside of a limit a value must be before the limit counts as left; null removes
+	// it.
+	Deadband nullable.Nullable[AlarmDeadband] `json:"deadband,omitempty"`
+
+	// Deviation Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the alarm's
+	// own. From another sensor it is judged with each reading of either, on the newest of both;
+	// one that is missing, not to be compared or too old leaves the alarm as it is.
+	Deviation        *AlarmDeviation `json:"deviation,omitempty"`
+	DocumentationURL *string         `json:"documentation_url,omitempty"`
+
+	// Expression Of `expression`: in breach while `text` is true. It is judged with each reading of an input
+	// or of the alarm's own sensor, on the newest readings of all inputs; when one is missing, not
+	// to be compared or too old the alarm stays as it is. Every input must be used.
+	//
+	// The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`, `and
+	// or not` (`&& || !`), `a ? b : c`, brackets and the functions `abs min max round floor ceil`:
+	// at most 200 of them. All numbers are floating point. A division by zero faults the alarm
+	// until a reading with which it can be evaluated.
+	Expression *AlarmExpression `json:"expression,omitempty"`
+
+	// IgnoreUncertain Readings of uncertain quality are not compared.
+	IgnoreUncertain *bool `json:"ignore_uncertain,omitempty"`
+
+	// Kind What it watches for.
+	Kind *AlarmKind `json:"kind,omitempty"`
+
+	// Labels A name has letters, digits and `_`, at most 50, and does not begin with a digit.
+	Labels *AlarmLabels `json:"labels,omitempty"`
+
+	// Latching When its breach is over the alarm stays until it is reset.
+	Latching *bool `json:"latching,omitempty"`
+
+	// Limits Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to `high_high`
+	// each above the one before.
+	Limits *AlarmLimits `json:"limits,omitempty"`
+
+	// Message Text of the events that raise, with `{name}`, `{sensor}`, `{gateway}` (their names),
+	// `{value}`, `{unit}`, `{limit}`, `{level}`, `{severity}`, `{time}` (UTC) and
+	// `{label.NAME}`. A brace of anything else is refused. Filled in it is cut to 1,000
+	// characters.
+	Message *string `json:"message,omitempty"`
+
+	// MinSamples How many readings in a row are in breach before it raises; 0 is 1. At most 1 with
+	// `no_data`.
+	MinSamples *int `json:"min_samples,omitempty"`
+
+	// Name A name for people.
+	Name *Name `json:"name,omitempty"`
+
+	// NoDataAfterMs Of `no_data`: milliseconds, at most 30 days. Counted from when data of the sensor was
+	// last received, late data too, or from when the alarm was made or its sensor came back
+	// into use, whichever is the latest. Any stored reading ends the silence. Time in which
+	// the server took no readings, and up to 30 s after it for gateways to come back, does not
+	// count.
+	NoDataAfterMs *int64 `json:"no_data_after_ms,omitempty"`
+
+	// OffDelayMs How long a breach is over before it clears, in milliseconds, at most 7 days, by the
+	// effective times of readings. A reading beyond the limit at its very end clears nothing.
+	OffDelayMs *int64 `json:"off_delay_ms,omitempty"`
+
+	// OnDelayMs How long a breach lasts before it raises, in milliseconds, at most 7 days: by the
+	// effective times of readings, the earlier of timestamp and receipt. A normal reading at
+	// its very end raises nothing. 0 or absent with `no_data`, whose delay is
+	// `no_data_after_ms`.
+	OnDelayMs *int64 `json:"on_delay_ms,omitempty"`
+
+	// Range Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below
+	// `high`.
+	Range *AlarmRange `json:"range,omitempty"`
+
+	// Rate Of `rate`. The newest reading is compared with the newest one that is at least `window_ms`
+	// older (the window keeps about 32 readings, so it may be up to a 32nd longer), and the
+	// difference is divided by the time between the two. Before there is such a reading nothing is
+	// judged. A pause of more than twice `window_ms` begins the window again, so a sensor that
+	// reads less often than that is never in breach: choose a window of at least the usual time
+	// between two readings.
+	Rate *AlarmRate `json:"rate,omitempty"`
+
+	// RealarmAfterMs An alarm that still stands so long after it was acknowledged is unacknowledged again,
+	// but not before its rule was changed or its sensors came back into use: 0 for never, or
+	// 1000 to 604800000 milliseconds (7 days).
+	RealarmAfterMs    *int64  `json:"realarm_after_ms,omitempty"`
+	RecommendedAction *string `json:"recommended_action,omitempty"`
+
+	// Schedule When the alarm may be raised; null is always.
+	Schedule nullable.Nullable[AlarmSchedule] `json:"schedule,omitempty"`
+
+	// Severity How bad it is.
+	Severity *Severity `json:"severity,omitempty"`
+
+	// SuppressedBy Other alarms that are the cause: while one of them stands, this is suppressed.
+	SuppressedBy *AlarmCauses `json:"suppressed_by,omitempty"`
 }
 
 // AlarmSchedule Outside of it the alarm is judged and suppressed.
@@ -1960,8 +2066,8 @@ type AlarmShelveRequest struct {
 	// OneShot Also ends when the alarm clears.
 	OneShot *bool `json:"one_shot,omitempty"`
 
-	// Version The version that was seen; 409 when it is another now.
-	Version *int64 `json:"version,omitempty"`
+	// StateVersion The `state_version` that was seen; 409 when it is another now.
+	StateVersion *int64 `json:"state_version,omitempty"`
 }
 
 // AlarmSimulationEvent defines model for AlarmSimulationEvent.
@@ -2080,42 +2186,11 @@ type AlarmState string
 
 // AlarmUpdate defines model for AlarmUpdate.
 type AlarmUpdate struct {
-	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is
-	// required by it and refused with any other:
-	//
-	// | kind | member | in breach while |
-	// |---|---|---|
-	// | `threshold` | `limits` | the value is above `high` or `high_high`, or below `low` or `low_low`; equal is no breach |
-	// | `outside_range` | `range` | the value is below `low` or above `high`; equal is no breach |
-	// | `inside_range` | `range` | the value is from `low` to `high`, both included |
-	// | `rate` | `rate` | the value moves by more than `limit` per `per` |
-	// | `deviation` | `deviation` | the value is more than `limit` away from a setpoint or from another sensor |
-	// | `no_data` | `no_data_after_ms` | no reading has come for so long |
-	// | `bad_quality` | none | the newest reading is of bad quality |
-	// | `expression` | `expression` | its text is true |
-	//
-	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order
-	// of effective time. One that is not newer than the newest of its sensor is late and changes
-	// nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
-	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not
-	// come, an off-delay begins again, and it is not part of a rate. For `no_data` a reading of
-	// any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
-	// raise; it ends a breach only with `ignore_uncertain`.
-	//
-	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and
-	// for `min_samples` readings in a row, by the first reading that meets both or, with a delay,
-	// when that is over. It is cleared when a breach, with the deadband, has been left for
-	// `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of
-	// the first reading that said so; at the very instant when a delay is over the reading of that
-	// instant decides. With both 0 the reading itself raises and clears.
-	//
-	// **Several limits** are one alarm, whose level is the outermost limit that the value is
-	// beyond; each limit waits for the on-delay by itself. Further out is `escalated`,
-	// unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
-	// one side to the other ends the occurrence and begins another: without delays both at that
-	// reading, `cleared` first. With delays each side waits for its own; when the new side is due
-	// first it is `raised` as the next occurrence and the one before ends without `cleared`.
-	Rule AlarmRule `json:"rule"`
+	// Rule Changes of a rule. Members that are absent keep their value; `deadband` and `schedule` are
+	// removed by null. An object or array that is given replaces the one before as a whole. The
+	// rule that results is validated as a whole. With another `kind`, the settings of the old kind
+	// are removed, and those of the new kind have to be given.
+	Rule AlarmRuleUpdate `json:"rule"`
 }
 
 // ConnectionStatus Whether the service is there, in one word for simple checks; `dependencies` has the details.
@@ -2853,13 +2928,13 @@ type NotificationEvent struct {
 	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
 	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
 	// is judged on the current values, and `no_data` is counted from then.
-	State AlarmState                 `json:"state"`
-	Unit  string                     `json:"unit"`
-	User  string                     `json:"user"`
-	Value nullable.Nullable[float64] `json:"value"`
+	State AlarmState `json:"state"`
 
-	// Version What an acknowledgement has to name.
-	Version int64 `json:"version"`
+	// StateVersion The alarm's `state_version` after the event; an acknowledgement names it.
+	StateVersion int64                      `json:"state_version"`
+	Unit         string                     `json:"unit"`
+	User         string                     `json:"user"`
+	Value        nullable.Nullable[float64] `json:"value"`
 }
 
 // NotificationEventKinds What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and
@@ -3672,7 +3747,7 @@ type Weekday string
 
 // WsAlarm One event of the alarm log.
 //
-// Example: {"epoch":"5c1f0a3e","event":{"after":"active_unacknowledged","alarm_id":7,"at":"2026-01-02T03:04:05.678Z","before":"normal","comment":"","epoch":"5c1f0a3e","gateway_id":3,"kind":"raised","level":"high","message":"Bearing hot","occurrence":5,"offset":42,"quiet":false,"recorded_at":"2026-01-02T03:04:05.701Z","rule_version":1,"sensor_id":12,"severity":"major","user":"","value":81.5,"version":19},"offset":42,"type":"alarm"}
+// Example: {"epoch":"5c1f0a3e","event":{"after":"active_unacknowledged","alarm_id":7,"at":"2026-01-02T03:04:05.678Z","before":"normal","comment":"","epoch":"5c1f0a3e","gateway_id":3,"kind":"raised","level":"high","message":"Bearing hot","occurrence":5,"offset":42,"quiet":false,"recorded_at":"2026-01-02T03:04:05.701Z","rule_version":1,"sensor_id":12,"severity":"major","state_version":19,"user":"","value":81.5},"offset":42,"type":"alarm"}
 type WsAlarm struct {
 	Epoch  string      `json:"epoch"`
 	Event  AlarmEvent  `json:"event"`
@@ -5533,28 +5608,38 @@ type ClientInterface interface {
 	// Corresponds with GET /api/alarms/{id} (the `GetAlarm` operationId).
 	GetAlarm(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateAlarmWithBody Change an alarm's rule
+	// UpdateAlarmWithBody Update an alarm
 	//
-	// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule
-	// is judged on the current values of its sensors, as when an alarm is made: see `POST
-	// /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
-	// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then
-	// keeps its state until the next reading. The limit of alarms on one sensor holds for sensors
-	// that the rule did not refer to before (409, see `POST /api/alarms`).
+	// Changes the members of the rule that are given; members that are absent keep their value. An
+	// alarm stays with its sensor. `deadband` and `schedule` are removed by null. Another `kind`
+	// needs the settings of that kind, and removes those of the kind before. The rule that results
+	// is validated as a whole. `If-Match` carries the `rule_version`.
+	//
+	// In the same transaction the new rule is evaluated on the current values of its sensors, as
+	// when an alarm is created: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the
+	// window of a rate begin again; `no_data` goes on counting from the newest reading. An alarm
+	// that cannot be evaluated then keeps its state until the next reading. The limit of alarms
+	// per sensor applies to sensors that the rule did not refer to before (409, see `POST
+	// /api/alarms`).
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /api/alarms/{id} (the `UpdateAlarm` operationId).
 	UpdateAlarmWithBody(ctx context.Context, id IDParameter, params *UpdateAlarmParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateAlarm Change an alarm's rule
+	// UpdateAlarm Update an alarm
 	//
-	// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule
-	// is judged on the current values of its sensors, as when an alarm is made: see `POST
-	// /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
-	// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then
-	// keeps its state until the next reading. The limit of alarms on one sensor holds for sensors
-	// that the rule did not refer to before (409, see `POST /api/alarms`).
+	// Changes the members of the rule that are given; members that are absent keep their value. An
+	// alarm stays with its sensor. `deadband` and `schedule` are removed by null. Another `kind`
+	// needs the settings of that kind, and removes those of the kind before. The rule that results
+	// is validated as a whole. `If-Match` carries the `rule_version`.
+	//
+	// In the same transaction the new rule is evaluated on the current values of its sensors, as
+	// when an alarm is created: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the
+	// window of a rate begin again; `no_data` goes on counting from the newest reading. An alarm
+	// that cannot be evaluated then keeps its state until the next reading. The limit of alarms
+	// per sensor applies to sensors that the rule did not refer to before (409, see `POST
+	// /api/alarms`).
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6790,14 +6875,19 @@ func (c *Client) GetAlarm(ctx context.Context, id IDParameter, reqEditors ...Req
 	return c.Client.Do(req)
 }
 
-// UpdateAlarmWithBody Change an alarm's rule
+// UpdateAlarmWithBody Update an alarm
 //
-// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule
-// is judged on the current values of its sensors, as when an alarm is made: see `POST
-// /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
-// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then
-// keeps its state until the next reading. The limit of alarms on one sensor holds for sensors
-// that the rule did not refer to before (409, see `POST /api/alarms`).
+// Changes the members of the rule that are given; members that are absent keep their value. An
+// alarm stays with its sensor. `deadband` and `schedule` are removed by null. Another `kind`
+// needs the settings of that kind, and removes those of the kind before. The rule that results
+// is validated as a whole. `If-Match` carries the `rule_version`.
+//
+// In the same transaction the new rule is evaluated on the current values of its sensors, as
+// when an alarm is created: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the
+// window of a rate begin again; `no_data` goes on counting from the newest reading. An alarm
+// that cannot be evaluated then keeps its state until the next reading. The limit of alarms
+// per sensor applies to sensors that the rule did not refer to before (409, see `POST
+// /api/alarms`).
 //
 // Takes any type of body and a specified content type.
 //
@@ -6814,14 +6904,19 @@ func (c *Client) UpdateAlarmWithBody(ctx context.Context, id IDParameter, params
 	return c.Client.Do(req)
 }
 
-// UpdateAlarm Change an alarm's rule
+// UpdateAlarm Update an alarm
 //
-// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule
-// is judged on the current values of its sensors, as when an alarm is made: see `POST
-// /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
-// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then
-// keeps its state until the next reading. The limit of alarms on one sensor holds for sensors
-// that the rule did not refer to before (409, see `POST /api/alarms`).
+// Changes the members of the rule that are given; members that are absent keep their value. An
+// alarm stays with its sensor. `deadband` and `schedule` are removed by null. Another `kind`
+// needs the settings of that kind, and removes those of the kind before. The rule that results
+// is validated as a whole. `If-Match` carries the `rule_version`.
+//
+// In the same transaction the new rule is evaluated on the current values of its sensors, as
+// when an alarm is created: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the
+// window of a rate begin again; `no_data` goes on counting from the newest reading. An alarm
+// that cannot be evaluated then keeps its state until the next reading. The limit of alarms
+// per sensor applies to sensors that the rule did not refer to before (409, see `POST
+// /api/alarms`).
 //
 // Takes a body of the `application/json` content type.
 //
@@ -13676,28 +13771,38 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/alarms/{id} (the `GetAlarm` operationId).
 	GetAlarmWithResponse(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*GetAlarmResponse, error)
 
-	// UpdateAlarmWithBodyWithResponse Change an alarm's rule
+	// UpdateAlarmWithBodyWithResponse Update an alarm
 	//
-	// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule
-	// is judged on the current values of its sensors, as when an alarm is made: see `POST
-	// /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
-	// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then
-	// keeps its state until the next reading. The limit of alarms on one sensor holds for sensors
-	// that the rule did not refer to before (409, see `POST /api/alarms`).
+	// Changes the members of the rule that are given; members that are absent keep their value. An
+	// alarm stays with its sensor. `deadband` and `schedule` are removed by null. Another `kind`
+	// needs the settings of that kind, and removes those of the kind before. The rule that results
+	// is validated as a whole. `If-Match` carries the `rule_version`.
+	//
+	// In the same transaction the new rule is evaluated on the current values of its sensors, as
+	// when an alarm is created: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the
+	// window of a rate begin again; `no_data` goes on counting from the newest reading. An alarm
+	// that cannot be evaluated then keeps its state until the next reading. The limit of alarms
+	// per sensor applies to sensors that the rule did not refer to before (409, see `POST
+	// /api/alarms`).
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /api/alarms/{id} (the `UpdateAlarm` operationId).
 	UpdateAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, params *UpdateAlarmParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateAlarmResponse, error)
 
-	// UpdateAlarmWithResponse Change an alarm's rule
+	// UpdateAlarmWithResponse Update an alarm
 	//
-	// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule
-	// is judged on the current values of its sensors, as when an alarm is made: see `POST
-	// /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
-	// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then
-	// keeps its state until the next reading. The limit of alarms on one sensor holds for sensors
-	// that the rule did not refer to before (409, see `POST /api/alarms`).
+	// Changes the members of the rule that are given; members that are absent keep their value. An
+	// alarm stays with its sensor. `deadband` and `schedule` are removed by null. Another `kind`
+	// needs the settings of that kind, and removes those of the kind before. The rule that results
+	// is validated as a whole. `If-Match` carries the `rule_version`.
+	//
+	// In the same transaction the new rule is evaluated on the current values of its sensors, as
+	// when an alarm is created: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the
+	// window of a rate begin again; `no_data` goes on counting from the newest reading. An alarm
+	// that cannot be evaluated then keeps its state until the next reading. The limit of alarms
+	// per sensor applies to sensors that the rule did not refer to before (409, see `POST
+	// /api/alarms`).
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -21471,14 +21576,19 @@ func (c *ClientWithResponses) GetAlarmWithResponse(ctx context.Context, id IDPar
 	return ParseGetAlarmResponse(rsp)
 }
 
-// UpdateAlarmWithBodyWithResponse Change an alarm's rule
+// UpdateAlarmWithBodyWithResponse Update an alarm
 //
-// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule
-// is judged on the current values of its sensors, as when an alarm is made: see `POST
-// /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
-// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then
-// keeps its state until the next reading. The limit of alarms on one sensor holds for sensors
-// that the rule did not refer to before (409, see `POST /api/alarms`).
+// Changes the members of the rule that are given; members that are absent keep their value. An
+// alarm stays with its sensor. `deadband` and `schedule` are removed by null. Another `kind`
+// needs the settings of that kind, and removes those of the kind before. The rule that results
+// is validated as a whole. `If-Match` carries the `rule_version`.
+//
+// In the same transaction the new rule is evaluated on the current values of its sensors, as
+// when an alarm is created: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the
+// window of a rate begin again; `no_data` goes on counting from the newest reading. An alarm
+// that cannot be evaluated then keeps its state until the next reading. The limit of alarms
+// per sensor applies to sensors that the rule did not refer to before (409, see `POST
+// /api/alarms`).
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21491,14 +21601,19 @@ func (c *ClientWithResponses) UpdateAlarmWithBodyWithResponse(ctx context.Contex
 	return ParseUpdateAlarmResponse(rsp)
 }
 
-// UpdateAlarmWithResponse Change an alarm's rule
+// UpdateAlarmWithResponse Update an alarm
 //
-// Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule
-// is judged on the current values of its sensors, as when an alarm is made: see `POST
-// /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
-// `no_data` goes on counting from the newest reading. An alarm that cannot be judged then
-// keeps its state until the next reading. The limit of alarms on one sensor holds for sensors
-// that the rule did not refer to before (409, see `POST /api/alarms`).
+// Changes the members of the rule that are given; members that are absent keep their value. An
+// alarm stays with its sensor. `deadband` and `schedule` are removed by null. Another `kind`
+// needs the settings of that kind, and removes those of the kind before. The rule that results
+// is validated as a whole. `If-Match` carries the `rule_version`.
+//
+// In the same transaction the new rule is evaluated on the current values of its sensors, as
+// when an alarm is created: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the
+// window of a rate begin again; `no_data` goes on counting from the newest reading. An alarm
+// that cannot be evaluated then keeps its state until the next reading. The limit of alarms
+// per sensor applies to sensors that the rule did not refer to before (409, see `POST
+// /api/alarms`).
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

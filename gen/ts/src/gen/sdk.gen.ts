@@ -754,14 +754,19 @@ export const getAlarm = <ThrowOnError extends boolean = false>(options: Options<
 });
 
 /**
- * Change an alarm's rule
+ * Update an alarm
  *
- * Replace the whole rule; an alarm stays with its sensor. In the same transaction the new rule
- * is judged on the current values of its sensors, as when an alarm is made: see `POST
- * /api/alarms`. On-delay, off-delay, `min_samples` and the window of a rate begin again;
- * `no_data` goes on counting from the newest reading. An alarm that cannot be judged then
- * keeps its state until the next reading. The limit of alarms on one sensor holds for sensors
- * that the rule did not refer to before (409, see `POST /api/alarms`).
+ * Changes the members of the rule that are given; members that are absent keep their value. An
+ * alarm stays with its sensor. `deadband` and `schedule` are removed by null. Another `kind`
+ * needs the settings of that kind, and removes those of the kind before. The rule that results
+ * is validated as a whole. `If-Match` carries the `rule_version`.
+ *
+ * In the same transaction the new rule is evaluated on the current values of its sensors, as
+ * when an alarm is created: see `POST /api/alarms`. On-delay, off-delay, `min_samples` and the
+ * window of a rate begin again; `no_data` goes on counting from the newest reading. An alarm
+ * that cannot be evaluated then keeps its state until the next reading. The limit of alarms
+ * per sensor applies to sensors that the rule did not refer to before (409, see `POST
+ * /api/alarms`).
  *
  */
 export const updateAlarm = <ThrowOnError extends boolean = false>(options: Options<UpdateAlarmData, ThrowOnError>) => (options.client ?? client).put<UpdateAlarmResponses, UpdateAlarmErrors, ThrowOnError>({

@@ -1193,11 +1193,97 @@ export type AlarmRule = {
      */
     realarm_after_ms?: number;
     schedule?: AlarmSchedule;
+    suppressed_by?: AlarmCauses;
+    labels?: AlarmLabels;
     /**
-     * Other alarms that are the cause: while one of them stands, this is suppressed.
+     * Text of the events that raise, with `{name}`, `{sensor}`, `{gateway}` (their names),
+     * `{value}`, `{unit}`, `{limit}`, `{level}`, `{severity}`, `{time}` (UTC) and
+     * `{label.NAME}`. A brace of anything else is refused. Filled in it is cut to 1,000
+     * characters.
      *
      */
-    suppressed_by?: Array<Id>;
+    message?: string;
+    documentation_url?: string;
+    recommended_action?: string;
+};
+
+/**
+ * Other alarms that are the cause: while one of them stands, this is suppressed.
+ *
+ */
+export type AlarmCauses = Array<Id>;
+
+/**
+ * Changes of a rule. Members that are absent keep their value; `deadband` and `schedule` are
+ * removed by null. An object or array that is given replaces the one before as a whole. The
+ * rule that results is validated as a whole. With another `kind`, the settings of the old kind
+ * are removed, and those of the new kind have to be given.
+ *
+ */
+export type AlarmRuleUpdate = {
+    name?: Name;
+    kind?: AlarmKind;
+    severity?: Severity;
+    limits?: AlarmLimits;
+    range?: AlarmRange;
+    rate?: AlarmRate;
+    deviation?: AlarmDeviation;
+    /**
+     * Of `no_data`: milliseconds, at most 30 days. Counted from when data of the sensor was
+     * last received, late data too, or from when the alarm was made or its sensor came back
+     * into use, whichever is the latest. Any stored reading ends the silence. Time in which
+     * the server took no readings, and up to 30 s after it for gateways to come back, does not
+     * count.
+     *
+     */
+    no_data_after_ms?: number;
+    expression?: AlarmExpression;
+    /**
+     * How far inside of a limit a value must be before the limit counts as left; null removes
+     * it.
+     *
+     */
+    deadband?: AlarmDeadband | null;
+    /**
+     * How long a breach lasts before it raises, in milliseconds, at most 7 days: by the
+     * effective times of readings, the earlier of timestamp and receipt. A normal reading at
+     * its very end raises nothing. 0 or absent with `no_data`, whose delay is
+     * `no_data_after_ms`.
+     *
+     */
+    on_delay_ms?: number;
+    /**
+     * How long a breach is over before it clears, in milliseconds, at most 7 days, by the
+     * effective times of readings. A reading beyond the limit at its very end clears nothing.
+     *
+     */
+    off_delay_ms?: number;
+    /**
+     * How many readings in a row are in breach before it raises; 0 is 1. At most 1 with
+     * `no_data`.
+     *
+     */
+    min_samples?: number;
+    /**
+     * Readings of uncertain quality are not compared.
+     */
+    ignore_uncertain?: boolean;
+    /**
+     * When its breach is over the alarm stays until it is reset.
+     */
+    latching?: boolean;
+    /**
+     * An alarm that still stands so long after it was acknowledged is unacknowledged again,
+     * but not before its rule was changed or its sensors came back into use: 0 for never, or
+     * 1000 to 604800000 milliseconds (7 days).
+     *
+     */
+    realarm_after_ms?: number;
+    /**
+     * When the alarm may be raised; null is always.
+     */
+    schedule?: AlarmSchedule | null;
+    suppressed_by?: AlarmCauses;
     labels?: AlarmLabels;
     /**
      * Text of the events that raise, with `{name}`, `{sensor}`, `{gateway}` (their names),
@@ -1408,7 +1494,7 @@ export type AlarmCreate = {
 };
 
 export type AlarmUpdate = {
-    rule: AlarmRule;
+    rule: AlarmRuleUpdate;
 };
 
 export type AlarmSimulationRequest = {
@@ -1430,7 +1516,7 @@ export type Alarm = {
     gateway_id: Id;
     rule: AlarmRule;
     /**
-     * Counts changes of the rule, as the ETag.
+     * Counts changes of the rule; the `ETag` and `If-Match` have it.
      */
     rule_version: number;
     state: AlarmState;
@@ -1440,9 +1526,9 @@ export type Alarm = {
      */
     occurrence: number;
     /**
-     * Counts changes of the state; commands name it.
+     * Counts changes of the state; commands name the one that was seen.
      */
-    version: number;
+    state_version: number;
     since: string;
     raised_at: string | null;
     cleared_at: string | null;
@@ -1480,9 +1566,9 @@ export type AlarmAcknowledgeRequest = {
      */
     occurrence: number;
     /**
-     * The version that was seen; 409 when it is another now.
+     * The `state_version` that was seen; 409 when it is another now.
      */
-    version: number;
+    state_version: number;
     /**
      * Goes into the journal, on one line.
      */
@@ -1504,9 +1590,9 @@ export type AlarmBulkAcknowledgeItem = {
      */
     occurrence: number;
     /**
-     * The version that was seen; 409 when it is another now.
+     * The `state_version` that was seen; 409 when it is another now.
      */
-    version: number;
+    state_version: number;
 };
 
 export type AlarmBulkAcknowledgeResult = {
@@ -1529,9 +1615,9 @@ export type AlarmShelveRequest = {
      */
     one_shot?: boolean;
     /**
-     * The version that was seen; 409 when it is another now.
+     * The `state_version` that was seen; 409 when it is another now.
      */
-    version?: number;
+    state_version?: number;
     /**
      * Why. Goes into the journal, on one line.
      */
@@ -1540,9 +1626,9 @@ export type AlarmShelveRequest = {
 
 export type AlarmCommandRequest = {
     /**
-     * The version that was seen; 409 when it is another now.
+     * The `state_version` that was seen; 409 when it is another now.
      */
-    version?: number;
+    state_version?: number;
     /**
      * Goes into the journal, on one line.
      */
@@ -1551,9 +1637,9 @@ export type AlarmCommandRequest = {
 
 export type AlarmOutOfServiceRequest = {
     /**
-     * The version that was seen; 409 when it is another now.
+     * The `state_version` that was seen; 409 when it is another now.
      */
-    version?: number;
+    state_version?: number;
     /**
      * Why. Goes into the journal, on one line.
      */
@@ -1609,7 +1695,13 @@ export type AlarmEvent = {
     sensor_id: Id;
     gateway_id: Id;
     occurrence: number;
-    version: number;
+    /**
+     * The alarm's `state_version` after the event.
+     */
+    state_version: number;
+    /**
+     * The `rule_version` that was in force.
+     */
     rule_version: number;
     kind: AlarmEventKind;
     before: AlarmState;
@@ -2145,9 +2237,9 @@ export type NotificationEvent = {
     gateway_id: number;
     occurrence: number;
     /**
-     * What an acknowledgement has to name.
+     * The alarm's `state_version` after the event; an acknowledgement names it.
      */
-    version: number;
+    state_version: number;
     /**
      * Its name.
      */
