@@ -316,7 +316,7 @@ func followCauses(
 func (s *Store) DeleteAlarm(
 	ctx context.Context, id, version int64, user string, dryRun bool, now time.Time,
 ) (Deletion, error) {
-	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
+	err := inTx(ctx, s.api, func(tx *sqlx.Tx) error {
 		if err := lockVersion(ctx, tx, "alarms", id, version); err != nil {
 			return err
 		}

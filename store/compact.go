@@ -68,7 +68,7 @@ func (s *Store) maintain(
 ) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	db, err := openUntil(ctx, s.dsn, 1, compactLimit, map[string]string{
+	db, err := openPoolUntil(ctx, s.dsn, 1, compactLimit, map[string]string{
 		"application_name":                 name,
 		"lock_timeout":                     fmt.Sprint(patience.Milliseconds()),
 		"max_parallel_maintenance_workers": "0", // ingest and the API want the processors too

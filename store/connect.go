@@ -12,16 +12,16 @@ import (
 	"github.com/lib/pq"
 )
 
-// open makes a pool whose statements take timeout at most.
-func open(
+// openPool makes a pool whose statements take timeout at most.
+func openPool(
 	dsn string, conns int, timeout time.Duration, params map[string]string,
 ) (*sqlx.DB, error) {
-	return openUntil(context.Background(), dsn, conns, timeout, params)
+	return openPoolUntil(context.Background(), dsn, conns, timeout, params)
 }
 
-// openUntil is open for as long as ctx lasts: whatever timeout is, answers are not waited for much
+// openPoolUntil is openPool for as long as ctx lasts: whatever timeout is, answers are not waited for much
 // longer than that.
-func openUntil(
+func openPoolUntil(
 	ctx context.Context, dsn string, conns int, timeout time.Duration, params map[string]string,
 ) (*sqlx.DB, error) {
 	params["statement_timeout"] = fmt.Sprint(timeout.Milliseconds())

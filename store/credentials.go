@@ -45,7 +45,7 @@ func (s *Store) Credentials(ctx context.Context, gateway int64) ([]Credential, e
 func (s *Store) AddCredential(
 	ctx context.Context, gateway int64, secret string,
 ) (c Credential, key string, revoked *int64, err error) {
-	err = tx(ctx, s.api, func(tx *sqlx.Tx) error {
+	err = inTx(ctx, s.api, func(tx *sqlx.Tx) error {
 		if err := tx.GetContext(ctx, &key, `SELECT key FROM gateways WHERE id = $1 FOR UPDATE`,
 			gateway); err != nil {
 			return err

@@ -143,7 +143,7 @@ func (s *Store) DeleteGateway(
 	ctx context.Context, id, version int64, cascade, dryRun bool,
 ) (Deletion, error) {
 	var d Deletion
-	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
+	err := inTx(ctx, s.api, func(tx *sqlx.Tx) error {
 		var sensors, about []int64
 		if err := lockVersion(ctx, tx, "gateways", id, version); err != nil {
 			return err

@@ -28,7 +28,7 @@ func (s *Store) CreateLoginSession(
 	ctx context.Context, user int64, refresh string, ttl time.Duration,
 ) (string, error) {
 	var id string
-	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
+	err := inTx(ctx, s.api, func(tx *sqlx.Tx) error {
 		const q = `
 			INSERT INTO sessions (user_id, expires_at)
 			VALUES ($1, now() + make_interval(secs => $2))
@@ -49,7 +49,7 @@ func (s *Store) CreateLoginSession(
 func (s *Store) RotateRefreshToken(ctx context.Context, used, next string, ttl time.Duration) (LoginSession, error) {
 	var session LoginSession
 	reused := false
-	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
+	err := inTx(ctx, s.api, func(tx *sqlx.Tx) error {
 		var row struct {
 			SessionID string `db:"session_id"`
 			Used      bool   `db:"used"`

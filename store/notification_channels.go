@@ -102,7 +102,7 @@ func (s *Store) DeleteChannel(ctx context.Context, id, version int64) error {
 
 // deleteVersion deletes the row id of table if it still has version; 0 takes any.
 func (s *Store) deleteVersion(ctx context.Context, table string, id, version int64) error {
-	return tx(ctx, s.api, func(tx *sqlx.Tx) error {
+	return inTx(ctx, s.api, func(tx *sqlx.Tx) error {
 		if err := lockVersion(ctx, tx, table, id, version); err != nil {
 			return err
 		}

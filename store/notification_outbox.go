@@ -137,7 +137,7 @@ func (s *Store) NotificationEvents(
 // every event is handled once. It returns ErrStale when the cursor is no longer at plan.After,
 // because another instance has handled the events.
 func (s *Store) AddNotifications(ctx context.Context, plan NotificationPlan) error {
-	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
+	err := inTx(ctx, s.api, func(tx *sqlx.Tx) error {
 		if err := moveNotificationCursor(ctx, tx, plan.After, plan.Last); err != nil {
 			return err
 		}
@@ -243,7 +243,7 @@ func (s *Store) FireReminders(
 		UPDATE notification_watches
 		SET remind_at = $3, escalate_at = $4
 		WHERE route_id = $1 AND alarm_id = $2`
-	err = tx(ctx, s.api, func(tx *sqlx.Tx) error {
+	err = inTx(ctx, s.api, func(tx *sqlx.Tx) error {
 		var rs []Reminder
 		if err := tx.SelectContext(ctx, &rs, due, now, limit); err != nil || len(rs) == 0 {
 			return err

@@ -134,7 +134,7 @@ func (p *partitions) forget() { p.known.Store(nil) }
 func (p *partitions) attach(
 	ctx context.Context, db *sqlx.DB, instants []time.Time,
 ) (known []partition, err error) {
-	err = tx(ctx, db, func(tx *sqlx.Tx) error {
+	err = inTx(ctx, db, func(tx *sqlx.Tx) error {
 		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, partitionLock); err != nil {
 			return err
 		}

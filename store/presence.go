@@ -48,7 +48,7 @@ const (
 // now. What was heard earlier does not replace what was heard later, by whichever instance; of a
 // gateway that is there twice, the last counts.
 func (s *Store) SetPresence(ctx context.Context, ps []Presence) (changed []Presence, err error) {
-	err = tx(ctx, s.ingest, func(tx *sqlx.Tx) error {
+	err = inTx(ctx, s.ingest, func(tx *sqlx.Tx) error {
 		changed, err = s.setPresence(ctx, tx, ps)
 		return err
 	})
@@ -164,7 +164,7 @@ func (s *Store) KeepPresence(ctx context.Context) (lost []Presence, missed bool,
 		RETURNING xmax = 0` // it was inserted
 	const bury = `DELETE FROM instances WHERE beat_at < now() - make_interval(secs => $1) RETURNING id`
 	was := s.beat
-	err = tx(ctx, s.ingest, func(tx *sqlx.Tx) error {
+	err = inTx(ctx, s.ingest, func(tx *sqlx.Tx) error {
 		if err := tx.GetContext(ctx, &missed, beat, s.instance); err != nil {
 			return err
 		}
@@ -188,7 +188,7 @@ func (s *Store) KeepPresence(ctx context.Context) (lost []Presence, missed bool,
 // LeavePresence makes the status unknown of the gateways that were connected here, and returns
 // them: this instance ends.
 func (s *Store) LeavePresence(ctx context.Context) (lost []Presence, err error) {
-	err = tx(ctx, s.ingest, func(tx *sqlx.Tx) error {
+	err = inTx(ctx, s.ingest, func(tx *sqlx.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM instances WHERE id = $1`, s.instance); err != nil {
 			return err
 		}

@@ -124,7 +124,7 @@ func (s *Store) SweepRejections(ctx context.Context, retention time.Duration) er
 func (s *Store) sweepRejections(
 	ctx context.Context, gateway int64, retention time.Duration,
 ) (left bool, err error) {
-	err = tx(ctx, s.ingest, func(tx *sqlx.Tx) error {
+	err = inTx(ctx, s.ingest, func(tx *sqlx.Tx) error {
 		// before the rows, as long as none of them is ours
 		const lock = `SELECT FROM rejection_counts WHERE gateway_id = $1 FOR UPDATE`
 		if _, err := tx.ExecContext(ctx, lock, gateway); err != nil {

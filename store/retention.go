@@ -151,7 +151,7 @@ func (s *Store) keptIn(
 // drop drops p unless a sensor keeps something in it.
 func (s *Store) drop(ctx context.Context, p *partition, now time.Time) (Retired, error) {
 	r := Retired{Partition: p.Name}
-	err := tx(ctx, s.ingest, func(tx *sqlx.Tx) error {
+	err := inTx(ctx, s.ingest, func(tx *sqlx.Tx) error {
 		if mine, err := tryLock(ctx, tx, retentionLock); err != nil || !mine {
 			return err
 		}
@@ -256,7 +256,7 @@ func (s *Store) thin(ctx context.Context, p *partition, now time.Time, done func
 func (s *Store) thinSensor(
 	ctx context.Context, sensor int64, p *partition, now time.Time,
 ) (readings int64, err error) {
-	err = tx(ctx, s.ingest, func(tx *sqlx.Tx) error {
+	err = inTx(ctx, s.ingest, func(tx *sqlx.Tx) error {
 		if mine, err := tryLock(ctx, tx, retentionLock); err != nil || !mine {
 			return err
 		}

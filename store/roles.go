@@ -11,10 +11,10 @@ const (
 	Admin    Role = "admin"
 )
 
-var rank = map[Role]int{Viewer: 1, Operator: 2, Engineer: 3, Admin: 4}
+var roleRank = map[Role]int{Viewer: 1, Operator: 2, Engineer: 3, Admin: 4}
 
 // Valid reports whether r is one of the roles.
-func (r Role) Valid() bool { return rank[r] > 0 }
+func (r Role) Valid() bool { return roleRank[r] > 0 }
 
 // Includes reports whether r may do what other may. An unknown role may nothing.
-func (r Role) Includes(other Role) bool { return r.Valid() && other.Valid() && rank[r] >= rank[other] }
+func (r Role) Includes(other Role) bool { return r.Valid() && other.Valid() && roleRank[r] >= roleRank[other] }

@@ -130,7 +130,7 @@ func (s *Store) queueAllHours(ctx context.Context) error {
 // first, and returns how many they were and whether more are waiting. Several instances may call
 // it: while one works the others do nothing.
 func (s *Store) RollUp(ctx context.Context, size int) (hours int, more bool, err error) {
-	err = tx(ctx, s.ingest, func(tx *sqlx.Tx) error {
+	err = inTx(ctx, s.ingest, func(tx *sqlx.Tx) error {
 		if locked, err := tryLock(ctx, tx, rollupLock); err != nil || !locked {
 			return err
 		}

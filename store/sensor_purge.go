@@ -22,7 +22,7 @@ func (s *Store) PurgeDeletedSensors(ctx context.Context) error {
 
 // purgeSome removes the oldest day of a deleted sensor and reports whether there is more to do.
 func (s *Store) purgeSome(ctx context.Context) (more bool, err error) {
-	err = tx(ctx, s.ingest, func(tx *sqlx.Tx) error {
+	err = inTx(ctx, s.ingest, func(tx *sqlx.Tx) error {
 		var sensor int64
 		const claim = `SELECT sensor_id FROM purges ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED`
 		if err := tx.GetContext(ctx, &sensor, claim); err != nil {

@@ -168,7 +168,7 @@ func (s *Store) DeleteSensor(
 	ctx context.Context, id, version int64, dryRun bool,
 ) (Deletion, error) {
 	var d Deletion
-	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
+	err := inTx(ctx, s.api, func(tx *sqlx.Tx) error {
 		if err := lockVersion(ctx, tx, "sensors", id, version); err != nil {
 			return err
 		}

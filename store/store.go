@@ -120,12 +120,12 @@ type Store struct {
 // must be there: see Migrate. A server that is too old, or one that acknowledges commits it may
 // lose, is an error.
 func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store, error) {
-	api, err := open(dsn, cfg.APIConnections, cfg.StatementTimeout,
+	api, err := openPool(dsn, cfg.APIConnections, cfg.StatementTimeout,
 		map[string]string{"application_name": "oei-ms api"})
 	if err != nil {
 		return nil, err
 	}
-	ingest, err := open(dsn, cfg.IngestConnections, ingestTimeout, map[string]string{
+	ingest, err := openPool(dsn, cfg.IngestConnections, ingestTimeout, map[string]string{
 		"application_name":                    "oei-ms ingest",
 		"idle_in_transaction_session_timeout": fmt.Sprint(pausedTimeout.Milliseconds()),
 	})
@@ -187,8 +187,8 @@ func (s *Store) Ping(ctx context.Context) (string, error) {
 // Close closes all connections.
 func (s *Store) Close() error { return errors.Join(s.api.Close(), s.ingest.Close()) }
 
-// tx runs f in a transaction of db that commits when f returns nil and is rolled back otherwise.
-func tx(ctx context.Context, db *sqlx.DB, f func(*sqlx.Tx) error) error {
+// inTx runs f in a transaction of db that commits when f returns nil and is rolled back otherwise.
+func inTx(ctx context.Context, db *sqlx.DB, f func(*sqlx.Tx) error) error {
 	t, err := db.BeginTxx(ctx, nil)
 	if err != nil {
 		return err

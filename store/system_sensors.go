@@ -100,7 +100,7 @@ func (s *Store) SystemConditions(ctx context.Context, interval time.Duration) (*
 		return nil, explain("conditions", err)
 	}
 	var c *SystemConditions
-	err = tx(ctx, s.api, func(tx *sqlx.Tx) error {
+	err = inTx(ctx, s.api, func(tx *sqlx.Tx) error {
 		found := &SystemConditions{Faulted: len(rules.unusable)}
 		const turn = `
 			UPDATE system_watch w

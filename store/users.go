@@ -58,7 +58,7 @@ func (s *Store) CreateUser(ctx context.Context, u User) (User, error) {
 // start together make one.
 func (s *Store) CreateFirstUser(ctx context.Context, u User) (bool, error) {
 	created := false
-	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
+	err := inTx(ctx, s.api, func(tx *sqlx.Tx) error {
 		if _, err := tx.ExecContext(ctx, `LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE`); err != nil {
 			return err
 		}
@@ -95,7 +95,7 @@ func (s *Store) UserByName(ctx context.Context, username string) (User, error) {
 // SetPassword replaces the password hash of a user and ends all sessions but keep, which may be
 // empty.
 func (s *Store) SetPassword(ctx context.Context, user int64, hash, keep string) error {
-	err := tx(ctx, s.api, func(tx *sqlx.Tx) error {
+	err := inTx(ctx, s.api, func(tx *sqlx.Tx) error {
 		res, err := tx.ExecContext(ctx,
 			`UPDATE users SET password_hash = $2, updated_at = now() WHERE id = $1`, user, hash)
 		if err != nil {
@@ -217,7 +217,7 @@ func (s *Store) DeleteUser(
 // keepingAnAdmin runs f in a transaction after which there is an active admin. Those there are stay
 // as they are until it ends, so that two transactions do not take away one each.
 func (s *Store) keepingAnAdmin(ctx context.Context, f func(*sqlx.Tx) error) error {
-	return tx(ctx, s.api, func(tx *sqlx.Tx) error {
+	return inTx(ctx, s.api, func(tx *sqlx.Tx) error {
 		const q = `SELECT FROM users WHERE role = 'admin' AND is_active ORDER BY id FOR UPDATE`
 		if _, err := tx.ExecContext(ctx, q); err != nil {
 			return err
