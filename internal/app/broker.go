@@ -17,11 +17,11 @@ func brokerAccess(st *store.Store, auth *auth.Auth) broker.Access {
 		Login: func(ctx context.Context, key, secret string) (broker.Gateway, bool, error) {
 			return loggedIn(st.Login(ctx, key, secret))
 		},
-		Certified: func(ctx context.Context, key string) (broker.Gateway, bool, error) {
+		LoginCertificate: func(ctx context.Context, key string) (broker.Gateway, bool, error) {
 			return loggedIn(st.LoginByCertificate(ctx, key))
 		},
 		HasGateway: st.HasGateway,
-		InForce: func(ctx context.Context, gateways []broker.Gateway) ([]bool, error) {
+		AreValid: func(ctx context.Context, gateways []broker.Gateway) ([]bool, error) {
 			principals := make([]store.Principal, len(gateways))
 			for i, g := range gateways {
 				principals[i] = principal(g)

@@ -8,35 +8,35 @@ import (
 	"github.com/oei-ms/oei-ms/internal/origin"
 )
 
-// Config says what the broker lets in.
+// Config says where the broker listens and what it accepts.
 type Config struct {
-	// address to listen on; empty: that of the API
+	// address to listen on; empty: the address of the API
 	Host           string `mapstructure:"host"`
 	Plain          bool   `mapstructure:"plain"`           // listen without TLS
 	TLSPort        int    `mapstructure:"tls_port"`        // 0: none; AnyPort
 	TLSCertificate string `mapstructure:"tls_certificate"` // file
 	TLSKey         string `mapstructure:"tls_key"`         // file
-	// file; a certificate that one of these signed does for a password
+	// file; a client certificate signed by one of these replaces the password
 	TLSClientCA string `mapstructure:"tls_client_ca"`
-	// 0: none; AnyPort. With a certificate it is TLS too
+	// 0: none; AnyPort. It uses TLS when there is a certificate
 	WebSocketPort  int      `mapstructure:"websocket_port"`
-	AllowedOrigins []string `mapstructure:"allowed_origins"` // besides that of the WebSocket itself
+	AllowedOrigins []string `mapstructure:"allowed_origins"` // in addition to its own
 
 	MaxConnections           int `mapstructure:"max_connections"`
 	MaxConnectionsPerAddress int `mapstructure:"max_connections_per_address"`
-	// from the connection to its CONNECT packet
+	// until the CONNECT has arrived
 	ConnectTimeout time.Duration `mapstructure:"connect_timeout"`
-	// for a client that does not read
+	// after which a client that does not read is disconnected
 	WriteTimeout time.Duration `mapstructure:"write_timeout"`
-	// publishes of a client that are not yet acknowledged
+	// in-flight window of a client: publishes that are not yet acknowledged
 	ReceiveMaximum int `mapstructure:"receive_maximum"`
 	MaxPacket      int `mapstructure:"max_packet"` // bytes
 }
 
-// AnyPort stands for a port that is free.
+// AnyPort stands for any free port.
 const AnyPort = -1
 
-// DefaultConfig is right for some thousand gateways.
+// DefaultConfig suits some thousand gateways.
 func DefaultConfig() Config {
 	return Config{
 		Plain:                    true,
@@ -52,10 +52,10 @@ func DefaultConfig() Config {
 // Validate reports every setting that cannot work.
 func (c Config) Validate() error {
 	var errs []error
-	atLeast := func(name string, value, least int) {
-		if value < least {
+	atLeast := func(name string, value, minimum int) {
+		if value < minimum {
 			errs = append(errs,
-				fmt.Errorf("%s: %d is too small; use %d or more", name, value, least))
+				fmt.Errorf("%s: %d is too small; use %d or more", name, value, minimum))
 		}
 	}
 	atLeast("OEI_BROKER_MAX_CONNECTIONS", c.MaxConnections, 1)
@@ -63,7 +63,8 @@ func (c Config) Validate() error {
 	atLeast("OEI_BROKER_MAX_PACKET", c.MaxPacket, 1<<10)
 	if c.MaxPacket > 1<<28 {
 		errs = append(errs,
-			fmt.Errorf("OEI_BROKER_MAX_PACKET: %d is more than MQTT can carry; use 268435456 or less", c.MaxPacket))
+			fmt.Errorf("OEI_BROKER_MAX_PACKET: %d is more than MQTT allows; "+
+				"use 268435456 or less", c.MaxPacket))
 	}
 	if c.ReceiveMaximum < 1 || c.ReceiveMaximum > 65535 {
 		errs = append(errs,
@@ -72,7 +73,8 @@ func (c Config) Validate() error {
 	}
 	if c.ConnectTimeout < time.Second || c.WriteTimeout < time.Second {
 		errs = append(errs,
-			errors.New("OEI_BROKER_CONNECT_TIMEOUT and OEI_BROKER_WRITE_TIMEOUT: too short; use 1s or more"))
+			errors.New("OEI_BROKER_CONNECT_TIMEOUT and OEI_BROKER_WRITE_TIMEOUT: "+
+				"too short; use 1s or more"))
 	}
 	port := func(name string, port int) {
 		if port < AnyPort || port > 65535 {
@@ -84,8 +86,9 @@ func (c Config) Validate() error {
 	port("OEI_BROKER_WEBSOCKET_PORT", c.WebSocketPort)
 	if !c.Plain && c.TLSPort == 0 && c.WebSocketPort == 0 {
 		errs = append(errs,
-			errors.New("OEI_BROKER_PLAIN: false leaves no way to the broker; set OEI_BROKER_TLS_PORT or OEI_BROKER_WEBSOCKET_PORT"))
+			errors.New("OEI_BROKER_PLAIN: false leaves no port open; "+
+				"set OEI_BROKER_TLS_PORT or OEI_BROKER_WEBSOCKET_PORT"))
 	}
-	errs = append(errs, origin.Check("OEI_BROKER_ALLOWED_ORIGINS", c.AllowedOrigins), c.tlsFaults())
+	errs = append(errs, origin.Check("OEI_BROKER_ALLOWED_ORIGINS", c.AllowedOrigins), c.validateTLS())
 	return errors.Join(errs...)
 }

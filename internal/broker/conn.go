@@ -14,72 +14,73 @@ import (
 )
 
 const (
-	// maxConnect is the largest CONNECT, its will included, in bytes.
+	// maxConnect is the maximum size of a CONNECT with its will, in bytes.
 	maxConnect = 16 << 10
-	// readBuffer is the size of the buffer of a client that has logged in; larger packets take
-	// memory as they arrive.
+	// readBuffer is the size of the read buffer of a logged-in client; larger packets take memory
+	// as they arrive.
 	readBuffer = 4 << 10
-	// maxRecorded is how much of a PUBLISH that is refused for its size is read, for the record.
+	// maxRecorded is how much of a refused PUBLISH is read for its rejection record, in bytes.
 	maxRecorded = 4 << 10
 )
 
 var errNoConnect = errors.New("mqtt: the first packet is not a CONNECT")
 
-// conn is a client's connection as the broker reads and writes it. The broker gets whole and valid
-// packets only; the first that is not valid ends the connection. Every write has a deadline of its
-// own, so that a client that does not read holds up nobody for long.
+// conn is a client's connection as mochi reads and writes it. mochi gets whole and valid packets
+// only; the first invalid packet ends the connection. Every write has a deadline, so that a client
+// that does not read delays others for a limited time.
 type conn struct {
-	net.Conn        // above TLS and WebSocket
-	wire      *wire // below them
+	net.Conn          // above TLS and WebSocket
+	socket    *socket // below them
 	cfg       Config
-	surplus   bool   // one too many, only to be told so
-	certified string // the name in the client's certificate
+	overLimit bool   // only to be refused with a reason
+	certName  string // the common name in the client's verified certificate
 	request   connectRequest
 
 	in    *bufio.Reader
-	ready []byte // of a valid packet, not yet read by the broker
+	ready []byte // of a valid packet that mochi has not read yet
 
-	// nil before the client has logged in; set by the broker's goroutine of this connection
+	// nil before the client has logged in; set by mochi's goroutine of this connection
 	login *login
 
-	mu     sync.Mutex
-	ending ending
+	mu       sync.Mutex
+	firstEnd ending
 }
 
-// login is what the broker adds to a connection once its client has logged in.
+// login is what the broker adds to a connection when its client has logged in.
 type login struct {
 	gateway Gateway
-	// tells the client why, and closes
-	disconnect func(*packetFault)
-	// records a PUBLISH that is not taken
-	reject func(topic string, payload []byte, f *packetFault)
-	leave  func() // ends the session
+	// disconnect tells the client why, and closes the connection.
+	disconnect func(*packetError)
+	// reject records a PUBLISH that is not accepted.
+	reject func(topic string, payload []byte, e *packetError)
+	end    func() // ends the session
 }
 
-// ending is why a connection ended, and what else is known of it.
+// ending is why a connection ended, with log attributes.
 type ending struct {
 	reason string
 	attrs  []slog.Attr
 }
 
-// end notes why the connection ends, unless that is known already.
-func (c *conn) end(reason string, attrs ...slog.Attr) {
+// noteEnd notes why the connection ends. The first reason counts.
+func (c *conn) noteEnd(reason string, attrs ...slog.Attr) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ending.reason == "" {
-		c.ending = ending{reason, attrs}
+	if c.firstEnd.reason == "" {
+		c.firstEnd = ending{reason, attrs}
 	}
 }
 
-func (c *conn) ended() ending {
+func (c *conn) ending() ending {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.ending
+	return c.firstEnd
 }
 
-// awaitConnect reads and checks the first packet. One with a fault is answered.
-func (c *conn) awaitConnect() error {
-	in := bufio.NewReaderSize(c.Conn, 0) // the smallest: there may be many that send nothing
+// readConnect reads and checks the first packet. It answers an invalid CONNECT.
+func (c *conn) readConnect() error {
+	// The smallest buffer, because many connections may send nothing.
+	in := bufio.NewReaderSize(c.Conn, 0)
 	head, length, err := peekHeader(in)
 	if err != nil {
 		return err
@@ -89,26 +90,27 @@ func (c *conn) awaitConnect() error {
 	}
 	size := min(head+length, maxConnect)
 	cut := size < head+length
-	if cut { // what has come soon will do to say what is wrong
+	if cut { // what arrives in this time is enough to answer
 		_ = c.SetReadDeadline(time.Now().Add(lingerTime))
 	}
-	var packet bytes.Buffer // takes no more memory than the client has filled
+	var packet bytes.Buffer // takes no more memory than the client has sent
 	if _, err := io.CopyN(&packet, in, int64(size)); err != nil && !cut {
 		return err
 	}
-	var f *packetFault
-	if c.request, f = parseConnect(packet.Bytes()[min(head, packet.Len()):], cut); f != nil {
-		c.refuse(f)
-		return f
+	var invalid *packetError
+	c.request, invalid = parseConnect(packet.Bytes()[min(head, packet.Len()):], cut)
+	if invalid != nil {
+		c.refuse(invalid)
+		return invalid
 	}
 	c.in, c.ready = in, packet.Bytes()
 	return nil
 }
 
 // refuse answers a CONNECT that is not accepted, and notes why.
-func (c *conn) refuse(f *packetFault, attrs ...slog.Attr) {
-	c.end(endReason(f.code), append(attrs, slog.String("detail", f.text))...)
-	if packet := c.request.connack(f); packet != nil {
+func (c *conn) refuse(e *packetError) {
+	c.noteEnd(reasonOfCode(e.code), slog.String("detail", e.text))
+	if packet := c.request.connack(e); packet != nil {
 		_, _ = c.Write(packet) // the connection ends anyway
 	}
 }
@@ -117,13 +119,13 @@ func (c *conn) refuse(f *packetFault, attrs ...slog.Attr) {
 func (c *conn) accept(l *login) {
 	c.login = l
 	c.in = bufio.NewReaderSize(c.in, readBuffer)
-	c.wire.login()
+	c.socket.login()
 }
 
-// isOf reports whether the client has logged in as this gateway, or has not said.
-func (c *conn) isOf(g Gateway) bool { return c.login == nil || c.login.gateway.ID == g.ID }
+// mayBelongTo reports whether the client has logged in as g or not yet logged in.
+func (c *conn) mayBelongTo(g Gateway) bool { return c.login == nil || c.login.gateway.ID == g.ID }
 
-// peekHeader returns the size of the next fixed header and the length of what follows it.
+// peekHeader returns the size of the next fixed header and the remaining length in it.
 func peekHeader(in *bufio.Reader) (size, length int, err error) {
 	for size = 2; size <= 5; size++ {
 		head, err := in.Peek(size)
@@ -131,18 +133,18 @@ func peekHeader(in *bufio.Reader) (size, length int, err error) {
 			return 0, 0, err
 		}
 		last := head[size-1]
-		length |= int(last&0x7f) << (7 * (size - 2)) // seven bits in a byte, the lowest first
+		length |= int(last&0x7f) << (7 * (size - 2)) // seven bits a byte, lowest first
 		if last < 0x80 {
 			return size, length, nil
 		}
 	}
-	return 0, 0, &packetFault{codeMalformed, "malformed packet: a length that does not end"}
+	return 0, 0, &packetError{codeMalformed, "malformed packet: a length that does not end"}
 }
 
-// Read gives the broker what it may process.
+// Read returns bytes of valid packets.
 func (c *conn) Read(b []byte) (int, error) {
 	if len(c.ready) == 0 {
-		if err := c.next(); err != nil {
+		if err := c.readPacket(); err != nil {
 			return 0, err
 		}
 	}
@@ -151,8 +153,8 @@ func (c *conn) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// next reads and checks a packet.
-func (c *conn) next() error {
+// readPacket reads and checks a packet.
+func (c *conn) readPacket() error {
 	head, length, err := peekHeader(c.in)
 	if err != nil {
 		return c.fail(err)
@@ -160,27 +162,25 @@ func (c *conn) next() error {
 	first, _ := c.in.Peek(1)
 	kind, total := first[0], head+length
 	if total > c.cfg.MaxPacket {
-		return c.refusePublish(kind, c.beginning(head, length),
-			&packetFault{
-				codeTooLarge,
-				fmt.Sprintf("the packet has %d bytes; at most %d are allowed", total,
-					c.cfg.MaxPacket),
-			})
+		return c.refusePublish(kind, c.peekBody(head, length), &packetError{
+			codeTooLarge,
+			fmt.Sprintf("the packet has %d bytes; at most %d are allowed", total, c.cfg.MaxPacket),
+		})
 	}
-	packet, err := c.whole(total)
+	packet, err := c.readFull(total)
 	if err != nil {
 		return c.fail(err)
 	}
-	f := c.checker().check(kind, packet[head:])
+	invalid := c.checker().check(kind, packet[head:])
 	switch {
-	case f == nil:
-	case f.code == codeQoS:
-		return c.refusePublish(kind, packet[head:], f)
+	case invalid == nil:
+	case invalid.code == codeQoS:
+		return c.refusePublish(kind, packet[head:], invalid)
 	default:
-		return c.fail(f)
+		return c.fail(invalid)
 	}
 	if kind>>4 == typeDisconnect {
-		c.end(reasonDisconnect)
+		c.noteEnd(reasonDisconnect)
 	}
 	c.ready = packet
 	return nil
@@ -190,8 +190,8 @@ func (c *conn) checker() packetChecker {
 	return packetChecker{version: c.request.version, neverExpire: c.request.sessionExpiry == 0}
 }
 
-// whole returns the next packet, which is valid until the next is read.
-func (c *conn) whole(size int) ([]byte, error) {
+// readFull returns the next packet, which is valid until the next one is read.
+func (c *conn) readFull(size int) ([]byte, error) {
 	if size <= c.in.Size() {
 		packet, err := c.in.Peek(size)
 		if err == nil {
@@ -200,55 +200,55 @@ func (c *conn) whole(size int) ([]byte, error) {
 		return packet, err
 	}
 	var packet bytes.Buffer
-	// takes memory as it arrives, not as it is announced
+	// CopyN takes memory as the packet arrives, not as it is announced.
 	_, err := io.CopyN(&packet, c.in, int64(size))
 	return packet.Bytes(), err
 }
 
-// beginning returns what a packet that is too large begins with, after its fixed header.
-func (c *conn) beginning(head, length int) []byte {
+// peekBody returns the first bytes after the fixed header of a packet that is too large.
+func (c *conn) peekBody(head, length int) []byte {
 	_ = c.SetReadDeadline(time.Now().Add(lingerTime))
-	packet, _ := c.in.Peek(min(head+length, maxRecorded)) // what has come by then will do
+	packet, _ := c.in.Peek(min(head+length, maxRecorded)) // or what arrives in this time
 	return packet[min(head, len(packet)):]
 }
 
-// refusePublish ends the connection for a packet that is not taken, and has it recorded when it is
-// a PUBLISH.
-func (c *conn) refusePublish(kind byte, body []byte, f *packetFault) error {
-	err := c.fail(f)
+// refusePublish ends the connection because of a packet, and records the packet if it is a PUBLISH.
+func (c *conn) refusePublish(kind byte, body []byte, e *packetError) error {
+	err := c.fail(e)
 	if kind>>4 == typePublish {
-		if topic, payload := c.checker().parts(kind, body); len(topic) > 0 && c.login != nil {
-			c.login.reject(string(topic), bytes.Clone(payload), f)
+		topic, payload := c.checker().topicAndPayload(kind, body)
+		if len(topic) > 0 && c.login != nil {
+			c.login.reject(string(topic), bytes.Clone(payload), e)
 		}
 	}
 	return err
 }
 
-// fail notes why reading ended, tells the client if that is of use, and returns err.
+// fail notes why reading ended, tells the client when it may still be connected, and returns err.
 func (c *conn) fail(err error) error {
-	f, faulty := errors.AsType[*packetFault](err)
+	e, isPacketError := errors.AsType[*packetError](err)
 	switch {
-	case faulty:
+	case isPacketError:
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		f = &packetFault{
+		e = &packetError{
 			codeKeepAlive, "nothing was received for one and a half times the keep-alive",
 		}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		c.end(reasonClosed)
+		c.noteEnd(reasonClosed)
 		return err
 	default:
-		c.end(reasonClosed, slog.String("detail", err.Error()))
+		c.noteEnd(reasonClosed, slog.String("detail", err.Error()))
 		return err
 	}
-	c.end(endReason(f.code), slog.String("detail", f.text))
+	c.noteEnd(reasonOfCode(e.code), slog.String("detail", e.text))
 	if c.login != nil {
-		c.login.disconnect(f)
+		c.login.disconnect(e)
 	}
 	return err
 }
 
-// Write sends packets of the broker. One that refuses or disconnects a client of an older version
-// is left out: it has none.
+// Write sends packets of mochi and of the session. It drops a DISCONNECT to a client older than
+// v5, whose version has none from a server.
 func (c *conn) Write(b []byte) (int, error) {
 	if c.request.version < 5 && len(b) > 0 && b[0]>>4 == typeDisconnect {
 		return len(b), nil
@@ -260,12 +260,13 @@ func (c *conn) Write(b []byte) (int, error) {
 	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		c.end(reasonNotReading, slog.String("detail", "the client does not read what it is sent"))
+		c.noteEnd(reasonNotReading, slog.String("detail", "the client does not read what it is sent"))
 	case err != nil:
-		c.end(reasonClosed, slog.String("detail", err.Error()))
+		c.noteEnd(reasonClosed, slog.String("detail", err.Error()))
 	}
 	return n, err
 }
 
-// SetDeadline is the broker's, for its keep-alive. It is of reading only: every write has its own.
+// SetDeadline sets the read deadline only: mochi calls it for the keep-alive, and Write sets a
+// deadline of its own.
 func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }

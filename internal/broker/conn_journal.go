@@ -9,30 +9,28 @@ import (
 	"net"
 	"os"
 	"strings"
-	"sync"
-	"time"
 )
 
-// Why connections end or are refused: the label of the counters, and the attribute of the log
+// Reasons why connections end or are refused: the label of the counters and an attribute of the log
 // lines.
 const (
-	reasonDisconnect     = "disconnect"      // the client sent a DISCONNECT
-	reasonClosed         = "closed"          // the client, or the network, without one
-	reasonNotReading     = "not_reading"     // the client does not read what it is sent
-	reasonTakenOver      = "taken_over"      // by a connection with the same client id
-	reasonShutdown       = "shutdown"        // of the server
-	reasonInternal       = "internal"        // a fault of the server
-	reasonTimeout        = "timeout"         // no CONNECT in time
-	reasonFull           = "full"            // too many connections, in all or from the address
-	reasonSessions       = "sessions"        // too many connections of the gateway
-	reasonHandshake      = "handshake"       // of TLS or WebSocket
-	reasonNoConnect      = "no_connect"      // the first packet is another
-	reasonMemory         = "memory"          // too many bytes before the login
-	reasonTooManyAttempt = "too_many_failed" // too many wrong secrets
+	reasonDisconnect    = "disconnect"      // the client sent a DISCONNECT
+	reasonClosed        = "closed"          // by the client or the network, without a DISCONNECT
+	reasonNotReading    = "not_reading"     // the client does not read what it is sent
+	reasonTakenOver     = "taken_over"      // by a connection with the same client id
+	reasonShutdown      = "shutdown"        // of the server
+	reasonInternal      = "internal"        // an error of the server
+	reasonTimeout       = "timeout"         // no CONNECT in time
+	reasonFull          = "full"            // too many connections, in all or from the address
+	reasonSessions      = "sessions"        // too many connections of the gateway
+	reasonHandshake     = "handshake"       // of TLS or WebSocket
+	reasonNoConnect     = "no_connect"      // the first packet is not a CONNECT
+	reasonMemory        = "memory"          // too many bytes before the login
+	reasonTooManyFailed = "too_many_failed" // too many wrong secrets
 )
 
-// endReasons are the reasons that go with reason codes of MQTT v5.
-var endReasons = map[byte]string{
+// codeReasons are the reasons by reason code of MQTT v5.
+var codeReasons = map[byte]string{
 	codeMalformed:         "malformed",
 	codeProtocolError:     "protocol_error",
 	codeBadVersion:        "version",
@@ -50,10 +48,10 @@ var endReasons = map[byte]string{
 	codeQuota:             reasonFull,
 	codeRetain:            "will_retain",
 	codeQoS:               "qos",
-	codeTooManyAttempts:   reasonTooManyAttempt,
+	codeTooManyAttempts:   reasonTooManyFailed,
 }
 
-func endReason(code byte) string { return cmp.Or(endReasons[code], reasonInternal) }
+func reasonOfCode(code byte) string { return cmp.Or(codeReasons[code], reasonInternal) }
 
 // connJournal counts connections that ended or were refused, by reason, and logs them within
 // limits.
@@ -61,27 +59,27 @@ type connJournal struct {
 	log     *slog.Logger
 	metrics *metrics
 	endings logLimiter
-	// apart from endings: strangers must not keep the lines of gateways out of the log
+	// separate from endings: unknown clients must not use up the log lines of gateways
 	refusals  logLimiter
 	panics    logLimiter
 	takeovers minuteCounter
 }
 
-// record counts and logs the end of c. err is what its serving returned.
+// record counts and logs the end of c. err is what serving it returned.
 func (j *connJournal) record(c *conn, err error, stopping bool) {
 	switch {
 	case stopping:
-		c.end(reasonShutdown)
+		c.noteEnd(reasonShutdown)
 	case err != nil:
-		c.end(c.endOf(err), slog.String("detail", err.Error()))
+		c.noteEnd(reasonOfError(err), slog.String("detail", err.Error()))
 	default:
-		c.end(reasonClosed)
+		c.noteEnd(reasonClosed)
 	}
-	e, r := c.ended(), &c.request
-	address := c.wire.RemoteAddr().String()
+	e, r := c.ending(), &c.request
+	address := c.socket.RemoteAddr().String()
 	attrs := append([]slog.Attr{
-		slog.String("gateway", shorten(r.username)),
-		slog.String("client_id", shorten(r.clientID)),
+		slog.String("gateway", truncate(r.username)),
+		slog.String("client_id", truncate(r.clientID)),
 		slog.String("address", address),
 		slog.String("reason", e.reason),
 	}, e.attrs...)
@@ -91,28 +89,29 @@ func (j *connJournal) record(c *conn, err error, stopping bool) {
 		if e.reason == reasonTakenOver {
 			j.takeovers.add()
 		}
-		if level, attrs, ok := limited(&j.endings, r.clientID+" "+e.reason, e.reason, attrs); ok {
+		if level, attrs, ok := limitedLine(&j.endings, r.clientID+" "+e.reason, e.reason, attrs); ok {
 			j.log.LogAttrs(context.Background(), level, "mqtt connection ended", attrs...)
 		}
-	case e.reason == reasonClosed && c.wire.bytesRead() == 0: // such as a load balancer that looks whether the port is open
+	case e.reason == reasonClosed && c.socket.bytesRead() == 0:
+		// Not logged: it may be a load balancer that checks whether the port is open.
 		j.metrics.refused.WithLabelValues(e.reason).Inc()
 	default:
 		j.metrics.refused.WithLabelValues(e.reason).Inc()
 		host, _, _ := net.SplitHostPort(address)
-		if level, attrs, ok := limited(&j.refusals, host+" "+r.username+" "+e.reason, e.reason,
+		if level, attrs, ok := limitedLine(&j.refusals, host+" "+r.username+" "+e.reason, e.reason,
 			attrs); ok {
 			j.log.LogAttrs(context.Background(), level, "mqtt connection refused", attrs...)
 		}
 	}
 }
 
-// manyTakeovers is from how many take-overs of one client id in a minute two devices are likely to
+// minSharedTakeovers is how many take-overs of one client id in a minute suggest that two devices
 // share it.
-const manyTakeovers = 3
+const minSharedTakeovers = 3
 
-// limited returns the level and attributes of a line, with how often it happened since the last
-// line of its kind; ok is false when the limiter holds it back.
-func limited(
+// limitedLine returns the level and attributes of a log line, with how many events it stands for;
+// ok is false when the limiter suppresses it.
+func limitedLine(
 	l *logLimiter, kind, reason string, attrs []slog.Attr,
 ) (level slog.Level, _ []slog.Attr, ok bool) {
 	count, ok := l.allow(kind)
@@ -121,7 +120,7 @@ func limited(
 	}
 	level = slog.LevelInfo
 	attrs = append(attrs, slog.Int("count", count))
-	if reason == reasonTakenOver && count >= manyTakeovers {
+	if reason == reasonTakenOver && count >= minSharedTakeovers {
 		level = slog.LevelWarn
 		attrs = append(attrs,
 			slog.String("hint",
@@ -130,11 +129,11 @@ func limited(
 	return level, attrs, true
 }
 
-// shorten keeps what a client sent to a length fit for a log line.
-func shorten(s string) string { return strings.ToValidUTF8(s[:min(len(s), 100)], "") }
+// truncate shortens a string from a client for a log line.
+func truncate(s string) string { return strings.ToValidUTF8(s[:min(len(s), 100)], "") }
 
-// endOf is the reason that an error of reading or opening a connection stands for.
-func (c *conn) endOf(err error) string {
+// reasonOfError returns the reason for an error of opening or reading a connection.
+func reasonOfError(err error) string {
 	switch {
 	case errors.Is(err, errNoMemory), errors.Is(err, errTooMuchBeforeLogin):
 		return reasonMemory
@@ -147,92 +146,8 @@ func (c *conn) endOf(err error) string {
 	case errors.Is(err, errHandshake):
 		return reasonHandshake
 	}
-	if f, ok := errors.AsType[*packetFault](err); ok {
-		return endReason(f.code)
+	if e, ok := errors.AsType[*packetError](err); ok {
+		return reasonOfCode(e.code)
 	}
 	return reasonClosed
-}
-
-const (
-	// logInterval is how often one kind of event has a line in the log.
-	logInterval = time.Minute
-	// maxLogLines is how many lines a limiter lets pass in logInterval, of all kinds.
-	maxLogLines = 100
-	// maxLogKinds is how many kinds a limiter remembers.
-	maxLogKinds = 10_000
-)
-
-// logLimiter lets one line of a kind pass in logInterval, and maxLogLines in all. It is safe for
-// concurrent use.
-type logLimiter struct {
-	mu     sync.Mutex
-	kinds  map[string]*logKind
-	window time.Time // the start of the interval that lines are counted in
-	lines  int
-}
-
-type logKind struct {
-	said time.Time
-	held int // how often it was held back since
-}
-
-// allow reports whether there may be a line of this kind now, and how many events it stands for.
-func (l *logLimiter) allow(kind string) (count int, ok bool) {
-	now := time.Now()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if now.Sub(l.window) >= logInterval {
-		l.window, l.lines = now, 0
-	}
-	k := l.kinds[kind]
-	if k == nil {
-		if l.kinds == nil || len(l.kinds) >= maxLogKinds {
-			l.kinds = map[string]*logKind{}
-		}
-		k = &logKind{}
-		l.kinds[kind] = k
-	}
-	k.held++
-	if l.lines >= maxLogLines || now.Sub(k.said) < logInterval {
-		return 0, false
-	}
-	count = k.held
-	l.lines++
-	k.said, k.held = now, 0
-	return count, true
-}
-
-// minuteCounter counts events of the minute that has passed. It is safe for concurrent use.
-type minuteCounter struct {
-	mu        sync.Mutex
-	minute    int64 // of Unix time
-	now, last int
-}
-
-func (c *minuteCounter) add() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.turn()
-	c.now++
-}
-
-// count returns how many there were in the minute that has passed, or in the one that has begun if
-// they are more.
-func (c *minuteCounter) count() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.turn()
-	return max(c.now, c.last)
-}
-
-func (c *minuteCounter) turn() {
-	minute := time.Now().Unix() / 60
-	switch minute - c.minute {
-	case 0:
-	case 1:
-		c.last, c.now = c.now, 0
-	default:
-		c.last, c.now = 0, 0
-	}
-	c.minute = minute
 }

@@ -10,16 +10,16 @@ import (
 
 // TestRenamed is a gateway whose key is given to another while its connection is open. Nothing
 // waits for the check of open connections, which is due every few seconds.
-func TestRenamed_GatewayLosesTheTopicsOfItsFormerKey(t *testing.T) {
+func TestRename_GatewayLosesTheTopicsOfItsFormerKey(t *testing.T) {
 	const alarms = "alarms/g1/s"
-	rename := func(b *bench) {
+	rename := func(b *testBroker) {
 		b.set(func() {
 			b.renamed = map[int64]string{2000 + '1': "g1-old"}
 			b.ids["g1"] = 7
 		})
 	}
 	t.Run("it subscribes to nothing", func(t *testing.T) {
-		b := newBench(t, nil)
+		b := newTestBroker(t, nil)
 		c, older := b.client("g1", func(c *packets.Connect) { c.ClientID = "g1:a" }), b.old("g1")
 		rename(b)
 		c.write(subscribeTo("gateways/g1/commands")...)
@@ -30,7 +30,7 @@ func TestRenamed_GatewayLosesTheTopicsOfItsFormerKey(t *testing.T) {
 		until(t, "both are gone", func() bool { return b.connected() == 0 })
 	})
 	t.Run("it gets no alarms of the other", func(t *testing.T) {
-		b := newBench(t, nil)
+		b := newTestBroker(t, nil)
 		c := b.client("g1")
 		c.listen(alarms, 1, 0)
 		rename(b)
@@ -40,7 +40,7 @@ func TestRenamed_GatewayLosesTheTopicsOfItsFormerKey(t *testing.T) {
 		c.pings()
 	})
 	t.Run("the other does not inherit its session", func(t *testing.T) {
-		b := newBench(t, nil)
+		b := newTestBroker(t, nil)
 		lasting := func(c *packets.Connect) { c.CleanStart, c.Properties.SessionExpiryInterval = false, ptr(uint32(3600)) }
 		b.set(func() { b.kept = nil })
 		c := b.client("g1", lasting)
@@ -58,7 +58,7 @@ func TestRenamed_GatewayLosesTheTopicsOfItsFormerKey(t *testing.T) {
 		}
 	})
 	t.Run("its status is reported under its id", func(t *testing.T) {
-		b := newBench(t, nil)
+		b := newTestBroker(t, nil)
 		c := b.client("g1", will("gateways/g1/status", `{"status":"offline","why":"will"}`))
 		rename(b)
 		heir := b.client("g1", func(c *packets.Connect) { c.ClientID = "g1:b" })
@@ -76,8 +76,8 @@ func TestRenamed_GatewayLosesTheTopicsOfItsFormerKey(t *testing.T) {
 	})
 }
 
-func TestSubscribe_WhileTheDatabaseIsAway(t *testing.T) {
-	b := newBench(t, nil)
+func TestSubscribe_WithoutADatabase(t *testing.T) {
+	b := newTestBroker(t, nil)
 	c := b.client("g1")
 	b.set(func() { b.down = true })
 	c.write(subscribeTo("gateways/g1/commands")...)
@@ -104,7 +104,7 @@ func subscribeTo(filters ...string) []byte {
 // A key may have colons, so that a client id that begins with one gateway's key may be another's
 // own.
 func TestConnect_WithTheClientIDOfALongerKey(t *testing.T) {
-	b := newBench(t, nil)
+	b := newTestBroker(t, nil)
 	b.set(func() { b.secrets["g1:2:b"] = "secret" })
 	for id, want := range map[string]string{
 		"g1:2":                            "CONNACK 0x00",

@@ -12,10 +12,11 @@ import (
 	"github.com/mochi-mqtt/server/v2/listeners"
 )
 
-// Listeners are where a broker can be reached. Those that are nil are not there.
+// Listeners are the sockets that a broker accepts connections on. Each may be nil.
 type Listeners struct{ Plain, TLS, WebSocket net.Listener }
 
-// Close closes all of them. It is for those that no broker has been given, and harmless for others.
+// Close closes all of them. It is for listeners that no broker has been given, and does no harm
+// to others.
 func (ls Listeners) Close() {
 	for _, l := range []net.Listener{ls.Plain, ls.TLS, ls.WebSocket} {
 		if l != nil {
@@ -24,104 +25,105 @@ func (ls Listeners) Close() {
 	}
 }
 
-// listener accepts connections for the broker. It outlives a lack of file descriptors, bounds
-// connections in all and from one address, gives each a deadline for its CONNECT, and keeps a panic
-// in one connection from ending the process.
+// listener accepts connections for mochi. It survives running out of file descriptors, bounds
+// connections in all and per address, sets a deadline for the CONNECT, and keeps a panic in one
+// connection from ending the process.
 type listener struct {
 	net.Listener
 	id      string
 	open    opener
 	cfg     Config
-	crowd   *crowd
+	limiter *connLimiter
 	journal *connJournal
 	serving sync.WaitGroup
 
 	mu       sync.Mutex
-	conns    map[net.Conn]*visit
+	conns    map[net.Conn]*slot
 	stopping bool
 	closed   bool
 }
 
-// opener does what comes before MQTT on a connection: a TLS handshake, becoming a WebSocket.
-// certified is the name in the client's certificate, "" when it has shown none. What it returns may
-// have lost its deadline.
-type opener func(net.Conn) (conn net.Conn, certified string, err error)
+// opener does what precedes MQTT on a connection: a TLS handshake, an upgrade to WebSocket.
+// certName is the common name in the client's verified certificate, or empty. The returned
+// connection may have lost its deadline.
+type opener func(net.Conn) (conn net.Conn, certName string, err error)
 
-// farewell is how long clients may take to be told that the broker stops.
-const farewell = time.Second
-
-// surplusTime is how long one that is too many may take to say who it is, in order to be told.
-const surplusTime = time.Second
+const (
+	// drainTime is how long telling clients that the broker stops may take.
+	drainTime = time.Second
+	// overLimitTimeout is how long a connection over the limit may take to send its CONNECT, which
+	// is needed to refuse it with a reason.
+	overLimitTimeout = time.Second
+)
 
 var errHandshake = errors.New("mqtt: the connection could not be opened")
 
 func newListener(
-	id string, l net.Listener, open opener, crowd *crowd, journal *connJournal,
+	id string, l net.Listener, open opener, limiter *connLimiter, journal *connJournal,
 ) *listener {
 	return &listener{
 		Listener: l,
 		id:       id,
 		open:     open,
-		cfg:      crowd.cfg,
-		crowd:    crowd,
+		cfg:      limiter.cfg,
+		limiter:  limiter,
 		journal:  journal,
-		conns:    map[net.Conn]*visit{},
+		conns:    map[net.Conn]*slot{},
 	}
 }
 
-// ID, Address, Protocol and Init are what the broker asks of a listener.
+// ID, Address, Protocol and Init are required by mochi.
 func (l *listener) ID() string              { return l.id }
 func (l *listener) Address() string         { return l.Addr().String() }
 func (l *listener) Protocol() string        { return l.Addr().Network() }
 func (l *listener) Init(*slog.Logger) error { return nil }
 
-// Serve hands every connection to establish until the listener is closed.
+// Serve accepts connections and passes each to establish, until the listener is closed.
 func (l *listener) Serve(establish listeners.EstablishFn) {
-	const firstPause, lastPause = 5 * time.Millisecond, 500 * time.Millisecond
-	pause := firstPause
+	const minDelay, maxDelay = 5 * time.Millisecond, 500 * time.Millisecond
+	delay := minDelay
 	for {
 		conn, err := l.Accept()
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return
 		case err != nil:
-			if pause == firstPause {
-				l.journal.log.Warn("cannot accept mqtt connections, trying again", "error", err)
+			if delay == minDelay {
+				l.journal.log.Warn("accepting mqtt connection failed, retrying", "error", err)
 			}
-			time.Sleep(pause) // nothing to wait for: descriptors come back unannounced
-			pause = min(2*pause, lastPause)
+			time.Sleep(delay) // nothing signals that file descriptors are free again
+			delay = min(2*delay, maxDelay)
 			continue
 		}
-		pause = firstPause
-		v := l.admit(conn)
-		if v == nil {
+		delay = minDelay
+		s := l.admit(conn)
+		if s == nil {
 			_ = conn.Close()
 			continue
 		}
-		go l.serve(establish, conn, v)
+		go l.serve(establish, conn, s)
 	}
 }
 
-func (l *listener) serve(establish listeners.EstablishFn, socket net.Conn, v *visit) {
+func (l *listener) serve(establish listeners.EstablishFn, accepted net.Conn, sl *slot) {
 	defer l.serving.Done()
-	defer l.release(socket, v)
-	w := newWire(socket, &l.crowd.pending)
-	defer w.finish()
-	c := &conn{wire: w, cfg: l.cfg, surplus: v.surplus}
+	defer l.release(accepted, sl)
+	s := newSocket(accepted, &l.limiter.pending)
+	defer s.finish()
+	c := &conn{socket: s, cfg: l.cfg, overLimit: sl.overLimit}
 	err := l.run(establish, c)
 	if c.login != nil {
-		c.login.leave()
+		c.login.end()
 	}
-	_ = w.Close()
+	_ = s.Close()
 	l.journal.record(c, err, l.isStopping())
 }
 
-// run opens c, waits for its CONNECT and has the broker serve it. A panic ends this connection
-// only.
+// run opens c, waits for its CONNECT and has mochi serve it. A panic ends this connection only.
 func (l *listener) run(establish listeners.EstablishFn, c *conn) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			c.end(reasonInternal)
+			c.noteEnd(reasonInternal)
 			if count, ok := l.journal.panics.allow(""); ok {
 				l.journal.log.Error("mqtt connection panicked", "panic", r, "count", count, "stack",
 					string(debug.Stack()))
@@ -129,45 +131,45 @@ func (l *listener) run(establish listeners.EstablishFn, c *conn) (err error) {
 		}
 	}()
 	timeout := l.cfg.ConnectTimeout
-	if c.surplus {
-		timeout = min(timeout, surplusTime)
+	if c.overLimit {
+		timeout = min(timeout, overLimitTimeout)
 	}
-	deadline := time.Now().Add(timeout) // lifted when the client is logged in
-	if err := c.wire.SetDeadline(deadline); err != nil {
+	deadline := time.Now().Add(timeout) // replaced when the client has logged in
+	if err := c.socket.SetDeadline(deadline); err != nil {
 		return err
 	}
-	if c.Conn, c.certified, err = l.open(c.wire); err != nil {
+	if c.Conn, c.certName, err = l.open(c.socket); err != nil {
 		return fmt.Errorf("%w: %w", errHandshake, err)
 	}
 	defer c.Close()
 	if err := c.SetDeadline(deadline); err != nil {
 		return err
 	}
-	if err := c.awaitConnect(); err != nil {
+	if err := c.readConnect(); err != nil {
 		return err
 	}
-	if !l.begin() {
+	if !l.addClient() {
 		return nil
 	}
-	defer l.crowd.clients.Done()
+	defer l.limiter.clients.Done()
 	return establish(l.ID(), c)
 }
 
-// Close stops accepting and disconnects everybody: those who do not listen, or have not logged in,
-// without a word.
+// Close stops accepting and disconnects all clients. Clients that do not read within drainTime,
+// or have not logged in, are disconnected without a DISCONNECT.
 func (l *listener) Close(closeClients listeners.CloseFn) {
 	l.mu.Lock()
 	l.stopping = true
 	l.mu.Unlock()
 	_ = l.Listener.Close()
-	impatient := time.AfterFunc(farewell, l.cut)
-	defer impatient.Stop()
+	timer := time.AfterFunc(drainTime, l.closeAll)
+	defer timer.Stop()
 	closeClients(l.ID())
-	l.cut()
+	l.closeAll()
 }
 
-// cut closes every connection, and those that are still to come.
-func (l *listener) cut() {
+// closeAll closes every connection, and makes admit refuse further ones.
+func (l *listener) closeAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
@@ -176,19 +178,19 @@ func (l *listener) cut() {
 	}
 }
 
-// admit lets a connection in, or returns nil.
-func (l *listener) admit(conn net.Conn) *visit {
+// admit returns a slot for the connection, or nil when it must be closed at once.
+func (l *listener) admit(conn net.Conn) *slot {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return nil
 	}
-	v := l.crowd.enter(conn.RemoteAddr())
-	if v != nil {
-		l.conns[conn] = v
+	s := l.limiter.acquire(conn.RemoteAddr())
+	if s != nil {
+		l.conns[conn] = s
 		l.serving.Add(1)
 	}
-	return v
+	return s
 }
 
 func (l *listener) isStopping() bool {
@@ -197,23 +199,23 @@ func (l *listener) isStopping() bool {
 	return l.stopping
 }
 
-// begin counts a client for the broker to wait for, unless the broker has begun to wait, which it
-// would not notice.
-func (l *listener) begin() bool {
+// addClient adds a client to the group that mochi waits for, and reports whether it could: a group
+// that mochi already waits for must not grow.
+func (l *listener) addClient() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.closed {
-		l.crowd.clients.Add(1)
+		l.limiter.clients.Add(1)
 	}
 	return !l.closed
 }
 
-func (l *listener) release(conn net.Conn, v *visit) {
+func (l *listener) release(conn net.Conn, s *slot) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.conns, conn)
-	l.crowd.leave(v)
+	l.limiter.release(s)
 }
 
-// plain opens a connection that begins with MQTT.
+// plain opens a connection that starts with MQTT.
 func plain(conn net.Conn) (net.Conn, string, error) { return conn, "", nil }

@@ -44,34 +44,33 @@ const (
 	codeTooManyAttempts   = 0x9F
 )
 
-// packetFault is why a packet ends its connection.
-type packetFault struct {
+// packetError is why a packet ends its connection.
+type packetError struct {
 	code byte // reason code of MQTT v5
 	text string
 }
 
-func (f *packetFault) Error() string { return f.text }
+func (e *packetError) Error() string { return e.text }
 
-// packetChecker checks the packets of one client after its CONNECT. It reads them in place and
-// copies nothing: payloads, which may be large, are not looked at.
+// packetChecker checks the packets of one client after its CONNECT. It reads them in place, copies
+// nothing, and skips payloads, which may be large.
 type packetChecker struct {
 	version byte // 3, 4 (MQTT 3.1.1) or 5
-	// the CONNECT had no session expiry interval, so that a DISCONNECT must not set one
+	// the CONNECT had no session expiry interval, so a DISCONNECT must not set one
 	neverExpire bool
 }
 
-// check returns what is wrong with a packet with this first byte and what follows the remaining
-// length; nil when it is valid.
-func (k packetChecker) check(first byte, body []byte) *packetFault {
+// check returns what is wrong with a packet, or nil. body is what follows the remaining length.
+func (k packetChecker) check(first byte, body []byte) *packetError {
 	c := &packetCursor{rest: body}
 	kind, flags := first>>4, first&0x0f
 	if kind != typePublish && flags != requiredFlags(kind) {
-		return &packetFault{codeMalformed, "malformed packet: flags of the fixed header"}
+		return &packetError{codeMalformed, "malformed packet: flags of the fixed header"}
 	}
 	switch kind {
 	case typePublish:
 		k.publish(c, flags)
-		return c.fault
+		return c.err
 	case typePuback, typePuback + 1, typePubrel, typePubcomp:
 		k.acknowledgement(c)
 	case typeSubscribe:
@@ -81,19 +80,21 @@ func (k packetChecker) check(first byte, body []byte) *packetFault {
 	case typePingreq:
 	case typeDisconnect:
 		k.disconnect(c)
-	default: // a second CONNECT, an AUTH without an authentication method, a packet that only servers send, or none
-		return &packetFault{
+	default:
+		// a second CONNECT, an AUTH without an authentication method, a packet that only servers
+		// send, or an unknown type
+		return &packetError{
 			codeProtocolError,
 			fmt.Sprintf("protocol error: a client must not send packet type %d here", kind),
 		}
 	}
-	if c.fault == nil && len(c.rest) > 0 {
+	if c.err == nil && len(c.rest) > 0 {
 		c.fail(codeMalformed, "malformed packet: bytes after its end")
 	}
-	return c.fault
+	return c.err
 }
 
-// requiredFlags are the flags of a packet that is no PUBLISH, section 2.1.3.
+// requiredFlags returns the flags of a packet other than PUBLISH, section 2.1.3.
 func requiredFlags(kind byte) byte {
 	switch kind {
 	case typePubrel, typeSubscribe, typeUnsubscribe:
@@ -102,7 +103,7 @@ func requiredFlags(kind byte) byte {
 	return 0
 }
 
-// publish checks what comes before the payload, which is what is left.
+// publish checks what precedes the payload, which remains in c.
 func (k packetChecker) publish(c *packetCursor, flags byte) {
 	qos, dup := flags>>1&3, flags&8 != 0
 	topic := c.text()
@@ -131,8 +132,8 @@ func (k packetChecker) publish(c *packetCursor, flags byte) {
 	}
 }
 
-// parts returns the topic and the payload of a PUBLISH, which may be cut short.
-func (k packetChecker) parts(first byte, body []byte) (topic, payload []byte) {
+// topicAndPayload returns those of a PUBLISH, which may be truncated.
+func (k packetChecker) topicAndPayload(first byte, body []byte) (topic, payload []byte) {
 	c := &packetCursor{rest: body}
 	topic = c.text()
 	if first&6 != 0 {
@@ -161,7 +162,7 @@ func (k packetChecker) subscribe(c *packetCursor) {
 		c.properties(inSubscribe)
 	}
 	c.atLeastOneFilter()
-	for len(c.rest) > 0 && c.fault == nil {
+	for len(c.rest) > 0 && c.err == nil {
 		filter := c.text()
 		options := c.uint8()
 		noLocal := options&4 != 0
@@ -184,7 +185,7 @@ func (k packetChecker) unsubscribe(c *packetCursor) {
 		c.properties(inUnsubscribe)
 	}
 	c.atLeastOneFilter()
-	for len(c.rest) > 0 && c.fault == nil {
+	for len(c.rest) > 0 && c.err == nil {
 		c.text()
 	}
 }
@@ -203,24 +204,24 @@ func (k packetChecker) disconnect(c *packetCursor) {
 	}
 }
 
-// packetCursor reads a packet's fields one after another. After the first fault it returns zero
+// packetCursor reads the fields of a packet in order. After the first error it returns zero
 // values.
 type packetCursor struct {
 	rest  []byte
-	fault *packetFault
-	short bool // the fault is that the packet ended too early
+	err   *packetError
+	short bool // err is that the packet ended too early
 }
 
 func (c *packetCursor) fail(code byte, text string) {
-	if c.fault == nil {
-		c.fault, c.rest = &packetFault{code, text}, nil
+	if c.err == nil {
+		c.err, c.rest = &packetError{code, text}, nil
 	}
 }
 
 // take returns the next n bytes.
 func (c *packetCursor) take(n int) []byte {
 	if n > len(c.rest) {
-		c.short = c.short || c.fault == nil
+		c.short = c.short || c.err == nil
 		c.fail(codeMalformed, "malformed packet: it is truncated")
 		return nil
 	}
@@ -240,7 +241,7 @@ func (c *packetCursor) uint16() uint16 { return uint16(c.uint8())<<8 | uint16(c.
 
 func (c *packetCursor) uint32() uint32 { return uint32(c.uint16())<<16 | uint32(c.uint16()) }
 
-// variable is a variable byte integer, section 1.5.5.
+// variable reads a variable byte integer, section 1.5.5.
 func (c *packetCursor) variable() uint32 {
 	value := uint32(0)
 	for shift := 0; shift < 28; shift += 7 {
@@ -254,7 +255,7 @@ func (c *packetCursor) variable() uint32 {
 	return 0
 }
 
-// binary is a length of two bytes and as many bytes.
+// binary reads a length of two bytes and as many bytes.
 func (c *packetCursor) binary() []byte { return c.take(int(c.uint16())) }
 
 func (c *packetCursor) text() []byte {

@@ -117,7 +117,7 @@ func TestPacketCheck_AcceptsWhatMQTTAllows(t *testing.T) {
 	}
 }
 
-func TestPacketCheck_RefusesWhatIsTruncated(t *testing.T) {
+func TestPacketCheck_RefusesTruncatedPackets(t *testing.T) {
 	for _, version := range []byte{4, 5} {
 		for name, packet := range clientPackets(version) {
 			first, body := split(packet)
@@ -137,7 +137,7 @@ func TestPacketCheck_RefusesWhatIsTruncated(t *testing.T) {
 func mayEndAt(version, first byte, body []byte, n int) bool {
 	switch first >> 4 {
 	case typePublish:
-		_, payload := (packetChecker{version: version}).parts(first, body)
+		_, payload := (packetChecker{version: version}).topicAndPayload(first, body)
 		return n >= len(body)-len(payload)
 	case typeSubscribe, typeUnsubscribe: // the first filter is shorter than what comes before it and itself
 		c := packetCursor{rest: body[2:n]}
@@ -145,21 +145,21 @@ func mayEndAt(version, first byte, body []byte, n int) bool {
 			c.take(int(c.variable()))
 		}
 		filters := 0
-		for len(c.rest) > 0 && c.fault == nil {
+		for len(c.rest) > 0 && c.err == nil {
 			c.binary()
 			if first>>4 == typeSubscribe {
 				c.uint8()
 			}
 			filters++
 		}
-		return c.fault == nil && filters > 0
+		return c.err == nil && filters > 0
 	case typeDisconnect:
 		return version == 5 && n < 2
 	}
 	return version == 5 && (n == 2 || n == 3)
 }
 
-func TestPacketCheck_NamesTheFault(t *testing.T) {
+func TestPacketCheck_NamesTheError(t *testing.T) {
 	text := func(s string) []byte { return mqttText(s) }
 	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 	publish := func(properties ...byte) []byte {
@@ -311,7 +311,7 @@ func mutate(rnd *rand.Rand, b []byte) []byte {
 	return b
 }
 
-func TestPacketCheck_NothingMutatedPanics(t *testing.T) {
+func TestPacketCheck_MutatedPacketsDoNotPanic(t *testing.T) {
 	seed := rand.Uint64()
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	var last string

@@ -2,7 +2,7 @@ package broker
 
 import "fmt"
 
-// Packets of a client that have properties of MQTT v5.
+// Packets from clients that have properties of MQTT v5.
 const (
 	inConnect = 1 << iota
 	inWill
@@ -13,7 +13,7 @@ const (
 	inDisconnect
 )
 
-// Properties that are looked at by name, section 2.2.2.2.
+// Properties that the code refers to by name, section 2.2.2.2.
 const (
 	propSubscriptionID       = 11
 	propSessionExpiry        = 17
@@ -39,8 +39,8 @@ const (
 	propertyPositiveVariable                     // variable byte integer, not 0
 )
 
-// clientProperties are the properties that a client may send, by their identifier: how each is
-// encoded, and in which packets.
+// clientProperties are the properties that a client may send, by identifier: how each is encoded,
+// and in which packets it may occur.
 var clientProperties = [40]struct {
 	kind propertyType
 	in   int
@@ -69,7 +69,7 @@ var clientProperties = [40]struct {
 	propMaxPacketSize: {propertyPositive32, inConnect},
 }
 
-// packetProperties are the properties of a packet; those that are numbers have their value.
+// packetProperties are the properties of a packet, with the values of those that are numbers.
 type packetProperties struct {
 	seen  uint64
 	value [len(clientProperties)]uint32
@@ -77,15 +77,15 @@ type packetProperties struct {
 
 func (p *packetProperties) has(id int) bool { return p.seen&(1<<id) != 0 }
 
-// properties reads the properties of a packet. Those that do not belong there, and a second one of
-// a kind, are faults.
+// properties reads the properties of a packet. A property that must not occur in it, and a repeated
+// one, are errors.
 func (c *packetCursor) properties(packet int) (p packetProperties) {
 	of := packetCursor{rest: c.take(int(c.variable()))}
-	for len(of.rest) > 0 && of.fault == nil {
+	for len(of.rest) > 0 && of.err == nil {
 		id := int(of.variable())
 		if id >= len(clientProperties) || clientProperties[id].in&packet == 0 {
 			of.fail(codeProtocolError,
-				fmt.Sprintf("protocol error: property %d does not belong here", id))
+				fmt.Sprintf("protocol error: property %d is not allowed here", id))
 			break
 		}
 		if p.has(id) && id != propUser {
@@ -96,8 +96,8 @@ func (c *packetCursor) properties(packet int) (p packetProperties) {
 		p.seen |= 1 << id
 		p.value[id] = of.property(clientProperties[id].kind)
 	}
-	if of.fault != nil && c.fault == nil {
-		c.fail(of.fault.code, of.fault.text)
+	if of.err != nil && c.err == nil {
+		c.fail(of.err.code, of.err.text)
 	}
 	return p
 }

@@ -13,97 +13,91 @@ import (
 )
 
 const (
-	// mostLetters is how many receipts are on their way at a time, in all.
-	mostLetters = 16384
-	// mostUnconfirmed is how many receipts of QoS 1 a client may leave unacknowledged before it
-	// gets no more.
-	mostUnconfirmed = 1024
-	// tooLarge is why a client that said how much it can take gets no receipt.
-	tooLarge = "too_large"
+	// maxOutgoing is how many messages may wait to be sent, of all sessions.
+	maxOutgoing = 16384
+	// maxUnacknowledged is how many messages of QoS 1 a client may leave unacknowledged before it
+	// is sent no more.
+	maxUnacknowledged = 1024
+	// noReceiptTooLarge is the reason why a receipt over the client's maximum packet size is not
+	// sent.
+	noReceiptTooLarge = "too_large"
 )
 
-// reply is where the receipt of a publish is to go.
-type reply struct {
+// responseAddress is where the receipt of a publish is sent.
+type responseAddress struct {
 	topic       string
 	correlation []byte
 }
 
-// letter is a receipt on its way to a subscriber.
-type letter struct {
-	reply
-	payload []byte
-	qos     byte
-	ids     []int // of the subscription
+// outgoingMessage is a receipt or an alarm event on its way to a subscriber.
+type outgoingMessage struct {
+	responseAddress
+	payload         []byte
+	qos             byte
+	subscriptionIDs []int
 }
 
-// reply returns where the receipt of pk is to go; nil: nowhere. Whoever gets it owes s one release.
-func (b *Broker) reply(s *session, pk *packets.Packet) *reply {
+// responseAddress returns where the receipt of pk is sent; nil when none is sent. It reserves a
+// place of s, which sendReceipt releases.
+func (b *Broker) responseAddress(s *session, pk *packets.Packet) *responseAddress {
 	topic, correlation := pk.Properties.ResponseTopic, pk.Properties.CorrelationData
 	if topic == "" {
 		return nil
 	}
-	why := ingest.NoReceipt(s.gateway.Key, topic, correlation)
-	if why == "" && !s.reserve() {
-		why = ingest.NoReceiptRoom
+	reason := ingest.NoReceipt(s.gateway.Key, topic, correlation)
+	if reason == "" && !s.reserve() {
+		reason = ingest.NoReceiptRoom
 	}
-	if why != "" {
-		b.metrics.unanswered.WithLabelValues(why).Inc()
+	if reason != "" {
+		b.metrics.noReceipt.WithLabelValues(reason).Inc()
 		return nil
 	}
-	// what came would keep the whole packet in memory
-	return &reply{topic, bytes.Clone(correlation)}
+	// Cloned, because correlation would keep the whole packet in memory.
+	return &responseAddress{topic, bytes.Clone(correlation)}
 }
 
-// answer sends the receipt of a to everybody who subscribes to where it is to go, which the gateway
-// itself alone may.
-func (b *Broker) answer(a *ack) {
-	a.s.unreserve()
-	l := letter{reply: *a.reply, payload: a.receipt.JSON(time.Now())}
-	listeners := 0
-	for id, sub := range b.server.Topics.Subscribers(l.topic).Subscriptions {
+// sendReceipt sends the receipt of p to the subscribers of its response topic, all of which are
+// connections of the same gateway.
+func (b *Broker) sendReceipt(p *publish) {
+	p.s.unreserve()
+	m := outgoingMessage{responseAddress: *p.response, payload: p.receipt.JSON(time.Now())}
+	subscribers := 0
+	for id, sub := range b.server.Topics.Subscribers(m.topic).Subscriptions {
 		cl, _ := b.server.Clients.Get(id)
 		to := b.session(cl)
-		if to == nil || to.gateway.ID != a.s.gateway.ID {
+		if to == nil || to.gateway.ID != p.s.gateway.ID {
 			continue
 		}
-		listeners++
-		l.qos, l.ids = min(sub.Qos, 1), nil
-		for _, id := range sub.Identifiers {
-			if id > 0 {
-				l.ids = append(l.ids, id)
-			}
-		}
-		if !to.post(l) {
-			b.metrics.unanswered.WithLabelValues(ingest.NoReceiptRoom).Inc()
+		subscribers++
+		m.subscribedWith(sub)
+		if !to.send(m) {
+			b.metrics.noReceipt.WithLabelValues(ingest.NoReceiptRoom).Inc()
 		}
 	}
-	if listeners == 0 {
-		b.metrics.unanswered.WithLabelValues(ingest.NoReceiptListener).Inc()
+	if subscribers == 0 {
+		b.metrics.noReceipt.WithLabelValues(ingest.NoReceiptListener).Inc()
 	}
 }
 
-// Publish sends news of its own to the gateway that topic, alarms/{gateway}/…, is about, if it
-// subscribes to it now. It is an error when there is no room; that nobody listens is none.
+// Publish sends an alarm event to the gateway that topic, alarms/{gateway}/…, is about, if it
+// subscribes to it now. It returns an error when a subscriber's queue is full; without a
+// subscriber it returns nil.
 func (b *Broker) Publish(ctx context.Context, topic string, payload []byte) error {
 	var errs []error
 	for id, sub := range b.server.Topics.Subscribers(topic).Subscriptions {
 		cl, _ := b.server.Clients.Get(id)
 		to := b.session(cl)
-		if to == nil || !to.hears(topic) {
+		if to == nil || !to.isOwnAlarmTopic(topic) {
 			continue
 		}
-		// its key may be another gateway's by now; revoke ends it
-		if holds, err := b.holds(ctx, to); err != nil || !holds {
+		// The key may be another gateway's by now; disconnectRevoked ends this session.
+		if valid, err := b.isCredentialValid(ctx, to); err != nil || !valid {
 			errs = append(errs, err)
 			continue
 		}
-		l := letter{reply: reply{topic: topic}, payload: payload, qos: min(sub.Qos, 1)}
-		for _, id := range sub.Identifiers {
-			if id > 0 {
-				l.ids = append(l.ids, id)
-			}
-		}
-		if !to.post(l) {
+		m := outgoingMessage{responseAddress: responseAddress{topic: topic}, payload: payload}
+		m.subscribedWith(sub)
+		if !to.send(m) {
 			errs = append(errs,
 				fmt.Errorf("gateway %s does not read what it is sent", to.gateway.Key))
 		}
@@ -111,110 +105,121 @@ func (b *Broker) Publish(ctx context.Context, topic string, payload []byte) erro
 	return errors.Join(errs...)
 }
 
-// reserve takes a place for a receipt, unless there are too many.
+// subscribedWith sets the QoS and the identifiers of the subscription.
+func (m *outgoingMessage) subscribedWith(sub packets.Subscription) {
+	m.qos, m.subscriptionIDs = min(sub.Qos, 1), nil
+	for _, id := range sub.Identifiers {
+		if id > 0 {
+			m.subscriptionIDs = append(m.subscriptionIDs, id)
+		}
+	}
+}
+
+// reserve takes a place for an outgoing message, and reports whether there was one.
 func (s *session) reserve() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// those it will have, and as many that it has not read
-	if s.closed || s.reserved >= 2*cap(s.room) {
+	// one for each publish in flight, and as many for what the client has not read
+	if s.closed || s.reserved >= 2*cap(s.window) {
 		return false
 	}
-	if s.b.letters.Add(1) > mostLetters {
-		s.b.letters.Add(-1)
+	if s.b.outgoing.Add(1) > maxOutgoing {
+		s.b.outgoing.Add(-1)
 		return false
 	}
 	s.reserved++
 	return true
 }
 
-// unreserve gives a place back; the end of the session has given back all of them.
+// unreserve releases a place, unless close has released all of them.
 func (s *session) unreserve() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed {
 		s.reserved--
-		s.b.letters.Add(-1)
+		s.b.outgoing.Add(-1)
 	}
 }
 
-// post has l sent, or says that there is no room for it.
-func (s *session) post(l letter) bool {
+// send queues m, and reports whether there was a place for it.
+func (s *session) send(m outgoingMessage) bool {
 	if !s.reserve() {
 		return false
 	}
 	s.mu.Lock()
-	s.outbox = append(s.outbox, l)
+	s.outbox = append(s.outbox, m)
 	s.mu.Unlock()
 	s.wakeUp()
 	return true
 }
 
-// confirm takes the client's acknowledgement of a receipt.
-func (s *session) confirm(id uint16) {
+// acknowledged handles the client's PUBACK.
+func (s *session) acknowledged(id uint16) {
 	s.mu.Lock()
-	delete(s.unconfirmed, id)
+	delete(s.unacknowledged, id)
 	s.mu.Unlock()
 	s.wakeUp()
 }
 
-// nextLetter takes a receipt out of the box, and gives it a packet id if it needs one. There is
-// none while the client has to confirm others first. Those stay in order.
-func (s *session) nextLetter() (l letter, id uint16, ok bool) {
+// nextOutgoing takes the first message from the outbox, and gives it a packet identifier if its
+// QoS needs one. It returns false while the client has to acknowledge others first, also when
+// later messages need no acknowledgement: they stay in order.
+func (s *session) nextOutgoing() (m outgoingMessage, id uint16, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.outbox) == 0 {
-		return l, 0, false
+		return m, 0, false
 	}
-	if l = s.outbox[0]; l.qos > 0 {
-		window := mostUnconfirmed
-		if most := int(s.client.Properties.Props.ReceiveMaximum); most > 0 {
-			window = min(window, most)
+	if m = s.outbox[0]; m.qos > 0 {
+		window := maxUnacknowledged
+		if receiveMaximum := int(s.client.Properties.Props.ReceiveMaximum); receiveMaximum > 0 {
+			window = min(window, receiveMaximum)
 		}
-		if len(s.unconfirmed) >= window {
-			return l, 0, false
+		if len(s.unacknowledged) >= window {
+			return m, 0, false
 		}
-		for taken := true; taken; _, taken = s.unconfirmed[s.lastID] {
+		for taken := true; taken; _, taken = s.unacknowledged[s.lastID] {
 			s.lastID = s.lastID%0xffff + 1
 		}
-		s.unconfirmed[s.lastID] = struct{}{}
+		s.unacknowledged[s.lastID] = struct{}{}
 		id = s.lastID
 	}
 	s.outbox = s.outbox[1:]
-	return l, id, true
+	return m, id, true
 }
 
-// deliver appends the receipts that can be sent now.
-func (s *session) deliver(buf *bytes.Buffer) {
+// appendOutbox appends the messages that can be sent now.
+func (s *session) appendOutbox(buf *bytes.Buffer) {
 	for {
-		l, id, ok := s.nextLetter()
+		m, id, ok := s.nextOutgoing()
 		if !ok {
 			return
 		}
 		props := &s.client.Properties
 		pk := packets.Packet{
-			FixedHeader:     packets.FixedHeader{Type: packets.Publish, Qos: l.qos},
+			FixedHeader:     packets.FixedHeader{Type: packets.Publish, Qos: m.qos},
 			ProtocolVersion: props.ProtocolVersion,
-			TopicName:       l.topic,
-			Payload:         l.payload,
+			TopicName:       m.topic,
+			Payload:         m.payload,
 			PacketID:        id,
 			Mods:            packets.Mods{AllowResponseInfo: true},
 		}
 		if props.ProtocolVersion == 5 {
 			pk.Properties = packets.Properties{
-				CorrelationData:        l.correlation,
+				CorrelationData:        m.correlation,
 				ContentType:            "application/json",
 				PayloadFormat:          1,
 				PayloadFormatFlag:      true,
-				SubscriptionIdentifier: l.ids,
+				SubscriptionIdentifier: m.subscriptionIDs,
 			}
 		}
 		at := buf.Len()
 		err := pk.PublishEncode(buf)
-		if limit := int(props.Props.MaximumPacketSize); err != nil || limit > 0 &&
-			buf.Len()-at > limit {
+		limit := int(props.Props.MaximumPacketSize)
+		if err != nil || limit > 0 && buf.Len()-at > limit {
 			buf.Truncate(at)
-			s.confirm(id)
-			s.b.metrics.unanswered.WithLabelValues(tooLarge).Inc()
+			s.acknowledged(id)
+			s.b.metrics.noReceipt.WithLabelValues(noReceiptTooLarge).Inc()
 		}
 		s.unreserve()
 	}

@@ -53,15 +53,15 @@ func (c *client) confirm(id uint16) {
 	c.send(packets.PUBACK, &packets.Puback{PacketID: id, Properties: &packets.Properties{}})
 }
 
-// unanswered waits until so many were not answered for this reason.
-func (b *bench) unanswered(reason string, want int) {
+// noReceipt waits until so many were not answered for this reason.
+func (b *testBroker) noReceipt(reason string, want int) {
 	b.t.Helper()
 	until(b.t, fmt.Sprintf("%d are not answered: %s", want, reason),
 		func() bool { return b.counted("oei_mqtt_no_receipt_total", reason) == want })
 }
 
 // counted is what a counter stands at; of those with labels it is the one with this value.
-func (b *bench) counted(name, label string) int {
+func (b *testBroker) counted(name, label string) int {
 	b.t.Helper()
 	families, err := b.reg.Gather()
 	if err != nil {
@@ -77,8 +77,8 @@ func (b *bench) counted(name, label string) int {
 	return 0
 }
 
-func TestReceiptFollowsThePuback(t *testing.T) {
-	b := newBench(t, nil)
+func TestReceipt_FollowsThePuback(t *testing.T) {
+	b := newTestBroker(t, nil)
 	c := b.client("g1")
 	c.listen("gateways/g1/receipts/a", 2, 7)
 	c.ask(1, 5, "gateways/g1/receipts/a", "\x00\xff")
@@ -104,13 +104,13 @@ func TestReceiptFollowsThePuback(t *testing.T) {
 	}
 	c.confirm(p.PacketID)
 	c.pings()
-	if n := b.letters.Load(); n != 0 {
+	if n := b.outgoing.Load(); n != 0 {
 		t.Errorf("%d places are taken", n)
 	}
 }
 
-func TestAlarmsReachTheirGatewayAlone(t *testing.T) {
-	b := newBench(t, nil)
+func TestAlarms_ReachTheirGatewayOnly(t *testing.T) {
+	b := newTestBroker(t, nil)
 	c, other := b.client("g1"), b.client("g2")
 	c.listen("alarms/g1/s", 1, 7)
 	other.listen("alarms/g2/s", 1, 0)
@@ -128,13 +128,13 @@ func TestAlarmsReachTheirGatewayAlone(t *testing.T) {
 	c.confirm(p.PacketID)
 	c.pings()
 	other.pings()
-	if n := b.letters.Load(); n != 0 {
+	if n := b.outgoing.Load(); n != 0 {
 		t.Errorf("%d places are taken", n)
 	}
 }
 
-func TestReceiptsForQoS0(t *testing.T) {
-	b := newBench(t, nil)
+func TestReceipt_ForQoS0(t *testing.T) {
+	b := newTestBroker(t, nil)
 	c, other := b.client("g1"), b.client("g1", func(c *packets.Connect) { c.ClientID = "g1:2" })
 	other.listen("gateways/g1/receipts", 0, 0)
 	c.ask(0, 0, "gateways/g1/receipts", "")
@@ -152,8 +152,8 @@ func TestReceiptsForQoS0(t *testing.T) {
 	c.pings()
 }
 
-func TestAReceiptOutlivesTheConnectionThatAskedForIt(t *testing.T) {
-	b := newBench(t, nil)
+func TestReceipt_OutlivesTheConnectionOfItsPublish(t *testing.T) {
+	b := newTestBroker(t, nil)
 	c, other := b.client("g1"), b.client("g1", func(c *packets.Connect) { c.ClientID = "g1:2" })
 	other.listen("gateways/g1/receipts", 0, 0)
 	c.ask(0, 0, "gateways/g1/receipts", "")
@@ -166,8 +166,8 @@ func TestAReceiptOutlivesTheConnectionThatAskedForIt(t *testing.T) {
 	}
 }
 
-func TestReceiptsWaitForTheirConfirmation(t *testing.T) {
-	b := newBench(t, nil)
+func TestReceipt_WaitsForEarlierAcknowledgements(t *testing.T) {
+	b := newTestBroker(t, nil)
 	c := b.client("g1", func(c *packets.Connect) { c.Properties.ReceiveMaximum = ptr(uint16(2)) })
 	c.listen("gateways/g1/receipts", 1, 0)
 	const n = 20
@@ -193,8 +193,8 @@ func TestReceiptsWaitForTheirConfirmation(t *testing.T) {
 	c.pings()
 }
 
-func TestNoReceipts(t *testing.T) {
-	b := newBench(t, func(c *Config) { c.ReceiveMaximum = 4 })
+func TestReceipt_ReasonsForNone(t *testing.T) {
+	b := newTestBroker(t, func(c *Config) { c.ReceiveMaximum = 4 })
 	c := b.client("g1")
 	other := b.client("g2")
 	other.listen("gateways/g2/receipts", 1, 0)
@@ -205,7 +205,7 @@ func TestNoReceipts(t *testing.T) {
 		c.ask(1, id, responseTopic, correlation)
 		b.next(1)[0].Done(ingest.Receipt{})
 		c.reads(fmt.Sprintf("PUBACK %d 0x00", id)) // it is taken all the same
-		b.unanswered(reason, want)
+		b.noReceipt(reason, want)
 	}
 	try("another gateway's", "gateways/g2/receipts", "", "topic", 1)
 	try("where nobody listens", "gateways/g1/receipts", "", "no_listener", 1)
@@ -218,20 +218,20 @@ func TestNoReceipts(t *testing.T) {
 	small.ask(1, 1, "gateways/g3/receipts", "")
 	b.next(1)[0].Done(ingest.Receipt{})
 	small.reads("PUBACK 1 0x00")
-	b.unanswered("too_large", 1)
+	b.noReceipt("too_large", 1)
 
 	c.listen("gateways/g1/receipts", 1, 0)
 	for range 10 { // of QoS 0, without end, while none is done
 		c.ask(0, 0, "gateways/g1/receipts", "")
 	}
 	b.next(10)
-	b.unanswered("full", 2)
+	b.noReceipt("full", 2)
 	c.close()
-	until(t, "all places are free", func() bool { return b.letters.Load() == 0 })
+	until(t, "all places are free", func() bool { return b.outgoing.Load() == 0 })
 }
 
-func TestWhatAMessageSaysOfItself(t *testing.T) {
-	b := newBench(t, nil)
+func TestPublish_PassesOnMessageProperties(t *testing.T) {
+	b := newTestBroker(t, nil)
 	c := b.client("g1")
 	c.send2(&packets.Publish{QoS: 1, PacketID: 1, Topic: topic, Payload: []byte("x"), Properties: &packets.Properties{
 		MessageExpiry: ptr(uint32(90)), ContentType: "text/csv", PayloadFormat: ptr(byte(1)),

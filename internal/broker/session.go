@@ -14,73 +14,75 @@ import (
 	"github.com/oei-ms/oei-ms/ingest"
 )
 
-// session is a gateway's connection: the publishes it waits for an acknowledgement of, in their
-// order.
+// session is a gateway's connection: its publishes that are not yet acknowledged, in order, and
+// what is to be sent to it.
 type session struct {
 	b       *Broker
 	gateway Gateway
 	client  *mqtt.Client
-	present bool          // there is a session from before
-	room    chan struct{} // one for each publish on its way; its size is Receive Maximum
+	present bool          // a session from before exists
+	window  chan struct{} // one element for each in-flight publish; Receive Maximum is its capacity
 	wake    chan struct{}
 	ended   chan struct{}
 	end     sync.Once
-	// since when nothing is read from the client, from the start of the broker; 0: it is read
-	held   atomic.Int64
-	behind atomic.Bool // it was held for long
-	beat   atomic.Bool // it is due an answer to a ping
+	// since when the client is not read from, counted from the start of the broker; 0: it is read
+	blockedSince atomic.Int64
+	wasBlocked   atomic.Bool // for long, since the last answerPing
+	pingDue      atomic.Bool // a PINGRESP is to be sent
 
-	mu          sync.Mutex
-	pending     []*ack
-	closed      bool
-	left        bool     // nobody writes acknowledgements any more
-	reserved    int      // places for receipts
-	outbox      []letter // receipts to be sent to this client
-	unconfirmed map[uint16]struct{}
-	lastID      uint16 // of a receipt
+	mu             sync.Mutex
+	pending        []*publish
+	closed         bool
+	writerEnded    bool              // acknowledgements are no longer written
+	reserved       int               // places for receipts
+	outbox         []outgoingMessage // to be sent to this client
+	unacknowledged map[uint16]struct{}
+	lastID         uint16 // packet identifier of the last message sent
 }
 
-// ack is a publish that waits for its acknowledgement.
-type ack struct {
-	s       *session
-	id      uint16 // 0: of QoS 0, which only wants its receipt
-	settled bool   // the receipt is there
-	receipt ingest.Receipt
-	reply   *reply // where it is to go; nil: nowhere
+// publish is a message that waits for its acknowledgement.
+type publish struct {
+	s        *session
+	id       uint16 // 0: QoS 0, which only wants its receipt
+	settled  bool   // receipt is set
+	receipt  ingest.Receipt
+	response *responseAddress // nil: no receipt is sent
 }
 
 func (b *Broker) newSession(gateway Gateway, cl *mqtt.Client) *session {
 	return &session{
-		b:           b,
-		gateway:     gateway,
-		client:      cl,
-		room:        make(chan struct{}, b.cfg.ReceiveMaximum),
-		wake:        make(chan struct{}, 1),
-		ended:       make(chan struct{}),
-		unconfirmed: map[uint16]struct{}{},
+		b:              b,
+		gateway:        gateway,
+		client:         cl,
+		window:         make(chan struct{}, b.cfg.ReceiveMaximum),
+		wake:           make(chan struct{}, 1),
+		ended:          make(chan struct{}),
+		unacknowledged: map[uint16]struct{}{},
 	}
 }
 
-// hold says that nothing is read from the client until release.
-func (s *session) hold(since time.Time) { s.held.Store(max(1, int64(since.Sub(s.b.started)))) }
+// blockReading notes that the client is not read from until unblockReading.
+func (s *session) blockReading(since time.Time) {
+	s.blockedSince.Store(max(1, int64(since.Sub(s.b.started))))
+}
 
-func (s *session) release() {
-	if s.long(s.held.Swap(0)) {
-		s.behind.Store(true)
+func (s *session) unblockReading() {
+	if s.isLong(s.blockedSince.Swap(0)) {
+		s.wasBlocked.Store(true)
 	}
 }
 
-// long reports whether the pipeline must have been full, for a message to be held since then.
-func (s *session) long(since int64) bool {
+// isLong reports whether a client that is blocked since then waits for a full pipeline.
+func (s *session) isLong(since int64) bool {
 	return since != 0 && time.Since(s.b.started)-time.Duration(since) > time.Millisecond
 }
 
-// reassure answers a ping that may be waiting behind what was not read yet. A client whose ping is
-// not answered hangs up, and the longer the database was away, the longer is what stands before the
+// answerPing sends a PINGRESP for a PINGREQ that may not have been read yet. A client whose ping
+// is not answered disconnects, and the longer the database was away, the more packets precede the
 // ping.
-func (s *session) reassure() {
-	if behind := s.behind.Swap(false); behind || s.long(s.held.Load()) {
-		s.beat.Store(true)
+func (s *session) answerPing() {
+	if wasBlocked := s.wasBlocked.Swap(false); wasBlocked || s.isLong(s.blockedSince.Load()) {
+		s.pingDue.Store(true)
 		s.wakeUp()
 	}
 }
@@ -92,21 +94,21 @@ func (s *session) wakeUp() {
 	}
 }
 
-// expect notes a publish that is to be acknowledged or answered. A v5 client with more to be
-// acknowledged than it was allowed gets nil; an older one, which was told no number, waits.
-func (s *session) expect(ctx context.Context, a *ack) *ack {
-	if a.id != 0 && !s.makeRoom(ctx) {
-		return nil
+// addPending adds a publish that is to be acknowledged or answered. It returns false when a v5
+// client has exceeded the Receive Maximum; an older client, which knows no such number, waits.
+func (s *session) addPending(ctx context.Context, p *publish) bool {
+	if p.id != 0 && !s.enterWindow(ctx) {
+		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pending = append(s.pending, a)
-	return a
+	s.pending = append(s.pending, p)
+	return true
 }
 
-func (s *session) makeRoom(ctx context.Context) bool {
+func (s *session) enterWindow(ctx context.Context) bool {
 	select {
-	case s.room <- struct{}{}:
+	case s.window <- struct{}{}:
 		return true
 	default:
 	}
@@ -114,7 +116,7 @@ func (s *session) makeRoom(ctx context.Context) bool {
 		return false
 	}
 	select {
-	case s.room <- struct{}{}:
+	case s.window <- struct{}{}:
 	case <-s.ended:
 	case <-ctx.Done():
 	}
@@ -122,114 +124,115 @@ func (s *session) makeRoom(ctx context.Context) bool {
 }
 
 // done takes the receipt of a committed message. It never blocks.
-func (a *ack) done(r ingest.Receipt) {
-	a.s.mu.Lock()
-	a.receipt, a.settled = r, true
-	first, left := a.s.pending[0] == a, a.s.left
-	a.s.mu.Unlock()
+func (p *publish) done(r ingest.Receipt) {
+	p.s.mu.Lock()
+	p.receipt, p.settled = r, true
+	isFirst, writerEnded := p.s.pending[0] == p, p.s.writerEnded
+	p.s.mu.Unlock()
 	switch {
-	case left && a.reply != nil: // others of the gateway's connections may listen
-		a.s.b.answer(a)
-	case first:
-		a.s.wakeUp()
+	case writerEnded && p.response != nil: // another connection of the gateway may subscribe
+		p.s.b.sendReceipt(p)
+	case isFirst:
+		p.s.wakeUp()
 	}
 }
 
-// leave sends the receipts of what is committed already, to others of the gateway's connections;
-// those of the rest follow.
-func (s *session) leave() {
-	s.mu.Lock()
-	s.left = true
-	pending := slices.Clone(s.pending)
-	var settled []*ack
-	for _, a := range pending {
-		if a.settled && a.reply != nil {
-			settled = append(settled, a)
-		}
-	}
-	s.mu.Unlock()
-	for _, a := range settled {
-		s.b.answer(a)
-	}
-}
-
-// acknowledge writes acknowledgements, in the order of the publishes, until the connection ends.
-// All that are ready go out in one write. It has a goroutine of its own: a gateway that stops
-// reading must not hold up the others.
-func (s *session) acknowledge() {
+// writeAcknowledgements writes acknowledgements, in the order of the publishes, until the
+// connection ends. All that are ready go out in one write. It runs in a goroutine of its own: a
+// gateway that does not read must not delay others.
+func (s *session) writeAcknowledgements() {
 	var buf bytes.Buffer
 	for {
 		select {
 		case <-s.wake:
 		case <-s.ended:
-			s.leave()
+			s.endWriting()
 			return
 		}
-		for _, a := range s.ready() {
-			if a.id != 0 {
-				s.encode(&buf, a)
-				<-s.room
+		for _, p := range s.takeSettled() {
+			if p.id != 0 {
+				s.appendPuback(&buf, p)
+				<-s.window
 			}
-			if a.reply != nil {
-				s.b.answer(a)
+			if p.response != nil {
+				s.b.sendReceipt(p)
 			}
 		}
-		s.deliver(&buf)
-		if s.beat.Swap(false) {
+		s.appendOutbox(&buf)
+		if s.pingDue.Swap(false) {
 			buf.Write([]byte{packets.Pingresp << 4, 0})
 		}
 		if err := s.write(&buf); err != nil {
 			s.client.Stop(err)
-			s.leave()
+			s.endWriting()
 			return
 		}
 	}
 }
 
-// ready takes the publishes from the front that are settled.
-func (s *session) ready() []*ack {
+// endWriting sends the receipts of settled publishes to other connections of the gateway; done
+// sends later ones.
+func (s *session) endWriting() {
+	s.mu.Lock()
+	s.writerEnded = true
+	pending := slices.Clone(s.pending)
+	var settled []*publish
+	for _, p := range pending {
+		if p.settled && p.response != nil {
+			settled = append(settled, p)
+		}
+	}
+	s.mu.Unlock()
+	for _, p := range settled {
+		s.b.sendReceipt(p)
+	}
+}
+
+// takeSettled removes the settled publishes from the front of pending.
+func (s *session) takeSettled() []*publish {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0
 	for n < len(s.pending) && s.pending[n].settled {
 		n++
 	}
-	ready := s.pending[:n:n]
+	settled := s.pending[:n:n]
 	s.pending = s.pending[n:]
-	return ready
+	return settled
 }
 
-// encode appends a PUBACK; one with a reason string only to a client that wants it and can take it.
-func (s *session) encode(buf *bytes.Buffer, a *ack) {
+// appendPuback appends a PUBACK, with a reason string if the client wants it and its maximum
+// packet size allows it.
+func (s *session) appendPuback(buf *bytes.Buffer, p *publish) {
 	props := &s.client.Properties
-	// nearly all; both versions write it so
-	if props.ProtocolVersion < 5 || a.receipt.Code == 0 && a.receipt.Text == "" {
-		buf.Write([]byte{packets.Puback << 4, 2, byte(a.id >> 8), byte(a.id)})
+	// Nearly all are of this form, which is the same in all versions.
+	if props.ProtocolVersion < 5 || p.receipt.Code == 0 && p.receipt.Text == "" {
+		buf.Write([]byte{packets.Puback << 4, 2, byte(p.id >> 8), byte(p.id)})
 		return
 	}
 	pk := packets.Packet{
 		FixedHeader:     packets.FixedHeader{Type: packets.Puback},
 		ProtocolVersion: props.ProtocolVersion,
-		PacketID:        a.id,
-		ReasonCode:      a.receipt.Code,
-		Properties:      packets.Properties{ReasonString: a.receipt.Text},
+		PacketID:        p.id,
+		ReasonCode:      p.receipt.Code,
+		Properties:      packets.Properties{ReasonString: p.receipt.Text},
 	}
 	pk.Mods.DisallowProblemInfo = props.Props.RequestProblemInfoFlag &&
 		props.Props.RequestProblemInfo == 0
 	at := buf.Len()
 	err := pk.PubackEncode(buf)
-	if limit := int(props.Props.MaximumPacketSize); err == nil && limit > 0 &&
-		buf.Len()-at > limit {
+	limit := int(props.Props.MaximumPacketSize)
+	if err == nil && limit > 0 && buf.Len()-at > limit {
 		buf.Truncate(at)
 		pk.Properties.ReasonString = ""
 		err = pk.PubackEncode(buf)
 	}
-	if err != nil { // the encoder only fails on what is not set here
+	if err != nil { // the encoder fails only on fields that are not set here
 		buf.Truncate(at)
 	}
 }
 
-// write sends what is in buf. The client's lock keeps it apart from what the broker writes.
+// write sends buf. It holds the client's lock because mochi writes as well.
 func (s *session) write(buf *bytes.Buffer) error {
 	if buf.Len() == 0 {
 		return nil
@@ -240,13 +243,13 @@ func (s *session) write(buf *bytes.Buffer) error {
 	return err
 }
 
-// close ends acknowledge. What is still pending was not acknowledged.
+// close ends writeAcknowledgements. What is still pending was not acknowledged.
 func (s *session) close() {
 	s.end.Do(func() {
 		close(s.ended)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.closed = true
-		s.b.letters.Add(-int64(s.reserved))
+		s.b.outgoing.Add(-int64(s.reserved))
 	})
 }

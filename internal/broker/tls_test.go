@@ -16,7 +16,7 @@ import (
 )
 
 // dialTLS connects to the port for TLS.
-func (b *bench) dialTLS(c *tls.Config) *client {
+func (b *testBroker) dialTLS(c *tls.Config) *client {
 	b.t.Helper()
 	conn, err := tls.Dial("tcp", b.tls, c)
 	if err != nil {
@@ -25,9 +25,9 @@ func (b *bench) dialTLS(c *tls.Config) *client {
 	return b.over(conn)
 }
 
-func TestTLS(t *testing.T) {
+func TestTLS_Connections(t *testing.T) {
 	a, stranger := newAuthority(t), newAuthority(t)
-	b := newBench(t, func(c *Config) { c.TLSPort = AnyPort; a.files(c) })
+	b := newTestBroker(t, func(c *Config) { c.TLSPort = AnyPort; a.files(c) })
 	bare := func(c *packets.Connect) {
 		c.UsernameFlag, c.Username, c.PasswordFlag, c.Password = false, "", false, nil
 	}
@@ -131,7 +131,7 @@ func TestTLS(t *testing.T) {
 				t.Errorf("got %s", got)
 			}
 			writeFile(t, b.cfg.TLSKey, []byte("half"))
-			time.Sleep(lookInterval + 100*time.Millisecond)
+			time.Sleep(statInterval + 100*time.Millisecond)
 			if got := shown(); got != "broker" {
 				t.Errorf("got %s", got)
 			}
@@ -140,9 +140,9 @@ func TestTLS(t *testing.T) {
 		})
 }
 
-func TestTLSHandshakesEnd(t *testing.T) {
+func TestTLS_HandshakesTimeOut(t *testing.T) {
 	a := newAuthority(t)
-	b := newBench(t, func(c *Config) {
+	b := newTestBroker(t, func(c *Config) {
 		c.TLSPort, c.WebSocketPort, c.ConnectTimeout = AnyPort, AnyPort, time.Second
 		a.files(c)
 	})
@@ -155,7 +155,7 @@ func TestTLSHandshakesEnd(t *testing.T) {
 	}
 }
 
-func TestTLSSettings(t *testing.T) {
+func TestTLS_InvalidSettings(t *testing.T) {
 	a, other := newAuthority(t), newAuthority(t)
 	good := DefaultConfig()
 	good.TLSPort = 8883
@@ -187,11 +187,11 @@ func TestTLSSettings(t *testing.T) {
 			func(c *Config) { c.TLSClientCA = dir + "/none" },
 			[]string{"OEI_BROKER_TLS_CLIENT_CA: ", "no such file"},
 		},
-		"a key of another": {
+		"another certificate's key": {
 			func(c *Config) { c.TLSKey = file("key", otherKey) },
-			[]string{"OEI_BROKER_TLS_KEY: ", "does not go with", "use the key"},
+			[]string{"OEI_BROKER_TLS_KEY: ", "does not belong to", "use the certificate's own key"},
 		},
-		"a CA that is none": {
+		"a CA file without a certificate": {
 			func(c *Config) { c.TLSClientCA = file("ca", []byte("x")) },
 			[]string{"OEI_BROKER_TLS_CLIENT_CA: ", "no certificate"},
 		},
@@ -208,17 +208,17 @@ func TestTLSSettings(t *testing.T) {
 		},
 		"a CA without files": {
 			func(c *Config) { c.TLSPort, c.TLSCertificate, c.TLSKey = 0, "", "" },
-			[]string{"OEI_BROKER_TLS_CLIENT_CA: is of no use"},
+			[]string{"OEI_BROKER_TLS_CLIENT_CA: has no effect"},
 		},
-		"no way in": {
+		"no open port": {
 			func(c *Config) { *c = DefaultConfig(); c.Plain = false },
-			[]string{"OEI_BROKER_PLAIN: false leaves no way"},
+			[]string{"OEI_BROKER_PLAIN: false leaves no port open"},
 		},
-		"ports that are none": {
+		"invalid ports": {
 			func(c *Config) { c.TLSPort, c.WebSocketPort = 70000, -2 },
 			[]string{"OEI_BROKER_TLS_PORT: 70000", "OEI_BROKER_WEBSOCKET_PORT: -2"},
 		},
-		"an origin that has more": {
+		"an origin with a path": {
 			func(c *Config) { c.AllowedOrigins = []string{"https://a/b"} },
 			[]string{"OEI_BROKER_ALLOWED_ORIGINS: "},
 		},

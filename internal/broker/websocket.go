@@ -16,27 +16,29 @@ import (
 	"github.com/oei-ms/oei-ms/internal/origin"
 )
 
-// mostHeader is the largest head of a request that is read, in bytes.
-const mostHeader = 16 << 10
+// maxHTTPHeader is the maximum size of an upgrade request, in bytes.
+const maxHTTPHeader = 16 << 10
 
-// overWebSocket returns what makes a WebSocket that carries MQTT of the connections that before
-// opens (MQTT v5, section 6).
-func overWebSocket(before opener, origins []string) opener {
+// overWebSocket returns an opener that upgrades the connections of lower to WebSockets with MQTT
+// (MQTT v5, section 6).
+func overWebSocket(lower opener, origins []string) opener {
 	upgrader := websocket.Upgrader{
-		ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10, Subprotocols: []string{subprotocol},
-		CheckOrigin: func(r *http.Request) bool { return origin.Allowed(r, origins) },
+		ReadBufferSize:  4 << 10,
+		WriteBufferSize: 4 << 10,
+		Subprotocols:    []string{subprotocol},
+		CheckOrigin:     func(r *http.Request) bool { return origin.Allowed(r, origins) },
 	}
 	return func(conn net.Conn) (net.Conn, string, error) {
-		conn, certified, err := before(conn)
+		conn, certName, err := lower(conn)
 		if err != nil {
 			return nil, "", err
 		}
-		in := bufio.NewReader(io.LimitReader(conn, mostHeader))
+		in := bufio.NewReader(io.LimitReader(conn, maxHTTPHeader))
 		r, err := http.ReadRequest(in)
 		if err != nil {
 			return nil, "", fmt.Errorf("websocket: %w", err)
 		}
-		w := &response{conn: conn, in: in, header: http.Header{}}
+		w := &httpResponse{conn: conn, in: in, header: http.Header{}}
 		if !slices.Contains(websocket.Subprotocols(r), subprotocol) {
 			http.Error(w, "this is an MQTT broker; connect by WebSocket with the subprotocol mqtt",
 				http.StatusBadRequest)
@@ -46,18 +48,18 @@ func overWebSocket(before opener, origins []string) opener {
 		if err != nil {
 			return nil, "", errors.Join(err, w.send())
 		}
-		return &frames{Conn: conn, ws: ws}, certified, nil
+		return &websocketConn{Conn: conn, ws: ws}, certName, nil
 	}
 }
 
-// subprotocol is the name under which MQTT goes over WebSocket.
+// subprotocol is the WebSocket subprotocol of MQTT.
 const subprotocol = "mqtt"
 
-var errNoSubprotocol = errors.New("websocket: the client does not ask for mqtt")
+var errNoSubprotocol = errors.New("websocket: the client does not request the subprotocol mqtt")
 
-// response is the answer to a request that was read from a connection by hand. It holds what a
-// refusal says until send.
-type response struct {
+// httpResponse is the http.ResponseWriter for a request that was read from a connection. It keeps
+// an error response until send.
+type httpResponse struct {
 	conn   net.Conn
 	in     *bufio.Reader
 	header http.Header
@@ -65,51 +67,56 @@ type response struct {
 	body   bytes.Buffer
 }
 
-func (w *response) Header() http.Header         { return w.header }
-func (w *response) WriteHeader(status int)      { w.status = status }
-func (w *response) Write(b []byte) (int, error) { return w.body.Write(b) }
+func (w *httpResponse) Header() http.Header         { return w.header }
+func (w *httpResponse) WriteHeader(status int)      { w.status = status }
+func (w *httpResponse) Write(b []byte) (int, error) { return w.body.Write(b) }
 
-// Hijack gives the connection to whoever upgrades it.
-func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+// Hijack returns the connection to the upgrader.
+func (w *httpResponse) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return w.conn, bufio.NewReadWriter(w.in, bufio.NewWriter(w.conn)), nil
 }
 
-// send sends a refusal; without one it does nothing.
-func (w *response) send() error {
+// send sends the error response, if there is one.
+func (w *httpResponse) send() error {
 	if w.status == 0 {
 		return nil
 	}
 	r := http.Response{
-		StatusCode: w.status, ProtoMajor: 1, ProtoMinor: 1, Header: w.header, Close: true,
-		Body: io.NopCloser(&w.body), ContentLength: int64(w.body.Len()),
+		StatusCode:    w.status,
+		ProtoMajor:    1,
+		ProtoMinor:    1,
+		Header:        w.header,
+		Close:         true,
+		Body:          io.NopCloser(&w.body),
+		ContentLength: int64(w.body.Len()),
 	}
 	return r.Write(w.conn)
 }
 
-// frames is a WebSocket as a stream of bytes: where a message ends means nothing to MQTT.
-type frames struct {
+// websocketConn is a WebSocket as a stream of bytes. MQTT packets may be split over messages.
+type websocketConn struct {
 	net.Conn
 	ws      *websocket.Conn
-	message io.Reader // the one that is being read; nil: the next
+	message io.Reader // being read; nil: read the next one
 }
 
-var errTextFrame = errors.New("websocket: mqtt goes in binary messages")
+var errTextFrame = errors.New("websocket: mqtt needs binary messages")
 
-func (f *frames) Read(b []byte) (int, error) {
+func (c *websocketConn) Read(b []byte) (int, error) {
 	for {
-		if f.message == nil {
-			kind, r, err := f.ws.NextReader()
+		if c.message == nil {
+			kind, r, err := c.ws.NextReader()
 			if err != nil {
 				return 0, err
 			}
 			if kind != websocket.BinaryMessage {
 				return 0, errTextFrame
 			}
-			f.message = r
+			c.message = r
 		}
-		n, err := f.message.Read(b)
+		n, err := c.message.Read(b)
 		if errors.Is(err, io.EOF) {
-			f.message, err = nil, nil
+			c.message, err = nil, nil
 		}
 		if n > 0 || err != nil || len(b) == 0 {
 			return n, err
@@ -117,20 +124,20 @@ func (f *frames) Read(b []byte) (int, error) {
 	}
 }
 
-// Write sends b as one message. It is not safe for concurrent use, nor with SetWriteDeadline: the
-// broker holds a lock.
-func (f *frames) Write(b []byte) (int, error) {
-	if err := f.ws.WriteMessage(websocket.BinaryMessage, b); err != nil {
+// Write sends b as one message. It is not safe for concurrent use, nor together with
+// SetWriteDeadline: callers hold the client's lock.
+func (c *websocketConn) Write(b []byte) (int, error) {
+	if err := c.ws.WriteMessage(websocket.BinaryMessage, b); err != nil {
 		return 0, err
 	}
 	return len(b), nil
 }
 
-func (f *frames) SetWriteDeadline(t time.Time) error { return f.ws.SetWriteDeadline(t) }
+func (c *websocketConn) SetWriteDeadline(t time.Time) error { return c.ws.SetWriteDeadline(t) }
 
-// Close says goodbye if that can be said at once.
-func (f *frames) Close() error {
-	bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
-	_ = f.ws.WriteControl(websocket.CloseMessage, bye, time.Now().Add(100*time.Millisecond))
-	return f.Conn.Close()
+// Close sends a close message if that is possible at once.
+func (c *websocketConn) Close() error {
+	closeMessage := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+	_ = c.ws.WriteControl(websocket.CloseMessage, closeMessage, time.Now().Add(100*time.Millisecond))
+	return c.Conn.Close()
 }

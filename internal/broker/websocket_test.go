@@ -13,18 +13,18 @@ import (
 )
 
 // dialWS connects by WebSocket.
-func (b *bench) dialWS(
+func (b *testBroker) dialWS(
 	d websocket.Dialer, scheme string, header http.Header,
 ) (*client, *http.Response, error) {
 	ws, r, err := d.Dial(scheme+"://"+b.ws+"/mqtt", header)
 	if err != nil {
 		return nil, r, err
 	}
-	return b.over(&frames{Conn: ws.NetConn(), ws: ws}), r, nil
+	return b.over(&websocketConn{Conn: ws.NetConn(), ws: ws}), r, nil
 }
 
-func TestWebSocket(t *testing.T) {
-	b := newBench(t,
+func TestWebSocket_Connections(t *testing.T) {
+	b := newTestBroker(t,
 		func(c *Config) {
 			c.WebSocketPort, c.AllowedOrigins = AnyPort, []string{
 				"https://hmi.example",
@@ -71,7 +71,7 @@ func TestWebSocket(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = c.conn.(*frames).ws.WriteMessage(websocket.TextMessage, old{}.connect("g1", "secret"))
+		_ = c.conn.(*websocketConn).ws.WriteMessage(websocket.TextMessage, old{}.connect("g1", "secret"))
 		if got := c.read(); got != "closed" {
 			t.Errorf("got %s", got)
 		}
@@ -126,9 +126,9 @@ func TestWebSocket(t *testing.T) {
 	})
 }
 
-func TestWebSocketWithTLS(t *testing.T) {
+func TestWebSocket_WithTLS(t *testing.T) {
 	a := newAuthority(t)
-	b := newBench(t, func(c *Config) { c.WebSocketPort = AnyPort; a.files(c) })
+	b := newTestBroker(t, func(c *Config) { c.WebSocketPort = AnyPort; a.files(c) })
 	c, _, err := b.dialWS(websocket.Dialer{
 		Subprotocols:    []string{"mqtt"},
 		TLSClientConfig: a.trusting("g2", a),

@@ -74,9 +74,9 @@ func (p *mochiProbe) OnWill(_ *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
 
 func (p *mochiProbe) OnWillSent(_ *mqtt.Client, pk mochi.Packet) { p.note("sent " + pk.TopicName) }
 
-// bare starts mochi-mqtt itself with the hook, behind our listener, and returns a bench that only
+// bare starts mochi-mqtt itself with the hook, behind our listener, and returns a testBroker that only
 // has its address.
-func bare(t *testing.T, p *mochiProbe) (b *bench, logged func() string) {
+func bare(t *testing.T, p *mochiProbe) (b *testBroker, logged func() string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -87,13 +87,13 @@ func bare(t *testing.T, p *mochiProbe) (b *bench, logged func() string) {
 		Capabilities: mqtt.NewDefaultServerCapabilities(),
 		Logger:       slog.New(slog.DiscardHandler),
 	})
-	crowd := newCrowd(DefaultConfig(), &server.Listeners.ClientsWg)
+	limiter := newConnLimiter(DefaultConfig(), &server.Listeners.ClientsWg)
 	journal := &connJournal{
 		log: slog.New(slog.NewTextHandler(&log, nil)),
-		metrics: newBrokerMetrics(prometheus.NewRegistry(), func() float64 { return 0 },
-			&crowd.pending),
+		metrics: newMetrics(prometheus.NewRegistry(), func() float64 { return 0 },
+			&limiter.pending),
 	}
-	ours := newListener("mqtt", l, plain, crowd, journal)
+	ours := newListener("mqtt", l, plain, limiter, journal)
 	for _, err := range []error{server.AddHook(p, nil), server.AddListener(ours), server.Serve()} {
 		if err != nil {
 			t.Fatal(err)
@@ -105,7 +105,7 @@ func bare(t *testing.T, p *mochiProbe) (b *bench, logged func() string) {
 		}
 		ours.serving.Wait()
 	})
-	return &bench{t: t, addr: l.Addr().String()}, log.String
+	return &testBroker{t: t, addr: l.Addr().String()}, log.String
 }
 
 func (c *client) subscribe(filter string) {
@@ -119,9 +119,9 @@ func (c *client) subscribe(filter string) {
 	c.reads("SUBACK 1 0x00")
 }
 
-// TestMochi pins what the gate relies on in mochi-mqtt. When it fails after an upgrade, the gate
+// TestMochi_BehavesAsTheHookExpects pins what the hook relies on in mochi-mqtt. When it fails after an upgrade, the hook
 // has to be thought over.
-func TestMochi(t *testing.T) {
+func TestMochi_BehavesAsTheHookExpects(t *testing.T) {
 	reject := func(err error) func(mochi.Packet) error { return func(mochi.Packet) error { return err } }
 	t.Run("ErrRejectPacket from OnPublish means no PUBACK and no routing", func(t *testing.T) {
 		b, _ := bare(t, &mochiProbe{publish: reject(mochi.ErrRejectPacket)})

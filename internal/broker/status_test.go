@@ -9,10 +9,10 @@ import (
 	"github.com/oei-ms/oei-ms/ingest"
 )
 
-// TestStatusesSayWhatTheyHaveToDoWithAConnection is what several instances tell the end of an old
+// TestStatus_SaysItsLinkToAConnection is what several instances tell the end of an old
 // connection by from a gateway's own word.
-func TestStatusesSayWhatTheyHaveToDoWithAConnection(t *testing.T) {
-	b := newBench(t, nil)
+func TestStatus_SaysItsLinkToAConnection(t *testing.T) {
+	b := newTestBroker(t, nil)
 	c := b.client("g1", will("gateways/g1/status", `{"status":"offline","why":"will"}`))
 	c.publish(0, 1, "gateways/g1/status", `{"status":"online","why":"it says so"}`)
 	c.pings()
@@ -24,8 +24,8 @@ func TestStatusesSayWhatTheyHaveToDoWithAConnection(t *testing.T) {
 	}
 }
 
-func TestAnnounceSaysOfEachGatewayOnceThatItIsOnline(t *testing.T) {
-	b := newBench(t, nil)
+func TestAnnounce_SubmitsOnlineOncePerGateway(t *testing.T) {
+	b := newTestBroker(t, nil)
 	b.client("g1", func(c *packets.Connect) { c.ClientID = "g1:a" })
 	b.client("g1", func(c *packets.Connect) { c.ClientID = "g1:b" })
 	b.says(g1Online, g1Online)

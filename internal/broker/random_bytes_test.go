@@ -12,9 +12,9 @@ import (
 	"github.com/oei-ms/oei-ms/ingest"
 )
 
-// TestRandomBytes sends noise and damaged sessions to the broker, before and after a CONNECT.
-func TestRandomBytes(t *testing.T) {
-	b := newBench(t, func(c *Config) { c.ConnectTimeout = time.Second })
+// TestRandomBytes_HarmNoOtherConnection sends noise and damaged sessions to the broker, before and after a CONNECT.
+func TestRandomBytes_HarmNoOtherConnection(t *testing.T) {
+	b := newTestBroker(t, func(c *Config) { c.ConnectTimeout = time.Second })
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))

@@ -22,12 +22,12 @@ import (
 
 func init() { children["broker short of files"] = shortOfFiles }
 
-// TestFilesRunOut runs the broker in a process that may open few files.
-func TestFilesRunOut(t *testing.T) {
+// TestListener_SurvivesRunningOutOfFileDescriptors runs the broker in a process that may open few files.
+func TestListener_SurvivesRunningOutOfFileDescriptors(t *testing.T) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childVariable+"=broker short of files")
 	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "cannot accept mqtt connections") {
+	if err != nil || !strings.Contains(string(out), "accepting mqtt connection failed") {
 		t.Errorf("got %v\n%s", err, out)
 	}
 }
@@ -45,11 +45,9 @@ func shortOfFiles() int {
 	}
 	access := Access{
 		Login: func(context.Context, string, string) (Gateway, bool, error) {
-			return Gateway{
-				1, "g1", 1,
-			}, true, nil
+			return Gateway{1, "g1", 1}, true, nil
 		},
-		InForce: func(_ context.Context, gateways []Gateway) ([]bool, error) {
+		AreValid: func(_ context.Context, gateways []Gateway) ([]bool, error) {
 			return slices.Repeat([]bool{true}, len(gateways)), nil
 		},
 	}

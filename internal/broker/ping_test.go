@@ -7,8 +7,8 @@ import (
 	"github.com/oei-ms/oei-ms/ingest"
 )
 
-func TestOneWhoIsNotReadFromIsAnsweredUnasked(t *testing.T) {
-	b := newBench(t, nil)
+func TestPing_IsAnsweredWhileTheClientIsNotRead(t *testing.T) {
+	b := newTestBroker(t, nil)
 	full := make(chan struct{})
 	fill := func() { b.set(func() { b.full = full }) }
 	early := b.client("g1")
@@ -24,13 +24,13 @@ func TestOneWhoIsNotReadFromIsAnsweredUnasked(t *testing.T) {
 	b.next(1)[0].Done(ingest.Receipt{})
 	for early.read() != "PUBACK 1 0x00" { // one more may come before it
 	}
-	time.Sleep(2 * heartbeatInterval) // and one after it
+	time.Sleep(2 * pingInterval) // and one after it
 	for _, c := range []*client{early, late} {
 		_ = c.conn.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 		_, _ = c.conn.Read(make([]byte, 64))
-		time.Sleep(2 * heartbeatInterval)
+		time.Sleep(2 * pingInterval)
 		c.pings()
-		_ = c.conn.SetReadDeadline(time.Now().Add(2 * heartbeatInterval))
+		_ = c.conn.SetReadDeadline(time.Now().Add(2 * pingInterval))
 		if n, err := c.conn.Read(make([]byte, 64)); n > 0 || err == nil {
 			t.Error("one that is read from is answered unasked as well")
 		}

@@ -18,23 +18,23 @@ type connectRequest struct {
 	sessionExpiry uint32 // in seconds
 }
 
-// parseConnect reads the body of a CONNECT and returns what is wrong with it, or nil. What could be
-// read before a fault is returned with it. A body that is cut short on purpose is faulty with
-// codeTooLarge.
-func parseConnect(body []byte, cut bool) (r connectRequest, fault *packetFault) {
+// parseConnect reads the body of a CONNECT, and returns what is wrong with it, or nil, together
+// with the fields before the error. cut says that the CONNECT was too large and body is only its
+// beginning.
+func parseConnect(body []byte, cut bool) (r connectRequest, err *packetError) {
 	c := &packetCursor{rest: body}
 	r.parse(c)
 	switch {
-	case c.fault == nil && !cut && len(c.rest) > 0:
+	case c.err == nil && !cut && len(c.rest) > 0:
 		c.fail(codeMalformed, "malformed packet: bytes after its end")
-	case cut && (c.fault == nil || c.short):
-		return r, &packetFault{
+	case cut && (c.err == nil || c.short):
+		return r, &packetError{
 			codeTooLarge,
 			fmt.Sprintf("the CONNECT, its will included, must not be larger than %d bytes",
 				maxConnect),
 		}
 	}
-	return r, c.fault
+	return r, c.err
 }
 
 func (r *connectRequest) parse(c *packetCursor) {
@@ -57,7 +57,7 @@ func (r *connectRequest) parse(c *packetCursor) {
 			c.properties(inWill)
 		}
 		topic := c.text()
-		if c.fault == nil && (len(topic) == 0 || bytes.ContainsAny(topic, "+#")) {
+		if c.err == nil && (len(topic) == 0 || bytes.ContainsAny(topic, "+#")) {
 			c.fail(codeProtocolError, "protocol error: the will's topic is empty or has a wildcard")
 		}
 		c.binary()
@@ -68,8 +68,8 @@ func (r *connectRequest) parse(c *packetCursor) {
 	if hasPassword {
 		c.binary()
 	}
-	if r.version == 5 && c.fault == nil {
-		switch { // older clients have not been told; their will is taken at QoS 1 and not retained
+	if r.version == 5 && c.err == nil {
+		switch { // the wills of older clients are accepted, at QoS 1 and not retained
 		case willQoS == 2:
 			c.fail(codeQoS, "a will of QoS 2 is not supported; use QoS 0 or 1")
 		case willRetain:
@@ -81,14 +81,14 @@ func (r *connectRequest) parse(c *packetCursor) {
 func (r *connectRequest) parseVersion(c *packetCursor) {
 	name, level := string(c.binary()), c.uint8()
 	switch {
-	case c.fault != nil:
+	case c.err != nil:
 	case name == "MQIsdp" && level == 3, name == "MQTT" && (level == 4 || level == 5):
 		r.version = level
 	case name != "MQIsdp" && name != "MQTT":
 		c.fail(codeMalformed, "malformed packet: the protocol name is not MQTT")
 	default:
 		c.fail(codeBadVersion, "this version of MQTT is not supported; use 5, 3.1.1 or 3.1")
-		// a later one, which knows the form of version 5; bridges set the highest bit
+		// A later version understands a CONNACK of v5. Bridges set the highest bit.
 		if level > 5 && level < 0x80 {
 			r.version = 5
 		}
@@ -109,12 +109,12 @@ func (r *connectRequest) parseProperties(c *packetCursor) {
 
 func (r *connectRequest) parseClientID(c *packetCursor, clean bool) {
 	n := int(c.uint16())
-	if c.fault == nil && n > maxClientID {
+	if c.err == nil && n > maxClientID {
 		c.fail(codeBadClientID,
 			fmt.Sprintf("the client id has %d bytes; at most %d are allowed", n, maxClientID))
 	}
 	id := packetCursor{rest: append([]byte{byte(n >> 8), byte(n)}, c.take(n)...)}
-	if r.clientID = string(id.text()); c.fault == nil && id.fault != nil {
+	if r.clientID = string(id.text()); c.err == nil && id.err != nil {
 		c.fail(codeBadClientID, "the client id is not valid UTF-8, or has U+0000")
 	}
 	if r.version < 5 && !clean && n == 0 {
@@ -122,8 +122,8 @@ func (r *connectRequest) parseClientID(c *packetCursor, clean bool) {
 	}
 }
 
-// returnCode translates a reason code of MQTT v5 into a return code of a 3.1 or 3.1.1 CONNACK; 0:
-// the connection is closed without one.
+// returnCode translates a reason code of MQTT v5 into a return code of a 3.1 or 3.1.1 CONNACK. 0
+// means that the connection is closed without a CONNACK.
 func returnCode(code byte) byte {
 	switch code {
 	case codeMalformed, codeProtocolError:
@@ -135,27 +135,27 @@ func returnCode(code byte) byte {
 	case codeUnavailable, codeShuttingDown, codeQuota, codeTooManyAttempts:
 		return 3
 	}
-	return 5 // not authorized: trying again as before is of no use
+	return 5 // not authorized: the client must change something before it retries
 }
 
-// connack encodes the CONNACK that refuses a client; nil when its version of MQTT has none for
-// this.
-func (r *connectRequest) connack(f *packetFault) []byte {
+// connack encodes the CONNACK that refuses a client, or returns nil when the client's version of
+// MQTT has none for this code.
+func (r *connectRequest) connack(e *packetError) []byte {
 	if r.version < 5 {
-		code := returnCode(f.code)
+		code := returnCode(e.code)
 		if code == 0 {
 			return nil
 		}
 		return []byte{typeConnack << 4, 2, 0, code}
 	}
 	const reasonString = 31
-	text := f.text[:min(len(f.text), 120)] // the lengths below are of one byte
+	text := e.text[:min(len(e.text), 120)] // the lengths below are of one byte
 	packet := append([]byte{
-		typeConnack << 4, byte(6 + len(text)), 0, f.code, byte(3 + len(text)), reasonString, 0,
+		typeConnack << 4, byte(6 + len(text)), 0, e.code, byte(3 + len(text)), reasonString, 0,
 		byte(len(text)),
 	}, text...)
 	if r.maxPacket > 0 && len(packet) > int(r.maxPacket) {
-		packet = []byte{typeConnack << 4, 3, 0, f.code, 0}
+		packet = []byte{typeConnack << 4, 3, 0, e.code, 0}
 	}
 	if r.maxPacket > 0 && len(packet) > int(r.maxPacket) {
 		return nil
