@@ -14,60 +14,59 @@ import (
 	"github.com/mattn/go-isatty"
 )
 
-// counters say what became of every reading: each is sent once here, and is then acknowledged,
-// refused, or not yet known. A reading published again is still the same reading. Safe for
-// concurrent use.
+// counters count readings by outcome: each is sent once, and then acknowledged, rejected or
+// unknown. A reading that is published again counts once. Safe for concurrent use.
 type counters struct {
 	gateways  int
 	connected atomic.Int64
 	sent      atomic.Int64
 	acked     atomic.Int64
 	repeated  atomic.Int64
-	trouble   atomic.Value // string: why a gateway was not connected, of late
+	lastError atomic.Value // string: why a gateway was not connected
 
-	mu      sync.Mutex
-	refused map[byte]*refusal
+	mu       sync.Mutex
+	rejected map[byte]*rejection
 }
 
-// refusal counts the readings refused with one reason code. Text is what the broker said about the
+// rejection counts the readings rejected with a reason code; text is the reason string of the
 // first.
-type refusal struct {
+type rejection struct {
 	readings int64
 	text     string
 }
 
 func newCounters(gateways int) *counters {
-	return &counters{gateways: gateways, refused: map[byte]*refusal{}}
+	return &counters{gateways: gateways, rejected: map[byte]*rejection{}}
 }
 
-func (c *counters) refuse(readings int, reason byte, text string) {
+func (c *counters) reject(readings int, reason byte, text string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.refused[reason] == nil {
-		c.refused[reason] = &refusal{text: text}
+	if c.rejected[reason] == nil {
+		c.rejected[reason] = &rejection{text: text}
 	}
-	c.refused[reason].readings += int64(readings)
+	c.rejected[reason].readings += int64(readings)
 }
 
-// refusals answers how many readings were refused and, for people, why: "3 payload format invalid".
-func (c *counters) refusals() (total int64, why string) {
+// rejections returns how many readings were rejected and why: "3 payload format invalid".
+func (c *counters) rejections() (total int64, why string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var each []string
-	for _, reason := range slices.Sorted(maps.Keys(c.refused)) {
-		r := c.refused[reason]
+	var texts []string
+	for _, reason := range slices.Sorted(maps.Keys(c.rejected)) {
+		r := c.rejected[reason]
 		total += r.readings
 		text := fmt.Sprintf("%s %s", thousands(r.readings), reasonName(reason))
 		if r.text != "" {
 			text += ": " + r.text
 		}
-		each = append(each, text)
+		texts = append(texts, text)
 	}
-	return total, strings.Join(each, "; ")
+	return total, strings.Join(texts, "; ")
 }
 
-// show writes how it goes to out until done is closed: every second over the line before on a
-// terminal, else every 5 s a line.
+// show writes a progress line to out until done is closed: on a terminal every second in place,
+// otherwise every 5 s.
 func (c *counters) show(out io.Writer, done <-chan struct{}) {
 	every, begin, end := 5*time.Second, "", "\n"
 	if f, ok := out.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
@@ -94,36 +93,35 @@ func (c *counters) show(out io.Writer, done <-chan struct{}) {
 	}
 }
 
-// line is the state of the plant with the rates of late, in readings a second.
+// line returns the state of the plant, with rates in readings per second.
 func (c *counters) line(sendRate, ackRate float64) string {
 	text := fmt.Sprintf("plant: %d/%d gateways · %s/s sent · %s/s acked · %s acked",
 		c.connected.Load(), c.gateways, thousands(int64(sendRate+0.5)),
 		thousands(int64(ackRate+0.5)), thousands(c.acked.Load()))
-	total, why := c.refusals()
+	total, why := c.rejections()
 	if pending := c.sent.Load() - c.acked.Load() - total; pending > 0 {
-		text += fmt.Sprintf(" · %s under way", thousands(pending))
+		text += fmt.Sprintf(" · %s in flight", thousands(pending))
 	}
 	if total > 0 {
-		text += " · refused " + why
+		text += " · rejected " + why
 	}
-	if trouble, ok := c.trouble.Load().(string); ok && c.connected.Load() < int64(c.gateways) {
-		text += " · " + trouble
+	if reason, ok := c.lastError.Load().(string); ok && c.connected.Load() < int64(c.gateways) {
+		text += " · " + reason
 	}
 	return text
 }
 
-// summary is the account of the whole run. Unknown are the readings that were sent and had no
-// answer.
+// summary counts the whole run. Unknown readings were sent and not answered.
 func (c *counters) summary() string {
-	refused, why := c.refusals()
-	text := fmt.Sprintf("plant: %s readings sent, %s acked, %s refused, %s unknown",
+	rejected, why := c.rejections()
+	text := fmt.Sprintf("plant: %s readings sent, %s acked, %s rejected, %s unknown",
 		thousands(c.sent.Load()), thousands(c.acked.Load()),
-		thousands(refused), thousands(c.sent.Load()-c.acked.Load()-refused))
+		thousands(rejected), thousands(c.sent.Load()-c.acked.Load()-rejected))
 	if repeated := c.repeated.Load(); repeated > 0 {
 		text += fmt.Sprintf("; %s of them sent again", thousands(repeated))
 	}
 	if why != "" {
-		text += "; refused " + why
+		text += "; rejected " + why
 	}
 	return text
 }
@@ -139,7 +137,7 @@ func thousands(n int64) string {
 
 const sessionTakenOver = 0x8e
 
-// reasons are the names that MQTT v5 gives to the reason codes a gateway may meet.
+// reasons are the MQTT v5 names of the reason codes that a gateway may receive.
 var reasons = map[byte]string{
 	0x80:             "unspecified error",
 	0x81:             "malformed packet",

@@ -16,38 +16,39 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 )
 
-// resend is how long a connected gateway waits for an acknowledgement before it publishes the same
-// message once more.
-const resend = 2 * time.Minute
+// resendAfter is how long a connected gateway waits for an acknowledgement before it publishes the
+// message again.
+const resendAfter = 2 * time.Minute
 
-// gateway is one device. Its sensors are published in streams, each of one topic and one message
-// under way at a time, so that the readings of a sensor arrive in their order. Nothing is given up:
-// what is not acknowledged is sent again, and while that takes, later readings wait for their turn.
-// They need no memory, since signals can be computed for any instant.
+// gateway is one device. Each of its streams publishes on one topic, with one message in flight, so
+// that the readings of a sensor arrive in order. A message that is not acknowledged is sent again;
+// until then later readings of the stream wait. They need no memory: signals can be computed for
+// any instant.
 type gateway struct {
 	key, name, secret string
 	sensors           []sensor
 	cfg               Config
-	// number of its first stream, of all streams of the plant; spreads them over the interval
+	// index of its first stream, and number of streams of the plant: they are spread over the
+	// interval
 	first, all int
 	count      *counters
 	log        *slog.Logger
 
 	conn *autopaho.ConnectionManager
-	up   chan struct{}      // has one element after each connection made
+	up   chan struct{}      // receives a value after each connection
 	stop context.CancelFunc // ends the gateway
 
 	mu sync.Mutex
-	// ends when the broker has lost the session, and with it what was under way
+	// ends when the broker has lost the session, and with it the messages in flight
 	session context.Context
 	forget  context.CancelFunc
 	ups     int
 	since   time.Time // of the connection
-	brief   int       // how many connections in a row did not last
-	failure error     // what ended the gateway, if not its context
+	brief   int       // number of successive short connections
+	failure error     // that ended the gateway
 }
 
-// newGateway makes the gateway with the given index; what it lacks is the secret.
+// newGateway returns the gateway with this index, still without a secret.
 func newGateway(cfg Config, index int, count *counters, log *slog.Logger) *gateway {
 	streams := (cfg.Sensors + cfg.PerMessage - 1) / cfg.PerMessage
 	key := fmt.Sprintf("%s-%02d", cfg.Prefix, index+1)
@@ -64,12 +65,12 @@ func newGateway(cfg Config, index int, count *counters, log *slog.Logger) *gatew
 	}
 }
 
-// run publishes until ctx ends. Then it waits for the acknowledgements still due, no longer than
-// the plant's Drain.
+// run publishes until ctx ends, then waits for pending acknowledgements, at most the Drain of the
+// plant.
 func (g *gateway) run(ctx context.Context) error {
 	ctx, g.stop = context.WithCancel(ctx)
 	defer g.stop()
-	drain, drained := context.WithCancel(context.WithoutCancel(ctx)) // ends when waiting does
+	drain, drained := context.WithCancel(context.WithoutCancel(ctx)) // ends when the wait does
 	defer drained()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(g.cfg.Drain, drained) })()
 	g.session, g.forget = context.WithCancel(drain)
@@ -83,14 +84,14 @@ func (g *gateway) run(ctx context.Context) error {
 	}
 	var streams sync.WaitGroup
 	number := g.first
-	for some := range slices.Chunk(g.sensors, g.cfg.PerMessage) {
+	for chunk := range slices.Chunk(g.sensors, g.cfg.PerMessage) {
 		offset := time.Duration(float64(g.cfg.Interval) * float64(number) / float64(g.all))
-		streams.Go(func() { g.stream(ctx, drain, some, offset) })
+		streams.Go(func() { g.stream(ctx, drain, chunk, offset) })
 		number++
 	}
 	ended := make(chan struct{})
 	go func() { streams.Wait(); close(ended) }()
-	g.present(drain, ended)
+	g.announce(drain, ended)
 	g.leave(ctx)
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -128,7 +129,7 @@ func (g *gateway) options(drain context.Context) (autopaho.ClientConfig, error) 
 		ReconnectBackoff: func(attempt int) time.Duration {
 			g.mu.Lock()
 			defer g.mu.Unlock()
-			// not all in the same moment
+			// jitter: gateways reconnect at different moments
 			return backoff(attempt+max(0, g.brief-2)) + rand.N(300*time.Millisecond)
 		},
 		OnConnectionUp: func(_ *autopaho.ConnectionManager, ack *paho.Connack) {
@@ -137,27 +138,27 @@ func (g *gateway) options(drain context.Context) (autopaho.ClientConfig, error) 
 			)
 		},
 		OnConnectionDown: g.disconnected,
-		OnConnectError:   g.troubled,
+		OnConnectError:   g.noteError,
 	}
 	options.ClientID = g.key
-	options.PacketTimeout = resend
-	options.OnClientError = g.troubled
+	options.PacketTimeout = resendAfter
+	options.OnClientError = g.noteError
 	options.OnServerDisconnect = func(d *paho.Disconnect) {
 		reason := fmt.Sprintf("the broker closed the connection: %s", reasonName(d.ReasonCode))
 		if d.Properties != nil && d.Properties.ReasonString != "" {
 			reason += " (" + d.Properties.ReasonString + ")"
 		}
-		g.troubled(errors.New(reason))
+		g.noteError(errors.New(reason))
 		if d.ReasonCode == sessionTakenOver {
-			g.fail(errors.New("another client has connected under its name; give this plant " +
-				"another prefix"))
+			g.fail(errors.New("another client has connected with this client id; use " +
+				"another prefix for this plant"))
 		}
 	}
 	return options, nil
 }
 
-// connected is called with every connection made. When the broker knows nothing of our session,
-// what was under way has to be published anew; else paho has sent it again already.
+// connected is called after every connection. When the broker does not have the session, messages
+// in flight are published again; otherwise paho has already sent them again.
 func (g *gateway) connected(drain context.Context, known bool) {
 	g.count.connected.Add(1)
 	g.mu.Lock()
@@ -174,9 +175,9 @@ func (g *gateway) connected(drain context.Context, known bool) {
 	}
 }
 
-// disconnected is called after every connection lost. A broker that keeps hanging up is called more
-// and more slowly.
-func (g *gateway) disconnected() (again bool) {
+// disconnected is called after every lost connection. When connections are short, the pause before
+// the next one grows.
+func (g *gateway) disconnected() (reconnect bool) {
 	g.count.connected.Add(-1)
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -187,23 +188,23 @@ func (g *gateway) disconnected() (again bool) {
 	return true
 }
 
-// troubled notes why the gateway is not connected.
-func (g *gateway) troubled(err error) {
-	g.count.trouble.Store(g.key + ": " + err.Error())
-	g.log.Debug("gateway lost or cannot reach the broker", "error", err)
+// noteError records why the gateway is not connected.
+func (g *gateway) noteError(err error) {
+	g.count.lastError.Store(g.key + ": " + err.Error())
+	g.log.Debug("gateway not connected", "error", err)
 }
 
 // stream publishes the given sensors at every interval until ctx ends.
-func (g *gateway) stream(ctx, drain context.Context, some []sensor, offset time.Duration) {
+func (g *gateway) stream(ctx, drain context.Context, sensors []sensor, offset time.Duration) {
 	topic := "gateways/" + g.key + "/data"
 	if g.cfg.PerMessage == 1 {
-		topic = "sensors/" + g.key + "/" + some[0].key + "/data"
+		topic = "sensors/" + g.key + "/" + sensors[0].key + "/data"
 	}
 	next := time.Now().Truncate(g.cfg.Interval).Add(g.cfg.Interval + offset)
 	for pause(ctx, time.Until(next)) && g.conn.AwaitConnection(ctx) == nil {
-		payload, err := g.payload(some, next)
+		payload, err := g.payload(sensors, next)
 		if err == nil {
-			err = g.deliver(drain, topic, payload, len(some))
+			err = g.deliver(drain, topic, payload, len(sensors))
 		}
 		if err != nil {
 			g.fail(err)
@@ -213,20 +214,20 @@ func (g *gateway) stream(ctx, drain context.Context, some []sensor, offset time.
 	}
 }
 
-func (g *gateway) payload(some []sensor, at time.Time) ([]byte, error) {
+func (g *gateway) payload(sensors []sensor, at time.Time) ([]byte, error) {
 	if g.cfg.PerMessage == 1 {
-		return json.Marshal(some[0].at(at))
+		return json.Marshal(sensors[0].at(at))
 	}
-	samples := make([]sample, len(some))
-	for i, s := range some {
+	samples := make([]sample, len(sensors))
+	for i, s := range sensors {
 		samples[i] = s.at(at)
 		samples[i].Sensor = s.key
 	}
 	return json.Marshal(samples)
 }
 
-// deliver publishes a message of n readings until it is acknowledged or refused, or drain ends. An
-// error says that the message can never be sent.
+// deliver publishes a message of n readings until it is acknowledged or rejected, or drain ends. An
+// error means that the message can never be sent.
 func (g *gateway) deliver(drain context.Context, topic string, payload []byte, n int) error {
 	g.count.sent.Add(int64(n))
 	for {
@@ -237,7 +238,7 @@ func (g *gateway) deliver(drain context.Context, topic string, payload []byte, n
 			if resp.Properties != nil {
 				text = resp.Properties.ReasonString
 			}
-			g.count.refuse(n, resp.ReasonCode, text)
+			g.count.reject(n, resp.ReasonCode, text)
 			return nil
 		case err == nil:
 			g.count.acked.Add(int64(n))
@@ -259,24 +260,24 @@ func (g *gateway) publish(topic string, payload []byte) (*paho.PublishResponse, 
 	return g.conn.Publish(session, &paho.Publish{Topic: topic, Payload: payload, QoS: 1})
 }
 
-// present publishes that the gateway is online with every connection made, until the streams have
+// announce publishes that the gateway is online after every connection, until the streams have
 // ended.
-func (g *gateway) present(drain context.Context, ended <-chan struct{}) {
-	var greetings sync.WaitGroup
-	defer greetings.Wait()
+func (g *gateway) announce(drain context.Context, ended <-chan struct{}) {
+	var announcements sync.WaitGroup
+	defer announcements.Wait()
 	for {
 		select {
 		case <-ended:
 			return
 		case <-g.up:
-			greetings.Go(func() { g.greet(drain) })
+			announcements.Go(func() { g.publishOnline(drain) })
 		}
 	}
 }
 
-// greet publishes that the gateway is online, until it is acknowledged, refused, or the connection
-// is gone.
-func (g *gateway) greet(drain context.Context) {
+// publishOnline publishes that the gateway is online until it is acknowledged or rejected, or the
+// connection is lost.
+func (g *gateway) publishOnline(drain context.Context) {
 	for pause(drain, 0) {
 		resp, err := g.publish(g.statusTopic(), status("online"))
 		if err == nil || resp != nil || errors.Is(err, autopaho.ConnectionDownError) {
@@ -292,12 +293,12 @@ func (g *gateway) leave(ctx context.Context) {
 	defer cancel()
 	if _, err := g.conn.Publish(wait,
 		&paho.Publish{Topic: g.statusTopic(), Payload: status("offline"), QoS: 1}); err != nil {
-		g.log.DebugContext(ctx, "gateway could not say good-bye", "error", err)
+		g.log.DebugContext(ctx, "offline status not published", "error", err)
 	}
 	wait, cancel = context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if err := g.conn.Disconnect(wait); err != nil {
-		g.log.DebugContext(ctx, "gateway did not disconnect cleanly", "error", err)
+		g.log.DebugContext(ctx, "disconnect failed", "error", err)
 	}
 }
 
@@ -308,7 +309,7 @@ func status(word string) []byte {
 		time.Now().UTC().Format("2006-01-02T15:04:05.000000Z"))
 }
 
-// pause waits for d, if that is more than nothing; false when ctx has ended.
+// pause waits for d, and reports false when ctx has ended.
 func pause(ctx context.Context, d time.Duration) bool {
 	if d > 0 {
 		timer := time.NewTimer(d)

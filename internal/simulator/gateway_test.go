@@ -135,7 +135,7 @@ func (l *listener) all(status string) bool {
 	return true
 }
 
-func TestEveryReadingSentIsAckedAndArrives(t *testing.T) {
+func TestRun_DeliversEveryReading(t *testing.T) {
 	tests := map[string]struct {
 		perMessage int
 		topic      string
@@ -177,7 +177,7 @@ func TestEveryReadingSentIsAckedAndArrives(t *testing.T) {
 	}
 }
 
-func TestACutConnectionLosesNothing(t *testing.T) {
+func TestRun_LosesNothingWhenAConnectionBreaks(t *testing.T) {
 	b := mosquitto.Start(t)
 	heard := listen(t, b)
 	gateways, count, stop := begin(t, testConfig(b))
@@ -197,7 +197,7 @@ func TestACutConnectionLosesNothing(t *testing.T) {
 	eventually(t, "all have arrived", func() bool { return heard.count() >= count.sent.Load() })
 }
 
-func TestABrokerThatForgetsEverythingGetsWhatIsNotAcked(t *testing.T) {
+func TestRun_PublishesAgainWhenTheBrokerLosesItsSessions(t *testing.T) {
 	b := mosquitto.Start(t)
 	_, count, stop := begin(t, testConfig(b))
 	for range 3 {
@@ -216,7 +216,7 @@ func TestABrokerThatForgetsEverythingGetsWhatIsNotAcked(t *testing.T) {
 	}
 }
 
-func TestAfterAnOutageEveryIntervalHasItsReading(t *testing.T) {
+func TestRun_HasAReadingOfEveryIntervalAfterAnOutage(t *testing.T) {
 	b := mosquitto.Start(t)
 	heard := listen(t, b)
 	cfg := testConfig(b)
@@ -261,7 +261,7 @@ func (*welcome) Provides(b byte) bool {
 func (*welcome) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
 func (*welcome) OnACLCheck(*mochi.Client, string, bool) bool              { return true }
 
-func TestASecondPlantOfTheSameNameEndsTheFirst(t *testing.T) {
+func TestRun_EndsWhenAnotherPlantUsesItsPrefix(t *testing.T) {
 	broker := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err := broker.AddHook(new(welcome), nil); err != nil {
 		t.Fatal(err)

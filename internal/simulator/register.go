@@ -14,7 +14,7 @@ import (
 	"github.com/oei-ms/oei-ms/gen/client"
 )
 
-// registrar makes the plant known to the server, as a person with the role engineer would.
+// registrar registers the plant at the server, as a user with the role engineer.
 type registrar struct {
 	api      *client.ClientWithResponses
 	url      string
@@ -23,7 +23,7 @@ type registrar struct {
 
 	mu      sync.Mutex
 	tokens  client.Tokens
-	expires time.Time // when a new access token is due, a little before the server says so
+	expires time.Time // when to refresh the access token, some time before it expires
 }
 
 func newRegistrar(cfg Config) (*registrar, error) {
@@ -35,14 +35,14 @@ func newRegistrar(cfg Config) (*registrar, error) {
 	return r, err
 }
 
-// login begins a session.
+// login starts a login session.
 func (r *registrar) login(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.renew(ctx)
+	return r.refresh(ctx)
 }
 
-// authorize adds the access token to a request, after renewing it when it is about to expire.
+// authorize adds the access token to a request, refreshed when it is about to expire.
 func (r *registrar) authorize(ctx context.Context, req *http.Request) error {
 	if strings.HasSuffix(req.URL.Path, "/api/auth/login") ||
 		strings.HasSuffix(req.URL.Path, "/api/auth/refresh") {
@@ -51,7 +51,7 @@ func (r *registrar) authorize(ctx context.Context, req *http.Request) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if time.Now().After(r.expires) {
-		if err := r.renew(ctx); err != nil {
+		if err := r.refresh(ctx); err != nil {
 			return err
 		}
 	}
@@ -59,18 +59,17 @@ func (r *registrar) authorize(ctx context.Context, req *http.Request) error {
 	return nil
 }
 
-// renew takes a new pair of tokens for the refresh token, and when that is no longer good, for the
-// password.
-func (r *registrar) renew(ctx context.Context) error {
+// refresh gets new tokens by the refresh token, or by the password when that is not valid any more.
+func (r *registrar) refresh(ctx context.Context) error {
 	if r.tokens.RefreshToken != "" {
 		asked := time.Now()
 		resp, err := r.api.RefreshSessionWithResponse(ctx,
 			client.RefreshRequest{RefreshToken: r.tokens.RefreshToken})
 		if err != nil {
-			return r.failed("renew the session", nil, err)
+			return r.failed("refresh the session", nil, err)
 		}
 		if resp.JSON200 != nil {
-			r.keep(*resp.JSON200, asked)
+			r.store(*resp.JSON200, asked)
 			return nil
 		}
 	}
@@ -81,21 +80,22 @@ func (r *registrar) renew(ctx context.Context) error {
 	case err != nil:
 		return r.failed("log in", nil, err)
 	case resp.StatusCode() == http.StatusUnauthorized:
-		return fmt.Errorf("log in at %s: user %q was refused; check username and password", r.url,
+		return fmt.Errorf("log in at %s: wrong username or password of user %q", r.url,
 			r.username)
 	case resp.JSON200 == nil:
 		return r.failed("log in", resp, nil)
 	}
-	r.keep(*resp.JSON200, asked)
+	r.store(*resp.JSON200, asked)
 	return nil
 }
 
-func (r *registrar) keep(tokens client.Tokens, asked time.Time) {
+// store keeps tokens that were requested at asked.
+func (r *registrar) store(tokens client.Tokens, asked time.Time) {
 	life := time.Duration(tokens.ExpiresIn) * time.Second
 	r.tokens, r.expires = tokens, asked.Add(life-min(life/4, 30*time.Second))
 }
 
-// logout ends the session, so that it does not linger until it expires.
+// logout ends the login session, which would otherwise last until it expires.
 func (r *registrar) logout(ctx context.Context) error {
 	resp, err := r.api.LogoutWithResponse(ctx)
 	if err != nil || resp.StatusCode() != http.StatusNoContent {
@@ -104,8 +104,8 @@ func (r *registrar) logout(ctx context.Context) error {
 	return nil
 }
 
-// register makes each gateway and its sensors known where they are not yet, and gives each gateway
-// a fresh secret. It goes through them in order, so that an empty server gives them ids in order.
+// register creates each gateway and its sensors where they are missing, and a new secret for each
+// gateway. It does so in order, so that ids on an empty server are in order.
 func (r *registrar) register(ctx context.Context, gateways []*gateway) error {
 	for _, g := range gateways {
 		id, err := r.gateway(ctx, g)
@@ -117,19 +117,19 @@ func (r *registrar) register(ctx context.Context, gateways []*gateway) error {
 		}
 		resp, err := r.api.CreateCredentialWithResponse(ctx, id)
 		if err != nil || resp.JSON201 == nil {
-			return r.failed("make a secret for gateway "+g.key, resp, err)
+			return r.failed("create a credential for gateway "+g.key, resp, err)
 		}
 		g.secret = resp.JSON201.Secret
 	}
 	return nil
 }
 
-// gateway answers the id of g, registering it first when nobody has.
+// gateway returns the id of g, and creates it when it is missing.
 func (r *registrar) gateway(ctx context.Context, g *gateway) (int64, error) {
-	for range 2 { // a second time when another plant registers the same gateway just now
+	for range 2 { // again when another plant has created the same gateway meanwhile
 		list, err := r.api.ListGatewaysWithResponse(ctx, &client.ListGatewaysParams{Key: &g.key})
 		if err != nil || list.JSON200 == nil {
-			return 0, r.failed("look for gateway "+g.key, list, err)
+			return 0, r.failed("find gateway "+g.key, list, err)
 		}
 		for _, found := range *list.JSON200 {
 			if !found.IsActive {
@@ -152,7 +152,7 @@ func (r *registrar) gateway(ctx context.Context, g *gateway) (int64, error) {
 			return 0, r.failed("register gateway "+g.key, made, err)
 		}
 	}
-	return 0, fmt.Errorf("register gateway %s: it can neither be found nor made", g.key)
+	return 0, fmt.Errorf("register gateway %s: it conflicts with one that is not listed", g.key)
 }
 
 func (r *registrar) sensors(ctx context.Context, id int64, g *gateway) error {
@@ -181,7 +181,7 @@ func (r *registrar) sensors(ctx context.Context, id int64, g *gateway) error {
 	return nil
 }
 
-// knownSensors are the keys of the sensors that the gateway has already.
+// knownSensors returns the keys of the sensors that the gateway has.
 func (r *registrar) knownSensors(
 	ctx context.Context, id int64, key string,
 ) (map[string]bool, error) {
@@ -217,32 +217,33 @@ func nextCursor(link string) string {
 	return u.Query().Get("cursor")
 }
 
-// answer is what every response of the generated client can tell.
-type answer interface {
+// response is implemented by every response of the generated client.
+type response interface {
 	StatusCode() int
 	GetBody() []byte
 }
 
-// failed says what could not be done and why, in words that help. Either err is set or the answer
-// is not the one hoped for.
-func (r *registrar) failed(what string, resp answer, err error) error {
+// failed explains why an operation failed: by err, or by an unexpected response.
+func (r *registrar) failed(operation string, resp response, err error) error {
 	var unreachable *url.Error
 	switch {
 	case errors.As(err, &unreachable):
-		return fmt.Errorf("%s: the server is not reachable at %s (%w); is it running?", what, r.url,
+		return fmt.Errorf("%s: the server is not reachable at %s (%w); is it running?", operation,
+			r.url,
 			unreachable.Err)
 	case err != nil:
-		return fmt.Errorf("%s: %w", what, err)
+		return fmt.Errorf("%s: %w", operation, err)
 	case resp.StatusCode() == http.StatusForbidden:
-		return fmt.Errorf("%s: user %q may not do this; it needs the role engineer", what,
+		return fmt.Errorf("%s: user %q needs the role engineer", operation,
 			r.username)
 	}
 	var problem client.Problem
 	if json.Unmarshal(resp.GetBody(), &problem) != nil || problem.Title == "" {
 		return fmt.Errorf("%s: %s answered %d, which is not an answer of OEI-MS; check the address",
-			what, r.url, resp.StatusCode())
+			operation, r.url, resp.StatusCode())
 	}
-	text := fmt.Sprintf("%s: %d %s: %s", what, resp.StatusCode(), problem.Title, problem.Detail)
+	text := fmt.Sprintf("%s: %d %s: %s", operation, resp.StatusCode(), problem.Title,
+		problem.Detail)
 	for _, f := range problem.Errors {
 		text += fmt.Sprintf("; %s: %s", f.Field, f.Reason)
 	}

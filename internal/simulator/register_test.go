@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func TestWhatTheServerRefusesIsSaidClearly(t *testing.T) {
+func TestRegister_ExplainsErrors(t *testing.T) {
 	problem := func(status int, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/problem+json")
@@ -26,7 +26,7 @@ func TestWhatTheServerRefusesIsSaidClearly(t *testing.T) {
 		"a wrong password": {
 			login: problem(401,
 				`{"type":"/problems/unauthorized","title":"Unauthorized","status":401,"detail":"no","instance":"1"}`),
-			want: `user "ann" was refused; check username and password`,
+			want: `wrong username or password of user "ann"`,
 		},
 		"something that is not OEI-MS": {
 			login: func(w http.ResponseWriter, _ *http.Request) {
@@ -43,7 +43,7 @@ func TestWhatTheServerRefusesIsSaidClearly(t *testing.T) {
 		"a role that is too low": {
 			gateways: problem(403,
 				`{"type":"/problems/forbidden","title":"Forbidden","status":403,"detail":"no","instance":"1"}`),
-			want: `user "ann" may not do this; it needs the role engineer`,
+			want: `user "ann" needs the role engineer`,
 		},
 	}
 	for name, test := range tests {
@@ -69,7 +69,7 @@ func TestWhatTheServerRefusesIsSaidClearly(t *testing.T) {
 	}
 }
 
-func TestAServerThatIsNotThereIsNamed(t *testing.T) {
+func TestRegister_NamesAnUnreachableServer(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	server.Close()
 	checkRun(t, server.URL, "the server is not reachable at "+server.URL)
@@ -88,7 +88,7 @@ func checkRun(t *testing.T, api, want string) {
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 }
 
-func TestAnAccessTokenIsRenewedBeforeItExpires(t *testing.T) {
+func TestAuthorize_RefreshesTheTokenBeforeItExpires(t *testing.T) {
 	var refreshed, logins int
 	mux := http.NewServeMux()
 	tokens := func(w http.ResponseWriter) {
@@ -130,7 +130,7 @@ func TestAnAccessTokenIsRenewedBeforeItExpires(t *testing.T) {
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 }
 
-func TestTheNextPageIsFoundInTheLinkHeader(t *testing.T) {
+func TestNextCursor_ReadsTheLinkHeader(t *testing.T) {
 	tests := map[string]struct{ link, want string }{
 		"a next page":       {`</api/sensors?cursor=a%2Bb&limit=2>; rel="next"`, "a+b"},
 		"no header":         {"", ""},
@@ -146,7 +146,7 @@ func TestTheNextPageIsFoundInTheLinkHeader(t *testing.T) {
 	}
 }
 
-func TestEveryFaultOfTheConfigurationIsNamed(t *testing.T) {
+func TestValidate_NamesEveryFault(t *testing.T) {
 	err := Config{MQTT: "localhost:1883", Interval: time.Microsecond, Drain: -1}.Validate()
 	for _, name := range []string{
 		"--api", "--mqtt", "--username", "--password", "--prefix", "--gateways", "--sensors",

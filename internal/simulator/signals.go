@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
-// A kind is one sort of sensor: what it measures, in which range, and how its value moves. A value
-// depends on nothing but the sensor's seeds and the instant, so any moment can be computed, or
-// computed again.
+// kind is a type of sensor: quantity, range and signal. A value depends only on the seeds of the
+// sensor and the instant, so it can be computed for any instant.
 type kind struct {
 	key      string
 	name     string
@@ -19,8 +18,7 @@ type kind struct {
 	value    func(s sensor, t float64) float64
 }
 
-// sensor is one measuring point of a machine. Sensors of the same machine share its seed and so see
-// the same load.
+// sensor is a sensor of a machine. Sensors of a machine share its seed, and so its load.
 type sensor struct {
 	key     string
 	name    string
@@ -29,7 +27,7 @@ type sensor struct {
 	machine uint64
 }
 
-// kinds are given to the sensors of a gateway in turn.
+// kinds are assigned to the sensors of a gateway in turn.
 var kinds = []kind{
 	{"temperature", "Bearing temperature", "temperature", "Cel", -20, 120, 2, bearingTemperature},
 	{"pressure", "Line pressure", "pressure", "bar", 0, 16, 3, linePressure},
@@ -41,7 +39,7 @@ var kinds = []kind{
 	{"energy", "Active energy", "energy", "kW.h", 0, 10_000_000, 2, energy},
 }
 
-// sensors makes the n sensors of the machine with the given seed.
+// sensors returns the n sensors of the machine with this seed.
 func sensors(machine uint64, n int) []sensor {
 	all := make([]sensor, n)
 	for i := range all {
@@ -57,7 +55,7 @@ func sensors(machine uint64, n int) []sensor {
 	return all
 }
 
-// A sample is one reading as gateways publish it. Sensor is left out where the topic names it.
+// sample is a reading as gateways publish it. Sensor is omitted where the topic has it.
 type sample struct {
 	Sensor    string   `json:"sensor,omitempty"`
 	Value     *float64 `json:"value"`
@@ -65,15 +63,15 @@ type sample struct {
 	Quality   string   `json:"quality"`
 }
 
-// Faults last for faultSlot each, and befall a sensor with these probabilities.
+// A fault lasts for faultSlot; these are the probabilities of each kind.
 const (
-	faultSlot   = 10 * time.Second
-	noValue     = 0.001
-	badValue    = 0.002
-	doubtsValue = 0.005
+	faultSlot      = 10 * time.Second
+	noValue        = 0.001
+	badValue       = 0.002
+	uncertainValue = 0.005
 )
 
-// at is what the sensor shows at the instant t.
+// at returns the reading of the sensor at t.
 func (s sensor) at(t time.Time) sample {
 	scale := math.Pow10(s.kind.digits)
 	value := math.Round(s.kind.value(s, seconds(t))*scale) / scale
@@ -87,64 +85,63 @@ func (s sensor) at(t time.Time) sample {
 		shown.Value, shown.Quality = nil, "bad"
 	case u < noValue+badValue:
 		shown.Quality = "bad"
-	case u < noValue+badValue+doubtsValue:
+	case u < noValue+badValue+uncertainValue:
 		shown.Quality = "uncertain"
 	}
 	return shown
 }
 
-// epoch is where the plant's clock begins: the day its meters stood at zero.
+// epoch is the instant at which the meters of the plant read zero.
 var epoch = time.Date(2025, time.January, 1, 0, 0, 0, 0, time.UTC)
 
 func seconds(t time.Time) float64 { return t.Sub(epoch).Seconds() }
 
 const day = 86400.0
 
-// bearingTemperature follows the air, which swings through the day, and the load with the lag of a
-// heavy casing.
+// bearingTemperature follows the ambient temperature, and the load with the lag of a heavy casing.
 func bearingTemperature(s sensor, t float64) float64 {
-	return ambient(t) + (30+8*s.own())*load(s.machine, t, 120) + 0.8*wander(s.seed, t, 900) +
+	return ambient(t) + (30+8*s.constant())*load(s.machine, t, 120) + 0.8*wander(s.seed, t, 900) +
 		0.12*noise(s.seed, t)
 }
 
-// ambient is the air in the hall: warmest at 15 h UTC.
+// ambient returns the air temperature in the hall, which is highest at 15:00 UTC.
 func ambient(t float64) float64 { return 21 + 5*math.Cos(2*math.Pi*(t/day-15.0/24)) }
 
-// linePressure steps with the load and falls a little while the load draws on it.
+// linePressure falls with the load.
 func linePressure(s sensor, t float64) float64 {
-	return 6.5 + s.own() - 1.8*load(s.machine, t, 4) + 0.15*wander(s.seed, t, 60) +
+	return 6.5 + s.constant() - 1.8*load(s.machine, t, 4) + 0.15*wander(s.seed, t, 60) +
 		0.03*noise(s.seed, t)
 }
 
 // vibration grows with the load and, over some weeks, with the wear of the bearing, until it is
 // replaced.
 func vibration(s sensor, t float64) float64 {
-	life := (20 + 20*s.own()) * day
-	_, worn := math.Modf(t/life + s.own())
+	life := (20 + 20*s.constant()) * day
+	_, worn := math.Modf(t/life + s.constant())
 	wear := math.Expm1(4*worn) / math.Expm1(4)
 	return 0.8 + 1.4*load(s.machine, t, 6) + 5.5*wear + (0.06+0.2*wear)*noise(s.seed, t)
 }
 
-// motorCurrent runs in a duty cycle: an inrush, then what the load asks, then almost nothing.
+// motorCurrent runs in a duty cycle: inrush, load, idle.
 func motorCurrent(s sensor, t float64) float64 {
-	period := 60 + 60*s.own()
-	since := math.Mod(t+s.own()*period, period)
+	period := 60 + 60*s.constant()
+	since := math.Mod(t+s.constant()*period, period)
 	if since > 0.7*period {
 		return 0.6 + 0.05*noise(s.seed, t)
 	}
 	return 9 + 45*load(s.machine, t, 2) + 50*math.Exp(-since/0.8) + 0.5*noise(s.seed, t)
 }
 
-// coolantFlow keeps to its pump, whose ripple it shows, and opens with the load.
+// coolantFlow grows with the load, and has the ripple of its pump.
 func coolantFlow(s sensor, t float64) float64 {
-	return 30 + 10*s.own() + 35*load(s.machine, t, 20) + 1.5*math.Sin(2*math.Pi*t/7) +
+	return 30 + 10*s.constant() + 35*load(s.machine, t, 20) + 1.5*math.Sin(2*math.Pi*t/7) +
 		2*wander(s.seed, t, 240) + 0.3*noise(s.seed, t)
 }
 
 // tankLevel drains slowly and is filled quickly.
 func tankLevel(s sensor, t float64) float64 {
-	period := 1800 + 1800*s.own()
-	_, at := math.Modf(t/period + s.own())
+	period := 1800 + 1800*s.constant()
+	_, at := math.Modf(t/period + s.constant())
 	level := 85 - 70*at/0.8
 	if at > 0.8 {
 		level = 15 + 70*(at-0.8)/0.2
@@ -152,25 +149,24 @@ func tankLevel(s sensor, t float64) float64 {
 	return level + 0.2*noise(s.seed, t)
 }
 
-// humidity goes against the temperature of the air.
+// humidity falls when the ambient temperature rises.
 func humidity(s sensor, t float64) float64 {
 	return 48 - 2.2*(ambient(t)-21) + 6*wander(s.seed, t, 3*3600) + 0.3*noise(s.seed, t)
 }
 
-// energy is a meter: it only rises, faster by day, and starts again at its last digit as meters do.
+// energy is a meter: it only rises, faster by day, and wraps around after its highest number.
 func energy(s sensor, t float64) float64 {
 	const hours = 3600
-	kW := 20 + 20*s.own()
+	kW := 20 + 20*s.constant()
 	swing := 0.6 * kW * day / (2 * math.Pi) * math.Sin(2*math.Pi*(t/day-14.0/24))
 	return math.Mod((kW*t+swing+0.6*kW*day/(2*math.Pi))/hours, 10_000_000)
 }
 
-// own is the sensor's own constant in [0, 1): no two are quite alike.
-func (s sensor) own() float64 { return uniform(s.seed, -1) }
+// constant returns a number in [0, 1) that belongs to the sensor.
+func (s sensor) constant() float64 { return uniform(s.seed, -1) }
 
-// load is how hard a machine works, 0 to 1, as something with the time constant lag (in seconds,
-// well below loadSlot) feels it. The load takes a new level every loadSlot; one in five is a
-// standstill.
+// load returns the load of a machine, 0 to 1, through a low-pass filter with the time constant lag
+// (in seconds, well below loadSlot). The load has a new level every loadSlot; one in five is 0.
 func load(machine uint64, t, lag float64) float64 {
 	slot := math.Floor(t / loadSlot)
 	before, now := loadLevel(machine, int64(slot)-1), loadLevel(machine, int64(slot))
@@ -186,7 +182,7 @@ func loadLevel(machine uint64, slot int64) float64 {
 	return 0.35 + 0.65*uniform(machine^0x10ad, slot)
 }
 
-// wander drifts between -1 and 1 and takes about a period to change its mind.
+// wander drifts between -1 and 1, with a new direction about every period.
 func wander(seed uint64, t, period float64) float64 {
 	slot := math.Floor(t / period)
 	x := t/period - slot
@@ -194,8 +190,7 @@ func wander(seed uint64, t, period float64) float64 {
 	return from + (to-from)*x*x*(3-2*x)
 }
 
-// noise is near a normal distribution of variance 1, and never beyond ±6: the sum of twelve uniform
-// numbers.
+// noise is nearly normal with variance 1 and within ±6: the sum of twelve uniform numbers.
 func noise(seed uint64, t float64) float64 {
 	at := int64(math.Round(t * 1e6))
 	sum := -6.0
@@ -205,10 +200,10 @@ func noise(seed uint64, t float64) float64 {
 	return sum
 }
 
-// uniform is a number in [0, 1) that is always the same for the same seed and n.
+// uniform returns a number in [0, 1) that depends only on seed and n.
 func uniform(seed uint64, n int64) float64 { return float64(mix(seed, n)>>11) / (1 << 53) }
 
-// mix is SplitMix64 (Steele, Lea, Flood 2014) of the n-th state after seed.
+// mix returns SplitMix64 (Steele, Lea, Flood 2014) of the n-th state after seed.
 func mix(seed uint64, n int64) uint64 {
 	z := seed + uint64(n)*0x9e3779b97f4a7c15
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9

@@ -17,7 +17,7 @@ func walk(f func(time.Time)) {
 	}
 }
 
-func TestASignalStaysWithinItsRangeAndMoves(t *testing.T) {
+func TestSignals_StayInRangeAndMove(t *testing.T) {
 	for _, s := range append(sensors(1, len(kinds)), sensors(99, 2*len(kinds))...) {
 		t.Run(s.key, func(t *testing.T) {
 			least, most := math.Inf(1), math.Inf(-1)
@@ -36,7 +36,7 @@ func TestASignalStaysWithinItsRangeAndMoves(t *testing.T) {
 	}
 }
 
-func TestSignalsOfASeedAreAlwaysTheSame(t *testing.T) {
+func TestSignals_DependOnTheSeedOnly(t *testing.T) {
 	a, again, other := sensors(7, len(kinds)), sensors(7, len(kinds)), sensors(8, len(kinds))
 	for i := range a {
 		at := tuesday.Add(5 * time.Hour)
@@ -50,7 +50,7 @@ func TestSignalsOfASeedAreAlwaysTheSame(t *testing.T) {
 	}
 }
 
-func TestSensorsOfAGatewayHaveKeysOfTheirOwn(t *testing.T) {
+func TestSensors_HaveUniqueKeys(t *testing.T) {
 	seen := map[string]bool{}
 	for _, s := range sensors(1, 100) {
 		if seen[s.key] {
@@ -60,7 +60,7 @@ func TestSensorsOfAGatewayHaveKeysOfTheirOwn(t *testing.T) {
 	}
 }
 
-func TestTheEnergyMeterNeverRunsBackwards(t *testing.T) {
+func TestEnergy_NeverFalls(t *testing.T) {
 	meter := sensors(3, len(kinds))[len(kinds)-1]
 	last := 0.0
 	walk(func(at time.Time) {
@@ -72,7 +72,7 @@ func TestTheEnergyMeterNeverRunsBackwards(t *testing.T) {
 	})
 }
 
-func TestFaultsAreRareAndHonest(t *testing.T) {
+func TestFaults_AreRareAndMarked(t *testing.T) {
 	count := map[string]int{}
 	samples := 0
 	for _, s := range sensors(5, len(kinds)) {
@@ -89,7 +89,7 @@ func TestFaultsAreRareAndHonest(t *testing.T) {
 		})
 	}
 	for what, share := range map[string]float64{
-		"none": noValue, "bad": noValue + badValue, "uncertain": doubtsValue,
+		"none": noValue, "bad": noValue + badValue, "uncertain": uncertainValue,
 	} {
 		got := float64(count[what]) / float64(samples)
 		if got < share/2 || got > share*2 {
@@ -98,7 +98,7 @@ func TestFaultsAreRareAndHonest(t *testing.T) {
 	}
 }
 
-func TestASampleIsRoundedAndStampedInMicroseconds(t *testing.T) {
+func TestSample_IsRoundedWithMicroseconds(t *testing.T) {
 	s := sensors(1, 1)[0]
 	at := time.Date(2026, 3, 3, 4, 5, 6, 789_000_000, time.FixedZone("CET", 3600))
 	got := s.at(at)

@@ -1,5 +1,5 @@
-// Package simulator simulates an industrial plant: gateways with sensors that register themselves
-// by REST and publish over MQTT v5, speaking to the server through its public interfaces only.
+// Package simulator simulates an industrial plant: it registers gateways and sensors by REST and
+// publishes their readings over MQTT v5. It uses only the public interfaces of the server.
 package simulator
 
 import (
@@ -24,19 +24,19 @@ type Config struct {
 	MQTT string
 
 	Prefix   string        // the gateways' keys are Prefix-01, Prefix-02, …
-	Gateways int           // how many
-	Sensors  int           // of each gateway
+	Gateways int           // number of gateways
+	Sensors  int           // number of sensors of each gateway
 	Interval time.Duration // between two readings of a sensor
 	// readings of several sensors in one message; 1 publishes each under its sensor's own topic
 	PerMessage int
 	Seed       uint64        // of the signals; the same seed and instant give the same values
-	Drain      time.Duration // how long to wait, when stopped, for acknowledgements still due
+	Drain      time.Duration // how long to wait for pending acknowledgements at the end
 
-	Out io.Writer // gets the live line and the summary; nil writes neither
+	Out io.Writer // for the progress line and the summary; nil: neither
 }
 
-// DefaultConfig is a small plant beside a server with default settings. Username and Password are
-// left to be set.
+// DefaultConfig returns a small plant for a server with default settings on this machine. Username
+// and Password remain to be set.
 func DefaultConfig() Config {
 	return Config{
 		API:        "http://127.0.0.1:8000",
@@ -53,7 +53,7 @@ func DefaultConfig() Config {
 
 var prefixPattern = regexp.MustCompile(`^[0-9]*[A-Za-z_.:-][A-Za-z0-9_.:-]{0,47}$`)
 
-// Validate returns every fault at once, each with the name of the flag that sets it.
+// Validate returns every fault, each with the name of the flag that sets it.
 func (c Config) Validate() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
@@ -68,21 +68,21 @@ func (c Config) Validate() error {
 		}
 		fault("%s: %q is not an address; use the form %s", name, value, form)
 	}
-	count := func(name string, value, most int) {
-		if value < 1 || value > most {
-			fault("%s: %d is out of range; use 1 to %d", name, value, most)
+	count := func(name string, value, maxValue int) {
+		if value < 1 || value > maxValue {
+			fault("%s: %d is out of range; use 1 to %d", name, value, maxValue)
 		}
 	}
 	address("--api", c.API, "http://host:port", "http", "https")
 	address("--mqtt", c.MQTT, "mqtt://host:port", "mqtt", "mqtts")
 	if c.Username == "" {
-		fault("--username: is empty; give a user with the role engineer")
+		fault("--username: is empty; use a user with the role engineer")
 	}
 	if c.Password == "" {
-		fault("--password: is empty; give the user's password")
+		fault("--password: is empty; set the user's password")
 	}
 	if !prefixPattern.MatchString(c.Prefix) {
-		fault("--prefix: %q cannot begin a gateway's key; use up to 48 of A-Z a-z 0-9 _ . : - "+
+		fault("--prefix: %q is not valid in a gateway's key; use up to 48 of A-Z a-z 0-9 _ . : - "+
 			"and not digits only", c.Prefix)
 	}
 	count("--gateways", c.Gateways, 100_000)
@@ -97,9 +97,9 @@ func (c Config) Validate() error {
 	return errors.Join(faults...)
 }
 
-// Run registers the plant, connects its gateways and publishes until ctx ends, then waits for
-// acknowledgements still due (no longer than Drain), says good-bye and prints the summary. It
-// returns nil when it ended because ctx did.
+// Run registers the plant, connects its gateways and publishes until ctx ends. Then it waits for
+// pending acknowledgements, at most Drain, disconnects and prints the summary. It returns nil when
+// it ended because ctx did.
 func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -107,10 +107,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if cfg.Out == nil {
 		cfg.Out = io.Discard
 	}
-	count := newCounters(cfg.Gateways)
+	counts := newCounters(cfg.Gateways)
 	gateways := make([]*gateway, cfg.Gateways)
 	for i := range gateways {
-		gateways[i] = newGateway(cfg, i, count, log)
+		gateways[i] = newGateway(cfg, i, counts, log)
 	}
 	if err := registerAll(ctx, cfg, gateways); err != nil {
 		if ctx.Err() != nil {
@@ -129,12 +129,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	shown := make(chan struct{})
 	go func() {
 		defer close(shown)
-		count.show(cfg.Out, published)
+		counts.show(cfg.Out, published)
 	}()
 	err := group.Wait()
 	close(published)
 	<-shown
-	fmt.Fprintln(cfg.Out, count.summary())
+	fmt.Fprintln(cfg.Out, counts.summary())
 	if err != nil {
 		return fmt.Errorf("plant: %w", err)
 	}
