@@ -14,70 +14,137 @@ import (
 const (
 	attemptTimeout = 30 * time.Second // of one transaction
 	firstBackoff   = 50 * time.Millisecond
-	lastBackoff    = 5 * time.Second
+	maxBackoff     = 5 * time.Second
+	// maxFailures is how often a message may fail for an unexplained reason before it is rejected:
+	// with the backoff half a minute.
+	maxFailures = 12
 )
 
 // errLate means that an attempt has taken all its time.
 var errLate = errors.New("the transaction took too long")
 
-// commit writes jobs, again and again while the database cannot take them: nothing is acknowledged
-// until it has. It gives up only when ctx ends. A batch that is refused, or takes too much, is
-// split; a message that takes too much is left to commitPart.
+// failure is the class of an error of a transaction.
+type failure uint8
+
+const (
+	// unavailable: the database is away or needs its operator, whatever it is asked to store
+	unavailable failure = iota
+	invalid             // the database refuses a value: SQLSTATE classes 22 and 23
+	overload            // the alarms take too many evaluations
+	late                // the transaction took too long
+	unexplained         // any other error, which may be the fault of one message
+)
+
+func classify(err error) failure {
+	switch {
+	case errors.Is(err, store.ErrInvalid):
+		return invalid
+	case errors.Is(err, store.ErrOverload):
+		return overload
+	case errors.Is(err, errLate):
+		return late
+	case store.Transient(err), store.NeedsRepair(err):
+		return unavailable
+	}
+	return unexplained
+}
+
+// commit writes jobs. A job is acknowledged only after its commit, so commit repeats a transaction
+// until it succeeds, or ctx ends:
+//
+//   - While the database is unavailable, the same batch is written again.
+//   - For any other reason a batch is bisected until the message at fault is alone.
+//   - A message with an invalid value is rejected and recorded.
+//   - A message that takes too much is left to commitPart.
+//   - A message that fails for an unexplained reason is left to postpone.
 func (l *lane) commit(ctx context.Context, jobs []*job) {
 	p, backoff := l.pipeline, firstBackoff
 	for attempt := 1; len(jobs) > 0; attempt++ {
 		err := p.write(ctx, jobs)
-		invalid, overload := errors.Is(err, store.ErrInvalid), errors.Is(err, store.ErrOverload)
-		switch {
-		case err == nil:
+		if err == nil {
 			return
-		case ctx.Err() != nil:
+		}
+		if ctx.Err() != nil {
 			p.drop(jobs)
 			return
-		case (invalid || overload || errors.Is(err, errLate)) && len(jobs) > 1:
+		}
+		f, j := classify(err), jobs[0]
+		switch {
+		case f != unavailable && len(jobs) > 1:
 			n := len(jobs) / 2
 			l.commit(ctx, jobs[:n])
 			l.commit(ctx, slices.DeleteFunc(jobs[n:], l.isQueued))
 			return
-		case invalid && !jobs[0].hopeless:
-			p.log.ErrorContext(ctx, "the database refuses a message that passed every check",
-				"topic", jobs[0].message.Topic, "error", err)
-			jobs[0].refuseForDatabase()
+		case f == invalid && !j.hopeless:
+			p.log.ErrorContext(ctx, "message rejected by the database",
+				"topic", j.message.Topic, "error", err)
+			j.refuseForDatabase()
 			continue
 		}
 		p.metrics.retries.Inc()
 		switch {
-		case (overload || errors.Is(err, errLate)) && jobs[0].split():
-			l.park(jobs[0])
+		case (f == overload || f == late) && l.split(j):
 			return
-		case overload:
-			if jobs[0].overloads++; jobs[0].overloads == maxOverloads {
-				p.log.ErrorContext(ctx, "reading refused, its alarms take too long", "topic",
-					jobs[0].message.Topic, "error", err)
-				jobs[0].refusePending(overloaded)
+		case f == overload:
+			if j.overloads++; j.overloads == maxOverloads {
+				p.log.ErrorContext(ctx, "reading rejected, its alarms take too long",
+					"topic", j.message.Topic, "error", err)
+				j.refusePending(overloaded)
 			}
 			continue
+		case f == unexplained || f == invalid: // invalid: not even its rejection can be recorded
+			l.postpone(ctx, j, err)
+			return
 		}
-		if attempt == 1 || backoff == lastBackoff {
+		if attempt == 1 || backoff == maxBackoff {
 			p.log.WarnContext(ctx, "readings wait for the database", "messages", len(jobs),
 				"attempt", attempt, "error", err)
 		}
 		select {
-		case <-time.After(backoff/2 + rand.N(backoff)):
+		case <-time.After(jittered(backoff)):
 		case <-ctx.Done():
 		}
-		backoff = min(2*backoff, lastBackoff)
+		backoff = min(2*backoff, maxBackoff)
 	}
 }
 
-// write brings jobs, or the next part of a message, to a commit and tells everybody.
+func jittered(d time.Duration) time.Duration { return d/2 + rand.N(d) }
+
+// postpone leaves a message that failed for an unexplained reason to commitPart, which writes it
+// again after a backoff. Meanwhile its publisher waits and the others go on. After maxFailures the
+// message is rejected and recorded, but only if readings of others were stored since its first
+// failure: otherwise the fault may be the database's, and a message that is rejected for that would
+// be acknowledged and lost. Without that evidence it stays unacknowledged.
+func (l *lane) postpone(ctx context.Context, j *job, err error) {
+	p := l.pipeline
+	if j.failures == 0 {
+		j.storedBefore = p.stored.Load()
+	}
+	j.failures++
+	switch backoff := min(firstBackoff<<min(j.failures-1, 10), p.maxBackoff); {
+	case j.failures >= maxFailures && !j.hopeless && p.stored.Load() > j.storedBefore:
+		p.log.ErrorContext(ctx, "message rejected, the database fails on it",
+			"topic", j.message.Topic, "attempts", j.failures, "error", err)
+		j.refuseForDatabase()
+		l.park(j, 0)
+	default:
+		if j.failures == 1 || j.failures%maxFailures == 0 {
+			p.log.WarnContext(ctx, "message postponed, the database fails on it",
+				"topic", j.message.Topic, "attempts", j.failures, "error", err)
+		}
+		l.park(j, jittered(backoff))
+	}
+}
+
+// write commits jobs, or the next part of a message, in one transaction and reports the result to
+// the publishers and to notify.
 func (p *Pipeline) write(ctx context.Context, jobs []*job) error {
 	attempt, cancel := context.WithTimeoutCause(ctx, attemptTimeout, errLate)
 	defer cancel()
 	begin := time.Now()
 	b, err := p.assemble(attempt, jobs)
 	if err != nil {
-		return late(attempt, err)
+		return orLate(attempt, err)
 	}
 	result, err := p.store.Write(attempt, b.readings, b.side)
 	if err != nil {
@@ -85,7 +152,7 @@ func (p *Pipeline) write(ctx context.Context, jobs []*job) error {
 			j.tried = j.tried || !errors.Is(err, store.ErrInvalid) &&
 				!errors.Is(err, store.ErrOverload)
 		}
-		return late(attempt, err)
+		return orLate(attempt, err)
 	}
 	p.metrics.committed(len(result.Outcomes), time.Since(begin))
 	p.seen.learn(b.presence)
@@ -107,17 +174,18 @@ func (p *Pipeline) write(ctx context.Context, jobs []*job) error {
 		j.advance(result.Evaluations)
 	}
 	for i, o := range result.Outcomes {
-		// then it is ours, from an attempt before
+		// a duplicate of one's own: an earlier attempt has stored it
 		if o == store.Stored || again && o == store.Duplicate {
 			c.Readings = append(c.Readings, b.readings[i])
 		}
 	}
+	p.stored.Add(int64(len(c.Readings)))
 	p.notify(c)
 	return nil
 }
 
-// late says of an error that it is the end of the attempt's time.
-func late(attempt context.Context, err error) error {
+// orLate adds errLate to err when the attempt has taken all its time.
+func orLate(attempt context.Context, err error) error {
 	if errors.Is(context.Cause(attempt), errLate) {
 		return fmt.Errorf("%w: %w", errLate, err)
 	}

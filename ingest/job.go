@@ -49,12 +49,14 @@ type job struct {
 
 	sequence uint64 // its publisher: messages of one are committed in order
 	// of a bulk write, which is of no use any more when it has ended; nil: it always is
-	caller    context.Context
-	parts     *parts // nil: it is committed in one transaction
-	overloads int    // how often its only pending sample took too long
-	tried     bool   // an attempt that failed may have been committed
-	hopeless  bool   // the database would not have it, and that is being recorded
-	ended     bool   // it is committed or dropped
+	caller       context.Context
+	parts        *parts // nil: it is committed in one transaction
+	overloads    int    // how often its only pending sample took too long
+	failures     int    // how often it failed for an unexplained reason
+	storedBefore int64  // Pipeline.stored at the first of these failures
+	tried        bool   // an attempt that failed may have been committed
+	hopeless     bool   // the database would not have it, and that is being recorded
+	ended        bool   // it is committed or dropped
 }
 
 // isAbandoned reports whether the caller of a bulk write has given up.

@@ -8,25 +8,27 @@ import (
 )
 
 // lane commits the messages of some publishers, those of each in order. A message that takes
-// several transactions is committed in parts; between two of them the lane serves its other
-// publishers.
+// several transactions, or has to be tried again later, is queued; meanwhile the lane serves its
+// other publishers.
 type lane struct {
 	pipeline *Pipeline
 	jobs     chan *job
-	queues   []*queue // of publishers with a message in parts, in turn
+	queues   []*queue // in turn
 	// receipt of the oldest message that it commits, in Unix ns; 0: it is idle
 	oldest atomic.Int64
 }
 
-// queue holds the messages of a publisher; the first is committed in parts and the others wait for
-// it.
+// queue holds the messages of a publisher; the first is committed by commitPart and the others wait
+// for it.
 type queue struct {
 	publisher uint64
 	jobs      []*job
+	readyAt   time.Time // when the first may be written again
 }
 
-// run commits until the pipeline stops and no message waits, or ctx ends. A message in parts ends
-// with the pipeline: its publisher sends it again, and what is stored of it is a duplicate then.
+// run commits until the pipeline stops and no message waits, or ctx ends. Queued messages are
+// dropped when the pipeline stops: their publishers send them again, and the parts that are stored
+// are duplicates then.
 func (l *lane) run(ctx context.Context) {
 	for {
 		j, ok := l.next()
@@ -47,13 +49,20 @@ func (l *lane) run(ctx context.Context) {
 	}
 }
 
-// next waits for a message. It is nil when none waits and there is a part to commit, and ok is
-// false when there is nothing left to do.
+// next waits for a message, or until a queued one is ready, and then returns nil. ok is false when
+// there is nothing left to do.
 func (l *lane) next() (j *job, ok bool) {
-	if len(l.queues) == 0 {
+	if wait, queued := l.untilReady(); wait > 0 || !queued {
+		var ready <-chan time.Time
+		if queued {
+			timer := time.NewTimer(wait)
+			defer timer.Stop()
+			ready = timer.C
+		}
 		select {
 		case j = <-l.jobs:
 			return j, true
+		case <-ready:
 		case <-l.pipeline.stopped:
 		}
 	}
@@ -63,6 +72,17 @@ func (l *lane) next() (j *job, ok bool) {
 	default:
 		return nil, !l.pipeline.isStopped()
 	}
+}
+
+// untilReady returns how long it takes until the first queued message is ready; queued is false
+// when there is none.
+func (l *lane) untilReady() (wait time.Duration, queued bool) {
+	for _, q := range l.queues {
+		if d := time.Until(q.readyAt); !queued || d < wait {
+			wait, queued = d, true
+		}
+	}
+	return wait, queued
 }
 
 // observe notes the oldest message: j, what was received before it and is committed in parts, or
@@ -126,34 +146,43 @@ func (l *lane) begin(ctx context.Context, jobs []*job) {
 	}
 }
 
-// isQueued queues j when its publisher has a message in parts, and drops it when its caller has
-// gone.
+// isQueued queues j when its publisher has a queue, and drops it when its caller has given up.
 func (l *lane) isQueued(j *job) bool {
 	if j.isAbandoned() {
 		l.pipeline.drop([]*job{j})
 		return true
 	}
-	for _, q := range l.queues {
-		if q.publisher == j.sequence {
-			q.jobs = append(q.jobs, j)
-			return true
-		}
+	q := l.queueOf(j)
+	if q != nil {
+		q.jobs = append(q.jobs, j)
 	}
-	return false
+	return q != nil
 }
 
-// commitPart commits a part of the message whose turn it is, and after the last what waited for it.
+func (l *lane) queueOf(j *job) *queue {
+	for _, q := range l.queues {
+		if q.publisher == j.sequence {
+			return q
+		}
+	}
+	return nil
+}
+
+// commitPart writes the queued message whose turn it is, or its next part, and after the last part
+// the messages that waited for it.
 func (l *lane) commitPart(ctx context.Context) {
-	if len(l.queues) == 0 {
+	now := time.Now()
+	i := slices.IndexFunc(l.queues, func(q *queue) bool { return !q.readyAt.After(now) })
+	if i < 0 {
 		return
 	}
-	q := l.queues[0]
+	q := l.queues[i]
 	if j := q.jobs[0]; j.isAbandoned() {
 		l.pipeline.drop(q.jobs[:1])
 	} else {
 		l.commit(ctx, q.jobs[:1])
 	}
-	l.queues = l.queues[1:]
+	l.queues = slices.Delete(l.queues, i, i+1)
 	if q.jobs[0].ended {
 		l.begin(ctx, q.jobs[1:])
 		return
@@ -161,11 +190,26 @@ func (l *lane) commitPart(ctx context.Context) {
 	l.queues = append(l.queues, q)
 }
 
-// park makes j a message that is committed in parts.
-func (l *lane) park(j *job) {
-	if len(l.queues) > 0 && l.queues[0].jobs[0] == j {
-		return // it is already
+// split queues j to be committed in smaller parts. It reports false when its next part is a single
+// sample.
+func (l *lane) split(j *job) bool {
+	isWhole := j.parts == nil
+	if !j.split() {
+		return false
 	}
-	l.queues = append(l.queues, &queue{publisher: j.sequence, jobs: []*job{j}})
-	l.pipeline.metrics.split.Inc()
+	if isWhole {
+		l.pipeline.metrics.split.Inc()
+	}
+	l.park(j, 0)
+	return true
+}
+
+// park queues j, or leaves it at the head of its queue, to be written when delay has passed.
+func (l *lane) park(j *job, delay time.Duration) {
+	q := l.queueOf(j)
+	if q == nil {
+		q = &queue{publisher: j.sequence, jobs: []*job{j}}
+		l.queues = append(l.queues, q)
+	}
+	q.readyAt = time.Now().Add(delay)
 }

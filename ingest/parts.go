@@ -89,7 +89,9 @@ func (j *job) split() bool {
 // all its evaluations.
 func (j *job) advance(evaluations int) {
 	p := j.parts
-	p.done, p.evaluations, j.overloads = p.done+len(p.next()), p.evaluations+evaluations, 0
+	p.done += len(p.next())
+	p.evaluations += evaluations
+	j.overloads, j.failures = 0, 0
 	if p.evaluations > maxEvaluations {
 		j.refuseRest(overMessage)
 	}

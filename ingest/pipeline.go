@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -78,8 +79,11 @@ type Pipeline struct {
 	room    *room
 	lanes   []*lane // one for each committer
 	seed    maphash.Seed
-	stopped chan struct{} // closed when nothing more is taken
-	ended   chan struct{} // closed when nothing more is committed
+	stored  atomic.Int64 // readings so far
+	// between two attempts to write a message that fails for an unexplained reason
+	maxBackoff time.Duration
+	stopped    chan struct{} // closed when nothing more is taken
+	ended      chan struct{} // closed when nothing more is committed
 }
 
 // New makes a pipeline that works while Run does. notify is told of every commit; it must not
@@ -88,18 +92,19 @@ func New(
 	cfg Config, s *store.Store, notify func(Committed), log *slog.Logger, reg prometheus.Registerer,
 ) *Pipeline {
 	p := &Pipeline{
-		cfg:     cfg,
-		store:   s,
-		log:     log,
-		notify:  notify,
-		catalog: newCatalog(s),
-		seen:    newPresence(),
-		metrics: newMetrics(reg),
-		room:    newRoom(cfg.MaxBytes),
-		lanes:   make([]*lane, cfg.Committers),
-		seed:    maphash.MakeSeed(),
-		stopped: make(chan struct{}),
-		ended:   make(chan struct{}),
+		cfg:        cfg,
+		store:      s,
+		log:        log,
+		notify:     notify,
+		catalog:    newCatalog(s),
+		seen:       newPresence(),
+		metrics:    newMetrics(reg),
+		room:       newRoom(cfg.MaxBytes),
+		lanes:      make([]*lane, cfg.Committers),
+		seed:       maphash.MakeSeed(),
+		maxBackoff: maxBackoff,
+		stopped:    make(chan struct{}),
+		ended:      make(chan struct{}),
 	}
 	for i := range p.lanes {
 		p.lanes[i] = &lane{pipeline: p, jobs: make(chan *job, 1024)}

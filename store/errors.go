@@ -110,6 +110,21 @@ func sentinel(err error) error {
 	return nil
 }
 
+// NeedsRepair reports whether err means that the database is not as the program needs it: a
+// privilege, a table or the schema is missing, a setting is wrong, or a file is damaged. An operator
+// has to repair it; no value that was to be written is at fault.
+func NeedsRepair(err error) bool {
+	var pqErr *pq.Error
+	if !errors.As(err, &pqErr) {
+		return false
+	}
+	switch pqErr.Code.Class() {
+	case "25", "28", "3D", "3F", "42", "F0":
+		return true
+	}
+	return pqErr.Code == "XX001" || pqErr.Code == "XX002" // data or index corrupted
+}
+
 // Transient reports whether the same statement may succeed later, because the database or the
 // connection failed or a partition is missing. If COMMIT fails so, its result is unknown.
 func Transient(err error) bool {
