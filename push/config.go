@@ -7,37 +7,38 @@ import (
 	"github.com/oei-ms/oei-ms/internal/origin"
 )
 
-// Config bounds what clients may take. Every limit is at least 1.
+// Config limits what clients may use. Every limit is at least 1.
 type Config struct {
-	// beside the server's own, as https://host[:port]
+	// AllowedOrigins may connect besides the server's own, as https://host[:port].
 	AllowedOrigins []string `mapstructure:"allowed_origins"`
-	// of the whole hub
+	// MaxConnections limits all clients together.
 	MaxConnections int `mapstructure:"max_connections"`
-	// once authenticated
+	// MaxConnectionsPerUser limits authenticated connections of a user.
 	MaxConnectionsPerUser int `mapstructure:"max_connections_per_user"`
-	// by the host of the request's RemoteAddr
+	// MaxConnectionsPerAddress limits connections from the host of RemoteAddr.
 	MaxConnectionsPerAddress int `mapstructure:"max_connections_per_address"`
-	// of the whole hub, in the long run
+	// HandshakesPerSecond limits the handshakes of all clients, on average.
 	HandshakesPerSecond int `mapstructure:"handshakes_per_second"`
-	// of the whole hub, at once
+	// HandshakeBurst limits the handshakes of all clients at once.
 	HandshakeBurst int `mapstructure:"handshake_burst"`
-	// of one connection
+	// MaxTopics limits the topics of one connection.
 	MaxTopics int `mapstructure:"max_topics"`
-	// of one message from a client
+	// MaxFrameBytes limits one message of a client.
 	MaxFrameBytes int `mapstructure:"max_frame_bytes"`
-	// from one client, in the long run
+	// FramesPerSecond limits the messages of one client, on average.
 	FramesPerSecond int `mapstructure:"frames_per_second"`
-	// from one client, at once
+	// FrameBurst limits the messages of one client at once.
 	FrameBurst int `mapstructure:"frame_burst"`
-	// updates waiting for one client before they conflate; take more than a commit brings to one
+	// QueueSize is how many updates wait for one client before they conflate. It should exceed what
+	// one commit has for a client.
 	QueueSize int `mapstructure:"queue_size"`
-	// alarm events waiting for one client before it is closed
+	// AlarmQueueSize is how many alarm events wait for one client before it is closed.
 	AlarmQueueSize int `mapstructure:"alarm_queue_size"`
-	// Redis Cluster 7 or newer: spread what instances tell each other over its shards
+	// ShardedRelay spreads the messages between instances over the shards of a Redis Cluster 7.
 	ShardedRelay bool `mapstructure:"sharded_relay"`
 }
 
-// DefaultConfig suits one instance with some thousands of clients.
+// DefaultConfig suits an instance with some thousands of clients.
 func DefaultConfig() Config {
 	return Config{
 		MaxConnections:           20_000,
@@ -54,13 +55,13 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate returns every fault at once, each with the setting's name and what would be right.
+// Validate returns the faults of all settings, each with the remedy.
 func (c Config) Validate() error {
 	var faults []error
 	for _, s := range []struct {
-		name       string
-		value      int
-		least, top int
+		name     string
+		value    int
+		min, max int
 	}{
 		{"OEI_PUSH_MAX_CONNECTIONS", c.MaxConnections, 1, 1_000_000},
 		{"OEI_PUSH_MAX_CONNECTIONS_PER_USER", c.MaxConnectionsPerUser, 1, 1_000_000},
@@ -74,9 +75,9 @@ func (c Config) Validate() error {
 		{"OEI_PUSH_QUEUE_SIZE", c.QueueSize, 1, 100_000},
 		{"OEI_PUSH_ALARM_QUEUE_SIZE", c.AlarmQueueSize, 1, 100_000},
 	} {
-		if s.value < s.least || s.value > s.top {
+		if s.value < s.min || s.value > s.max {
 			faults = append(faults,
-				fmt.Errorf("%s: %d is out of range; use %d to %d", s.name, s.value, s.least, s.top))
+				fmt.Errorf("%s: %d is out of range; use %d to %d", s.name, s.value, s.min, s.max))
 		}
 	}
 	return errors.Join(append(faults, origin.Check("OEI_PUSH_ALLOWED_ORIGINS", c.AllowedOrigins))...)

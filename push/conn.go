@@ -15,97 +15,108 @@ import (
 )
 
 const (
-	authWithin   = 5 * time.Second  // for the auth frame to come
-	maxAuthFrame = 4 << 10          // bytes of a message before authentication
-	pingEvery    = 6 * time.Second  // WebSocket pings: is the client there
-	silentFor    = 12 * time.Second // without a sign of life, then it is not
-	beatEvery    = 30 * time.Second // ping frames: what a script in a browser can see
-	partWithin   = 2 * time.Second  // from our close frame to the end of the connection
-	maxRefusals  = 20               // of frames over the rate, in a row
+	authTimeout       = 5 * time.Second  // for the auth frame
+	maxAuthFrame      = 4 << 10          // bytes of a message before authentication
+	pingInterval      = 6 * time.Second  // between WebSocket pings
+	silenceTimeout    = 12 * time.Second // without any sign of life of the client
+	pingFrameInterval = 30 * time.Second // between ping frames, which a script in a browser can see
+	closeTimeout      = 2 * time.Second  // from the close frame to the end of the connection
+	maxOverRate       = 20               // consecutive frames over the rate limit
 )
 
-// conn is one client. One goroutine reads and, while there is something to send, one writes;
-// anybody may offer updates to its lane, or end it.
+// conn is the connection of one client. One goroutine reads and, while there is something to send,
+// one writes. Any goroutine may add to its outbox or end it.
 type conn struct {
 	hub     *Hub
 	ws      *websocket.Conn
-	wire    *bufconn.Conn
-	number  uint64 // the higher, the younger
+	netConn *bufconn.Conn
+	number  uint64 // ascending in order of admission
 	addr    string
-	lane    *lane
-	writers sync.WaitGroup // one at most
+	outbox  *outbox
+	writers sync.WaitGroup // at most one at a time
 
-	identity atomic.Pointer[Identity] // nil until authenticated
-	batch    atomic.Bool              // readings go out as sensor_data_batch
-	heard    atomic.Int64             // the last sign of life, in time since the hub began
-	writing  atomic.Bool              // to a client that may be slow to take it
+	identity      atomic.Pointer[Identity] // nil until authenticated
+	batchReadings atomic.Bool              // send readings as sensor_data_batch
+	lastSeen      atomic.Int64             // last sign of life, as a duration since hub.startedAt
+	writing       atomic.Bool              // a write is under way, which may take long
 
 	topics map[Topic]struct{} // guarded by hub.mu
 
-	preset    []string // to listen to from the start; this and the next three are the reader's
-	limiter   *rate.Limiter
-	refusals  int
-	badFrames int
+	// The reader's.
+	initialTopics []string
+	limiter       *rate.Limiter
+	overRate      int // consecutive frames
+	badFrames     int
 
-	authBy, pingAt, beatAt time.Time // the hub's sweep's
+	// The deadlines that checkDeadlines checks.
+	authBy, pingAt, pingFrameAt time.Time
 
-	ending sync.Once
-	ended  chan struct{} // closed when code, reason and kill are set
-	code   int
-	reason string
-	kill   *time.Timer
+	ending     sync.Once
+	ended      chan struct{} // closed when code, reason and closeTimer are set
+	code       int
+	reason     string
+	closeTimer *time.Timer
 }
 
-func newConn(h *Hub, ws *websocket.Conn, number uint64, addr string, preset []string) *conn {
+func newConn(
+	h *Hub, ws *websocket.Conn, number uint64, addr string, initialTopics []string,
+) *conn {
 	now := time.Now()
 	c := &conn{
-		hub: h, ws: ws, wire: ws.NetConn().(*bufconn.Conn), number: number, addr: addr, preset: preset,
-		limiter: rate.NewLimiter(rate.Limit(h.cfg.FramesPerSecond), h.cfg.FrameBurst),
-		authBy:  now.Add(authWithin), pingAt: now.Add(pingEvery), beatAt: now.Add(beatEvery),
-		ended: make(chan struct{}),
+		hub:           h,
+		ws:            ws,
+		netConn:       ws.NetConn().(*bufconn.Conn),
+		number:        number,
+		addr:          addr,
+		initialTopics: initialTopics,
+		limiter:       rate.NewLimiter(rate.Limit(h.cfg.FramesPerSecond), h.cfg.FrameBurst),
+		authBy:        now.Add(authTimeout),
+		pingAt:        now.Add(pingInterval),
+		pingFrameAt:   now.Add(pingFrameInterval),
+		ended:         make(chan struct{}),
 	}
-	c.lane = newLane(h.cfg.QueueSize, h.cfg.AlarmQueueSize, func() { c.writers.Go(c.write) })
-	c.hear()
-	ws.SetPongHandler(func(string) error { c.hear(); return nil })
+	c.outbox = newOutbox(h.cfg.QueueSize, h.cfg.AlarmQueueSize, func() { c.writers.Go(c.write) })
+	c.touch()
+	ws.SetPongHandler(func(string) error { c.touch(); return nil })
 	ws.SetPingHandler(func(payload string) error {
-		c.hear()
-		if c.allowed() {
-			c.lane.givePong(payload)
+		c.touch()
+		if c.allowFrame() {
+			c.outbox.sendPong(payload)
 		}
 		return nil
 	})
-	ws.SetCloseHandler(func(int, string) error { return nil }) // the writer answers it
+	ws.SetCloseHandler(func(int, string) error { return nil }) // the writer sends the close frame
 	return c
 }
 
-// run serves the client until the connection is closed. With an identity the preset topics are
-// already allowed; without one an auth frame has to come first.
+// run serves the client until the connection is closed. With an identity the initial topics are
+// allowed already; without one an auth frame has to come first.
 //
-// It waits for messages with little on its stack, which would else be twice as large for as long as
-// the client does nothing.
+// run itself needs little stack. A goroutine's stack does not shrink while it waits for messages,
+// so requests run on stacks of their own.
 func (c *conn) run(id *Identity) {
 	if id != nil {
-		apart(func() { c.welcome("", *id, true) })
+		runOnOwnStack(func() { c.accept("", *id, true) })
 	}
 	for more := true; more; {
-		more = c.take(c.ws.NextReader())
+		more = c.receive(c.ws.NextReader())
 	}
-	c.writers.Wait() // no other is started any more
-	c.kill.Stop()
-	c.lane.stop()
+	c.writers.Wait() // no other writer is started any more
+	c.closeTimer.Stop()
+	c.outbox.stopWindows()
 	c.ws.Close()
-	c.hub.pumps.Done()
+	c.hub.running.Done()
 }
 
-// end tells the client why and closes the connection within partWithin; the first reason stands. It
-// does not wait for the client. The caller must not hold hub.mu.
+// end sends the client a close frame and closes the connection within closeTimeout. The first
+// reason counts. It does not wait for the client. The caller must not hold hub.mu.
 func (c *conn) end(code int, reason string) {
 	c.ending.Do(func() {
 		c.code, c.reason = code, reason
-		c.kill = time.AfterFunc(partWithin, func() { c.ws.Close() })
-		c.hub.forget(c)
+		c.closeTimer = time.AfterFunc(closeTimeout, func() { c.ws.Close() })
+		c.hub.remove(c)
 		close(c.ended)
-		c.lane.close()
+		c.outbox.close()
 		c.hub.log.DebugContext(c.hub.ctx, "live connection ended", "code", code, "reason", reason,
 			"remote", c.addr)
 	})
@@ -120,20 +131,21 @@ func (c *conn) hasEnded() bool {
 	}
 }
 
-func (c *conn) hear() { c.heard.Store(int64(time.Since(c.hub.began))) }
+// touch records a sign of life of the client.
+func (c *conn) touch() { c.lastSeen.Store(int64(time.Since(c.hub.startedAt))) }
 
-// take handles a message of the client and reports whether another may come. After the connection
-// has ended it goes on to take, and throw away, what still comes: closing a socket on unread bytes
-// could cost the client the close frame.
-func (c *conn) take(kind int, r io.Reader, err error) bool {
+// receive handles one message of the client and reports whether to read another. After the
+// connection has ended, receive reads on and discards: closing a socket with unread bytes could
+// cost the client the close frame.
+func (c *conn) receive(kind int, r io.Reader, err error) bool {
 	if err != nil {
-		c.lost(err)
+		c.endRead(err)
 		return false
 	}
 	if c.hasEnded() {
 		return true
 	}
-	c.hear()
+	c.touch()
 	if kind != websocket.TextMessage {
 		c.end(CloseProtocol, "only text messages are understood")
 		return true
@@ -145,19 +157,18 @@ func (c *conn) take(kind int, r io.Reader, err error) bool {
 	body, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
 	switch {
 	case err != nil:
-		c.lost(err)
+		c.endRead(err)
 		return false
 	case len(body) > limit:
 		c.end(CloseTooBig, "the message is too big")
-	case c.allowed():
-		apart(func() { c.handle(body) })
+	case c.allowFrame():
+		runOnOwnStack(func() { c.handle(body) })
 	}
 	return true
 }
 
-// apart runs f on a stack that ends with it: one that has asked a database once would stay as large
-// for as long as the client does.
-func apart(f func()) {
+// runOnOwnStack runs f on the stack of another goroutine, which is freed when f returns.
+func runOnOwnStack(f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -166,36 +177,37 @@ func apart(f func()) {
 	<-done
 }
 
-// lost ends the connection when nothing more can be read of it.
-func (c *conn) lost(err error) {
+// endRead ends the connection after a read has failed.
+func (c *conn) endRead(err error) {
 	if closed, ok := errors.AsType[*websocket.CloseError](err); ok {
-		c.end(closed.Code, "closed by the client") // also when it just went away
+		c.end(closed.Code, "closed by the client") // also when the client sent no close frame
 		return
 	}
 	if _, ok := errors.AsType[net.Error](err); ok {
 		c.end(websocket.CloseAbnormalClosure, "the connection broke")
 		return
 	}
-	c.end(websocket.CloseProtocolError, "not WebSocket") // the library has said so to the client
-	_, _ = io.Copy(io.Discard, c.wire)
+	c.end(websocket.CloseProtocolError, "not WebSocket") // the library has told the client
+	_, _ = io.Copy(io.Discard, c.netConn)
 }
 
-// allowed reports whether the client may send a frame now.
-func (c *conn) allowed() bool {
+// allowFrame reports whether the rate limit allows a frame of the client now.
+func (c *conn) allowFrame() bool {
 	if c.limiter.Allow() {
-		c.refusals = 0
+		c.overRate = 0
 		return true
 	}
-	c.refusals++
-	c.refuse("", codeRateLimited, "too many frames; this one was not read", nil)
-	if c.refusals >= maxRefusals {
+	c.overRate++
+	c.sendError("", codeRateLimited, "too many frames; this one was not read", nil)
+	if c.overRate >= maxOverRate {
 		c.end(CloseOverLimit, "too many frames")
 	}
 	return false
 }
 
-// tend does what is due by now: the hub's sweep calls it, and nobody else.
-func (c *conn) tend(now time.Time) {
+// checkDeadlines ends the connection when a deadline has passed, and sends pings that are due. Only
+// checkDeadlinesLoop calls it.
+func (c *conn) checkDeadlines(now time.Time) {
 	id := c.identity.Load()
 	switch {
 	case id == nil && !now.Before(c.authBy):
@@ -204,18 +216,46 @@ func (c *conn) tend(now time.Time) {
 	case id != nil && !now.Before(id.Expires):
 		c.end(CloseNotAuthenticated, "the token has expired")
 		return
-	case !c.writing.Load() && time.Since(c.hub.began)-time.Duration(c.heard.Load()) >= silentFor:
+	case !c.writing.Load() && c.silence() >= silenceTimeout:
 		c.end(CloseTryLater, "no answer to pings")
 		return
 	}
-	c.lane.sweep()
+	c.outbox.reviewWriter()
 	if !now.Before(c.pingAt) {
-		c.pingAt = now.Add(pingEvery)
-		c.lane.askPing()
+		c.pingAt = now.Add(pingInterval)
+		c.outbox.sendPing()
 	}
-	if !now.Before(c.beatAt) {
-		c.beatAt = now.Add(beatEvery)
-		c.answer(pingFrame{Type: "ping", Time: formatTime(now)})
-		c.lane.forgetTold(now.Add(-toldFor))
+	if !now.Before(c.pingFrameAt) {
+		c.pingFrameAt = now.Add(pingFrameInterval)
+		c.send(pingFrame{Type: "ping", Time: formatTime(now)})
+		c.outbox.forgetSnapshot(now.Add(-snapshotMemory))
 	}
+}
+
+// silence returns the time since the client's last sign of life.
+func (c *conn) silence() time.Duration {
+	return time.Since(c.hub.startedAt) - time.Duration(c.lastSeen.Load())
+}
+
+// severities returns the mask of the severities of its alarm topics. The caller holds hub.mu.
+func (c *conn) severities() (mask uint8) {
+	for _, s := range append([]string{""}, severities...) {
+		t := Topic{Kind: Alarms, Name: s}
+		if _, ok := c.topics[t]; ok {
+			mask |= t.severityMask()
+		}
+	}
+	return mask
+}
+
+// hasReadingTopics reports whether one of its topics carries readings or statuses.
+func (c *conn) hasReadingTopics() bool {
+	c.hub.mu.RLock()
+	defer c.hub.mu.RUnlock()
+	for t := range c.topics {
+		if t.Kind != Alarms {
+			return true
+		}
+	}
+	return false
 }

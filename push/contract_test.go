@@ -41,7 +41,7 @@ func TestFramesAreThoseOfTheContract(t *testing.T) {
 		encode(topicsFrame{Type: "subscribed", Topics: topics}),
 		encode(topicsFrame{Type: "unsubscribed", ID: "c", Topics: topics}),
 		appendReading(nil, readings[0]),
-		appendBatch(nil, us),
+		appendReadingBatch(nil, us),
 		appendStatus(nil, Status{GatewayID: 3, Status: "offline", At: t0}),
 		appendAlarm(nil, "e", AlarmEvent{Offset: 3, Severity: "major", JSON: []byte(event)}),
 		appendSnapshot(nil, topics, readings, true),

@@ -13,7 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// maxRequestID is how many characters a client's id of a request may have.
+// maxRequestID is how many characters the id of a request may have.
 const maxRequestID = 64
 
 // Codes of error frames.
@@ -28,7 +28,7 @@ const (
 	codeTooLarge         = "snapshot_too_large"
 )
 
-// head is what every frame of a client may have. ID, when given, comes back in the answer.
+// head are the members of every frame of a client. The answer repeats the ID.
 type head struct {
 	Type string `json:"type"`
 	ID   string `json:"id"`
@@ -41,49 +41,48 @@ type authRequest struct {
 
 type subscribeRequest struct {
 	head
-	Topics   []string  `json:"topics"`
-	Batch    *bool     `json:"batch"` // nil leaves the connection as it is
-	Snapshot bool      `json:"snapshot"`
-	Resume   *position `json:"resume"`
-	Policy   string    `json:"policy"`
-	Interval int       `json:"interval_ms"`
+	Topics     []string  `json:"topics"`
+	Batch      *bool     `json:"batch"` // nil: unchanged
+	Snapshot   bool      `json:"snapshot"`
+	Resume     *position `json:"resume"`
+	Policy     string    `json:"policy"`
+	IntervalMS int       `json:"interval_ms"`
 }
 
-// position is a place in an alarm log: behind the event with that offset.
+// position is a position in an alarm log: after the event with that offset.
 type position struct {
 	Epoch  string `json:"epoch"`
 	Offset int64  `json:"offset"`
 }
 
-// The least and the greatest interval of the policy conflate, in milliseconds.
+// The interval of the policy conflate, in milliseconds.
 const (
-	leastInterval    = 100
-	greatestInterval = 60_000
-	defaultInterval  = 1_000
+	minInterval     = 100
+	maxInterval     = 60_000
+	defaultInterval = 1_000
 )
 
-// pace is how long after a reading the next of the same sensor may follow.
-func (r *subscribeRequest) pace() time.Duration {
+// interval returns the least time between two readings of one sensor.
+func (r *subscribeRequest) interval() time.Duration {
 	if r.Policy != "conflate" {
 		return 0
 	}
-	return time.Duration(cmp.Or(r.Interval, defaultInterval)) * time.Millisecond
+	return time.Duration(cmp.Or(r.IntervalMS, defaultInterval)) * time.Millisecond
 }
 
-// fault says what is wrong with it, in words.
-func (r *subscribeRequest) fault() error {
+// validate returns an error for the client if r is invalid.
+func (r *subscribeRequest) validate() error {
 	switch {
 	case len(r.Topics) == 0:
 		return errors.New("a subscribe frame has one or more topics")
 	case r.Policy != "" && r.Policy != "every" && r.Policy != "conflate":
-		return errors.New("policy is none of every, conflate")
-	case r.Interval != 0 && r.Policy != "conflate":
+		return errors.New("policy is unknown; use every or conflate")
+	case r.IntervalMS != 0 && r.Policy != "conflate":
 		return errors.New("interval_ms goes with the policy conflate")
-	case r.Interval != 0 && (r.Interval < leastInterval || r.Interval > greatestInterval):
-		return fmt.Errorf("interval_ms is out of range; use %d to %d", leastInterval,
-			greatestInterval)
+	case r.IntervalMS != 0 && (r.IntervalMS < minInterval || r.IntervalMS > maxInterval):
+		return fmt.Errorf("interval_ms is out of range; use %d to %d", minInterval, maxInterval)
 	case r.Resume != nil && (r.Resume.Epoch == "" || r.Resume.Offset < 0):
-		return errors.New("resume has the epoch and the offset of the last alarm event, as they came")
+		return errors.New("resume needs the epoch and the offset of the last alarm event")
 	}
 	return nil
 }
@@ -93,8 +92,8 @@ type unsubscribeRequest struct {
 	Topics []string `json:"topics"`
 }
 
-// parseRequest returns a pointer to one of the three requests, or what is wrong with body, in words
-// for its sender. The head is what could be read of it, so that also a refusal names the request.
+// parseRequest returns a pointer to one of the three requests, or an error for the client. The head
+// has what could be read of an invalid request, so that the error frame can name the request.
 func parseRequest(body []byte) (any, head, error) {
 	var h head
 	if err := json.Unmarshal(body, &h); err != nil {
@@ -115,9 +114,10 @@ func parseRequest(body []byte) (any, head, error) {
 	case "subscribe":
 		req := new(subscribeRequest)
 		if json.Unmarshal(body, req, json.RejectUnknownMembers(true)) != nil {
-			return nil, h, errors.New("a subscribe frame has a type, topics, and may have snapshot, resume, policy, interval_ms, batch and an id")
+			return nil, h, errors.New("a subscribe frame has a type, topics, and may have " +
+				"snapshot, resume, policy, interval_ms, batch and an id")
 		}
-		if err := req.fault(); err != nil {
+		if err := req.validate(); err != nil {
 			return nil, h, err
 		}
 		return req, h, nil
@@ -131,7 +131,7 @@ func parseRequest(body []byte) (any, head, error) {
 		}
 		return req, h, nil
 	}
-	return nil, h, errors.New("type is none of auth, subscribe, unsubscribe")
+	return nil, h, errors.New("type is unknown; use auth, subscribe or unsubscribe")
 }
 
 type authenticatedFrame struct {
@@ -146,18 +146,18 @@ type topicsFrame struct {
 	Type   string   `json:"type"`
 	ID     string   `json:"id,omitzero"`
 	Topics []string `json:"topics"`
-	Epoch  string   `json:"epoch,omitzero"`  // of the alarm log, with topics of alarms
-	Offset *int64   `json:"offset,omitzero"` // the events that follow are behind it
+	Epoch  string   `json:"epoch,omitzero"`  // of the alarm log, with alarm topics
+	Offset *int64   `json:"offset,omitzero"` // the next event follows it
 }
 
-// resyncFrame says that what the client has of alarms, or of readings, may have a hole.
+// resyncFrame says that the client may have missed alarm events or readings.
 type resyncFrame struct {
 	Type   string `json:"type"`
 	Scope  string `json:"scope"`
 	Reason string `json:"reason"`
 }
 
-// rawJSON is JSON that goes into a frame as it is.
+// rawJSON is encoded JSON in a frame.
 type rawJSON = jsontext.Value
 
 type alarmSnapshotFrame struct {
@@ -191,8 +191,8 @@ const timeLayout = "2006-01-02T15:04:05.000000Z"
 
 func formatTime(t time.Time) string { return t.UTC().Format(timeLayout) }
 
-// readingStart begins a reading's frame; what follows it, after an opening brace, is the reading's
-// item in a batch.
+// readingStart is the beginning of a reading's frame. The rest of the frame, after an opening brace,
+// is the reading's item in a batch.
 const readingStart = `{"type":"sensor_data",`
 
 func appendReading(b []byte, r Reading) []byte {
@@ -227,7 +227,7 @@ func appendAlarm(b []byte, epoch string, e AlarmEvent) []byte {
 	return append(b, '}')
 }
 
-// appendSnapshot makes one frame of rs; more says that another one of the same snapshot follows.
+// appendSnapshot appends a frame of rs. more says that another frame of the snapshot follows.
 func appendSnapshot(b []byte, topics []string, rs []Reading, more bool) []byte {
 	b = append(b, `{"type":"snapshot","topics":`...)
 	b = append(b, encode(topics)...)
@@ -244,9 +244,8 @@ func appendSnapshot(b []byte, topics []string, rs []Reading, more bool) []byte {
 	return append(b, '}')
 }
 
-// appendBatch makes one frame of the readings among us; the caller sees to it that there is nothing
-// else.
-func appendBatch(b []byte, us []*update) []byte {
+// appendReadingBatch appends one frame with all of us, which must be readings.
+func appendReadingBatch(b []byte, us []*update) []byte {
 	b = append(b, `{"type":"sensor_data_batch","items":[`...)
 	for i, u := range us {
 		if i > 0 {
@@ -258,8 +257,8 @@ func appendBatch(b []byte, us []*update) []byte {
 	return append(b, "]}"...)
 }
 
-// batchExtent is about how long the batch of us is.
-func batchExtent(us []*update) int {
+// readingBatchSize returns about how many bytes the batch of us has.
+func readingBatchSize(us []*update) int {
 	n := 40
 	for _, u := range us {
 		n += len(u.json)

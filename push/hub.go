@@ -1,4 +1,9 @@
-// Package push takes committed changes to the clients that listen on live connections.
+// Package push sends committed readings, gateway statuses and alarm events to WebSocket clients. A
+// Hub keeps the connections of this instance; package relay passes updates between instances.
+//
+// A commit never waits for a client: each connection has a bounded outbox, in which readings
+// conflate when the client is slow, and from which alarm events are fetched again when it resumes.
+// server hands over the connections, internal/app the committed updates.
 package push
 
 import (
@@ -12,119 +17,107 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
 	"github.com/oei-ms/oei-ms/internal/origin"
 )
 
-// What the functions of Auth refuse with, wrapped or not. Any other error means that they could not
-// find out.
+const (
+	deadlineInterval = 500 * time.Millisecond // between checks of deadlines and pings
+	// maxQueries bounds concurrent queries for clients: many that reconnect at once must not take
+	// all connections to the database.
+	maxQueries = 4
+)
+
+// Errors of the functions of Auth, wrapped or not. Any other error means that the answer is unknown.
 var (
 	ErrNotAuthenticated = errors.New("not authenticated")
 	ErrForbidden        = errors.New("forbidden")
 	ErrUnknownTopic     = errors.New("unknown topic")
 )
 
-// Why a request does not become a WebSocket.
-var (
-	errHandshakes   = errors.New("too many handshakes just now")
-	errNoHandshake  = errors.New("this address is for WebSocket clients, as ws:// or wss://: the request asks for no upgrade to a WebSocket of version 13")
-	errBadHandshake = errors.New(
-		"the WebSocket handshake is not valid: Sec-WebSocket-Key has to be 16 bytes in Base64",
-	)
-	errOrigin = errors.New(
-		"pages of this Origin may not connect; OEI_PUSH_ALLOWED_ORIGINS names those that may",
-	)
-)
-
-// Identity is who stands behind a connection, until Expires.
+// Identity is the user and login session of a connection, until Expires.
 type Identity struct {
 	UserID    int64
 	SessionID string
 	Expires   time.Time
 }
 
-// Auth is asked who clients are and what they may listen to. Its functions are called by many
-// goroutines at once.
+// Auth decides who clients are and what they may subscribe to. Its functions are called
+// concurrently.
 type Auth struct {
-	// Authenticate returns whose token it is: ErrNotAuthenticated closes the connection with 4401
-	// (or leaves an authenticated one as it is), ErrForbidden with 4403, any other error with 1013.
+	// Authenticate returns the identity of a token. ErrNotAuthenticated closes the connection with
+	// 4401 (or leaves an authenticated one unchanged), ErrForbidden with 4403, any other error with
+	// 1013.
 	Authenticate func(ctx context.Context, token string) (Identity, error)
 	// Allow returns one verdict for each topic, in order: nil, ErrUnknownTopic or ErrForbidden. A
 	// nil slice allows all. Any other error closes the connection with 1013.
 	Allow func(ctx context.Context, id Identity, topics []string) []error
-	// Check returns ErrNotAuthenticated when the session has ended or its user may not listen any
-	// more. On any other error the connections stay until the next sweep, and at most until their
-	// tokens expire.
+	// Check returns ErrNotAuthenticated when the session has ended or its user may no longer
+	// subscribe. After any other error the connections stay until the next check, at most until
+	// their tokens expire.
 	Check func(ctx context.Context, id Identity) error
 }
 
 // Deps are what a hub needs from other packages.
 type Deps struct {
 	Auth Auth
-	// AlarmLog is what alarm topics carry. Without it there are no alarm topics.
-	AlarmLog *AlarmLog
+	// Alarms is what alarm topics carry. Without it there are no alarm topics.
+	Alarms *AlarmSource
 	// Latest returns the latest reading of each sensor of the topics, at most limit, in any order;
 	// a sensor of several topics may be returned several times. Without it there are no snapshots
 	// of readings.
 	Latest func(ctx context.Context, topics []Topic, limit int) ([]Reading, error)
 }
 
-// HandshakeError says why a request does not become a WebSocket, and with which status to answer.
-type HandshakeError struct {
-	Status int
-	Reason error
-}
-
-func (e *HandshakeError) Error() string { return e.Reason.Error() }
-func (e *HandshakeError) Unwrap() error { return e.Reason }
-
-// Hub knows every live connection of this process and what it listens to.
+// Hub keeps the live connections of this process and their subscriptions.
 type Hub struct {
-	deps     Deps
-	cfg      Config
-	log      *slog.Logger
-	metrics  metrics
-	upgrader websocket.Upgrader
-	began    time.Time
+	deps      Deps
+	cfg       Config
+	log       *slog.Logger
+	metrics   metrics
+	upgrader  websocket.Upgrader
+	startedAt time.Time
 
-	ctx    context.Context // of what readers ask; ends with Run
-	cancel context.CancelFunc
-	pumps  sync.WaitGroup
+	ctx     context.Context // of queries for clients; ends with Run
+	cancel  context.CancelFunc
+	running sync.WaitGroup // connections
 
 	handshakes *rate.Limiter
-	asking     chan struct{} // has a token for each question to the database under way
-	tail       tail
+	querySlots chan struct{} // has a token for each query under way
+	alarms     *alarmLog
 
-	mu      sync.RWMutex
-	stopped bool
-	serial  uint64
-	conns   map[*conn]struct{}
-	users   map[int64]int  // connections of each
-	addrs   map[string]int // connections from each
-	topics  index
-	types   int // of topics, those of SensorTypes, with as many listeners as they have
+	mu            sync.RWMutex
+	stopped       bool
+	lastNumber    uint64
+	conns         map[*conn]struct{}
+	perUser       map[int64]int  // connections
+	perAddress    map[string]int // connections
+	subscriptions subscriptions
+	// typeSubscriptions counts subscriptions to SensorTypes: usually there are none to look up.
+	typeSubscriptions int
 }
 
 // New returns a hub that serves while Run runs. With a nil registerer its metrics are not exported.
 func New(cfg Config, deps Deps, log *slog.Logger, reg prometheus.Registerer) *Hub {
 	h := &Hub{
-		deps:       deps,
-		cfg:        cfg,
-		log:        log,
-		metrics:    newMetrics(reg),
-		began:      time.Now(),
-		conns:      make(map[*conn]struct{}),
-		users:      make(map[int64]int),
-		addrs:      make(map[string]int),
-		topics:     make(index),
-		handshakes: rate.NewLimiter(rate.Limit(cfg.HandshakesPerSecond), cfg.HandshakeBurst),
-		asking:     make(chan struct{}, askers),
-		tail:       newTail(),
+		deps:          deps,
+		cfg:           cfg,
+		log:           log,
+		metrics:       newMetrics(reg),
+		startedAt:     time.Now(),
+		conns:         make(map[*conn]struct{}),
+		perUser:       make(map[int64]int),
+		perAddress:    make(map[string]int),
+		subscriptions: make(subscriptions),
+		handshakes:    rate.NewLimiter(rate.Limit(cfg.HandshakesPerSecond), cfg.HandshakeBurst),
+		querySlots:    make(chan struct{}, maxQueries),
 	}
+	h.alarms = newAlarmLog(h, deps.Alarms)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.upgrader = websocket.Upgrader{
-		HandshakeTimeout: authWithin,
+		HandshakeTimeout: authTimeout,
 		ReadBufferSize:   1 << 10,
 		WriteBufferSize:  1 << 10,
 		WriteBufferPool:  new(sync.Pool),
@@ -133,39 +126,39 @@ func New(cfg Config, deps Deps, log *slog.Logger, reg prometheus.Registerer) *Hu
 	return h
 }
 
-// upgrade makes r a WebSocket. When r must be answered with an error, upgrade sets the headers of
-// that answer and returns a HandshakeError.
-func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request) (*websocket.Conn, error) {
-	var refused *HandshakeError
-	upgrader := h.upgrader
-	upgrader.Error = func(_ http.ResponseWriter, _ *http.Request, status int, reason error) {
-		refused = &HandshakeError{Status: status, Reason: reason}
+// Run checks deadlines and sessions and reads the alarm log until ctx ends. Then it closes all
+// connections with 1001, waits for their goroutines and returns nil. A hub runs once.
+func (h *Hub) Run(ctx context.Context) error {
+	var loops errgroup.Group
+	loops.Go(func() error { return h.checkDeadlinesLoop(ctx) })
+	loops.Go(func() error { return h.checkSessionsLoop(ctx) })
+	loops.Go(func() error { return h.alarms.follow(ctx) })
+	_ = loops.Wait() // the loops return nil when ctx ends
+
+	h.mu.Lock()
+	h.stopped = true
+	h.mu.Unlock()
+	for _, c := range h.connections() {
+		c.end(CloseGoingAway, "the server is stopping")
 	}
-	switch {
-	case !isHandshake(r):
-		w.Header().Set("Connection", "Upgrade")
-		w.Header().Set("Upgrade", "websocket")
-		return nil, &HandshakeError{Status: http.StatusUpgradeRequired, Reason: errNoHandshake}
-	case !h.handshakes.Allow():
-		w.Header().Set("Retry-After", "1")
-		return nil, &HandshakeError{Status: http.StatusTooManyRequests, Reason: errHandshakes}
-	}
-	ws, err := upgrader.Upgrade(hijacker{w}, r, nil)
-	if refused == nil {
-		return ws, err
-	}
-	switch refused.Status {
-	case http.StatusForbidden:
-		refused.Reason = errOrigin
-	case http.StatusBadRequest:
-		refused.Reason = errBadHandshake
-	}
-	return nil, refused
+	h.cancel()
+	h.running.Wait()
+	return nil
 }
 
-// isHandshake reports whether r asks for a WebSocket of the one version there is.
-func isHandshake(r *http.Request) bool {
-	return websocket.IsWebSocketUpgrade(r) && r.Header.Get("Sec-WebSocket-Version") == "13"
+func (h *Hub) checkDeadlinesLoop(ctx context.Context) error {
+	tick := time.NewTicker(deadlineInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			for _, c := range h.connections() {
+				c.checkDeadlines(now)
+			}
+		}
+	}
 }
 
 // Serve makes r a live connection, which the hub owns from then on. When r does not become a
@@ -188,15 +181,15 @@ func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, id *Identity, topics
 	}
 	c, code, reason := h.admit(ws, addr, topics)
 	if c == nil {
-		h.turnAway(ws, code, reason)
+		h.reject(ws, code, reason)
 		return nil
 	}
 	go c.run(id)
 	return nil
 }
 
-// admit returns a connection, whose end has to be reported to pumps, or why there is no place for
-// one.
+// admit adds a connection, whose end must be reported to h.running. It returns nil and the close
+// code when a limit is reached.
 func (h *Hub) admit(
 	ws *websocket.Conn, addr string, topics []string,
 ) (c *conn, code int, reason string) {
@@ -207,22 +200,22 @@ func (h *Hub) admit(
 		return nil, CloseGoingAway, "the server is stopping"
 	case len(h.conns) >= h.cfg.MaxConnections:
 		return nil, CloseOverLimit, "too many connections"
-	case h.addrs[addr] >= h.cfg.MaxConnectionsPerAddress:
+	case h.perAddress[addr] >= h.cfg.MaxConnectionsPerAddress:
 		return nil, CloseOverLimit, "too many connections from this address"
 	}
-	h.serial++
-	c = newConn(h, ws, h.serial, addr, topics)
+	h.lastNumber++
+	c = newConn(h, ws, h.lastNumber, addr, topics)
 	h.conns[c] = struct{}{}
-	h.addrs[addr]++
-	h.pumps.Add(1)
+	h.perAddress[addr]++
+	h.running.Add(1)
 	h.metrics.connections.Inc()
 	return c, 0, ""
 }
 
-// turnAway says why, and waits a little for the client to have read it.
-func (h *Hub) turnAway(ws *websocket.Conn, code int, reason string) {
-	h.metrics.end(code)
-	deadline := time.Now().Add(partWithin)
+// reject closes ws, and waits up to closeTimeout for the client to read the reason.
+func (h *Hub) reject(ws *websocket.Conn, code int, reason string) {
+	h.metrics.countClose(code)
+	deadline := time.Now().Add(closeTimeout)
 	_ = ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason),
 		deadline)
 	_ = ws.SetReadDeadline(deadline)
@@ -234,50 +227,53 @@ func (h *Hub) turnAway(ws *websocket.Conn, code int, reason string) {
 	}
 }
 
-// enroll makes c a connection of id's user, unless there are too many of them.
-func (h *Hub) enroll(c *conn, id *Identity) bool {
+// setIdentity makes c a connection of id's user, and reports whether the user may have one more.
+func (h *Hub) setIdentity(c *conn, id *Identity) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if _, in := h.conns[c]; !in {
-		return true // it has ended meanwhile
+	if _, open := h.conns[c]; !open {
+		return true
 	}
-	if h.users[id.UserID] >= h.cfg.MaxConnectionsPerUser {
+	if h.perUser[id.UserID] >= h.cfg.MaxConnectionsPerUser {
 		return false
 	}
-	h.users[id.UserID]++
+	h.perUser[id.UserID]++
 	c.identity.Store(id)
 	return true
 }
 
-// forget takes c, which has ended, out of everything.
-func (h *Hub) forget(c *conn) {
+// remove removes c, which has ended, and its subscriptions.
+func (h *Hub) remove(c *conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.conns, c)
-	drop(h.addrs, c.addr)
+	decrement(h.perAddress, c.addr)
 	if id := c.identity.Load(); id != nil {
-		drop(h.users, id.UserID)
+		decrement(h.perUser, id.UserID)
 	}
 	for t := range c.topics {
-		h.unlist(t, c)
+		h.removeSubscription(t, c)
 	}
-	h.topics.remove(Topic{Kind: followers}, c)
+	h.subscriptions.remove(Topic{Kind: anyAlarms}, c)
 	c.topics = nil
 	h.metrics.connections.Dec()
-	h.metrics.end(c.code)
+	h.metrics.countClose(c.code)
 }
 
-func drop[K comparable](counts map[K]int, key K) {
+func decrement[K comparable](counts map[K]int, key K) {
 	if counts[key]--; counts[key] == 0 {
 		delete(counts, key)
 	}
 }
 
-// subscribe returns which topics c listens to now, readings at pace, and which were too many.
-func (h *Hub) subscribe(c *conn, topics []Topic, pace time.Duration) (taken, over []Topic) {
+// subscribe subscribes c to topics, readings at interval. It returns the topics that c has now and
+// those that are over the limit.
+func (h *Hub) subscribe(
+	c *conn, topics []Topic, interval time.Duration,
+) (subscribed, overLimit []Topic) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if _, in := h.conns[c]; !in {
+	if _, open := h.conns[c]; !open {
 		return nil, nil
 	}
 	if c.topics == nil {
@@ -286,73 +282,63 @@ func (h *Hub) subscribe(c *conn, topics []Topic, pace time.Duration) (taken, ove
 	for _, t := range topics {
 		_, had := c.topics[t]
 		if !had && len(c.topics) >= h.cfg.MaxTopics {
-			over = append(over, t)
+			overLimit = append(overLimit, t)
 			continue
 		}
 		if !had {
 			c.topics[t] = struct{}{}
 			if t.Kind == SensorTypes {
-				h.types++
+				h.typeSubscriptions++
 			}
 		}
-		h.topics.add(t, c, pace)
+		h.subscriptions.add(t, c, interval)
 		if t.Kind == Alarms {
-			h.topics.add(Topic{Kind: followers}, c, 0)
+			h.subscriptions.add(Topic{Kind: anyAlarms}, c, 0)
 		}
-		taken = append(taken, t)
+		subscribed = append(subscribed, t)
 	}
-	return taken, over
+	return subscribed, overLimit
 }
 
-// unsubscribe returns the severities of alarms that c still listens to.
-func (h *Hub) unsubscribe(c *conn, topics []Topic) (mask uint8) {
+// unsubscribe returns the mask of the severities of alarms that c is still subscribed to.
+func (h *Hub) unsubscribe(c *conn, topics []Topic) (severities uint8) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, t := range topics {
 		if _, had := c.topics[t]; had {
 			delete(c.topics, t)
-			h.unlist(t, c)
+			h.removeSubscription(t, c)
 		}
 	}
-	if mask = c.severities(); mask == 0 {
-		h.topics.remove(Topic{Kind: followers}, c)
+	if severities = c.severities(); severities == 0 {
+		h.subscriptions.remove(Topic{Kind: anyAlarms}, c)
 	}
-	return mask
+	return severities
 }
 
-func (h *Hub) unlist(t Topic, c *conn) {
-	h.topics.remove(t, c)
+func (h *Hub) removeSubscription(t Topic, c *conn) {
+	h.subscriptions.remove(t, c)
 	if t.Kind == SensorTypes {
-		h.types--
+		h.typeSubscriptions--
 	}
-}
-
-// severities are those of its topics of alarms. The caller holds hub.mu.
-func (c *conn) severities() (mask uint8) {
-	for _, s := range append([]string{""}, severities...) {
-		t := Topic{Kind: Alarms, Name: s}
-		if _, ok := c.topics[t]; ok {
-			mask |= t.severityMask()
-		}
-	}
-	return mask
 }
 
 // EndSession closes the session's connections with 4401.
 func (h *Hub) EndSession(sessionID string) {
-	h.endWhere(func(id Identity) bool { return id.SessionID == sessionID }, "the session has ended")
+	h.endWhere(func(id Identity) bool { return id.SessionID == sessionID })
 }
 
-func (h *Hub) endWhere(match func(Identity) bool, reason string) {
-	for _, c := range h.all() {
+// endWhere closes the connections of sessions that have ended.
+func (h *Hub) endWhere(match func(Identity) bool) {
+	for _, c := range h.connections() {
 		if id := c.identity.Load(); id != nil && match(*id) {
-			c.end(CloseNotAuthenticated, reason)
+			c.end(CloseNotAuthenticated, "the session has ended")
 		}
 	}
 }
 
-// all returns the connections of this moment.
-func (h *Hub) all() []*conn {
+// connections returns the open connections.
+func (h *Hub) connections() []*conn {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	cs := make([]*conn, 0, len(h.conns))
@@ -362,31 +348,12 @@ func (h *Hub) all() []*conn {
 	return cs
 }
 
-// ReadingsMissed tells all connections with topics of readings that readings of other instances may
-// be missing.
-func (h *Hub) ReadingsMissed() {
-	frame := encode(resyncFrame{
-		Type:   "resync",
-		Scope:  "readings",
-		Reason: "readings that other instances stored may be missing",
-	})
-	for _, c := range h.all() {
-		h.mu.RLock()
-		listens := c.listensToReadings()
-		h.mu.RUnlock()
-		if listens && !c.lane.reply(frame) {
-			c.end(CloseTryLater, "answers are not being taken")
-		}
+// acquireQuery waits for a free slot for a query.
+func (h *Hub) acquireQuery(ctx context.Context) (release func(), err error) {
+	select {
+	case h.querySlots <- struct{}{}:
+		return func() { <-h.querySlots }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-}
-
-// listensToReadings reports whether one of its topics carries readings or statuses. The caller
-// holds hub.mu.
-func (c *conn) listensToReadings() bool {
-	for t := range c.topics {
-		if t.Kind != Alarms {
-			return true
-		}
-	}
-	return false
 }

@@ -48,7 +48,7 @@ func TestConversation(t *testing.T) {
 			{
 				`{"type":"nonsense","id":"e"}`,
 				[]string{
-					`{"type":"error","id":"e","code":"bad_message","detail":"type is none of auth, subscribe, unsubscribe"}`,
+					`{"type":"error","id":"e","code":"bad_message","detail":"type is unknown; use auth, subscribe or unsubscribe"}`,
 				},
 			},
 		},
@@ -223,9 +223,9 @@ func TestABatchClientGetsAllOfABurstWithoutWaiting(t *testing.T) {
 		c.skip("subscribed")
 		frames := c.collect()
 		begin := time.Now()
-		for i := range 100 * chunk {
+		for i := range 100 * chunkSize {
 			w.hub.Publish([]Reading{reading(1, 1, float64(i))})
-			if i%chunk == 0 {
+			if i%chunkSize == 0 {
 				synctest.Wait()
 			}
 		}
@@ -238,9 +238,9 @@ func TestABatchClientGetsAllOfABurstWithoutWaiting(t *testing.T) {
 			}
 			items += strings.Count(frame, `"sensor_id"`)
 		}
-		if took := time.Since(begin); items < 99*chunk || took != 0 {
+		if took := time.Since(begin); items < 99*chunkSize || took != 0 {
 			t.Errorf("%d of %d readings in %d frames after %v, want all but the last few at once",
-				items, 100*chunk, n, took)
+				items, 100*chunkSize, n, took)
 		}
 		if n > items/16 {
 			t.Errorf("%d readings came in %d frames, want far fewer", items, n)
@@ -378,8 +378,8 @@ func TestShutdownTellsEveryone(t *testing.T) {
 		c.ws.Close()
 	}
 	<-w.ran
-	if took := time.Since(begin); took > partWithin+3*time.Second {
-		t.Errorf("Run returned after %v, want within about %v", took, partWithin)
+	if took := time.Since(begin); took > closeTimeout+3*time.Second {
+		t.Errorf("Run returned after %v, want within about %v", took, closeTimeout)
 	}
 	_ = stalled
 	w.connect("ann").wantClose(CloseGoingAway)
@@ -389,7 +389,7 @@ func TestShutdownTellsEveryone(t *testing.T) {
 	if closed := w.metric("oei_ws_closed_total", "1001"); closed != 42 {
 		t.Errorf("oei_ws_closed_total{1001} = %v, want 42", closed)
 	}
-	if n := len(w.hub.topics) + len(w.hub.users) + len(w.hub.addrs); n != 0 {
+	if n := len(w.hub.subscriptions) + len(w.hub.perUser) + len(w.hub.perAddress); n != 0 {
 		t.Errorf("the hub still counts %d topics, users or addresses, want 0", n)
 	}
 }

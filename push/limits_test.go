@@ -184,7 +184,7 @@ func TestFramesOverTheRateAreRefused(t *testing.T) {
 		c := w.connect("ann")
 		c.skip("authenticated")
 		const frame = `{"type":"unsubscribe","topics":["sensors/1"]}`
-		for range 100 { // far more than maxRefusals, but not in a row
+		for range 100 { // far more than maxOverRate, but not in a row
 			for range 3 {
 				c.send(frame)
 			}

@@ -20,25 +20,26 @@ func newMetrics(reg prometheus.Registerer) metrics {
 	return metrics{
 		connections: f.NewGauge(prometheus.GaugeOpts{
 			Name: "websocket_connections_active",
-			Help: "Live connections now.",
+			Help: "Open WebSocket connections.",
 		}),
 		frames: f.NewCounter(prometheus.CounterOpts{
 			Name: "oei_ws_frames_total",
-			Help: "Text frames written to live connections.",
+			Help: "Text frames written to WebSocket connections.",
 		}),
 		dropped: f.NewCounter(prometheus.CounterOpts{
 			Name: "oei_ws_dropped_total",
-			Help: "Updates not sent because a newer one replaced them for a slow client.",
+			Help: "Updates that a newer one replaced before a slow client got them.",
 		}),
 		closed: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "oei_ws_closed_total",
-			Help: "Live connections ended, by close code; 1006 broke, other is a client's own code.",
+			Help: "WebSocket connections closed, by close code; 1006: broken, other: a client's own code.",
 		}, []string{"code"}),
 	}
 }
 
-// end counts a close. Clients choose their codes, so those that mean nothing here share a label.
-func (m metrics) end(code int) {
+// countClose counts a closed connection. Clients choose their codes, so codes that are not known
+// share a label.
+func (m metrics) countClose(code int) {
 	label := "other"
 	switch code {
 	case websocket.CloseNormalClosure, websocket.CloseNoStatusReceived,

@@ -1,73 +1,6 @@
 package push
 
-import (
-	"cmp"
-	"sync"
-	"time"
-
-	"github.com/gorilla/websocket"
-)
-
-// Reading is one committed reading. A Value that is not finite is sent as null. Quality is good,
-// uncertain or bad. SensorType may be empty, then those who listen to a type do not get it.
-type Reading struct {
-	SensorID, GatewayID int64
-	SensorType          string
-	Timestamp           time.Time
-	Received            time.Time // zero where it is not known
-	Value               float64
-	Quality             string
-}
-
-// order is the place of a reading among those of its sensor: by its effective time, the earlier of
-// its timestamp and its receipt, so that a device's clock that runs ahead hides nothing; of one
-// effective time by how far the timestamp is ahead of it.
-type order struct {
-	at    time.Time
-	ahead time.Duration
-}
-
-func (r *Reading) order() order {
-	if r.Received.IsZero() || !r.Timestamp.After(r.Received) {
-		return order{at: r.Timestamp}
-	}
-	return order{r.Received, r.Timestamp.Sub(r.Received)}
-}
-
-func (o order) compare(p order) int {
-	return cmp.Or(o.at.Compare(p.at), cmp.Compare(o.ahead, p.ahead))
-}
-
-func (o order) before(p order) bool { return o.compare(p) < 0 }
-func (o order) after(p order) bool  { return o.compare(p) > 0 }
-
-// Status says since At that a gateway is online, offline, or that nobody knows.
-type Status struct {
-	GatewayID int64
-	Status    string
-	At        time.Time
-}
-
-// update is a reading, a status, an alarm event or a part of a snapshot on its way to whoever
-// listens, encoded once and shared.
-type update struct {
-	about    Topic  // what it says something about: conflation keeps the newest for each
-	at       order  // when it was so
-	offset   int64  // of an alarm event
-	severity uint8  // of an alarm event, its bit
-	json     []byte // its text frame
-	single   bool   // for one connection only: nothing is gained by preparing it
-
-	once  sync.Once
-	frame *websocket.PreparedMessage
-	err   error
-}
-
-// prepared returns the frame with its WebSocket header, built by the first who asks.
-func (u *update) prepared() (*websocket.PreparedMessage, error) {
-	u.once.Do(func() { u.frame, u.err = websocket.NewPreparedMessage(websocket.TextMessage, u.json) })
-	return u.frame, u.err
-}
+import "time"
 
 // Publish offers committed readings, in their order, to the connections that are subscribed to
 // their sensors, gateways or types. It never blocks; a client that cannot keep up gets the latest
@@ -77,9 +10,12 @@ func (h *Hub) Publish(rs []Reading) {
 		r := &rs[i]
 		sensor := Topic{Kind: Sensors, ID: r.SensorID}
 		h.mu.RLock()
-		to := audience{h.topics[sensor], h.topics[Topic{Kind: Gateways, ID: r.GatewayID}]}
-		if h.types > 0 {
-			to[2] = h.topics[Topic{Kind: SensorTypes, Name: r.SensorType}]
+		to := recipients{
+			h.subscriptions[sensor],
+			h.subscriptions[Topic{Kind: Gateways, ID: r.GatewayID}],
+		}
+		if h.typeSubscriptions > 0 {
+			to[2] = h.subscriptions[Topic{Kind: SensorTypes, Name: r.SensorType}]
 		}
 		h.mu.RUnlock()
 		if n := to.size(); n > 0 {
@@ -98,7 +34,7 @@ func (h *Hub) Publish(rs []Reading) {
 func (h *Hub) PublishStatus(s Status) {
 	gateway := Topic{Kind: Gateways, ID: s.GatewayID}
 	h.mu.RLock()
-	to := audience{h.topics[gateway], h.topics[Topic{Kind: Statuses}]}
+	to := recipients{h.subscriptions[gateway], h.subscriptions[Topic{Kind: Statuses}]}
 	h.mu.RUnlock()
 	if n := to.size(); n > 0 {
 		h.offer(&update{
@@ -110,17 +46,41 @@ func (h *Hub) PublishStatus(s Status) {
 	}
 }
 
-func (h *Hub) offer(u *update, to audience) {
+func (h *Hub) offer(u *update, to recipients) {
 	lost := 0
-	to.each(func(c *conn, pace time.Duration) {
+	to.each(func(c *conn, interval time.Duration) {
 		if u.about.Kind != Sensors {
-			pace = 0
+			interval = 0
 		}
-		if c.lane.offer(u, pace) {
+		if c.outbox.offer(u, interval) {
 			lost++
 		}
 	})
 	if lost > 0 {
 		h.metrics.dropped.Add(float64(lost))
+	}
+}
+
+// ReadAlarms says that the alarm log may have grown. The hub reads it and sends new events to
+// subscribers. ReadAlarms never blocks.
+func (h *Hub) ReadAlarms() {
+	select {
+	case h.alarms.hint <- struct{}{}:
+	default:
+	}
+}
+
+// ReadingsMissed tells all clients with topics of readings that readings of other instances may be
+// missing.
+func (h *Hub) ReadingsMissed() {
+	frame := encode(resyncFrame{
+		Type:   "resync",
+		Scope:  "readings",
+		Reason: "readings that other instances stored may be missing",
+	})
+	for _, c := range h.connections() {
+		if c.hasReadingTopics() && !c.outbox.reply(frame) {
+			c.end(CloseTryLater, "answers are not being taken")
+		}
 	}
 }

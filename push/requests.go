@@ -11,16 +11,16 @@ import (
 )
 
 const (
-	askWithin    = 5 * time.Second // for Authenticate and Allow to answer
+	queryTimeout = 5 * time.Second // for Auth, Latest and the alarm log
 	maxBadFrames = 20              // of one connection
 )
 
-// handle does what one message of the client asks for.
+// handle handles one message of the client.
 func (c *conn) handle(body []byte) {
 	req, h, err := parseRequest(body)
 	if err != nil {
 		c.badFrames++
-		c.refuse(h.ID, codeBadMessage, err.Error(), nil)
+		c.sendError(h.ID, codeBadMessage, err.Error(), nil)
 		if c.badFrames >= maxBadFrames {
 			c.end(CloseProtocol, "too many bad messages")
 		}
@@ -36,9 +36,9 @@ func (c *conn) handle(body []byte) {
 	}
 }
 
-// authenticate answers the first token, and those that renew it.
+// authenticate handles the first token, and tokens that renew it.
 func (c *conn) authenticate(req *authRequest) {
-	ctx, cancel := context.WithTimeout(c.hub.ctx, askWithin)
+	ctx, cancel := context.WithTimeout(c.hub.ctx, queryTimeout)
 	defer cancel()
 	id, err := c.hub.deps.Auth.Authenticate(ctx, req.Token)
 	if err == nil && !time.Now().Before(id.Expires) {
@@ -47,105 +47,95 @@ func (c *conn) authenticate(req *authRequest) {
 	before := c.identity.Load()
 	switch {
 	case err == nil && before == nil:
-		c.welcome(req.ID, id, false)
+		c.accept(req.ID, id, false)
 	case err == nil && before.UserID != id.UserID:
-		c.refuse(req.ID, codeForbidden, "a connection keeps its user; open another one", nil)
+		c.sendError(req.ID, codeForbidden, "a connection keeps its user; open another one", nil)
 	case err == nil:
 		c.identity.Store(&id)
-		c.answer(authenticatedFrame{
-			Type:      "authenticated",
-			ID:        req.ID,
-			UserID:    id.UserID,
-			ExpiresAt: formatTime(id.Expires),
-		})
+		c.sendAuthenticated(req.ID, id)
 	case errors.Is(err, ErrNotAuthenticated) && before != nil:
-		c.refuse(req.ID, codeNotAuthenticated, "the token is not valid; the one before it stands",
-			nil)
+		c.sendError(req.ID, codeNotAuthenticated,
+			"the token is not valid; the one before it stands", nil)
 	case errors.Is(err, ErrNotAuthenticated):
 		c.end(CloseNotAuthenticated, "the token is not valid")
 	case errors.Is(err, ErrForbidden):
 		c.end(CloseForbidden, "the user may not listen")
 	case !c.hasEnded():
-		c.hub.log.WarnContext(ctx, "authenticate a live connection", "error", err)
+		c.hub.log.WarnContext(ctx, "authenticating live connection failed", "error", err)
 		c.end(CloseTryLater, "the token could not be checked")
 	}
 }
 
-// welcome gives the connection its user and its preset topics, which have been allowed already or
-// have to be now.
-func (c *conn) welcome(reqID string, id Identity, allowed bool) {
-	if !c.hub.enroll(c, &id) {
+// accept gives the connection its user and its initial topics. allowed says that the caller of
+// Serve has allowed the topics.
+func (c *conn) accept(reqID string, id Identity, allowed bool) {
+	if !c.hub.setIdentity(c, &id) {
 		c.end(CloseOverLimit, "too many connections of this user")
 		return
 	}
-	c.answer(authenticatedFrame{
-		Type:      "authenticated",
-		ID:        reqID,
-		UserID:    id.UserID,
-		ExpiresAt: formatTime(id.Expires),
-	})
-	if len(c.preset) == 0 {
+	c.sendAuthenticated(reqID, id)
+	if len(c.initialTopics) == 0 {
 		return
 	}
-	wanted := c.hub.sift(c.preset)
-	if !allowed && !c.allow(id, &wanted) {
+	req := c.hub.parseTopics(c.initialTopics)
+	if !allowed && !c.allow(id, &req) {
 		return
 	}
-	if len(wanted.unknown)+len(wanted.forbidden) > 0 {
+	if len(req.unknown)+len(req.forbidden) > 0 {
 		c.end(CloseForbidden, "the topics of this connection are not allowed")
 		return
 	}
-	c.listen(new(subscribeRequest), wanted)
+	c.addTopics(new(subscribeRequest), req)
 }
 
 func (c *conn) subscribe(req *subscribeRequest) {
 	id := c.identity.Load()
 	if id == nil {
-		c.refuse(req.ID, codeNotAuthenticated, "send an auth frame first", req.Topics)
+		c.sendError(req.ID, codeNotAuthenticated, "send an auth frame first", req.Topics)
 		return
 	}
-	wanted := c.hub.sift(req.Topics)
-	if !c.allow(*id, &wanted) {
+	topics := c.hub.parseTopics(req.Topics)
+	if !c.allow(*id, &topics) {
 		return
 	}
 	if req.Batch != nil {
-		c.batch.Store(*req.Batch)
+		c.batchReadings.Store(*req.Batch)
 	}
-	c.listen(req, wanted)
+	c.addTopics(req, topics)
 }
 
-// listen subscribes to what was allowed and answers for every topic. Nothing of a topic leaves
-// before the answer that names it and its snapshot: the connection listens first and looks then, so
-// that nothing is missed between them.
-func (c *conn) listen(req *subscribeRequest, w wanted) {
-	c.lane.hold()
-	taken, over := c.hub.subscribe(c, w.topics, req.pace())
+// addTopics subscribes to allowed topics and answers for every requested topic. No update of a
+// topic leaves before the answer that names it and its snapshot: the connection subscribes first
+// and reads the snapshot then, so that nothing is missed in between.
+func (c *conn) addTopics(req *subscribeRequest, requested topicRequest) {
+	c.outbox.hold()
+	subscribed, overLimit := c.hub.subscribe(c, requested.topics, req.interval())
 	var unavailable []Topic
-	if len(taken) > 0 {
-		unavailable = c.begin(req, taken)
+	if len(subscribed) > 0 {
+		unavailable = c.startTopics(req, subscribed)
 	}
-	c.lane.release()
+	c.outbox.release()
 	if len(unavailable) > 0 {
-		c.refuse(req.ID, codeUnavailable, "it cannot be had just now; subscribe again later",
+		c.sendError(req.ID, codeUnavailable, "not available just now; subscribe again later",
 			names(unavailable))
 	}
-	if len(over) > 0 {
-		c.refuse(req.ID, codeTooManyTopics,
-			fmt.Sprintf("a connection may have %d topics", c.hub.cfg.MaxTopics), names(over))
+	if len(overLimit) > 0 {
+		c.sendError(req.ID, codeTooManyTopics,
+			fmt.Sprintf("a connection may have %d topics", c.hub.cfg.MaxTopics), names(overLimit))
 	}
-	if len(w.unknown) > 0 {
-		c.refuse(req.ID, codeUnknownTopic, "there is no such topic", w.unknown)
+	if len(requested.unknown) > 0 {
+		c.sendError(req.ID, codeUnknownTopic, "there is no such topic", requested.unknown)
 	}
-	if len(w.forbidden) > 0 {
-		c.refuse(req.ID, codeForbidden, "the user may not listen to this", w.forbidden)
+	if len(requested.forbidden) > 0 {
+		c.sendError(req.ID, codeForbidden, "the user may not listen to this", requested.forbidden)
 	}
 }
 
-// begin answers for topics that are listened to now, with what they begin with, and returns those
-// that have to be given up.
-func (c *conn) begin(req *subscribeRequest, taken []Topic) (unavailable []Topic) {
+// startTopics answers the subscription to topics and sends their snapshots. It returns the topics
+// that are not available.
+func (c *conn) startTopics(req *subscribeRequest, topics []Topic) (unavailable []Topic) {
 	var alarms, readings []Topic
-	for _, t := range taken {
+	for _, t := range topics {
 		switch t.Kind {
 		case Alarms:
 			alarms = append(alarms, t)
@@ -153,117 +143,115 @@ func (c *conn) begin(req *subscribeRequest, taken []Topic) (unavailable []Topic)
 			readings = append(readings, t)
 		}
 	}
-	var first []any
+	var alarmFrames []any
 	if len(alarms) > 0 {
 		c.hub.mu.RLock()
-		mask := c.severities()
+		severities := c.severities()
 		c.hub.mu.RUnlock()
 		var err error
-		if first, err = c.join(mask, req, names(alarms)); err != nil {
-			unavailable = c.giveUp(alarms, err)
-			taken = slices.DeleteFunc(slices.Clone(taken),
+		if alarmFrames, err = c.startAlarms(severities, req, names(alarms)); err != nil {
+			unavailable = c.dropTopics(alarms, err)
+			topics = slices.DeleteFunc(slices.Clone(topics),
 				func(t Topic) bool { return t.Kind == Alarms })
 			alarms = nil
 		}
 	}
-	answer := topicsFrame{Type: "subscribed", ID: req.ID, Topics: names(taken)}
+	answer := topicsFrame{Type: "subscribed", ID: req.ID, Topics: names(topics)}
 	if len(alarms) > 0 {
-		epoch, cursor, _ := c.lane.position()
+		epoch, cursor, _ := c.outbox.alarmPosition()
 		answer.Epoch, answer.Offset = epoch, &cursor
-		if now, last, _ := c.hub.tail.position(); now == epoch { // else the writer finds out
-			c.lane.learn(last)
+		if now, last, _ := c.hub.alarms.position(); now == epoch { // else the writer finds the gap
+			c.outbox.alarmsKnown(last)
 		}
 	}
-	if len(taken) > 0 {
-		c.answer(answer)
+	if len(topics) > 0 {
+		c.send(answer)
 	}
-	for _, frame := range first {
-		c.answer(frame)
+	for _, frame := range alarmFrames {
+		c.send(frame)
 	}
 	if req.Snapshot && len(readings) > 0 && c.hub.deps.Latest != nil {
-		if err := c.tellLatest(req.ID, readings); err != nil {
-			unavailable = append(unavailable, c.giveUp(readings, err)...)
+		if err := c.addLatest(req.ID, readings); err != nil {
+			unavailable = append(unavailable, c.dropTopics(readings, err)...)
 		}
 	}
 	return unavailable
 }
 
-// giveUp ends the subscription to topics that could not begin as they have to.
-func (c *conn) giveUp(topics []Topic, err error) []Topic {
+// dropTopics ends the subscription to topics that are not available.
+func (c *conn) dropTopics(topics []Topic, err error) []Topic {
 	if !c.hasEnded() {
-		c.hub.log.WarnContext(c.hub.ctx, "begin topics of a live connection", "error", err)
+		c.hub.log.WarnContext(c.hub.ctx, "starting topics failed", "error", err)
 	}
-	c.lane.narrow(c.hub.unsubscribe(c, topics))
+	c.outbox.filterAlarms(c.hub.unsubscribe(c, topics))
 	return topics
 }
 
-// unsubscribe answers with every topic that is not listened to any more, whether it was before or
-// not. Updates that were under way may still follow.
+// unsubscribe answers with every topic that the connection is not subscribed to any more, whether
+// it was before or not. Updates that were under way may still follow.
 func (c *conn) unsubscribe(req *unsubscribeRequest) {
-	w := c.hub.sift(req.Topics)
-	c.lane.narrow(c.hub.unsubscribe(c, w.topics))
-	if len(w.topics) > 0 {
-		c.answer(topicsFrame{Type: "unsubscribed", ID: req.ID, Topics: names(w.topics)})
+	requested := c.hub.parseTopics(req.Topics)
+	c.outbox.filterAlarms(c.hub.unsubscribe(c, requested.topics))
+	if len(requested.topics) > 0 {
+		c.send(topicsFrame{Type: "unsubscribed", ID: req.ID, Topics: names(requested.topics)})
 	}
-	if len(w.unknown) > 0 {
-		c.refuse(req.ID, codeUnknownTopic, "there is no such topic", w.unknown)
+	if len(requested.unknown) > 0 {
+		c.sendError(req.ID, codeUnknownTopic, "there is no such topic", requested.unknown)
 	}
 }
 
-// wanted is what a client named, once each, by what becomes of it.
-type wanted struct {
+// topicRequest are the topics that a client named, each once.
+type topicRequest struct {
 	topics             []Topic
 	unknown, forbidden []string
 }
 
-func (h *Hub) sift(named []string) wanted {
-	var w wanted
-	seen := make(map[string]bool, len(named))
-	for _, name := range named {
+func (h *Hub) parseTopics(names []string) (req topicRequest) {
+	seen := make(map[string]bool, len(names))
+	for _, name := range names {
 		if seen[name] {
 			continue
 		}
 		seen[name] = true
-		if t, err := ParseTopic(name); err == nil && (t.Kind != Alarms || h.deps.AlarmLog != nil) {
-			w.topics = append(w.topics, t)
+		if t, err := ParseTopic(name); err == nil && (t.Kind != Alarms || h.deps.Alarms != nil) {
+			req.topics = append(req.topics, t)
 		} else {
-			w.unknown = append(w.unknown, name)
+			req.unknown = append(req.unknown, name)
 		}
 	}
-	return w
+	return req
 }
 
-var errNoVerdict = errors.New("fewer verdicts than topics")
+var errMissingVerdict = errors.New("fewer verdicts than topics")
 
-// allow leaves in w.topics those that id may listen to. When that cannot be found out it ends the
+// allow leaves in req.topics those that id may subscribe to. When Auth cannot tell, allow ends the
 // connection and returns false.
-func (c *conn) allow(id Identity, w *wanted) bool {
-	if len(w.topics) == 0 {
+func (c *conn) allow(id Identity, req *topicRequest) bool {
+	if len(req.topics) == 0 {
 		return true
 	}
-	ctx, cancel := context.WithTimeout(c.hub.ctx, askWithin)
+	ctx, cancel := context.WithTimeout(c.hub.ctx, queryTimeout)
 	defer cancel()
-	asked := w.topics
-	verdicts := c.hub.deps.Auth.Allow(ctx, id, names(asked))
+	topics := req.topics
+	verdicts := c.hub.deps.Auth.Allow(ctx, id, names(topics))
 	if verdicts == nil {
 		return true
 	}
-	w.topics = nil
-	for i, t := range asked {
-		err := errNoVerdict
+	req.topics = nil
+	for i, t := range topics {
+		err := errMissingVerdict
 		if i < len(verdicts) {
 			err = verdicts[i]
 		}
 		switch {
 		case err == nil:
-			w.topics = append(w.topics, t)
+			req.topics = append(req.topics, t)
 		case errors.Is(err, ErrUnknownTopic):
-			w.unknown = append(w.unknown, t.String())
+			req.unknown = append(req.unknown, t.String())
 		case errors.Is(err, ErrForbidden):
-			w.forbidden = append(w.forbidden, t.String())
+			req.forbidden = append(req.forbidden, t.String())
 		default:
-			c.hub.log.WarnContext(ctx, "check topics of a live connection", "error", err, "user_id",
-				id.UserID)
+			c.hub.log.WarnContext(ctx, "checking topics failed", "error", err, "user_id", id.UserID)
 			c.end(CloseTryLater, "the topics could not be checked")
 			return false
 		}
@@ -279,20 +267,28 @@ func names(topics []Topic) []string {
 	return out
 }
 
-func (c *conn) refuse(reqID, code, detail string, topics []string) {
-	c.answer(errorFrame{Type: "error", ID: reqID, Code: code, Detail: detail, Topics: topics})
+func (c *conn) sendAuthenticated(reqID string, id Identity) {
+	c.send(authenticatedFrame{
+		Type:      "authenticated",
+		ID:        reqID,
+		UserID:    id.UserID,
+		ExpiresAt: formatTime(id.Expires),
+	})
 }
 
-// answer queues a frame for the client; one that asks on and on without taking the answers is let
-// go.
-func (c *conn) answer(frame any) {
-	if !c.lane.reply(encode(frame)) {
+func (c *conn) sendError(reqID, code, detail string, topics []string) {
+	c.send(errorFrame{Type: "error", ID: reqID, Code: code, Detail: detail, Topics: topics})
+}
+
+// send adds a frame to the answers. It ends the connection of a client that goes on sending
+// requests without reading the answers.
+func (c *conn) send(frame any) {
+	if !c.outbox.reply(encode(frame)) {
 		c.end(CloseTryLater, "answers are not being taken")
 	}
 }
 
-// encode is for the frames of this package, whose every string came out of valid JSON or is our
-// own.
+// encode returns the JSON of a frame. Its strings are constants or come from valid JSON.
 func encode(frame any) []byte {
 	b, _ := json.Marshal(frame)
 	return b

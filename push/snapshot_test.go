@@ -199,8 +199,8 @@ func TestTypesAndStatuses(t *testing.T) {
 		c.skip("gateway_status")
 		c.send(`{"type":"unsubscribe","topics":["sensors?type=temperature"]}`)
 		c.skip("unsubscribed")
-		if w.hub.types != 0 {
-			t.Errorf("%d topics of types are left, want 0", w.hub.types)
+		if w.hub.typeSubscriptions != 0 {
+			t.Errorf("%d topics of types are left, want 0", w.hub.typeSubscriptions)
 		}
 	})
 }

@@ -8,23 +8,27 @@ import (
 	"unicode/utf8"
 )
 
-// Kind is what a topic is about.
+// Kind is the kind of a topic.
 type Kind byte
 
 // The kinds of topics.
 const (
-	Sensors Kind = iota + 1 // sensors/12: one sensor's readings
-	// gateways/3: a gateway's status and the readings of all its sensors
+	// Sensors is sensors/12: one sensor's readings.
+	Sensors Kind = iota + 1
+	// Gateways is gateways/3: a gateway's status and the readings of all its sensors.
 	Gateways
-	// sensors?type=temperature: the readings of every sensor of that type but the server's own
+	// SensorTypes is sensors?type=temperature: the readings of every sensor of that type, without
+	// system sensors.
 	SensorTypes
-	Statuses // gateways/status: the status of every gateway
-	// alarms, or alarms/critical: the alarm log, or its events of one severity
+	// Statuses is gateways/status: the status of every gateway.
+	Statuses
+	// Alarms is alarms or alarms/critical: the alarm log, or its events of one severity.
 	Alarms
-	followers // whoever listens to any topic of alarms; no client can name it
+	// anyAlarms has the subscribers of all alarm topics. Clients cannot name it.
+	anyAlarms
 )
 
-// Topic names what a client may listen to.
+// Topic is what a client subscribes to.
 type Topic struct {
 	Kind Kind
 	ID   int64
@@ -36,11 +40,11 @@ const (
 	maxTypeName = 50
 )
 
-// severities are those of alarms, each with its bit in a lane's mask.
+// severities are those of alarms. Their indices are their bits in a mask of severities.
 var severities = []string{"critical", "major", "minor", "warning"}
 
-// ParseTopic returns ErrUnknownTopic for anything but the forms above, with a positive id in plain
-// decimal.
+// ParseTopic parses a topic. It returns ErrUnknownTopic for other forms than those of Kind; an id is
+// a positive decimal number without sign or leading zero.
 func ParseTopic(s string) (Topic, error) {
 	switch s {
 	case "gateways/status":
@@ -93,7 +97,7 @@ func (t Topic) String() string {
 	return "sensors/" + strconv.FormatInt(t.ID, 10)
 }
 
-// severityMask has a bit for each severity that t is about.
+// severityMask returns the bits of the severities of t.
 func (t Topic) severityMask() uint8 {
 	if t.Name == "" {
 		return allSeverities
@@ -101,7 +105,7 @@ func (t Topic) severityMask() uint8 {
 	return severityBit(t.Name)
 }
 
-// allSeverities also takes in a severity that this program does not know.
+// allSeverities includes severities that this program does not know.
 const allSeverities uint8 = 0xff
 
 func severityBit(severity string) uint8 {

@@ -11,147 +11,147 @@ import (
 )
 
 const (
-	writeWithin = 30 * time.Second      // for the client to take one load
-	gatherFor   = 20 * time.Millisecond // between batches
-	chunk       = 64                    // updates written before answers have their turn again
-	frameHeader = 4                     // bytes before the text of most frames
+	writeTimeout = 30 * time.Second      // for the client to take one batch
+	batchDelay   = 20 * time.Millisecond // between two batches of a client that batches readings
+	chunkSize    = 64                    // updates written before answers have their turn again
+	frameHeader  = 4                     // bytes before the text of most frames
 )
 
-// write sends what comes into the lane, until that is seldom or the connection ends; then the close
-// frame.
+// write sends what waits in the outbox until that is rare or the connection ends. At the end of the
+// connection it sends the close frame.
 func (c *conn) write() {
-	room := make([]*update, chunk)
+	room := make([]*update, chunkSize)
 	for {
 		for !c.hasEnded() {
-			l := c.lane.take(room)
-			if l.empty() {
-				if _, lacking := c.lane.missing(); !lacking {
+			b := c.outbox.take(room)
+			if b.isEmpty() {
+				if _, missing := c.outbox.missingAlarms(); !missing {
 					break
 				}
 				found := false
-				if apart(func() { found = c.fetch() }); found {
+				if runOnOwnStack(func() { found = c.fetchAlarms() }); found {
 					continue
 				}
 				break
 			}
-			c.send(l)
-			if n := len(l.updates); n > 0 && n < chunk && c.batch.Load() {
-				c.pause()
+			c.sendBatch(b)
+			if n := len(b.updates); n > 0 && n < chunkSize && c.batchReadings.Load() {
+				c.gather()
 			}
 		}
 		if c.hasEnded() {
-			c.part()
+			c.sendClose()
 			return
 		}
-		if c.lane.leave() {
+		if c.outbox.stopWriter() {
 			return
 		}
 		select {
 		case <-c.ended:
-		case <-c.lane.wake:
+		case <-c.outbox.wake:
 		}
 	}
 }
 
-// pause lets updates gather for the next batch: for a while, until there are enough of them, or an
-// answer waits.
-func (c *conn) pause() {
-	c.lane.gather(true)
-	defer c.lane.gather(false)
+// gather waits for the updates of the next batch: for batchDelay, until there is a chunk of them or
+// an answer waits.
+func (c *conn) gather() {
+	c.outbox.setGathering(true)
+	defer c.outbox.setGathering(false)
 	select {
 	case <-c.ended:
-	case <-c.lane.wake:
-	case <-time.After(gatherFor):
+	case <-c.outbox.wake:
+	case <-time.After(batchDelay):
 	}
 }
 
-// send writes l, or ends the connection. A client that takes what it had no room for is alive, if
-// slow.
-func (c *conn) send(l load) {
+// sendBatch sends b, or ends the connection. A client that takes a batch slowly is alive.
+func (c *conn) sendBatch(b batch) {
 	begin := time.Now()
 	c.writing.Store(true)
 	defer c.writing.Store(false)
-	if err := c.ship(l, begin.Add(writeWithin)); err != nil {
+	if err := c.writeBatch(b, begin.Add(writeTimeout)); err != nil {
 		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-			c.end(CloseTryLater, "took nothing for "+writeWithin.String())
+			c.end(CloseTryLater, "took nothing for "+writeTimeout.String())
 		} else {
 			c.end(websocket.CloseAbnormalClosure, "the connection broke")
 		}
 		return
 	}
 	if time.Since(begin) > time.Second {
-		c.hear()
+		c.touch()
 	}
 }
 
-// ship puts the frames of l on the wire, together where there are several.
-func (c *conn) ship(l load, deadline time.Time) (err error) {
-	_ = c.ws.SetWriteDeadline(deadline) // only remembered, for each frame
-	if frames, size := l.extent(); frames > 1 {
-		c.wire.Hold(size)
-		defer func() { err = errors.Join(err, c.wire.Flush()) }()
+// writeBatch writes the frames of b, several of them in one system call.
+func (c *conn) writeBatch(b batch, deadline time.Time) (err error) {
+	_ = c.ws.SetWriteDeadline(deadline) // the library sets it with each frame
+	if frames, size := b.extent(); frames > 1 {
+		c.netConn.Hold(size)
+		defer func() { err = errors.Join(err, c.netConn.Flush()) }()
 	}
-	for _, reply := range l.replies {
-		if err := c.text(reply); err != nil {
+	for _, reply := range b.replies {
+		if err := c.writeText(reply); err != nil {
 			return err
 		}
 	}
-	if l.pong != nil {
-		if err := c.ws.WriteControl(websocket.PongMessage, []byte(*l.pong), deadline); err != nil {
+	if b.pong != nil {
+		if err := c.ws.WriteControl(websocket.PongMessage, []byte(*b.pong), deadline); err != nil {
 			return err
 		}
 	}
-	if l.ping {
+	if b.ping {
 		if err := c.ws.WriteControl(websocket.PingMessage, nil, deadline); err != nil {
 			return err
 		}
 	}
-	for _, event := range l.alarms {
-		if err := c.update(event); err != nil {
+	for _, event := range b.alarms {
+		if err := c.writeUpdate(event); err != nil {
 			return err
 		}
 	}
-	if l.dropped > 0 {
-		if err := c.text(encode(laggedFrame{Type: "lagged", Dropped: l.dropped})); err != nil {
+	if b.dropped > 0 {
+		lagged := encode(laggedFrame{Type: "lagged", Dropped: b.dropped})
+		if err := c.writeText(lagged); err != nil {
 			return err
 		}
 	}
-	return c.updates(l.updates)
+	return c.writeUpdates(b.updates)
 }
 
-// extent returns how many frames l has, but for pings and what was dropped, and about how many
-// bytes they take on the wire.
-func (l load) extent() (frames, size int) {
-	for _, reply := range l.replies {
+// extent returns the number of frames of b, without pings and lagged, and about how many bytes they
+// have.
+func (b batch) extent() (frames, size int) {
+	for _, reply := range b.replies {
 		size += len(reply) + frameHeader
 	}
-	for _, us := range [][]*update{l.alarms, l.updates} {
+	for _, us := range [][]*update{b.alarms, b.updates} {
 		for _, u := range us {
 			size += len(u.json) + frameHeader
 		}
 	}
-	return len(l.replies) + len(l.alarms) + len(l.updates), size
+	return len(b.replies) + len(b.alarms) + len(b.updates), size
 }
 
-// updates writes us in their order: each by itself, or for a batch client the readings that stand
-// together as one frame.
-func (c *conn) updates(us []*update) error {
-	batch := c.batch.Load()
+// writeUpdates writes us in order: each in a frame of its own, or consecutive readings in one frame
+// if the client batches readings.
+func (c *conn) writeUpdates(us []*update) error {
+	batching := c.batchReadings.Load()
 	for len(us) > 0 {
 		n := 0
-		for batch && n < len(us) && us[n].about.Kind == Sensors {
+		for batching && n < len(us) && us[n].about.Kind == Sensors {
 			n++
 		}
 		var err error
 		switch {
 		case n > 0:
-			buf := bufconn.Borrow(batchExtent(us[:n]))
-			*buf = appendBatch(*buf, us[:n])
-			err = c.text(*buf)
+			buf := bufconn.Borrow(readingBatchSize(us[:n]))
+			*buf = appendReadingBatch(*buf, us[:n])
+			err = c.writeText(*buf)
 			bufconn.Release(buf)
 		default:
 			n = 1
-			err = c.update(us[0])
+			err = c.writeUpdate(us[0])
 		}
 		if err != nil {
 			return err
@@ -161,9 +161,9 @@ func (c *conn) updates(us []*update) error {
 	return nil
 }
 
-func (c *conn) update(u *update) error {
+func (c *conn) writeUpdate(u *update) error {
 	if u.single {
-		return c.text(u.json)
+		return c.writeText(u.json)
 	}
 	frame, err := u.prepared()
 	if err != nil {
@@ -173,19 +173,20 @@ func (c *conn) update(u *update) error {
 	return c.ws.WritePreparedMessage(frame)
 }
 
-func (c *conn) text(frame []byte) error {
+func (c *conn) writeText(frame []byte) error {
 	c.hub.metrics.frames.Inc()
 	return c.ws.WriteMessage(websocket.TextMessage, frame)
 }
 
-// part sends the answers that still wait, and the close frame; no more updates, the client may have
-// lost its right to them.
-func (c *conn) part() {
+// sendClose sends the answers that still wait, and the close frame. It sends no updates: the client
+// may have lost its right to them.
+func (c *conn) sendClose() {
 	if c.code == websocket.CloseAbnormalClosure {
-		return // nobody is there
+		return // the client cannot be reached
 	}
-	deadline := time.Now().Add(partWithin)
-	if err := c.ship(load{replies: c.lane.take(nil).replies}, deadline); err == nil {
+	deadline := time.Now().Add(closeTimeout)
+	answers := batch{replies: c.outbox.take(nil).replies}
+	if err := c.writeBatch(answers, deadline); err == nil {
 		_ = c.ws.WriteControl(websocket.CloseMessage,
 			websocket.FormatCloseMessage(c.code, c.reason), deadline)
 	}

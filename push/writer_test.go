@@ -10,35 +10,35 @@ import (
 )
 
 // manned reports whether the only connection has a writer.
-func (w *world) manned() bool {
+func (w *world) hasWriter() bool {
 	w.t.Helper()
-	all := w.hub.all()
+	all := w.hub.connections()
 	if len(all) != 1 {
 		w.t.Fatalf("%d connections, want 1", len(all))
 	}
-	l := all[0].lane
+	l := all[0].outbox
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.manned
+	return l.hasWriter
 }
 
 func TestAConnectionHasAWriterOnlyWhileThereIsSomethingToSend(t *testing.T) {
 	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
 		c := w.listener("ann", "sensors/1")
-		time.Sleep(2 * tendEvery)
-		if w.manned() {
+		time.Sleep(2 * deadlineInterval)
+		if w.hasWriter() {
 			t.Error("a writer is there that has nothing to do")
 		}
 		for range 20 { // often
 			w.hub.Publish([]Reading{reading(1, 1, 7)})
 			c.skip("sensor_data")
-			time.Sleep(tendEvery / 10)
+			time.Sleep(deadlineInterval / 10)
 		}
-		if !w.manned() {
+		if !w.hasWriter() {
 			t.Error("the writer comes and goes while readings come often")
 		}
-		time.Sleep(2 * tendEvery)
-		if w.manned() {
+		time.Sleep(2 * deadlineInterval)
+		if w.hasWriter() {
 			t.Error("the writer has not left")
 		}
 		w.hub.EndSession("s-ann")
@@ -49,37 +49,37 @@ func TestAConnectionHasAWriterOnlyWhileThereIsSomethingToSend(t *testing.T) {
 }
 
 func TestAWriterLeavesOnlyWhenNothingWaits(t *testing.T) {
-	for name, put := range map[string]func(l *lane){
-		"an answer": func(l *lane) { l.reply([]byte("x")) },
-		"a ping":    func(l *lane) { l.askPing() },
-		"a pong":    func(l *lane) { l.givePong("x") },
-		"an update": func(l *lane) { l.offer(new(update), 0) },
-		"an alarm event": func(l *lane) {
-			l.follow(allSeverities, "e", 0)
+	for name, put := range map[string]func(l *outbox){
+		"an answer": func(l *outbox) { l.reply([]byte("x")) },
+		"a ping":    func(l *outbox) { l.sendPing() },
+		"a pong":    func(l *outbox) { l.sendPong("x") },
+		"an update": func(l *outbox) { l.offer(new(update), 0) },
+		"an alarm event": func(l *outbox) {
+			l.startAlarms(allSeverities, "e", 0)
 			l.offerAlarm(&update{
 				offset:   1,
 				severity: 1,
 			})
 		},
 	} {
-		l := newLane(1, 1, func() {})
+		l := newOutbox(1, 1, func() {})
 		put(l)
-		if l.leave() {
+		if l.stopWriter() {
 			t.Errorf("it leaves %s behind", name)
 		}
 		l.take(make([]*update, 1))
-		if !l.leave() {
+		if !l.stopWriter() {
 			t.Errorf("it stays when %s has been taken", name)
 		}
 	}
-	l := newLane(1, 1, func() {})
+	l := newOutbox(1, 1, func() {})
 	l.hold()
 	l.offer(new(update), 0)
-	if !l.leave() {
+	if !l.stopWriter() {
 		t.Error("it stays for what is held back")
 	}
 	l.close()
-	if l.leave() {
+	if l.stopWriter() {
 		t.Error("it leaves without a close frame")
 	}
 }
@@ -88,19 +88,19 @@ func TestAWriterLeavesOnlyWhenNothingWaits(t *testing.T) {
 // come.
 func TestNothingIsLeftBehindByWritersThatLeave(t *testing.T) {
 	const updates = 20_000
-	var l *lane
+	var l *outbox
 	var writers sync.WaitGroup
 	var taken atomic.Int64
 	started := 0
-	l = newLane(updates, 1, func() {
+	l = newOutbox(updates, 1, func() {
 		started++
 		writers.Go(func() {
-			room := make([]*update, chunk)
+			room := make([]*update, chunkSize)
 			for {
-				for load := l.take(room); !load.empty(); load = l.take(room) {
-					taken.Add(int64(len(load.updates)))
+				for b := l.take(room); !b.isEmpty(); b = l.take(room) {
+					taken.Add(int64(len(b.updates)))
 				}
-				if l.leave() {
+				if l.stopWriter() {
 					return
 				}
 				<-l.wake
@@ -111,9 +111,9 @@ func TestNothingIsLeftBehindByWritersThatLeave(t *testing.T) {
 	for n := range updates {
 		if n%3 > 0 { // it stays, and is told to go
 			l.mu.Lock()
-			l.hot, l.loads = n%3 == 1, 0
+			l.keepWriter, l.batches = n%3 == 1, 0
 			l.mu.Unlock()
-			l.sweep()
+			l.reviewWriter()
 		}
 		for range n % 500 { // it is somewhere on its way out
 			taken.Load()
@@ -126,9 +126,9 @@ func TestNothingIsLeftBehindByWritersThatLeave(t *testing.T) {
 		}
 	}
 	for there := true; there; {
-		l.sweep()
+		l.reviewWriter()
 		l.mu.Lock()
-		there = l.manned
+		there = l.hasWriter
 		l.mu.Unlock()
 	}
 	writers.Wait()

@@ -29,7 +29,7 @@ func newHub(
 		Latest: func(ctx context.Context, topics []push.Topic, limit int) ([]push.Reading, error) {
 			return latest(ctx, st, topics, limit)
 		},
-		AlarmLog: &push.AlarmLog{
+		Alarms: &push.AlarmSource{
 			Events: func(
 				ctx context.Context, after int64, limit int,
 			) (string, []push.AlarmEvent, error) {

@@ -16,7 +16,7 @@ func TestCommitWithAlarmEventsHasTheLogReadAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int64
-		alarmLog := &push.AlarmLog{
+		alarmLog := &push.AlarmSource{
 			Events: func(context.Context, int64, int) (string, []push.AlarmEvent, error) {
 				asked.Add(1)
 				return "e", nil, nil
@@ -25,7 +25,7 @@ func TestCommitWithAlarmEventsHasTheLogReadAtOnce(t *testing.T) {
 				return "e", 0, nil, nil
 			},
 		}
-		hub := push.New(push.DefaultConfig(), push.Deps{AlarmLog: alarmLog},
+		hub := push.New(push.DefaultConfig(), push.Deps{Alarms: alarmLog},
 			slog.New(slog.DiscardHandler), nil)
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error)

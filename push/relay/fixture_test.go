@@ -63,8 +63,8 @@ func (a *alarmTable) add(n int) {
 	}
 }
 
-func (a *alarmTable) log() *push.AlarmLog {
-	return &push.AlarmLog{
+func (a *alarmTable) log() *push.AlarmSource {
+	return &push.AlarmSource{
 		Events: func(
 			_ context.Context, after int64, limit int,
 		) (string, []push.AlarmEvent, error) {
@@ -96,7 +96,7 @@ func startInstance(t testing.TB, url string, sharded bool, table *alarmTable) *i
 		Auth: push.Auth{
 			Check: func(context.Context, push.Identity) error { return nil },
 		},
-		AlarmLog: table.log(),
+		Alarms: table.log(),
 	}, log, nil)
 	relay, err := New(url, sharded, hub, log, prometheus.NewRegistry())
 	if err != nil {

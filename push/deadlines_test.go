@@ -22,7 +22,7 @@ func TestNoAuthFrameInTime(t *testing.T) {
 		begin := time.Now()
 		c := w.connect("", "sensors/1")
 		c.send(`{"type":"subscribe","topics":["sensors/1"]}`) // is none
-		wantEnd(t, c, CloseAuthTimeout, begin, authWithin, authWithin+tendEvery)
+		wantEnd(t, c, CloseAuthTimeout, begin, authTimeout, authTimeout+deadlineInterval)
 	})
 }
 
@@ -48,12 +48,12 @@ func TestExpiry(t *testing.T) {
 			for range renewed.collect() { // answers pings
 			}
 		}()
-		wantEnd(t, ends, CloseNotAuthenticated, begin, time.Minute, time.Minute+tendEvery)
+		wantEnd(t, ends, CloseNotAuthenticated, begin, time.Minute, time.Minute+deadlineInterval)
 		time.Sleep(3 * time.Minute)
 		if open := w.metric("websocket_connections_active", ""); open != 1 {
 			t.Errorf("%v connections after the first token's end, want the renewed one", open)
 		}
-		time.Sleep(time.Minute + tendEvery)
+		time.Sleep(time.Minute + deadlineInterval)
 		if open := w.metric("websocket_connections_active", ""); open != 0 {
 			t.Errorf("%v connections after the second token's end, want 0", open)
 		}
@@ -84,7 +84,7 @@ func TestEachSessionIsCheckedOnceARound(t *testing.T) {
 			w.listener("bob").collect()
 		}
 		w.door.set(func() { w.door.checks = 0 })
-		time.Sleep(10 * checkEvery)
+		time.Sleep(10 * sessionCheckInterval)
 		synctest.Wait()
 		w.door.set(func() {
 			if w.door.checks != 20 {
@@ -107,7 +107,7 @@ func TestConnectionsStayWhileSessionsCannotBeChecked(t *testing.T) {
 		})
 		c := w.listener("short")
 		w.door.set(func() { w.door.down = errors.New("database is down") })
-		wantEnd(t, c, CloseNotAuthenticated, begin, time.Minute, time.Minute+tendEvery)
+		wantEnd(t, c, CloseNotAuthenticated, begin, time.Minute, time.Minute+deadlineInterval)
 	})
 }
 
@@ -144,7 +144,7 @@ func TestAClientThatIsNotThereIsClosed(t *testing.T) {
 		begin := time.Now()
 		c := w.listener("ann")
 		c.ws.SetPingHandler(func(string) error { return nil }) // takes pings, answers none
-		wantEnd(t, c, CloseTryLater, begin, silentFor, silentFor+tendEvery)
+		wantEnd(t, c, CloseTryLater, begin, silenceTimeout, silenceTimeout+deadlineInterval)
 	})
 }
 
@@ -153,7 +153,7 @@ func TestAClientThatTakesNothingIsClosed(t *testing.T) {
 		begin := time.Now()
 		w.listener("ann", "sensors/1") // and reads no more
 		w.hub.Publish([]Reading{reading(1, 1, 7)})
-		time.Sleep(writeWithin - time.Millisecond)
+		time.Sleep(writeTimeout - time.Millisecond)
 		if open := w.metric("websocket_connections_active", ""); open != 1 {
 			t.Errorf("%v connections after %v, want 1", open, time.Since(begin))
 		}
@@ -188,7 +188,7 @@ func TestTakingAnythingIsASignOfLife(t *testing.T) {
 		time.Sleep(20 * time.Second) // longer than silence may last
 		begin := time.Now()
 		c.skip("sensor_data")
-		wantEnd(t, c, CloseTryLater, begin, silentFor, silentFor+tendEvery)
+		wantEnd(t, c, CloseTryLater, begin, silenceTimeout, silenceTimeout+deadlineInterval)
 	})
 }
 
@@ -199,9 +199,9 @@ func TestAnEndedConnectionWhoseWriterIsStuckGoesAway(t *testing.T) {
 		synctest.Wait()
 		begin := time.Now()
 		w.hub.EndSession("s-ann")
-		w.hub.pumps.Wait()
-		if took := time.Since(begin); took != partWithin {
-			t.Errorf("its goroutines ended after %v, want %v", took, partWithin)
+		w.hub.running.Wait()
+		if took := time.Since(begin); took != closeTimeout {
+			t.Errorf("its goroutines ended after %v, want %v", took, closeTimeout)
 		}
 		if frame, err := c.next(); err == nil {
 			t.Errorf("got %s after the end", frame)

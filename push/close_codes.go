@@ -1,6 +1,6 @@
 package push
 
-// Close codes. Every connection the hub ends gets one of them with a reason in words.
+// Close codes. The hub ends every connection with one of them and a reason in words.
 const (
 	// CloseGoingAway: the server is stopping. Reconnect, after a random delay of some seconds.
 	CloseGoingAway = 1001
@@ -14,7 +14,7 @@ const (
 	// CloseNotAuthenticated: the token was refused or has expired, or its session has ended.
 	// Reconnect with a new token.
 	CloseNotAuthenticated = 4401
-	// CloseForbidden: the user may not have what the connection is for. Do not reconnect.
+	// CloseForbidden: the user may not subscribe to the topics of the connection. Do not reconnect.
 	CloseForbidden = 4403
 	// CloseAuthTimeout: no auth frame came in time. Reconnect and authenticate at once.
 	CloseAuthTimeout = 4408

@@ -41,7 +41,7 @@ func TestLane(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			l := newLane(3, 3, func() {})
+			l := newOutbox(3, 3, func() {})
 			room := make([]*update, 2)
 			var taken []string
 			for _, word := range strings.Fields(tt.script) {
@@ -76,7 +76,7 @@ func TestLane(t *testing.T) {
 }
 
 func TestALaneThatIsNeverEmptyDoesNotGrow(t *testing.T) {
-	l := newLane(256, 1, func() {})
+	l := newOutbox(256, 1, func() {})
 	room := make([]*update, 1)
 	l.offer(&update{}, 0)
 	for range 10_000 {
@@ -89,7 +89,7 @@ func TestALaneThatIsNeverEmptyDoesNotGrow(t *testing.T) {
 }
 
 func TestALaneTakesOnlySoManyAnswers(t *testing.T) {
-	l := newLane(1, 1, func() {})
+	l := newOutbox(1, 1, func() {})
 	for i := range maxReplies {
 		if !l.reply(nil) {
 			t.Fatalf("no room for answer %d", i)
@@ -132,7 +132,7 @@ func TestAStampAheadHidesNoReading(t *testing.T) {
 		},
 	}
 	for name, tt := range tests {
-		l := newLane(1, 1, func() {})
+		l := newOutbox(1, 1, func() {})
 		for _, u := range tt.updates {
 			l.offer(u, 0)
 		}

@@ -11,13 +11,13 @@ import (
 // were.
 func TestIndex(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	cs := make([]*conn, 3*fullPart)
+	cs := make([]*conn, 3*maxPart)
 	for i := range cs {
 		cs[i] = &conn{number: uint64(i)}
 	}
-	type held struct{ list, copied [][]listener }
+	type held struct{ list, copied [][]subscriber }
 	var old []held
-	x, sets := make(index), map[Topic]map[*conn]bool{}
+	x, sets := make(subscriptions), map[Topic]map[*conn]bool{}
 	topics := []Topic{{Kind: Sensors, ID: 1}, {Kind: Sensors, ID: 2}, {Kind: Gateways, ID: 1}}
 	for n := range 5000 {
 		topic, c := topics[r.IntN(3)], cs[r.IntN(len(cs))]
@@ -33,7 +33,7 @@ func TestIndex(t *testing.T) {
 		}
 		copied := slices.Clone(x[topic].parts)
 		for i, part := range copied {
-			if len(part) == 0 || len(part) > fullPart {
+			if len(part) == 0 || len(part) > maxPart {
 				t.Fatalf("a part of %d", len(part))
 			}
 			copied[i] = slices.Clone(part)
@@ -45,7 +45,7 @@ func TestIndex(t *testing.T) {
 
 		a, b := x[topics[0]], x[topics[2]]
 		seen := make(map[*conn]int)
-		audience{a, list{}, b}.each(func(c *conn, _ time.Duration) { seen[c]++ })
+		recipients{a, subscribers{}, b}.each(func(c *conn, _ time.Duration) { seen[c]++ })
 		for _, c := range cs {
 			want := 0
 			if sets[topics[0]][c] || sets[topics[2]][c] {

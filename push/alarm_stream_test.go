@@ -25,8 +25,8 @@ type alarmTable struct {
 
 func newAlarmTable() *alarmTable { return &alarmTable{epoch: "e1", first: 1} }
 
-func (a *alarmTable) log() *AlarmLog {
-	return &AlarmLog{
+func (a *alarmTable) log() *AlarmSource {
+	return &AlarmSource{
 		Events: func(_ context.Context, after int64, limit int) (string, []AlarmEvent, error) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
@@ -84,7 +84,7 @@ func (a *alarmTable) count() int {
 func withAlarms(t *testing.T, cfg Config, test func(t *testing.T, w *world, table *alarmTable)) {
 	t.Helper()
 	table := newAlarmTable()
-	inBubbleWith(t, cfg, Deps{AlarmLog: table.log()},
+	inBubbleWith(t, cfg, Deps{Alarms: table.log()},
 		func(t *testing.T, w *world) { test(t, w, table) })
 }
 
@@ -108,7 +108,7 @@ func TestAlarmEventsComeInOrderFromTheSubscriptionOn(t *testing.T) {
 		c.send(`{"type":"unsubscribe","topics":["alarms"]}`)
 		c.skip("unsubscribed")
 		table.add(1)
-		time.Sleep(2 * followEvery)
+		time.Sleep(2 * alarmPollInterval)
 		c.send(`{"type":"subscribe","topics":["alarms/critical"]}`)
 		c.want(`{"type":"subscribed","topics":["alarms/critical"],"epoch":"e1","offset":9}`)
 		table.add(4)
@@ -130,13 +130,13 @@ func TestSubscribe_FollowsFromTheSnapshot(t *testing.T) {
 			table.add(1)
 			hub.ReadAlarms()
 			time.Sleep(time.Millisecond) // of the bubble: the hub is idle again
-			if _, last, _ := hub.tail.position(); last != offset+1 {
+			if _, last, _ := hub.alarms.position(); last != offset+1 {
 				t.Errorf("the hub has read up to %d, want %d", last, offset+1)
 			}
 		}
 		return epoch, offset, alarms, err
 	}
-	inBubbleWith(t, DefaultConfig(), Deps{AlarmLog: log}, func(t *testing.T, w *world) {
+	inBubbleWith(t, DefaultConfig(), Deps{Alarms: log}, func(t *testing.T, w *world) {
 		hub = w.hub
 		table.add(5)
 		w.hub.ReadAlarms()
@@ -203,7 +203,7 @@ func TestResume(t *testing.T) {
 			`{"epoch":"e1","offset":2}`,
 			func(w *world, table *alarmTable) {
 				table.set(func() { table.events, table.first = table.events[6:], table.first+6 })
-				w.hub.tail.reset("e1", 10) // as after a restart
+				w.hub.alarms.reset("e1", 10) // as after a restart
 			},
 			[]string{
 				`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":10}`,
@@ -234,7 +234,7 @@ func TestResume(t *testing.T) {
 // grows under them.
 func TestAResumingClientMissesNothingWhileEventsCome(t *testing.T) {
 	withAlarms(t, DefaultConfig(), func(t *testing.T, w *world, table *alarmTable) {
-		table.add(3 * pageSize)
+		table.add(3 * alarmPageSize)
 		const clients, grow = 20, 200
 		var logs [clients]<-chan string
 		for i := range clients {
@@ -359,29 +359,29 @@ func TestManyWhoResumeDoNotEachReadTheLog(t *testing.T) {
 }
 
 func TestAStreamKeepsItsPlace(t *testing.T) {
-	l := newLane(1, 10, func() {})
-	l.follow(allSeverities, "e1", 0)
+	l := newOutbox(1, 10, func() {})
+	l.startAlarms(allSeverities, "e1", 0)
 	for _, offset := range []int64{1, 2, 1, 2, 3, 1} {
 		l.offerAlarm(&update{offset: offset, severity: 1})
 	}
-	if _, lacking := l.missing(); lacking {
+	if _, lacking := l.missingAlarms(); lacking {
 		t.Error("something is missing after events that were known already")
 	}
-	if got := len(l.take(nil).alarms); got != 3 || l.stream.known != 3 || l.stream.cursor != 3 {
-		t.Errorf("got %d events, known %d, cursor %d; want 3 of each", got, l.stream.known,
-			l.stream.cursor)
+	if got := len(l.take(nil).alarms); got != 3 || l.alarms.known != 3 || l.alarms.cursor != 3 {
+		t.Errorf("got %d events, known %d, cursor %d; want 3 of each", got, l.alarms.known,
+			l.alarms.cursor)
 	}
 	l.offerAlarm(&update{offset: 5, severity: 1})
-	if g, lacking := l.missing(); !lacking || g.after != 3 {
+	if g, lacking := l.missingAlarms(); !lacking || g.after != 3 {
 		t.Errorf("after a gap: got %v, %t; want what follows 3 to be missing", g, lacking)
 	}
 	// of a stream before
-	l.fill(gap{number: streamOf(l) - 1, after: 3}, []*update{{offset: 4, severity: 1}})
-	l.fill(gap{number: streamOf(l), after: 3},
+	l.fillAlarms(alarmGap{number: streamOf(l) - 1, after: 3}, []*update{{offset: 4, severity: 1}})
+	l.fillAlarms(alarmGap{number: streamOf(l), after: 3},
 		[]*update{{offset: 4, severity: 1}, {offset: 5, severity: 1}})
 	if got := len(l.take(nil).alarms); got != 2 {
 		t.Errorf("got %d events, want 2", got)
 	}
 }
 
-func streamOf(l *lane) uint64 { return l.stream.number }
+func streamOf(l *outbox) uint64 { return l.alarms.number }
