@@ -39,7 +39,7 @@ func compact(ctx context.Context, dsn string, pauses int) (keys int, err error) 
 	// the first looks, and when nothing has changed for an hour the second does it
 	for n := range 2 {
 		began := time.Now()
-		err := st.Compact(ctx, began.Add(time.Duration(2*n)*time.Hour), func(c store.Compacted) {
+		err := st.ReindexClosed(ctx, began.Add(time.Duration(2*n)*time.Hour), func(c store.Reindexed) {
 			if !c.InUse {
 				keys++
 			}

@@ -21,7 +21,7 @@ func (s *Server) PreviewRetention(
 	if at != nil {
 		after = *at
 	}
-	list, next, more, err := s.store.Expiring(ctx, time.Now(), after, *p.Limit)
+	list, next, more, err := s.store.PreviewRetention(ctx, time.Now(), after, *p.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +32,7 @@ func (s *Server) PreviewRetention(
 	return res, nil
 }
 
-func expiringJSON(e store.Expiring) api.ExpiringPartition {
+func expiringJSON(e store.ExpiringPartition) api.ExpiringPartition {
 	return api.ExpiringPartition{
 		Partition: e.Name,
 		Start:     e.Start.UTC(),

@@ -9,42 +9,43 @@ import (
 	"github.com/oei-ms/oei-ms/series"
 )
 
-// How it is known what has changed of hours that are over.
+// How caches learn what has changed in hours that are over.
 //
-// Marks say so (see rollups.go), and of these late_changes keeps the ones of hours before
-// rollup_state.through when RollUp takes them: what comes in as it is measured is never among them.
-// A row may go when it has been there for a while and every transaction before its own is over too;
-// rollup_state.forgotten is then the last of those whose changes have gone. Transactions are known
-// by their ids, which are not those of another database, nor of a server that took over from the
-// one that gave them out.
+// Marks say so (see rollup_queue.go). When RollUp takes them it copies those of hours before
+// rollup_state.through into late_changes; readings that arrive as they are measured are never among
+// them. A row may be deleted once it is keepChanges old and every transaction before its own is
+// over; rollup_state.forgotten is then the last transaction whose changes were deleted. Transaction
+// ids are comparable only within one database and one server: not after a failover.
 
-// keptChanges is how long changes can be read by whoever does so again and again.
-const keptChanges = time.Minute
+// keepChanges is how long changes can be read at least.
+const keepChanges = time.Minute
 
-// Change says that readings of a sensor in an hour are not what they were.
+// Change says that readings of a sensor in an hour have changed.
 type Change struct {
 	Transaction uint64
 	SensorID    int64     // 0: every sensor
 	Hour        time.Time // zero: all hours
 }
 
-// Changes are what transactions have changed of hours before Through, and when.
+// Changes are the changes by transactions of hours before Through, and the snapshot in which they
+// were read.
 type Changes struct {
-	Database string // whose transactions they are
-	Marked   bool   // false: what changes is not noted
+	Database string // identifies the server and database that the transaction ids are of
+	Marked   bool   // false: changes are not recorded
 	Through  time.Time
-	// every transaction before this one is over, and a statement that begins from now on sees what
-	// it did
-	Over      uint64
-	Next      uint64 // has not begun
-	Forgotten uint64 // changes of transactions up to this one may be missing
-	List      []Change
-	More      bool // there are more than were asked for
+	// Xmin is the first transaction that may still be under way: what those before it did is seen
+	// by every statement that begins from now on.
+	Xmin uint64
+	Xmax uint64 // the first transaction that has not begun
+	// DeletedThrough is the last transaction whose changes may be missing from List.
+	DeletedThrough uint64
+	List           []Change
+	More           bool // there are more than were asked for
 }
 
-// Changes returns at most limit of the changes by transaction since and those behind it. Called
-// again and again, since being Over of the call before, it leaves out no change, unless more than
-// limit came or since is not behind Forgotten.
+// Changes returns at most limit of the changes by transaction since and later ones. A caller that
+// passes the Xmin of the call before as since misses no change, unless there are More or since is
+// not after DeletedThrough.
 func (s *Store) Changes(ctx context.Context, since uint64, limit int) (Changes, error) {
 	const q = `
 		WITH head AS MATERIALIZED (
@@ -66,15 +67,24 @@ func (s *Store) Changes(ctx context.Context, since uint64, limit int) (Changes, 
 			WHERE m.hour < head.through
 			LIMIT $2)
 		SELECT
-			concat_ws('.', (SELECT system_identifier FROM pg_control_system()), (SELECT oid FROM pg_database WHERE datname = current_database()),
+			concat_ws('.',
+				(SELECT system_identifier FROM pg_control_system()),
+				(SELECT oid FROM pg_database WHERE datname = current_database()),
 				left(pg_walfile_name(pg_current_wal_lsn()), 8)),
-			marked, through, pg_snapshot_xmin(pg_current_snapshot())::text, pg_snapshot_xmax(pg_current_snapshot())::text, forgotten::text,
-			(SELECT coalesce(string_agg(xid8send(xid) || int4send(sensor_id) || timestamptz_send(hour), ''), '') FROM changes)
+			marked,
+			through,
+			pg_snapshot_xmin(pg_current_snapshot())::text,
+			pg_snapshot_xmax(pg_current_snapshot())::text,
+			forgotten::text,
+			(
+				SELECT coalesce(string_agg(
+					xid8send(xid) || int4send(sensor_id) || timestamptz_send(hour), ''), '')
+				FROM changes)
 		FROM head`
 	var c Changes
 	var packed []byte
 	err := s.ingest.QueryRowContext(ctx, q, since, limit+1).Scan(&c.Database, &c.Marked, &c.Through,
-		&c.Over, &c.Next, &c.Forgotten, &packed)
+		&c.Xmin, &c.Xmax, &c.DeletedThrough, &packed)
 	if err == nil {
 		c.List, err = unpackChanges(packed)
 	}
@@ -97,23 +107,28 @@ func unpackChanges(b []byte) ([]Change, error) {
 	return list, u.Err()
 }
 
-// deleteOldChanges deletes changes that have been there for long enough.
+// deleteOldChanges deletes changes that are keepChanges old.
 func deleteOldChanges(ctx context.Context, tx *sqlx.Tx) error {
 	const q = `
-		WITH gone AS (
+		WITH deleted AS (
 			DELETE FROM late_changes
-			WHERE at < now() - make_interval(secs => $1) AND xid < pg_snapshot_xmin(pg_current_snapshot())
+			WHERE at < now() - make_interval(secs => $1)
+				AND xid < pg_snapshot_xmin(pg_current_snapshot())
 			RETURNING xid)
 		UPDATE rollup_state s
-		SET forgotten = g.xid
-		FROM (SELECT xid FROM gone ORDER BY xid DESC LIMIT 1) g
-		WHERE s.forgotten < g.xid`
-	_, err := tx.ExecContext(ctx, q, keptChanges.Seconds())
+		SET forgotten = d.xid
+		FROM (
+			SELECT xid
+			FROM deleted
+			ORDER BY xid DESC
+			LIMIT 1) d
+		WHERE s.forgotten < d.xid`
+	_, err := tx.ExecContext(ctx, q, keepChanges.Seconds())
 	return err
 }
 
-// changedSensors says that everything about these sensors has changed.
-func changedSensors(ctx context.Context, tx *sqlx.Tx, sensors []int64) error {
+// addSensorChanges records that everything about these sensors has changed.
+func addSensorChanges(ctx context.Context, tx *sqlx.Tx, sensors []int64) error {
 	const q = `
 		INSERT INTO late_changes (sensors, hours)
 		SELECT array_agg(id), array_agg('-infinity'::timestamptz)
@@ -123,12 +138,15 @@ func changedSensors(ctx context.Context, tx *sqlx.Tx, sensors []int64) error {
 	return err
 }
 
-// changedHours says that readings of any sensor in [start, end) have changed.
-func changedHours(ctx context.Context, tx *sqlx.Tx, start, end time.Time) error {
+// addHourChanges records that readings of any sensor in [start, end) have changed.
+func addHourChanges(ctx context.Context, tx *sqlx.Tx, start, end time.Time) error {
 	const q = `
 		INSERT INTO late_changes (sensors, hours)
 		SELECT array_agg(0), array_agg(h)
-		FROM generate_series($1::timestamptz, $2::timestamptz - interval '1 microsecond', interval '1 hour') AS h`
+		FROM generate_series(
+			$1::timestamptz,
+			$2::timestamptz - interval '1 microsecond',
+			interval '1 hour') AS h`
 	_, err := tx.ExecContext(ctx, q, series.HourOf(start), end)
 	return err
 }

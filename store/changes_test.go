@@ -42,7 +42,7 @@ func (w *watcher) look() []string {
 	if err != nil || found.More || !found.Marked {
 		w.t.Fatalf("got %+v, %v", found, err)
 	}
-	w.since, w.last = found.Over, found
+	w.since, w.last = found.Xmin, found
 	list := []string{}
 	for _, c := range found.List {
 		if !w.seen[c] { // as long as an older transaction is open, they come again
@@ -101,7 +101,7 @@ func TestWhatChangesOfHoursThatAreOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.want("a sensor's deletion", "2 all")
-	if err := s.Retain(t.Context(), time.Now(), func(store.Retired) {}); err != nil {
+	if err := s.EnforceRetention(t.Context(), time.Now(), func(store.RetentionStep) {}); err != nil {
 		t.Fatal(err)
 	}
 	w.want("retention that is for ever")
@@ -115,7 +115,7 @@ func TestADroppedPartitionChangesAllItsHours(t *testing.T) {
 	write(t, s, store.Reading{SensorID: a, Timestamp: at, Received: at, Value: 1})
 	rolledUp(t, s)
 	w := watchChanges(t, s)
-	if err := s.Retain(t.Context(), time.Now(), func(store.Retired) {}); err != nil {
+	if err := s.EnforceRetention(t.Context(), time.Now(), func(store.RetentionStep) {}); err != nil {
 		t.Fatal(err)
 	}
 	got := w.look()
@@ -192,11 +192,11 @@ func TestChangesGoAfterAWhileAndSaySo(t *testing.T) {
 	ok(t, second.Commit())
 	age(1) // it began behind one that is not over
 	w.look()
-	if w.last.Forgotten < before {
-		t.Errorf("one has gone: forgotten up to %d, want at least %d", w.last.Forgotten, before)
+	if w.last.DeletedThrough < before {
+		t.Errorf("one has gone: forgotten up to %d, want at least %d", w.last.DeletedThrough, before)
 	}
 	w = watchChanges(t, s)
-	w.since, w.seen = w.last.Forgotten+1, map[store.Change]bool{}
+	w.since, w.seen = w.last.DeletedThrough+1, map[store.Change]bool{}
 	w.want("what has not gone", "1 2026-03-04T06")
 	ok(t, first.Commit())
 	w.want("what came late", "1 2026-03-04T07")
@@ -224,8 +224,8 @@ func TestChangesBeginAnewWhenRollupsWereOff(t *testing.T) {
 	}
 	since := w.since
 	w.look()
-	if w.last.Forgotten < since {
-		t.Errorf("forgotten up to %d, want at least %d", w.last.Forgotten, since)
+	if w.last.DeletedThrough < since {
+		t.Errorf("forgotten up to %d, want at least %d", w.last.DeletedThrough, since)
 	}
 }
 

@@ -28,11 +28,11 @@ var Connector = connector
 // RollUpAtOnce has s gather no changes.
 func RollUpAtOnce(s *Store) { s.rollupDelay = 0 }
 
-// MergeUpTo has s merge partitions into ones of at most so many bytes.
-func MergeUpTo(s *Store, bytes int64) { s.partitions.full = bytes }
+// SetMaxPartitionBytes has s merge partitions into ones of at most so many bytes.
+func SetMaxPartitionBytes(s *Store, bytes int64) { s.partitions.full = bytes }
 
-// CompactPatience has s wait for others no longer than this when it compacts.
-func CompactPatience(s *Store, patience time.Duration) { s.compactPatience = patience }
+// SetLockTimeout has s wait for others no longer than this when it compacts.
+func SetLockTimeout(s *Store, patience time.Duration) { s.reindexLockTimeout = patience }
 
 // ExpectsRepetition reports whether the next batch is checked for duplicates before it is inserted.
 func ExpectsRepetition(s *Store) bool { return s.repetition.isExpected() }

@@ -9,8 +9,8 @@ const (
 	migrationLock = 0x6f65692d + iota // "oei-"
 	// retentionLock is held by the instance that enforces retention.
 	retentionLock
-	// compactLock is held by the instance that merges partitions and rebuilds their keys.
-	compactLock
+	// maintenanceLock is held by the instance that merges partitions and rebuilds their keys.
+	maintenanceLock
 	// rollupLock is held by the instance that rolls up.
 	rollupLock
 	// partitionLock is held while partitions are attached, exchanged and dropped.

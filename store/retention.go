@@ -37,8 +37,8 @@ const (
 	dropPause = 500 * time.Millisecond
 )
 
-// Retired is what one step has removed.
-type Retired struct {
+// RetentionStep is what one step has removed.
+type RetentionStep struct {
 	Partition string
 	Dropped   bool // the whole of it
 	// it was to be dropped, and somebody had it for longer than the others can be kept waiting
@@ -48,9 +48,9 @@ type Retired struct {
 	Readings int64 // that were deleted
 }
 
-// Retain removes what no sensor keeps at the time now, the oldest first, and calls done after each
+// EnforceRetention removes what no sensor keeps at the time now, the oldest first, and calls done after each
 // step, which may take its time. Several instances may call it: each step is made by one of them.
-func (s *Store) Retain(ctx context.Context, now time.Time, done func(Retired)) error {
+func (s *Store) EnforceRetention(ctx context.Context, now time.Time, done func(RetentionStep)) error {
 	list, err := s.expired(ctx, s.ingest, now)
 	for i := 0; i < len(list) && err == nil; i++ {
 		err = s.retire(ctx, &list[i], now, done)
@@ -99,7 +99,7 @@ func (s *Store) expired(
 }
 
 // retire drops p, or deletes from it what is not kept.
-func (s *Store) retire(ctx context.Context, p *expiry, now time.Time, done func(Retired)) error {
+func (s *Store) retire(ctx context.Context, p *expiry, now time.Time, done func(RetentionStep)) error {
 	if p.part {
 		return s.thin(ctx, p.rest(), now, done)
 	}
@@ -149,8 +149,8 @@ func (s *Store) keptIn(
 }
 
 // drop drops p unless a sensor keeps something in it.
-func (s *Store) drop(ctx context.Context, p *partition, now time.Time) (Retired, error) {
-	r := Retired{Partition: p.Name}
+func (s *Store) drop(ctx context.Context, p *partition, now time.Time) (RetentionStep, error) {
+	r := RetentionStep{Partition: p.Name}
 	err := inTx(ctx, s.ingest, func(tx *sqlx.Tx) error {
 		if mine, err := tryLock(ctx, tx, retentionLock); err != nil || !mine {
 			return err
@@ -191,9 +191,9 @@ func (s *Store) drop(ctx context.Context, p *partition, now time.Time) (Retired,
 	case err == nil && r.Dropped:
 		s.partitions.forget()
 	case errors.As(err, &pqErr) && (pqErr.Code == "55P03" || pqErr.Code == "40P01"): // lock_not_available, deadlock_detected
-		return Retired{Partition: p.Name, InUse: true}, nil
+		return RetentionStep{Partition: p.Name, InUse: true}, nil
 	case dropped(err):
-		return Retired{Partition: p.Name}, nil
+		return RetentionStep{Partition: p.Name}, nil
 	}
 	return r, err
 }
@@ -211,7 +211,7 @@ func (s *Store) forsake(ctx context.Context, tx *sqlx.Tx, p *partition) error {
 		if _, err := tx.ExecContext(ctx, due, series.HourOf(p.Start), p.End); err != nil {
 			return err
 		}
-		if err := changedHours(ctx, tx, p.Start, p.End); err != nil {
+		if err := addHourChanges(ctx, tx, p.Start, p.End); err != nil {
 			return err
 		}
 	}
@@ -225,7 +225,7 @@ func (s *Store) forsake(ctx context.Context, tx *sqlx.Tx, p *partition) error {
 }
 
 // thin deletes from p the readings of sensors that keep nothing of it.
-func (s *Store) thin(ctx context.Context, p *partition, now time.Time, done func(Retired)) error {
+func (s *Store) thin(ctx context.Context, p *partition, now time.Time, done func(RetentionStep)) error {
 	var sensors []int64
 	q := fmt.Sprintf(`
 		SELECT s.id
@@ -238,7 +238,7 @@ func (s *Store) thin(ctx context.Context, p *partition, now time.Time, done func
 		return nil
 	}
 	for i := 0; i < len(sensors) && err == nil; {
-		r := Retired{Partition: p.Name, SensorID: sensors[i]}
+		r := RetentionStep{Partition: p.Name, SensorID: sensors[i]}
 		if r.Readings, err = s.thinSensor(ctx, sensors[i], p, now); err != nil {
 			return err
 		}

@@ -118,7 +118,7 @@ func TestRetentionLeavesWhatIsKept(t *testing.T) {
 					for ctx.Err() == nil {
 						cut, stop := context.WithTimeout(ctx,
 							time.Duration(10+rnd.IntN(200))*time.Millisecond)
-						_ = s.Retain(cut, now, func(r store.Retired) {
+						_ = s.EnforceRetention(cut, now, func(r store.RetentionStep) {
 							if w == 0 && r.Dropped {
 								dropped++
 							}
@@ -154,7 +154,7 @@ func TestRetentionLeavesWhatIsKept(t *testing.T) {
 			ok(t, workers.Wait())
 			drainRollups(t, instances[0])
 			retain := func() (steps int, again bool) {
-				err := instances[1].Retain(t.Context(), now, func(r store.Retired) {
+				err := instances[1].EnforceRetention(t.Context(), now, func(r store.RetentionStep) {
 					steps++
 					again = again || r.InUse // PostgreSQL's own housekeeping may be at it
 				})
@@ -219,8 +219,8 @@ func TestADropWaitsForReadersAndIngestDoesNot(t *testing.T) {
 	defer reader.Rollback()
 	var n int
 	ok(t, reader.QueryRowContext(t.Context(), `SELECT count(*) FROM sensor_data`).Scan(&n))
-	var told []store.Retired
-	err = s.Retain(t.Context(), noon.Add(72*time.Hour), func(r store.Retired) {
+	var told []store.RetentionStep
+	err = s.EnforceRetention(t.Context(), noon.Add(72*time.Hour), func(r store.RetentionStep) {
 		told = append(told, r)
 		if !r.InUse {
 			return
@@ -260,9 +260,9 @@ func TestRetentionDeletesSomeAtATimeWhereANeighbourKeepsMore(t *testing.T) {
 	steps := map[int64]int{}
 	// it has to be a day after the end of its partition
 	ok(t,
-		s.Retain(t.Context(), noon.Add(36*time.Hour-1),
-			func(r store.Retired) { t.Errorf("too early: %+v", r) }))
-	ok(t, s.Retain(t.Context(), noon.Add(36*time.Hour), func(r store.Retired) {
+		s.EnforceRetention(t.Context(), noon.Add(36*time.Hour-1),
+			func(r store.RetentionStep) { t.Errorf("too early: %+v", r) }))
+	ok(t, s.EnforceRetention(t.Context(), noon.Add(36*time.Hour), func(r store.RetentionStep) {
 		if r.SensorID != short || r.Dropped {
 			t.Errorf("got %+v", r)
 		}
@@ -281,8 +281,8 @@ func TestRetentionDeletesSomeAtATimeWhereANeighbourKeepsMore(t *testing.T) {
 	_, err := s.UpdateSensor(t.Context(), long, 0,
 		store.SensorChange{Retention: &sql.Null[int]{V: 2, Valid: true}})
 	ok(t, err)
-	var last store.Retired
-	ok(t, s.Retain(t.Context(), noon.Add(100*time.Hour), func(r store.Retired) { last = r }))
+	var last store.RetentionStep
+	ok(t, s.EnforceRetention(t.Context(), noon.Add(100*time.Hour), func(r store.RetentionStep) { last = r }))
 	if !last.Dropped {
 		t.Errorf("got %+v, want it dropped", last)
 	}
@@ -294,8 +294,8 @@ func TestNothingGoesWhileNobodyWantsItTo(t *testing.T) {
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	write(t, s, reading(v.ID, 0, 1))
 	ok(t,
-		s.Retain(t.Context(), noon.AddDate(200, 0, 0),
-			func(r store.Retired) { t.Errorf("gone: %+v", r) }))
+		s.EnforceRetention(t.Context(), noon.AddDate(200, 0, 0),
+			func(r store.RetentionStep) { t.Errorf("gone: %+v", r) }))
 }
 
 // What Expiring says goes is what Retain removes, in pages of any size.
@@ -319,9 +319,9 @@ func TestExpiringSaysWhatGoes(t *testing.T) {
 	var said []string
 	var after time.Time
 	for more := true; more; {
-		var page []store.Expiring
+		var page []store.ExpiringPartition
 		var err error
-		page, after, more, err = s.Expiring(t.Context(), now, after, 4)
+		page, after, more, err = s.PreviewRetention(t.Context(), now, after, 4)
 		ok(t, err)
 		for _, e := range page {
 			said = append(said, fmt.Sprintf("%s %t %d", e.Name, e.Dropped, *e.Readings))
@@ -332,7 +332,7 @@ func TestExpiringSaysWhatGoes(t *testing.T) {
 		}
 	}
 	var done []string
-	ok(t, s.Retain(t.Context(), now, func(r store.Retired) {
+	ok(t, s.EnforceRetention(t.Context(), now, func(r store.RetentionStep) {
 		if r.Dropped {
 			r.Readings = 10
 		}
@@ -344,7 +344,7 @@ func TestExpiringSaysWhatGoes(t *testing.T) {
 	if n := scan[int](t, db, `SELECT count(*) FROM sensor_data`); n != 20 {
 		t.Errorf("left: got %d, want the 20 of the neighbour", n)
 	}
-	if left, _, _, err := s.Expiring(t.Context(), now, time.Time{}, 10); err != nil ||
+	if left, _, _, err := s.PreviewRetention(t.Context(), now, time.Time{}, 10); err != nil ||
 		len(left) > 0 {
 		t.Errorf("after that: got %v, %v", left, err)
 	}
@@ -372,9 +372,9 @@ func TestALongPartitionKeepsNothingMuchLonger(t *testing.T) {
 	drainRollups(t, s)
 	said := map[string]int64{}
 	for after, more := (time.Time{}), true; more; {
-		var page []store.Expiring
+		var page []store.ExpiringPartition
 		var err error
-		page, after, more, err = s.Expiring(t.Context(), now, after, 1)
+		page, after, more, err = s.PreviewRetention(t.Context(), now, after, 1)
 		ok(t, err)
 		for _, e := range page {
 			if e.Dropped {
@@ -387,8 +387,8 @@ func TestALongPartitionKeepsNothingMuchLonger(t *testing.T) {
 	}
 	done := map[string]int64{}
 	ok(t,
-		s.Retain(t.Context(), now,
-			func(r store.Retired) { done[fmt.Sprint(r.SensorID)] += r.Readings }))
+		s.EnforceRetention(t.Context(), now,
+			func(r store.RetentionStep) { done[fmt.Sprint(r.SensorID)] += r.Readings }))
 	// of the days that are over
 	for id, want := range map[int64]int{short: 3, middle: 10, long: 24} {
 		if got := len(all(t, s, id)); got != want {

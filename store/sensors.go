@@ -247,7 +247,7 @@ func dropSensors(ctx context.Context, tx *sqlx.Tx, sensors, alarms []int64) ([]A
 			return nil, err
 		}
 	}
-	return events, changedSensors(ctx, tx, sensors)
+	return events, addSensorChanges(ctx, tx, sensors)
 }
 
 func orZero[T any](p *T) T {

@@ -96,24 +96,24 @@ func (c Config) Validate() error {
 // Store is safe for concurrent use. Ingest has connections of its own, so that no query can hold up
 // a reading.
 type Store struct {
-	api             *sqlx.DB
-	ingest          *sqlx.DB
-	dsn             string
-	instance        int64     // which of the processes that share the database this one is
-	beat            time.Time // when it last said that it is there
-	log             *slog.Logger
-	rollups         bool
-	rollupDelay     time.Duration
-	retention       time.Duration // the default
-	alarmsPerSensor int
-	evaluationLimit time.Duration
-	compactPatience time.Duration
-	partitions      partitions
-	rules           rules
-	kept            keptStates
-	absences        atomic.Pointer[absences] // of ingest; nil: not known yet
-	seal            seal
-	repetition      repetition
+	api                *sqlx.DB
+	ingest             *sqlx.DB
+	dsn                string
+	instance           int64     // which of the processes that share the database this one is
+	beat               time.Time // when it last said that it is there
+	log                *slog.Logger
+	rollups            bool
+	rollupDelay        time.Duration
+	retention          time.Duration // the default
+	alarmsPerSensor    int
+	evaluationLimit    time.Duration
+	reindexLockTimeout time.Duration
+	partitions         partitions
+	rules              rules
+	kept               keptStates
+	absences           atomic.Pointer[absences] // of ingest; nil: not known yet
+	seal               seal
+	repetition         repetition
 }
 
 // Open connects to the database at dsn, a URL or key=value pairs as libpq takes them. The schema
@@ -133,15 +133,15 @@ func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store
 		return nil, errors.Join(err, api.Close())
 	}
 	s := &Store{
-		api:             api,
-		ingest:          ingest,
-		dsn:             dsn,
-		instance:        rand.Int64(),
-		log:             log,
-		rollups:         cfg.Rollups,
-		rollupDelay:     rollupDelay,
-		retention:       cfg.Retention,
-		compactPatience: compactPatience,
+		api:                api,
+		ingest:             ingest,
+		dsn:                dsn,
+		instance:           rand.Int64(),
+		log:                log,
+		rollups:            cfg.Rollups,
+		rollupDelay:        rollupDelay,
+		retention:          cfg.Retention,
+		reindexLockTimeout: reindexLockTimeout,
 	}
 	s.partitions.size, s.partitions.retention = cfg.Partition, cfg.Retention
 	s.partitions.full = fullPartition

@@ -75,25 +75,25 @@ func (c *changes) since() uint64 {
 func (c *changes) learn(began time.Time, found *store.Changes) (again bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !found.Marked || c.over > 0 && (found.Database != c.database || c.over <= found.Forgotten) {
+	if !found.Marked || c.over > 0 && (found.Database != c.database || c.over <= found.DeletedThrough) {
 		again = found.Marked
 		c.forget(0, 0)
 		return again
 	}
 	if c.over == 0 {
-		c.database, c.complete = found.Database, found.Forgotten+1
+		c.database, c.complete = found.Database, found.DeletedThrough+1
 	}
 	for _, change := range found.List {
 		c.add(change)
 	}
 	if c.hours > c.most { // what is Over may be forgotten by whoever knows that it is
-		c.prune(found.Over)
+		c.prune(found.Xmin)
 	}
 	if found.More || c.hours > c.most {
-		c.forget(found.Over, found.Over)
+		c.forget(found.Xmin, found.Xmin)
 		return false
 	}
-	c.looked, c.through, c.over, c.next = began, found.Through, found.Over, found.Next
+	c.looked, c.through, c.over, c.next = began, found.Through, found.Xmin, found.Xmax
 	return false
 }
 

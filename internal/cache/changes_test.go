@@ -22,13 +22,13 @@ func hours(from, to int) *Question {
 // hour at noon, by transaction.
 func found(over uint64, changed ...store.Change) *store.Changes {
 	return &store.Changes{
-		Database:  "db",
-		Marked:    true,
-		Through:   noon.Add(10 * time.Hour),
-		Over:      over,
-		Next:      over + 10,
-		Forgotten: 90,
-		List:      changed,
+		Database:       "db",
+		Marked:         true,
+		Through:        noon.Add(10 * time.Hour),
+		Xmin:           over,
+		Xmax:           over + 10,
+		DeletedThrough: 90,
+		List:           changed,
 	}
 }
 
@@ -99,7 +99,7 @@ func TestAnAnswerHoldsUntilItsReadingsChange(t *testing.T) {
 		},
 		"what it may not have seen has gone": {
 			[]*store.Changes{
-				{Database: "db", Marked: true, Over: 110, Next: 110, Forgotten: 100}, found(110),
+				{Database: "db", Marked: true, Xmin: 110, Xmax: 110, DeletedThrough: 100}, found(110),
 			},
 			moment{"db", 90},
 			hours(0, 1), false,
@@ -110,21 +110,21 @@ func TestAnAnswerHoldsUntilItsReadingsChange(t *testing.T) {
 		"of another database":                   {nil, moment{"other", 100}, hours(0, 1), false},
 		"of a range that is open":               {nil, made, hours(0, 11), false},
 		"another server has taken over": {
-			[]*store.Changes{{Database: "other", Marked: true, Over: 110, Next: 120}},
+			[]*store.Changes{{Database: "other", Marked: true, Xmin: 110, Xmax: 120}},
 			made,
 			hours(0, 1), false,
 		},
 		"changes are not noted": {
-			[]*store.Changes{{Database: "db", Over: 110, Next: 120}}, made, hours(0, 1), false,
+			[]*store.Changes{{Database: "db", Xmin: 110, Xmax: 120}}, made, hours(0, 1), false,
 		},
 		"more than could be found": {[]*store.Changes{{
-			Database:  "db",
-			Marked:    true,
-			Through:   noon.Add(10 * time.Hour),
-			Over:      110,
-			Next:      120,
-			Forgotten: 90,
-			More:      true,
+			Database:       "db",
+			Marked:         true,
+			Through:        noon.Add(10 * time.Hour),
+			Xmin:           110,
+			Xmax:           120,
+			DeletedThrough: 90,
+			More:           true,
 		}, found(115)}, made, hours(0, 1), false},
 	}
 	for name, tt := range tests {
@@ -143,16 +143,16 @@ func TestAnAnswerHoldsUntilItsReadingsChange(t *testing.T) {
 
 func TestChangesThatWereMissedAreLookedForFromTheBeginning(t *testing.T) {
 	for name, gap := range map[string]*store.Changes{
-		"some have gone": {Database: "db", Marked: true, Over: 200, Next: 210, Forgotten: 100},
+		"some have gone": {Database: "db", Marked: true, Xmin: 200, Xmax: 210, DeletedThrough: 100},
 		"in another database": {
-			Database:  "other",
-			Marked:    true,
-			Over:      200,
-			Next:      210,
-			Forgotten: 10,
+			Database:       "other",
+			Marked:         true,
+			Xmin:           200,
+			Xmax:           210,
+			DeletedThrough: 10,
 		},
-		"they were not noted":  {Database: "db", Over: 200, Next: 210},
-		"all that is asked of": {Database: "db", Marked: true, Over: 200, Next: 210, Forgotten: 150},
+		"they were not noted":  {Database: "db", Xmin: 200, Xmax: 210},
+		"all that is asked of": {Database: "db", Marked: true, Xmin: 200, Xmax: 210, DeletedThrough: 150},
 	} {
 		c := newChanges(10, time.Hour)
 		c.learn(time.Now(), found(100, change(95, 1, noon)))

@@ -53,7 +53,7 @@ func (j *Jobs) Maintenance(ctx context.Context) error {
 // are merged.
 func (j *Jobs) merge(ctx context.Context, c maintenance) error {
 	began := time.Now()
-	return j.store.Merge(ctx, began, func(m store.Merged) {
+	return j.store.MergePartitions(ctx, began, func(m store.MergedPartitions) {
 		took := time.Since(began)
 		c.seconds.Add(took.Seconds())
 		if m.InUse {
@@ -70,7 +70,7 @@ func (j *Jobs) merge(ctx context.Context, c maintenance) error {
 
 func (j *Jobs) reindex(ctx context.Context, c maintenance) error {
 	began := time.Now()
-	return j.store.Compact(ctx, began, func(r store.Compacted) {
+	return j.store.ReindexClosed(ctx, began, func(r store.Reindexed) {
 		took := time.Since(began)
 		c.seconds.Add(took.Seconds())
 		if r.InUse {

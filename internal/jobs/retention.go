@@ -26,7 +26,7 @@ func (j *Jobs) Retention(ctx context.Context) error {
 		func(ctx context.Context) (time.Duration, error) {
 			var deleted int64
 			began := time.Now()
-			err := j.store.Retain(ctx, began, func(r store.Retired) {
+			err := j.store.EnforceRetention(ctx, began, func(r store.RetentionStep) {
 				switch {
 				case r.InUse:
 					inUse.Inc()

@@ -53,7 +53,7 @@ func mergeAll(t *testing.T, s *store.Store) {
 	t.Helper()
 	for again := true; again; {
 		again = false
-		err := s.Merge(t.Context(), time.Now(), func(m store.Merged) { again = again || m.InUse })
+		err := s.MergePartitions(t.Context(), time.Now(), func(m store.MergedPartitions) { again = again || m.InUse })
 		if err != nil && !store.Transient(err) {
 			t.Fatal(err)
 		}
@@ -110,7 +110,7 @@ func TestMergingChangesNoReading(t *testing.T) {
 			for ctx.Err() == nil {
 				cut, stop := context.WithTimeout(ctx,
 					time.Duration(100+rnd.IntN(1500))*time.Millisecond)
-				_ = s.Merge(cut, time.Now(), func(store.Merged) {})
+				_ = s.MergePartitions(cut, time.Now(), func(store.MergedPartitions) {})
 				_, _, _ = s.RollUp(cut, 1+rnd.IntN(40))
 				stop()
 			}
@@ -200,8 +200,8 @@ func TestThousandsOfPartitionsBecomeFew(t *testing.T) {
 func TestMerge_FillsPartitionsOfMonthsThatAreTooLarge(t *testing.T) {
 	_, chooses, db, rs := openDaily(t, 120)
 	const most = 256 << 10 // ten of these days
-	store.MergeUpTo(chooses, most)
-	err := chooses.Merge(t.Context(), time.Now(), func(m store.Merged) {
+	store.SetMaxPartitionBytes(chooses, most)
+	err := chooses.MergePartitions(t.Context(), time.Now(), func(m store.MergedPartitions) {
 		if m.Count > 10 || m.Bytes > most {
 			t.Errorf("merged %+v", m)
 		}
@@ -218,7 +218,7 @@ func TestMerge_FillsPartitionsOfMonthsThatAreTooLarge(t *testing.T) {
 // Who chose a size keeps it as long as partitions are few.
 func TestAChosenSizeIsKept(t *testing.T) {
 	daily, _, db, _ := openDaily(t, 120)
-	ok(t, daily.Merge(t.Context(), time.Now(), func(m store.Merged) { t.Errorf("merged %+v", m) }))
+	ok(t, daily.MergePartitions(t.Context(), time.Now(), func(m store.MergedPartitions) { t.Errorf("merged %+v", m) }))
 	if n := scan[int](t, db, countPartitions); n != 120 {
 		t.Errorf("got %d partitions, want 120", n)
 	}

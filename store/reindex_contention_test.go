@@ -51,7 +51,7 @@ func TestAKeyThatWasCutOff(t *testing.T) {
 			go func() {
 				var err error
 				for now := c.now; err == nil; now = now.Add(2 * time.Hour) { // the first ones look
-					err = c.Compact(ctx, now, func(d store.Compacted) { t.Errorf("done: %+v", d) })
+					err = c.ReindexClosed(ctx, now, func(d store.Reindexed) { t.Errorf("done: %+v", d) })
 				}
 				ended <- err
 			}()
@@ -86,7 +86,7 @@ func TestAKeyThatWasCutOff(t *testing.T) {
 
 func TestCompactionGivesWay(t *testing.T) {
 	c := newCompaction(t, 1)
-	store.CompactPatience(c.Store, 300*time.Millisecond)
+	store.SetLockTimeout(c.Store, 300*time.Millisecond)
 	inUse := func(who string) {
 		t.Helper()
 		if told := c.until(t, 1); len(told) != 1 || !told[0].InUse {
@@ -134,13 +134,13 @@ func TestPartitionsAreDroppedWhileTheyAreCompacted(t *testing.T) {
 		t.Fatalf("told %+v, want two partitions", told)
 	}
 	run(t, c.db, `UPDATE compactions SET key_bytes = NULL`)
-	c.pass(t, func(d store.Compacted) {
+	c.pass(t, func(d store.Reindexed) {
 		if d.Partition != theDay {
 			t.Errorf("told %+v of a partition that has gone", d)
 		}
 		run(t, c.db, `DROP TABLE `+other)
 	})
-	c.pass(t, func(d store.Compacted) { t.Errorf("told %+v", d) })
+	c.pass(t, func(d store.Reindexed) { t.Errorf("told %+v", d) })
 	if got := scan[string](t, c.db, `SELECT string_agg(partition, ' ') FROM compactions`); got != theDay {
 		t.Errorf("remembered: got %s, want %s", got, theDay)
 	}
@@ -149,7 +149,7 @@ func TestPartitionsAreDroppedWhileTheyAreCompacted(t *testing.T) {
 	release := c.hold(t)
 	defer release()
 	ended := make(chan error, 1)
-	go func() { ended <- c.Compact(t.Context(), c.now, func(store.Compacted) {}) }()
+	go func() { ended <- c.ReindexClosed(t.Context(), c.now, func(store.Reindexed) {}) }()
 	c.halfBuilt(t)
 	for _, id := range c.ids {
 		_, err := c.UpdateSensor(t.Context(), id, 0,
@@ -157,7 +157,7 @@ func TestPartitionsAreDroppedWhileTheyAreCompacted(t *testing.T) {
 		ok(t, err)
 	}
 	var went, waited bool
-	ok(t, c.Retain(t.Context(), noon.AddDate(0, 0, 9), func(r store.Retired) {
+	ok(t, c.EnforceRetention(t.Context(), noon.AddDate(0, 0, 9), func(r store.RetentionStep) {
 		if went = went || r.Dropped; r.InUse && !waited {
 			waited = true
 			release()

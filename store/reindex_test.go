@@ -83,19 +83,19 @@ func comes(t *testing.T, what string, come func() bool) {
 }
 
 // pass runs one, an hour and more after the one before.
-func (c *compaction) pass(t *testing.T, done func(store.Compacted)) {
+func (c *compaction) pass(t *testing.T, done func(store.Reindexed)) {
 	t.Helper()
 	c.now = c.now.Add(61 * time.Minute)
-	ok(t, c.Compact(t.Context(), c.now, done))
+	ok(t, c.ReindexClosed(t.Context(), c.now, done))
 }
 
 // until runs passes until n keys were looked after: PostgreSQL counts what is written with a delay,
 // and then its hour begins anew.
-func (c *compaction) until(t *testing.T, n int) []store.Compacted {
+func (c *compaction) until(t *testing.T, n int) []store.Reindexed {
 	t.Helper()
-	var told []store.Compacted
+	var told []store.Reindexed
 	for patience := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		c.pass(t, func(d store.Compacted) { told = append(told, d) })
+		c.pass(t, func(d store.Reindexed) { told = append(told, d) })
 		if len(told) >= n || time.Now().After(patience) {
 			return told
 		}
@@ -152,7 +152,7 @@ func TestAPartitionThatIsOverTakesLessRoom(t *testing.T) {
 	told := c.until(t, 1)
 	packed := c.size(t)
 	if len(told) != 1 ||
-		told[0] != (store.Compacted{Partition: theDay, Before: grown, After: packed}) {
+		told[0] != (store.Reindexed{Partition: theDay, Before: grown, After: packed}) {
 		t.Fatalf("told %+v, want the key of %d bytes to have become one of %d", told, grown, packed)
 	}
 	if each := float64(packed) / comeOver; packed > grown*4/5 || each > 30 {
@@ -160,11 +160,11 @@ func TestAPartitionThatIsOverTakesLessRoom(t *testing.T) {
 	}
 	c.whole(t, comeOver+1)
 	c.now = c.now.Add(time.Hour)
-	c.pass(t, func(d store.Compacted) { t.Errorf("once more: %+v", d) })
+	c.pass(t, func(d store.Reindexed) { t.Errorf("once more: %+v", d) })
 
 	c.late(t, 1, 20)
 	for range 3 {
-		c.pass(t, func(d store.Compacted) { t.Errorf("for %d late readings: %+v", 20, d) })
+		c.pass(t, func(d store.Reindexed) { t.Errorf("for %d late readings: %+v", 20, d) })
 	}
 	c.late(t, 2, 2000)
 	if grown = c.size(t); grown < packed*3/2 {
@@ -188,10 +188,10 @@ func TestAPartitionThatIsOverTakesLessRoom(t *testing.T) {
 
 func TestAPartitionIsLeftAloneWhileItsReadingsCome(t *testing.T) {
 	c := newCompaction(t, 1)
-	nothing := func(d store.Compacted) { t.Errorf("compacted %+v", d) }
+	nothing := func(d store.Reindexed) { t.Errorf("compacted %+v", d) }
 	midnight := noon.Add(12 * time.Hour)
 	for _, now := range []time.Time{noon, midnight, midnight.Add(59 * time.Minute)} {
-		ok(t, c.Compact(t.Context(), now, nothing))
+		ok(t, c.ReindexClosed(t.Context(), now, nothing))
 	}
 	if n := scan[int](t, c.db, `SELECT count(*) FROM compactions`); n != 0 {
 		t.Errorf("%d partitions are looked at that are not over", n)
@@ -210,7 +210,7 @@ func TestAPartitionIsLeftAloneWhileItsReadingsCome(t *testing.T) {
 
 func TestInstancesCompactEachPartitionOnce(t *testing.T) {
 	c := newCompaction(t, 4)
-	c.pass(t, func(store.Compacted) {})
+	c.pass(t, func(store.Reindexed) {})
 	c.now = c.now.Add(2 * time.Hour)
 	var mu sync.Mutex
 	times := map[string]int{}
@@ -218,7 +218,7 @@ func TestInstancesCompactEachPartitionOnce(t *testing.T) {
 		var instances sync.WaitGroup
 		for range 3 {
 			instances.Go(func() {
-				err := c.Compact(t.Context(), c.now, func(d store.Compacted) {
+				err := c.ReindexClosed(t.Context(), c.now, func(d store.Reindexed) {
 					mu.Lock()
 					defer mu.Unlock()
 					if times[d.Partition]++; d.InUse || d.After >= d.Before {
@@ -246,7 +246,7 @@ func TestAnEmptyQueueTakesLittleRoom(t *testing.T) {
 	run(t, db,
 		`INSERT INTO rollup_due (hour, sensor_id) SELECT now() + n * interval '1 hour', 1 FROM generate_series(1, 200000) n`)
 	run(t, db, `DELETE FROM rollup_due WHERE hour > now() + interval '22 hours'`)
-	ok(t, s.Compact(t.Context(), time.Now(), func(store.Compacted) {}))
+	ok(t, s.ReindexClosed(t.Context(), time.Now(), func(store.Reindexed) {}))
 	if size := scan[int](t, db, `SELECT pg_total_relation_size('rollup_due')`); size > 100_000 {
 		t.Errorf("the queue takes %d bytes", size)
 	}

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Expiring is a partition from which Retain would remove something.
-type Expiring struct {
+// ExpiringPartition is a partition from which EnforceRetention would remove something.
+type ExpiringPartition struct {
 	partition
 	Dropped  bool   // all of it would go
 	Readings *int64 // an estimate; nil without rollups
@@ -25,12 +25,12 @@ type ExpiringSensor struct {
 // lookedAt is how many partitions are looked at for one answer.
 const lookedAt = 366
 
-// Expiring returns at most limit partitions from which Retain would remove something at the time
+// ExpiringPartition returns at most limit partitions from which EnforceRetention would remove something at the time
 // now, the oldest first, of those that end after after. There may be more unless more is false,
 // after next.
-func (s *Store) Expiring(
+func (s *Store) PreviewRetention(
 	ctx context.Context, now, after time.Time, limit int,
-) (found []Expiring, next time.Time, more bool, err error) {
+) (found []ExpiringPartition, next time.Time, more bool, err error) {
 	list, err := s.expired(ctx, s.api, now)
 	if err != nil {
 		return nil, next, false, explain("retention", err)
@@ -57,8 +57,8 @@ func (s *Store) Expiring(
 	return found, next, false, nil
 }
 
-func (s *Store) expiring(ctx context.Context, p *expiry, now time.Time) (Expiring, error) {
-	e := Expiring{partition: p.partition}
+func (s *Store) expiring(ctx context.Context, p *expiry, now time.Time) (ExpiringPartition, error) {
+	e := ExpiringPartition{partition: p.partition}
 	kept, err := s.keptIn(ctx, s.api, &p.partition, now)
 	if err != nil {
 		return e, err

@@ -34,8 +34,8 @@ var mergeLevels = []struct {
 	length time.Duration
 }{{daily, 2 * day, day}, {monthly, monthAge, 31 * day}, {yearly, yearAge, 366 * day}}
 
-// Merged is what one step of Merge did.
-type Merged struct {
+// MergedPartitions is what one step of Merge did.
+type MergedPartitions struct {
 	Partition string // the new one
 	Count     int    // of the old ones
 	Bytes     int64  // of the new one
@@ -48,7 +48,7 @@ var errOverlap = errors.New("partitions have changed")
 // Merge merges partitions that are over and small at the time now, the oldest first, and calls done
 // after each step, which may take its time. Several instances may call it: while one works the
 // others have nothing to do.
-func (s *Store) Merge(ctx context.Context, now time.Time, done func(Merged)) error {
+func (s *Store) MergePartitions(ctx context.Context, now time.Time, done func(MergedPartitions)) error {
 	pass := func(ctx context.Context, conn *sqlx.Conn) error {
 		failed := map[string]bool{} // in this pass
 		for {
@@ -147,8 +147,8 @@ func names(list []partition) []string {
 }
 
 // merge copies the partitions of g, and puts the copy in their place.
-func (s *Store) merge(ctx context.Context, conn *sqlx.Conn, g *mergeGroup) (Merged, error) {
-	m := Merged{Partition: g.Name, Count: len(g.old)}
+func (s *Store) merge(ctx context.Context, conn *sqlx.Conn, g *mergeGroup) (MergedPartitions, error) {
+	m := MergedPartitions{Partition: g.Name, Count: len(g.old)}
 	if err := sweepMerge(ctx, conn); err != nil {
 		return m, err
 	}

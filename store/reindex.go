@@ -29,9 +29,9 @@ const (
 	// compactLimit is for how long a key may be built; one of a month with a billion readings takes
 	// less.
 	compactLimit = time.Hour
-	// compactPatience is for how long transactions that were there before are waited for, unless
+	// reindexLockTimeout is for how long transactions that were there before are waited for, unless
 	// one is there for that long already.
-	compactPatience = 30 * time.Second
+	reindexLockTimeout = 30 * time.Second
 	// leastKey is the size of keys that are not worth it.
 	leastKey = 16 * 8192
 	// maxIdleQueue is how many bytes a queue may take that has no more than maxIdleRows rows.
@@ -42,8 +42,8 @@ const (
 	grownKey = 1.125
 )
 
-// Compacted is what became of one partition.
-type Compacted struct {
+// Reindexed is what became of one partition.
+type Reindexed struct {
 	Partition     string // "" where InUse is about what was left of a pass before
 	InUse         bool   // somebody would have been waited for too long; the next pass tries again
 	Before, After int64  // bytes of its primary key
@@ -52,8 +52,8 @@ type Compacted struct {
 // Compact builds anew the primary keys that are worth it at the time now, the oldest first, and
 // calls done after each, which may take its time. Several instances may call it: while one works
 // the others have nothing to do.
-func (s *Store) Compact(ctx context.Context, now time.Time, done func(Compacted)) error {
-	err := s.maintain(ctx, "oei-ms compaction", s.compactPatience,
+func (s *Store) ReindexClosed(ctx context.Context, now time.Time, done func(Reindexed)) error {
+	err := s.maintain(ctx, "oei-ms compaction", s.reindexLockTimeout,
 		func(ctx context.Context, conn *sqlx.Conn) error {
 			return s.compact(ctx, conn, now, done)
 		})
@@ -83,20 +83,20 @@ func (s *Store) maintain(
 	}
 	defer conn.Close()
 	var mine bool
-	if err := conn.GetContext(ctx, &mine, `SELECT pg_try_advisory_lock($1)`, compactLock); err != nil || !mine {
+	if err := conn.GetContext(ctx, &mine, `SELECT pg_try_advisory_lock($1)`, maintenanceLock); err != nil || !mine {
 		return err
 	}
 	// else it goes with the session
-	defer func() { _, _ = conn.ExecContext(ctx, `SELECT pg_advisory_unlock($1)`, compactLock) }()
+	defer func() { _, _ = conn.ExecContext(ctx, `SELECT pg_advisory_unlock($1)`, maintenanceLock) }()
 	return f(ctx, conn)
 }
 
 // compact works on a session of its own, since a key cannot be built in a transaction.
 func (s *Store) compact(
-	ctx context.Context, conn *sqlx.Conn, now time.Time, done func(Compacted),
+	ctx context.Context, conn *sqlx.Conn, now time.Time, done func(Reindexed),
 ) error {
 	if err := sweepKeys(ctx, conn); inTheWay(err) {
-		done(Compacted{InUse: true})
+		done(Reindexed{InUse: true})
 		return nil
 	} else if err != nil {
 		return err
@@ -106,8 +106,8 @@ func (s *Store) compact(
 	}
 	list, err := s.swollen(ctx, conn, now)
 	for i := 0; i < len(list) && err == nil; i++ {
-		var c Compacted
-		if c, err = s.compactOne(ctx, conn, &list[i], now); err == nil && c != (Compacted{}) {
+		var c Reindexed
+		if c, err = s.compactOne(ctx, conn, &list[i], now); err == nil && c != (Reindexed{}) {
 			done(c)
 		}
 	}
@@ -180,13 +180,13 @@ func (s *Store) swollen(ctx context.Context, conn *sqlx.Conn, now time.Time) ([]
 // compactOne builds k anew. Nothing at all became of one whose partition has gone or is about to.
 func (s *Store) compactOne(
 	ctx context.Context, conn *sqlx.Conn, k *primaryKey, now time.Time,
-) (Compacted, error) {
+) (Reindexed, error) {
 	if kept, err := s.keptIn(ctx, conn, &k.partition, now); dropped(err) || err == nil && !kept {
-		return Compacted{}, nil
+		return Reindexed{}, nil
 	} else if err != nil {
-		return Compacted{}, err
+		return Reindexed{}, err
 	}
-	c := Compacted{Partition: k.Name, Before: k.Bytes}
+	c := Reindexed{Partition: k.Name, Before: k.Bytes}
 	// It would wait for whoever looks at what was before it, a backup that takes hours, say.
 	const busy = `
 		SELECT EXISTS (
@@ -194,7 +194,7 @@ func (s *Store) compactOne(
 			FROM pg_stat_activity
 			WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
 				AND backend_xmin IS NOT NULL AND xact_start < now() - make_interval(secs => $1))`
-	err := conn.GetContext(ctx, &c.InUse, busy, s.compactPatience.Seconds())
+	err := conn.GetContext(ctx, &c.InUse, busy, s.reindexLockTimeout.Seconds())
 	if err != nil || c.InUse {
 		return c, err
 	}
@@ -208,7 +208,7 @@ func (s *Store) compactOne(
 	case inTheWay(err):
 		c.InUse, err = true, nil
 	case dropped(err):
-		c, err = Compacted{}, nil
+		c, err = Reindexed{}, nil
 	}
 	if swept := sweepKeys(ctx, conn); !inTheWay(swept) { // else the next pass does it
 		err = errors.Join(err, swept)
@@ -305,5 +305,5 @@ func (s *Store) withPatience(
 		return err
 	}
 	_, err := conn.ExecContext(ctx, statement)
-	return errors.Join(err, set(s.compactPatience))
+	return errors.Join(err, set(s.reindexLockTimeout))
 }
