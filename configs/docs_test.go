@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,5 +62,35 @@ func TestDocs_SettingsAreKnown(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestSettings_MentionedExist checks that every variable named in the documentation is a setting.
+func TestSettings_MentionedExist(t *testing.T) {
+	names := map[string]bool{"OEI_CONFIG": true}
+	for _, s := range (&Config{}).settings() {
+		for _, name := range s.names {
+			names[name] = true
+		}
+	}
+	pages, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	operations, err := filepath.Glob("../docs/operations/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	variable := regexp.MustCompile(`\bOEI_[A-Z0-9_]*[A-Z0-9]\b`) // not the beginning of several
+	for _, page := range slices.Concat(pages, operations, []string{"../README.md", "../SECURITY.md"}) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range variable.FindAllString(string(text), -1) {
+			if !names[name] && !names[strings.TrimSuffix(name, "_FILE")] {
+				t.Errorf("%s names the setting %s, which does not exist", page, name)
+			}
+		}
 	}
 }
