@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/oei-ms/oei-ms/internal/testutil"
 )
 
 func init() { children["writer"] = writer }
@@ -108,7 +110,7 @@ func TestCluster_RecoversFromKills(t *testing.T) {
 			}
 			committed := last()
 			if tt.orphan {
-				waitFor(t, 5*time.Second, "no orphan",
+				testutil.Eventually(t, 5*time.Second, "no orphan",
 					func() bool { return len(serversOn(pgdata)) == 0 })
 			}
 			began := time.Now()
@@ -150,7 +152,7 @@ func TestCluster_RestartsTheServer(t *testing.T) {
 				_, err := busy.Exec("SELECT count(*) FROM generate_series(1, 1000000000000)")
 				broken <- err
 			}()
-			waitFor(t, 5*time.Second, "a busy child", func() bool {
+			testutil.Eventually(t, 5*time.Second, "a busy child", func() bool {
 				return number(t, c,
 					"SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT count(*) "+
 						"FROM generate_series%'") == 1
@@ -167,7 +169,7 @@ func TestCluster_RestartsTheServer(t *testing.T) {
 			case <-time.After(10 * time.Second):
 				t.Fatal("the busy child goes on after 10 s")
 			}
-			waitFor(t, 10*time.Second, "an answer",
+			testutil.Eventually(t, 10*time.Second, "an answer",
 				func() bool { return busy.PingContext(t.Context()) == nil })
 			t.Logf("back after %v", time.Since(began).Round(time.Millisecond))
 			if c.DSN(Database) != dsn {
@@ -220,7 +222,8 @@ func TestCluster_EndsProcessesOfAnEarlierRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, 5*time.Second, "the earlier run", func() bool { return c.dir.ready(left.pid()) })
+	testutil.Eventually(t, 5*time.Second, "the earlier run",
+		func() bool { return c.dir.ready(left.pid()) })
 
 	c = startCluster(t, Config{DataDir: dir})
 	select {

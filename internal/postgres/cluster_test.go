@@ -268,12 +268,3 @@ func kill(pids ...int) {
 		_ = syscall.Kill(pid, syscall.SIGKILL) // one may have ended of another's kill
 	}
 }
-
-func waitFor(t *testing.T, patience time.Duration, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v", what, patience)
-		}
-	}
-}

@@ -18,6 +18,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/oei-ms/oei-ms/internal/mosquitto"
+	"github.com/oei-ms/oei-ms/internal/testutil"
 )
 
 func testConfig(b *mosquitto.Broker) Config {
@@ -44,15 +45,6 @@ func begin(t *testing.T, cfg Config) (gateways []*gateway, count *counters, stop
 	stop = sync.OnceValue(func() []error { cancel(); group.Wait(); return errs })
 	t.Cleanup(func() { stop() })
 	return gateways, count, stop
-}
-
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for until := time.Now().Add(20 * time.Second); !holds(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(until) {
-			t.Fatalf("waited too long until %s", what)
-		}
-	}
 }
 
 // listener gathers what the broker sends on: the distinct readings, and the last status of each
@@ -151,7 +143,7 @@ func TestRun_DeliversEveryReading(t *testing.T) {
 			cfg := testConfig(b)
 			cfg.PerMessage = test.perMessage
 			_, count, stop := begin(t, cfg)
-			eventually(t, "500 readings are acked",
+			testutil.Eventually(t, testutil.Timeout, "500 readings are acked",
 				func() bool { return count.acked.Load() >= 500 })
 			for _, err := range stop() {
 				if err != nil {
@@ -161,9 +153,9 @@ func TestRun_DeliversEveryReading(t *testing.T) {
 			if sent, acked := count.sent.Load(), count.acked.Load(); sent != acked {
 				t.Errorf("got %d sent and %d acked, want the same", sent, acked)
 			}
-			eventually(t, "all have arrived",
+			testutil.Eventually(t, testutil.Timeout, "all have arrived",
 				func() bool { return heard.count() >= count.sent.Load() })
-			eventually(t, "every gateway says it is offline",
+			testutil.Eventually(t, testutil.Timeout, "every gateway says it is offline",
 				func() bool { return heard.all("offline") })
 			if got, want := heard.count(), count.sent.Load(); got != want {
 				t.Errorf("got %d readings, want the %d sent", got, want)
@@ -181,20 +173,22 @@ func TestRun_LosesNothingWhenAConnectionBreaks(t *testing.T) {
 	b := mosquitto.Start(t)
 	heard := listen(t, b)
 	gateways, count, stop := begin(t, testConfig(b))
-	eventually(t, "readings are acked", func() bool { return count.acked.Load() >= 100 })
+	testutil.Eventually(t, testutil.Timeout, "readings are acked",
+		func() bool { return count.acked.Load() >= 100 })
 	for range 6 {
 		for _, g := range gateways {
 			g.conn.TerminateConnectionForTest()
 		}
 		acked := count.acked.Load()
-		eventually(t, "readings are acked again",
+		testutil.Eventually(t, testutil.Timeout, "readings are acked again",
 			func() bool { return count.acked.Load() >= acked+15 })
 	}
 	stop()
 	if sent, acked := count.sent.Load(), count.acked.Load(); sent != acked {
 		t.Errorf("got %d sent and %d acked, want the same", sent, acked)
 	}
-	eventually(t, "all have arrived", func() bool { return heard.count() >= count.sent.Load() })
+	testutil.Eventually(t, testutil.Timeout, "all have arrived",
+		func() bool { return heard.count() >= count.sent.Load() })
 }
 
 func TestRun_PublishesAgainWhenTheBrokerLosesItsSessions(t *testing.T) {
@@ -202,13 +196,14 @@ func TestRun_PublishesAgainWhenTheBrokerLosesItsSessions(t *testing.T) {
 	_, count, stop := begin(t, testConfig(b))
 	for range 3 {
 		acked := count.acked.Load()
-		eventually(t, "readings are acked", func() bool { return count.acked.Load() >= acked+200 })
+		testutil.Eventually(t, testutil.Timeout, "readings are acked",
+			func() bool { return count.acked.Load() >= acked+200 })
 		b.Kill()
 		time.Sleep(100 * time.Millisecond)
 		b.Run()
 	}
 	acked := count.acked.Load()
-	eventually(t, "readings are acked again",
+	testutil.Eventually(t, testutil.Timeout, "readings are acked again",
 		func() bool { return count.acked.Load() >= acked+200 })
 	stop()
 	if sent, acked := count.sent.Load(), count.acked.Load(); sent != acked {
@@ -222,16 +217,20 @@ func TestRun_HasAReadingOfEveryIntervalAfterAnOutage(t *testing.T) {
 	cfg := testConfig(b)
 	cfg.Gateways, cfg.Sensors = 1, 1
 	gateways, count, stop := begin(t, cfg)
-	eventually(t, "readings are acked", func() bool { return count.acked.Load() > 0 })
+	testutil.Eventually(t, testutil.Timeout, "readings are acked",
+		func() bool { return count.acked.Load() > 0 })
 	for range 4 {
-		eventually(t, "a connection", func() bool { return count.connected.Load() == 1 })
+		testutil.Eventually(t, testutil.Timeout, "a connection",
+			func() bool { return count.connected.Load() == 1 })
 		gateways[0].conn.TerminateConnectionForTest()
 		time.Sleep(50 * time.Millisecond)
 	}
 	acked := count.acked.Load()
-	eventually(t, "readings are acked again", func() bool { return count.acked.Load() >= acked+50 })
+	testutil.Eventually(t, testutil.Timeout, "readings are acked again",
+		func() bool { return count.acked.Load() >= acked+50 })
 	stop()
-	eventually(t, "all have arrived", func() bool { return heard.count() >= count.sent.Load() })
+	testutil.Eventually(t, testutil.Timeout, "all have arrived",
+		func() bool { return heard.count() >= count.sent.Load() })
 	heard.mu.Lock()
 	defer heard.mu.Unlock()
 	first, last := time.Time{}, time.Time{}
@@ -278,9 +277,11 @@ func TestRun_EndsWhenAnotherPlantUsesItsPrefix(t *testing.T) {
 	cfg.MQTT, cfg.Interval, cfg.Gateways, cfg.Drain = "mqtt://"+tcp.Address(), 10*time.Millisecond, 1, 100*time.Millisecond
 
 	_, first, stopFirst := begin(t, cfg)
-	eventually(t, "the first publishes", func() bool { return first.acked.Load() > 0 })
+	testutil.Eventually(t, testutil.Timeout, "the first publishes",
+		func() bool { return first.acked.Load() > 0 })
 	_, second, _ := begin(t, cfg)
-	eventually(t, "the second publishes", func() bool { return second.acked.Load() > 50 })
+	testutil.Eventually(t, testutil.Timeout, "the second publishes",
+		func() bool { return second.acked.Load() > 50 })
 	if err := stopFirst()[0]; err == nil || !strings.Contains(err.Error(), "another prefix") {
 		t.Errorf("got error %v, want one that says to take another prefix", err)
 	}

@@ -1,0 +1,30 @@
+// Package testutil holds what tests of several packages share: waiting for a condition. It is for
+// tests only.
+package testutil
+
+import (
+	"testing"
+	"time"
+)
+
+// Timeout is long enough for what happens at once on a machine under load.
+const Timeout = 20 * time.Second
+
+const pollInterval = 5 * time.Millisecond
+
+// Eventually polls condition until it holds. When it does not within timeout, the test fails with
+// what, which says what was waited for, and with the states that the functions describe return.
+func Eventually(
+	t testing.TB, timeout time.Duration, what string, condition func() bool,
+	describe ...func() string,
+) {
+	t.Helper()
+	for deadline := time.Now().Add(timeout); !condition(); time.Sleep(pollInterval) {
+		if time.Now().After(deadline) {
+			for _, state := range describe {
+				t.Log(state())
+			}
+			t.Fatalf("not within %v: %s", timeout, what)
+		}
+	}
+}
