@@ -25,8 +25,8 @@ type catalog struct {
 
 // gateway is a gateway and those of its sensors that are known, by what messages call them.
 type gateway struct {
-	point   store.Point
-	sensors map[string]*store.Point
+	point   store.SensorInfo
+	sensors map[string]*store.SensorInfo
 }
 
 func newCatalog(s *store.Store) *catalog {
@@ -61,7 +61,7 @@ func (c *catalog) resolve(ctx context.Context, jobs []*job) error {
 	if len(m.refs) == 0 {
 		return nil
 	}
-	found, err := c.store.Points(ctx, m.refs)
+	found, err := c.store.SensorInfos(ctx, m.refs)
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (c *catalog) resolve(ctx context.Context, jobs []*job) error {
 type missing struct {
 	refs    []store.Ref // each once
 	wanted  []store.Ref
-	targets []**store.Point
+	targets []**store.SensorInfo
 	seen    map[store.Ref]bool
 }
 
@@ -101,7 +101,7 @@ func (m *missing) add(j *job, g *gateway) {
 }
 
 // gateway resolves the gateway that is called name, or notes it when g is nil.
-func (m *missing) gateway(name string, g *gateway, to **store.Point) {
+func (m *missing) gateway(name string, g *gateway, to **store.SensorInfo) {
 	if g != nil {
 		*to = &g.point
 		return
@@ -109,7 +109,7 @@ func (m *missing) gateway(name string, g *gateway, to **store.Point) {
 	m.want(store.Ref{Gateway: name}, to)
 }
 
-func (m *missing) want(r store.Ref, to **store.Point) {
+func (m *missing) want(r store.Ref, to **store.SensorInfo) {
 	if m.seen == nil {
 		m.seen = map[store.Ref]bool{}
 	}
@@ -120,7 +120,7 @@ func (m *missing) want(r store.Ref, to **store.Point) {
 	m.wanted, m.targets = append(m.wanted, r), append(m.targets, to)
 }
 
-func (c *catalog) remember(generation int, points map[store.Ref]store.Point) {
+func (c *catalog) remember(generation int, points map[store.Ref]store.SensorInfo) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.generation != generation {
@@ -134,12 +134,12 @@ func (c *catalog) remember(generation int, points map[store.Ref]store.Point) {
 		if g == nil {
 			name := strings.Clone(r.Gateway) // it is a part of a topic
 			g = &gateway{
-				point: store.Point{
+				point: store.SensorInfo{
 					GatewayID:  p.GatewayID,
 					GatewayKey: p.GatewayKey,
-					System:     p.System,
+					IsSystem:   p.IsSystem,
 				},
-				sensors: map[string]*store.Point{},
+				sensors: map[string]*store.SensorInfo{},
 			}
 			c.gateways[name] = g
 			c.names[p.GatewayID] = append(c.names[p.GatewayID], name)

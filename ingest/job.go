@@ -38,11 +38,11 @@ type job struct {
 	message Message
 	byHTTP  bool
 	topic   Topic
-	size    int64        // of what it keeps in memory
-	samples []sample     // empty for a status and for a payload that is refused as a whole
-	gateway *store.Point // of a status, once looked up; nil: it is unknown
+	size    int64             // of what it keeps in memory
+	samples []sample          // empty for a status and for a payload that is refused as a whole
+	gateway *store.SensorInfo // of a status, once looked up; nil: it is unknown
 	// who published it, looked up when the samples do not say so; nil: it is not registered
-	from   *store.Point
+	from   *store.SensorInfo
 	status *status
 	reason string // not empty: the whole payload is refused
 	detail string
@@ -144,7 +144,7 @@ func (j *job) settleStatus(cfg Config) {
 	switch {
 	case j.gateway == nil:
 		j.refuse(unknownGateway, "there is no gateway %q", j.topic.Gateway)
-	case j.gateway.System:
+	case j.gateway.IsSystem:
 		j.refuse(notOwner, "gateway %q is the server's own", j.gateway.GatewayKey)
 	case j.foreign(j.gateway):
 		j.refuse(notOwner, "%q published for gateway %q", j.message.Gateway, j.gateway.GatewayKey)
@@ -203,9 +203,9 @@ func (j *job) objection(s *sample, now time.Time, cfg Config) *refusal {
 		return refuse(unknownSensor, "gateway %q has no sensor %q", p.GatewayKey, s.sensor)
 	case p.OwnerID != p.GatewayID:
 		return refuse(notOwner, "sensor %s is another gateway's", s.sensor)
-	case p.System:
+	case p.IsSystem:
 		return serversOwn
-	case !p.Active:
+	case !p.IsActive:
 		return notInUse
 	case s.timestamp.After(now.Add(cfg.MaxAhead)):
 		return refuse(futureTimestamp, "timestamp %s is %s ahead", rfc3339.Format(s.timestamp),
@@ -231,7 +231,7 @@ func span(d time.Duration) string {
 }
 
 // foreign reports whether somebody else than p's gateway published this.
-func (j *job) foreign(p *store.Point) bool {
+func (j *job) foreign(p *store.SensorInfo) bool {
 	return j.message.GatewayID != 0 && j.message.GatewayID != p.GatewayID
 }
 
@@ -259,8 +259,8 @@ func (j *job) publisher(s *sample) (id int64, key string) {
 }
 
 // results are the outcomes of the samples, for whoever wrote them by HTTP.
-func (j *job) results() []store.Result {
-	rs := make([]store.Result, len(j.samples))
+func (j *job) results() []store.ReadingResult {
+	rs := make([]store.ReadingResult, len(j.samples))
 	for i := range j.samples {
 		s := &j.samples[i]
 		rs[i].Outcome = s.outcome

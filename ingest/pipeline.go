@@ -127,7 +127,7 @@ func (p *Pipeline) Run(ctx context.Context, grace time.Duration) error {
 	for _, l := range p.lanes {
 		g.Go(func() error { l.run(work); return nil })
 	}
-	g.Go(func() error { return p.store.Watch(ctx, p.catalog.forget) })
+	g.Go(func() error { return p.store.ListenCatalog(ctx, p.catalog.forget) })
 	g.Go(func() error { p.flushSeen(ctx, work); return nil })
 	return g.Wait()
 }
@@ -172,15 +172,15 @@ func (p *Pipeline) Submit(ctx context.Context, m Message) error {
 // Write stores readings that came by HTTP, and returns one result for each, in order, after the
 // commit. Their sensors may be of any gateways; a zero Timestamp means now. An error means that it
 // is not known whether they were stored.
-func (p *Pipeline) Write(ctx context.Context, rs []store.Reading) ([]store.Result, error) {
+func (p *Pipeline) Write(ctx context.Context, rs []store.Reading) ([]store.ReadingResult, error) {
 	if len(rs) == 0 {
-		return []store.Result{}, nil
+		return []store.ReadingResult{}, nil
 	}
 	ids := make([]int64, len(rs))
 	for i := range rs {
 		ids[i] = rs[i].SensorID
 	}
-	points, err := p.store.PointsByID(ctx, ids)
+	points, err := p.store.SensorInfosByID(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +193,7 @@ func (p *Pipeline) Write(ctx context.Context, rs []store.Reading) ([]store.Resul
 	}
 	j.message = Message{Received: time.Now(), Done: func(Receipt) { close(done) }}
 	for i, r := range rs {
-		var point *store.Point
+		var point *store.SensorInfo
 		if p, ok := points[r.SensorID]; ok {
 			point = &p
 		}

@@ -50,7 +50,7 @@ func (j *job) heard() (store.Presence, bool) {
 			h.Skew = &skew
 		}
 	}
-	if gateway == nil || gateway.System || j.foreign(gateway) {
+	if gateway == nil || gateway.IsSystem || j.foreign(gateway) {
 		return h, false
 	}
 	h.GatewayID = gateway.GatewayID

@@ -145,7 +145,7 @@ func TestOfAGatewayTheNewestRefusalsAreKept(t *testing.T) {
 	if got, want := scan[string](t, b.db, q), "g1 nonsense 7, g1 nonsense 8, g1 nonsense 9, g1 nonsense 10, g1 nonsense 11, g2 nonsense"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	if err := b.store.SweepRejections(t.Context(), cfg.RejectionRetention); err != nil {
+	if err := b.store.DeleteExpiredRejections(t.Context(), cfg.RejectionRetention); err != nil {
 		t.Error(err)
 	}
 	var kept []store.RecordedRejection

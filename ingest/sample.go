@@ -10,13 +10,13 @@ import (
 
 // sample is one reading as it was sent, and what becomes of it.
 type sample struct {
-	sensor     string       // id or key; from the topic or from the sample
-	timestamp  time.Time    // zero: none was sent
-	raw        []byte       // the sample's own bytes
-	value      float64      // NaN: the device had none
-	fault      *refusal     // not nil: it is no reading, whatever sensor it is of
-	point      *store.Point // the sensor it is of, once looked up; nil: its gateway is unknown
-	refused    *refusal     // why the outcome is Rejected or Conflict
+	sensor     string            // id or key; from the topic or from the sample
+	timestamp  time.Time         // zero: none was sent
+	raw        []byte            // the sample's own bytes
+	value      float64           // NaN: the device had none
+	fault      *refusal          // not nil: it is no reading, whatever sensor it is of
+	point      *store.SensorInfo // the sensor it is of, once looked up; nil: its gateway is unknown
+	refused    *refusal          // why the outcome is Rejected or Conflict
 	statusCode uint32
 	quality    store.Quality
 	outcome    store.Outcome
@@ -38,7 +38,7 @@ func refuse(reason, format string, args ...any) *refusal {
 }
 
 // newSample is a reading that came by HTTP; point is nil when its sensor is unknown.
-func newSample(r store.Reading, point *store.Point) sample {
+func newSample(r store.Reading, point *store.SensorInfo) sample {
 	s := sample{
 		timestamp:  r.Timestamp.UTC().Truncate(time.Microsecond),
 		value:      r.Value,
@@ -93,6 +93,6 @@ func codeQuality(code uint32) store.Quality {
 }
 
 // outside reports whether v is outside the sensor's measuring range.
-func outside(p *store.Point, v float64) bool {
+func outside(p *store.SensorInfo, v float64) bool {
 	return p.MinValue != nil && v < *p.MinValue || p.MaxValue != nil && v > *p.MaxValue
 }

@@ -59,7 +59,7 @@ func (s *Server) CreateGateway(
 	}
 	if b.Key == nil {
 		g.Key = s.contract.keyFor(b.Name, "gateway")
-		g, err = s.store.CreateGatewayNumbered(ctx, g)
+		g, err = s.store.CreateGatewayWithFreeKey(ctx, g)
 	} else {
 		g, err = s.store.CreateGateway(ctx, g)
 	}

@@ -112,7 +112,7 @@ func TestKeysThatAreNone(t *testing.T) {
 func gated(entered chan<- struct{}, outcomes <-chan error) option {
 	return func(_ *config, d *server.Deps) {
 		write := d.Write
-		d.Write = func(ctx context.Context, rs []store.Reading) ([]store.Result, error) {
+		d.Write = func(ctx context.Context, rs []store.Reading) ([]store.ReadingResult, error) {
 			entered <- struct{}{}
 			if err := <-outcomes; err != nil {
 				return nil, err
@@ -247,7 +247,7 @@ func TestOfManyRequestsWithOneKeyOneIsDone(t *testing.T) {
 	var done atomic.Int32
 	s := start(t, func(_ *config, d *server.Deps) {
 		write := d.Write
-		d.Write = func(ctx context.Context, rs []store.Reading) ([]store.Result, error) {
+		d.Write = func(ctx context.Context, rs []store.Reading) ([]store.ReadingResult, error) {
 			done.Add(1)
 			return write(ctx, rs)
 		}

@@ -20,7 +20,7 @@ import (
 func writes(f func(context.Context) error) option {
 	return func(c *config, d *server.Deps) {
 		c.RequestTimeout = 300 * time.Millisecond
-		d.Write = func(ctx context.Context, _ []store.Reading) ([]store.Result, error) { return nil, f(ctx) }
+		d.Write = func(ctx context.Context, _ []store.Reading) ([]store.ReadingResult, error) { return nil, f(ctx) }
 	}
 }
 
@@ -81,7 +81,7 @@ func TestErrorsOfTheInsideStayInside(t *testing.T) {
 func TestClientThatGoesAwayLeavesNoNoise(t *testing.T) {
 	entered := make(chan struct{})
 	s := start(t, func(_ *config, d *server.Deps) {
-		d.Write = func(ctx context.Context, _ []store.Reading) ([]store.Result, error) {
+		d.Write = func(ctx context.Context, _ []store.Reading) ([]store.ReadingResult, error) {
 			close(entered)
 			<-ctx.Done()
 			return nil, ctx.Err()

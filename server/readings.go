@@ -205,7 +205,7 @@ func (s *Server) sensorsOf(ctx context.Context, list []api.ReadingCreate) ([]int
 	if err := faults.problem(); err != nil || len(named) == 0 {
 		return ids, err
 	}
-	points, err := s.store.Points(ctx, named)
+	points, err := s.store.SensorInfos(ctx, named)
 	for i, ref := range refs {
 		if p := points[ref]; ids[i] == 0 && p.OwnerID == p.GatewayID {
 			ids[i] = p.SensorID
@@ -214,7 +214,7 @@ func (s *Server) sensorsOf(ctx context.Context, list []api.ReadingCreate) ([]int
 	return ids, err
 }
 
-func writtenJSON(results []store.Result) api.ReadingsWriteResult {
+func writtenJSON(results []store.ReadingResult) api.ReadingsWriteResult {
 	out := api.ReadingsWriteResult{Results: make([]api.ReadingOutcome, len(results))}
 	counts := map[store.Outcome]*int{
 		store.Stored: &out.Stored, store.Duplicate: &out.Duplicates, store.Conflict: &out.Conflicts,

@@ -69,7 +69,7 @@ func (s *Server) CreateSensor(
 	}
 	if b.Key == nil {
 		v.Key = s.contract.keyFor(b.Name, "sensor")
-		v, err = s.store.CreateSensorNumbered(ctx, v)
+		v, err = s.store.CreateSensorWithFreeKey(ctx, v)
 	} else {
 		v, err = s.store.CreateSensor(ctx, v)
 	}

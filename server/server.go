@@ -32,7 +32,7 @@ type Deps struct {
 	Hub   *push.Hub
 	// Write stores readings as a publish over MQTT would, and returns one result for each, in
 	// order, after the commit.
-	Write         func(ctx context.Context, rs []store.Reading) ([]store.Result, error)
+	Write         func(ctx context.Context, rs []store.Reading) ([]store.ReadingResult, error)
 	Notifications Notifications
 	Checks        []Check
 	Version       Version
@@ -50,7 +50,7 @@ type Server struct {
 	cache         *cache.Cache
 	auth          *auth.Auth
 	hub           *push.Hub
-	write         func(context.Context, []store.Reading) ([]store.Result, error)
+	write         func(context.Context, []store.Reading) ([]store.ReadingResult, error)
 	notifications Notifications
 	health        *health
 	version       api.Version

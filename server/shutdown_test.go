@@ -15,10 +15,10 @@ import (
 func TestStopLetsRunningRequestsEnd(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	s := start(t, func(_ *config, d *server.Deps) {
-		d.Write = func(context.Context, []store.Reading) ([]store.Result, error) {
+		d.Write = func(context.Context, []store.Reading) ([]store.ReadingResult, error) {
 			close(entered)
 			<-leave
-			return []store.Result{{Outcome: store.Stored}}, nil
+			return []store.ReadingResult{{Outcome: store.Stored}}, nil
 		}
 	})
 	token := s.token(s.users[store.Engineer])
@@ -53,7 +53,7 @@ func TestStopDoesNotWaitForever(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	s := start(t, func(c *config, d *server.Deps) {
 		c.DrainTimeout = 200 * time.Millisecond
-		d.Write = func(context.Context, []store.Reading) ([]store.Result, error) {
+		d.Write = func(context.Context, []store.Reading) ([]store.ReadingResult, error) {
 			close(entered)
 			<-leave
 			return nil, nil

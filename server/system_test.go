@@ -172,10 +172,10 @@ func (s *system) addUser(name string, role store.Role, active bool) store.User {
 }
 
 // write does what ingest does, without its checks.
-func (s *system) write(ctx context.Context, rs []store.Reading) ([]store.Result, error) {
+func (s *system) write(ctx context.Context, rs []store.Reading) ([]store.ReadingResult, error) {
 	res, err := s.store.Write(ctx, rs,
 		store.SideWrites{})
-	results := make([]store.Result, len(res.Outcomes))
+	results := make([]store.ReadingResult, len(res.Outcomes))
 	for i, o := range res.Outcomes {
 		results[i].Outcome = o
 	}

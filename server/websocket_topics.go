@@ -58,7 +58,7 @@ func checkTopics(ctx context.Context, st *store.Store, names []string) []error {
 		}
 	}
 	unknown, err := st.UnknownSensors(ctx, sensors)
-	points, err2 := st.Points(ctx, gateways)
+	points, err2 := st.SensorInfos(ctx, gateways)
 	if err := errors.Join(err, err2); err != nil {
 		for i := range verdicts {
 			verdicts[i] = err

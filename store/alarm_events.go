@@ -179,8 +179,8 @@ func (s *Store) ActiveAlarms(
 	return epoch, last, events, nil
 }
 
-// WatchAlarmEvents calls changed whenever there may be new alarm events, of any instance, until ctx
+// ListenAlarmEvents calls changed whenever there may be new alarm events, of any instance, until ctx
 // ends.
-func (s *Store) WatchAlarmEvents(ctx context.Context, changed func()) error {
+func (s *Store) ListenAlarmEvents(ctx context.Context, changed func()) error {
 	return s.listen(ctx, "alarm_events", func(string) { changed() })
 }

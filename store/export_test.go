@@ -16,7 +16,7 @@ var (
 	StatusCodes = statusCodes
 	Int16s      = int16s
 	Explain     = explain
-	ID          = id
+	ID          = parseID
 )
 
 // MigrationLock is the advisory lock of an instance that migrates.

@@ -5,9 +5,9 @@ import (
 	"errors"
 )
 
-// CreateGatewayNumbered is CreateGateway, but a gateway whose key is taken gets the first free one
+// CreateGatewayWithFreeKey is CreateGateway, but a gateway whose key is taken gets the first free one
 // of g.Key-2, g.Key-3 and so on.
-func (s *Store) CreateGatewayNumbered(ctx context.Context, g Gateway) (Gateway, error) {
+func (s *Store) CreateGatewayWithFreeKey(ctx context.Context, g Gateway) (Gateway, error) {
 	return numbered(func() (Gateway, error) {
 		numbered, err := g, error(nil)
 		numbered.Key, err = s.freeKey(ctx, `SELECT key FROM gateways`, g.Key)
@@ -18,9 +18,9 @@ func (s *Store) CreateGatewayNumbered(ctx context.Context, g Gateway) (Gateway, 
 	})
 }
 
-// CreateSensorNumbered is CreateSensor, but a sensor whose key is taken gets the first free one of
+// CreateSensorWithFreeKey is CreateSensor, but a sensor whose key is taken gets the first free one of
 // v.Key-2, v.Key-3 and so on.
-func (s *Store) CreateSensorNumbered(ctx context.Context, v Sensor) (Sensor, error) {
+func (s *Store) CreateSensorWithFreeKey(ctx context.Context, v Sensor) (Sensor, error) {
 	return numbered(func() (Sensor, error) {
 		numbered, err := v, error(nil)
 		numbered.Key, err = s.freeKey(ctx, `SELECT key FROM sensors WHERE gateway_id = $2`, v.Key,

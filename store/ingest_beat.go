@@ -13,8 +13,8 @@ import (
 // do not count it.
 
 const (
-	// IngestBeat is how often BeatIngest is to be called.
-	IngestBeat = time.Second
+	// IngestBeatInterval is how often BeatIngest is to be called.
+	IngestBeatInterval = time.Second
 	// MaxBeatPause is for how long no instance may have called it before ingest was away; at a
 	// start it is maxStartPause.
 	MaxBeatPause  = 3 * time.Second

@@ -37,11 +37,11 @@ const (
 	LinkDown
 )
 
-// InstanceBeat is how often KeepPresence is to be called; an instance that has not called it for
+// InstanceBeatInterval is how often BeatInstance is to be called; an instance that has not called it for
 // instanceDead has ended.
 const (
-	InstanceBeat = 5 * time.Second
-	instanceDead = 20 * time.Second
+	InstanceBeatInterval = 5 * time.Second
+	instanceDead         = 20 * time.Second
 )
 
 // SetPresence records what was heard of gateways, and returns those whose status is another one
@@ -153,11 +153,11 @@ func (s *Store) ResetPresence(ctx context.Context, alone bool) error {
 	return explain("presence", err)
 }
 
-// KeepPresence says that this instance is there, and makes the status unknown of the gateways that
+// BeatInstance says that this instance is there, and makes the status unknown of the gateways that
 // were connected to one which is not there any more. It returns them; of several instances one gets
 // each. missed says that others have taken this one for ended, since it was last called. It must
 // not be called by two at once.
-func (s *Store) KeepPresence(ctx context.Context) (lost []Presence, missed bool, err error) {
+func (s *Store) BeatInstance(ctx context.Context) (lost []Presence, missed bool, err error) {
 	const beat = `
 		INSERT INTO instances (id, beat_at) VALUES ($1, now())
 		ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at
@@ -185,9 +185,9 @@ func (s *Store) KeepPresence(ctx context.Context) (lost []Presence, missed bool,
 	return lost, missed && !was.IsZero(), explain("presence", err)
 }
 
-// LeavePresence makes the status unknown of the gateways that were connected here, and returns
+// RemoveInstance makes the status unknown of the gateways that were connected here, and returns
 // them: this instance ends.
-func (s *Store) LeavePresence(ctx context.Context) (lost []Presence, err error) {
+func (s *Store) RemoveInstance(ctx context.Context) (lost []Presence, err error) {
 	err = inTx(ctx, s.ingest, func(tx *sqlx.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM instances WHERE id = $1`, s.instance); err != nil {
 			return err

@@ -160,7 +160,7 @@ func TestPresenceOfAnInstanceThatIsNotThere(t *testing.T) {
 	for i, at := range []*store.Store{a, b} {
 		g := addGateway(t, at, fmt.Sprint("g", i))
 		ids = append(ids, g.ID)
-		_, missed, err := at.KeepPresence(t.Context())
+		_, missed, err := at.BeatInstance(t.Context())
 		if err != nil || missed {
 			t.Fatalf("the first time: missed %v, %v", missed, err)
 		}
@@ -183,13 +183,13 @@ func TestPresenceOfAnInstanceThatIsNotThere(t *testing.T) {
 	wants("one starts beside others", "online online")
 	silent()
 	// before it looks for others it is there itself
-	lost, missed, err := b.KeepPresence(t.Context())
+	lost, missed, err := b.BeatInstance(t.Context())
 	if err != nil || missed || len(lost) != 1 || lost[0].GatewayID != ids[0] ||
 		lost[0].Status != "unknown" {
 		t.Errorf("A was silent: got %v, missed %v, %v", lost, missed, err)
 	}
 	wants("A was silent", "unknown online")
-	if lost, missed, err := a.KeepPresence(t.Context()); err != nil || !missed || len(lost) > 0 {
+	if lost, missed, err := a.BeatInstance(t.Context()); err != nil || !missed || len(lost) > 0 {
 		t.Errorf("A comes back: got %v, missed %v, %v", lost, missed, err)
 	}
 	must(a.SetPresence(t.Context(),
@@ -203,14 +203,14 @@ func TestPresenceOfAnInstanceThatIsNotThere(t *testing.T) {
 				{GatewayID: ids[i], Status: "online", At: time.Now(), Link: store.LinkUp},
 			}))
 	}
-	if lost := must(a.LeavePresence(t.Context())); len(lost) != 1 || lost[0].GatewayID != ids[0] {
+	if lost := must(a.RemoveInstance(t.Context())); len(lost) != 1 || lost[0].GatewayID != ids[0] {
 		t.Errorf("A leaves: got %v", lost)
 	}
 	wants("A leaves", "unknown online")
 	must(b.SetPresence(t.Context(),
 		[]store.Presence{{GatewayID: ids[0], Status: "online", At: time.Now(), Link: store.LinkUp}}))
 	wants("its gateway comes to B", "online online")
-	if lost := must(a.LeavePresence(t.Context())); len(lost) > 0 {
+	if lost := must(a.RemoveInstance(t.Context())); len(lost) > 0 {
 		t.Errorf("A leaves again: got %v", lost)
 	}
 	ok(t, a.ResetPresence(t.Context(), true))

@@ -95,9 +95,9 @@ func (s *Store) CountRejections(ctx context.Context, f RejectionFilter) (int64, 
 	return n, explain("rejections", err)
 }
 
-// SweepRejections removes those that came last longer than retention ago, and those of gateways
+// DeleteExpiredRejections removes those that came last longer than retention ago, and those of gateways
 // that were deleted. Call it every hour or so.
-func (s *Store) SweepRejections(ctx context.Context, retention time.Duration) error {
+func (s *Store) DeleteExpiredRejections(ctx context.Context, retention time.Duration) error {
 	const q = `
 		SELECT c.gateway_id, g.id IS NULL AND c.gateway_id <> 0 AS deleted
 		FROM rejection_counts c

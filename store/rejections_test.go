@@ -263,7 +263,7 @@ func TestConcurrentRejectionsKeepTheMostAndWaitForNobodyForEver(t *testing.T) {
 	}
 	wg.Go(func() {
 		for range rounds {
-			if err := s.SweepRejections(t.Context(), time.Hour); err != nil {
+			if err := s.DeleteExpiredRejections(t.Context(), time.Hour); err != nil {
 				t.Errorf("sweep: %v", err)
 			}
 		}
@@ -287,18 +287,18 @@ func TestSweepRejections(t *testing.T) {
 	run(t, db,
 		`UPDATE rejections SET last_at = now() - CASE convert_from(payload, 'utf8') WHEN 'c' THEN interval '29 days' ELSE interval '31 days' END`)
 	must(s.DeleteGateway(t.Context(), gone.ID, 0, true, false))
-	ok(t, s.SweepRejections(t.Context(), 30*24*time.Hour))
+	ok(t, s.DeleteExpiredRejections(t.Context(), 30*24*time.Hour))
 	if got, want := kept(t, db), fmt.Sprintf("0 c, %d c", g.ID); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	run(t, db, `INSERT INTO rejections (gateway_id, gateway, topic, reason, detail, payload, payload_size, hash, first_at, last_at)
 		SELECT $1, 'g', 't', 'r', '', '', 0, int8send(i), now(), now() - interval '2 hours' FROM generate_series(1, 2500) i`, g.ID)
 	run(t, db, `UPDATE rejection_counts SET kept = kept + 2500 WHERE gateway_id = $1`, g.ID)
-	ok(t, s.SweepRejections(t.Context(), time.Hour))
+	ok(t, s.DeleteExpiredRejections(t.Context(), time.Hour))
 	if got := kept(t, db); got != "" {
 		t.Errorf("several thousand: got %s, want none left", got)
 	}
-	ok(t, s.SweepRejections(t.Context(), time.Hour))
+	ok(t, s.DeleteExpiredRejections(t.Context(), time.Hour))
 }
 
 func TestRejectionsAreListedNewestFirst(t *testing.T) {

@@ -17,4 +17,6 @@ var roleRank = map[Role]int{Viewer: 1, Operator: 2, Engineer: 3, Admin: 4}
 func (r Role) Valid() bool { return roleRank[r] > 0 }
 
 // Includes reports whether r may do what other may. An unknown role may nothing.
-func (r Role) Includes(other Role) bool { return r.Valid() && other.Valid() && roleRank[r] >= roleRank[other] }
+func (r Role) Includes(other Role) bool {
+	return r.Valid() && other.Valid() && roleRank[r] >= roleRank[other]
+}

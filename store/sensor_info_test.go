@@ -63,12 +63,12 @@ func TestPoints(t *testing.T) {
 	for _, tt := range tests {
 		refs = append(refs, tt.ref)
 	}
-	points, err := s.Points(t.Context(), refs)
+	points, err := s.SensorInfos(t.Context(), refs)
 	ok(t, err)
 	for name, tt := range tests {
 		got := ""
 		if p, known := points[tt.ref]; known {
-			got = fmt.Sprint(p.GatewayID, p.OwnerID, p.SensorID, p.Active)
+			got = fmt.Sprint(p.GatewayID, p.OwnerID, p.SensorID, p.IsActive)
 		}
 		if got != tt.want {
 			t.Errorf("%s: got %q, want %q", name, got, tt.want)
@@ -82,15 +82,15 @@ func TestPoints(t *testing.T) {
 			t.Errorf("a gateway with the key %s: got %t, %v, want %t", key, found, err, want)
 		}
 	}
-	if points, err := s.Points(t.Context(), nil); len(points) != 0 || err != nil {
+	if points, err := s.SensorInfos(t.Context(), nil); len(points) != 0 || err != nil {
 		t.Errorf("of nothing: got %v, %v", points, err)
 	}
 
 	_, err = s.UpdateGateway(t.Context(), a.ID, 0, store.GatewayChange{IsActive: ptr(false)})
 	ok(t, err)
-	byID, err := s.PointsByID(t.Context(), []int64{a1.ID, b1.ID, b1.ID, 999, 1 << 40})
+	byID, err := s.SensorInfosByID(t.Context(), []int64{a1.ID, b1.ID, b1.ID, 999, 1 << 40})
 	ok(t, err)
-	if len(byID) != 2 || byID[a1.ID].Active || !byID[b1.ID].Active ||
+	if len(byID) != 2 || byID[a1.ID].IsActive || !byID[b1.ID].IsActive ||
 		byID[b1.ID].GatewayKey != "b" || byID[b1.ID].OwnerID != b.ID {
 		t.Errorf("by id: got %+v", byID)
 	}
@@ -101,7 +101,7 @@ func watch(t *testing.T, s *store.Store) <-chan int64 {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	changed, ended := make(chan int64, 100), make(chan error, 1)
-	go func() { ended <- s.Watch(ctx, func(gateway int64) { changed <- gateway }) }()
+	go func() { ended <- s.ListenCatalog(ctx, func(gateway int64) { changed <- gateway }) }()
 	t.Cleanup(func() {
 		cancel()
 		isError(t, <-ended, nil)

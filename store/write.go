@@ -31,8 +31,8 @@ var outcomes = [...]string{
 // String returns the name that the contract has for o.
 func (o Outcome) String() string { return outcomes[o] }
 
-// Result is the outcome of one reading, with the reason when it was refused.
-type Result struct {
+// ReadingResult is the outcome of one reading, with the reason when it was refused.
+type ReadingResult struct {
 	Outcome Outcome
 	Reason  string // stable, for programs; empty for Stored and Duplicate
 	Detail  string // for people

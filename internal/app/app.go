@@ -266,7 +266,7 @@ func (a *app) startNotifier(context.Context) (err error) {
 	}
 	a.group.start("notify", a.notifier.Run)
 	a.group.start("alarm events", func(ctx context.Context) error {
-		return a.store.WatchAlarmEvents(ctx, func() { a.hub.ReadAlarms(); a.notifier.Wake() })
+		return a.store.ListenAlarmEvents(ctx, func() { a.hub.ReadAlarms(); a.notifier.Wake() })
 	})
 	return nil
 }

@@ -22,10 +22,10 @@ func (j *Jobs) Alarms(ctx context.Context) error {
 		return j.loop(ctx, "ingest beat", 0, func(ctx context.Context) (time.Duration, error) {
 			now := time.Now()
 			if err := j.store.BeatIngest(ctx, now); err != nil {
-				return store.IngestBeat, err
+				return store.IngestBeatInterval, err
 			}
 			beat.Store(now.UnixNano())
-			return store.IngestBeat, nil
+			return store.IngestBeatInterval, nil
 		})
 	})
 	g.Go(func() error {

@@ -35,7 +35,7 @@ func (j *Jobs) Housekeeping(ctx context.Context, kept Kept) error {
 				j.store.EnsurePartitions(ctx),
 				j.store.DeleteExpiredSessions(ctx),
 				j.store.DeleteExpiredIdempotencyKeys(ctx),
-				j.store.SweepRejections(ctx, kept.Rejections),
+				j.store.DeleteExpiredRejections(ctx, kept.Rejections),
 				j.store.DeleteExpiredDeliveries(ctx, kept.Deliveries),
 			)
 		})

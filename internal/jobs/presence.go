@@ -17,16 +17,16 @@ func (j *Jobs) Presence(
 	ctx context.Context, lost func([]store.Presence), announce func(),
 ) error {
 	err := j.loop(ctx, "presence", 0, func(ctx context.Context) (time.Duration, error) {
-		gone, missed, err := j.store.KeepPresence(ctx)
+		gone, missed, err := j.store.BeatInstance(ctx)
 		lost(gone)
 		if missed {
 			announce()
 		}
-		return store.InstanceBeat, err
+		return store.InstanceBeatInterval, err
 	})
 	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
-	gone, leaveErr := j.store.LeavePresence(leaving)
+	gone, leaveErr := j.store.RemoveInstance(leaving)
 	if leaveErr != nil { // the others find out by themselves
 		j.log.WarnContext(leaving, "presence not withdrawn", "error", leaveErr)
 	}
