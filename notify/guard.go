@@ -12,12 +12,12 @@ var errForbidden = errors.New(
 	"the address is private or reserved; allow it with OEI_NOTIFY_ALLOWED_TARGETS",
 )
 
-// guard keeps webhooks from internal addresses: users who may set a URL must not reach services that
-// only this machine can reach.
+// guard keeps webhooks from internal addresses: users who may set a URL must not reach services
+// that only this machine can reach.
 type guard struct{ allowed []netip.Prefix }
 
-// control is for net.Dialer. It checks the address of each connection after the name is resolved, so
-// that a name cannot pass a check with one address and connect to another.
+// control is for net.Dialer. It checks the address of each connection after the name is resolved,
+// so that a name cannot pass a check with one address and connect to another.
 func (g guard) control(_, address string, _ syscall.RawConn) error {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil {

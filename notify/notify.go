@@ -21,7 +21,8 @@ const (
 	// pollInterval is how long an event waits at most if Wake is not called.
 	pollInterval = time.Second
 	batchSize    = 500 // events or reminders of one transaction
-	// maxPerChannel bounds concurrent attempts by one channel: one that hangs must not delay others.
+	// maxPerChannel bounds concurrent attempts by one channel: one that hangs must not delay
+	// others.
 	maxPerChannel = 2
 	minBackoff    = 5 * time.Second
 	maxBackoff    = 15 * time.Minute

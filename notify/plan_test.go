@@ -63,7 +63,8 @@ func TestRemindersAndEscalationUntilSomebodyActs(t *testing.T) {
 	}{
 		"nobody does": {
 			func(*plant) {},
-			"notice:1 reminder:1 escalation:1 reminder:1 reminder:1 reminder:1 reminder:1 reminder:1",
+			"notice:1 reminder:1 escalation:1 reminder:1 reminder:1 reminder:1 reminder:1 " +
+				"reminder:1",
 		},
 		"an acknowledgement": {
 			func(p *plant) { p.happens(1, 1, "acknowledged", acked, false) }, "notice:1 reminder:1",
@@ -77,7 +78,8 @@ func TestRemindersAndEscalationUntilSomebodyActs(t *testing.T) {
 		},
 		"a comment does nothing": {
 			func(p *plant) { p.happens(1, 1, "commented", unacked, false) },
-			"notice:1 reminder:1 escalation:1 reminder:1 reminder:1 reminder:1 reminder:1 reminder:1",
+			"notice:1 reminder:1 escalation:1 reminder:1 reminder:1 reminder:1 reminder:1 " +
+				"reminder:1",
 		},
 		"it is raised anew": {
 			func(p *plant) { p.raised(1, 1) },

@@ -30,7 +30,9 @@ const (
 // secretKey returns the signing key of a channel's secret.
 func secretKey(secret string) ([]byte, error) {
 	if strings.HasPrefix(secret, store.EncryptedPrefix) {
-		return nil, errors.New("was encrypted with another SECRET_KEY; give the channel a new secret")
+		return nil, errors.New(
+			"was encrypted with another SECRET_KEY; give the channel a new secret",
+		)
 	}
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, secretPrefix))
 	if err != nil || !strings.HasPrefix(secret, secretPrefix) || len(key) < 24 || len(key) > 64 {
@@ -39,8 +41,8 @@ func secretKey(secret string) ([]byte, error) {
 	return key, nil
 }
 
-// signature returns the signature of Standard Webhooks: the HMAC-SHA256 of id, time and body, joined
-// by dots.
+// signature returns the signature of Standard Webhooks: the HMAC-SHA256 of id, time and body,
+// joined by dots.
 func signature(key []byte, id string, at time.Time, body []byte) string {
 	mac := hmac.New(sha256.New, key)
 	fmt.Fprintf(mac, "%s.%d.", id, at.Unix())
@@ -59,8 +61,10 @@ type webhooks struct {
 func newWebhooks(g guard, timeout time.Duration) *webhooks {
 	dialer := &net.Dialer{Timeout: timeout, Control: g.control}
 	return &webhooks{guard: g, client: &http.Client{
-		Timeout:       timeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Timeout: timeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		},
 		Transport: &http.Transport{
 			DialContext:            dialer.DialContext,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
@@ -95,8 +99,8 @@ func (w *webhooks) check(address string) error {
 	return nil
 }
 
-// send posts body to the channel. Any status but 2xx is an error. Errors contain neither the address
-// nor the response.
+// send posts body to the channel. Any status but 2xx is an error. Errors contain neither the
+// address nor the response.
 func (w *webhooks) send(
 	ctx context.Context, c store.Channel, id string, body []byte, now time.Time,
 ) (detail string, err error) {

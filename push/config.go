@@ -9,7 +9,7 @@ import (
 
 // Config limits what clients may use. Every limit is at least 1.
 type Config struct {
-	// AllowedOrigins may connect besides the server's own, as https://host[:port].
+	// AllowedOrigins may connect in addition to the server's own, as https://host[:port].
 	AllowedOrigins []string `mapstructure:"allowed_origins"`
 	// MaxConnections limits all clients together.
 	MaxConnections int `mapstructure:"max_connections"`
@@ -80,5 +80,6 @@ func (c Config) Validate() error {
 				fmt.Errorf("%s: %d is out of range; use %d to %d", s.name, s.value, s.min, s.max))
 		}
 	}
-	return errors.Join(append(faults, origin.Check("OEI_PUSH_ALLOWED_ORIGINS", c.AllowedOrigins))...)
+	faults = append(faults, origin.Check("OEI_PUSH_ALLOWED_ORIGINS", c.AllowedOrigins))
+	return errors.Join(faults...)
 }

@@ -4,13 +4,14 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"time"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/oei-ms/oei-ms/internal/jsonenc"
 )
 
 // maxRequestID is how many characters the id of a request may have.
@@ -187,21 +188,19 @@ type errorFrame struct {
 	Topics []string `json:"topics,omitzero"`
 }
 
-const timeLayout = "2006-01-02T15:04:05.000000Z"
+func formatTime(t time.Time) string { return string(jsonenc.AppendTime(nil, t)) }
 
-func formatTime(t time.Time) string { return t.UTC().Format(timeLayout) }
-
-// readingStart is the beginning of a reading's frame. The rest of the frame, after an opening brace,
-// is the reading's item in a batch.
+// readingStart is the beginning of a reading's frame. The rest of the frame, after an opening
+// brace, is the reading's item in a batch.
 const readingStart = `{"type":"sensor_data",`
 
 func appendReading(b []byte, r Reading) []byte {
 	b = append(b, readingStart+`"sensor_id":`...)
 	b = strconv.AppendInt(b, r.SensorID, 10)
 	b = append(b, `,"data":{"value":`...)
-	b = appendValue(b, r.Value)
+	b = jsonenc.AppendNumber(b, r.Value)
 	b = append(b, `,"timestamp":"`...)
-	b = r.Timestamp.UTC().AppendFormat(b, timeLayout)
+	b = jsonenc.AppendTime(b, r.Timestamp)
 	b = append(b, `","quality":`...)
 	b = appendString(b, r.Quality)
 	return append(b, "}}"...)
@@ -213,7 +212,7 @@ func appendStatus(b []byte, s Status) []byte {
 	b = append(b, `,"status":`...)
 	b = appendString(b, s.Status)
 	b = append(b, `,"timestamp":"`...)
-	b = s.At.UTC().AppendFormat(b, timeLayout)
+	b = jsonenc.AppendTime(b, s.At)
 	return append(b, `"}`...)
 }
 
@@ -264,17 +263,6 @@ func readingBatchSize(us []*update) int {
 		n += len(u.json)
 	}
 	return n
-}
-
-func appendValue(b []byte, v float64) []byte {
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		return append(b, "null"...)
-	}
-	format := byte('f')
-	if abs := math.Abs(v); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
-		format = 'e'
-	}
-	return strconv.AppendFloat(b, v, format, -1, 64)
 }
 
 func appendString(b []byte, s string) []byte {

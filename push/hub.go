@@ -30,7 +30,8 @@ const (
 	maxQueries = 4
 )
 
-// Errors of the functions of Auth, wrapped or not. Any other error means that the answer is unknown.
+// Errors of the functions of Auth, wrapped or not. Any other error means that the answer is
+// unknown.
 var (
 	ErrNotAuthenticated = errors.New("not authenticated")
 	ErrForbidden        = errors.New("forbidden")
@@ -121,7 +122,9 @@ func New(cfg Config, deps Deps, log *slog.Logger, reg prometheus.Registerer) *Hu
 		ReadBufferSize:   1 << 10,
 		WriteBufferSize:  1 << 10,
 		WriteBufferPool:  new(sync.Pool),
-		CheckOrigin:      func(r *http.Request) bool { return origin.Allowed(r, cfg.AllowedOrigins) },
+		CheckOrigin: func(r *http.Request) bool {
+			return origin.Allowed(r, cfg.AllowedOrigins)
+		},
 	}
 	return h
 }
@@ -165,8 +168,8 @@ func (h *Hub) checkDeadlinesLoop(ctx context.Context) error {
 // WebSocket Serve returns a HandshakeError, and the caller writes the answer.
 //
 // id is who the handshake authenticated, nil when the client has to send an auth frame. The
-// connection is subscribed to topics from the start: with an id the caller has allowed them, without
-// one Allow is called after the auth frame.
+// connection is subscribed to topics from the start: with an id the caller has allowed them,
+// without one Allow is called after the auth frame.
 func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, id *Identity, topics []string) error {
 	ws, err := h.upgrade(w, r)
 	if refused, ok := errors.AsType[*HandshakeError](err); ok {

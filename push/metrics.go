@@ -32,7 +32,8 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		}),
 		closed: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "oei_ws_closed_total",
-			Help: "WebSocket connections closed, by close code; 1006: broken, other: a client's own code.",
+			Help: "WebSocket connections closed, by close code; 1006: broken, other: a client's " +
+				"own code.",
 		}, []string{"code"}),
 	}
 }

@@ -138,8 +138,10 @@ func TestStorm(t *testing.T) {
 	}
 	w.hub.mu.RLock()
 	defer w.hub.mu.RUnlock()
-	if n := len(w.hub.conns) + len(w.hub.subscriptions) + len(w.hub.perUser) + len(w.hub.perAddress); n != 0 {
-		t.Errorf("with every client gone the hub still counts %d connections, topics, users or addresses", n)
+	if n := len(w.hub.conns) + len(w.hub.subscriptions) + len(w.hub.perUser) +
+		len(w.hub.perAddress); n != 0 {
+		t.Errorf("with every client gone the hub still counts %d connections, topics, users or "+
+			"addresses", n)
 	}
 }
 

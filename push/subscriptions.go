@@ -17,8 +17,8 @@ type subscriber struct {
 type subscriptions map[Topic]subscribers
 
 // subscribers is the list of a topic's subscribers, in order of their connection numbers. A list is
-// immutable, so that it may be read without the lock under which it was taken. It is cut into parts,
-// none of them empty, so that a change copies one part instead of the whole list.
+// immutable, so that it may be read without the lock under which it was taken. It is cut into
+// parts, none of them empty, so that a change copies one part instead of the whole list.
 type subscribers struct {
 	parts [][]subscriber
 	size  int

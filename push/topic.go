@@ -43,8 +43,8 @@ const (
 // severities are those of alarms. Their indices are their bits in a mask of severities.
 var severities = []string{"critical", "major", "minor", "warning"}
 
-// ParseTopic parses a topic. It returns ErrUnknownTopic for other forms than those of Kind; an id is
-// a positive decimal number without sign or leading zero.
+// ParseTopic parses a topic. It returns ErrUnknownTopic for other forms than those of Kind; an id
+// is a positive decimal number without sign or leading zero.
 func ParseTopic(s string) (Topic, error) {
 	switch s {
 	case "gateways/status":

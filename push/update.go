@@ -22,7 +22,8 @@ type Reading struct {
 
 // order is the position of a reading among the readings of its sensor. Readings are ordered by
 // effective time, the earlier of timestamp and received time, so that a clock that runs ahead hides
-// no later reading. Readings with equal effective time are ordered by how far the timestamp is ahead.
+// no later reading. Readings with equal effective time are ordered by how far the timestamp is
+// ahead.
 type order struct {
 	at    time.Time
 	ahead time.Duration

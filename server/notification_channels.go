@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 
 	"github.com/oapi-codegen/nullable"
@@ -76,14 +77,20 @@ func (s *Server) CreateNotificationChannel(
 		IsActive:   j.IsActive,
 		Origin:     j.Origin,
 		Recipients: j.Recipients,
-		CreatedAt:  j.CreatedAt, UpdatedAt: j.UpdatedAt, Secret: nullable.NewNullNullable[string](),
+		CreatedAt:  j.CreatedAt,
+		UpdatedAt:  j.UpdatedAt,
+		Secret:     nullable.NewNullNullable[string](),
 	}
 	if c.Kind == store.Webhook {
 		created.Secret = nullable.NewNullableWithValue(c.Secret)
 	}
-	return api.CreateNotificationChannel201JSONResponse{Body: created, Headers: api.CreateNotificationChannel201ResponseHeaders{
-		ETag: etag(c.Version), Location: fmt.Sprintf("/api/notifications/channels/%d", c.ID),
-	}}, nil
+	return api.CreateNotificationChannel201JSONResponse{
+		Body: created,
+		Headers: api.CreateNotificationChannel201ResponseHeaders{
+			ETag:     etag(c.Version),
+			Location: fmt.Sprintf("/api/notifications/channels/%d", c.ID),
+		},
+	}, nil
 }
 
 // GetNotificationChannel answers GET /api/notifications/channels/{id}.
@@ -146,7 +153,7 @@ func (s *Server) DeleteNotificationChannel(
 	err = s.store.DeleteChannel(ctx, req.ID, version)
 	if errors.Is(err, store.ErrInUse) {
 		return nil, &problem{
-			status: 409,
+			status: http.StatusConflict,
 			detail: "A route uses the channel; change or delete the route first.",
 		}
 	}
@@ -167,23 +174,23 @@ func (s *Server) TestNotificationChannel(
 	return api.TestNotificationChannel200JSONResponse(deliveryJSON(ctx)(d)), nil
 }
 
-// checkChannel refuses a channel that lacks what its kind needs, or has what belongs to another.
+// checkChannel refuses a channel without a property that its kind needs, or with one of another
+// kind.
 func (s *Server) checkChannel(c store.Channel) error {
 	for _, f := range []struct {
 		name  string
 		given bool
-		of    store.ChannelKind
-		must  bool
+		kind  store.ChannelKind
 	}{
-		{"url", c.URL != "", store.Webhook, true},
-		{"secret", c.Secret != "", store.Webhook, true},
-		{"recipients", len(c.Recipients) > 0, store.Email, true},
+		{"url", c.URL != "", store.Webhook},
+		{"secret", c.Secret != "", store.Webhook},
+		{"recipients", len(c.Recipients) > 0, store.Email},
 	} {
 		switch {
-		case f.given && c.Kind != f.of:
-			return invalid(f.name, fmt.Sprintf("belongs to a channel of kind %s", f.of))
-		case !f.given && c.Kind == f.of && f.must:
-			return invalid(f.name, fmt.Sprintf("is needed by a channel of kind %s", f.of))
+		case f.given && c.Kind != f.kind:
+			return invalid(f.name, fmt.Sprintf("belongs to a channel of kind %s", f.kind))
+		case !f.given && c.Kind == f.kind:
+			return invalid(f.name, fmt.Sprintf("is needed by a channel of kind %s", f.kind))
 		}
 	}
 	if field, reason := s.notifications.CheckChannel(c); field != "" {
@@ -192,7 +199,7 @@ func (s *Server) checkChannel(c store.Channel) error {
 	return nil
 }
 
-// webhookSecret makes a secret of 256 random bits, in the form of Standard Webhooks.
+// webhookSecret returns a random secret of 256 bits, in the form of Standard Webhooks.
 func webhookSecret() string {
 	b := make([]byte, 32)
 	_, _ = rand.Read(b) // never fails
@@ -211,6 +218,7 @@ func channelJSON(c store.Channel) api.NotificationChannel {
 		IsActive:   c.IsActive,
 		Origin:     origin,
 		Recipients: listed(c.Recipients),
-		CreatedAt:  c.CreatedAt.UTC(), UpdatedAt: c.UpdatedAt.UTC(),
+		CreatedAt:  c.CreatedAt.UTC(),
+		UpdatedAt:  c.UpdatedAt.UTC(),
 	}
 }

@@ -77,8 +77,8 @@ func (s *Server) GetNotificationDelivery(
 	}, nil
 }
 
-// deliveryJSON returns what writes deliveries for the caller. Their details can name internal
-// hosts.
+// deliveryJSON returns a function that converts deliveries for the caller. Viewers and operators do
+// not get the details, which can name internal hosts.
 func deliveryJSON(ctx context.Context) func(store.Delivery) api.NotificationDelivery {
 	mayReadDetail := callOf(ctx).principal.User.Role.Includes(store.Engineer)
 	return func(d store.Delivery) api.NotificationDelivery {

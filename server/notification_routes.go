@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/oei-ms/oei-ms/gen/api"
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// leastReminder is how often, in seconds, people may be reminded at most.
-const leastReminder = 60
+// minRemindSeconds is the shortest time between two reminders.
+const minRemindSeconds = 60
 
 // ListNotificationRoutes answers GET /api/notifications/routes.
 func (s *Server) ListNotificationRoutes(
@@ -62,15 +63,19 @@ func (s *Server) CreateNotificationRoute(
 		return nil, taken("name", b.Name)
 	case errors.Is(err, store.ErrNotFound):
 		return nil, &problem{
-			status: 409,
-			detail: fmt.Sprintf("There are %d routes, as many as there can be.", store.MaxRoutes),
+			status: http.StatusConflict,
+			detail: fmt.Sprintf("There are %d routes already; delete one first.", store.MaxRoutes),
 		}
 	case err != nil:
 		return nil, err
 	}
-	return api.CreateNotificationRoute201JSONResponse{Body: routeJSON(r), Headers: api.CreateNotificationRoute201ResponseHeaders{
-		ETag: etag(r.Version), Location: fmt.Sprintf("/api/notifications/routes/%d", r.ID),
-	}}, nil
+	return api.CreateNotificationRoute201JSONResponse{
+		Body: routeJSON(r),
+		Headers: api.CreateNotificationRoute201ResponseHeaders{
+			ETag:     etag(r.Version),
+			Location: fmt.Sprintf("/api/notifications/routes/%d", r.ID),
+		},
+	}, nil
 }
 
 // GetNotificationRoute answers GET /api/notifications/routes/{id}.
@@ -150,8 +155,8 @@ func (s *Server) DeleteNotificationRoute(
 	return api.DeleteNotificationRoute204Response{}, nil
 }
 
-// checkRoute refuses templates that cannot be filled in, channels that are not there, and an
-// escalation to nobody.
+// checkRoute refuses invalid templates and times, unknown channels, and an escalation without
+// channel.
 func (s *Server) checkRoute(ctx context.Context, r store.Route) error {
 	for name, template := range map[string]string{"subject": r.Subject, "line": r.Line} {
 		if err := s.notifications.CheckTemplate(template); err != nil {
@@ -162,21 +167,21 @@ func (s *Server) checkRoute(ctx context.Context, r store.Route) error {
 		return invalid("time_zone",
 			"is not in the IANA database; use a name such as Europe/Berlin, or UTC")
 	}
-	if r.RemindSeconds > 0 && r.RemindSeconds < leastReminder {
+	if r.RemindSeconds > 0 && r.RemindSeconds < minRemindSeconds {
 		return invalid("remind_seconds",
-			fmt.Sprintf("is less than %d; use 0 for never", leastReminder))
+			fmt.Sprintf("is less than %d; use 0 for no reminders", minRemindSeconds))
 	}
 	if r.EscalateSeconds > 0 && r.EscalationChannelID == nil {
 		return invalid("escalation_channel_id", "is needed with escalate_seconds")
 	}
-	if err := s.knowsChannel(ctx, "channel_id", &r.ChannelID); err != nil {
+	if err := s.checkChannelExists(ctx, "channel_id", &r.ChannelID); err != nil {
 		return err
 	}
-	return s.knowsChannel(ctx, "escalation_channel_id", r.EscalationChannelID)
+	return s.checkChannelExists(ctx, "escalation_channel_id", r.EscalationChannelID)
 }
 
-// knowsChannel refuses a channel that is not there; nil is none.
-func (s *Server) knowsChannel(ctx context.Context, field string, id *int64) error {
+// checkChannelExists refuses an unknown channel. A nil id passes.
+func (s *Server) checkChannelExists(ctx context.Context, field string, id *int64) error {
 	if id == nil {
 		return nil
 	}
@@ -203,7 +208,8 @@ func routeJSON(r store.Route) api.NotificationRoute {
 		Subject:             r.Subject,
 		Line:                r.Line,
 		TimeZone:            r.TimeZone,
-		CreatedAt:           r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
+		CreatedAt:           r.CreatedAt.UTC(),
+		UpdatedAt:           r.UpdatedAt.UTC(),
 	}
 }
 

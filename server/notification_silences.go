@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/oei-ms/oei-ms/gen/api"
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// longestSilence is how long nobody may be told: one without an end would be forgotten.
-const longestSilence = 90 * 24 * time.Hour
+// maxSilence bounds a silence: one without an end would be forgotten.
+const maxSilence = 90 * 24 * time.Hour
 
 // ListNotificationSilences answers GET /api/notifications/silences.
 func (s *Server) ListNotificationSilences(
@@ -51,17 +52,18 @@ func (s *Server) CreateNotificationSilence(
 	replace(&v.StartsAt, b.StartsAt)
 	switch {
 	case !v.EndsAt.After(v.StartsAt):
-		return nil, invalid("ends_at", "is not after its start")
+		return nil, invalid("ends_at", "must be after the start")
 	case !v.EndsAt.After(now):
-		return nil, invalid("ends_at", "is past")
-	case v.EndsAt.Sub(v.StartsAt) > longestSilence:
-		return nil, invalid("ends_at", "is more than 90 days after its start")
+		return nil, invalid("ends_at", "is in the past")
+	case v.EndsAt.Sub(v.StartsAt) > maxSilence:
+		return nil, invalid("ends_at", "is more than 90 days after the start")
 	case v.AlarmID == nil && v.SensorID == nil && v.GatewayID == nil && len(v.Severities) == 0 &&
 		len(v.Labels) == 0:
 		return nil, invalid("alarm_id",
-			"or another of what it is about is needed: sensor_id, gateway_id, severities or labels")
+			"is needed, or sensor_id, gateway_id, severities or labels")
 	}
-	if err := s.exist(ctx, named{Alarm: v.AlarmID, Sensor: v.SensorID, Gateway: v.GatewayID}); err != nil {
+	ids := named{Alarm: v.AlarmID, Sensor: v.SensorID, Gateway: v.GatewayID}
+	if err := s.exist(ctx, ids); err != nil {
 		return nil, err
 	}
 	v, err := s.store.CreateSilence(ctx, v)
@@ -93,7 +95,7 @@ func (s *Server) EndNotificationSilence(
 ) (api.EndNotificationSilenceResponseObject, error) {
 	v, err := s.store.EndSilence(ctx, req.ID, callOf(ctx).principal.User.Username)
 	if errors.Is(err, store.ErrConflict) {
-		return nil, &problem{status: 409, detail: "The silence has ended."}
+		return nil, &problem{status: http.StatusConflict, detail: "The silence has ended."}
 	}
 	if err != nil {
 		return nil, err
@@ -118,6 +120,7 @@ func silenceJSON(v store.Silence) api.NotificationSilence {
 		Reason:     v.Reason,
 		CreatedBy:  v.CreatedBy,
 		EndedBy:    orNull(by),
-		HeldBack:   v.HeldBack, CreatedAt: v.CreatedAt.UTC(),
+		HeldBack:   v.HeldBack,
+		CreatedAt:  v.CreatedAt.UTC(),
 	}
 }

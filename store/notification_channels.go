@@ -9,7 +9,7 @@ import (
 	"github.com/lib/pq"
 )
 
-// ChannelKind is by what way a channel sends.
+// ChannelKind is the way a channel sends.
 type ChannelKind string
 
 // The kinds of channels.
@@ -19,14 +19,14 @@ const (
 	MQTT    ChannelKind = "mqtt"
 )
 
-// Channel is where notices go.
+// Channel is a destination of notifications.
 type Channel struct {
 	ID       int64       `db:"id"`
 	Name     string      `db:"name"`
 	Kind     ChannelKind `db:"kind"`
 	IsActive bool        `db:"is_active"`
-	URL      string      `db:"url"` // of a webhook; it may hold a secret
-	// that a webhook is signed with; begins with Sealed when it cannot be opened
+	URL      string      `db:"url"` // of a webhook; it may contain a secret
+	// Secret signs webhooks. It begins with EncryptedPrefix when it cannot be decrypted.
 	Secret     string         `db:"secret"`
 	Recipients pq.StringArray `db:"recipients"` // of e-mail
 	Version    int64          `db:"version"`
@@ -34,14 +34,19 @@ type Channel struct {
 	UpdatedAt  time.Time      `db:"updated_at"`
 }
 
-const channelColumns = `id, name, kind, is_active, url, secret, recipients, version, created_at, updated_at`
+const channelColumns = `
+	id, name, kind, is_active, url, secret, recipients, version, created_at, updated_at`
 
 // Channels returns at most limit channels with an id above after, in order of id.
 func (s *Store) Channels(ctx context.Context, after int64, limit int) ([]Channel, error) {
+	const q = `
+		SELECT ` + channelColumns + `
+		FROM notification_channels
+		WHERE id > $1
+		ORDER BY id
+		LIMIT $2`
 	list := []Channel{}
-	err := s.api.SelectContext(ctx, &list,
-		`SELECT `+channelColumns+` FROM notification_channels WHERE id > $1 ORDER BY id LIMIT $2`,
-		after, limit)
+	err := s.api.SelectContext(ctx, &list, q, after, limit)
 	for i := range list {
 		list[i].Secret = s.seal.open(list[i].Secret)
 	}
@@ -50,9 +55,12 @@ func (s *Store) Channels(ctx context.Context, after int64, limit int) ([]Channel
 
 // Channel returns the channel id, or ErrNotFound.
 func (s *Store) Channel(ctx context.Context, id int64) (Channel, error) {
+	const q = `
+		SELECT ` + channelColumns + `
+		FROM notification_channels
+		WHERE id = $1`
 	var c Channel
-	err := s.api.GetContext(ctx, &c,
-		`SELECT `+channelColumns+` FROM notification_channels WHERE id = $1`, id)
+	err := s.api.GetContext(ctx, &c, q, id)
 	c.Secret = s.seal.open(c.Secret)
 	return c, explain("channel", err)
 }
@@ -68,7 +76,7 @@ func (s *Store) ChannelKinds(ctx context.Context) (map[int64]ChannelKind, error)
 	return kinds, explain("channels", err)
 }
 
-// CreateChannel adds c and returns it as stored. A name that is taken is ErrConflict.
+// CreateChannel adds c and returns it as stored. It returns ErrConflict for a name that is taken.
 func (s *Store) CreateChannel(ctx context.Context, c Channel) (Channel, error) {
 	const q = `
 		INSERT INTO notification_channels (name, kind, is_active, url, secret, recipients)
@@ -80,11 +88,19 @@ func (s *Store) CreateChannel(ctx context.Context, c Channel) (Channel, error) {
 	return c, explain(fmt.Sprintf("channel %q", c.Name), err)
 }
 
-// UpdateChannel writes c, whose kind stays, if it still has the version that c has, else ErrStale.
+// UpdateChannel writes c, but for its kind. It returns ErrStale when the stored version is not
+// c.Version.
 func (s *Store) UpdateChannel(ctx context.Context, c Channel) (Channel, error) {
 	const q = `
 		UPDATE notification_channels
-		SET name = $3, is_active = $4, url = $5, secret = $6, recipients = coalesce($7::text[], '{}'), version = version + 1, updated_at = now()
+		SET
+			name = $3,
+			is_active = $4,
+			url = $5,
+			secret = $6,
+			recipients = coalesce($7::text[], '{}'),
+			version = version + 1,
+			updated_at = now()
 		WHERE id = $1 AND version = $2
 		RETURNING ` + channelColumns
 	var out Channel
@@ -94,13 +110,14 @@ func (s *Store) UpdateChannel(ctx context.Context, c Channel) (Channel, error) {
 	return out, explain("channel", s.stale(ctx, err, "notification_channels", c.ID))
 }
 
-// DeleteChannel deletes the channel id if it still has version (0: whatever it has). One that a
-// route uses is ErrInUse. What waits to be sent by it fails.
+// DeleteChannel deletes the channel id. It returns ErrStale when the stored version is not version
+// (0 means any), and ErrInUse when a route uses the channel. Its deliveries in the outbox fail.
 func (s *Store) DeleteChannel(ctx context.Context, id, version int64) error {
 	return explain("channel", s.deleteVersion(ctx, "notification_channels", id, version))
 }
 
-// deleteVersion deletes the row id of table if it still has version; 0 takes any.
+// deleteVersion deletes the row id of table, or returns ErrStale when its version is not version; 0
+// means any.
 func (s *Store) deleteVersion(ctx context.Context, table string, id, version int64) error {
 	return inTx(ctx, s.api, func(tx *sqlx.Tx) error {
 		if err := lockVersion(ctx, tx, table, id, version); err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/lib/pq"
 )
 
-// Silence is a time in which nobody is told of some alarms. What it does not name it does not ask
-// for.
+// Silence is a time in which matching alarm events cause no notifications. Conditions that are nil
+// or empty match all events.
 type Silence struct {
 	ID         int64          `db:"id"`
 	StartsAt   time.Time      `db:"starts_at"`
@@ -17,19 +17,21 @@ type Silence struct {
 	AlarmID    *int64         `db:"alarm_id"`
 	SensorID   *int64         `db:"sensor_id"`
 	GatewayID  *int64         `db:"gateway_id"`
-	Severities pq.StringArray `db:"severities"` // none: all
-	Labels     LabelMap       `db:"labels"`     // an alarm has to have all of them
+	Severities pq.StringArray `db:"severities"`
+	Labels     LabelMap       `db:"labels"` // the alarm must have all of them
 	Reason     string         `db:"reason"`
 	CreatedBy  string         `db:"created_by"`
-	EndedBy    string         `db:"ended_by"`  // empty: it was not ended early
-	HeldBack   int64          `db:"held_back"` // events of which nobody was told
+	EndedBy    string         `db:"ended_by"`  // empty: not ended early
+	HeldBack   int64          `db:"held_back"` // number of events without notification
 	CreatedAt  time.Time      `db:"created_at"`
 }
 
-const silenceColumns = `id, starts_at, ends_at, alarm_id, sensor_id, gateway_id, severities, labels, reason, created_by, ended_by, held_back, created_at`
+const silenceColumns = `
+	id, starts_at, ends_at, alarm_id, sensor_id, gateway_id, severities, labels, reason, created_by,
+	ended_by, held_back, created_at`
 
-// Silences returns at most limit silences with an id below before (0: any), the newest first; with
-// current only those that have not ended.
+// Silences returns at most limit silences with an id below before (0: any), newest first. With
+// current it returns only those that have not ended.
 func (s *Store) Silences(
 	ctx context.Context, current bool, before int64, limit int,
 ) ([]Silence, error) {
@@ -47,23 +49,32 @@ func (s *Store) Silences(
 // SilencesAt returns the silences that are in force at an instant.
 func (s *Store) SilencesAt(ctx context.Context, at time.Time) ([]Silence, error) {
 	list := []Silence{}
-	err := s.api.SelectContext(ctx, &list,
-		`SELECT `+silenceColumns+` FROM notification_silences WHERE starts_at <= $1 AND ends_at > $1 ORDER BY id`, at)
+	const q = `
+		SELECT ` + silenceColumns + `
+		FROM notification_silences
+		WHERE starts_at <= $1 AND ends_at > $1
+		ORDER BY id`
+	err := s.api.SelectContext(ctx, &list, q, at)
 	return list, explain("silences", err)
 }
 
 // Silence returns the silence id, or ErrNotFound.
 func (s *Store) Silence(ctx context.Context, id int64) (Silence, error) {
+	const q = `
+		SELECT ` + silenceColumns + `
+		FROM notification_silences
+		WHERE id = $1`
 	var v Silence
-	err := s.api.GetContext(ctx, &v,
-		`SELECT `+silenceColumns+` FROM notification_silences WHERE id = $1`, id)
+	err := s.api.GetContext(ctx, &v, q, id)
 	return v, explain("silence", err)
 }
 
 // CreateSilence adds v and returns it as stored.
 func (s *Store) CreateSilence(ctx context.Context, v Silence) (Silence, error) {
 	const q = `
-		INSERT INTO notification_silences (starts_at, ends_at, alarm_id, sensor_id, gateway_id, severities, labels, reason, created_by)
+		INSERT INTO notification_silences (
+			starts_at, ends_at, alarm_id, sensor_id, gateway_id, severities, labels, reason,
+			created_by)
 		VALUES ($1, $2, $3, $4, $5, coalesce($6::text[], '{}'), $7, $8, $9)
 		RETURNING ` + silenceColumns
 	var out Silence
@@ -72,16 +83,16 @@ func (s *Store) CreateSilence(ctx context.Context, v Silence) (Silence, error) {
 	return out, explain("silence", err)
 }
 
-// EndSilence ends the silence id now, in the name of by, and returns it. One that has ended is
-// ErrConflict.
-func (s *Store) EndSilence(ctx context.Context, id int64, by string) (Silence, error) {
+// EndSilence ends the silence id now and records the user who ended it. It returns ErrConflict for
+// a silence that has ended.
+func (s *Store) EndSilence(ctx context.Context, id int64, user string) (Silence, error) {
 	const q = `
 		UPDATE notification_silences
 		SET starts_at = least(starts_at, now()), ends_at = now(), ended_by = $2
 		WHERE id = $1 AND ends_at > now()
 		RETURNING ` + silenceColumns
 	var v Silence
-	err := s.stale(ctx, s.api.GetContext(ctx, &v, q, id, by), "notification_silences", id)
+	err := s.stale(ctx, s.api.GetContext(ctx, &v, q, id, user), "notification_silences", id)
 	if errors.Is(err, ErrStale) {
 		err = ErrConflict
 	}

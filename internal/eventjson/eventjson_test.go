@@ -58,7 +58,8 @@ var notificationEvent = store.NotificationEvent{
 	Labels:      store.LabelMap{"line": "1"},
 }
 
-// TestEvents_HaveEveryMemberOfTheContract holds the JSON of events to their schemas in openapi.yaml.
+// TestEvents_HaveEveryMemberOfTheContract holds the JSON of events to their schemas in
+// openapi.yaml.
 func TestEvents_HaveEveryMemberOfTheContract(t *testing.T) {
 	doc, err := openapi3.NewLoader().LoadFromFile("../../openapi.yaml")
 	if err != nil {
@@ -70,9 +71,11 @@ func TestEvents_HaveEveryMemberOfTheContract(t *testing.T) {
 		schema string
 		event  any
 	}{
-		"an alarm event":                   {"AlarmEvent", eventjson.Alarm(alarmEvent)},
-		"an alarm event without a value":   {"AlarmEvent", eventjson.Alarm(noValue)},
-		"a notification event":             {"NotificationEvent", eventjson.Notification(notificationEvent)},
+		"an alarm event":                 {"AlarmEvent", eventjson.Alarm(alarmEvent)},
+		"an alarm event without a value": {"AlarmEvent", eventjson.Alarm(noValue)},
+		"a notification event": {
+			"NotificationEvent", eventjson.Notification(notificationEvent),
+		},
 		"a notification event without any": {"NotificationEvent", eventjson.Notification(noLabels)},
 	} {
 		schema := doc.Components.Schemas[test.schema].Value
@@ -93,7 +96,8 @@ func TestEvents_HaveEveryMemberOfTheContract(t *testing.T) {
 			}
 		}
 		if len(members) != len(schema.Properties) {
-			t.Errorf("%s has %d members, want %d: %s", name, len(members), len(schema.Properties), b)
+			t.Errorf("%s has %d members, want %d: %s", name, len(members), len(schema.Properties),
+				b)
 		}
 		if members["at"] != "2026-01-02T02:04:05.678000Z" {
 			t.Errorf("%s: at is %v, want UTC with microseconds", name, members["at"])

@@ -8,7 +8,6 @@ package relay
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"strconv"
@@ -19,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/redis/rueidis"
 
+	"github.com/oei-ms/oei-ms/internal/redisx"
 	"github.com/oei-ms/oei-ms/push"
 )
 
@@ -59,13 +59,10 @@ type outgoing struct {
 func New(
 	url string, sharded bool, hub *push.Hub, log *slog.Logger, reg prometheus.Registerer,
 ) (*Relay, error) {
-	option, err := rueidis.ParseURL(url)
+	option, err := redisx.ParseURL(url)
 	if err != nil {
-		return nil, fmt.Errorf("REDIS_URL: %w", err)
+		return nil, err
 	}
-	option.Dialer.Timeout = redisTimeout
-	option.ConnWriteTimeout = redisTimeout
-	option.DisableCache = true
 	option.DisableRetry = true // so that listen notices the end of a subscription
 	f := promauto.With(reg)
 	r := &Relay{
@@ -237,7 +234,9 @@ func (r *Relay) publish(ctx context.Context, client rueidis.Client) {
 }
 
 // send makes one round trip and returns the last error of its commands.
-func (r *Relay) send(ctx context.Context, client rueidis.Client, cmds rueidis.Commands) (err error) {
+func (r *Relay) send(
+	ctx context.Context, client rueidis.Client, cmds rueidis.Commands,
+) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 	defer cancel()
 	for _, res := range client.DoMulti(ctx, cmds...) {
