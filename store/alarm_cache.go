@@ -11,29 +11,29 @@ import (
 	"github.com/oei-ms/oei-ms/series"
 )
 
-// mostKept is of how many sensors the states of alarms are kept.
-const mostKept = 50_000
+// maxCachedSensors is of how many sensors the states of alarms are kept.
+const maxCachedSensors = 50_000
 
-// keptStates are the states of alarms as the batches of this instance have left them, so that the
+// stateCache are the states of alarms as the batches of this instance have left them, so that the
 // next ones need not read them. What is kept of a sensor is true whenever the sensor's latest has
 // the timestamp and the stamp that stand beside it (see steps), also when the batch that left it
 // was rolled back: it either has changed no state, or its stamp is seen nowhere. Only alarms that
 // stand alone are kept.
-type keptStates struct {
+type stateCache struct {
 	mu       sync.Mutex
-	bySensor map[int64]*keptSensor
+	bySensor map[int64]*cachedSensor
 }
 
-// keptSensor is used by one batch at a time.
-type keptSensor struct {
+// cachedSensor is used by one batch at a time.
+type cachedSensor struct {
 	taken  bool           // by one that is under way or has failed
 	rules  *ruleSet       // that these alarms are of
 	last   series.Instant // of its newest reading
 	stamp  int64
-	alarms []keptAlarm // all that stand alone, in the order in which they are stepped
+	alarms []cachedAlarm // all that stand alone, in the order in which they are stepped
 }
 
-type keptAlarm struct {
+type cachedAlarm struct {
 	id, version int64 // of the row
 	rule        *alarm.Rule
 	state       alarm.State
@@ -41,16 +41,16 @@ type keptAlarm struct {
 
 // take gives what is kept to sensors that have moved, and returns those of which nothing is kept
 // that is true now.
-func (k *keptStates) take(moved []movedSensor, rules *ruleSet) (missing []movedSensor) {
+func (k *stateCache) take(moved []movedSensor, rules *ruleSet) (missing []movedSensor) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for i := range moved {
 		v := &moved[i]
-		if v.alone = rules.alone[v.sensor]; len(v.alone) == 0 {
+		if v.unlinked = rules.unlinked[v.sensor]; len(v.unlinked) == 0 {
 			continue
 		}
 		if e := k.bySensor[v.sensor]; e != nil && !e.taken && e.last == v.previous &&
-			e.stamp == v.stamp && e.follow(rules, v.alone) {
+			e.stamp == v.stamp && e.follow(rules, v.unlinked) {
 			e.taken, v.kept = true, e
 		} else {
 			missing = append(missing, *v)
@@ -60,24 +60,24 @@ func (k *keptStates) take(moved []movedSensor, rules *ruleSet) (missing []movedS
 }
 
 // keep keeps the states of alarms that stand alone as m leaves them.
-func (k *keptStates) keep(m *steps) {
+func (k *stateCache) keep(m *evaluator) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for i := range m.moved {
 		v := &m.moved[i]
 		switch {
-		case len(v.alone) == 0:
+		case len(v.unlinked) == 0:
 		case v.kept != nil:
 			v.kept.update(m, v)
 			v.kept.taken = false
 		default:
 			delete(k.bySensor, v.sensor)
-			e := &keptSensor{
+			e := &cachedSensor{
 				stamp:  v.stamp,
 				rules:  m.rules,
-				alarms: make([]keptAlarm, len(v.alone)),
+				alarms: make([]cachedAlarm, len(v.unlinked)),
 			}
-			if len(k.bySensor) < mostKept && e.update(m, v) {
+			if len(k.bySensor) < maxCachedSensors && e.update(m, v) {
 				k.bySensor[v.sensor] = e
 			}
 		}
@@ -85,19 +85,19 @@ func (k *keptStates) keep(m *steps) {
 }
 
 // update makes e what is kept of a sensor after m. It reports whether all alarms are there.
-func (e *keptSensor) update(m *steps, v *movedSensor) bool {
+func (e *cachedSensor) update(m *evaluator, v *movedSensor) bool {
 	e.last = v.at
 	if len(m.alarms) == 0 {
 		return v.kept != nil
 	}
 	all := true
-	for i, id := range v.alone {
+	for i, id := range v.unlinked {
 		p := m.alarms[id]
 		if p == nil {
 			all = false // it is as it was, or deleted
 			continue
 		}
-		e.alarms[i] = keptAlarm{id: id, version: p.version, rule: p.rule, state: p.state}
+		e.alarms[i] = cachedAlarm{id: id, version: p.version, rule: p.rule, state: p.state}
 		if p.written {
 			e.alarms[i].version++
 			e.stamp = m.stamp
@@ -108,7 +108,7 @@ func (e *keptSensor) update(m *steps, v *movedSensor) bool {
 
 // follow takes the rules as they are, and reports whether the states are of these alarms and made
 // by these rules.
-func (e *keptSensor) follow(rules *ruleSet, ids []int64) bool {
+func (e *cachedSensor) follow(rules *ruleSet, ids []int64) bool {
 	if e.rules == rules {
 		return true
 	}
@@ -128,7 +128,7 @@ func (e *keptSensor) follow(rules *ruleSet, ids []int64) bool {
 // step steps the alarms with a reading until one changes in a way that has to be written, which it
 // leaves as it was. It reports whether none does. Those before it take no harm when they are
 // stepped with the reading again: it is late then.
-func (e *keptSensor) step(x alarm.Sample, now time.Time) bool {
+func (e *cachedSensor) step(x alarm.Sample, now time.Time) bool {
 	for i := range e.alarms {
 		a := &e.alarms[i]
 		if alarm.Unmoved(a.rule, &a.state, x) {
@@ -144,9 +144,9 @@ func (e *keptSensor) step(x alarm.Sample, now time.Time) bool {
 	return true
 }
 
-// takeKept is an alarm that is kept, to be stepped with a reading of sensor; nil when it is deleted
+// takeCached is an alarm that is kept, to be stepped with a reading of sensor; nil when it is deleted
 // or the reading late.
-func (m *steps) takeKept(sensor, id int64) *step {
+func (m *evaluator) takeCached(sensor, id int64) *evaluation {
 	i, found := slices.BinarySearchFunc(m.moved, sensor,
 		func(v movedSensor, id int64) int { return cmp.Compare(v.sensor, id) })
 	if !found || m.moved[i].kept == nil {
@@ -158,5 +158,5 @@ func (m *steps) takeKept(sensor, id int64) *step {
 		return nil
 	}
 	a := &alarms[k]
-	return &step{rule: a.rule, version: a.version, before: a.state, state: a.state}
+	return &evaluation{rule: a.rule, version: a.version, before: a.state, state: a.state}
 }

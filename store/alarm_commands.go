@@ -65,7 +65,7 @@ func (s *Store) AcknowledgeAlarms(
 
 func lockToCommand(
 	ctx context.Context, tx *sqlx.Tx, rules *ruleSet, ids []int64, now time.Time,
-) (*steps, error) {
+) (*evaluator, error) {
 	for _, id := range ids {
 		if rules.byID[id] != nil {
 			continue
@@ -79,19 +79,19 @@ func lockToCommand(
 			return nil, errRetry
 		}
 	}
-	return lockAlarms(ctx, tx, rules, rules.with(ids), false, now)
+	return lockAlarms(ctx, tx, rules, rules.withSuppressed(ids), false, now)
 }
 
 // command carries c out. One that is refused changes nothing.
-func (m *steps) command(id int64, c alarm.Command, now time.Time) error {
+func (m *evaluator) command(id int64, c alarm.Command, now time.Time) error {
 	if m.alarms[id] == nil {
 		return fmt.Errorf("alarm %d: %w", id, ErrNotFound)
 	}
 	return m.apply(id, c, now)
 }
 
-// checkDrop is ErrInUse when alarms that stay need one of these, and locks their states.
-func checkDrop(ctx context.Context, tx *sqlx.Tx, ids []int64) error {
+// checkNotCauses is ErrInUse when alarms that stay need one of these, and locks their states.
+func checkNotCauses(ctx context.Context, tx *sqlx.Tx, ids []int64) error {
 	const lock = `SELECT alarm_id FROM alarm_states WHERE alarm_id = ANY ($1::int[]) ORDER BY alarm_id FOR UPDATE`
 	if _, err := tx.ExecContext(ctx, lock, int32s(ids)); err != nil {
 		return err
@@ -112,9 +112,9 @@ func checkDrop(ctx context.Context, tx *sqlx.Tx, ids []int64) error {
 	return nil
 }
 
-// dropAlarms deletes alarms that checkDrop has let go, and returns their last events, which the
+// deleteAlarms deletes alarms that checkNotCauses has let go, and returns their last events, which the
 // caller adds at the end.
-func dropAlarms(
+func deleteAlarms(
 	ctx context.Context, tx *sqlx.Tx, ids []int64, user string, now time.Time,
 ) ([]AlarmEvent, error) {
 	if len(ids) == 0 {
@@ -146,7 +146,7 @@ func alarmIDs(list []AlarmName) []int64 {
 
 // alarmsOf locks latest of sensors, which are to be deleted, and returns their alarms. When others
 // look at one of these sensors it is ErrInUse.
-func alarmsOf(ctx context.Context, tx *sqlx.Tx, sensors []int64) ([]AlarmName, error) {
+func lockAlarmsToDelete(ctx context.Context, tx *sqlx.Tx, sensors []int64) ([]AlarmName, error) {
 	if _, err := lockLatest(ctx, tx, sensors, false); err != nil {
 		return nil, err
 	}
@@ -174,5 +174,5 @@ func alarmsOf(ctx context.Context, tx *sqlx.Tx, sensors []int64) ([]AlarmName, e
 	if len(others) > 0 {
 		return nil, &InUseError{Reading: others}
 	}
-	return own, checkDrop(ctx, tx, alarmIDs(own))
+	return own, checkNotCauses(ctx, tx, alarmIDs(own))
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/oei-ms/oei-ms/alarm"
 )
 
-// mostReason is how many bytes of an error say why a rule is faulted.
-const mostReason = 500
+// maxFaultReason is how many bytes of an error say why a rule is faulted.
+const maxFaultReason = 500
 
 // steps are alarms that a transaction moves. Whoever moves the state of an alarm holds, until it
 // commits, latest of all sensors that the alarm looks at, and gives it another stamp: so a batch,
@@ -23,9 +23,9 @@ const mostReason = 500
 // them, and need not read nor lock them. Of a sensor that has no latest yet the state itself is
 // locked. Locks are taken in this order, so that no two transactions wait for each other in a
 // circle: latest, in order of sensor; states, in order of id; the log.
-type steps struct {
+type evaluator struct {
 	rules  *ruleSet
-	alarms map[int64]*step
+	alarms map[int64]*evaluation
 	events []AlarmEvent
 	stamp  int64         // for latest
 	moved  []movedSensor // by this transaction, in order
@@ -35,7 +35,7 @@ type steps struct {
 }
 
 // step is one of them.
-type step struct {
+type evaluation struct {
 	rule    *alarm.Rule
 	version int64 // of the row
 	before  alarm.State
@@ -44,26 +44,26 @@ type step struct {
 	written bool
 }
 
-func newSteps(rules *ruleSet) *steps {
-	return &steps{
+func newEvaluator(rules *ruleSet) *evaluator {
+	return &evaluator{
 		rules:          rules,
-		alarms:         map[int64]*step{},
+		alarms:         map[int64]*evaluation{},
 		stamp:          rand.Int64(),
 		maxEvaluations: math.MaxInt,
 	}
 }
 
-// stepAlarms steps the alarms that look at the sensors of the rows that are new, in order of time.
+// evaluateAlarms steps the alarms that look at the sensors of the rows that are new, in order of time.
 // m has those that are linked.
-func (b *batch) stepAlarms(
-	ctx context.Context, tx *sqlx.Tx, m *steps, kept *keptStates, now time.Time,
+func (b *batch) evaluateAlarms(
+	ctx context.Context, tx *sqlx.Tx, m *evaluator, kept *stateCache, now time.Time,
 ) error {
-	if err := m.loadAlone(ctx, tx, kept.take(m.moved, m.rules), now); err != nil {
+	if err := m.loadUnlinked(ctx, tx, kept.take(m.moved, m.rules), now); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, m.timeout, ErrOverload)
 	defer cancel()
-	rest, err := m.stepKept(ctx, b, now)
+	rest, err := m.evaluateCached(ctx, b, now)
 	if err != nil {
 		return err
 	}
@@ -72,19 +72,19 @@ func (b *batch) stepAlarms(
 			cmp.Compare(x.micros, y.micros))
 	})
 	for _, r := range rest {
-		if err := m.sample(ctx, sample(b.readings[r.reading]), now); err != nil {
+		if err := m.evaluateReading(ctx, sample(b.readings[r.reading]), now); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// stepKept steps what is kept with the rows that change nothing that has to be written, which are
+// evaluateCached steps what is kept with the rows that change nothing that has to be written, which are
 // nearly all, and returns the others.
-func (m *steps) stepKept(ctx context.Context, b *batch, now time.Time) (rest []row, err error) {
+func (m *evaluator) evaluateCached(ctx context.Context, b *batch, now time.Time) (rest []row, err error) {
 	moved := m.moved
 	var last int64
-	var kept *keptSensor // nil: all that come of the sensor are returned
+	var kept *cachedSensor // nil: all that come of the sensor are returned
 	watched := false
 	for _, r := range b.inOrder() {
 		if r.sensor != last {
@@ -93,7 +93,7 @@ func (m *steps) stepKept(ctx context.Context, b *batch, now time.Time) (rest []r
 				moved = moved[1:]
 			}
 			if len(moved) > 0 && moved[0].sensor == last &&
-				(!m.rules.anyLinked || len(moved[0].alone) == len(m.rules.bySensor[last])) {
+				(!m.rules.hasLinked || len(moved[0].unlinked) == len(m.rules.bySensor[last])) {
 				kept = moved[0].kept
 			}
 			watched = kept != nil || len(m.rules.bySensor[last]) > 0
@@ -114,7 +114,7 @@ func (m *steps) stepKept(ctx context.Context, b *batch, now time.Time) (rest []r
 	return rest, nil
 }
 
-func (m *steps) ids() []int64 {
+func (m *evaluator) alarmIDs() []int64 {
 	ids := make([]int64, 0, len(m.alarms))
 	for id := range m.alarms {
 		ids = append(ids, id)
@@ -125,7 +125,7 @@ func (m *steps) ids() []int64 {
 
 // sample steps all alarms that look at x's sensor. A rule that fails is marked and holds up
 // nothing.
-func (m *steps) sample(ctx context.Context, x alarm.Sample, now time.Time) error {
+func (m *evaluator) evaluateReading(ctx context.Context, x alarm.Sample, now time.Time) error {
 	ids := m.rules.bySensor[x.SensorID]
 	if err := m.spend(ctx, len(ids)); err != nil {
 		return err
@@ -133,17 +133,17 @@ func (m *steps) sample(ctx context.Context, x alarm.Sample, now time.Time) error
 	for _, id := range ids {
 		p := m.alarms[id]
 		if p == nil {
-			if p = m.takeKept(x.SensorID, id); p == nil {
+			if p = m.takeCached(x.SensorID, id); p == nil {
 				continue
 			}
 			m.alarms[id] = p
 		}
 		next, events, err := alarm.Step(p.rule, p.state, x, now)
-		if err := m.move(id, next, events, now); err != nil {
+		if err := m.advance(id, next, events, now); err != nil {
 			return err
 		}
 		if err != nil {
-			if err := m.fault(id, err, now); err != nil {
+			if err := m.markFaulted(id, err, now); err != nil {
 				return err
 			}
 		}
@@ -152,40 +152,40 @@ func (m *steps) sample(ctx context.Context, x alarm.Sample, now time.Time) error
 }
 
 // tick fires the timers of an alarm that have ended.
-func (m *steps) tick(id int64, now time.Time) error {
+func (m *evaluator) fireTimers(id int64, now time.Time) error {
 	p := m.alarms[id]
 	next, events, err := alarm.Tick(p.rule, p.state, now)
-	if err := m.move(id, next, events, now); err != nil {
+	if err := m.advance(id, next, events, now); err != nil {
 		return err
 	}
 	if err != nil {
-		return m.fault(id, err, now)
+		return m.markFaulted(id, err, now)
 	}
 	return nil
 }
 
 // fault marks an alarm whose rule has failed with err.
-func (m *steps) fault(id int64, err error, now time.Time) error {
+func (m *evaluator) markFaulted(id int64, err error, now time.Time) error {
 	reason := strings.ReplaceAll(strings.ToValidUTF8(err.Error(), "?"), "\x00", "?")
-	if len(reason) > mostReason {
-		reason = strings.ToValidUTF8(reason[:mostReason], "")
+	if len(reason) > maxFaultReason {
+		reason = strings.ToValidUTF8(reason[:maxFaultReason], "")
 	}
 	return m.apply(id, alarm.Command{Kind: alarm.MarkFaulted, Comment: reason}, now)
 }
 
 // apply carries out a command, at an instant that the columns can keep.
-func (m *steps) apply(id int64, c alarm.Command, now time.Time) error {
+func (m *evaluator) apply(id int64, c alarm.Command, now time.Time) error {
 	p := m.alarms[id]
 	next, events, err := alarm.Apply(p.rule, p.state, c, now.UTC().Truncate(time.Microsecond))
 	if err != nil {
 		return err
 	}
-	return m.move(id, next, events, now)
+	return m.advance(id, next, events, now)
 }
 
 // move gives an alarm its next state and, when it begins or ends to be a cause, tells those it
 // suppresses.
-func (m *steps) move(id int64, next alarm.State, events []alarm.Event, now time.Time) error {
+func (m *evaluator) advance(id int64, next alarm.State, events []alarm.Event, now time.Time) error {
 	p := m.alarms[id]
 	was := p.state.IsCause()
 	p.state = next
@@ -231,9 +231,9 @@ func (m *steps) move(id int64, next alarm.State, events []alarm.Event, now time.
 }
 
 // write writes the states that have changed and the events; nothing may be locked after it.
-func (m *steps) write(ctx context.Context, tx *sqlx.Tx) error {
+func (m *evaluator) write(ctx context.Context, tx *sqlx.Tx) error {
 	var changed []int64
-	for _, id := range m.ids() {
+	for _, id := range m.alarmIDs() {
 		if p := m.alarms[id]; p.due || alarm.Changed(&p.before, &p.state) {
 			changed = append(changed, id)
 		}

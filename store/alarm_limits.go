@@ -30,7 +30,7 @@ var ErrOverload = errors.New("too many alarm evaluations for one transaction")
 
 // spend counts n evaluations. It returns an error when the transaction may make no more, or when
 // ctx has ended.
-func (m *steps) spend(ctx context.Context, n int) error {
+func (m *evaluator) spend(ctx context.Context, n int) error {
 	const interval = 1024 // of looks at ctx
 	before := m.evaluations
 	m.evaluations += n

@@ -52,15 +52,15 @@ func withRules[T any](
 // left out when skipLocked is set.
 func lockAlarms(
 	ctx context.Context, tx *sqlx.Tx, rules *ruleSet, ids []int64, skipLocked bool, now time.Time,
-) (*steps, error) {
-	m := newSteps(rules)
+) (*evaluator, error) {
+	m := newEvaluator(rules)
 	return m, m.lock(ctx, tx, ids, nil, skipLocked, now)
 }
 
 // lockLinked locks and reads the alarms of the rows that are new that do not stand alone, and
 // latest of all these rows, in order.
-func (b *batch) lockLinked(ctx context.Context, tx *sqlx.Tx, m *steps, now time.Time) error {
-	if !m.rules.anyLinked {
+func (b *batch) lockLinked(ctx context.Context, tx *sqlx.Tx, m *evaluator, now time.Time) error {
+	if !m.rules.hasLinked {
 		return nil
 	}
 	var ids, sensors []int64
@@ -70,9 +70,9 @@ func (b *batch) lockLinked(ctx context.Context, tx *sqlx.Tx, m *steps, now time.
 			continue
 		}
 		sensors = append(sensors, r.sensor)
-		if all := m.rules.bySensor[r.sensor]; len(m.rules.alone[r.sensor]) < len(all) {
+		if all := m.rules.bySensor[r.sensor]; len(m.rules.unlinked[r.sensor]) < len(all) {
 			for _, id := range all {
-				if m.rules.linked(m.rules.byID[id]) {
+				if m.rules.isLinked(m.rules.byID[id]) {
 					ids = append(ids, id)
 				}
 			}
@@ -81,23 +81,23 @@ func (b *batch) lockLinked(ctx context.Context, tx *sqlx.Tx, m *steps, now time.
 	if len(ids) == 0 {
 		return nil
 	}
-	return m.lock(ctx, tx, m.rules.with(ids), sensors, false, now)
+	return m.lock(ctx, tx, m.rules.withSuppressed(ids), sensors, false, now)
 }
 
-func (m *steps) lock(
+func (m *evaluator) lock(
 	ctx context.Context, tx *sqlx.Tx, ids, sensors []int64, skipLocked bool, now time.Time,
 ) error {
-	held, err := lockLatest(ctx, tx, append(m.rules.sensors(ids), sensors...), skipLocked)
+	held, err := lockLatest(ctx, tx, append(m.rules.sensorsOf(ids), sensors...), skipLocked)
 	if err != nil {
 		return err
 	}
-	if err := m.load(ctx, tx, ids, skipLocked); err != nil {
+	if err := m.loadStates(ctx, tx, ids, skipLocked); err != nil {
 		return err
 	}
-	if err := m.recall(ctx, tx, held, skipLocked); err != nil {
+	if err := m.addNewest(ctx, tx, held, skipLocked); err != nil {
 		return err
 	}
-	return m.follow(ids, now)
+	return m.followRules(ids, now)
 }
 
 // lockLatest locks what sensors have of latest, and returns which have.
@@ -120,7 +120,7 @@ func lockLatest(
 }
 
 // load locks and reads states, without the readings that they have seen.
-func (m *steps) load(ctx context.Context, tx *sqlx.Tx, ids []int64, skipLocked bool) error {
+func (m *evaluator) loadStates(ctx context.Context, tx *sqlx.Tx, ids []int64, skipLocked bool) error {
 	q := `SELECT alarm_id, version, rule_version, memory FROM alarm_states WHERE alarm_id = ANY ($1::int[]) ORDER BY alarm_id FOR UPDATE`
 	if skipLocked {
 		q += ` SKIP LOCKED`
@@ -136,7 +136,7 @@ func (m *steps) load(ctx context.Context, tx *sqlx.Tx, ids []int64, skipLocked b
 		if err := rows.Scan(&id, &version, &ruleVersion, &memory); err != nil {
 			return err
 		}
-		p := &step{rule: m.rules.byID[id], version: version}
+		p := &evaluation{rule: m.rules.byID[id], version: version}
 		if err := json.Unmarshal(memory, &p.state); err != nil {
 			return err
 		}
@@ -148,9 +148,9 @@ func (m *steps) load(ctx context.Context, tx *sqlx.Tx, ids []int64, skipLocked b
 	return rows.Err()
 }
 
-// loadAlone reads the alarms that stand alone of sensors that this transaction has moved, and gives
+// loadUnlinked reads the alarms that stand alone of sensors that this transaction has moved, and gives
 // them the instants of the readings before: more of these they do not need.
-func (m *steps) loadAlone(
+func (m *evaluator) loadUnlinked(
 	ctx context.Context, tx *sqlx.Tx, moved []movedSensor, now time.Time,
 ) error {
 	if len(moved) == 0 {
@@ -158,14 +158,14 @@ func (m *steps) loadAlone(
 	}
 	var ids []int64
 	for _, v := range moved {
-		ids = append(ids, m.rules.alone[v.sensor]...)
+		ids = append(ids, m.rules.unlinked[v.sensor]...)
 	}
 	slices.Sort(ids)
-	if err := m.load(ctx, tx, ids, false); err != nil {
+	if err := m.loadStates(ctx, tx, ids, false); err != nil {
 		return err
 	}
 	for _, v := range moved {
-		for _, id := range m.rules.alone[v.sensor] {
+		for _, id := range m.rules.unlinked[v.sensor] {
 			if p := m.alarms[id]; p != nil {
 				if v.previous != series.Never {
 					p.state.Last = v.before(p.rule)
@@ -174,17 +174,17 @@ func (m *steps) loadAlone(
 			}
 		}
 	}
-	return m.follow(ids, now)
+	return m.followRules(ids, now)
 }
 
 // recall gives each state the newest readings of its sensors: those before this transaction's. held
 // are the sensors of which latest is locked; one that has it since then, or that somebody else
 // holds, is not to be relied on.
-func (m *steps) recall(
+func (m *evaluator) addNewest(
 	ctx context.Context, tx *sqlx.Tx, held map[int64]bool, skipLocked bool,
 ) error {
-	ids := m.ids()
-	found, err := newestArrivals(ctx, tx, m.rules.sensors(ids))
+	ids := m.alarmIDs()
+	found, err := readNewest(ctx, tx, m.rules.sensorsOf(ids))
 	if err != nil {
 		return err
 	}
@@ -207,7 +207,7 @@ func (m *steps) recall(
 }
 
 // follow tells those of ids whose rule has changed since.
-func (m *steps) follow(ids []int64, now time.Time) error {
+func (m *evaluator) followRules(ids []int64, now time.Time) error {
 	for _, id := range ids {
 		if p := m.alarms[id]; p != nil && p.state.RuleVersion != p.rule.Version {
 			if err := m.apply(id, alarm.Command{Kind: alarm.FollowRule}, now); err != nil {

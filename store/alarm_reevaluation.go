@@ -11,32 +11,32 @@ import (
 
 // evaluate judges the alarm id, which m has locked, on the current values of its sensors. An alarm
 // whose newest value is stale is left to the next reading.
-func (m *steps) evaluate(
+func (m *evaluator) evaluateCurrent(
 	ctx context.Context, tx *sqlx.Tx, id int64, why string, now time.Time,
 ) error {
 	current, err := currentSensors(ctx, tx, m.alarms[id].rule.Sensors(), now)
 	if err != nil || len(current) == 0 && m.alarms[id].rule.Kind != alarm.NoData {
 		return err
 	}
-	return m.judge(id, why, now)
+	return m.reevaluate(id, why, now)
 }
 
 // judge judges the alarm id on the newest values of its sensors, however old they are.
-func (m *steps) judge(id int64, why string, now time.Time) error {
+func (m *evaluator) reevaluate(id int64, why string, now time.Time) error {
 	p := m.alarms[id]
 	next, events, err := alarm.Evaluate(p.rule, p.state, now.UTC().Truncate(time.Microsecond), why)
-	if err := m.move(id, next, events, now); err != nil {
+	if err := m.advance(id, next, events, now); err != nil {
 		return err
 	}
 	if err != nil {
-		return m.fault(id, err, now)
+		return m.markFaulted(id, err, now)
 	}
 	return nil
 }
 
-// judgeLatest judges the alarms that look at a sensor, some of whose readings were deleted, on the
+// reevaluateSensor judges the alarms that look at a sensor, some of whose readings were deleted, on the
 // newest that is left, however old it is. alarms are these and those that they suppress.
-func judgeLatest(
+func reevaluateSensor(
 	ctx context.Context, tx *sqlx.Tx, rules *ruleSet, sensor int64, alarms []int64,
 ) error {
 	now := time.Now()
@@ -48,7 +48,7 @@ func judgeLatest(
 		if p := m.alarms[id]; p == nil || p.rule.Kind == alarm.NoData { // a deletion is no silence
 			continue
 		}
-		if err := m.judge(id, "judged after readings were deleted", now); err != nil {
+		if err := m.reevaluate(id, "judged after readings were deleted", now); err != nil {
 			return err
 		}
 	}

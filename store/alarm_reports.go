@@ -10,8 +10,8 @@ import (
 	"github.com/oei-ms/oei-ms/alarm"
 )
 
-// simulated is how many readings are read at once.
-const simulated = 10_000
+// simulationPage is how many readings are read at once.
+const simulationPage = 10_000
 
 // Simulate follows a compiled rule, and the alarms that may suppress it by their rules of today,
 // through the stored readings of [from, to), see alarm.Simulate, and returns its state at the end
@@ -66,7 +66,7 @@ func (s *Store) samples(
 			Start:     &from,
 			End:       &to,
 			Ascending: true,
-			Limit:     simulated,
+			Limit:     simulationPage,
 		}
 		for {
 			rs, err := s.Readings(ctx, q)
@@ -80,7 +80,7 @@ func (s *Store) samples(
 					return
 				}
 			}
-			if len(rs) < simulated {
+			if len(rs) < simulationPage {
 				return
 			}
 			last := rs[len(rs)-1]
@@ -109,7 +109,7 @@ func (s *Store) ExplainAlarm(
 	if err != nil {
 		return alarm.Explanation{}, explain("alarm", err)
 	}
-	found, err := newestArrivals(ctx, s.api, r.Sensors())
+	found, err := readNewest(ctx, s.api, r.Sensors())
 	if err != nil {
 		return alarm.Explanation{}, explain("alarm", err)
 	}

@@ -28,8 +28,8 @@ type ruleSet struct {
 	byID       map[int64]*alarm.Rule
 	gateways   map[int64]int64   // of each alarm
 	bySensor   map[int64][]int64 // alarms to be stepped with readings of the sensor
-	alone      map[int64][]int64 // those of them that are not linked
-	anyLinked  bool
+	unlinked   map[int64][]int64 // those of them that are not linked
+	hasLinked  bool
 	delayed    map[int64]bool    // sensors with an alarm that has a delay
 	suppresses map[int64][]int64 // alarms that name this one as their cause
 	unusable   map[int64]bool    // alarms whose rule this program does not understand
@@ -146,28 +146,28 @@ func (n *ruleSet) index() {
 		}
 	}
 	depths := map[int64]int{}
-	n.alone = make(map[int64][]int64, len(n.bySensor))
+	n.unlinked = make(map[int64][]int64, len(n.bySensor))
 	for sensor, ids := range n.bySensor {
-		n.inOrder(ids, depths)
-		n.alone[sensor] = slices.DeleteFunc(slices.Clone(ids),
-			func(id int64) bool { return n.linked(n.byID[id]) })
-		n.anyLinked = n.anyLinked || len(n.alone[sensor]) < len(ids)
+		n.sort(ids, depths)
+		n.unlinked[sensor] = slices.DeleteFunc(slices.Clone(ids),
+			func(id int64) bool { return n.isLinked(n.byID[id]) })
+		n.hasLinked = n.hasLinked || len(n.unlinked[sensor]) < len(ids)
 	}
 	for _, ids := range n.suppresses {
-		n.inOrder(ids, depths)
+		n.sort(ids, depths)
 	}
 }
 
 // linked reports whether an alarm looks at several sensors, suppresses others or is suppressed by
 // them. One that is not stands alone: nothing but its sensor's readings, commands and the clock
 // move it.
-func (n *ruleSet) linked(r *alarm.Rule) bool {
+func (n *ruleSet) isLinked(r *alarm.Rule) bool {
 	return len(r.SuppressedBy) > 0 || len(n.suppresses[r.ID]) > 0 || len(r.Sensors()) > 1
 }
 
 // inOrder brings ids into the order in which alarms are stepped: those that suppress before those
 // they suppress, else by id.
-func (n *ruleSet) inOrder(ids []int64, depths map[int64]int) {
+func (n *ruleSet) sort(ids []int64, depths map[int64]int) {
 	var depth func(id int64) int // of causes behind it
 	depth = func(id int64) int {
 		if d, known := depths[id]; known || n.byID[id] == nil {
@@ -199,7 +199,7 @@ func (n *ruleSet) causes(r *alarm.Rule) []*alarm.Rule {
 		}
 	}
 	add(r)
-	n.inOrder(ids, map[int64]int{})
+	n.sort(ids, map[int64]int{})
 	causes := make([]*alarm.Rule, len(ids))
 	for i, id := range ids {
 		causes[i] = n.byID[id]
@@ -208,7 +208,7 @@ func (n *ruleSet) causes(r *alarm.Rule) []*alarm.Rule {
 }
 
 // with returns ids and all alarms that one of them may suppress, through others too, in order.
-func (n *ruleSet) with(ids []int64) []int64 {
+func (n *ruleSet) withSuppressed(ids []int64) []int64 {
 	seen := make(map[int64]bool, len(ids))
 	var add func(id int64)
 	add = func(id int64) {
@@ -232,7 +232,7 @@ func (n *ruleSet) with(ids []int64) []int64 {
 }
 
 // change returns the rules with r in place of what it was.
-func (n *ruleSet) change(r *alarm.Rule, gateway int64) *ruleSet {
+func (n *ruleSet) withRule(r *alarm.Rule, gateway int64) *ruleSet {
 	c := &ruleSet{
 		generation: n.generation,
 		byID:       maps.Clone(n.byID),
@@ -244,7 +244,7 @@ func (n *ruleSet) change(r *alarm.Rule, gateway int64) *ruleSet {
 }
 
 // sensors are those that the alarms look at, in order.
-func (n *ruleSet) sensors(ids []int64) []int64 {
+func (n *ruleSet) sensorsOf(ids []int64) []int64 {
 	var out []int64
 	for _, id := range ids {
 		out = append(out, n.byID[id].Sensors()...)

@@ -12,7 +12,7 @@ import (
 )
 
 // writeStates writes the states of these alarms, if nobody has written them since they were read.
-func (m *steps) writeStates(ctx context.Context, tx *sqlx.Tx, ids []int64) error {
+func (m *evaluator) writeStates(ctx context.Context, tx *sqlx.Tx, ids []int64) error {
 	n := len(ids)
 	if n == 0 {
 		return nil
@@ -66,7 +66,7 @@ func (m *steps) writeStates(ctx context.Context, tx *sqlx.Tx, ids []int64) error
 		m.alarms[id].written = true
 	}
 	_, err = tx.ExecContext(ctx, `UPDATE latest SET stamp = $2 WHERE sensor_id = ANY ($1::int[])`,
-		int32s(m.rules.sensors(ids)), m.stamp)
+		int32s(m.rules.sensorsOf(ids)), m.stamp)
 	return err
 }
 

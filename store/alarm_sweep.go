@@ -51,12 +51,12 @@ func (s *Store) sweepAfter(
 	if err != nil || len(due) == 0 {
 		return swept{}, err
 	}
-	m, err := lockAlarms(ctx, tx, rules, rules.with(due), true, now)
+	m, err := lockAlarms(ctx, tx, rules, rules.withSuppressed(due), true, now)
 	if err != nil {
 		return swept{}, err
 	}
 	for _, id := range due {
-		if !m.hasAll(rules.with([]int64{id})) {
+		if !m.hasAll(rules.withSuppressed([]int64{id})) {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
@@ -64,7 +64,7 @@ func (s *Store) sweepAfter(
 		}
 		p := m.alarms[id]
 		p.state, p.due = s.away().excuse(p.rule, p.state), true
-		if err := m.tick(id, now); err != nil {
+		if err := m.fireTimers(id, now); err != nil {
 			return swept{}, err
 		}
 	}
@@ -73,7 +73,7 @@ func (s *Store) sweepAfter(
 
 // hasAll reports whether all of ids are loaded. It is false for no ids: the rule of an alarm that is
 // not in the rule set cannot be used.
-func (m *steps) hasAll(ids []int64) bool {
+func (m *evaluator) hasAll(ids []int64) bool {
 	for _, id := range ids {
 		if m.alarms[id] == nil {
 			return false

@@ -209,7 +209,7 @@ func (s *Store) addAlarm(
 		row.severity, row.memory); err != nil {
 		return err
 	}
-	return followCauses(ctx, tx, rules.change(r, gateway), r, "", "judged when the alarm was made",
+	return startRule(ctx, tx, rules.withRule(r, gateway), r, "", "judged when the alarm was made",
 		now)
 }
 
@@ -257,7 +257,7 @@ func (s *Store) replaceRule(
 	if err := s.setInputs(ctx, tx, r); err != nil {
 		return err
 	}
-	return followCauses(ctx, tx, rules.change(r, gateway), r, user,
+	return startRule(ctx, tx, rules.withRule(r, gateway), r, user,
 		"judged when the rule was changed", now)
 }
 
@@ -273,13 +273,13 @@ func encodeRule(r *alarm.Rule) (definition, labels string, err error) {
 	return string(d), string(l), err
 }
 
-// followCauses brings an alarm with a new rule up to it, to the causes that stand by now, and to
+// startRule brings an alarm with a new rule up to it, to the causes that stand by now, and to
 // the current values.
-func followCauses(
+func startRule(
 	ctx context.Context, tx *sqlx.Tx, rules *ruleSet, r *alarm.Rule, user, why string,
 	now time.Time,
 ) error {
-	m, err := lockAlarms(ctx, tx, rules, rules.with(append(slices.Clone(r.SuppressedBy), r.ID)),
+	m, err := lockAlarms(ctx, tx, rules, rules.withSuppressed(append(slices.Clone(r.SuppressedBy), r.ID)),
 		false, now)
 	if err != nil {
 		return err
@@ -297,10 +297,10 @@ func followCauses(
 			return err
 		}
 	}
-	if err := m.followUse(ctx, tx, []int64{r.ID}, now); err != nil {
+	if err := m.restOrResume(ctx, tx, []int64{r.ID}, now); err != nil {
 		return err
 	}
-	if err := m.evaluate(ctx, tx, r.ID, why, now); err != nil {
+	if err := m.evaluateCurrent(ctx, tx, r.ID, why, now); err != nil {
 		return err
 	}
 	for i := range m.events {
@@ -320,10 +320,10 @@ func (s *Store) DeleteAlarm(
 		if err := lockVersion(ctx, tx, "alarms", id, version); err != nil {
 			return err
 		}
-		if err := checkDrop(ctx, tx, []int64{id}); err != nil || dryRun {
+		if err := checkNotCauses(ctx, tx, []int64{id}); err != nil || dryRun {
 			return err
 		}
-		events, err := dropAlarms(ctx, tx, []int64{id}, user, now)
+		events, err := deleteAlarms(ctx, tx, []int64{id}, user, now)
 		if err != nil {
 			return err
 		}

@@ -206,9 +206,9 @@ func (b *batch) findIn(ctx context.Context, tx *sqlx.Tx, w span, found map[int]f
 }
 
 // move moves latest forward and steps the alarms that look at the sensors.
-func (b *batch) move(ctx context.Context, tx *sqlx.Tx, m *steps, kept *keptStates) error {
+func (b *batch) move(ctx context.Context, tx *sqlx.Tx, m *evaluator, kept *stateCache) error {
 	if !b.watched(m.rules) {
-		_, err := b.moveLatest(ctx, tx, b.newest(), m, false)
+		_, err := b.upsertLatest(ctx, tx, b.newest(), m, false)
 		return err
 	}
 	now := time.Now()
@@ -217,13 +217,13 @@ func (b *batch) move(ctx context.Context, tx *sqlx.Tx, m *steps, kept *keptState
 		return err
 	}
 	newest := b.newest()
-	if m.moved, err = b.moveLatest(ctx, tx, newest, m, true); err != nil {
+	if m.moved, err = b.upsertLatest(ctx, tx, newest, m, true); err != nil {
 		return err
 	}
-	if err := b.hearLate(ctx, tx, newest, m); err != nil {
+	if err := b.noteLateReceipts(ctx, tx, newest, m); err != nil {
 		return err
 	}
-	return b.stepAlarms(ctx, tx, m, kept, now)
+	return b.evaluateAlarms(ctx, tx, m, kept, now)
 }
 
 // inOrder is the rows that are new in order of sensor and effective time, those of one effective
@@ -253,8 +253,8 @@ type movedSensor struct {
 	previous, at     series.Instant
 	previousReceived series.Instant
 	stamp            int64
-	alone            []int64     // its alarms that stand alone, when they are known
-	kept             *keptSensor // nil: nothing
+	unlinked         []int64       // its alarms that stand alone, when they are known
+	kept             *cachedSensor // nil: nothing
 }
 
 // before is what an alarm needs to know of the reading before: when it was.
@@ -286,10 +286,10 @@ func (b *batch) newest() []row {
 	return newest
 }
 
-// moveLatest moves latest forward to newest, and tells which it has moved when that is asked for. A
+// upsertLatest moves latest forward to newest, and tells which it has moved when that is asked for. A
 // sensor that had none gets m's stamp.
-func (b *batch) moveLatest(
-	ctx context.Context, tx *sqlx.Tx, newest []row, m *steps, tell bool,
+func (b *batch) upsertLatest(
+	ctx context.Context, tx *sqlx.Tx, newest []row, m *evaluator, tell bool,
 ) ([]movedSensor, error) {
 	if len(newest) == 0 {
 		return nil, nil

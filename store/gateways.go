@@ -121,14 +121,14 @@ func (s *Store) UpdateGateway(
 		}
 		now := time.Now()
 		// before the gateway, as a batch of readings does
-		m, alarms, err := lockUsers(ctx, tx, rules, sensors, now)
+		m, alarms, err := lockAlarmsOf(ctx, tx, rules, sensors, now)
 		if err != nil {
 			return g, err
 		}
 		if err := tx.GetContext(ctx, &g, q, args...); err != nil {
 			return g, err
 		}
-		if err := m.followUse(ctx, tx, alarms, now); err != nil {
+		if err := m.restOrResume(ctx, tx, alarms, now); err != nil {
 			return g, err
 		}
 		return g, m.write(ctx, tx)
@@ -166,7 +166,7 @@ func (s *Store) DeleteGateway(
 		}
 		d.Gateways = 1
 		all := append(slices.Clone(sensors), about...)
-		alarms, err := alarmsOf(ctx, tx, all)
+		alarms, err := lockAlarmsToDelete(ctx, tx, all)
 		d.Alarms = len(alarms)
 		if err != nil || dryRun {
 			return err

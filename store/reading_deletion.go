@@ -120,8 +120,8 @@ func (s *Store) deleteSome(
 	}
 	// Whoever has stored or deleted something of this sensor locks its latest behind that, as we
 	// do: the last one sees all of it.
-	alarms := rules.with(rules.bySensor[sensor])
-	if _, err := lockLatest(ctx, tx, append(rules.sensors(alarms), sensor), false); err != nil {
+	alarms := rules.withSuppressed(rules.bySensor[sensor])
+	if _, err := lockLatest(ctx, tx, append(rules.sensorsOf(alarms), sensor), false); err != nil {
 		return d, err
 	}
 	var latest time.Time
@@ -141,7 +141,7 @@ func (s *Store) deleteSome(
 	if err := tx.GetContext(ctx, &more, q, sensor, first); err != nil || more {
 		return d, err
 	}
-	return d, judgeLatest(ctx, tx, rules, sensor, alarms)
+	return d, reevaluateSensor(ctx, tx, rules, sensor, alarms)
 }
 
 // moveLatestBack makes the newest reading that each of sensors still has from until or before its

@@ -149,11 +149,11 @@ func (s *Store) UpdateSensor(
 			return v, err
 		}
 		now := time.Now()
-		m, alarms, err := lockUsers(ctx, tx, rules, []int64{id}, now)
+		m, alarms, err := lockAlarmsOf(ctx, tx, rules, []int64{id}, now)
 		if err != nil {
 			return v, err
 		}
-		if err := m.followUse(ctx, tx, alarms, now); err != nil {
+		if err := m.restOrResume(ctx, tx, alarms, now); err != nil {
 			return v, err
 		}
 		return v, m.write(ctx, tx)
@@ -179,7 +179,7 @@ func (s *Store) DeleteSensor(
 		if d, err = s.extent(ctx, tx, []int64{id}); err != nil {
 			return err
 		}
-		alarms, err := alarmsOf(ctx, tx, []int64{id})
+		alarms, err := lockAlarmsToDelete(ctx, tx, []int64{id})
 		d.Alarms = len(alarms)
 		if err != nil || dryRun {
 			return err
@@ -234,7 +234,7 @@ func (s *Store) extent(ctx context.Context, tx *sqlx.Tx, sensors []int64) (Delet
 // dropSensors deletes sensors with their alarms, whose last events it returns, and leaves their
 // readings to PurgeDeletedSensors.
 func dropSensors(ctx context.Context, tx *sqlx.Tx, sensors, alarms []int64) ([]AlarmEvent, error) {
-	events, err := dropAlarms(ctx, tx, alarms, "", time.Now())
+	events, err := deleteAlarms(ctx, tx, alarms, "", time.Now())
 	if err != nil {
 		return nil, err
 	}

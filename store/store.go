@@ -110,7 +110,7 @@ type Store struct {
 	reindexLockTimeout time.Duration
 	partitions         partitions
 	rules              rules
-	kept               keptStates
+	states             stateCache
 	absences           atomic.Pointer[absences] // of ingest; nil: not known yet
 	seal               seal
 	repetition         repetition
@@ -146,7 +146,7 @@ func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store
 	s.partitions.size, s.partitions.retention = cfg.Partition, cfg.Retention
 	s.partitions.full = fullPartition
 	s.alarmsPerSensor, s.evaluationLimit = cfg.AlarmsPerSensor, cfg.EvaluationTimeout
-	s.kept.bySensor = map[int64]*keptSensor{}
+	s.states.bySensor = map[int64]*cachedSensor{}
 	if err := s.checkServer(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

@@ -100,7 +100,7 @@ func (s *Store) writeBatch(ctx context.Context, b *batch) (WriteResult, error) {
 func (s *Store) tryBatch(ctx context.Context, b *batch, checkFirst bool) (WriteResult, error) {
 	result, err := withRules(ctx, s, s.ingest,
 		func(tx *sqlx.Tx, rules *ruleSet) (WriteResult, error) {
-			m := newSteps(rules)
+			m := newEvaluator(rules)
 			m.timeout = s.evaluationLimit
 			result, err := s.writeInto(ctx, tx, b, m, checkFirst)
 			result.Evaluations = m.evaluations
@@ -118,7 +118,7 @@ func (s *Store) tryBatch(ctx context.Context, b *batch, checkFirst bool) (WriteR
 
 // writeInto writes b in the transaction tx, with m evaluating its alarms.
 func (s *Store) writeInto(
-	ctx context.Context, tx *sqlx.Tx, b *batch, m *steps, checkFirst bool,
+	ctx context.Context, tx *sqlx.Tx, b *batch, m *evaluator, checkFirst bool,
 ) (result WriteResult, err error) {
 	b.reset()
 	if len(b.rows) > 1 {
@@ -134,7 +134,7 @@ func (s *Store) writeInto(
 			return result, err
 		}
 	}
-	if err := b.move(ctx, tx, m, &s.kept); err != nil {
+	if err := b.move(ctx, tx, m, &s.states); err != nil {
 		return result, err
 	}
 	if err := addRejections(ctx, tx, b.rejections(), b.side.MaxRejections); err != nil {
@@ -146,7 +146,7 @@ func (s *Store) writeInto(
 	if err := m.write(ctx, tx); err != nil {
 		return result, err
 	}
-	s.kept.keep(m) // before the commit: the next batch may need it as soon as this one is committed
+	s.states.keep(m) // before the commit: the next batch may need it as soon as this one is committed
 	result.Outcomes, result.AlarmsChanged = b.outcomes, len(m.events) > 0
 	return result, nil
 }

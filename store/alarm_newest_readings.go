@@ -69,9 +69,9 @@ func (b *batch) spreads(newest []row, rules *ruleSet) []byte {
 	return positive32s(list)
 }
 
-// hearLate notes the receipt of readings that were late, as signs of life, where an alarm watches
+// noteLateReceipts notes the receipt of readings that were late, as signs of life, where an alarm watches
 // for silence. It adds their sensors to those that m has moved.
-func (b *batch) hearLate(ctx context.Context, tx *sqlx.Tx, newest []row, m *steps) error {
+func (b *batch) noteLateReceipts(ctx context.Context, tx *sqlx.Tx, newest []row, m *evaluator) error {
 	if len(m.moved) == len(newest) {
 		return nil
 	}
@@ -122,16 +122,16 @@ func (n *ruleSet) watchesSilence(sensor int64) bool {
 	})
 }
 
-// arrivals are the newest readings of sensors, and when they were last heard of.
-type arrivals map[int64]arrival
+// newestReadings are the newest readings of sensors, and when they were last heard of.
+type newestReadings map[int64]newestReading
 
-type arrival struct {
+type newestReading struct {
 	newest alarm.Sample
 	heard  time.Time
 }
 
-// newestArrivals reads those of sensors.
-func newestArrivals(ctx context.Context, q sqlx.QueryerContext, sensors []int64) (arrivals, error) {
+// readNewest reads those of sensors.
+func readNewest(ctx context.Context, q sqlx.QueryerContext, sensors []int64) (newestReadings, error) {
 	const newest = `
 		SELECT sensor_id, timestamp, received_at, coalesce(value, 'NaN'), quality,
 			coalesce(spread_ms, 0), greatest(received_at, heard_at)
@@ -142,7 +142,7 @@ func newestArrivals(ctx context.Context, q sqlx.QueryerContext, sensors []int64)
 		return nil, err
 	}
 	defer rows.Close()
-	found := make(arrivals, len(sensors))
+	found := make(newestReadings, len(sensors))
 	for rows.Next() {
 		var r Reading
 		var spread int64
@@ -154,13 +154,13 @@ func newestArrivals(ctx context.Context, q sqlx.QueryerContext, sensors []int64)
 		}
 		x := sample(r)
 		x.Spread = 2*time.Duration(spread)*time.Millisecond + minWait
-		found[r.SensorID] = arrival{newest: x, heard: heard.UTC()}
+		found[r.SensorID] = newestReading{newest: x, heard: heard.UTC()}
 	}
 	return found, rows.Err()
 }
 
 // tell gives an alarm's state the newest readings of its sensors.
-func (a arrivals) tell(r *alarm.Rule, s alarm.State) alarm.State {
+func (a newestReadings) tell(r *alarm.Rule, s alarm.State) alarm.State {
 	for _, sensor := range r.Sensors() {
 		if x, ok := a[sensor]; ok {
 			if r.Kind == alarm.NoData {

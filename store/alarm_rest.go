@@ -10,10 +10,10 @@ import (
 	"github.com/oei-ms/oei-ms/alarm"
 )
 
-// lockUsers locks the alarms that look at these sensors, so that followUse may be called for them.
-func lockUsers(
+// lockAlarmsOf locks the alarms that look at these sensors, so that restOrResume may be called for them.
+func lockAlarmsOf(
 	ctx context.Context, tx *sqlx.Tx, rules *ruleSet, sensors []int64, now time.Time,
-) (m *steps, ids []int64, err error) {
+) (m *evaluator, ids []int64, err error) {
 	const q = `SELECT DISTINCT alarm_id FROM alarm_inputs WHERE sensor_id = ANY ($1::int[]) ORDER BY alarm_id`
 	if err := tx.SelectContext(ctx, &ids, q, int32s(sensors)); err != nil {
 		return nil, nil, err
@@ -23,9 +23,9 @@ func lockUsers(
 	return m, ids, err
 }
 
-// followUse has the alarms ids rest while one of their sensors, or its gateway, is not in use, and
+// restOrResume has the alarms ids rest while one of their sensors, or its gateway, is not in use, and
 // judges those that resume on the current values.
-func (m *steps) followUse(ctx context.Context, tx *sqlx.Tx, ids []int64, now time.Time) error {
+func (m *evaluator) restOrResume(ctx context.Context, tx *sqlx.Tx, ids []int64, now time.Time) error {
 	var unused []struct {
 		Alarm int64  `db:"alarm_id"`
 		What  string `db:"what"`
@@ -60,7 +60,7 @@ func (m *steps) followUse(ctx context.Context, tx *sqlx.Tx, ids []int64, now tim
 		if err := m.apply(id, alarm.Command{Kind: alarm.Resume, Comment: "in use again"}, now); err != nil {
 			return err
 		}
-		if err := m.evaluate(ctx, tx, id, "judged when it was in use again", now); err != nil {
+		if err := m.evaluateCurrent(ctx, tx, id, "judged when it was in use again", now); err != nil {
 			return err
 		}
 	}
