@@ -64,14 +64,17 @@ func hasHeading(page, fragment string) bool {
 func markdownFiles(t *testing.T) []string {
 	var files []string
 	err := filepath.WalkDir("..", func(file string, entry fs.DirEntry, err error) error {
-		if entry != nil && entry.IsDir() && (entry.Name() == "node_modules" || entry.Name() != ".." &&
-			strings.HasPrefix(entry.Name(), ".")) {
+		if err != nil {
+			return err
+		}
+		hidden := strings.HasPrefix(entry.Name(), ".") && file != ".."
+		if entry.IsDir() && (hidden || entry.Name() == "node_modules") {
 			return fs.SkipDir
 		}
 		if filepath.Ext(file) == ".md" {
 			files = append(files, file)
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
