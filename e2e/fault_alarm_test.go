@@ -13,13 +13,12 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// inOrder is one message of a gateway at a time, so that no reading comes after a newer one of its
-// sensor.
+// inOrder sends one message of a gateway at a time, so that readings of a sensor arrive in order.
 var inOrder = load{senders: 1, samples: 1, qos: 1}
 
-// watch makes an alarm on the sensor of each device that comes and goes as the ledger's numbers
-// rise, and returns their ids.
-func (p *process) watch(devices []device) []int64 {
+// addAlarms creates an alarm on the sensor of each device that is raised and cleared as the numbers
+// of the ledger rise, and returns their ids.
+func (p *process) addAlarms(devices []device) []int64 {
 	p.t.Helper()
 	api := p.login()
 	var ids []int64
@@ -44,8 +43,8 @@ func (p *process) watch(devices []device) []int64 {
 	return ids
 }
 
-// checkAlarms compares the alarm log of the database at dsn with what the rules of alarms make of
-// the readings that are stored: the same events, each once, with offsets from 1 without gaps.
+// checkAlarms compares the alarm log of the database at dsn with a simulation of the alarms on the
+// stored readings: the same events, each once, with offsets from 1 without gaps.
 func (l *ledger) checkAlarms(t *testing.T, dsn string, alarms []int64) {
 	t.Helper()
 	ctx := t.Context()
@@ -72,7 +71,7 @@ func (l *ledger) checkAlarms(t *testing.T, dsn string, alarms []int64) {
 				t.Fatalf("got offset %d in the log, want %d", e.Offset, last)
 			}
 			if !slices.Contains(alarms, e.AlarmID) {
-				continue // the system's own
+				continue // of a system sensor
 			}
 			got[e.AlarmID] = append(got[e.AlarmID],
 				line(e.Kind, e.Occurrence, e.Before, e.After, e.At, e.Value))
@@ -125,46 +124,46 @@ func (l *ledger) checkAlarms(t *testing.T, dsn string, alarms []int64) {
 
 func first(lines []string) []string { return lines[:min(3, len(lines))] }
 
-func TestFaultKillNineLeavesTheAlarmLogWhole(t *testing.T) {
+func TestFaultKillNine_KeepsTheAlarmLogComplete(t *testing.T) {
 	t.Parallel()
-	random := chance(t)
+	random := randomSource(t)
 	dir, ports := dataDir(t), freePorts(t)
 	p := serve(t, dir, ports...)
 	l := newLedger(p.registerAll(12))
-	alarms := p.watch(l.devices)
+	alarms := p.addAlarms(l.devices)
 	stop := l.run(t, p.mqtt, inOrder)
 	for range rounds(t, 3) {
-		l.flows(p, 500, 20*time.Second)
-		upTo(random, 200*time.Millisecond)
+		l.awaitAcks(p, 500, 20*time.Second)
+		sleepUpTo(random, 200*time.Millisecond)
 		p.kill()
 		p = serve(t, dir, ports...)
 	}
-	l.flows(p, 500, 20*time.Second)
+	l.awaitAcks(p, 500, 20*time.Second)
 	stop()
 	l.check(t, p.dsn())
 	l.checkAlarms(t, p.dsn(), alarms)
 }
 
-func TestFaultCutAroundACommitLeavesTheAlarmLogWhole(t *testing.T) {
+func TestFaultCutAtCommit_KeepsTheAlarmLogComplete(t *testing.T) {
 	t.Parallel()
-	random := chance(t)
+	random := randomSource(t)
 	db := pgtest.Server(t)
-	w := newWire(t, db.DSN())
+	w := newDatabaseProxy(t, db.DSN())
 	dir, settings := dataDir(t), append(freePorts(t), "DATABASE_URL="+w.dsn())
 	p := serve(t, dir, settings...)
 	l := newLedger(p.registerAll(12))
-	alarms := p.watch(l.devices)
+	alarms := p.addAlarms(l.devices)
 	stop := l.run(t, p.mqtt, inOrder)
 	for i := range rounds(t, 4) {
-		l.flows(p, 500, 20*time.Second)
+		l.awaitAcks(p, 500, 20*time.Second)
 		w.cutNext(1 + cutPoint(random.IntN(int(cutPoints)-1)))
-		p.eventually(10*time.Second, "a connection is cut", func() bool { return w.struck() > i })
+		p.eventually(10*time.Second, "a connection is cut", func() bool { return w.cutCount() > i })
 		if random.IntN(2) == 0 { // else the same process tries again
 			p.kill()
 			p = serve(t, dir, settings...)
 		}
 	}
-	l.flows(p, 500, 20*time.Second)
+	l.awaitAcks(p, 500, 20*time.Second)
 	stop()
 	l.check(t, db.DSN())
 	l.checkAlarms(t, db.DSN(), alarms)

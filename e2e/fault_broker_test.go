@@ -12,9 +12,9 @@ import (
 	"github.com/oei-ms/oei-ms/internal/pgtest"
 )
 
-func TestFaultKillNineBehindAnotherBrokerLosesNothingThatItAcknowledged(t *testing.T) {
+func TestFaultKillNine_WithExternalBrokerLosesNothingAcknowledged(t *testing.T) {
 	t.Parallel()
-	random := chance(t)
+	random := randomSource(t)
 	m := mosquitto.Start(t)
 	settings := append(freePorts(t), "MQTT_HOST="+m.Host(), fmt.Sprintf("MQTT_PORT=%d", m.Port()))
 	dir := dataDir(t)
@@ -22,12 +22,12 @@ func TestFaultKillNineBehindAnotherBrokerLosesNothingThatItAcknowledged(t *testi
 	l := newLedger(p.registerAll(4))
 	stop := l.run(t, m.Addr(), load{senders: 16, samples: 1, qos: 1, pause: 20 * time.Millisecond})
 	for range rounds(t, 5) {
-		l.flows(p, 100, 20*time.Second)
-		upTo(random, 200*time.Millisecond)
+		l.awaitAcks(p, 100, 20*time.Second)
+		sleepUpTo(random, 200*time.Millisecond)
 		p.kill()
 		p = serve(t, dir, settings...)
 	}
-	l.flows(p, 100, 20*time.Second)
+	l.awaitAcks(p, 100, 20*time.Second)
 	stop()
 	last := l.count()
 	p.eventually(30*time.Second, "all that the broker acknowledged is stored", func() bool {
@@ -36,9 +36,9 @@ func TestFaultKillNineBehindAnotherBrokerLosesNothingThatItAcknowledged(t *testi
 	l.check(t, p.dsn())
 }
 
-// A broker that is killed may lose what it has acknowledged and not yet saved: that is its promise,
-// not ours.
-func TestFaultKillNineOfAnotherBroker(t *testing.T) {
+// TestFaultKillNineOfExternalBroker does not want every reading: a broker that is killed may lose
+// what it has acknowledged and not saved.
+func TestFaultKillNineOfExternalBroker(t *testing.T) {
 	t.Parallel()
 	m := mosquitto.Start(t)
 	p := serve(t, dataDir(t), "MQTT_HOST="+m.Host(), fmt.Sprintf("MQTT_PORT=%d", m.Port()))
@@ -46,10 +46,10 @@ func TestFaultKillNineOfAnotherBroker(t *testing.T) {
 	l.run(t, m.Addr(), load{senders: 16, samples: 1, qos: 1, pause: 20 * time.Millisecond})
 	stored := func() int { return query[int](t, p.dsn(), countLedgers) }
 	for range rounds(t, 3) {
-		l.flows(p, 100, 20*time.Second)
+		l.awaitAcks(p, 100, 20*time.Second)
 		m.Kill()
 		m.Run()
-		l.flows(p, 100, 20*time.Second)
+		l.awaitAcks(p, 100, 20*time.Second)
 		before := stored() // none of those that are on their way now came before the kill
 		p.eventually(15*time.Second, "readings are stored again",
 			func() bool { return stored() > before+1000 })
@@ -57,12 +57,12 @@ func TestFaultKillNineOfAnotherBroker(t *testing.T) {
 	l.stored(t, p.dsn()) // each as it was sent, and once
 }
 
-func TestFaultRedeliveryStorm(t *testing.T) {
+func TestFaultRedelivery_StoresEachReadingOnce(t *testing.T) {
 	db := pgtest.Server(t)
 	one := serve(t, dataDir(t), "DATABASE_URL="+db.DSN())
 	other := serve(t, dataDir(t), "DATABASE_URL="+db.DSN())
 	l := newLedger(one.registerAll(4))
-	alarms := one.watch(l.devices)
+	alarms := one.addAlarms(l.devices)
 	each := int64(125 * rounds(t, 2)) // messages of every gateway
 	told := make(chan map[int64]int, 2)
 	for _, p := range []*process{one, other} {
@@ -99,7 +99,7 @@ func TestFaultRedeliveryStorm(t *testing.T) {
 		t.Errorf("stored %d readings, want %d", got, total)
 	}
 	l.checkAlarms(t, db.DSN(), alarms)
-	checkSteps(t, db.DSN())
+	checkTransitions(t, db.DSN())
 	for outcome, want := range map[string]float64{
 		"stored": float64(total), "duplicate": float64(9 * total), "conflict": 0, "rejected": 0,
 	} {
@@ -131,7 +131,8 @@ func TestFaultRedeliveryStorm(t *testing.T) {
 	}
 }
 
-// Two instances share a database; while one restarts, the other goes on.
+// TestFaultRollingRestart restarts two instances with one database in turn, while gateways publish
+// to the other.
 func TestFaultRollingRestart(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Server(t)
@@ -149,16 +150,16 @@ func TestFaultRollingRestart(t *testing.T) {
 	}
 	for range rounds(t, 1) {
 		for i, p := range ps {
-			ls[i].flows(p, 100, 20*time.Second)
+			ls[i].awaitAcks(p, 100, 20*time.Second)
 			if code := p.stop(); code != 0 {
 				t.Errorf("SIGTERM: got exit code %d, want 0", code)
 			}
-			ls[1-i].flows(ps[1-i], 100, 20*time.Second)
+			ls[1-i].awaitAcks(ps[1-i], 100, 20*time.Second)
 			ps[i] = serve(t, dirs[i], append(ports[i], "DATABASE_URL="+db.DSN())...)
 		}
 	}
 	for i, stop := range stops {
-		ls[i].flows(ps[i], 100, 20*time.Second)
+		ls[i].awaitAcks(ps[i], 100, 20*time.Second)
 		stop()
 		ls[i].check(t, db.DSN())
 	}

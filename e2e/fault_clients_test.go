@@ -19,24 +19,24 @@ import (
 	"github.com/oei-ms/oei-ms/gen/client"
 )
 
-// many is how many clients take part: few beside the other tests, and all when faults are tried for
-// longer.
-func many(t *testing.T, few, all int) int {
+// clients is the number of clients: few in an ordinary run, all in a long one.
+func clients(t *testing.T, few, all int) int {
 	t.Helper()
 	return min(max(few, all*rounds(t, 0)/200), all)
 }
 
-// dawdle says first, then a byte a second of rest, and returns how long the other side puts up with
-// it.
-func dawdle(addr, first, rest string) (time.Duration, error) {
+// sendSlowly sends first, then one byte of rest per second, and returns how long the other side
+// keeps the connection.
+func sendSlowly(addr, first, rest string) (time.Duration, error) {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		return 0, err
 	}
-	return lasts(conn, first, rest)
+	return keptFor(conn, first, rest)
 }
 
-func lasts(conn net.Conn, first, rest string) (time.Duration, error) {
+// keptFor is sendSlowly on an open connection.
+func keptFor(conn net.Conn, first, rest string) (time.Duration, error) {
 	defer conn.Close()
 	begin := time.Now()
 	_ = conn.SetReadDeadline(begin.Add(time.Minute))
@@ -56,7 +56,7 @@ func lasts(conn net.Conn, first, rest string) (time.Duration, error) {
 		select {
 		case err := <-closed:
 			if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-				return 0, errors.New("it is never closed")
+				return 0, errors.New("never closed")
 			}
 			return time.Since(begin), nil
 		case <-tick.C:
@@ -67,41 +67,41 @@ func lasts(conn net.Conn, first, rest string) (time.Duration, error) {
 	}
 }
 
-// TestFaultDawdlers has clients that keep connections open and say next to nothing.
-func TestFaultDawdlers(t *testing.T) {
+// TestFaultSlowClients_AreDisconnected has clients that keep connections open and send little.
+func TestFaultSlowClients_AreDisconnected(t *testing.T) {
 	t.Parallel() // it waits most of the time
 	p := serve(t, dataDir(t))
 	l := newLedger(p.registerAll(2))
 	good := p.subscribe(p.login(), fmt.Sprintf("sensors/%d", l.devices[0].sensorID))
 	token := p.token()
 	stop := l.run(t, p.mqtt, load{senders: 1, samples: 1, qos: 1, pause: 10 * time.Millisecond})
-	l.flows(p, 10, 20*time.Second)
+	l.awaitAcks(p, 10, 20*time.Second)
 	slow := strings.Repeat("a", 100)
 	ways := map[string]func() (time.Duration, error){
-		"an HTTP client that says nothing": func() (time.Duration, error) {
-			return dawdle(p.api, "",
+		"an HTTP client that sends nothing": func() (time.Duration, error) {
+			return sendSlowly(p.api, "",
 				"")
 		},
 		"an HTTP head at a byte a second": func() (time.Duration, error) {
-			return dawdle(p.api,
+			return sendSlowly(p.api,
 				"GET /health HTTP/1.1\r\nHost: x\r\nX-A: ", slow)
 		},
 		"an HTTP body at a byte a second": func() (time.Duration, error) {
-			return dawdle(p.api,
+			return sendSlowly(p.api,
 				"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: "+
 					"application/json\r\nContent-Length: 90\r\n\r\n{", slow)
 		},
 		"a handshake of a WebSocket at a byte a second": func() (time.Duration, error) {
-			return dawdle(p.api,
+			return sendSlowly(p.api,
 				"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: "+
 					"websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ", slow)
 		},
-		"an MQTT client that says nothing": func() (time.Duration, error) {
-			return dawdle(p.mqtt,
+		"an MQTT client that sends nothing": func() (time.Duration, error) {
+			return sendSlowly(p.mqtt,
 				"", "")
 		},
 		"a CONNECT at a byte a second": func() (time.Duration, error) {
-			return dawdle(p.mqtt,
+			return sendSlowly(p.mqtt,
 				"\x10\x7f\x00\x04MQTT", slow)
 		},
 		"a WebSocket that does not log in": func() (time.Duration, error) {
@@ -109,27 +109,27 @@ func TestFaultDawdlers(t *testing.T) {
 			if err != nil {
 				return 0, err
 			}
-			return lasts(ws.NetConn(), "", "")
+			return keptFor(ws.NetConn(), "", "")
 		},
 		"a WebSocket that answers no pings": func() (time.Duration, error) {
 			ws, err := live(t.Context(), p.api, token)
 			if err != nil {
 				return 0, err
 			}
-			return lasts(ws.NetConn(), "", "")
+			return keptFor(ws.NetConn(), "", "")
 		},
 		"a message on a WebSocket at a byte a second": func() (time.Duration, error) {
 			ws, err := live(t.Context(), p.api, token)
 			if err != nil {
 				return 0, err
 			}
-			return lasts(ws.NetConn(), "\x81\xe4mask", slow)
+			return keptFor(ws.NetConn(), "\x81\xe4mask", slow)
 		},
 	}
-	var dawdlers sync.WaitGroup
+	var slowClients sync.WaitGroup
 	for name, way := range ways {
-		for range many(t, 5, 100) {
-			dawdlers.Go(func() {
+		for range clients(t, 5, 100) {
+			slowClients.Go(func() {
 				if took, err := way(); err != nil || took > 16*time.Second {
 					t.Errorf("%s: closed after %v, %v; want 15 s", name,
 						took.Round(time.Millisecond), err)
@@ -137,14 +137,14 @@ func TestFaultDawdlers(t *testing.T) {
 			})
 		}
 	}
-	broken := watching(func() {
+	broken := repeat(func() {
 		if p.status("/health/ready") != http.StatusOK {
-			t.Error("the API does not answer the others")
+			t.Error("the API does not answer other clients")
 		}
 	})
-	dawdlers.Wait()
+	slowClients.Wait()
 	broken()
-	l.flows(p, 100, 20*time.Second)
+	l.awaitAcks(p, 100, 20*time.Second)
 	stop()
 	if n := l.breaks.Load(); n > 0 {
 		t.Errorf("%d connections of good gateways broke", n)
@@ -153,8 +153,8 @@ func TestFaultDawdlers(t *testing.T) {
 	l.check(t, p.dsn())
 }
 
-// TestFaultClientsThatNeverRead has one socket in five never read while readings come.
-func TestFaultClientsThatNeverRead(t *testing.T) {
+// TestFaultClientsThatNeverRead_DoNotDelayOthers has one socket in five never read.
+func TestFaultClientsThatNeverRead_DoNotDelayOthers(t *testing.T) {
 	const messages, samples = 50, 100
 	p := serve(t, dataDir(t), "OEI_PUSH_MAX_CONNECTIONS_PER_USER=1000")
 	d := p.register(p.login(), "press")
@@ -170,7 +170,7 @@ func TestFaultClientsThatNeverRead(t *testing.T) {
 	var readers sync.WaitGroup
 	var got atomic.Int64
 	hearing := int64(0)
-	for i := range many(t, 50, 200) {
+	for i := range clients(t, 50, 200) {
 		dialer := websocket.DefaultDialer
 		if i%5 == 0 {
 			dialer = &narrow
@@ -245,9 +245,9 @@ func TestFaultClientsThatNeverRead(t *testing.T) {
 	late.Wait()
 }
 
-// TestLiveConnectionsOfAttackers tries what a page of another site, a stolen token or a broken
-// client would.
-func TestLiveConnectionsOfAttackers(t *testing.T) {
+// TestWebSocket_RefusesAttackers connects as a page of another site, with a stolen token, and as a
+// broken client.
+func TestWebSocket_RefusesAttackers(t *testing.T) {
 	t.Parallel()
 	const within = 5 * time.Second
 	p := serve(t, dataDir(t), "ACCESS_TOKEN_EXPIRE_MINUTES=0.05")

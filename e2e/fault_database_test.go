@@ -18,15 +18,15 @@ import (
 	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
-func TestFaultKillNineOfPostgresLosesNothingThatWasAcknowledged(t *testing.T) {
+func TestFaultKillNineOfPostgres_LosesNothingAcknowledged(t *testing.T) {
 	t.Parallel()
-	random := chance(t)
+	random := randomSource(t)
 	p := serve(t, dataDir(t))
 	l := newLedger(p.registerAll(4))
 	stop := l.run(t, p.mqtt, steady)
 	for range rounds(t, 3) {
-		l.flows(p, 100, 20*time.Second)
-		upTo(random, 200*time.Millisecond)
+		l.awaitAcks(p, 100, 20*time.Second)
+		sleepUpTo(random, 200*time.Millisecond)
 		var pids []int
 		p.eventually(10*time.Second, "PostgreSQL runs",
 			func() bool { pids = postgresOf(t, p.cmd.Process.Pid); return len(pids) > 1 })
@@ -36,7 +36,7 @@ func TestFaultKillNineOfPostgresLosesNothingThatWasAcknowledged(t *testing.T) {
 		// it takes the longer, the more often it is killed
 		p.eventually(20*time.Second, "PostgreSQL is back", p.hasDatabase)
 		// more than were on their way
-		l.flows(p, 1000, 10*time.Second)
+		l.awaitAcks(p, 1000, 10*time.Second)
 	}
 	stop()
 	l.check(t, p.dsn())
@@ -56,8 +56,7 @@ func (p *process) hasDatabase() bool {
 	return db.Ping() == nil
 }
 
-// postgresOf returns the processes of the cluster that the program with this pid has, the first of
-// them first.
+// postgresOf returns the pids of the cluster of the program with this pid, the postmaster first.
 func postgresOf(t *testing.T, program int) (pids []int) {
 	t.Helper()
 	list, err := exec.Command("ps", "-A", "-o", "pid=,ppid=,comm=").Output()
@@ -80,7 +79,7 @@ func postgresOf(t *testing.T, program int) (pids []int) {
 	return pids
 }
 
-func TestFaultDatabaseThatHangsAndThenIsGone(t *testing.T) {
+func TestFaultHangingDatabase_ThenStopped(t *testing.T) {
 	db := pgtest.Server(t)
 	p := serve(t, dataDir(t), "DATABASE_URL="+db.DSN())
 	devices := p.registerAll(18)
@@ -90,9 +89,9 @@ func TestFaultDatabaseThatHangsAndThenIsGone(t *testing.T) {
 	l, flood := newLedger(devices[:16]), newLedger(devices[16:])
 	// soon more than there is room for
 	stop := l.run(t, p.mqtt, load{senders: 16, samples: 500, qos: 1, pause: 3 * time.Second})
-	l.flows(p, 1000, 20*time.Second)
+	l.awaitAcks(p, 1000, 20*time.Second)
 	before, most := p.memory(), 0
-	watch := watching(func() { most = max(most, p.memory()) })
+	watch := repeat(func() { most = max(most, p.memory()) })
 
 	// nothing but us holds it back
 	stopFlood := flood.run(t, p.mqtt, load{senders: 2, samples: 500, qos: 0})
@@ -120,7 +119,7 @@ func TestFaultDatabaseThatHangsAndThenIsGone(t *testing.T) {
 	db.Start()
 	p.eventually(10*time.Second, "it is ready",
 		func() bool { return p.status("/health/ready") == http.StatusOK })
-	l.flows(p, 16*16*500+1, 60*time.Second) // more than were on their way
+	l.awaitAcks(p, 16*16*500+1, 60*time.Second) // more than were on their way
 	<-ebbed
 	watch()
 	stop()
@@ -136,13 +135,13 @@ func TestFaultDatabaseThatHangsAndThenIsGone(t *testing.T) {
 	}
 }
 
-// watching calls look every so often until the returned stop is called.
-func watching(look func()) (stop func()) {
+// repeat calls f every 50 ms until the returned stop is called.
+func repeat(f func()) (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		for {
-			look()
+			f()
 			select {
 			case <-done:
 				return
@@ -153,18 +152,18 @@ func watching(look func()) (stop func()) {
 	return sync.OnceFunc(func() { close(done); <-ended })
 }
 
-func TestFaultSlowDatabase(t *testing.T) {
+func TestFaultSlowDatabase_DelaysAndLosesNothing(t *testing.T) {
 	db := pgtest.Server(t)
-	w := newWire(t, db.DSN())
+	w := newDatabaseProxy(t, db.DSN())
 	p := serve(t, dataDir(t), "DATABASE_URL="+w.dsn())
 	api := p.login()
 	l := newLedger(p.registerAll(4))
 	stop := l.run(t, p.mqtt, steady)
-	l.flows(p, 100, 20*time.Second)
+	l.awaitAcks(p, 100, 20*time.Second)
 
-	// Somebody asks all the time, and is never kept waiting.
+	// A client keeps asking, and is never kept waiting.
 	var asked, answered, unavailable atomic.Int64
-	ask := watching(func() {
+	ask := repeat(func() {
 		asked.Add(1)
 		began := time.Now()
 		res, err := api.ListLatestReadingsWithResponse(t.Context(),
@@ -184,16 +183,16 @@ func TestFaultSlowDatabase(t *testing.T) {
 	})
 	for range rounds(t, 1) {
 		w.slow(100*time.Millisecond, 0)
-		l.flows(p, 100, 30*time.Second)
+		l.awaitAcks(p, 100, 30*time.Second)
 		w.slow(0, 20<<10)
-		l.flows(p, 100, 30*time.Second)
+		l.awaitAcks(p, 100, 30*time.Second)
 		w.slow(0, 0)
-		w.hush()
+		w.block()
 		was := unavailable.Load()
 		p.eventually(10*time.Second, "it says that the database is not available",
 			func() bool { return unavailable.Load() > was })
-		w.speak()
-		l.flows(p, 100, 40*time.Second)
+		w.unblock()
+		l.awaitAcks(p, 100, 40*time.Second)
 	}
 	ask()
 	stop()
@@ -205,11 +204,11 @@ func TestFaultSlowDatabase(t *testing.T) {
 	}
 }
 
-func TestFaultConnectionCutAroundACommit(t *testing.T) {
+func TestFaultCutAtCommit_StoresEachReadingOnce(t *testing.T) {
 	t.Parallel()
-	random := chance(t)
+	random := randomSource(t)
 	db := pgtest.Server(t)
-	w := newWire(t, db.DSN())
+	w := newDatabaseProxy(t, db.DSN())
 	p := serve(t, dataDir(t), "DATABASE_URL="+w.dsn())
 	api := p.login()
 	l := newLedger(p.registerAll(4))
@@ -218,17 +217,17 @@ func TestFaultConnectionCutAroundACommit(t *testing.T) {
 	go func() { told <- live.values(t) }()
 	stop := l.run(t, p.mqtt, steady)
 	for i := range rounds(t, 30) {
-		l.flows(p, 100, 20*time.Second)
+		l.awaitAcks(p, 100, 20*time.Second)
 		w.cutNext(1 + cutPoint(random.IntN(int(cutPoints)-1)))
-		p.eventually(10*time.Second, "a connection is cut", func() bool { return w.struck() > i })
+		p.eventually(10*time.Second, "a connection is cut", func() bool { return w.cutCount() > i })
 	}
-	l.flows(p, 100, 20*time.Second)
+	l.awaitAcks(p, 100, 20*time.Second)
 	stop()
 	stored := l.check(t, db.DSN())
 	if got := p.metric("oei_ingest_readings_total", `outcome="conflict"`); got != 0 {
 		t.Errorf("%v readings conflict with themselves", got)
 	}
-	t.Logf("%d connections were cut, %d readings are stored", w.struck(), stored)
+	t.Logf("%d connections were cut, %d readings are stored", w.cutCount(), stored)
 	if n := l.breaks.Load(); n > 0 {
 		t.Errorf("%d connections of gateways broke", n)
 	}

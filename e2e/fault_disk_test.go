@@ -9,9 +9,9 @@ import (
 	"github.com/oei-ms/oei-ms/internal/pgtest"
 )
 
-// The disk under the private cluster is one of 160 MiB, which takes root to make; without root
-// PostgreSQL itself says that its disk is full.
-func TestFaultDiskFull(t *testing.T) {
+// TestFaultDiskFull_ResumesWhenThereIsSpace fills the disk of 160 MiB of a private cluster, which
+// needs root to mount; in any case it has PostgreSQL report a full disk.
+func TestFaultDiskFull_ResumesWhenThereIsSpace(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Log("not root: the error is PostgreSQL's, the disk is not")
@@ -53,18 +53,18 @@ func survivesAFullDisk(t *testing.T, p *process, dsn func() string, fill, empty 
 	l := newLedger(p.registerAll(4))
 	stop := l.run(t, p.mqtt, steady)
 	for range rounds(t, 1) {
-		l.flows(p, 1000, 20*time.Second)
+		l.awaitAcks(p, 1000, 20*time.Second)
 		fill()
-		p.eventually(60*time.Second, "nothing is acknowledged any more", func() bool {
+		p.eventually(60*time.Second, "nothing is acknowledged", func() bool {
 			before := l.count()
 			time.Sleep(time.Second)
 			return l.count() == before
 		})
 		if l.inFlight.Load() == 0 {
-			t.Error("nothing waits for its acknowledgement")
+			t.Error("no message waits for its acknowledgement")
 		}
 		empty()
-		l.flows(p, 1000, 60*time.Second)
+		l.awaitAcks(p, 1000, 60*time.Second)
 	}
 	stop()
 	p.eventually(20*time.Second, "it is ready",

@@ -14,13 +14,13 @@ import (
 	"github.com/oei-ms/oei-ms/gen/client"
 )
 
-// victim is a gateway that others try to harm.
+// victim is a gateway that others attack.
 type victim struct {
 	device
 	p         *process
 	c         *paho.Client
 	published int
-	received  atomic.Int32 // messages that came to it
+	received  atomic.Int32 // messages it received
 	lost      atomic.Bool  // its connection
 }
 
@@ -28,13 +28,13 @@ func (p *process) newVictim(d device) *victim {
 	p.t.Helper()
 	v := &victim{device: d, p: p}
 	lose := func() { v.lost.Store(true) }
-	hello := d.hello()
-	hello.WillMessage = &paho.WillMessage{
+	connect := d.connectPacket()
+	connect.WillMessage = &paho.WillMessage{
 		Topic:   "gateways/" + d.key + "/status",
 		QoS:     1,
 		Payload: []byte(`{"status":"offline"}`),
 	}
-	c, err := dial(p.t.Context(), p.mqtt, hello, paho.ClientConfig{
+	c, err := dial(p.t.Context(), p.mqtt, connect, paho.ClientConfig{
 		OnClientError:      func(error) { lose() },
 		OnServerDisconnect: func(*paho.Disconnect) { lose() },
 		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(paho.PublishReceived) (bool, error) {
@@ -58,9 +58,9 @@ func (p *process) newVictim(d device) *victim {
 	return v
 }
 
-// unharmed wants it to publish as before, and everybody to know of it what it said and nothing
-// else.
-func (v *victim) unharmed(t *testing.T) {
+// checkUnharmed publishes a reading, and wants the database to have what the gateway published and
+// nothing else.
+func (v *victim) checkUnharmed(t *testing.T) {
 	t.Helper()
 	v.published++
 	res, err := v.c.Publish(t.Context(),
@@ -85,18 +85,18 @@ func (v *victim) unharmed(t *testing.T) {
 		t.Error("it lost its connection")
 	}
 	if n := v.received.Load(); n > 0 {
-		t.Errorf("%d messages came to it", n)
+		t.Errorf("it received %d messages, want 0", n)
 	}
 }
 
-// intruder is a connection that says what no client would.
+// intruder is a connection that sends what a correct client would not.
 type intruder struct {
 	t    *testing.T
 	conn net.Conn
 }
 
-// intrude opens a connection and sends hello. It returns the reason code of the answer.
-func (p *process) intrude(t *testing.T, hello *packets.Connect) (*intruder, byte) {
+// intrude opens a connection and sends connect. It returns the reason code of the answer.
+func (p *process) intrude(t *testing.T, connect *packets.Connect) (*intruder, byte) {
 	t.Helper()
 	conn, err := net.Dial("tcp", p.mqtt)
 	if err != nil {
@@ -104,17 +104,17 @@ func (p *process) intrude(t *testing.T, hello *packets.Connect) (*intruder, byte
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	in := &intruder{t, conn}
-	hello.ProtocolName, hello.ProtocolVersion, hello.CleanStart, hello.KeepAlive = "MQTT", 5, true, 30
-	hello.UsernameFlag, hello.PasswordFlag = true, true
-	in.say(packets.CONNECT, hello)
-	ack, ok := in.hear().(*packets.Connack)
+	connect.ProtocolName, connect.ProtocolVersion, connect.CleanStart, connect.KeepAlive = "MQTT", 5, true, 30
+	connect.UsernameFlag, connect.PasswordFlag = true, true
+	in.send(packets.CONNECT, connect)
+	ack, ok := in.receive().(*packets.Connack)
 	if !ok {
 		t.Fatal("no CONNACK")
 	}
 	return in, ack.ReasonCode
 }
 
-func (in *intruder) say(kind byte, content packets.Packet) {
+func (in *intruder) send(kind byte, content packets.Packet) {
 	in.t.Helper()
 	cp := packets.NewControlPacket(kind)
 	cp.Content = content
@@ -123,8 +123,8 @@ func (in *intruder) say(kind byte, content packets.Packet) {
 	}
 }
 
-// hear returns the next packet; nil when the connection is closed instead.
-func (in *intruder) hear() packets.Packet {
+// receive returns the next packet; nil when the connection is closed instead.
+func (in *intruder) receive() packets.Packet {
 	in.t.Helper()
 	if err := in.conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		in.t.Fatal(err)
@@ -139,10 +139,10 @@ func (in *intruder) hear() packets.Packet {
 	return cp.Content
 }
 
-// refused wants the answer to be a refusal, or the end of the connection.
-func (in *intruder) refused(what string) {
+// wantRefused wants the answer to be an error, or the end of the connection.
+func (in *intruder) wantRefused(what string) {
 	in.t.Helper()
-	switch answer := in.hear().(type) {
+	switch answer := in.receive().(type) {
 	case nil, *packets.Disconnect:
 	case *packets.Puback:
 		if answer.ReasonCode < 0x80 {
@@ -157,17 +157,17 @@ func (in *intruder) refused(what string) {
 	}
 }
 
-func TestFaultGatewayThatPosesAsAnother(t *testing.T) {
+func TestFaultForgedIdentity_HarmsNoOtherGateway(t *testing.T) {
 	t.Parallel()
 	p := serve(t, dataDir(t))
 	api := p.login()
 	a, b := p.register(api, "a"), p.register(api, "b")
 	v := p.newVictim(a)
-	v.unharmed(t)
+	v.checkUnharmed(t)
 	asB := func(change func(*packets.Connect)) *packets.Connect {
-		hello := &packets.Connect{ClientID: "b", Username: "b", Password: []byte(b.secret)}
-		change(hello)
-		return hello
+		connect := &packets.Connect{ClientID: "b", Username: "b", Password: []byte(b.secret)}
+		change(connect)
+		return connect
 	}
 	itself := func(*packets.Connect) {}
 	enter := func(t *testing.T) *intruder {
@@ -197,7 +197,7 @@ func TestFaultGatewayThatPosesAsAnother(t *testing.T) {
 			"/sensors/a/t1/data":                           reading,
 			"sensors/b/../a/t1/data":                       reading,
 		} {
-			in.say(packets.PUBLISH,
+			in.send(packets.PUBLISH,
 				&packets.Publish{
 					Topic:      topic,
 					QoS:        1,
@@ -205,14 +205,14 @@ func TestFaultGatewayThatPosesAsAnother(t *testing.T) {
 					Payload:    payload,
 					Properties: &packets.Properties{},
 				})
-			in.refused(topic)
-			in.say(packets.PUBLISH,
+			in.wantRefused(topic)
+			in.send(packets.PUBLISH,
 				&packets.Publish{Topic: topic, Payload: payload, Properties: &packets.Properties{}})
 		}
-		v.unharmed(t)
+		v.checkUnharmed(t)
 	})
 	t.Run("client id", func(t *testing.T) {
-		for name, hello := range map[string]*packets.Connect{
+		for name, connect := range map[string]*packets.Connect{
 			"its id":          asB(func(c *packets.Connect) { c.ClientID = "a" }),
 			"its id and more": asB(func(c *packets.Connect) { c.ClientID = "a:1" }),
 			"its name":        asB(func(c *packets.Connect) { c.Username = "a" }),
@@ -224,11 +224,11 @@ func TestFaultGatewayThatPosesAsAnother(t *testing.T) {
 			),
 			"no id": asB(func(c *packets.Connect) { c.ClientID = "" }),
 		} {
-			if _, code := p.intrude(t, hello); code < 0x80 {
+			if _, code := p.intrude(t, connect); code < 0x80 {
 				t.Errorf("%s: got CONNACK %#02x", name, code)
 			}
 		}
-		v.unharmed(t)
+		v.checkUnharmed(t)
 	})
 	t.Run("will", func(t *testing.T) {
 		for topic, payload := range map[string]string{
@@ -238,18 +238,18 @@ func TestFaultGatewayThatPosesAsAnother(t *testing.T) {
 			in, _ := p.intrude(t, asB(func(c *packets.Connect) {
 				c.WillFlag, c.WillTopic, c.WillMessage, c.WillQOS, c.WillProperties = true, topic, []byte(payload), 1, &packets.Properties{}
 			}))
-			_ = in.conn.Close() // without a word, so that the will is sent
+			_ = in.conn.Close() // without DISCONNECT, so that the will is sent
 		}
-		p.eventually(5*time.Second, "b is known as gone", func() bool {
+		p.eventually(5*time.Second, "b is offline", func() bool {
 			return query[string](t, p.dsn(), `SELECT status FROM gateways WHERE id = $1`,
 				b.gatewayID) == "offline"
 		})
-		v.unharmed(t)
+		v.checkUnharmed(t)
 	})
 	t.Run("retained", func(t *testing.T) {
 		for _, topic := range []string{"gateways/a/commands", "sensors/a/t1/data"} {
 			in := enter(t)
-			in.say(packets.PUBLISH,
+			in.send(packets.PUBLISH,
 				&packets.Publish{
 					Topic:      topic,
 					QoS:        1,
@@ -258,9 +258,9 @@ func TestFaultGatewayThatPosesAsAnother(t *testing.T) {
 					Payload:    []byte(`{"value":999}`),
 					Properties: &packets.Properties{},
 				})
-			in.refused(topic)
+			in.wantRefused(topic)
 		}
-		// takes over, and subscribes anew
+		// takes over, and subscribes again
 		again := p.newVictim(device{
 			key:       "a",
 			secret:    a.secret,
@@ -269,21 +269,21 @@ func TestFaultGatewayThatPosesAsAnother(t *testing.T) {
 		})
 		again.published = v.published
 		v = again
-		v.unharmed(t)
+		v.checkUnharmed(t)
 	})
 	t.Run("alias", func(t *testing.T) {
 		in := enter(t)
 		alias := uint16(1)
-		in.say(packets.PUBLISH,
+		in.send(packets.PUBLISH,
 			&packets.Publish{
 				QoS:        1,
 				PacketID:   1,
 				Payload:    []byte(`{"value":999}`),
 				Properties: &packets.Properties{TopicAlias: &alias},
 			})
-		in.refused("an alias that is a's at most")
+		in.wantRefused("an alias that is a's at most")
 		in = enter(t)
-		in.say(packets.PUBLISH,
+		in.send(packets.PUBLISH,
 			&packets.Publish{
 				Topic:      "sensors/a/t1/data",
 				QoS:        1,
@@ -291,8 +291,8 @@ func TestFaultGatewayThatPosesAsAnother(t *testing.T) {
 				Payload:    []byte(`{"value":999}`),
 				Properties: &packets.Properties{TopicAlias: &alias},
 			})
-		in.refused("a new alias")
-		v.unharmed(t)
+		in.wantRefused("a new alias")
+		v.checkUnharmed(t)
 	})
 	t.Run("subscriptions", func(t *testing.T) {
 		for _, filter := range []string{
@@ -302,31 +302,31 @@ func TestFaultGatewayThatPosesAsAnother(t *testing.T) {
 			"$SYS/#", "$SYS/broker/clients/connected",
 		} {
 			in := enter(t)
-			in.say(packets.SUBSCRIBE,
+			in.send(packets.SUBSCRIBE,
 				&packets.Subscribe{
 					PacketID:      1,
 					Properties:    &packets.Properties{},
 					Subscriptions: []packets.SubOptions{{Topic: filter, QoS: 1}},
 				})
-			in.refused(filter)
-			v.unharmed(t) // publishes
+			in.wantRefused(filter)
+			v.checkUnharmed(t) // publishes
 			if _, err := (&packets.ControlPacket{
 				FixedHeader: packets.FixedHeader{Type: packets.PINGREQ},
 				Content:     &packets.Pingreq{},
 			}).WriteTo(in.conn); err != nil {
 				continue // it was cut off
 			}
-			if got, overheard := in.hear().(*packets.Publish); overheard {
+			if got, overheard := in.receive().(*packets.Publish); overheard {
 				t.Errorf("%s: it hears %s", filter, got.Topic)
 			}
 		}
 	})
 	t.Run("after its key was given to another", func(t *testing.T) {
 		c := p.register(api, "c")
-		hello := func() *packets.Connect {
+		connect := func() *packets.Connect {
 			return &packets.Connect{ClientID: "c", Username: "c", Password: []byte(c.secret)}
 		}
-		former, code := p.intrude(t, hello())
+		former, code := p.intrude(t, connect())
 		listening, code2 := p.intrude(t,
 			&packets.Connect{ClientID: "c:2", Username: "c", Password: []byte(c.secret)})
 		if code != 0 || code2 != 0 {
@@ -338,25 +338,25 @@ func TestFaultGatewayThatPosesAsAnother(t *testing.T) {
 			t.Fatalf("rename c: %v %s", err, res.Body)
 		}
 		heir := p.register(api, "c")
-		former.say(packets.PUBLISH, &packets.Publish{
+		former.send(packets.PUBLISH, &packets.Publish{
 			Topic:      "sensors/c/t1/data",
 			QoS:        1,
 			PacketID:   1,
 			Payload:    []byte(`{"value":999}`),
 			Properties: &packets.Properties{},
 		})
-		former.refused("a reading under the key that it had")
-		listening.say(packets.SUBSCRIBE, &packets.Subscribe{
+		former.wantRefused("a reading under the key that it had")
+		listening.send(packets.SUBSCRIBE, &packets.Subscribe{
 			PacketID:      1,
 			Properties:    &packets.Properties{},
 			Subscriptions: []packets.SubOptions{{Topic: "gateways/c/commands", QoS: 1}},
 		})
-		listening.refused("the commands under the key that it had")
+		listening.wantRefused("the commands under the key that it had")
 		const readings = `SELECT count(*) FROM sensor_data WHERE sensor_id = $1`
 		if n := query[int](t, p.dsn(), readings, heir.sensorID); n != 0 {
 			t.Errorf("%d readings of the other are its", n)
 		}
-		if _, code := p.intrude(t, hello()); code != 0x86 {
+		if _, code := p.intrude(t, connect()); code != 0x86 {
 			t.Errorf("it is let in again under that key: CONNACK %#02x", code)
 		}
 	})
@@ -369,7 +369,7 @@ func TestFaultGatewayThatPosesAsAnother(t *testing.T) {
 			t.Fatalf("disable b: %v %s", err, res.Body)
 		}
 		began := time.Now()
-		for in.hear() != nil { // until it is disconnected
+		for in.receive() != nil { // until it is disconnected
 		}
 		if took := time.Since(began); took > 6*time.Second {
 			t.Errorf("it was let go on for %v, want 5 s", took)
@@ -377,6 +377,6 @@ func TestFaultGatewayThatPosesAsAnother(t *testing.T) {
 		if _, code := p.intrude(t, asB(itself)); code < 0x80 {
 			t.Errorf("it is let in again: CONNACK %#02x", code)
 		}
-		v.unharmed(t)
+		v.checkUnharmed(t)
 	})
 }

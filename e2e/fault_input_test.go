@@ -10,7 +10,7 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 )
 
-func TestFaultPoisonAmongGoodMessages(t *testing.T) {
+func TestFaultInvalidMessages_DoNotDelayValidOnes(t *testing.T) {
 	p := serve(t, dataDir(t))
 	l := newLedger(p.registerAll(4))
 	how := steady
@@ -19,7 +19,7 @@ func TestFaultPoisonAmongGoodMessages(t *testing.T) {
 	for range rounds(t, 3) {
 		time.Sleep(time.Second)
 	}
-	l.flows(p, 1000, 20*time.Second) // the window of no gateway is full of poison
+	l.awaitAcks(p, 1000, 20*time.Second) // the window of no gateway is full of poison
 	stop()
 	poison := 0
 	for reason, n := range l.refused {
@@ -39,7 +39,7 @@ func TestFaultPoisonAmongGoodMessages(t *testing.T) {
 	}
 }
 
-func TestFaultClocks(t *testing.T) {
+func TestFaultClocks_KeepTheLatestReading(t *testing.T) {
 	t.Parallel()
 	p := serve(t, dataDir(t))
 	d := p.register(p.login(), "press-1")

@@ -34,14 +34,14 @@ func (p *process) token() string {
 	return res.JSON200.AccessToken
 }
 
-// live opens a live connection.
+// live opens a WebSocket.
 func live(ctx context.Context, addr, token string) (*websocket.Conn, error) {
 	ws, _, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+addr+"/ws",
 		http.Header{"Authorization": {"Bearer " + token}})
 	return ws, err
 }
 
-// liveFrame is what tests look at of a message.
+// liveFrame holds the members of a message that tests read.
 type liveFrame struct {
 	Type    string
 	Epoch   string
@@ -56,7 +56,7 @@ type liveItem struct {
 	Data     struct{ Value float64 }
 }
 
-// follower is a client that keeps what it got of the alarm log, and resumes behind it at any
+// follower is a client that records the alarm log, and resumes after its last event at any
 // instance.
 type follower struct {
 	addrs []string
@@ -114,7 +114,7 @@ func (f *follower) read(ctx context.Context, ws *websocket.Conn, after int64) {
 	}
 }
 
-// cut breaks the connection without a word.
+// cut breaks the connection without a close frame.
 func (f *follower) cut() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -132,7 +132,7 @@ func (f *follower) last() int64 {
 	return f.log[len(f.log)-1]
 }
 
-// check wants that it has every event up to last, each once and in order.
+// check wants every event up to last, each once and in order.
 func (f *follower) check(t *testing.T, name string, last int64) {
 	t.Helper()
 	for i, offset := range f.log {
@@ -168,11 +168,11 @@ func addAlarmEvents(db *sql.DB, n int) error {
 	return tx.Commit()
 }
 
-// TestFaultCutsLoseNoAlarmEvent cuts sockets, Redis and instances while alarm events come: in the
-// end the merged log of each client is the table.
-func TestFaultCutsLoseNoAlarmEvent(t *testing.T) {
+// TestFaultCuts_LoseNoAlarmEvent cuts sockets, Redis and instances during alarm events: in the end
+// the log of each client equals the table.
+func TestFaultCuts_LoseNoAlarmEvent(t *testing.T) {
 	t.Parallel()
-	random := chance(t)
+	random := randomSource(t)
 	pg, redis := pgtest.Server(t), redistest.Start(t)
 	settings := []string{
 		"DATABASE_URL=" + pg.DSN(), "REDIS_URL=" + redis.URL(),
@@ -214,11 +214,11 @@ func TestFaultCutsLoseNoAlarmEvent(t *testing.T) {
 		}
 	})
 	for round := range rounds(t, 20) {
-		upTo(random, 100*time.Millisecond)
+		sleepUpTo(random, 100*time.Millisecond)
 		switch round % 20 {
 		case 7:
 			redis.Kill()
-			upTo(random, time.Second)
+			sleepUpTo(random, time.Second)
 			redis.Run()
 		case 13:
 			i := random.IntN(2)
@@ -245,9 +245,9 @@ func TestFaultCutsLoseNoAlarmEvent(t *testing.T) {
 	t.Logf("%d events", last)
 }
 
-// TestASnapshotGoesOverIntoLiveReadings subscribes again and again while readings come: after the
-// snapshot's every reading follows, once.
-func TestASnapshotGoesOverIntoLiveReadings(t *testing.T) {
+// TestSnapshot_IsFollowedByEveryReading subscribes repeatedly during readings: after those of the
+// snapshot every reading follows, once.
+func TestSnapshot_IsFollowedByEveryReading(t *testing.T) {
 	t.Parallel()
 	p := serve(t, dataDir(t))
 	d := p.register(p.login(), "press")

@@ -12,9 +12,9 @@ import (
 	"github.com/oei-ms/oei-ms/internal/pgtest"
 )
 
-func TestFaultOverload(t *testing.T) {
+func TestFaultOverload_IsBoundedAndRecovers(t *testing.T) {
 	db := pgtest.Server(t)
-	w := newWire(t, db.DSN())
+	w := newDatabaseProxy(t, db.DSN())
 	p := serve(t, dataDir(t), "DATABASE_URL="+w.dsn())
 	devices := p.registerAll(6)
 	sure, unsure := newLedger(devices[:4]), newLedger(devices[4:])
@@ -23,16 +23,16 @@ func TestFaultOverload(t *testing.T) {
 	stopSure := sure.run(t, p.mqtt, load{senders: 64, samples: 10, qos: 1})
 	stopUnsure := unsure.run(t, p.mqtt, load{senders: 2, samples: 10, qos: 0})
 	most := 0
-	watch := watching(func() { most = max(most, p.memory()) })
+	watch := repeat(func() { most = max(most, p.memory()) })
 	for range rounds(t, 3) {
 		time.Sleep(time.Second)
 	}
-	sure.flows(p, 10, 30*time.Second)
+	sure.awaitAcks(p, 10, 30*time.Second)
 	w.slow(0, 0)
 	stopUnsure()
 	stopSure()
 	stopSure = sure.run(t, p.mqtt, steady)
-	sure.flows(p, 1000, 30*time.Second)
+	sure.awaitAcks(p, 1000, 30*time.Second)
 	stopSure()
 	fates := func() int64 { // of 10 readings a message
 		return int64(len(unsure.stored(t, db.DSN()))) +
@@ -54,11 +54,11 @@ func TestFaultOverload(t *testing.T) {
 	}
 }
 
-func TestFaultFileDescriptorsExhausted(t *testing.T) {
+func TestFaultFileDescriptorsExhausted_KeepsConnections(t *testing.T) {
 	p := serve(t, dataDir(t))
 	l := newLedger(p.registerAll(2))
 	stop := l.run(t, p.mqtt, steady)
-	l.flows(p, 100, 20*time.Second)
+	l.awaitAcks(p, 100, 20*time.Second)
 	for range rounds(t, 2) {
 		limit := p.limitFiles(t)
 		var held []net.Conn
@@ -73,27 +73,27 @@ func TestFaultFileDescriptorsExhausted(t *testing.T) {
 		}
 		p.eventually(10*time.Second, "it has no descriptors left",
 			func() bool { return p.openFiles(t) >= limit })
-		l.flows(p, 100, 10*time.Second) // over the connections that are there
+		l.awaitAcks(p, 100, 10*time.Second) // over the connections that are there
 		for _, c := range held {
 			_ = c.Close()
 		}
 		p.eventually(3*time.Second, "it accepts on HTTP",
 			func() bool { return p.status("/health/live") == http.StatusOK })
 		p.eventually(3*time.Second, "it accepts on MQTT",
-			func() bool { return p.lets(l.devices[0]) })
+			func() bool { return p.accepts(l.devices[0]) })
 		p.liftLimit(t)
 	}
 	stop()
 	l.check(t, p.dsn())
 }
 
-// lets reports whether d can connect for a second time within a second.
-func (p *process) lets(d device) bool {
+// accepts reports whether d can connect for a second time within a second.
+func (p *process) accepts(d device) bool {
 	ctx, cancel := context.WithTimeout(p.t.Context(), time.Second)
 	defer cancel()
-	hello := d.hello()
-	hello.ClientID += ":again"
-	c, err := dial(ctx, p.mqtt, hello, paho.ClientConfig{})
+	connect := d.connectPacket()
+	connect.ClientID += ":again"
+	c, err := dial(ctx, p.mqtt, connect, paho.ClientConfig{})
 	if err == nil {
 		_ = c.Disconnect(&paho.Disconnect{})
 	}

@@ -11,20 +11,20 @@ import (
 	"github.com/oei-ms/oei-ms/internal/pgtest"
 )
 
-// TestFaultPausedInMidTransition stops an instance at the commit of an alarm's step, for longer
-// than its transaction is waited for or not, while the gateway sends the same readings to another
-// one: every step is taken once.
-func TestFaultPausedInMidTransition(t *testing.T) {
+// TestFaultPausedInstance_TakesEachTransitionOnce stops an instance at the commit of an alarm's
+// transition, for less or more time than its transaction is waited for, while the gateway sends the
+// same readings to another instance.
+func TestFaultPausedInstance_TakesEachTransitionOnce(t *testing.T) {
 	t.Parallel()
-	random := chance(t)
+	random := randomSource(t)
 	db := pgtest.Server(t)
-	w := newWire(t, db.DSN())
+	w := newDatabaseProxy(t, db.DSN())
 	one, other := serve(t, dataDir(t), "DATABASE_URL="+w.dsn()), serve(t, dataDir(t),
 		"DATABASE_URL="+db.DSN())
 	l := newLedger(one.registerAll(1))
 	d := l.devices[0]
-	alarms := one.watch(l.devices)
-	// room for both: whoever comes second is waited for before the first is heard
+	alarms := one.addAlarms(l.devices)
+	// room for both messages
 	published := make(chan error, 2)
 	publish := func(c *paho.Client, first, last int64) {
 		_, err := c.Publish(t.Context(),
@@ -35,9 +35,9 @@ func TestFaultPausedInMidTransition(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hello := d.hello()
-	hello.ClientID += ":other"
-	b, err := dial(t.Context(), other.mqtt, hello, paho.ClientConfig{})
+	connect := d.connectPacket()
+	connect.ClientID += ":other"
+	b, err := dial(t.Context(), other.mqtt, connect, paho.ClientConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func TestFaultPausedInMidTransition(t *testing.T) {
 		first := int64(round)*100 + 1 // where the alarm comes or goes
 		l.sent.Store(first + 1)
 		paused, goOn := make(chan bool, 1), make(chan bool)
-		w.holdNext(func() { paused <- true; <-goOn })
+		w.hookNext(func() { paused <- true; <-goOn })
 		release := sync.OnceFunc(func() { close(goOn) })
 		t.Cleanup(release)
 		go publish(a, first, first+1)
@@ -60,7 +60,7 @@ func TestFaultPausedInMidTransition(t *testing.T) {
 		// waits for the paused transaction
 		go func() { defer close(again); publish(b, first, first+1) }()
 		if round%4 < 3 {
-			upTo(random, time.Second)
+			sleepUpTo(random, time.Second)
 		} else {
 			select {
 			case <-again: // when PostgreSQL has ended it
@@ -88,7 +88,7 @@ func TestFaultPausedInMidTransition(t *testing.T) {
 		t.Errorf("stored %d readings, want %d", got, want)
 	}
 	l.checkAlarms(t, db.DSN(), alarms)
-	checkSteps(t, db.DSN())
+	checkTransitions(t, db.DSN())
 	if got := query[int](t, db.DSN(), `SELECT count(*) FROM alarm_events`); got != n {
 		t.Errorf("got %d events, want %d", got, n)
 	}

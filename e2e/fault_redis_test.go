@@ -14,11 +14,10 @@ import (
 	"github.com/oei-ms/oei-ms/internal/redistest"
 )
 
-// TestFaultRedisAway kills, stops and empties Redis while readings and alarm events come: ingest
-// goes on as before, and soon after it is back every client of every instance has every event,
-// readings of the other instance come again, and a token that was revoked before is refused all the
-// time.
-func TestFaultRedisAway(t *testing.T) {
+// TestFaultRedisUnavailable_LosesNoEvent kills, stops and empties Redis during readings and alarm
+// events: ingest continues, and soon after Redis is back every client of every instance has every
+// event, readings of the other instance arrive again, and a revoked token is refused all the time.
+func TestFaultRedisUnavailable_LosesNoEvent(t *testing.T) {
 	t.Parallel()
 	pg, redis := pgtest.Server(t), redistest.Start(t)
 	settings := []string{
@@ -105,7 +104,7 @@ func TestFaultRedisAway(t *testing.T) {
 	l.check(t, pg.DSN())
 }
 
-// revokedToken is an access token of a session that has ended, as every instance knows by now.
+// revokedToken returns an access token of a login session that has ended, as every instance knows.
 func (p *process) revokedToken() string {
 	p.t.Helper()
 	token := p.token()
@@ -122,7 +121,7 @@ func (p *process) revokedToken() string {
 	return token
 }
 
-// statusWith asks for a path with an access token and returns the answer's status.
+// statusWith returns the status of GET path with an access token.
 func (p *process) statusWith(token, path string) int {
 	p.t.Helper()
 	req, err := http.NewRequest(http.MethodGet, "http://"+p.api+path, nil)
@@ -139,8 +138,7 @@ func (p *process) statusWith(token, path string) int {
 	return res.StatusCode
 }
 
-// countFrames counts the messages of a kind that come to a socket with these topics, until the test
-// ends.
+// countFrames counts the messages of a kind on a socket with these topics, until the test ends.
 func (p *process) countFrames(kind string, topics ...string) *atomic.Int64 {
 	p.t.Helper()
 	s, n := p.subscribe(p.login(), topics...), new(atomic.Int64)

@@ -68,7 +68,7 @@ func (in *instances) start(i int) {
 	in.ps[i] = serve(in.t, in.dirs[i], in.settings[i]...)
 }
 
-// balance starts an HTTP proxy that knows nothing of sessions, and returns where it listens.
+// balance starts an HTTP proxy without sticky sessions, and returns its address.
 func balance(t *testing.T, addrs []string) string {
 	var n atomic.Int64
 	next := func() (addr string) {
@@ -89,7 +89,7 @@ func balance(t *testing.T, addrs []string) string {
 	return s.Listener.Addr().String()
 }
 
-// stored waits until all that the broker acknowledged of l is stored, and checks it.
+// stored waits until all that the broker acknowledged of l is stored, and checks l.
 func (in *instances) stored(l *ledger) {
 	in.t.Helper()
 	last := l.count()
@@ -99,7 +99,7 @@ func (in *instances) stored(l *ledger) {
 	l.check(in.t, in.pg.DSN())
 }
 
-func TestInstancesBehindABalancerAreAsOne(t *testing.T) {
+func TestInstances_BehindABalancerActAsOne(t *testing.T) {
 	t.Parallel()
 	in := startInstances(t, 2)
 	anyone, err := client.NewClientWithResponses("http://" + in.front.api)
@@ -189,7 +189,7 @@ func TestInstancesBehindABalancerAreAsOne(t *testing.T) {
 	}
 
 	in.front.eventually(20*time.Second,
-		"what one instance has answered another answers without making it anew", func() bool {
+		"what one instance has answered another answers from the cache", func() bool {
 			noon := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -2)
 			noon = noon.Add(time.Duration(rand.IntN(12)) * time.Hour)
 			for _, p := range in.ps {
@@ -228,16 +228,16 @@ func TestInstancesBehindABalancerAreAsOne(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
-func TestFaultKillNineOfOneOfTwoInstancesLosesNothing(t *testing.T) {
+func TestFaultKillNineOfOneInstance_LosesNothing(t *testing.T) {
 	t.Parallel()
-	random := chance(t)
+	random := randomSource(t)
 	in := startInstances(t, 2)
 	l := newLedger(in.front.registerAll(4))
 	stop := l.run(t, in.broker.Addr(),
 		load{senders: 16, samples: 1, qos: 1, pause: 20 * time.Millisecond})
 	for range rounds(t, 4) {
-		l.flows(in.front, 100, 20*time.Second)
-		upTo(random, 200*time.Millisecond)
+		l.awaitAcks(in.front, 100, 20*time.Second)
+		sleepUpTo(random, 200*time.Millisecond)
 		i := random.IntN(2)
 		in.ps[i].kill()
 		before := query[int](t, in.pg.DSN(), countLedgers)
@@ -246,19 +246,19 @@ func TestFaultKillNineOfOneOfTwoInstancesLosesNothing(t *testing.T) {
 		})
 		in.start(i)
 	}
-	l.flows(in.front, 100, 20*time.Second)
+	l.awaitAcks(in.front, 100, 20*time.Second)
 	stop()
 	in.stored(l)
 }
 
-// TestFaultRollingRestartLosesNoAlarmEvent stops and starts one instance after the other while
-// alarms come and go: clients that resume have every event, once and in order, and no alarm has
-// taken a step twice.
-func TestFaultRollingRestartLosesNoAlarmEvent(t *testing.T) {
+// TestFaultRollingRestart_LosesNoAlarmEvent restarts the instances in turn while alarms are raised
+// and cleared: clients that resume have every event, once and in order, and no alarm has taken a
+// transition twice.
+func TestFaultRollingRestart_LosesNoAlarmEvent(t *testing.T) {
 	t.Parallel()
 	in := startInstances(t, 2)
 	l := newLedger(in.front.registerAll(6))
-	in.front.watch(l.devices)
+	in.front.addAlarms(l.devices)
 	epoch := query[string](t, in.pg.DSN(), `SELECT epoch FROM alarm_log`)
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
@@ -300,13 +300,13 @@ func TestFaultRollingRestartLosesNoAlarmEvent(t *testing.T) {
 	for i, f := range followers {
 		f.check(t, fmt.Sprint("client ", i), last)
 	}
-	checkSteps(t, in.pg.DSN())
+	checkTransitions(t, in.pg.DSN())
 	t.Logf("%d events", last)
 }
 
-// checkSteps looks for alarms that have taken a step twice: each goes on from where the one before
-// has led, with a newer version, and the occurrences are counted without gaps.
-func checkSteps(t *testing.T, dsn string) {
+// checkTransitions looks for transitions taken twice: each begins with the state that the one
+// before it ended with, has a newer version, and the occurrences are counted without gaps.
+func checkTransitions(t *testing.T, dsn string) {
 	t.Helper()
 	const twice = `
 		SELECT count(*)

@@ -13,9 +13,9 @@ import (
 	"github.com/lib/pq"
 )
 
-// ledger is what the publishers know: every reading sent, and of which they were told that it is
-// stored. A reading's timestamp is base plus its number in microseconds, its value the number. It
-// is safe for concurrent use.
+// ledger records what publishers know: the readings that were sent and those that were
+// acknowledged. A reading's timestamp is base plus its number in microseconds, its value the
+// number. It is safe for concurrent use.
 type ledger struct {
 	base     time.Time
 	devices  []device
@@ -29,7 +29,7 @@ type ledger struct {
 	refused map[string]int // messages, by reason
 }
 
-// newLedger is the ledger of devices, which publish nothing that is not in it.
+// newLedger returns the ledger of devices that publish nothing else.
 func newLedger(devices []device) *ledger {
 	return &ledger{
 		base:    time.Now().UTC().Add(-time.Hour).Truncate(time.Second),
@@ -47,10 +47,10 @@ type load struct {
 	poison  bool          // one message in ten is none
 }
 
-// steady is enough to have messages in flight at any moment.
+// steady has messages in flight at any moment.
 var steady = load{senders: 16, samples: 1, qos: 1}
 
-// run publishes from every device to the broker, as how says, until stop is called.
+// run publishes from every device to the broker until stop is called.
 func (l *ledger) run(t testing.TB, broker string, how load) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var publishers sync.WaitGroup
@@ -62,7 +62,7 @@ func (l *ledger) run(t testing.TB, broker string, how load) (stop func()) {
 	return stop
 }
 
-// publish sends readings of d until ctx ends, connecting anew whenever the connection is lost.
+// publish sends readings of d until ctx ends, connecting again whenever the connection is lost.
 func (l *ledger) publish(ctx context.Context, d device, broker string, how load) {
 	for ctx.Err() == nil {
 		connected, lost := context.WithCancel(context.WithoutCancel(ctx))
@@ -107,7 +107,8 @@ func (l *ledger) publishWith(ctx, connected context.Context, d device, c *paho.C
 	}
 }
 
-// send publishes a message and notes what it is told of it. False when nothing more can be sent.
+// send publishes a message and records its acknowledgement. It reports false when the connection is
+// lost.
 func (l *ledger) send(ctx context.Context, d device, c *paho.Client, how load) bool {
 	if ctx.Err() != nil {
 		return false
@@ -140,7 +141,7 @@ func (l *ledger) send(ctx context.Context, d device, c *paho.Client, how load) b
 	return true
 }
 
-// payload is a message of the readings first to last.
+// payload returns a message with the readings first to last.
 func (l *ledger) payload(first, last int64) []byte {
 	b := []byte{'['}
 	for n := first; n <= last; n++ {
@@ -151,15 +152,15 @@ func (l *ledger) payload(first, last int64) []byte {
 	return b
 }
 
-// count is how many readings were acknowledged.
+// count returns the number of acknowledged readings.
 func (l *ledger) count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.acked)
 }
 
-// flows waits until n more readings are acknowledged.
-func (l *ledger) flows(p *process, n int, within time.Duration) {
+// awaitAcks waits until n more readings are acknowledged.
+func (l *ledger) awaitAcks(p *process, n int, within time.Duration) {
 	p.t.Helper()
 	from := l.count()
 	p.eventually(within, fmt.Sprintf("%d more readings are acknowledged", n),
@@ -167,7 +168,7 @@ func (l *ledger) flows(p *process, n int, within time.Duration) {
 }
 
 // check compares the ledger with the database at dsn: acknowledged ⊆ stored ⊆ sent, each once, with
-// its value, and nothing that was sent is refused. It returns how many are stored.
+// its value, and nothing is rejected. It returns the number of stored readings.
 func (l *ledger) check(t *testing.T, dsn string) int {
 	t.Helper()
 	stored := l.stored(t, dsn)
@@ -190,8 +191,7 @@ func (l *ledger) check(t *testing.T, dsn string) int {
 	return len(stored)
 }
 
-// countLedgers counts what is stored of all ledgers, beside which there are readings of the
-// server's own.
+// countLedgers counts the stored readings of all ledgers, without those of system sensors.
 const countLedgers = `SELECT count(*) FROM sensor_data WHERE sensor_id IN (SELECT id FROM sensors WHERE key = 't1')`
 
 // stored reads the numbers that are stored, each of which must have been sent, with its value.
@@ -243,7 +243,7 @@ func database(t *testing.T, dsn string) *sql.DB {
 	return db
 }
 
-// query returns the one value that q selects.
+// query returns the single value that q selects.
 func query[T any](t *testing.T, dsn, q string, args ...any) T {
 	t.Helper()
 	db := database(t, dsn)

@@ -23,7 +23,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestAReadingGoesFromPublishToEverybody(t *testing.T) {
+func TestReading_ReachesDatabaseAPIAndSockets(t *testing.T) {
 	t.Parallel()
 	t.Run("through the embedded broker", func(t *testing.T) {
 		p := serve(t, dataDir(t))
@@ -40,9 +40,9 @@ func TestAReadingGoesFromPublishToEverybody(t *testing.T) {
 	})
 }
 
-// followOneReading publishes at broker, which is the program's own or not, and looks for the
-// reading everywhere it has to be.
-func followOneReading(t *testing.T, p *process, broker string, own bool) {
+// followOneReading publishes to the broker, embedded or external, and looks for the reading in the
+// API and on sockets.
+func followOneReading(t *testing.T, p *process, broker string, embedded bool) {
 	api := p.login()
 	d := p.register(api, "press-1")
 	live := p.subscribe(api, fmt.Sprintf("sensors/%d", d.sensorID),
@@ -69,8 +69,8 @@ func followOneReading(t *testing.T, p *process, broker string, own bool) {
 		if err != nil || rows.JSON200 == nil {
 			t.Fatalf("raw data: %v %s", err, rows.Body)
 		}
-		if len(*rows.JSON200) == 0 && !own {
-			return false // that broker's PUBACK is not ours
+		if len(*rows.JSON200) == 0 && !embedded {
+			return false // an external broker acknowledges before the commit
 		}
 		if len(*rows.JSON200) != 1 {
 			t.Fatalf("raw data: got %d readings, want 1", len(*rows.JSON200))
@@ -96,7 +96,7 @@ func followOneReading(t *testing.T, p *process, broker string, own bool) {
 	if err := gateway.Disconnect(&paho.Disconnect{}); err != nil {
 		t.Fatal(err)
 	}
-	if own { // another broker does not tell of a disconnect without a will
+	if embedded { // an external broker does not report a disconnect without a will
 		live.wantStatus(t, d.gatewayID, "offline")
 	}
 	if code := p.stop(); code != 0 {
@@ -105,13 +105,13 @@ func followOneReading(t *testing.T, p *process, broker string, own bool) {
 	live.wantClose(t, websocket.CloseGoingAway)
 }
 
-// socket is a WebSocket of the program, and all that came through it.
+// socket is a WebSocket to the program with all frames it received.
 type socket struct {
 	conn   *websocket.Conn
 	frames []string
 }
 
-// subscribe opens a socket that has said which topics it is subscribed to.
+// subscribe opens a socket that is subscribed to topics.
 func (p *process) subscribe(api *client.ClientWithResponses, topics ...string) *socket {
 	p.t.Helper()
 	ticket, err := api.CreateWebSocketTicketWithResponse(p.t.Context())
@@ -133,7 +133,7 @@ func (p *process) subscribe(api *client.ClientWithResponses, topics ...string) *
 	return s
 }
 
-// find reads until a frame matches, or finds it among those before.
+// find reads until a frame matches, unless an earlier one does.
 func (s *socket) find(t testing.TB, match func(string) bool) {
 	t.Helper()
 	for i := 0; ; i++ {
@@ -171,7 +171,8 @@ func (s *socket) wantStatus(t *testing.T, gateway int64, status string) {
 	})
 }
 
-// values reads until the socket is closed, and returns how often each value of a reading came.
+// values reads until the socket is closed, and returns how often it received each value of a
+// reading.
 func (s *socket) values(t *testing.T) map[int64]int {
 	seen := map[int64]int{}
 	if err := s.conn.SetReadDeadline(time.Time{}); err != nil {
@@ -205,7 +206,7 @@ func (s *socket) wantClose(t *testing.T, code int) {
 	}
 }
 
-func TestTheDemoShowsReadingsWithinSeconds(t *testing.T) {
+func TestDemo_ServesReadings(t *testing.T) {
 	t.Parallel()
 	begin := time.Now()
 	p := launch(t, dataDir(t), []string{"serve", "--demo"})
@@ -221,14 +222,14 @@ func TestTheDemoShowsReadingsWithinSeconds(t *testing.T) {
 	})
 	t.Logf("first readings after %v", time.Since(begin).Round(time.Millisecond))
 	if !strings.Contains(p.out.String(), "Log in to the docs page as demo /") {
-		t.Error("it does not say how to log in")
+		t.Error("the login is not printed")
 	}
 	if code := p.stop(); code != 0 {
 		t.Errorf("SIGTERM: got exit code %d, want 0", code)
 	}
 }
 
-func TestABadStartEndsAtOnceAndNamesTheRemedy(t *testing.T) {
+func TestStart_NamesTheRemedyOfABadSetting(t *testing.T) {
 	t.Parallel()
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -246,31 +247,32 @@ func TestABadStartEndsAtOnceAndNamesTheRemedy(t *testing.T) {
 		"an mqtt port that is taken": {
 			[]string{"MQTT_PORT=" + port}, []string{"MQTT_PORT", port, "in use"},
 		},
-		"a port that is none": {
+		"a port out of range": {
 			[]string{"PORT=70000"}, []string{"PORT", "70000", "65535"},
 		},
-		"a database that is not there": {
+		"an unreachable database": {
 			[]string{"DATABASE_URL=postgres://u:p@127.0.0.1:1/x?sslmode=disable"},
 			[]string{"database", "refused"},
 		},
-		"an address of a database": {
+		"an invalid database URL": {
 			[]string{"DATABASE_URL=postgres://%zz"}, []string{"DATABASE_URL"},
 		},
-		"a level that is none": {
+		"an unknown log level": {
 			[]string{"LOG_LEVEL=loud"}, []string{"LOG_LEVEL", "loud", "debug"},
 		},
-		"a secret that is short": {
+		"a short secret": {
 			[]string{"SECRET_KEY=short"}, []string{"SECRET_KEY", "32"},
 		},
 		"a data directory that is a file": {[]string{"DATA_DIR=/dev/null"}, []string{"/dev/null"}},
 	}
 	for name, test := range tests {
-		t.Run(name, func(t *testing.T) { endsSaying(t, test.settings, test.want...) })
+		t.Run(name, func(t *testing.T) { wantStartError(t, test.settings, test.want...) })
 	}
 }
 
-// endsSaying starts the server and wants it to end at once, with an error that says all of want.
-func endsSaying(t *testing.T, settings []string, want ...string) {
+// wantStartError starts the server and wants it to exit at once with an error that contains all of
+// want.
+func wantStartError(t *testing.T, settings []string, want ...string) {
 	t.Helper()
 	p := launch(t, dataDir(t), []string{"serve"}, settings...)
 	select {
@@ -291,9 +293,9 @@ func endsSaying(t *testing.T, settings []string, want ...string) {
 	}
 }
 
-func TestADatabaseThatWillNotDoEndsTheStartWithTheRemedy(t *testing.T) {
+func TestStart_NamesTheRemedyOfAnUnusableDatabase(t *testing.T) {
 	t.Parallel()
-	other := serve(t, dataDir(t)) // whose cluster stands for a server of somebody else
+	other := serve(t, dataDir(t)) // its cluster serves as an external server
 	dsn := postgres.RunningDSN(filepath.Join(other.dir, "postgres"))
 	db, err := sql.Open("postgres", dsn)
 	if err != nil {
@@ -340,13 +342,16 @@ func TestADatabaseThatWillNotDoEndsTheStartWithTheRemedy(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name,
-			func(t *testing.T) { endsSaying(t, []string{"DATABASE_URL=" + test.dsn}, test.want...) })
+			func(t *testing.T) {
+				wantStartError(t, []string{"DATABASE_URL=" + test.dsn},
+					test.want...)
+			})
 	}
 }
 
-// TestAStopLeavesNothingBehind runs the program in this process, where TestMain looks for
-// goroutines afterwards.
-func TestAStopLeavesNothingBehind(t *testing.T) {
+// TestStop_LeaksNoGoroutine runs the program in this process, where TestMain checks for leaked
+// goroutines.
+func TestStop_LeaksNoGoroutine(t *testing.T) {
 	for name, value := range map[string]string{
 		"DATA_DIR": dataDir(t), "HOST": "127.0.0.1", "PORT": "0", "MQTT_PORT": "0",
 		"ADMIN_PASSWORD": adminPassword,
@@ -389,7 +394,7 @@ func TestAStopLeavesNothingBehind(t *testing.T) {
 	<-gateway.Done()
 }
 
-func TestHealthNamesEachDependency(t *testing.T) {
+func TestHealth_ListsEachDependency(t *testing.T) {
 	t.Parallel()
 	p := serve(t, dataDir(t))
 	res, err := http.Get("http://" + p.api + "/health")
@@ -413,7 +418,7 @@ func TestHealthNamesEachDependency(t *testing.T) {
 		h.Redis != client.ConnectionStatusConnected ||
 		h.Mqtt != client.ConnectionStatusConnected || h.Version == "" ||
 		time.Since(h.Timestamp).Abs() > time.Hour {
-		t.Errorf("got %+v, want every member of an old client", h)
+		t.Errorf("got %+v, want every member that old clients read", h)
 	}
 	http.DefaultClient.CloseIdleConnections()
 }

@@ -11,10 +11,10 @@ import (
 	"github.com/oei-ms/oei-ms/internal/pgtest"
 )
 
-// TestAGatewayThatMovesToAnotherInstanceIsNotGone has a gateway connect to another instance while
-// the first still believes in its old connection: what that says when it ends, and its will, make
-// nobody think that the gateway is gone. Neither does a restart.
-func TestAGatewayThatMovesToAnotherInstanceIsNotGone(t *testing.T) {
+// TestPresence_StaysWhenAGatewayMovesToAnotherInstance has a gateway connect to another instance
+// while the first one still has its old connection: neither the end of that connection nor its will
+// nor a restart makes the gateway offline.
+func TestPresence_StaysWhenAGatewayMovesToAnotherInstance(t *testing.T) {
 	t.Parallel()
 	pg := pgtest.Server(t)
 	shared := []string{
@@ -31,13 +31,13 @@ func TestAGatewayThatMovesToAnotherInstanceIsNotGone(t *testing.T) {
 	}
 	connect := func(p *process) *paho.Client {
 		t.Helper()
-		hello := d.hello()
-		hello.WillMessage = &paho.WillMessage{
+		connect := d.connectPacket()
+		connect.WillMessage = &paho.WillMessage{
 			Topic:   "gateways/press/status",
 			Payload: []byte(`{"status":"offline"}`),
 			QoS:     1,
 		}
-		c, err := dial(t.Context(), p.mqtt, hello, paho.ClientConfig{})
+		c, err := dial(t.Context(), p.mqtt, connect, paho.ClientConfig{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -52,7 +52,7 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// process is the program as its users start it.
+// process is a running program.
 type process struct {
 	t         testing.TB
 	cmd       *exec.Cmd
@@ -71,7 +71,7 @@ func serve(t testing.TB, dir string, settings ...string) *process {
 	return p
 }
 
-// launch starts the program without waiting.
+// launch starts the program and does not wait.
 func launch(t testing.TB, dir string, args []string, settings ...string) *process {
 	t.Helper()
 	p := &process{t: t, dir: dir, out: &syncbuf.Buffer{}, ended: make(chan struct{})}
@@ -93,7 +93,7 @@ func launch(t testing.TB, dir string, args []string, settings ...string) *proces
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("the program said:\n%s", p.out)
+			t.Logf("output of the program:\n%s", p.out)
 		}
 	})
 	return p
@@ -162,7 +162,7 @@ func (p *process) stop() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// stacks ends it so that what its goroutines are doing stands in what it said.
+// stacks ends it by SIGQUIT, which prints the stacks of its goroutines.
 func (p *process) stacks() {
 	_ = p.cmd.Process.Signal(syscall.SIGQUIT)
 	select {
@@ -171,7 +171,7 @@ func (p *process) stacks() {
 	}
 }
 
-// login returns a client of the API that is logged in as the admin.
+// login returns an API client that is logged in as admin.
 func (p *process) login() *client.ClientWithResponses {
 	p.t.Helper()
 	base := "http://" + p.api
@@ -204,7 +204,7 @@ func body(res *client.LoginResponse) string {
 	return string(res.Body)
 }
 
-// device is a gateway that was registered, with a sensor.
+// device is a registered gateway with one sensor.
 type device struct {
 	key       string
 	secret    string
@@ -213,7 +213,7 @@ type device struct {
 	keepAlive uint16 // seconds; 0 is 30
 }
 
-// topic is where its sensor's readings go.
+// topic returns the topic of its sensor's readings.
 func (d device) topic() string { return "sensors/" + d.key + "/t1/data" }
 
 // registerAll registers n gateways.
@@ -227,7 +227,7 @@ func (p *process) registerAll(n int) []device {
 	return devices
 }
 
-// register makes a gateway with a sensor "t1".
+// register creates a gateway with a sensor "t1".
 func (p *process) register(c *client.ClientWithResponses, key string) device {
 	p.t.Helper()
 	ctx := p.t.Context()
@@ -261,23 +261,23 @@ func (p *process) register(c *client.ClientWithResponses, key string) device {
 // connect connects the gateway to the broker at addr with MQTT v5. lost is called when the
 // connection breaks.
 func (d device) connect(ctx context.Context, addr string, lost func()) (*paho.Client, error) {
-	return dial(ctx, addr, d.hello(), paho.ClientConfig{
+	return dial(ctx, addr, d.connectPacket(), paho.ClientConfig{
 		OnClientError:      func(error) { lost() },
 		OnServerDisconnect: func(*paho.Disconnect) { lost() },
 	})
 }
 
-// hello is how the gateway says who it is.
-func (d device) hello() *paho.Connect {
+// connectPacket returns the CONNECT of the gateway.
+func (d device) connectPacket() *paho.Connect {
 	return &paho.Connect{
 		ClientID: d.key, CleanStart: true, KeepAlive: cmp.Or(d.keepAlive, 30),
 		Username: d.key, UsernameFlag: true, Password: []byte(d.secret), PasswordFlag: true,
 	}
 }
 
-// dial connects to the broker at addr with hello, for as long as ctx lasts.
+// dial connects to the broker at addr with connect, for as long as ctx lasts.
 func dial(
-	ctx context.Context, addr string, hello *paho.Connect, cfg paho.ClientConfig,
+	ctx context.Context, addr string, connect *paho.Connect, cfg paho.ClientConfig,
 ) (*paho.Client, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -286,14 +286,14 @@ func dial(
 	// an acknowledgement may have to wait for the database
 	cfg.Conn, cfg.PacketTimeout = conn, time.Hour
 	c := paho.NewClient(cfg)
-	if _, err = c.Connect(ctx, hello); err != nil {
+	if _, err = c.Connect(ctx, connect); err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("connect %s: %w", hello.ClientID, err)
+		return nil, fmt.Errorf("connect %s: %w", connect.ClientID, err)
 	}
 	return c, nil
 }
 
-// dsn reaches the private cluster.
+// dsn returns the connection string of the private cluster.
 func (p *process) dsn() string {
 	p.t.Helper()
 	dsn := postgres.RunningDSN(filepath.Join(p.dir, "postgres"))
@@ -303,8 +303,7 @@ func (p *process) dsn() string {
 	return dsn
 }
 
-// status asks for a path that everybody may ask for, and returns the answer's status; 0 when there
-// is none within 8 s.
+// status returns the status of GET path without a login; 0 when there is no answer within 8 s.
 func (p *process) status(path string) int {
 	c := http.Client{Timeout: 8 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := c.Get("http://" + p.api + path)
@@ -315,7 +314,7 @@ func (p *process) status(path string) int {
 	return res.StatusCode
 }
 
-// metric sums up the lines of /metrics of this name that have all of labels.
+// metric returns the sum of the samples of a metric that have all of labels.
 func (p *process) metric(name string, labels ...string) (sum float64) {
 	p.t.Helper()
 	res, err := http.Get("http://" + p.api + "/metrics")
@@ -349,13 +348,13 @@ lines:
 	return sum
 }
 
-// freePorts are settings of ports that stay the same when the program is started again.
+// freePorts returns settings of ports that stay the same across restarts.
 func freePorts(t *testing.T) []string {
 	t.Helper()
 	return []string{"PORT=" + freePort(t), "MQTT_PORT=" + freePort(t)}
 }
 
-// freePort is a port that was free a moment ago.
+// freePort returns a port that was free a moment ago.
 func freePort(t *testing.T) string {
 	t.Helper()
 	port, err := loopback.FreePort()
@@ -365,5 +364,5 @@ func freePort(t *testing.T) string {
 	return strconv.Itoa(port)
 }
 
-// dataDir is a data directory that the private cluster's user may enter.
+// dataDir returns a data directory that the private cluster's user may enter.
 func dataDir(t testing.TB) string { return pgtest.Dir(t) }

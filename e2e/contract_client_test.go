@@ -12,8 +12,7 @@ import (
 	"github.com/oei-ms/oei-ms/gen/client"
 )
 
-// plainClient is a live client that knows nothing but the description of /ws and the types made
-// from the contract.
+// plainClient is a WebSocket client written from the contract alone, with its generated types.
 type plainClient struct {
 	t        *testing.T
 	addr     string
@@ -42,8 +41,8 @@ func (c *plainClient) send(message any) {
 	}
 }
 
-// next returns the next message as one of the types of the contract, and keeps the place in the
-// alarm log.
+// next returns the next message as a type of the contract, and records the position in the alarm
+// log.
 func (c *plainClient) next() any {
 	c.t.Helper()
 	_ = c.ws.SetReadDeadline(time.Now().Add(10 * time.Second))
@@ -73,8 +72,7 @@ func (c *plainClient) next() any {
 	return v
 }
 
-// await returns the first message of type T that was not returned before; those of other types wait
-// for their turn.
+// await returns the next message of type T; messages of other types are kept for later calls.
 func await[T any](c *plainClient) T {
 	c.t.Helper()
 	for i := 0; ; i++ {
@@ -88,8 +86,9 @@ func await[T any](c *plainClient) T {
 	}
 }
 
-// TestAClientWrittenFromTheContract follows readings, a gateway and an alarm over two connections.
-func TestAClientWrittenFromTheContract(t *testing.T) {
+// TestContract_SufficesForAWebSocketClient follows readings, a gateway and an alarm over two
+// connections.
+func TestContract_SufficesForAWebSocketClient(t *testing.T) {
 	t.Parallel()
 	p := serve(t, dataDir(t))
 	api, token := p.login(), p.token()
@@ -146,7 +145,7 @@ func TestAClientWrittenFromTheContract(t *testing.T) {
 	}
 	if got := await[client.WsError](c); got.Code != client.WsErrorCodeUnknownTopic ||
 		!slices.Equal(got.Topics, []string{"sensors/1000"}) {
-		t.Errorf("got %+v, want the topic that is none", got)
+		t.Errorf("got %+v, want the unknown topic", got)
 	}
 
 	write(81.5)
@@ -202,6 +201,6 @@ func TestAClientWrittenFromTheContract(t *testing.T) {
 	if got := await[client.WsAlarmSnapshot](c).Alarms; len(got) != 1 ||
 		got[0].AlarmID != alarm.JSON201.ID ||
 		got[0].After != client.AlarmStateReturnedUnacknowledged {
-		t.Errorf("got %+v, want the alarm that nobody has acknowledged", got)
+		t.Errorf("got %+v, want the unacknowledged alarm", got)
 	}
 }

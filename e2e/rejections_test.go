@@ -15,12 +15,12 @@ import (
 	"github.com/oei-ms/oei-ms/internal/mosquitto"
 )
 
-func TestWhatIsRefusedIsToldRecordedAndCounted(t *testing.T) {
+func TestRejections_AreAnsweredRecordedAndCounted(t *testing.T) {
 	t.Parallel()
 	const few = "OEI_INGEST_MAX_REJECTIONS_PER_GATEWAY=2"
 	t.Run("through the embedded broker", func(t *testing.T) {
 		p := serve(t, dataDir(t), few)
-		followRefusals(t, p, p.mqtt, true)
+		followRejections(t, p, p.mqtt, true)
 	})
 	t.Run("through mosquitto", func(t *testing.T) {
 		m := mosquitto.Start(t)
@@ -28,14 +28,15 @@ func TestWhatIsRefusedIsToldRecordedAndCounted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		followRefusals(t, serve(t, dataDir(t), few, "MQTT_HOST="+host, "MQTT_PORT="+port), m.Addr(),
+		followRejections(t, serve(t, dataDir(t), few, "MQTT_HOST="+host, "MQTT_PORT="+port),
+			m.Addr(),
 			false)
 	})
 }
 
-// followRefusals publishes what is refused at broker, which is the program's own or not, and looks
-// for it where it has to be.
-func followRefusals(t *testing.T, p *process, broker string, own bool) {
+// followRejections publishes samples that are rejected to the broker, embedded or external, and
+// looks for their records.
+func followRejections(t *testing.T, p *process, broker string, embedded bool) {
 	api := p.login()
 	d := p.register(api, "press-1")
 	gateway, err := d.connect(t.Context(), broker, func() {})
@@ -46,7 +47,7 @@ func followRefusals(t *testing.T, p *process, broker string, own bool) {
 		payload := fmt.Sprintf(`{"Value": %d}`, i)
 		res, err := gateway.Publish(t.Context(),
 			&paho.Publish{Topic: d.topic(), QoS: 1, Payload: []byte(payload)})
-		if own &&
+		if embedded &&
 			(res == nil || res.ReasonCode != 0x99 ||
 				!strings.HasPrefix(res.Properties.ReasonString, "malformed: ")) {
 			t.Errorf("PUBACK of %s: got %+v, %v; want 0x99", payload, res, err)

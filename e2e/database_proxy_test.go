@@ -13,20 +13,20 @@ import (
 	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
-// wire is a way to the database that can be slow, silent or cut. It listens on TCP and leads to the
-// unix socket of a private cluster.
-type wire struct {
-	listener net.Listener
-	socket   string
-	carrying sync.WaitGroup
+// databaseProxy is a proxy to the database that can delay, block or cut connections. It listens on
+// TCP and forwards to the unix socket of a private cluster.
+type databaseProxy struct {
+	listener   net.Listener
+	socket     string
+	forwarding sync.WaitGroup
 
 	mu      sync.Mutex
-	delay   time.Duration // of whatever is sent, each way
-	rate    int           // bytes a second of each connection, each way; 0 is as fast as it goes
-	silence chan struct{} // not nil: nothing gets through until it is closed
+	delay   time.Duration // of everything sent, in each direction
+	rate    int           // bytes per second of each connection and direction; 0: unlimited
+	blocked chan struct{} // not nil: nothing passes until it is closed
 	cut     cutPoint      // where the connection of the next COMMIT is cut
 	cuts    int           // connections cut there
-	hold    func()        // called before the next COMMIT of alarm events goes on its way
+	hook    func()        // called before the next COMMIT of alarm events is forwarded
 	conns   map[net.Conn]bool
 }
 
@@ -41,8 +41,8 @@ const (
 	cutPoints
 )
 
-// newWire lays a wire to the server at dsn, for the time of the test.
-func newWire(t *testing.T, dsn string) *wire {
+// newDatabaseProxy starts a proxy to the server at dsn, for the time of the test.
+func newDatabaseProxy(t *testing.T, dsn string) *databaseProxy {
 	t.Helper()
 	dir := regexp.MustCompile(`host='([^']+)'`).FindStringSubmatch(dsn)
 	if dir == nil {
@@ -52,24 +52,24 @@ func newWire(t *testing.T, dsn string) *wire {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{listener: l, socket: dir[1] + "/.s.PGSQL.5432", conns: map[net.Conn]bool{}}
-	w.carrying.Go(w.serve)
+	w := &databaseProxy{listener: l, socket: dir[1] + "/.s.PGSQL.5432", conns: map[net.Conn]bool{}}
+	w.forwarding.Go(w.serve)
 	t.Cleanup(func() {
 		_ = l.Close()
-		w.speak()
+		w.unblock()
 		w.cutAll()
-		w.carrying.Wait()
+		w.forwarding.Wait()
 	})
 	return w
 }
 
-// dsn reaches the server over the wire.
-func (w *wire) dsn() string {
+// dsn returns the connection string of the server through the proxy.
+func (w *databaseProxy) dsn() string {
 	return fmt.Sprintf("host=127.0.0.1 port=%d user=%s dbname=%[2]s sslmode=disable",
 		w.listener.Addr().(*net.TCPAddr).Port, postgres.Database)
 }
 
-func (w *wire) serve() {
+func (w *databaseProxy) serve() {
 	for {
 		client, err := w.listener.Accept()
 		if err != nil {
@@ -84,13 +84,13 @@ func (w *wire) serve() {
 		w.conns[client], w.conns[server] = true, true
 		w.mu.Unlock()
 		answers := make(chan struct{}) // closed when they get lost
-		w.carrying.Go(func() { w.carry(server, client, answers, true) })
-		w.carrying.Go(func() { w.carry(client, server, answers, false) })
+		w.forwarding.Go(func() { w.forward(server, client, answers, true) })
+		w.forwarding.Go(func() { w.forward(client, server, answers, false) })
 	}
 }
 
-// carry brings what comes from one end to the other until either is gone.
-func (w *wire) carry(to, from net.Conn, lost chan struct{}, up bool) {
+// forward copies from one end to the other until either is closed.
+func (w *databaseProxy) forward(to, from net.Conn, lost chan struct{}, up bool) {
 	defer w.hangUp(to, from)
 	buf := make([]byte, 16<<10)
 	events := false // the transaction has some
@@ -99,7 +99,7 @@ func (w *wire) carry(to, from net.Conn, lost chan struct{}, up bool) {
 		if err != nil {
 			return
 		}
-		delay, silence := w.toll(n)
+		delay, silence := w.pace(n)
 		time.Sleep(delay)
 		if silence != nil {
 			<-silence
@@ -109,10 +109,10 @@ func (w *wire) carry(to, from net.Conn, lost chan struct{}, up bool) {
 			!bytes.Contains(buf[:n], []byte("ROLLBACK\x00"))
 		if events && bytes.Contains(buf[:n], []byte("COMMIT\x00")) {
 			events = false
-			w.holdUp()
+			w.runHook()
 		}
 		if up && bytes.Contains(buf[:n], []byte("COMMIT\x00")) { // lib/pq sends it in one write
-			cut = w.strike()
+			cut = w.takeCut()
 		}
 		switch cut {
 		case beforeCommit:
@@ -138,18 +138,19 @@ func (w *wire) carry(to, from net.Conn, lost chan struct{}, up bool) {
 	}
 }
 
-func (w *wire) toll(n int) (time.Duration, chan struct{}) {
+// pace returns the delay of n bytes, and a channel that is closed when they may pass.
+func (w *databaseProxy) pace(n int) (time.Duration, chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	d := w.delay
 	if w.rate > 0 {
 		d += time.Duration(n) * time.Second / time.Duration(w.rate)
 	}
-	return d, w.silence
+	return d, w.blocked
 }
 
-// strike takes the cut that is due.
-func (w *wire) strike() cutPoint {
+// takeCut returns the cut that is due.
+func (w *databaseProxy) takeCut() cutPoint {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	cut := w.cut
@@ -159,18 +160,18 @@ func (w *wire) strike() cutPoint {
 	return cut
 }
 
-// holdUp calls what holdNext was given.
-func (w *wire) holdUp() {
+// runHook calls the function of hookNext.
+func (w *databaseProxy) runHook() {
 	w.mu.Lock()
-	hold := w.hold
-	w.hold = nil
+	hook := w.hook
+	w.hook = nil
 	w.mu.Unlock()
-	if hold != nil {
-		hold()
+	if hook != nil {
+		hook()
 	}
 }
 
-func (w *wire) hangUp(conns ...net.Conn) {
+func (w *databaseProxy) hangUp(conns ...net.Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range conns {
@@ -179,53 +180,53 @@ func (w *wire) hangUp(conns ...net.Conn) {
 	}
 }
 
-// slow delays whatever is sent from now on.
-func (w *wire) slow(delay time.Duration, rate int) {
+// slow delays everything sent from now on.
+func (w *databaseProxy) slow(delay time.Duration, rate int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.delay, w.rate = delay, rate
 }
 
-// hush lets nothing through until speak is called, while every connection stays.
-func (w *wire) hush() {
+// block lets nothing through until unblock is called, and keeps every connection.
+func (w *databaseProxy) block() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.silence = make(chan struct{})
+	w.blocked = make(chan struct{})
 }
 
-// speak ends a hush; it is harmless without one.
-func (w *wire) speak() {
+// unblock ends block; it does nothing without one.
+func (w *databaseProxy) unblock() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.silence != nil {
-		close(w.silence)
-		w.silence = nil
+	if w.blocked != nil {
+		close(w.blocked)
+		w.blocked = nil
 	}
 }
 
 // cutNext cuts the connection of the next COMMIT.
-func (w *wire) cutNext(at cutPoint) {
+func (w *databaseProxy) cutNext(at cutPoint) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.cut = at
 }
 
-// holdNext calls f before the next COMMIT of alarm events goes on its way, and again never.
-func (w *wire) holdNext(f func()) {
+// hookNext calls f once, before the next COMMIT of alarm events is forwarded.
+func (w *databaseProxy) hookNext(f func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.hold = f
+	w.hook = f
 }
 
-// struck is how many connections were cut at a COMMIT.
-func (w *wire) struck() int {
+// cutCount returns the number of connections that were cut at a COMMIT.
+func (w *databaseProxy) cutCount() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.cuts
 }
 
 // cutAll cuts every connection.
-func (w *wire) cutAll() {
+func (w *databaseProxy) cutAll() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for c := range w.conns {

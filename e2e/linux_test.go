@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// memory is how much of the machine's the program has, in bytes; 0 when it has ended.
+// memory returns the resident memory of the program in bytes; 0 when it has ended.
 func (p *process) memory() int {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	var kib int
@@ -18,7 +18,7 @@ func (p *process) memory() int {
 	return kib << 10
 }
 
-// openFiles is how many file descriptors the program has.
+// openFiles returns the number of file descriptors that the program has.
 func (p *process) openFiles(t *testing.T) int {
 	t.Helper()
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid))
@@ -28,8 +28,8 @@ func (p *process) openFiles(t *testing.T) int {
 	return len(entries)
 }
 
-// limitFiles leaves the program a few more file descriptors than it has, and returns how many it
-// may have.
+// limitFiles lowers the limit of file descriptors to a few more than the program has, and returns
+// it.
 func (p *process) limitFiles(t *testing.T) int {
 	t.Helper()
 	limit := p.openFiles(t) + 20
@@ -37,7 +37,7 @@ func (p *process) limitFiles(t *testing.T) int {
 	return limit
 }
 
-// liftLimit ends what limitFiles did.
+// liftLimit raises the limit again.
 func (p *process) liftLimit(t *testing.T) { p.setLimit(t, 4096) }
 
 func (p *process) setLimit(t *testing.T, files uint64) {
@@ -52,7 +52,7 @@ func (p *process) setLimit(t *testing.T, files uint64) {
 	}
 }
 
-// smallDisk is a data directory on a disk of its own.
+// smallDisk returns a data directory on a file system of this size.
 func smallDisk(t *testing.T, size int) string {
 	t.Helper()
 	dir := dataDir(t)

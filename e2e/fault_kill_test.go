@@ -10,8 +10,8 @@ import (
 	"github.com/oei-ms/oei-ms/internal/pgtest"
 )
 
-// rounds is how often a fault is tried, or for how many seconds it lasts; OEI_FAULT_ROUNDS
-// overrides it.
+// rounds returns how often a fault is tried, or for how many seconds it lasts; OEI_FAULT_ROUNDS
+// overrides n.
 func rounds(t *testing.T, n int) int {
 	t.Helper()
 	if s := os.Getenv("OEI_FAULT_ROUNDS"); s != "" {
@@ -23,8 +23,8 @@ func rounds(t *testing.T, n int) int {
 	return n
 }
 
-// chance is what a fault strikes by. Its seed is logged, and OEI_FAULT_SEED repeats it.
-func chance(t *testing.T) *rand.Rand {
+// randomSource returns the source of random faults. Its seed is logged; OEI_FAULT_SEED repeats it.
+func randomSource(t *testing.T) *rand.Rand {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	if s := os.Getenv("OEI_FAULT_SEED"); s != "" {
@@ -37,27 +37,29 @@ func chance(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// upTo waits for a while, d at most, so that the fault strikes at any point of the work.
-func upTo(random *rand.Rand, d time.Duration) { time.Sleep(time.Duration(random.Int64N(int64(d)))) }
+// sleepUpTo sleeps for a random time below d, so that a fault occurs at any point of the work.
+func sleepUpTo(random *rand.Rand, d time.Duration) {
+	time.Sleep(time.Duration(random.Int64N(int64(d))))
+}
 
-func TestFaultKillNineLosesNothingThatWasAcknowledged(t *testing.T) {
+func TestFaultKillNine_LosesNothingAcknowledged(t *testing.T) {
 	t.Parallel()
-	random := chance(t)
+	random := randomSource(t)
 	dir, ports := dataDir(t), freePorts(t)
 	p := serve(t, dir, ports...)
 	l := newLedger(p.registerAll(4))
 	stop := l.run(t, p.mqtt, steady)
 	n, busy := rounds(t, 5), 0
 	for range n {
-		l.flows(p, 100, 20*time.Second)
-		upTo(random, 200*time.Millisecond)
+		l.awaitAcks(p, 100, 20*time.Second)
+		sleepUpTo(random, 200*time.Millisecond)
 		if l.inFlight.Load() > 0 {
 			busy++
 		}
 		p.kill()
 		p = serve(t, dir, ports...)
 	}
-	l.flows(p, 100, 20*time.Second)
+	l.awaitAcks(p, 100, 20*time.Second)
 	stop()
 	if busy*10 < n*8 {
 		t.Errorf("messages were in flight in %d of %d rounds, want 80 %%", busy, n)
@@ -65,43 +67,43 @@ func TestFaultKillNineLosesNothingThatWasAcknowledged(t *testing.T) {
 	l.check(t, p.dsn())
 }
 
-func TestFaultKillNineAroundACommit(t *testing.T) {
+func TestFaultKillNineAtCommit_LosesNothingAcknowledged(t *testing.T) {
 	t.Parallel()
-	random := chance(t)
+	random := randomSource(t)
 	db := pgtest.Server(t)
-	w := newWire(t, db.DSN())
+	w := newDatabaseProxy(t, db.DSN())
 	dir, settings := dataDir(t), append(freePorts(t), "DATABASE_URL="+w.dsn())
 	p := serve(t, dir, settings...)
 	l := newLedger(p.registerAll(4))
 	stop := l.run(t, p.mqtt, steady)
 	for i := range rounds(t, 5) {
-		l.flows(p, 100, 20*time.Second)
+		l.awaitAcks(p, 100, 20*time.Second)
 		w.cutNext(1 + cutPoint(random.IntN(int(cutPoints)-1)))
-		p.eventually(10*time.Second, "a connection is cut", func() bool { return w.struck() > i })
+		p.eventually(10*time.Second, "a connection is cut", func() bool { return w.cutCount() > i })
 		p.kill()
 		p = serve(t, dir, settings...)
 	}
-	l.flows(p, 100, 20*time.Second)
+	l.awaitAcks(p, 100, 20*time.Second)
 	stop()
 	l.check(t, db.DSN())
 }
 
-func TestFaultStopUnderLoadLosesNothingThatWasAcknowledged(t *testing.T) {
+func TestFaultStopUnderLoad_LosesNothingAcknowledged(t *testing.T) {
 	t.Parallel()
-	random := chance(t)
+	random := randomSource(t)
 	dir, ports := dataDir(t), freePorts(t)
 	p := serve(t, dir, ports...)
 	l := newLedger(p.registerAll(4))
 	stop := l.run(t, p.mqtt, steady)
 	for range rounds(t, 3) {
-		l.flows(p, 100, 20*time.Second)
-		upTo(random, 200*time.Millisecond)
+		l.awaitAcks(p, 100, 20*time.Second)
+		sleepUpTo(random, 200*time.Millisecond)
 		if code := p.stop(); code != 0 { // fails after 10 s
 			t.Errorf("SIGTERM: got exit code %d, want 0", code)
 		}
 		p = serve(t, dir, ports...)
 	}
-	l.flows(p, 100, 20*time.Second)
+	l.awaitAcks(p, 100, 20*time.Second)
 	stop()
 	l.check(t, p.dsn())
 }

@@ -20,9 +20,9 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// TestGatewaysBySecureWays has a gateway log in by its certificate at a server that takes no MQTT
-// without TLS.
-func TestGatewaysBySecureWays(t *testing.T) {
+// TestMQTTOverTLS_WithClientCertificate has a gateway log in by its certificate at a server without
+// plain MQTT.
+func TestMQTTOverTLS_WithClientCertificate(t *testing.T) {
 	t.Parallel()
 	cert, key, pair := selfSigned(t, "secure-1")
 	p := launch(t, dataDir(t), []string{"serve"}, "OEI_BROKER_PLAIN=false",
@@ -76,7 +76,7 @@ func TestGatewaysBySecureWays(t *testing.T) {
 	defer ws.Close()
 }
 
-// selfSigned makes files with a certificate for this machine and its key.
+// selfSigned writes a certificate for this machine and its key to files.
 func selfSigned(t *testing.T, name string) (cert, key string, pair tls.Certificate) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -17,9 +17,9 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// crowd is gateways and live clients that lose their connections all at once. It needs a file
-// descriptor for each here, and as many in the program.
-type crowd struct {
+// fleet is many gateways and sockets that lose their connections at once. Each takes a file
+// descriptor here and one in the program.
+type fleet struct {
 	p                 *process
 	gateways, sockets int
 	token             string
@@ -29,14 +29,14 @@ type crowd struct {
 	conns []net.Conn
 }
 
-// enroll registers the gateways of a crowd, all with one secret.
-func (c *crowd) enroll(t *testing.T) {
+// registerGateways registers the gateways, all with one secret.
+func (c *fleet) registerGateways(t *testing.T) {
 	t.Helper()
 	db := database(t, c.p.dsn())
 	defer db.Close()
 	for _, q := range []string{
-		`INSERT INTO gateways (key, name) SELECT 'crowd-' || i, 'Gateway ' || i FROM generate_series(1, $1::int) i`,
-		`INSERT INTO gateway_credentials (gateway_id, hash) SELECT id, sha256('crowd'::bytea) FROM gateways WHERE key LIKE 'crowd-%' AND $1 > 0`,
+		`INSERT INTO gateways (key, name) SELECT 'fleet-' || i, 'Gateway ' || i FROM generate_series(1, $1::int) i`,
+		`INSERT INTO gateway_credentials (gateway_id, hash) SELECT id, sha256('fleet'::bytea) FROM gateways WHERE key LIKE 'fleet-%' AND $1 > 0`,
 	} {
 		if _, err := db.Exec(q, c.gateways); err != nil {
 			t.Fatal(err)
@@ -44,9 +44,9 @@ func (c *crowd) enroll(t *testing.T) {
 	}
 }
 
-// come connects everybody at once, each trying again a random while after it failed, until ctx
-// ends; it returns how many made it.
-func (c *crowd) come(ctx context.Context) (gateways, sockets int64) {
+// connect connects all at once, each retrying after a random pause, until ctx ends; it returns how
+// many are connected.
+func (c *fleet) connect(ctx context.Context) (gateways, sockets int64) {
 	var in [2]atomic.Int64
 	var running sync.WaitGroup
 	enter := func(kind int, connect func() (net.Conn, error)) {
@@ -76,25 +76,25 @@ func (c *crowd) come(ctx context.Context) (gateways, sockets int64) {
 	return in[0].Load(), in[1].Load()
 }
 
-func (c *crowd) gateway(ctx context.Context, n int) (net.Conn, error) {
+func (c *fleet) gateway(ctx context.Context, n int) (net.Conn, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", c.p.mqtt)
 	if err != nil {
 		return nil, err
 	}
-	hello := packets.NewControlPacket(packets.CONNECT)
-	hello.Content = &packets.Connect{
+	connect := packets.NewControlPacket(packets.CONNECT)
+	connect.Content = &packets.Connect{
 		ProtocolName:    "MQTT",
 		ProtocolVersion: 5,
 		CleanStart:      true,
-		ClientID:        fmt.Sprintf("crowd-%d", n),
+		ClientID:        fmt.Sprintf("fleet-%d", n),
 		Properties:      new(packets.Properties),
 		UsernameFlag:    true,
-		Username:        fmt.Sprintf("crowd-%d", n),
+		Username:        fmt.Sprintf("fleet-%d", n),
 		PasswordFlag:    true,
-		Password:        []byte("crowd"),
+		Password:        []byte("fleet"),
 	}
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-	if _, err = hello.WriteTo(conn); err == nil {
+	if _, err = connect.WriteTo(conn); err == nil {
 		var answer *packets.ControlPacket
 		if answer, err = packets.ReadPacket(conn); err == nil {
 			if ack, ok := answer.Content.(*packets.Connack); !ok || ack.ReasonCode != 0 {
@@ -109,7 +109,7 @@ func (c *crowd) gateway(ctx context.Context, n int) (net.Conn, error) {
 	return conn, conn.SetDeadline(time.Time{})
 }
 
-func (c *crowd) socket(ctx context.Context) (net.Conn, error) {
+func (c *fleet) socket(ctx context.Context) (net.Conn, error) {
 	ws, res, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+c.p.api+"/ws",
 		http.Header{"Authorization": {"Bearer " + c.token}})
 	if err != nil {
@@ -135,8 +135,8 @@ func (c *crowd) socket(ctx context.Context) (net.Conn, error) {
 	return ws.NetConn(), nil
 }
 
-// leave breaks all connections without a word.
-func (c *crowd) leave() {
+// cut breaks all connections without DISCONNECT.
+func (c *fleet) cut() {
 	for _, conn := range c.conns {
 		_ = conn.(*net.TCPConn).SetLinger(0)
 		conn.Close()
@@ -144,22 +144,27 @@ func (c *crowd) leave() {
 	c.conns = nil
 }
 
-// TestFaultEverybodyComesBackAtOnce breaks all connections and has everybody come back in the same
-// second, to a server that lets in only so many live clients a second.
-func TestFaultEverybodyComesBackAtOnce(t *testing.T) {
+// TestFaultMassReconnect_IsBoundedAndComplete breaks all connections and has all clients reconnect
+// in the same second, to a server with a limit of handshakes per second.
+func TestFaultMassReconnect_IsBoundedAndComplete(t *testing.T) {
 	p := serve(t, dataDir(t), "OEI_PUSH_MAX_CONNECTIONS_PER_USER=10000",
 		"OEI_PUSH_MAX_CONNECTIONS_PER_ADDRESS=10000",
 		"OEI_BROKER_MAX_CONNECTIONS=12000", "OEI_BROKER_MAX_CONNECTIONS_PER_ADDRESS=12000",
 		"OEI_PUSH_HANDSHAKES_PER_SECOND=500", "OEI_PUSH_HANDSHAKE_BURST=100")
-	c := &crowd{p: p, gateways: many(t, 500, 10_000), sockets: many(t, 500, 5000), token: p.token()}
-	c.enroll(t)
-	defer c.leave()
+	c := &fleet{
+		p:        p,
+		gateways: clients(t, 500, 10_000),
+		sockets:  clients(t, 500, 5000),
+		token:    p.token(),
+	}
+	c.registerGateways(t)
+	defer c.cut()
 	for _, when := range []string{"at first", "after all connections broke"} {
-		c.leave()
+		c.cut()
 		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 		var took []time.Duration
 		unready := 0
-		watch := watching(func() {
+		watch := repeat(func() {
 			begin := time.Now()
 			if status := p.status("/health/live"); status != http.StatusOK {
 				t.Errorf("%s: the API answers %d after %v", when, status, time.Since(begin))
@@ -170,7 +175,7 @@ func TestFaultEverybodyComesBackAtOnce(t *testing.T) {
 			}
 		})
 		begin := time.Now()
-		gateways, sockets := c.come(ctx)
+		gateways, sockets := c.connect(ctx)
 		t.Logf("%s: %d gateways and %d sockets in %v; %d times a socket was told to come later",
 			when, gateways, sockets, time.Since(begin).Round(time.Millisecond), c.later.Load())
 		stop()
@@ -193,11 +198,11 @@ func TestFaultEverybodyComesBackAtOnce(t *testing.T) {
 		}
 	}
 	if c.later.Load() == 0 {
-		t.Error("nobody was told to come later, want handshakes to be bounded")
+		t.Error("no client was told to retry later, want handshakes to be bounded")
 	}
 	l := newLedger(p.registerAll(1)) // the listeners live
 	done := l.run(t, p.mqtt, steady)
-	l.flows(p, 100, 20*time.Second)
+	l.awaitAcks(p, 100, 20*time.Second)
 	done()
 	l.check(t, p.dsn())
 }

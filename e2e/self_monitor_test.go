@@ -12,14 +12,14 @@ import (
 	"github.com/oei-ms/oei-ms/gen/client"
 )
 
-func TestTheServerSaysWhichGatewayIsMissingAndWhoseMessagesItRefuses(t *testing.T) {
+func TestSelfMonitor_RaisesForOfflineGatewaysAndRejections(t *testing.T) {
 	t.Parallel()
 	p := serve(t, dataDir(t), "OEI_MONITOR_INTERVAL=1s", "OEI_MONITOR_OFFLINE_AFTER=1s",
 		"OEI_MONITOR_REJECTIONS_PER_MINUTE=5")
 	api := p.login()
 	d := p.register(api, "press-1")
 	live := p.subscribe(api, "alarms")
-	own := p.subscribe(api, fmt.Sprintf("gateways/%d", p.ownGateway(api)))
+	own := p.subscribe(api, fmt.Sprintf("gateways/%d", p.systemGateway(api)))
 	plant := p.subscribe(api, "sensors?type=rate", "gateways/status",
 		fmt.Sprintf("sensors/%d", d.sensorID))
 	gateway, err := d.connect(t.Context(), p.mqtt, func() {})
@@ -71,7 +71,7 @@ func TestTheServerSaysWhichGatewayIsMissingAndWhoseMessagesItRefuses(t *testing.
 	}
 	plant.find(t, func(frame string) bool {
 		if strings.Contains(frame, `_id":20000000`) {
-			t.Errorf("a topic of the plant carries the server's own: %s", frame)
+			t.Errorf("a topic of the plant has a system reading: %s", frame)
 		}
 		return isReading(frame)
 	})
@@ -83,7 +83,7 @@ func TestTheServerSaysWhichGatewayIsMissingAndWhoseMessagesItRefuses(t *testing.
 		Snapshot: new(true),
 	})
 	if got := await[client.WsSnapshot](c); len(got.Items) != 0 {
-		t.Errorf("the snapshot of a type has the server's own: %+v", got.Items)
+		t.Errorf("the snapshot of a type has system readings: %+v", got.Items)
 	}
 
 	if err := gateway.Disconnect(&paho.Disconnect{}); err != nil {
@@ -101,10 +101,10 @@ func TestTheServerSaysWhichGatewayIsMissingAndWhoseMessagesItRefuses(t *testing.
 
 func isReading(frame string) bool { return strings.Contains(frame, `"type":"sensor_data"`) }
 
-// ownGateway waits until the server has made its own gateway, and returns the id.
-func (p *process) ownGateway(api *client.ClientWithResponses) (id int64) {
+// systemGateway waits until the gateway oei-ms exists, and returns its id.
+func (p *process) systemGateway(api *client.ClientWithResponses) (id int64) {
 	p.t.Helper()
-	p.eventually(10*time.Second, "the server has its own gateway", func() bool {
+	p.eventually(10*time.Second, "the system gateway exists", func() bool {
 		list, err := api.ListGatewaysWithResponse(p.t.Context(),
 			&client.ListGatewaysParams{IsSystem: new(true)})
 		if err != nil || list.JSON200 == nil {
@@ -118,7 +118,7 @@ func (p *process) ownGateway(api *client.ClientWithResponses) (id int64) {
 	return id
 }
 
-// wantRaised waits until the socket tells that the alarm is raised.
+// wantRaised waits for the event that raises the alarm.
 func wantRaised(t *testing.T, live *socket, id, gateway int64, message string) {
 	t.Helper()
 	live.find(t, func(frame string) bool {

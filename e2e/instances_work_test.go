@@ -17,10 +17,10 @@ import (
 	"github.com/oei-ms/oei-ms/internal/pgtest"
 )
 
-// TestInstancesShareTheWork starts two instances at once on an empty database, has alarms raised by
-// the time that passes and sends notices of them: one makes the schema, and of everything else,
-// each thing is done by one of the two.
-func TestInstancesShareTheWork(t *testing.T) {
+// TestInstances_DivideTheWork starts two instances at once on an empty database, has timers raise
+// alarms and sends notifications: one instance migrates, and everything else is done once by
+// either.
+func TestInstances_DivideTheWork(t *testing.T) {
 	t.Parallel()
 	pg := pgtest.Server(t)
 	shared := []string{
@@ -96,7 +96,7 @@ func TestInstancesShareTheWork(t *testing.T) {
 	for _, p := range ps { // what they still have to say comes before they end
 		p.stop()
 	}
-	checkSteps(t, pg.DSN())
+	checkTransitions(t, pg.DSN())
 	if n := query[int](t, pg.DSN(), `SELECT count(*) FROM alarm_events WHERE kind = 'raised'`); n != alarms {
 		t.Errorf("got %d events, want each of %d alarms raised once", n, alarms)
 	}
@@ -107,12 +107,12 @@ func TestInstancesShareTheWork(t *testing.T) {
 	}
 }
 
-// TestInstancesMayTakeReadingsOutOfOrder has two instances on one shared subscription take a
-// sensor's readings in any order: all are stored, the newest by its timestamp is the latest, and
-// the alarm goes on in time and never back.
-func TestInstancesMayTakeReadingsOutOfOrder(t *testing.T) {
+// TestInstances_AcceptReadingsOutOfOrder has two instances on one shared subscription receive the
+// readings of a sensor in any order: all are stored, the latest reading is the newest by timestamp,
+// and the alarm never steps back in time.
+func TestInstances_AcceptReadingsOutOfOrder(t *testing.T) {
 	t.Parallel()
-	random := chance(t)
+	random := randomSource(t)
 	in := startInstances(t, 2)
 	api := in.front.login()
 	d := in.front.register(api, "press")
@@ -199,7 +199,7 @@ func TestInstancesMayTakeReadingsOutOfOrder(t *testing.T) {
 					at(i).Format(time.RFC3339)[:19])
 			})
 	}
-	checkSteps(t, in.pg.DSN())
+	checkTransitions(t, in.pg.DSN())
 	if events() == 0 {
 		t.Error("no alarm was raised")
 	}
