@@ -12,22 +12,22 @@ import (
 	"github.com/lib/pq"
 )
 
-// openPool makes a pool whose statements take timeout at most.
+// openPool opens a pool of connections whose statements end after timeout.
 func openPool(
 	dsn string, conns int, timeout time.Duration, params map[string]string,
 ) (*sqlx.DB, error) {
 	return openPoolUntil(context.Background(), dsn, conns, timeout, params)
 }
 
-// openPoolUntil is openPool for as long as ctx lasts: whatever timeout is, answers are not waited for much
-// longer than that.
+// openPoolUntil is openPool for the time of ctx: when it ends, running statements fail soon,
+// whatever their timeout is.
 func openPoolUntil(
 	ctx context.Context, dsn string, conns int, timeout time.Duration, params map[string]string,
 ) (*sqlx.DB, error) {
 	params["statement_timeout"] = fmt.Sprint(timeout.Milliseconds())
-	// to compile a statement takes longer than any of ours
+	// compiling a statement takes longer than running one of ours
 	params["jit"] = "off"
-	// one that takes long would take the other processors, too
+	// an expensive statement must not occupy several processors
 	params["max_parallel_workers_per_gather"] = "0"
 	connector, err := connector(dsn, params)
 	if err != nil {
@@ -41,8 +41,8 @@ func openPoolUntil(
 	return db, nil
 }
 
-// connector turns dsn into a connector whose sessions run in UTC and send []byte as binary. The
-// latter saves a round trip for every statement and lets arrays travel as they are.
+// connector returns a connector for dsn whose sessions use UTC and send []byte in binary form,
+// which saves a round trip for each statement and lets arrays be sent as they are encoded.
 func connector(dsn string, params map[string]string) (*pq.Connector, error) {
 	dsn, err := withTLS(dsn)
 	if err != nil {
@@ -74,22 +74,23 @@ func connector(dsn string, params map[string]string) (*pq.Connector, error) {
 	return c, nil
 }
 
-// connectError adds to an error of the first connection what can be done about it.
+// connectError adds a remedy to an error of the first connection.
 func connectError(err error) error {
 	remedy := ""
 	var pqErr *pq.Error
 	switch {
 	case errors.Is(err, pq.ErrSSLNotSupported):
-		remedy = "the server has no TLS: if it is on a network you trust, add sslmode=disable to DATABASE_URL"
+		remedy = "the server has no TLS: on a trusted network add sslmode=disable to DATABASE_URL"
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
 		remedy = "start PostgreSQL there, or correct DATABASE_URL"
 	case !errors.As(err, &pqErr):
 	case pqErr.Code == "28P01" || pqErr.Code == "28000":
 		remedy = "correct user and password in DATABASE_URL"
 	case pqErr.Code == "3D000":
-		remedy = "make it with createdb, or correct DATABASE_URL"
+		remedy = "create it with createdb, or correct DATABASE_URL"
 	case pqErr.Code == "42501":
-		remedy = "give this user the right: GRANT CREATE ON SCHEMA public, or make it the database's owner"
+		remedy = "let this user create tables: GRANT CREATE ON SCHEMA public, " +
+			"or make it the owner of the database"
 	}
 	err = explain("database", err)
 	if remedy == "" {

@@ -9,9 +9,8 @@ import (
 	"github.com/lib/pq"
 )
 
-// credentialsInForce is how many secrets of a gateway are valid at a time: the one in use and the
-// one it moves to.
-const credentialsInForce = 2
+// maxCredentials is how many credentials a gateway has at a time: the one in use and its successor.
+const maxCredentials = 2
 
 // Credential is a secret that a gateway may connect with; only its hash is stored.
 type Credential struct {
@@ -29,19 +28,24 @@ type Principal struct {
 	CredentialID int64  // 0: it logged in with a client certificate
 }
 
-// Credentials returns the credentials of a gateway, oldest first. An unknown gateway is ErrNotFound.
+// Credentials returns the credentials of a gateway, oldest first. An unknown gateway is
+// ErrNotFound.
 func (s *Store) Credentials(ctx context.Context, gateway int64) ([]Credential, error) {
 	if _, err := s.Gateway(ctx, gateway); err != nil {
 		return nil, err
 	}
-	cs := []Credential{}
-	const q = `SELECT id, gateway_id, created_at, last_used_at FROM gateway_credentials WHERE gateway_id = $1 ORDER BY id`
-	err := s.api.SelectContext(ctx, &cs, q, gateway)
-	return cs, explain("credentials", err)
+	const q = `
+		SELECT id, gateway_id, created_at, last_used_at
+		FROM gateway_credentials
+		WHERE gateway_id = $1
+		ORDER BY id`
+	credentials := []Credential{}
+	err := s.api.SelectContext(ctx, &credentials, q, gateway)
+	return credentials, explain("credentials", err)
 }
 
-// AddCredential adds secret to a gateway and returns the gateway's key. When there are too many
-// then, the oldest is revoked and its id returned.
+// AddCredential adds a credential with secret and returns it with the gateway's key. If the gateway
+// has more than maxCredentials then, the oldest is revoked and its id returned.
 func (s *Store) AddCredential(
 	ctx context.Context, gateway int64, secret string,
 ) (c Credential, key string, revoked *int64, err error) {
@@ -53,20 +57,28 @@ func (s *Store) AddCredential(
 		if err := refuseSystemGateway(ctx, tx, gateway); err != nil {
 			return err
 		}
-		const add = `INSERT INTO gateway_credentials (gateway_id, hash) VALUES ($1, $2) RETURNING id, gateway_id, created_at, last_used_at`
+		const add = `
+			INSERT INTO gateway_credentials (gateway_id, hash)
+			VALUES ($1, $2)
+			RETURNING id, gateway_id, created_at, last_used_at`
 		if err := tx.GetContext(ctx, &c, add, gateway, digest(secret)); err != nil {
 			return err
 		}
-		var gone []int64
-		const trim = `
+		var ids []int64
+		const revoke = `
 			DELETE FROM gateway_credentials
-			WHERE id IN (SELECT id FROM gateway_credentials WHERE gateway_id = $1 ORDER BY id DESC OFFSET $2)
+			WHERE id IN (
+				SELECT id
+				FROM gateway_credentials
+				WHERE gateway_id = $1
+				ORDER BY id DESC
+				OFFSET $2)
 			RETURNING id`
-		if err := tx.SelectContext(ctx, &gone, trim, gateway, credentialsInForce); err != nil {
+		if err := tx.SelectContext(ctx, &ids, revoke, gateway, maxCredentials); err != nil {
 			return err
 		}
-		if len(gone) > 0 {
-			revoked = &gone[0]
+		if len(ids) > 0 {
+			revoked = &ids[0]
 		}
 		return nil
 	})

@@ -11,7 +11,7 @@ import (
 	"github.com/lib/pq"
 )
 
-// TLS says how connections to a database are protected.
+// TLS describes how connections to a database are protected.
 type TLS struct {
 	Mode   pq.SSLMode
 	Given  bool   // by the address, by PGSSLMODE or by a service file
@@ -19,8 +19,8 @@ type TLS struct {
 	Remote string // the first host that is not this machine; empty if there is none
 }
 
-// DatabaseTLS returns what is in force for dsn. Without an sslmode it is prefer, as for libpq, when
-// every host is this machine, and require when one is not.
+// DatabaseTLS returns the protection that connections to dsn get. Without an sslmode it is prefer,
+// as in libpq, if every host is this machine, and require otherwise.
 func DatabaseTLS(dsn string) (TLS, error) {
 	cfg, err := pq.NewConfig(dsn)
 	if err != nil {
@@ -48,15 +48,16 @@ func DatabaseTLS(dsn string) (TLS, error) {
 	return t, nil
 }
 
-// withTLS returns dsn with the sslmode that is in force, so that it does not depend on the driver's
-// default.
+// withTLS returns dsn with the sslmode of DatabaseTLS, so that the driver's default does not
+// matter.
 func withTLS(dsn string) (string, error) {
 	t, err := DatabaseTLS(dsn)
 	if err != nil {
 		return "", err
 	}
 	if !strings.HasPrefix(dsn, "postgres://") && !strings.HasPrefix(dsn, "postgresql://") {
-		return fmt.Sprintf("sslmode=%s %s", t.Mode, dsn), nil // one in dsn is the same, and wins
+		// an sslmode in dsn is the same and wins
+		return fmt.Sprintf("sslmode=%s %s", t.Mode, dsn), nil
 	}
 	u, err := url.Parse(dsn)
 	if err != nil {

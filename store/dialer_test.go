@@ -9,7 +9,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestServerThatHangs(t *testing.T) {
+func TestStore_FailsWhileServerHangs(t *testing.T) {
 	server := pgtest.Server(t)
 	cfg := store.DefaultConfig()
 	cfg.StatementTimeout = 200 * time.Millisecond
@@ -22,7 +22,7 @@ func TestServerThatHangs(t *testing.T) {
 	_, err = s.Gateway(t.Context(), g.ID)
 	isError(t, err, store.ErrUnavailable)
 	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("it took %v to say so", took)
+		t.Errorf("failed after %v, want less than 5s", took)
 	}
 	server.Resume()
 	_, err = s.Gateway(t.Context(), g.ID)
@@ -42,7 +42,7 @@ func TestServerThatHangs(t *testing.T) {
 
 	server.Kill()
 	began = time.Now()
-	for { // supervision starts it again
+	for { // the server is restarted
 		_, err = s.Write(t.Context(), []store.Reading{reading(1, 0, 1)}, store.SideWrites{})
 		if err == nil {
 			break

@@ -27,7 +27,9 @@ var (
 // ConflictError is an ErrConflict that names the property whose value another row has.
 type ConflictError struct{ Field string } // empty: it is not one property alone
 
-func (e *ConflictError) Error() string { return strings.TrimSpace(ErrConflict.Error() + " " + e.Field) }
+func (e *ConflictError) Error() string {
+	return strings.TrimSpace(ErrConflict.Error() + " " + e.Field)
+}
 
 // Unwrap returns ErrConflict.
 func (e *ConflictError) Unwrap() error { return ErrConflict }

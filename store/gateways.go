@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -20,19 +19,18 @@ type Gateway struct {
 	Status      string     `db:"status"` // online, offline or unknown
 	LastSeenAt  *time.Time `db:"last_seen_at"`
 	ClockSkewMs *int64     `db:"clock_skew_ms"`
-	Metadata    string     `db:"metadata"` // a JSON object
-	// the server's own: nobody else publishes for it, and it is not deleted
-	IsSystem  bool      `db:"is_system"`
-	Version   int64     `db:"version"` // counts changes of the description
-	CreatedAt time.Time `db:"created_at"`
-	UpdatedAt time.Time `db:"updated_at"`
+	Metadata    string     `db:"metadata"`  // a JSON object
+	IsSystem    bool       `db:"is_system"` // the server's own gateway, which nothing connects as
+	Version     int64      `db:"version"`   // counts changes by users
+	CreatedAt   time.Time  `db:"created_at"`
+	UpdatedAt   time.Time  `db:"updated_at"`
 }
 
 // GatewayFilter selects gateways; nil takes all.
 type GatewayFilter struct {
 	Key, Status *string
 	IsActive    *bool
-	IsSystem    *bool // whether it is the server's own
+	IsSystem    *bool
 }
 
 func (f GatewayFilter) args() []any { return []any{f.Key, f.Status, f.IsActive, f.IsSystem} }
@@ -43,16 +41,19 @@ type GatewayChange struct {
 	IsActive                      *bool
 }
 
-// Deletion says what a delete takes along.
+// Deletion counts what is deleted, or would be.
 type Deletion struct {
 	Gateways, Sensors, Alarms int
-	First, Last               *time.Time // of the readings; nil if there are none
+	First, Last               *time.Time // timestamps of the readings; nil if there are none
 }
 
-const gatewayColumns = `id, key, name, location, is_active, status, last_seen_at, clock_skew_ms, metadata, is_system, version, created_at, updated_at`
+const gatewayColumns = `id, key, name, location, is_active, status, last_seen_at, clock_skew_ms,
+	metadata, is_system, version, created_at, updated_at`
 
 const gatewayWhere = `
-	WHERE ($1::text IS NULL OR key = $1) AND ($2::text IS NULL OR status = $2) AND ($3::boolean IS NULL OR is_active = $3)
+	WHERE ($1::text IS NULL OR key = $1)
+		AND ($2::text IS NULL OR status = $2)
+		AND ($3::boolean IS NULL OR is_active = $3)
 		AND ($4::boolean IS NULL OR is_system = $4)`
 
 // Gateways returns at most limit gateways with an id above after, in order of id.
@@ -80,7 +81,7 @@ func (s *Store) Gateway(ctx context.Context, id int64) (Gateway, error) {
 	return g, explain("gateway", err)
 }
 
-// CreateGateway adds g and returns it as stored. A taken key is ErrConflict.
+// CreateGateway adds g and returns it as stored. A taken key is a ConflictError.
 func (s *Store) CreateGateway(ctx context.Context, g Gateway) (Gateway, error) {
 	const q = `
 		INSERT INTO gateways (key, name, location, is_active, metadata)
@@ -90,8 +91,8 @@ func (s *Store) CreateGateway(ctx context.Context, g Gateway) (Gateway, error) {
 	return g, explain(fmt.Sprintf("gateway %q", g.Key), err)
 }
 
-// UpdateGateway changes the gateway id if it still has version (0: any version), else ErrStale.
-// Alarms that look at its sensors rest while it is not in use.
+// UpdateGateway changes the gateway id if it still has version (0: any version), else ErrStale. A
+// gateway that is put out of use suspends the alarms that read its sensors.
 func (s *Store) UpdateGateway(
 	ctx context.Context, id, version int64, c GatewayChange,
 ) (Gateway, error) {
@@ -120,7 +121,7 @@ func (s *Store) UpdateGateway(
 			return g, err
 		}
 		now := time.Now()
-		// before the gateway, as a batch of readings does
+		// alarms are locked before the gateway, as in a batch of readings
 		m, alarms, err := lockAlarmsOf(ctx, tx, rules, sensors, now)
 		if err != nil {
 			return g, err
@@ -136,36 +137,36 @@ func (s *Store) UpdateGateway(
 	return g, explain("gateway", s.stale(ctx, err, "gateways", id))
 }
 
-// DeleteGateway deletes the gateway id if it still has version (0: whatever it has). Its sensors,
-// their readings and alarms go with it when cascade is set; without it a gateway that has sensors
-// is ErrInUse. What the server watches of it goes in any case. With dryRun nothing is changed.
+// DeleteGateway deletes the gateway id if it still has version (0: any version). With cascade it
+// deletes the gateway's sensors with their readings and alarms, too; without cascade a gateway with
+// sensors is an InUseError. The system sensors that measure it are always deleted. With dryRun
+// nothing is changed.
 func (s *Store) DeleteGateway(
 	ctx context.Context, id, version int64, cascade, dryRun bool,
 ) (Deletion, error) {
 	var d Deletion
 	err := inTx(ctx, s.api, func(tx *sqlx.Tx) error {
-		var sensors, about []int64
 		if err := lockVersion(ctx, tx, "gateways", id, version); err != nil {
 			return err
 		}
 		if err := refuseSystemGateway(ctx, tx, id); err != nil {
 			return err
 		}
-		if err := tx.SelectContext(ctx, &sensors,
-			`SELECT id FROM sensors WHERE gateway_id = $1 ORDER BY id FOR UPDATE`, id); err != nil {
+		var sensors, system []int64
+		const own = `SELECT id FROM sensors WHERE gateway_id = $1 ORDER BY id FOR UPDATE`
+		if err := tx.SelectContext(ctx, &sensors, own, id); err != nil {
 			return err
 		}
-		if err := tx.SelectContext(ctx, &about,
-			`SELECT id FROM sensors WHERE about_gateway_id = $1 ORDER BY id FOR UPDATE`,
-			id); err != nil {
+		const about = `SELECT id FROM sensors WHERE about_gateway_id = $1 ORDER BY id FOR UPDATE`
+		if err := tx.SelectContext(ctx, &system, about, id); err != nil {
 			return err
 		}
 		var err error
-		if d, err = s.extent(ctx, tx, sensors); err != nil {
+		if d, err = s.countDeleted(ctx, tx, sensors); err != nil {
 			return err
 		}
 		d.Gateways = 1
-		all := append(slices.Clone(sensors), about...)
+		all := slices.Concat(sensors, system)
 		alarms, err := lockAlarmsToDelete(ctx, tx, all)
 		d.Alarms = len(alarms)
 		if err != nil || dryRun {
@@ -184,33 +185,4 @@ func (s *Store) DeleteGateway(
 		return addAlarmEvents(ctx, tx, events)
 	})
 	return d, explain("gateway", err)
-}
-
-// stale tells ErrStale from ErrNotFound when an update of table met no row.
-func (s *Store) stale(ctx context.Context, err error, table string, id int64) error {
-	if !errors.Is(explain(table, err), ErrNotFound) {
-		return err
-	}
-	var exists bool
-	if err := s.api.GetContext(ctx, &exists, `SELECT EXISTS (SELECT FROM `+table+` WHERE id = $1)`,
-		id); err != nil {
-		return err
-	}
-	if exists {
-		return ErrStale
-	}
-	return ErrNotFound
-}
-
-// lockVersion locks the row id of table for a delete and checks its version; 0 takes any.
-func lockVersion(ctx context.Context, tx *sqlx.Tx, table string, id, version int64) error {
-	var current int64
-	if err := tx.GetContext(ctx, &current, `SELECT version FROM `+table+` WHERE id = $1 FOR UPDATE`,
-		id); err != nil {
-		return err
-	}
-	if version != 0 && version != current {
-		return ErrStale
-	}
-	return nil
 }

@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// keptAnswers is for how long the answer to a request with a key is kept.
-const keptAnswers = 24 * time.Hour
+// answerRetention is how long the answer to a request with an idempotency key is kept.
+const answerRetention = 24 * time.Hour
 
-// ClaimIdempotencyKey gives the caller the work that user has named key: a nil answer means that it is theirs,
-// for lease at most. Whoever has done it before lease is over says so by AnswerIdempotencyKey, whoever has not
-// gives it back by ReleaseIdempotencyKey. If it was done before, its answer is returned. ErrInUse means that
-// another one is at it, ErrConflict that the key was given to another request.
+// ClaimIdempotencyKey claims the request that user has named key. A nil answer means that the
+// caller is to run it, and to call AnswerIdempotencyKey or ReleaseIdempotencyKey before lease is
+// over. If the request was answered before, ClaimIdempotencyKey returns that answer. ErrInUse means
+// that the request is running, ErrConflict that key names another request.
 func (s *Store) ClaimIdempotencyKey(
 	ctx context.Context, user int64, key string, request [sha256.Size]byte, lease time.Duration,
 ) (answer []byte, err error) {
@@ -22,11 +22,12 @@ func (s *Store) ClaimIdempotencyKey(
 		INSERT INTO idempotency_keys AS k (user_id, key, request, claimed_until)
 		VALUES ($1, $2, $3, now() + make_interval(secs => $4))
 		ON CONFLICT (user_id, key) DO UPDATE
-		SET request = excluded.request, answer = NULL, claimed_until = excluded.claimed_until, created_at = now()
+		SET request = excluded.request, answer = NULL, claimed_until = excluded.claimed_until,
+			created_at = now()
 		WHERE k.created_at < now() - make_interval(secs => $5)
 			OR k.answer IS NULL AND k.claimed_until < now() AND k.request = excluded.request`
 	res, err := s.api.ExecContext(ctx, claim, user, key, request[:], lease.Seconds(),
-		keptAnswers.Seconds())
+		answerRetention.Seconds())
 	if err != nil {
 		return nil, explain("idempotency key", err)
 	}
@@ -37,7 +38,7 @@ func (s *Store) ClaimIdempotencyKey(
 	const q = `SELECT answer, request = $3 FROM idempotency_keys WHERE user_id = $1 AND key = $2`
 	err = s.api.QueryRowContext(ctx, q, user, key, request[:]).Scan(&answer, &same)
 	switch {
-	case errors.Is(err, sql.ErrNoRows): // given back in between
+	case errors.Is(err, sql.ErrNoRows): // released meanwhile
 		err = ErrInUse
 	case err == nil && !same:
 		err = ErrConflict
@@ -50,25 +51,25 @@ func (s *Store) ClaimIdempotencyKey(
 	return answer, nil
 }
 
-// AnswerIdempotencyKey keeps the answer to the request that user has named key.
-func (s *Store) AnswerIdempotencyKey(ctx context.Context, user int64, key string, answer []byte) error {
-	_, err := s.api.ExecContext(ctx,
-		`UPDATE idempotency_keys SET answer = $3 WHERE user_id = $1 AND key = $2`, user, key,
-		answer)
+// AnswerIdempotencyKey stores the answer to the request that user has named key.
+func (s *Store) AnswerIdempotencyKey(
+	ctx context.Context, user int64, key string, answer []byte,
+) error {
+	const q = `UPDATE idempotency_keys SET answer = $3 WHERE user_id = $1 AND key = $2`
+	_, err := s.api.ExecContext(ctx, q, user, key, answer)
 	return explain("idempotency key", err)
 }
 
-// ReleaseIdempotencyKey lets the request that user has named key be made again at once.
+// ReleaseIdempotencyKey gives up a claim, so that the request can be repeated at once.
 func (s *Store) ReleaseIdempotencyKey(ctx context.Context, user int64, key string) error {
-	_, err := s.api.ExecContext(ctx,
-		`DELETE FROM idempotency_keys WHERE user_id = $1 AND key = $2 AND answer IS NULL`, user,
-		key)
+	const q = `DELETE FROM idempotency_keys WHERE user_id = $1 AND key = $2 AND answer IS NULL`
+	_, err := s.api.ExecContext(ctx, q, user, key)
 	return explain("idempotency key", err)
 }
 
-// DeleteExpiredIdempotencyKeys removes answers that are no longer kept.
+// DeleteExpiredIdempotencyKeys deletes keys, with their answers, a day after they were claimed.
 func (s *Store) DeleteExpiredIdempotencyKeys(ctx context.Context) error {
 	const q = `DELETE FROM idempotency_keys WHERE created_at < now() - make_interval(secs => $1)`
-	_, err := s.api.ExecContext(ctx, q, keptAnswers.Seconds())
+	_, err := s.api.ExecContext(ctx, q, answerRetention.Seconds())
 	return explain("idempotency keys", err)
 }

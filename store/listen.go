@@ -3,14 +3,13 @@ package store
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/lib/pq"
 )
 
-// listen calls notified with the payload of each notification on channel until ctx ends, and with
-// an empty one first and whenever some may have been missed.
+// listen calls notified with the payload of each notification on channel until ctx ends. It calls
+// it with an empty payload first, and each time notifications may have been missed.
 func (s *Store) listen(ctx context.Context, channel string, notified func(payload string)) error {
 	dsn, err := withTLS(s.dsn)
 	if err != nil {
@@ -19,8 +18,7 @@ func (s *Store) listen(ctx context.Context, channel string, notified func(payloa
 	l := pq.NewListener(dsn, 100*time.Millisecond, 5*time.Second,
 		func(e pq.ListenerEventType, err error) {
 			if err != nil && ctx.Err() == nil {
-				s.log.LogAttrs(ctx, slog.LevelWarn, "watching for changes is interrupted",
-					slog.Any("error", err))
+				s.log.WarnContext(ctx, "database notifications interrupted", "error", err)
 			}
 		})
 	defer l.Close()
@@ -34,7 +32,7 @@ func (s *Store) listen(ctx context.Context, channel string, notified func(payloa
 			return nil
 		case err := <-listening:
 			if err != nil {
-				return fmt.Errorf("watch for changes: %w", err)
+				return fmt.Errorf("listen on %s: %w", channel, err)
 			}
 			notified("")
 		case n := <-l.Notify:
@@ -44,7 +42,7 @@ func (s *Store) listen(ctx context.Context, channel string, notified func(payloa
 			}
 			notified(n.Extra)
 		case <-ping.C:
-			go func() { _ = l.Ping() }() // finds a connection that is dead without a word
+			go func() { _ = l.Ping() }() // detects a connection that broke silently
 		}
 	}
 }

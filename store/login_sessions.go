@@ -9,21 +9,21 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// ErrTokenReused means that a used refresh token was presented again and could not be answered with its
-// successor. Its session has been ended.
+// ErrTokenReused means that a used refresh token was presented again and could not be answered with
+// its successor. Its session has been ended.
 var ErrTokenReused = errors.New("refresh token was used before")
 
 // refreshGrace is how long a used refresh token is still answered with its successor, in seconds.
 const refreshGrace = 30
 
-// LoginSession is a login that has not ended, with its user.
+// LoginSession is a login session that has not ended, with its user.
 type LoginSession struct {
 	ID string
 	User
 }
 
-// CreateLoginSession begins a session of user that lasts ttl at most, with refresh as its first refresh
-// token.
+// CreateLoginSession begins a session of user that lasts ttl at most, with refresh as its first
+// refresh token.
 func (s *Store) CreateLoginSession(
 	ctx context.Context, user int64, refresh string, ttl time.Duration,
 ) (string, error) {
@@ -41,12 +41,16 @@ func (s *Store) CreateLoginSession(
 	return id, explain("session", err)
 }
 
-// RotateRefreshToken uses up the refresh token used and makes next the session's token, ttl from now its new
-// end. An unknown, expired or ended one, or one of a user who is not active, is ErrNotFound. A
-// token that was used before changes nothing while its successor is next, unused and no older than
-// refreshGrace: the caller lost the first answer, or two callers share the token. Otherwise its
-// session ends and the error is ErrTokenReused; then the session's id is returned too.
-func (s *Store) RotateRefreshToken(ctx context.Context, used, next string, ttl time.Duration) (LoginSession, error) {
+// RotateRefreshToken replaces the refresh token used by next and lets its session expire after ttl.
+// A token that is unknown or expired, or whose session has ended or whose user is not active, is
+// ErrNotFound.
+//
+// A token that was used before changes nothing as long as next is its unused successor and no older
+// than refreshGrace: the client lost the first answer, or two clients share the token. Otherwise
+// its session is ended, and the error is ErrTokenReused, with the session.
+func (s *Store) RotateRefreshToken(
+	ctx context.Context, used, next string, ttl time.Duration,
+) (LoginSession, error) {
 	var session LoginSession
 	reused := false
 	err := inTx(ctx, s.api, func(tx *sqlx.Tx) error {
@@ -61,7 +65,8 @@ func (s *Store) RotateRefreshToken(ctx context.Context, used, next string, ttl t
 			SELECT t.session_id::text AS session_id, t.used_at IS NOT NULL AS used,
 				coalesce(t.used_at > now() - make_interval(secs => $2), false) AS recent,
 				s.ended_at IS NULL AND s.expires_at > now() AND u.is_active AS alive,
-				u.id, u.username, u.email, u.password_hash, u.role, u.is_active, u.version, u.created_at, u.updated_at
+				u.id, u.username, u.email, u.password_hash, u.role, u.is_active, u.version,
+				u.created_at, u.updated_at
 			FROM refresh_tokens t
 			JOIN sessions s ON s.id = t.session_id
 			JOIN users u ON u.id = s.user_id
@@ -72,18 +77,12 @@ func (s *Store) RotateRefreshToken(ctx context.Context, used, next string, ttl t
 		}
 		session = LoginSession{ID: row.SessionID, User: row.User}
 		if row.Used {
-			repeated := false
-			if row.Recent {
-				const unused = `
-					SELECT EXISTS (
-						SELECT FROM refresh_tokens
-						WHERE hash = $1 AND session_id = $2::uuid AND used_at IS NULL)`
-				if err := tx.GetContext(ctx, &repeated, unused, digest(next), row.SessionID); err != nil {
-					return err
-				}
+			repeated, err := isUnusedToken(ctx, tx, row.SessionID, next)
+			if err != nil {
+				return err
 			}
-			if !repeated {
-				reused = true // also when the session has ended: the attempt is worth a log line
+			if !row.Recent || !repeated {
+				reused = true // even if the session has ended: the attempt is to be logged
 				return endSession(ctx, tx, row.SessionID, "refresh token used twice")
 			}
 		}
@@ -93,20 +92,42 @@ func (s *Store) RotateRefreshToken(ctx context.Context, used, next string, ttl t
 		if row.Used {
 			return nil
 		}
-		if _, err := tx.ExecContext(ctx,
-			`UPDATE refresh_tokens SET used_at = now() WHERE hash = $1`, digest(used)); err != nil {
-			return err
-		}
-		const extend = `UPDATE sessions SET expires_at = now() + make_interval(secs => $2) WHERE id = $1`
-		if _, err := tx.ExecContext(ctx, extend, row.SessionID, ttl.Seconds()); err != nil {
-			return err
-		}
-		return addRefreshToken(ctx, tx, row.SessionID, next)
+		return replaceRefreshToken(ctx, tx, row.SessionID, used, next, ttl)
 	})
 	if err == nil && reused {
 		err = ErrTokenReused
 	}
 	return session, explain("refresh token", err)
+}
+
+// isUnusedToken reports whether token is an unused refresh token of session.
+func isUnusedToken(
+	ctx context.Context, tx *sqlx.Tx, session, token string,
+) (unused bool, err error) {
+	const q = `
+		SELECT EXISTS (
+			SELECT FROM refresh_tokens
+			WHERE hash = $1 AND session_id = $2::uuid AND used_at IS NULL)`
+	err = tx.GetContext(ctx, &unused, q, digest(token), session)
+	return unused, err
+}
+
+// replaceRefreshToken marks used as used, adds next, and lets session expire after ttl.
+func replaceRefreshToken(
+	ctx context.Context, tx *sqlx.Tx, session, used, next string, ttl time.Duration,
+) error {
+	const use = `UPDATE refresh_tokens SET used_at = now() WHERE hash = $1`
+	if _, err := tx.ExecContext(ctx, use, digest(used)); err != nil {
+		return err
+	}
+	const extend = `
+		UPDATE sessions
+		SET expires_at = now() + make_interval(secs => $2)
+		WHERE id = $1`
+	if _, err := tx.ExecContext(ctx, extend, session, ttl.Seconds()); err != nil {
+		return err
+	}
+	return addRefreshToken(ctx, tx, session, next)
 }
 
 // LoginSession returns the session id if it has not ended and its user is active, else ErrNotFound.
@@ -115,7 +136,9 @@ func (s *Store) LoginSession(ctx context.Context, id string) (LoginSession, erro
 		SELECT ` + userColumns + `
 		FROM users
 		WHERE is_active AND id = (
-			SELECT user_id FROM sessions WHERE id = $1::uuid AND ended_at IS NULL AND expires_at > now())`
+			SELECT user_id
+			FROM sessions
+			WHERE id = $1::uuid AND ended_at IS NULL AND expires_at > now())`
 	session := LoginSession{ID: id}
 	err := s.api.GetContext(ctx, &session.User, q, id)
 	return session, explain("session", err)
@@ -127,41 +150,50 @@ func (s *Store) EndLoginSession(ctx context.Context, id, reason string) error {
 }
 
 func endSession(ctx context.Context, db sqlx.ExecerContext, id, reason string) error {
-	_, err := db.ExecContext(ctx,
-		`UPDATE sessions SET ended_at = now(), end_reason = $2 WHERE id = $1::uuid AND ended_at IS NULL`, id, reason)
+	const q = `
+		UPDATE sessions
+		SET ended_at = now(), end_reason = $2
+		WHERE id = $1::uuid AND ended_at IS NULL`
+	_, err := db.ExecContext(ctx, q, id, reason)
 	return err
 }
 
-// CreateTicket keeps a WebSocket ticket of the session for ttl.
+// CreateTicket stores a WebSocket ticket of the login session, valid for ttl.
 func (s *Store) CreateTicket(ctx context.Context, session, ticket string, ttl time.Duration) error {
-	const q = `INSERT INTO ws_tickets (hash, session_id, expires_at) VALUES ($1, $2::uuid, now() + make_interval(secs => $3))`
+	const q = `
+		INSERT INTO ws_tickets (hash, session_id, expires_at)
+		VALUES ($1, $2::uuid, now() + make_interval(secs => $3))`
 	_, err := s.api.ExecContext(ctx, q, digest(ticket), session, ttl.Seconds())
 	return explain("ticket", err)
 }
 
-// UseTicket uses up the ticket and returns its session. An unknown, used or expired one, or one of
-// an ended session, is ErrNotFound.
+// UseTicket deletes the ticket and returns its login session. An unknown, used or expired ticket,
+// or one of an ended session, is ErrNotFound.
 func (s *Store) UseTicket(ctx context.Context, ticket string) (LoginSession, error) {
 	var id string
-	const q = `DELETE FROM ws_tickets WHERE hash = $1 AND expires_at > now() RETURNING session_id::text`
+	const q = `
+		DELETE FROM ws_tickets
+		WHERE hash = $1 AND expires_at > now()
+		RETURNING session_id::text`
 	if err := s.api.GetContext(ctx, &id, q, digest(ticket)); err != nil {
 		return LoginSession{}, explain("ticket", err)
 	}
 	return s.LoginSession(ctx, id)
 }
 
-// DeleteExpiredSessions removes tickets and MQTT sessions that have expired, and sessions a week after they
-// expired or ended.
+// DeleteExpiredSessions removes tickets and MQTT sessions that have expired, and sessions a week
+// after they expired or ended.
 func (s *Store) DeleteExpiredSessions(ctx context.Context) error {
-	if _, err := s.api.ExecContext(ctx, `DELETE FROM mqtt_sessions WHERE expires_at < now()`); err != nil {
-		return explain("mqtt sessions", err)
+	for _, q := range []string{
+		`DELETE FROM mqtt_sessions WHERE expires_at < now()`,
+		`DELETE FROM ws_tickets WHERE expires_at < now()`,
+		`DELETE FROM sessions WHERE least(expires_at, ended_at) < now() - interval '7 days'`,
+	} {
+		if _, err := s.api.ExecContext(ctx, q); err != nil {
+			return explain("expired sessions", err)
+		}
 	}
-	if _, err := s.api.ExecContext(ctx, `DELETE FROM ws_tickets WHERE expires_at < now()`); err != nil {
-		return explain("tickets", err)
-	}
-	const q = `DELETE FROM sessions WHERE least(expires_at, ended_at) < now() - interval '7 days'`
-	_, err := s.api.ExecContext(ctx, q)
-	return explain("sessions", err)
+	return nil
 }
 
 func addRefreshToken(ctx context.Context, tx *sqlx.Tx, session, token string) error {
@@ -171,7 +203,7 @@ func addRefreshToken(ctx context.Context, tx *sqlx.Tx, session, token string) er
 	return err
 }
 
-// digest is what is kept of a secret of high entropy.
+// digest is what is stored of a secret with high entropy.
 func digest(secret string) []byte {
 	sum := sha256.Sum256([]byte(secret))
 	return sum[:]

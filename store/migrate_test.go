@@ -175,8 +175,8 @@ func TestMigrateRefuses(t *testing.T) {
 	}
 }
 
-// Before the first release 19 other migrations created the schema. A few of their tables, shortened,
-// stand for all of them.
+// Before the first release 19 other migrations created the schema. A few of their tables,
+// shortened, stand for all of them.
 func TestMigrateRefusesUnreleasedSchema(t *testing.T) {
 	tests := []struct {
 		version int

@@ -31,8 +31,8 @@ func (s *Store) ResumeMQTTSession(
 	return present && !clean, explain("mqtt session", err)
 }
 
-// beginMQTTSession keeps a session for client and reports whether it had one. If the credential of p
-// was revoked meanwhile, the error is sql.ErrNoRows.
+// beginMQTTSession keeps a session for client and reports whether it had one. If the credential of
+// p was revoked meanwhile, the error is sql.ErrNoRows.
 func (s *Store) beginMQTTSession(
 	ctx context.Context, client string, p Principal,
 ) (present bool, err error) {
@@ -65,8 +65,8 @@ func (s *Store) beginMQTTSession(
 	return present, err
 }
 
-// SuspendMQTTSession lets the MQTT session of a disconnected client expire after ttl. It does nothing
-// if the client has connected to another instance since.
+// SuspendMQTTSession lets the MQTT session of a disconnected client expire after ttl. It does
+// nothing if the client has connected to another instance since.
 func (s *Store) SuspendMQTTSession(ctx context.Context, client string, ttl time.Duration) error {
 	const q = `
 		UPDATE mqtt_sessions

@@ -48,7 +48,7 @@ func (s *Store) Channels(ctx context.Context, after int64, limit int) ([]Channel
 	list := []Channel{}
 	err := s.api.SelectContext(ctx, &list, q, after, limit)
 	for i := range list {
-		list[i].Secret = s.seal.open(list[i].Secret)
+		list[i].Secret = s.secrets.decrypt(list[i].Secret)
 	}
 	return list, explain("channels", err)
 }
@@ -61,7 +61,7 @@ func (s *Store) Channel(ctx context.Context, id int64) (Channel, error) {
 		WHERE id = $1`
 	var c Channel
 	err := s.api.GetContext(ctx, &c, q, id)
-	c.Secret = s.seal.open(c.Secret)
+	c.Secret = s.secrets.decrypt(c.Secret)
 	return c, explain("channel", err)
 }
 
@@ -82,9 +82,9 @@ func (s *Store) CreateChannel(ctx context.Context, c Channel) (Channel, error) {
 		INSERT INTO notification_channels (name, kind, is_active, url, secret, recipients)
 		VALUES ($1, $2, $3, $4, $5, coalesce($6::text[], '{}'))
 		RETURNING ` + channelColumns
-	err := s.api.GetContext(ctx, &c, q, c.Name, c.Kind, c.IsActive, c.URL, s.seal.close(c.Secret),
+	err := s.api.GetContext(ctx, &c, q, c.Name, c.Kind, c.IsActive, c.URL, s.secrets.encrypt(c.Secret),
 		c.Recipients)
-	c.Secret = s.seal.open(c.Secret)
+	c.Secret = s.secrets.decrypt(c.Secret)
 	return c, explain(fmt.Sprintf("channel %q", c.Name), err)
 }
 
@@ -105,8 +105,8 @@ func (s *Store) UpdateChannel(ctx context.Context, c Channel) (Channel, error) {
 		RETURNING ` + channelColumns
 	var out Channel
 	err := s.api.GetContext(ctx, &out, q, c.ID, c.Version, c.Name, c.IsActive, c.URL,
-		s.seal.close(c.Secret), c.Recipients)
-	out.Secret = s.seal.open(out.Secret)
+		s.secrets.encrypt(c.Secret), c.Recipients)
+	out.Secret = s.secrets.decrypt(out.Secret)
 	return out, explain("channel", s.stale(ctx, err, "notification_channels", c.ID))
 }
 

@@ -11,19 +11,19 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// DataDeletion says which readings go; without any, First and Last are nil.
+// DataDeletion counts the readings that are deleted, or would be.
 type DataDeletion struct {
 	Readings    int64      `db:"readings"`
-	First, Last *time.Time // of those that go
+	First, Last *time.Time // timestamps of these readings; nil if there are none
 }
 
-// deletedAtOnce is how many readings one transaction deletes.
-const deletedAtOnce = 20_000
+// deletionBatch is how many readings one transaction deletes at most.
+const deletionBatch = 20_000
 
-// DeleteReadings deletes the readings of sensor in [start, end), for good, and moves its latest
-// back to the newest that is left. It takes some to a transaction, the newest first: what it has
-// deleted when it fails is deleted. Alarms that look at the sensor are judged on the newest that is
-// left. With dryRun nothing is changed.
+// DeleteReadings deletes the readings of sensor in [start, end) and makes the newest one that
+// remains the latest reading, by which alarms that read the sensor are evaluated. It deletes in
+// several transactions, the newest readings first: those that are committed before an error stay
+// deleted. With dryRun nothing is changed.
 func (s *Store) DeleteReadings(
 	ctx context.Context, sensor int64, start, end time.Time, dryRun bool,
 ) (DataDeletion, error) {
@@ -33,23 +33,23 @@ func (s *Store) DeleteReadings(
 		return d, explain("readings", err)
 	}
 	for {
-		some, err := withRules(ctx, s, s.ingest,
+		part, err := withRules(ctx, s, s.ingest,
 			func(tx *sqlx.Tx, rules *ruleSet) (DataDeletion, error) {
-				return s.deleteSome(ctx, tx, rules, sensor, start, end)
+				return s.deletePart(ctx, tx, rules, sensor, start, end)
 			})
-		if err != nil || some.Readings == 0 {
+		if err != nil || part.Readings == 0 {
 			return d, explain("readings", err)
 		}
 		if d.Last == nil {
-			d.Last = some.Last
+			d.Last = part.Last
 		}
-		d.First = some.First
-		d.Readings += some.Readings
-		end = *some.First
+		d.First = part.First
+		d.Readings += part.Readings
+		end = *part.First
 	}
 }
 
-// countReadings says what DeleteReadings would delete.
+// countReadings counts what DeleteReadings would delete.
 func (s *Store) countReadings(
 	ctx context.Context, sensor int64, start, end time.Time,
 ) (DataDeletion, error) {
@@ -60,20 +60,18 @@ func (s *Store) countReadings(
 			SELECT count(*), min(timestamp), max(timestamp)
 			FROM sensor_data
 			WHERE sensor_id = $1 AND timestamp >= $2 AND timestamp < $3`
-		var some DataDeletion
+		var part DataDeletion
 		err = s.api.QueryRowContext(ctx, q, sensor, spans[i].start, spans[i].end).Scan(
-			&some.Readings, &some.First, &some.Last,
-		)
-		d.Readings += some.Readings
-		d.First, d.Last = cmp.Or(d.First, some.First), cmp.Or(some.Last, d.Last)
+			&part.Readings, &part.First, &part.Last)
+		d.Readings += part.Readings
+		d.First, d.Last = cmp.Or(d.First, part.First), cmp.Or(part.Last, d.Last)
 	}
 	return d, err
 }
 
-// deleteSome deletes the newest readings of sensor in [start, end): those of one day, and
-// deletedAtOnce at most. When it is done with the range, alarms by the rules are judged on what is
-// left.
-func (s *Store) deleteSome(
+// deletePart deletes the newest readings of sensor in [start, end): those of one day, and at most
+// deletionBatch. After the last part of the range it evaluates the alarms by the latest reading.
+func (s *Store) deletePart(
 	ctx context.Context, tx *sqlx.Tx, rules *ruleSet, sensor int64, start, end time.Time,
 ) (d DataDeletion, err error) {
 	first := start
@@ -100,7 +98,7 @@ func (s *Store) deleteSome(
 	}
 	end = d.Last.Add(time.Microsecond)
 	const remove = `
-		WITH gone AS (
+		WITH deleted AS (
 			DELETE FROM sensor_data
 			WHERE sensor_id = $1 AND timestamp >= $2 AND timestamp < $3 AND timestamp >= coalesce((
 				SELECT timestamp
@@ -110,16 +108,16 @@ func (s *Store) deleteSome(
 				OFFSET $4
 				LIMIT 1), $2)
 			RETURNING timestamp)
-		SELECT count(*), min(timestamp), max(timestamp) FROM gone`
-	if err := tx.QueryRowContext(ctx, remove, sensor, start, end, deletedAtOnce-1).Scan(&d.Readings,
+		SELECT count(*), min(timestamp), max(timestamp) FROM deleted`
+	if err := tx.QueryRowContext(ctx, remove, sensor, start, end, deletionBatch-1).Scan(&d.Readings,
 		&d.First, &d.Last); err != nil || d.Readings == 0 {
 		return d, err
 	}
 	if err := s.markDeleted(ctx, tx, sensor, d); err != nil {
 		return d, err
 	}
-	// Whoever has stored or deleted something of this sensor locks its latest behind that, as we
-	// do: the last one sees all of it.
+	// A transaction that inserts or deletes readings of this sensor locks its row of latest after
+	// that, as here, so the last of them sees the changes of all.
 	alarms := rules.withSuppressed(rules.bySensor[sensor])
 	if _, err := lockLatest(ctx, tx, append(rules.sensorsOf(alarms), sensor), false); err != nil {
 		return d, err
@@ -136,7 +134,7 @@ func (s *Store) deleteSome(
 	if err := s.moveLatestBack(ctx, tx, []int64{sensor}, *d.Last); err != nil || len(alarms) == 0 {
 		return d, err
 	}
-	var more bool // to be deleted by the next transaction
+	var more bool // the next transaction deletes more
 	const q = `SELECT EXISTS (SELECT FROM latest WHERE sensor_id = $1 AND timestamp >= $2)`
 	if err := tx.GetContext(ctx, &more, q, sensor, first); err != nil || more {
 		return d, err
@@ -144,8 +142,8 @@ func (s *Store) deleteSome(
 	return d, reevaluateSensor(ctx, tx, rules, sensor, alarms)
 }
 
-// moveLatestBack makes the newest reading that each of sensors still has from until or before its
-// latest. When that one was received is not known any more.
+// moveLatestBack makes the newest remaining reading of each of sensors, at until or before, its
+// latest reading. When that one was received is no longer known.
 func (s *Store) moveLatestBack(
 	ctx context.Context, tx *sqlx.Tx, sensors []int64, until time.Time,
 ) error {
@@ -153,28 +151,32 @@ func (s *Store) moveLatestBack(
 	if err != nil {
 		return err
 	}
-	silent := slices.Clone(sensors) // those of which no reading is found
-	newest := map[span][]int64{}    // the others, by where their newest reading is
+	without := slices.Clone(sensors) // sensors of which no reading was found
+	newest := map[span][]int64{}     // the others, by the span of their newest reading
 	if err := walk(ctx, tx, spans, func(w span) (bool, error) {
 		const q = `
 			SELECT i.id
 			FROM unnest($1::int[]) AS i (id)
-			WHERE EXISTS (SELECT FROM sensor_data WHERE sensor_id = i.id AND timestamp >= $2 AND timestamp < $3)`
+			WHERE EXISTS (
+				SELECT
+				FROM sensor_data
+				WHERE sensor_id = i.id AND timestamp >= $2 AND timestamp < $3)`
 		var found []int64
-		if err := tx.SelectContext(ctx, &found, q, int32s(silent), w.start, w.end); err != nil {
+		if err := tx.SelectContext(ctx, &found, q, int32s(without), w.start, w.end); err != nil {
 			return false, err
 		}
 		newest[w] = found
-		silent = slices.DeleteFunc(silent,
+		without = slices.DeleteFunc(without,
 			func(id int64) bool { return slices.Contains(found, id) })
-		return len(silent) == 0, nil
+		return len(without) == 0, nil
 	}); err != nil {
 		return err
 	}
 	const move = `
 		UPDATE latest l
 		SET timestamp = n.timestamp, received_at = least(n.timestamp, now()),
-			heard_at = greatest(l.heard_at, l.received_at), value = n.value, status_code = n.status_code, quality = n.quality
+			heard_at = greatest(l.heard_at, l.received_at), value = n.value,
+			status_code = n.status_code, quality = n.quality
 		FROM unnest($1::int[]) AS i (id)
 		CROSS JOIN LATERAL (
 			SELECT timestamp, value, status_code, quality
@@ -192,6 +194,6 @@ func (s *Store) moveLatestBack(
 		}
 	}
 	_, err = tx.ExecContext(ctx, `DELETE FROM latest WHERE sensor_id = ANY ($1::int[])`,
-		int32s(silent))
+		int32s(without))
 	return err
 }

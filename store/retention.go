@@ -266,7 +266,7 @@ func (s *Store) thinSensor(
 			return err
 		}
 		var none ruleSet // alarms stay as they are: what is too old to be kept says nothing of now
-		d, err := s.deleteSome(ctx, tx, &none, sensor, p.Start, p.End)
+		d, err := s.deletePart(ctx, tx, &none, sensor, p.Start, p.End)
 		readings = d.Readings
 		return err
 	})

@@ -10,48 +10,51 @@ import (
 	"strings"
 )
 
-// EncryptedPrefix is what a secret begins with as long as it is sealed by a key that is not ours.
+// EncryptedPrefix begins an encrypted secret. A secret that the store returns begins with it only
+// if it was encrypted with another key.
 const EncryptedPrefix = "sealed:1:"
 
-// seal keeps secrets that have to be read again from whoever has nothing but the database. The zero
-// seal leaves them as they are.
-type seal struct{ aead cipher.AEAD }
+// secretCipher encrypts secrets that must be readable again, so that the database alone does not
+// reveal them. The zero secretCipher leaves them as they are.
+type secretCipher struct{ aead cipher.AEAD }
 
-// EncryptSecretsWith has secrets that are written from now on sealed by a key that is made of key. Call it
-// before anybody uses the store. Those that were written without, or with none, are still read.
+// EncryptSecretsWith encrypts secrets that are written from now on with a key derived from key.
+// Call it before other methods. Secrets that were written before in the clear are still read.
 func (s *Store) EncryptSecretsWith(key string) error {
 	k, err := hkdf.Key(sha256.New, []byte(key), nil, "oei-ms secrets of notification channels", 32)
 	if err != nil {
-		return fmt.Errorf("seal: %w", err)
+		return fmt.Errorf("secrets: %w", err)
 	}
 	block, err := aes.NewCipher(k)
 	if err != nil {
-		return fmt.Errorf("seal: %w", err)
+		return fmt.Errorf("secrets: %w", err)
 	}
-	s.seal.aead, err = cipher.NewGCMWithRandomNonce(block)
+	s.secrets.aead, err = cipher.NewGCMWithRandomNonce(block)
 	return err
 }
 
-// close seals a secret.
-func (s seal) close(secret string) string {
-	if s.aead == nil || secret == "" || strings.HasPrefix(secret, EncryptedPrefix) {
+// encrypt returns the stored form of a secret. One that is encrypted already stays as it is.
+func (c secretCipher) encrypt(secret string) string {
+	if c.aead == nil || secret == "" || strings.HasPrefix(secret, EncryptedPrefix) {
 		return secret
 	}
-	return EncryptedPrefix + base64.RawStdEncoding.EncodeToString(s.aead.Seal(nil, nil, []byte(secret), nil))
+	sealed := c.aead.Seal(nil, nil, []byte(secret), nil)
+	return EncryptedPrefix + base64.RawStdEncoding.EncodeToString(sealed)
 }
 
-// open is the secret that was sealed; one that another key has sealed stays as it is.
-func (s seal) open(kept string) string {
-	text, sealed := strings.CutPrefix(kept, EncryptedPrefix)
-	if !sealed || s.aead == nil {
-		return kept
+// decrypt returns the secret of its stored form. One that was encrypted with another key, or not at
+// all, stays as it is.
+func (c secretCipher) decrypt(stored string) string {
+	text, encrypted := strings.CutPrefix(stored, EncryptedPrefix)
+	if !encrypted || c.aead == nil {
+		return stored
 	}
 	b, err := base64.RawStdEncoding.DecodeString(text)
 	if err != nil {
-		return kept
+		return stored
 	}
-	if b, err = s.aead.Open(nil, nil, b, nil); err != nil {
-		return kept
+	if b, err = c.aead.Open(nil, nil, b, nil); err != nil {
+		return stored
 	}
 	return string(b)
 }

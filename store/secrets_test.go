@@ -7,7 +7,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestSecretsOfChannelsAreSealed(t *testing.T) {
+func TestChannelSecrets_AreEncrypted(t *testing.T) {
 	const secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 	s, db := openRaw(t)
 	webhook := func(name string) store.Channel {
@@ -25,18 +25,18 @@ func TestSecretsOfChannelsAreSealed(t *testing.T) {
 		}
 		return c
 	}
-	kept := func(c store.Channel) string {
+	stored := func(c store.Channel) string {
 		t.Helper()
 		return scan[string](t, db, `SELECT secret FROM notification_channels WHERE id = $1`, c.ID)
 	}
-	plain := webhook("made before")
+	plain := webhook("created before the key is set")
 	ok(t, s.EncryptSecretsWith("a key"))
-	sealed, again := webhook("sealed"), webhook("the same")
-	if k := kept(sealed); strings.Contains(k, secret) || !strings.HasPrefix(k, store.EncryptedPrefix) ||
-		k == kept(again) {
-		t.Errorf("kept is %q, and of another the same", k)
+	encrypted, same := webhook("encrypted"), webhook("with the same secret")
+	if got := stored(encrypted); strings.Contains(got, secret) ||
+		!strings.HasPrefix(got, store.EncryptedPrefix) || got == stored(same) {
+		t.Errorf("stored: got %q, and %q for the same secret", got, stored(same))
 	}
-	for _, c := range []store.Channel{plain, sealed} {
+	for _, c := range []store.Channel{plain, encrypted} {
 		got, err := s.Channel(t.Context(), c.ID)
 		ok(t, err)
 		if got.Secret != secret {
@@ -45,8 +45,8 @@ func TestSecretsOfChannelsAreSealed(t *testing.T) {
 		got.Name += ", renamed"
 		got, err = s.UpdateChannel(t.Context(), got)
 		ok(t, err)
-		if got.Secret != secret || !strings.HasPrefix(kept(c), store.EncryptedPrefix) {
-			t.Errorf("%s: changed it is %q, kept as %q", c.Name, got.Secret, kept(c))
+		if got.Secret != secret || !strings.HasPrefix(stored(c), store.EncryptedPrefix) {
+			t.Errorf("%s: after an update got %q, stored as %q", c.Name, got.Secret, stored(c))
 		}
 	}
 	other := openOther(t, db)
@@ -54,14 +54,14 @@ func TestSecretsOfChannelsAreSealed(t *testing.T) {
 	list, err := other.Channels(t.Context(), 0, 10)
 	ok(t, err)
 	for _, c := range list {
-		if c.Secret != kept(c) {
-			t.Errorf("%s: another key opens it, or spoils it: %q", c.Name, c.Secret)
+		if c.Secret != stored(c) {
+			t.Errorf("%s: with another key got %q, want it as stored", c.Name, c.Secret)
 		}
 		c.Name += ", again"
 		_, err := other.UpdateChannel(t.Context(), c)
 		ok(t, err)
 		if now, err := s.Channel(t.Context(), c.ID); err != nil || now.Secret != secret {
-			t.Errorf("%s: after a change by who cannot open it: %q, %v", c.Name, now.Secret, err)
+			t.Errorf("%s: after an update without its key: got %q, %v", c.Name, now.Secret, err)
 		}
 	}
 }

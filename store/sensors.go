@@ -10,7 +10,7 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// Sensor is a measuring point behind a gateway.
+// Sensor is one measured quantity of a gateway.
 type Sensor struct {
 	ID        int64    `db:"id"`
 	GatewayID int64    `db:"gateway_id"`
@@ -20,11 +20,11 @@ type Sensor struct {
 	Unit      string   `db:"unit"`
 	Location  string   `db:"location"`
 	IsActive  bool     `db:"is_active"`
-	MinValue  *float64 `db:"min_value"` // measuring range; nil is open
+	MinValue  *float64 `db:"min_value"` // of the measuring range; nil: no bound
 	MaxValue  *float64 `db:"max_value"`
-	Retention *int     `db:"retention_days"` // days; nil: the default, 0: for ever
+	Retention *int     `db:"retention_days"` // nil: the setting's; 0: for ever
 	Tags      string   `db:"tags"`           // a JSON object of strings
-	// of a sensor of the server's own: the gateway it watches; nil: none
+	// AboutGatewayID is the gateway that a system sensor measures; nil: none.
 	AboutGatewayID *int64    `db:"about_gateway_id"`
 	Version        int64     `db:"version"`
 	CreatedAt      time.Time `db:"created_at"`
@@ -36,7 +36,7 @@ type SensorFilter struct {
 	GatewayID *int64
 	Key, Type *string
 	IsActive  *bool
-	IsSystem  *bool // whether its gateway is the server's own
+	IsSystem  *bool // whether it is a system sensor
 }
 
 func (f SensorFilter) args() []any {
@@ -47,17 +47,18 @@ func (f SensorFilter) args() []any {
 type SensorChange struct {
 	Key, Name, Type, Unit, Location, Tags *string
 	IsActive                              *bool
-	// one that is not Valid opens the range
-	MinValue, MaxValue *sql.Null[float64]
-	Retention          *sql.Null[int] // one that is not Valid is the default
+	MinValue, MaxValue                    *sql.Null[float64] // not Valid: no bound
+	Retention                             *sql.Null[int]     // not Valid: the setting's
 }
 
-const sensorColumns = `id, gateway_id, key, name, type, unit, location, is_active, min_value, max_value, retention_days, tags,
-	about_gateway_id, version, created_at, updated_at`
+const sensorColumns = `id, gateway_id, key, name, type, unit, location, is_active, min_value,
+	max_value, retention_days, tags, about_gateway_id, version, created_at, updated_at`
 
 const sensorWhere = `
-	WHERE ($1::int IS NULL OR gateway_id = $1) AND ($2::text IS NULL OR key = $2)
-		AND ($3::text IS NULL OR type = $3) AND ($4::boolean IS NULL OR is_active = $4)
+	WHERE ($1::int IS NULL OR gateway_id = $1)
+		AND ($2::text IS NULL OR key = $2)
+		AND ($3::text IS NULL OR type = $3)
+		AND ($4::boolean IS NULL OR is_active = $4)
 		AND ($5::boolean IS NULL OR (id >= ` + firstSystemID + `) = $5)`
 
 // Sensors returns at most limit sensors with an id above after, in order of id.
@@ -85,7 +86,7 @@ func (s *Store) Sensor(ctx context.Context, id int64) (Sensor, error) {
 	return sensor, explain("sensor", err)
 }
 
-// UnknownSensors returns those of ids that are no sensors, in their order.
+// UnknownSensors returns those of ids that no sensor has, in their order.
 func (s *Store) UnknownSensors(ctx context.Context, ids []int64) ([]int64, error) {
 	var unknown []int64
 	const q = `
@@ -97,17 +98,17 @@ func (s *Store) UnknownSensors(ctx context.Context, ids []int64) ([]int64, error
 	return unknown, explain("sensors", err)
 }
 
-// CreateSensor adds v and returns it as stored. A key its gateway has already is ErrConflict, an
-// unknown gateway, or the server's own, ErrInUse.
+// CreateSensor adds v and returns it as stored. A key that another sensor of its gateway has is a
+// ConflictError, an unknown gateway ErrInUse, the server's own gateway a SystemOwnedError.
 func (s *Store) CreateSensor(ctx context.Context, v Sensor) (Sensor, error) {
 	const q = `
-		INSERT INTO sensors (gateway_id, key, name, type, unit, location, is_active, min_value, max_value, retention_days, tags)
+		INSERT INTO sensors (gateway_id, key, name, type, unit, location, is_active, min_value,
+			max_value, retention_days, tags)
 		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
 		WHERE NOT EXISTS (SELECT FROM gateways WHERE id = $1 AND is_system)
 		RETURNING ` + sensorColumns
 	err := s.api.GetContext(ctx, &v, q, v.GatewayID, v.Key, v.Name, v.Type, v.Unit, v.Location,
-		v.IsActive, v.MinValue, v.MaxValue,
-		v.Retention, v.Tags)
+		v.IsActive, v.MinValue, v.MaxValue, v.Retention, v.Tags)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = &SystemOwnedError{Kind: "gateway"}
 	}
@@ -115,21 +116,23 @@ func (s *Store) CreateSensor(ctx context.Context, v Sensor) (Sensor, error) {
 }
 
 // UpdateSensor changes the sensor id if it still has version (0: any version), else ErrStale. A
-// range whose ends are the wrong way round is ErrInvalid. Alarms that look at the sensor rest while
-// it is not in use.
+// minimum above the maximum is ErrInvalid. A sensor that is put out of use suspends the alarms that
+// read it.
 func (s *Store) UpdateSensor(
 	ctx context.Context, id, version int64, c SensorChange,
 ) (Sensor, error) {
 	const q = `
 		UPDATE sensors
-		SET key = coalesce($3, key), name = coalesce($4, name), type = coalesce($5, type), unit = coalesce($6, unit),
-			location = coalesce($7, location), tags = coalesce($8::jsonb, tags), is_active = coalesce($9, is_active),
-			min_value = CASE WHEN $10 THEN $11 ELSE min_value END, max_value = CASE WHEN $12 THEN $13 ELSE max_value END,
+		SET key = coalesce($3, key), name = coalesce($4, name), type = coalesce($5, type),
+			unit = coalesce($6, unit), location = coalesce($7, location),
+			tags = coalesce($8::jsonb, tags), is_active = coalesce($9, is_active),
+			min_value = CASE WHEN $10 THEN $11 ELSE min_value END,
+			max_value = CASE WHEN $12 THEN $13 ELSE max_value END,
 			retention_days = CASE WHEN $14 THEN $15 ELSE retention_days END,
 			version = version + 1, updated_at = now()
 		WHERE id = $1 AND $2 IN (0, version)
 		RETURNING ` + sensorColumns
-	if c.Key != nil || c.IsActive != nil { // by its key the server knows its own
+	if c.Key != nil || c.IsActive != nil { // the server finds its own sensors by key
 		if err := refuseSystemSensor(ctx, s.api, id); err != nil {
 			return Sensor{}, explain("sensor", err)
 		}
@@ -161,9 +164,9 @@ func (s *Store) UpdateSensor(
 	return v, explain("sensor", s.stale(ctx, err, "sensors", id))
 }
 
-// DeleteSensor deletes the sensor id if it still has version (0: whatever it has); its readings
-// follow in the background (see PurgeDeletedSensors), and its alarms go with it. One that other sensors' alarms
-// look at is ErrInUse. With dryRun nothing is changed.
+// DeleteSensor deletes the sensor id with its alarms if it still has version (0: any version);
+// PurgeDeletedSensors deletes its readings later. A sensor that alarms of other sensors read is an
+// InUseError. With dryRun nothing is changed.
 func (s *Store) DeleteSensor(
 	ctx context.Context, id, version int64, dryRun bool,
 ) (Deletion, error) {
@@ -172,11 +175,11 @@ func (s *Store) DeleteSensor(
 		if err := lockVersion(ctx, tx, "sensors", id, version); err != nil {
 			return err
 		}
-		err := refuseSystemSensor(ctx, tx, id)
-		if err != nil {
+		if err := refuseSystemSensor(ctx, tx, id); err != nil {
 			return err
 		}
-		if d, err = s.extent(ctx, tx, []int64{id}); err != nil {
+		var err error
+		if d, err = s.countDeleted(ctx, tx, []int64{id}); err != nil {
 			return err
 		}
 		alarms, err := lockAlarmsToDelete(ctx, tx, []int64{id})
@@ -193,8 +196,8 @@ func (s *Store) DeleteSensor(
 	return d, explain("sensor", err)
 }
 
-// extent says what deleting these sensors takes along.
-func (s *Store) extent(ctx context.Context, tx *sqlx.Tx, sensors []int64) (Deletion, error) {
+// countDeleted counts what deleting these sensors would delete, but for alarms.
+func (s *Store) countDeleted(ctx context.Context, tx *sqlx.Tx, sensors []int64) (Deletion, error) {
 	d := Deletion{Sensors: len(sensors)}
 	const first = `
 		SELECT min((
@@ -231,8 +234,8 @@ func (s *Store) extent(ctx context.Context, tx *sqlx.Tx, sensors []int64) (Delet
 	return d, nil
 }
 
-// dropSensors deletes sensors with their alarms, whose last events it returns, and leaves their
-// readings to PurgeDeletedSensors.
+// dropSensors deletes sensors and their alarms, and returns the last events of the alarms. It
+// leaves the readings to PurgeDeletedSensors.
 func dropSensors(ctx context.Context, tx *sqlx.Tx, sensors, alarms []int64) ([]AlarmEvent, error) {
 	events, err := deleteAlarms(ctx, tx, alarms, "", time.Now())
 	if err != nil {

@@ -1,4 +1,5 @@
-// Package store keeps everything OEI-MS knows in PostgreSQL: every SQL statement is here.
+// Package store holds every SQL statement of OEI-MS. It returns typed errors and knows neither HTTP
+// nor MQTT: server, ingest, notify and the background jobs call it.
 package store
 
 import (
@@ -16,35 +17,36 @@ import (
 )
 
 const (
-	// oldestServer is the first server_version_num that has all we use.
-	oldestServer = 130000
-	// ingestTimeout is of the statements of ingest, which are sent again when they fail.
+	// minServerVersion is the first server_version_num with every feature that is used here.
+	minServerVersion = 130000
+	// ingestTimeout bounds a statement of ingest, which is sent again when it fails.
 	ingestTimeout = 30 * time.Second
-	// pausedTimeout is for how long an instance that was stopped within a transaction keeps the
-	// others waiting for its locks.
-	pausedTimeout = 10 * time.Second
+	// maxIdleInTransaction bounds how long an instance that was paused within a transaction of
+	// ingest keeps its locks.
+	maxIdleInTransaction = 10 * time.Second
 )
 
-// Config says how to use the database; where it is comes from Open's dsn.
+// Config holds the settings of a Store but the address of the database, which Open gets.
 type Config struct {
 	APIConnections    int           `mapstructure:"api_connections"`
 	IngestConnections int           `mapstructure:"ingest_connections"`
-	StatementTimeout  time.Duration `mapstructure:"statement_timeout"` // of the API's statements
-	// the same for all instances; see PrepareRollups
+	StatementTimeout  time.Duration `mapstructure:"statement_timeout"` // of API connections
+	// Rollups must be the same in all instances: see PrepareRollups.
 	Rollups bool `mapstructure:"rollups"`
-	// the size of those that are made from now on: auto, hour, day, week or month
+	// Partition is the length of new partitions: auto, hour, day, week or month.
 	Partition string `mapstructure:"partition"`
-	// of sensors that have none of their own, the same for all instances; 0: for ever
+	// Retention is for sensors without one of their own, and must be the same in all instances;
+	// 0: readings are kept for ever.
 	Retention time.Duration `mapstructure:"retention"`
-	// Maintenance: merge and reindex closed partitions
+	// Maintenance merges and reindexes closed partitions.
 	Maintenance bool `mapstructure:"maintenance"`
-	// that refer to a sensor, expressions and deviations included
+	// AlarmsPerSensor bounds the alarms that read a sensor, as their own or as an input.
 	AlarmsPerSensor int `mapstructure:"alarms_per_sensor"`
-	// of the alarms in one transaction; not a setting
+	// EvaluationTimeout bounds evaluating the alarms of one transaction; it is not a setting.
 	EvaluationTimeout time.Duration `mapstructure:"-"`
 }
 
-// DefaultConfig is right for one instance on a small machine.
+// DefaultConfig returns settings for one instance on a small machine.
 func DefaultConfig() Config {
 	return Config{
 		APIConnections:    10,
@@ -99,8 +101,8 @@ type Store struct {
 	api                *sqlx.DB
 	ingest             *sqlx.DB
 	dsn                string
-	instance           int64     // which of the processes that share the database this one is
-	beat               time.Time // when it last said that it is there
+	instance           int64     // random id of this process, among those that share the database
+	beat               time.Time // when this instance last wrote its beat_at
 	log                *slog.Logger
 	rollups            bool
 	rollupDelay        time.Duration
@@ -111,14 +113,14 @@ type Store struct {
 	partitions         partitions
 	rules              rules
 	states             stateCache
-	absences           atomic.Pointer[absences] // of ingest; nil: not known yet
-	seal               seal
+	absences           atomic.Pointer[absences] // of ingest; nil: not read yet
+	secrets            secretCipher
 	repetition         repetition
 }
 
-// Open connects to the database at dsn, a URL or key=value pairs as libpq takes them. The schema
-// must be there: see Migrate. A server that is too old, or one that acknowledges commits it may
-// lose, is an error.
+// Open connects to the database at dsn, a URL or key=value pairs as in libpq. The schema must
+// exist: see Migrate. A server that is too old, or that acknowledges commits which it may lose, is
+// an error.
 func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store, error) {
 	api, err := openPool(dsn, cfg.APIConnections, cfg.StatementTimeout,
 		map[string]string{"application_name": "oei-ms api"})
@@ -127,7 +129,7 @@ func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store
 	}
 	ingest, err := openPool(dsn, cfg.IngestConnections, ingestTimeout, map[string]string{
 		"application_name":                    "oei-ms ingest",
-		"idle_in_transaction_session_timeout": fmt.Sprint(pausedTimeout.Milliseconds()),
+		"idle_in_transaction_session_timeout": fmt.Sprint(maxIdleInTransaction.Milliseconds()),
 	})
 	if err != nil {
 		return nil, errors.Join(err, api.Close())
@@ -156,38 +158,38 @@ func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store
 func (s *Store) checkServer(ctx context.Context) error {
 	var version int
 	var commit, fsync string
-	const q = `SELECT current_setting('server_version_num')::int, current_setting('synchronous_commit'), current_setting('fsync')`
+	const q = `
+		SELECT current_setting('server_version_num')::int, current_setting('synchronous_commit'),
+			current_setting('fsync')`
 	if err := s.ingest.QueryRowContext(ctx, q).Scan(&version, &commit, &fsync); err != nil {
 		return connectError(err)
 	}
-	if version < oldestServer {
+	if version < minServerVersion {
 		return fmt.Errorf("database: PostgreSQL %d is too old; use %d or newer", version/10000,
-			oldestServer/10000)
+			minServerVersion/10000)
 	}
 	if commit == "off" {
-		return errors.New("database: synchronous_commit is off, so a commit may be lost; set it to on for this database")
+		return errors.New("database: synchronous_commit is off, so a commit may be lost; " +
+			"set it to on for this database")
 	}
 	if fsync == "off" {
-		s.log.WarnContext(ctx,
-			"database runs with fsync off: a power failure may lose acknowledged readings")
+		s.log.WarnContext(ctx, "database runs with fsync off",
+			"hint", "turn fsync on: a power failure may lose acknowledged readings")
 	}
 	return nil
 }
 
-// Ping checks that the database answers and returns what it is, such as "PostgreSQL 15.18".
-func (s *Store) Ping(ctx context.Context) (string, error) {
-	var version string
-	if err := s.api.GetContext(ctx, &version,
-		`SELECT 'PostgreSQL ' || split_part(current_setting('server_version'), ' ', 1)`); err != nil {
-		return "", explain("database", err)
-	}
-	return version, nil
+// Ping checks that the database answers and returns its version, such as "PostgreSQL 15.18".
+func (s *Store) Ping(ctx context.Context) (version string, err error) {
+	const q = `SELECT 'PostgreSQL ' || split_part(current_setting('server_version'), ' ', 1)`
+	err = s.api.GetContext(ctx, &version, q)
+	return version, explain("database", err)
 }
 
 // Close closes all connections.
 func (s *Store) Close() error { return errors.Join(s.api.Close(), s.ingest.Close()) }
 
-// inTx runs f in a transaction of db that commits when f returns nil and is rolled back otherwise.
+// inTx runs f in a transaction of db, which it commits if f returns nil and rolls back otherwise.
 func inTx(ctx context.Context, db *sqlx.DB, f func(*sqlx.Tx) error) error {
 	t, err := db.BeginTxx(ctx, nil)
 	if err != nil {

@@ -39,12 +39,15 @@ type UserChange struct {
 	IsActive                      *bool
 }
 
-const userColumns = `id, username, email, password_hash, role, is_active, version, created_at, updated_at`
+const userColumns = `id, username, email, password_hash, role, is_active, version,
+	created_at, updated_at`
 
 const userWhere = `
-	WHERE ($1::text IS NULL OR username = $1) AND ($2::text IS NULL OR role = $2) AND ($3::boolean IS NULL OR is_active = $3)`
+	WHERE ($1::text IS NULL OR username = $1)
+		AND ($2::text IS NULL OR role = $2)
+		AND ($3::boolean IS NULL OR is_active = $3)`
 
-// CreateUser adds u and returns it with its id. A taken username or email is ErrConflict.
+// CreateUser adds u and returns it as stored. A taken username or email is a ConflictError.
 func (s *Store) CreateUser(ctx context.Context, u User) (User, error) {
 	const q = `
 		INSERT INTO users (username, email, password_hash, role, is_active)
@@ -54,12 +57,13 @@ func (s *Store) CreateUser(ctx context.Context, u User) (User, error) {
 	return u, explain(fmt.Sprintf("user %q", u.Username), err)
 }
 
-// CreateFirstUser adds u when there is no user at all, and reports whether it did. Instances that
-// start together make one.
+// CreateFirstUser adds u if there are no users, and reports whether it did. Of instances that start
+// at the same time one adds it.
 func (s *Store) CreateFirstUser(ctx context.Context, u User) (bool, error) {
 	created := false
 	err := inTx(ctx, s.api, func(tx *sqlx.Tx) error {
-		if _, err := tx.ExecContext(ctx, `LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE`); err != nil {
+		const lock = `LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE`
+		if _, err := tx.ExecContext(ctx, lock); err != nil {
 			return err
 		}
 		const q = `
@@ -77,14 +81,14 @@ func (s *Store) CreateFirstUser(ctx context.Context, u User) (bool, error) {
 	return created, explain("first user", err)
 }
 
-// HasUsers reports whether there is any user.
+// HasUsers reports whether at least one user exists.
 func (s *Store) HasUsers(ctx context.Context) (bool, error) {
 	var has bool
 	err := s.api.GetContext(ctx, &has, `SELECT EXISTS (SELECT FROM users)`)
 	return has, explain("users", err)
 }
 
-// UserByName returns the user who logs in as username, or ErrNotFound.
+// UserByName returns the user with this username, or ErrNotFound.
 func (s *Store) UserByName(ctx context.Context, username string) (User, error) {
 	var u User
 	err := s.api.GetContext(ctx, &u, `SELECT `+userColumns+` FROM users WHERE username = $1`,
@@ -92,8 +96,8 @@ func (s *Store) UserByName(ctx context.Context, username string) (User, error) {
 	return u, explain("user", err)
 }
 
-// SetPassword replaces the password hash of a user and ends all sessions but keep, which may be
-// empty.
+// SetPassword replaces the password hash of a user and ends the user's login sessions except keep,
+// which may be empty.
 func (s *Store) SetPassword(ctx context.Context, user int64, hash, keep string) error {
 	err := inTx(ctx, s.api, func(tx *sqlx.Tx) error {
 		res, err := tx.ExecContext(ctx,
@@ -114,15 +118,15 @@ func (s *Store) SetPassword(ctx context.Context, user int64, hash, keep string) 
 	return explain("password", err)
 }
 
-// ReplacePasswordHash replaces the password hash of a user by one of the same password, unless it was changed
-// meanwhile.
+// ReplacePasswordHash replaces the hash of a user's password by another hash of the same password,
+// unless the password was changed meanwhile.
 func (s *Store) ReplacePasswordHash(ctx context.Context, user int64, old, hash string) error {
 	_, err := s.api.ExecContext(ctx,
 		`UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2`, user, old, hash)
 	return explain("password", err)
 }
 
-// orNotFound is for a statement that met no row.
+// orNotFound returns err, or ErrNotFound if that is nil: for a statement that changed no row.
 func orNotFound(err error) error {
 	if err != nil {
 		return err
@@ -160,14 +164,15 @@ func (s *Store) User(ctx context.Context, id int64) (User, error) {
 func (s *Store) UpdateUser(
 	ctx context.Context, id, version int64, c UserChange,
 ) (u User, ended []string, err error) {
-	err = s.keepingAnAdmin(ctx, func(tx *sqlx.Tx) error {
+	err = s.keepAdmin(ctx, func(tx *sqlx.Tx) error {
 		if err := lockVersion(ctx, tx, "users", id, version); err != nil {
 			return err
 		}
 		const q = `
 			UPDATE users
-			SET username = coalesce($2, username), email = coalesce($3, email), password_hash = coalesce($4, password_hash),
-				role = coalesce($5, role), is_active = coalesce($6, is_active), version = version + 1, updated_at = now()
+			SET username = coalesce($2, username), email = coalesce($3, email),
+				password_hash = coalesce($4, password_hash), role = coalesce($5, role),
+				is_active = coalesce($6, is_active), version = version + 1, updated_at = now()
 			WHERE id = $1
 			RETURNING ` + userColumns
 		if err := tx.GetContext(ctx, &u, q, id, c.Username, c.Email, c.PasswordHash, c.Role,
@@ -185,14 +190,14 @@ func (s *Store) UpdateUser(
 	return u, ended, explain("user", err)
 }
 
-// DeleteUser deletes the user id if it still has version (0: whatever it has), and returns the ids
-// of the sessions that end with it. The last active admin is ErrLastAdmin. With dryRun nothing is
+// DeleteUser deletes the user id if it still has version (0: any version), and returns the ids of
+// the login sessions that this ends. The last active admin is ErrLastAdmin. With dryRun nothing is
 // changed.
 func (s *Store) DeleteUser(
 	ctx context.Context, id, version int64, dryRun bool,
 ) (ended []string, err error) {
-	errDryRun := errors.New("only asked")
-	err = s.keepingAnAdmin(ctx, func(tx *sqlx.Tx) error {
+	errDryRun := errors.New("dry run")
+	err = s.keepAdmin(ctx, func(tx *sqlx.Tx) error {
 		if err := lockVersion(ctx, tx, "users", id, version); err != nil {
 			return err
 		}
@@ -214,9 +219,9 @@ func (s *Store) DeleteUser(
 	return ended, explain("user", err)
 }
 
-// keepingAnAdmin runs f in a transaction after which there is an active admin. Those there are stay
-// as they are until it ends, so that two transactions do not take away one each.
-func (s *Store) keepingAnAdmin(ctx context.Context, f func(*sqlx.Tx) error) error {
+// keepAdmin runs f in a transaction that must leave an active admin. It locks the active admins, so
+// that two transactions cannot remove one each.
+func (s *Store) keepAdmin(ctx context.Context, f func(*sqlx.Tx) error) error {
 	return inTx(ctx, s.api, func(tx *sqlx.Tx) error {
 		const q = `SELECT FROM users WHERE role = 'admin' AND is_active ORDER BY id FOR UPDATE`
 		if _, err := tx.ExecContext(ctx, q); err != nil {
@@ -229,6 +234,7 @@ func (s *Store) keepingAnAdmin(ctx context.Context, f func(*sqlx.Tx) error) erro
 	})
 }
 
+// checkAdmin is ErrLastAdmin if there is no active admin.
 func checkAdmin(ctx context.Context, tx *sqlx.Tx) error {
 	var has bool
 	err := tx.GetContext(ctx, &has,
@@ -239,7 +245,7 @@ func checkAdmin(ctx context.Context, tx *sqlx.Tx) error {
 	return err
 }
 
-// endSessions ends the sessions of a user that have not ended, and returns their ids.
+// endSessions ends the login sessions of a user and returns the ids of those that were open.
 func endSessions(ctx context.Context, tx *sqlx.Tx, user int64, reason string) ([]string, error) {
 	const q = `
 		UPDATE sessions

@@ -172,8 +172,8 @@ func (m *Monitor) quantities(c *store.SystemConditions) []quantity {
 	exists := func(key string) bool { _, ok := c.Sensors[key]; return ok }
 	for _, g := range c.Gateways {
 		if v := rejectionsSensor(g); m.cfg.RejectionsPerMinute > 0 &&
-			(g.Refused > 0 || exists(v.Key)) {
-			rate := float64(g.Refused) * float64(time.Minute) / float64(max(c.Elapsed,
+			(g.Rejected > 0 || exists(v.Key)) {
+			rate := float64(g.Rejected) * float64(time.Minute) / float64(max(c.Elapsed,
 				m.cfg.Interval))
 			list = append(list,
 				quantity{
@@ -185,7 +185,7 @@ func (m *Monitor) quantities(c *store.SystemConditions) []quantity {
 		if g.IsSystem {
 			continue
 		}
-		if v := offlineSensor(g); m.cfg.OfflineAfter > 0 && (g.Met || exists(v.Key)) {
+		if v := offlineSensor(g); m.cfg.OfflineAfter > 0 && (g.Seen || exists(v.Key)) {
 			q := quantity{sensor: v, rule: offlineRule(g, m.cfg.OfflineAfter)}
 			switch {
 			case !g.IsActive || g.Status == "online":
