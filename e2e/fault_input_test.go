@@ -34,7 +34,7 @@ func TestFaultInvalidMessages_DoNotDelayValidOnes(t *testing.T) {
 	if want := (l.count() + poison) / 10; poison < want-100 || poison > want+100 {
 		t.Errorf("refused %d of %d messages, want one in ten", poison, l.count()+poison)
 	}
-	if got := p.metric("oei_ingest_refused_total", `reason="malformed"`); int(got) < poison {
+	if got := p.metric("oei_ingest_rejected_total", `reason="malformed"`); int(got) < poison {
 		t.Errorf("recorded %v of %d refused messages", got, poison)
 	}
 }

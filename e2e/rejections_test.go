@@ -81,7 +81,7 @@ func followRejections(t *testing.T, p *process, broker string, embedded bool) {
 		metrics = string(text)
 		return err == nil &&
 			strings.Contains(metrics,
-				fmt.Sprintf(`oei_ingest_refused_total{gateway="%d",reason="malformed"} 3`,
+				fmt.Sprintf(`oei_ingest_rejected_total{gateway="%d",reason="malformed"} 3`,
 					d.gatewayID))
 	})
 	http.DefaultClient.CloseIdleConnections()

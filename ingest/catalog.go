@@ -8,24 +8,24 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// maxPoints bounds what the catalog remembers; beyond it starts over.
-const maxPoints = 500_000
+// maxCachedSensors bounds how many sensors the catalog caches; over it, it is cleared.
+const maxCachedSensors = 500_000
 
-// catalog knows the gateways and sensors that messages came from. What it does not know it looks up
-// every time, so that a sensor is there for ingest as soon as it is registered.
+// catalog caches the gateways and sensors that messages name. It looks up unknown names every time,
+// so that a sensor is accepted as soon as it is registered.
 type catalog struct {
 	store *store.Store
 
 	mu         sync.RWMutex
-	gateways   map[string]*gateway // by what topics call them: their key or their id
-	names      map[int64][]string  // what topics call a gateway
-	points     int                 // sensors in all
-	generation int                 // counts changes; a look-up that one overtook is not remembered
+	gateways   map[string]*gateway // by key and by id, as topics name them
+	names      map[int64][]string  // keys of gateways, by id
+	cached     int                 // cached sensors
+	generation int                 // counts changes; a look-up from before one is not cached
 }
 
-// gateway is a gateway and those of its sensors that are known, by what messages call them.
+// gateway is a gateway and its cached sensors, by key and by id, as messages name them.
 type gateway struct {
-	point   store.SensorInfo
+	info    store.SensorInfo
 	sensors map[string]*store.SensorInfo
 }
 
@@ -33,28 +33,28 @@ func newCatalog(s *store.Store) *catalog {
 	return &catalog{store: s, gateways: map[string]*gateway{}, names: map[int64][]string{}}
 }
 
-// resolve gives each sample of jobs its sensor, each status its gateway, and to what these leave
-// open who published it.
-func (c *catalog) resolve(ctx context.Context, jobs []*job) error {
+// resolve sets the sensor of each sample, the gateway of each status, and the publisher of entries
+// that these do not tell.
+func (c *catalog) resolve(ctx context.Context, entries []*entry) error {
 	var m missing
 	c.mu.RLock()
 	generation := c.generation
-	for _, j := range jobs {
-		if j.byHTTP {
+	for _, e := range entries {
+		if e.byHTTP {
 			continue
 		}
-		g := c.gateways[j.topic.Gateway]
-		// its key may have been given to the publisher a moment ago
-		if g != nil && j.foreign(&g.point) {
+		g := c.gateways[e.topic.Gateway]
+		// the cache may be outdated: the publisher may have been given this key a moment ago
+		if g != nil && e.isForeign(&g.info) {
 			g = nil
 		}
-		if j.reason != "" || g == nil && j.message.GatewayID != 0 {
-			if by := j.sender(); by != "" {
-				m.gateway(by, c.gateways[by], &j.from)
+		if e.reason != "" || g == nil && e.message.GatewayID != 0 {
+			if by := e.publisherName(); by != "" {
+				m.gateway(by, c.gateways[by], &e.from)
 			}
 		}
-		if j.reason == "" {
-			m.add(j, g)
+		if e.reason == "" {
+			m.add(e, g)
 		}
 	}
 	c.mu.RUnlock()
@@ -71,39 +71,39 @@ func (c *catalog) resolve(ctx context.Context, jobs []*job) error {
 			*to = &p
 		}
 	}
-	c.remember(generation, found)
+	c.add(generation, found)
 	return nil
 }
 
-// missing is what the catalog does not know, and where it is wanted.
+// missing collects the references that are not cached, and where to store what they refer to.
 type missing struct {
-	refs    []store.Ref // each once
+	refs    []store.Ref // distinct
 	wanted  []store.Ref
 	targets []**store.SensorInfo
 	seen    map[store.Ref]bool
 }
 
-// add resolves what g knows of j and notes the rest; a nil g knows nothing.
-func (m *missing) add(j *job, g *gateway) {
-	if j.status != nil {
-		m.gateway(j.topic.Gateway, g, &j.gateway)
+// add resolves e from g where g has it, and adds the rest. g may be nil.
+func (m *missing) add(e *entry, g *gateway) {
+	if e.status != nil {
+		m.gateway(e.topic.Gateway, g, &e.gateway)
 		return
 	}
-	for i := range j.samples {
-		s := &j.samples[i]
+	for i := range e.samples {
+		s := &e.samples[i]
 		if g != nil {
-			if s.point = g.sensors[s.sensor]; s.point != nil {
+			if s.info = g.sensors[s.sensor]; s.info != nil {
 				continue
 			}
 		}
-		m.want(store.Ref{Gateway: j.topic.Gateway, Sensor: s.sensor}, &s.point)
+		m.want(store.Ref{Gateway: e.topic.Gateway, Sensor: s.sensor}, &s.info)
 	}
 }
 
-// gateway resolves the gateway that is called name, or notes it when g is nil.
+// gateway resolves the gateway name from g, or adds it when g is nil.
 func (m *missing) gateway(name string, g *gateway, to **store.SensorInfo) {
 	if g != nil {
-		*to = &g.point
+		*to = &g.info
 		return
 	}
 	m.want(store.Ref{Gateway: name}, to)
@@ -120,21 +120,21 @@ func (m *missing) want(r store.Ref, to **store.SensorInfo) {
 	m.wanted, m.targets = append(m.wanted, r), append(m.targets, to)
 }
 
-func (c *catalog) remember(generation int, points map[store.Ref]store.SensorInfo) {
+func (c *catalog) add(generation int, infos map[store.Ref]store.SensorInfo) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.generation != generation {
 		return
 	}
-	if c.points+len(points) > maxPoints {
+	if c.cached+len(infos) > maxCachedSensors {
 		c.clear()
 	}
-	for r, p := range points {
+	for r, p := range infos {
 		g := c.gateways[r.Gateway]
 		if g == nil {
-			name := strings.Clone(r.Gateway) // it is a part of a topic
+			name := strings.Clone(r.Gateway) // would keep the topic in memory
 			g = &gateway{
-				point: store.SensorInfo{
+				info: store.SensorInfo{
 					GatewayID:  p.GatewayID,
 					GatewayKey: p.GatewayKey,
 					IsSystem:   p.IsSystem,
@@ -144,16 +144,16 @@ func (c *catalog) remember(generation int, points map[store.Ref]store.SensorInfo
 			c.gateways[name] = g
 			c.names[p.GatewayID] = append(c.names[p.GatewayID], name)
 		}
-		// another time it may be there, or be its own
+		// an unknown sensor may be registered later, and another gateway's may become its own
 		if p.SensorID != 0 && p.OwnerID == p.GatewayID {
 			g.sensors[strings.Clone(r.Sensor)] = &p
-			c.points++
+			c.cached++
 		}
 	}
 }
 
-// forget drops what is known of a gateway and its sensors; 0 drops everything.
-func (c *catalog) forget(gateway int64) {
+// invalidate removes a gateway and its sensors from the cache; 0 removes all.
+func (c *catalog) invalidate(gateway int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.generation++
@@ -162,7 +162,7 @@ func (c *catalog) forget(gateway int64) {
 		return
 	}
 	for _, name := range c.names[gateway] {
-		c.points -= len(c.gateways[name].sensors)
+		c.cached -= len(c.gateways[name].sensors)
 		delete(c.gateways, name)
 	}
 	delete(c.names, gateway)
@@ -171,5 +171,5 @@ func (c *catalog) forget(gateway int64) {
 func (c *catalog) clear() {
 	clear(c.gateways)
 	clear(c.names)
-	c.points = 0
+	c.cached = 0
 }

@@ -49,7 +49,7 @@ func classify(err error) failure {
 	return unexplained
 }
 
-// commit writes jobs. A job is acknowledged only after its commit, so commit repeats a transaction
+// commit writes entries. A job is acknowledged only after its commit, so commit repeats a transaction
 // until it succeeds, or ctx ends:
 //
 //   - While the database is unavailable, the same batch is written again.
@@ -57,47 +57,47 @@ func classify(err error) failure {
 //   - A message with an invalid value is rejected and recorded.
 //   - A message that takes too much is left to commitPart.
 //   - A message that fails for an unexplained reason is left to postpone.
-func (l *lane) commit(ctx context.Context, jobs []*job) {
+func (l *lane) commit(ctx context.Context, entries []*entry) {
 	p, backoff := l.pipeline, firstBackoff
-	for attempt := 1; len(jobs) > 0; attempt++ {
-		err := p.write(ctx, jobs)
+	for attempt := 1; len(entries) > 0; attempt++ {
+		err := p.write(ctx, entries)
 		if err == nil {
 			return
 		}
 		if ctx.Err() != nil {
-			p.drop(jobs)
+			p.drop(entries)
 			return
 		}
-		f, j := classify(err), jobs[0]
+		f, e := classify(err), entries[0]
 		switch {
-		case f != unavailable && len(jobs) > 1:
-			n := len(jobs) / 2
-			l.commit(ctx, jobs[:n])
-			l.commit(ctx, slices.DeleteFunc(jobs[n:], l.isQueued))
+		case f != unavailable && len(entries) > 1:
+			n := len(entries) / 2
+			l.commit(ctx, entries[:n])
+			l.commit(ctx, slices.DeleteFunc(entries[n:], l.setAside))
 			return
-		case f == invalid && !j.hopeless:
+		case f == invalid && !e.refusedByDatabase:
 			p.log.ErrorContext(ctx, "message rejected by the database",
-				"topic", j.message.Topic, "error", err)
-			j.refuseForDatabase()
+				"topic", e.message.Topic, "error", err)
+			e.rejectForDatabase()
 			continue
 		}
 		p.metrics.retries.Inc()
 		switch {
-		case (f == overload || f == late) && l.split(j):
+		case (f == overload || f == late) && l.split(e):
 			return
 		case f == overload:
-			if j.overloads++; j.overloads == maxOverloads {
+			if e.overloads++; e.overloads == maxOverloads {
 				p.log.ErrorContext(ctx, "reading rejected, its alarms take too long",
-					"topic", j.message.Topic, "error", err)
-				j.refusePending(overloaded)
+					"topic", e.message.Topic, "error", err)
+				e.rejectPending(overloadedSensor)
 			}
 			continue
 		case f == unexplained || f == invalid: // invalid: not even its rejection can be recorded
-			l.postpone(ctx, j, err)
+			l.postpone(ctx, e, err)
 			return
 		}
 		if attempt == 1 || backoff == maxBackoff {
-			p.log.WarnContext(ctx, "readings wait for the database", "messages", len(jobs),
+			p.log.WarnContext(ctx, "readings wait for the database", "messages", len(entries),
 				"attempt", attempt, "error", err)
 		}
 		select {
@@ -115,47 +115,47 @@ func jittered(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 // message is rejected and recorded, but only if readings of others were stored since its first
 // failure: otherwise the fault may be the database's, and a message that is rejected for that would
 // be acknowledged and lost. Without that evidence it stays unacknowledged.
-func (l *lane) postpone(ctx context.Context, j *job, err error) {
+func (l *lane) postpone(ctx context.Context, e *entry, err error) {
 	p := l.pipeline
-	if j.failures == 0 {
-		j.storedBefore = p.stored.Load()
+	if e.failures == 0 {
+		e.storedBefore = p.stored.Load()
 	}
-	j.failures++
-	switch backoff := min(firstBackoff<<min(j.failures-1, 10), p.maxBackoff); {
-	case j.failures >= maxFailures && !j.hopeless && p.stored.Load() > j.storedBefore:
+	e.failures++
+	switch backoff := min(firstBackoff<<min(e.failures-1, 10), p.maxBackoff); {
+	case e.failures >= maxFailures && !e.refusedByDatabase && p.stored.Load() > e.storedBefore:
 		p.log.ErrorContext(ctx, "message rejected, the database fails on it",
-			"topic", j.message.Topic, "attempts", j.failures, "error", err)
-		j.refuseForDatabase()
-		l.park(j, 0)
+			"topic", e.message.Topic, "attempts", e.failures, "error", err)
+		e.rejectForDatabase()
+		l.park(e, 0)
 	default:
-		if j.failures == 1 || j.failures%maxFailures == 0 {
+		if e.failures == 1 || e.failures%maxFailures == 0 {
 			p.log.WarnContext(ctx, "message postponed, the database fails on it",
-				"topic", j.message.Topic, "attempts", j.failures, "error", err)
+				"topic", e.message.Topic, "attempts", e.failures, "error", err)
 		}
-		l.park(j, jittered(backoff))
+		l.park(e, jittered(backoff))
 	}
 }
 
-// write commits jobs, or the next part of a message, in one transaction and reports the result to
+// write commits entries, or the next part of a message, in one transaction and reports the result to
 // the publishers and to notify.
-func (p *Pipeline) write(ctx context.Context, jobs []*job) error {
+func (p *Pipeline) write(ctx context.Context, entries []*entry) error {
 	attempt, cancel := context.WithTimeoutCause(ctx, attemptTimeout, errLate)
 	defer cancel()
 	begin := time.Now()
-	b, err := p.assemble(attempt, jobs)
+	b, err := p.assemble(attempt, entries)
 	if err != nil {
 		return orLate(attempt, err)
 	}
 	result, err := p.store.Write(attempt, b.readings, b.side)
 	if err != nil {
-		for _, j := range jobs {
-			j.tried = j.tried || !errors.Is(err, store.ErrInvalid) &&
+		for _, e := range entries {
+			e.tried = e.tried || !errors.Is(err, store.ErrInvalid) &&
 				!errors.Is(err, store.ErrOverload)
 		}
 		return orLate(attempt, err)
 	}
 	p.metrics.committed(len(result.Outcomes), time.Since(begin))
-	p.seen.learn(b.presence)
+	p.presence.update(b.presence)
 	for i, o := range result.Outcomes {
 		b.samples[i].settle(o)
 	}
@@ -164,14 +164,14 @@ func (p *Pipeline) write(ctx context.Context, jobs []*job) error {
 		Presence:      result.Presence,
 		AlarmsChanged: result.AlarmsChanged,
 	}
-	again := slices.ContainsFunc(jobs, func(j *job) bool { return j.tried })
+	again := slices.ContainsFunc(entries, func(e *entry) bool { return e.tried })
 	if again { // an attempt before may have changed it
 		c.Presence = b.side.Presence
 	}
-	if j := jobs[0]; j.isLast() {
-		p.finish(jobs)
+	if e := entries[0]; e.isLast() {
+		p.finish(entries)
 	} else {
-		j.advance(result.Evaluations)
+		e.advance(result.Evaluations)
 	}
 	for i, o := range result.Outcomes {
 		// a duplicate of one's own: an earlier attempt has stored it
@@ -192,45 +192,44 @@ func orLate(attempt context.Context, err error) error {
 	return err
 }
 
-// finish tells the publishers of jobs that are committed.
-func (p *Pipeline) finish(jobs []*job) {
-	p.metrics.count(jobs)
-	p.seen.refuse(jobs)
-	for _, j := range jobs {
-		j.ended = true
-		if j.message.Done != nil {
-			j.message.Done(j.receipt())
+// finish gives the publishers of committed entries their receipts.
+func (p *Pipeline) finish(entries []*entry) {
+	p.metrics.count(entries)
+	p.presence.countRejections(entries)
+	for _, e := range entries {
+		e.ended = true
+		if e.message.Done != nil {
+			e.message.Done(e.receipt())
 		}
-		p.room.release(j)
+		p.window.release(e)
 	}
 }
 
-// drop lets go of jobs that were not committed. Their publishers were told nothing and will send
-// them again.
-func (p *Pipeline) drop(jobs []*job) {
-	for _, j := range jobs {
-		j.ended = true
-		p.room.release(j)
+// drop removes entries that are not committed. Their publishers get no receipt and send them again.
+func (p *Pipeline) drop(entries []*entry) {
+	for _, e := range entries {
+		e.ended = true
+		p.window.release(e)
 	}
 }
 
-// transaction is what is to be committed of jobs.
+// transaction is what one transaction commits.
 type transaction struct {
 	readings []store.Reading
-	samples  []*sample        // those that the readings are of
-	presence []store.Presence // of every gateway that was heard of
-	status   map[int64]string // of every gateway that was heard of
+	samples  []*sample        // of the readings, in the same order
+	presence []store.Presence // of every gateway that sent something
+	status   map[int64]string // of the same gateways, by id
 	side     store.SideWrites
 }
 
-// assemble looks up the sensors and decides on every sample.
-func (p *Pipeline) assemble(ctx context.Context, jobs []*job) (*transaction, error) {
-	if err := p.catalog.resolve(ctx, jobs); err != nil {
+// assemble looks up the sensors and checks every sample.
+func (p *Pipeline) assemble(ctx context.Context, entries []*entry) (*transaction, error) {
+	if err := p.catalog.resolve(ctx, entries); err != nil {
 		return nil, err
 	}
 	n := 0
-	for _, j := range jobs {
-		n += len(j.samples)
+	for _, e := range entries {
+		n += len(e.samples)
 	}
 	b := &transaction{
 		readings: make([]store.Reading, 0, n),
@@ -241,43 +240,43 @@ func (p *Pipeline) assemble(ctx context.Context, jobs []*job) (*transaction, err
 			Conflicts:     make([]store.ConflictRecord, 0, n),
 		},
 	}
-	for _, j := range jobs {
-		if j.status != nil {
-			j.settleStatus(p.cfg)
+	for _, e := range entries {
+		if e.status != nil {
+			e.checkStatus(p.cfg)
 		}
-		b.addSamples(j, p.cfg)
-		if j.isLast() {
-			b.side.Rejections = j.rejections(b.side.Rejections)
+		b.addSamples(e, p.cfg)
+		if e.isLast() {
+			b.side.Rejections = e.appendRejections(b.side.Rejections)
 		}
-		heard, ok := j.heard()
+		received, ok := e.presence()
 		switch {
 		case !ok:
-		case heard.Old:
-			if p.seen.isUnheard(heard.GatewayID) && b.status[heard.GatewayID] == "" {
-				b.side.Presence = append(b.side.Presence, heard)
+		case received.Old:
+			if p.presence.isUnknown(received.GatewayID) && b.status[received.GatewayID] == "" {
+				b.side.Presence = append(b.side.Presence, received)
 			}
 		default:
-			b.presence = append(b.presence, heard)
-			if p.seen.implies(j, heard, b.status) {
-				b.side.Presence = append(b.side.Presence, heard)
+			b.presence = append(b.presence, received)
+			if p.presence.isNews(e, received, b.status) {
+				b.side.Presence = append(b.side.Presence, received)
 			}
-			b.status[heard.GatewayID] = heard.Status
+			b.status[received.GatewayID] = received.Status
 		}
 	}
 	return b, nil
 }
 
-// addSamples adds the readings of j that the transaction holds.
-func (b *transaction) addSamples(j *job, cfg Config) {
-	var conflict *store.Rejection // of all samples of a gateway
-	for s := range j.pending() {
-		r, ok := j.reading(s, cfg)
+// addSamples adds those readings of e that this transaction commits.
+func (b *transaction) addSamples(e *entry, cfg Config) {
+	var conflict *store.Rejection // shared by all samples of a gateway
+	for s := range e.pending() {
+		r, ok := e.reading(s, cfg)
 		if !ok {
 			continue
 		}
 		// the last part of a message records the conflicts of all its parts
-		if j.isLast() && (conflict == nil || conflict.GatewayID != r.GatewayID) {
-			conflict = j.conflictOf(s)
+		if e.isLast() && (conflict == nil || conflict.GatewayID != r.GatewayID) {
+			conflict = e.conflictRejection(s)
 		}
 		b.readings, b.samples = append(b.readings, r), append(b.samples, s)
 		b.side.Conflicts = append(b.side.Conflicts,
@@ -285,15 +284,15 @@ func (b *transaction) addSamples(j *job, cfg Config) {
 	}
 }
 
-// refuseForDatabase is the last resort for what the database will not have.
-func (j *job) refuseForDatabase() {
-	j.hopeless = true
-	if j.parts != nil {
-		j.refuseRest(inDatabase)
+// rejectForDatabase rejects what the database refuses after every check has passed.
+func (e *entry) rejectForDatabase() {
+	e.refusedByDatabase = true
+	if e.parts != nil {
+		e.rejectRest(byDatabase)
 		return
 	}
-	j.refusePending(inDatabase)
-	if !j.byHTTP {
-		j.refuse(databaseRefused, "the database refuses it")
+	e.rejectPending(byDatabase)
+	if !e.byHTTP {
+		e.reject(databaseRefused, "the database refuses it")
 	}
 }

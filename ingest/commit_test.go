@@ -11,7 +11,7 @@ import (
 
 // failOn makes the database raise an error with an SQLSTATE for every row that meets a condition,
 // until heal is called.
-func (b *bench) failOn(condition, sqlstate string) (heal func()) {
+func (b *testPipeline) failOn(condition, sqlstate string) (heal func()) {
 	b.t.Helper()
 	b.exec(fmt.Sprintf(`
 		CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -27,7 +27,7 @@ func (b *bench) failOn(condition, sqlstate string) (heal func()) {
 	}
 }
 
-func (b *bench) exec(q string) {
+func (b *testPipeline) exec(q string) {
 	b.t.Helper()
 	if _, err := b.db.ExecContext(b.t.Context(), q); err != nil {
 		b.t.Fatalf("%s: %v", q, err)
@@ -35,11 +35,11 @@ func (b *bench) exec(q string) {
 }
 
 // failing is a pipeline with one lane for all gateways and short backoffs.
-func failing(t *testing.T) *bench {
+func failing(t *testing.T) *testPipeline {
 	t.Helper()
 	cfg := ingest.DefaultConfig()
 	cfg.Committers = 1
-	b := newBench(t, cfg)
+	b := newTestPipeline(t, cfg)
 	ingest.SetMaxBackoff(b.Pipeline, 20*time.Millisecond)
 	return b
 }

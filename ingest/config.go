@@ -8,28 +8,28 @@ import (
 	"time"
 )
 
-// Config says how readings are gathered into transactions.
+// Config says how readings are batched into transactions, and what is rejected.
 type Config struct {
-	// transactions at a time; a gateway's messages stay in order
+	// concurrent transactions; a gateway's messages stay in order
 	Committers int `mapstructure:"committers"`
-	// readings in a transaction, but for a single message that has more
+	// readings in a transaction; a single message may have more
 	BatchRows int           `mapstructure:"batch_rows"`
-	Linger    time.Duration `mapstructure:"linger"` // how long a transaction waits for more
-	// memory for messages not yet committed; then publishers wait
+	Linger    time.Duration `mapstructure:"linger"` // how long a batch waits for more messages
+	// in-flight window: memory of messages that are not committed; over it publishers wait
 	MaxBytes int64 `mapstructure:"max_bytes"`
-	// bytes of a message; a larger one is refused
+	// bytes of a message; a larger one is rejected
 	MaxPayload int           `mapstructure:"max_payload"`
-	MaxAge     time.Duration `mapstructure:"max_age"` // older readings are refused
-	// readings further in the future are refused
+	MaxAge     time.Duration `mapstructure:"max_age"` // older readings are rejected
+	// readings further in the future are rejected
 	MaxAhead time.Duration `mapstructure:"max_ahead"`
 
-	// kept of what was refused, the newest
+	// rejections that are kept, the newest
 	MaxRejections int `mapstructure:"max_rejections_per_gateway"`
-	// for how long they are kept
+	// how long rejections are kept
 	RejectionRetention time.Duration `mapstructure:"rejection_retention"`
 }
 
-// DefaultConfig is right for one instance on a small machine.
+// DefaultConfig suits one instance on a small machine.
 func DefaultConfig() Config {
 	return Config{
 		Committers: 2,
@@ -48,35 +48,36 @@ func DefaultConfig() Config {
 // Validate reports every setting that cannot work.
 func (c Config) Validate() error {
 	var errs []error
-	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	invalid := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if c.Committers < 1 || c.Committers > 64 {
-		fault("OEI_INGEST_COMMITTERS: %d is out of range; use 1 to 64", c.Committers)
+		invalid("OEI_INGEST_COMMITTERS: %d is out of range; use 1 to 64", c.Committers)
 	}
 	if c.BatchRows < 1 || c.BatchRows > 100_000 {
-		fault("OEI_INGEST_BATCH_ROWS: %d is out of range; use 1 to 100000", c.BatchRows)
+		invalid("OEI_INGEST_BATCH_ROWS: %d is out of range; use 1 to 100000", c.BatchRows)
 	}
 	if c.Linger < 0 || c.Linger > time.Second {
-		fault("OEI_INGEST_LINGER: %v is out of range; use 0s to 1s", c.Linger)
+		invalid("OEI_INGEST_LINGER: %v is out of range; use 0s to 1s", c.Linger)
 	}
 	if c.MaxPayload < 1<<10 || c.MaxPayload > 16<<20 {
-		fault("OEI_INGEST_MAX_PAYLOAD: %d is out of range; use 1024 to 16777216 bytes",
+		invalid("OEI_INGEST_MAX_PAYLOAD: %d is out of range; use 1024 to 16777216 bytes",
 			c.MaxPayload)
 	}
-	if least := 4 * cost(c.MaxPayload, maxSamples); c.MaxBytes < least {
-		fault("OEI_INGEST_MAX_BYTES: %d holds too little; use at least %d, four of the largest messages", c.MaxBytes, least)
+	if minimum := 4 * cost(c.MaxPayload, maxSamples); c.MaxBytes < minimum {
+		invalid("OEI_INGEST_MAX_BYTES: %d holds too little; "+
+			"use at least %d, four of the largest messages", c.MaxBytes, minimum)
 	}
 	if c.MaxAge < 24*time.Hour {
-		fault("OEI_INGEST_MAX_AGE: %v is too short; use 24h or more", c.MaxAge)
+		invalid("OEI_INGEST_MAX_AGE: %v is too short; use 24h or more", c.MaxAge)
 	}
 	if c.MaxAhead < 0 || c.MaxAhead > 24*time.Hour {
-		fault("OEI_INGEST_MAX_AHEAD: %v is out of range; use 0s to 24h", c.MaxAhead)
+		invalid("OEI_INGEST_MAX_AHEAD: %v is out of range; use 0s to 24h", c.MaxAhead)
 	}
 	if c.MaxRejections < 1 || c.MaxRejections > 1_000_000 {
-		fault("OEI_INGEST_MAX_REJECTIONS_PER_GATEWAY: %d is out of range; use 1 to 1000000",
+		invalid("OEI_INGEST_MAX_REJECTIONS_PER_GATEWAY: %d is out of range; use 1 to 1000000",
 			c.MaxRejections)
 	}
 	if c.RejectionRetention < time.Hour {
-		fault("OEI_INGEST_REJECTION_RETENTION: %v is too short; use 1h or more",
+		invalid("OEI_INGEST_REJECTION_RETENTION: %v is too short; use 1h or more",
 			c.RejectionRetention)
 	}
 	return errors.Join(errs...)

@@ -19,43 +19,15 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// The reasons for which a payload or a sample is refused. They are stable and made for programs.
-const (
-	badTopic        = "unknown_topic"
-	badPayload      = "malformed" // not strict JSON of the known shape: nothing of it is taken
-	tooLarge        = "too_large" // over Config.MaxPayload
-	unknownGateway  = "unknown_gateway"
-	unknownSensor   = "unknown_sensor"
-	notOwner        = "not_owner" // another gateway's topic or sensor
-	inactive        = "inactive"  // the gateway or sensor is not in use
-	badValue        = "invalid_value"
-	badTimestamp    = "invalid_timestamp"
-	badQuality      = "invalid_quality"
-	badSensor       = "invalid_sensor"
-	futureTimestamp = "future_timestamp"
-	tooOld          = "too_old"
-	// its message expiry interval was over before it could be stored
-	expired         = "expired"
-	conflict        = "conflict"         // another value is stored for this instant
-	databaseRefused = "database_refused" // the database will not have it, whatever is tried
-	alarmOverload   = "alarm_overload"   // the alarms of its sensor take too many evaluations
-)
-
-// The reasons of the broker, for Message.Refused.
-const (
-	RefusedTooLarge = tooLarge
-	RefusedQoS      = "unsupported_qos"
-)
-
-// maxSamples is how many samples a message may have. A sample takes more memory than the two bytes
-// that it may have in a payload.
+// maxSamples is the maximum number of samples of a message. A sample takes more memory than the two
+// bytes that it may have in a payload.
 const maxSamples = 10_000
 
 var errTooMany = fmt.Errorf("it has more than %d samples", maxSamples)
 
 // decodeSamples reads one sample or an array of them. An error means that the whole payload is
-// refused: it is not JSON as RFC 8259 has it, names a member twice or in the wrong case, or goes on
-// behind its end.
+// rejected: it is not JSON by RFC 8259, has a member twice, has a misspelt member, or continues
+// after its end. fastDecodeSamples is its optimisation.
 func decodeSamples(payload []byte, t Topic) ([]sample, error) {
 	d := decoder(payload)
 	defer decoders.Put(d)
@@ -96,35 +68,36 @@ func decodeSamples(payload []byte, t Topic) ([]sample, error) {
 	return samples, end(d)
 }
 
-// decoders are those that nobody is using, so that a flood of faulty messages costs little memory.
+// decoders pools decoders, so that a flood of invalid messages costs little memory.
 var decoders = sync.Pool{New: func() any { return new(jsontext.Decoder) }}
 
-// decoder reads payload; it refuses duplicate names and invalid UTF-8. Put it back into decoders.
+// decoder returns a decoder of payload, which refuses duplicate names and invalid UTF-8. The caller
+// puts it back into decoders.
 func decoder(payload []byte) *jsontext.Decoder {
 	d := decoders.Get().(*jsontext.Decoder)
 	d.Reset(bytes.NewBuffer(payload))
 	return d
 }
 
-// decodeSample reads one element. What is wrong with its members refuses it alone.
+// decodeSample reads one sample. An invalid member makes this sample alone invalid.
 func decodeSample(d *jsontext.Decoder, payload []byte, t Topic) (sample, error) {
 	s := sample{sensor: t.Sensor}
 	if kind := d.PeekKind(); kind != '{' && kind != jsontext.KindInvalid {
 		raw, err := d.ReadValue()
 		s.raw = bytes.Clone(raw)
-		s.blame(badValue, "the sample is not an object")
+		s.invalidate(badValue, "the sample is not an object")
 		return s, err
 	}
-	var value, quality bool
+	var hasValue, hasQuality bool
 	raw, err := members(d, payload, func(name string) error {
 		switch name {
 		case "value":
-			value = true
+			hasValue = true
 			return s.decodeValue(d)
 		case "timestamp":
 			return s.decodeTimestamp(d)
 		case "quality":
-			quality = true
+			hasQuality = true
 			return s.decodeQuality(d)
 		case "status_code":
 			return s.decodeStatusCode(d)
@@ -141,17 +114,17 @@ func decodeSample(d *jsontext.Decoder, payload []byte, t Topic) (sample, error) 
 	}
 	s.raw = raw
 	if t.Kind == GatewayData && s.sensor == "" {
-		s.blame(badSensor, "sensor is missing")
+		s.invalidate(badSensor, "sensor is missing")
 	}
-	if !value {
-		s.blame(badValue, "value is missing")
+	if !hasValue {
+		s.invalidate(badValue, "value is missing")
 	}
-	s.settleQuality(quality)
+	s.settleQuality(hasQuality)
 	return s, nil
 }
 
-// members calls each for the name of every member, which has to read the value, and returns the
-// object's bytes.
+// members calls each with the name of every member, and returns the object's bytes. each must read
+// the value.
 func members(d *jsontext.Decoder, payload []byte, each func(name string) error) ([]byte, error) {
 	if tok, err := d.ReadToken(); err != nil {
 		return nil, err
@@ -172,8 +145,8 @@ func members(d *jsontext.Decoder, payload []byte, each func(name string) error) 
 	return payload[start:d.InputOffset()], err
 }
 
-// unknownMember skips a member that has no meaning here. One that looks like a known one under
-// another name is an error: skipping a time would store the sample at another one.
+// unknownMember skips an unknown member. One that looks like a known member under another name is an
+// error: to skip a time would store the sample at another time.
 func unknownMember(d *jsontext.Decoder, name string, known ...string) error {
 	for _, k := range known {
 		if strings.EqualFold(name, k) {
@@ -184,7 +157,8 @@ func unknownMember(d *jsontext.Decoder, name string, known ...string) error {
 	case !slices.Contains(known, meant):
 		return d.SkipValue()
 	case meant == "timestamp":
-		return fmt.Errorf("member %q must be written %q, in RFC 3339 or whole milliseconds since 1970", name, meant)
+		return fmt.Errorf("member %q must be written %q, "+
+			"in RFC 3339 or whole milliseconds since 1970", name, meant)
 	case meant == "quality":
 		return fmt.Errorf("member %q must be written %q, as good, uncertain or bad", name, meant)
 	default:
@@ -202,10 +176,10 @@ func (s *sample) decodeValue(d *jsontext.Decoder) error {
 		s.value = math.NaN()
 	case kind == '0':
 		if s.value, err = strconv.ParseFloat(text, 64); err != nil {
-			s.blame(badValue, "value %.40s is beyond a 64-bit float", text)
+			s.invalidate(badValue, "value %.40s is beyond a 64-bit float", text)
 		}
 	default:
-		s.blame(badValue, "value is not a finite number, null or \"NaN\"")
+		s.invalidate(badValue, "value is not a finite number, null or \"NaN\"")
 	}
 	return nil
 }
@@ -216,13 +190,13 @@ func (s *sample) decodeTimestamp(d *jsontext.Decoder) error {
 		return err
 	}
 	if s.timestamp, err = parseTime(kind, text); err != nil {
-		s.blame(badTimestamp, "timestamp %v", err)
+		s.invalidate(badTimestamp, "timestamp %v", err)
 	}
 	return nil
 }
 
-// parseTime reads RFC 3339 or whole milliseconds since 1970 and cuts it to microseconds. Null
-// stands for none.
+// parseTime reads RFC 3339 or whole milliseconds since 1970, and truncates it to microseconds. Null
+// is the zero time, which stands for no timestamp.
 func parseTime(kind jsontext.Kind, text string) (time.Time, error) {
 	switch kind {
 	case 'n':
@@ -232,7 +206,7 @@ func parseTime(kind jsontext.Kind, text string) (time.Time, error) {
 		if err != nil {
 			return time.Time{}, fmt.Errorf("%.40q %w", text, err)
 		}
-		if t.IsZero() { // would mean that there is none
+		if t.IsZero() { // which stands for no timestamp
 			return time.Time{}, fmt.Errorf("%.40q %w", text, rfc3339.ErrYear)
 		}
 		return t, nil
@@ -249,7 +223,7 @@ func (s *sample) decodeQuality(d *jsontext.Decoder) error {
 	}
 	q, ok := store.ParseQuality(text)
 	if kind != '"' || !ok {
-		s.blame(badQuality, "quality is not good, uncertain or bad")
+		s.invalidate(badQuality, "quality is not good, uncertain or bad")
 	}
 	s.quality = q
 	return nil
@@ -265,7 +239,7 @@ func (s *sample) decodeStatusCode(d *jsontext.Decoder) error {
 		code, err = readingjson.Whole(text)
 	}
 	if kind != '0' || err != nil || code < 0 || code > math.MaxUint32 {
-		s.blame(badQuality, "status_code is not a whole number of 32 bits")
+		s.invalidate(badQuality, "status_code is not a whole number of 32 bits")
 	}
 	s.statusCode = uint32(code)
 	return nil
@@ -276,7 +250,7 @@ func (s *sample) decodeSensor(d *jsontext.Decoder) error {
 	if err != nil {
 		return err
 	}
-	// an id or a key of digits, spelled in another way
+	// a number with a fraction or exponent: an id or a key of digits
 	if kind == '0' && strings.Trim(text, "0123456789") != "" {
 		id, err := readingjson.Whole(text)
 		if err == nil && id >= 0 {
@@ -286,17 +260,17 @@ func (s *sample) decodeSensor(d *jsontext.Decoder) error {
 		}
 	}
 	if kind != '"' && kind != '0' || !IsKey(text) {
-		s.blame(badSensor, "sensor is not a key or id")
+		s.invalidate(badSensor, "sensor is not a key or id")
 		return nil
 	}
 	s.sensor = text
 	return nil
 }
 
-// status is what a status message says.
+// status is the content of a status message.
 type status struct {
 	state     string    // online or offline
-	timestamp time.Time // the device's clock now; zero: none was sent
+	timestamp time.Time // of the device's clock; zero: none was sent
 }
 
 // decodeStatus reads a status message.
@@ -330,7 +304,7 @@ func decodeStatus(payload []byte) (status, error) {
 	return s, end(d)
 }
 
-// scalar reads a value. An object or array is passed over; its kind tells.
+// scalar reads a value. It skips an object or array and returns its kind.
 func scalar(d *jsontext.Decoder) (jsontext.Kind, string, error) {
 	kind := d.PeekKind()
 	if kind == '{' || kind == '[' {
@@ -343,7 +317,7 @@ func scalar(d *jsontext.Decoder) (jsontext.Kind, string, error) {
 	return kind, tok.String(), nil
 }
 
-// end checks that nothing follows.
+// end checks that the payload ends here.
 func end(d *jsontext.Decoder) error {
 	switch _, err := d.ReadToken(); {
 	case errors.Is(err, io.EOF):
@@ -351,5 +325,5 @@ func end(d *jsontext.Decoder) error {
 	case err != nil:
 		return err
 	}
-	return errors.New("something follows the end")
+	return errors.New("it continues after its end")
 }

@@ -26,7 +26,7 @@ var topics = map[string]string{
 
 // decoded is a message as it is understood, one line for each sample.
 func decoded(topic string, payload []byte) string {
-	j := newJob(Message{Topic: topic, Payload: payload, Received: received}, DefaultConfig())
+	j := newEntry(Message{Topic: topic, Payload: payload, Received: received}, DefaultConfig())
 	var b strings.Builder
 	switch {
 	case j.reason != "":
@@ -36,8 +36,8 @@ func decoded(topic string, payload []byte) string {
 	}
 	for i := range j.samples {
 		s := &j.samples[i]
-		if s.fault != nil {
-			fmt.Fprintf(&b, "refused, %s: %s\n", s.fault.reason, s.fault.detail)
+		if s.invalid != nil {
+			fmt.Fprintf(&b, "refused, %s: %s\n", s.invalid.reason, s.invalid.detail)
 			continue
 		}
 		fmt.Fprintf(&b, "%s = %v %v", s.sensor, s.value, s.quality)
@@ -86,7 +86,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-func TestDecodeBySize(t *testing.T) {
+func TestDecode_BySize(t *testing.T) {
 	samples := func(n int) []byte {
 		return []byte("[" + strings.Repeat(`{"value":1},`, n-1) +
 			`{"value":1}]`)
@@ -110,7 +110,7 @@ func TestDecodeBySize(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			j := newJob(Message{Topic: topics["single"], Payload: tt.payload}, DefaultConfig())
+			j := newEntry(Message{Topic: topics["single"], Payload: tt.payload}, DefaultConfig())
 			if j.reason != tt.reason || len(j.samples) != tt.samples {
 				t.Errorf("got %q, %d samples", j.reason, len(j.samples))
 			}
@@ -215,12 +215,12 @@ func FuzzDecode(f *testing.F) {
 			topic = topics["status"]
 		}
 		before := string(payload)
-		j := newJob(Message{Topic: topic, Payload: payload, Received: received}, DefaultConfig())
+		j := newEntry(Message{Topic: topic, Payload: payload, Received: received}, DefaultConfig())
 		if string(payload) != before {
 			t.Fatal("the payload was changed")
 		}
 		if j.reason != "" {
-			if j.samples != nil || j.status != nil || len(j.detail) > 4*detailRunes {
+			if j.samples != nil || j.status != nil || len(j.detail) > 4*maxDetail {
 				t.Fatalf("refused, and yet %d samples, status %v, detail %q", len(j.samples),
 					j.status, j.detail)
 			}
@@ -241,7 +241,7 @@ func FuzzDecode(f *testing.F) {
 // checkSample checks that a sample that was taken means what its own bytes say, and that it says
 // the same when it is sent again.
 func checkSample(t *testing.T, s *sample, topic string) {
-	if s.fault != nil {
+	if s.invalid != nil {
 		return
 	}
 	if math.IsInf(s.value, 0) || math.IsNaN(s.value) && s.quality != store.Bad ||
@@ -275,12 +275,12 @@ func checkSample(t *testing.T, s *sample, topic string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := newJob(Message{Topic: topic, Payload: payload, Received: received}, DefaultConfig())
+	b := newEntry(Message{Topic: topic, Payload: payload, Received: received}, DefaultConfig())
 	if b.reason != "" || len(b.samples) != 1 {
 		t.Fatalf("%s: refused: %s", payload, b.detail)
 	}
 	g := b.samples[0]
-	if g.fault != nil || g.sensor != s.sensor || g.value != s.value && !math.IsNaN(s.value) ||
+	if g.invalid != nil || g.sensor != s.sensor || g.value != s.value && !math.IsNaN(s.value) ||
 		g.quality != s.quality ||
 		g.statusCode != s.statusCode || !g.timestamp.Equal(s.timestamp) {
 		t.Fatalf("%s: got %+v, want %+v", payload, g, *s)

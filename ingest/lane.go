@@ -12,7 +12,7 @@ import (
 // other publishers.
 type lane struct {
 	pipeline *Pipeline
-	jobs     chan *job
+	entries  chan *entry
 	queues   []*queue // in turn
 	// receipt of the oldest message that it commits, in Unix ns; 0: it is idle
 	oldest atomic.Int64
@@ -22,7 +22,7 @@ type lane struct {
 // for it.
 type queue struct {
 	publisher uint64
-	jobs      []*job
+	entries   []*entry
 	readyAt   time.Time // when the first may be written again
 }
 
@@ -31,13 +31,13 @@ type queue struct {
 // are duplicates then.
 func (l *lane) run(ctx context.Context) {
 	for {
-		j, ok := l.next()
+		e, ok := l.next()
 		if !ok {
 			break
 		}
-		if j != nil {
-			l.observe(j)
-			l.begin(ctx, l.gather(j))
+		if e != nil {
+			l.observe(e)
+			l.begin(ctx, l.gather(e))
 		}
 		if !l.pipeline.isStopped() {
 			l.commitPart(ctx)
@@ -45,13 +45,13 @@ func (l *lane) run(ctx context.Context) {
 		l.observe(nil)
 	}
 	for _, q := range l.queues {
-		l.pipeline.drop(q.jobs)
+		l.pipeline.drop(q.entries)
 	}
 }
 
 // next waits for a message, or until a queued one is ready, and then returns nil. ok is false when
 // there is nothing left to do.
-func (l *lane) next() (j *job, ok bool) {
+func (l *lane) next() (e *entry, ok bool) {
 	if wait, queued := l.untilReady(); wait > 0 || !queued {
 		var ready <-chan time.Time
 		if queued {
@@ -60,15 +60,15 @@ func (l *lane) next() (j *job, ok bool) {
 			ready = timer.C
 		}
 		select {
-		case j = <-l.jobs:
-			return j, true
+		case e = <-l.entries:
+			return e, true
 		case <-ready:
 		case <-l.pipeline.stopped:
 		}
 	}
 	select {
-	case j = <-l.jobs:
-		return j, true
+	case e = <-l.entries:
+		return e, true
 	default:
 		return nil, !l.pipeline.isStopped()
 	}
@@ -85,83 +85,84 @@ func (l *lane) untilReady() (wait time.Duration, queued bool) {
 	return wait, queued
 }
 
-// observe notes the oldest message: j, what was received before it and is committed in parts, or
+// observe notes the oldest message: e, what was received before it and is committed in parts, or
 // none.
-func (l *lane) observe(j *job) {
+func (l *lane) observe(e *entry) {
 	var oldest int64
-	if j != nil {
-		oldest = j.message.Received.UnixNano()
+	if e != nil {
+		oldest = e.message.Received.UnixNano()
 	}
 	for _, q := range l.queues {
-		if at := q.jobs[0].message.Received.UnixNano(); oldest == 0 || at < oldest {
+		if at := q.entries[0].message.Received.UnixNano(); oldest == 0 || at < oldest {
 			oldest = at
 		}
 	}
 	l.oldest.Store(oldest)
 }
 
-// gather adds to first what comes within the linger time, up to a batch. Under load a batch is full
-// before that.
-func (l *lane) gather(first *job) []*job {
+// gather adds to first the messages that arrive within the linger time, up to a batch. Under load a
+// batch is full before that.
+func (l *lane) gather(first *entry) []*entry {
 	cfg := &l.pipeline.cfg
-	jobs, rows := []*job{first}, len(first.samples)
+	entries, rows := []*entry{first}, len(first.samples)
 	linger := time.NewTimer(cfg.Linger)
 	defer linger.Stop()
-	for rows < cfg.BatchRows && len(jobs) < cfg.BatchRows {
+	for rows < cfg.BatchRows && len(entries) < cfg.BatchRows {
 		select {
-		case j := <-l.jobs:
-			jobs, rows = append(jobs, j), rows+len(j.samples)
+		case e := <-l.entries:
+			entries, rows = append(entries, e), rows+len(e.samples)
 			continue
 		default:
 		}
 		select {
-		case j := <-l.jobs:
-			jobs, rows = append(jobs, j), rows+len(j.samples)
+		case e := <-l.entries:
+			entries, rows = append(entries, e), rows+len(e.samples)
 		case <-linger.C:
-			return jobs
+			return entries
 		case <-l.pipeline.stopped:
-			return jobs
+			return entries
 		}
 	}
-	return jobs
+	return entries
 }
 
-// begin commits jobs whose turn has come, but for those that wait for an earlier message of their
-// publisher. Those that have expired by now are not stored; those that expire while the database is
-// tried again are, since an earlier attempt may have stored them.
-func (l *lane) begin(ctx context.Context, jobs []*job) {
-	for len(jobs) > 0 {
+// begin commits entries for the first time, except those that wait for an earlier message of their
+// publisher. It rejects those that have expired. Entries that expire while a transaction is repeated
+// are stored, because an earlier attempt may have stored them.
+func (l *lane) begin(ctx context.Context, entries []*entry) {
+	for len(entries) > 0 {
 		n, rows := 0, 0
-		for n < len(jobs) && (n == 0 || rows < l.pipeline.cfg.BatchRows) {
-			rows += len(jobs[n].samples)
+		for n < len(entries) && (n == 0 || rows < l.pipeline.cfg.BatchRows) {
+			rows += len(entries[n].samples)
 			n++
 		}
 		now := time.Now()
-		batch := slices.DeleteFunc(jobs[:n:n], l.isQueued)
-		for _, j := range batch {
-			j.expire(now)
+		batch := slices.DeleteFunc(entries[:n:n], l.setAside)
+		for _, e := range batch {
+			e.expire(now)
 		}
 		l.commit(ctx, batch)
-		jobs = jobs[n:]
+		entries = entries[n:]
 	}
 }
 
-// isQueued queues j when its publisher has a queue, and drops it when its caller has given up.
-func (l *lane) isQueued(j *job) bool {
-	if j.isAbandoned() {
-		l.pipeline.drop([]*job{j})
+// setAside queues e when its publisher has a queue, drops it when its caller has gone, and reports
+// whether it did one of these.
+func (l *lane) setAside(e *entry) bool {
+	if e.isAbandoned() {
+		l.pipeline.drop([]*entry{e})
 		return true
 	}
-	q := l.queueOf(j)
+	q := l.queueOf(e)
 	if q != nil {
-		q.jobs = append(q.jobs, j)
+		q.entries = append(q.entries, e)
 	}
 	return q != nil
 }
 
-func (l *lane) queueOf(j *job) *queue {
+func (l *lane) queueOf(e *entry) *queue {
 	for _, q := range l.queues {
-		if q.publisher == j.sequence {
+		if q.publisher == e.sequence {
 			return q
 		}
 	}
@@ -177,38 +178,38 @@ func (l *lane) commitPart(ctx context.Context) {
 		return
 	}
 	q := l.queues[i]
-	if j := q.jobs[0]; j.isAbandoned() {
-		l.pipeline.drop(q.jobs[:1])
+	if e := q.entries[0]; e.isAbandoned() {
+		l.pipeline.drop(q.entries[:1])
 	} else {
-		l.commit(ctx, q.jobs[:1])
+		l.commit(ctx, q.entries[:1])
 	}
 	l.queues = slices.Delete(l.queues, i, i+1)
-	if q.jobs[0].ended {
-		l.begin(ctx, q.jobs[1:])
+	if q.entries[0].ended {
+		l.begin(ctx, q.entries[1:])
 		return
 	}
 	l.queues = append(l.queues, q)
 }
 
-// split queues j to be committed in smaller parts. It reports false when its next part is a single
+// split queues e to be committed in smaller parts. It reports false when its next part is a single
 // sample.
-func (l *lane) split(j *job) bool {
-	isWhole := j.parts == nil
-	if !j.split() {
+func (l *lane) split(e *entry) bool {
+	isWhole := e.parts == nil
+	if !e.split() {
 		return false
 	}
 	if isWhole {
 		l.pipeline.metrics.split.Inc()
 	}
-	l.park(j, 0)
+	l.park(e, 0)
 	return true
 }
 
-// park queues j, or leaves it at the head of its queue, to be written when delay has passed.
-func (l *lane) park(j *job, delay time.Duration) {
-	q := l.queueOf(j)
+// park queues e, or leaves it at the head of its queue, to be written when delay has passed.
+func (l *lane) park(e *entry, delay time.Duration) {
+	q := l.queueOf(e)
 	if q == nil {
-		q = &queue{publisher: j.sequence, jobs: []*job{j}}
+		q = &queue{publisher: e.sequence, entries: []*entry{e}}
 		l.queues = append(l.queues, q)
 	}
 	q.readyAt = time.Now().Add(delay)

@@ -10,11 +10,11 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// metrics counts what came and what became of it.
+// metrics counts messages, samples and transactions.
 type metrics struct {
 	messages *prometheus.CounterVec // by source
 	readings *prometheus.CounterVec // by outcome
-	refused  *prometheus.CounterVec // by reason and gateway
+	rejected *prometheus.CounterVec // by reason and gateway
 	gateways gatewayLabels
 	batch    prometheus.Histogram
 	seconds  prometheus.Histogram
@@ -28,15 +28,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		messages: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "oei_ingest_messages_total",
-			Help: "Messages and bulk writes whose fate is committed, by source.",
+			Help: "Messages and bulk writes whose outcome is committed, by source.",
 		}, []string{"source"}),
 		readings: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "oei_ingest_readings_total",
 			Help: "Readings by outcome: stored, duplicate, conflict or rejected.",
 		}, []string{"outcome"}),
-		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "oei_ingest_refused_total",
-			Help: "Payloads and samples refused, by reason and gateway: its id, of the first 100, else other; none when it is not registered.",
+		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "oei_ingest_rejected_total",
+			Help: "Payloads and samples rejected, by reason and gateway id " +
+				"(the first 100; then other; none when it is not registered).",
 		}, []string{"reason", "gateway"}),
 		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "oei_ingest_batch_readings",
@@ -50,14 +51,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}),
 		retries: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "oei_ingest_retries_total",
-			Help: "Transactions that failed and were tried again, or in parts.",
+			Help: "Transactions that failed and were repeated or split.",
 		}),
 		split: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "oei_ingest_split_total",
-			Help: "Messages committed in several transactions, since their alarms take too much for one.",
+			Help: "Messages split into several transactions because of their alarms.",
 		}),
 	}
-	reg.MustRegister(m.messages, m.readings, m.refused, m.batch, m.seconds, m.retries, m.split)
+	reg.MustRegister(m.messages, m.readings, m.rejected, m.batch, m.seconds, m.retries, m.split)
 	return m
 }
 
@@ -66,26 +67,26 @@ func (m *metrics) committed(readings int, took time.Duration) {
 	m.seconds.Observe(took.Seconds())
 }
 
-// count counts what became of jobs.
-func (m *metrics) count(jobs []*job) {
+// count counts the outcomes of entries.
+func (m *metrics) count(entries []*entry) {
 	var mqtt, http float64
 	var outcomes [len(allOutcomes)]float64
-	for _, j := range jobs {
-		if j.byHTTP {
+	for _, e := range entries {
+		if e.byHTTP {
 			http++
 		} else {
 			mqtt++
 		}
-		if j.reason != "" {
-			by, _ := j.publisher(nil)
-			m.refused.WithLabelValues(j.reason, m.gateways.of(by)).Inc()
+		if e.reason != "" {
+			by, _ := e.publisher(nil)
+			m.rejected.WithLabelValues(e.reason, m.gateways.of(by)).Inc()
 		}
-		for i := range j.samples {
-			s := &j.samples[i]
+		for i := range e.samples {
+			s := &e.samples[i]
 			outcomes[s.outcome]++
-			if s.refused != nil {
-				by, _ := j.publisher(s)
-				m.refused.WithLabelValues(s.refused.reason, m.gateways.of(by)).Inc()
+			if s.rejection != nil {
+				by, _ := e.publisher(s)
+				m.rejected.WithLabelValues(s.rejection.reason, m.gateways.of(by)).Inc()
 			}
 		}
 	}
@@ -96,17 +97,17 @@ func (m *metrics) count(jobs []*job) {
 	}
 }
 
-// labelledGateways is how many gateways are counted apart.
-const labelledGateways = 100
+// maxLabelledGateways is how many gateways have a label of their own.
+const maxLabelledGateways = 100
 
-// gatewayLabels names gateways in metrics, which anybody may read: by id, never by key, and only
-// the first that come.
+// gatewayLabels labels gateways in metrics, which are public: by id, never by key, and only the first
+// ones.
 type gatewayLabels struct {
 	mu     sync.Mutex
 	labels map[int64]string
 }
 
-// of returns the label of the gateway id; 0 is one that is not registered. It is safe for
+// of returns the label of the gateway id; 0 stands for an unregistered one. It is safe for
 // concurrent use.
 func (g *gatewayLabels) of(id int64) string {
 	if id == 0 {
@@ -118,7 +119,7 @@ func (g *gatewayLabels) of(id int64) string {
 	switch {
 	case known:
 		return label
-	case len(g.labels) == labelledGateways:
+	case len(g.labels) == maxLabelledGateways:
 		return "other"
 	case g.labels == nil:
 		g.labels = map[int64]string{}

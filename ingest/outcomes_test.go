@@ -206,7 +206,7 @@ func TestOutcomes(t *testing.T) {
 				},
 				{
 					"g1", gateway, `[{"sensor":4,"value":1},{"sensor":"t2","value":1,` + at3 + `}]`,
-					0, "1 0 1", "1 of 2 refused, the first: not_owner",
+					0, "1 0 1", "1 of 2 rejected, the first: not_owner",
 				},
 			},
 			"t2 2026-03-04T03:00:00 1 good",
@@ -262,7 +262,7 @@ func TestOutcomes(t *testing.T) {
 					"g1", gateway,
 					`[{"sensor":"t1","value":1,` + at3 +
 						`},{"sensor":"t1","value":"x"},{"sensor":"a\u0000b","value":1},{"sensor":"nope","value":1},{"value":1},7,{"sensor":"t2","value":2,` + at3 + `}]`,
-					0, "2 0 5", "5 of 7 refused, the first: invalid_value",
+					0, "2 0 5", "5 of 7 rejected, the first: invalid_value",
 				},
 			},
 			"t1 2026-03-04T03:00:00 1 good\nt2 2026-03-04T03:00:00 2 good",
@@ -272,7 +272,7 @@ func TestOutcomes(t *testing.T) {
 			[]step{
 				{
 					"g1", gateway, `[{"sensor":"x","value":1},{"sensor":"y","value":1}]`, 0x83,
-					"0 0 2", "all 2 refused, the first: unknown_sensor",
+					"0 0 2", "all 2 rejected, the first: unknown_sensor",
 				},
 			},
 			"", "g1 gateways/g1/data unknown_sensor 1\ng1 gateways/g1/data unknown_sensor 1",
@@ -282,7 +282,7 @@ func TestOutcomes(t *testing.T) {
 				{
 					"g1", t1,
 					`[{"value":1,` + at3 + `},{"value":1,` + at3 + `},{"value":2,` + at3 + `}]`, 0,
-					"1 1 1", "1 of 3 refused, the first: conflict",
+					"1 1 1", "1 of 3 rejected, the first: conflict",
 				},
 			},
 			"t1 2026-03-04T03:00:00 1 good", "g1 sensors/g1/t1/data conflict 1",
@@ -297,10 +297,10 @@ func TestOutcomes(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, ingest.DefaultConfig())
+			b := newTestPipeline(t, ingest.DefaultConfig())
 			for _, s := range tt.steps {
 				r := b.publish(s.as, s.topic, s.payload)
-				if counts := fmt.Sprint(r.Accepted, r.Duplicates, r.Refused); r.Code != s.code ||
+				if counts := fmt.Sprint(r.Accepted, r.Duplicates, r.RejectedTotal); r.Code != s.code ||
 					counts != s.counts ||
 					!strings.Contains(r.Text, s.says) || (s.says == "") != (r.Text == "") ||
 					len(r.Text) > 2000 {
@@ -332,7 +332,7 @@ func TestOutcomes(t *testing.T) {
 }
 
 func TestWrite(t *testing.T) {
-	b := newBench(t, ingest.DefaultConfig())
+	b := newTestPipeline(t, ingest.DefaultConfig())
 	at := noon.Add(-time.Hour)
 	now := time.Now().UTC()
 	write := func(rs ...store.Reading) string {
@@ -406,8 +406,8 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-func TestNobodyPublishesForTheServer(t *testing.T) {
-	b := newBench(t, ingest.DefaultConfig())
+func TestSystemGateway_CannotBePublishedFor(t *testing.T) {
+	b := newTestPipeline(t, ingest.DefaultConfig())
 	if _, err := b.store.SystemConditions(t.Context(), 0); err != nil { // makes its gateway
 		t.Fatal(err)
 	}
@@ -422,7 +422,7 @@ func TestNobodyPublishesForTheServer(t *testing.T) {
 		{"gateways/oei-ms/status", `{"status":"offline"}`},
 		{"gateways/oei-ms/status", `{"status":"offline"}`}, // now it is known
 	} {
-		if r := b.publish("", payload.topic, payload.text); r.Code != 0x87 || r.Refused != 1 {
+		if r := b.publish("", payload.topic, payload.text); r.Code != 0x87 || r.RejectedTotal != 1 {
 			t.Errorf("%s: got %+v, want 0x87", payload.topic, r)
 		}
 	}
@@ -435,8 +435,8 @@ func TestNobodyPublishesForTheServer(t *testing.T) {
 	}
 }
 
-func TestLagIsTheAgeOfTheOldestMessageThatIsNotStored(t *testing.T) {
-	b := newBench(t, ingest.DefaultConfig())
+func TestLag_IsTheAgeOfTheOldestMessageInFlight(t *testing.T) {
+	b := newTestPipeline(t, ingest.DefaultConfig())
 	if lag := b.Lag(noon); lag != 0 {
 		t.Errorf("idle: got %v, want 0", lag)
 	}

@@ -12,24 +12,16 @@ const (
 	// maxEvaluations bounds how many alarm evaluations a message takes in all, as
 	// store.MaxEvaluations counts them.
 	maxEvaluations = 40 * store.MaxEvaluations
-	// maxOverloads is how often a single sample may take too long before it is refused.
+	// maxOverloads is how often a single sample may take too long before it is rejected.
 	maxOverloads = 3
 )
 
-var (
-	overloaded = refuse(alarmOverload,
-		"the alarms of its sensor cannot be evaluated in time: delete some of them")
-	overMessage = refuse(alarmOverload,
-		"a message may take %d alarm evaluations: send fewer readings in one, or delete alarms",
-		maxEvaluations)
-)
-
-// parts are the transactions that commit a message whose alarms take too much for one: its samples
+// parts splits a message whose alarms take too much for one transaction. Its samples are committed
 // in order of time, so that alarms see them as in one transaction. The message is acknowledged
-// after the last.
+// after the last part.
 type parts struct {
-	order       []int // of the samples
-	done        int   // how many of them are committed
+	order       []int // indexes of the samples, by timestamp
+	done        int   // samples that are committed
 	size        int   // of the next part
 	evaluations int   // so far
 }
@@ -45,26 +37,25 @@ func newParts(samples []sample) *parts {
 	return p
 }
 
-// next are the samples of the next part.
+// next returns the indexes of the samples of the next part.
 func (p *parts) next() []int { return p.order[p.done:min(p.done+p.size, len(p.order))] }
 
 // isLast reports whether the next part is the last.
 func (p *parts) isLast() bool { return p.done+p.size >= len(p.order) }
 
-// pending are the samples that the next transaction holds: all, unless the message is committed in
-// parts.
-func (j *job) pending() iter.Seq[*sample] {
+// pending yields the samples of the next transaction: all, unless the message is committed in parts.
+func (e *entry) pending() iter.Seq[*sample] {
 	return func(yield func(*sample) bool) {
-		if j.parts == nil {
-			for i := range j.samples {
-				if !yield(&j.samples[i]) {
+		if e.parts == nil {
+			for i := range e.samples {
+				if !yield(&e.samples[i]) {
 					return
 				}
 			}
 			return
 		}
-		for _, i := range j.parts.next() {
-			if !yield(&j.samples[i]) {
+		for _, i := range e.parts.next() {
+			if !yield(&e.samples[i]) {
 				return
 			}
 		}
@@ -72,40 +63,39 @@ func (j *job) pending() iter.Seq[*sample] {
 }
 
 // isLast reports whether the next transaction completes the message.
-func (j *job) isLast() bool { return j.parts == nil || j.parts.isLast() }
+func (e *entry) isLast() bool { return e.parts == nil || e.parts.isLast() }
 
-// split halves what the next transaction holds. It reports false when that is no more than one
-// sample.
-func (j *job) split() bool {
-	if j.parts == nil {
-		j.parts = newParts(j.samples)
+// split halves the next transaction. It returns false when that has only one sample.
+func (e *entry) split() bool {
+	if e.parts == nil {
+		e.parts = newParts(e.samples)
 	}
-	n := len(j.parts.next())
-	j.parts.size = max(n/2, 1)
+	n := len(e.parts.next())
+	e.parts.size = max(n/2, 1)
 	return n > 1
 }
 
-// advance notes that the next part is committed, and refuses the rest of a message that has taken
-// all its evaluations.
-func (j *job) advance(evaluations int) {
-	p := j.parts
+// advance notes that the next part is committed, and rejects the rest of a message that has used all
+// its evaluations.
+func (e *entry) advance(evaluations int) {
+	p := e.parts
 	p.done += len(p.next())
 	p.evaluations += evaluations
-	j.overloads, j.failures = 0, 0
+	e.overloads, e.failures = 0, 0
 	if p.evaluations > maxEvaluations {
-		j.refuseRest(overMessage)
+		e.rejectRest(overloadedMessage)
 	}
 }
 
-// refuseRest refuses the samples that are not committed, in one last part.
-func (j *job) refuseRest(why *refusal) {
-	j.parts.size = len(j.parts.order) - j.parts.done
-	j.refusePending(why)
+// rejectRest rejects the samples that are not committed, in one last part.
+func (e *entry) rejectRest(why *rejection) {
+	e.parts.size = len(e.parts.order) - e.parts.done
+	e.rejectPending(why)
 }
 
-// refusePending refuses the samples that the next transaction holds.
-func (j *job) refusePending(why *refusal) {
-	for s := range j.pending() {
-		s.fault = cmp.Or(s.fault, why)
+// rejectPending rejects the samples of the next transaction.
+func (e *entry) rejectPending(why *rejection) {
+	for s := range e.pending() {
+		s.invalid = cmp.Or(s.invalid, why)
 	}
 }

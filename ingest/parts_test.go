@@ -13,7 +13,7 @@ import (
 )
 
 // alarms puts n alarms on a sensor, past the limit, that raise above 80 and clear below.
-func (b *bench) alarms(key string, n int) {
+func (b *testPipeline) alarms(key string, n int) {
 	b.t.Helper()
 	r := alarm.Rule{
 		SensorID: b.id(key), Name: "hot", Kind: alarm.Threshold, Severity: alarm.Minor,
@@ -54,7 +54,7 @@ func series(n int, value func(i int) float64) string {
 // split counts messages committed in parts.
 const split = "oei_ingest_split_total"
 
-func (b *bench) metric(name string) float64 {
+func (b *testPipeline) metric(name string) float64 {
 	b.t.Helper()
 	families, err := b.reg.Gather()
 	if err != nil {
@@ -72,7 +72,7 @@ func (b *bench) metric(name string) float64 {
 func TestSensorWithManyAlarms_LeavesTheLaneToOthers(t *testing.T) {
 	cfg := ingest.DefaultConfig()
 	cfg.Committers = 1 // all gateways share a lane
-	b := newBench(t, cfg)
+	b := newTestPipeline(t, cfg)
 	const alarms, readings = 2000, 5000
 	b.alarms("t2", alarms)
 	large := b.send("g1", "sensors/g1/t2/data", series(readings, func(i int) float64 {
@@ -115,7 +115,7 @@ func TestSensorWithManyAlarms_LeavesTheLaneToOthers(t *testing.T) {
 }
 
 func TestSensorWithManyAlarms_ThatChangeWithEveryReading(t *testing.T) {
-	b := newBench(t, ingest.DefaultConfig())
+	b := newTestPipeline(t, ingest.DefaultConfig())
 	const alarms, readings = 500, 120
 	b.alarms("t2", alarms)
 	r := b.publish("g1", "sensors/g1/t2/data", series(readings, alternate))
@@ -133,38 +133,38 @@ func TestSensorWithManyAlarms_ThatChangeWithEveryReading(t *testing.T) {
 		func() bool { _, err := b.Check(t.Context()); return err == nil })
 }
 
-func TestMessage_TakesABoundedNumberOfEvaluations(t *testing.T) {
-	b := newBench(t, ingest.DefaultConfig())
+func TestMessage_HasALimitOfEvaluations(t *testing.T) {
+	b := newTestPipeline(t, ingest.DefaultConfig())
 	const alarms, readings, reason = 2600, 10_000, "alarm_overload"
 	b.alarms("t2", alarms)
 	r := b.publish("g1", "sensors/g1/t2/data", series(readings, func(int) float64 { return 70 }))
-	if r.Accepted < 7000 || r.Refused != readings-r.Accepted || !strings.Contains(r.Text, reason) {
+	if r.Accepted < 7000 || r.RejectedTotal != readings-r.Accepted || !strings.Contains(r.Text, reason) {
 		t.Errorf("got %+v", r)
 	}
 	if n := scan[int](t, b.db, `SELECT count(*) FROM sensor_data`); n != r.Accepted {
 		t.Errorf("stored %d readings, accepted %d", n, r.Accepted)
 	}
 	const refused = `SELECT sum(count) FROM rejections WHERE reason = $1`
-	if n := scan[int](t, b.db, refused, reason); n != r.Refused {
-		t.Errorf("recorded %d refusals, refused %d", n, r.Refused)
+	if n := scan[int](t, b.db, refused, reason); n != r.RejectedTotal {
+		t.Errorf("recorded %d refusals, refused %d", n, r.RejectedTotal)
 	}
 }
 
-func TestReading_WhoseAlarmsTakeTooLongIsRefused(t *testing.T) {
+func TestReading_WhoseAlarmsTakeTooLongIsRejected(t *testing.T) {
 	dsn := pgtest.DSN(t) + " synchronous_commit=on"
 	storeConfig := store.DefaultConfig()
 	storeConfig.EvaluationTimeout = time.Nanosecond
-	b := newBenchWith(t, ingest.DefaultConfig(), dsn, storeConfig)
+	b := newTestPipelineWith(t, ingest.DefaultConfig(), dsn, storeConfig)
 	b.alarms("t2", 2000)
 	b.alarms("t1", 10)
 	r := b.publish("g1", "gateways/g1/data", `[{"sensor":"t1","value":1,"timestamp":1772625600000},
 		{"sensor":"t2","value":1,"timestamp":1772625600001},
 		{"sensor":"t1","value":1,"timestamp":1772625600002}]`)
-	if r.Accepted != 2 || r.Refused != 1 || !strings.Contains(r.Text, "alarm_overload") {
+	if r.Accepted != 2 || r.RejectedTotal != 1 || !strings.Contains(r.Text, "alarm_overload") {
 		t.Errorf("a message: got %+v", r)
 	}
 	r = b.publish("g1", "sensors/g1/t2/data", sample(9))
-	if r.Code != 0x83 || r.Refused != 1 || !strings.HasPrefix(r.Text, "alarm_overload") {
+	if r.Code != 0x83 || r.RejectedTotal != 1 || !strings.HasPrefix(r.Text, "alarm_overload") {
 		t.Errorf("a single reading: got %+v", r)
 	}
 	want := "g1 gateways/g1/data alarm_overload 1\ng1 sensors/g1/t2/data alarm_overload 1"
@@ -180,7 +180,7 @@ func TestReading_WhoseAlarmsTakeTooLongIsRefused(t *testing.T) {
 func TestStop_EndsAMessageInParts(t *testing.T) {
 	cfg := ingest.DefaultConfig()
 	cfg.Committers = 1
-	b := newBench(t, cfg)
+	b := newTestPipeline(t, cfg)
 	b.alarms("t2", 2000)
 	message := series(5000, alternate) // minutes of work
 	large := b.send("g1", "sensors/g1/t2/data", message, noon)

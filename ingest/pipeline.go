@@ -16,51 +16,52 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// ErrStopped means that the pipeline no longer takes anything.
+// ErrStopped means that the pipeline takes no more messages.
 var ErrStopped = errors.New("ingest has stopped")
 
-// Message is one publish as it arrived.
+// Message is a publish as it was received.
 type Message struct {
 	Topic   string
-	Payload []byte // not changed by anybody from here on
-	// GatewayID is the authenticated publisher, and Gateway its key when it logged in, which may be
-	// another gateway's by now. They are 0 and "" when an external broker vouches for the message.
+	Payload []byte // must not be changed any more
+	// GatewayID is the authenticated publisher, and Gateway its key at the login, which may be
+	// another gateway's by now. They are 0 and "" with an external broker, which has checked that
+	// the topic is the publisher's own.
 	GatewayID int64
 	Gateway   string
 	Link      Link
 	Received  time.Time
 	// Done is called once, after the COMMIT that stored or recorded all of the message. It must not
-	// block. A message whose fate is not known, such as one that was on its way when the pipeline
-	// stopped, is never done: it was not acknowledged.
+	// block. It is not called for a message whose outcome is unknown, such as one in flight when
+	// the pipeline stopped: that must not be acknowledged.
 	Done     func(Receipt)
-	Itemized bool // Done wants to know which samples were refused
+	Itemized bool // the receipt lists the rejected samples
 
-	// after Received, if its turn has not come by then, it is refused; 0: it keeps
+	// how long after Received it may be stored; later it is rejected; 0: no limit
 	Expiry      time.Duration
-	ContentType string // as MQTT v5 has it; "": JSON
-	Text        bool   // its payload format indicator says that it is UTF-8
+	ContentType string // of MQTT v5; "" stands for JSON
+	Text        bool   // its payload format indicator says UTF-8
 
-	Will     bool // written when its publisher connected, published when that was gone
-	Retained bool // kept by an external broker since an unknown time
+	Will     bool // a will: its payload was written when the gateway connected
+	Retained bool // retained by an external broker for an unknown time
 
-	// not empty: the broker does not take it for this reason, and it is only to be recorded
-	Refused string
-	Detail  string // of Refused
+	// Rejection is why the broker has rejected it, which is only to be recorded; "": it has not.
+	Rejection string
+	Detail    string // of Rejection
 }
 
-// Link is what a message has to do with a connection to the broker in this process.
+// Link relates a message to a connection to the embedded broker.
 type Link = store.Link
 
 // The links.
 const (
-	Linked   = store.Linked   // it came by one
-	LinkUp   = store.LinkUp   // it says that one has begun
-	LinkDown = store.LinkDown // it says that one has ended
+	Linked   = store.Linked   // received on a connection
+	LinkUp   = store.LinkUp   // says that a connection has begun
+	LinkDown = store.LinkDown // says that a connection has ended
 )
 
-// Committed is what a transaction brought.
+// Committed is the result of a transaction.
 type Committed struct {
-	Readings []store.Reading // those that are new
+	Readings []store.Reading // new ones only
 	Presence []store.Presence
 
 	// a hint that there are new alarm events; an attempt whose result was unknown does not set it
@@ -69,25 +70,25 @@ type Committed struct {
 
 // Pipeline turns messages into commits. It is safe for concurrent use.
 type Pipeline struct {
-	cfg     Config
-	store   *store.Store
-	log     *slog.Logger
-	notify  func(Committed) // after the commit; must not block
-	catalog *catalog
-	seen    *presence
-	metrics *metrics
-	room    *room
-	lanes   []*lane // one for each committer
-	seed    maphash.Seed
-	stored  atomic.Int64 // readings so far
+	cfg      Config
+	store    *store.Store
+	log      *slog.Logger
+	notify   func(Committed) // after the commit; must not block
+	catalog  *catalog
+	presence *presence
+	metrics  *metrics
+	window   *window
+	lanes    []*lane // one for each committer
+	seed     maphash.Seed
+	stored   atomic.Int64 // readings so far
 	// between two attempts to write a message that fails for an unexplained reason
 	maxBackoff time.Duration
-	stopped    chan struct{} // closed when nothing more is taken
-	ended      chan struct{} // closed when nothing more is committed
+	stopped    chan struct{} // closed when no more messages are taken
+	ended      chan struct{} // closed when no more transactions are committed
 }
 
-// New makes a pipeline that works while Run does. notify is told of every commit; it must not
-// block.
+// New makes a pipeline that commits while Run runs. It calls notify after every commit, which must
+// not block.
 func New(
 	cfg Config, s *store.Store, notify func(Committed), log *slog.Logger, reg prometheus.Registerer,
 ) *Pipeline {
@@ -97,9 +98,9 @@ func New(
 		log:        log,
 		notify:     notify,
 		catalog:    newCatalog(s),
-		seen:       newPresence(),
+		presence:   newPresence(),
 		metrics:    newMetrics(reg),
-		room:       newRoom(cfg.MaxBytes),
+		window:     newWindow(cfg.MaxBytes),
 		lanes:      make([]*lane, cfg.Committers),
 		seed:       maphash.MakeSeed(),
 		maxBackoff: maxBackoff,
@@ -107,13 +108,12 @@ func New(
 		ended:      make(chan struct{}),
 	}
 	for i := range p.lanes {
-		p.lanes[i] = &lane{pipeline: p, jobs: make(chan *job, 1024)}
+		p.lanes[i] = &lane{pipeline: p, entries: make(chan *entry, 1024)}
 	}
 	return p
 }
 
-// Run commits until ctx ends. What has been submitted by then is committed first, for at most
-// grace.
+// Run commits until ctx ends. Then it commits what has been submitted, for at most grace.
 func (p *Pipeline) Run(ctx context.Context, grace time.Duration) error {
 	defer close(p.ended)
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -127,13 +127,12 @@ func (p *Pipeline) Run(ctx context.Context, grace time.Duration) error {
 	for _, l := range p.lanes {
 		g.Go(func() error { l.run(work); return nil })
 	}
-	g.Go(func() error { return p.store.ListenCatalog(ctx, p.catalog.forget) })
-	g.Go(func() error { p.flushSeen(ctx, work); return nil })
+	g.Go(func() error { return p.store.ListenCatalog(ctx, p.catalog.invalidate) })
+	g.Go(func() error { p.flushPresence(ctx, work); return nil })
 	return g.Wait()
 }
 
-// Lag is how long the oldest message that is taken in and not committed has waited at now; 0 when
-// there is none.
+// Lag returns the age of the oldest message in the in-flight window, or 0.
 func (p *Pipeline) Lag(now time.Time) time.Duration {
 	var lag time.Duration
 	for _, l := range p.lanes {
@@ -144,7 +143,7 @@ func (p *Pipeline) Lag(now time.Time) time.Duration {
 	return lag
 }
 
-// Check is an error when a message waits for longer than a transaction may take.
+// Check returns an error when a message has waited for longer than a transaction may take.
 func (p *Pipeline) Check(context.Context) (detail string, err error) {
 	if lag := p.Lag(time.Now()); lag > attemptTimeout {
 		err = fmt.Errorf("the oldest message has waited %v to be stored", lag.Round(time.Second))
@@ -162,16 +161,16 @@ func (p *Pipeline) isStopped() bool {
 	}
 }
 
-// Submit takes m in and returns; m.Done tells the rest. It waits while there is too much to commit,
-// and so slows the publisher down. An error means that m was not taken.
+// Submit takes m and returns before it is committed; m.Done gets the outcome. It waits while the
+// in-flight window is full, and so slows the publisher down. An error means that m was not taken.
 func (p *Pipeline) Submit(ctx context.Context, m Message) error {
-	j := newJob(m, p.cfg)
-	return p.enqueue(ctx, j, maphash.String(p.seed, cmp.Or(m.Gateway, j.topic.Gateway)))
+	e := newEntry(m, p.cfg)
+	return p.enqueue(ctx, e, maphash.String(p.seed, cmp.Or(m.Gateway, e.topic.Gateway)))
 }
 
-// Write stores readings that came by HTTP, and returns one result for each, in order, after the
-// commit. Their sensors may be of any gateways; a zero Timestamp means now. An error means that it
-// is not known whether they were stored.
+// Write stores the readings of a bulk write, and returns one result for each, in order, after the
+// commit. Their sensors may belong to any gateways; a zero Timestamp means now. An error means that
+// it is unknown whether they were stored.
 func (p *Pipeline) Write(ctx context.Context, rs []store.Reading) ([]store.ReadingResult, error) {
 	if len(rs) == 0 {
 		return []store.ReadingResult{}, nil
@@ -180,31 +179,31 @@ func (p *Pipeline) Write(ctx context.Context, rs []store.Reading) ([]store.Readi
 	for i := range rs {
 		ids[i] = rs[i].SensorID
 	}
-	points, err := p.store.SensorInfosByID(ctx, ids)
+	infos, err := p.store.SensorInfosByID(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
 	done := make(chan struct{})
-	j := &job{
+	e := &entry{
 		size:    cost(0, len(rs)),
 		byHTTP:  true,
 		caller:  ctx,
 		samples: make([]sample, len(rs)),
 	}
-	j.message = Message{Received: time.Now(), Done: func(Receipt) { close(done) }}
+	e.message = Message{Received: time.Now(), Done: func(Receipt) { close(done) }}
 	for i, r := range rs {
-		var point *store.SensorInfo
-		if p, ok := points[r.SensorID]; ok {
-			point = &p
+		var info *store.SensorInfo
+		if p, ok := infos[r.SensorID]; ok {
+			info = &p
 		}
-		j.samples[i] = newSample(r, point)
+		e.samples[i] = newSample(r, info)
 	}
-	if err := p.enqueue(ctx, j, uint64(rs[0].SensorID)); err != nil {
+	if err := p.enqueue(ctx, e, uint64(rs[0].SensorID)); err != nil {
 		return nil, fmt.Errorf("write: %w: %w", store.ErrUnavailable, err)
 	}
 	select {
 	case <-done:
-		return j.results(), nil
+		return e.results(), nil
 	case <-p.ended:
 		return nil, fmt.Errorf("write: %w: %w", store.ErrUnavailable, ErrStopped)
 	case <-ctx.Done():
@@ -212,23 +211,23 @@ func (p *Pipeline) Write(ctx context.Context, rs []store.Reading) ([]store.Readi
 	}
 }
 
-func (p *Pipeline) enqueue(ctx context.Context, j *job, publisher uint64) error {
-	j.sequence = publisher
-	if err := p.room.acquire(ctx, j); err != nil {
+func (p *Pipeline) enqueue(ctx context.Context, e *entry, publisher uint64) error {
+	e.sequence = publisher
+	if err := p.window.acquire(ctx, e); err != nil {
 		return err
 	}
-	if p.isStopped() { // below, either could be chosen
-		p.room.release(j)
+	if p.isStopped() { // because select picks any of the ready cases
+		p.window.release(e)
 		return ErrStopped
 	}
 	select {
-	case p.lanes[publisher%uint64(len(p.lanes))].jobs <- j:
+	case p.lanes[publisher%uint64(len(p.lanes))].entries <- e:
 		return nil
 	case <-ctx.Done():
-		p.room.release(j)
+		p.window.release(e)
 		return ctx.Err()
 	case <-p.stopped:
-		p.room.release(j)
+		p.window.release(e)
 		return ErrStopped
 	}
 }

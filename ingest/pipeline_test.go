@@ -18,7 +18,7 @@ import (
 )
 
 // hold keeps every transaction with readings from its commit until release is called.
-func (b *bench) hold() (release func()) {
+func (b *testPipeline) hold() (release func()) {
 	b.t.Helper()
 	tx, err := b.db.BeginTx(b.t.Context(), nil)
 	if err != nil {
@@ -35,8 +35,8 @@ func sample(n int) string {
 	return fmt.Sprintf(`{"value":%d,"timestamp":%d}`, n, noon.UnixMilli()+int64(n))
 }
 
-func TestDoneFollowsTheCommit(t *testing.T) {
-	b := newBench(t, ingest.DefaultConfig())
+func TestDone_FollowsTheCommit(t *testing.T) {
+	b := newTestPipeline(t, ingest.DefaultConfig())
 	release := b.hold()
 	defer release()
 	var visible atomic.Int32
@@ -69,10 +69,10 @@ func TestDoneFollowsTheCommit(t *testing.T) {
 	}
 }
 
-func TestDoneIsInOrderForEachGateway(t *testing.T) {
+func TestDone_IsInOrderForEachGateway(t *testing.T) {
 	cfg := ingest.DefaultConfig()
 	cfg.BatchRows = 7 // many transactions
-	b := newBench(t, cfg)
+	b := newTestPipeline(t, cfg)
 	const each = 400
 	var mu sync.Mutex
 	done := map[string][]int{}
@@ -107,10 +107,10 @@ func TestDoneIsInOrderForEachGateway(t *testing.T) {
 	}
 }
 
-func TestSubmitWaitsWhenFull(t *testing.T) {
+func TestSubmit_WaitsWhileTheWindowIsFull(t *testing.T) {
 	cfg := ingest.DefaultConfig()
 	cfg.MaxBytes = 20 << 10
-	b := newBench(t, cfg)
+	b := newTestPipeline(t, cfg)
 	release := b.hold()
 	defer release()
 	var done atomic.Int32
@@ -157,7 +157,7 @@ func TestSubmitWaitsWhenFull(t *testing.T) {
 func TestSubmit_APublisherLeavesRoomForOthers(t *testing.T) {
 	cfg := ingest.DefaultConfig()
 	cfg.MaxBytes = 20 << 10
-	b := newBench(t, cfg)
+	b := newTestPipeline(t, cfg)
 	release := b.hold()
 	defer release()
 	var done atomic.Int32
@@ -200,7 +200,7 @@ type ledger struct {
 
 // flow publishes readings 0, 1, 2, … of a sensor until stop is called, and returns what was sent
 // and acknowledged.
-func (b *bench) flow(gateway, sensor string) (l *ledger, stop func()) {
+func (b *testPipeline) flow(gateway, sensor string) (l *ledger, stop func()) {
 	l = &ledger{acked: map[int]ingest.Receipt{}}
 	ctx, cancel := context.WithCancel(b.t.Context())
 	ended := make(chan struct{})
@@ -242,7 +242,7 @@ func (l *ledger) count() (sent, acked int) {
 }
 
 // settle waits until everything sent is acknowledged, and compares the ledger with what is stored.
-func (b *bench) settle(l *ledger, sensor string) {
+func (b *testPipeline) settle(l *ledger, sensor string) {
 	b.t.Helper()
 	until(b.t, "everything sent is acknowledged",
 		func() bool { sent, acked := l.count(); return sent == acked })
@@ -266,8 +266,8 @@ func (b *bench) settle(l *ledger, sensor string) {
 	}
 }
 
-func TestConnectionsAreCut(t *testing.T) {
-	b := newBench(t, ingest.DefaultConfig())
+func TestCommit_SurvivesLostConnections(t *testing.T) {
+	b := newTestPipeline(t, ingest.DefaultConfig())
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
@@ -298,11 +298,11 @@ func TestConnectionsAreCut(t *testing.T) {
 	}
 }
 
-func TestDatabaseGoesAway(t *testing.T) {
+func TestCommit_WaitsForTheDatabase(t *testing.T) {
 	server := pgtest.Server(t)
 	cfg := ingest.DefaultConfig()
 	cfg.MaxBytes = 1 << 20
-	b := newBenchAt(t, cfg, server.DSN())
+	b := newTestPipelineAt(t, cfg, server.DSN())
 	tests := []struct {
 		name       string
 		harm, mend func()
@@ -352,7 +352,7 @@ func TestDatabaseGoesAway(t *testing.T) {
 
 func TestStop(t *testing.T) {
 	t.Run("what was taken is committed first, and nothing more is taken", func(t *testing.T) {
-		b := newBench(t, ingest.DefaultConfig())
+		b := newTestPipeline(t, ingest.DefaultConfig())
 		release := b.hold()
 		defer release()
 		var receipts []<-chan ingest.Receipt
@@ -393,7 +393,7 @@ func TestStop(t *testing.T) {
 	})
 	t.Run("without a database it ends after its grace and nothing is done", func(t *testing.T) {
 		server := pgtest.Server(t)
-		b := newBenchAt(t, ingest.DefaultConfig(), server.DSN())
+		b := newTestPipelineAt(t, ingest.DefaultConfig(), server.DSN())
 		b.publish("g1", "sensors/g1/t2/data", sample(0))
 		b.stop()
 		p := newBenchPipeline(t, b)
@@ -419,17 +419,17 @@ func TestStop(t *testing.T) {
 }
 
 // newBenchPipeline runs a second pipeline on b's store, with a short grace.
-func newBenchPipeline(t *testing.T, b *bench) *bench {
+func newBenchPipeline(t *testing.T, b *testPipeline) *testPipeline {
 	t.Helper()
-	p := &bench{t: t, dsn: b.dsn, db: b.db, store: b.store, names: b.names}
+	p := &testPipeline{t: t, dsn: b.dsn, db: b.db, store: b.store, names: b.names}
 	p.Pipeline = ingest.New(ingest.DefaultConfig(), b.store, func(ingest.Committed) {}, discard,
 		newRegistry())
 	p.start(200 * time.Millisecond)
 	return p
 }
 
-func TestWriteOfACallerThatGoesAway(t *testing.T) {
-	b := newBench(t, ingest.DefaultConfig())
+func TestWrite_OfACallerThatHasGone(t *testing.T) {
+	b := newTestPipeline(t, ingest.DefaultConfig())
 	release := b.hold()
 	defer release()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -458,7 +458,7 @@ func TestWriteOfACallerThatGoesAway(t *testing.T) {
 }
 
 func TestPresence(t *testing.T) {
-	b := newBench(t, ingest.DefaultConfig())
+	b := newTestPipeline(t, ingest.DefaultConfig())
 	is := func(gateway string) string {
 		return scan[string](t, b.db,
 			`SELECT format('%s %s %s', status, to_char(last_seen_at, 'HH24:MI:SS'), clock_skew_ms) FROM gateways WHERE key = $1`, gateway)
@@ -533,8 +533,8 @@ func TestPresence(t *testing.T) {
 	}
 }
 
-func TestStatusesInOneTransaction(t *testing.T) {
-	b := newBench(t, ingest.DefaultConfig())
+func TestPresence_SeveralStatusesInOneTransaction(t *testing.T) {
+	b := newTestPipeline(t, ingest.DefaultConfig())
 	release := b.hold()
 	defer release()
 	b.send("g1", "sensors/g1/t2/data", sample(0), noon) // occupies the lane
@@ -552,8 +552,8 @@ func TestStatusesInOneTransaction(t *testing.T) {
 	}
 }
 
-func TestCatalogIsUpToDate(t *testing.T) {
-	b := newBench(t, ingest.DefaultConfig())
+func TestCatalog_IsUpToDate(t *testing.T) {
+	b := newTestPipeline(t, ingest.DefaultConfig())
 	publish := func(gateway, sensor string) string {
 		t.Helper()
 		r := b.publish(gateway, "sensors/"+gateway+"/"+sensor+"/data",
@@ -642,9 +642,9 @@ func TestCatalogIsUpToDate(t *testing.T) {
 		})
 }
 
-// TestRefusedByTheDatabase has the database refuse what passed every check.
-func TestRefusedByTheDatabase(t *testing.T) {
-	b := newBench(t, ingest.DefaultConfig())
+// TestDatabaseRefusal_IsRecorded has the database refuse what passed every check.
+func TestDatabaseRefusal_IsRecorded(t *testing.T) {
+	b := newTestPipeline(t, ingest.DefaultConfig())
 	if _, err := b.db.Exec(`ALTER TABLE sensor_data ADD CONSTRAINT lucky CHECK (value <> 13)`); err != nil {
 		t.Fatal(err)
 	}
@@ -661,7 +661,7 @@ func TestRefusedByTheDatabase(t *testing.T) {
 		r := b.wait(done)
 		if want := 0; n == 13 &&
 			(r.Code != 0x83 || !strings.HasPrefix(r.Text, "database_refused")) || n != 13 &&
-			r.Refused != want {
+			r.RejectedTotal != want {
 			t.Errorf("%d: got %+v", n, r)
 		}
 	}
@@ -679,7 +679,7 @@ func TestRefusedByTheDatabase(t *testing.T) {
 	}
 }
 
-func TestConfigNamesEveryFault(t *testing.T) {
+func TestConfig_NamesEveryInvalidSetting(t *testing.T) {
 	if err := ingest.DefaultConfig().Validate(); err != nil {
 		t.Error(err)
 	}
@@ -696,13 +696,13 @@ func TestConfigNamesEveryFault(t *testing.T) {
 	}
 }
 
-// TestIdentityIsTheGatewaysID is a key that is given to another gateway while a connection that
+// TestIdentity_IsTheGatewayID is a key that is given to another gateway while a connection that
 // began under it is still open.
-func TestIdentityIsTheGatewaysID(t *testing.T) {
-	b := newBench(t, ingest.DefaultConfig())
+func TestIdentity_IsTheGatewayID(t *testing.T) {
+	b := newTestPipeline(t, ingest.DefaultConfig())
 	const topic = "sensors/g1/t1/data"
 	// too old, but looked up
-	if r := b.publish("g1", topic, `{"value":1,"timestamp":1}`); r.Text == "" || r.Refused != 1 {
+	if r := b.publish("g1", topic, `{"value":1,"timestamp":1}`); r.Text == "" || r.RejectedTotal != 1 {
 		t.Fatalf("got %+v", r)
 	}
 	former := b.gateways["g1"]

@@ -9,66 +9,65 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// seenInterval is how often the time at which gateways were last heard of is written.
+// seenInterval is how often the times of the gateways' last messages are written.
 const seenInterval = 5 * time.Second
 
 const online = "online"
 
-// presence knows which gateways are there and when they were last heard of.
+// presence tracks which gateways are online and when each last sent a message.
 type presence struct {
 	mu     sync.Mutex
-	status map[int64]string         // as this instance has heard it last
+	status map[int64]string         // last status that this instance received
 	seen   map[int64]store.Presence // since the last flush
 
-	// messages and samples since the last flush; 0 is gateways that are not registered
-	refused map[int64]int64
+	// rejected messages and samples since the last flush; 0 stands for unregistered gateways
+	rejected map[int64]int64
 }
 
 func newPresence() *presence {
 	return &presence{
-		status:  map[int64]string{},
-		seen:    map[int64]store.Presence{},
-		refused: map[int64]int64{},
+		status:   map[int64]string{},
+		seen:     map[int64]store.Presence{},
+		rejected: map[int64]int64{},
 	}
 }
 
-// heard is what a message says of its gateway: a reading that comes from it means that it is there.
-func (j *job) heard() (store.Presence, bool) {
-	h := store.Presence{Status: online, At: j.message.Received, Link: j.message.Link}
-	gateway := j.gateway
+// presence returns what a message says about its gateway. A reading from it means that it is online.
+func (e *entry) presence() (store.Presence, bool) {
+	h := store.Presence{Status: online, At: e.message.Received, Link: e.message.Link}
+	gateway := e.gateway
 	switch {
-	case j.byHTTP || j.reason != "":
+	case e.byHTTP || e.reason != "":
 		return h, false
-	case j.status == nil:
-		gateway = j.samples[0].point
-	case j.message.Retained && j.status.state == online:
-		return h, false // that was so at some time
+	case e.status == nil:
+		gateway = e.samples[0].info
+	case e.message.Retained && e.status.state == online:
+		return h, false // it was online at some time
 	default:
-		h.Status, h.Old = j.status.state, j.message.Retained
-		if j.tellsTime() && !j.status.timestamp.IsZero() {
-			skew := j.status.timestamp.Sub(h.At)
+		h.Status, h.Old = e.status.state, e.message.Retained
+		if e.hasCurrentTimestamp() && !e.status.timestamp.IsZero() {
+			skew := e.status.timestamp.Sub(h.At)
 			h.Skew = &skew
 		}
 	}
-	if gateway == nil || gateway.IsSystem || j.foreign(gateway) {
+	if gateway == nil || gateway.IsSystem || e.isForeign(gateway) {
 		return h, false
 	}
 	h.GatewayID = gateway.GatewayID
 	return h, true
 }
 
-// isUnheard reports whether this instance has heard nothing of a gateway.
-func (p *presence) isUnheard(gateway int64) bool {
+// isUnknown reports whether this instance has received nothing from a gateway.
+func (p *presence) isUnknown(gateway int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.status[gateway] == ""
 }
 
-// implies reports whether what j means for h's gateway is new, after what the same transaction says
-// already. What is said outright is never taken for known: another instance may have heard
-// otherwise meanwhile.
-func (p *presence) implies(j *job, h store.Presence, status map[int64]string) bool {
-	if j.status != nil {
+// isNews reports whether h has to be written, given the statuses that the same transaction writes.
+// An explicit status always has: another instance may have received another one meanwhile.
+func (p *presence) isNews(e *entry, h store.Presence, status map[int64]string) bool {
+	if e.status != nil {
 		return true
 	}
 	if before, ok := status[h.GatewayID]; ok {
@@ -79,45 +78,45 @@ func (p *presence) implies(j *job, h store.Presence, status map[int64]string) bo
 	return p.status[h.GatewayID] != h.Status
 }
 
-// learn takes in what was committed.
-func (p *presence) learn(heard []store.Presence) {
+// update takes what was committed.
+func (p *presence) update(heard []store.Presence) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, h := range heard {
 		p.status[h.GatewayID] = h.Status
-		// a gateway's messages are committed in order, whatever our clock does
+		// a gateway's messages are committed in order, also when the server's clock jumps
 		p.seen[h.GatewayID] = h
 	}
 }
 
-// refuse counts what was refused of jobs. Whoever writes by HTTP is told, and sees to it.
-func (p *presence) refuse(jobs []*job) {
+// countRejections counts the rejections in entries, but for bulk writes.
+func (p *presence) countRejections(entries []*entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, j := range jobs {
-		if j.byHTTP {
+	for _, e := range entries {
+		if e.byHTTP {
 			continue
 		}
-		if j.reason != "" {
-			by, _ := j.publisher(nil)
-			p.refused[by]++
+		if e.reason != "" {
+			by, _ := e.publisher(nil)
+			p.rejected[by]++
 		}
-		for i := range j.samples {
-			if s := &j.samples[i]; s.refused != nil {
-				by, _ := j.publisher(s)
-				p.refused[by]++
+		for i := range e.samples {
+			if s := &e.samples[i]; s.rejection != nil {
+				by, _ := e.publisher(s)
+				p.rejected[by]++
 			}
 		}
 	}
 }
 
-// take returns what was seen and how much was refused since the last time: of a gateway that is
-// there, that it is, in case another instance takes it for gone; of any other, only when.
+// take returns the presences and rejections since the last call. For a gateway that is online it
+// says so, in case another instance takes it for offline; for any other only the time.
 func (p *presence) take() ([]store.Presence, map[int64]int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	refused := p.refused
-	p.refused = map[int64]int64{}
+	rejected := p.rejected
+	p.rejected = map[int64]int64{}
 	ps := make([]store.Presence, 0, len(p.seen))
 	for id, h := range p.seen {
 		again := store.Presence{GatewayID: id, At: h.At}
@@ -127,12 +126,12 @@ func (p *presence) take() ([]store.Presence, map[int64]int64) {
 		ps = append(ps, again)
 	}
 	clear(p.seen)
-	return ps, refused
+	return ps, rejected
 }
 
-// flushSeen writes when gateways were last heard of, until ctx ends and once more then. Nothing is
-// lost when that fails: the next message says it again.
-func (p *Pipeline) flushSeen(ctx, work context.Context) {
+// flushPresence writes the times of the gateways' last messages until ctx ends, and then once more.
+// A failure is harmless for presence: the next message says the same.
+func (p *Pipeline) flushPresence(ctx, work context.Context) {
 	tick := time.NewTicker(seenInterval)
 	defer tick.Stop()
 	for ctx.Err() == nil {
@@ -141,11 +140,11 @@ func (p *Pipeline) flushSeen(ctx, work context.Context) {
 		case <-ctx.Done():
 		}
 		attempt, cancel := context.WithTimeout(work, seenInterval)
-		seen, refused := p.seen.take()
+		seen, rejected := p.presence.take()
 		changed, err := p.store.SetPresence(attempt, seen)
-		if err := errors.Join(err, p.store.AddRejectionCounts(attempt, refused)); err != nil &&
+		if err := errors.Join(err, p.store.AddRejectionCounts(attempt, rejected)); err != nil &&
 			work.Err() == nil {
-			p.log.WarnContext(attempt, "cannot write when gateways were last seen", "error", err)
+			p.log.WarnContext(attempt, "writing gateway presence failed", "error", err)
 		}
 		if len(changed) > 0 {
 			p.notify(Committed{Presence: changed})

@@ -8,10 +8,10 @@ import (
 	"github.com/oei-ms/oei-ms/ingest"
 )
 
-// TestPresence_WillsAndRetainedMessagesAreNoClocks publishes statuses whose timestamps are of
+// TestPresence_WillsAndRetainedMessagesDoNotSetClockSkew publishes statuses whose timestamps are of
 // another time than when they come.
-func TestPresence_WillsAndRetainedMessagesAreNoClocks(t *testing.T) {
-	b := newBench(t, ingest.DefaultConfig())
+func TestPresence_WillsAndRetainedMessagesDoNotSetClockSkew(t *testing.T) {
+	b := newTestPipeline(t, ingest.DefaultConfig())
 	const long = `"timestamp":"2026-02-01T00:00:00Z"`
 	will := func(m *ingest.Message) { m.Will, m.Link = true, ingest.LinkDown }
 	retained := func(m *ingest.Message) { m.GatewayID, m.Gateway, m.Retained = 0, "", true }

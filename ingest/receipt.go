@@ -1,38 +1,40 @@
 package ingest
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/oei-ms/oei-ms/store"
 )
 
-// Receipt says what became of a message.
+// Receipt is the outcome of a message.
 type Receipt struct {
-	Code       byte   // reason code of an MQTT v5 PUBACK
-	Text       string // reason string; empty when there is nothing to say
-	Accepted   int    // samples that are stored; 1 for a status
-	Duplicates int
-	Refused    int
-	// the first mostRejected of the refused, when Message.Itemized asked for them
-	Rejected []Rejected
+	Code          byte   // reason code of an MQTT v5 PUBACK
+	Text          string // reason string; may be empty
+	Accepted      int    // samples that are stored; 1 for a status
+	Duplicates    int
+	RejectedTotal int
+	Rejected      []Rejected // the first maxItemized, if Message.Itemized is set
 }
 
-// Rejected is a sample that was refused. Index is its place in the message; -1 stands for the
-// message as a whole.
+// Rejected is a rejected sample. Index is its place in the message, or -1 for the whole message.
 type Rejected struct {
 	Index  int
 	Reason string
 }
 
-// mostRejected is how many refused samples a receipt lists.
-const mostRejected = 100
+// maxItemized is how many rejected samples a receipt lists.
+const maxItemized = 100
 
-// JSON is the payload that answers a message with a response topic. now is the clock of the server.
+// JSON returns the payload of a receipt. now is the time of the server's clock.
 func (r Receipt) JSON(now time.Time) []byte {
 	type rejected struct {
-		Index  *int   `json:"index"` // null: the message as a whole
+		Index  *int   `json:"index"` // null: the whole message
 		Reason string `json:"reason"`
 	}
 	answer := struct {
@@ -41,23 +43,23 @@ func (r Receipt) JSON(now time.Time) []byte {
 		Rejected      []rejected `json:"rejected"`
 		RejectedTotal int        `json:"rejected_total"`
 		ServerTime    time.Time  `json:"server_time"`
-	}{r.Accepted, r.Duplicates, make([]rejected, len(r.Rejected)), r.Refused, now.UTC()}
+	}{r.Accepted, r.Duplicates, make([]rejected, len(r.Rejected)), r.RejectedTotal, now.UTC()}
 	for i, x := range r.Rejected {
 		answer.Rejected[i].Reason = x.Reason
 		if x.Index >= 0 {
 			answer.Rejected[i].Index = &r.Rejected[i].Index
 		}
 	}
-	payload, _ := json.Marshal(answer) // there is nothing in it that cannot be written
+	payload, _ := json.Marshal(answer) // cannot fail: it has no type that JSON lacks
 	return payload
 }
 
-// Why a message with a response topic gets no receipt.
+// Reasons why no receipt is sent to a response topic.
 const (
-	NoReceiptTopic       = "topic"       // it is not the gateway's own
-	NoReceiptCorrelation = "correlation" // its correlation data is too long
-	NoReceiptListener    = "no_listener" // nobody is there who subscribes to it
-	NoReceiptRoom        = "full"        // those before it have not been taken yet
+	NoReceiptTopic       = "topic"       // the topic is not the gateway's own
+	NoReceiptCorrelation = "correlation" // the correlation data is too long
+	NoReceiptListener    = "no_listener" // the topic has no subscriber
+	NoReceiptRoom        = "full"        // too many receipts wait to be sent
 )
 
 // NoReceiptCounter counts receipts that were requested and not sent, by reason. The embedded
@@ -69,20 +71,67 @@ func NoReceiptCounter() *prometheus.CounterVec {
 	}, []string{"reason"})
 }
 
-// mostEcho is the longest response topic and correlation data, in bytes: they are kept until the
-// receipt is sent.
-const mostEcho = 256
+// maxEcho is the maximum length of a response topic and of correlation data, in bytes. They are kept
+// in memory until the receipt is sent.
+const maxEcho = 256
 
-// NoReceipt is why a message of gateway cannot be answered on the topic; "" when it can: on
-// gateways/{gateway}/receipts or below it.
+// NoReceipt returns why a message of gateway cannot be answered on topic. It returns "" for
+// gateways/{gateway}/receipts and topics below it.
 func NoReceipt(gateway, topic string, correlation []byte) string {
 	rest, own := strings.CutPrefix(topic, "gateways/"+gateway+"/receipts")
 	switch {
 	case gateway == "" || !own || rest != "" && rest[0] != '/' ||
-		strings.ContainsAny(rest, "+#\x00") || len(topic) > mostEcho:
+		strings.ContainsAny(rest, "+#\x00") || len(topic) > maxEcho:
 		return NoReceiptTopic
-	case len(correlation) > mostEcho:
+	case len(correlation) > maxEcho:
 		return NoReceiptCorrelation
 	}
 	return ""
+}
+
+// receipt sums up the outcomes. A message of which anything was stored is a success.
+func (e *entry) receipt() Receipt {
+	if e.reason != "" {
+		r := Receipt{
+			Code:          reasonCode(e.reason),
+			Text:          e.reason + ": " + e.detail,
+			RejectedTotal: 1,
+		}
+		if e.message.Itemized {
+			r.Rejected = []Rejected{{Index: -1, Reason: e.reason}}
+		}
+		return r
+	}
+	var r Receipt
+	if e.status != nil {
+		r.Accepted = 1
+	}
+	var first *rejection
+	for i := range e.samples {
+		switch s := &e.samples[i]; s.outcome {
+		case store.Stored:
+			r.Accepted++
+		case store.Duplicate:
+			r.Duplicates++
+		default:
+			r.RejectedTotal++
+			first = cmp.Or(first, s.rejection)
+			if e.message.Itemized && r.RejectedTotal <= maxItemized {
+				r.Rejected = append(r.Rejected, Rejected{i, s.rejection.reason})
+			}
+		}
+	}
+	switch {
+	case first == nil:
+	case len(e.samples) == 1:
+		r.Code, r.Text = reasonCode(first.reason), first.reason+": "+first.detail
+	case r.RejectedTotal == len(e.samples):
+		r.Code = reasonCode(first.reason)
+		r.Text = fmt.Sprintf("all %d rejected, the first: %s: %s", r.RejectedTotal, first.reason,
+			first.detail)
+	default:
+		r.Text = fmt.Sprintf("%d of %d rejected, the first: %s: %s", r.RejectedTotal,
+			len(e.samples), first.reason, first.detail)
+	}
+	return r
 }

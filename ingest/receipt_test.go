@@ -10,7 +10,7 @@ import (
 )
 
 // deliver submits m as g1's and returns its receipt.
-func (b *bench) deliver(m ingest.Message) ingest.Receipt {
+func (b *testPipeline) deliver(m ingest.Message) ingest.Receipt {
 	b.t.Helper()
 	done := make(chan ingest.Receipt, 1)
 	m.Done, m.Gateway = func(r ingest.Receipt) { done <- r }, "g1"
@@ -24,7 +24,7 @@ func (b *bench) deliver(m ingest.Message) ingest.Receipt {
 }
 
 func TestReceipts(t *testing.T) {
-	b := newBench(t, ingest.DefaultConfig())
+	b := newTestPipeline(t, ingest.DefaultConfig())
 	many := "[" + strings.Repeat(`{"sensor":"t2","value":"x"},`, 149) +
 		`{"sensor":"t2","value":2,"timestamp":7}]`
 	tests := []struct{ name, topic, payload, want string }{
@@ -60,15 +60,15 @@ func TestReceipts(t *testing.T) {
 		Topic:    "gateways/g1/data",
 		Payload:  []byte(many),
 		Itemized: true,
-	}); len(r.Rejected) != 100 || r.Refused != 150 && r.Refused != 149 {
-		t.Errorf("many: got %d of %d", len(r.Rejected), r.Refused)
+	}); len(r.Rejected) != 100 || r.RejectedTotal != 150 && r.RejectedTotal != 149 {
+		t.Errorf("many: got %d of %d", len(r.Rejected), r.RejectedTotal)
 	}
 	if r := b.deliver(ingest.Message{Topic: "gateways/g1/data", Payload: []byte(many)}); r.Rejected != nil {
 		t.Errorf("not asked for: got %d", len(r.Rejected))
 	}
 }
 
-func TestWhereReceiptsMayGo(t *testing.T) {
+func TestNoReceipt_ReasonsByTopic(t *testing.T) {
 	long := strings.Repeat("x", 300)
 	for _, tt := range []struct{ gateway, topic, correlation, want string }{
 		{"g1", "gateways/g1/receipts", "", ""},
@@ -89,8 +89,8 @@ func TestWhereReceiptsMayGo(t *testing.T) {
 	}
 }
 
-func TestContentTypes(t *testing.T) {
-	b := newBench(t, ingest.DefaultConfig())
+func TestContentType_OtherThanJSONIsRejected(t *testing.T) {
+	b := newTestPipeline(t, ingest.DefaultConfig())
 	for contentType, want := range map[string]byte{
 		"": 0, "application/json": 0, "application/json; charset=utf-8": 0,
 		"Application/JSON;charset=\"UTF-8\"": 0,
@@ -122,7 +122,7 @@ func TestContentTypes(t *testing.T) {
 }
 
 func TestExpiry(t *testing.T) {
-	b := newBench(t, ingest.DefaultConfig())
+	b := newTestPipeline(t, ingest.DefaultConfig())
 	at := func(ago time.Duration, expiry time.Duration, payload string) ingest.Receipt {
 		return b.deliver(ingest.Message{
 			Topic:    "sensors/g1/t1/data",
@@ -132,7 +132,7 @@ func TestExpiry(t *testing.T) {
 			Itemized: true,
 		})
 	}
-	if r := at(time.Minute, 2*time.Minute, `{"value":1,"timestamp":1}`); r.Refused+r.Accepted != 1 || strings.HasPrefix(r.Text, "expired") {
+	if r := at(time.Minute, 2*time.Minute, `{"value":1,"timestamp":1}`); r.RejectedTotal+r.Accepted != 1 || strings.HasPrefix(r.Text, "expired") {
 		t.Errorf("in time: got %+v", r)
 	}
 	if r := at(time.Hour, 0, `{"value":1}`); r.Accepted != 1 {
@@ -140,7 +140,7 @@ func TestExpiry(t *testing.T) {
 	}
 	r := at(time.Minute, time.Minute, `{"value":2}`)
 	if r.Code != 0x83 ||
-		r.Text != "expired: it was to be used within 1m0s, and could not be stored by then" ||
+		r.Text != "expired: it could not be stored within its expiry interval of 1m0s" ||
 		r.Rejected[0].Reason != "expired" {
 		t.Errorf("too late: got %+v", r)
 	}

@@ -7,22 +7,22 @@ type Kind int
 
 // The kinds of topics.
 const (
-	None         Kind = iota // not a topic of ours
+	None         Kind = iota // not a topic of the pipeline
 	SensorData               // sensors/{gateway}/{sensor}/data
 	GatewayData              // gateways/{gateway}/data
 	StatusReport             // gateways/{gateway}/status
 )
 
-// Filters are the topic filters that take in everything Submit understands.
+// Filters are topic filters for everything that Submit understands.
 var Filters = []string{"sensors/+/+/data", "gateways/+/data", "gateways/+/status"}
 
-// Topic is a topic taken apart. Gateway and Sensor are ids or keys, as the publisher wrote them.
+// Topic is a parsed topic. Gateway and Sensor are ids or keys, as the publisher wrote them.
 type Topic struct {
 	Kind            Kind
 	Gateway, Sensor string
 }
 
-// ParseTopic takes name apart; one that is not ours is None.
+// ParseTopic parses a topic name. Its Kind is None for any other topic.
 func ParseTopic(name string) Topic {
 	first, rest, _ := strings.Cut(name, "/")
 	gateway, rest, _ := strings.Cut(rest, "/")

@@ -113,9 +113,9 @@ func (b *Broker) loginOf(gateway Gateway, cl *mqtt.Client) *login {
 			b.disconnect(cl, packets.Code{Code: e.code, Reason: e.text})
 		},
 		reject: func(topic string, payload []byte, e *packetError) {
-			reason := ingest.RefusedTooLarge
+			reason := ingest.ReasonTooLarge
 			if e.code == codeQoS {
-				reason = ingest.RefusedQoS
+				reason = ingest.ReasonUnsupportedQoS
 			}
 			_ = b.submit(ingest.Message{
 				Topic:     topic,
@@ -124,7 +124,7 @@ func (b *Broker) loginOf(gateway Gateway, cl *mqtt.Client) *login {
 				Gateway:   gateway.Key,
 				Link:      ingest.Linked,
 				Received:  time.Now(),
-				Refused:   reason,
+				Rejection: reason,
 				Detail:    e.text,
 			})
 		},

@@ -81,7 +81,7 @@ func TestPuback_WaitsForEarlierOnes(t *testing.T) {
 }
 
 func TestPuback_ReasonString(t *testing.T) {
-	refused := ingest.Receipt{Code: 0x99, Text: "malformed: it is empty", Refused: 1}
+	refused := ingest.Receipt{Code: 0x99, Text: "malformed: it is empty", RejectedTotal: 1}
 	partly := ingest.Receipt{Text: "1 of 2 refused"}
 	none := func(*packets.Connect) {}
 	tests := map[string]struct {
@@ -140,7 +140,7 @@ func TestPublish_QoS(t *testing.T) {
 	c.pings()
 	c.publish(2, 5, topic, "b")
 	c.reads("DISCONNECT 0x9b", "closed")
-	if m := b.next(1)[0]; m.Refused != ingest.RefusedQoS || m.Topic != topic ||
+	if m := b.next(1)[0]; m.Rejection != ingest.ReasonUnsupportedQoS || m.Topic != topic ||
 		string(m.Payload) != "b" || m.GatewayID != 1 {
 		t.Errorf("submitted for the record: %+v", m)
 	}
@@ -295,7 +295,7 @@ func TestPublish_OverTheMaximumPacketSize(t *testing.T) {
 	c.publish(1, 2, topic, strings.Repeat("x", 3000))
 	c.reads("DISCONNECT 0x95", "closed")
 	m := b.next(1)[0]
-	if m.Refused != ingest.RefusedTooLarge || m.Topic != topic || len(m.Payload) != 3000 ||
+	if m.Rejection != ingest.ReasonTooLarge || m.Topic != topic || len(m.Payload) != 3000 ||
 		m.GatewayID != 1 || m.Done != nil {
 		t.Errorf("submitted for the record: %+v", m)
 	}
@@ -307,9 +307,9 @@ func TestPublish_OverTheMaximumPacketSize(t *testing.T) {
 			huge...))
 	}()
 	c.reads("DISCONNECT 0x95", "closed")
-	if m := b.next(1)[0]; m.Refused != ingest.RefusedTooLarge || m.Topic != topic ||
+	if m := b.next(1)[0]; m.Rejection != ingest.ReasonTooLarge || m.Topic != topic ||
 		len(m.Payload) > maxRecorded {
-		t.Errorf("submitted for the record: %s on %s, %d bytes", m.Refused, m.Topic, len(m.Payload))
+		t.Errorf("submitted for the record: %s on %s, %d bytes", m.Rejection, m.Topic, len(m.Payload))
 	}
 	older := b.old("g2")
 	older.write(append([]byte{0x32, 0x90, 0x4e}, mqttText(topic)...)...)

@@ -88,9 +88,9 @@ func TestReceipt_FollowsThePuback(t *testing.T) {
 	}
 	c.pings() // nothing before the commit
 	m.Done(ingest.Receipt{
-		Accepted: 1,
-		Refused:  1,
-		Rejected: []ingest.Rejected{{Index: 1, Reason: "conflict"}},
+		Accepted:      1,
+		RejectedTotal: 1,
+		Rejected:      []ingest.Rejected{{Index: 1, Reason: "conflict"}},
 	})
 	c.reads("PUBACK 5 0x00")
 	p := c.receipt()

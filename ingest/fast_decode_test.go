@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// FuzzScan holds the scanner against the strict decoder: what it takes, the other takes too, and
+// FuzzFastDecode holds the scanner against the strict decoder: what it takes, the other takes too, and
 // means the same.
-func FuzzScan(f *testing.F) {
+func FuzzFastDecode(f *testing.F) {
 	files, err := filepath.Glob("testdata/decode/*.json")
 	if err != nil || len(files) == 0 {
 		f.Fatalf("golden cases: got %d, %v", len(files), err)
@@ -39,7 +39,7 @@ func FuzzScan(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		for _, topic := range []Topic{{SensorData, "g1", "t1"}, {Kind: GatewayData, Gateway: "g1"}} {
-			got, ok := scanSamples(payload, topic)
+			got, ok := fastDecodeSamples(payload, topic)
 			if !ok {
 				continue
 			}
@@ -60,25 +60,25 @@ func FuzzScan(f *testing.F) {
 // meaning is all that a sample says.
 func meaning(s *sample) string {
 	fault := ""
-	if s.fault != nil {
-		fault = s.fault.reason + ": " + s.fault.detail
+	if s.invalid != nil {
+		fault = s.invalid.reason + ": " + s.invalid.detail
 	}
 	return fmt.Sprintf("%q %s %x %v %d %q %s", s.sensor, s.timestamp, math.Float64bits(s.value),
 		s.quality, s.statusCode, s.raw, fault)
 }
 
-func TestTheUsualMessagesNeedNoStrictDecoder(t *testing.T) {
+func TestFastDecode_AcceptsUsualMessages(t *testing.T) {
 	for _, payload := range []string{
 		`{"value": 21.5, "timestamp": "2026-01-02T03:04:05.678Z", "quality": "good"}`,
 		`{"value":-1e-3,"timestamp":1767322445678}`,
 		`{"value": null, "quality": "bad", "status_code": 2147483648}`,
 		`[{"value":1},{"value":2,"timestamp":"2026-01-02T03:04:05Z"}]`,
 	} {
-		if _, ok := scanSamples([]byte(payload), Topic{SensorData, "g1", "t1"}); !ok {
+		if _, ok := fastDecodeSamples([]byte(payload), Topic{SensorData, "g1", "t1"}); !ok {
 			t.Errorf("%s: the scanner does not know it", payload)
 		}
 	}
-	if _, ok := scanSamples([]byte(`[{"sensor": "t1", "value": 1}]`),
+	if _, ok := fastDecodeSamples([]byte(`[{"sensor": "t1", "value": 1}]`),
 		Topic{Kind: GatewayData, Gateway: "g1"}); !ok {
 		t.Error("a gateway's batch: the scanner does not know it")
 	}
@@ -96,7 +96,7 @@ func BenchmarkDecode(b *testing.B) {
 		b.Run(name+"/scan", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, ok := scanSamples([]byte(payload), topic); !ok {
+				if _, ok := fastDecodeSamples([]byte(payload), topic); !ok {
 					b.Fatal("not scanned")
 				}
 			}

@@ -10,13 +10,13 @@ import (
 )
 
 // refusals is what is recorded: gateway id, key and reason, one a line.
-func (b *bench) refusals() string {
+func (b *testPipeline) refusals() string {
 	b.t.Helper()
 	const q = `SELECT coalesce(string_agg(format('%s %s %s', gateway_id, gateway, reason), E'\n' ORDER BY id), '') FROM rejections`
 	return scan[string](b.t, b.db, q)
 }
 
-func TestRefusalsAreThoseOfThePublisher(t *testing.T) {
+func TestRejections_BelongToThePublisher(t *testing.T) {
 	const bad, good = `nonsense`, `{"value":1}`
 	tests := map[string]struct{ as, topic, payload, recorded, counted string }{
 		"a sample of its own": {
@@ -72,7 +72,7 @@ func TestRefusalsAreThoseOfThePublisher(t *testing.T) {
 			"g8", "sensors/g8/t1/data", bad, "0 g8 malformed", "gateway=none reason=malformed",
 		},
 	}
-	b := newBench(t, ingest.DefaultConfig())
+	b := newTestPipeline(t, ingest.DefaultConfig())
 	for name, tt := range tests {
 		if _, err := b.db.ExecContext(t.Context(), `TRUNCATE rejections, rejection_counts`); err != nil {
 			t.Fatal(err)
@@ -90,8 +90,8 @@ func TestRefusalsAreThoseOfThePublisher(t *testing.T) {
 	}
 }
 
-// refusedTotal is oei_ingest_refused_total by its labels.
-func (b *bench) refusedTotal() map[string]int {
+// refusedTotal is oei_ingest_rejected_total by its labels.
+func (b *testPipeline) refusedTotal() map[string]int {
 	b.t.Helper()
 	families, err := b.reg.Gather()
 	if err != nil {
@@ -99,7 +99,7 @@ func (b *bench) refusedTotal() map[string]int {
 	}
 	counts := map[string]int{}
 	for _, f := range families {
-		if f.GetName() != "oei_ingest_refused_total" {
+		if f.GetName() != "oei_ingest_rejected_total" {
 			continue
 		}
 		for _, m := range f.GetMetric() {
@@ -113,8 +113,8 @@ func (b *bench) refusedTotal() map[string]int {
 	return counts
 }
 
-func TestRefusalsOfManyGatewaysAreCountedTogether(t *testing.T) {
-	b := newBench(t, ingest.DefaultConfig())
+func TestRejections_OfManyGatewaysShareAMetricLabel(t *testing.T) {
+	b := newTestPipeline(t, ingest.DefaultConfig())
 	for i := range 110 {
 		key := fmt.Sprintf("many-%d", i)
 		b.gateway(key)
@@ -133,10 +133,10 @@ func TestRefusalsOfManyGatewaysAreCountedTogether(t *testing.T) {
 	}
 }
 
-func TestOfAGatewayTheNewestRefusalsAreKept(t *testing.T) {
+func TestRejections_TheNewestOfAGatewayAreKept(t *testing.T) {
 	cfg := ingest.DefaultConfig()
 	cfg.MaxRejections = 5
-	b := newBench(t, cfg)
+	b := newTestPipeline(t, cfg)
 	for i := range 12 {
 		b.publish("g1", "sensors/g1/t1/data", fmt.Sprint("nonsense ", i))
 	}

@@ -28,8 +28,8 @@ func TestMain(m *testing.M) {
 // noon is when every message of these tests arrives, if they do not say otherwise.
 var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 
-// bench is a running pipeline on a database with two gateways.
-type bench struct {
+// testPipeline is a running pipeline on a database with two gateways.
+type testPipeline struct {
 	*ingest.Pipeline
 	t     testing.TB
 	dsn   string
@@ -47,19 +47,19 @@ type bench struct {
 // limit is how long a test waits for what must come.
 const limit = 2 * time.Minute
 
-func newBench(t testing.TB, cfg ingest.Config) *bench {
+func newTestPipeline(t testing.TB, cfg ingest.Config) *testPipeline {
 	t.Helper()
-	return newBenchAt(t, cfg, pgtest.DSN(t)+" synchronous_commit=on")
+	return newTestPipelineAt(t, cfg, pgtest.DSN(t)+" synchronous_commit=on")
 }
 
-func newBenchAt(t testing.TB, cfg ingest.Config, dsn string) *bench {
+func newTestPipelineAt(t testing.TB, cfg ingest.Config, dsn string) *testPipeline {
 	t.Helper()
-	return newBenchWith(t, cfg, dsn, store.DefaultConfig())
+	return newTestPipelineWith(t, cfg, dsn, store.DefaultConfig())
 }
 
-func newBenchWith(t testing.TB, cfg ingest.Config, dsn string, storeConfig store.Config) *bench {
+func newTestPipelineWith(t testing.TB, cfg ingest.Config, dsn string, storeConfig store.Config) *testPipeline {
 	t.Helper()
-	b := &bench{
+	b := &testPipeline{
 		t:        t,
 		dsn:      dsn,
 		names:    map[int64]string{},
@@ -101,7 +101,7 @@ func newBenchWith(t testing.TB, cfg ingest.Config, dsn string, storeConfig store
 }
 
 // start runs the pipeline.
-func (b *bench) start(grace time.Duration) {
+func (b *testPipeline) start(grace time.Duration) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx, grace) }()
@@ -119,7 +119,7 @@ func (b *bench) start(grace time.Duration) {
 	b.t.Cleanup(b.stop)
 }
 
-func (b *bench) gateway(key string) int64 {
+func (b *testPipeline) gateway(key string) int64 {
 	b.t.Helper()
 	g, err := b.store.CreateGateway(b.t.Context(),
 		store.Gateway{Key: key, Name: key, IsActive: true, Metadata: "{}"})
@@ -130,7 +130,7 @@ func (b *bench) gateway(key string) int64 {
 	return g.ID
 }
 
-func (b *bench) sensor(gateway int64, key string, change func(*store.Sensor)) int64 {
+func (b *testPipeline) sensor(gateway int64, key string, change func(*store.Sensor)) int64 {
 	b.t.Helper()
 	s := store.Sensor{
 		GatewayID: gateway,
@@ -152,7 +152,7 @@ func (b *bench) sensor(gateway int64, key string, change func(*store.Sensor)) in
 }
 
 // id returns the id of the sensor with this key.
-func (b *bench) id(key string) int64 {
+func (b *testPipeline) id(key string) int64 {
 	for id, name := range b.names {
 		if name == key {
 			return id
@@ -163,7 +163,7 @@ func (b *bench) id(key string) int64 {
 }
 
 // send submits a message and returns where its receipt will be.
-func (b *bench) send(as, topic, payload string, received time.Time) <-chan ingest.Receipt {
+func (b *testPipeline) send(as, topic, payload string, received time.Time) <-chan ingest.Receipt {
 	b.t.Helper()
 	done := make(chan ingest.Receipt, 2)
 	m := ingest.Message{
@@ -181,7 +181,7 @@ func (b *bench) send(as, topic, payload string, received time.Time) <-chan inges
 }
 
 // wait waits for a receipt.
-func (b *bench) wait(done <-chan ingest.Receipt) ingest.Receipt {
+func (b *testPipeline) wait(done <-chan ingest.Receipt) ingest.Receipt {
 	b.t.Helper()
 	select {
 	case r := <-done:
@@ -193,13 +193,13 @@ func (b *bench) wait(done <-chan ingest.Receipt) ingest.Receipt {
 }
 
 // publish sends a message that arrives at noon and waits for its receipt.
-func (b *bench) publish(as, topic, payload string) ingest.Receipt {
+func (b *testPipeline) publish(as, topic, payload string) ingest.Receipt {
 	b.t.Helper()
 	return b.wait(b.send(as, topic, payload, noon))
 }
 
 // stored is every reading, one a line: sensor, instant, value, quality, status code.
-func (b *bench) stored() string {
+func (b *testPipeline) stored() string {
 	b.t.Helper()
 	rs, err := b.store.Readings(b.t.Context(),
 		store.ReadingsQuery{Sensors: ids(b.names), Ascending: true, Limit: 1e6})
@@ -213,7 +213,7 @@ func (b *bench) stored() string {
 	return strings.Join(lines, "\n")
 }
 
-func (b *bench) line(r store.Reading) string {
+func (b *testPipeline) line(r store.Reading) string {
 	line := fmt.Sprintf("%s %s %v %v", b.names[r.SensorID],
 		r.Timestamp.UTC().Format("2006-01-02T15:04:05.999999"), r.Value, r.Quality)
 	if r.StatusCode != 0 {
@@ -223,7 +223,7 @@ func (b *bench) line(r store.Reading) string {
 }
 
 // refused is every rejection, one a line: gateway, topic, reason, how often.
-func (b *bench) refused() string {
+func (b *testPipeline) refused() string {
 	b.t.Helper()
 	const q = `SELECT coalesce(string_agg(format('%s %s %s %s', gateway, topic, reason, count), E'\n' ORDER BY id), '') FROM rejections`
 	return scan[string](b.t, b.db, q)

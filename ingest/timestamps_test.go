@@ -10,11 +10,11 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// TestOurOwnClockJumps has a gateway whose clock is right, and a server whose clock is not: no
+// TestServerClock_Jumps has a gateway whose clock is right, and a server whose clock is not: no
 // sample is without an outcome, none is stored twice, and what a wrong clock refused is stored when
 // it is sent again.
-func TestOurOwnClockJumps(t *testing.T) {
-	b := newBench(t, ingest.DefaultConfig())
+func TestServerClock_Jumps(t *testing.T) {
+	b := newTestPipeline(t, ingest.DefaultConfig())
 	with := func(value int, clock string) string {
 		return fmt.Sprintf(`{"value":%d,"timestamp":"2026-03-04T%sZ"}`, value, clock)
 	}
@@ -45,7 +45,7 @@ func TestOurOwnClockJumps(t *testing.T) {
 	}
 	for _, s := range steps {
 		r := b.wait(b.send("g1", "sensors/g1/t2/data", s.payload, noon.Add(s.off)))
-		if got := fmt.Sprint(r.Accepted, r.Duplicates, r.Refused); got != s.counts ||
+		if got := fmt.Sprint(r.Accepted, r.Duplicates, r.RejectedTotal); got != s.counts ||
 			r.Code != s.code {
 			t.Errorf("%s: got %s with %#02x, want %s with %#02x", s.name, got, r.Code, s.counts,
 				s.code)
