@@ -33,12 +33,13 @@ type Config struct {
 	DataDir        string `mapstructure:"data_dir"`
 	AllowPlaintext bool   `mapstructure:"allow_plaintext"`
 
-	Log      Log           `mapstructure:"log"`
-	Database Database      `mapstructure:"database"`
-	Store    store.Config  `mapstructure:"store"`
-	Cache    cache.Config  `mapstructure:"cache"`
-	Server   server.Config `mapstructure:"server"`
-	Auth     auth.Config   `mapstructure:"server"` // shares the section of Server
+	Log      Log                `mapstructure:"log"`
+	Database Database           `mapstructure:"database"`
+	Store    store.Config       `mapstructure:"store"`
+	Cache    cache.Config       `mapstructure:"cache"`
+	Server   server.Config      `mapstructure:"server"`
+	Auth     auth.Config        `mapstructure:"server"` // shares the section of Server
+	Query    server.QueryConfig `mapstructure:"query"`
 	// Port is also where the broker in the process listens
 	MQTT    mqttsource.Config  `mapstructure:"mqtt"`
 	Ingest  ingest.Config      `mapstructure:"ingest"`

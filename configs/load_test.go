@@ -255,7 +255,7 @@ func TestDefaults_EqualThosePackagesDeclare(t *testing.T) {
 	want := *c
 	want.Environment, want.Log = Development, Log{Level: "info", Format: "text"}
 	want.Database, want.Debug, want.AllowPlaintext = Database{}, false, false
-	want.Auth = auth.DefaultConfig()
+	want.Auth, want.Query = auth.DefaultConfig(), server.DefaultQueryConfig()
 	want.Store, want.Server, want.Ingest = store.DefaultConfig(), server.DefaultConfig(), ingest.DefaultConfig()
 	want.Cache, want.MQTT, want.Broker, want.Push, want.Notify, want.Monitor = cache.DefaultConfig(), mqttsource.DefaultConfig(), broker.DefaultConfig(), push.DefaultConfig(), notify.DefaultConfig(), selfmonitor.DefaultConfig()
 	want.Cluster = postgres.Config{DataDir: c.Cluster.DataDir}

@@ -18,7 +18,8 @@ func (c *Config) Validate() error { return errors.Join(c.faults(nil)...) }
 func (c *Config) faults(bad map[string]bool) []error {
 	parts := []error{
 		c.Store.Validate(), c.Cache.Validate(), c.Ingest.Validate(), c.Push.Validate(),
-		c.Notify.Validate(), c.Monitor.Validate(), c.Server.Validate(), c.authFaults(),
+		c.Notify.Validate(), c.Monitor.Validate(), c.Server.Validate(), c.Query.Validate(),
+		c.authFaults(),
 		c.general(), c.databaseFaults(),
 	}
 	if c.OwnBroker() {

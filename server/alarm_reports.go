@@ -107,11 +107,11 @@ func (s *Server) SimulateAlarm(
 	if err != nil {
 		return nil, err
 	}
-	leave, err := s.heavy.enter(ctx, cost)
+	release, err := s.limiter.acquire(ctx, cost)
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
+	defer release()
 	out := api.AlarmSimulationResult{Events: []api.AlarmSimulationEvent{}}
 	state, n, err := s.store.Simulate(ctx, &r, b.Start, b.End, func(e alarm.Event) bool {
 		if out.Truncated = len(out.Events) == mostSimulated; !out.Truncated {

@@ -21,9 +21,6 @@ type Config struct {
 	// addresses and networks whose X-Forwarded-For is believed
 	TrustedProxies []string `mapstructure:"trusted_proxies"`
 	BodyLimit      int64    `mapstructure:"body_limit"` // bytes
-	// over much data, at a time; 0: half as many as there are processors
-	HeavyQuestions int           `mapstructure:"heavy_questions"`
-	HeavyWait      time.Duration `mapstructure:"heavy_wait"` // of such a question for its turn
 
 	// for an answer, from the head of the request
 	RequestTimeout    time.Duration `mapstructure:"request_timeout"`
@@ -41,7 +38,6 @@ func DefaultConfig() Config {
 		Host:              "0.0.0.0",
 		Port:              8000,
 		BodyLimit:         2 << 20,
-		HeavyWait:         2 * time.Second,
 		RequestTimeout:    6 * time.Second,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
@@ -61,9 +57,6 @@ func (c Config) Validate() error {
 	if c.BodyLimit < 1<<10 || c.BodyLimit > 64<<20 {
 		fault("OEI_SERVER_BODY_LIMIT: %d is out of range; use 1024 to 67108864 bytes", c.BodyLimit)
 	}
-	if c.HeavyQuestions < 0 || c.HeavyQuestions > 1000 {
-		fault("OEI_SERVER_HEAVY_QUESTIONS: %d is out of range; use 1 to 1000, or 0 for half as many as there are processors", c.HeavyQuestions)
-	}
 	if err := origin.Check("OEI_SERVER_ALLOWED_ORIGINS", c.AllowedOrigins); err != nil {
 		errs = append(errs, err)
 	}
@@ -76,7 +69,6 @@ func (c Config) Validate() error {
 		least, top time.Duration
 	}{
 		{"OEI_SERVER_REQUEST_TIMEOUT", c.RequestTimeout, 100 * time.Millisecond, 5 * time.Minute},
-		{"OEI_SERVER_HEAVY_WAIT", c.HeavyWait, 0, 5 * time.Minute},
 		{
 			"OEI_SERVER_READ_HEADER_TIMEOUT", c.ReadHeaderTimeout, 100 * time.Millisecond,
 			5 * time.Minute,

@@ -1,8 +1,10 @@
 package server_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oei-ms/oei-ms/server"
 )
@@ -23,7 +25,15 @@ func TestConfigNamesEveryFault(t *testing.T) {
 			t.Errorf("Validate: got %v, want %s in it", err, want)
 		}
 	}
-	if err := server.DefaultConfig().Validate(); err != nil {
+	query := server.QueryConfig{MaxConcurrent: -1, MaxWait: time.Hour}
+	err = query.Validate()
+	for _, want := range []string{"OEI_QUERY_MAX_CONCURRENT: -1", "OEI_QUERY_MAX_WAIT: 1h0m0s"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Validate: got %v, want %s in it", err, want)
+		}
+	}
+	if err := errors.Join(server.DefaultConfig().Validate(),
+		server.DefaultQueryConfig().Validate()); err != nil {
 		t.Errorf("the defaults: %v", err)
 	}
 }

@@ -13,9 +13,6 @@ import (
 // largestWrite is how many bytes a client has the time of a whole answer for.
 const largestWrite = 32 << 10
 
-// streamed is an answer that is written as it is made.
-type streamed func(w http.ResponseWriter) error
-
 // lasting returns ctx without the time limit of a request: it ends when the client goes.
 func lasting(ctx context.Context) context.Context {
 	if c := callOf(ctx); c.whole != nil {

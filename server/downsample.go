@@ -3,19 +3,23 @@ package server
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/cache"
 	"github.com/oei-ms/oei-ms/internal/jsonenc"
 	"github.com/oei-ms/oei-ms/series"
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// VisitGetDownsampledReadingsResponse makes it an answer of downsampled readings.
-func (f streamed) VisitGetDownsampledReadingsResponse(w http.ResponseWriter) error { return f(w) }
+// downsampleRequest is a request for downsampled readings that can be answered.
+type downsampleRequest struct {
+	query     series.DownsampleQuery
+	method    api.DownsamplingMethod
+	summaries map[int64]string // the members of the sensors; nil: not included
+}
 
 // GetDownsampledReadings answers GET /api/data/downsampled.
 func (s *Server) GetDownsampledReadings(
@@ -23,32 +27,22 @@ func (s *Server) GetDownsampledReadings(
 ) (api.GetDownsampledReadingsResponseObject, error) {
 	p := req.Params
 	now := time.Now()
-	q, err := downsampledQuery(p)
+	d, err := newDownsampleRequest(p)
 	if err != nil {
 		return nil, err
 	}
-	summaries, err := s.sensorMembers(ctx, p.Include, q.Sensors)
+	if d.summaries, err = s.sensorMembers(ctx, p.Include, d.query.Sensors); err != nil {
+		return nil, err
+	}
+	a, err := s.answer(ctx, d)
 	if err != nil {
 		return nil, err
 	}
-	about := s.question(q.Sensors, q.Start, q.End, nil, "downsampled", q.Method, q.Points, summaries)
-	body, err := s.answer(ctx, about,
-		func(ctx context.Context) (int64, error) { return s.store.DownsampleCost(ctx, q) },
-		func(ctx context.Context) ([]byte, error) {
-			found, source, err := s.store.Downsample(ctx, q)
-			if err != nil {
-				return nil, tooMuch(err)
-			}
-			return seal(encodeDownsampled(q, found, summaries, source, *p.Method)), nil
-		})
-	if err != nil {
-		return nil, err
-	}
-	return tagged(body, !p.End.After(now), p.IfNoneMatch), nil
+	return taggedResponse(a, !p.End.After(now), p.IfNoneMatch), nil
 }
 
-// downsampledQuery returns the query that p asks for, or a 400.
-func downsampledQuery(p api.GetDownsampledReadingsParams) (series.DownsampleQuery, error) {
+// newDownsampleRequest returns the request that p makes, or a 400.
+func newDownsampleRequest(p api.GetDownsampledReadingsParams) (*downsampleRequest, error) {
 	q := series.DownsampleQuery{
 		Sensors: distinct(slices.Sorted(slices.Values(p.SensorID))),
 		Start:   p.Start.UTC(),
@@ -60,23 +54,40 @@ func downsampledQuery(p api.GetDownsampledReadingsParams) (series.DownsampleQuer
 		q.Method = series.LTTB
 	}
 	if err := checkRange(p.Start, p.End); err != nil {
-		return q, err
+		return nil, err
 	}
-	return q, checkPoints("points", q.Points, len(q.Sensors))
+	return &downsampleRequest{query: q, method: *p.Method},
+		checkPoints("points", q.Points, len(q.Sensors))
 }
 
-func encodeDownsampled(
-	q series.DownsampleQuery, found map[int64][]store.Reading, summaries map[int64]string,
-	source series.Source, method api.DownsamplingMethod,
-) []byte {
-	b := fmt.Appendf(make([]byte, tagLength), `{"source":%q,"method":%q,"series":[`, source, method)
-	for i, id := range q.Sensors {
+func (d *downsampleRequest) cacheQuery() cache.Query {
+	q := &d.query
+	return cacheQuery(q.Sensors, q.Start, q.End, nil, "downsampled", q.Method, q.Points,
+		d.summaries)
+}
+
+func (d *downsampleRequest) cost(ctx context.Context, st *store.Store) (int64, error) {
+	return st.DownsampleCost(ctx, d.query)
+}
+
+func (d *downsampleRequest) read(ctx context.Context, st *store.Store) ([]byte, error) {
+	found, source, err := st.Downsample(ctx, d.query)
+	if err != nil {
+		return nil, err
+	}
+	return d.encode(found, source), nil
+}
+
+// encode writes the answer by hand: it may have very many readings.
+func (d *downsampleRequest) encode(found map[int64][]store.Reading, source series.Source) []byte {
+	b := fmt.Appendf(nil, `{"source":%q,"method":%q,"series":[`, source, d.method)
+	for i, id := range d.query.Sensors {
 		if i > 0 {
 			b = append(b, ',')
 		}
 		b = append(b, `{"sensor_id":`...)
 		b = strconv.AppendInt(b, id, 10)
-		b = append(b, summaries[id]...)
+		b = append(b, d.summaries[id]...)
 		b = append(b, `,"readings":[`...)
 		for n, r := range found[id] {
 			if n > 0 {

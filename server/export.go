@@ -15,9 +15,6 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// VisitExportReadingsResponse makes it an answer to the export.
-func (f streamed) VisitExportReadingsResponse(w http.ResponseWriter) error { return f(w) }
-
 // ExportReadings answers GET /api/data/export.
 func (s *Server) ExportReadings(
 	ctx context.Context, req api.ExportReadingsRequestObject,
@@ -51,11 +48,10 @@ func (s *Server) ExportReadings(
 	if err != nil {
 		return nil, err
 	}
-	q.Turn = s.heavy.inTurns(cost)
+	q.Turn = s.limiter.perPiece(cost)
 	zipped := acceptsGzip(callOf(ctx).acceptEncoding)
-	return streamed(func(w http.ResponseWriter) error {
-		return s.export(lasting(ctx), w, q,
-			summaries, *p.Format, zipped)
+	return streamedResponse(func(w http.ResponseWriter) error {
+		return s.export(lasting(ctx), w, q, summaries, *p.Format, zipped)
 	}), nil
 }
 

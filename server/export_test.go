@@ -6,14 +6,18 @@ import (
 	"sync"
 )
 
-// NewHeavy, Enter and InTurns are for tests of turns.
-var NewHeavy = newHeavy
+// NewQueryLimiter, Acquire and PerPiece are for tests of the query limiter.
+var NewQueryLimiter = newQueryLimiter
 
-// Enter is enter.
-func (h *heavy) Enter(ctx context.Context, cost int64) (func(), error) { return h.enter(ctx, cost) }
+// Acquire is acquire.
+func (l *queryLimiter) Acquire(ctx context.Context, cost int64) (func(), error) {
+	return l.acquire(ctx, cost)
+}
 
-// InTurns is inTurns.
-func (h *heavy) InTurns(cost int64) func(context.Context) (func(), error) { return h.inTurns(cost) }
+// PerPiece is perPiece.
+func (l *queryLimiter) PerPiece(cost int64) func(context.Context) (func(), error) {
+	return l.perPiece(cost)
+}
 
 // Contract and its parts are what New refuses to start with.
 var (

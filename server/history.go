@@ -1,41 +1,35 @@
 package server
 
 import (
-	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/cache"
 	"github.com/oei-ms/oei-ms/internal/jsonenc"
 	"github.com/oei-ms/oei-ms/series"
 	"github.com/oei-ms/oei-ms/store"
 )
 
 const (
-	mostPoints  = 50000 // of an answer: sensors times buckets
-	chartPoints = 500   // when nobody says how many
+	maxPoints     = 50000 // of an answer: sensors times buckets
+	defaultPoints = 500
 )
 
-// VisitGetHistoryResponse makes it an answer to the history.
-func (f streamed) VisitGetHistoryResponse(w http.ResponseWriter) error { return f(w) }
-
-// historyRequest is a request for history that was found to be answerable.
+// historyRequest is a request for history that can be answered.
 type historyRequest struct {
-	sensors  []int64 // in order, each once
-	start    time.Time
-	end      time.Time // where the answer ends
-	next     bool      // the request goes on behind it
-	interval series.Interval
-	bounds   []time.Time
-	zone     *time.Location
+	query     series.HistoryQuery
+	hasNext   bool // the requested range goes on after the answer
+	interval  series.Interval
+	zone      *time.Location
+	aggs      []api.Aggregate
+	fill      api.HistoryFill
+	columns   bool
+	summaries map[int64]string // the members of the sensors; nil: not included
 }
 
 // GetHistory answers GET /api/data/history.
@@ -43,149 +37,137 @@ func (s *Server) GetHistory(
 	ctx context.Context, req api.GetHistoryRequestObject,
 ) (api.GetHistoryResponseObject, error) {
 	p := req.Params
-	now := time.Now()
 	h, err := newHistoryRequest(p)
 	if err != nil {
 		return nil, err
 	}
-	aggs := distinct(p.Agg)
-	if len(aggs) == 0 {
-		aggs = []api.Aggregate{api.AggregateAvg}
+	if h.summaries, err = s.sensorMembers(ctx, p.Include, h.query.Sensors); err != nil {
+		return nil, err
 	}
-	q := series.HistoryQuery{
-		Sensors: h.sensors,
-		Start:   h.start,
-		End:     h.end,
-		Bounds:  h.bounds,
-		Ends:    slices.ContainsFunc(aggs, needsEnds),
-		Now:     now,
-	}
-	summaries, err := s.sensorMembers(ctx, p.Include, h.sensors)
+	a, err := s.answer(ctx, h)
 	if err != nil {
 		return nil, err
 	}
-	columns := *p.Format == api.SeriesFormatColumns
-	about := s.question(h.sensors, h.start, h.end, h.bounds, "history", h.interval, h.zone, h.next,
-		aggs, *p.Fill, columns, summaries)
-	body, err := s.answer(ctx, about,
-		func(ctx context.Context) (int64, error) { return s.store.HistoryCost(ctx, q) }, func(ctx context.Context) ([]byte, error) {
-			found, source, err := s.store.History(ctx, q)
-			if err != nil {
-				return nil, tooMuch(err)
-			}
-			return seal(h.encode(found, summaries, source, aggs, *p.Fill, columns)), nil
-		})
+	return taggedResponse(a, !h.query.End.After(h.query.Now), p.IfNoneMatch), nil
+}
+
+func (h *historyRequest) cacheQuery() cache.Query {
+	q := &h.query
+	return cacheQuery(q.Sensors, q.Start, q.End, q.Bounds, "history", h.interval, h.zone, h.hasNext,
+		h.aggs, h.fill, h.columns, h.summaries)
+}
+
+func (h *historyRequest) cost(ctx context.Context, st *store.Store) (int64, error) {
+	return st.HistoryCost(ctx, h.query)
+}
+
+func (h *historyRequest) read(ctx context.Context, st *store.Store) ([]byte, error) {
+	found, source, err := st.History(ctx, h.query)
 	if err != nil {
 		return nil, err
 	}
-	return tagged(body, !h.end.After(now), p.IfNoneMatch), nil
+	return h.encode(found, source), nil
 }
 
-// tagLength is that of an ETag in front of a body.
-const tagLength = 26
-
-// seal puts the ETag of a body into the room in front of it, the first tagLength bytes.
-func seal(body []byte) []byte {
-	sum := sha256.Sum256(body[tagLength:])
-	hex.Encode(body[1:], sum[:12])
-	body[0], body[tagLength-1] = '"', '"'
-	return body
-}
-
-// tagged answers with a sealed body, or with 304 when its range is closed and the client has it.
-func tagged(sealed []byte, closed bool, ifNoneMatch *string) streamed {
-	return func(w http.ResponseWriter) error {
-		tag, body := string(sealed[:tagLength]), sealed[tagLength:]
-		if closed {
-			w.Header().Set("ETag", tag)
-			// a late reading may have come meanwhile
-			w.Header().Set("Cache-Control", "private, no-cache")
-			if strings.Contains(orZero(ifNoneMatch), tag) {
-				w.WriteHeader(http.StatusNotModified)
-				return nil
-			}
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_, err := w.Write(body)
-		return err
-	}
-}
-
-// newHistoryRequest is a 400 with what to do instead for what cannot be answered. Whether there are
-// such sensors is not looked at.
+// newHistoryRequest returns the request that p makes, or a 400 that says what to change. It does not
+// check whether the sensors exist.
 func newHistoryRequest(p api.GetHistoryParams) (*historyRequest, error) {
 	h := &historyRequest{
-		sensors: distinct(slices.Sorted(slices.Values(p.SensorID))),
-		start:   p.Start.UTC(),
-		end:     p.End.UTC(),
+		aggs:    distinct(p.Agg),
+		fill:    *p.Fill,
+		columns: *p.Format == api.SeriesFormatColumns,
+	}
+	if len(h.aggs) == 0 {
+		h.aggs = []api.Aggregate{api.AggregateAvg}
+	}
+	h.query = series.HistoryQuery{
+		Sensors: distinct(slices.Sorted(slices.Values(p.SensorID))),
+		Start:   p.Start.UTC(),
+		End:     p.End.UTC(),
+		Ends:    slices.ContainsFunc(h.aggs, needsEnds),
+		Now:     time.Now(),
 	}
 	var err error
 	if h.zone, err = rangeAndZone(p.Start, p.End, *p.Timezone); err != nil {
 		return nil, err
 	}
-	most := mostPoints / len(h.sensors)
-	if p.Interval != nil && p.Points != nil {
-		return nil, invalid("points",
-			"cannot be given together with interval; leave one of them out")
-	}
-	if err := checkPoints("points", orZero(p.Points), len(h.sensors)); err != nil {
+	if h.interval, err = h.chooseInterval(p); err != nil {
 		return nil, err
 	}
-	if err := checkPoints("limit", orZero(p.Limit), len(h.sensors)); err != nil {
-		return nil, err
+	q := &h.query
+	limit := maxPoints / len(q.Sensors)
+	if p.Limit != nil {
+		limit = min(limit, *p.Limit)
 	}
-	if p.Interval == nil {
-		points := min(chartPoints, most)
-		if p.Points != nil {
-			points = *p.Points
-		}
-		var ok bool
-		if h.interval, ok = series.IntervalFor(h.start, h.end, h.zone, points); !ok {
-			return nil, invalid("points",
-				"is too few for this range even in months; use more, or a shorter range")
-		}
-	} else {
-		h.interval, _ = series.ParseInterval(string(*p.Interval)) // the contract has checked it
+	q.Bounds, h.hasNext = h.interval.Bounds(q.Start, q.End, h.zone, limit)
+	if h.hasNext && p.Limit == nil {
+		return nil, tooFine(q.Start, q.End, h.zone, len(q.Sensors))
 	}
-	h.bounds, h.next = h.interval.Bounds(h.start, h.end, h.zone,
-		min(most, cmp.Or(orZero(p.Limit), most)))
-	if h.next && p.Limit == nil {
-		return nil, tooFine(h.start, h.end, h.zone, len(h.sensors))
-	}
-	h.end = earlier(h.end, h.bounds[len(h.bounds)-1])
+	q.End = earlier(q.End, q.Bounds[len(q.Bounds)-1])
 	return h, nil
 }
 
-// checkPoints refuses to answer with more than mostPoints in all.
+// chooseInterval returns the interval that p names, or the one that gives about so many points.
+func (h *historyRequest) chooseInterval(p api.GetHistoryParams) (series.Interval, error) {
+	var none series.Interval
+	sensors := len(h.query.Sensors)
+	if p.Interval != nil && p.Points != nil {
+		return none, invalid("points",
+			"cannot be given together with interval; leave one of them out")
+	}
+	if err := checkPoints("points", orZero(p.Points), sensors); err != nil {
+		return none, err
+	}
+	if err := checkPoints("limit", orZero(p.Limit), sensors); err != nil {
+		return none, err
+	}
+	if p.Interval != nil {
+		i, _ := series.ParseInterval(string(*p.Interval)) // the contract has checked it
+		return i, nil
+	}
+	points := min(defaultPoints, maxPoints/sensors)
+	if p.Points != nil {
+		points = *p.Points
+	}
+	i, ok := series.IntervalFor(h.query.Start, h.query.End, h.zone, points)
+	if !ok {
+		return none, invalid("points",
+			"is too few for this range even in months; use more, or a shorter range")
+	}
+	return i, nil
+}
+
+// checkPoints refuses answers with more than maxPoints.
 func checkPoints(field string, points, sensors int) error {
-	if most := mostPoints / sensors; points > most {
+	if limit := maxPoints / sensors; points > limit {
 		return invalid(field,
 			fmt.Sprintf("is too much for %d sensors; use at most %d, or ask for fewer sensors",
-				sensors, most))
+				sensors, limit))
 	}
 	return nil
 }
 
-// tooFine names the finest interval that would do.
+// tooFine is a 400 that names the shortest possible interval.
 func tooFine(start, end time.Time, zone *time.Location, sensors int) error {
-	reason := fmt.Sprintf("gives more than %d points; ", mostPoints)
-	if i, ok := series.IntervalFor(start, end, zone, mostPoints/sensors); ok {
+	reason := fmt.Sprintf("gives more than %d points; ", maxPoints)
+	if i, ok := series.IntervalFor(start, end, zone, maxPoints/sensors); ok {
 		return invalid("interval",
 			reason+"use "+i.String()+" or longer, fewer sensors, a shorter range, or limit")
 	}
 	return invalid("interval", reason+"use a shorter range, or limit")
 }
 
-// tooMuch is a 400 when the readings asked for could not be read in the time a statement has.
+// tooMuch turns store.ErrTooMuch into a 400: the query reached the time limit of statements.
 func tooMuch(err error) error {
 	if errors.Is(err, store.ErrTooMuch) {
 		return invalid("end",
-			"leaves too many readings to look at; use a shorter range, fewer sensors, or an interval of whole hours")
+			"is too far from start: there are too many readings to read in time; "+
+				"use a shorter range, fewer sensors, or an interval of whole hours")
 	}
 	return err
 }
 
-// checkRange refuses a range of time that is empty or outside of the years 1 to 9999.
+// checkRange refuses a range of time that is empty or outside the years 1 to 9999.
 func checkRange(start, end time.Time) error {
 	if !end.After(start) {
 		return invalid("end", "is not after start")
@@ -217,36 +199,35 @@ func needsEnds(a api.Aggregate) bool {
 	return false
 }
 
-// encode writes the answer by hand, behind room for its tag: it may have very many points.
+// encode writes the answer by hand: it may have very many points.
 func (h *historyRequest) encode(
-	found map[int64][]series.Bucket, summaries map[int64]string, source series.Source,
-	aggs []api.Aggregate,
-	fill api.HistoryFill, columns bool,
+	found map[int64][]series.Bucket, source series.Source,
 ) []byte {
-	b := fmt.Appendf(make([]byte, tagLength),
+	q := &h.query
+	b := fmt.Appendf(nil,
 		`{"source":%q,"interval":%q,"timezone":%q,"coverage":{"start":"`, source, h.interval,
 		h.zone)
-	b = jsonenc.AppendTime(b, h.start)
+	b = jsonenc.AppendTime(b, q.Start)
 	b = append(b, `","end":"`...)
-	b = jsonenc.AppendTime(b, h.end)
+	b = jsonenc.AppendTime(b, q.End)
 	b = append(b, `"},"next":`...)
-	if h.next {
+	if h.hasNext {
 		b = append(b, '"')
-		b = jsonenc.AppendTime(b, h.end)
+		b = jsonenc.AppendTime(b, q.End)
 		b = append(b, '"')
 	} else {
 		b = append(b, "null"...)
 	}
 	b = append(b, `,"series":[`...)
-	for i, id := range h.sensors {
+	for i, id := range q.Sensors {
 		if i > 0 {
 			b = append(b, ',')
 		}
 		b = append(b, `{"sensor_id":`...)
 		b = strconv.AppendInt(b, id, 10)
-		b = append(b, summaries[id]...)
-		t := newTable(found[id], h.bounds, aggs, fill)
-		if columns {
+		b = append(b, h.summaries[id]...)
+		t := newTable(found[id], q.Bounds, h.aggs, h.fill)
+		if h.columns {
 			b = t.appendColumns(b)
 		} else {
 			b = t.appendRows(b)

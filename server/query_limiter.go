@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime"
@@ -15,95 +16,120 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// wholeTurn is what a question costs that takes a turn for itself. Ones that cost less, and more
-// than light ones, share it.
-const wholeTurn = 4 * store.LightCost
-
-// heavy lets so many questions that cost much be answered at a time as leave the processors to
-// ingest, in the order they came. Others pass.
-type heavy struct {
-	turns            *semaphore.Weighted
-	wait             time.Duration
-	running, waiting prometheus.Gauge
-	refused          prometheus.Counter
+// QueryConfig bounds expensive queries, such as long ranges of history, exports and simulations.
+type QueryConfig struct {
+	// MaxConcurrent is how many run at once; 0: half as many as there are processors.
+	MaxConcurrent int           `mapstructure:"max_concurrent"`
+	MaxWait       time.Duration `mapstructure:"max_wait"` // of others, before they are rejected
 }
 
-// newHeavy makes turns of them, 0 being half of the processors, for which a question waits at most
-// so long.
-func newHeavy(turns int, wait time.Duration, reg prometheus.Registerer) *heavy {
-	if turns == 0 {
-		turns = max(runtime.GOMAXPROCS(0)/2, 1)
+// DefaultQueryConfig returns the defaults.
+func DefaultQueryConfig() QueryConfig { return QueryConfig{MaxWait: 2 * time.Second} }
+
+// Validate reports every setting that cannot work.
+func (c QueryConfig) Validate() error {
+	var errs []error
+	if c.MaxConcurrent < 0 || c.MaxConcurrent > 1000 {
+		errs = append(errs, fmt.Errorf("OEI_QUERY_MAX_CONCURRENT: %d is out of range; "+
+			"use 1 to 1000, or 0 for half as many as there are processors", c.MaxConcurrent))
+	}
+	if c.MaxWait < 0 || c.MaxWait > 5*time.Minute {
+		errs = append(errs, fmt.Errorf("OEI_QUERY_MAX_WAIT: %v is out of range; use 0s to 5m0s",
+			c.MaxWait))
+	}
+	return errors.Join(errs...)
+}
+
+// fullCost is the cost of a query that uses up one of the concurrent queries. Queries that cost less
+// than that, but are not cheap, share one.
+const fullCost = 4 * store.LightCost
+
+// queryLimiter bounds how many expensive queries run at once, in the order of their arrival, so that
+// ingest has processors left. Cheap queries pass.
+type queryLimiter struct {
+	slots            *semaphore.Weighted
+	maxWait          time.Duration
+	running, waiting prometheus.Gauge
+	rejected         prometheus.Counter
+}
+
+func newQueryLimiter(cfg QueryConfig, reg prometheus.Registerer) *queryLimiter {
+	concurrent := cfg.MaxConcurrent
+	if concurrent == 0 {
+		concurrent = max(runtime.GOMAXPROCS(0)/2, 1)
 	}
 	f := promauto.With(reg)
-	return &heavy{
-		turns: semaphore.NewWeighted(int64(turns) * wholeTurn), wait: wait,
+	return &queryLimiter{
+		slots:   semaphore.NewWeighted(int64(concurrent) * fullCost),
+		maxWait: cfg.MaxWait,
 		running: f.NewGauge(prometheus.GaugeOpts{
-			Name: "oei_heavy_questions_running",
-			Help: "Questions over much data that are being answered.",
+			Name: "oei_query_running",
+			Help: "Expensive queries that are running.",
 		}),
 		waiting: f.NewGauge(prometheus.GaugeOpts{
-			Name: "oei_heavy_questions_waiting",
-			Help: "Questions over much data that wait for their turn.",
+			Name: "oei_query_waiting",
+			Help: "Expensive queries that wait for others to end.",
 		}),
-		refused: f.NewCounter(prometheus.CounterOpts{
-			Name: "oei_heavy_questions_refused_total",
-			Help: "Questions over much data that were refused, since their turn did not come in time.",
+		rejected: f.NewCounter(prometheus.CounterOpts{
+			Name: "oei_query_rejected_total",
+			Help: "Expensive queries rejected because others did not end in time.",
 		}),
 	}
 }
 
-// enter returns when a question that costs so much may be answered; leave has to be called when it
-// is. It is a 503 when the turn does not come in time, and ctx's error when that ends first.
-func (h *heavy) enter(ctx context.Context, cost int64) (leave func(), err error) {
+// acquire waits until a query of this cost may run; call release when it has. The error is a 503
+// when others do not end in time, or that of ctx.
+func (l *queryLimiter) acquire(ctx context.Context, cost int64) (release func(), err error) {
 	if cost <= store.LightCost {
 		return func() {}, nil
 	}
-	limited, cancel := context.WithTimeout(ctx, h.wait)
+	limited, cancel := context.WithTimeout(ctx, l.maxWait)
 	defer cancel()
-	leave, err = h.turn(limited, cost)
+	release, err = l.wait(limited, cost)
 	if err != nil && ctx.Err() == nil {
-		h.refused.Inc()
-		return nil, h.busy()
+		l.rejected.Inc()
+		return nil, l.busy()
 	}
-	return leave, err
+	return release, err
 }
 
-// inTurns has each piece of an answer that costs so much wait for a turn of its own, so that others
-// have theirs between. The first one waits as enter does, those behind it, when the answer has
-// begun, as long as it takes.
-func (h *heavy) inTurns(cost int64) func(context.Context) (leave func(), err error) {
-	enter := h.enter
+// perPiece returns a function that acquires the limiter for one piece of a long answer of this cost,
+// so that other queries run between the pieces. The first piece waits as acquire does. Later pieces
+// wait for any time, because the answer has begun.
+func (l *queryLimiter) perPiece(cost int64) func(context.Context) (release func(), err error) {
+	acquire := l.acquire
 	return func(ctx context.Context) (func(), error) {
 		if cost <= store.LightCost {
 			return func() {}, nil
 		}
-		leave, err := enter(ctx, cost)
-		enter = h.turn
-		return leave, err
+		release, err := acquire(ctx, cost)
+		acquire = l.wait
+		return release, err
 	}
 }
 
-func (h *heavy) turn(ctx context.Context, cost int64) (leave func(), err error) {
-	weight := min(cost, wholeTurn)
-	if !h.turns.TryAcquire(weight) { // which nobody overtakes others by
-		h.waiting.Inc()
-		err = h.turns.Acquire(ctx, weight)
-		h.waiting.Dec()
+func (l *queryLimiter) wait(ctx context.Context, cost int64) (release func(), err error) {
+	weight := min(cost, fullCost)
+	if !l.slots.TryAcquire(weight) { // fails while others wait, so that none is overtaken
+		l.waiting.Inc()
+		err = l.slots.Acquire(ctx, weight)
+		l.waiting.Dec()
 		if err != nil {
-			return nil, fmt.Errorf("wait for a turn: %w", err)
+			return nil, fmt.Errorf("wait for other queries: %w", err)
 		}
 	}
-	h.running.Inc()
+	l.running.Inc()
 	return func() {
-		h.running.Dec()
-		h.turns.Release(weight)
+		l.running.Dec()
+		l.slots.Release(weight)
 	}, nil
 }
 
-func (h *heavy) busy() *problem {
+func (l *queryLimiter) busy() *problem {
 	return &problem{
 		status: http.StatusServiceUnavailable,
-		detail: "Too many questions over much data are being answered; try again, or ask for a shorter range, fewer sensors, or a longer interval.",
-		header: map[string]string{"Retry-After": strconv.Itoa(int(h.wait.Seconds()) + 1)},
+		detail: "Too many expensive queries are running; try again, or use a shorter range, " +
+			"fewer sensors, or a longer interval.",
+		header: map[string]string{"Retry-After": strconv.Itoa(int(l.maxWait.Seconds()) + 1)},
 	}
 }

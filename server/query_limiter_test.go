@@ -18,19 +18,20 @@ import (
 )
 
 const (
-	lightQuestion = 1000
-	share         = 100_000 // of a turn, which two may have
-	heavyQuestion = 1 << 30
+	cheapQuery     = 1000
+	sharingQuery   = 100_000 // two of it run at once
+	expensiveQuery = 1 << 30
 )
 
-func TestHeavyQuestionsTakeTurns(t *testing.T) {
+func TestQueryLimiter_RunsQueriesInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := server.NewHeavy(1, time.Minute, prometheus.NewRegistry())
+		l := server.NewQueryLimiter(server.QueryConfig{MaxConcurrent: 1, MaxWait: time.Minute},
+			prometheus.NewRegistry())
 		var mu sync.Mutex
 		var order []string
 		ask := func(name string, cost int64, d time.Duration) {
 			go func() {
-				leave, err := h.Enter(t.Context(), cost)
+				release, err := l.Acquire(t.Context(), cost)
 				if err != nil {
 					t.Errorf("%s: %v", name, err)
 					return
@@ -39,17 +40,17 @@ func TestHeavyQuestionsTakeTurns(t *testing.T) {
 				order = append(order, name)
 				mu.Unlock()
 				time.Sleep(d)
-				leave()
+				release()
 			}()
 			synctest.Wait()
 		}
-		ask("first", heavyQuestion, time.Second)
-		ask("second", heavyQuestion, time.Second)
-		ask("a half", share, time.Second)
-		ask("a half", share, time.Second)
-		ask("light", lightQuestion, time.Hour)
+		ask("first", expensiveQuery, time.Second)
+		ask("second", expensiveQuery, time.Second)
+		ask("a half", sharingQuery, time.Second)
+		ask("a half", sharingQuery, time.Second)
+		ask("cheap", cheapQuery, time.Hour)
 		for second, want := range []string{
-			"first light", "first light second", "first light second a half a half",
+			"first cheap", "first cheap second", "first cheap second a half a half",
 		} {
 			mu.Lock()
 			if got := strings.Join(order, " "); got != want {
@@ -63,34 +64,35 @@ func TestHeavyQuestionsTakeTurns(t *testing.T) {
 	})
 }
 
-func TestAHeavyQuestionDoesNotWaitForever(t *testing.T) {
+func TestQueryLimiter_WaitsForALimitedTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := server.NewHeavy(1, 2*time.Second, prometheus.NewRegistry())
-		leave, err := h.Enter(t.Context(), heavyQuestion)
+		l := server.NewQueryLimiter(
+			server.QueryConfig{MaxConcurrent: 1, MaxWait: 2 * time.Second}, prometheus.NewRegistry())
+		release, err := l.Acquire(t.Context(), expensiveQuery)
 		if err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		if _, err := h.Enter(t.Context(), heavyQuestion); err == nil ||
+		if _, err := l.Acquire(t.Context(), expensiveQuery); err == nil ||
 			time.Since(began) != 2*time.Second {
 			t.Errorf("got %v after %v", err, time.Since(began))
 		}
 		gone, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := h.Enter(gone, heavyQuestion); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("a client that goes away: got %v", err)
+		if _, err := l.Acquire(gone, expensiveQuery); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a canceled query: got %v", err)
 		}
-		piece := h.InTurns(heavyQuestion)
+		piece := l.PerPiece(expensiveQuery)
 		if _, err := piece(t.Context()); err == nil {
-			t.Error("the first piece waits for ever")
+			t.Error("the first piece waits for longer than the maximum")
 		}
-		leave()
-		piece = h.InTurns(heavyQuestion)
-		// which is how long they have their turn
+		release()
+		piece = l.PerPiece(expensiveQuery)
+		// how long another query runs before each piece
 		for n, others := range []time.Duration{0, time.Second, time.Hour} {
 			other := func() {}
 			if others > 0 {
-				if other, err = h.Enter(t.Context(), heavyQuestion); err != nil {
+				if other, err = l.Acquire(t.Context(), expensiveQuery); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -98,25 +100,25 @@ func TestAHeavyQuestionDoesNotWaitForever(t *testing.T) {
 				time.Sleep(others)
 				other()
 			}()
-			leave, err := piece(t.Context())
+			release, err := piece(t.Context())
 			if err != nil {
 				t.Fatalf("piece %d: %v", n, err)
 			}
-			leave()
+			release()
 		}
-		if leave, err = h.Enter(t.Context(), heavyQuestion); err != nil {
-			t.Fatalf("nobody is left: %v", err)
+		if release, err = l.Acquire(t.Context(), expensiveQuery); err != nil {
+			t.Fatalf("afterwards: %v", err)
 		}
-		leave()
+		release()
 	})
 }
 
-// While one question has the only turn, others over much data are told to come again, whatever they
-// ask for, and light ones pass.
-func TestTooManyHeavyQuestionsAreTold(t *testing.T) {
+// While one expensive query runs, which is all that may, others of every kind are rejected and cheap
+// ones pass.
+func TestQueryLimiter_RejectsExpensiveQueriesAndPassesCheapOnes(t *testing.T) {
 	dsn := pgtest.DSN(t) + " synchronous_commit=on"
 	s := startOn(t, dsn,
-		func(c *config, _ *server.Deps) { c.HeavyQuestions, c.HeavyWait = 1, 20*time.Millisecond })
+		func(c *config, _ *server.Deps) { c.Query.MaxConcurrent, c.Query.MaxWait = 1, 20*time.Millisecond })
 	db := must(sql.Open("postgres", dsn))
 	defer db.Close()
 	sensor := s.addSensor(s.addGateway().ID).ID
@@ -130,14 +132,14 @@ func TestTooManyHeavyQuestionsAreTold(t *testing.T) {
 	}
 	const days = "sensor_id=1&start=2026-02-28T03:00:00Z&end=2026-03-04T03:00:00Z"
 	token := s.token(s.users[store.Engineer])
-	heavy := map[string]string{
+	expensive := map[string]string{
 		"history":    "/api/data/history?interval=10s&" + days,
 		"readings":   "/api/data/downsampled?points=5000&" + days,
 		"statistics": "/api/data/statistics?interval=30m&" + days,
 		"export":     "/api/data/export?" + days,
 		"parquet":    "/api/data/export?format=parquet&" + days,
 	}
-	light := map[string]string{
+	cheap := map[string]string{
 		"latest":             "/api/data/latest",
 		"days by the hour":   "/api/data/history?interval=1h&" + days,
 		"sensors":            "/api/sensors",
@@ -147,10 +149,10 @@ func TestTooManyHeavyQuestionsAreTold(t *testing.T) {
 	must(lock.ExecContext(t.Context(),
 		`LOCK TABLE latest IN SHARE MODE; LOCK TABLE sensor_data IN ACCESS EXCLUSIVE MODE`))
 	answered := make(chan int, 1)
-	go func() { answered <- s.send("GET", heavy["history"], token, "").StatusCode }()
-	within(t, 10*time.Second, "the first has its turn",
-		func() bool { return s.metric("oei_heavy_questions_running") == "1" })
-	for name, path := range heavy {
+	go func() { answered <- s.send("GET", expensive["history"], token, "").StatusCode }()
+	within(t, 10*time.Second, "the first query runs",
+		func() bool { return s.metric("oei_query_running") == "1" })
+	for name, path := range expensive {
 		res := s.send("GET", path, token, "", "Accept-Encoding", "gzip")
 		if p := res.problem(); res.StatusCode != 503 || res.Header.Get("Retry-After") != "1" ||
 			p.Type != "/problems/unavailable" ||
@@ -164,27 +166,27 @@ func TestTooManyHeavyQuestionsAreTold(t *testing.T) {
 	if res := s.send("POST", "/api/alarms/simulate", token, simulated); res.StatusCode != 503 {
 		t.Errorf("simulate: got %d: %s", res.StatusCode, res.body)
 	}
-	if got := s.metric("oei_heavy_questions_refused_total"); got != "6" {
-		t.Errorf("refused: got %s, want 6", got)
+	if got := s.metric("oei_query_rejected_total"); got != "6" {
+		t.Errorf("rejected: got %s, want 6", got)
 	}
 	if log := s.log.String(); strings.Contains(log, "not answered") {
-		t.Errorf("a refusal is no fault of the server's:\n%s", log)
+		t.Errorf("a rejection is logged as a fault of the server:\n%s", log)
 	}
-	if res := s.send("GET", light["latest"], token, ""); res.StatusCode != 200 {
-		t.Errorf("latest meanwhile: got %d", res.StatusCode)
+	if res := s.send("GET", cheap["latest"], token, ""); res.StatusCode != 200 {
+		t.Errorf("latest while the query runs: got %d", res.StatusCode)
 	}
 	if err := lock.Rollback(); err != nil {
 		t.Fatal(err)
 	}
 	if got := <-answered; got != 200 {
-		t.Errorf("the first: got %d", got)
+		t.Errorf("the first query: got %d", got)
 	}
-	for name, path := range light {
+	for name, path := range cheap {
 		if res := s.send("GET", path, token, ""); res.StatusCode != 200 {
 			t.Errorf("%s: got %d: %s", name, res.StatusCode, res.body)
 		}
 	}
-	for _, gauge := range []string{"oei_heavy_questions_running", "oei_heavy_questions_waiting"} {
+	for _, gauge := range []string{"oei_query_running", "oei_query_waiting"} {
 		if got := s.metric(gauge); got != "0" {
 			t.Errorf("%s afterwards: got %s", gauge, got)
 		}

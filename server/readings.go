@@ -41,11 +41,11 @@ func (s *Server) ListReadings(
 		quality, _ := store.ParseQuality(string(*p.Quality)) // the contract has checked it
 		q.Quality = &quality
 	}
-	leave, err := s.heavy.enter(ctx, int64(len(distinct(p.SensorID))*q.Limit))
+	release, err := s.limiter.acquire(ctx, int64(len(distinct(p.SensorID))*q.Limit))
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
+	defer release()
 	list, err := s.store.Readings(ctx, q)
 	if err != nil {
 		return nil, err
@@ -53,12 +53,12 @@ func (s *Server) ListReadings(
 	truncated := len(list) > *p.Limit
 	list, link := page(ctx, list, *p.Limit, encodeReading)
 	body := appendList(nil, list, appendReading)
-	return streamed(func(w http.ResponseWriter) error {
+	return streamedResponse(func(w http.ResponseWriter) error {
 		w.Header().Set("X-Truncated", strconv.FormatBool(truncated))
 		if truncated {
 			w.Header().Set("X-Next-Cursor", encodeReading(list[len(list)-1]))
 		}
-		return writeList(w, link, body)
+		return listResponse(body, link)(w)
 	}), nil
 }
 
@@ -99,7 +99,7 @@ func (s *Server) ListLatestReadings(
 	body := appendList(nil, list, func(b []byte, r *store.Reading) []byte {
 		return appendLatest(b, r, summaries[r.SensorID], now, stale)
 	})
-	return streamed(func(w http.ResponseWriter) error { return writeList(w, link, body) }), nil
+	return listResponse(body, link), nil
 }
 
 // DeleteReadings answers DELETE /api/data.

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"net/http"
 	"strconv"
 	"time"
 
@@ -10,22 +9,6 @@ import (
 )
 
 // Readings are written by hand: there may be very many of them.
-
-// VisitListReadingsResponse makes it an answer to the list of readings.
-func (f streamed) VisitListReadingsResponse(w http.ResponseWriter) error { return f(w) }
-
-// VisitListLatestReadingsResponse makes it an answer to the list of latest readings.
-func (f streamed) VisitListLatestReadingsResponse(w http.ResponseWriter) error { return f(w) }
-
-// writeList writes a page, which is JSON.
-func writeList(w http.ResponseWriter, link *string, body []byte) error {
-	w.Header().Set("Content-Type", "application/json")
-	if link != nil {
-		w.Header().Set("Link", *link)
-	}
-	_, err := w.Write(body)
-	return err
-}
 
 func appendList(b []byte, list []store.Reading, item func([]byte, *store.Reading) []byte) []byte {
 	b = append(b, '[')

@@ -57,7 +57,7 @@ type Server struct {
 	log           *slog.Logger
 	contract      *contract
 	metrics       httpMetrics
-	heavy         *heavy
+	limiter       *queryLimiter
 
 	publicBodies *bodyBudget
 	connections  *connections
@@ -69,7 +69,7 @@ var _ api.StrictServerInterface = (*Server)(nil)
 
 // New fails when contract and code do not fit together: an operation that says not who may call it,
 // or has no route.
-func New(cfg Config, d Deps) (*Server, error) {
+func New(cfg Config, query QueryConfig, d Deps) (*Server, error) {
 	contract, err := readContract()
 	if err != nil {
 		return nil, err
@@ -87,7 +87,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 		health:        newHealth(d.Checks),
 		version:       api.Version(d.Version),
 		metrics:       newHTTPMetrics(d.Registry),
-		heavy:         newHeavy(cfg.HeavyQuestions, cfg.HeavyWait, d.Registry),
+		limiter:       newQueryLimiter(query, d.Registry),
 
 		publicBodies: newBodyBudget(d.Registry),
 	}

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
 	"time"
@@ -11,102 +10,123 @@ import (
 	"github.com/oapi-codegen/nullable"
 
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/cache"
 	"github.com/oei-ms/oei-ms/internal/timejson"
 	"github.com/oei-ms/oei-ms/series"
+	"github.com/oei-ms/oei-ms/store"
 )
 
-// mostStatistics of an answer: sensors times intervals.
-const mostStatistics = 5000
+// maxStatistics bounds an answer: sensors times intervals.
+const maxStatistics = 5000
 
-// VisitGetStatisticsResponse makes it an answer to the statistics.
-func (f streamed) VisitGetStatisticsResponse(w http.ResponseWriter) error { return f(w) }
+// statisticsRequest is a request for statistics that can be answered.
+type statisticsRequest struct {
+	query       series.HistoryQuery
+	interval    series.Interval
+	hasInterval bool // false: one interval, the whole range
+	zone        *time.Location
+	percentiles []string // their names, such as p95
+}
 
 // GetStatistics answers GET /api/data/statistics.
 func (s *Server) GetStatistics(
 	ctx context.Context, req api.GetStatisticsRequestObject,
 ) (api.GetStatisticsResponseObject, error) {
-	p := req.Params
-	zone, err := rangeAndZone(p.Start, p.End, *p.Timezone)
+	r, err := newStatisticsRequest(req.Params)
 	if err != nil {
 		return nil, err
 	}
-	sensors := distinct(slices.Sorted(slices.Values(p.SensorID)))
-	var interval series.Interval
-	if p.Interval != nil {
-		interval, _ = series.ParseInterval(string(*p.Interval)) // the contract has checked it
+	a, err := s.answer(ctx, r)
+	if err != nil {
+		return nil, err
 	}
-	most := mostStatistics / len(sensors)
-	bounds, more := interval.Bounds(p.Start, p.End, zone, most)
+	return jsonResponse(a.Body), nil
+}
+
+// newStatisticsRequest returns the request that p makes, or a 400.
+func newStatisticsRequest(p api.GetStatisticsParams) (*statisticsRequest, error) {
+	r := &statisticsRequest{hasInterval: p.Interval != nil, percentiles: p.Percentiles}
+	var err error
+	if r.zone, err = rangeAndZone(p.Start, p.End, *p.Timezone); err != nil {
+		return nil, err
+	}
+	if r.hasInterval {
+		r.interval, _ = series.ParseInterval(string(*p.Interval)) // the contract has checked it
+	}
+	sensors := distinct(slices.Sorted(slices.Values(p.SensorID)))
+	limit := maxStatistics / len(sensors)
+	bounds, more := r.interval.Bounds(p.Start, p.End, r.zone, limit)
 	if more {
 		remedy := "a shorter range"
 		if len(sensors) > 1 {
 			remedy = "fewer sensors, or " + remedy
 		}
-		if i, ok := series.IntervalFor(p.Start, p.End, zone, most); ok {
+		if i, ok := series.IntervalFor(p.Start, p.End, r.zone, limit); ok {
 			remedy = i.String() + " or longer, " + remedy
 		}
 		return nil, invalid("interval",
-			fmt.Sprintf("gives more than %d statistics; use %s", mostStatistics, remedy))
+			fmt.Sprintf("gives more than %d statistics; use %s", maxStatistics, remedy))
 	}
-	names := p.Percentiles
-	if len(names) == 0 {
-		names = []string{"p05", "p50", "p95"}
+	r.query = series.HistoryQuery{
+		Sensors: sensors,
+		Start:   p.Start,
+		End:     p.End,
+		Bounds:  bounds,
+		Ends:    true,
+		Now:     time.Now(),
+		Gap:     time.Duration(*p.GapSeconds) * time.Second,
 	}
-	q := series.HistoryQuery{
-		Sensors: sensors, Start: p.Start, End: p.End, Bounds: bounds, Ends: true, Now: time.Now(),
-		Gap: time.Duration(*p.GapSeconds) * time.Second,
+	if len(r.percentiles) == 0 {
+		r.percentiles = []string{"p05", "p50", "p95"}
 	}
-	for _, name := range names {
+	for _, name := range r.percentiles {
 		percent, _ := strconv.Atoi(name[1:]) // the contract has checked it
-		q.Percentiles = append(q.Percentiles, float64(percent)/100)
+		r.query.Percentiles = append(r.query.Percentiles, float64(percent)/100)
 	}
-	about := s.question(sensors, q.Start, q.End, q.Bounds, "statistics", p.Interval != nil,
-		interval, zone, names, q.Gap)
-	body, err := s.answer(ctx, about,
-		func(ctx context.Context) (int64, error) { return s.store.HistoryCost(ctx, q) }, func(ctx context.Context) ([]byte, error) {
-			found, source, err := s.store.History(ctx, q)
-			if err != nil {
-				return nil, tooMuch(err)
-			}
-			answer := statisticsAnswer(&q, found, names)
-			answer.Source, answer.Timezone = api.DataSource(source), zone.String()
-			if p.Interval != nil {
-				answer.Interval = nullable.NewNullableWithValue(interval.String())
-			}
-			body, err := timejson.Marshal(answer)
-			return append(body, '\n'), err
-		})
+	return r, nil
+}
+
+func (r *statisticsRequest) cacheQuery() cache.Query {
+	q := &r.query
+	return cacheQuery(q.Sensors, q.Start, q.End, q.Bounds, "statistics", r.hasInterval, r.interval,
+		r.zone, r.percentiles, q.Gap)
+}
+
+func (r *statisticsRequest) cost(ctx context.Context, st *store.Store) (int64, error) {
+	return st.HistoryCost(ctx, r.query)
+}
+
+func (r *statisticsRequest) read(ctx context.Context, st *store.Store) ([]byte, error) {
+	found, source, err := st.History(ctx, r.query)
 	if err != nil {
 		return nil, err
 	}
-	return streamed(func(w http.ResponseWriter) error {
-		w.Header().Set("Content-Type", "application/json")
-		_, err := w.Write(body)
-		return err
-	}), nil
+	body, err := timejson.Marshal(r.answer(found, source))
+	return append(body, '\n'), err
 }
 
-// statisticsAnswer lacks what the statistics were made of, and how.
-func statisticsAnswer(
-	q *series.HistoryQuery, found map[int64][]series.Bucket, names []string,
+func (r *statisticsRequest) answer(
+	found map[int64][]series.Bucket, source series.Source,
 ) api.Statistics {
+	q := &r.query
 	answer := api.Statistics{
+		Source:           api.DataSource(source),
+		Timezone:         r.zone.String(),
 		Interval:         nullable.NewNullNullable[string](),
 		PercentileMethod: api.StatisticsPercentileMethodExact,
 		Series:           make([]api.SensorStatistics, len(q.Sensors)),
+	}
+	if r.hasInterval {
+		answer.Interval = nullable.NewNullableWithValue(r.interval.String())
 	}
 	for i, id := range q.Sensors {
 		for _, b := range found[id] {
 			answer.PercentileError = max(answer.PercentileError, b.PercentileError)
 		}
-		answer.Series[i] = api.SensorStatistics{
-			SensorID: id,
-			Intervals: each(found[id],
-				func(b series.Bucket) api.IntervalStatistics {
-					return statisticsJSON(b, names, q.Start,
-						q.End)
-				}),
-		}
+		intervals := each(found[id], func(b series.Bucket) api.IntervalStatistics {
+			return statisticsJSON(b, r.percentiles, q.Start, q.End)
+		})
+		answer.Series[i] = api.SensorStatistics{SensorID: id, Intervals: intervals}
 	}
 	if answer.PercentileError > 0 {
 		answer.PercentileMethod = api.StatisticsPercentileMethodSketch
@@ -114,7 +134,7 @@ func statisticsAnswer(
 	return answer
 }
 
-// statisticsJSON is b, of which [start, end) was asked for.
+// statisticsJSON returns the statistics of b, which may reach beyond the requested [start, end).
 func statisticsJSON(b series.Bucket, names []string, start, end time.Time) api.IntervalStatistics {
 	from, to := b.Start, earlier(b.End, end)
 	if from.Before(start) {
@@ -135,9 +155,10 @@ func statisticsJSON(b series.Bucket, names []string, start, end time.Time) api.I
 		Percentiles:       map[string]float64{},
 		PercentGood:       b.PercentGood(),
 		Gaps:              b.Gaps,
-		LongestGapSeconds: b.MaxGap.Seconds(), Rate: float64(b.Readings) / seconds(from, to),
-		First: nullable.NewNullNullable[api.TimedValue](),
-		Last:  nullable.NewNullNullable[api.TimedValue](),
+		LongestGapSeconds: b.MaxGap.Seconds(),
+		Rate:              float64(b.Readings) / seconds(from, to),
+		First:             nullable.NewNullNullable[api.TimedValue](),
+		Last:              nullable.NewNullNullable[api.TimedValue](),
 	}
 	for i, v := range b.Percentiles {
 		out.Percentiles[names[i]] = v

@@ -57,10 +57,11 @@ type system struct {
 	made     int
 }
 
-// config holds the settings of a server and of its logins.
+// config holds the settings of a server, its queries and its logins.
 type config struct {
 	server.Config
-	Auth auth.Config
+	Query server.QueryConfig
+	Auth  auth.Config
 }
 
 type option func(*config, *server.Deps)
@@ -81,7 +82,7 @@ func startOn(t *testing.T, dsn string, options ...option) *system {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.store.Close() })
-	s.cfg = config{server.DefaultConfig(), auth.DefaultConfig()}
+	s.cfg = config{server.DefaultConfig(), server.DefaultQueryConfig(), auth.DefaultConfig()}
 	s.cfg.Auth.SecretKey = strings.Repeat("secret of tests ", 4)
 	deps := server.Deps{
 		Store: s.store, Log: log, Registry: prometheus.NewRegistry(), Write: s.write,
@@ -111,7 +112,7 @@ func startOn(t *testing.T, dsn string, options ...option) *system {
 	s.hub = push.New(push.DefaultConfig(), push.Deps{Auth: server.PushAuth(s.auth, s.store)},
 		log, deps.Registry)
 	deps.Auth, deps.Hub = s.auth, s.hub
-	srv, err := server.New(s.cfg.Config, deps)
+	srv, err := server.New(s.cfg.Config, s.cfg.Query, deps)
 	if err != nil {
 		t.Fatal(err)
 	}

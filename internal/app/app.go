@@ -278,7 +278,7 @@ func (a *app) startAPI(context.Context) error {
 	}
 	a.deps.Store, a.deps.Auth, a.deps.Hub = a.store, a.auth, a.hub
 	a.deps.Log, a.deps.Registry, a.deps.Version = a.log, a.registry, a.version
-	srv, err := server.New(a.cfg.Server, a.deps)
+	srv, err := server.New(a.cfg.Server, a.cfg.Query, a.deps)
 	if err != nil {
 		return err
 	}

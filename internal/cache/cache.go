@@ -12,36 +12,43 @@ import (
 )
 
 const (
-	lookPause  = 400 * time.Millisecond // between looks at what has changed
-	lookWithin = 900 * time.Millisecond // how old the last look may be: an answer is never older
-	// changes in one look; more come from floods of late readings, and are not worth the memory
-	mostFound = 10_000
-	// hours of single sensors that are remembered to have changed
-	mostKnown = 200_000
+	pollInterval = 400 * time.Millisecond
+	// maxPollAge bounds the age of the last poll, and with it that of every answer.
+	maxPollAge = 900 * time.Millisecond
+	// maxPolled bounds the changes of one poll. More come from floods of late readings, which are
+	// not worth the memory.
+	maxPolled = 10_000
+	// maxChangedHours bounds the changed hours of single sensors in memory.
+	maxChangedHours = 200_000
 )
 
-// Key stands for a question: answers under one key are the same when their readings are.
+// Key identifies a query: answers with the same key are equal while their readings are.
 type Key [32]byte
 
-// Question is what an answer depends on: besides Key, the readings of Sensors in [From, To), and
-// whether the sensors are there.
-type Question struct {
+// Query says what an answer depends on besides Key: the readings of Sensors in [From, To), and
+// whether the sensors exist.
+type Query struct {
 	Key      Key
 	Sensors  []int64
 	From, To time.Time
 }
 
-// Look returns at most limit changes by transaction since and those behind it, as
-// store.Store.Changes does.
-type Look func(ctx context.Context, since uint64, limit int) (store.Changes, error)
+// Answer is what the cache holds. Its body must not be written to.
+type Answer struct {
+	ETag string
+	Body []byte
+}
 
-// Cache keeps answers about hours that are over, in memory and, if there is one, in Redis. It never
-// gives one that was out of date when the last look at the database began, lookWithin ago at most;
-// when it cannot look, it gives none. A nil *Cache keeps nothing.
+// Poll returns at most limit changes by transactions from since on, as store.Store.Changes does.
+type Poll func(ctx context.Context, since uint64, limit int) (store.Changes, error)
+
+// Cache holds answers about closed hours, in memory and, if there is one, in Redis. No answer is
+// older than the last poll of the database, which is maxPollAge old at most; while polls fail, the
+// cache is bypassed. A nil *Cache holds nothing.
 type Cache struct {
 	cfg     Config
-	look    Look
-	pause   time.Duration
+	poll    Poll
+	every   time.Duration // between two polls
 	changes *changes
 	memory  *memory
 	redis   *redis // nil: none
@@ -49,27 +56,28 @@ type Cache struct {
 	log     *slog.Logger
 
 	mu      sync.Mutex
-	flights map[Key]*flight // answers that are being made
+	flights map[Key]*flight // computations under way
 }
 
-// flight is an answer that is being made, for whoever asks the same meanwhile.
+// flight is a computation that all concurrent callers with the same key share.
 type flight struct {
-	done chan struct{} // closed when what follows is set
-	kept kept
-	err  error
-	cut  bool // it came to nothing, since the one who asked has gone
+	done     chan struct{} // closed when the fields below are set
+	entry    entry
+	err      error
+	canceled bool // by its caller; the next one has to compute
 }
 
-// New fails when redisURL is wrong; empty, it is none. A Cache keeps nothing before Run is called.
+// New returns a cache that holds nothing before Run is called. An empty redisURL means that there
+// is no Redis; a wrong one is an error.
 func New(
-	cfg Config, redisURL string, look Look, log *slog.Logger, reg prometheus.Registerer,
+	cfg Config, redisURL string, poll Poll, log *slog.Logger, reg prometheus.Registerer,
 ) (*Cache, error) {
 	m := newMetrics(reg)
 	c := &Cache{
 		cfg:     cfg,
-		look:    look,
-		pause:   lookPause,
-		changes: newChanges(mostKnown, lookWithin),
+		poll:    poll,
+		every:   pollInterval,
+		changes: newChanges(maxChangedHours, maxPollAge),
 		memory:  newMemory(cfg.Bytes, m),
 		metrics: m,
 		log:     log,
@@ -77,32 +85,28 @@ func New(
 	}
 	if redisURL != "" {
 		var err error
-		if c.redis, err = newRedis(redisURL, log); err != nil {
+		if c.redis, err = newRedis(redisURL, redisPause, log); err != nil {
 			return nil, err
 		}
 	}
 	return c, nil
 }
 
-// Run looks at what changes until ctx ends.
+// Run polls the database for changes until ctx ends.
 func (c *Cache) Run(ctx context.Context) error {
-	var redis sync.WaitGroup
-	defer redis.Wait()
 	if c.redis != nil {
-		redis.Go(func() { c.redis.run(ctx) })
+		defer c.redis.client.Close()
 	}
-	tick := time.NewTicker(c.pause)
+	tick := time.NewTicker(c.every)
 	defer tick.Stop()
 	failing := false
 	for {
-		err := c.lookOnce(ctx)
+		err := c.pollChanges(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil && !failing {
-			c.log.WarnContext(ctx,
-				"what changes is not known: no answer is taken from the cache until it is", "error",
-				err)
+			c.log.WarnContext(ctx, "polling changes failed, bypassing cache", "error", err)
 		}
 		failing = err != nil
 		select {
@@ -113,84 +117,84 @@ func (c *Cache) Run(ctx context.Context) error {
 	}
 }
 
-// lookOnce looks, and when that shows that it has to begin anew does so.
-func (c *Cache) lookOnce(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, lookWithin)
+// pollChanges polls once, or twice when changes were missed.
+func (c *Cache) pollChanges(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, maxPollAge)
 	defer cancel()
 	for again := true; again; {
 		began := time.Now()
-		found, err := c.look(ctx, c.changes.since(), mostFound)
+		found, err := c.poll(ctx, c.changes.since(), maxPolled)
 		if err != nil {
 			return err
 		}
-		again = c.changes.learn(began, &found)
+		again = c.changes.add(began, &found)
 	}
 	return nil
 }
 
-// Answer returns what is kept for q, else what compute returns. Of those who ask the same at the
-// same time one calls compute; an error is for all of them. The answer must not be written to.
-func (c *Cache) Answer(
-	ctx context.Context, q Question, compute func(context.Context) ([]byte, error),
-) ([]byte, error) {
+// Get returns the cached answer to q, or computes it. Of concurrent callers with the same key one
+// computes for all, errors included.
+func (c *Cache) Get(
+	ctx context.Context, q Query, compute func(context.Context) (Answer, error),
+) (Answer, error) {
 	if c == nil {
 		return compute(ctx)
 	}
 	for {
-		now, reason := c.changes.moment(&q)
+		now, reason := c.changes.snapshot(&q)
 		if reason != "" {
 			c.metrics.bypassed.WithLabelValues(reason).Inc()
 			return compute(ctx)
 		}
-		if k, ok := c.memory.get(q.Key); ok && c.changes.holds(k.moment, &q) {
+		if e, ok := c.memory.get(q.Key); ok && c.changes.isValid(e.snapshot, &q) {
 			c.metrics.hits.WithLabelValues("memory").Inc()
-			return k.body, nil
+			return e.Answer, nil
 		}
 		f, mine := c.join(q.Key)
 		if mine {
-			shared := c.fly(ctx, f, now, &q, compute)
-			if f.err == nil && !shared && c.redis != nil {
-				c.redis.put(ctx, q.Key, f.kept)
+			isNew := c.fly(ctx, f, now, &q, compute)
+			if isNew && c.redis != nil {
+				c.redis.put(ctx, q.Key, f.entry)
 			}
-			return f.kept.body, f.err
+			return f.entry.Answer, f.err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return Answer{}, ctx.Err()
 		case <-f.done:
 		}
 		switch {
-		case f.cut:
+		case f.canceled:
 			continue
 		case f.err != nil:
-			return nil, f.err
-		case c.changes.holds(f.kept.moment, &q):
+			return Answer{}, f.err
+		case c.changes.isValid(f.entry.snapshot, &q):
 			c.metrics.hits.WithLabelValues("flight").Inc()
-			return f.kept.body, nil
+			return f.entry.Answer, nil
 		}
 		c.metrics.misses.Inc()
-		return compute(ctx) // it changes all the time: nobody is to wait for the next one
+		return compute(ctx) // its readings change all the time: do not wait for another flight
 	}
 }
 
-// join returns the flight of key, and whether it is the caller's to make.
+// join returns the flight of key, and whether it is the caller's to fly.
 func (c *Cache) join(key Key) (f *flight, mine bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f := c.flights[key]; f != nil {
 		return f, false
 	}
-	f = &flight{done: make(chan struct{}), cut: true}
+	f = &flight{done: make(chan struct{}), canceled: true}
 	c.flights[key] = f
 	return f, true
 }
 
-// fly finds q's answer in Redis or computes it, keeps it in memory, and reports whether there is
-// nothing to put into Redis.
+// fly takes the answer to q from Redis or computes it, keeps it in memory, and reports whether it
+// is to be put into Redis.
 func (c *Cache) fly(
-	ctx context.Context, f *flight, now moment, q *Question,
-	compute func(context.Context) ([]byte, error),
-) (shared bool) {
+	ctx context.Context, f *flight, now snapshot, q *Query,
+	compute func(context.Context) (Answer, error),
+) (isNew bool) {
 	defer func() { // also when compute panics
 		c.mu.Lock()
 		delete(c.flights, q.Key)
@@ -198,24 +202,24 @@ func (c *Cache) fly(
 		close(f.done)
 	}()
 	if c.redis != nil {
-		if k, ok := c.redis.get(ctx, now.database, q.Key); ok && c.changes.holds(k.moment, q) {
+		if e, ok := c.redis.get(ctx, now.database, q.Key); ok && c.changes.isValid(e.snapshot, q) {
 			c.metrics.hits.WithLabelValues("redis").Inc()
-			f.kept, f.cut = k, false
-			c.keep(q.Key, k)
-			return true
+			f.entry, f.canceled = e, false
+			c.keep(q.Key, e)
+			return false
 		}
 	}
 	c.metrics.misses.Inc()
-	body, err := compute(ctx)
-	f.kept, f.err, f.cut = kept{now, body}, err, err != nil && ctx.Err() != nil
-	return err != nil || !c.keep(q.Key, f.kept)
+	a, err := compute(ctx)
+	f.entry, f.err, f.canceled = entry{now, a}, err, err != nil && ctx.Err() != nil
+	return err == nil && c.keep(q.Key, f.entry)
 }
 
-// keep keeps an answer in memory unless it is too large.
-func (c *Cache) keep(key Key, k kept) bool {
-	if n := int64(len(k.body)); n > c.cfg.MaxAnswer || n+overhead > c.cfg.Bytes {
+// keep keeps an answer in memory and reports whether it is small enough.
+func (c *Cache) keep(key Key, e entry) bool {
+	if n := int64(len(e.Body)); n > c.cfg.MaxAnswer || n+entryOverhead > c.cfg.Bytes {
 		return false
 	}
-	c.memory.put(key, k)
+	c.memory.put(key, e)
 	return true
 }

@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// aSecond is from when on every answer has to have what was committed.
-const aSecond = time.Second
+// maxAge is the promised age of answers.
+const maxAge = time.Second
 
-func TestWhatChangesIsSeenByAllWithinASecond(t *testing.T) {
+func TestCache_AllInstancesSeeAChangeWithinASecond(t *testing.T) {
 	w := newWorld(t)
 	a, b := w.instance(), w.instance()
 	if err := w.write(3, 0, 1); err != nil {
 		t.Fatal(err)
 	}
-	slow, err := w.db.Begin() // others will begin later and be over earlier
+	slow, err := w.db.Begin() // other transactions begin later and commit earlier
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func TestWhatChangesIsSeenByAllWithinASecond(t *testing.T) {
 		make func() error
 	}{
 		{"a late reading", func() error { return w.write(1, 1, 2) }},
-		{"one that rollups have taken before it was looked for", func() error {
+		{"a reading that was rolled up before the next poll", func() error {
 			err := w.write(2, 2, 3)
 			w.rollUp(t.Context())
 			return err
@@ -41,7 +41,7 @@ func TestWhatChangesIsSeenByAllWithinASecond(t *testing.T) {
 			_, err := w.store.DeleteReadings(t.Context(), 3, noon, noon.Add(time.Hour), false)
 			return err
 		}},
-		{"what was written long before it was committed", slow.Commit},
+		{"a reading that was written long before its commit", slow.Commit},
 		{"the deletion of a sensor", func() error {
 			_, err := w.store.DeleteSensor(t.Context(), 5, 0, false)
 			return err
@@ -60,7 +60,7 @@ func TestWhatChangesIsSeenByAllWithinASecond(t *testing.T) {
 			t.Errorf("%s: %v", change.what, err)
 		}
 	}
-	time.Sleep(aSecond)
+	time.Sleep(maxAge)
 	for i, change := range changes {
 		want := w.truth(t.Context(), int64(i+1), 0, 24)
 		if want == old[i] {
@@ -80,7 +80,7 @@ const lateReading = `
 	INSERT INTO rollup_marks (oldest, sensors, hours)
 	SELECT hour, ARRAY[$1::int], ARRAY[hour] FROM date_trunc('hour', $2::timestamptz, 'UTC') AS hour`
 
-func TestWhoCannotLookGivesNoAnswerThatMayBeOld(t *testing.T) {
+func TestCache_IsBypassedWhilePollsFail(t *testing.T) {
 	w := newWorld(t)
 	in := w.instance()
 	in.hits("memory", 1)
@@ -92,26 +92,26 @@ func TestWhoCannotLookGivesNoAnswerThatMayBeOld(t *testing.T) {
 	if _, err := tx.Exec(`LOCK TABLE late_changes IN ACCESS EXCLUSIVE MODE`); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.write(1, 0, 7); err != nil { // nobody learns of it
+	if err := w.write(1, 0, 7); err != nil { // no poll can see it
 		t.Fatal(err)
 	}
-	time.Sleep(aSecond)
+	time.Sleep(maxAge)
 	if got := in.ask(1, 0, 24); got != "1 7" {
-		t.Errorf("got %q, want what is there", got)
+		t.Errorf("got %q, want the new reading", got)
 	}
-	if n := value(in.metrics.bypassed.WithLabelValues(behind)); n == 0 {
-		t.Error("it was not counted")
+	if n := value(in.metrics.bypassed.WithLabelValues(reasonBehind)); n == 0 {
+		t.Error("the bypass was not counted")
 	}
 	if err := tx.Rollback(); err != nil {
 		t.Fatal(err)
 	}
 	in.hits("memory", 1)
 	if got := in.ask(1, 0, 24); got != "1 7" {
-		t.Errorf("when it can look again: got %q", got)
+		t.Errorf("when it can poll again: got %q", got)
 	}
 }
 
-func TestRedisThatIsAwayIsNotMissed(t *testing.T) {
+func TestCache_WorksWithoutRedis(t *testing.T) {
 	w := newWorld(t)
 	a := w.instance()
 	a.hits("memory", 1)
@@ -124,9 +124,8 @@ func TestRedisThatIsAwayIsNotMissed(t *testing.T) {
 	for n, in := range []*instance{a, b} {
 		in.hits("memory", 1)
 		in.hits("memory", 2)
-		if got := in.ask(1, 0, 24); got != "1 5" {
-			t.Errorf("instance %d: got %q", n, got)
-		}
+		eventually(t, fmt.Sprintf("the new reading at instance %d", n),
+			func() bool { return in.ask(1, 0, 24) == "1 5" })
 	}
 	w.redis.Run()
 	a.hits("redis", 1)
@@ -139,11 +138,11 @@ func TestRedisThatIsAwayIsNotMissed(t *testing.T) {
 	}
 }
 
-// TestNoAnswerIsOlderThanASecond has readings come in late, with values that rise, by transactions
-// that last longer or shorter and overtake each other, and some be deleted, while two instances are
-// asked: each answer has to have what was committed a second before, and in the end all of them are
-// what the readings give.
-func TestNoAnswerIsOlderThanASecond(t *testing.T) {
+// TestCache_NoAnswerIsOlderThanASecond writes late readings with rising values, in transactions of
+// random length that overtake each other, and deletes some, while it queries two instances. Each
+// answer must include what was committed a second before, and in the end all answers must equal
+// those computed from the readings.
+func TestCache_NoAnswerIsOlderThanASecond(t *testing.T) {
 	w := newWorld(t)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -152,7 +151,7 @@ func TestNoAnswerIsOlderThanASecond(t *testing.T) {
 		in.hits("memory", 4)
 	}
 	var mu sync.Mutex
-	// of a sensor and an hour: values, by when they were committed
+	// values by the time of their commit, of a sensor and an hour
 	committed := map[[2]int]map[time.Time]float64{}
 	var next atomic.Int64
 	late := func(rnd *rand.Rand) error {
@@ -197,7 +196,7 @@ func TestNoAnswerIsOlderThanASecond(t *testing.T) {
 			}
 		})
 	}
-	writers.Go(func() { // of sensor 4, whose answers are compared in the end
+	writers.Go(func() { // sensor 4, whose answers are compared in the end
 		rnd := rand.New(rand.NewPCG(seed, 99))
 		for i := 0; ctx.Err() == nil; i++ {
 			if err := w.write(4, rnd.IntN(360), float64(i)); err != nil {
@@ -224,7 +223,7 @@ func TestNoAnswerIsOlderThanASecond(t *testing.T) {
 					continue
 				}
 				var count int
-				var greatest, least float64
+				var greatest, lowest float64
 				if _, err := fmt.Sscan(got, &count, &greatest); err != nil {
 					t.Errorf("got %q: %v", got, err)
 				}
@@ -232,15 +231,15 @@ func TestNoAnswerIsOlderThanASecond(t *testing.T) {
 				there := 0
 				for hour := from; hour < to; hour++ {
 					for at, value := range committed[[2]int{sensor, hour}] {
-						if began.Sub(at) > aSecond {
-							least = max(least, value)
+						if began.Sub(at) > maxAge {
+							lowest = max(lowest, value)
 							there++
 						}
 					}
 				}
 				mu.Unlock()
-				if greatest < least || count < there {
-					t.Errorf("sensor %d, hours %d to %d: got %q, but a second before %d were there, up to %v", sensor, from, to, got, there, least)
+				if greatest < lowest || count < there {
+					t.Errorf("sensor %d, hours %d to %d: got %q, but a second before %d were there, up to %v", sensor, from, to, got, there, lowest)
 				}
 				time.Sleep(time.Millisecond)
 			}
@@ -248,7 +247,7 @@ func TestNoAnswerIsOlderThanASecond(t *testing.T) {
 	}
 	writers.Wait()
 	readers.Wait()
-	time.Sleep(aSecond)
+	time.Sleep(maxAge)
 	for sensor := int64(1); sensor <= 4; sensor++ {
 		for from := range 6 {
 			for to := from + 1; to <= 6; to++ {
@@ -264,6 +263,6 @@ func TestNoAnswerIsOlderThanASecond(t *testing.T) {
 	for n, in := range instances {
 		t.Logf("instance %d: memory %v, redis %v, made %v, behind %v", n, in.counted("memory"),
 			in.counted("redis"), value(in.metrics.misses),
-			value(in.metrics.bypassed.WithLabelValues(behind)))
+			value(in.metrics.bypassed.WithLabelValues(reasonBehind)))
 	}
 }

@@ -8,39 +8,37 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// moment is when an answer was asked for, by the transactions that were over then: it tells of
-// these, and maybe of later ones.
-type moment struct {
+// snapshot says which transactions an answer has seen: all before xmin, and maybe later ones.
+type snapshot struct {
 	database string
-	over     uint64 // every transaction before this one
+	xmin     uint64
 }
 
-// changes is what is known of changes in the database, up to the last look at it. An answer is
-// right when nothing of what it is made of was changed by the transaction over of its moment or one
-// behind that: whether it is depends on the answer and the changes only, wherever and by whom it
-// was made.
+// changes holds the changes in the database that the polls have found. An answer is valid while its
+// readings were changed by no transaction from the xmin of its snapshot on. That depends on the
+// answer and the changes only, not on which instance computed it and when.
 type changes struct {
-	most   int           // hours that are remembered
-	within time.Duration // how old the last look may be
+	maxHours int
+	maxAge   time.Duration // of the last poll
 
 	mu       sync.RWMutex
-	looked   time.Time // when the last look began; zero: what has changed since is not known
+	polledAt time.Time // when the last poll began; zero: later changes are unknown
 	database string
-	through  time.Time // hours before it are over
-	over     uint64    // of the last look; 0: the next one has to be from the beginning
-	next     uint64
-	complete uint64 // changes by this transaction and those behind it are all known
+	closed   time.Time // hours before it are closed
+	xmin     uint64    // of the last poll; 0: the next poll has to start over
+	xmax     uint64    // of the last poll
+	horizon  uint64    // the changes by transactions from this one on are all known
 	sensors  map[int64]*sensorChanges
 	hours    int // of all sensors
 }
 
-// sensorChanges are, by hour, the last transactions to change something.
+// sensorChanges holds the last transaction that changed something, for each hour and of all hours.
 type sensorChanges struct {
 	last  uint64
 	hours map[hour]uint64
 }
 
-// hour is when one begins, in seconds since 1970.
+// hour is the start of an hour, in seconds since 1970.
 type hour int64
 
 // allHours stands for every hour.
@@ -53,58 +51,58 @@ func hourOf(c store.Change) hour {
 	return hour(c.Hour.Unix())
 }
 
-// in reports whether the hour is partly in [from, to).
-func (h hour) in(from, to time.Time) bool {
-	begin := time.Unix(int64(h), 0)
-	return h == allHours || begin.Before(to) && begin.Add(time.Hour).After(from)
+// overlaps reports whether the hour overlaps [from, to).
+func (h hour) overlaps(from, to time.Time) bool {
+	start := time.Unix(int64(h), 0)
+	return h == allHours || start.Before(to) && start.Add(time.Hour).After(from)
 }
 
-func newChanges(most int, within time.Duration) *changes {
-	return &changes{most: most, within: within, sensors: map[int64]*sensorChanges{}}
+func newChanges(maxHours int, maxAge time.Duration) *changes {
+	return &changes{maxHours: maxHours, maxAge: maxAge, sensors: map[int64]*sensorChanges{}}
 }
 
-// since is from which transaction on the next look has to ask for changes.
+// since returns the transaction from which on the next poll has to ask for changes.
 func (c *changes) since() uint64 {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.over
+	return c.xmin
 }
 
-// learn takes in what a look has found that began at an instant, and reports whether it has to be
-// repeated at once.
-func (c *changes) learn(began time.Time, found *store.Changes) (again bool) {
+// add adds what a poll has found that began at an instant. It reports whether changes were missed,
+// so that the poll has to be repeated from the start.
+func (c *changes) add(began time.Time, found *store.Changes) (again bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !found.Marked || c.over > 0 && (found.Database != c.database || c.over <= found.DeletedThrough) {
+	if !found.Marked || c.xmin > 0 && (found.Database != c.database || c.xmin <= found.DeletedThrough) {
 		again = found.Marked
-		c.forget(0, 0)
+		c.reset(0, 0)
 		return again
 	}
-	if c.over == 0 {
-		c.database, c.complete = found.Database, found.DeletedThrough+1
+	if c.xmin == 0 {
+		c.database, c.horizon = found.Database, found.DeletedThrough+1
 	}
 	for _, change := range found.List {
-		c.add(change)
+		c.addOne(change)
 	}
-	if c.hours > c.most { // what is Over may be forgotten by whoever knows that it is
+	if c.hours > c.maxHours {
 		c.prune(found.Xmin)
 	}
-	if found.More || c.hours > c.most {
-		c.forget(found.Xmin, found.Xmin)
+	if found.More || c.hours > c.maxHours {
+		c.reset(found.Xmin, found.Xmin)
 		return false
 	}
-	c.looked, c.through, c.over, c.next = began, found.Through, found.Xmin, found.Xmax
+	c.polledAt, c.closed, c.xmin, c.xmax = began, found.Through, found.Xmin, found.Xmax
 	return false
 }
 
-// forget leaves nothing that could be told of an answer, until the next look. That asks for changes
-// from over on, and answers from complete on can be right then.
-func (c *changes) forget(over, complete uint64) {
-	c.looked, c.over, c.complete = time.Time{}, over, complete
+// reset forgets all changes, so that no answer is valid until the next poll. That poll asks for
+// changes from xmin on; answers from horizon on can be valid then.
+func (c *changes) reset(xmin, horizon uint64) {
+	c.polledAt, c.xmin, c.horizon = time.Time{}, xmin, horizon
 	c.sensors, c.hours = map[int64]*sensorChanges{}, 0
 }
 
-func (c *changes) add(change store.Change) {
+func (c *changes) addOne(change store.Change) {
 	s := c.sensors[change.SensorID]
 	if s == nil {
 		s = &sensorChanges{hours: map[hour]uint64{}}
@@ -119,12 +117,13 @@ func (c *changes) add(change store.Change) {
 	s.last = max(s.last, change.Transaction)
 }
 
-// prune forgets changes by transactions before one, and with them all answers from before it.
-func (c *changes) prune(before uint64) {
-	c.complete = max(c.complete, before)
+// prune forgets the changes by transactions before horizon. Answers from before it are no longer
+// valid.
+func (c *changes) prune(horizon uint64) {
+	c.horizon = max(c.horizon, horizon)
 	for id, s := range c.sensors {
-		for h, by := range s.hours {
-			if by < before {
+		for h, transaction := range s.hours {
+			if transaction < horizon {
 				delete(s.hours, h)
 				c.hours--
 			}
@@ -135,64 +134,65 @@ func (c *changes) prune(before uint64) {
 	}
 }
 
-// Why an answer is neither looked up nor kept.
+// Reasons to bypass the cache.
 const (
-	open   = "open"   // its range is not over
-	behind = "behind" // what has changed within the last second is not known
+	reasonOpen   = "open"   // the range of the query is not closed
+	reasonBehind = "behind" // changes of the last second are unknown
 )
 
-// moment is now, for an answer to q that is going to be made; else why there is none.
-func (c *changes) moment(q *Question) (m moment, reason string) {
+// snapshot returns the snapshot of an answer to q that is computed from now on, or the reason to
+// bypass the cache.
+func (c *changes) snapshot(q *Query) (s snapshot, reason string) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	switch {
-	case !c.current():
-		return m, behind
-	case q.To.After(c.through):
-		return m, open
+	case !c.isCurrent():
+		return s, reasonBehind
+	case q.To.After(c.closed):
+		return s, reasonOpen
 	}
-	return moment{c.database, c.over}, ""
+	return snapshot{c.database, c.xmin}, ""
 }
 
-// holds reports whether an answer to q of the moment m is what the readings give, or gave so
-// shortly ago as is allowed.
-func (c *changes) holds(m moment, q *Question) bool {
+// isValid reports whether an answer to q with this snapshot is equal to one that was computed at
+// the last poll or later.
+func (c *changes) isValid(s snapshot, q *Query) bool {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	if !c.current() || m.database != c.database || m.over < c.complete || m.over > c.next ||
-		q.To.After(c.through) {
+	if !c.isCurrent() || s.database != c.database || s.xmin < c.horizon || s.xmin > c.xmax ||
+		q.To.After(c.closed) {
 		return false
 	}
-	if c.changed(0, m.over, q) {
+	const everySensor = 0
+	if c.hasChanged(everySensor, s.xmin, q) {
 		return false
 	}
 	for _, id := range q.Sensors {
-		if c.changed(id, m.over, q) {
+		if c.hasChanged(id, s.xmin, q) {
 			return false
 		}
 	}
 	return true
 }
 
-// changed reports whether something of q was changed for a sensor by the transaction since or one
-// behind it.
-func (c *changes) changed(sensor int64, since uint64, q *Question) bool {
+// hasChanged reports whether a transaction from xmin on has changed a sensor in the range of q.
+func (c *changes) hasChanged(sensor int64, xmin uint64, q *Query) bool {
 	s := c.sensors[sensor]
-	if s == nil || s.last < since {
+	if s == nil || s.last < xmin {
 		return false
 	}
-	for h, by := range s.hours {
-		if by >= since && h.in(q.From, q.To) {
+	for h, transaction := range s.hours {
+		if transaction >= xmin && h.overlaps(q.From, q.To) {
 			return true
 		}
 	}
 	return false
 }
 
-// current reports whether the last look is as young as it has to be, by both clocks: the one that
-// never goes back stands still while a machine sleeps.
-func (c *changes) current() bool {
+// isCurrent reports whether the last poll is young enough by both clocks: the monotonic clock may
+// stand still while the machine sleeps, and the wall clock may be set.
+func (c *changes) isCurrent() bool {
 	now := time.Now()
-	wall := now.Round(0).Sub(c.looked.Round(0))
-	return !c.looked.IsZero() && now.Sub(c.looked) < c.within && wall >= 0 && wall < c.within
+	wall := now.Round(0).Sub(c.polledAt.Round(0))
+	return !c.polledAt.IsZero() && now.Sub(c.polledAt) < c.maxAge && wall >= 0 && wall < c.maxAge
 }

@@ -1,4 +1,6 @@
-// Package cache keeps answers for as long as the readings that they are made of stay what they are.
+// Package cache holds encoded answers to queries for readings, in memory and in Redis, for as long as
+// their readings do not change: it polls the store for changes by transaction. It knows neither HTTP
+// nor what the answers say; server calls it.
 package cache
 
 import (
@@ -6,11 +8,11 @@ import (
 	"fmt"
 )
 
-// Config says how much is kept.
+// Config bounds what is kept.
 type Config struct {
-	// in this process; 0: nothing is kept, neither here nor in Redis
+	// Bytes of memory of this process; 0 turns the cache off, also in Redis.
 	Bytes     int64 `mapstructure:"bytes"`
-	MaxAnswer int64 `mapstructure:"max_answer"` // bytes of the largest answer that is kept
+	MaxAnswer int64 `mapstructure:"max_answer"` // bytes; larger answers are not kept
 }
 
 // DefaultConfig has room for some hundred charts.

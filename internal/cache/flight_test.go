@@ -15,20 +15,23 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// still is a cache of a database in which nothing changes but what the test has it learn.
+// still returns a cache of a database in which only those changes happen that the test adds.
 func still(t *testing.T, cfg Config) *Cache {
 	t.Helper()
 	c, err := New(cfg, "", nil, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.changes.learn(time.Now(), found(100))
+	c.changes.add(time.Now(), found(100))
 	return c
 }
 
 func (c *Cache) counted(from string) float64 { return value(c.metrics.hits.WithLabelValues(from)) }
 
-// value is that of a counter or a gauge.
+// text is an answer with this body.
+func text(body string) Answer { return Answer{Body: []byte(body)} }
+
+// value returns the value of a counter or a gauge.
 func value(m prometheus.Metric) float64 {
 	var d dto.Metric
 	if err := m.Write(&d); err != nil {
@@ -37,20 +40,20 @@ func value(m prometheus.Metric) float64 {
 	return d.GetCounter().GetValue() + d.GetGauge().GetValue()
 }
 
-func TestWhoAsksTheSameAtTheSameTimeGetsOneAnswer(t *testing.T) {
+func TestCache_ConcurrentCallersShareOneComputation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := still(t, DefaultConfig())
 		var computed atomic.Int32
 		var asking sync.WaitGroup
 		for range 10 {
 			asking.Go(func() {
-				got, err := c.Answer(t.Context(), *hours(0, 1),
-					func(context.Context) ([]byte, error) {
+				got, err := c.Get(t.Context(), *hours(0, 1),
+					func(context.Context) (Answer, error) {
 						computed.Add(1)
 						time.Sleep(500 * time.Millisecond)
-						return []byte("answer"), nil
+						return text("answer"), nil
 					})
-				if string(got) != "answer" || err != nil {
+				if string(got.Body) != "answer" || err != nil {
 					t.Errorf("got %q, %v", got, err)
 				}
 			})
@@ -62,91 +65,91 @@ func TestWhoAsksTheSameAtTheSameTimeGetsOneAnswer(t *testing.T) {
 	})
 }
 
-func TestWhoAsksBehindAChangeDoesNotShareAnAnswerFromBefore(t *testing.T) {
+func TestCache_DoesNotShareAnAnswerFromBeforeAChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := still(t, DefaultConfig())
-		slow := func(answer string) func(context.Context) ([]byte, error) {
-			return func(context.Context) ([]byte, error) {
+		slow := func(answer string) func(context.Context) (Answer, error) {
+			return func(context.Context) (Answer, error) {
 				time.Sleep(500 * time.Millisecond)
-				return []byte(answer), nil
+				return text(answer), nil
 			}
 		}
 		var first sync.WaitGroup
-		first.Go(func() { _, _ = c.Answer(t.Context(), *hours(0, 1), slow("before")) })
+		first.Go(func() { _, _ = c.Get(t.Context(), *hours(0, 1), slow("before")) })
 		synctest.Wait()
-		c.changes.learn(time.Now(), found(110, change(105, 1, noon)))
-		if got, err := c.Answer(t.Context(), *hours(0, 1), slow("behind")); string(got) != "behind" || err != nil {
+		c.changes.add(time.Now(), found(110, change(105, 1, noon)))
+		if got, err := c.Get(t.Context(), *hours(0, 1), slow("after")); string(got.Body) != "after" || err != nil {
 			t.Errorf("got %q, %v", got, err)
 		}
 		first.Wait()
 	})
 }
 
-func TestOneWhoGoesFailsNobodyElse(t *testing.T) {
+func TestCache_CanceledCallerFailsNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := still(t, DefaultConfig())
-		slow := func(ctx context.Context) ([]byte, error) {
+		slow := func(ctx context.Context) (Answer, error) {
 			select {
 			case <-ctx.Done():
-				return nil, ctx.Err()
+				return Answer{}, ctx.Err()
 			case <-time.After(200 * time.Millisecond):
-				return []byte("answer"), nil
+				return text("answer"), nil
 			}
 		}
 		var asking sync.WaitGroup
-		ctx, gone := context.WithCancel(t.Context())
+		ctx, cancel := context.WithCancel(t.Context())
 		asking.Go(func() {
-			if _, err := c.Answer(ctx, *hours(0, 1), slow); !errors.Is(err, context.Canceled) {
-				t.Errorf("the one who goes: got %v", err)
+			if _, err := c.Get(ctx, *hours(0, 1), slow); !errors.Is(err, context.Canceled) {
+				t.Errorf("the caller that was canceled: got %v", err)
 			}
 		})
 		synctest.Wait()
 		for range 3 {
 			asking.Go(func() {
-				if got, err := c.Answer(t.Context(), *hours(0, 1), slow); string(got) != "answer" ||
+				if got, err := c.Get(t.Context(), *hours(0, 1), slow); string(got.Body) != "answer" ||
 					err != nil {
-					t.Errorf("another: got %q, %v", got, err)
+					t.Errorf("another caller: got %q, %v", got, err)
 				}
 			})
 		}
 		synctest.Wait()
-		gone()
+		cancel()
 		asking.Wait()
 	})
 }
 
-func TestAnErrorIsForAllAndNotKept(t *testing.T) {
+func TestCache_DoesNotKeepAnError(t *testing.T) {
 	c := still(t, DefaultConfig())
 	fault := errors.New("fault")
-	if _, err := c.Answer(t.Context(), *hours(0, 1),
-		func(context.Context) ([]byte, error) { return nil, fault }); !errors.Is(err, fault) {
+	if _, err := c.Get(t.Context(), *hours(0, 1),
+		func(context.Context) (Answer, error) { return Answer{}, fault }); !errors.Is(err, fault) {
 		t.Errorf("got %v", err)
 	}
 	func() {
 		defer func() { _ = recover() }()
-		_, _ = c.Answer(t.Context(), *hours(0, 1),
-			func(context.Context) ([]byte, error) { panic("fault") })
+		_, _ = c.Get(t.Context(), *hours(0, 1),
+			func(context.Context) (Answer, error) { panic("fault") })
 	}()
-	if got, err := c.Answer(t.Context(), *hours(0, 1),
-		func(context.Context) ([]byte, error) { return []byte("answer"), nil }); string(got) != "answer" || err != nil {
-		t.Errorf("behind it: got %q, %v", got, err)
+	if got, err := c.Get(t.Context(), *hours(0, 1),
+		func(context.Context) (Answer, error) { return text("answer"), nil }); string(got.Body) != "answer" || err != nil {
+		t.Errorf("after it: got %q, %v", got, err)
 	}
 }
 
-func TestMemoryKeepsWhatWasAskedForLast(t *testing.T) {
-	cfg := Config{Bytes: 4 * (1000 + overhead), MaxAnswer: 1000}
+func TestMemory_EvictsTheEntryWithTheOldestUse(t *testing.T) {
+	cfg := Config{Bytes: 4 * (1000 + entryOverhead), MaxAnswer: 1000}
 	c := still(t, cfg)
 	computed := 0
 	ask := func(key byte, size int) {
 		t.Helper()
 		q := *hours(0, 1)
 		q.Key[0] = key
-		got, err := c.Answer(t.Context(), q, func(context.Context) ([]byte, error) {
+		got, err := c.Get(t.Context(), q, func(context.Context) (Answer, error) {
 			computed++
-			return bytes.Repeat([]byte{key}, size), nil
+			return Answer{Body: bytes.Repeat([]byte{key}, size)}, nil
 		})
-		if err != nil || len(got) != size || got[0] != key {
-			t.Fatalf("%d: got %d bytes, %v", key, len(got), err)
+		if err != nil || len(got.Body) != size || got.Body[0] != key {
+			t.Fatalf("%d: got %d bytes, %v", key, len(got.Body), err)
 		}
 	}
 	wants := func(what string, n int) {
@@ -169,7 +172,7 @@ func TestMemoryKeepsWhatWasAskedForLast(t *testing.T) {
 	for _, key := range []byte{0, 2, 3, 4} {
 		ask(key, 1000)
 	}
-	wants("all but the one that was not asked for since", 0)
+	wants("all but the one with the oldest use", 0)
 	ask(1, 1000)
 	wants("that one", 1)
 	ask(9, 1001)

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	pgtest.Main(m)
 }
 
-// world is a database, with rollups kept, and a Redis, for instances.
+// world is a database with rollups and a Redis, which instances share.
 type world struct {
 	t     *testing.T
 	db    *sql.DB
@@ -74,7 +74,7 @@ func newWorld(t *testing.T) *world {
 			t.Fatal(err)
 		}
 	}
-	if err := w.write(4, 0, 0); err != nil { // has the partition be made
+	if err := w.write(4, 0, 0); err != nil { // creates the partition
 		t.Fatal(err)
 	}
 	w.rollUp(w.ctx)
@@ -104,7 +104,7 @@ func (w *world) open() *store.Store {
 	return st
 }
 
-// instance is a cache with connections of its own.
+// instance is a cache with its own connections.
 type instance struct {
 	*Cache
 	w     *world
@@ -119,7 +119,10 @@ func (w *world) instance() *instance {
 		slog.New(slog.DiscardHandler), prometheus.NewRegistry()); err != nil {
 		w.t.Fatal(err)
 	}
-	in.pause, in.redis.pause = 50*time.Millisecond, 200*time.Millisecond
+	in.every = 50 * time.Millisecond
+	if in.redis, err = newRedis(w.redis.URL(), 200*time.Millisecond, in.log); err != nil {
+		w.t.Fatal(err)
+	}
 	w.runs.Go(func() {
 		if err := in.Run(w.ctx); err != nil {
 			w.t.Errorf("run: %v", err)
@@ -135,11 +138,11 @@ func (in *instance) ask(sensor int64, from, to int) string {
 	q := *hours(from, to)
 	q.Sensors = []int64{sensor}
 	copy(q.Key[:], fmt.Sprint(sensor, from, to))
-	got, err := in.Answer(in.w.t.Context(), q, func(ctx context.Context) ([]byte, error) {
+	got, err := in.Get(in.w.t.Context(), q, func(ctx context.Context) (Answer, error) {
 		if truth := in.w.truth(ctx, sensor, from, to); truth != "none" {
-			return []byte(truth), nil
+			return text(truth), nil
 		}
-		return nil, store.ErrNotFound
+		return Answer{}, store.ErrNotFound
 	})
 	if errors.Is(err, store.ErrNotFound) {
 		return "none"
@@ -147,7 +150,7 @@ func (in *instance) ask(sensor int64, from, to int) string {
 	if err != nil {
 		in.w.t.Errorf("ask: %v", err)
 	}
-	return string(got)
+	return string(got.Body)
 }
 
 // truth is what ask has to return, by the readings.
@@ -164,8 +167,8 @@ func (w *world) truth(ctx context.Context, sensor int64, from, to int) (answer s
 	return answer
 }
 
-// hits waits until in answers about sensor from memory, or from redis, which takes what is in
-// memory away.
+// hits waits until an answer about sensor comes from memory or from redis. For redis it clears the
+// memory.
 func (in *instance) hits(from string, sensor int64) {
 	in.w.t.Helper()
 	before := in.counted(from)
@@ -178,7 +181,7 @@ func (in *instance) hits(from string, sensor int64) {
 	})
 }
 
-// forget takes what is in memory away.
+// forget clears the memory.
 func (in *instance) forget() { in.memory = newMemory(in.cfg.Bytes, in.metrics) }
 
 // write stores a reading some minutes after noon.

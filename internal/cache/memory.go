@@ -5,55 +5,55 @@ import (
 	"sync"
 )
 
-// kept is an answer and when it was made. Its body is never written to.
-type kept struct {
-	moment moment
-	body   []byte
+// entry is an answer and its snapshot.
+type entry struct {
+	snapshot snapshot
+	Answer
 }
 
-// overhead is what an answer takes in memory besides its body, about.
-const overhead = 256
+// entryOverhead is about how many bytes an entry takes besides its body.
+const entryOverhead = 256
 
-// memory holds answers up to a number of bytes; those that were asked for longest ago go first.
+// memory holds entries up to a number of bytes, and evicts those whose last use is oldest.
 type memory struct {
-	most    int64
-	metrics *metrics
+	maxBytes int64
+	metrics  *metrics
 
 	mu    sync.Mutex
 	bytes int64
 	byKey map[Key]*list.Element
-	order *list.List // of *slot, the last asked for in front
+	order *list.List // of *slot; the one used last is in front
 }
 
 type slot struct {
 	key Key
-	kept
+	entry
 }
 
-func newMemory(most int64, m *metrics) *memory {
-	return &memory{most: most, metrics: m, byKey: map[Key]*list.Element{}, order: list.New()}
+func newMemory(maxBytes int64, m *metrics) *memory {
+	return &memory{maxBytes: maxBytes, metrics: m, byKey: map[Key]*list.Element{}, order: list.New()}
 }
 
-func (m *memory) get(key Key) (kept, bool) {
+func (m *memory) get(key Key) (entry, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := m.byKey[key]
 	if e == nil {
-		return kept{}, false
+		return entry{}, false
 	}
 	m.order.MoveToFront(e)
-	return e.Value.(*slot).kept, true
+	return e.Value.(*slot).entry, true
 }
 
-func (m *memory) put(key Key, k kept) {
+func (m *memory) put(key Key, e entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if e := m.byKey[key]; e != nil {
-		m.remove(e)
+	if old := m.byKey[key]; old != nil {
+		m.remove(old)
 	}
-	m.byKey[key] = m.order.PushFront(&slot{key, k})
-	m.bytes += int64(len(k.body)) + overhead
-	for m.bytes > m.most {
+	m.byKey[key] = m.order.PushFront(&slot{key, e})
+	m.bytes += int64(len(e.Body)) + entryOverhead
+	for m.bytes > m.maxBytes {
 		m.remove(m.order.Back())
 		m.metrics.evictions.Inc()
 	}
@@ -63,5 +63,5 @@ func (m *memory) put(key Key, k kept) {
 func (m *memory) remove(e *list.Element) {
 	s := m.order.Remove(e).(*slot)
 	delete(m.byKey, s.key)
-	m.bytes -= int64(len(s.body)) + overhead
+	m.bytes -= int64(len(s.Body)) + entryOverhead
 }

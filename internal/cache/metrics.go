@@ -18,19 +18,21 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		hits: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "oei_cache_hits_total",
-			Help: "Answers that did not have to be made: from memory, from redis, or from a flight, one that was being made for another request.",
+			Help: "Answers from the cache: from memory, from redis, or from a flight, " +
+				"which is a computation shared with another request.",
 		}, []string{"from"}),
 		misses: f.NewCounter(prometheus.CounterOpts{
 			Name: "oei_cache_misses_total",
-			Help: "Answers that had to be made.",
+			Help: "Answers that were computed because the cache did not hold them.",
 		}),
 		bypassed: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "oei_cache_bypassed_total",
-			Help: "Answers for which the cache was not asked: their range is open, or it is behind and does not know what has changed.",
+			Help: "Answers computed without the cache: their range is open, " +
+				"or the cache is behind and does not know the last changes.",
 		}, []string{"reason"}),
 		evictions: f.NewCounter(prometheus.CounterOpts{
 			Name: "oei_cache_evictions_total",
-			Help: "Answers that made room for others in memory.",
+			Help: "Answers removed from memory to make room for others.",
 		}),
 		bytes: f.NewGauge(prometheus.GaugeOpts{
 			Name: "oei_cache_bytes",
@@ -40,7 +42,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, from := range []string{"memory", "redis", "flight"} {
 		m.hits.WithLabelValues(from)
 	}
-	for _, reason := range []string{open, behind} {
+	for _, reason := range []string{reasonOpen, reasonBehind} {
 		m.bypassed.WithLabelValues(reason)
 	}
 	return m

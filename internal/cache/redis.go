@@ -4,100 +4,82 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
+	"errors"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/oei-ms/oei-ms/internal/redisx"
 )
 
 const (
-	redisWithin = 50 * time.Millisecond // an answer does not wait longer for Redis
-	redisPause  = 5 * time.Second       // after it did not answer in that time
-	redisKeeps  = 10 * time.Minute      // an answer
-	redisHead   = 8                     // bytes before the body: moment.over
+	redisTimeout = 50 * time.Millisecond // a request does not wait longer for Redis
+	redisPause   = 5 * time.Second       // after Redis did not answer
+	redisTTL     = 10 * time.Minute      // of an answer
 )
 
-// redis holds answers for all instances. While it is away, it has none.
+// redis holds answers for all instances.
 type redis struct {
-	option rueidis.ClientOption
-	pause  time.Duration
+	client *redisx.Client
 	log    *slog.Logger
-	client atomic.Pointer[rueidis.Client] // nil: it was never there
-	resume atomic.Int64                   // in nanoseconds since 1970, when it may be asked again
 }
 
-func newRedis(url string, log *slog.Logger) (*redis, error) {
-	option, err := rueidis.ParseURL(url)
-	if err != nil {
-		return nil, fmt.Errorf("REDIS_URL: %w", err)
-	}
-	option.Dialer.Timeout = 2 * time.Second
-	option.ConnWriteTimeout = 2 * time.Second
-	option.DisableCache = true
-	return &redis{option: option, pause: redisPause, log: log}, nil
+func newRedis(url string, pause time.Duration, log *slog.Logger) (*redis, error) {
+	client, err := redisx.New(url, redisTimeout, pause)
+	return &redis{client: client, log: log}, err
 }
 
-// run connects, and once connected sees to it that the connection ends with ctx.
-func (r *redis) run(ctx context.Context) {
-	for ctx.Err() == nil {
-		client, err := rueidis.NewClient(r.option)
-		if err == nil {
-			defer client.Close()
-			defer r.client.Store(nil)
-			r.client.Store(&client)
-			<-ctx.Done()
-			return
-		}
-		r.log.DebugContext(ctx, "answers are kept in this process only", "error", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(r.pause):
-		}
-	}
+// redisKey names an answer in Redis. The number changes with the encoding of entries.
+func redisKey(database string, key Key) string {
+	return "oei:answers:2:" + database + ":" + hex.EncodeToString(key[:])
 }
 
-// name is what an answer is called in Redis. A program that cannot read what another has written
-// changes the number.
-func name(database string, key Key) string {
-	return "oei:answers:1:" + database + ":" + hex.EncodeToString(key[:])
-}
-
-func (r *redis) get(ctx context.Context, database string, key Key) (kept, bool) {
+func (r *redis) get(ctx context.Context, database string, key Key) (entry, bool) {
 	var b []byte
 	r.do(ctx, func(ctx context.Context, c rueidis.Client) (err error) {
-		if b, err = c.Do(ctx, c.B().Get().Key(name(database, key)).Build()).AsBytes(); rueidis.IsRedisNil(err) {
+		b, err = c.Do(ctx, c.B().Get().Key(redisKey(database, key)).Build()).AsBytes()
+		if rueidis.IsRedisNil(err) {
 			return nil
 		}
 		return err
 	})
-	if len(b) < redisHead {
-		return kept{}, false
-	}
-	return kept{moment{database, binary.BigEndian.Uint64(b)}, b[redisHead:]}, true
+	return decodeEntry(database, b)
 }
 
-func (r *redis) put(ctx context.Context, key Key, k kept) {
-	b := append(binary.BigEndian.AppendUint64(make([]byte, 0, redisHead+len(k.body)), k.moment.over), k.body...)
+func (r *redis) put(ctx context.Context, key Key, e entry) {
+	value := rueidis.BinaryString(encodeEntry(e))
 	r.do(ctx, func(ctx context.Context, c rueidis.Client) error {
-		return c.Do(ctx,
-			c.B().Set().Key(name(k.moment.database, key)).Value(rueidis.BinaryString(b)).Px(
-				redisKeeps,
-			).Build()).Error()
+		set := c.B().Set().Key(redisKey(e.snapshot.database, key)).Value(value).Px(redisTTL)
+		return c.Do(ctx, set.Build()).Error()
 	})
 }
 
-// do calls f unless Redis is away or was just now. What f misses is not worth an error.
+// do calls f unless Redis does not answer. A failure is not worth more than a line for debugging.
 func (r *redis) do(ctx context.Context, f func(context.Context, rueidis.Client) error) {
-	client := r.client.Load()
-	if client == nil || time.Now().UnixNano() < r.resume.Load() {
-		return
+	err := r.client.Do(ctx, f)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, redisx.ErrUnavailable) {
+		r.log.DebugContext(ctx, "redis failed, caching locally", "error", err)
 	}
-	short, cancel := context.WithTimeout(ctx, redisWithin)
-	defer cancel()
-	if err := f(short, *client); err != nil && ctx.Err() == nil {
-		r.resume.Store(time.Now().Add(r.pause).UnixNano())
-		r.log.DebugContext(ctx, "answers are kept in this process only", "error", err)
+}
+
+// encodeEntry returns xmin, the length of the ETag in one byte, the ETag, and the body.
+func encodeEntry(e entry) []byte {
+	b := make([]byte, 0, 9+len(e.ETag)+len(e.Body))
+	b = binary.BigEndian.AppendUint64(b, e.snapshot.xmin)
+	b = append(b, byte(len(e.ETag)))
+	b = append(b, e.ETag...)
+	return append(b, e.Body...)
+}
+
+// decodeEntry is the reverse of encodeEntry; ok is false for anything else.
+func decodeEntry(database string, b []byte) (e entry, ok bool) {
+	if len(b) < 9 || len(b) < 9+int(b[8]) {
+		return entry{}, false
 	}
+	tag, body := b[9:9+int(b[8])], b[9+int(b[8]):]
+	return entry{
+		snapshot: snapshot{database, binary.BigEndian.Uint64(b)},
+		Answer:   Answer{ETag: string(tag), Body: body},
+	}, true
 }
