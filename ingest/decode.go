@@ -153,7 +153,7 @@ func unknownMember(d *jsontext.Decoder, name string, known ...string) error {
 			return fmt.Errorf("member %q must be written %q", name, k)
 		}
 	}
-	switch meant := readingjson.Meant(name); {
+	switch meant := readingjson.MemberFor(name); {
 	case !slices.Contains(known, meant):
 		return d.SkipValue()
 	case meant == "timestamp":

@@ -235,7 +235,7 @@ func (b *jsonBody) member(name string, schema *openapi3.Schema) error {
 		return b.value(others.Schema.Value)
 	case others.Has != nil && !*others.Has:
 		reason := "is not known here"
-		if meant := readingjson.Meant(name); schema.Properties[meant] != nil {
+		if meant := readingjson.MemberFor(name); schema.Properties[meant] != nil {
 			reason += "; write " + meant
 		}
 		if err := b.fault(b.here(), reason); err != nil {

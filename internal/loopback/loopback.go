@@ -8,15 +8,19 @@ import (
 	"net"
 )
 
-// Ports are chosen below those that operating systems give to outgoing connections, so that none of
-// these takes one between its choice and its use, or while its service restarts.
-const firstPort, ports, tries = 20_000, 12_000, 100
+// Ports are below the range that operating systems use for outgoing connections, so that none of
+// these takes a port between its choice and its use, or while its service restarts.
+const (
+	firstPort = 20_000
+	portCount = 12_000
+	maxTries  = 100
+)
 
-// FreePort is a TCP port of 127.0.0.1 that was free a moment ago, for a program that cannot choose
-// one and say so.
+// FreePort returns a TCP port of 127.0.0.1 that nothing listens on, for a program that cannot
+// choose a port itself and report it.
 func FreePort() (int, error) {
-	for range tries {
-		port := firstPort + rand.IntN(ports)
+	for range maxTries {
+		port := firstPort + rand.IntN(portCount)
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			continue

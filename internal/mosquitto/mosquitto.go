@@ -1,4 +1,4 @@
-// Package mosquitto gives tests a real MQTT broker of another make.
+// Package mosquitto gives tests a real Mosquitto, an external MQTT broker.
 package mosquitto
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/oei-ms/oei-ms/internal/loopback"
 )
 
-// Broker is a mosquitto that listens on loopback and keeps sessions and messages over a restart.
+// Broker is a mosquitto on loopback that keeps sessions and messages when it is restarted.
 type Broker struct {
 	t    testing.TB
 	path string
@@ -25,8 +25,8 @@ type Broker struct {
 	cmd  *exec.Cmd
 }
 
-// Start starts a broker for the time of the test, with lines added to its configuration. A machine
-// without mosquitto fails the test.
+// Start starts a broker with lines added to its configuration, and stops it at the end of the test.
+// Without mosquitto the test fails.
 func Start(t testing.TB, lines ...string) *Broker {
 	t.Helper()
 	b := newBroker(t)
@@ -36,9 +36,9 @@ func Start(t testing.TB, lines ...string) *Broker {
 	return b
 }
 
-// StartAs starts a broker for the time of the test as conf and acl say, a configuration and an
-// access control list that are meant for /etc/mosquitto, with users whose passwords are their
-// names.
+// StartAs starts a broker with conf and acl, a configuration and an access control list for
+// /etc/mosquitto, and with users whose passwords are their names. It stops it at the end of the
+// test.
 func StartAs(t testing.TB, conf, acl string, users ...string) *Broker {
 	t.Helper()
 	b := newBroker(t)
@@ -59,9 +59,9 @@ func newBroker(t testing.TB) *Broker {
 	t.Helper()
 	path, err := exec.LookPath("mosquitto")
 	if err != nil {
-		path = "/usr/sbin/mosquitto" // Debian has it there, which is not on everybody's PATH
+		path = "/usr/sbin/mosquitto" // where Debian installs it, which may not be on the PATH
 		if _, err := os.Stat(path); err != nil {
-			t.Fatal("mosquitto: this test needs it: apt-get install mosquitto, or ./task setup")
+			t.Fatal("this test needs mosquitto; apt-get install mosquitto, or ./task setup")
 		}
 	}
 	port, err := loopback.FreePort()
@@ -78,12 +78,12 @@ func newBroker(t testing.TB) *Broker {
 	}
 }
 
-// start runs the broker with these lines behind a listener on loopback.
+// start runs the broker with a listener on loopback and these lines of configuration.
 func (b *Broker) start(lines ...string) {
 	b.t.Helper()
 	conf := fmt.Sprintf("listener %d 127.0.0.1\n", b.port) + strings.Join(lines, "\n") + "\n"
 	if os.Geteuid() == 0 {
-		conf += "user root\n" // else it becomes a user who may not enter the test's directory
+		conf += "user root\n" // another user could not read the test's directory
 	}
 	b.write(filepath.Base(b.conf), conf)
 	b.Run()
@@ -97,13 +97,13 @@ func (b *Broker) write(name, content string) {
 	}
 }
 
-// Addr is where the broker listens, as host:port.
+// Addr returns host:port of the broker.
 func (b *Broker) Addr() string { return net.JoinHostPort(b.Host(), strconv.Itoa(b.port)) }
 
-// Host is the host of Addr.
+// Host returns the host of Addr.
 func (b *Broker) Host() string { return "127.0.0.1" }
 
-// Port is the port of Addr.
+// Port returns the port of Addr.
 func (b *Broker) Port() int { return b.port }
 
 // Run starts the broker, for the first time or after Stop or Kill, and waits until it answers.
@@ -121,16 +121,16 @@ func (b *Broker) Run() {
 			return
 		}
 		if time.Now().After(deadline) {
-			b.t.Fatalf("mosquitto: it does not answer: %v", err)
+			b.t.Fatalf("mosquitto does not answer: %v", err)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 }
 
-// Stop ends the broker, which saves what it keeps.
+// Stop ends the broker after it has saved sessions and messages.
 func (b *Broker) Stop() { b.end(os.Interrupt) }
 
-// Kill ends the broker as a crash would. It is harmless when it has ended.
+// Kill kills the broker. Killing it twice is harmless.
 func (b *Broker) Kill() { b.end(os.Kill) }
 
 func (b *Broker) end(sig os.Signal) {
@@ -140,5 +140,5 @@ func (b *Broker) end(sig os.Signal) {
 	if err := b.cmd.Process.Signal(sig); err != nil {
 		b.t.Errorf("mosquitto: %v", err)
 	}
-	_ = b.cmd.Wait() // it was signalled
+	_ = b.cmd.Wait() // its error is the signal
 }

@@ -1,5 +1,5 @@
-// Package origin compares the origins of web pages, for CORS, WebSocket and MQTT over WebSocket
-// alike. Origins are compared in one normal form: in lower case and without the default port.
+// Package origin compares the origins of web pages, for CORS, WebSocket and MQTT over WebSocket. It
+// compares them in normal form: in lower case and without the default port.
 package origin
 
 import (
@@ -23,9 +23,9 @@ func Normalize(text string) (origin string, ok bool) {
 	if err != nil || u.User != nil || u.Path != "" || strings.ContainsAny(text, "?#") {
 		return "", false
 	}
-	host, known := strings.ToLower(u.Hostname()), defaultPorts[u.Scheme]
+	host, standard := strings.ToLower(u.Hostname()), defaultPorts[u.Scheme]
 	notASCII := func(r rune) bool { return r >= utf8.RuneSelf } // browsers send the name as xn--…
-	if host == "" || known == "" || strings.ContainsFunc(host, notASCII) {
+	if host == "" || standard == "" || strings.ContainsFunc(host, notASCII) {
 		return "", false
 	}
 	if addr, err := netip.ParseAddr(host); err == nil {
@@ -38,7 +38,7 @@ func Normalize(text string) (origin string, ok bool) {
 		return "", false
 	}
 	switch {
-	case port != "" && port != known:
+	case port != "" && port != standard:
 		host = net.JoinHostPort(host, port)
 	case strings.Contains(host, ":"):
 		host = "[" + host + "]"
@@ -46,7 +46,7 @@ func Normalize(text string) (origin string, ok bool) {
 	return u.Scheme + "://" + host, true
 }
 
-// Check returns an error for each of the origins of a setting that is none.
+// Check returns an error that names each malformed origin of a setting.
 func Check(setting string, origins []string) error {
 	var errs []error
 	for _, o := range origins {
@@ -68,8 +68,8 @@ func Listed(origin string, origins []string) bool {
 	})
 }
 
-// Allowed reports whether the page that sent r may open a WebSocket: one of the server's own host,
-// as a proxy passes it on, or of origins. Programs that send no Origin may too.
+// Allowed reports whether the page that sent r may open a WebSocket: a page of the server's own
+// host, which a proxy must pass on, or of one of origins. Clients that send no Origin may, too.
 func Allowed(r *http.Request, origins []string) bool {
 	origin := r.Header.Get("Origin")
 	if origin == "" {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Dir returns a directory for the time of the test that any user may enter. t.TempDir is closed to
-// the user who runs PostgreSQL when root runs the tests.
+// Dir returns a directory that any user may enter, and removes it at the end of the test. When root
+// runs the tests, PostgreSQL runs as another user, who may not enter t.TempDir.
 func Dir(t testing.TB) string {
 	t.Helper()
 	dir, err := makeDir()
@@ -19,10 +19,11 @@ func Dir(t testing.TB) string {
 	}
 	t.Cleanup(func() {
 		err := os.RemoveAll(dir)
-		for patience := time.Now().Add(10 * time.Second); err != nil &&
-			time.Now().Before(patience); err = os.RemoveAll(dir) {
-			// the processes of a server whose parent was killed may be at it still
+		deadline := time.Now().Add(10 * time.Second)
+		for err != nil && time.Now().Before(deadline) {
+			// processes of a server whose parent was killed may still write to it
 			time.Sleep(50 * time.Millisecond)
+			err = os.RemoveAll(dir)
 		}
 		if err != nil {
 			t.Errorf("pgtest: %v", err)
@@ -34,14 +35,14 @@ func Dir(t testing.TB) string {
 const dirPrefix = "oei-ms-pgtest-"
 
 // makeDir makes a directory that is named after this process, and removes those of processes that
-// were killed.
+// do not run any more.
 func makeDir() (string, error) {
 	others, _ := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*"))
 	for _, other := range others {
 		var pid int
 		if _, err := fmt.Sscanf(filepath.Base(other), dirPrefix+"%d-", &pid); err == nil &&
-			!lives(pid) {
-			os.RemoveAll(other) // it may be another user's
+			!isRunning(pid) {
+			os.RemoveAll(other) // fails if it belongs to another user
 		}
 	}
 	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", dirPrefix, os.Getpid()))
@@ -51,8 +52,8 @@ func makeDir() (string, error) {
 	return dir, os.Chmod(dir, 0o711)
 }
 
-// lives reports whether there is a process pid.
-func lives(pid int) bool {
+// isRunning reports whether process pid exists.
+func isRunning(pid int) bool {
 	p, err := os.FindProcess(pid)
 	if err != nil {
 		return false

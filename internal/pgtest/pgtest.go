@@ -1,5 +1,5 @@
-// Package pgtest gives tests a real PostgreSQL: a fresh database each, or a server of their own to
-// kill.
+// Package pgtest gives tests a real PostgreSQL: a fresh database for each test, or a server that
+// the test may kill.
 package pgtest
 
 import (
@@ -12,15 +12,14 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/lib/pq" // the driver that makes and drops databases
+	_ "github.com/lib/pq" // the driver that creates and drops databases
 	"go.uber.org/goleak"
 
 	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
-// Main runs a package's tests and ends the process. It stops the server that they shared, and fails
-// them when a goroutine is left then. The server starts with the first test that asks for a
-// database.
+// Main runs a package's tests and ends the process. The tests share a server, which starts when the
+// first test needs a database. Main stops it, and fails if a goroutine still runs then.
 //
 //	func TestMain(m *testing.M) {
 //		pgtest.Template(migrate)
@@ -42,19 +41,18 @@ func Main(m *testing.M, options ...goleak.Option) {
 	os.Exit(code)
 }
 
-// Template has prepare make the schema that every database of DSN and Server begins with; call it
-// before Main. It runs once for all the databases of DSN. Its connections must be closed when it
-// returns.
+// Template sets prepare, which creates the schema that each database of DSN and Server begins with;
+// call it before Main. It runs once for all databases of DSN. It must close its connections.
 func Template(prepare func(dsn string) error) { shared.prepare = prepare }
 
-// DSN returns a fresh database with the schema of Template, dropped at the end of the test.
-// It is safe to call from parallel tests.
+// DSN returns a fresh database with the schema of Template, and drops it at the end of the test.
+// Parallel tests may call it.
 func DSN(t testing.TB) string {
 	t.Helper()
 	return shared.fresh(t, templateDatabase)
 }
 
-// Empty is DSN without the schema.
+// Empty is DSN without a schema.
 func Empty(t testing.TB) string {
 	t.Helper()
 	return shared.fresh(t, "template0")
@@ -67,19 +65,19 @@ var shared sharedServer
 
 // sharedServer is the one server of a test binary.
 type sharedServer struct {
-	served  bool                   // Main is there to stop it
-	prepare func(dsn string) error // nil: an empty schema
+	served  bool                   // Main was called and stops it
+	prepare func(dsn string) error // nil: no schema
 
-	// held over CREATE DATABASE too: PostgreSQL lets nobody else use a template meanwhile
+	// held during CREATE DATABASE, too: it needs the template for itself
 	mu      sync.Mutex
 	dir     string // "" until the first start
 	err     error  // of the first start
 	cluster *postgres.Cluster
 	admin   *sql.DB
-	made    int // databases so far
+	created int // databases so far
 }
 
-// fresh makes a copy of template for the time of the test.
+// fresh creates a copy of template and drops it at the end of the test.
 func (s *sharedServer) fresh(t testing.TB, template string) string {
 	t.Helper()
 	s.mu.Lock()
@@ -93,10 +91,10 @@ func (s *sharedServer) fresh(t testing.TB, template string) string {
 	if s.err != nil {
 		t.Fatalf("pgtest: this test needs PostgreSQL: %v", s.err)
 	}
-	s.made++
-	name := fmt.Sprintf("test_%d", s.made)
+	s.created++
+	name := fmt.Sprintf("test_%d", s.created)
 	if _, err := s.admin.Exec("CREATE DATABASE " + name + " TEMPLATE " + template); err != nil {
-		t.Fatalf("pgtest: make a database: %v", err)
+		t.Fatalf("pgtest: create a database: %v", err)
 	}
 	t.Cleanup(func() {
 		if _, err := s.admin.Exec("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
@@ -106,7 +104,7 @@ func (s *sharedServer) fresh(t testing.TB, template string) string {
 	return s.cluster.DSN(name)
 }
 
-// start starts the server and makes the template; stop must follow also when it fails.
+// start starts the server and creates the template; call stop even if it fails.
 func (s *sharedServer) start() (err error) {
 	if s.dir, err = makeDir(); err != nil {
 		return err
@@ -114,14 +112,15 @@ func (s *sharedServer) start() (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	if s.cluster, err = postgres.Start(ctx, postgres.Config{DataDir: s.dir, Ephemeral: true}, log); err != nil {
+	cfg := postgres.Config{DataDir: s.dir, Ephemeral: true}
+	if s.cluster, err = postgres.Start(ctx, cfg, log); err != nil {
 		return err
 	}
 	if s.admin, err = sql.Open("postgres", s.cluster.DSN("postgres")); err != nil {
 		return err
 	}
 	if _, err := s.admin.ExecContext(ctx, "CREATE DATABASE "+templateDatabase); err != nil {
-		return fmt.Errorf("make the template: %w", err)
+		return fmt.Errorf("create the template: %w", err)
 	}
 	if s.prepare == nil {
 		return nil
@@ -132,7 +131,7 @@ func (s *sharedServer) start() (err error) {
 	return nil
 }
 
-// stop ends the server, if it was started, and removes its data.
+// stop stops the server, if it was started, and removes its data.
 func (s *sharedServer) stop() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

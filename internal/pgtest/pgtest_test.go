@@ -27,13 +27,13 @@ func TestMain(m *testing.M) {
 	Main(m)
 }
 
-func TestEachTestHasItsOwnDatabase(t *testing.T) {
+func TestDSN_IsAFreshDatabase(t *testing.T) {
 	for i := range 8 {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
 			began := time.Now()
 			dsn := DSN(t)
-			t.Logf("made in %v", time.Since(began).Round(time.Millisecond))
+			t.Logf("created in %v", time.Since(began).Round(time.Millisecond))
 			db := open(t, dsn)
 			if n := add(t, db); n != 1 {
 				t.Errorf("rows: got %d, want 1", n)
@@ -42,7 +42,7 @@ func TestEachTestHasItsOwnDatabase(t *testing.T) {
 	}
 	t.Run("the template is prepared once", func(t *testing.T) {
 		DSN(t)
-		before := prepared.Load() // a Server has it prepared too
+		before := prepared.Load() // Server calls prepare, too
 		DSN(t)
 		if n := prepared.Load() - before; before == 0 || n != 0 {
 			t.Errorf("got %d times, then %d more", before, n)
@@ -50,9 +50,9 @@ func TestEachTestHasItsOwnDatabase(t *testing.T) {
 	})
 }
 
-func TestDatabaseIsDroppedWithItsTest(t *testing.T) {
+func TestDSN_IsDroppedAfterTheTest(t *testing.T) {
 	var dsn string
-	t.Run("a test that leaves a connection", func(t *testing.T) {
+	t.Run("a test that leaves a connection open", func(t *testing.T) {
 		dsn = DSN(t)
 		db := open(t, dsn)
 		if _, err := db.Exec("SELECT 1"); err != nil {
@@ -60,11 +60,11 @@ func TestDatabaseIsDroppedWithItsTest(t *testing.T) {
 		}
 	})
 	if err := open(t, dsn).Ping(); err == nil {
-		t.Error("the database is still there")
+		t.Error("the database still exists")
 	}
 }
 
-func TestEmptyDatabaseHasNoTable(t *testing.T) {
+func TestEmpty_HasNoTables(t *testing.T) {
 	var n int
 	const q = `SELECT count(*) FROM pg_tables WHERE schemaname = 'public'`
 	if err := open(t, Empty(t)).QueryRow(q).Scan(&n); err != nil || n != 0 {
@@ -72,15 +72,15 @@ func TestEmptyDatabaseHasNoTable(t *testing.T) {
 	}
 }
 
-func TestServerComesBack(t *testing.T) {
+func TestServer_AnswersAfterKillPauseAndStop(t *testing.T) {
 	s := Server(t)
 	db, dsn := open(t, s.DSN()), s.DSN()
 	add(t, db)
 	steps := []struct {
-		name  string
-		harm  func()
-		mend  func()
-		stays bool // away until mended
+		name   string
+		damage func()
+		repair func()
+		stays  bool // unavailable until repair
 	}{
 		{"killed", s.Kill, func() {}, false},
 		{"paused", s.Pause, s.Resume, true},
@@ -88,20 +88,20 @@ func TestServerComesBack(t *testing.T) {
 		{"paused, then stopped", func() { s.Pause(); s.Stop() }, s.Start, true},
 	}
 	for i, step := range steps {
-		step.harm()
-		asked := make(chan error, 1)
-		go func() { asked <- db.Ping() }() // lib/pq may wait until it is mended
+		step.damage()
+		answered := make(chan error, 1)
+		go func() { answered <- db.Ping() }() // lib/pq may wait until the repair
 		select {
-		case err := <-asked:
+		case err := <-answered:
 			if err == nil && step.stays {
-				t.Errorf("%s: it answers", step.name)
+				t.Errorf("%s: the server answers", step.name)
 			}
-			asked <- nil
+			answered <- nil
 		case <-time.After(300 * time.Millisecond):
 		}
-		step.mend()
-		<-asked
-		if err := answer(t, db, 10*time.Second); err != nil {
+		step.repair()
+		<-answered
+		if err := waitForAnswer(t, db, 10*time.Second); err != nil {
 			t.Errorf("%s: no answer: %v", step.name, err)
 		}
 		if got, want := add(t, db), i+2; got != want {
@@ -113,7 +113,7 @@ func TestServerComesBack(t *testing.T) {
 	}
 }
 
-func TestDirectoriesOfTheKilledAreRemoved(t *testing.T) {
+func TestDir_RemovesThoseOfKilledProcesses(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	dead := filepath.Join(os.TempDir(), dirPrefix+"99999999-1")
 	if err := os.MkdirAll(dead, 0o700); err != nil {
@@ -122,7 +122,7 @@ func TestDirectoriesOfTheKilledAreRemoved(t *testing.T) {
 	mine, again := Dir(t), Dir(t)
 	for dir, want := range map[string]bool{dead: false, mine: true, again: true} {
 		if _, err := os.Stat(dir); (err == nil) != want {
-			t.Errorf("%s is there: got %v, want %v", filepath.Base(dir), err == nil, want)
+			t.Errorf("%s exists: got %v, want %v", filepath.Base(dir), err == nil, want)
 		}
 	}
 }
@@ -137,7 +137,7 @@ func open(t *testing.T, dsn string) *sql.DB {
 	return db
 }
 
-// add adds a row and returns how many there are.
+// add inserts a row and returns the number of rows.
 func add(t *testing.T, db *sql.DB) (n int) {
 	t.Helper()
 	if _, err := db.Exec("INSERT INTO numbers VALUES (1)"); err != nil {
@@ -149,14 +149,14 @@ func add(t *testing.T, db *sql.DB) (n int) {
 	return n
 }
 
-// answer waits until the database answers.
-func answer(t *testing.T, db *sql.DB, patience time.Duration) error {
+// waitForAnswer waits until the database answers.
+func waitForAnswer(t *testing.T, db *sql.DB, limit time.Duration) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	for {
-		try, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
-		err := db.PingContext(try)
+		pingCtx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+		err := db.PingContext(pingCtx)
 		cancel()
 		if err == nil || ctx.Err() != nil {
 			return err

@@ -12,8 +12,8 @@ import (
 	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
-// Instance is a durable PostgreSQL server that belongs to one test, to be killed and stopped.
-// Its methods fail the test when they fail; call them from the test's goroutine.
+// Instance is a durable PostgreSQL server of one test, which may kill and stop it. Its methods fail
+// the test on errors; call them from the test's goroutine.
 type Instance struct {
 	t       testing.TB
 	cfg     postgres.Config
@@ -21,7 +21,7 @@ type Instance struct {
 	dsn     string
 }
 
-// Server starts an Instance with the schema of Template, which ends with the test.
+// Server starts an Instance with the schema of Template, and stops it at the end of the test.
 func Server(t testing.TB) *Instance {
 	t.Helper()
 	s := &Instance{t: t, cfg: postgres.Config{DataDir: Dir(t)}}
@@ -35,10 +35,10 @@ func Server(t testing.TB) *Instance {
 	return s
 }
 
-// DSN returns the server's database; it stays the same over Kill, Stop and Start.
+// DSN returns the address of the database, which stays the same after Kill, Stop and Start.
 func (s *Instance) DSN() string { return s.dsn }
 
-// Start starts the server after Stop, and returns when it answers.
+// Start starts the server after Stop and waits until it answers.
 func (s *Instance) Start() {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -50,7 +50,7 @@ func (s *Instance) Start() {
 	s.cluster, s.dsn = cluster, cluster.DSN(postgres.Database)
 }
 
-// Stop shuts the server down, so that nothing answers until Start. A paused one is resumed for it.
+// Stop shuts the server down, after resuming a paused one.
 func (s *Instance) Stop() {
 	s.t.Helper()
 	if s.cluster == nil {
@@ -63,7 +63,7 @@ func (s *Instance) Stop() {
 	s.cluster = nil
 }
 
-// Pids returns the server's processes; outside Linux only the first of them.
+// Pids returns the server's processes; on systems other than Linux only the first.
 func (s *Instance) Pids() []int {
 	if s.cluster == nil {
 		return nil
@@ -71,15 +71,13 @@ func (s *Instance) Pids() []int {
 	return s.cluster.Pids()
 }
 
-// Kill kills all the server's processes at once, as a kill -9 does. The cluster's supervision
-// starts it again.
+// Kill sends SIGKILL to all processes of the server. The cluster's supervisor restarts it.
 func (s *Instance) Kill() {
 	s.t.Helper()
 	s.signal(s.Pids(), os.Kill)
 }
 
-// Pause stops all the server's processes where they are: connections stay open and nothing answers,
-// until Resume.
+// Pause stops all processes of the server until Resume: connections stay open and get no answers.
 func (s *Instance) Pause() {
 	s.t.Helper()
 	var paused []int
@@ -89,18 +87,18 @@ func (s *Instance) Pause() {
 		if len(running) == 0 {
 			return
 		}
-		s.signal(running, pause) // a process that is not yet paused may have made another since
+		s.signal(running, pause) // a process that still runs may have started another meanwhile
 		paused = append(paused, running...)
 	}
 }
 
-// Resume lets the processes go on.
+// Resume continues the processes.
 func (s *Instance) Resume() {
 	s.t.Helper()
 	s.signal(s.Pids(), resume)
 }
 
-// signal sends sig to each of pids that is still there.
+// signal sends sig to those of pids that still exist.
 func (s *Instance) signal(pids []int, sig os.Signal) {
 	s.t.Helper()
 	for _, pid := range pids {

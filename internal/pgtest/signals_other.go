@@ -4,7 +4,7 @@ package pgtest
 
 import "syscall"
 
-// There are no such signals here, and no server to send them to.
+// These signals do not exist here, and the server does not run here.
 const (
 	pause  = syscall.SIGTERM
 	resume = syscall.SIGTERM

@@ -1,6 +1,6 @@
-// Package readingjson knows how the members of a reading are written, over MQTT and over HTTP
-// alike: which JSON numbers are whole, which of them are times, and which names other systems give
-// to the members. It is pure; ingest and server call it.
+// Package readingjson holds what readings over MQTT and over HTTP have in common: which JSON
+// numbers are whole, which of them are timestamps, and which names other systems give to the
+// members of a reading. It is pure; ingest and server call it.
 package readingjson
 
 import (
@@ -15,8 +15,8 @@ import (
 // ErrNotWhole reports a JSON number that is not a whole number of 64 bits.
 var ErrNotWhole = errors.New("is not a whole number of 64 bits")
 
-// Whole returns the value of a JSON number if it is whole, however it is spelled: 15, 15.0, 1.5e1
-// and 150e-1 are all 15. It computes in decimal digits, so that nothing is rounded.
+// Whole returns the value of a JSON number that is whole, in any notation: 15, 15.0, 1.5e1 and
+// 150e-1 are all 15. It computes in decimal digits, so that nothing is rounded.
 func Whole(number string) (int64, error) {
 	digits, exponent := decimal(number)
 	if digits == "" {
@@ -36,11 +36,11 @@ func Whole(number string) (int64, error) {
 }
 
 // decimal returns the digits of a JSON number, without zeros at either end, and the power of ten
-// they are multiplied by; no digits for 0. Powers beyond ±10000000 are cut.
+// that they are multiplied by; no digits for 0. It clamps powers to ±10000000.
 func decimal(number string) (digits string, exponent int) {
 	mantissa, power, _ := strings.Cut(strings.ToLower(strings.TrimPrefix(number, "-")), "e")
 	whole, fraction, _ := strings.Cut(mantissa, ".")
-	const limit = 10_000_000 // far more than the digits of a payload can make up for
+	const limit = 10_000_000 // more than the digits of a payload can compensate
 	exponent, err := strconv.Atoi(cmp.Or(power, "0"))
 	switch {
 	case err != nil && strings.HasPrefix(power, "-"):
@@ -54,22 +54,22 @@ func decimal(number string) (digits string, exponent int) {
 	return significant, exponent + len(digits) - len(significant)
 }
 
-// lastMillisecond is the last one of the year 9999, since 1970.
-const lastMillisecond = 253402300799999
+// maxMillisecond is the last millisecond of the year 9999, since 1970.
+const maxMillisecond = 253402300799999
 
-// Time returns the instant that a JSON number stands for as whole milliseconds since 1970. An error
-// says what the number looks like.
+// Time returns the instant that is a JSON number of milliseconds since 1970. The error for another
+// number says which unit it seems to have.
 func Time(number string) (time.Time, error) {
 	ms, err := Whole(number)
-	if err == nil && ms >= 0 && ms <= lastMillisecond {
+	if err == nil && ms >= 0 && ms <= maxMillisecond {
 		return time.UnixMilli(ms).UTC(), nil
 	}
 	return time.Time{}, fmt.Errorf("%.40s is not whole milliseconds since 1970%s", number,
 		unitHint(number))
 }
 
-// unitHint says in which unit a number would be a time of the years 1973 to 2286, unless in
-// milliseconds.
+// unitHint names the unit, other than milliseconds, in which number would be a time in the years
+// 1973 to 2286.
 func unitHint(number string) string {
 	v, err := strconv.ParseFloat(number, 64)
 	switch {
@@ -86,11 +86,11 @@ func unitHint(number string) string {
 	return ""
 }
 
-// SecondsHint says that an instant looks like seconds since 1970 that were taken for milliseconds;
-// else it is empty.
+// SecondsHint returns a hint if t looks like seconds since 1970 that were read as milliseconds.
 func SecondsHint(t time.Time) string {
 	if ms := t.UnixMilli(); ms >= 1e8 && ms < 1e10 {
-		return "; as a number it is milliseconds since 1970, and this looks like seconds: multiply it by 1000"
+		return "; as a number it is milliseconds since 1970, and this looks like seconds: " +
+			"multiply it by 1000"
 	}
 	return ""
 }

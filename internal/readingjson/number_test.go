@@ -11,7 +11,7 @@ import (
 	"github.com/oei-ms/oei-ms/internal/readingjson"
 )
 
-// TestWhole_IsExact compares with rational numbers, which round nothing.
+// TestWhole_IsExact compares Whole with rational numbers, which are exact.
 func TestWhole_IsExact(t *testing.T) {
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 1))
@@ -83,18 +83,24 @@ func TestTime(t *testing.T) {
 	}
 }
 
-func TestMeant(t *testing.T) {
+func TestMemberFor(t *testing.T) {
 	for want, names := range map[string]string{
-		"timestamp": "ts TS t T time Time TIME datetime dateTime Date-Time Timestamp TIMESTAMP time_stamp timeStamp @timestamp _time " +
-			"ts_ms timestamp_ms timestampMs epoch epoch_ms unixTime SourceTimestamp source_timestamp measured_at eventTime utc clock",
-		"quality":     "q Q Quality QUALITY qual quality_code qualityCode opcQuality status Status valid isValid is_good",
+		"timestamp": `
+			ts TS t T time Time TIME datetime dateTime Date-Time Timestamp TIMESTAMP time_stamp
+			timeStamp @timestamp _time ts_ms timestamp_ms timestampMs epoch epoch_ms unixTime
+			SourceTimestamp source_timestamp measured_at eventTime utc clock`,
+		"quality": `
+			q Q Quality QUALITY qual quality_code qualityCode opcQuality status Status valid
+			isValid is_good`,
 		"status_code": "statusCode StatusCode STATUS_CODE status-code sc opc_status",
 		"value":       "v V val Val Value VALUE values reading measurement double_value pv",
-		"": "unit seq name type uptime battery rssi timezone raw min max meta firmware temperature sensor state error mode lat lon " +
-			"interval period received_at age_seconds response_time x voltage qos",
+		"": `
+			unit seq name type uptime battery rssi timezone raw min max meta firmware temperature
+			sensor state error mode lat lon interval period received_at age_seconds response_time
+			x voltage qos`,
 	} {
 		for name := range strings.FieldsSeq(names) {
-			if got := readingjson.Meant(name); got != want {
+			if got := readingjson.MemberFor(name); got != want {
 				t.Errorf("%s: got %q, want %q", name, got, want)
 			}
 		}

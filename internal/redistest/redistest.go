@@ -15,8 +15,8 @@ import (
 	"github.com/oei-ms/oei-ms/internal/loopback"
 )
 
-// Server is a redis-server on loopback that keeps nothing on disk and has the same port whenever it
-// runs.
+// Server is a redis-server on loopback that stores nothing on disk and keeps its port when it is
+// restarted.
 type Server struct {
 	t    testing.TB
 	port string
@@ -24,8 +24,8 @@ type Server struct {
 	cmd  *exec.Cmd
 }
 
-// Start starts a Redis for the time of the test, with arguments for redis-server; the first may be
-// a file of settings. A machine without redis-server fails the test.
+// Start starts redis-server with these arguments, of which the first may be a configuration file,
+// and stops it at the end of the test. Without redis-server the test fails.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	port, err := loopback.FreePort()
@@ -43,13 +43,13 @@ func Start(t testing.TB, args ...string) *Server {
 	return s
 }
 
-// Addr is where it listens, as host:port.
+// Addr returns host:port of the server.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", s.port) }
 
-// Port is the port of Addr.
+// Port returns the port of Addr.
 func (s *Server) Port() string { return s.port }
 
-// URL is the address as REDIS_URL has it.
+// URL returns the address in the form of REDIS_URL.
 func (s *Server) URL() string { return "redis://" + s.Addr() }
 
 // Run starts the server, for the first time or after Kill, and waits until it answers.
@@ -57,7 +57,7 @@ func (s *Server) Run() {
 	s.t.Helper()
 	s.cmd = exec.Command("redis-server", s.args...)
 	if err := s.cmd.Start(); err != nil {
-		s.t.Fatalf("this test needs redis-server: apt-get install redis-server, or ./task setup: %v", err)
+		s.t.Fatalf("redis-server: %v; apt-get install redis-server, or ./task setup", err)
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		conn, err := net.Dial("tcp", s.Addr())
@@ -66,26 +66,27 @@ func (s *Server) Run() {
 			return
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatalf("redis-server: it does not answer: %v", err)
+			s.t.Fatalf("redis-server does not answer: %v", err)
 		}
 	}
 }
 
-// Kill ends the server as a crash would, and what it had is gone. It is harmless when it has ended.
+// Kill kills the server, which loses its data. Killing it twice is harmless.
 func (s *Server) Kill() {
 	_ = s.cmd.Process.Kill()
 	_ = s.cmd.Wait()
 }
 
-// Pause has the server answer nobody, its connections open.
+// Pause stops the process: connections stay open and get no answers.
 func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
 
 // Resume ends a pause.
 func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
 
-// Flush deletes all that it has.
+// Flush deletes all keys.
 func (s *Server) Flush() {
-	if out, err := exec.Command("redis-cli", "-p", s.port, "flushall").CombinedOutput(); err != nil {
+	out, err := exec.Command("redis-cli", "-p", s.port, "flushall").CombinedOutput()
+	if err != nil {
 		s.t.Errorf("redis-cli: %v: %s", err, out)
 	}
 }

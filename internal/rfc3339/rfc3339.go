@@ -1,6 +1,6 @@
-// Package rfc3339 parses the timestamps that clients send, in bodies, queries, cursors and MQTT
-// payloads alike. [time.Parse] is no substitute: it accepts offsets of a day, a comma before the
-// fraction and an hour of one digit, and it refuses lower-case letters.
+// Package rfc3339 parses the timestamps that clients send in bodies, queries, cursors and MQTT
+// payloads. [time.Parse] is no substitute: it accepts offsets of a day, a comma before the fraction
+// and an hour of one digit, and it rejects lower-case letters.
 package rfc3339
 
 import (
@@ -14,11 +14,10 @@ var (
 		"or 2026-01-02T04:04:05+01:00")
 	// ErrYear reports an instant that cannot be written with a year of four digits in UTC.
 	ErrYear = errors.New("is not in the years 1 to 9999")
-	// ErrLeapSecond reports a leap second. Stored as the second before or after it, a reading would
-	// take the place of that second's own.
+	// ErrLeapSecond reports a leap second. A reading that was stored with the second before or
+	// after it could conflict with a reading of that second.
 	ErrLeapSecond = errors.New(
-		"is a leap second, which cannot be stored; send the second before or after it",
-	)
+		"is a leap second, which cannot be stored; send the second before or after it")
 )
 
 // Parse parses a date-time as defined in RFC 3339, section 5.6, and returns it in UTC, truncated
@@ -91,7 +90,7 @@ func fraction(s string) (micros int, rest string, ok bool) {
 	return micros, s[end:], end > 1
 }
 
-// offset parses the letter Z, or an offset as in +01:00.
+// offset parses Z, or an offset such as +01:00.
 func offset(s string) (time.Duration, bool) {
 	if s == "Z" || s == "z" {
 		return 0, true
@@ -108,8 +107,8 @@ func offset(s string) (time.Duration, bool) {
 	return d, okHours && okMinutes
 }
 
-// Layout is how every time is written: in UTC, with six digits of a second, for [time.Time.Format].
+// Layout is the layout of every time that is written: in UTC with microseconds.
 const Layout = "2006-01-02T15:04:05.000000Z07:00"
 
-// Format writes t in UTC by [Layout].
+// Format formats t in UTC with [Layout].
 func Format(t time.Time) string { return t.UTC().Format(Layout) }

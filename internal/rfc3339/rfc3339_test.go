@@ -70,7 +70,7 @@ func daysSince1970(year, month, day int64) int64 {
 
 func floorDiv(a, b int64) int64 { return (a - ((a%b)+b)%b) / b }
 
-// check holds Parse to the grammar.
+// check compares Parse with the grammar.
 func check(t *testing.T, s string) {
 	t.Helper()
 	want, valid := expected(s)
@@ -150,19 +150,19 @@ func TestParse_Faults(t *testing.T) {
 	}
 }
 
-// TestParse_Mutations holds Parse to the grammar on timestamps that are nearly right.
+// TestParse_Mutations compares Parse with the grammar on timestamps with few mistakes.
 func TestParse_Mutations(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	bases := []string{
 		"2026-01-02T03:04:05Z", "2024-02-29t23:59:59.999999999+23:59", "2016-12-31T23:59:60.25Z",
 		"0001-01-01T00:00:00-23:59", "9999-12-31T23:59:59+00:01", "2017-01-01T05:29:60+05:30",
 	}
-	const letters = "0123456789:.,-+TtZz 6"
+	const characters = "0123456789:.,-+TtZz 6"
 	for range 20_000 {
 		b := []byte(bases[r.IntN(len(bases))])
 		for range r.IntN(4) {
 			i := r.IntN(len(b))
-			c := letters[r.IntN(len(letters))]
+			c := characters[r.IntN(len(characters))]
 			switch r.IntN(6) {
 			case 0:
 				b = append(b[:i], b[i+1:]...)
@@ -179,7 +179,7 @@ func TestParse_Mutations(t *testing.T) {
 func TestParse_AllocatesNothing(t *testing.T) {
 	text := []byte("2026-01-02T03:04:05.123456Z")
 	if n := testing.AllocsPerRun(100, func() { _, _ = rfc3339.Parse(string(text)) }); n > 0 {
-		t.Errorf("Parse makes %v allocations", n)
+		t.Errorf("allocations: got %v, want 0", n)
 	}
 }
 

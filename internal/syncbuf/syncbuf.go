@@ -1,4 +1,4 @@
-// Package syncbuf keeps what another goroutine or program writes.
+// Package syncbuf lets tests read what another goroutine or program has written so far.
 package syncbuf
 
 import (
@@ -19,7 +19,7 @@ func (b *Buffer) Write(p []byte) (int, error) {
 	return b.buf.Write(p)
 }
 
-// String is everything that was written.
+// String returns everything that was written.
 func (b *Buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

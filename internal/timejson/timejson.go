@@ -1,5 +1,6 @@
-// Package timejson encodes JSON as encoding/json does, but writes every time alike: in UTC, with
-// six digits of a second. The server's answers, live alarm events and notifications go through it.
+// Package timejson encodes JSON as encoding/json does, but writes every time in UTC with
+// microseconds. Server, push and notify encode answers, live alarm events and notifications with
+// it.
 package timejson
 
 import (
