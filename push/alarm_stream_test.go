@@ -81,23 +81,23 @@ func (a *alarmTable) count() int {
 }
 
 // withAlarms runs test in a bubble with a hub that reads table, which it has read already.
-func withAlarms(t *testing.T, cfg Config, test func(t *testing.T, w *world, table *alarmTable)) {
+func withAlarms(t *testing.T, cfg Config, test func(t *testing.T, w *fixture, table *alarmTable)) {
 	t.Helper()
 	table := newAlarmTable()
 	inBubbleWith(t, cfg, Deps{Alarms: table.log()},
-		func(t *testing.T, w *world) { test(t, w, table) })
+		func(t *testing.T, w *fixture) { test(t, w, table) })
 }
 
 func alarmFrame(offset int64) string {
 	return fmt.Sprintf(`{"type":"alarm","epoch":"e1","offset":%d,"event":{"n":%[1]d}}`, offset)
 }
 
-func TestAlarmEventsComeInOrderFromTheSubscriptionOn(t *testing.T) {
-	withAlarms(t, DefaultConfig(), func(t *testing.T, w *world, table *alarmTable) {
+func TestAlarms_FollowTheSubscriptionInOrder(t *testing.T) {
+	withAlarms(t, DefaultConfig(), func(t *testing.T, w *fixture, table *alarmTable) {
 		table.add(5)
 		w.hub.ReadAlarms()
 		synctest.Wait()
-		c := w.listener("ann")
+		c := w.subscribe("ann")
 		c.send(`{"type":"subscribe","topics":["alarms"]}`)
 		c.want(`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":5}`)
 		table.add(2)
@@ -136,12 +136,12 @@ func TestSubscribe_FollowsFromTheSnapshot(t *testing.T) {
 		}
 		return epoch, offset, alarms, err
 	}
-	inBubbleWith(t, DefaultConfig(), Deps{Alarms: log}, func(t *testing.T, w *world) {
+	inBubbleWith(t, DefaultConfig(), Deps{Alarms: log}, func(t *testing.T, w *fixture) {
 		hub = w.hub
 		table.add(5)
 		w.hub.ReadAlarms()
 		synctest.Wait()
-		c := w.listener("ann")
+		c := w.subscribe("ann")
 		reading.Store(true)
 		c.send(`{"type":"subscribe","topics":["alarms"],"snapshot":true}`)
 		c.want(`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":5}`)
@@ -154,17 +154,18 @@ func TestSubscribe_FollowsFromTheSnapshot(t *testing.T) {
 
 func TestResume(t *testing.T) {
 	snapshot := func(offset int64) string {
-		return fmt.Sprintf(`{"type":"alarm_snapshot","topics":["alarms"],"epoch":"e1","offset":%d,"alarms":[{"id":1,"at":%[1]d},{"id":2}],"more":false}`, offset)
+		return fmt.Sprintf(`{"type":"alarm_snapshot","topics":["alarms"],"epoch":"e1","offset":%d,`+
+			`"alarms":[{"id":1,"at":%[1]d},{"id":2}],"more":false}`, offset)
 	}
-	gone := func(reason string) string {
+	resync := func(reason string) string {
 		return fmt.Sprintf(`{"type":"resync","scope":"alarms","reason":"%s"}`, reason)
 	}
 	tests := map[string]struct {
 		resume string
-		before func(w *world, table *alarmTable)
+		before func(w *fixture, table *alarmTable)
 		want   []string
 	}{
-		"goes on behind the offset": {
+		"continues after the offset": {
 			`{"epoch":"e1","offset":7}`, nil,
 			[]string{
 				`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":7}`, alarmFrame(8),
@@ -178,49 +179,49 @@ func TestResume(t *testing.T) {
 				alarmFrame(11),
 			},
 		},
-		"beyond what this instance has read is as good": {
-			`{"epoch":"e1","offset":11}`, func(_ *world, table *alarmTable) { table.add(1) },
+		"beyond what this instance has read continues": {
+			`{"epoch":"e1","offset":11}`, func(_ *fixture, table *alarmTable) { table.add(1) },
 			[]string{
 				`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":11}`,
 				alarmFrame(12),
 			},
 		},
-		"in another log begins anew": {
+		"in another log resynchronizes": {
 			`{"epoch":"e0","offset":7}`, nil,
 			[]string{
 				`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":10}`,
-				gone("the alarm log is another one now"), snapshot(10), alarmFrame(11),
+				resync("the alarm log is another one now"), snapshot(10), alarmFrame(11),
 			},
 		},
-		"beyond the log begins anew": {
+		"beyond the log resynchronizes": {
 			`{"epoch":"e1","offset":70}`, nil,
 			[]string{
 				`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":10}`,
-				gone("the alarm log does not reach so far"), snapshot(10), alarmFrame(11),
+				resync("the alarm log does not reach so far"), snapshot(10), alarmFrame(11),
 			},
 		},
-		"before what is kept begins anew": {
+		"before the oldest event resynchronizes": {
 			`{"epoch":"e1","offset":2}`,
-			func(w *world, table *alarmTable) {
+			func(w *fixture, table *alarmTable) {
 				table.set(func() { table.events, table.first = table.events[6:], table.first+6 })
 				w.hub.alarms.reset("e1", 10) // as after a restart
 			},
 			[]string{
 				`{"type":"subscribed","topics":["alarms"],"epoch":"e1","offset":10}`,
-				gone("the alarm log does not reach back so far"), snapshot(10), alarmFrame(11),
+				resync("the alarm log does not reach back so far"), snapshot(10), alarmFrame(11),
 			},
 		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			withAlarms(t, DefaultConfig(), func(t *testing.T, w *world, table *alarmTable) {
+			withAlarms(t, DefaultConfig(), func(t *testing.T, w *fixture, table *alarmTable) {
 				table.add(10)
 				w.hub.ReadAlarms()
 				synctest.Wait()
 				if tt.before != nil {
 					tt.before(w, table)
 				}
-				c := w.listener("ann")
+				c := w.subscribe("ann")
 				c.send(`{"type":"subscribe","topics":["alarms"],"resume":` + tt.resume + `}`)
 				c.want(tt.want[0])
 				table.add(1)
@@ -230,10 +231,10 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// TestAResumingClientMissesNothingWhileEventsCome has clients join at random places of a log that
-// grows under them.
-func TestAResumingClientMissesNothingWhileEventsCome(t *testing.T) {
-	withAlarms(t, DefaultConfig(), func(t *testing.T, w *world, table *alarmTable) {
+// TestResume_MissesNothingWhileEventsAreAdded has clients resume at many offsets of a log that
+// grows.
+func TestResume_MissesNothingWhileEventsAreAdded(t *testing.T) {
+	withAlarms(t, DefaultConfig(), func(t *testing.T, w *fixture, table *alarmTable) {
 		table.add(3 * alarmPageSize)
 		const clients, grow = 20, 200
 		var logs [clients]<-chan string
@@ -242,7 +243,8 @@ func TestAResumingClientMissesNothingWhileEventsCome(t *testing.T) {
 			logs[i] = c.collect()
 			go func() {
 				time.Sleep(time.Duration(i) * 7 * time.Millisecond)
-				c.send(fmt.Sprintf(`{"type":"subscribe","topics":["alarms"],"resume":{"epoch":"e1","offset":%d}}`, i*50))
+				c.send(fmt.Sprintf(`{"type":"subscribe","topics":["alarms"],`+
+					`"resume":{"epoch":"e1","offset":%d}}`, i*50))
 			}()
 		}
 		var last int64
@@ -258,8 +260,8 @@ func TestAResumingClientMissesNothingWhileEventsCome(t *testing.T) {
 	})
 }
 
-// wantContiguous takes what came and checks that it is every event after one offset up to another,
-// once and in order.
+// wantContiguous checks that the frames have every event after one offset up to another, once and
+// in order.
 func wantContiguous(t *testing.T, frames <-chan string, after, last int64) {
 	t.Helper()
 	next := after + 1
@@ -283,12 +285,12 @@ func wantContiguous(t *testing.T, frames <-chan string, after, last int64) {
 	}
 }
 
-func TestWhoDoesNotTakeAlarmsIsClosedToComeBack(t *testing.T) {
+func TestAlarms_SlowClientIsClosed(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.AlarmQueueSize = 10
-	withAlarms(t, cfg, func(t *testing.T, w *world, table *alarmTable) {
+	withAlarms(t, cfg, func(t *testing.T, w *fixture, table *alarmTable) {
 		synctest.Wait()
-		slow, quick := w.listener("ann", "alarms"), w.listener("bob", "alarms")
+		slow, quick := w.subscribe("ann", "alarms"), w.subscribe("bob", "alarms")
 		frames := quick.collect()
 		for range 30 {
 			table.add(1)
@@ -300,12 +302,12 @@ func TestWhoDoesNotTakeAlarmsIsClosedToComeBack(t *testing.T) {
 	})
 }
 
-func TestAnotherLogIsTold(t *testing.T) {
-	withAlarms(t, DefaultConfig(), func(t *testing.T, w *world, table *alarmTable) {
+func TestAlarms_ResyncInAnotherEpoch(t *testing.T) {
+	withAlarms(t, DefaultConfig(), func(t *testing.T, w *fixture, table *alarmTable) {
 		table.add(4)
 		w.hub.ReadAlarms()
 		synctest.Wait()
-		c := w.listener("ann", "alarms")
+		c := w.subscribe("ann", "alarms")
 		table.set(func() { table.epoch, table.events = "e2", nil })
 		table.add(2)
 		c.skip("resync")
@@ -317,12 +319,12 @@ func TestAnotherLogIsTold(t *testing.T) {
 	})
 }
 
-func TestTheDatabaseBeingAwayDelaysAlarms(t *testing.T) {
-	withAlarms(t, DefaultConfig(), func(t *testing.T, w *world, table *alarmTable) {
+func TestAlarms_ContinueAfterADatabaseOutage(t *testing.T) {
+	withAlarms(t, DefaultConfig(), func(t *testing.T, w *fixture, table *alarmTable) {
 		table.add(4)
 		w.hub.ReadAlarms()
 		synctest.Wait()
-		c := w.listener("ann", "alarms")
+		c := w.subscribe("ann", "alarms")
 		table.set(func() { table.down = errors.New("no database") })
 		table.add(2)
 		time.Sleep(5 * time.Second)
@@ -337,9 +339,9 @@ func TestTheDatabaseBeingAwayDelaysAlarms(t *testing.T) {
 	})
 }
 
-func TestManyWhoResumeDoNotEachReadTheLog(t *testing.T) {
+func TestResume_ReadsRecentEventsFromMemory(t *testing.T) {
 	cfg := DefaultConfig()
-	withAlarms(t, cfg, func(t *testing.T, w *world, table *alarmTable) {
+	withAlarms(t, cfg, func(t *testing.T, w *fixture, table *alarmTable) {
 		w.hub.ReadAlarms()
 		synctest.Wait()
 		table.add(100)
@@ -347,41 +349,41 @@ func TestManyWhoResumeDoNotEachReadTheLog(t *testing.T) {
 		synctest.Wait()
 		reads := table.count()
 		for range 50 {
-			c := w.listener("ann")
+			c := w.subscribe("ann")
 			c.send(`{"type":"subscribe","topics":["alarms"],"resume":{"epoch":"e1","offset":99}}`)
 			c.skip("subscribed")
 			c.want(alarmFrame(100))
 		}
 		if more := table.count() - reads; more > 1 {
-			t.Errorf("50 clients read the log %d times, want what is remembered", more)
+			t.Errorf("50 clients read the log %d times, want at most once", more)
 		}
 	})
 }
 
-func TestAStreamKeepsItsPlace(t *testing.T) {
-	l := newOutbox(1, 10, func() {})
-	l.startAlarms(allSeverities, "e1", 0)
+func TestAlarmStream_SkipsKnownEventsAndFindsGaps(t *testing.T) {
+	o := newOutbox(1, 10, func() {})
+	o.startAlarms(allSeverities, "e1", 0)
 	for _, offset := range []int64{1, 2, 1, 2, 3, 1} {
-		l.offerAlarm(&update{offset: offset, severity: 1})
+		o.offerAlarm(&update{offset: offset, severity: 1})
 	}
-	if _, lacking := l.missingAlarms(); lacking {
-		t.Error("something is missing after events that were known already")
+	if _, missing := o.missingAlarms(); missing {
+		t.Error("events are missing after events that were known already")
 	}
-	if got := len(l.take(nil).alarms); got != 3 || l.alarms.known != 3 || l.alarms.cursor != 3 {
-		t.Errorf("got %d events, known %d, cursor %d; want 3 of each", got, l.alarms.known,
-			l.alarms.cursor)
+	if got := len(o.take(nil).alarms); got != 3 || o.alarms.known != 3 || o.alarms.cursor != 3 {
+		t.Errorf("got %d events, known %d, cursor %d; want 3 of each", got, o.alarms.known,
+			o.alarms.cursor)
 	}
-	l.offerAlarm(&update{offset: 5, severity: 1})
-	if g, lacking := l.missingAlarms(); !lacking || g.after != 3 {
-		t.Errorf("after a gap: got %v, %t; want what follows 3 to be missing", g, lacking)
+	o.offerAlarm(&update{offset: 5, severity: 1})
+	if g, missing := o.missingAlarms(); !missing || g.after != 3 {
+		t.Errorf("after a gap: got %v, %t; want the events after 3", g, missing)
 	}
-	// of a stream before
-	l.fillAlarms(alarmGap{number: streamOf(l) - 1, after: 3}, []*update{{offset: 4, severity: 1}})
-	l.fillAlarms(alarmGap{number: streamOf(l), after: 3},
+	// events of an earlier stream are discarded
+	o.fillAlarms(alarmGap{number: streamOf(o) - 1, after: 3}, []*update{{offset: 4, severity: 1}})
+	o.fillAlarms(alarmGap{number: streamOf(o), after: 3},
 		[]*update{{offset: 4, severity: 1}, {offset: 5, severity: 1}})
-	if got := len(l.take(nil).alarms); got != 2 {
+	if got := len(o.take(nil).alarms); got != 2 {
 		t.Errorf("got %d events, want 2", got)
 	}
 }
 
-func streamOf(l *outbox) uint64 { return l.alarms.number }
+func streamOf(o *outbox) uint64 { return o.alarms.number }

@@ -13,9 +13,9 @@ const event = `{"epoch":"e","offset":3,"at":"2026-01-02T03:04:05.678Z","recorded
 	`"gateway_id":3,"occurrence":5,"state_version":9,"rule_version":1,"kind":"raised","before":"normal","after":"active_unacknowledged","level":"high",` +
 	`"severity":"major","value":81.5,"message":"Bearing hot","user":"","comment":"","quiet":false}`
 
-// TestFramesAreThoseOfTheContract looks up every frame that there is, full and as bare as it gets,
-// under its type in openapi.yaml.
-func TestFramesAreThoseOfTheContract(t *testing.T) {
+// TestFrames_MatchTheContract validates every kind of frame, with and without optional members,
+// against openapi.yaml.
+func TestFrames_MatchTheContract(t *testing.T) {
 	doc, err := openapi3.NewLoader().LoadFromFile("../openapi.yaml")
 	if err != nil {
 		t.Fatal(err)

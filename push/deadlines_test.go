@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// wantEnd waits for a connection to be closed by the hub with code, between from and to after
-// begin.
+// wantEnd checks that the hub closes the connection with code, between from and to after begin.
 func wantEnd(t *testing.T, c *client, code int, begin time.Time, from, to time.Duration) {
 	t.Helper()
 	c.wantClose(code)
@@ -17,33 +16,34 @@ func wantEnd(t *testing.T, c *client, code int, begin time.Time, from, to time.D
 	}
 }
 
-func TestNoAuthFrameInTime(t *testing.T) {
-	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
+func TestAuthTimeout(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
 		begin := time.Now()
 		c := w.connect("", "sensors/1")
-		c.send(`{"type":"subscribe","topics":["sensors/1"]}`) // is none
+		c.send(`{"type":"subscribe","topics":["sensors/1"]}`) // not an auth frame
 		wantEnd(t, c, CloseAuthTimeout, begin, authTimeout, authTimeout+deadlineInterval)
 	})
 }
 
-func TestExpiry(t *testing.T) {
-	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
+func TestExpiredToken_ClosesUnlessRenewed(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
 		begin := time.Now()
-		w.door.set(func() {
-			w.door.tokens["short"] = Identity{
+		w.auth.set(func() {
+			w.auth.tokens["short"] = Identity{
 				UserID:    1,
 				SessionID: "s-ann",
 				Expires:   begin.Add(time.Minute),
 			}
-			w.door.tokens["longer"] = Identity{
+			w.auth.tokens["longer"] = Identity{
 				UserID:    1,
 				SessionID: "s-ann",
 				Expires:   begin.Add(5 * time.Minute),
 			}
 		})
-		ends, renewed := w.listener("short"), w.listener("short")
+		ends, renewed := w.subscribe("short"), w.subscribe("short")
 		renewed.send(`{"type":"auth","token":"longer"}`)
-		renewed.want(`{"type":"authenticated","user_id":1,"expires_at":"2000-01-01T00:05:00.000000Z"}`)
+		renewed.want(`{"type":"authenticated","user_id":1,` +
+			`"expires_at":"2000-01-01T00:05:00.000000Z"}`)
 		go func() {
 			for range renewed.collect() { // answers pings
 			}
@@ -60,13 +60,13 @@ func TestExpiry(t *testing.T) {
 	})
 }
 
-func TestASessionThatEndedLosesItsConnections(t *testing.T) {
-	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
-		one, two, other := w.listener("ann"), w.listener("ann"), w.listener("bob", "sensors/1")
+func TestSessionCheck_ClosesEndedSessions(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
+		one, two, other := w.subscribe("ann"), w.subscribe("ann"), w.subscribe("bob", "sensors/1")
 		frames := other.collect()
 		time.Sleep(time.Second)
 		begin := time.Now()
-		w.door.set(func() { w.door.ended["s-ann"] = true })
+		w.auth.set(func() { w.auth.ended["s-ann"] = true })
 		wantEnd(t, one, CloseNotAuthenticated, begin, 0, 5*time.Second)
 		wantEnd(t, two, CloseNotAuthenticated, begin, 0, 5*time.Second)
 
@@ -77,50 +77,50 @@ func TestASessionThatEndedLosesItsConnections(t *testing.T) {
 	})
 }
 
-func TestEachSessionIsCheckedOnceARound(t *testing.T) {
-	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
+func TestSessionCheck_AsksOncePerSession(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
 		for range 10 {
-			w.listener("ann").collect()
-			w.listener("bob").collect()
+			w.subscribe("ann").collect()
+			w.subscribe("bob").collect()
 		}
-		w.door.set(func() { w.door.checks = 0 })
+		w.auth.set(func() { w.auth.checks = 0 })
 		time.Sleep(10 * sessionCheckInterval)
 		synctest.Wait()
-		w.door.set(func() {
-			if w.door.checks != 20 {
+		w.auth.set(func() {
+			if w.auth.checks != 20 {
 				t.Errorf("%d checks in 10 rounds of 2 sessions with 10 connections each, want 20",
-					w.door.checks)
+					w.auth.checks)
 			}
 		})
 	})
 }
 
-func TestConnectionsStayWhileSessionsCannotBeChecked(t *testing.T) {
-	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
+func TestSessionCheck_KeepsConnectionsDuringAnOutage(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
 		begin := time.Now()
-		w.door.set(func() {
-			w.door.tokens["short"] = Identity{
+		w.auth.set(func() {
+			w.auth.tokens["short"] = Identity{
 				UserID:    1,
 				SessionID: "s-ann",
 				Expires:   begin.Add(time.Minute),
 			}
 		})
-		c := w.listener("short")
-		w.door.set(func() { w.door.down = errors.New("database is down") })
+		c := w.subscribe("short")
+		w.auth.set(func() { w.auth.down = errors.New("database is down") })
 		wantEnd(t, c, CloseNotAuthenticated, begin, time.Minute, time.Minute+deadlineInterval)
 	})
 }
 
 func TestEndSession_ClosesItsConnectionsAtOnce(t *testing.T) {
-	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
-		w.door.set(func() {
-			w.door.tokens["ann2"] = Identity{
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
+		w.auth.set(func() {
+			w.auth.tokens["ann2"] = Identity{
 				UserID:    1,
 				SessionID: "s-ann2",
 				Expires:   time.Now().Add(time.Hour),
 			}
 		})
-		ann, ann2, bob := w.listener("ann"), w.listener("ann2"), w.listener("bob", "sensors/1")
+		ann, ann2, bob := w.subscribe("ann"), w.subscribe("ann2"), w.subscribe("bob", "sensors/1")
 		begin := time.Now()
 		w.hub.EndSession("s-ann")
 		wantEnd(t, ann, CloseNotAuthenticated, begin, 0, 0)
@@ -131,45 +131,45 @@ func TestEndSession_ClosesItsConnectionsAtOnce(t *testing.T) {
 	})
 }
 
-func TestPingFramesComeEvery30Seconds(t *testing.T) {
-	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
-		c := w.listener("ann")
+func TestPingFrames_ComeEvery30Seconds(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
+		c := w.subscribe("ann")
 		c.want(`{"type":"ping","time":"2000-01-01T00:00:30.000000Z"}`,
 			`{"type":"ping","time":"2000-01-01T00:01:00.000000Z"}`)
 	})
 }
 
-func TestAClientThatIsNotThereIsClosed(t *testing.T) {
-	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
+func TestSilentClient_IsClosed(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
 		begin := time.Now()
-		c := w.listener("ann")
-		c.ws.SetPingHandler(func(string) error { return nil }) // takes pings, answers none
+		c := w.subscribe("ann")
+		c.ws.SetPingHandler(func(string) error { return nil }) // reads pings without answering
 		wantEnd(t, c, CloseTryLater, begin, silenceTimeout, silenceTimeout+deadlineInterval)
 	})
 }
 
-func TestAClientThatTakesNothingIsClosed(t *testing.T) {
-	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
+func TestWriteTimeout_ClosesClientThatReadsNothing(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
 		begin := time.Now()
-		w.listener("ann", "sensors/1") // and reads no more
+		w.subscribe("ann", "sensors/1") // and does not read any more
 		w.hub.Publish([]Reading{reading(1, 1, 7)})
 		time.Sleep(writeTimeout - time.Millisecond)
 		if open := w.metric("websocket_connections_active", ""); open != 1 {
 			t.Errorf("%v connections after %v, want 1", open, time.Since(begin))
 		}
 		time.Sleep(2 * time.Millisecond)
-		if open, closed := w.metric("websocket_connections_active", ""), w.metric(
-			"oei_ws_closed_total", "1013",
-		); open != 0 || closed != 1 {
+		open := w.metric("websocket_connections_active", "")
+		closed := w.metric("oei_ws_closed_total", "1013")
+		if open != 0 || closed != 1 {
 			t.Errorf("%v connections, %v closed with 1013 after %v, want 0 and 1", open, closed,
 				time.Since(begin))
 		}
 	})
 }
 
-func TestASlowClientThatTakesALittleStays(t *testing.T) {
-	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
-		c := w.listener("ann", "sensors/1")
+func TestWriteTimeout_KeepsSlowClient(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
+		c := w.subscribe("ann", "sensors/1")
 		for i := range 3000 { // 5 minutes
 			w.hub.Publish([]Reading{reading(1, 1, float64(2*i)), reading(1, 1, float64(2*i+1))})
 			if _, err := c.next(); err != nil {
@@ -180,22 +180,22 @@ func TestASlowClientThatTakesALittleStays(t *testing.T) {
 	})
 }
 
-func TestTakingAnythingIsASignOfLife(t *testing.T) {
-	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
-		c := w.listener("ann", "sensors/1")
+func TestSlowWrite_IsASignOfLife(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
+		c := w.subscribe("ann", "sensors/1")
 		c.ws.SetPingHandler(func(string) error { return nil })
 		w.hub.Publish([]Reading{reading(1, 1, 7)})
-		time.Sleep(20 * time.Second) // longer than silence may last
+		time.Sleep(20 * time.Second) // longer than silenceTimeout
 		begin := time.Now()
 		c.skip("sensor_data")
 		wantEnd(t, c, CloseTryLater, begin, silenceTimeout, silenceTimeout+deadlineInterval)
 	})
 }
 
-func TestAnEndedConnectionWhoseWriterIsStuckGoesAway(t *testing.T) {
-	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
-		c := w.listener("ann", "sensors/1")
-		w.hub.Publish([]Reading{reading(1, 1, 7)}) // nobody reads it
+func TestEndedConnection_ClosesWhileItsWriterIsStuck(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
+		c := w.subscribe("ann", "sensors/1")
+		w.hub.Publish([]Reading{reading(1, 1, 7)}) // the client does not read it
 		synctest.Wait()
 		begin := time.Now()
 		w.hub.EndSession("s-ann")

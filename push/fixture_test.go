@@ -21,17 +21,17 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// door knows tokens, sessions and topics the way a server would.
-type door struct {
+// fakeAuth answers the functions of Auth from maps.
+type fakeAuth struct {
 	mu     sync.Mutex
 	tokens map[string]Identity
 	ended  map[string]bool // sessions
-	down   error           // what everything answers with
+	down   error           // returned by all functions
 	checks int
 }
 
-func newDoor() *door {
-	d := &door{tokens: make(map[string]Identity), ended: make(map[string]bool)}
+func newFakeAuth() *fakeAuth {
+	d := &fakeAuth{tokens: make(map[string]Identity), ended: make(map[string]bool)}
 	for token, user := range map[string]int64{"ann": 1, "bob": 2, "cat": 3} {
 		d.tokens[token] = Identity{
 			UserID:    user,
@@ -47,13 +47,13 @@ func newDoor() *door {
 	return d
 }
 
-func (d *door) set(f func()) {
+func (d *fakeAuth) set(f func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f()
 }
 
-func (d *door) auth() Auth {
+func (d *fakeAuth) functions() Auth {
 	return Auth{
 		Authenticate: func(_ context.Context, token string) (Identity, error) {
 			d.mu.Lock()
@@ -98,12 +98,12 @@ func (d *door) auth() Auth {
 	}
 }
 
-// world is a running hub behind an HTTP server, reached over TCP or, in a synctest bubble, over
+// fixture is a running hub with an HTTP server, reached over TCP or, in a synctest bubble, over
 // pipes.
-type world struct {
+type fixture struct {
 	t    testing.TB
 	hub  *Hub
-	door *door
+	auth *fakeAuth
 	reg  *prometheus.Registry
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	url  string
@@ -111,13 +111,13 @@ type world struct {
 	ran  chan struct{} // closed when Run has returned
 }
 
-// newWorld starts a hub with deps, but for Auth.
-func newWorld(t testing.TB, cfg Config, deps Deps) (*world, http.Handler) {
-	d, reg := newDoor(), prometheus.NewRegistry()
-	deps.Auth = d.auth()
-	w := &world{
+// newFixture starts a hub with deps, and with a fakeAuth.
+func newFixture(t testing.TB, cfg Config, deps Deps) (*fixture, http.Handler) {
+	d, reg := newFakeAuth(), prometheus.NewRegistry()
+	deps.Auth = d.functions()
+	w := &fixture{
 		t:    t,
-		door: d,
+		auth: d,
 		reg:  reg,
 		hub:  New(cfg, deps, slog.New(slog.DiscardHandler), reg),
 		ran:  make(chan struct{}),
@@ -143,32 +143,32 @@ func newWorld(t testing.TB, cfg Config, deps Deps) (*world, http.Handler) {
 	})
 }
 
-// overTCP starts a world for a test in real time.
-func overTCP(t testing.TB, cfg Config) *world {
+// overTCP starts a fixture in real time.
+func overTCP(t testing.TB, cfg Config) *fixture {
 	t.Helper()
 	return overTCPWith(t, cfg, Deps{})
 }
 
-func overTCPWith(t testing.TB, cfg Config, deps Deps) *world {
+func overTCPWith(t testing.TB, cfg Config, deps Deps) *fixture {
 	t.Helper()
-	w, handler := newWorld(t, cfg, deps)
+	w, handler := newFixture(t, cfg, deps)
 	srv := httptest.NewServer(handler)
 	w.url = "ws" + strings.TrimPrefix(srv.URL, "http")
 	t.Cleanup(func() { w.stop(); <-w.ran; srv.Close() })
 	return w
 }
 
-// inBubble runs test in a bubble, where time passes only when everybody waits and a pipe takes a
-// byte only when it is read.
-func inBubble(t *testing.T, cfg Config, test func(t *testing.T, w *world)) {
+// inBubble runs test in a synctest bubble: time passes only when all goroutines wait, and a write
+// to a pipe returns only when its bytes are read.
+func inBubble(t *testing.T, cfg Config, test func(t *testing.T, w *fixture)) {
 	t.Helper()
 	inBubbleWith(t, cfg, Deps{}, test)
 }
 
-func inBubbleWith(t *testing.T, cfg Config, deps Deps, test func(t *testing.T, w *world)) {
+func inBubbleWith(t *testing.T, cfg Config, deps Deps, test func(t *testing.T, w *fixture)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w, handler := newWorld(t, cfg, deps)
+		w, handler := newFixture(t, cfg, deps)
 		pipes := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 		srv := &http.Server{Handler: handler}
 		go func() { _ = srv.Serve(pipes) }()
@@ -202,14 +202,14 @@ func (l *pipeListener) Accept() (net.Conn, error) {
 func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
 func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 
-// client is one WebSocket client. It reads only when asked to.
+// client is a WebSocket client. It reads only when a method reads.
 type client struct {
 	t  testing.TB
 	ws *websocket.Conn
 }
 
 // connect opens a connection; token, when not empty, goes into the Authorization header.
-func (w *world) connect(token string, topics ...string) *client {
+func (w *fixture) connect(token string, topics ...string) *client {
 	w.t.Helper()
 	header := http.Header{}
 	if token != "" {
@@ -229,8 +229,8 @@ func (w *world) connect(token string, topics ...string) *client {
 	return c
 }
 
-// listener is a client that is authenticated and subscribed.
-func (w *world) listener(token string, topics ...string) *client {
+// subscribe returns a client that is authenticated and subscribed to topics.
+func (w *fixture) subscribe(token string, topics ...string) *client {
 	w.t.Helper()
 	c := w.connect(token, topics...)
 	c.skip("authenticated")
@@ -267,7 +267,7 @@ func (c *client) want(frames ...string) {
 	}
 }
 
-// skip reads a frame of which only the type matters.
+// skip reads a frame and checks its type.
 func (c *client) skip(kind string) string {
 	c.t.Helper()
 	frame, err := c.next()
@@ -277,7 +277,7 @@ func (c *client) skip(kind string) string {
 	return frame
 }
 
-// wantClose reads until the connection ends, within 2 minutes, and checks how.
+// wantClose reads until the connection ends, within 2 minutes, and checks the close code.
 func (c *client) wantClose(code int) {
 	c.t.Helper()
 	for begin := time.Now(); ; {
@@ -294,7 +294,8 @@ func (c *client) wantClose(code int) {
 	}
 }
 
-// collect reads in the background, answering pings; the channel is closed when the connection is.
+// collect reads in the background and answers pings. It closes the channel when the connection
+// ends.
 func (c *client) collect() <-chan string {
 	frames := make(chan string, 1<<16)
 	go func() {
@@ -310,8 +311,8 @@ func (c *client) collect() <-chan string {
 	return frames
 }
 
-// metric returns the value of a counter or gauge, with label code when there is one.
-func (w *world) metric(name, code string) float64 {
+// metric returns the value of a counter or gauge; code is the value of its label, if it has one.
+func (w *fixture) metric(name, code string) float64 {
 	w.t.Helper()
 	families, err := w.reg.Gather()
 	if err != nil {

@@ -9,12 +9,12 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-func TestHandshakesAreBounded(t *testing.T) {
+func TestHandshakes_AreRateLimited(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.HandshakesPerSecond, cfg.HandshakeBurst = 1, 3
 	w := overTCP(t, cfg)
 	for range 3 {
-		w.listener("ann")
+		w.subscribe("ann")
 	}
 	_, res, err := websocket.DefaultDialer.Dial(w.url, nil)
 	if err == nil || res.StatusCode != http.StatusTooManyRequests ||

@@ -125,7 +125,7 @@ func TestConversation(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := DefaultConfig()
 			cfg.MaxTopics = 3
-			inBubble(t, cfg, func(t *testing.T, w *world) {
+			inBubble(t, cfg, func(t *testing.T, w *fixture) {
 				c := w.connect("")
 				for _, s := range steps {
 					c.send(s.send)
@@ -195,8 +195,8 @@ func TestPublish(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
-				c := w.listener("ann")
+			inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
+				c := w.subscribe("ann")
 				c.send(fmt.Sprintf(`{"type":"subscribe","topics":["%s"],"batch":%t}`,
 					strings.Join(tt.topics, `","`), tt.batch))
 				c.skip("subscribed")
@@ -216,9 +216,9 @@ func TestPublish(t *testing.T) {
 	}
 }
 
-func TestABatchClientGetsAllOfABurstWithoutWaiting(t *testing.T) {
-	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
-		c := w.listener("ann")
+func TestBatchClient_GetsABurstWithoutDelay(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
+		c := w.subscribe("ann")
 		c.send(`{"type":"subscribe","topics":["gateways/1"],"batch":true}`)
 		c.skip("subscribed")
 		frames := c.collect()
@@ -258,9 +258,9 @@ func TestABatchClientGetsAllOfABurstWithoutWaiting(t *testing.T) {
 	})
 }
 
-func TestUnsubscribedTopicsBringNothing(t *testing.T) {
-	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
-		c := w.listener("ann", "sensors/1", "sensors/2")
+func TestUnsubscribe_StopsUpdates(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
+		c := w.subscribe("ann", "sensors/1", "sensors/2")
 		c.send(`{"type":"unsubscribe","topics":["sensors/1"]}`)
 		c.skip("unsubscribed")
 		w.hub.Publish([]Reading{reading(1, 9, 1), reading(2, 9, 2)})
@@ -270,7 +270,7 @@ func TestUnsubscribedTopicsBringNothing(t *testing.T) {
 	})
 }
 
-func TestPresetTopics(t *testing.T) {
+func TestInitialTopics(t *testing.T) {
 	tests := map[string]struct {
 		token, auth string
 		topics      []string
@@ -300,7 +300,7 @@ func TestPresetTopics(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
+			inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
 				c := w.connect(tt.token, tt.topics...)
 				if tt.auth != "" {
 					c.send(`{"type":"auth","token":"` + tt.auth + `"}`)
@@ -364,13 +364,13 @@ func TestOrigin(t *testing.T) {
 	}
 }
 
-func TestShutdownTellsEveryone(t *testing.T) {
+func TestRun_ClosesAllConnectionsAtTheEnd(t *testing.T) {
 	w := overTCP(t, DefaultConfig())
 	var clients []*client
 	for range 20 {
-		clients = append(clients, w.listener("ann", "sensors/1"), w.connect(""))
+		clients = append(clients, w.subscribe("ann", "sensors/1"), w.connect(""))
 	}
-	stalled := w.listener("bob", "sensors/1") // reads no more: it must not hold up the end
+	stalled := w.subscribe("bob", "sensors/1") // reads no more: it must not hold up the end
 	begin := time.Now()
 	w.stop()
 	for _, c := range clients {

@@ -11,11 +11,11 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-func TestConnectionsOverALimitAreTurnedAway(t *testing.T) {
+func TestConnectionLimits_RejectOneMore(t *testing.T) {
 	tests := map[string]struct {
 		limit func(*Config)
-		third string // the token of the one too many; the two before are ann's
-		after string // the token of one that may still come
+		third string // token of the connection over the limit; the two before are ann's
+		after string // token of a connection that is still allowed
 	}{
 		"of the hub":    {limit: func(c *Config) { c.MaxConnections = 2 }, third: "bob"},
 		"of an address": {limit: func(c *Config) { c.MaxConnectionsPerAddress = 2 }, third: "bob"},
@@ -24,7 +24,7 @@ func TestConnectionsOverALimitAreTurnedAway(t *testing.T) {
 			third: "ann",
 			after: "bob",
 		},
-		"of an auth one": {
+		"of one user, by an auth frame": {
 			limit: func(c *Config) { c.MaxConnectionsPerUser = 2 },
 			third: "",
 			after: "bob",
@@ -34,9 +34,9 @@ func TestConnectionsOverALimitAreTurnedAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := DefaultConfig()
 			tt.limit(&cfg)
-			inBubble(t, cfg, func(t *testing.T, w *world) {
-				first := w.listener("ann")
-				w.listener("ann")
+			inBubble(t, cfg, func(t *testing.T, w *fixture) {
+				first := w.subscribe("ann")
+				w.subscribe("ann")
 				third := w.connect(tt.third)
 				if tt.third == "" {
 					third.send(`{"type":"auth","token":"ann"}`)
@@ -44,11 +44,11 @@ func TestConnectionsOverALimitAreTurnedAway(t *testing.T) {
 				third.wantClose(CloseOverLimit)
 				third.ws.Close()
 				if tt.after != "" {
-					w.listener(tt.after)
+					w.subscribe(tt.after)
 				}
 				first.ws.Close()
 				synctest.Wait()
-				w.listener("ann") // there is room again
+				w.subscribe("ann") // there is room again
 			})
 		})
 	}
@@ -63,7 +63,7 @@ func TestBadClients(t *testing.T) {
 		do   func(c *client) error
 		code int
 	}{
-		"20 bad messages are a protocol error": {func(c *client) error {
+		"20 bad messages close the connection": {func(c *client) error {
 			for i := range maxBadFrames {
 				if err := text(c, fmt.Sprintf(`{"type":"auth","tokens":%d}`, i)); err != nil {
 					return err
@@ -108,7 +108,7 @@ func TestBadClients(t *testing.T) {
 			}
 			return err
 		}, CloseTooBig},
-		"what is not WebSocket is answered by the library": {func(c *client) error {
+		"bytes that are not WebSocket are answered by the library": {func(c *client) error {
 			_, err := c.ws.NetConn().Write([]byte("GET / HTTP/1.1\r\nHost: pipe\r\n\r\n"))
 			return err
 		}, websocket.CloseProtocolError},
@@ -124,14 +124,14 @@ func TestBadClients(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			check := func(t *testing.T, w *world) {
+			check := func(t *testing.T, w *fixture) {
 				c := w.connect("")
 				sent := make(chan error, 1)
 				go func() { sent <- tt.do(c) }()
 				c.wantClose(tt.code)
 				c.ws.Close()
-				<-sent // an error of the writer who was cut off is no matter
-				bystander := w.listener("bob", "sensors/1")
+				<-sent // the hub may close the connection before all is sent
+				bystander := w.subscribe("bob", "sensors/1")
 				w.hub.Publish([]Reading{reading(1, 1, 7)})
 				bystander.skip("sensor_data")
 			}
@@ -141,16 +141,16 @@ func TestBadClients(t *testing.T) {
 	}
 }
 
-func TestAClientThatSendsTooMuchBeforeItReadsIsToldToo(t *testing.T) {
+func TestBigMessage_IsAnsweredBeforeItIsReadWhole(t *testing.T) {
 	w := overTCP(t, DefaultConfig())
 	c := w.connect("")
 	c.send(strings.Repeat("x", 10<<20))
 	c.wantClose(CloseTooBig)
 }
 
-func TestEveryBadMessageIsAnsweredBeforeTheClose(t *testing.T) {
-	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
-		c := w.listener("ann")
+func TestBadMessages_AreAnsweredBeforeTheClose(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
+		c := w.subscribe("ann")
 		frames := c.collect()
 		for range maxBadFrames {
 			c.send("?")
@@ -165,8 +165,8 @@ func TestEveryBadMessageIsAnsweredBeforeTheClose(t *testing.T) {
 	})
 }
 
-func TestAMessageOf64KiBIsRead(t *testing.T) {
-	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
+func TestMessageOf64KiB_IsRead(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
 		c := w.connect("")
 		frame := `{"type":"auth","token":"ann"}`
 		c.send(frame + strings.Repeat(" ", maxAuthFrame-len(frame)))
@@ -177,30 +177,31 @@ func TestAMessageOf64KiBIsRead(t *testing.T) {
 	})
 }
 
-func TestFramesOverTheRateAreRefused(t *testing.T) {
+func TestRateLimit_RefusesFrames(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.FramesPerSecond, cfg.FrameBurst = 10, 2
-	inBubble(t, cfg, func(t *testing.T, w *world) {
+	inBubble(t, cfg, func(t *testing.T, w *fixture) {
 		c := w.connect("ann")
 		c.skip("authenticated")
 		const frame = `{"type":"unsubscribe","topics":["sensors/1"]}`
-		for range 100 { // far more than maxOverRate, but not in a row
+		for range 100 { // far more than maxOverRate, but not consecutive
 			for range 3 {
 				c.send(frame)
 			}
 			c.skip("unsubscribed")
 			c.skip("unsubscribed")
-			c.want(`{"type":"error","code":"rate_limited","detail":"too many frames; this one was not read"}`)
+			c.want(`{"type":"error","code":"rate_limited",` +
+				`"detail":"too many frames; this one was not read"}`)
 			time.Sleep(200 * time.Millisecond)
 		}
 	})
 }
 
-func TestWhatCannotBeCheckedClosesForLater(t *testing.T) {
-	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
-		in := w.listener("ann")
+func TestAuthOutage_ClosesForALaterAttempt(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
+		in := w.subscribe("ann")
 		out := w.connect("")
-		w.door.set(func() { w.door.down = errors.New("database is down") })
+		w.auth.set(func() { w.auth.down = errors.New("database is down") })
 		in.send(`{"type":"subscribe","topics":["sensors/1"]}`)
 		in.wantClose(CloseTryLater)
 		out.send(`{"type":"auth","token":"ann"}`)
@@ -208,9 +209,9 @@ func TestWhatCannotBeCheckedClosesForLater(t *testing.T) {
 	})
 }
 
-func TestAPingIsAnsweredWithItsPayload(t *testing.T) {
-	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
-		c := w.listener("ann")
+func TestPing_IsAnsweredWithItsPayload(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
+		c := w.subscribe("ann")
 		pong := make(chan string, 1)
 		c.ws.SetPongHandler(func(payload string) error { pong <- payload; return nil })
 		frames := c.collect()
@@ -227,11 +228,12 @@ func TestAPingIsAnsweredWithItsPayload(t *testing.T) {
 	})
 }
 
-func TestACloseOfTheClientIsAnswered(t *testing.T) {
-	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
-		c := w.listener("ann", "sensors/1")
+func TestClientClose_IsAnswered(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
+		c := w.subscribe("ann", "sensors/1")
 		bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "bye")
-		if err := c.ws.WriteControl(websocket.CloseMessage, bye, time.Now().Add(time.Second)); err != nil {
+		err := c.ws.WriteControl(websocket.CloseMessage, bye, time.Now().Add(time.Second))
+		if err != nil {
 			t.Fatal(err)
 		}
 		c.wantClose(websocket.CloseNormalClosure)

@@ -7,108 +7,149 @@ import (
 	"time"
 )
 
-// TestLane plays scripts of words: a number followed by a letter and a minute offers that sensor's
-// reading, such as 1a0; ? takes up to two updates; < holds and > releases. What was taken is
-// written as the updates, after -n when n were lost.
-func TestLane(t *testing.T) {
-	tests := map[string]struct{ script, want string }{
-		"what fits leaves in order": {"1a0 2a0 1b1 ? ?", "1a0 2a0|1b1"},
-		"a full lane keeps the newest of each sensor": {
-			"1a0 1b1 1c2 1d3 1e4 2a0 1f5 ? ? ?", "1a0 1b1|1c2|-2 1f5 2a0",
+// outboxStep is one call on an outbox. Updates are named by sensor and minute, such as "s1@0".
+type outboxStep func(o *outbox, took *[]string)
+
+// offers adds updates, in order.
+func offers(names string) outboxStep {
+	return func(o *outbox, _ *[]string) {
+		for _, name := range strings.Fields(names) {
+			var sensor, minute int64
+			if _, err := fmt.Sscanf(name, "s%d@%d", &sensor, &minute); err != nil {
+				panic(fmt.Sprintf("%s: %v", name, err))
+			}
+			o.offer(&update{
+				about: Topic{Kind: Sensors, ID: sensor},
+				at:    order{at: t0.Add(time.Duration(minute) * time.Minute)},
+				json:  []byte(name),
+			}, 0)
+		}
+	}
+}
+
+// takes takes up to two updates n times. A batch is recorded as its updates, such as "s1@0 s2@0",
+// after the number of those that were lost, such as "(2 lost) s1@3".
+func takes(n int) outboxStep {
+	return func(o *outbox, took *[]string) {
+		for range n {
+			b := o.take(make([]*update, 2))
+			var words []string
+			if b.dropped > 0 {
+				words = append(words, fmt.Sprintf("(%d lost)", b.dropped))
+			}
+			for _, u := range b.updates {
+				words = append(words, string(u.json))
+			}
+			*took = append(*took, strings.Join(words, " "))
+		}
+	}
+}
+
+func holds(o *outbox, _ *[]string)    { o.hold() }
+func releases(o *outbox, _ *[]string) { o.release() }
+
+// TestOutbox uses an outbox with room for three updates.
+func TestOutbox(t *testing.T) {
+	tests := map[string]struct {
+		steps []outboxStep
+		want  []string
+	}{
+		"updates that fit leave in order": {
+			[]outboxStep{offers("s1@0 s2@0 s1@1"), takes(2)},
+			[]string{"s1@0 s2@0", "s1@1"},
 		},
-		"what only had to wait is not called lost": {
-			"1a0 1b1 1c2 1d3 2a0 ? ? ?", "1a0 1b1|1c2|1d3 2a0",
+		"a full outbox keeps the newest of each sensor": {
+			[]outboxStep{offers("s1@0 s1@1 s1@2 s1@3 s1@4 s2@0 s1@5"), takes(3)},
+			[]string{"s1@0 s1@1", "s1@2", "(2 lost) s1@5 s2@0"},
 		},
-		"while some are late all that follows is": {
-			"1a0 1b1 1c2 1d3 ? 1e4 ? ?", "1a0 1b1|1c2|-1 1e4",
+		"an update that only waited is not lost": {
+			[]outboxStep{offers("s1@0 s1@1 s1@2 s1@3 s2@0"), takes(3)},
+			[]string{"s1@0 s1@1", "s1@2", "s1@3 s2@0"},
 		},
-		"once caught up it goes on as before": {
-			"1a0 1b1 1c2 1d3 1e4 ? ? ? 1f5 1g6 ?", "1a0 1b1|1c2|-1 1e4|1f5 1g6",
+		"while some updates are conflated later ones are too": {
+			[]outboxStep{offers("s1@0 s1@1 s1@2 s1@3"), takes(1), offers("s1@4"), takes(2)},
+			[]string{"s1@0 s1@1", "s1@2", "(1 lost) s1@4"},
 		},
-		"an older reading does not hide a newer": {
-			"1a0 1b1 1c2 1d9 1e3 ? ? ?", "1a0 1b1|1c2|-1 1d9",
+		"an empty outbox queues again": {
+			[]outboxStep{
+				offers("s1@0 s1@1 s1@2 s1@3 s1@4"), takes(3), offers("s1@5 s1@6"), takes(1),
+			},
+			[]string{"s1@0 s1@1", "s1@2", "(1 lost) s1@4", "s1@5 s1@6"},
 		},
-		"of the same instant the later one stands": {
-			"1a0 1b1 1c2 1d3 1e3 ? ? ?", "1a0 1b1|1c2|-1 1e3",
+		"an older reading does not replace a newer one": {
+			[]outboxStep{offers("s1@0 s1@1 s1@2 s1@9 s1@3"), takes(3)},
+			[]string{"s1@0 s1@1", "s1@2", "(1 lost) s1@9"},
 		},
-		"more late sensors than there is room leave in pieces": {
-			"1a0 1b1 1c2 2a0 3a0 4a0 5a0 5b1 ? ? ? 1d3 ? ?", "1a0 1b1|1c2|-1 2a0 3a0|4a0 5b1|1d3",
+		"of two readings of one instant the later one stays": {
+			[]outboxStep{offers("s1@0 s1@1 s1@2 s1@3 s1@3"), takes(3)},
+			[]string{"s1@0 s1@1", "s1@2", "(1 lost) s1@3"},
 		},
-		"what is held waits and then leaves": {"< 1a0 ? 1b1 > ?", "|1a0 1b1"},
-		"what is held conflates too": {
-			"< 1a0 1b1 1c2 1d3 1e4 ? > ? ? ?", "|1a0 1b1|1c2|-1 1e4",
+		"more conflated sensors than there is room leave in several batches": {
+			[]outboxStep{
+				offers("s1@0 s1@1 s1@2 s2@0 s3@0 s4@0 s5@0 s5@1"), takes(3),
+				offers("s1@3"), takes(2),
+			},
+			[]string{"s1@0 s1@1", "s1@2", "(1 lost) s2@0 s3@0", "s4@0 s5@1", "s1@3"},
+		},
+		"held updates leave after the release": {
+			[]outboxStep{holds, offers("s1@0"), takes(1), offers("s1@1"), releases, takes(1)},
+			[]string{"", "s1@0 s1@1"},
+		},
+		"held updates conflate": {
+			[]outboxStep{
+				holds, offers("s1@0 s1@1 s1@2 s1@3 s1@4"), takes(1), releases, takes(3),
+			},
+			[]string{"", "s1@0 s1@1", "s1@2", "(1 lost) s1@4"},
 		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			l := newOutbox(3, 3, func() {})
-			room := make([]*update, 2)
-			var taken []string
-			for _, word := range strings.Fields(tt.script) {
-				switch word {
-				case "?":
-					out := l.take(room)
-					var words []string
-					if out.dropped > 0 {
-						words = append(words, fmt.Sprintf("-%d", out.dropped))
-					}
-					for _, u := range out.updates {
-						words = append(words, string(u.json))
-					}
-					taken = append(taken, strings.Join(words, " "))
-				case "<":
-					l.hold()
-				case ">":
-					l.release()
-				default:
-					l.offer(&update{
-						about: Topic{Kind: Sensors, ID: int64(word[0])},
-						at:    order{at: t0.Add(time.Duration(word[2]) * time.Minute)},
-						json:  []byte(word),
-					}, 0)
-				}
+			o := newOutbox(3, 3, func() {})
+			var got []string
+			for _, step := range tt.steps {
+				step(o, &got)
 			}
-			if got := strings.Join(taken, "|"); got != tt.want {
-				t.Errorf("%s\n got %s\nwant %s", tt.script, got, tt.want)
+			if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", tt.want) {
+				t.Errorf("took %q, want %q", got, tt.want)
 			}
 		})
 	}
 }
 
-func TestALaneThatIsNeverEmptyDoesNotGrow(t *testing.T) {
-	l := newOutbox(256, 1, func() {})
+func TestOutbox_DoesNotGrowWhenNeverEmpty(t *testing.T) {
+	o := newOutbox(256, 1, func() {})
 	room := make([]*update, 1)
-	l.offer(&update{}, 0)
+	o.offer(&update{}, 0)
 	for range 10_000 {
-		l.offer(&update{}, 0)
-		l.take(room)
+		o.offer(&update{}, 0)
+		o.take(room)
 	}
-	if cap(l.queue) > 512 {
-		t.Errorf("the queue of 1 has grown to %d", cap(l.queue))
+	if cap(o.queue) > 512 {
+		t.Errorf("the queue has 1 update and capacity for %d, want at most 512", cap(o.queue))
 	}
 }
 
-func TestALaneTakesOnlySoManyAnswers(t *testing.T) {
-	l := newOutbox(1, 1, func() {})
+func TestOutbox_BoundsAnswers(t *testing.T) {
+	o := newOutbox(1, 1, func() {})
 	for i := range maxReplies {
-		if !l.reply(nil) {
+		if !o.reply(nil) {
 			t.Fatalf("no room for answer %d", i)
 		}
 	}
-	if l.reply(nil) {
+	if o.reply(nil) {
 		t.Errorf("room for more than %d answers", maxReplies)
 	}
-	if got := len(l.take(nil).replies); got != maxReplies {
-		t.Errorf("%d answers came out, want %d", got, maxReplies)
+	if got := len(o.take(nil).replies); got != maxReplies {
+		t.Errorf("took %d answers, want %d", got, maxReplies)
 	}
-	if !l.reply(nil) {
-		t.Error("no room after all were taken")
+	if !o.reply(nil) {
+		t.Error("no room after all answers were taken")
 	}
 }
 
-// TestAStampAheadHidesNoReading has a lane conflate readings of a clock that runs ahead, and of one
-// that was put right.
-func TestAStampAheadHidesNoReading(t *testing.T) {
+// TestOutbox_ConflatesByEffectiveTime conflates readings of a clock that runs ahead, and of a clock
+// that was corrected. A reading is written as its received time and how far its timestamp is ahead.
+func TestOutbox_ConflatesByEffectiveTime(t *testing.T) {
 	at := func(received, ahead time.Duration) *update {
 		r := Reading{SensorID: 1, Timestamp: t0.Add(received + ahead), Received: t0.Add(received)}
 		return &update{
@@ -121,24 +162,24 @@ func TestAStampAheadHidesNoReading(t *testing.T) {
 		updates []*update
 		want    string
 	}{
-		"a true reading follows": {
+		"a correct reading follows": {
 			[]*update{at(1, 0), at(2, time.Minute), at(3, 0)}, "1+0s 3+0s",
 		},
-		"a reading that is late does not": {
+		"a late reading does not": {
 			[]*update{at(1, 0), at(3, time.Minute), at(2, 0)}, "1+0s 3+1m0s",
 		},
-		"stamps tell of those that come once": {
+		"timestamps order readings that were received at once": {
 			[]*update{at(1, 0), at(2, time.Minute), at(2, time.Second)}, "1+0s 2+1m0s",
 		},
 	}
 	for name, tt := range tests {
-		l := newOutbox(1, 1, func() {})
+		o := newOutbox(1, 1, func() {})
 		for _, u := range tt.updates {
-			l.offer(u, 0)
+			o.offer(u, 0)
 		}
 		var got []string
 		for range 2 {
-			for _, u := range l.take(make([]*update, 1)).updates {
+			for _, u := range o.take(make([]*update, 1)).updates {
 				got = append(got, string(u.json))
 			}
 		}

@@ -11,18 +11,18 @@ import (
 	"time"
 )
 
-func TestASlowReaderConflatesAndIsToldWhileOthersAreNotDisturbed(t *testing.T) {
+func TestSlowClient_ConflatesAndDoesNotDelayOthers(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.QueueSize = 256
-	inBubble(t, cfg, func(t *testing.T, w *world) {
+	inBubble(t, cfg, func(t *testing.T, w *fixture) {
 		const sensors, rounds = 10, 100
-		slow, fast := w.listener("ann", "gateways/1"), w.listener("bob", "gateways/1")
+		slow, fast := w.subscribe("ann", "gateways/1"), w.subscribe("bob", "gateways/1")
 		quick := fast.collect()
 
 		begin := time.Now()
 		for i := range sensors * rounds {
 			w.hub.Publish([]Reading{reading(int64(i%sensors+1), 1, float64(i))})
-			synctest.Wait() // the fast one has it
+			synctest.Wait() // the fast client has it
 		}
 		w.hub.PublishStatus(Status{GatewayID: 1, Status: "online", At: t0})
 		w.hub.PublishStatus(Status{GatewayID: 1, Status: "offline", At: t0.Add(1)})
@@ -33,24 +33,24 @@ func TestASlowReaderConflatesAndIsToldWhileOthersAreNotDisturbed(t *testing.T) {
 
 		for i := range sensors * rounds {
 			if got := values(t, <-quick); len(got) != 1 || got[0] != float64(i) {
-				t.Fatalf("the fast one got %v as its frame %d", got, i)
+				t.Fatalf("the fast client got %v as its frame %d", got, i)
 			}
 		}
 		<-quick
 		if got := <-quick; !strings.Contains(got, "offline") {
-			t.Errorf("the fast one got %s, want every status", got)
+			t.Errorf("the fast client got %s, want every status", got)
 		}
 
 		late := slow.collect()
 		time.Sleep(time.Second)
-		inOrder := 0 // what had room: one at the writer, and the queue
+		inOrder := 0 // updates that had room: one in the writer, and the queue
 		var frame string
 		for frame = range late {
 			if strings.HasPrefix(frame, `{"type":"lagged"`) {
 				break
 			}
 			if got := values(t, frame); len(got) != 1 || got[0] != float64(inOrder) {
-				t.Fatalf("the slow one got %s as its frame %d", frame, inOrder)
+				t.Fatalf("the slow client got %s as its frame %d", frame, inOrder)
 			}
 			inOrder++
 		}
@@ -83,16 +83,17 @@ func TestASlowReaderConflatesAndIsToldWhileOthersAreNotDisturbed(t *testing.T) {
 			t.Errorf("oei_ws_dropped_total = %v, want %v", got, dropped)
 		}
 
-		w.hub.Publish([]Reading{reading(1, 1, -1), reading(1, 1, -2)}) // and goes on as before
+		// the slow client queues again
+		w.hub.Publish([]Reading{reading(1, 1, -1), reading(1, 1, -2)})
 		if got := values(t, <-late, <-late); got[0] != -1 || got[1] != -2 {
-			t.Errorf("after it had caught up the slow one got %v, want both readings", got)
+			t.Errorf("after it had caught up the slow client got %v, want both readings", got)
 		}
 	})
 }
 
-// TestStorm has clients come, change their minds, stall, be thrown out and go while readings are
-// published, and checks of what each of them saw that nothing came twice, out of order, or was
-// missing without a word.
+// TestStorm has clients connect, change their topics, stall, be disconnected and leave while
+// readings are published. It checks that no client gets a reading twice, out of order, or misses
+// one without a lagged frame.
 func TestStorm(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.QueueSize = 16
@@ -125,7 +126,7 @@ func TestStorm(t *testing.T) {
 		clients.Go(func() {
 			r := rand.New(rand.NewPCG(1, uint64(n)))
 			for range 6 {
-				visit(t, w, []string{"ann", "bob", "cat"}[n%3], r)
+				useConnection(t, w, []string{"ann", "bob", "cat"}[n%3], r)
 			}
 		})
 	}
@@ -133,23 +134,24 @@ func TestStorm(t *testing.T) {
 	close(stop)
 	publisher.Wait()
 
-	for deadline := time.Now().Add(5 * time.Second); w.metric("websocket_connections_active", "") > 0 && time.Now().Before(deadline); {
+	deadline := time.Now().Add(5 * time.Second)
+	for w.metric("websocket_connections_active", "") > 0 && time.Now().Before(deadline) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	w.hub.mu.RLock()
 	defer w.hub.mu.RUnlock()
 	if n := len(w.hub.conns) + len(w.hub.subscriptions) + len(w.hub.perUser) +
 		len(w.hub.perAddress); n != 0 {
-		t.Errorf("with every client gone the hub still counts %d connections, topics, users or "+
+		t.Errorf("after all clients have left the hub counts %d connections, topics, users or "+
 			"addresses", n)
 	}
 }
 
-// visit is one connection's life.
-func visit(t *testing.T, w *world, token string, r *rand.Rand) {
+// useConnection connects, reads some frames, changes topics and leaves.
+func useConnection(t *testing.T, w *fixture, token string, r *rand.Rand) {
 	c := w.connect(token, "sensors/1", "gateways/1", "gateways/2")
 	defer c.ws.Close()
-	// nothing comes before the answers
+	// answers come first
 	for _, kind := range []string{"authenticated", "subscribed"} {
 		if frame, err := c.next(); err == nil && !strings.HasPrefix(frame, `{"type":"`+kind) {
 			t.Errorf("got %s, want %s first", frame, kind)
@@ -160,7 +162,7 @@ func visit(t *testing.T, w *world, token string, r *rand.Rand) {
 	for n := range 50 + r.IntN(200) {
 		frame, err := c.next()
 		if err != nil {
-			return // thrown out
+			return // disconnected
 		}
 		var f struct {
 			Type    string
@@ -192,6 +194,6 @@ func visit(t *testing.T, w *world, token string, r *rand.Rand) {
 		}
 	}
 	if missing > float64(dropped) {
-		t.Errorf("%v readings are missing, lagged frames spoke of %d", missing, dropped)
+		t.Errorf("%v readings are missing, lagged frames say %d", missing, dropped)
 	}
 }

@@ -52,9 +52,9 @@ func TestSnapshotAndLive(t *testing.T) {
 				}
 				return []Reading{at(1, tt.snapshot), at(1, tt.snapshot)}, nil // of two topics
 			}
-			inBubbleWith(t, DefaultConfig(), Deps{Latest: latest}, func(t *testing.T, w *world) {
+			inBubbleWith(t, DefaultConfig(), Deps{Latest: latest}, func(t *testing.T, w *fixture) {
 				hub = w.hub
-				c := w.listener("ann")
+				c := w.subscribe("ann")
 				for _, n := range tt.before {
 					w.hub.Publish([]Reading{at(1, n)})
 				}
@@ -87,15 +87,15 @@ func TestSnapshotAndLive(t *testing.T) {
 	}
 }
 
-func TestSnapshotThatCannotBeHad(t *testing.T) {
+func TestSnapshot_Unavailable(t *testing.T) {
 	latest := func(_ context.Context, topics []Topic, limit int) ([]Reading, error) {
 		if topics[0].Kind == Sensors {
 			return nil, errors.New("no database")
 		}
 		return make([]Reading, limit), nil
 	}
-	inBubbleWith(t, DefaultConfig(), Deps{Latest: latest}, func(t *testing.T, w *world) {
-		c := w.listener("ann")
+	inBubbleWith(t, DefaultConfig(), Deps{Latest: latest}, func(t *testing.T, w *fixture) {
+		c := w.subscribe("ann")
 		c.send(`{"type":"subscribe","topics":["sensors/1"],"snapshot":true}`)
 		c.skip("subscribed")
 		if got := c.skip("error"); !strings.Contains(got, `"code":"unavailable"`) ||
@@ -146,8 +146,8 @@ func TestConflate(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
-				c := w.listener("ann")
+			inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
+				c := w.subscribe("ann")
 				for _, s := range tt.subscribe {
 					c.send(`{"type":"subscribe",` + s + `}`)
 					c.skip("subscribed")
@@ -185,8 +185,8 @@ func TestConflate(t *testing.T) {
 }
 
 func TestTypesAndStatuses(t *testing.T) {
-	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
-		c := w.listener("ann")
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
+		c := w.subscribe("ann")
 		c.send(`{"type":"subscribe","topics":["sensors?type=temperature","gateways/status"]}`)
 		c.want(`{"type":"subscribed","topics":["sensors?type=temperature","gateways/status"]}`)
 		warm, other := at(1, 1), at(2, 2)

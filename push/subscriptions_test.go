@@ -7,9 +7,8 @@ import (
 	"time"
 )
 
-// TestIndex compares the index with plain sets, and holds old lists to see that they stay as they
-// were.
-func TestIndex(t *testing.T) {
+// TestSubscriptions compares with plain sets, and keeps old lists to check that they are immutable.
+func TestSubscriptions(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	cs := make([]*conn, 3*maxPart)
 	for i := range cs {
@@ -24,7 +23,7 @@ func TestIndex(t *testing.T) {
 		if sets[topic] == nil {
 			sets[topic] = make(map[*conn]bool)
 		}
-		if n%1500 < 1000 && r.IntN(10) > 0 || r.IntN(10) == 0 { // it swells and shrinks
+		if n%1500 < 1000 && r.IntN(10) > 0 || r.IntN(10) == 0 { // it grows and shrinks
 			x.add(topic, c, time.Duration(r.IntN(2)))
 			sets[topic][c] = true
 		} else {
@@ -34,7 +33,7 @@ func TestIndex(t *testing.T) {
 		copied := slices.Clone(x[topic].parts)
 		for i, part := range copied {
 			if len(part) == 0 || len(part) > maxPart {
-				t.Fatalf("a part of %d", len(part))
+				t.Fatalf("a part has %d subscribers, want 1 to 128", len(part))
 			}
 			copied[i] = slices.Clone(part)
 		}
@@ -58,7 +57,7 @@ func TestIndex(t *testing.T) {
 	}
 	for _, h := range old {
 		if !slices.EqualFunc(h.list, h.copied, slices.Equal) {
-			t.Fatal("a list changed while somebody held it")
+			t.Fatal("a list changed after it was taken")
 		}
 	}
 	for _, topic := range topics {
@@ -67,6 +66,6 @@ func TestIndex(t *testing.T) {
 		}
 	}
 	if len(x) != 0 {
-		t.Errorf("%d topics are left without listeners", len(x))
+		t.Errorf("%d topics are left without subscribers", len(x))
 	}
 }

@@ -9,37 +9,37 @@ import (
 	"time"
 )
 
-// manned reports whether the only connection has a writer.
-func (w *world) hasWriter() bool {
+// hasWriter reports whether the only connection has a writer.
+func (w *fixture) hasWriter() bool {
 	w.t.Helper()
 	all := w.hub.connections()
 	if len(all) != 1 {
 		w.t.Fatalf("%d connections, want 1", len(all))
 	}
-	l := all[0].outbox
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.hasWriter
+	o := all[0].outbox
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.hasWriter
 }
 
-func TestAConnectionHasAWriterOnlyWhileThereIsSomethingToSend(t *testing.T) {
-	inBubble(t, DefaultConfig(), func(t *testing.T, w *world) {
-		c := w.listener("ann", "sensors/1")
+func TestWriter_RunsOnlyWhileUpdatesAreFrequent(t *testing.T) {
+	inBubble(t, DefaultConfig(), func(t *testing.T, w *fixture) {
+		c := w.subscribe("ann", "sensors/1")
 		time.Sleep(2 * deadlineInterval)
 		if w.hasWriter() {
-			t.Error("a writer is there that has nothing to do")
+			t.Error("a writer runs without anything to send")
 		}
-		for range 20 { // often
+		for range 20 { // frequent updates
 			w.hub.Publish([]Reading{reading(1, 1, 7)})
 			c.skip("sensor_data")
 			time.Sleep(deadlineInterval / 10)
 		}
 		if !w.hasWriter() {
-			t.Error("the writer comes and goes while readings come often")
+			t.Error("no writer runs while updates are frequent")
 		}
 		time.Sleep(2 * deadlineInterval)
 		if w.hasWriter() {
-			t.Error("the writer has not left")
+			t.Error("the writer still runs after the last update")
 		}
 		w.hub.EndSession("s-ann")
 		c.wantClose(CloseNotAuthenticated)
@@ -48,91 +48,88 @@ func TestAConnectionHasAWriterOnlyWhileThereIsSomethingToSend(t *testing.T) {
 	})
 }
 
-func TestAWriterLeavesOnlyWhenNothingWaits(t *testing.T) {
-	for name, put := range map[string]func(l *outbox){
-		"an answer": func(l *outbox) { l.reply([]byte("x")) },
-		"a ping":    func(l *outbox) { l.sendPing() },
-		"a pong":    func(l *outbox) { l.sendPong("x") },
-		"an update": func(l *outbox) { l.offer(new(update), 0) },
-		"an alarm event": func(l *outbox) {
-			l.startAlarms(allSeverities, "e", 0)
-			l.offerAlarm(&update{
-				offset:   1,
-				severity: 1,
-			})
+func TestStopWriter_OnlyWhenNothingWaits(t *testing.T) {
+	for name, add := range map[string]func(o *outbox){
+		"an answer": func(o *outbox) { o.reply([]byte("x")) },
+		"a ping":    func(o *outbox) { o.sendPing() },
+		"a pong":    func(o *outbox) { o.sendPong("x") },
+		"an update": func(o *outbox) { o.offer(new(update), 0) },
+		"an alarm event": func(o *outbox) {
+			o.startAlarms(allSeverities, "e", 0)
+			o.offerAlarm(&update{offset: 1, severity: 1})
 		},
 	} {
-		l := newOutbox(1, 1, func() {})
-		put(l)
-		if l.stopWriter() {
-			t.Errorf("it leaves %s behind", name)
+		o := newOutbox(1, 1, func() {})
+		add(o)
+		if o.stopWriter() {
+			t.Errorf("the writer stops while %s waits", name)
 		}
-		l.take(make([]*update, 1))
-		if !l.stopWriter() {
-			t.Errorf("it stays when %s has been taken", name)
+		o.take(make([]*update, 1))
+		if !o.stopWriter() {
+			t.Errorf("the writer does not stop after %s was taken", name)
 		}
 	}
-	l := newOutbox(1, 1, func() {})
-	l.hold()
-	l.offer(new(update), 0)
-	if !l.stopWriter() {
-		t.Error("it stays for what is held back")
+	o := newOutbox(1, 1, func() {})
+	o.hold()
+	o.offer(new(update), 0)
+	if !o.stopWriter() {
+		t.Error("the writer does not stop for a held update")
 	}
-	l.close()
-	if l.stopWriter() {
-		t.Error("it leaves without a close frame")
+	o.close()
+	if o.stopWriter() {
+		t.Error("the writer stops without a close frame")
 	}
 }
 
-// TestNothingIsLeftBehindByWritersThatLeave has writers leave as often as they can while updates
-// come.
-func TestNothingIsLeftBehindByWritersThatLeave(t *testing.T) {
+// TestStopWriter_LeavesNothingInTheOutbox has writers stop as often as they can while updates are
+// added.
+func TestStopWriter_LeavesNothingInTheOutbox(t *testing.T) {
 	const updates = 20_000
-	var l *outbox
+	var o *outbox
 	var writers sync.WaitGroup
 	var taken atomic.Int64
 	started := 0
-	l = newOutbox(updates, 1, func() {
+	o = newOutbox(updates, 1, func() {
 		started++
 		writers.Go(func() {
 			room := make([]*update, chunkSize)
 			for {
-				for b := l.take(room); !b.isEmpty(); b = l.take(room) {
+				for b := o.take(room); !b.isEmpty(); b = o.take(room) {
 					taken.Add(int64(len(b.updates)))
 				}
-				if l.stopWriter() {
+				if o.stopWriter() {
 					return
 				}
-				<-l.wake
+				<-o.wake
 			}
 		})
 	})
 	u := new(update)
 	for n := range updates {
-		if n%3 > 0 { // it stays, and is told to go
-			l.mu.Lock()
-			l.keepWriter, l.batches = n%3 == 1, 0
-			l.mu.Unlock()
-			l.reviewWriter()
+		if n%3 > 0 { // the writer is kept, then told to stop
+			o.mu.Lock()
+			o.keepWriter, o.batches = n%3 == 1, 0
+			o.mu.Unlock()
+			o.reviewWriter()
 		}
-		for range n % 500 { // it is somewhere on its way out
+		for range n % 500 { // so that updates meet the writer anywhere on its way out
 			taken.Load()
 		}
-		l.offer(u, 0)
+		o.offer(u, 0)
 		for begin := time.Now(); taken.Load() <= int64(n); runtime.Gosched() {
 			if time.Since(begin) > 10*time.Second {
-				t.Fatalf("update %d is left behind", n)
+				t.Fatalf("update %d stays in the outbox", n)
 			}
 		}
 	}
-	for there := true; there; {
-		l.reviewWriter()
-		l.mu.Lock()
-		there = l.hasWriter
-		l.mu.Unlock()
+	for running := true; running; {
+		o.reviewWriter()
+		o.mu.Lock()
+		running = o.hasWriter
+		o.mu.Unlock()
 	}
 	writers.Wait()
 	if started < 10 {
-		t.Errorf("%d writers, want many", started)
+		t.Errorf("%d writers were started, want many", started)
 	}
 }
