@@ -11,47 +11,46 @@ import (
 	"github.com/oei-ms/oei-ms/series"
 )
 
-// maxCachedSensors is of how many sensors the states of alarms are kept.
+// maxCachedSensors is for how many sensors the states of alarms are cached.
 const maxCachedSensors = 50_000
 
-// stateCache are the states of alarms as the batches of this instance have left them, so that the
-// next ones need not read them. What is kept of a sensor is true whenever the sensor's latest has
-// the timestamp and the stamp that stand beside it (see steps), also when the batch that left it
-// was rolled back: it either has changed no state, or its stamp is seen nowhere. Only alarms that
-// stand alone are kept.
+// stateCache holds the states of alarms as the batches of this instance have left them, so that the
+// next batches need not read them. The entry of a sensor is current whenever the sensor's row in
+// latest has the entry's timestamp and stamp (see evaluator). That holds even when the batch that
+// made the entry was rolled back: either it changed no state, or its stamp appears nowhere. Only
+// unlinked alarms are cached.
 type stateCache struct {
 	mu       sync.Mutex
 	bySensor map[int64]*cachedSensor
 }
 
-// cachedSensor is used by one batch at a time.
+// cachedSensor is the entry of a sensor. One batch at a time uses it.
 type cachedSensor struct {
-	taken  bool           // by one that is under way or has failed
-	rules  *ruleSet       // that these alarms are of
-	last   series.Instant // of its newest reading
+	taken  bool           // by a batch that is in progress or has failed
+	rules  *ruleSet       // that the alarms have their rules from
+	last   series.Instant // of the newest reading
 	stamp  int64
-	alarms []cachedAlarm // all that stand alone, in the order in which they are stepped
+	alarms []cachedAlarm // all unlinked alarms of the sensor, in the order of their evaluation
 }
 
 type cachedAlarm struct {
-	id, version int64 // of the row
-	rule        *alarm.Rule
-	state       alarm.State
+	id, rowVersion int64
+	rule           *alarm.Rule
+	state          alarm.State
 }
 
-// take gives what is kept to sensors that have moved, and returns those of which nothing is kept
-// that is true now.
-func (k *stateCache) take(moved []movedSensor, rules *ruleSet) (missing []movedSensor) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+// take gives the sensors that have moved their entries, and returns those without a current entry.
+func (c *stateCache) take(moved []movedSensor, rules *ruleSet) (missing []movedSensor) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for i := range moved {
 		v := &moved[i]
 		if v.unlinked = rules.unlinked[v.sensor]; len(v.unlinked) == 0 {
 			continue
 		}
-		if e := k.bySensor[v.sensor]; e != nil && !e.taken && e.last == v.previous &&
-			e.stamp == v.stamp && e.follow(rules, v.unlinked) {
-			e.taken, v.kept = true, e
+		if e := c.bySensor[v.sensor]; e != nil && !e.taken && e.last == v.previous &&
+			e.stamp == v.stamp && e.adopt(rules, v.unlinked) {
+			e.taken, v.cached = true, e
 		} else {
 			missing = append(missing, *v)
 		}
@@ -59,56 +58,57 @@ func (k *stateCache) take(moved []movedSensor, rules *ruleSet) (missing []movedS
 	return missing
 }
 
-// keep keeps the states of alarms that stand alone as m leaves them.
-func (k *stateCache) keep(m *evaluator) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+// put stores the states of unlinked alarms as m leaves them.
+func (c *stateCache) put(m *evaluator) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for i := range m.moved {
 		v := &m.moved[i]
 		switch {
 		case len(v.unlinked) == 0:
-		case v.kept != nil:
-			v.kept.update(m, v)
-			v.kept.taken = false
+		case v.cached != nil:
+			v.cached.update(m, v)
+			v.cached.taken = false
 		default:
-			delete(k.bySensor, v.sensor)
+			delete(c.bySensor, v.sensor)
 			e := &cachedSensor{
 				stamp:  v.stamp,
 				rules:  m.rules,
 				alarms: make([]cachedAlarm, len(v.unlinked)),
 			}
-			if len(k.bySensor) < maxCachedSensors && e.update(m, v) {
-				k.bySensor[v.sensor] = e
+			if len(c.bySensor) < maxCachedSensors && e.update(m, v) {
+				c.bySensor[v.sensor] = e
 			}
 		}
 	}
 }
 
-// update makes e what is kept of a sensor after m. It reports whether all alarms are there.
+// update updates the entry of a sensor with the states of m. It reports whether the entry is
+// complete.
 func (e *cachedSensor) update(m *evaluator, v *movedSensor) bool {
 	e.last = v.at
 	if len(m.alarms) == 0 {
-		return v.kept != nil
+		return v.cached != nil
 	}
-	all := true
+	complete := true
 	for i, id := range v.unlinked {
 		p := m.alarms[id]
 		if p == nil {
-			all = false // it is as it was, or deleted
+			complete = false // it was not loaded, or it is deleted
 			continue
 		}
-		e.alarms[i] = cachedAlarm{id: id, version: p.version, rule: p.rule, state: p.state}
+		e.alarms[i] = cachedAlarm{id: id, rowVersion: p.rowVersion, rule: p.rule, state: p.state}
 		if p.written {
-			e.alarms[i].version++
+			e.alarms[i].rowVersion++
 			e.stamp = m.stamp
 		}
 	}
-	return all
+	return complete
 }
 
-// follow takes the rules as they are, and reports whether the states are of these alarms and made
-// by these rules.
-func (e *cachedSensor) follow(rules *ruleSet, ids []int64) bool {
+// adopt replaces the rules of the entry by those of rules. It reports whether the states belong to
+// the alarms ids and were made by these rules.
+func (e *cachedSensor) adopt(rules *ruleSet, ids []int64) bool {
 	if e.rules == rules {
 		return true
 	}
@@ -125,10 +125,10 @@ func (e *cachedSensor) follow(rules *ruleSet, ids []int64) bool {
 	return true
 }
 
-// step steps the alarms with a reading until one changes in a way that has to be written, which it
-// leaves as it was. It reports whether none does. Those before it take no harm when they are
-// stepped with the reading again: it is late then.
-func (e *cachedSensor) step(x alarm.Sample, now time.Time) bool {
+// evaluate evaluates the alarms with x up to the first whose change has to be written, which it
+// leaves unchanged. It reports whether there is none. The alarms before that one may be evaluated
+// with x again: it is late for them and changes nothing.
+func (e *cachedSensor) evaluate(x alarm.Sample, now time.Time) bool {
 	for i := range e.alarms {
 		a := &e.alarms[i]
 		if alarm.Unmoved(a.rule, &a.state, x) {
@@ -139,24 +139,24 @@ func (e *cachedSensor) step(x alarm.Sample, now time.Time) bool {
 		if err != nil || len(events) > 0 || alarm.Changed(&a.state, &next) {
 			return false
 		}
-		a.state.Last = next.Last // all that can be different
+		a.state.Last = next.Last // nothing else can differ
 	}
 	return true
 }
 
-// takeCached is an alarm that is kept, to be stepped with a reading of sensor; nil when it is deleted
-// or the reading late.
+// takeCached returns a cached alarm to be evaluated with a reading of sensor; nil when the alarm is
+// deleted or the reading is late.
 func (m *evaluator) takeCached(sensor, id int64) *evaluation {
 	i, found := slices.BinarySearchFunc(m.moved, sensor,
 		func(v movedSensor, id int64) int { return cmp.Compare(v.sensor, id) })
-	if !found || m.moved[i].kept == nil {
+	if !found || m.moved[i].cached == nil {
 		return nil
 	}
-	alarms := m.moved[i].kept.alarms // by id: none that stands alone has a cause
+	alarms := m.moved[i].cached.alarms // by id: unlinked alarms have no causes
 	k := sort.Search(len(alarms), func(k int) bool { return alarms[k].id >= id })
 	if k == len(alarms) || alarms[k].id != id {
 		return nil
 	}
 	a := &alarms[k]
-	return &evaluation{rule: a.rule, version: a.version, before: a.state, state: a.state}
+	return &evaluation{rule: a.rule, rowVersion: a.rowVersion, before: a.state, state: a.state}
 }

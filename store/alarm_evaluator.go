@@ -14,34 +14,39 @@ import (
 	"github.com/oei-ms/oei-ms/alarm"
 )
 
-// maxFaultReason is how many bytes of an error say why a rule is faulted.
+// maxFaultReason is how many bytes of an error are kept as the reason why a rule is faulted.
 const maxFaultReason = 500
 
-// steps are alarms that a transaction moves. Whoever moves the state of an alarm holds, until it
-// commits, latest of all sensors that the alarm looks at, and gives it another stamp: so a batch,
-// which moves latest anyway, knows by timestamp and stamp whether the states are as it has left
-// them, and need not read nor lock them. Of a sensor that has no latest yet the state itself is
-// locked. Locks are taken in this order, so that no two transactions wait for each other in a
-// circle: latest, in order of sensor; states, in order of id; the log.
+// evaluator evaluates the alarms of one transaction. It collects their new states and events and
+// writes them at the end.
+//
+// A transaction that changes the state of an alarm locks, until it commits, the rows of latest of
+// all sensors that the alarm refers to, and gives them a new stamp. A batch of readings updates
+// these rows anyway: when it finds the timestamp and the stamp that an earlier batch of this
+// instance has left, the cached states are current, and it need neither read nor lock them. When a
+// sensor has no row in latest yet, the state itself is locked.
+//
+// Locks are taken in this order, so that transactions do not deadlock: latest by sensor, states by
+// alarm, the log.
 type evaluator struct {
 	rules  *ruleSet
 	alarms map[int64]*evaluation
 	events []AlarmEvent
 	stamp  int64         // for latest
-	moved  []movedSensor // by this transaction, in order
+	moved  []movedSensor // sensors whose latest this transaction has moved, in order
 
 	evaluations, maxEvaluations int           // see spend
 	timeout                     time.Duration // of the evaluations
 }
 
-// step is one of them.
+// evaluation is an alarm that the evaluator has loaded.
 type evaluation struct {
-	rule    *alarm.Rule
-	version int64 // of the row
-	before  alarm.State
-	state   alarm.State
-	due     bool // it was, so that its next time has to be written
-	written bool
+	rule       *alarm.Rule
+	rowVersion int64 // of the row in alarm_states
+	before     alarm.State
+	state      alarm.State
+	due        bool // a timer was due, so its next time has to be written
+	written    bool
 }
 
 func newEvaluator(rules *ruleSet) *evaluator {
@@ -53,12 +58,12 @@ func newEvaluator(rules *ruleSet) *evaluator {
 	}
 }
 
-// evaluateAlarms steps the alarms that look at the sensors of the rows that are new, in order of time.
-// m has those that are linked.
+// evaluateAlarms evaluates the alarms of the new rows' sensors in order of time. m has already
+// loaded the linked ones.
 func (b *batch) evaluateAlarms(
-	ctx context.Context, tx *sqlx.Tx, m *evaluator, kept *stateCache, now time.Time,
+	ctx context.Context, tx *sqlx.Tx, m *evaluator, states *stateCache, now time.Time,
 ) error {
-	if err := m.loadUnlinked(ctx, tx, kept.take(m.moved, m.rules), now); err != nil {
+	if err := m.loadUnlinked(ctx, tx, states.take(m.moved, m.rules), now); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, m.timeout, ErrOverload)
@@ -79,37 +84,40 @@ func (b *batch) evaluateAlarms(
 	return nil
 }
 
-// evaluateCached steps what is kept with the rows that change nothing that has to be written, which are
-// nearly all, and returns the others.
-func (m *evaluator) evaluateCached(ctx context.Context, b *batch, now time.Time) (rest []row, err error) {
+// evaluateCached evaluates the cached states with the rows that change nothing that has to be
+// written, which are nearly all, and returns the other rows. After the first of these all later
+// rows of its sensor are returned.
+func (m *evaluator) evaluateCached(
+	ctx context.Context, b *batch, now time.Time,
+) (rest []row, err error) {
 	moved := m.moved
 	var last int64
-	var kept *cachedSensor // nil: all that come of the sensor are returned
-	watched := false
-	for _, r := range b.inOrder() {
+	var cached *cachedSensor // nil: all later rows of the sensor are returned
+	hasAlarms := false
+	for _, r := range b.byEffectiveTime() {
 		if r.sensor != last {
-			last, kept = r.sensor, nil
+			last, cached = r.sensor, nil
 			for len(moved) > 0 && moved[0].sensor < last {
 				moved = moved[1:]
 			}
 			if len(moved) > 0 && moved[0].sensor == last &&
 				(!m.rules.hasLinked || len(moved[0].unlinked) == len(m.rules.bySensor[last])) {
-				kept = moved[0].kept
+				cached = moved[0].cached
 			}
-			watched = kept != nil || len(m.rules.bySensor[last]) > 0
+			hasAlarms = cached != nil || len(m.rules.bySensor[last]) > 0
 		}
-		if !watched || b.outcomes[r.reading] != Stored {
+		if !hasAlarms || b.outcomes[r.reading] != Stored {
 			continue
 		}
-		if kept != nil {
-			if err := m.spend(ctx, len(kept.alarms)); err != nil {
+		if cached != nil {
+			if err := m.spend(ctx, len(cached.alarms)); err != nil {
 				return nil, err
 			}
-			if kept.step(sample(b.readings[r.reading]), now) {
+			if cached.evaluate(sample(b.readings[r.reading]), now) {
 				continue
 			}
 		}
-		kept, rest = nil, append(rest, r)
+		cached, rest = nil, append(rest, r)
 	}
 	return rest, nil
 }
@@ -123,8 +131,8 @@ func (m *evaluator) alarmIDs() []int64 {
 	return ids
 }
 
-// sample steps all alarms that look at x's sensor. A rule that fails is marked and holds up
-// nothing.
+// evaluateReading evaluates all alarms of x's sensor. An alarm whose rule fails is marked as faulted;
+// the others go on.
 func (m *evaluator) evaluateReading(ctx context.Context, x alarm.Sample, now time.Time) error {
 	ids := m.rules.bySensor[x.SensorID]
 	if err := m.spend(ctx, len(ids)); err != nil {
@@ -139,41 +147,36 @@ func (m *evaluator) evaluateReading(ctx context.Context, x alarm.Sample, now tim
 			m.alarms[id] = p
 		}
 		next, events, err := alarm.Step(p.rule, p.state, x, now)
-		if err := m.advance(id, next, events, now); err != nil {
+		if err := m.advanceOrFault(id, next, events, err, now); err != nil {
 			return err
-		}
-		if err != nil {
-			if err := m.markFaulted(id, err, now); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
 }
 
-// tick fires the timers of an alarm that have ended.
+// fireTimers fires the timers of an alarm that are due.
 func (m *evaluator) fireTimers(id int64, now time.Time) error {
 	p := m.alarms[id]
 	next, events, err := alarm.Tick(p.rule, p.state, now)
-	if err := m.advance(id, next, events, now); err != nil {
-		return err
-	}
-	if err != nil {
-		return m.markFaulted(id, err, now)
-	}
-	return nil
+	return m.advanceOrFault(id, next, events, err, now)
 }
 
-// fault marks an alarm whose rule has failed with err.
-func (m *evaluator) markFaulted(id int64, err error, now time.Time) error {
-	reason := strings.ReplaceAll(strings.ToValidUTF8(err.Error(), "?"), "\x00", "?")
+// advanceOrFault advances an alarm to its next state, and marks it as faulted when its rule has
+// failed with failure.
+func (m *evaluator) advanceOrFault(
+	id int64, next alarm.State, events []alarm.Event, failure error, now time.Time,
+) error {
+	if err := m.advance(id, next, events, now); err != nil || failure == nil {
+		return err
+	}
+	reason := strings.ReplaceAll(strings.ToValidUTF8(failure.Error(), "?"), "\x00", "?")
 	if len(reason) > maxFaultReason {
 		reason = strings.ToValidUTF8(reason[:maxFaultReason], "")
 	}
 	return m.apply(id, alarm.Command{Kind: alarm.MarkFaulted, Comment: reason}, now)
 }
 
-// apply carries out a command, at an instant that the columns can keep.
+// apply carries out a command, at now in the precision of the database.
 func (m *evaluator) apply(id int64, c alarm.Command, now time.Time) error {
 	p := m.alarms[id]
 	next, events, err := alarm.Apply(p.rule, p.state, c, now.UTC().Truncate(time.Microsecond))
@@ -183,54 +186,65 @@ func (m *evaluator) apply(id int64, c alarm.Command, now time.Time) error {
 	return m.advance(id, next, events, now)
 }
 
-// move gives an alarm its next state and, when it begins or ends to be a cause, tells those it
-// suppresses.
-func (m *evaluator) advance(id int64, next alarm.State, events []alarm.Event, now time.Time) error {
+// advance gives an alarm its next state and collects its events. When the alarm starts or stops
+// being a cause, advance suppresses or unsuppresses the alarms that name it in suppressed_by.
+func (m *evaluator) advance(
+	id int64, next alarm.State, events []alarm.Event, now time.Time,
+) error {
 	p := m.alarms[id]
-	was := p.state.IsCause()
+	wasCause := p.state.IsCause()
 	p.state = next
 	m.evaluations += eventCost * len(events)
 	for _, e := range events {
-		m.events = append(m.events, AlarmEvent{
-			At:           e.At,
-			AlarmID:      id,
-			SensorID:     p.rule.SensorID,
-			GatewayID:    m.rules.gateways[id],
-			Occurrence:   e.Occurrence,
-			StateVersion: e.StateVersion,
-			RuleVersion:  e.RuleVersion,
-			Kind:         string(e.Kind),
-			Before:       e.Before.Name(),
-			After:        e.After.Name(),
-			Level:        string(e.Level),
-			Severity:     string(e.Severity),
-			Value:        e.Value,
-			Message:      e.Message,
-			User:         e.User,
-			Comment:      e.Comment, Quiet: e.Quiet,
-		})
+		m.events = append(m.events, m.eventOf(id, e))
 	}
-	if is := next.IsCause(); is != was {
-		c := alarm.Command{Kind: alarm.Unsuppress, Cause: id}
-		if is {
-			c.Kind = alarm.Suppress
+	isCause := next.IsCause()
+	if isCause == wasCause {
+		return nil
+	}
+	c := alarm.Command{Kind: alarm.Unsuppress, Cause: id}
+	if isCause {
+		c.Kind = alarm.Suppress
+	}
+	if at := events[len(events)-1].At; at.Before(now) { // when it became so
+		now = at
+	}
+	for _, suppressed := range m.rules.suppresses[id] {
+		if m.alarms[suppressed] == nil {
+			continue
 		}
-		if at := events[len(events)-1].At; at.Before(now) { // when it turned
-			now = at
-		}
-		for _, d := range m.rules.suppresses[id] {
-			if m.alarms[d] == nil {
-				continue
-			}
-			if err := m.apply(d, c, now); err != nil {
-				return err
-			}
+		if err := m.apply(suppressed, c, now); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// write writes the states that have changed and the events; nothing may be locked after it.
+// eventOf returns e as it is stored for the alarm id.
+func (m *evaluator) eventOf(id int64, e alarm.Event) AlarmEvent {
+	return AlarmEvent{
+		At:           e.At,
+		AlarmID:      id,
+		SensorID:     m.alarms[id].rule.SensorID,
+		GatewayID:    m.rules.gateways[id],
+		Occurrence:   e.Occurrence,
+		StateVersion: e.StateVersion,
+		RuleVersion:  e.RuleVersion,
+		Kind:         string(e.Kind),
+		Before:       e.Before.Name(),
+		After:        e.After.Name(),
+		Level:        string(e.Level),
+		Severity:     string(e.Severity),
+		Value:        e.Value,
+		Message:      e.Message,
+		User:         e.User,
+		Comment:      e.Comment,
+		Quiet:        e.Quiet,
+	}
+}
+
+// write writes the states that have changed and the events. The transaction must take no lock after
+// it.
 func (m *evaluator) write(ctx context.Context, tx *sqlx.Tx) error {
 	var changed []int64
 	for _, id := range m.alarmIDs() {
@@ -244,7 +258,7 @@ func (m *evaluator) write(ctx context.Context, tx *sqlx.Tx) error {
 	return addAlarmEvents(ctx, tx, m.events)
 }
 
-// sample is r as alarms see it, at its effective time.
+// sample returns r as alarms see it, at its effective time.
 func sample(r Reading) alarm.Sample {
 	received := r.receipt().Truncate(time.Microsecond) // as latest keeps it
 	return alarm.Sample{

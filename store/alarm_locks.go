@@ -21,10 +21,10 @@ var errRetry = errors.New("an alarm has changed meanwhile")
 // maxRetries is how often withRules repeats a transaction.
 const maxRetries = 4
 
-// withRules runs f in a transaction of db with the newest rules and returns its result. Every
-// instance reads the rules anew for each transaction, so that a reading that arrives after the
-// answer to a change of a rule is evaluated by the changed rule. The transaction is repeated when
-// it fails with errRetry; f must not keep anything from one run to the next.
+// withRules runs f in a transaction of db with the newest rules and returns its result. Each
+// transaction checks that its rules are the newest, so that a reading that arrives after the answer
+// to a change of a rule is evaluated by the changed rule, at every instance. The transaction is
+// repeated when it fails with errRetry; f must not keep anything from one run to the next.
 func withRules[T any](
 	ctx context.Context, s *Store, db *sqlx.DB, f func(*sqlx.Tx, *ruleSet) (T, error),
 ) (result T, err error) {
@@ -48,8 +48,8 @@ func withRules[T any](
 	}
 }
 
-// lockAlarms locks and reads the alarms ids, which are in order. Those that somebody else holds are
-// left out when skipLocked is set.
+// lockAlarms locks and loads the alarms ids, which are in order. With skipLocked it leaves out the
+// alarms that another transaction has locked.
 func lockAlarms(
 	ctx context.Context, tx *sqlx.Tx, rules *ruleSet, ids []int64, skipLocked bool, now time.Time,
 ) (*evaluator, error) {
@@ -57,24 +57,26 @@ func lockAlarms(
 	return m, m.lock(ctx, tx, ids, nil, skipLocked, now)
 }
 
-// lockLinked locks and reads the alarms of the rows that are new that do not stand alone, and
-// latest of all these rows, in order.
+// lockLinked locks and loads the linked alarms of the new rows, and locks latest of all new rows, in
+// order. Without linked alarms it does nothing.
 func (b *batch) lockLinked(ctx context.Context, tx *sqlx.Tx, m *evaluator, now time.Time) error {
 	if !m.rules.hasLinked {
 		return nil
 	}
 	var ids, sensors []int64
 	for _, r := range b.rows {
-		if b.outcomes[r.reading] != Stored || len(sensors) > 0 &&
-			sensors[len(sensors)-1] == r.sensor {
+		isRepeated := len(sensors) > 0 && sensors[len(sensors)-1] == r.sensor
+		if b.outcomes[r.reading] != Stored || isRepeated {
 			continue
 		}
 		sensors = append(sensors, r.sensor)
-		if all := m.rules.bySensor[r.sensor]; len(m.rules.unlinked[r.sensor]) < len(all) {
-			for _, id := range all {
-				if m.rules.isLinked(m.rules.byID[id]) {
-					ids = append(ids, id)
-				}
+		all := m.rules.bySensor[r.sensor]
+		if len(m.rules.unlinked[r.sensor]) == len(all) {
+			continue
+		}
+		for _, id := range all {
+			if m.rules.isLinked(m.rules.byID[id]) {
+				ids = append(ids, id)
 			}
 		}
 	}
@@ -84,44 +86,57 @@ func (b *batch) lockLinked(ctx context.Context, tx *sqlx.Tx, m *evaluator, now t
 	return m.lock(ctx, tx, m.rules.withSuppressed(ids), sensors, false, now)
 }
 
+// lock locks latest of the sensors of the alarms ids and of sensors, and locks and loads the alarms.
 func (m *evaluator) lock(
 	ctx context.Context, tx *sqlx.Tx, ids, sensors []int64, skipLocked bool, now time.Time,
 ) error {
-	held, err := lockLatest(ctx, tx, append(m.rules.sensorsOf(ids), sensors...), skipLocked)
+	locked, err := lockLatest(ctx, tx, append(m.rules.sensorsOf(ids), sensors...), skipLocked)
 	if err != nil {
 		return err
 	}
 	if err := m.loadStates(ctx, tx, ids, skipLocked); err != nil {
 		return err
 	}
-	if err := m.addNewest(ctx, tx, held, skipLocked); err != nil {
+	if err := m.addNewest(ctx, tx, locked, skipLocked); err != nil {
 		return err
 	}
 	return m.followRules(ids, now)
 }
 
-// lockLatest locks what sensors have of latest, and returns which have.
+// lockLatest locks the rows that sensors have in latest, and returns the sensors that have one.
 func lockLatest(
 	ctx context.Context, tx *sqlx.Tx, sensors []int64, skipLocked bool,
 ) (map[int64]bool, error) {
-	q := `SELECT sensor_id FROM latest WHERE sensor_id = ANY ($1::int[]) ORDER BY sensor_id FOR NO KEY UPDATE`
+	q := `
+		SELECT sensor_id
+		FROM latest
+		WHERE sensor_id = ANY ($1::int[])
+		ORDER BY sensor_id
+		FOR NO KEY UPDATE`
 	if skipLocked {
 		q += ` SKIP LOCKED`
 	}
-	var list []int64
-	if err := tx.SelectContext(ctx, &list, q, int32s(sensors)); err != nil {
+	var ids []int64
+	if err := tx.SelectContext(ctx, &ids, q, int32s(sensors)); err != nil {
 		return nil, err
 	}
-	held := make(map[int64]bool, len(list))
-	for _, id := range list {
-		held[id] = true
+	locked := make(map[int64]bool, len(ids))
+	for _, id := range ids {
+		locked[id] = true
 	}
-	return held, nil
+	return locked, nil
 }
 
-// load locks and reads states, without the readings that they have seen.
-func (m *evaluator) loadStates(ctx context.Context, tx *sqlx.Tx, ids []int64, skipLocked bool) error {
-	q := `SELECT alarm_id, version, rule_version, memory FROM alarm_states WHERE alarm_id = ANY ($1::int[]) ORDER BY alarm_id FOR UPDATE`
+// loadStates locks and reads the states of the alarms ids, which lack the newest readings.
+func (m *evaluator) loadStates(
+	ctx context.Context, tx *sqlx.Tx, ids []int64, skipLocked bool,
+) error {
+	q := `
+		SELECT alarm_id, version, rule_version, memory
+		FROM alarm_states
+		WHERE alarm_id = ANY ($1::int[])
+		ORDER BY alarm_id
+		FOR UPDATE`
 	if skipLocked {
 		q += ` SKIP LOCKED`
 	}
@@ -131,13 +146,13 @@ func (m *evaluator) loadStates(ctx context.Context, tx *sqlx.Tx, ids []int64, sk
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var id, version, ruleVersion int64
-		var memory []byte
-		if err := rows.Scan(&id, &version, &ruleVersion, &memory); err != nil {
+		var id, rowVersion, ruleVersion int64
+		var state []byte
+		if err := rows.Scan(&id, &rowVersion, &ruleVersion, &state); err != nil {
 			return err
 		}
-		p := &evaluation{rule: m.rules.byID[id], version: version}
-		if err := json.Unmarshal(memory, &p.state); err != nil {
+		p := &evaluation{rule: m.rules.byID[id], rowVersion: rowVersion}
+		if err := json.Unmarshal(state, &p.state); err != nil {
 			return err
 		}
 		if ruleVersion > p.rule.Version {
@@ -148,8 +163,8 @@ func (m *evaluator) loadStates(ctx context.Context, tx *sqlx.Tx, ids []int64, sk
 	return rows.Err()
 }
 
-// loadUnlinked reads the alarms that stand alone of sensors that this transaction has moved, and gives
-// them the instants of the readings before: more of these they do not need.
+// loadUnlinked loads the unlinked alarms of sensors that this transaction has moved. Of the previous
+// newest readings they need only the instants.
 func (m *evaluator) loadUnlinked(
 	ctx context.Context, tx *sqlx.Tx, moved []movedSensor, now time.Time,
 ) error {
@@ -166,47 +181,51 @@ func (m *evaluator) loadUnlinked(
 	}
 	for _, v := range moved {
 		for _, id := range m.rules.unlinked[v.sensor] {
-			if p := m.alarms[id]; p != nil {
-				if v.previous != series.Never {
-					p.state.Last = v.before(p.rule)
-				}
-				p.before = p.state
+			p := m.alarms[id]
+			if p == nil {
+				continue
 			}
+			if v.previous != series.Never {
+				p.state.Last = v.previousSample(p.rule)
+			}
+			p.before = p.state
 		}
 	}
 	return m.followRules(ids, now)
 }
 
-// recall gives each state the newest readings of its sensors: those before this transaction's. held
-// are the sensors of which latest is locked; one that has it since then, or that somebody else
-// holds, is not to be relied on.
+// addNewest gives each state the newest readings of its sensors before this transaction's. locked
+// are the sensors whose latest is locked. A sensor that has a row which is not locked got it after
+// the locks were taken, or another transaction holds it: then the transaction is repeated or, with
+// skipLocked, the alarm left out.
 func (m *evaluator) addNewest(
-	ctx context.Context, tx *sqlx.Tx, held map[int64]bool, skipLocked bool,
+	ctx context.Context, tx *sqlx.Tx, locked map[int64]bool, skipLocked bool,
 ) error {
 	ids := m.alarmIDs()
-	found, err := readNewest(ctx, tx, m.rules.sensorsOf(ids))
+	newest, err := readNewest(ctx, tx, m.rules.sensorsOf(ids))
 	if err != nil {
 		return err
 	}
-	for sensor := range found {
-		if !held[sensor] && !skipLocked {
+	for sensor := range newest {
+		if !locked[sensor] && !skipLocked {
 			return errRetry
 		}
 	}
 	for _, id := range ids {
 		p := m.alarms[id]
 		for _, sensor := range p.rule.Sensors() {
-			if _, there := found[sensor]; there && !held[sensor] {
+			if _, exists := newest[sensor]; exists && !locked[sensor] {
 				delete(m.alarms, id)
 			}
 		}
-		p.state = found.tell(p.rule, p.state)
+		p.state = newest.addTo(p.state, p.rule)
 		p.before = p.state
 	}
 	return nil
 }
 
-// follow tells those of ids whose rule has changed since.
+// followRules carries those of the alarms ids over to their rule whose state was made by an earlier
+// version of it.
 func (m *evaluator) followRules(ids []int64, now time.Time) error {
 	for _, id := range ids {
 		if p := m.alarms[id]; p != nil && p.state.RuleVersion != p.rule.Version {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 
 	"github.com/oei-ms/oei-ms/alarm"
 	"github.com/oei-ms/oei-ms/series"
@@ -14,20 +13,20 @@ import (
 
 // How long readings take to arrive.
 //
-// A reading is on its way from its effective time to its receipt. The newest of a sensor tells
-// where the sensor's clock stands, and how much longer others took, which come in batches, is
-// learned: it is latest.spread_ms. A delay of an alarm that no reading ends is over when a reading
-// from its end would have arrived by that, and a margin.
+// The transit time of a reading is the time from its effective time to its receipt. The transit time
+// of a sensor's newest reading tells how far its clock is off; how much longer other readings take,
+// which arrive in batches, is learned as latest.spread_ms. When no reading ends a delay of an alarm,
+// the delay is over once a reading from its end would have arrived, with a margin.
 
 const (
-	// maxSpread bounds what is learned: a backlog of days does not keep delays waiting for days.
+	// maxSpread bounds the spread: a backlog of days must not make delays wait for days.
 	maxSpread = 30 * time.Minute
-	// minWait is how long a reading may take to be stored.
+	// minWait is how long it may take to store a reading.
 	minWait = time.Second
 )
 
-// nextSpread is spread_ms after excluded has become the newest reading: it grows at once, and in
-// ten minutes it is forgotten.
+// nextSpread is the SQL of spread_ms after excluded has become the newest reading: it grows at once
+// and decays within ten minutes.
 const nextSpread = `CASE
 			WHEN excluded.spread_ms IS NULL THEN latest.spread_ms
 			ELSE greatest(excluded.spread_ms, least(1800000,
@@ -38,15 +37,15 @@ const nextSpread = `CASE
 					- greatest(excluded.received_at - excluded.timestamp, '0'))))::integer
 			END`
 
-// way is how long a reading was on its way.
-func (r *Reading) way() time.Duration { return max(r.receipt().Sub(r.Timestamp), 0) }
+// transit returns how long r took to arrive.
+func (r *Reading) transit() time.Duration { return max(r.receipt().Sub(r.Timestamp), 0) }
 
-// spreads is, for the newest row of each sensor, how many milliseconds longer than that others of
-// the sensor were on their way, and one more; NULL for sensors whose alarms have no delays.
-func (b *batch) spreads(newest []row, rules *ruleSet) []byte {
-	list := make([]int32, len(newest))
+// spreads returns for the newest row of each sensor by how many milliseconds the transit time of its
+// other rows is longer, plus 1; 0 for sensors without an alarm that has delays.
+func (b *batch) spreads(newest []row, rules *ruleSet) []int32 {
+	spreads := make([]int32, len(newest))
 	if len(rules.delayed) == 0 {
-		return positive32s(list)
+		return spreads
 	}
 	rows := b.rows
 	for i, n := range newest {
@@ -56,39 +55,39 @@ func (b *batch) spreads(newest []row, rules *ruleSet) []byte {
 		if !rules.delayed[n.sensor] {
 			continue
 		}
-		way := b.readings[n.reading].way()
-		longest := way
+		transit := b.readings[n.reading].transit()
+		maxTransit := transit
 		for len(rows) > 0 && rows[0].sensor == n.sensor {
 			if b.outcomes[rows[0].reading] == Stored {
-				longest = max(longest, b.readings[rows[0].reading].way())
+				maxTransit = max(maxTransit, b.readings[rows[0].reading].transit())
 			}
 			rows = rows[1:]
 		}
-		list[i] = int32(min(longest-way, maxSpread).Milliseconds()) + 1
+		spreads[i] = int32(min(maxTransit-transit, maxSpread).Milliseconds()) + 1
 	}
-	return positive32s(list)
+	return spreads
 }
 
-// noteLateReceipts notes the receipt of readings that were late, as signs of life, where an alarm watches
-// for silence. It adds their sensors to those that m has moved.
-func (b *batch) noteLateReceipts(ctx context.Context, tx *sqlx.Tx, newest []row, m *evaluator) error {
+// noteLateReceipts records the receipt of late readings, as signs of life, where an alarm watches
+// for silence. It adds their sensors to m.moved.
+func (b *batch) noteLateReceipts(
+	ctx context.Context, tx *sqlx.Tx, newest []row, m *evaluator,
+) error {
 	if len(m.moved) == len(newest) {
 		return nil
 	}
-	var sensors []int64
-	var received []time.Time
+	var late []row
 	moved := m.moved
 	for _, r := range newest {
 		for len(moved) > 0 && moved[0].sensor < r.sensor {
 			moved = moved[1:]
 		}
-		if len(moved) > 0 && moved[0].sensor == r.sensor || !m.rules.watchesSilence(r.sensor) {
-			continue
+		isMoved := len(moved) > 0 && moved[0].sensor == r.sensor
+		if !isMoved && m.rules.watchesSilence(r.sensor) {
+			late = append(late, r)
 		}
-		sensors = append(sensors, r.sensor)
-		received = append(received, b.readings[r.reading].receipt())
 	}
-	if len(sensors) == 0 {
+	if len(late) == 0 {
 		return nil
 	}
 	const q = `
@@ -97,7 +96,10 @@ func (b *batch) noteLateReceipts(ctx context.Context, tx *sqlx.Tx, newest []row,
 		FROM unnest($1::int[], $2::timestamptz[]) AS h (sensor_id, received)
 		WHERE l.sensor_id = h.sensor_id
 		RETURNING l.sensor_id, l.timestamp, l.received_at, l.stamp`
-	rows, err := tx.QueryContext(ctx, q, int32s(sensors), pq.Array(received))
+	rows, err := tx.QueryContext(ctx, q,
+		column(late, asInt4, func(r row) int64 { return r.sensor }),
+		column(late, asTimestamptz,
+			func(r row) time.Time { return b.readings[r.reading].receipt() }))
 	if err != nil {
 		return err
 	}
@@ -108,7 +110,8 @@ func (b *batch) noteLateReceipts(ctx context.Context, tx *sqlx.Tx, newest []row,
 		if err := rows.Scan(&v.sensor, &at, &received, &v.stamp); err != nil {
 			return err
 		}
-		v.at, v.previous, v.previousReceived = series.InstantOf(at), series.InstantOf(at), series.InstantOf(received)
+		v.at, v.previous = series.InstantOf(at), series.InstantOf(at)
+		v.previousReceived = series.InstantOf(received)
 		m.moved = append(m.moved, v)
 	}
 	slices.SortFunc(m.moved, bySensor)
@@ -122,16 +125,18 @@ func (n *ruleSet) watchesSilence(sensor int64) bool {
 	})
 }
 
-// newestReadings are the newest readings of sensors, and when they were last heard of.
+// newestReadings are the newest readings of sensors.
 type newestReadings map[int64]newestReading
 
 type newestReading struct {
-	newest alarm.Sample
-	heard  time.Time
+	sample alarm.Sample
+	heard  time.Time // when any reading of the sensor was last received
 }
 
-// readNewest reads those of sensors.
-func readNewest(ctx context.Context, q sqlx.QueryerContext, sensors []int64) (newestReadings, error) {
+// readNewest reads the newest readings of sensors.
+func readNewest(
+	ctx context.Context, q sqlx.QueryerContext, sensors []int64,
+) (newestReadings, error) {
 	const newest = `
 		SELECT sensor_id, timestamp, received_at, coalesce(value, 'NaN'), quality,
 			coalesce(spread_ms, 0), greatest(received_at, heard_at)
@@ -154,20 +159,23 @@ func readNewest(ctx context.Context, q sqlx.QueryerContext, sensors []int64) (ne
 		}
 		x := sample(r)
 		x.Spread = 2*time.Duration(spread)*time.Millisecond + minWait
-		found[r.SensorID] = newestReading{newest: x, heard: heard.UTC()}
+		found[r.SensorID] = newestReading{sample: x, heard: heard.UTC()}
 	}
 	return found, rows.Err()
 }
 
-// tell gives an alarm's state the newest readings of its sensors.
-func (a newestReadings) tell(r *alarm.Rule, s alarm.State) alarm.State {
+// addTo returns s with the newest readings of the sensors of its rule r.
+func (n newestReadings) addTo(s alarm.State, r *alarm.Rule) alarm.State {
 	for _, sensor := range r.Sensors() {
-		if x, ok := a[sensor]; ok {
-			if r.Kind == alarm.NoData {
-				x.newest.At, x.newest.Skew = x.heard, 0
-			}
-			s = s.Saw(r, x.newest)
+		newest, ok := n[sensor]
+		if !ok {
+			continue
 		}
+		x := newest.sample
+		if r.Kind == alarm.NoData {
+			x.At, x.Skew = newest.heard, 0
+		}
+		s = s.Saw(r, x)
 	}
 	return s
 }

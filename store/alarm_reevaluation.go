@@ -9,43 +9,40 @@ import (
 	"github.com/oei-ms/oei-ms/alarm"
 )
 
-// evaluate judges the alarm id, which m has locked, on the current values of its sensors. An alarm
-// whose newest value is stale is left to the next reading.
+// evaluateCurrent evaluates the alarm id, which m has locked, on the current values of its sensors;
+// why is the reason in its events. When the newest readings of all its sensors are stale, the alarm
+// waits for the next reading.
 func (m *evaluator) evaluateCurrent(
 	ctx context.Context, tx *sqlx.Tx, id int64, why string, now time.Time,
 ) error {
-	current, err := currentSensors(ctx, tx, m.alarms[id].rule.Sensors(), now)
-	if err != nil || len(current) == 0 && m.alarms[id].rule.Kind != alarm.NoData {
+	rule := m.alarms[id].rule
+	current, err := currentSensors(ctx, tx, rule.Sensors(), now)
+	if err != nil || len(current) == 0 && rule.Kind != alarm.NoData {
 		return err
 	}
 	return m.reevaluate(id, why, now)
 }
 
-// judge judges the alarm id on the newest values of its sensors, however old they are.
+// reevaluate evaluates the alarm id on the newest readings of its sensors, however old they are.
 func (m *evaluator) reevaluate(id int64, why string, now time.Time) error {
 	p := m.alarms[id]
 	next, events, err := alarm.Evaluate(p.rule, p.state, now.UTC().Truncate(time.Microsecond), why)
-	if err := m.advance(id, next, events, now); err != nil {
-		return err
-	}
-	if err != nil {
-		return m.markFaulted(id, err, now)
-	}
-	return nil
+	return m.advanceOrFault(id, next, events, err, now)
 }
 
-// reevaluateSensor judges the alarms that look at a sensor, some of whose readings were deleted, on the
-// newest that is left, however old it is. alarms are these and those that they suppress.
+// reevaluateSensor evaluates the alarms of a sensor, some of whose readings were deleted, on the
+// newest reading that remains, however old it is. ids are these alarms and those that they suppress.
 func reevaluateSensor(
-	ctx context.Context, tx *sqlx.Tx, rules *ruleSet, sensor int64, alarms []int64,
+	ctx context.Context, tx *sqlx.Tx, rules *ruleSet, sensor int64, ids []int64,
 ) error {
 	now := time.Now()
-	m, err := lockAlarms(ctx, tx, rules, alarms, false, now)
+	m, err := lockAlarms(ctx, tx, rules, ids, false, now)
 	if err != nil {
 		return err
 	}
 	for _, id := range rules.bySensor[sensor] {
-		if p := m.alarms[id]; p == nil || p.rule.Kind == alarm.NoData { // a deletion is no silence
+		p := m.alarms[id]
+		if p == nil || p.rule.Kind == alarm.NoData { // a deletion is not silence
 			continue
 		}
 		if err := m.reevaluate(id, "judged after readings were deleted", now); err != nil {
@@ -56,15 +53,16 @@ func reevaluateSensor(
 }
 
 // currentSensors returns those of sensors whose newest reading is not stale at now: it is at most 5
-// minutes old, or twice as old as the reading before it was then, but never more than 2 days.
+// minutes old, or at most twice the interval between the two newest readings, up to 2 days.
 func currentSensors(
 	ctx context.Context, tx *sqlx.Tx, sensors []int64, now time.Time,
 ) ([]int64, error) {
 	const q = `
 		SELECT sensor_id
 		FROM latest
-		WHERE sensor_id = ANY ($1::int[]) AND $2::timestamptz - least(timestamp, received_at) <=
-			greatest('5 minutes', least(coalesce(2 * (timestamp - previous), '0'), '2 days'))`
+		WHERE sensor_id = ANY ($1::int[])
+			AND $2::timestamptz - least(timestamp, received_at) <= greatest('5 minutes',
+				least(coalesce(2 * (timestamp - previous), '0'), '2 days'))`
 	var current []int64
 	err := tx.SelectContext(ctx, &current, q, int32s(sensors), now)
 	return current, err

@@ -113,7 +113,7 @@ func (s *Store) ExplainAlarm(
 	if err != nil {
 		return alarm.Explanation{}, explain("alarm", err)
 	}
-	state = s.away().excuse(r, found.tell(r, state))
+	state = s.away().excuse(r, found.addTo(state, r))
 	e := alarm.Explain(r, state, now.UTC())
 	if by := state.RaisedBy; by.SensorID != 0 && (state.Active || state.Latched || state.Unacked) {
 		var stored bool

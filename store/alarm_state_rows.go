@@ -6,91 +6,36 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 
 	"github.com/oei-ms/oei-ms/alarm"
 )
 
-// writeStates writes the states of these alarms, if nobody has written them since they were read.
-func (m *evaluator) writeStates(ctx context.Context, tx *sqlx.Tx, ids []int64) error {
-	n := len(ids)
-	if n == 0 {
-		return nil
-	}
-	rows := make([]stateRow, n)
-	versions := make([]int64, n)
-	for i, id := range ids {
-		p := m.alarms[id]
-		var err error
-		if rows[i], err = stateOf(p.rule, p.state); err != nil {
-			return err
-		}
-		versions[i] = p.version
-	}
-	const q = `
-		UPDATE alarm_states s
-		SET version = s.version + 1, due_at = n.due_at, since = coalesce(n.since, s.since),
-			occurrence = n.occurrence, rule_version = n.rule_version, rank = n.rank, state = n.state, severity = n.severity,
-			memory = n.memory
-		FROM unnest($1::int[], $2::bigint[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::int[], $7::smallint[],
-			$8::text[], $9::text[], $10::jsonb[])
-			AS n (alarm_id, version, due_at, since, occurrence, rule_version, rank, state, severity, memory)
-		WHERE s.alarm_id = n.alarm_id AND s.version = n.version`
-	changed := make(map[int64]time.Time, n) // when the state became what it is
-	for _, e := range m.events {
-		if e.Before != e.After {
-			changed[e.AlarmID] = e.At
-		}
-	}
-	since := make([]*time.Time, n)
-	for i, id := range ids {
-		if at, ok := changed[id]; ok {
-			since[i] = &at
-		}
-	}
-	col := columns(rows)
-	res, err := tx.ExecContext(ctx, q, int32s(ids), pq.Array(versions), pq.Array(col.due),
-		pq.Array(since), pq.Array(col.occurrence), pq.Array(col.ruleVersion),
-		pq.Array(col.rank), pq.Array(col.state), pq.Array(col.severity), pq.Array(col.memory))
-	if err != nil {
-		return err
-	}
-	written, err := res.RowsAffected()
-	if err != nil {
-		return err
-	}
-	if written != int64(n) {
-		return errRetry // somebody was faster in spite of the locks
-	}
-	for _, id := range ids {
-		m.alarms[id].written = true
-	}
-	_, err = tx.ExecContext(ctx, `UPDATE latest SET stamp = $2 WHERE sensor_id = ANY ($1::int[])`,
-		int32s(m.rules.sensorsOf(ids)), m.stamp)
-	return err
-}
-
-// stateRow is a state as it is kept.
+// stateRow is the state of an alarm as alarm_states stores it.
 type stateRow struct {
+	alarmID     int64
+	rowVersion  int64 // that the row has had so far
 	due         *time.Time
+	since       *time.Time // nil: the state's name stays
 	occurrence  int64
 	ruleVersion int64
-	rank        int64
+	rank        int16
 	state       string
 	severity    string
-	memory      string
+	memory      string // the state as JSON
 }
 
-func stateOf(r *alarm.Rule, s alarm.State) (stateRow, error) {
+// stateRowOf returns the columns that follow from s, the state of an alarm with the rule r.
+func stateRowOf(r *alarm.Rule, s alarm.State) (stateRow, error) {
 	row := stateRow{
+		alarmID:     r.ID,
 		occurrence:  s.Occurrence,
 		ruleVersion: s.RuleVersion,
-		rank:        int64(s.Severity.Rank()),
+		rank:        int16(s.Severity.Rank()),
 		state:       s.Code().Name(),
 		severity:    string(s.Severity),
 	}
 	if row.severity == "" {
-		row.rank, row.severity = int64(r.Severity.Rank()), string(r.Severity)
+		row.rank, row.severity = int16(r.Severity.Rank()), string(r.Severity)
 	}
 	if due := s.Due(r); !due.IsZero() {
 		row.due = &due
@@ -101,18 +46,75 @@ func stateOf(r *alarm.Rule, s alarm.State) (stateRow, error) {
 	return row, err
 }
 
-type stateColumns struct {
-	due                           []*time.Time
-	occurrence, ruleVersion, rank []int64
-	state, severity, memory       []string
+// writeStates writes the states of the alarms ids and gives latest of their sensors the new stamp.
+// When a row has changed since it was read, in spite of the locks, the error is errRetry.
+func (m *evaluator) writeStates(ctx context.Context, tx *sqlx.Tx, ids []int64) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	rows, err := m.stateRows(ids)
+	if err != nil {
+		return err
+	}
+	const q = `
+		UPDATE alarm_states s
+		SET version = s.version + 1, due_at = n.due_at, since = coalesce(n.since, s.since),
+			occurrence = n.occurrence, rule_version = n.rule_version, rank = n.rank,
+			state = n.state, severity = n.severity, memory = n.memory
+		FROM unnest($1::int[], $2::bigint[], $3::timestamptz[], $4::timestamptz[], $5::bigint[],
+			$6::int[], $7::smallint[], $8::text[], $9::text[], $10::jsonb[])
+			AS n (alarm_id, version, due_at, since, occurrence, rule_version, rank, state,
+				severity, memory)
+		WHERE s.alarm_id = n.alarm_id AND s.version = n.version`
+	res, err := tx.ExecContext(ctx, q,
+		column(rows, asInt4, func(r stateRow) int64 { return r.alarmID }),
+		column(rows, asInt8, func(r stateRow) int64 { return r.rowVersion }),
+		column(rows, orNull(asTimestamptz), func(r stateRow) *time.Time { return r.due }),
+		column(rows, orNull(asTimestamptz), func(r stateRow) *time.Time { return r.since }),
+		column(rows, asInt8, func(r stateRow) int64 { return r.occurrence }),
+		column(rows, asInt4, func(r stateRow) int64 { return r.ruleVersion }),
+		column(rows, asInt2, func(r stateRow) int16 { return r.rank }),
+		column(rows, asText, func(r stateRow) string { return r.state }),
+		column(rows, asText, func(r stateRow) string { return r.severity }),
+		column(rows, asJSONB, func(r stateRow) string { return r.memory }))
+	if err != nil {
+		return err
+	}
+	written, err := res.RowsAffected()
+	if err != nil {
+		return err
+	}
+	if written != int64(len(rows)) {
+		return errRetry
+	}
+	for _, id := range ids {
+		m.alarms[id].written = true
+	}
+	const stamp = `UPDATE latest SET stamp = $2 WHERE sensor_id = ANY ($1::int[])`
+	_, err = tx.ExecContext(ctx, stamp, int32s(m.rules.sensorsOf(ids)), m.stamp)
+	return err
 }
 
-func columns(rows []stateRow) (c stateColumns) {
-	for _, r := range rows {
-		c.due, c.occurrence, c.ruleVersion, c.rank = append(c.due, r.due), append(c.occurrence,
-			r.occurrence),
-			append(c.ruleVersion, r.ruleVersion), append(c.rank, r.rank)
-		c.state, c.severity, c.memory = append(c.state, r.state), append(c.severity, r.severity), append(c.memory, r.memory)
+// stateRows returns the rows of the alarms ids.
+func (m *evaluator) stateRows(ids []int64) ([]stateRow, error) {
+	since := map[int64]time.Time{} // when each alarm entered its state
+	for _, e := range m.events {
+		if e.Before != e.After {
+			since[e.AlarmID] = e.At
+		}
 	}
-	return c
+	rows := make([]stateRow, len(ids))
+	for i, id := range ids {
+		p := m.alarms[id]
+		row, err := stateRowOf(p.rule, p.state)
+		if err != nil {
+			return nil, err
+		}
+		row.rowVersion = p.rowVersion
+		if at, ok := since[id]; ok {
+			row.since = &at
+		}
+		rows[i] = row
+	}
+	return rows, nil
 }

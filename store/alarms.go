@@ -198,7 +198,7 @@ func (s *Store) addAlarm(
 	if err := s.setInputs(ctx, tx, r); err != nil {
 		return err
 	}
-	row, err := stateOf(r, alarm.New(r, now))
+	row, err := stateRowOf(r, alarm.New(r, now))
 	if err != nil {
 		return err
 	}

@@ -63,8 +63,9 @@ func markHours(ctx context.Context, tx *sqlx.Tx, hours []row) error {
 	const q = `
 		INSERT INTO rollup_marks (oldest, sensors, hours)
 		VALUES ($1, $2::int[], $3::timestamptz[])`
-	sensors, times := (&batch{rows: hours}).keys()
-	_, err := tx.ExecContext(ctx, q, time.UnixMicro(oldest.micros).UTC(), sensors, times)
+	_, err := tx.ExecContext(ctx, q, time.UnixMicro(oldest.micros).UTC(),
+		column(hours, asInt4, func(h row) int64 { return h.sensor }),
+		column(hours, asInstant, row.instant))
 	return err
 }
 

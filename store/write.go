@@ -108,7 +108,7 @@ func (s *Store) tryBatch(ctx context.Context, b *batch, checkFirst bool) (WriteR
 		})
 	switch {
 	case err == nil && checkFirst:
-		s.repetition.learn(b.repeated)
+		s.repetition.learn(b.isRepeated)
 	case err != nil && ctx.Err() != nil && result.Evaluations > MaxEvaluations:
 		// a single reading, which may take more evaluations, has taken too long
 		err = fmt.Errorf("%w: %w", ErrOverload, err)
@@ -134,7 +134,7 @@ func (s *Store) writeInto(
 			return result, err
 		}
 	}
-	if err := b.move(ctx, tx, m, &s.states); err != nil {
+	if err := b.updateLatest(ctx, tx, m, &s.states); err != nil {
 		return result, err
 	}
 	if err := addRejections(ctx, tx, b.rejections(), b.side.MaxRejections); err != nil {
@@ -146,7 +146,7 @@ func (s *Store) writeInto(
 	if err := m.write(ctx, tx); err != nil {
 		return result, err
 	}
-	s.states.keep(m) // before the commit: the next batch may need it as soon as this one is committed
+	s.states.put(m) // before the commit: the next batch may need it as soon as this one is committed
 	result.Outcomes, result.AlarmsChanged = b.outcomes, len(m.events) > 0
 	return result, nil
 }
