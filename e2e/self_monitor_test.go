@@ -62,7 +62,7 @@ func TestSelfMonitor_RaisesForOfflineGatewaysAndRejections(t *testing.T) {
 	}
 	refused()
 	wantRaised(t, live, rejections.ID, d.gatewayID,
-		"More than 5 messages or samples of Gateway press-1 a minute are refused")
+		"More than 5 messages or samples of Gateway press-1 are rejected per minute")
 
 	own.find(t, isReading)
 	if _, err := gateway.Publish(t.Context(),
