@@ -18,8 +18,8 @@ import (
 	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
-// alarms measures what rules cost ingest, and a flood of alarms: half of the gateways have a rule
-// on each of their sensors, the other half has none, and they take turns.
+// alarms measures the cost of rules for ingest, and a flood of alarms. Half of the gateways have a
+// rule on each sensor, the other half have none; they publish in turns.
 func alarms(ctx context.Context, o options) (err error) {
 	dir, err := os.MkdirTemp("", "oei-ms-bench-")
 	if err != nil {
@@ -29,7 +29,7 @@ func alarms(ctx context.Context, o options) (err error) {
 	if err := os.Chmod(dir, 0o711); err != nil { // as root the database runs as another user
 		return err
 	}
-	// its alarms would be counted among these
+	// without self-monitoring, whose alarms would be counted
 	s, err := startService(ctx, dir, "ADMIN_PASSWORD="+benchPassword, "OEI_MONITOR_INTERVAL=0s",
 		"OEI_NOTIFY_ALLOWED_TARGETS=127.0.0.1")
 	if err != nil {
@@ -68,14 +68,14 @@ func alarms(ctx context.Context, o options) (err error) {
 	return nil
 }
 
-// addRules makes the first rule by the API and one like it for every other sensor of the first
+// addRules creates a rule by the API, and copies of it for every other sensor of the first
 // gateways.
 func (s *service) addRules(ctx context.Context, db *sql.DB, token string, gateways int) error {
 	if err := s.create(ctx, token, "/api/alarms", `{"sensor_id":1,"rule":{"name":"Bearing hot","kind":"threshold","severity":"major",
 		"deadband":{"value":2},"limits":{"high":{"value":80},"high_high":{"value":95,"severity":"critical"}}}}`); err != nil {
 		return err
 	}
-	for g := 1; g <= gateways; g++ { // not all at once: each counts in the same row
+	for g := 1; g <= gateways; g++ { // in several statements: each updates the same row
 		for _, q := range []string{
 			`INSERT INTO alarms (sensor_id, name, severity, rule)
 				SELECT s.id, a.name, a.severity, a.rule FROM alarms a, sensors s WHERE a.id = 1 AND s.id > 1 AND s.gateway_id = $1`,
@@ -87,18 +87,18 @@ func (s *service) addRules(ctx context.Context, db *sql.DB, token string, gatewa
 				WHERE t.alarm_id = 1 AND a.id > 1 AND s.gateway_id = $1`,
 		} {
 			if _, err := db.ExecContext(ctx, q, g); err != nil {
-				return fmt.Errorf("make alarms: %w", err)
+				return fmt.Errorf("create alarms: %w", err)
 			}
 		}
 	}
 	if _, err := db.ExecContext(ctx, `ANALYZE`); err != nil {
 		return err
 	}
-	time.Sleep(2 * time.Second) // the service learns of them
+	time.Sleep(2 * time.Second) // until the service has read them
 	return nil
 }
 
-// withRules measures ingest to sensors that have rules beside ingest to those that have none.
+// withRules compares ingest to sensors with rules with ingest to sensors without.
 func withRules(
 	ctx context.Context, s *service, db *sql.DB, o options, ruled, plain []string,
 ) error {
@@ -113,8 +113,8 @@ func withRules(
 		{fmt.Sprintf("%d readings a message, full speed", o.points), o.points, 0, 3},
 		{"one reading a message, 2,000 readings/s", 1, 2000, 1},
 	} {
-		var rates, costs []float64 // with rules, of what they are without
-		for range scenario.turn {  // taking turns, since the machine is not the same all the time
+		var rates, costs []float64 // ratios, with rules to without
+		for range scenario.turn {  // in turns, because the machine varies
 			version++
 			var rate, cost [2]float64
 			for i, keys := range [][]string{plain, ruled} {
@@ -134,14 +134,14 @@ func withRules(
 			rates, costs = append(rates, rate[1]/rate[0]), append(costs, cost[1]/cost[0])
 		}
 		if scenario.turn == 3 {
-			fmt.Printf("%-44s %21.2f %24s %.2f\n", "  ratio, middle of three", middle(rates),
-				"of CPU", middle(costs))
+			fmt.Printf("%-44s %21.2f %24s %.2f\n", "  ratio, median of three", median(rates),
+				"of CPU", median(costs))
 		}
 	}
 	return nil
 }
 
-// flood raises 1,000 alarms within 10 seconds while others publish, and follows them to a socket.
+// flood raises 1,000 alarms within 10 s while other gateways publish, and follows them to a socket.
 func flood(
 	ctx context.Context, s *service, db *sql.DB, token string, o options, ruled, plain []string,
 ) error {
@@ -150,9 +150,9 @@ func flood(
 	if err := db.QueryRowContext(ctx, `SELECT last FROM alarm_log`).Scan(&first); err != nil {
 		return err
 	}
-	received := receiveNotices()
+	received := startReceiver()
 	defer received.Close()
-	if err := received.from(ctx, s, token); err != nil {
+	if err := received.subscribe(ctx, s, token); err != nil {
 		return err
 	}
 	ws, _, err := s.live(ctx, token)
@@ -163,10 +163,10 @@ func flood(
 	if err := ws.WriteJSON(map[string]any{"type": "subscribe", "topics": []string{"alarms"}}); err != nil {
 		return err
 	}
-	arrived := make(chan map[int64]time.Time, 1) // when each sensor's event came
+	arrived := make(chan map[int64]time.Time, 1) // time of each sensor's event
 	go func() {
-		came, next := map[int64]time.Time{}, first
-		for len(came) < count {
+		arrivals, next := map[int64]time.Time{}, first
+		for len(arrivals) < count {
 			var frame struct {
 				Type   string `json:"type"`
 				Offset int64  `json:"offset"`
@@ -185,9 +185,9 @@ func flood(
 			if next++; frame.Offset != next || frame.Event.Kind != "raised" {
 				break
 			}
-			came[frame.Event.SensorID] = time.Now()
+			arrivals[frame.Event.SensorID] = time.Now()
 		}
-		arrived <- came
+		arrived <- arrivals
 	}()
 	others := &fleet{addrs: []string{s.mqtt}, o: o, points: 1, rate: 2000, version: 20}
 	others.o.duration = within
@@ -202,10 +202,10 @@ func flood(
 		return err
 	}
 	time.AfterFunc(5*time.Second, func() { ws.Close() })
-	came := <-arrived
+	arrivals := <-arrived
 	delay := new(histogram)
 	for id, at := range acked {
-		if t, ok := came[id]; ok {
+		if t, ok := arrivals[id]; ok {
 			delay.add(max(0, t.Sub(at)))
 		}
 	}
@@ -214,17 +214,18 @@ func flood(
 	if err := db.QueryRowContext(ctx, log, first).Scan(&events, &raised, &last); err != nil {
 		return err
 	}
-	told, of := received.wait(count, 10*time.Second)
+	notified, of := received.wait(count, 10*time.Second)
 	hs := []*histogram{delay}
 	fmt.Printf("%-44s\n%-44s %12d\n%-44s %12d of %d alarms, offsets %d to %d\n%-44s %12d\n%-44s "+
 		"%12v\n%-44s %12v\n%-44s %12d of %d alarms\n",
-		"1,000 alarms in 10 s beside 2,000 readings/s", "breaches acknowledged", len(acked),
+		"1,000 alarms in 10 s, with 2,000 readings/s", "breaches acknowledged", len(acked),
 		"events in the log", events, raised, first+1, last,
-		"events on the socket, in order, without gaps", len(came),
+		"events on the socket, in order, without gaps", len(arrivals),
 		"PUBACK to frame, p50", quantile(hs, 0.5).Round(10*time.Microsecond),
-		"PUBACK to frame, p99", quantile(hs, 0.99).Round(10*time.Microsecond), "notices by webhook",
-		told, of)
-	return check(len(acked) == count && events == count && raised == count && last == first+count && len(came) == count && of == count,
+		"PUBACK to frame, p99", quantile(hs, 0.99).Round(10*time.Microsecond),
+		"notifications by webhook",
+		notified, of)
+	return check(len(acked) == count && events == count && raised == count && last == first+count && len(arrivals) == count && of == count,
 		"alarms are missing")
 }
 

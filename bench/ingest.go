@@ -13,13 +13,13 @@ import (
 	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
-// countStored counts the gateways' readings: sensors from 2,000,000,000 on are the server's own.
+// countStored counts the readings of gateways: sensors from 2,000,000,000 on are system sensors.
 const countStored = `SELECT count(*) FROM sensor_data WHERE sensor_id < 2000000000`
 
-// secret is what all gateways of the benchmark connect with.
+// secret is the password of all gateways of the benchmark.
 const secret = "a secret of the benchmark"
 
-// ingest measures how fast readings become acknowledged after their commit.
+// ingest measures the rate of acknowledged readings.
 func ingest(ctx context.Context, o options) (err error) {
 	dir, err := os.MkdirTemp("", "oei-ms-bench-")
 	if err != nil {
@@ -87,7 +87,7 @@ func ingest(ctx context.Context, o options) (err error) {
 	return nil
 }
 
-// register makes the gateways, their sensors s1, s2, … and their credential.
+// register creates the gateways, their sensors s1, s2, … and their credentials.
 func register(ctx context.Context, db *sql.DB, o options) ([]string, error) {
 	for _, q := range []string{
 		`INSERT INTO gateways (key, name) SELECT 'g' || i, 'Gateway ' || i FROM generate_series(1, $1) i ON CONFLICT DO NOTHING`,
@@ -115,7 +115,7 @@ func register(ctx context.Context, db *sql.DB, o options) ([]string, error) {
 	return keys, nil
 }
 
-// measure runs f against s, checks that what was acknowledged is stored, and prints a line.
+// measure runs f against s, checks that acknowledged readings are stored, and prints a line.
 func measure(
 	ctx context.Context, title string, f *fleet, s *service, db *sql.DB, keys []string,
 ) error {

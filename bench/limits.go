@@ -20,7 +20,7 @@ import (
 	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
-// copyLimit is what PostgreSQL itself can do: the same rows, by psql's \copy, into the same table.
+// copyLimit measures PostgreSQL itself: psql's \copy of the same rows into the same table.
 func copyLimit(ctx context.Context, dir string, s *service, db *sql.DB, o options) error {
 	const rows = 2_000_000
 	file := filepath.Join(dir, "rows")
@@ -43,7 +43,7 @@ func copyLimit(ctx context.Context, dir string, s *service, db *sql.DB, o option
 	return nil
 }
 
-// psqlDSN is a DSN of lib/pq without what only that understands.
+// psqlDSN removes from a DSN the parameter that only lib/pq knows.
 func psqlDSN(dsn string) string { return strings.ReplaceAll(dsn, "binary_parameters=yes", "") }
 
 func writeRows(name string, rows, sensors int) error {
@@ -62,7 +62,7 @@ func writeRows(name string, rows, sensors int) error {
 	return errors.Join(w.Flush(), f.Close())
 }
 
-// relayPeer is a Mosquitto that relays the same messages to a subscriber at QoS 1 who stores
+// relayPeer measures a Mosquitto that relays the same messages to a subscriber at QoS 1 that stores
 // nothing.
 func relayPeer(ctx context.Context, dir string, o options, keys []string) error {
 	addr, _, stop, err := startMosquitto(ctx, dir)
@@ -93,8 +93,7 @@ func relayPeer(ctx context.Context, dir string, o options, keys []string) error 
 	return nil
 }
 
-// external is the service behind a Mosquitto: what it stores of what the same publishers send
-// there.
+// external measures the service with a Mosquitto as its external broker.
 func external(ctx context.Context, dir string, o options) (err error) {
 	addr, _, stop, err := startMosquitto(ctx, dir)
 	if err != nil {
@@ -139,7 +138,7 @@ func external(ctx context.Context, dir string, o options) (err error) {
 	return nil
 }
 
-// relay subscribes to everything and acknowledges it, all that has come in one write.
+// relay subscribes to everything and acknowledges all received messages in one write.
 func relay(conn net.Conn, received *atomic.Int64) error {
 	filter := "sensors/#"
 	body := []byte{0, 1, 0} // packet id, no properties
@@ -168,7 +167,7 @@ func relay(conn net.Conn, received *atomic.Int64) error {
 	}
 }
 
-// startMosquitto starts a broker that keeps all it cannot deliver at once.
+// startMosquitto starts a broker that queues all messages.
 func startMosquitto(
 	ctx context.Context, dir string,
 ) (addr string, pid int, stop func(), err error) {

@@ -1,5 +1,5 @@
-// Command bench measures OEI-MS beside the limits of the machine it runs on. What matters are the
-// ratios within one run.
+// Command bench measures OEI-MS and the limits of the machine in the same run. The ratios matter,
+// not the absolute figures.
 package main
 
 import (
@@ -22,38 +22,38 @@ func main() {
 	}
 }
 
-// options say how long and how much is measured.
+// options select scenarios and their size.
 type options struct {
 	gateways int
 	points   int           // readings in a message of the batch scenario
-	window   int           // messages of a gateway that wait for their PUBACK
+	window   int           // messages of a gateway in flight
 	duration time.Duration // of each scenario
-	rate     int           // messages a second of the paced scenario
-	only     string        // one scenario
-	days     int           // of readings that series asks about
-	years    int           // of readings that years asks about, one a day
-	dense    int           // years of those that there are a minute
-	data     string        // where series keeps what it has loaded; "": nowhere
+	rate     int           // messages per second of the paced scenario
+	only     string        // a single scenario
+	days     int           // days of readings that series queries
+	years    int           // years of one reading a day that years queries
+	dense    int           // years of readings every minute
+	data     string        // directory in which series keeps the loaded data; "": none
 }
 
 func run(ctx context.Context) error {
 	var o options
 	flag.IntVar(&o.gateways, "gateways", 100, "gateways that publish")
-	flag.IntVar(&o.points, "points", 100, "readings in a message, where it is not one")
-	flag.IntVar(&o.window, "window", 200, "messages of a gateway that may wait for their PUBACK")
-	flag.DurationVar(&o.duration, "duration", 8*time.Second, "of each scenario")
-	flag.IntVar(&o.rate, "rate", 1000, "messages a second of the paced scenario")
+	flag.IntVar(&o.points, "points", 100, "readings in a message of the batch scenario")
+	flag.IntVar(&o.window, "window", 200, "maximum number of messages of a gateway in flight")
+	flag.DurationVar(&o.duration, "duration", 8*time.Second, "duration of each scenario")
+	flag.IntVar(&o.rate, "rate", 1000, "messages per second of the paced scenario")
 	flag.StringVar(&o.only, "only", "",
-		"only this scenario: single, poison, batch, paced, copy, relay or external; of push: "+
+		"run a single scenario: single, poison, batch, paced, copy, relay or external; of push: "+
 			"fanout, slow, frames, dashboards, memory or storm; of alarms: rules or flood; of "+
 			"scale: "+
 			"mosquitto or embedded, also with -1 or -100 for the readings in a message; of series: "+
-			"questions, kept, export, heavy, rollups or compaction")
+			"queries, cache, export, expensive, rollups or maintenance")
 	flag.IntVar(&o.days, "days", 30, "of series: how many days of 10 readings a second are loaded")
 	flag.IntVar(&o.years, "years", 10, "of years: how many years of a reading a day are loaded")
 	flag.IntVar(&o.dense, "dense", 2, "of years: how many years of 20 readings a minute are loaded")
 	flag.StringVar(&o.data, "data", "",
-		"of series: a directory to keep what is loaded in, and to find it the next time")
+		"of series: directory in which loaded data is kept for the next run")
 	what := "ingest"
 	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
 		what = os.Args[1]
@@ -76,5 +76,6 @@ func run(ctx context.Context) error {
 	case "years":
 		return years(ctx, o)
 	}
-	return fmt.Errorf("%q is none of ingest, push, alarms, series, scale, years", what)
+	return fmt.Errorf("%q is not a benchmark; use ingest, push, alarms, series, scale or years",
+		what)
 }

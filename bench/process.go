@@ -19,8 +19,7 @@ import (
 	"github.com/oei-ms/oei-ms/internal/syncbuf"
 )
 
-// service is the program under measurement, in a process of its own with a PostgreSQL cluster of
-// its own.
+// service is the program under measurement, a process with a private PostgreSQL cluster.
 type service struct {
 	cmd       *exec.Cmd
 	dir       string
@@ -30,7 +29,7 @@ type service struct {
 
 var listening = regexp.MustCompile(`API +http://(\S+)/docs\s+MQTT v5 +(?:by the broker at )?(\S+)`)
 
-// startService builds the program, starts it with the settings, and waits until it is ready.
+// startService builds the program, starts it with settings, and waits until it is ready.
 func startService(ctx context.Context, dir string, settings ...string) (*service, error) {
 	program := filepath.Join(dir, "oei-ms")
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
@@ -72,7 +71,7 @@ func startService(ctx context.Context, dir string, settings ...string) (*service
 
 var storedMetric = regexp.MustCompile(`oei_ingest_readings_total\{outcome="stored"\} (\S+)`)
 
-// stored is how many readings the service has stored.
+// stored returns the number of readings that the service has stored.
 func (s *service) stored() (int64, error) {
 	res, err := http.Get("http://" + s.api + "/metrics")
 	if err != nil {
@@ -96,13 +95,13 @@ func (s *service) stop() error {
 	return s.cmd.Wait()
 }
 
-// usage is what a process has used.
+// usage is the resource usage of the service and its database.
 type usage struct {
 	service, database time.Duration // CPU
 	peak              int64         // bytes of the service's memory since the last call
 }
 
-// usage reads the kernel's accounts; they are those of Linux, elsewhere it is zero.
+// usage reads the resource usage from /proc; elsewhere than on Linux it is zero.
 func (s *service) usage() usage {
 	var u usage
 	pid := s.cmd.Process.Pid
@@ -134,7 +133,7 @@ func (s *service) usage() usage {
 		kb, _ := strconv.ParseInt(string(m[1]), 10, 64)
 		u.peak = kb << 10
 	}
-	// the peak begins anew
+	// resets the peak
 	_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0o200)
 	return u
 }

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// fleet publishes as many gateways at once, as cheaply as can be: it shares the machine with what
-// it measures.
+// fleet publishes as many gateways at once, at the lowest cost: it shares the machine with the
+// service.
 type fleet struct {
 	addrs   []string // gateways connect to these in turn
 	o       options
@@ -33,7 +33,7 @@ type fleet struct {
 	cpu                  time.Duration // of the service and its database
 }
 
-// run publishes for the duration, then waits for the acknowledgements still due.
+// run publishes for the duration, then waits for pending acknowledgements.
 func (f *fleet) run(ctx context.Context, keys []string, secrets []string) error {
 	ctx, cancel := context.WithTimeout(ctx, f.o.duration)
 	defer cancel()
@@ -51,7 +51,7 @@ func (f *fleet) run(ctx context.Context, keys []string, secrets []string) error 
 	return cmp.Or(errs...)
 }
 
-// publish is one gateway.
+// publish publishes as one gateway.
 func (f *fleet) publish(ctx context.Context, n int, key, secret string) error {
 	conn, err := dialMQTT(f.addrs[n%len(f.addrs)], key, secret, uint16(f.o.window))
 	if err != nil {
@@ -149,7 +149,7 @@ func (f *fleet) acknowledged(
 	}
 }
 
-// message is a PUBLISH that is changed in place from one reading to the next.
+// message is a PUBLISH that is changed in place for the next reading.
 type message struct {
 	packet []byte
 	id     int   // where the packet id stands
@@ -157,8 +157,7 @@ type message struct {
 	at     time.Time
 }
 
-// spoil makes the message malformed, or well-formed again: the name of its last value gets the
-// wrong case.
+// spoil makes the message malformed, by the wrong case of a member name, or well-formed again.
 func (m *message) spoil(yes bool) {
 	const value = `"value":21.5,"timestamp":"`
 	at := m.stamps[len(m.stamps)-1] - len(value) + 1
@@ -170,8 +169,8 @@ func (m *message) spoil(yes bool) {
 
 const stampLayout = "2006-01-02T15:04:05.000Z"
 
-// newMessage is a PUBLISH at QoS 1 of one reading to the sensor's topic, or of points readings,
-// each of another sensor, to the gateway's.
+// newMessage returns a PUBLISH at QoS 1 with one reading, on the topic of the sensor, or with
+// points readings of different sensors, on the topic of the gateway.
 func newMessage(key string, points, version int) *message {
 	m := &message{
 		at: time.Now().UTC().Truncate(24 * time.Hour).Add(time.Duration(version-24) * time.Hour),
@@ -208,7 +207,7 @@ func newMessage(key string, points, version int) *message {
 	return m
 }
 
-// next is the packet with this id and the next instant.
+// next returns the packet with this id and the next instant.
 func (m *message) next(id uint16) []byte {
 	binary.BigEndian.PutUint16(m.packet[m.id:], id)
 	m.at = m.at.Add(time.Millisecond)
@@ -220,8 +219,7 @@ func (m *message) next(id uint16) []byte {
 	return m.packet
 }
 
-// dialMQTT connects with MQTT v5; receiveMaximum is how many messages the broker may send that are
-// not acknowledged.
+// dialMQTT connects with MQTT v5; receiveMaximum bounds the unacknowledged messages of the broker.
 func dialMQTT(addr, key, secret string, receiveMaximum uint16) (net.Conn, error) {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {

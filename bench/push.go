@@ -21,9 +21,8 @@ import (
 	"github.com/oei-ms/oei-ms/push"
 )
 
-// livePush measures how committed readings reach live connections: the hub beside what the
-// WebSocket library can do, in this process, then the whole program, started anew for each
-// scenario.
+// livePush measures how committed readings reach sockets: the hub and the bare WebSocket library in
+// this process, then the whole program, restarted for each scenario.
 func livePush(ctx context.Context, o options) error {
 	for _, part := range []struct {
 		name string
@@ -31,10 +30,10 @@ func livePush(ctx context.Context, o options) error {
 	}{
 		{"fanout", fanOut},
 		{"slow", slowReaders},
-		{"frames", onItsOwn(spread)},
-		{"dashboards", onItsOwn(dashboards)},
-		{"memory", onItsOwn(memory)},
-		{"storm", onItsOwn(storm)},
+		{"frames", withService(spread)},
+		{"dashboards", withService(dashboards)},
+		{"memory", withService(memory)},
+		{"storm", withService(storm)},
 	} {
 		if o.only == "" || o.only == part.name {
 			if err := part.run(ctx, o); err != nil {
@@ -45,7 +44,7 @@ func livePush(ctx context.Context, o options) error {
 	return nil
 }
 
-// hubServer is a hub behind an HTTP server.
+// hubServer is a hub with an HTTP server.
 type hubServer struct {
 	hub  *push.Hub
 	url  string
@@ -70,10 +69,10 @@ func startHub(queue int) *hubServer {
 	}
 }
 
-// fanOut delivers to 1,000 sockets that listen to one sensor, by the hub and by two programs over
-// the same library: a bare loop that writes to one socket after the other, and one that has a
-// channel and a writer for each. Flat out each goes as fast as its sockets take it; frame by frame
-// the next reading is published when everyone has the one before, so that nothing can be gathered.
+// fanOut delivers the readings of one sensor to 1,000 sockets by the hub and by two peers on the
+// same library: a loop that writes to the sockets in turn, and one with a channel and a goroutine
+// per socket. At full speed readings may be batched; frame by frame the next reading is published
+// when every socket has the one before.
 func fanOut(ctx context.Context, o options) error {
 	const sockets = 1000
 	kinds := []string{"bare", "writers", "hub"}
@@ -89,7 +88,7 @@ func fanOut(ctx context.Context, o options) error {
 		{"1,000 sockets, one sensor, flat out", 2000},
 	} {
 		rates := map[string][]float64{}
-		for range 3 { // taking turns, since the machine is not the same all the time
+		for range 3 { // in turns, because the machine varies
 			for _, kind := range kinds {
 				rate, err := deliver(kind, sockets, way.ahead, o.duration/2)
 				if err != nil || ctx.Err() != nil {
@@ -100,21 +99,21 @@ func fanOut(ctx context.Context, o options) error {
 		}
 		fmt.Printf("%-44s %12s %12s\n", way.title, "frames/s", "of the bare")
 		for _, kind := range kinds {
-			fmt.Printf("%-44s %12.0f %12.2f\n", names[kind], middle(rates[kind]),
-				middle(rates[kind])/middle(rates["bare"]))
+			fmt.Printf("%-44s %12.0f %12.2f\n", names[kind], median(rates[kind]),
+				median(rates[kind])/median(rates["bare"]))
 		}
 		fmt.Println()
 	}
 	return nil
 }
 
-// middle is the median.
-func middle[T cmp.Ordered](v []T) T {
+// median returns the median of v.
+func median[T cmp.Ordered](v []T) T {
 	v = slices.Sorted(slices.Values(v))
 	return v[len(v)/2]
 }
 
-// peer is a program as one would write it over the library, without what a hub is for.
+// peer is a minimal program on the WebSocket library.
 type peer struct {
 	conns []*websocket.Conn
 	lanes []chan *websocket.PreparedMessage // one for each of conns, or none
@@ -154,8 +153,8 @@ func (p *peer) stop() {
 	}
 }
 
-// deliver returns how many frames a second come, with at most so many readings ahead of the slowest
-// socket on the whole.
+// deliver returns the rate of frames per second, with at most ahead readings before the slowest
+// socket.
 func deliver(kind string, sockets, ahead int, d time.Duration) (rate float64, err error) {
 	var items atomic.Int64
 	var send func(n int) error
@@ -218,13 +217,14 @@ func deliver(kind string, sockets, ahead int, d time.Duration) (rate float64, er
 		20 * time.Microsecond,
 	) {
 		if time.Now().After(deadline) {
-			return 0, fmt.Errorf("%s: %d readings came, want %d", kind, items.Load(), sent*sockets)
+			return 0, fmt.Errorf("%s: %d readings arrived, want %d", kind, items.Load(),
+				sent*sockets)
 		}
 	}
 	return float64(items.Load()) / time.Since(begin).Seconds(), nil
 }
 
-// countReadings counts readings in the bare stream of bytes: a client that costs little.
+// countReadings counts readings in the raw bytes, at low cost.
 func countReadings(ws *websocket.Conn, items *atomic.Int64) {
 	const mark = `"quality"`
 	buf, kept := make([]byte, 16<<10), 0
@@ -242,14 +242,14 @@ func countReadings(ws *websocket.Conn, items *atomic.Int64) {
 	}
 }
 
-// slowReaders compares the delay of 160 sockets when 40 others read and when they never do, taking
+// slowReaders compares the delay of 160 sockets when 40 others read and when they never do, in
 // turns.
 func slowReaders(ctx context.Context, o options) error {
-	fmt.Printf("%-44s %12s %12s\n", "160 sockets beside 40, 100 readings/s each", "p50", "p99")
+	fmt.Printf("%-44s %12s %12s\n", "160 sockets with 40 others, 100 readings/s each", "p50", "p99")
 	var p50, p99 [2][]time.Duration
 	for range 7 {
 		for i, reads := range []bool{true, false} {
-			hs, err := besides(reads, o.duration/2)
+			hs, err := delaysWithOthers(reads, o.duration/2)
 			if err != nil || ctx.Err() != nil {
 				return errors.Join(err, ctx.Err())
 			}
@@ -257,15 +257,16 @@ func slowReaders(ctx context.Context, o options) error {
 		}
 	}
 	for i, title := range []string{"all read, middle of 7", "the 40 never read, middle of 7"} {
-		fmt.Printf("%-44s %12v %12v\n", title, middle(p50[i]).Round(time.Microsecond),
-			middle(p99[i]).Round(time.Microsecond))
+		fmt.Printf("%-44s %12v %12v\n", title, median(p50[i]).Round(time.Microsecond),
+			median(p99[i]).Round(time.Microsecond))
 	}
 	fmt.Printf("%-44s %12s %12.2f\n\n", "ratio", "",
-		float64(middle(p99[1]))/float64(middle(p99[0])))
+		float64(median(p99[1]))/float64(median(p99[0])))
 	return nil
 }
 
-func besides(reads bool, d time.Duration) ([]*histogram, error) {
+// delaysWithOthers returns the delays of the 160 sockets.
+func delaysWithOthers(reads bool, d time.Duration) ([]*histogram, error) {
 	const all, slow = 200, 40
 	h := startHub(push.DefaultConfig().QueueSize)
 	defer h.stop()
@@ -308,7 +309,7 @@ func besides(reads bool, d time.Duration) ([]*histogram, error) {
 	return hs, nil
 }
 
-// delays reads until the connection ends; a reading's value is when it was published.
+// delays reads until the connection ends; the value of a reading is its time of publishing.
 func delays(ws *websocket.Conn, h *histogram) {
 	for {
 		_, frame, err := ws.ReadMessage()
@@ -321,7 +322,7 @@ func delays(ws *websocket.Conn, h *histogram) {
 	}
 }
 
-// valueOf is the value of a frame's first reading.
+// valueOf returns the value of the first reading of a frame.
 func valueOf(frame []byte) (int64, bool) {
 	_, rest, ok := bytes.Cut(frame, []byte(`"value":`))
 	number, _, _ := bytes.Cut(rest, []byte(","))

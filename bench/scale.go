@@ -21,8 +21,7 @@ import (
 	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
-// site is what instances share, and how many sockets listen at them: each to one gateway, and all
-// of them to all gateways.
+// site is what instances share, and their sockets: each subscribed to one gateway, together to all.
 type site struct {
 	dir     string
 	cluster *postgres.Cluster
@@ -39,8 +38,8 @@ type site struct {
 
 const liveSockets = 60
 
-// scale measures one, two and three instances on one machine with one PostgreSQL and one Redis:
-// behind a Mosquitto, and as brokers themselves.
+// scale measures one, two and three instances on one machine with one PostgreSQL and one Redis,
+// with a Mosquitto as the external broker and with their own brokers.
 func scale(ctx context.Context, o options) (err error) {
 	s, err := openSite(ctx, o)
 	if err != nil {
@@ -121,7 +120,7 @@ func (s *site) close() error {
 	return errors.Join(s.cluster.Stop(context.Background()), os.RemoveAll(s.dir))
 }
 
-// settings are those of the instance i.
+// settings returns the settings of instance i.
 func (s *site) settings(i int, behind bool) []string {
 	all := []string{
 		"DATA_DIR=" + filepath.Join(s.dir, fmt.Sprint("instance-", i)),
@@ -138,7 +137,7 @@ func (s *site) settings(i int, behind bool) []string {
 	return all
 }
 
-// measure publishes at full speed to n instances, checks that what was acknowledged is stored, and
+// measure publishes at full speed to n instances, checks that acknowledged readings are stored, and
 // prints a line.
 func (s *site) measure(ctx context.Context, o options, behind bool, points, n int) (err error) {
 	var services []*service
@@ -229,7 +228,7 @@ func (s *site) stored(ctx context.Context) (n int64, err error) {
 	return n, err
 }
 
-// sample is how far everything is at a moment.
+// sample holds the counters at a moment.
 type sample struct {
 	at                                       time.Time
 	stored, pushed                           int64
@@ -255,8 +254,7 @@ func (s *site) sample(services []*service, pushed *atomic.Int64) sample {
 	return x
 }
 
-// cpu is what a process has used, and those of its children that have ended; zero where there is no
-// /proc.
+// cpu returns the processor time of a process and its ended children; zero without /proc.
 func cpu(pid int) (d time.Duration) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -270,7 +268,7 @@ func cpu(pid int) (d time.Duration) {
 	return d
 }
 
-// listen opens sockets at the instances in turn and counts the readings that come.
+// listen opens sockets at the instances in turn and counts their readings.
 func listen(
 	ctx context.Context, services []*service, gateways int, pushed *atomic.Int64,
 ) (hangUp func(), err error) {

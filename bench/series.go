@@ -16,14 +16,13 @@ import (
 
 const denseSensors = 10 // that have a reading a second
 
-// series measures questions about a month of readings while readings come in, beside the same
-// questions in plain SQL.
+// series measures queries of a month of readings during ingest, and the same in plain SQL.
 func series(ctx context.Context, o options) (err error) {
 	switch o.only {
 	case "rollups":
 		return rollupCost(ctx, o)
-	case "compaction":
-		return compactionCost(ctx, o)
+	case "maintenance":
+		return maintenanceCost(ctx, o)
 	}
 	dir := o.data
 	if dir == "" {
@@ -53,7 +52,7 @@ func series(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := compaction(ctx, db, postgres.RunningDSN(s.dir+"/postgres")); err != nil {
+	if err := maintenance(ctx, db, postgres.RunningDSN(s.dir+"/postgres")); err != nil {
 		return err
 	}
 	token, err := s.login()
@@ -64,7 +63,8 @@ func series(ctx context.Context, o options) (err error) {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"questions", b.questions}, {"kept", b.kept}, {"export", b.export}, {"heavy", b.heavy}} {
+	}{{"queries", b.queries}, {"cache", b.cached}, {"export", b.export},
+		{"expensive", b.expensive}} {
 		if o.only == "" || o.only == part.name {
 			if err := part.run(ctx); err != nil {
 				return fmt.Errorf("%s: %w", part.name, err)
@@ -74,8 +74,8 @@ func series(ctx context.Context, o options) (err error) {
 	return nil
 }
 
-// prepare loads what is asked about, or what a run that was cut off has left of it, and returns the
-// keys of the gateways and where the load ends.
+// prepare loads the readings to query, continuing an interrupted run, and returns the keys of the
+// gateways and the end of the loaded range.
 func prepare(ctx context.Context, db *sql.DB, dsn string, o options) ([]string, time.Time, error) {
 	for _, q := range []string{
 		`CREATE TABLE IF NOT EXISTS bench_load (loaded_until timestamptz NOT NULL, days integer NOT NULL)`,
@@ -114,8 +114,7 @@ func prepare(ctx context.Context, db *sql.DB, dsn string, o options) ([]string, 
 	return keys, end, err
 }
 
-// load puts days of readings before end, a second apart, of the first sensors; day by day in order
-// of time, as they would have come.
+// load inserts days of readings before end, one per second of each dense sensor, in order of time.
 func load(ctx context.Context, db *sql.DB, end time.Time, days int) error {
 	begin := time.Now()
 	work := make(chan time.Time, days)
@@ -151,7 +150,7 @@ func load(ctx context.Context, db *sql.DB, end time.Time, days int) error {
 	return nil
 }
 
-// loadDay loads a day that is not there yet, all of it or nothing.
+// loadDay loads a day unless it is loaded, in one transaction.
 func loadDay(ctx context.Context, db *sql.DB, day time.Time) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
@@ -192,8 +191,8 @@ func loadDay(ctx context.Context, db *sql.DB, day time.Time) error {
 	return err
 }
 
-// rolled rolls up what was loaded, up to end. The service, which does so too, gives way to
-// everything else and would take its time.
+// rolled rolls up the loaded readings up to end, faster than the service, which yields to other
+// work.
 func rolled(ctx context.Context, db *sql.DB, dsn string, end time.Time) error {
 	st, err := store.Open(ctx, dsn, store.DefaultConfig(), slog.Default())
 	if err != nil {

@@ -15,11 +15,10 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// minuteSensors have a reading a minute; the one before them, sensor 1, has one a day.
+// minuteSensors is the number of sensors with a reading every minute; sensor 1 has one a day.
 const minuteSensors = 20
 
-// years asks a database that has readings of one day, and again when it has readings of years, and
-// compares.
+// years compares queries of a database with readings of one day and with readings of years.
 func years(ctx context.Context, o options) (err error) {
 	dir, err := os.MkdirTemp("", "oei-ms-bench-")
 	if err != nil {
@@ -95,14 +94,14 @@ func years(ctx context.Context, o options) (err error) {
 	return b.print(ctx, first, then)
 }
 
-// yearsBench asks about sensor 1, which has a reading a day, and those with one a minute.
+// yearsBench queries sensor 1, with a reading a day, and sensors with one every minute.
 type yearsBench struct {
 	*seriesBench
 	st  *store.Store
 	dsn string
 }
 
-// load loads readings of [from, to), and has them rolled up.
+// load inserts readings of [from, to) and rolls them up.
 func (b *yearsBench) load(ctx context.Context, from, to time.Time) error {
 	var rs []store.Reading
 	for at := from; at.Before(to); at = at.AddDate(0, 0, 1) {
@@ -136,19 +135,19 @@ func (b *yearsBench) load(ctx context.Context, from, to time.Time) error {
 	return nil
 }
 
-// question is one, and how long its answers took.
-type question struct {
+// query is a request with the durations of its answers.
+type query struct {
 	title, path string
 	times       []time.Duration // in order
 }
 
-func (q *question) quantile(p int) time.Duration { return q.times[len(q.times)*p/100] }
+func (q *query) quantile(p int) time.Duration { return q.times[len(q.times)*p/100] }
 
-// askAll asks every question again and again.
-func (b *yearsBench) askAll(ctx context.Context) ([]question, error) {
+// askAll asks every query again and again.
+func (b *yearsBench) askAll(ctx context.Context) ([]query, error) {
 	all := "start=" + url.QueryEscape(b.end.AddDate(-b.o.years, 0, 0).Format(time.RFC3339)) +
 		"&end=" + url.QueryEscape(b.end.Format(time.RFC3339))
-	list := []question{
+	list := []query{
 		{title: "the newest 10 readings, one a day", path: "?sensor_id=1&limit=10"},
 		{title: "the newest 1,000", path: "?sensor_id=1&limit=1000"},
 		{title: "history of all by month", path: "/history?interval=1mo&sensor_id=1&" + all},
@@ -177,7 +176,7 @@ func (b *yearsBench) askAll(ctx context.Context) ([]question, error) {
 	for i := range list {
 		q := &list[i]
 		var all time.Duration
-		for all < b.o.duration && len(q.times) < mostAsked {
+		for all < b.o.duration && len(q.times) < maxQueries {
 			d, err := b.timed(ctx, b.token, "/api/data"+q.path)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", q.title, err)
@@ -197,8 +196,8 @@ func sensorsFrom(first, n int) (parameters string) {
 	return parameters
 }
 
-// print prints how long answers took on the first day and then.
-func (b *yearsBench) print(ctx context.Context, first, then []question) error {
+// print prints the durations with a day of readings and with years.
+func (b *yearsBench) print(ctx context.Context, first, then []query) error {
 	var partitions, bytes, rows int64
 	const q = `
 		SELECT count(*), sum(pg_total_relation_size(inhrelid)), (SELECT count(*) FROM sensor_data)
@@ -208,7 +207,7 @@ func (b *yearsBench) print(ctx context.Context, first, then []question) error {
 		return err
 	}
 	fmt.Printf("\n%d readings in %d partitions, %d MiB\n", rows, partitions, bytes>>20)
-	fmt.Printf("%-40s %10s %10s %14s %10s %8s\n", "question, by HTTP", "day: p50", "p99",
+	fmt.Printf("%-40s %10s %10s %14s %10s %8s\n", "query, by HTTP", "day: p50", "p99",
 		"years: p50", "p99", "p50 ratio")
 	for i := range first {
 		fmt.Printf("%-40s %10s %10s %14s %10s %8.1f\n", first[i].title, ms(first[i].quantile(50)),

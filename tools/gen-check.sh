@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes gen/ anew and fails when it differs from what was there. What was made stays, ready to be committed.
+# Regenerates gen/ and fails when it differs from before. The result stays, ready to be committed.
 set -eu
 cd "$(dirname "$0")/.."
 before=$(mktemp -d)

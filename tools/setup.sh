@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what this project needs beside Go and the machine lacks, and nothing else; quick and offline when nothing is missing.
+# Installs what this project needs besides Go and what is missing; quick and offline when nothing is.
 #
 #   tools/setup.sh            what the tests need: PostgreSQL, mosquitto, Redis, Chromium, a C compiler, Node.js, npm packages
 #   tools/setup.sh postgres   PostgreSQL's server binaries only, which is all that a run needs

@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-const mostAsked = 300 // times each
+const maxQueries = 300 // times each
 
-// seriesBench asks about what is loaded, the days before end, while readings come in.
+// seriesBench queries the days before end while readings are ingested.
 type seriesBench struct {
 	*service
 	db    *sql.DB
@@ -27,7 +27,7 @@ type seriesBench struct {
 	keys  []string
 }
 
-// incoming has 2,000 readings a second come in, of a thousand sensors, while f runs.
+// incoming ingests 2,000 readings per second of 1,000 sensors while f runs.
 func (b *seriesBench) incoming(ctx context.Context, f func() error) error {
 	gateways := &fleet{addrs: []string{b.mqtt}, o: b.o, points: b.o.points, rate: 20, now: true}
 	gateways.o.duration = time.Hour
@@ -39,22 +39,22 @@ func (b *seriesBench) incoming(ctx context.Context, f func() error) error {
 	cancel()
 	took := time.Since(begin).Seconds()
 	err = errors.Join(err, <-done)
-	fmt.Printf("  meanwhile %.0f readings/s came in, PUBACK after %v, p99 %v\n",
+	fmt.Printf("  meanwhile %.0f readings/s ingested, PUBACK after %v, p99 %v\n",
 		float64(gateways.acked.Load()*int64(gateways.points))/took,
 		quantile(gateways.latencies, 0.5).Round(10*time.Microsecond),
 		quantile(gateways.latencies, 0.99).Round(10*time.Microsecond))
 	return err
 }
 
-// span is the last days as parameters, and more.
+// span returns the parameters of a range of the last days, and more.
 func (b *seriesBench) span(days int, more string) string {
 	return "start=" +
 		url.QueryEscape(b.end.Add(-time.Duration(days)*24*time.Hour).Format(time.RFC3339)) +
 		"&end=" + url.QueryEscape(b.end.Format(time.RFC3339)) + more
 }
 
-// questions asks every question again and again, and the same of PostgreSQL once.
-func (b *seriesBench) questions(ctx context.Context) error {
+// queries runs every query repeatedly, and the same in plain SQL once.
+func (b *seriesBench) queries(ctx context.Context) error {
 	days := b.o.days
 	const some = "&agg=avg&agg=min&agg=max"
 	aggregates := func(unit, sensors string, days int) string {
@@ -71,7 +71,7 @@ func (b *seriesBench) questions(ctx context.Context) error {
 	now := time.Now()
 	untilNow := "start=" + url.QueryEscape(now.Add(-24*time.Hour).Format(time.RFC3339)) + "&end=" +
 		url.QueryEscape(now.Format(time.RFC3339))
-	fmt.Printf("\n%-48s %9s %9s %9s %8s %12s   %s\n", "question, by HTTP", "cold", "p50", "p99",
+	fmt.Printf("\n%-48s %9s %9s %9s %8s %12s   %s\n", "query, by HTTP", "cold", "p50", "p99",
 		"rows", "rows/s", "the same in plain SQL on the readings, once")
 	return b.incoming(ctx, func() error {
 		for _, q := range []struct {
@@ -144,7 +144,7 @@ func (b *seriesBench) questions(ctx context.Context) error {
 	})
 }
 
-// ask prints a line about one question.
+// ask measures one query and prints a line.
 func (b *seriesBench) ask(ctx context.Context, title, path string, rows int, plain string) error {
 	cold, err := b.timed(ctx, b.token, path)
 	if err != nil {
@@ -153,7 +153,7 @@ func (b *seriesBench) ask(ctx context.Context, title, path string, rows int, pla
 	}
 	var times []time.Duration
 	var all time.Duration
-	for all < b.o.duration && len(times) < mostAsked {
+	for all < b.o.duration && len(times) < maxQueries {
 		d, err := b.timed(ctx, b.token, path)
 		if err != nil {
 			return err
@@ -184,7 +184,7 @@ func (b *seriesBench) export(ctx context.Context) error {
 	rows := float64(2 * b.o.days * 86400)
 	return b.incoming(ctx, func() error {
 		for _, format := range []string{"csv", "ndjson", "parquet"} {
-			b.usage() // the peak begins anew
+			b.usage() // resets the peak
 			begin := time.Now()
 			n, err := b.read(ctx,
 				"/api/data/export?sensor_id=1&sensor_id=2&format="+format+"&end="+url.QueryEscape(
@@ -201,9 +201,8 @@ func (b *seriesBench) export(ctx context.Context) error {
 	})
 }
 
-// heavy compares ingest alone with ingest beside clients that ask what costs most, each without a
-// pause.
-func (b *seriesBench) heavy(ctx context.Context) error {
+// expensive compares ingest alone with ingest during the most expensive queries, without pauses.
+func (b *seriesBench) expensive(ctx context.Context) error {
 	day := b.end.Add(-24 * time.Hour)
 	fine := "start=" + url.QueryEscape(day.Format(time.RFC3339)) + "&end=" +
 		url.QueryEscape(b.end.Format(time.RFC3339))
@@ -216,7 +215,7 @@ func (b *seriesBench) heavy(ctx context.Context) error {
 			url.QueryEscape(b.end.Format(time.RFC3339)),
 	}
 	for _, clients := range []int{0, 1, len(asked), 0} {
-		fmt.Printf("\n%d clients ask what costs most\n", clients)
+		fmt.Printf("\n%d clients with expensive queries\n", clients)
 		err := b.incoming(ctx, func() error {
 			ctx, cancel := context.WithTimeout(ctx, 2*b.o.duration)
 			defer cancel()
@@ -249,7 +248,7 @@ func (b *seriesBench) heavy(ctx context.Context) error {
 	return nil
 }
 
-// read reads all of an answer and returns its size.
+// read reads an answer and returns its size.
 func (b *seriesBench) read(ctx context.Context, path string) (int64, error) {
 	res, err := b.get(ctx, b.token, path)
 	if err != nil {

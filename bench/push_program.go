@@ -23,8 +23,8 @@ import (
 
 const benchPassword = "a password of the benchmark"
 
-// onItsOwn runs a scenario with a program of its own.
-func onItsOwn(
+// withService runs a scenario with a newly started program.
+func withService(
 	run func(context.Context, *service, string, options) error,
 ) func(context.Context, options) error {
 	return func(ctx context.Context, o options) (err error) {
@@ -78,7 +78,7 @@ func (s *service) live(ctx context.Context, token string) (*websocket.Conn, *htt
 		http.Header{"Authorization": {"Bearer " + token}})
 }
 
-// spread has each of 1,000 sockets listen to another 50 of 2,000 sensors: 50,000 frames a second.
+// spread subscribes each of 1,000 sockets to 50 of 2,000 sensors: 50,000 frames per second.
 func spread(ctx context.Context, s *service, token string, o options) error {
 	return frames(ctx, s, token, o, audience{
 		title:   "1,000 sockets, each with its 50 of 2,000 sensors",
@@ -87,8 +87,8 @@ func spread(ctx context.Context, s *service, token string, o options) error {
 	})
 }
 
-// dashboards has all of 1,000 sockets listen to the same 50 sensors, in batches: 2,000,000 readings
-// a second reach them.
+// dashboards subscribes 1,000 sockets to the same 50 sensors, in batches: 2,000,000 readings per
+// second reach them.
 func dashboards(ctx context.Context, s *service, token string, o options) error {
 	return frames(ctx, s, token, o, audience{
 		title:   "1,000 sockets, all with the same 50 sensors",
@@ -98,7 +98,7 @@ func dashboards(ctx context.Context, s *service, token string, o options) error 
 	})
 }
 
-// audience is 1,000 sockets that listen to 50 sensors each.
+// audience is 1,000 sockets that are subscribed to 50 sensors each.
 type audience struct {
 	title   string
 	sensors int                     // of a gateway
@@ -106,8 +106,8 @@ type audience struct {
 	batch   bool
 }
 
-// frames publishes 2,000 readings a second by MQTT, one in a message, and looks when each reaches
-// the sockets: from its PUBACK to the frame whose first reading it is.
+// frames publishes 2,000 readings per second by MQTT, one per message, and measures the time from
+// each PUBACK to the frame that begins with the reading.
 func frames(ctx context.Context, s *service, token string, o options, to audience) error {
 	const sockets, each, rate = 1000, 50, 2000
 	gateways := 40
@@ -218,10 +218,10 @@ func frames(ctx context.Context, s *service, token string, o options, to audienc
 	took := time.Since(begin)
 	time.Sleep(time.Second)
 	hangUp()
-	delay, came := new(histogram), int64(0)
+	delay, received := new(histogram), int64(0)
 	frames := 0
 	for i, as := range arrivals {
-		came += items[i]
+		received += items[i]
 		frames += len(as)
 		for _, a := range as {
 			if at := acked[a.value].Load(); at > 0 {
@@ -234,8 +234,8 @@ func frames(ctx context.Context, s *service, token string, o options, to audienc
 	fmt.Printf("%-52s\n%-52s %12.0f\n%-52s %12.0f (%.1f %% of what was due)\n%-52s %12.0f\n%-52s "+
 		"%12v\n%-52s %12v\n\n",
 		to.title, "readings/s published by MQTT", float64(sent)/took.Seconds(),
-		"readings/s that reach the sockets", float64(came)/took.Seconds(),
-		100*float64(came)/float64(sent*sockets*each/int64(gateways*to.sensors)), "frames/s",
+		"readings/s that reach the sockets", float64(received)/took.Seconds(),
+		100*float64(received)/float64(sent*sockets*each/int64(gateways*to.sensors)), "frames/s",
 		float64(frames)/took.Seconds(),
 		"PUBACK to frame, p50", quantile(hs, 0.5).Round(10*time.Microsecond),
 		"PUBACK to frame, p99", quantile(hs, 0.99).Round(10*time.Microsecond))

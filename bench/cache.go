@@ -13,13 +13,12 @@ import (
 	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
-// of a question, each of a range that begins an hour earlier than the one before
+// variants is the number of ranges of a query, each an hour earlier than the one before.
 const variants = 60
 
-// kept asks closed ranges of instances beside the one whose database it is, which keeps no answers:
-// of one that keeps none either, of one that keeps them in memory, the first time and again, and of
-// one that has too little memory and so takes them from Redis.
-func (b *seriesBench) kept(ctx context.Context) (err error) {
+// cached queries closed ranges at instances on the same database: without a cache, with a cache in
+// memory, for the first time and again, and with a cache in Redis.
+func (b *seriesBench) cached(ctx context.Context) (err error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -37,7 +36,7 @@ func (b *seriesBench) kept(ctx context.Context) (err error) {
 		bytes := map[string]string{
 			"memory": "OEI_CACHE_BYTES=268435456", "redis": "OEI_CACHE_BYTES=1048576",
 		}[name]
-		in, err := b.beside(ctx, bytes, "REDIS_URL=redis://127.0.0.1:"+port)
+		in, err := b.startInstance(ctx, bytes, "REDIS_URL=redis://127.0.0.1:"+port)
 		if err != nil {
 			return err
 		}
@@ -115,8 +114,8 @@ type instance struct {
 	dir   string
 }
 
-// beside starts an instance on b's database.
-func (b *seriesBench) beside(ctx context.Context, settings ...string) (*instance, error) {
+// startInstance starts an instance on the database of b.
+func (b *seriesBench) startInstance(ctx context.Context, settings ...string) (*instance, error) {
 	dir, err := os.MkdirTemp("", "oei-ms-bench-")
 	if err != nil {
 		return nil, err

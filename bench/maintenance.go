@@ -13,42 +13,43 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// compaction prints what a reading takes on disk before its partition is compacted and after.
-func compaction(ctx context.Context, db *sql.DB, dsn string) error {
-	if err := size(ctx, db, "before compaction"); err != nil {
+// maintenance prints the size of a reading on disk before its partition is reindexed and after.
+func maintenance(ctx context.Context, db *sql.DB, dsn string) error {
+	if err := size(ctx, db, "before reindexing"); err != nil {
 		return err
 	}
 	began := time.Now()
-	keys, err := compact(ctx, dsn, 0)
+	keys, err := reindex(ctx, dsn, 0)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d partitions compacted in %v\n", keys,
+	fmt.Printf("%d partitions reindexed in %v\n", keys,
 		time.Since(began).Round(100*time.Millisecond))
 	return size(ctx, db, "after")
 }
 
-// compact compacts what is over, rests for pauses times as long after each partition, and returns
-// how many it was.
-func compact(ctx context.Context, dsn string, pauses int) (keys int, err error) {
+// reindex reindexes closed partitions, pauses for pauses times the duration of each, and returns
+// their number.
+func reindex(ctx context.Context, dsn string, pauses int) (keys int, err error) {
 	st, err := store.Open(ctx, dsn, store.DefaultConfig(), slog.Default())
 	if err != nil {
 		return 0, err
 	}
 	defer st.Close()
-	// the first looks, and when nothing has changed for an hour the second does it
+	// the first pass records the writes, the second one, an hour later, finds none and reindexes
 	for n := range 2 {
 		began := time.Now()
-		err := st.ReindexClosed(ctx, began.Add(time.Duration(2*n)*time.Hour), func(c store.Reindexed) {
-			if !c.InUse {
-				keys++
-			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Duration(pauses) * time.Since(began)):
-			}
-			began = time.Now()
-		})
+		err := st.ReindexClosed(ctx, began.Add(time.Duration(2*n)*time.Hour),
+			func(c store.Reindexed) {
+				if !c.InUse {
+					keys++
+				}
+				select {
+				case <-ctx.Done():
+				case <-time.After(time.Duration(pauses) * time.Since(began)):
+				}
+				began = time.Now()
+			})
 		if err != nil {
 			return keys, err
 		}
@@ -56,7 +57,7 @@ func compact(ctx context.Context, dsn string, pauses int) (keys int, err error) 
 	return keys, nil
 }
 
-// size prints what a reading takes on disk.
+// size prints the size of a reading on disk.
 func size(ctx context.Context, db *sql.DB, when string) error {
 	var readings, heap, index, rollups, rollupIndex float64
 	const q = `
@@ -67,16 +68,16 @@ func size(ctx context.Context, db *sql.DB, when string) error {
 	if err := db.QueryRowContext(ctx, q).Scan(&readings, &heap, &index, &rollups, &rollupIndex); err != nil {
 		return err
 	}
-	fmt.Printf("bytes on disk a reading, %s: %.1f + %.1f key + %.1f rollups + %.1f their keys = "+
+	fmt.Printf("bytes on disk per reading, %s: %.1f + %.1f key + %.1f rollups + %.1f their keys = "+
 		"%.1f\n", when,
 		heap/readings, index/readings, rollups/readings, rollupIndex/readings,
 		(heap+index+rollups+rollupIndex)/readings)
 	return nil
 }
 
-// compactionCost compares ingest at full speed while partitions are compacted, again and again,
-// with ingest alone, by turns. The service makes pauses of four times as long as it works.
-func compactionCost(ctx context.Context, o options) (err error) {
+// maintenanceCost compares ingest at full speed during reindexing with ingest alone, in turns. The
+// service pauses for four times the duration of the work.
+func maintenanceCost(ctx context.Context, o options) (err error) {
 	dir, err := os.MkdirTemp("", "oei-ms-bench-")
 	if err != nil {
 		return err
@@ -100,7 +101,7 @@ func compactionCost(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	// into which is ingested
+	// the partition of the ingested readings
 	yesterday := time.Now().UTC().Truncate(24 * time.Hour).Add(-24 * time.Hour)
 	if err := load(ctx, db, yesterday, o.days); err != nil {
 		return err
@@ -116,15 +117,15 @@ func compactionCost(ctx context.Context, o options) (err error) {
 			pauses int
 		}{
 			{"ingest alone", -1},
-			{"ingest beside compaction", 4},
-			{"the same without pauses in it", 0},
+			{"ingest during reindexing", 4},
+			{"ingest during reindexing without pauses", 0},
 		} {
 			busy, stop := context.WithCancel(ctx)
 			ended := make(chan int, 1)
 			go func() {
 				n := 0
 				if scenario.pauses >= 0 {
-					n = compactOn(busy, db, dsn, scenario.pauses)
+					n = reindexUntil(busy, db, dsn, scenario.pauses)
 				}
 				ended <- n
 			}()
@@ -139,19 +140,19 @@ func compactionCost(ctx context.Context, o options) (err error) {
 			if i == 0 {
 				alone = rate
 			}
-			fmt.Printf("  %d partitions of %d readings compacted, %.2f of ingest alone\n", n,
+			fmt.Printf("  %d partitions of %d readings reindexed, %.2f of ingest alone\n", n,
 				denseSensors*86400, rate/alone)
 		}
 	}
-	return size(ctx, db, "in the end")
+	return size(ctx, db, "at the end")
 }
 
-// compactOn compacts the same partitions until ctx ends, and returns how many it was.
-func compactOn(ctx context.Context, db *sql.DB, dsn string, pauses int) (keys int) {
+// reindexUntil reindexes the same partitions until ctx ends, and returns their number.
+func reindexUntil(ctx context.Context, db *sql.DB, dsn string, pauses int) (keys int) {
 	for ctx.Err() == nil {
-		n, err := compact(ctx, dsn, pauses)
+		n, err := reindex(ctx, dsn, pauses)
 		if keys += n; err != nil && ctx.Err() == nil {
-			fmt.Fprintln(os.Stderr, "compaction:", err)
+			fmt.Fprintln(os.Stderr, "reindex:", err)
 			return keys
 		}
 		// it may have ended

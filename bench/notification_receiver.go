@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// notices receives those of a service by a webhook.
-type notices struct {
+// receiver receives notifications by a webhook.
+type receiver struct {
 	*httptest.Server
 	mu            sync.Mutex
 	count, alarms int
 }
 
-func receiveNotices() *notices {
-	n := new(notices)
+func startReceiver() *receiver {
+	n := new(receiver)
 	n.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var body struct{ Count int }
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
@@ -34,8 +34,8 @@ func receiveNotices() *notices {
 	return n
 }
 
-// from has a service send a notice of every alarm here, gathered as the default has it.
-func (n *notices) from(ctx context.Context, s *service, token string) error {
+// subscribe has a service send notifications of every alarm here, grouped by default.
+func (n *receiver) subscribe(ctx context.Context, s *service, token string) error {
 	if err := s.create(ctx, token, "/api/notifications/channels",
 		fmt.Sprintf(`{"name":"bench","kind":"webhook","url":%q}`, n.URL)); err != nil {
 		return err
@@ -43,10 +43,10 @@ func (n *notices) from(ctx context.Context, s *service, token string) error {
 	return s.create(ctx, token, "/api/notifications/routes", `{"name":"all","channel_id":1}`)
 }
 
-// wait waits until the notices are of so many alarms, at most as long as given, and returns how
-// many notices and alarms it were.
-func (n *notices) wait(alarms int, atMost time.Duration) (int, int) {
-	for end := time.Now().Add(atMost); ; time.Sleep(100 * time.Millisecond) {
+// wait waits until alarms are notified, at most for timeout, and returns the numbers of
+// notifications and alarms.
+func (n *receiver) wait(alarms int, timeout time.Duration) (int, int) {
+	for end := time.Now().Add(timeout); ; time.Sleep(100 * time.Millisecond) {
 		n.mu.Lock()
 		count, got := n.count, n.alarms
 		n.mu.Unlock()
@@ -56,7 +56,7 @@ func (n *notices) wait(alarms int, atMost time.Duration) (int, int) {
 	}
 }
 
-// create posts a body that makes something.
+// create posts body to create a resource.
 func (s *service) create(ctx context.Context, token, path, body string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.api+path,
 		bytes.NewReader([]byte(body)))

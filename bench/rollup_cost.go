@@ -11,8 +11,7 @@ import (
 	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
-// rollupCost compares ingest at full speed while what came before is rolled up with ingest without
-// rollups, by turns.
+// rollupCost compares ingest while earlier readings are rolled up with ingest without rollups, in turns.
 func rollupCost(ctx context.Context, o options) error {
 	for range 2 {
 		var rates [2]float64
@@ -27,8 +26,8 @@ func rollupCost(ctx context.Context, o options) error {
 	return nil
 }
 
-// ingestRate floods one hour of the past and then, when that is being rolled up, another, and
-// returns the readings a second of the latter.
+// ingestRate ingests one hour of the past and, while that is rolled up, another, and returns the
+// readings per second of the latter.
 func ingestRate(ctx context.Context, o options, rollups string) (rate float64, err error) {
 	dir, err := os.MkdirTemp("", "oei-ms-bench-")
 	if err != nil {

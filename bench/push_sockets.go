@@ -19,18 +19,18 @@ import (
 	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
-const crowd = 5000
+const manySockets = 5000
 
-// gather connects a crowd at once, each client trying again after a random while, and returns it
-// with how long that took.
-func gather(ctx context.Context, s *service, token, title string) ([]*websocket.Conn, error) {
+// connectAll connects manySockets at once, each retrying after a random pause, and returns them
+// with the time it took.
+func connectAll(ctx context.Context, s *service, token, title string) ([]*websocket.Conn, error) {
 	ctx, stop := context.WithTimeout(ctx, 2*time.Minute)
 	defer stop()
 	begin := time.Now()
 	var refused atomic.Int64
-	back := make(chan *websocket.Conn, crowd)
+	back := make(chan *websocket.Conn, manySockets)
 	var dialing sync.WaitGroup
-	for range crowd {
+	for range manySockets {
 		dialing.Go(func() {
 			for wait := 250 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 4*time.Second) {
 				if ws, _, err := s.live(ctx, token); err == nil {
@@ -85,10 +85,10 @@ func gather(ctx context.Context, s *service, token, title string) ([]*websocket.
 	return conns, nil
 }
 
-// storm connects 5,000 sockets, breaks them all, and has them come back at once.
+// storm connects 5,000 sockets, breaks them all, and reconnects them at once.
 func storm(ctx context.Context, s *service, token string, _ options) error {
 	for _, title := range []string{"5,000 sockets connect", "all break, and come back at once"} {
-		conns, err := gather(ctx, s, token, title)
+		conns, err := connectAll(ctx, s, token, title)
 		if err != nil {
 			return err
 		}
@@ -100,11 +100,10 @@ func storm(ctx context.Context, s *service, token string, _ options) error {
 	return nil
 }
 
-// memory looks how much of it a socket takes while nothing happens, and after a burst of readings
-// to each.
+// memory measures the memory of an idle socket, and after a burst of readings to each.
 func memory(ctx context.Context, s *service, token string, o options) error {
 	before := s.resident()
-	conns, err := gather(ctx, s, token, "5,000 sockets connect")
+	conns, err := connectAll(ctx, s, token, "5,000 sockets connect")
 	if err != nil {
 		return err
 	}
@@ -174,7 +173,7 @@ func (s *service) burst(ctx context.Context, token string, o options) error {
 
 var residentLine = regexp.MustCompile(`VmRSS:\s+(\d+)`)
 
-// resident is the service's memory now; zero where there is no /proc.
+// resident returns the resident memory of the service; zero without /proc.
 func (s *service) resident() int64 {
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
 	if m := residentLine.FindSubmatch(status); m != nil {
